@@ -1,0 +1,205 @@
+"""What a component of the job language is: declared, documented and given its schema in one stroke.
+
+A component is a pydantic model of its keys (kebab-case in documents, unknown keys refused, a docstring under each
+field is its documentation) with a class attribute `example`. `open()` turns the declaration into something that
+moves events. One generic registry serves inputs, actions and outputs.
+
+The three contracts, in the order in which an event meets them:
+
+* `Source.batches(run)` yields `Batch`es of one firing. It never waits for a batch to be settled before it yields
+  the next one; it remembers its place (file offset, fingerprint, message ack) only when `Batch.settle` is called,
+  so that nothing is forgotten that the output has not accepted: delivery is at least once.
+* `process(events, run)` (made by core.dsl.compile) maps a list of events to a list of events.
+* `Sink.write(batch, run)` takes over the duty to settle the batch, now or later (a sink that collects larger
+  batches, or a worker channel whose consumer settles it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+Event = dict[str, Any]
+
+
+class Config(BaseModel):
+    """Base of every declaration in a job document: kebab-case keys, unknown keys refused."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        alias_generator=lambda name: name.rstrip("_").replace("_", "-"),
+        validate_by_name=False,
+        validate_by_alias=True,
+    )
+
+
+class Component(Config):
+    """A declaration with a name in the registry. The class docstring is its documentation."""
+
+    kind: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    example: ClassVar[str] = ""  # YAML of one whole job document that runs; a test runs every one
+
+
+@dataclass(slots=True)
+class Run:
+    """One firing of a job: what its templates may read and what it leaves behind."""
+
+    id: str = ""
+    msg: dict[str, Any] | None = None  # public payload of the message that started the run, for ${msg|path}
+    time: dict[str, Any] = field(default_factory=dict)  # for ${time|NAME}
+    stat: dict[str, Any] = field(default_factory=dict)  # for ${stat|NAME}
+    events_in: int = 0
+    events_out: int = 0
+    errors: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events that travel together; `settle(None)` says that the output accepted them, `settle(error)` that it did not."""
+
+    events: list[Event]
+    settle: Callable[[BaseException | None], None] = lambda error: None
+    document_end: bool = False  # the last batch of a document, for `batch.mode: document`
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that a job wants to publish; the worker adds job, worker, tenant and time."""
+
+    kind: str
+    type: str
+    tag: str = ""
+    data: dict[str, Any] | None = None
+    variable: str = ""  # set-variable-name: a variable update instead of a message
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the administrator of this worker allows; documents cannot raise it."""
+
+    allow_exec: bool = False
+    file_roots: tuple[str, ...] = ()  # empty: everywhere outside denied_roots
+    denied_roots: tuple[str, ...] = ()  # the home directory of the engine
+    egress_allow: tuple[str, ...] = ()  # private addresses or CIDR blocks that outgoing HTTP may reach
+    lua_memory_mb: int = 64
+    max_line_bytes: int = 16 * 1024 * 1024
+
+
+class Channel(Protocol):
+    """A named, bounded hop between jobs of one worker."""
+
+    async def put(self, batch: Batch) -> None:
+        """Wait for room, then hand the batch over; its consumer settles it."""
+
+    async def get(self) -> Batch:
+        """Wait for the next batch."""
+
+
+class Env(Protocol):
+    """What a running component may ask of the worker that runs it."""
+
+    job: str
+    worker: str
+    tenant: str
+    workload: str
+    limits: Limits
+    state_dir: Path  # private to this workload, survives restarts; created on first use
+
+    def log(self, level: str, text: str, **fields: Any) -> None:
+        """Write one line to the log of the job (bounded; untrusted text is allowed in fields)."""
+
+    def publish(self, message: Outgoing) -> asyncio.Future[None]:
+        """Send a message to the bus; the future ends when the engine has made it durable."""
+
+    def channel(self, name: str) -> Channel: ...
+
+    def variable(self, name: str) -> str | None:
+        """The present value of a dynamic variable."""
+
+
+class Source(Protocol):
+    """An opened input."""
+
+    def batches(self, run: Run) -> AsyncIterator[Batch]:
+        """Yield the batches of one firing; a continuous input yields until it is cancelled."""
+
+    async def close(self) -> None:
+        """Release what was opened. Safe to call twice."""
+
+
+class Sink(Protocol):
+    """An opened output."""
+
+    async def write(self, batch: Batch, run: Run) -> None:
+        """Take the batch and the duty to settle it.
+
+        Raises when the output cannot accept it after its own retries; the batch is then settled with that error.
+        """
+
+    async def flush(self, run: Run) -> None:
+        """The firing is over: pass on what is still held back."""
+
+    async def close(self) -> None:
+        """Release what was opened. Safe to call twice."""
+
+
+class Input(Component):
+    """A declared input."""
+
+    kind: ClassVar[str] = "input"
+    continuous: ClassVar[bool] = False  # runs until it is stopped; has no schedule of its own
+
+    def open(self, env: Env) -> Source:
+        raise NotImplementedError
+
+
+class Output(Component):
+    """A declared output."""
+
+    kind: ClassVar[str] = "output"
+
+    def open(self, env: Env) -> Sink:
+        raise NotImplementedError
+
+
+C = TypeVar("C", bound=type[Component])
+
+
+class Registry:
+    """Components by (kind, name); a name that is taken raises at import."""
+
+    def __init__(self) -> None:
+        self._classes: dict[tuple[str, str], type[Component]] = {}
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Class decorator that gives the component its name in documents."""
+
+        def declare(cls: C) -> C:
+            key = (cls.kind, name)
+            if key in self._classes:
+                raise ValueError(f"{cls.kind} {name} is declared twice")
+            cls.name = name
+            self._classes[key] = cls
+            return cls
+
+        return declare
+
+    def get(self, kind: str, name: str) -> type[Component] | None:
+        return self._classes.get((kind, name))
+
+    def names(self, kind: str) -> list[str]:
+        return sorted(name for k, name in self._classes if k == kind)
+
+    def __iter__(self) -> Iterator[type[Component]]:
+        return iter(sorted(self._classes.values(), key=lambda cls: (cls.kind, cls.name)))
+
+
+REGISTRY = Registry()

@@ -1,0 +1,127 @@
+"""Messages of the bus: small notes for coordination, never bulk data (seed: Core Concepts, Message bus)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from core import clock
+
+VERSION = "0.1"  # of the event shape that an internal-messages input delivers
+
+
+class Kind(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+
+
+class Source(StrEnum):
+    SERVER = "server"
+    WORKER = "worker"
+    JOB = "job"
+
+
+class Type(StrEnum):
+    """The message types that Sluice itself emits."""
+
+    USER_GENERATED = "user-generated"  # output.message, and every trigger invocation; the only type with tags
+    USER_ALERT = "user-alert"  # the message action
+    TRIGGER_PROXY_RESPONSE = "trigger-proxy-response"  # http-post, when the event carries trigger_proxy
+    JOB_RUN_STARTED = "job-run-started"
+    JOB_RUN_ENDED = "job-run-ended"
+    JOB_FAILED = "job-failed"  # a workload ended with an error; it restarts after a back-off
+    WORKER_ONLINE = "worker-online"
+    WORKER_LOST = "worker-lost"
+    DEPLOYMENT_APPLIED = "deployment-applied"
+    MCP_ACTIVITY = "mcp-activity"  # metadata of a tool call, when a session forwards its activity
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. `data` is the public payload that `${msg|path}` reads; user payloads sit under `job_event`."""
+
+    id: int
+    tenant: str
+    kind: str
+    source: str
+    type: str
+    tag: str = ""
+    job: str = ""
+    worker: str = ""
+    at_ns: int = 0
+    data: Mapping[str, Any] | None = None
+
+    def event(self) -> dict[str, Any]:
+        """The event that an internal-messages input delivers (field names as documented, facts E.2)."""
+        out: dict[str, Any] = {
+            "id": text_id(self.id),
+            "kind": self.kind,
+            "message_type": self.type,
+            "nanoseconds_since_epoch": self.at_ns,
+            "source": self.source,
+            "version": VERSION,
+        }
+        if self.tag:
+            out["tag"] = self.tag
+        if self.job:
+            out["job_name"] = self.job
+        if self.worker:
+            out["worker_id"] = self.worker
+        if self.data is not None:
+            out["message_data"] = self.data
+        return out
+
+    def encode(self) -> bytes:
+        """The event as JSON bytes: what is stored is what goes over the wire."""
+        return orjson.dumps(self.event())
+
+
+def text_id(number: int) -> str:
+    return "msg_" + clock.encode(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which messages a job listens to; an empty field matches everything (facts E.3)."""
+
+    kind: str = ""
+    types: tuple[str, ...] = ()
+    tag: str = ""
+    sources: tuple[str, ...] = ()
+    job: str = ""
+    worker: str = ""
+
+    def matches(self, message: Message) -> bool:
+        return (
+            (not self.kind or self.kind == message.kind)
+            and (not self.types or message.type in self.types)
+            and (not self.tag or self.tag == message.tag)
+            and (not self.sources or message.source in self.sources)
+            and (not self.job or self.job == message.job)
+            and (not self.worker or self.worker == message.worker)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "types": list(self.types),
+            "tag": self.tag,
+            "sources": list(self.sources),
+            "job": self.job,
+            "worker": self.worker,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Filter:
+        return Filter(
+            data.get("kind", ""),
+            tuple(data.get("types", ())),
+            data.get("tag", ""),
+            tuple(data.get("sources", ())),
+            data.get("job", ""),
+            data.get("worker", ""),
+        )

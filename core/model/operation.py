@@ -1,0 +1,161 @@
+"""An operation: one thing that a user can do, declared once and offered by every door."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict
+
+from core import errors
+from core.model.principal import Role
+
+
+class Effect(StrEnum):
+    """What a call may do to the world; the write gate and the MCP annotations are read off it."""
+
+    READ = "read"
+    WRITE = "write"
+    DESTRUCTIVE = "destructive"
+
+
+class Params(BaseModel):
+    """Base of every params model: unknown keys are refused, so that a misspelt argument is never ignored."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+Handler = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One verb.
+
+    `name` is snake_case, noun first, and is the MCP tool name; `http` is "METHOD /path" with {placeholders} that
+    are params; `toolset` groups tools for `--toolsets`; `result` names the result keys as a JSON Schema for
+    programs (the tool's outputSchema where `typed` is true).
+    """
+
+    name: str
+    summary: str
+    description: str
+    params: type[BaseModel]
+    handler: Handler
+    effect: Effect
+    toolset: str
+    http: str
+    role: Role = Role.USER
+    idempotent: bool = False
+    open_world: bool = False
+    result: dict[str, Any] | None = None
+    tool: bool = True  # offered as an MCP tool
+    gated: bool = True  # a READ operation is never gated; an ungated WRITE decides for itself (deployment_plan)
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema 2020-12 of the arguments, compact: no titles, root type object."""
+        return compact(self.params.model_json_schema())
+
+    @cached_property
+    def _validator(self) -> Any:
+        return jsonschema_rs.Draft202012Validator(self.schema, offline=True)
+
+    def validate(self, arguments: dict[str, Any]) -> BaseModel:
+        """Check the arguments against the published schema, then build the model.
+
+        The schema comes first, so that every door gives the same answer and the same pointer to the fault.
+        Raises InvalidParams with every fault.
+        """
+        if not self._validator.is_valid(arguments):
+            raise errors.InvalidParams(
+                f"The arguments of {self.name} do not fit its schema.",
+                hint=f"Allowed arguments: {', '.join(sorted(self.schema.get('properties', {}))) or 'none'}.",
+                errors=schema_problems(self._validator, arguments),
+            )
+        return self.params.model_validate(arguments)
+
+
+def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[errors.Problem]:
+    """Every fault that a jsonschema-rs validator finds, as problems with pointers."""
+    problems = []
+    for error in validator.iter_errors(instance):
+        pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in error.instance_path)
+        problems.append(errors.Problem(pointer, errors.shorten(error.message, 300)))
+        if len(problems) >= limit:
+            break
+    return problems
+
+
+def compact(schema: dict[str, Any]) -> dict[str, Any]:
+    """A pydantic schema without its titles, which repeat the property names, and with `null` unions kept."""
+
+    def strip(node: Any, is_properties: bool = False) -> Any:
+        if isinstance(node, dict):
+            return {
+                k: strip(v, k in ("properties", "$defs") and not is_properties)
+                for k, v in node.items()
+                if is_properties or not (k == "title" and isinstance(v, str))
+            }
+        if isinstance(node, list):
+            return [strip(item) for item in node]
+        return node
+
+    out: dict[str, Any] = strip(schema)
+    out.pop("description", None)
+    return out
+
+
+class Registry:
+    """The operations by name; a name that is taken raises at import."""
+
+    def __init__(self) -> None:
+        self._operations: dict[str, Operation] = {}
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._operations.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._operations
+
+    def __getitem__(self, name: str) -> Operation:
+        return self._operations[name]
+
+    def get(self, name: str) -> Operation | None:
+        return self._operations.get(name)
+
+    def operation(
+        self, *, summary: str, http: str, toolset: str, effect: Effect = Effect.READ, **options: Any
+    ) -> Callable[[Handler], Handler]:
+        """Declare the decorated `async def name(engine, caller, params: Model) -> dict` as an operation.
+
+        The function's name is the operation's name, its docstring the description, and the annotation of its
+        third parameter the params model.
+        """
+
+        def declare(handler: Handler) -> Handler:
+            name = handler.__name__
+            if name in self._operations:
+                raise ValueError(f"operation {name} is declared twice")
+            hints = typing.get_type_hints(handler)
+            third = list(inspect.signature(handler).parameters)[2]
+            self._operations[name] = Operation(
+                name=name,
+                summary=summary,
+                description=inspect.cleandoc(handler.__doc__ or summary),
+                params=hints[third],
+                handler=handler,
+                effect=effect,
+                toolset=toolset,
+                http=http,
+                **options,
+            )
+            return handler
+
+        return declare

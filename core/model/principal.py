@@ -1,0 +1,86 @@
+"""Who is asking, through which door, and with what rights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PLATFORM = "platform"
+
+
+class Role(StrEnum):
+    """What a principal may do in general; operations say which role they need."""
+
+    ADMIN = "admin"  # publishes, plans, applies, administers
+    USER = "user"  # reads, and invokes what the policy of a trigger allows
+
+
+class Surface(StrEnum):
+    """The door that a call came through; it is written into every record."""
+
+    MCP = "mcp"
+    HTTP = "http"
+    CLI = "cli"
+    INTERNAL = "internal"  # the engine itself: schedules, recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An identity: one user name, one role, its tenants."""
+
+    username: str
+    role: Role = Role.USER
+    tenants: tuple[str, ...] = ("default",)
+    platform: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One call's identity: the principal, the tenant it acts in, the door, and whether it may write."""
+
+    principal: Principal
+    tenant: str = "default"
+    surface: Surface = Surface.INTERNAL
+    allow_write: bool = True
+    label: str = ""
+
+    @property
+    def username(self) -> str:
+        return self.principal.username
+
+    @property
+    def is_admin(self) -> bool:
+        return self.principal.role is Role.ADMIN
+
+    def to_dict(self) -> dict[str, object]:
+        """The wire form that an attached front door sends to the owner (same user, same host)."""
+        return {
+            "username": self.principal.username,
+            "role": self.principal.role.value,
+            "tenants": list(self.principal.tenants),
+            "platform": self.principal.platform,
+            "tenant": self.tenant,
+            "surface": self.surface.value,
+            "allow_write": self.allow_write,
+            "label": self.label,
+        }
+
+    @staticmethod
+    def from_dict(data: dict[str, object]) -> Caller:
+        tenants = data.get("tenants")
+        return Caller(
+            Principal(
+                str(data["username"]),
+                Role(str(data["role"])),
+                tuple(str(t) for t in tenants) if isinstance(tenants, list) else (),
+                bool(data.get("platform")),
+            ),
+            str(data["tenant"]),
+            Surface(str(data["surface"])),
+            bool(data["allow_write"]),
+            str(data.get("label", "")),
+        )
+
+
+SYSTEM = Caller(Principal("sluice", Role.ADMIN, platform=True), surface=Surface.INTERNAL)
+

@@ -1,0 +1,83 @@
+"""Typed settings of the engine; every field has a command-line flag and an environment variable SLUICE_<NAME>.
+
+docs/settings.md is generated from this class.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def default_home() -> Path:
+    """The platform's user data directory + `sluice`."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "sluice"
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "sluice"
+
+
+class Settings(BaseModel):
+    """What an engine can be told at its start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    home: Path = Field(default_factory=default_home)
+    """The data directory (mode 0700). One engine owns it; everyone else attaches to that engine."""
+    workers: int = Field(default=1, ge=0, le=64)
+    """How many worker processes this engine starts in the group `default`. `sluice serve` uses 2."""
+    worker_slots: int = Field(default=64, ge=1, le=4096)
+    """How many jobs one worker may hold."""
+    allow_exec: bool = False
+    """Let jobs run commands (the exec input). Off unless an administrator turns it on."""
+    egress_allow: tuple[str, ...] = ()
+    """Addresses or CIDR blocks that outgoing HTTP may reach although they are private, e.g. 127.0.0.1/32."""
+    file_roots: tuple[str, ...] = ()
+    """Directories that file components may use; empty allows every path outside the home directory."""
+    message_retention_count: int = Field(default=200_000, ge=0)
+    """How many messages the log keeps."""
+    message_retention_hours: int = Field(default=72, ge=1)
+    """How long the log keeps a message."""
+    invocation_retention_count: int = Field(default=1_000_000, ge=0)
+    """How many finished invocations are kept."""
+    invocation_retention_hours: int = Field(default=24 * 30, ge=25)
+    """How long a finished invocation is kept; idempotency keys live at least 24 hours."""
+    plan_ttl_seconds: int = Field(default=3600, ge=10)
+    """How long a saved plan can be applied."""
+    drain_seconds: float = Field(default=5.0, ge=0)
+    """How long a worker may finish what it has when it is told to stop."""
+    heartbeat_seconds: float = Field(default=1.0, gt=0)
+    """How often a worker reports; one that is silent for five of these is lost."""
+    job_memory_mb: int = Field(default=64, ge=1)
+    """Memory cap of one job's Lua state."""
+    log_level: str = "warning"
+    """Logs go to stderr: debug, info, warning or error."""
+
+    @property
+    def database(self) -> Path:
+        return self.home / "sluice.db"
+
+    @property
+    def socket(self) -> Path:
+        return self.home / "engine.sock"
+
+    @property
+    def lock(self) -> Path:
+        return self.home / "engine.lock"
+
+
+def from_environment(**overrides: object) -> Settings:
+    """Settings from SLUICE_* variables; what the caller gives (and is not None) wins.
+
+    Raises pydantic.ValidationError, which the CLI shows as a usage error.
+    """
+    values: dict[str, object] = {}
+    for name, field in Settings.model_fields.items():
+        raw = os.environ.get("SLUICE_" + name.upper())
+        if raw is not None:
+            values[name] = [part for part in raw.split(",") if part] if "tuple" in str(field.annotation) else raw
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    return Settings.model_validate(values)
