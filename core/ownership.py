@@ -1,0 +1,187 @@
+"""The home directory: who owns it, its lock, its socket, and the places where it must not be.
+
+One process holds an exclusive flock on `engine.lock` and is the engine; the kernel drops the lock when that process
+dies, however it dies. Everyone else connects to `engine.sock`. The directory is 0700 and the socket 0600, so
+whoever can connect is the same user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import os
+import socket
+import stat
+from pathlib import Path
+
+from core import channel, clock, errors
+
+# statfs f_type of file systems on which neither SQLite's WAL (shared memory) nor flock can be trusted.
+NETWORK_FILE_SYSTEMS = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFF534D42: "CIFS",
+    0xFE534D42: "SMB2",
+    0x01021997: "9p",
+    0x5346414F: "AFS",
+    0x73757245: "Coda",
+    0x00C36400: "Ceph",
+}
+ATTACH_DEADLINE_SECONDS = 15.0
+
+
+class _Statfs(ctypes.Structure):
+    _fields_ = [("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 248)]
+
+
+def file_system_type(path: Path) -> int:
+    """The statfs(2) magic of the file system that holds `path` (Linux; 0 elsewhere)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "statfs") or os.uname().sysname != "Linux":
+        return 0
+    buffer = _Statfs()
+    if libc.statfs(os.fsencode(path), ctypes.byref(buffer)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+    return int(buffer.f_type) & 0xFFFFFFFF
+
+
+def prepare(home: Path) -> Path:
+    """Make the home directory (0700) or check the one that is there; return its real path.
+
+    Raises StorageUnavailable when it is on a network file system, belongs to another user, or others can write it.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home = home.resolve(strict=True)
+        info = home.stat()
+        magic = file_system_type(home)
+    except OSError as error:
+        raise errors.StorageUnavailable(
+            f"The home directory {home} cannot be used: {error.strerror}.",
+            hint="Point --home (SLUICE_HOME) at a directory that you own on a local disk.",
+        ) from error
+    if not stat.S_ISDIR(info.st_mode):
+        raise errors.StorageUnavailable(f"{home} is not a directory.", hint="Point --home (SLUICE_HOME) elsewhere.")
+    if info.st_uid != os.geteuid():
+        raise errors.StorageUnavailable(
+            f"The home directory {home} belongs to user id {info.st_uid}, and this process runs as {os.geteuid()}.",
+            hint="Run as its owner, or point --home (SLUICE_HOME) at a directory of your own.",
+        )
+    if info.st_mode & 0o022:
+        raise errors.StorageUnavailable(
+            f"Others can write the home directory {home} (mode {stat.S_IMODE(info.st_mode):04o}).",
+            hint=f"chmod 700 {home}",
+        )
+    if magic in NETWORK_FILE_SYSTEMS:
+        raise errors.StorageUnavailable(
+            f"The home directory {home} is on a network file system ({NETWORK_FILE_SYSTEMS[magic]}), "
+            "where committed data can be lost.",
+            hint="Point --home (SLUICE_HOME) at a local disk.",
+        )
+    return home
+
+
+class Ownership:
+    """The exclusive lock on a home directory, and the socket that it entitles to."""
+
+    def __init__(self, home: Path, lock_fd: int) -> None:
+        self.home = home
+        self._lock_fd = lock_fd
+        self._socket: socket.socket | None = None
+
+    def listen(self) -> socket.socket:
+        """Bind the 0600 unix socket; a stale one of a dead owner is replaced, which only the lock holder may do."""
+        path = self.home / "engine.sock"
+        path.unlink(missing_ok=True)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        old_umask = os.umask(0o177)
+        try:
+            _with_short_path(path, sock.bind)
+        finally:
+            os.umask(old_umask)
+        sock.listen(256)
+        self._socket = sock
+        return sock
+
+    def release(self) -> None:
+        """Give the home up: close the socket, then drop the lock. Safe to call twice."""
+        if self._socket is not None:
+            (self.home / "engine.sock").unlink(missing_ok=True)
+            self._socket.close()
+            self._socket = None
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def acquire(home: Path) -> Ownership | None:
+    """Take the lock of a prepared home directory; None when another process holds it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(home / "engine.lock", flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+    return Ownership(home, fd)
+
+
+def owner_pid(home: Path) -> int | None:
+    """The process id that the lock file names; only a hint for people."""
+    try:
+        return int((home / "engine.lock").read_text(encoding="ascii").strip())
+    except (OSError, ValueError):
+        return None
+
+
+async def connect(home: Path, **handlers: object) -> channel.Channel | None:
+    """A channel to the engine that owns `home`; None when nobody listens (yet, or any more)."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        _with_short_path(home / "engine.sock", sock.connect)
+    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+        sock.close()
+        return None
+    return await channel.over_socket(sock, **handlers)
+
+
+async def own_or_connect(home: Path, **handlers: object) -> Ownership | channel.Channel:
+    """Become the owner, or attach to the one that there is.
+
+    Between the lock and the socket of a starting (or dying) owner there is a short gap: both are tried in turn
+    until one succeeds. Raises Busy after the deadline.
+    """
+    home = prepare(home)
+    deadline = clock.monotonic() + ATTACH_DEADLINE_SECONDS
+    pause = 0.005
+    while True:
+        attached = await connect(home, **handlers)
+        if attached is not None:
+            return attached
+        owned = acquire(home)
+        if owned is not None:
+            return owned
+        if clock.monotonic() > deadline:
+            raise errors.Busy(
+                f"Process {owner_pid(home)} holds the home directory {home} but does not answer.",
+                hint="Look at that process; if it hangs, stop it, and the next command takes over.",
+            )
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.1)
+
+
+def _with_short_path(path: Path, use: object) -> None:
+    """Call `use` with a socket path that fits sun_path (108 bytes), through /proc when the home is nested deep."""
+    text = str(path)
+    assert callable(use)
+    if len(os.fsencode(text)) < 100:
+        use(text)
+        return
+    fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        use(f"/proc/self/fd/{fd}/{path.name}")
+    finally:
+        os.close(fd)

@@ -1,0 +1,36 @@
+"""Audit rows: who did what, through which door, and what was decided. Written in the transaction of the write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from core import clock
+from core.model.principal import Caller
+
+INSERT = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def row(id: int, caller: Caller, operation: str, target: str, decision: str = "allowed") -> tuple[Any, ...]:
+    """The row as values in column order; `target` names the thing that was touched, never its content."""
+    principal = caller.principal
+    return (
+        id,
+        caller.tenant,
+        principal.username,
+        principal.role.value,
+        caller.surface.value,
+        operation,
+        decision,
+        target[:200],
+    )
+
+
+def insert(db: Database, values: tuple[Any, ...]) -> None:
+    db.conn.execute(INSERT, values)
+
+
+def recent(db: Database, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
+    rows = db.table("audit").rows_where("tenant = ?", [tenant], order_by="id desc", limit=limit)
+    return [{**row, "at": clock.iso(row["id"])} for row in rows]

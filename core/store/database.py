@@ -1,0 +1,234 @@
+"""The database: one writer thread with group commit, a few short-lived reads beside it.
+
+Durability: WAL with `synchronous=FULL`, so a commit that was told to a caller survives a power cut. Speed: all
+writes that the event loop submits during one tick, and all that arrived while the last commit was syncing, share one
+`BEGIN IMMEDIATE ... COMMIT`. A write is a plain function `fn(db, *args)`: no await, no network, no user code inside.
+Nobody is told of a write before its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlite_utils
+
+from core import clock, errors
+from core.store import guard, migrations
+
+T = TypeVar("T")
+Done = Callable[[Any, BaseException | None], None]
+_Write = tuple[Callable[..., Any], tuple[Any, ...], Done]
+
+READERS = 2
+READ_DEADLINE_SECONDS = 5.0  # a read snapshot that lives longer keeps the -wal from being reset
+MAX_BATCH = 2048
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+class Database:
+    """An open database. Made by `open_database`; use from one event loop."""
+
+    def __init__(self, path: Path, writer: sqlite_utils.Database) -> None:
+        self.path = path
+        self._loop = asyncio.get_running_loop()
+        self._writer = writer
+        self._pending: list[_Write] = []
+        self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_loop, name="sluice-writer", daemon=True)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sluice-reader")
+        self._reader_connections: list[sqlite_utils.Database] = []
+        self._local = threading.local()
+        self._closed = False
+        self.commits = 0
+        self.writes = 0
+        self._thread.start()
+
+    # -- writes --------------------------------------------------------------------------------------------
+
+    def submit(self, done: Done, fn: Callable[..., Any], *args: Any) -> None:
+        """Queue a write for the end of this tick; `done(result, error)` runs on the loop after its commit.
+
+        The error is StorageUnavailable when the disk cannot be written (nothing of this write was recorded), or
+        whatever `fn` raised (its own changes were rolled back, its neighbours' were not).
+        """
+        if self._closed:
+            done(None, errors.StorageUnavailable("The engine is shutting down."))
+            return
+        if not self._pending:
+            self._loop.call_soon(self._feed)
+        self._pending.append((fn, args, done))
+
+    async def write(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run `fn(db, *args)` in a transaction and return its result after the commit."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.submit(done, fn, *args)
+        return await future
+
+    def _feed(self) -> None:
+        batch, self._pending = self._pending, []
+        self._queue.put(batch)
+
+    def _write_loop(self) -> None:
+        while True:
+            batch = self._queue.get()
+            if batch is None:
+                break
+            stop = False
+            while len(batch) < MAX_BATCH:  # everything that waited while the last commit synced goes with this one
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                batch += more
+            outcome = self._transact(batch)
+            try:
+                self._loop.call_soon_threadsafe(_tell, outcome)
+            except RuntimeError:  # the loop is closed: nobody is left who could be told
+                return
+            if stop:
+                break
+
+    def _transact(self, batch: list[_Write]) -> list[tuple[Done, Any, BaseException | None]]:
+        connection = self._writer.conn
+        try:
+            results = self._attempt(connection, batch)
+        except Exception as error:  # a boundary: whatever it was, every caller gets an answer
+            if len(batch) == 1:
+                return [(batch[0][2], None, _translate(error))]
+            # One bad write must not fail its neighbours: redo them one by one.
+            return [outcome for write in batch for outcome in self._transact([write])]
+        self.commits += 1
+        self.writes += len(batch)
+        return [(write[2], result, None) for write, result in zip(batch, results, strict=True)]
+
+    def _attempt(self, connection: sqlite3.Connection, batch: list[_Write]) -> list[Any]:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [fn(self._writer, *args) for fn, args, _ in batch]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has rolled back already
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+    # -- reads ---------------------------------------------------------------------------------------------
+
+    async def read(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run `fn(db, *args)` on a reader connection (query only, at most 5 seconds).
+
+        Raises StorageUnavailable when the file cannot be read, Busy when the read took too long.
+        """
+        if self._closed:
+            raise errors.StorageUnavailable("The engine is shutting down.")
+        return await self._loop.run_in_executor(self._readers, self._read, fn, args)
+
+    def _read(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+        db: sqlite_utils.Database | None = getattr(self._local, "db", None)
+        try:
+            if db is None:
+                db = self._local.db = sqlite_utils.Database(_connect(self.path))
+                db.conn.execute("PRAGMA query_only = ON")
+                self._reader_connections.append(db)
+            deadline = clock.monotonic() + READ_DEADLINE_SECONDS
+            db.conn.set_progress_handler(lambda: int(clock.monotonic() > deadline), 100_000)
+            return fn(db, *args)
+        except sqlite3.Error as error:
+            raise _translate(error) from error
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Commit what is queued, stop the threads, close every connection. Safe to call twice."""
+        if self._closed:
+            return
+        self._feed()
+        self._closed = True
+        self._queue.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+        await self._loop.run_in_executor(None, self._readers.shutdown)
+        for db in self._reader_connections:
+            db.conn.close()
+        self._writer.conn.close()
+        guard.release(self.path)
+
+
+def _tell(outcome: list[tuple[Done, Any, BaseException | None]]) -> None:
+    for done, result, error in outcome:
+        done(result, error)
+
+
+def _translate(error: BaseException) -> BaseException:
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = code & 0xFF if code is not None else None
+        if primary == sqlite3.SQLITE_INTERRUPT:
+            return errors.Busy("This read took too long.", hint="Ask for fewer rows, or filter.")
+        if primary in _UNAVAILABLE:
+            return errors.StorageUnavailable(
+                f"The store cannot be used right now: {error}.",
+                hint="Free disk space or mend the disk; the engine goes on by itself.",
+            )
+    return error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "busy_timeout = 5000",
+        "trusted_schema = OFF",
+        "temp_store = MEMORY",
+        "cache_size = -65536",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def open_database(path: Path) -> Database:
+    """Open (or make, 0600) the database and bring its schema up to date.
+
+    Only the holder of the home directory's lock may call this. Raises StorageUnavailable when the file cannot be
+    used or was made by a newer Sluice.
+    """
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        guard.protect(path)
+        writer = sqlite_utils.Database(_connect(path))
+        migrations.migrate(writer)
+    except (sqlite3.Error, OSError) as error:
+        raise errors.StorageUnavailable(
+            f"The database {path} cannot be opened: {error}.", hint="Check the disk and the permissions of its folder."
+        ) from error
+    return Database(path, writer)

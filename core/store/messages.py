@@ -1,0 +1,88 @@
+"""The message log and the durable queue of deliveries that are not yet acknowledged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from core import clock
+
+INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_DISPATCH = "INSERT INTO dispatches VALUES (?, ?, ?, ?, ?, ?)"
+
+MessageRow = tuple[int, str, str, str, str, str, str, str, bytes]
+DispatchRow = tuple[int, int, str, str, int | None, int]
+
+
+def insert(db: Database, messages: list[MessageRow], dispatches: list[DispatchRow]) -> None:
+    """Record messages together with the deliveries that they owe."""
+    if len(messages) == 1:
+        db.conn.execute(INSERT, messages[0])
+    else:
+        db.conn.executemany(INSERT, messages)
+    for row in dispatches:
+        db.conn.execute(INSERT_DISPATCH, row)
+
+
+def settle(db: Database, ids: list[tuple[int]]) -> None:
+    """Forget deliveries that were acknowledged or given up."""
+    db.conn.executemany("DELETE FROM dispatches WHERE id = ?", ids)
+
+
+def attempted(db: Database, attempts: list[tuple[int, int]]) -> None:
+    """Raise the attempt count of deliveries that go out again: pairs (attempt, id)."""
+    db.conn.executemany("UPDATE dispatches SET attempt = ? WHERE id = ?", attempts)
+
+
+def undelivered(db: Database) -> list[tuple[Any, ...]]:
+    """Every delivery still owed, oldest first: (id, tenant, job, invocation_id, attempt, tag, type, body)."""
+    return db.conn.execute(
+        "SELECT d.id, d.tenant, d.job, d.invocation_id, d.attempt, m.kind, m.source, m.type, m.tag, m.job, m.worker,"
+        " m.id, m.body FROM dispatches d JOIN messages m ON m.id = d.message_id ORDER BY d.id"
+    ).fetchall()
+
+
+def search(
+    db: Database,
+    tenant: str,
+    *,
+    kind: str = "",
+    type: str = "",
+    tag: str = "",
+    job: str = "",
+    source: str = "",
+    before: int | None = None,
+    limit: int = 25,
+) -> list[dict[str, Any]]:
+    """Messages of a tenant, newest first, as events with their time."""
+    where, values = ["tenant = ?"], [tenant]
+    for column, value in (("kind", kind), ("type", type), ("tag", tag), ("job", job), ("source", source)):
+        if value:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if before is not None:
+        where.append("id < ?")
+        values.append(str(before))
+    rows = db.conn.execute(
+        f"SELECT id, body FROM messages WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*values, limit]
+    )
+    out = []
+    for number, body in rows:
+        event = orjson.loads(body)
+        event["at"] = clock.iso(event["nanoseconds_since_epoch"])
+        event["cursor"] = str(number)
+        out.append(event)
+    return out
+
+
+def prune(db: Database, keep: int, older_than_ns: int, at_most: int = 5_000) -> int:
+    """Delete messages beyond the retention, oldest first, except those that are still owed to a job."""
+    floor = db.conn.execute("SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()
+    limit = max(older_than_ns, floor[0] if floor else 0)
+    return db.conn.execute(
+        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ?"
+        " AND id NOT IN (SELECT message_id FROM dispatches) ORDER BY id LIMIT ?)",
+        (limit, at_most),
+    ).rowcount

@@ -1,0 +1,235 @@
+"""The schema, as numbered forward-only steps; each runs with its own record in one transaction.
+
+A step is never edited once it has landed. An older Sluice refuses a database that a newer one has migrated.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+from core import errors
+
+STEPS = Migrations("sluice")
+
+
+def migrate(db: Database) -> None:
+    """Apply the steps that are missing.
+
+    Raises StorageUnavailable, without a write, when the database knows steps that this Sluice does not.
+    """
+    known = {step.name for step in STEPS._migrations}
+    unknown = sorted(step.name for step in STEPS.applied(db) if step.name not in known)
+    if unknown:
+        raise errors.StorageUnavailable(
+            f"This database was made by a newer Sluice (it has {', '.join(unknown)}).",
+            hint="Upgrade sluice-mcp, or use another home directory.",
+        )
+    STEPS.apply(db)
+
+
+def _table(db: Database, name: str, columns: dict[str, type], pk: str | tuple[str, ...], nullable: str = "") -> None:
+    optional = set(nullable.split())
+    keys = {pk} if isinstance(pk, str) else set(pk)
+    db.table(name).create(columns, pk=pk, not_null=set(columns) - optional - keys, strict=True)
+
+
+@STEPS()
+def m0001_first_schema(db: Database) -> None:
+    _table(
+        db,
+        "audit",
+        {
+            "id": int,
+            "tenant": str,
+            "username": str,
+            "role": str,
+            "surface": str,
+            "operation": str,
+            "decision": str,
+            "target": str,
+        },
+        "id",
+    )
+    _table(
+        db,
+        "messages",
+        {
+            "id": int,
+            "tenant": str,
+            "kind": str,
+            "source": str,
+            "type": str,
+            "tag": str,
+            "job": str,
+            "worker": str,
+            "body": bytes,
+        },
+        "id",
+    )
+    _table(
+        db,
+        "dispatches",
+        {"id": int, "message_id": int, "tenant": str, "job": str, "invocation_id": int, "attempt": int},
+        "id",
+        nullable="invocation_id",
+    )
+    _table(
+        db,
+        "triggers",
+        {
+            "id": int,
+            "tenant": str,
+            "slug": str,
+            "revision": int,
+            "active": int,
+            "definition": str,
+            "created_at_ns": int,
+            "created_by": str,
+        },
+        "id",
+    )
+    db.table("triggers").create_index(["tenant", "slug", "revision"], unique=True)
+    _table(
+        db,
+        "invocations",
+        {
+            "id": int,
+            "nonce": str,
+            "tenant": str,
+            "slug": str,
+            "revision": int,
+            "state": str,
+            "surface": str,
+            "username": str,
+            "role": str,
+            "params": str,
+            "idempotency_key": str,
+            "requested_at_ns": int,
+            "deadline_ns": int,
+            "finished_at_ns": int,
+            "proxy_recorded_at_ns": int,
+            "attempts": int,
+            "result": str,
+            "events": str,
+        },
+        "id",
+        nullable="idempotency_key deadline_ns finished_at_ns proxy_recorded_at_ns",
+    )
+    db.table("invocations").create_index(["tenant", "slug"])
+    db.execute("CREATE INDEX invocations_open ON invocations (id) WHERE finished_at_ns IS NULL")
+    db.execute(
+        "CREATE TABLE idempotency (key BLOB PRIMARY KEY, invocation_id INTEGER NOT NULL, params_digest BLOB NOT NULL,"
+        " created_at_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    )
+    _table(
+        db,
+        "jobs",
+        {
+            "tenant": str,
+            "name": str,
+            "version": int,
+            "document": str,
+            "digest": str,
+            "created_at_ns": int,
+            "created_by": str,
+        },
+        ("tenant", "name", "version"),
+    )
+    _table(
+        db,
+        "workloads",
+        {
+            "id": str,
+            "tenant": str,
+            "deployment": str,
+            "step": str,
+            "job": str,
+            "version": str,
+            "replica": int,
+            "group_name": str,
+            "worker": str,
+            "document": str,
+            "state": str,
+            "reason": str,
+            "restarts": int,
+            "updated_at_ns": int,
+        },
+        "id",
+    )
+    db.table("workloads").create_index(["tenant", "deployment"])
+    _table(
+        db,
+        "workers",
+        {"name": str, "group_name": str, "slots": int, "labels": str, "drained": int, "created_at_ns": int},
+        "name",
+    )
+    _table(
+        db,
+        "deployments",
+        {
+            "tenant": str,
+            "name": str,
+            "revision": int,
+            "state": str,
+            "reason": str,
+            "source": str,
+            "desired": str,
+            "updated_at_ns": int,
+            "updated_by": str,
+        },
+        ("tenant", "name"),
+    )
+    _table(
+        db,
+        "deployment_history",
+        {
+            "id": int,
+            "tenant": str,
+            "name": str,
+            "revision": int,
+            "action": str,
+            "source": str,
+            "plan_id": str,
+            "username": str,
+            "surface": str,
+            "summary": str,
+            "desired": str,
+        },
+        "id",
+    )
+    db.table("deployment_history").create_index(["tenant", "name", "revision"])
+    _table(
+        db,
+        "plans",
+        {
+            "id": str,
+            "tenant": str,
+            "name": str,
+            "state": str,
+            "base_revision": int,
+            "digest": str,
+            "username": str,
+            "created_at_ns": int,
+            "expires_at_ns": int,
+            "body": str,
+        },
+        "id",
+    )
+    _table(
+        db,
+        "tokens",
+        {
+            "id": str,
+            "name": str,
+            "hash": str,
+            "username": str,
+            "role": str,
+            "tenants": str,
+            "platform": int,
+            "created_at_ns": int,
+            "expires_at_ns": int,
+            "revoked_at_ns": int,
+        },
+        "id",
+        nullable="expires_at_ns revoked_at_ns",
+    )

@@ -1,0 +1,31 @@
+"""API tokens: only a hash is kept, so a stolen database opens no door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from core.store import audit
+
+
+def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> None:
+    db.table("tokens").insert(row)
+    audit.insert(db, audit_row)
+
+
+def by_hash(db: Database, hash: str) -> dict[str, Any] | None:
+    return next(iter(db.table("tokens").rows_where("hash = ?", [hash])), None)
+
+
+def all_rows(db: Database) -> list[dict[str, Any]]:
+    return list(db.table("tokens").rows_where(order_by="created_at_ns desc"))
+
+
+def revoke(db: Database, id: str, at_ns: int, audit_row: tuple[Any, ...]) -> bool:
+    """Withdraw a token; true when there was one to withdraw."""
+    found = db.conn.execute(
+        "UPDATE tokens SET revoked_at_ns = ? WHERE id = ? AND revoked_at_ns IS NULL", (at_ns, id)
+    ).rowcount
+    audit.insert(db, audit_row)
+    return found == 1

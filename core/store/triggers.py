@@ -1,0 +1,54 @@
+"""Trigger definitions, one row per revision; the highest revision is the present one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from core import errors
+from core.store import audit
+
+
+def current(db: Database) -> list[dict[str, Any]]:
+    """The present revision of every trigger of every tenant."""
+    rows = db.conn.execute(
+        "SELECT t.* FROM triggers t JOIN (SELECT tenant, slug, max(revision) AS revision FROM triggers"
+        " GROUP BY tenant, slug) m USING (tenant, slug, revision) ORDER BY tenant, slug"
+    )
+    names = [column[0] for column in rows.description]
+    return [_load(dict(zip(names, row, strict=True))) for row in rows]
+
+
+def revisions(db: Database, tenant: str, slug: str) -> list[dict[str, Any]]:
+    rows = db.table("triggers").rows_where("tenant = ? AND slug = ?", [tenant, slug], order_by="revision desc")
+    return [_load(row) for row in rows]
+
+
+def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...], *, expect: int) -> None:
+    """Add a revision; `expect` is the revision that the caller saw as the present one (0: none).
+
+    Raises AlreadyExists for a publish of a slug that is there, Busy when someone else revised it meanwhile.
+    """
+    found = db.conn.execute(
+        "SELECT coalesce(max(revision), 0) FROM triggers WHERE tenant = ? AND slug = ?", (row["tenant"], row["slug"])
+    ).fetchone()[0]
+    if found != expect:
+        if expect == 0:
+            raise errors.AlreadyExists(
+                f"A trigger {row['slug']} exists already (revision {found}).",
+                hint="Use trigger_revise to make a new revision.",
+            )
+        raise errors.Busy(f"Trigger {row['slug']} was revised meanwhile (revision {found}).", hint="Read it again.")
+    db.table("triggers").insert({**row, "definition": orjson.dumps(row["definition"]).decode()})
+    audit.insert(db, audit_row)
+
+
+def deactivate(db: Database, id: int, audit_row: tuple[Any, ...]) -> None:
+    db.conn.execute("UPDATE triggers SET active = 0 WHERE id = ?", (id,))
+    audit.insert(db, audit_row)
+
+
+def _load(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "active": bool(row["active"]), "definition": orjson.loads(row["definition"])}

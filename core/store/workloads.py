@@ -1,0 +1,53 @@
+"""Workloads: the job instances that the engine wants on workers, and how far each one is.
+
+A row is desired state. What a worker reports is written back as `state` and `reason`, so that a run-once job that
+completed is not started again by a new owner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from core.model.states import WorkloadState
+
+
+def all_rows(db: Database) -> list[dict[str, Any]]:
+    return list(db.table("workloads").rows_where(order_by="id"))
+
+
+def of_deployment(db: Database, tenant: str, deployment: str) -> list[dict[str, Any]]:
+    return list(db.table("workloads").rows_where("tenant = ? AND deployment = ?", [tenant, deployment], order_by="id"))
+
+
+def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: list[dict[str, Any]]) -> None:
+    """Make `rows` the wish for one deployment, or (deployment "", with a job) for one unmanaged job.
+
+    A row whose worker, version and document are as before keeps its state; every other one starts anew.
+    """
+    where, values = "tenant = ? AND deployment = ?", [tenant, deployment]
+    if job is not None:
+        where, values = where + " AND job = ?", [*values, job]
+    before = {row["id"]: row for row in db.table("workloads").rows_where(where, values)}
+    for row in rows:
+        old = before.pop(row["id"], None)
+        if old is None or any(old[key] != row[key] for key in ("worker", "version", "document")):
+            db.table("workloads").upsert({**row, "state": WorkloadState.ASSIGNED.value, "reason": ""}, pk="id")
+    for id in before:
+        db.table("workloads").delete(id)
+
+
+def report(db: Database, reports: list[tuple[str, str, int, int, str, str]]) -> None:
+    """Write what workers said: tuples (state, reason, restarts, at_ns, id, version)."""
+    db.conn.executemany(
+        "UPDATE workloads SET state = ?, reason = ?, restarts = ?, updated_at_ns = ? WHERE id = ? AND version = ?",
+        reports,
+    )
+
+
+def move(db: Database, id: str, worker: str, at_ns: int) -> None:
+    """Put one replica on another worker; it starts there anew."""
+    db.table("workloads").update(
+        id, {"worker": worker, "state": WorkloadState.ASSIGNED.value, "reason": "", "updated_at_ns": at_ns}
+    )
