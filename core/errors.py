@@ -181,6 +181,10 @@ class InvalidTransition(Internal):
     """A state was asked to move along an edge that its table does not have."""
 
 
+class JobFailed(Internal):
+    """The job could not go on."""
+
+
 BY_CODE: dict[str, type[SluiceError]] = {
     cls.code: cls
     for cls in (

@@ -17,12 +17,13 @@ The three contracts, in the order in which an event meets them:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 Event = dict[str, Any]
 
@@ -38,6 +39,34 @@ class Config(BaseModel):
         validate_by_name=False,
         validate_by_alias=True,
     )
+
+    scalar: ClassVar[str] = ""  # the key that a bare value stands for, as in `print: STDOUT`
+    spellings: ClassVar[Mapping[str, str]] = {}  # other spellings of a key that older documents use -> our key
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_other_forms(cls, data: Any) -> Any:
+        if cls.scalar and data is not None and not isinstance(data, dict | list | BaseModel):
+            return {cls.scalar: data}
+        if cls.spellings and isinstance(data, dict) and not cls.spellings.keys().isdisjoint(data):
+            twice = [f"{old} and {new}" for old, new in cls.spellings.items() if old in data and new in data]
+            if twice:
+                raise ValueError(f"{twice[0]} are two spellings of one key; keep one")
+            return {cls.spellings.get(key, key): value for key, value in data.items()}
+        return data
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The schema tells the other forms too, so that the published schema accepts what the model accepts."""
+        out = handler.resolve_ref_schema(handler(schema))
+        properties = out.get("properties", {})
+        for old, new in cls.spellings.items():
+            if new in properties:
+                properties[old] = {**properties[new], "deprecated": True, "description": f"The same as {new}."}
+        if cls.scalar and cls.scalar in properties:
+            title = out.pop("title", cls.__name__)
+            return {"title": title, "anyOf": [out, properties[cls.scalar]]}
+        return out
 
 
 class Component(Config):
@@ -58,7 +87,8 @@ class Run:
     stat: dict[str, Any] = field(default_factory=dict)  # for ${stat|NAME}
     events_in: int = 0
     events_out: int = 0
-    errors: int = 0
+    errors: int = 0  # events that a component refused; the run goes on
+    last_error: str = ""  # why the last of them was refused
 
 
 @dataclass(slots=True)
@@ -155,7 +185,11 @@ class Input(Component):
     """A declared input."""
 
     kind: ClassVar[str] = "input"
-    continuous: ClassVar[bool] = False  # runs until it is stopped; has no schedule of its own
+
+    @property
+    def continuous(self) -> bool:
+        """Whether it runs until it is stopped; such an input has no schedule of its own."""
+        return False
 
     def open(self, env: Env) -> Source:
         raise NotImplementedError
