@@ -93,7 +93,7 @@ class Run:
 
 @dataclass(slots=True)
 class Batch:
-    """Events that travel together; `settle(None)` says that the output accepted them, `settle(error)` that it did not."""
+    """Events that travel together; `settle(None)`: the output accepted them, `settle(error)`: it did not."""
 
     events: list[Event]
     settle: Callable[[BaseException | None], None] = lambda error: None

@@ -1,0 +1,177 @@
+"""When a job fires: the `trigger` block of an input, as a value that computes the next firing and never sleeps."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from datetime import UTC, datetime
+from typing import ClassVar, Self
+
+from cronsim import CronSim, CronSimError
+from pydantic import field_validator, model_validator
+
+from core.dsl.component import Config
+from core.dsl.duration import Duration
+from core.errors import shorten
+from core.model import message
+
+SHORTCUTS = {
+    "@yearly": "0 0 0 1 1 *",
+    "@annually": "0 0 0 1 1 *",
+    "@monthly": "0 0 0 1 * *",
+    "@weekly": "0 0 0 * * 0",
+    "@daily": "0 0 0 * * *",
+    "@midnight": "0 0 0 * * *",
+    "@hourly": "0 0 * * * *",
+}
+
+
+def _jitter(maximum: float, seed: str) -> float:
+    """A delay in [0, maximum) that one workload keeps for its whole life: it is drawn from its name."""
+    digest = hashlib.blake2b(seed.encode(), digest_size=8).digest()
+    return maximum * int.from_bytes(digest, "big") / 2**64
+
+
+class Interval(Config):
+    """Fire at once, then at equal distances from the start; a firing that was missed is not made up for."""
+
+    scalar = "duration"
+    spellings: ClassVar = {"random_offset": "random-offset"}
+
+    duration: Duration
+    """The distance between two firings, e.g. 60s."""
+    immediate: bool = True
+    """Fire at the start; false waits one interval first."""
+    random_offset: Duration = 0.0
+    """Shift all firings by a delay up to this, chosen once for each workload."""
+
+    @field_validator("duration")
+    @classmethod
+    def _positive(cls, value: float) -> float:
+        if value < 0.001:
+            raise ValueError("an interval is at least 1ms; leave the trigger out to run once")
+        return value
+
+    def next_fire(self, started: float, last: float | None, now: float, seed: str) -> float:
+        """The next firing in seconds on the clock of `started`, `last` and `now` (a monotonic one).
+
+        `last` is the firing before, None when there was none; a result before `now` means: now.
+        """
+        first = started + _jitter(self.random_offset, seed) + (0.0 if self.immediate else self.duration)
+        if last is None:
+            return first
+        # Equal spacing from the start: slow runs do not make the schedule drift, and what is past is skipped.
+        steps = math.floor((max(last, now) - first) / self.duration + 1e-9) + 1
+        return first + max(steps, 0) * self.duration
+
+
+class Cron(Config):
+    """Fire at clock times in UTC: six fields, second minute hour day month weekday, or a shortcut such as @hourly."""
+
+    scalar = "expression"
+    spellings: ClassVar = {"random_offset": "random-offset"}
+
+    expression: str
+    """Six fields, e.g. `0 */5 * * * *`, or @hourly, @daily, @weekly, @monthly, @yearly."""
+    immediate: bool = False
+    """Fire at the start as well."""
+    random_offset: Duration = 0.0
+    """Shift all firings by a delay up to this, chosen once for each workload."""
+
+    @field_validator("expression")
+    @classmethod
+    def _six_fields(cls, value: str) -> str:
+        text = SHORTCUTS.get(value.strip(), value.strip())
+        shown = shorten(value, 60)
+        if text.startswith("@"):
+            raise ValueError(f"{shown} is not a known shortcut; allowed: {', '.join(SHORTCUTS)}")
+        fields = len(text.split())
+        if fields != 6:
+            hint = f"; did you mean `0 {shown}`" if fields == 5 else ""
+            raise ValueError(f"a cron expression has six fields (second first), {shown} has {fields}{hint}")
+        try:
+            next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
+        except CronSimError as error:
+            raise ValueError(f"{shown} is not a cron expression: {error}") from error
+        except StopIteration:
+            raise ValueError(f"{shown} never comes true") from None
+        return value
+
+    def next_fire(self, started: float, last: float | None, now: float, seed: str) -> float:
+        """The next firing in seconds since the epoch; arguments as in `Interval.next_fire`, on the wall clock."""
+        if last is None and self.immediate:
+            return started
+        offset = _jitter(self.random_offset, seed)
+        after = max(now, last if last is not None else now) - offset
+        text = SHORTCUTS.get(self.expression.strip(), self.expression.strip())
+        fire = next(CronSim(text, datetime.fromtimestamp(after, UTC)))
+        return fire.timestamp() + offset
+
+
+class MessageFilter(Config):
+    """Fire once for each message of the bus that passes the filter; its payload is `${msg|…}`."""
+
+    spellings: ClassVar = {"filter-types": "filter-type", "filter-sources": "filter-source"}
+
+    filter_kind: str = ""
+    """`user` or `system`."""
+    filter_type: tuple[str, ...] = ()
+    """Message types, e.g. [user-generated]."""
+    filter_tag: str = ""
+    """The exact tag of a user-generated message."""
+    filter_source: tuple[str, ...] = ()
+    """`server`, `worker` or `job`."""
+    filter_job: str = ""
+    """The name of the job that sent it."""
+    filter_worker: str = ""
+    """The id of the worker that sent it."""
+
+    @field_validator("filter_type", "filter_source", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("filter_kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        if value and value not in tuple(message.Kind):
+            raise ValueError(f"there is no kind {shorten(value, 40)}; allowed: {', '.join(message.Kind)}")
+        return value
+
+    @field_validator("filter_source")
+    @classmethod
+    def _known_source(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for source in value:
+            if source not in tuple(message.Source):
+                raise ValueError(f"there is no source {shorten(source, 40)}; allowed: {', '.join(message.Source)}")
+        return value
+
+    def filter(self) -> message.Filter:
+        """The filter as the bus takes it."""
+        return message.Filter(
+            self.filter_kind, self.filter_type, self.filter_tag, self.filter_source, self.filter_job, self.filter_worker
+        )
+
+
+class Trigger(Config):
+    """When an input fires: exactly one of interval, cron and message. Without a trigger the job runs exactly once."""
+
+    interval: Interval | None = None
+    """Equal distances in time, e.g. `interval: 60s`."""
+    cron: Cron | None = None
+    """Clock times, e.g. `cron: "0 0 * * * *"` for every full hour."""
+    message: MessageFilter | None = None
+    """Messages of the bus, e.g. `message: {filter-tag: smoke.invoke}`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in ("interval", "cron", "message") if getattr(self, name) is not None]
+        if len(given) != 1:
+            told = " and ".join(given) if given else "nothing"
+            raise ValueError(f"a trigger has exactly one of interval, cron and message; here is {told}")
+        return self
+
+    @property
+    def timer(self) -> Interval | Cron | None:
+        """The part that fires by time, None for a message trigger."""
+        return self.interval or self.cron
