@@ -1,0 +1,109 @@
+"""The HTTP application: the API under /api, /health, /metrics and MCP at /mcp, all behind one guard."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core import errors
+from mcp_server import session
+from mcp_server.http import auth, guard, messages, metrics, openapi, problems, routes
+
+MCP_PATH = "/mcp"
+
+
+def create(
+    engine: session.EngineSession,
+    authenticator: auth.Authenticator,
+    *,
+    hosts: Iterable[str] = (),
+    origins: Iterable[str] = (),
+    mcp: Any = None,
+) -> guard.Guard:
+    """Build the ASGI application over an engine session.
+
+    `mcp` is the ASGI application of the MCP server, mounted at /mcp with its lifespan run; the guard in front has
+    already put the caller's principal into the scope.
+    """
+    counts = metrics.Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            if mcp is not None:
+                await stack.enter_async_context(mcp.router.lifespan_context(mcp))
+            yield
+
+    app = FastAPI(
+        title="Sluice",
+        summary="A control plane for data pipelines: plan, apply, reconcile, and triggers.",
+        version=importlib.metadata.version("sluice-mcp"),
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _no_route, Exception: _fault},
+    )
+    app.include_router(routes.router(engine, counts))
+    app.include_router(messages.router(engine))
+
+    @app.get("/health", include_in_schema=False)
+    async def health() -> Response:
+        return Response(orjson.dumps({"status": "ok"}), media_type="application/json")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response:
+        return Response(counts.render(), media_type=metrics.MEDIA_TYPE)
+
+    if mcp is not None:
+        app.mount(MCP_PATH, mcp)
+    _describe(app)
+    return guard.Guard(app, authenticator, hosts=hosts, origins=origins)
+
+
+def _describe(app: FastAPI) -> None:
+    """Complete FastAPI's own description with the problem document and the bearer scheme."""
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            components = document.setdefault("components", {})
+            components.setdefault("schemas", {})["Problem"] = openapi.PROBLEM
+            components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"bearer": []}]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        fault: errors.SluiceError = errors.InvalidParams(
+            f"This path does not take {errors.shorten(request.method, 20)}.", hint=f"It takes {allowed}."
+        )
+        return problems.response(fault, 405, {"allow": allowed})
+    if error.status_code == 404:
+        fault = errors.NotFound(
+            f"There is nothing at {errors.shorten(request.url.path, 120)}.",
+            hint="GET /api/openapi.json lists the paths.",
+        )
+        return problems.response(fault)
+    return problems.response(errors.InvalidParams(str(error.detail)), error.status_code)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return problems.response(errors.Internal())

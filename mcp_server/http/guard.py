@@ -1,0 +1,154 @@
+"""The gate in front of every HTTP request: Host, Origin, size and credentials, before anything is routed or kept.
+
+It is default-deny: a route that nobody listed as open needs credentials, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from core import errors
+from mcp_server.http import auth, problems
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 1024 * 1024
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs"})
+PRINCIPAL = "sluice.principal"  # where the identity is left in the ASGI scope
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+class Guard:
+    """ASGI middleware that lets a request pass only when its Host, Origin, size and credentials are in order.
+
+    `hosts` are the names (without port) that this server answers to; `origins` are the web origins, other than the
+    server's own, that may call it.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        authenticator: auth.Authenticator,
+        *,
+        hosts: Iterable[str] = (),
+        origins: Iterable[str] = (),
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
+        self._origins = frozenset(origin.lower() for origin in origins)
+        self._max = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008, "reason": "This server has no WebSockets."})
+            return
+        # A parser may leave blanks around a header value; they are not part of it (RFC 9110, 5.5).
+        scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        try:
+            refusal = self._refuse(headers)
+            if refusal is None:
+                receive = await self._bounded(headers, receive)
+                if scope["path"] not in OPEN_PATHS:
+                    scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"))
+        except _TooLarge:
+            refusal = (
+                413,
+                errors.InvalidParams(
+                    f"The request body is larger than {self._max} bytes.", hint="Send less at a time."
+                ),
+            )
+        except errors.SluiceError as error:
+            refusal = problems.STATUS[error.code], error
+        if refusal is not None:
+            status, fault = refusal
+            await problems.response(fault, status)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refuse(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, errors.SluiceError] | None:
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1:
+            return 400, errors.InvalidParams("A request carries exactly one Host header.")
+        host = hosts[0].decode("latin-1").lower()
+        match = _HOST.fullmatch(host)
+        if match is None or match[1] not in self._hosts:
+            return 421, errors.Forbidden(
+                f"This server does not answer to the host {errors.shorten(host, 80)}.",
+                hint="Call it by an address it listens on, or start it with --allow-host NAME.",
+            )
+        origins = [value.decode("latin-1").lower() for name, value in headers if name == b"origin"]
+        if any(not self._origin_allowed(origin, host) for origin in origins):
+            return 403, errors.Forbidden(
+                f"The web origin {errors.shorten(origins[0], 80)} may not call this server.",
+                hint="Start the server with --allow-origin ORIGIN if that page is yours.",
+            )
+        return None
+
+    def _origin_allowed(self, origin: str, host: str) -> bool:
+        if origin in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return origin == f"{parts.scheme}://{host}" and parts.scheme in ("http", "https")
+
+    async def _bounded(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
+        """A receive that cannot deliver more than the limit; a body of unknown length is read here, up to it."""
+        declared = _value(headers, b"content-length")
+        if declared is not None:
+            if not declared.isdigit() or int(declared[:20]) > self._max:
+                raise _TooLarge
+            return receive  # the HTTP parser holds the client to what it declared
+        if _value(headers, b"transfer-encoding") is None:
+            return receive
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                break
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._max:
+                raise _TooLarge
+            if not message.get("more_body", False):
+                break
+        return _replay(b"".join(parts), receive)
+
+
+class _TooLarge(Exception):
+    """The body is over the limit."""
+
+
+def _value(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
+    for name, value in headers:
+        if name == wanted:
+            return value.decode("latin-1")
+    return None
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replay() -> MutableMapping[str, Any]:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

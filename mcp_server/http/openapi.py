@@ -1,0 +1,113 @@
+"""The OpenAPI description of an operation, made from the same schema that validates its arguments."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from core.model import operation
+from mcp_server.http import problems
+
+PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "hint", "errors"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "enum": sorted(problems.STATUS)},
+        "hint": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "message"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON Pointer to the fault"},
+                    "message": {"type": "string"},
+                    "where": {"type": "string", "description": "file:line:column, when the fault is in a text"},
+                },
+            },
+        },
+        "details": {"type": "object"},
+    },
+}
+_REFUSALS = {
+    "400": "The request cannot be read.",
+    "401": "No valid credentials.",
+    "403": "Not allowed.",
+    "404": "No such thing, or it belongs to someone else.",
+    "409": "In conflict with the present state.",
+    "413": "The body is too large.",
+    "421": "This server does not answer to that host.",
+    "422": "Does not fit the schema.",
+    "429": "Too many calls; see Retry-After.",
+    "503": "Cannot be done right now; see Retry-After.",
+}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
+    """What FastAPI merges into its own description: parameters, request body, responses."""
+    schema = _inline(op.schema)
+    properties: dict[str, Any] = schema.get("properties", {})
+    required = set(schema.get("required", ()))
+    in_path = _PLACEHOLDER.findall(path)
+    parameters = [_parameter(name, "path", properties.get(name, {"type": "string"}), True) for name in in_path]
+    rest = {name: node for name, node in properties.items() if name not in in_path}
+    out: dict[str, Any] = {}
+    if method in ("GET", "DELETE"):
+        parameters += [_parameter(name, "query", node, name in required) for name, node in rest.items()]
+    elif rest:
+        wanted = [name for name in schema.get("required", ()) if name in rest]
+        body: dict[str, Any] = {"type": "object", "properties": rest, "additionalProperties": False}
+        if wanted:
+            body["required"] = wanted
+        out["requestBody"] = {"required": bool(wanted), "content": {"application/json": {"schema": body}}}
+    if parameters:
+        out["parameters"] = parameters
+    result = {"application/json": {"schema": _inline(op.result) if op.result else {"type": "object"}}}
+    out["responses"] = {code: {"description": text, "content": result} for code, text in _answers(op).items()}
+    refusal = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    out["responses"] |= {code: {"description": text, "content": refusal} for code, text in _REFUSALS.items()}
+    return out
+
+
+def _answers(op: operation.Operation) -> dict[str, str]:
+    if op.effect is operation.Effect.READ:
+        return {"200": "Done."}
+    return {"200": "Done.", "201": "Made.", "202": "Taken on; not at its end yet."}
+
+
+def _parameter(name: str, place: str, node: dict[str, Any], required: bool) -> dict[str, Any]:
+    schema = {key: value for key, value in node.items() if key != "description"}
+    out = {"name": name, "in": place, "required": required, "schema": schema}
+    if "description" in node:
+        out["description"] = node["description"]
+    return out
+
+
+def _inline(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema with its own $defs put in place, since `#/$defs/...` would point at the root of the OpenAPI document.
+
+    A definition that contains itself is cut off at the second level and described as any value.
+    """
+    definitions = schema.get("$defs", {})
+
+    def put(node: Any, inside: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [put(item, inside) for item in node]
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/$defs/"):
+            name = reference.removeprefix("#/$defs/")
+            others = {key: put(value, inside) for key, value in node.items() if key != "$ref"}
+            if name in inside or name not in definitions:
+                return others
+            return {**put(definitions[name], (*inside, name)), **others}
+        return {key: put(value, inside) for key, value in node.items() if key != "$defs"}
+
+    out: dict[str, Any] = put(schema, ())
+    return out

@@ -1,0 +1,63 @@
+"""Errors on the HTTP door: application/problem+json (RFC 9457), one status per error code."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from core import errors
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[str, int] = {
+    "invalid_params": 422,
+    "invalid_document": 422,
+    "not_found": 404,
+    "already_exists": 409,
+    "stale_plan": 409,
+    "plan_used": 409,
+    "plan_expired": 409,
+    "plan_blocked": 409,
+    "write_disabled": 403,
+    "forbidden": 403,
+    "unauthenticated": 401,
+    "rate_limited": 429,
+    "idempotency_mismatch": 422,
+    "not_licensed": 403,
+    "target_unavailable": 409,
+    "storage_unavailable": 503,
+    "busy": 503,
+    "internal": 500,
+}
+
+SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+def body(error: errors.SluiceError, status: int) -> dict[str, Any]:
+    """The problem document of an error: type, title, status, detail, code, hint, errors[], details?."""
+    document: dict[str, Any] = {
+        "type": f"urn:sluice:error:{error.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        "hint": error.hint,
+        "errors": [problem.to_dict() for problem in error.errors],
+    }
+    if error.details:
+        document["details"] = error.details
+    return document
+
+
+def response(error: errors.SluiceError, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
+    """Answer with an error; 401 names the scheme, 429 and 503 say when to come back."""
+    code = status or STATUS[error.code]
+    sent = {**SAFE_HEADERS, **(headers or {})}
+    if code == HTTPStatus.UNAUTHORIZED:
+        sent["www-authenticate"] = 'Bearer realm="sluice"'
+    elif code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        sent["retry-after"] = str(max(1, int(error.details.get("retry_after_seconds", 1))))
+    return Response(orjson.dumps(body(error, code), default=str), code, sent, MEDIA_TYPE)

@@ -1,0 +1,109 @@
+"""One HTTP route per operation, read off the registry: request -> arguments -> engine -> answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core import errors
+from core.model import operation
+from mcp_server import session
+from mcp_server.http import arguments, auth, guard, metrics, openapi, problems
+
+TENANT_HEADER = "x-sluice-tenant"
+PREFIX = "/api"
+MEDIA_TYPE = "application/json"
+
+_log = logging.getLogger(__name__)
+_MOVING = frozenset({"accepted", "dispatched", "applying", "removing"})
+_MAKES = ("_publish", "_create")
+_HEADERS = {**problems.SAFE_HEADERS, "content-type": MEDIA_TYPE}
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class _Route(APIRoute):
+    """A route whose endpoint takes the request itself: the operation's schema validates, not FastAPI's parameters."""
+
+    def get_route_handler(self) -> Handler:
+        return self.endpoint
+
+
+def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
+    """Every operation that has an HTTP form, the busiest first, since routes are tried in order."""
+    out = APIRouter(prefix=PREFIX, route_class=_Route)
+    offered = [op for op in engine.operations if op.http]
+    # A fixed segment goes before a placeholder: /triggers/publish must not be read as the trigger named "publish".
+    offered.sort(key=lambda op: (op.name != "trigger_invoke", op.http.count("{"), op.name))
+    for op in offered:
+        method, path = split(op)
+        out.add_api_route(
+            path,
+            handler(engine, op, counts),
+            methods=[method],
+            name=op.name,
+            operation_id=op.name,
+            summary=op.summary,
+            description=op.description,
+            tags=[op.toolset],
+            response_model=None,
+            responses={},
+            openapi_extra=openapi.describe(op, method, path),
+        )
+    return out
+
+
+def split(op: operation.Operation) -> tuple[str, str]:
+    """An operation's method and its path below /api."""
+    method, _, path = op.http.partition(" ")
+    path = path.strip()
+    return method.upper(), path.removeprefix(PREFIX)
+
+
+def handler(engine: session.EngineSession, op: operation.Operation, counts: metrics.Metrics) -> Handler:
+    """The one generic handler, bound to an operation."""
+    name, schema = op.name, op.schema
+    takes_tenant = "tenant_id" in schema.get("properties", {})
+
+    async def handle(request: Request) -> Response:
+        started = counts.now()
+        try:
+            raw = await request.body()
+            headers = request.headers
+            body = arguments.from_body(raw, headers.get("content-type")) if raw else {}
+            query = arguments.from_query(request.query_params.multi_items(), schema) if request.url.query else {}
+            given = arguments.merge(query, body, request.path_params)
+            wish = headers.get(TENANT_HEADER)
+            if wish is None and takes_tenant and isinstance(given.get("tenant_id"), str):
+                wish = given["tenant_id"]
+            caller = auth.caller(request.scope[guard.PRINCIPAL], wish)
+            result = await engine.call(name, given, caller)
+            answer = Response(orjson.dumps(result), status(op, result), _HEADERS)
+        except arguments.Malformed as error:
+            answer = problems.response(error, 400)
+        except errors.SluiceError as error:
+            answer = problems.response(error)
+        except Exception:
+            # The boundary: the log has the cause, the caller a code and no traceback.
+            _log.exception("operation %s failed", name)
+            answer = problems.response(errors.Internal())
+        counts.count(name, answer.status_code, started)
+        return answer
+
+    return handle
+
+
+def status(op: operation.Operation, result: dict[str, Any]) -> int:
+    """200 done, 201 made something, 202 taken on but not at its end."""
+    if op.effect is operation.Effect.READ:
+        return 200
+    if result.get("state") in _MOVING:
+        return 202
+    return 201 if op.name.endswith(_MAKES) else 200
