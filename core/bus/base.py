@@ -1,0 +1,83 @@
+"""What a bus promises, whatever carries it. The local bus is the reference; NATS is the second implementation.
+
+Words: a *group* is all replicas of one job (tenant, job name) that listens to messages. A message goes to every group
+whose filter matches, and within a group to one replica. A *delivery* is owed to a group until a replica settles it:
+`ack` (done) or `term` (given up, with a reason). When the replica's worker dies the delivery goes out again with
+`attempt + 1`; after MAX_ATTEMPTS it is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from core.model.message import Filter, Message
+
+MAX_ATTEMPTS = 10
+GroupKey = tuple[str, str]  # (tenant, job)
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One message owed to one group."""
+
+    id: int
+    group: GroupKey
+    body: bytes  # the message event as JSON, the same bytes that are stored and sent
+    attempt: int = 1
+    invocation_id: int | None = None
+    consumer: Consumer | None = field(default=None, repr=False)
+    sent_at: float = 0.0  # monotonic seconds
+
+
+class Consumer(Protocol):
+    """One replica that takes deliveries: a workload on a connected worker."""
+
+    workload: str
+    outstanding: dict[int, Delivery]
+    window: int  # how many deliveries it may hold at once
+
+    def send(self, delivery: Delivery) -> None:
+        """Put the delivery on its way; must not block or fail (a dead worker is told through `detach`)."""
+
+
+class Owner(Protocol):
+    """Who owes the deliveries: it keeps them durable and hears their end."""
+
+    def retried(self, delivery: Delivery) -> None:
+        """The delivery is about to go out again; `attempt` is already raised."""
+
+    def exhausted(self, delivery: Delivery) -> None:
+        """The delivery was tried MAX_ATTEMPTS times and is given up."""
+
+
+class Bus(Protocol):
+    """Deliveries of one engine. All methods are for the engine's loop and none of them blocks."""
+
+    def declare(self, group: GroupKey, filter: Filter) -> None:
+        """The job is deployed and listens; deliveries may be owed to it although no replica is connected yet."""
+
+    def withdraw(self, group: GroupKey) -> list[Delivery]:
+        """The job is no longer deployed; what was still owed to it is returned."""
+
+    def filter_of(self, group: GroupKey) -> Filter | None:
+        """The filter of a declared group, None when the job does not listen to messages."""
+
+    def matching(self, message: Message) -> Iterable[GroupKey]:
+        """The groups of the message's tenant whose filter matches."""
+
+    def release(self, delivery: Delivery) -> None:
+        """The delivery is durable: send it to one replica now, or as soon as one has room."""
+
+    def settle(self, delivery_id: int, consumer: Consumer) -> Delivery | None:
+        """A replica is done with a delivery; None when it does not hold it (late, or already settled)."""
+
+    def cancel(self, delivery_id: int, group: GroupKey) -> bool:
+        """Withdraw a delivery that no replica has taken; false when one has."""
+
+    def attach(self, group: GroupKey, consumer: Consumer) -> None:
+        """A replica is ready."""
+
+    def detach(self, group: GroupKey, consumer: Consumer, *, died: bool) -> None:
+        """A replica is gone; what it held goes out again (as a further attempt when it died)."""

@@ -1,0 +1,161 @@
+"""The bus inside the owner: groups, queues and the choice of a replica, all in memory.
+
+Durability is not its duty: a delivery is released only after its row is committed, and at start the engine releases
+again what the store still owes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from core import clock
+from core.bus.base import MAX_ATTEMPTS, Consumer, Delivery, GroupKey, Owner
+from core.model.message import Filter, Message
+
+# A replica whose jobs take microseconds is filled up before the next one gets work, because a second process costs
+# more than it gains; a slow one gets only its share. The threshold is the time in which a worker wakes up.
+FAST_SECONDS = 0.001
+
+
+@dataclass(slots=True)
+class _Group:
+    filter: Filter
+    consumers: list[Consumer] = field(default_factory=list)
+    waiting: deque[Delivery] = field(default_factory=deque)
+    seconds: dict[str, float] = field(default_factory=dict)  # workload -> smoothed time a delivery takes
+
+
+class LocalBus:
+    """See core.bus.base.Bus for the contract."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._groups: dict[GroupKey, _Group] = {}
+        self._by_tenant: dict[str, dict[GroupKey, _Group]] = {}
+
+    def declare(self, group: GroupKey, filter: Filter) -> None:
+        known = self._groups.get(group)
+        if known is not None:
+            known.filter = filter
+            return
+        made = self._groups[group] = _Group(filter)
+        self._by_tenant.setdefault(group[0], {})[group] = made
+
+    def withdraw(self, group: GroupKey) -> list[Delivery]:
+        gone = self._groups.pop(group, None)
+        if gone is None:
+            return []
+        del self._by_tenant[group[0]][group]
+        held = [delivery for consumer in gone.consumers for delivery in consumer.outstanding.values()]
+        return [*held, *gone.waiting]
+
+    def groups(self) -> Iterator[GroupKey]:
+        return iter(list(self._groups))
+
+    def filter_of(self, group: GroupKey) -> Filter | None:
+        found = self._groups.get(group)
+        return found.filter if found is not None else None
+
+    def matching(self, message: Message) -> Iterable[GroupKey]:
+        groups = self._by_tenant.get(message.tenant)
+        if not groups:
+            return ()
+        return [key for key, group in groups.items() if group.filter.matches(message)]
+
+    def release(self, delivery: Delivery) -> None:
+        group = self._groups.get(delivery.group)
+        if group is None:
+            self._owner.exhausted(delivery)
+            return
+        if group.waiting:
+            group.waiting.append(delivery)
+            return
+        consumer = choose(group.consumers, group.seconds)
+        if consumer is None:
+            group.waiting.append(delivery)
+        else:
+            _hand(delivery, consumer)
+
+    def settle(self, delivery_id: int, consumer: Consumer) -> Delivery | None:
+        delivery = consumer.outstanding.pop(delivery_id, None)
+        if delivery is None:
+            return None
+        group = self._groups.get(delivery.group)
+        if group is not None:
+            # What waited behind others in this replica is not the job's own time, so the span is shared out.
+            spent = (clock.monotonic() - delivery.sent_at) / (len(consumer.outstanding) + 1)
+            known = group.seconds.get(consumer.workload, spent)
+            group.seconds[consumer.workload] = known + (spent - known) * 0.2
+            self._pump(group)
+        return delivery
+
+    def cancel(self, delivery_id: int, group: GroupKey) -> bool:
+        found = self._groups.get(group)
+        if found is None:
+            return False
+        for delivery in found.waiting:
+            if delivery.id == delivery_id:
+                found.waiting.remove(delivery)
+                return True
+        return False
+
+    def attach(self, group: GroupKey, consumer: Consumer) -> None:
+        found = self._groups.get(group)
+        if found is not None and consumer not in found.consumers:
+            found.consumers.append(consumer)
+            self._pump(found)
+
+    def detach(self, group: GroupKey, consumer: Consumer, *, died: bool) -> None:
+        found = self._groups.get(group)
+        if found is None:
+            return
+        if consumer in found.consumers:
+            found.consumers.remove(consumer)
+        held = sorted(consumer.outstanding.values(), key=lambda delivery: delivery.id)
+        consumer.outstanding.clear()
+        for delivery in reversed(held):
+            delivery.consumer = None
+            delivery.attempt += died
+            if delivery.attempt > MAX_ATTEMPTS:
+                self._owner.exhausted(delivery)
+            else:
+                if died:
+                    self._owner.retried(delivery)
+                found.waiting.appendleft(delivery)
+        self._pump(found)
+
+    def _pump(self, group: _Group) -> None:
+        while group.waiting:
+            consumer = choose(group.consumers, group.seconds)
+            if consumer is None:
+                return
+            _hand(group.waiting.popleft(), consumer)
+
+
+def choose(consumers: list[Consumer], seconds: dict[str, float]) -> Consumer | None:
+    """The replica for the next delivery: the first fast one with room, else the least loaded with room.
+
+    Pure; `seconds` is how long a delivery takes at each workload (unknown counts as slow).
+    """
+    if len(consumers) == 1:
+        only = consumers[0]
+        return only if len(only.outstanding) < only.window else None
+    best = None
+    for consumer in consumers:
+        load = len(consumer.outstanding)
+        if load >= consumer.window:
+            continue
+        if seconds.get(consumer.workload, 1.0) < FAST_SECONDS:
+            return consumer
+        if best is None or load < len(best.outstanding):
+            best = consumer
+    return best
+
+
+def _hand(delivery: Delivery, consumer: Consumer) -> None:
+    delivery.consumer = consumer
+    delivery.sent_at = clock.monotonic()
+    consumer.outstanding[delivery.id] = delivery
+    consumer.send(delivery)

@@ -1,0 +1,51 @@
+"""An invocation: one run of a trigger, from the call to its terminal state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from core import clock
+
+PREFIX = "inv_"
+NONCE_CHARACTERS = 10
+
+
+def text_id(number: int, nonce: str) -> str:
+    """The id that callers see: sorts by time, and its last ten characters cannot be guessed."""
+    return f"{PREFIX}{clock.encode(number)}{nonce}"
+
+
+def parse_id(text: str) -> tuple[int, str] | None:
+    """(row id, nonce) behind a text id; None when it is not one."""
+    body = text.removeprefix(PREFIX)
+    if len(body) != 13 + NONCE_CHARACTERS or not text.startswith(PREFIX):
+        return None
+    try:
+        return clock.decode(body[:13]), body[13:]
+    except ValueError:
+        return None
+
+
+def record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The invocation as every door shows it, from a row of the store."""
+    proxied = row["proxy_recorded_at_ns"]
+    return {
+        "invocation_id": text_id(row["id"], row["nonce"]),
+        "trigger_slug": row["slug"],
+        "trigger_revision": row["revision"],
+        "tenant_id": row["tenant"],
+        "state": row["state"],
+        "params": orjson.loads(row["params"]),
+        "caller": {"username": row["username"], "role": row["role"]},
+        "surface": row["surface"],
+        "requested_at_ns": row["requested_at_ns"],
+        "deadline_ns": row["deadline_ns"],
+        "finished_at_ns": row["finished_at_ns"],
+        "attempts": row["attempts"],
+        "result": orjson.loads(row["result"]),
+        "trigger_proxy_recorded_at": clock.iso(proxied) if proxied else None,
+        "events": orjson.loads(row["events"]),
+    }

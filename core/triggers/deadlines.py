@@ -1,0 +1,55 @@
+"""A wheel of deadlines: thousands of open waits cost one timer.
+
+Entries sit in buckets of 250 ms and are forgotten as soon as what they watch has ended; a deadline is kept up to one
+bucket late, never early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from core import clock
+
+BUCKET_SECONDS = 0.25
+
+
+class Deadlines:
+    """Use from one event loop."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[object, Callable[[], None]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, key: object, at: float, callback: Callable[[], None]) -> int:
+        """Call `callback` once the monotonic time `at` has passed; the bucket is needed to forget it."""
+        bucket = math.ceil(at / BUCKET_SECONDS)
+        self._buckets.setdefault(bucket, {})[key] = callback
+        if self._timer is None:
+            self._schedule()
+        return bucket
+
+    def forget(self, key: object, bucket: int) -> None:
+        entries = self._buckets.get(bucket)
+        if entries is not None:
+            entries.pop(key, None)
+
+    def close(self) -> None:
+        self._buckets.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(BUCKET_SECONDS, self._turn)
+
+    def _turn(self) -> None:
+        now = math.floor(clock.monotonic() / BUCKET_SECONDS)
+        for bucket in sorted(b for b in self._buckets if b <= now):
+            for callback in self._buckets.pop(bucket).values():
+                callback()
+        if self._buckets:
+            self._schedule()
+        else:
+            self._timer = None

@@ -1,0 +1,268 @@
+"""The registry of triggers: what is published, in memory for speed, in the store for keeps.
+
+There is one engine per home, so the memory of the owner is the truth between commits; every change raises the
+version, which the doors use as a cache key, and announces itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jsonschema_rs
+import pydantic
+
+from core import clock, errors
+from core.errors import Problem
+from core.model.operation import compact, schema_problems
+from core.model.principal import PLATFORM, Caller
+from core.model.trigger import (
+    DEFAULT_WAIT_SECONDS,
+    MAX_WAIT_SECONDS,
+    MCP_SLUG,
+    TOOL_PREFIX,
+    Definition,
+)
+from core.store import audit
+from core.store import triggers as table
+from core.store.database import Database
+from core.triggers import schemas
+
+DEFINITION_SCHEMA = compact(Definition.model_json_schema())
+_validator = jsonschema_rs.Draft202012Validator(DEFINITION_SCHEMA, offline=True)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The present revision of one trigger."""
+
+    id: int
+    tenant: str
+    revision: int
+    active: bool
+    created_at_ns: int
+    created_by: str
+    definition: Definition
+
+    @property
+    def slug(self) -> str:
+        return self.definition.slug
+
+    @cached_property
+    def validator(self) -> Any:
+        return schemas.compile_schema(self.definition.parameter_schema)
+
+    @cached_property
+    def result_validator(self) -> Any | None:
+        schema = self.definition.result_schema
+        return None if schema is None else schemas.compile_schema(schema)
+
+    @cached_property
+    def text_id(self) -> str:
+        return "trg_" + clock.encode(self.id)
+
+    @cached_property
+    def tool(self) -> dict[str, Any]:
+        """The MCP tool that this trigger is: its schema with the two reserved control keys."""
+        definition = self.definition
+        schema = dict(definition.parameter_schema)
+        schema["properties"] = {
+            **schema.get("properties", {}),
+            "_idempotency_key": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 255,
+                "description": "Repeat a call with the same key to get the same invocation instead of a second run.",
+            },
+            "_wait_timeout_seconds": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": MAX_WAIT_SECONDS,
+                "default": DEFAULT_WAIT_SECONDS,
+                "description": "How long this call waits for the end of the run.",
+            },
+        }
+        if definition.default_params and "required" in schema:
+            required = [key for key in schema["required"] if key not in definition.default_params]
+            schema["required"] = required
+        title = definition.display_name or definition.slug
+        return {
+            "name": TOOL_PREFIX + definition.slug,
+            "slug": definition.slug,
+            "title": title,
+            "description": (
+                f"{definition.description or title}\nRuns trigger {definition.slug} (revision {self.revision}) and "
+                "returns its invocation; if state is not terminal, poll trigger_invocation_get."
+            ),
+            "input_schema": schema,
+            "output_schema": None if definition.result_schema is None else _output_schema(definition.result_schema),
+            "annotations": definition.annotations.model_dump(),
+        }
+
+    def invokable_by(self, caller: Caller) -> bool:
+        policy = self.definition.invoke_policy
+        return self.active and (policy.allow_admin if caller.is_admin else policy.allow_user)
+
+    def summary(self) -> dict[str, Any]:
+        """The row of trigger_list."""
+        definition = self.definition
+        return {
+            "slug": definition.slug,
+            "tenant_id": self.tenant,
+            "revision": self.revision,
+            "active": self.active,
+            "display_name": definition.display_name,
+            "description": definition.description,
+            "target_job_name": definition.target_job_name,
+            "publication": definition.publication.model_dump(),
+            "mode": "response_slot" if definition.response_slot else "dispatch_only",
+            "tool_name": TOOL_PREFIX + definition.slug if definition.publication.mcp else None,
+            "tags": definition.tags,
+        }
+
+
+def _output_schema(result_schema: dict[str, Any]) -> dict[str, Any]:
+    response = {"type": "object", "properties": {"result": {"type": "object"}}}
+    return {
+        "type": "object",
+        "properties": {
+            "invocation_id": {"type": "string"},
+            "state": {"type": "string"},
+            "result": {"type": "object", "properties": {"trigger_response": response}},
+        },
+        "required": ["invocation_id", "state", "result"],
+        "$comment": f"trigger_response.result has the properties {', '.join(result_schema.get('properties', {}))}",
+    }
+
+
+def check(raw: dict[str, Any], caller: Caller) -> Definition:
+    """A definition that can be published.
+
+    Raises InvalidParams with every fault at once: shape, slug, schema rules, defaults that fit nothing, and a
+    tenant in which the caller may not publish.
+    """
+    problems = schema_problems(_validator, raw)
+    definition = None
+    if not problems:
+        try:
+            definition = Definition.model_validate(raw)
+        except pydantic.ValidationError as error:
+            problems += [
+                Problem("".join(f"/{part}" for part in fault["loc"]), fault["msg"].removeprefix("Value error, "))
+                for fault in error.errors()
+            ]
+    if isinstance(raw.get("parameter_schema"), dict):
+        found = schemas.problems(raw["parameter_schema"], "/parameter_schema")
+        problems += found
+        if not found and isinstance(raw.get("default_params"), dict):
+            problems += schemas.default_problems(raw["parameter_schema"], raw["default_params"], "/default_params")
+    if isinstance(raw.get("result_schema"), dict):
+        problems += schemas.problems(raw["result_schema"], "/result_schema", reserved=())
+    if definition is not None:
+        if definition.publication.mcp and not _matches(MCP_SLUG, definition.slug):
+            problems.append(
+                Problem("/slug", "a slug published for MCP has at most 36 of a-z, 0-9, _ and -; hosts cap tool names")
+            )
+        if definition.tenant_id == PLATFORM and (definition.response_slot or definition.proxy_policy.mode != "off"):
+            problems.append(Problem("/response_slot", "platform-scoped triggers are dispatch-only"))
+    if problems or definition is None:
+        raise errors.InvalidParams(
+            "The trigger definition is not valid.",
+            hint="Mend every place below and send the whole definition again.",
+            errors=problems,
+        )
+    if not definition.tenant_id:
+        definition = definition.model_copy(update={"tenant_id": caller.tenant})
+    return definition
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return bool(jsonschema_rs.is_valid({"pattern": pattern}, text))
+
+
+class TriggerRegistry:
+    """Every trigger of every tenant, by (tenant, slug)."""
+
+    def __init__(self, database: Database, announce: Callable[[str, dict[str, Any]], None]) -> None:
+        self._database = database
+        self._announce = announce
+        self._triggers: dict[tuple[str, str], Trigger] = {}
+        self.version = 0
+
+    async def load(self) -> None:
+        for row in await self._database.read(table.current):
+            self._keep(row)
+
+    def get(self, tenant: str, slug: str) -> Trigger | None:
+        return self._triggers.get((tenant, slug))
+
+    def visible(self, tenants: Iterable[str]) -> list[Trigger]:
+        """The triggers of these tenants, by slug."""
+        wanted = set(tenants)
+        return sorted(
+            (t for t in self._triggers.values() if t.tenant in wanted), key=lambda trigger: (trigger.slug, trigger.tenant)
+        )
+
+    def tenants(self) -> set[str]:
+        return {tenant for tenant, _ in self._triggers}
+
+    async def publish(self, definition: Definition, caller: Caller, id: int) -> Trigger:
+        """Make revision 1. Raises AlreadyExists when the slug is taken in the tenant."""
+        return await self._add(definition, caller, id, 1, "trigger_publish")
+
+    async def revise(self, present: Trigger, definition: Definition, caller: Caller, id: int) -> Trigger:
+        """Make the next revision, active whatever the present one is."""
+        return await self._add(definition, caller, id, present.revision + 1, "trigger_revise")
+
+    async def _add(self, definition: Definition, caller: Caller, id: int, revision: int, operation: str) -> Trigger:
+        tenant = definition.tenant_id
+        row = {
+            "id": id,
+            "tenant": tenant,
+            "slug": definition.slug,
+            "revision": revision,
+            "active": 1,
+            "definition": definition.model_dump(),
+            "created_at_ns": clock.now_ns(),
+            "created_by": caller.username,
+        }
+        note = audit.row(id, caller, operation, f"{tenant}/{definition.slug}@{revision}")
+        await self._database.write(lambda db: table.insert(db, row, note, expect=revision - 1))
+        self._keep(row)
+        self._changed(tenant)
+        return self._triggers[tenant, definition.slug]
+
+    async def deactivate(self, present: Trigger, caller: Caller, id: int) -> Trigger:
+        """Stop offering the trigger; its history stays."""
+        note = audit.row(id, caller, "trigger_deactivate", f"{present.tenant}/{present.slug}")
+        await self._database.write(table.deactivate, present.id, note)
+        kept = Trigger(
+            present.id,
+            present.tenant,
+            present.revision,
+            False,
+            present.created_at_ns,
+            present.created_by,
+            present.definition,
+        )
+        self._triggers[present.tenant, present.slug] = kept
+        self._changed(present.tenant)
+        return kept
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        definition = Definition.model_validate(row["definition"])
+        self._triggers[row["tenant"], row["slug"]] = Trigger(
+            row["id"],
+            row["tenant"],
+            row["revision"],
+            bool(row["active"]),
+            row["created_at_ns"],
+            row["created_by"],
+            definition,
+        )
+
+    def _changed(self, tenant: str) -> None:
+        self.version += 1
+        self._announce("registry", {"tenant": tenant, "version": self.version})
