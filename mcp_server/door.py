@@ -1,0 +1,305 @@
+"""One MCP server process without its protocol: its session with the engine, its tool lists, its calls and counters.
+
+server.py puts the protocol in front of this.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import orjson
+
+from core import clock, errors
+from core.model.operation import Operation, Params, Registry
+from core.model.principal import Caller, Surface
+from mcp_server import results, tools
+from mcp_server.session import EngineSession, Options, SessionFactory
+
+logger = logging.getLogger(__name__)
+
+IDENTITIES = 256
+"""How many callers' lists are kept."""
+
+
+class UnknownTool(LookupError):
+    """There is no tool of that name for this caller."""
+
+
+@dataclass
+class Listing:
+    """The tools of one caller at one version of the trigger registry.
+
+    `pages` holds the finished wire form by (protocol version, cursor); `cursors` are the ones handed out, so that
+    nobody can fill the memory with made-up cursors.
+    """
+
+    version: int
+    tools: list[tools.Tool]
+    slugs: dict[str, str]
+    fresh: bool = True
+    pages: dict[tuple[str, str | None], dict[str, Any]] = field(default_factory=dict)
+    cursors: set[str | None] = field(default_factory=lambda: {None})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a call comes from."""
+
+    caller: Caller
+    protocol: str = ""
+
+
+LOCAL = Registry()
+"""Operations that the door answers itself; they have no HTTP route."""
+
+
+class Door:
+    """Serves one engine session to any number of MCP connections."""
+
+    def __init__(self, open_session: SessionFactory, options: Options, transport: str) -> None:
+        self.options = options
+        self.transport = transport
+        self._open_session = open_session
+        self._opening = anyio.Lock()
+        self._session: EngineSession | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._operations: dict[str, Operation] = {}
+        self._toolsets: frozenset[str] = frozenset()
+        self._listings: dict[Caller, Listing] = {}
+        self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
+        self._started = clock.monotonic()
+        self._calls: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._timed_out = 0
+        self._active = 0
+        self._peak = 0
+
+    async def session(self) -> EngineSession:
+        """The engine session, opened by the first one who asks.
+
+        Raises SluiceError when it cannot be opened; the next request tries again.
+        """
+        if self._session is None:
+            async with self._opening:
+                if self._session is None:
+                    session = await self._open_session()
+                    self._operations = {o.name: o for o in (*session.operations, *LOCAL)}
+                    self._toolsets = tools.chosen_toolsets(self.options.toolsets, self._operations.values())
+                    self._unsubscribe = session.subscribe(self._noticed)
+                    self._session = session
+        return self._session
+
+    async def aclose(self) -> None:
+        """Leave the engine, if the session was ever opened."""
+        session, self._session = self._session, None
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        if session is not None:
+            await session.aclose()
+
+    def on_notice(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
+        """Have `listener` called for every notice of the engine, after the lists were marked stale."""
+        self._listeners.append(listener)
+
+    def _noticed(self, topic: str, data: dict[str, Any]) -> None:
+        if topic == "registry":
+            for caller, listing in self._listings.items():
+                if data.get("tenant") in (None, caller.tenant):
+                    listing.fresh = False
+        for listener in self._listeners:
+            listener(topic, data)
+
+    def effective(self, caller: Caller) -> Caller:
+        """The caller as this server lets it act: --allow-write never raises what the identity may do."""
+        options = self.options
+        return replace(
+            caller,
+            surface=Surface.MCP,
+            allow_write=caller.allow_write and options.allow_write,
+            label=options.label or caller.label,
+        )
+
+    async def listing(self, caller: Caller, *, verified: bool = True) -> Listing:
+        """The tools of a caller.
+
+        A verified list is compared with the registry's version now; otherwise a list that no notice has marked stale
+        will do, which spares a call of an attached session the way to the owner.
+        """
+        session = await self.session()
+        known = self._listings.get(caller)
+        if known is not None and not (verified or not known.fresh):
+            return known
+        version, triggers = 0, None
+        if caller.allow_write and "triggers" in self._toolsets:
+            answer = await session.call("trigger_tools", {"known_version": known.version if known else None}, caller)
+            version, triggers = int(answer["version"]), answer.get("tools")
+        if known is not None and known.version == version:
+            known.fresh = True
+            return known
+        triggers = triggers or []
+        listing = Listing(
+            version,
+            tools.listing(self._operations, triggers, caller, self._toolsets, self.options.trigger_tools_max),
+            {str(trigger["name"]): str(trigger["slug"]) for trigger in triggers},
+        )
+        self._listings.pop(caller, None)
+        self._listings[caller] = listing
+        while len(self._listings) > IDENTITIES:
+            self._listings.pop(next(iter(self._listings)))
+        return listing
+
+    async def call(self, name: str, arguments: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+        """Run a tool and return a CallToolResult in its wire form.
+
+        Raises UnknownTool; every other fault is a result with isError.
+        """
+        try:
+            operation, prepared = await self._resolve(name, arguments, origin.caller)
+        except errors.SluiceError as error:
+            return results.failure(error)
+        self._calls[name] += 1
+        try:
+            result = await self._run(operation, prepared, origin)
+        except errors.SluiceError as error:
+            self._errors[name] += 1
+            return results.failure(_as_tool_error(error) if name != operation.name else error)
+        except Exception:  # the boundary: a bug of ours must reach the log and not end the session
+            logger.exception("the tool %s raised", name)
+            self._errors[name] += 1
+            return results.failure(errors.Internal(hint="This is a fault of Sluice; its log (stderr) says more."))
+        if result.get("state") == "timed_out":
+            self._timed_out += 1
+        return results.success(result)
+
+    async def _run(self, operation: Operation, arguments: dict[str, Any], origin: Origin) -> dict[str, Any]:
+        if self._active >= self.options.concurrency:
+            raise errors.Busy(f"{self._active} calls are in flight.", hint="Wait for an answer before the next call.")
+        self._active += 1
+        self._peak = max(self._peak, self._active)
+        try:
+            if operation.name in LOCAL:
+                answer: dict[str, Any] = await operation.handler(self, origin, operation.validate(arguments))
+                return answer
+            return await (await self.session()).call(operation.name, arguments, origin.caller)
+        finally:
+            self._active -= 1
+
+    async def _resolve(
+        self, name: str, arguments: Mapping[str, Any], caller: Caller
+    ) -> tuple[Operation, dict[str, Any]]:
+        """The operation behind a tool name, and its arguments.
+
+        The write gate is checked here as well as in the engine, because a remote engine decides by its token and does
+        not know the flags of this server.
+        """
+        await self.session()
+        operation = self._operations.get(name)
+        if operation is not None and (tools.offered(operation, self._toolsets) or name == tools.GENERIC_INVOKE):
+            if not tools.may_run(operation, caller):
+                raise self._write_disabled(name)
+            return operation, _as_json(arguments, self.options.argument_bytes)
+        invoke = self._operations.get(tools.GENERIC_INVOKE)
+        if invoke is None or not name.startswith(tools.TRIGGER_PREFIX) or "triggers" not in self._toolsets:
+            raise UnknownTool(name)
+        if not tools.may_run(invoke, caller):
+            raise self._write_disabled(name)
+        slug = (await self.listing(caller, verified=False)).slugs.get(name)
+        if slug is None:
+            slug = (await self.listing(caller)).slugs.get(name)
+        if slug is None:
+            raise UnknownTool(name)
+        return invoke, _invocation(slug, _as_json(arguments, self.options.argument_bytes))
+
+    def _write_disabled(self, name: str) -> errors.WriteDisabled:
+        if self.options.allow_write:
+            return errors.WriteDisabled(f"{name} changes things, and this identity may only read.")
+        return errors.WriteDisabled(
+            f"{name} changes things, and this MCP session is read-only.",
+            hint="Ask the person who runs the server to start it with --allow-write.",
+        )
+
+    def metrics(self, origin: Origin) -> dict[str, Any]:
+        """What mcp_server_metrics answers."""
+        caller = origin.caller
+        return {
+            "transport": self.transport,
+            "allow_write": caller.allow_write,
+            "toolsets": sorted(self._toolsets),
+            "identity": {"username": caller.username, "role": caller.principal.role.value, "tenant": caller.tenant},
+            "protocol": origin.protocol,
+            "uptime_seconds": round(clock.monotonic() - self._started, 1),
+            "calls": {
+                "total": self._calls.total(),
+                "errors": self._errors.total(),
+                "by_tool": dict(self._calls.most_common(20)),
+            },
+            "timeouts": {
+                "wait_default_seconds": 15,
+                "wait_max_seconds": 300,
+                "heartbeat_seconds": self.options.heartbeat_seconds,
+                "timed_out": self._timed_out,
+            },
+            "concurrency": {"active": self._active, "peak": self._peak, "limit": self.options.concurrency},
+            "session_label": self.options.label,
+        }
+
+
+class NoParams(Params):
+    pass
+
+
+@LOCAL.operation(
+    summary="Tell how this session is set up: transport, allow_write, toolsets, identity, protocol, calls so far.",
+    http="",
+    toolset="session",
+)
+async def mcp_server_metrics(door: Door, origin: Origin, params: NoParams) -> dict[str, Any]:
+    return door.metrics(origin)
+
+
+_RESERVED = {"_idempotency_key": "idempotency_key", "_wait_timeout_seconds": "wait_timeout_seconds"}
+
+
+def _invocation(slug: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of trigger_invoke out of the flat arguments of a trigger's own tool."""
+    params = {key: value for key, value in arguments.items() if key not in _RESERVED}
+    options = {_RESERVED[key]: value for key, value in arguments.items() if key in _RESERVED}
+    return {"slug": slug, "params": params, **options}
+
+
+def _as_tool_error(error: errors.SluiceError) -> errors.SluiceError:
+    """An error of trigger_invoke with pointers into the flat arguments that the caller gave."""
+    names = {f"/{inner}": f"/{outer}" for outer, inner in _RESERVED.items()}
+    places = [
+        replace(p, pointer=names.get(p.pointer, p.pointer.removeprefix("/params") if p.pointer != "/params" else ""))
+        for p in error.errors
+    ]
+    return type(error)(error.message, hint=error.hint, errors=places, details=error.details)
+
+
+def _as_json(arguments: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The arguments as the engine will see them in whichever process it runs: plain JSON values, bounded.
+
+    Raises InvalidParams for what JSON cannot carry between processes (integers beyond 64 bits, lone surrogates, very
+    deep nesting) and for arguments above `limit` bytes.
+    """
+    try:
+        raw = orjson.dumps(arguments)
+    except TypeError as error:
+        raise errors.InvalidParams(
+            "The arguments hold something that cannot be passed on.",
+            hint="Integers must fit into 64 bits, strings must be Unicode, nesting is bounded.",
+            errors=[errors.Problem("", errors.shorten(str(error)))],
+        ) from error
+    if len(raw) > limit:
+        raise errors.InvalidParams(
+            f"The arguments have {len(raw):,} bytes; at most {limit:,} are accepted.",
+            hint="Put bulk data into a file or an object store, and pass a reference to it.",
+        )
+    plain: dict[str, Any] = orjson.loads(raw)
+    return plain

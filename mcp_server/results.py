@@ -1,0 +1,112 @@
+"""What a tool call answers: structured content and the same facts as short text, bounded in size.
+
+Pure: results and errors of the engine in, CallToolResult in its wire form out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from core import errors
+
+STRUCTURED_BYTES = 16_000
+TEXT_CHARACTERS = 6_000
+"""Together about 5,600 tokens: no answer is above 6,000."""
+
+_STEPS = ((4000, 100), (1500, 50), (500, 25), (200, 12), (80, 6), (40, 2))
+"""How a large answer is shrunk, gently first: (characters of a string, entries of an array or object)."""
+
+
+def success(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of an operation."""
+    structured = bounded(result, STRUCTURED_BYTES)
+    return {
+        "resultType": "complete",
+        "content": [{"type": "text", "text": as_text(structured, TEXT_CHARACTERS)}],
+        "structuredContent": structured,
+        "isError": False,
+    }
+
+
+def failure(error: errors.SluiceError) -> dict[str, Any]:
+    """A fault that the model can see and mend: what is wrong, where, and what to do next."""
+    return {
+        "resultType": "complete",
+        "content": [{"type": "text", "text": _shortened(str(error), TEXT_CHARACTERS)}],
+        "structuredContent": bounded({"error": error.to_dict()}, STRUCTURED_BYTES),
+        "isError": True,
+    }
+
+
+def bounded(result: dict[str, Any], limit: int) -> dict[str, Any]:
+    """The result if it fits into `limit` bytes of JSON, else a copy with long strings and lists cut.
+
+    What was cut is told under `truncated` (pointer, kept, of) with a `hint`; the types of all values stay, so that
+    a cut result still fits the tool's outputSchema.
+    """
+    if len(_dumps(result)) <= limit:
+        return result
+    for characters, entries in _STEPS:
+        cuts: list[dict[str, Any]] = []
+        shrunk = {key: _shrink(value, f"/{key}", characters, entries, cuts) for key, value in result.items()}
+        shrunk["truncated"] = cuts[:20]
+        shrunk["hint"] = "The answer was too large and was cut. Ask for less: smaller limit, detail=concise, a filter."
+        if len(_dumps(shrunk)) <= limit:
+            return shrunk
+    # Only a result with very many small parts comes here: what is left is its shape.
+    return {key: value for key, value in shrunk.items() if not isinstance(value, dict | list) or key == "truncated"}
+
+
+def _shrink(value: Any, pointer: str, characters: int, entries: int, cuts: list[dict[str, Any]]) -> Any:
+    if isinstance(value, str):
+        if len(value) <= characters:
+            return value
+        cuts.append({"pointer": pointer, "kept": characters, "of": len(value)})
+        return value[:characters] + "…"
+    if isinstance(value, dict | list) and len(value) > entries:
+        cuts.append({"pointer": pointer, "kept": entries, "of": len(value)})
+        value = dict(list(value.items())[:entries]) if isinstance(value, dict) else value[:entries]
+    if isinstance(value, dict):
+        return {k: _shrink(v, f"{pointer}/{k}", characters, entries, cuts) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_shrink(v, f"{pointer}/{i}", characters, entries, cuts) for i, v in enumerate(value)]
+    return value
+
+
+def as_text(result: dict[str, Any], limit: int) -> str:
+    """The facts of a result in lines: `key: value`, and a line for each entry of a list.
+
+    A result that brings its own `text` (a plan does) is shown as that text.
+    """
+    own = result.get("text")
+    if isinstance(own, str):
+        return _shortened(own, limit)
+    lines: list[str] = []
+    for key, value in result.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines.append(f"{key}: {len(value)}")
+            lines += [f"- {_one_line(entry)}" for entry in value]
+        else:
+            lines.append(f"{key}: {_scalar(value)}")
+    return _shortened("\n".join(lines), limit)
+
+
+def _one_line(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return _scalar(entry)
+    return ", ".join(f"{key}={_scalar(value)}" for key, value in entry.items() if value not in (None, "", [], {}))
+
+
+def _scalar(value: Any) -> str:
+    return value if isinstance(value, str) else _dumps(value).decode()
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 30] + "\n… (see the structured content)"
+
+
+def _dumps(value: Any) -> bytes:
+    # What the engine returns came out of JSON or goes into it; `str` covers a path or a time that slipped in.
+    return orjson.dumps(value, default=str)

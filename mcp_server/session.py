@@ -1,0 +1,75 @@
+"""What the doors serve: anything that answers operations, in this process or in another one.
+
+This module imports neither mcp nor the engine, so that a command can be parsed before either is paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.model.operation import Registry
+from core.model.principal import Caller
+
+Notice = Callable[[str, dict[str, Any]], None]
+"""Receives `("registry", {"tenant", "version"})` and `("invocation", {"invocation_id", "state"})`."""
+
+
+class EngineSession(Protocol):
+    """One way to the engine: owned, attached over the home's socket, or remote."""
+
+    operations: Registry
+
+    async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Do one operation and return its result.
+
+        Raises a subclass of SluiceError for every fault that the caller can meet.
+        """
+        ...
+
+    def subscribe(self, callback: Notice) -> Callable[[], None]:
+        """Have `callback` called on the event loop for every notice, until the returned function is called.
+
+        A callback must not block or raise. Notices are hints: they may be lost or repeated.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Leave the engine; the owner also stops it. Called once, last."""
+        ...
+
+
+SessionFactory = Callable[[], Awaitable[EngineSession]]
+"""Opens the session; awaited behind the first request, and again only if it raised."""
+
+Authenticate = Callable[[Mapping[str, str]], Awaitable[Caller]]
+"""Who sends an HTTP request, by its headers (lower-case names). Raises Unauthenticated or Forbidden."""
+
+DEFAULT_TOOLSETS = ("catalog", "deployments", "triggers")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an MCP server presents the engine."""
+
+    caller: Caller
+    """Who calls, unless the transport authenticates each request."""
+    allow_write: bool = False
+    """List and accept tools that change something."""
+    toolsets: tuple[str, ...] = DEFAULT_TOOLSETS
+    """Which groups of tools are offered; ("all",) for every one."""
+    trigger_tools_max: int = 30
+    """With more triggers than this, the generic trigger_invoke is offered beside the tool of each trigger."""
+    label: str = ""
+    """A human name of this session, for records."""
+    page_bytes: int = 512 * 1024
+    """The largest page of tools/list. Clients refuse server-sent events above 1 MiB."""
+    list_ttl_seconds: float = 5.0
+    """How long a client may reuse a tools/list answer without asking again."""
+    argument_bytes: int = 4 * 1024 * 1024
+    """The largest arguments of one call; the same as the body limit of the HTTP transport."""
+    heartbeat_seconds: float = 3.0
+    """How often a call that takes long reports progress to a client that asked for it."""
+    concurrency: int = 256
+    """How many calls may be in flight; more are refused as busy."""

@@ -1,0 +1,210 @@
+"""The tool list as plain values: which operations and triggers a caller sees, in which form, on which page.
+
+Everything here is pure; server.py asks the engine and speaks the protocol.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from core import errors
+from core.model.operation import Effect, Operation
+from core.model.principal import Caller
+
+Tool = dict[str, Any]
+"""A tool in its wire form (camelCase keys)."""
+
+TRIGGER_PREFIX = "trigger_invoke_"
+GENERIC_INVOKE = "trigger_invoke"
+ALWAYS = frozenset({"explain", "mcp_server_metrics"})
+NAME_MAX = 64
+DESCRIPTION_BYTES = 2048
+_CURSOR_MARK = "after:"
+
+
+def chosen_toolsets(wanted: Sequence[str], operations: Iterable[Operation]) -> frozenset[str]:
+    """The toolsets to offer.
+
+    Raises InvalidParams for a name that no operation belongs to.
+    """
+    known = {operation.toolset for operation in operations}
+    if "all" in wanted:
+        return frozenset(known)
+    unknown = sorted(set(wanted) - known)
+    if unknown:
+        raise errors.InvalidParams(
+            f"There is no toolset {errors.shorten(unknown[0])}.",
+            hint=f"Choose from {', '.join(sorted(known))}, or all.",
+        )
+    return frozenset(wanted)
+
+
+def may_run(operation: Operation, caller: Caller) -> bool:
+    """Whether the write gate lets this caller run the operation."""
+    return caller.allow_write or not operation.gated or operation.effect is Effect.READ
+
+
+def offered(operation: Operation, toolsets: frozenset[str]) -> bool:
+    """Whether the operation is a tool of this server at all, listed or not."""
+    return operation.tool and (operation.toolset in toolsets or operation.name in ALWAYS)
+
+
+def visible(operation: Operation, caller: Caller, toolsets: frozenset[str]) -> bool:
+    """Whether the operation is in this caller's list; the generic invoke is added by `listing`."""
+    return (
+        offered(operation, toolsets)
+        and operation.name != GENERIC_INVOKE
+        and may_run(operation, caller)
+        and (caller.is_admin or operation.role != "admin")
+    )
+
+
+def listing(
+    operations: Mapping[str, Operation],
+    triggers: Sequence[Mapping[str, Any]],
+    caller: Caller,
+    toolsets: frozenset[str],
+    trigger_tools_max: int,
+) -> list[Tool]:
+    """Every tool of this caller, sorted by name; `triggers` is what the operation trigger_tools returned."""
+    tools = [operation_tool(o, caller.allow_write) for o in operations.values() if visible(o, caller, toolsets)]
+    tools += map(trigger_tool, triggers)
+    generic = operations.get(GENERIC_INVOKE)
+    if len(triggers) > trigger_tools_max and generic is not None:
+        tools.append(operation_tool(generic, caller.allow_write))
+    return sorted(tools, key=lambda tool: str(tool["name"]))
+
+
+def operation_tool(operation: Operation, allow_write: bool) -> Tool:
+    """The tool of an operation.
+
+    In a session that cannot write, every tool is read-only as a matter of fact, and says so.
+    """
+    body = operation.description
+    text = body if body.startswith(operation.summary) else f"{operation.summary}\n{body}"
+    return _tool(
+        operation.name,
+        text,
+        operation.schema,
+        operation.result,
+        read_only=operation.effect is Effect.READ or not allow_write,
+        destructive=operation.effect is Effect.DESTRUCTIVE,
+        idempotent=operation.effect is Effect.READ or operation.idempotent,
+        open_world=operation.open_world,
+    )
+
+
+def trigger_tool(trigger: Mapping[str, Any]) -> Tool:
+    """The tool of a trigger, from one entry of trigger_tools."""
+    hints = trigger.get("annotations") or {}
+    tool = _tool(
+        str(trigger["name"]),
+        str(trigger.get("description") or trigger.get("title") or f"Run the trigger {trigger['slug']} now."),
+        trigger["input_schema"],
+        trigger.get("output_schema"),
+        read_only=bool(hints.get("read_only", False)),
+        destructive=bool(hints.get("destructive", True)),
+        idempotent=bool(hints.get("idempotent", False)),
+        open_world=bool(hints.get("open_world", True)),
+    )
+    if trigger.get("title"):
+        tool["title"] = str(trigger["title"])
+    return tool
+
+
+def _tool(
+    name: str,
+    description: str,
+    input_schema: Mapping[str, Any],
+    output_schema: Mapping[str, Any] | None,
+    *,
+    read_only: bool,
+    destructive: bool,
+    idempotent: bool,
+    open_world: bool,
+) -> Tool:
+    tool: Tool = {
+        "name": name,
+        "description": cut(description, DESCRIPTION_BYTES),
+        "inputSchema": without_headers({"type": "object", **input_schema}),
+        "annotations": {
+            "readOnlyHint": read_only,
+            "destructiveHint": destructive and not read_only,
+            "idempotentHint": idempotent,
+            "openWorldHint": open_world,
+        },
+    }
+    if output_schema is not None:
+        tool["outputSchema"] = admitting_errors(output_schema)
+    return tool
+
+
+def admitting_errors(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """An outputSchema that also accepts `{"error": …}`.
+
+    The TypeScript client (1.x) checks structuredContent against the schema even when the result is an error, so a
+    schema that demands its keys would turn every tool error into a client exception.
+    """
+    schema = dict[str, Any]({"type": "object", **schema})
+    if not schema.keys() & {"required", "additionalProperties", "anyOf", "oneOf", "allOf", "not", "minProperties"}:
+        return schema
+    inner = {key: value for key, value in schema.items() if key not in ("$defs", "$schema", "type")}
+    outer: dict[str, Any] = {key: schema[key] for key in ("$schema", "type", "$defs") if key in schema}
+    return {**outer, "anyOf": [inner, {"required": ["error"]}]}
+
+
+def without_headers(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without `x-mcp-header` annotations: a wrong one makes clients drop the tool."""
+    if b'"x-mcp-header"' not in orjson.dumps(schema):
+        return schema
+
+    def strip(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: strip(value) for key, value in node.items() if key != "x-mcp-header"}
+        return [strip(item) for item in node] if isinstance(node, list) else node
+
+    stripped: dict[str, Any] = strip(schema)
+    return stripped
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or its beginning in at most `limit` bytes of UTF-8."""
+    raw = text.encode()
+    return text if len(raw) <= limit else raw[: limit - 3].decode(errors="ignore") + "…"
+
+
+def page(tools: Sequence[Tool], cursor: str | None, page_bytes: int) -> tuple[Sequence[Tool], str | None]:
+    """The tools after `cursor`, as many as fit into `page_bytes`, and the cursor of the next page.
+
+    A cursor names the last tool of its page, so a walk stays whole when tools come and go between two pages.
+    Raises ValueError for a cursor that this function did not make.
+    """
+    start = 0
+    if cursor is not None:
+        last = _decode_cursor(cursor)
+        start = next((i for i, tool in enumerate(tools) if tool["name"] > last), len(tools))
+    size = 0
+    for end in range(start, len(tools)):
+        size += len(orjson.dumps(tools[end])) + 1
+        if size > page_bytes and end > start:
+            return tools[start:end], _encode_cursor(str(tools[end - 1]["name"]))
+    return tools[start:], None
+
+
+def _encode_cursor(name: str) -> str:
+    return base64.urlsafe_b64encode((_CURSOR_MARK + name).encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise ValueError("not a cursor of this list") from error
+    if not text.startswith(_CURSOR_MARK):
+        raise ValueError("not a cursor of this list")
+    return text.removeprefix(_CURSOR_MARK)

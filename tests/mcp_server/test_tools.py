@@ -1,0 +1,121 @@
+"""The tool list as values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import errors
+from core.model.principal import Caller, Principal, Role
+from mcp_server import tools
+from tests.mcp_server import fake
+
+OPERATIONS = {operation.name: operation for operation in fake.REGISTRY}
+ALL = frozenset({"catalog", "deployments", "triggers", "jobs"})
+READER = dataclasses.replace(fake.CALLER, allow_write=False)
+
+
+def names(caller: Caller, triggers: int = 0, toolsets: frozenset[str] = ALL, most: int = 30) -> list[str]:
+    entries = [fake.trigger(f"t{n:04}") for n in range(triggers)]
+    return [tool["name"] for tool in tools.listing(OPERATIONS, entries, caller, toolsets, most)]
+
+
+def test_a_reader_sees_no_tool_that_changes_something_but_may_plan() -> None:
+    assert names(READER) == ["catalog_search", "deployment_plan", "explain", "trigger_invocation_get"]
+
+
+def test_a_plain_user_does_not_see_what_needs_an_administrator() -> None:
+    user = Caller(Principal("bob", Role.USER))
+    assert "deployment_apply" not in names(user)
+    assert "deployment_apply" in names(fake.CALLER)
+
+
+def test_toolsets_choose_groups_and_explain_is_always_there() -> None:
+    assert names(fake.CALLER, toolsets=frozenset({"jobs"})) == ["explain", "job_put"]
+
+
+def test_an_unknown_toolset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(errors.InvalidParams) as fault:
+        tools.chosen_toolsets(("catalog", "nope"), OPERATIONS.values())
+    assert "nope" in fault.value.message
+    assert "deployments" in fault.value.hint
+    assert tools.chosen_toolsets(("all",), OPERATIONS.values()) >= ALL
+
+
+def test_the_generic_invoke_appears_when_there_are_more_triggers_than_the_maximum() -> None:
+    assert tools.GENERIC_INVOKE not in names(fake.CALLER, triggers=3, most=3)
+    assert tools.GENERIC_INVOKE in names(fake.CALLER, triggers=4, most=3)
+
+
+def test_lists_are_sorted_by_name() -> None:
+    listed = names(fake.CALLER, triggers=40)
+    assert listed == sorted(listed)
+
+
+def test_all_four_hints_are_set_and_say_what_the_operation_does() -> None:
+    listed = {t["name"]: t["annotations"] for t in tools.listing(OPERATIONS, [], fake.CALLER, ALL, 30)}
+    assert listed["catalog_search"] == {
+        "readOnlyHint": True,
+        "destructiveHint": False,
+        "idempotentHint": True,
+        "openWorldHint": False,
+    }
+    assert listed["deployment_apply"]["destructiveHint"] is True
+    assert listed["deployment_apply"]["readOnlyHint"] is False
+    assert listed["job_put"]["idempotentHint"] is True
+
+
+def test_in_a_session_that_cannot_write_planning_is_read_only() -> None:
+    [plan] = [t for t in tools.listing(OPERATIONS, [], READER, ALL, 30) if t["name"] == "deployment_plan"]
+    assert plan["annotations"]["readOnlyHint"] is True
+
+
+def test_a_long_description_is_cut_to_two_kilobytes_without_breaking_a_character() -> None:
+    tool = tools.trigger_tool(fake.trigger("t", description="ä" * 3000))
+    assert len(tool["description"].encode()) <= 2048
+    assert tool["description"].endswith("ä…")
+
+
+def test_header_annotations_of_a_trigger_schema_are_dropped() -> None:
+    tool = tools.trigger_tool(fake.trigger("t", region={"type": "string", "x-mcp-header": "bad header"}))
+    assert tool["inputSchema"]["properties"]["region"] == {"type": "string"}
+
+
+def test_an_output_schema_with_demands_also_accepts_an_error() -> None:
+    demanding = {"type": "object", "$defs": {"id": {"type": "string"}}, "required": ["id"]}
+    assert tools.admitting_errors(demanding) == {
+        "type": "object",
+        "$defs": {"id": {"type": "string"}},
+        "anyOf": [{"required": ["id"]}, {"required": ["error"]}],
+    }
+    open_one = {"type": "object", "properties": {"id": {"type": "string"}}}
+    assert tools.admitting_errors(open_one) == open_one
+
+
+@given(count=st.integers(0, 40), size=st.integers(200, 5000))
+def test_walking_the_pages_gives_every_tool_once_in_order(count: int, size: int) -> None:
+    listed = [tools.trigger_tool(fake.trigger(f"t{n:04}")) for n in range(count)]
+    seen, cursor, first = [], None, True
+    while first or cursor is not None:
+        first = False
+        page, cursor = tools.page(listed, cursor, size)
+        assert len(page) > 0 or count == 0
+        seen += page
+    assert seen == listed
+
+
+def test_a_walk_stays_whole_when_tools_come_and_go_between_pages() -> None:
+    listed = [tools.trigger_tool(fake.trigger(f"t{n:04}")) for n in range(10)]
+    page, cursor = tools.page(listed, None, 2000)
+    rest = [t for t in listed if t not in page[-2:]]
+    following, _ = tools.page(rest, cursor, 100_000)
+    assert list(page) + list(following) == listed
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "!!!", "YWZ0", "AAAA", "ä"])
+def test_a_cursor_that_was_not_handed_out_is_refused(cursor: str) -> None:
+    with pytest.raises(ValueError, match="not a cursor"):
+        tools.page([], cursor, 1000)
