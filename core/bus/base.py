@@ -79,5 +79,8 @@ class Bus(Protocol):
     def attach(self, group: GroupKey, consumer: Consumer) -> None:
         """A replica is ready."""
 
+    def pause(self, group: GroupKey, consumer: Consumer) -> None:
+        """A replica is being stopped: it gets nothing new and may still settle what it holds."""
+
     def detach(self, group: GroupKey, consumer: Consumer, *, died: bool) -> None:
         """A replica is gone; what it held goes out again (as a further attempt when it died)."""

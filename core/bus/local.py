@@ -107,6 +107,11 @@ class LocalBus:
             found.consumers.append(consumer)
             self._pump(found)
 
+    def pause(self, group: GroupKey, consumer: Consumer) -> None:
+        found = self._groups.get(group)
+        if found is not None and consumer in found.consumers:
+            found.consumers.remove(consumer)
+
     def detach(self, group: GroupKey, consumer: Consumer, *, died: bool) -> None:
         found = self._groups.get(group)
         if found is None:

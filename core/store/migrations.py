@@ -159,12 +159,6 @@ def m0001_first_schema(db: Database) -> None:
     db.table("workloads").create_index(["tenant", "deployment"])
     _table(
         db,
-        "workers",
-        {"name": str, "group_name": str, "slots": int, "labels": str, "drained": int, "created_at_ns": int},
-        "name",
-    )
-    _table(
-        db,
         "deployments",
         {
             "tenant": str,

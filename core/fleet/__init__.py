@@ -1,0 +1,4 @@
+"""The owner's side of the workers: their processes, what they shall run, and what they send.
+
+Reading order: child (a process) -> connection (its channel) -> traffic (what it sends) -> fleet (all of them).
+"""

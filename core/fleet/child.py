@@ -1,0 +1,88 @@
+"""A worker child process: `python -m core.worker`, joined to the owner by one end of a socketpair."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import orjson
+
+from core.settings import Settings
+
+# A worker gets a fixed environment: nothing that a caller's shell happened to hold reaches the jobs.
+KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
+
+
+class Child(Protocol):
+    """What the fleet needs of a worker process."""
+
+    pid: int
+
+    def terminate(self) -> None:
+        """Ask it to drain and end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    async def wait(self, seconds: float) -> int | None:
+        """Its exit code, or None when it has not ended after `seconds`."""
+
+
+Spawn = Callable[[str, Settings, socket.socket], Child]
+
+
+class Process:
+    """A child as an operating system process."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+        self.pid = popen.pid
+
+    def terminate(self) -> None:
+        if self._popen.poll() is None:
+            self._popen.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self._popen.poll() is None:
+            self._popen.kill()
+
+    async def wait(self, seconds: float) -> int | None:
+        def ended() -> int | None:
+            try:
+                return self._popen.wait(seconds)
+            except subprocess.TimeoutExpired:
+                return None
+
+        return await asyncio.get_running_loop().run_in_executor(None, ended)
+
+
+def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
+    """Start a worker that inherits `sock` and nothing else; its stdout is our stderr, for stdout may be a protocol."""
+    options = {
+        "name": name,
+        "home": str(settings.home),
+        "heartbeat_seconds": settings.heartbeat_seconds,
+        "drain_seconds": settings.drain_seconds,
+        "allow_exec": settings.allow_exec,
+        "egress_allow": list(settings.egress_allow),
+        "file_roots": list(settings.file_roots),
+        "job_memory_mb": settings.job_memory_mb,
+        "log_level": settings.log_level,
+    }
+    command = [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock.fileno())]
+    environment = {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
+    popen = subprocess.Popen(
+        [*command, "--options", orjson.dumps(options).decode()],
+        pass_fds=(sock.fileno(),),
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is the owner's: it drains its workers
+    )
+    return Process(popen)

@@ -1,0 +1,90 @@
+"""One connected worker, seen from the owner: what it was told to run, what it holds, and what it reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core import clock
+from core.bus.base import Delivery
+from core.channel import Channel
+from core.model.states import WorkerState
+
+WINDOW = 64  # deliveries that one replica may hold; enough to keep it busy while an answer travels
+
+
+class Replica:
+    """A workload on a connected worker, as a consumer of the bus."""
+
+    __slots__ = ("_channel", "outstanding", "window", "workload")
+
+    def __init__(self, workload: str, channel: Channel) -> None:
+        self.workload = workload
+        self.window = WINDOW
+        self.outstanding: dict[int, Delivery] = {}
+        self._channel = channel
+
+    def send(self, delivery: Delivery) -> None:
+        # The stored message bytes are the wire bytes: serialised once.
+        self._channel.send(
+            b'{"notice":"deliver","data":[%d,"%b",%d,%b]}'
+            % (delivery.id, self.workload.encode(), delivery.attempt, delivery.body)
+        )
+
+
+@dataclass(slots=True)
+class Observed:
+    """What a worker last said about a workload."""
+
+    state: str
+    reason: str = ""
+    restarts: int = 0
+    version: str = ""
+    at_ns: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A worker that the engine knows, connected or not."""
+
+    name: str
+    group: str
+    slots: int
+    kind: str = "local"
+    state: WorkerState = WorkerState.OFFLINE
+    pid: int | None = None
+    channel: Channel | None = None
+    heartbeat_at_ns: int = 0
+    last_seen: float = 0.0  # monotonic
+    sent: dict[str, str] = field(default_factory=dict)  # workload id -> fingerprint of what it was told
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    drained: bool = False
+    restarts: int = 0
+
+    @property
+    def connected(self) -> bool:
+        return self.channel is not None and not self.channel.closed.is_set()
+
+    def heard(self) -> None:
+        self.last_seen = clock.monotonic()
+        self.heartbeat_at_ns = clock.now_ns()
+
+    def row(self, jobs: int) -> dict[str, Any]:
+        """The worker as worker_list shows it."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "state": self.state.value,
+            "kind": self.kind,
+            "pid": self.pid,
+            "slots": self.slots,
+            "jobs": jobs,
+            "drained": self.drained,
+            "restarts": self.restarts,
+            "last_heartbeat_at": clock.iso(self.heartbeat_at_ns) if self.heartbeat_at_ns else None,
+        }
+
+
+Notice = Callable[[Worker, str, Any], None]

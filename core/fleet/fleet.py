@@ -1,0 +1,431 @@
+"""All workers of one engine: started, watched, told what to run, and heard.
+
+Level-triggered: `sync` reads what the store wants and brings every connected worker to it; a worker that (re)connects
+is brought to it as well. So a crash at any moment, of a worker or of the owner, needs no special way back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from core import channel, clock
+from core.bus.base import Delivery, GroupKey
+from core.bus.local import LocalBus
+from core.dsl import compile as compiler
+from core.fleet.child import Child, Spawn
+from core.fleet.connection import Observed, Replica, Worker
+from core.fleet.traffic import Traffic
+from core.model.message import Filter, Type
+from core.model.states import WorkerState, WorkloadState
+from core.settings import Settings
+from core.store import workloads
+from core.store.database import Database
+
+log = structlog.get_logger("core.fleet")
+
+GROUP = "default"
+SILENT_BEATS = 5
+FIRST_BACKOFF_SECONDS = 0.02
+LONGEST_BACKOFF_SECONDS = 5.0
+STEADY_SECONDS = 10.0
+LOG_LINES = 500
+
+
+class Fleet:
+    """Use from the engine's loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        bus: LocalBus,
+        traffic: Traffic,
+        spawn: Spawn,
+        changed: Callable[[str, str], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._bus = bus
+        self._traffic = traffic
+        self._spawn = spawn
+        self._changed = changed  # (tenant, deployment) whose workloads changed
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._filters: dict[str, tuple[str, Filter | None]] = {}  # workload id -> (document, filter)
+        self._observed: dict[str, Observed] = {}
+        self._logs: dict[str, deque[dict[str, Any]]] = {}
+        self._reports: list[tuple[str, str, int, int, str, str]] = []
+        self._variables: dict[tuple[str, str], str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._children: dict[str, Child] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._stopping = False
+        self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
+
+    def _worker(self, number: int) -> Worker:
+        return Worker(f"local-{number}", GROUP, self._settings.worker_slots)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load what the store wants and start the worker processes; does not wait for them."""
+        await self.sync()
+        for worker in self.workers.values():
+            self._tasks.append(asyncio.create_task(self._supervise(worker)))
+        self._tasks.append(asyncio.create_task(self._watch()))
+
+    async def stop(self) -> None:
+        """Drain every worker within the deadline, then make sure that no process is left."""
+        self._stopping = True
+        for worker in self.workers.values():
+            if worker.channel is not None:
+                worker.channel.notice("drain", None)
+        ended = [self._end(child) for child in self._children.values()]
+        await asyncio.gather(*ended)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._traffic.flush()
+
+    async def _end(self, child: Child) -> None:
+        if await child.wait(self._settings.drain_seconds + 1.0) is None:
+            child.kill()
+            await child.wait(5.0)
+
+    async def _supervise(self, worker: Worker) -> None:
+        backoff = FIRST_BACKOFF_SECONDS
+        while not self._stopping:
+            started = clock.monotonic()
+            ours, theirs = socket.socketpair()
+            ended = asyncio.Event()
+            link = await channel.over_socket(
+                ours,
+                on_notice=lambda _, name, data: self._heard(worker, name, data),
+                on_tick=lambda _: self._traffic.flush(),
+                on_close=lambda _, ended=ended: ended.set(),  # type: ignore[misc]
+            )
+            try:
+                child = self._spawn(worker.name, self._settings, theirs)
+            except OSError as error:
+                log.error("worker_not_started", worker=worker.name, error=str(error))
+                link.abort()
+                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
+                continue
+            finally:
+                theirs.close()
+            worker.channel, worker.pid = link, child.pid
+            worker.heard()
+            self._children[worker.name] = child
+            await ended.wait()
+            self._gone(worker)
+            if await child.wait(self._settings.drain_seconds + 1.0) is None:
+                child.kill()
+                await child.wait(5.0)
+            if self._stopping:
+                return
+            worker.restarts += 1
+            if clock.monotonic() - started > STEADY_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+
+    async def _watch(self) -> None:
+        """Kill a worker that is silent: its jobs start again in a fresh process."""
+        beat = self._settings.heartbeat_seconds
+        while True:
+            await asyncio.sleep(beat)
+            for worker in self.workers.values():
+                if worker.state is WorkerState.ONLINE and clock.monotonic() - worker.last_seen > beat * SILENT_BEATS:
+                    log.error("worker_silent", worker=worker.name, seconds=beat * SILENT_BEATS)
+                    self._children[worker.name].kill()
+
+    def _gone(self, worker: Worker) -> None:
+        worker.channel, worker.pid = None, None
+        was_online = worker.state is WorkerState.ONLINE
+        worker.state = WorkerState.OFFLINE if self._stopping else WorkerState.LOST
+        worker.sent.clear()
+        for id, replica in worker.replicas.items():
+            self._bus.detach(self._group(id), replica, died=True)
+        worker.replicas.clear()
+        for row in self._rows.values():
+            if row["worker"] == worker.name:
+                seen = self._observed.get(row["id"])
+                if seen is None or seen.state != WorkloadState.COMPLETED:
+                    self._observe(row["id"], Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
+        if was_online and not self._stopping:
+            log.warning("worker_lost", worker=worker.name)
+            self._traffic.message("default", type=Type.WORKER_LOST, worker=worker.name, data={"worker": worker.name})
+        self._traffic.flush()
+        self._wake()
+
+    # -- what workers shall run ----------------------------------------------------------------------------
+
+    async def sync(self) -> None:
+        """Read what the store wants and bring every connected worker to it."""
+        rows = {row["id"]: row for row in await self._database.read(workloads.all_rows)}
+        for id in self._rows.keys() - rows.keys():
+            self._observed.pop(id, None)
+            self._filters.pop(id, None)
+        for id, row in rows.items():
+            seen = self._observed.get(id)
+            old = self._rows.get(id)
+            if seen is None or old is None or any(old[k] != row[k] for k in ("version", "document", "worker")):
+                self._observed[id] = Observed(row["state"], row["reason"], row["restarts"], row["version"])
+        before, self._rows = self._rows, rows
+        self._declare(before)
+        for worker in self.workers.values():
+            self._bring(worker)
+        self._wake()
+
+    def _declare(self, before: dict[str, dict[str, Any]]) -> None:
+        wanted: dict[GroupKey, Filter] = {}
+        for row in self._rows.values():
+            known = self._filters.get(row["id"])
+            if known is None or known[0] != row["document"]:
+                known = self._filters[row["id"]] = (row["document"], compiler.message_filter(row["document"]))
+            if known[1] is not None:
+                wanted[row["tenant"], row["job"]] = known[1]
+        for group in self._bus.groups():
+            if group not in wanted:
+                for delivery in self._bus.withdraw(group):
+                    self._traffic.give_up(delivery, f"job {group[1]} is no longer deployed")
+        for group, filter in wanted.items():
+            self._bus.declare(group, filter)
+        self._traffic.flush()
+
+    def _bring(self, worker: Worker) -> None:
+        """Send a connected worker the difference between what it runs and what it should run."""
+        if not worker.connected or worker.state is not WorkerState.ONLINE or worker.channel is None:
+            return
+        wanted = {
+            row["id"]: row
+            for row in self._rows.values()
+            if row["worker"] == worker.name and row["state"] != WorkloadState.COMPLETED
+        }
+        for id in [id for id in worker.sent if id not in wanted]:
+            del worker.sent[id]
+            replica = worker.replicas.get(id)
+            if replica is not None:
+                self._bus.pause(self._group(id), replica)
+            worker.channel.notice("unassign", id)
+        for id, row in wanted.items():
+            fingerprint = f"{row['version']}\0{row['document']}"
+            if worker.sent.get(id) == fingerprint:
+                continue
+            worker.sent[id] = fingerprint
+            worker.channel.notice(
+                "assign", {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
+            )
+            filter = self._filters[id][1]
+            if filter is not None:
+                replica = worker.replicas.get(id)
+                if replica is None:
+                    replica = worker.replicas[id] = Replica(id, worker.channel)
+                self._bus.attach((row["tenant"], row["job"]), replica)
+
+    def _group(self, workload: str) -> GroupKey:
+        tenant, _, rest = workload.partition("/")
+        return tenant, rest.rpartition("#")[0]
+
+    # -- what workers say ----------------------------------------------------------------------------------
+
+    def _heard(self, worker: Worker, name: str, data: Any) -> None:
+        worker.heard()
+        match name:
+            case "publish":
+                sequence, workload, outgoing = data
+                tenant, job = self._group(workload)
+                self._traffic.publish(worker, sequence, tenant, job, outgoing)
+            case "settle":
+                delivery_id, reason = data
+                for replica in worker.replicas.values():
+                    delivery = self._bus.settle(delivery_id, replica)
+                    if delivery is not None:
+                        self._traffic.settle(delivery, reason)
+                        break
+            case "log":
+                workload, at_ns, level, text, fields = data
+                lines = self._logs.setdefault(workload, deque(maxlen=LOG_LINES))
+                lines.append({"at": clock.iso(at_ns), "level": level, "text": text, **({"fields": fields} if fields else {})})
+            case "run":
+                self._run_ended(worker, *data)
+            case "status":
+                self._status(worker, *data)
+            case "beat":
+                for id, metrics in data["metrics"].items():
+                    if id in self._observed:
+                        self._observed[id].metrics = metrics
+            case "hello":
+                worker.state = WorkerState.ONLINE
+                self._traffic.message("default", type=Type.WORKER_ONLINE, worker=worker.name, data={"pid": worker.pid})
+                for (tenant, variable), value in self._variables.items():
+                    self._tell(worker, tenant, variable, value)
+                self._bring(worker)
+                self._wake()
+
+    def _run_ended(
+        self,
+        worker: Worker,
+        workload: str,
+        runs: int,
+        trigger: str,
+        started_ns: int,
+        ended_ns: int,
+        events_in: int,
+        events_out: int,
+        faults: int,
+        ok: bool,
+        reason: str,
+    ) -> None:
+        tenant, job = self._group(workload)
+        shared: dict[str, Any] = {"job": job, "workload": workload, "trigger": trigger, "runs": runs}
+        started = {**shared, "started_at_ns": started_ns}
+        ended = {
+            **started,
+            "ended_at_ns": ended_ns,
+            "events_in": events_in,
+            "events_out": events_out,
+            "errors": faults,
+            "ok": ok,
+        }
+        if reason:
+            ended["reason"] = reason
+        for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
+            self._traffic.message(tenant, source="job", type=type, job=job, worker=worker.name, data=data)
+
+    def _status(self, worker: Worker, id: str, version: str, state: str, reason: str, restarts: int) -> None:
+        if state in (WorkloadState.STOPPED, WorkloadState.COMPLETED):
+            replica = worker.replicas.get(id)
+            if replica is not None and id not in worker.sent:
+                del worker.replicas[id]
+                self._bus.detach(self._group(id), replica, died=False)
+        row = self._rows.get(id)
+        if row is None or row["version"] != version or row["worker"] != worker.name:
+            return  # about a wish that has passed
+        if state == WorkloadState.STOPPED:
+            if self._stopping:
+                return  # the engine goes; the wish stays
+        self._observe(id, Observed(state, reason, restarts, version, clock.now_ns()))
+        row["state"] = state
+        if not self._reports:
+            asyncio.get_running_loop().call_soon(self._write_reports)
+        self._reports.append((state, reason, restarts, clock.now_ns(), id, version))
+        if state == WorkloadState.FAILED:
+            tenant, job = self._group(id)
+            data = {"job": job, "workload": id, "reason": reason, "restarts": restarts}
+            self._traffic.message(tenant, source="job", type=Type.JOB_FAILED, job=job, worker=worker.name, data=data)
+        self._wake()
+
+    def _observe(self, id: str, seen: Observed) -> None:
+        old = self._observed.get(id)
+        if old is not None:
+            seen.metrics = old.metrics
+        self._observed[id] = seen
+        row = self._rows.get(id)
+        if row is not None:
+            self._changed(row["tenant"], row["deployment"])
+
+    def _write_reports(self) -> None:
+        reports, self._reports = self._reports, []
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if error is not None:  # a later report, or the next start, tells it again
+                log.error("workload_states_not_recorded", error=str(error), count=len(reports))
+
+        self._database.submit(done, workloads.report, reports)
+
+    # -- variables -----------------------------------------------------------------------------------------
+
+    def set_variable(self, tenant: str, name: str, value: Any) -> None:
+        """Make a dynamic variable known to every worker, for ${dyn|NAME}."""
+        text = value if isinstance(value, str) else str(value)
+        self._variables[tenant, name] = text
+        for worker in self.workers.values():
+            self._tell(worker, tenant, name, text)
+
+    def _tell(self, worker: Worker, tenant: str, name: str, value: str) -> None:
+        if worker.channel is not None:
+            worker.channel.notice("variable", [tenant, name, value])
+
+    # -- what others may know ------------------------------------------------------------------------------
+
+    def worker_rows(self) -> list[dict[str, Any]]:
+        """Every worker as worker_list shows it."""
+        jobs: dict[str, int] = {}
+        for row in self._rows.values():
+            if row["state"] != WorkloadState.COMPLETED:
+                jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
+        return [worker.row(jobs.get(worker.name, 0)) for worker in self.workers.values()]
+
+    def workload_rows(self, *, tenant: str, deployment: str | None = None, job: str | None = None) -> list[dict[str, Any]]:
+        """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,
+        worker, state, reason, restarts, metrics}."""
+        out = []
+        for row in self._rows.values():
+            if row["tenant"] != tenant or (deployment is not None and row["deployment"] != deployment):
+                continue
+            if job is not None and row["job"] != job:
+                continue
+            seen = self._observed.get(row["id"]) or Observed(row["state"], row["reason"])
+            out.append(
+                {
+                    "id": row["id"],
+                    "deployment": row["deployment"],
+                    "step": row["step"],
+                    "job": row["job"],
+                    "version": row["version"],
+                    "replica": row["replica"],
+                    "group": row["group_name"],
+                    "worker": row["worker"],
+                    "state": seen.state,
+                    "reason": seen.reason,
+                    "restarts": seen.restarts,
+                    "metrics": seen.metrics,
+                }
+            )
+        return out
+
+    def log_lines(self, workloads: Iterable[str], limit: int = 50) -> list[dict[str, Any]]:
+        """The last lines of the logs of these workloads, oldest first."""
+        lines = [{"workload": id, **line} for id in workloads for line in self._logs.get(id, ())]
+        lines.sort(key=lambda line: line["at"])
+        return lines[-limit:]
+
+    async def wait(self, until: Callable[[], bool], seconds: float) -> bool:
+        """Wait until a condition over workers and workloads holds; false when it does not within `seconds`."""
+        deadline = clock.monotonic() + seconds
+        while not until():
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                return False
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(future)
+            try:
+                await asyncio.wait_for(future, left)
+            except TimeoutError:
+                return until()
+            finally:
+                self._waiters.discard(future)
+        return True
+
+    def _wake(self) -> None:
+        for future in self._waiters:
+            if not future.done():
+                future.set_result(None)
+
+
+class DeliveryOwner:
+    """Keeps deliveries durable for the bus; see core.bus.base.Owner."""
+
+    traffic: Traffic
+
+    def retried(self, delivery: Delivery) -> None:
+        self.traffic.retried(delivery)
+
+    def exhausted(self, delivery: Delivery) -> None:
+        self.traffic.give_up(delivery, f"its message was tried {delivery.attempt - 1} times")

@@ -1,0 +1,160 @@
+"""What workers send: messages and settlements, taken together per tick, committed, and only then acted upon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from core import clock, errors
+from core.bus.base import Bus, Delivery
+from core.fleet.connection import Worker
+from core.model.message import Kind, Message, Source, Type
+from core.store import messages, traffic
+from core.store.database import Database
+from core.triggers import responses
+from core.triggers.invoke import Invoker, message_values
+
+log = structlog.get_logger("core.fleet")
+RETRY_SECONDS = 0.5  # between tries to record a batch while the disk cannot be written
+
+
+class Traffic:
+    """Collects the notices of one tick and absorbs them in one transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        ids: clock.Ids,
+        invoker: Invoker,
+        announce: Callable[[str, dict[str, Any]], None],
+        set_variable: Callable[[str, str, Any], None],
+    ) -> None:
+        self._database = database
+        self._bus = bus
+        self._ids = ids
+        self._invoker = invoker
+        self._announce = announce
+        self._set_variable = set_variable
+        self._batch = traffic.Absorbed()
+        self._deliveries: list[Delivery] = []
+        self._confirm: dict[Worker, int] = {}
+        self.unsettled_writes = 0
+
+    def publish(self, worker: Worker, sequence: int, tenant: str, job: str, outgoing: dict[str, Any]) -> None:
+        """A job wants to publish a message; `sequence` is confirmed to its worker after the commit."""
+        data = outgoing.get("data")
+        if outgoing.get("variable"):
+            self._set_variable(tenant, outgoing["variable"], data)
+        message = self.message(
+            tenant,
+            kind=outgoing["kind"],
+            source=Source.JOB,
+            type=outgoing["type"],
+            tag=outgoing.get("tag", ""),
+            job=job,
+            worker=worker.name,
+            data=data,
+        )
+        body = data.get("job_event") if isinstance(data, dict) else None
+        if responses.is_response(body) and message.type == Type.USER_GENERATED:
+            decision = self._invoker.consider(body, tenant, message.at_ns)  # type: ignore[arg-type]
+            if isinstance(decision, traffic.Finish):
+                self._batch.finishes.append(decision)
+            elif decision is not None:
+                self._batch.events.append(decision)
+        self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
+
+    def message(
+        self,
+        tenant: str,
+        *,
+        kind: str = Kind.SYSTEM,
+        source: str = Source.SERVER,
+        type: str,
+        tag: str = "",
+        job: str = "",
+        worker: str = "",
+        data: dict[str, Any] | None = None,
+    ) -> Message:
+        """Add a message to this tick, with the deliveries that it owes to the jobs that listen."""
+        message = Message(
+            self._ids.next(), tenant, str(kind), str(source), str(type), tag, job, worker, clock.now_ns(), data
+        )
+        encoded = message.encode()
+        self._batch.messages.append(message_values(message, encoded))
+        for group in self._bus.matching(message):
+            delivery = Delivery(self._ids.next(), group, encoded)
+            self._deliveries.append(delivery)
+            self._batch.dispatches.append((delivery.id, message.id, tenant, group[1], None, 1))
+        self._announce("message", {"tenant": tenant, "event": encoded})
+        return message
+
+    def settle(self, delivery: Delivery, reason: str | None) -> None:
+        """A replica is done with a delivery; with a reason, its run failed."""
+        self._batch.settled.append((delivery.id,))
+        if reason is not None and delivery.invocation_id is not None:
+            event = self._invoker.run_failed(delivery.invocation_id, reason)
+            if event is not None:
+                self._batch.events.append(event)
+
+    def retried(self, delivery: Delivery) -> None:
+        """A worker died: the delivery goes out again, and the store counts it."""
+        if delivery.invocation_id is not None:
+            self._invoker.retried(delivery.invocation_id, delivery.attempt)
+        self._database.submit(_log_failure, messages.attempted, [(delivery.attempt, delivery.id)])
+
+    def give_up(self, delivery: Delivery, reason: str) -> None:
+        """Nobody will take the delivery any more: forget it, and end the run that waits for it."""
+        self._batch.settled.append((delivery.id,))
+        if delivery.invocation_id is not None:
+            self._invoker.give_up(delivery.invocation_id, errors.TargetUnavailable.code, f"Given up: {reason}.")
+        asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Commit what the tick has collected."""
+        if not self._batch and not self._confirm:
+            return
+        batch, deliveries, confirm = self._batch, self._deliveries, self._confirm
+        self._batch, self._deliveries, self._confirm = traffic.Absorbed(), [], {}
+        self.unsettled_writes += 1
+
+        def absorbed(won: list[bool] | None, error: BaseException | None) -> None:
+            self.unsettled_writes -= 1
+            if error is not None:
+                # Nothing of this batch is recorded. Workers are not confirmed, so what they have not seen confirmed
+                # is still theirs; settlements are owed, and the runs they stand for may be run again.
+                log.error("traffic_not_recorded", error=str(error), messages=len(batch.messages))
+                self._retry(batch, deliveries, confirm)
+                return
+            for finish, first in zip(batch.finishes, won or (), strict=True):
+                self._invoker.ended(finish, first)
+            for delivery in deliveries:
+                self._bus.release(delivery)
+            for worker, sequence in confirm.items():
+                if worker.channel is not None:
+                    worker.channel.notice("published", sequence)
+
+        self._database.submit(absorbed, traffic.absorb, batch)
+
+    def _retry(self, batch: traffic.Absorbed, deliveries: list[Delivery], confirm: dict[Worker, int]) -> None:
+        def again() -> None:
+            self._batch.messages[:0] = batch.messages
+            self._batch.dispatches[:0] = batch.dispatches
+            self._batch.finishes[:0] = batch.finishes
+            self._batch.events[:0] = batch.events
+            self._batch.settled[:0] = batch.settled
+            self._deliveries[:0] = deliveries
+            for worker, sequence in confirm.items():
+                self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
+            self.flush()
+
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+
+
+def _log_failure(result: Any, error: BaseException | None) -> None:
+    if error is not None:  # the count in memory is what decides; the stored one only matters after a crash
+        log.error("attempt_not_recorded", error=str(error))

@@ -1,0 +1,87 @@
+"""`python -m core.worker`: a worker process, started by an engine that hands it one end of a socketpair."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from core import logs
+from core.worker.runtime import Options, Runtime
+
+PREDECESSOR_SECONDS = 15.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until the engine goes away, or until SIGTERM and the end of the drain."""
+    parser = argparse.ArgumentParser(
+        prog="python -m core.worker",
+        description="A Sluice worker: runs jobs for the engine at the other end of an inherited socket.",
+    )
+    parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socketpair")
+    parser.add_argument("--options", required=True, help="JSON: name, home and limits, as the engine gives them")
+    given = parser.parse_args(arguments)
+    options = Options.from_json(given.options)
+    logs.configure(options.log_level, worker=options.name)
+    _end_with_parent(options.drain_seconds)
+    lock = _be_the_only_one(options)
+    try:
+        asyncio.run(_serve(options, socket.socket(fileno=given.fd)))
+    finally:
+        os.close(lock)
+    return 0
+
+
+async def _serve(options: Options, sock: socket.socket) -> None:
+    runtime = Runtime(options)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, runtime.drain)
+    gc.collect()
+    gc.freeze()
+    await runtime.serve(sock)
+
+
+def _be_the_only_one(options: Options) -> int:
+    """Wait until the process that had this worker's name before (under a dead engine) has ended.
+
+    Two processes of one name would share the state directories of their workloads.
+    """
+    path = Path(options.home) / "state" / f"{options.name}.lock"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    deadline = time.monotonic() + PREDECESSOR_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                sys.exit(f"worker {options.name}: the process before it does not end")
+            time.sleep(0.01)
+
+
+def _end_with_parent(drain_seconds: float) -> None:
+    """Make sure that this process ends when the engine dies, also when a job keeps the event loop busy.
+
+    The closed socket is the ordinary signal; this thread is for a loop that cannot hear it.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        time.sleep(drain_seconds + 1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The worker's end of the channel to its engine: what is published, in order, with its confirmations.
+
+A published message has a sequence number; the engine confirms the highest one that is committed, and the futures up
+to it end. Settlements of deliveries travel on the same stream behind the messages of their run, so the engine never
+sees an acknowledgement without the message that it stands for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import orjson
+
+from core.channel import Channel
+from core.dsl.component import Outgoing
+
+REPORT_SECONDS = 0.05  # ends of message-triggered runs are told together this often
+
+
+class Link:
+    """Sends what the workloads of one worker have to say."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._sequence = 0
+        self._unconfirmed: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._runs: dict[str, list[Any]] = {}
+        self._runs_timer: asyncio.TimerHandle | None = None
+
+    def publish(self, workload: str, message: Outgoing) -> asyncio.Future[None]:
+        """Send a message of a workload; the future ends when the engine has committed it."""
+        self._sequence += 1
+        body: dict[str, Any] = {"kind": message.kind, "type": message.type, "tag": message.tag, "data": message.data}
+        if message.variable:
+            body["variable"] = message.variable
+        self._channel.send(orjson.dumps({"notice": "publish", "data": [self._sequence, workload, body]}))
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._unconfirmed.append((self._sequence, future))
+        return future
+
+    def confirmed(self, sequence: int) -> None:
+        while self._unconfirmed and self._unconfirmed[0][0] <= sequence:
+            future = self._unconfirmed.popleft()[1]
+            if not future.done():
+                future.set_result(None)
+
+    def settle(self, delivery_id: int, reason: str | None) -> None:
+        self._channel.send(orjson.dumps({"notice": "settle", "data": [delivery_id, reason]}))
+
+    def status(self, workload: str, version: str, state: str, reason: str, restarts: int) -> None:
+        self._channel.notice("status", [workload, version, state, reason, restarts])
+
+    def log(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+        self._channel.send(
+            orjson.dumps(
+                {"notice": "log", "data": [workload, at_ns, level, text, fields]},
+                default=repr,
+                option=orjson.OPT_NON_STR_KEYS,
+            )
+        )
+
+    def run_ended(self, workload: str, report: Any) -> None:
+        """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up."""
+        if report.trigger != "message":
+            self._channel.notice("run", [workload, 1, *report[1:]])
+            return
+        known = self._runs.get(workload)
+        if known is None:
+            self._runs[workload] = [1, *report[1:]]
+        else:
+            known[0] += 1
+            known[3] = report.ended_ns
+            known[4] += report.events_in
+            known[5] += report.events_out
+            known[6] += report.errors
+            known[7] = known[7] and report.ok
+            known[8] = report.reason or known[8]
+        if self._runs_timer is None:
+            self._runs_timer = self._loop.call_later(REPORT_SECONDS, self._tell_runs)
+
+    def _tell_runs(self) -> None:
+        self._runs_timer = None
+        for workload, sums in self._runs.items():
+            self._channel.notice("run", [workload, *sums])
+        self._runs.clear()
+
+    def close(self) -> None:
+        if self._runs_timer is not None:
+            self._runs_timer.cancel()
+            self._tell_runs()
+        for _, future in self._unconfirmed:
+            future.cancel()
+        self._unconfirmed.clear()

@@ -1,0 +1,277 @@
+"""The worker: holds workloads, runs each one with restarts, and answers to its engine. Store-blind.
+
+The same runtime serves a child process (over a socketpair) and, in unit tests only, a thread of the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core import channel, clock, errors
+from core.dsl import compile as compiler
+from core.dsl.component import Limits
+from core.model.states import WorkloadState
+from core.worker.channels import Channels
+from core.worker.environment import Environment
+from core.worker.executor import Delivery, Executor
+from core.worker.link import Link
+
+FIRST_BACKOFF_SECONDS = 0.5
+LONGEST_BACKOFF_SECONDS = 30.0
+STEADY_SECONDS = 60.0  # a job that ran this long starts its back-off anew
+LOG_LINES_PER_SECOND = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an engine tells its worker at start."""
+
+    name: str
+    home: str
+    heartbeat_seconds: float = 1.0
+    drain_seconds: float = 5.0
+    allow_exec: bool = False
+    egress_allow: tuple[str, ...] = ()
+    file_roots: tuple[str, ...] = ()
+    job_memory_mb: int = 64
+    log_level: str = "warning"
+
+    @staticmethod
+    def from_json(text: str) -> Options:
+        data = orjson.loads(text)
+        return Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+@dataclass(slots=True, eq=False)
+class _Workload:
+    id: str
+    tenant: str
+    job: str
+    version: str
+    document: dict[str, Any]
+    task: asyncio.Task[None] | None = None
+    executor: Executor | None = None
+    state: WorkloadState = WorkloadState.ASSIGNED
+    restarts: int = 0
+    early: list[Delivery] = field(default_factory=list)  # deliveries that came before the job was compiled
+    log_second: int = 0
+    log_lines: int = 0
+    told: tuple[int, ...] = ()  # metrics as last reported
+
+
+class Runtime:
+    """One worker."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._limits = Limits(
+            allow_exec=options.allow_exec,
+            file_roots=options.file_roots,
+            denied_roots=(options.home,),
+            egress_allow=options.egress_allow,
+            lua_memory_mb=options.job_memory_mb,
+        )
+        self._channels = Channels()
+        self._workloads: dict[str, _Workload] = {}
+        self._variables: dict[tuple[str, str], str] = {}
+        self._link: Link
+        self._draining: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self._stop_tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Work for the engine at the other end of `sock` until it goes away or says drain."""
+        link = await channel.over_socket(
+            sock, on_notice=self._notice, on_call=self._call, on_close=lambda _: self.drain()
+        )
+        self._link = Link(link)
+        link.notice("hello", {"name": self._options.name})
+        beat = asyncio.create_task(self._beat(link))
+        try:
+            await self._stopped.wait()
+        finally:
+            beat.cancel()
+            self._link.close()
+            await link.close()
+
+    def drain(self) -> None:
+        """Finish what is in flight within the deadline, then end `serve`. Safe to call twice."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        workloads = list(self._workloads.values())
+        await asyncio.gather(*(self._stop(workload, self._options.drain_seconds) for workload in workloads))
+        self._stopped.set()
+
+    # -- what the engine says ------------------------------------------------------------------------------
+
+    def _notice(self, link: channel.Channel, name: str, data: Any) -> None:
+        match name:
+            case "deliver":
+                self._deliver(*data)
+            case "published":
+                self._link.confirmed(data)
+            case "assign":
+                self._assign(data)
+            case "unassign":
+                self._unassign(data)
+            case "channels":
+                for key, driver, readers in data:
+                    self._channels.configure(key, driver, readers)
+            case "variable":
+                self._variables[data[0], data[1]] = data[2]
+            case "drain":
+                self.drain()
+
+    async def _call(self, link: channel.Channel, name: str, args: Any) -> Any:
+        if name == "report":
+            return {"workloads": {w.id: _metrics(w) for w in self._workloads.values()}}
+        raise errors.NotFound(f"A worker does not know the call {name}.")
+
+    def _deliver(self, delivery_id: int, workload_id: str, attempt: int, message: dict[str, Any]) -> None:
+        workload = self._workloads.get(workload_id)
+        if workload is None:
+            return  # it was just unassigned: the engine takes the delivery back when it hears of that
+        link = self._link
+        delivery = Delivery(delivery_id, attempt, message, lambda reason: link.settle(delivery_id, reason))
+        if workload.executor is None:
+            workload.early.append(delivery)
+        else:
+            workload.executor.deliver(delivery)
+
+    def _assign(self, data: dict[str, Any]) -> None:
+        old = self._workloads.pop(data["id"], None)
+        workload = _Workload(
+            data["id"], data["tenant"], data["job"], data["version"], orjson.loads(data["document"])
+        )
+        self._workloads[workload.id] = workload
+        workload.task = asyncio.create_task(self._run(workload, after=old))
+
+    def _unassign(self, workload_id: str) -> None:
+        workload = self._workloads.pop(workload_id, None)
+        if workload is not None:
+            task = asyncio.create_task(self._retire(workload))
+            self._stop_tasks.add(task)
+            task.add_done_callback(self._stop_tasks.discard)
+
+    async def _retire(self, workload: _Workload) -> None:
+        await self._stop(workload, self._options.drain_seconds)
+        self._channels.detach(workload.id)
+
+    # -- the life of a workload ----------------------------------------------------------------------------
+
+    async def _run(self, workload: _Workload, after: _Workload | None) -> None:
+        if after is not None:  # the version before: it ends first, so that two never share their state directory
+            await self._stop(after, self._options.drain_seconds)
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            started = clock.monotonic()
+            try:
+                self._say(workload, WorkloadState.STARTING)
+                executor = self._prepare(workload)
+                self._say(workload, WorkloadState.RUNNING)
+                await executor.run()
+                self._say(workload, WorkloadState.COMPLETED)
+                return
+            except asyncio.CancelledError:
+                self._say(workload, WorkloadState.STOPPED)
+                raise
+            except Exception as error:  # the boundary of a job: its fault is told, and never the worker's end
+                self._log(workload, "error", _reason(error))
+                self._say(workload, WorkloadState.FAILED, _reason(error))
+            workload.executor = None
+            workload.restarts += 1
+            if clock.monotonic() - started > STEADY_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+
+    def _prepare(self, workload: _Workload) -> Executor:
+        environment = Environment(
+            job=workload.job,
+            worker=self._options.name,
+            tenant=workload.tenant,
+            workload=workload.id,
+            limits=self._limits,
+            state_dir=Path(self._options.home) / "state" / workload.id.replace("/", "~"),
+            log=lambda level, text, **fields: self._log(workload, level, text, fields),
+            publish=lambda message: self._link.publish(workload.id, message),
+            variable=lambda name: self._variables.get((workload.tenant, name)),
+            channels=self._channels,
+        )
+        job = compiler.compile_job(workload.document, environment)
+        executor = Executor(job, environment, on_run=lambda report: self._link.run_ended(workload.id, report))
+        workload.executor = executor
+        early, workload.early = workload.early, []
+        for delivery in early:
+            executor.deliver(delivery)
+        return executor
+
+    async def _stop(self, workload: _Workload, seconds: float) -> None:
+        task = workload.task
+        if task is None or task.done():
+            return
+        if workload.executor is not None:
+            await workload.executor.drain(seconds)
+        task.cancel()
+        await asyncio.wait({task})
+        if workload.state is not WorkloadState.COMPLETED:
+            self._say(workload, WorkloadState.STOPPED)
+
+    def _say(self, workload: _Workload, state: WorkloadState, reason: str = "") -> None:
+        if workload.state is state:
+            return
+        workload.state = state
+        self._link.status(workload.id, workload.version, state.value, reason, workload.restarts)
+
+    def _log(self, workload: _Workload, level: str, text: str, fields: dict[str, Any] | None = None) -> None:
+        """Forward a line of a job, at most LOG_LINES_PER_SECOND; what is left out is counted in the next second."""
+        now = clock.now_ns()
+        second = now // clock.NANOSECONDS
+        if second != workload.log_second:
+            left_out = workload.log_lines - LOG_LINES_PER_SECOND
+            workload.log_second, workload.log_lines = second, 0
+            if left_out > 0:
+                self._link.log(workload.id, now, "warning", f"{left_out} log lines were left out", {})
+        workload.log_lines += 1
+        if workload.log_lines <= LOG_LINES_PER_SECOND:
+            self._link.log(workload.id, now, level, text[:8192], fields or {})
+
+    async def _beat(self, link: channel.Channel) -> None:
+        while not link.closed.is_set():
+            changed = {}
+            for workload in self._workloads.values():
+                numbers = _numbers(workload)
+                if numbers != workload.told:
+                    workload.told = numbers
+                    changed[workload.id] = _metrics(workload)
+            link.notice("beat", {"metrics": changed})
+            await asyncio.sleep(self._options.heartbeat_seconds)
+
+
+def _numbers(workload: _Workload) -> tuple[int, ...]:
+    if workload.executor is None:
+        return workload.told
+    m = workload.executor.metrics
+    return (m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at)
+
+
+_METRICS = "events_in events_out bytes_in bytes_out errors runs runs_failed last_event_at_ns".split()
+
+
+def _metrics(workload: _Workload) -> dict[str, Any]:
+    return dict(zip(_METRICS, _numbers(workload), strict=False))
+
+
+def _reason(error: BaseException) -> str:
+    text = error.message if isinstance(error, errors.SluiceError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, errors.SluiceError) and error.errors:
+        text += " " + "; ".join(f"{p.pointer}: {p.message}" for p in error.errors[:5])
+    return errors.shorten(text, 1000)
