@@ -1,0 +1,146 @@
+"""The MCP server as a process of its own, over real pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import anyio
+import mcp
+import pytest
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "tests.mcp_server.stdio_server", "--allow-write"]
+HANDSHAKE = {
+    "jsonrpc": "2.0",
+    "id": 0,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
+}
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+class Process:
+    """The server with its pipes, spoken to line by line."""
+
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen(
+            COMMAND, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.popen.stdin and self.popen.stdout and self.popen.stderr
+        self.stdin, self.stdout, self.stderr = self.popen.stdin, self.popen.stdout, self.popen.stderr
+
+    def send(self, message: dict[str, Any] | str) -> None:
+        self.stdin.write((message if isinstance(message, str) else json.dumps(message)) + "\n")
+        self.stdin.flush()
+
+    def ask(self, message: dict[str, Any] | str) -> dict[str, Any]:
+        self.send(message)
+        answer: dict[str, Any] = json.loads(self.stdout.readline())
+        return answer
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    process = Process()
+    yield process
+    process.popen.kill()
+    process.popen.wait(5)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        pipe.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[TextIO]:
+    with Path(os.devnull).open("w") as file:
+        yield file
+
+
+def shake_hands(process: Process) -> None:
+    assert process.ask(HANDSHAKE)["result"]["serverInfo"]["name"] == "sluice"
+    process.send(INITIALIZED)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("era", ["legacy", "auto", "2026-07-28"])
+async def test_the_python_client_lists_and_calls(era: str, silent: TextIO) -> None:
+    beats: list[float] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        beats.append(progress)
+
+    parameters = StdioServerParameters(command=COMMAND[0], args=COMMAND[1:], cwd=ROOT)
+    with anyio.fail_after(20):
+        async with mcp.Client(stdio_client(parameters, errlog=silent), mode=era) as client:
+            listed = [tool.name for tool in (await client.list_tools()).tools]
+            ran = await client.call_tool("trigger_invoke_smoke", {"value": "a"})
+            wrong = await client.call_tool("trigger_invoke_smoke", {"bad": 1})
+            with pytest.raises(mcp.MCPError):
+                await client.call_tool("nope", {})
+            await client.call_tool(
+                "deployment_apply", {"plan_id": "p", "wait_seconds": 0.3}, progress_callback=on_progress
+            )
+    assert "trigger_invoke_smoke" in listed
+    assert ran.structured_content["state"] == "succeeded"
+    assert wrong.structured_content["error"]["errors"][0]["pointer"] == "/bad"
+    assert len(beats) >= 2
+
+
+def test_stdout_carries_the_protocol_alone_and_the_end_of_stdin_ends_the_server(process: Process) -> None:
+    shake_hands(process)
+    listed = process.ask({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    assert "trigger_invoke_smoke" in [tool["name"] for tool in listed["result"]["tools"]]
+    before = time.monotonic()
+    out, err = process.popen.communicate(timeout=5)
+    assert time.monotonic() - before <= 2
+    assert process.popen.returncode == 0
+    assert out == ""
+    assert "a stray line" in err
+    assert "ended in good order" in err
+
+
+def test_stdin_may_end_while_a_call_is_running(process: Process) -> None:
+    shake_hands(process)
+    arguments = {"plan_id": "p", "wait_seconds": 60}
+    call = {"name": "deployment_apply", "arguments": arguments}
+    process.send({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
+    before = time.monotonic()
+    process.popen.communicate(timeout=5)
+    assert time.monotonic() - before <= 2
+    assert process.popen.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_although_the_client_says_nothing(process: Process, number: signal.Signals) -> None:
+    shake_hands(process)
+    process.popen.send_signal(number)
+    assert process.popen.wait(5) == 0
+    assert "ended in good order" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "nonsense", "[]", '{"jsonrpc": "2.0"}', '{"jsonrpc": "2.0", "id": 1, "method": 5}']
+)
+def test_a_line_that_is_no_message_does_not_end_the_session(process: Process, line: str) -> None:
+    shake_hands(process)
+    process.send(line)
+    process.send({"jsonrpc": "2.0", "id": 77, "method": "ping"})
+    while (answer := json.loads(process.stdout.readline())).get("id") != 77:
+        assert "error" in answer
+    assert answer["result"] == {}
+
+
+def test_ten_megabytes_in_an_argument_are_refused_clearly(process: Process) -> None:
+    shake_hands(process)
+    call = {"name": "trigger_invoke_smoke", "arguments": {"value": "x" * 10_000_000}}
+    answer = process.ask({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
+    assert answer["result"]["structuredContent"]["error"]["code"] == "invalid_params"
+    assert len(json.dumps(answer)) < 2000
