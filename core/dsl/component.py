@@ -20,12 +20,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 Event = dict[str, Any]
+LOGGED_ERRORS = 20  # of one run; the others are counted only
 
 
 class Config(BaseModel):
@@ -87,8 +88,17 @@ class Run:
     stat: dict[str, Any] = field(default_factory=dict)  # for ${stat|NAME}
     events_in: int = 0
     events_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
     errors: int = 0  # events that a component refused; the run goes on
     last_error: str = ""  # why the last of them was refused
+
+    def refuse(self, env: Env, text: str, count: int = 1) -> None:
+        """Count events that a component could not take, and tell the log of the job about the first ones."""
+        self.errors += count
+        self.last_error = text
+        if self.errors <= LOGGED_ERRORS:
+            env.log("warning", text)
 
 
 @dataclass(slots=True)
@@ -179,6 +189,22 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release what was opened. Safe to call twice."""
+
+
+@runtime_checkable
+class InstantSource(Protocol):
+    """A source that also has its events at hand without waiting, so that a run needs no task."""
+
+    def events(self, run: Run) -> list[Event]:
+        """The events of one firing."""
+
+
+@runtime_checkable
+class InstantSink(Protocol):
+    """A sink that can also take events without waiting, so that a run needs no task."""
+
+    def write_now(self, events: list[Event], run: Run) -> None:
+        """Accept the events before this returns."""
 
 
 class Input(Component):

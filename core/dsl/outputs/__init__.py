@@ -1,1 +1,7 @@
-""""""
+"""Outputs: where the events of a job go. Importing this package puts every output into the registry."""
+
+from __future__ import annotations
+
+from core.dsl.outputs import discard, file_store, message, print, worker_channel
+
+__all__ = ["discard", "file_store", "message", "print", "worker_channel"]

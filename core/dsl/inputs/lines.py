@@ -1,0 +1,163 @@
+"""Bytes to events: what `json` and `ignore-linebreaks` mean, the same for every input that reads text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import orjson
+
+from core.dsl.component import Env, Event, Input, Run
+from core.dsl.schedule import Trigger
+from core.errors import JobFailed, shorten
+
+BATCH_BYTES = 256 * 1024  # what is read at once; also the size of a batch, about 2,000 small events
+RAW = "_raw"
+_DICT = {dict}
+
+
+class Scheduled(Input):
+    """Base of the inputs that have a `trigger`."""
+
+    trigger: Trigger | None = None
+    """When to run: interval, cron or message. Left out: exactly once."""
+
+
+class TextInput(Scheduled):
+    """Base of the inputs that read text: one event for each line, in the field `_raw` or parsed."""
+
+    spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks"}
+
+    json_: bool = False
+    """Each line is a JSON object and becomes the event. A line that is not stays text in `_raw`, and is counted."""
+    ignore_linebreaks: bool = False
+    """The whole text is one event instead of one event for each line."""
+
+
+def decode_text(data: bytes, env: Env, run: Run, where: str) -> str:
+    """UTF-8 with replacement characters for what is none; that is counted and logged, nothing is dropped."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        run.refuse(env, f"{where}: not UTF-8 ({error.reason}); the bytes were replaced")
+        return data.decode(errors="replace")
+
+
+def from_lines(lines: list[bytes], json: bool, env: Env, run: Run, where: str) -> list[Event]:
+    """Events of lines without their line ends; empty lines give none.
+
+    A line that does not fit (`json`: not an object; text: not UTF-8) stays in the data as text under `_raw`.
+    """
+    if json:
+        try:
+            events: list[Event] = [orjson.loads(line) for line in lines if line]
+        except orjson.JSONDecodeError:
+            return _from_mixed_lines(lines, env, run, where)
+        if set(map(type, events)) <= _DICT:
+            return events
+        return _from_mixed_lines(lines, env, run, where)
+    try:
+        return [{RAW: line.decode()} for line in lines if line]
+    except UnicodeDecodeError:
+        return [{RAW: decode_text(line, env, run, where)} for line in lines if line]
+
+
+def _from_mixed_lines(lines: list[bytes], env: Env, run: Run, where: str) -> list[Event]:
+    events: list[Event] = []
+    for line in lines:
+        if not line or line.isspace():
+            continue
+        try:
+            value: Any = orjson.loads(line)
+            fault = "" if type(value) is dict else "JSON, but not an object"
+        except orjson.JSONDecodeError as error:
+            value, fault = None, f"not JSON ({error.msg})"
+        if fault:
+            run.refuse(env, f"{where}: {fault}: {shorten(line.decode(errors='replace'), 80)}")
+            value = {RAW: line.decode(errors="replace")}
+        events.append(value)
+    return events
+
+
+def from_text(data: bytes, json: bool, ignore_linebreaks: bool, env: Env, run: Run, where: str) -> list[Event]:
+    """Events of a text that is complete and in memory."""
+    if not ignore_linebreaks:
+        return from_lines(split(data), json, env, run, where)
+    if not data:
+        return []
+    if json:
+        return _from_mixed_lines([data], env, run, where)
+    return [{RAW: decode_text(data, env, run, where)}]
+
+
+def split(data: bytes) -> list[bytes]:
+    """Lines at LF or CRLF; a lone CR is data."""
+    lines = data.split(b"\n")
+    if b"\r" in data:
+        lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
+    return lines
+
+
+class Splitter:
+    """Cuts a stream of chunks into lists of whole lines and never holds more than one line that is not complete."""
+
+    def __init__(self, max_line_bytes: int, where: str) -> None:
+        self._max = max_line_bytes
+        self._where = where
+        self._rest = bytearray()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that this chunk completes.
+
+        Raises JobFailed when a line is longer than the limit.
+        """
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            self._keep(chunk)
+            return []
+        head = chunk[:end]
+        if self._rest:
+            head = bytes(self._rest) + head
+            self._rest.clear()
+        lines = split(head)
+        # Only the first can be longer than a chunk, but a chunk may be longer than the limit.
+        if len(head) > self._max and max(map(len, lines)) > self._max:
+            self._refuse()
+        if end + 1 < len(chunk):
+            self._keep(chunk[end + 1 :])
+        return lines
+
+    @property
+    def pending(self) -> int:
+        """Bytes that are held back until their line ends."""
+        return len(self._rest)
+
+    def end(self) -> list[bytes]:
+        """The last line, when it has no line end."""
+        last = split(bytes(self._rest))
+        self._rest.clear()
+        return last
+
+    def _keep(self, part: bytes) -> None:
+        if len(self._rest) + len(part) > self._max:
+            self._refuse()
+        self._rest += part
+
+    def _refuse(self) -> None:
+        raise JobFailed(
+            f"{self._where}: a line is longer than {self._max} bytes",
+            hint="is this a text file with line ends? use ignore-linebreaks for one event per file",
+        )
+
+
+def whole(chunks: Iterator[bytes], max_bytes: int, where: str) -> bytes:
+    """All of a stream that becomes one event.
+
+    Raises JobFailed when it is longer than the limit.
+    """
+    out = bytearray()
+    for chunk in chunks:
+        if len(out) + len(chunk) > max_bytes:
+            raise JobFailed(f"{where}: longer than the {max_bytes} bytes that one event may have")
+        out += chunk
+    return bytes(out)

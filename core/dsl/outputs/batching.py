@@ -1,0 +1,130 @@
+"""Grouping of events into what one write or one request carries, with the settling that follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from core.dsl.component import Batch, Config, Event, Run
+from core.dsl.duration import Duration
+
+MOST_HELD_BYTES = 64 * 1024 * 1024  # a group that grows beyond this is sent early, so that memory stays bounded
+
+
+class Batching(Config):
+    """How many events travel together. Without this block every event is sent on its own."""
+
+    mode: Literal["fixed", "document"] = "fixed"
+    """`fixed`: send after fixed-size events or the timeout. `document`: send at the end of each input document."""
+    fixed_size: int = Field(default=1000, ge=1, le=1_000_000)
+    """The most events of one group; with `document` it has no meaning."""
+    timeout: Duration | None = None
+    """Send a group that is not full after this time. Left out: at the end of the run."""
+
+
+class Item(NamedTuple):
+    """One event and what is to be sent for it."""
+
+    event: Event
+    data: bytes
+
+
+Send = Callable[[list[list[Item]], Run], Awaitable[None]]
+
+
+class Batcher:
+    """Collects items into groups and settles each batch when the last of its items was sent.
+
+    `send` gets groups in order and returns when they are safe; it raises when they cannot be sent.
+    """
+
+    def __init__(self, config: Batching | None, send: Send) -> None:
+        self._size = 1 if config is None else config.fixed_size if config.mode == "fixed" else None
+        self._timeout = config.timeout if config is not None else None
+        self._send = send
+        self._held: list[Item] = []
+        self._held_bytes = 0
+        self._received = 0
+        self._sent = 0
+        self._settles: deque[tuple[int, Callable[[BaseException | None], None]]] = deque()
+        self._lock = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed: set[asyncio.Task[None]] = set()
+
+    async def add(self, items: list[Item], batch: Batch, run: Run) -> None:
+        """Take the items of one batch; it is settled here or later.
+
+        Raises what `send` raises; then nothing is held any more and the batches are not settled.
+        """
+        async with self._lock:
+            self._held += items
+            self._held_bytes += sum(len(item.data) for item in items)
+            self._received += len(items)
+            self._settles.append((self._received, batch.settle))
+            if self._size is not None:
+                await self._send_groups(len(self._held) // self._size, self._size, run)
+            if self._held and (self._held_bytes > MOST_HELD_BYTES or (self._size is None and batch.document_end)):
+                await self._send_groups(1, len(self._held), run)
+            self._settle()
+            if self._held and self._timeout is not None and self._timer is None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self._timeout, self._time_is_up, run)
+
+    async def flush(self, run: Run) -> None:
+        """Send what is held."""
+        async with self._lock:
+            if self._held:
+                await self._send_groups(1, len(self._held), run)
+            self._settle()
+
+    async def close(self) -> None:
+        self._stop_timer()
+        for task in self._timed:
+            task.cancel()
+        if self._timed:
+            await asyncio.wait(self._timed)
+
+    async def _send_groups(self, count: int, size: int, run: Run) -> None:
+        if not count:
+            return
+        taken = count * size
+        groups = [self._held[at : at + size] for at in range(0, taken, size)]
+        del self._held[:taken]
+        self._held_bytes = sum(len(item.data) for item in self._held)
+        self._stop_timer()
+        try:
+            await self._send(groups, run)
+        except BaseException:
+            # What follows would arrive without what failed: nothing of it is sent, the sources will read it again.
+            self._held.clear()
+            self._settles.clear()
+            self._sent = self._received
+            raise
+        self._sent += taken
+
+    def _settle(self) -> None:
+        while self._settles and self._settles[0][0] <= self._sent:
+            self._settles.popleft()[1](None)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_up(self, run: Run) -> None:
+        self._timer = None
+        task = asyncio.get_running_loop().create_task(self._flush_late(run))
+        self._timed.add(task)
+        task.add_done_callback(self._timed.discard)
+
+    async def _flush_late(self, run: Run) -> None:
+        waiting = [settle for _, settle in self._settles]
+        try:
+            await self.flush(run)
+        except Exception as error:  # nobody awaits this task: the batches that wait carry the error to the executor
+            for settle in waiting:
+                settle(error)

@@ -1,0 +1,55 @@
+"""What an output writes for an event: the whole event as JSON, or one field of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+
+from core.dsl import select
+from core.dsl.component import Env, Event, Run
+
+Encode = Callable[[list[Event], Run], list[bytes]]
+
+
+def encoder(input_field: str | None, env: Env, where: str) -> Encode:
+    """A function from events to their bytes, one for each event and without line ends.
+
+    Without a field: compact JSON. With one: text as it is, anything else as JSON; an event whose field is missing,
+    null or empty has no content: it is left out, counted in `run.errors` and logged.
+    """
+    if input_field is None:
+        dumps = orjson.dumps
+
+        def encode_events(events: list[Event], run: Run) -> list[bytes]:
+            try:
+                return [dumps(event) for event in events]
+            except TypeError:
+                return [data for event in events if (data := to_json(event, env, run, where)) is not None]
+
+        return encode_events
+
+    get = select.getter(select.parse(input_field))
+
+    def encode_field(events: list[Event], run: Run) -> list[bytes]:
+        out = []
+        for event in events:
+            value = get(event)
+            if value is select.MISSING or value is None or value == "":
+                run.refuse(env, f"{where}: the event has no field {input_field}")
+            elif type(value) is str:
+                out.append(value.encode(errors="replace"))
+            elif (data := to_json(value, env, run, where)) is not None:
+                out.append(data)
+        return out
+
+    return encode_field
+
+
+def to_json(value: object, env: Env, run: Run, where: str) -> bytes | None:
+    """Compact JSON, or None for a value that has no JSON form (counted and logged)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        run.refuse(env, f"{where}: the event cannot be written as JSON: {error}")
+        return None

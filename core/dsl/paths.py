@@ -1,0 +1,382 @@
+"""The only way in which components touch files: no symbolic links, no hard links, no devices, inside what is allowed.
+
+A path of a document may come from an untrusted author, and a part of it from an untrusted event. Every open goes
+through openat2(2), so the kernel refuses a symbolic link in any component at the moment of opening: there is no gap
+between a check and the use. A second name (hard link) of a file outside the allowed roots cannot be told by its path,
+so files with more than one name are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+from core import clock
+from core.dsl.component import Limits
+from core.errors import Forbidden, JobFailed, shorten
+
+MAX_PATH_BYTES = 4095
+MAX_NAME_BYTES = 255
+TEMPORARY_SUFFIX = ".sluice-tmp"
+_SYSTEM_TREES = ("/proc", "/sys", "/dev")
+
+_SYS_OPENAT2 = 437  # one number on every architecture of Linux
+_AT_FDCWD = -100
+_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
+_BASE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: opening a FIFO must not hang
+
+
+class NotThere(JobFailed):
+    """There is no such file or directory."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    how = _OpenHow(flags, mode, resolve)
+    fd: int = _libc.syscall(
+        _SYS_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
+    )
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return fd
+
+
+def _walk_open(directory: int, path: str, flags: int, mode: int) -> int:
+    """The same promise without openat2: every component is opened by itself, without following a link."""
+    at = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        *way, last = [part for part in path.split("/") if part] or ["."]
+        for part in way:
+            step = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = step
+        return os.open(last, flags, mode, dir_fd=at)
+    finally:
+        os.close(at)
+
+
+def _has_openat2() -> bool:
+    try:
+        os.close(_openat2(_AT_FDCWD, "/", os.O_PATH | os.O_CLOEXEC, 0, _NO_SYMLINKS))
+    except OSError:
+        return False
+    return True
+
+
+_KERNEL_CHECKS = _has_openat2()
+
+
+def _open(directory: int | None, path: str, flags: int, mode: int = 0) -> int:
+    flags |= _BASE_FLAGS
+    if not _KERNEL_CHECKS:
+        return _walk_open(_AT_FDCWD if directory is None else directory, path, flags, mode)
+    if directory is None:
+        return _openat2(_AT_FDCWD, path, flags, mode, _NO_SYMLINKS | _NO_MAGICLINKS)
+    return _openat2(directory, path, flags, mode, _NO_SYMLINKS | _NO_MAGICLINKS | _BENEATH)
+
+
+def check_name(name: str) -> str:
+    """A relative name that may become a file below a root, e.g. the name of an object.
+
+    Raises Forbidden for everything that could mean another place on this or another system.
+    """
+    parts = name.split("/")
+    fault = ""
+    if not name or name.startswith("/") or "" in parts:
+        fault = "is empty, absolute or has an empty part"
+    elif any(part in (".", "..") or "%2e" in part.lower() for part in parts):
+        fault = "leaves its directory"
+    elif "\\" in name or not name.isprintable():
+        fault = "has a backslash or a control character"
+    elif any(part[-1] in " ." for part in parts):
+        fault = "has a part that ends in a space or a dot"
+    elif any(len(part.encode(errors="surrogateescape")) > MAX_NAME_BYTES for part in parts):
+        fault = f"has a part longer than {MAX_NAME_BYTES} bytes"
+    if fault:
+        raise Forbidden(f"the name {shorten(name)} {fault}", hint="use plain relative names such as day/part-1.json")
+    return name
+
+
+def _inside(path: str, root: str) -> bool:
+    return root == "/" or path == root or path.startswith(root + "/")
+
+
+def _explain(error: OSError, path: str) -> NoReturn:
+    shown = shorten(path)
+    if error.errno in (errno.ELOOP, errno.EXDEV):
+        raise Forbidden(f"{shown} goes through a symbolic link", hint="write the real path; links are never followed")
+    if error.errno == errno.ENXIO:
+        raise Forbidden(f"{shown} is not a regular file", hint="only regular files can be read or written")
+    if error.errno == errno.ENOENT:
+        raise NotThere(f"{shown} does not exist") from error
+    raise JobFailed(f"cannot open {shown}: {error.strerror}") from error
+
+
+class FileAccess:
+    """The files that the components of one worker may open (`Limits.file_roots` and `Limits.denied_roots`)."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._roots = tuple(os.path.realpath(root) for root in limits.file_roots)
+        self._denied = tuple(
+            dict.fromkeys(
+                form
+                for root in limits.denied_roots
+                for form in (os.path.realpath(root), os.path.normpath(Path(root).absolute()))
+            )
+        )
+        self._denied_inodes = set()
+        for root in self._denied:
+            try:
+                status = os.stat(root)  # noqa: PTH116 - the pair (device, inode) is what we need
+            except FileNotFoundError:
+                continue
+            self._denied_inodes.add((status.st_dev, status.st_ino))
+
+    def locate(self, path: str) -> str:
+        """The absolute path that a document means; a relative one starts at the first file root or the work directory.
+
+        Raises Forbidden when it is not allowed, whatever is on the disk: this can be asked at plan time.
+        """
+        shown = shorten(path)
+        if not path or "\0" in path or len(os.fsencode(path)) > MAX_PATH_BYTES:
+            raise Forbidden(f"the path {shown} is empty, too long or has a NUL")
+        if ".." in path.split("/"):
+            raise Forbidden(f"the path {shown} has a `..`", hint="write the path without `..`")
+        if not path.startswith("/"):
+            path = f"{self._roots[0] if self._roots else Path.cwd()}/{path}"
+        full = os.path.normpath(path)
+        if full.startswith("//"):
+            full = full[1:]
+        if any(_inside(full, root) for root in self._denied):
+            raise Forbidden(f"{shown} is in the engine's own directory", hint="no job may read or write there")
+        if any(_inside(full, tree) for tree in _SYSTEM_TREES) and not _inside(full, "/dev/shm"):
+            raise Forbidden(f"{shown} is not a place for data", hint=f"not allowed: {', '.join(_SYSTEM_TREES)}")
+        if self._roots and not any(_inside(full, root) for root in self._roots):
+            raise Forbidden(
+                f"{shown} is outside the directories that jobs may use",
+                hint=f"allowed (setting file_roots): {', '.join(self._roots)}",
+            )
+        return full
+
+    def directory(self, path: str, *, create: bool = False) -> Directory:
+        """Open a directory, with `create` also what is missing on the way to it. The caller closes it.
+
+        Raises Forbidden when it is not allowed, JobFailed when it is not there.
+        """
+        full = self.locate(path)
+        try:
+            fd = _open(None, full, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as error:
+            if not create or full == "/":
+                _explain(error, full)
+            with self.directory(str(Path(full).parent), create=True) as parent:
+                return parent.directory(Path(full).name, create=True)
+        except NotADirectoryError as error:
+            _explain(error, full)
+        except OSError as error:
+            _explain(error, full)
+        return self._guard(fd, full)
+
+    def _guard(self, fd: int, full: str) -> Directory:
+        status = os.fstat(fd)
+        if (status.st_dev, status.st_ino) in self._denied_inodes:  # the same directory under another name: a bind mount
+            os.close(fd)
+            raise Forbidden(f"{shorten(full)} is the engine's own directory", hint="no job may read or write there")
+        return Directory(self, fd, full)
+
+    def open_read(self, path: str) -> int:
+        """A file descriptor to read one regular file."""
+        full = self.locate(path)
+        with self.directory(str(Path(full).parent)) as parent:
+            return parent.open_read(Path(full).name)
+
+    def open_append(self, path: str, *, truncate: bool = False) -> int:
+        """A file descriptor to append to one regular file; it and its directories are made when missing."""
+        full = self.locate(path)
+        with self.directory(str(Path(full).parent), create=True) as parent:
+            return parent.open_append(Path(full).name, truncate=truncate)
+
+
+class Directory:
+    """An open directory; names below it are resolved by the kernel beneath it and nowhere else."""
+
+    def __init__(self, access: FileAccess, fd: int, path: str) -> None:
+        self._access = access
+        self._fd = fd
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def directory(self, name: str, *, create: bool = False) -> Directory:
+        """Open a directory below this one, with `create` also what is missing on the way."""
+        full = self._access.locate(f"{self.path}/{name}")
+        try:
+            fd = _open(self._fd, name, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as error:
+            if not create:
+                _explain(error, full)
+            return self._make(name, full)
+        except OSError as error:
+            _explain(error, full)
+        return self._access._guard(fd, full)
+
+    def _make(self, name: str, full: str) -> Directory:
+        head, _, rest = name.partition("/")
+        try:
+            os.mkdir(head, 0o755, dir_fd=self._fd)
+            os.fsync(self._fd)
+        except FileExistsError:
+            pass  # someone else made it; opening it below tells whether it is what we need
+        except OSError as error:
+            _explain(error, full)
+        if not rest:
+            return self.directory(head)
+        with self.directory(head) as below:
+            return below.directory(rest, create=True)
+
+    def open_read(self, name: str) -> int:
+        """A file descriptor to read one regular file below this directory."""
+        return self._file(name, os.O_RDONLY)
+
+    def open_append(self, name: str, *, truncate: bool = False) -> int:
+        """A file descriptor to append to one regular file below this directory, made when missing."""
+        fd = self._file(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        if truncate:  # only now that we know what it is: O_TRUNC would have emptied a forbidden file
+            os.ftruncate(fd, 0)
+        return fd
+
+    def _file(self, name: str, flags: int, mode: int = 0) -> int:
+        full = self._access.locate(f"{self.path}/{name}")
+        try:
+            fd = _open(self._fd, name, flags, mode)
+        except OSError as error:
+            _explain(error, full)
+        status = os.fstat(fd)
+        fault = ""
+        if not stat.S_ISREG(status.st_mode):
+            fault = "is not a regular file"
+        elif status.st_nlink != 1:
+            fault = "has more than one name (hard links)"
+        elif status.st_dev in _system_devices():
+            fault = "is not a file of a disk"
+        if fault:
+            os.close(fd)
+            raise Forbidden(f"{shorten(full)} {fault}", hint="only regular files with one name can be read or written")
+        return fd
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a whole file at `name`, durable when this returns; see `write_all_synced`."""
+        self.write_all_synced([(name, data)])
+
+    def write_all_synced(self, files: list[tuple[str, bytes]]) -> None:
+        """Put whole files at names below this directory, each in one step: a reader sees all of it or nothing.
+
+        Contents and names are on the disk when this returns; directories are synced once for all files.
+        """
+        with contextlib.ExitStack() as stack:
+            opened: dict[str, Directory] = {"": self}
+            for name, data in files:
+                way, _, last = name.rpartition("/")
+                if way not in opened:
+                    opened[way] = stack.enter_context(self.directory(way, create=True))
+                opened[way]._replace(last, data)
+            for directory in opened.values():
+                directory.sync_names()
+
+    def _replace(self, name: str, data: bytes) -> None:
+        full = self._access.locate(f"{self.path}/{name}")
+        temporary = f".{clock.token()}{TEMPORARY_SUFFIX}"
+        try:
+            fd = _open(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            try:
+                write_all(fd, data)
+                os.fdatasync(fd)
+                os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            except OSError:
+                os.unlink(temporary, dir_fd=self._fd)
+                raise
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise JobFailed(f"cannot write {shorten(full)}: {error.strerror}") from error
+
+    def remove(self, name: str) -> bool:
+        """Delete a file below this directory; False when there is none."""
+        way, _, last = name.rpartition("/")
+        if way:
+            try:
+                with self.directory(way) as below:
+                    return below.remove(last)
+            except NotThere:
+                return False
+        full = self._access.locate(f"{self.path}/{name}")
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise JobFailed(f"cannot delete {shorten(full)}: {error.strerror}") from error
+        return True
+
+    def sync_names(self) -> None:
+        """Make the names of this directory durable."""
+        os.fsync(self._fd)
+
+    def files(self) -> Iterator[tuple[str, os.stat_result]]:
+        """All regular files below, as (relative name, status); links, devices and half-written files are left out."""
+        with os.scandir(self._fd) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+            for entry in found:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        with self.directory(entry.name) as below:
+                            for name, status in below.files():
+                                yield f"{entry.name}/{name}", status
+                    elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(TEMPORARY_SUFFIX):
+                        yield entry.name, entry.stat(follow_symlinks=False)
+                except (FileNotFoundError, JobFailed, Forbidden):
+                    continue  # it went away, or is closed to us: a listing tells what can be read
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write every byte; the kernel may take fewer than asked."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+@functools.cache
+def _system_devices() -> frozenset[int]:
+    devices = set()
+    for tree in ("/proc", "/sys"):
+        try:
+            devices.add(os.stat(tree).st_dev)  # noqa: PTH116
+        except OSError:
+            continue
+    return frozenset(devices)

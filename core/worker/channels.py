@@ -1,0 +1,175 @@
+"""Worker channels: named, bounded hops between the jobs of one worker, the only way in which they meet.
+
+A sender waits while the channel is full and also while nobody reads, so a consumer that starts late, is slow or
+restarts loses nothing. The consumer settles a batch; that is what the sender's source waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Protocol
+
+from core.dsl.component import Batch, Channel
+
+CAPACITY_BATCHES = 16
+
+
+class Driver(StrEnum):
+    """What happens when several jobs read one channel."""
+
+    STANDARD = "standard"  # each batch goes to one of them
+    CLONE = "clone"  # each batch goes to all of them, as copies
+
+
+class _Hub(Protocol):
+    async def put(self, batch: Batch) -> None: ...
+    async def get(self, reader: str) -> Batch: ...
+    def detach(self, reader: str) -> None: ...
+    def depth(self) -> int: ...
+
+
+class Channels:
+    """The channels of one worker. A name that nobody configured is a standard channel."""
+
+    def __init__(self, capacity: int = CAPACITY_BATCHES) -> None:
+        self._capacity = capacity
+        self._hubs: dict[str, _Hub] = {}
+
+    def configure(self, name: str, driver: Driver = Driver.STANDARD, readers: int = 1) -> None:
+        """Declare a channel; for `clone`, senders wait until that many different readers have come.
+
+        A channel that exists with the same driver keeps what is in it.
+        """
+        hub = self._hubs.get(name)
+        if driver is Driver.CLONE:
+            if isinstance(hub, _Clone):
+                hub.expect(readers)
+            else:
+                self._hubs[name] = _Clone(self._capacity, readers)
+        elif not isinstance(hub, _Standard):
+            self._hubs[name] = _Standard(self._capacity)
+
+    def bind(self, name: str, workload: str) -> Channel:
+        """The end of a channel that one workload holds; it may put and get."""
+        if name not in self._hubs:
+            self.configure(name)
+        return _End(self._hubs[name], workload)
+
+    def detach(self, workload: str) -> None:
+        """The workload is gone for good: what only it would have read is given up."""
+        for hub in self._hubs.values():
+            hub.detach(workload)
+
+    def remove(self, name: str) -> None:
+        """Forget a channel. Its senders and readers must be gone."""
+        self._hubs.pop(name, None)
+
+    def depths(self) -> dict[str, int]:
+        """Batches that wait, for each channel."""
+        return {name: hub.depth() for name, hub in self._hubs.items()}
+
+
+class _End:
+    def __init__(self, hub: _Hub, workload: str) -> None:
+        self._hub = hub
+        self._workload = workload
+
+    async def put(self, batch: Batch) -> None:
+        await self._hub.put(batch)
+
+    async def get(self) -> Batch:
+        return await self._hub.get(self._workload)
+
+
+class _Standard:
+    def __init__(self, capacity: int) -> None:
+        self._queue: asyncio.Queue[Batch] = asyncio.Queue(capacity)
+
+    async def put(self, batch: Batch) -> None:
+        await self._queue.put(batch)
+
+    async def get(self, reader: str) -> Batch:
+        return await self._queue.get()
+
+    def detach(self, reader: str) -> None:
+        """What waits stays for the next reader."""
+
+    def depth(self) -> int:
+        return self._queue.qsize()
+
+
+class _Clone:
+    def __init__(self, capacity: int, readers: int) -> None:
+        self._capacity = capacity
+        self._expected = readers
+        self._queues: dict[str, asyncio.Queue[Batch]] = {}
+        self._complete = asyncio.Event()
+        self._order = asyncio.Lock()  # two senders must not interleave their copies: every reader sees one order
+
+    def expect(self, readers: int) -> None:
+        self._expected = readers
+        self._update()
+
+    def _update(self) -> None:
+        if len(self._queues) >= max(self._expected, 1):
+            self._complete.set()
+        else:
+            self._complete.clear()
+
+    async def put(self, batch: Batch) -> None:
+        async with self._order:
+            await self._complete.wait()
+            queues = list(self._queues.items())
+            settle = _when_all(len(queues), batch.settle)
+            for index, (reader, queue) in enumerate(queues):
+                last = index == len(queues) - 1  # the last reader may have the original: nobody else holds it
+                events = batch.events if last else _copy(batch.events)
+                await queue.put(Batch(events, settle, batch.document_end))
+                if self._queues.get(reader) is not queue:  # it was detached while we waited for room
+                    _give_up(queue)
+
+    async def get(self, reader: str) -> Batch:
+        queue = self._queues.get(reader)
+        if queue is None:
+            queue = self._queues[reader] = asyncio.Queue(self._capacity)
+            self._update()
+        return await queue.get()
+
+    def detach(self, reader: str) -> None:
+        queue = self._queues.pop(reader, None)
+        if queue is not None:
+            _give_up(queue)
+            self._update()
+
+    def depth(self) -> int:
+        return max((queue.qsize() for queue in self._queues.values()), default=0)
+
+
+def _give_up(queue: asyncio.Queue[Batch]) -> None:
+    while not queue.empty():
+        queue.get_nowait().settle(None)
+
+
+def _when_all(count: int, settle: Callable[[BaseException | None], None]) -> Callable[[BaseException | None], None]:
+    """A settle for `count` copies: the original is settled when all are, with the first error there was."""
+    left = count
+    fault: BaseException | None = None
+
+    def one(error: BaseException | None) -> None:
+        nonlocal left, fault
+        left -= 1
+        fault = fault or error
+        if not left:
+            settle(fault)
+
+    return one
+
+
+def _copy(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _copy(inner) for key, inner in value.items()}
+    if type(value) is list:
+        return [_copy(inner) for inner in value]
+    return value

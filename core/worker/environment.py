@@ -1,0 +1,41 @@
+"""What a running job may ask of its worker, as one value that the worker fills in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.dsl.component import Channel, Limits, Outgoing
+from core.worker.channels import Channels
+
+
+class Log(Protocol):
+    def __call__(self, level: str, text: str, **fields: Any) -> None: ...
+
+
+@dataclass(slots=True)
+class Environment:
+    """The Env of one workload (see core.dsl.component.Env for the contracts)."""
+
+    job: str
+    worker: str
+    tenant: str
+    workload: str
+    limits: Limits
+    state_dir: Path
+    log: Log
+    publish: Callable[[Outgoing], asyncio.Future[None]]
+    variable: Callable[[str], str | None]
+    channels: Channels
+
+    def channel(self, name: str) -> Channel:
+        """A channel of this worker; tenants do not share names."""
+        return self.channels.bind(channel_name(self.tenant, name), self.workload)
+
+
+def channel_name(tenant: str, name: str) -> str:
+    """The name under which a tenant's channel is found in `Channels`."""
+    return f"{tenant}/{name}"

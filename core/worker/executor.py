@@ -1,0 +1,432 @@
+"""Runs one compiled job: fires it, moves batches from its input to its output, and tells what happened.
+
+It only raises when the job cannot go on; what follows from that (restart, back-off, status) is the runtime's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Literal, NamedTuple
+
+from core import clock
+from core.dsl.compile import CompiledJob
+from core.dsl.component import Batch, Env, Event, InstantSink, InstantSource, Run, Sink, Source
+from core.dsl.inputs.internal_messages import MessageSource
+from core.dsl.schedule import Cron, Interval, MessageFilter, Trigger
+from core.errors import JobFailed, SluiceError
+from core.model import message
+
+MOST_RUNS_AT_ONCE = 16  # of one message-triggered instance whose output has to wait
+LONGEST_SLEEP_SECONDS = 30.0  # a schedule looks at the clock at least this often, so that a clock that jumps is seen
+
+Mode = Literal["once", "scheduled", "message", "continuous"]
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message on its way to one job.
+
+    `message` is the event form of core.model.message. `settle(None)` acknowledges it; `settle(text)` says that the
+    run failed and why, and that trying again would not help. A delivery that is never settled comes again.
+    """
+
+    id: int
+    attempt: int
+    message: dict[str, Any]
+    settle: Callable[[str | None], None]
+
+
+class RunReport(NamedTuple):
+    """What one firing did. A continuous job reports once, when it ends."""
+
+    run_id: str
+    trigger: str  # once, interval, cron, message or continuous
+    started_ns: int
+    ended_ns: int
+    events_in: int
+    events_out: int
+    errors: int
+    ok: bool
+    reason: str
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Totals since this executor was made."""
+
+    events_in: int = 0
+    events_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    errors: int = 0
+    runs: int = 0
+    runs_failed: int = 0
+    last_event_at: int = 0  # ns since the epoch, 0 = none yet
+
+
+@dataclass(slots=True)
+class _Flight:
+    """The batches of one run that the output has not settled yet."""
+
+    interrupt: Callable[[], None]
+    unsettled: set[Callable[[BaseException | None], None]] = field(default_factory=set)
+    fault: BaseException | None = None
+    empty: asyncio.Event | None = None
+
+    def track(self, batch: Batch) -> Callable[[BaseException | None], None]:
+        """A settle to be called once, by whoever takes the batch over; calling it again does nothing."""
+        inner = batch.settle
+
+        def settle(error: BaseException | None) -> None:
+            if settle not in self.unsettled:
+                return
+            self.unsettled.discard(settle)
+            try:
+                inner(error)
+            except (OSError, SluiceError) as memory_error:  # the source could not remember its place
+                error = error or memory_error
+            if error is not None and self.fault is None:
+                self.fault = error
+                self.interrupt()
+            if not self.unsettled and self.empty is not None:
+                self.empty.set()
+
+        self.unsettled.add(settle)
+        return settle
+
+    async def landed(self) -> None:
+        """Wait until every batch is settled, then raise what went wrong."""
+        if self.unsettled:
+            self.empty = asyncio.Event()
+            await self.empty.wait()
+        if self.fault is not None:
+            raise self.fault
+
+    def abandon(self, error: BaseException) -> None:
+        """Tell every sender that its batch will not be delivered by this run."""
+        for settle in list(self.unsettled):
+            settle(error)
+
+
+class Executor:
+    """One instance of a job. `run` is awaited once; `deliver` and `drain` are called beside it."""
+
+    def __init__(self, job: CompiledJob, env: Env, *, on_run: Callable[[RunReport], None]) -> None:
+        self.metrics = Metrics()
+        self.filter: message.Filter | None = None
+        self.mode: Mode
+        self._job = job
+        self._env = env
+        self._process = job.process
+        self._on_run = on_run
+        self._timer: Interval | Cron | None = None
+        trigger: Trigger | None = getattr(job.input, "trigger", None)
+        if isinstance(job.input, MessageFilter):
+            self.mode, self.filter = "continuous", job.input.filter()
+        elif job.input.continuous:
+            self.mode = "continuous"
+        elif trigger is None:
+            self.mode = "once"
+        elif trigger.message is not None:
+            self.mode, self.filter = "message", trigger.message.filter()
+        else:
+            self.mode, self._timer = "scheduled", trigger.timer
+        self._source: Source
+        self._sink: Sink
+        self._instant: tuple[Callable[[Run], list[Event]], Callable[[list[Event], Run], None]] | None = None
+        self._waiting: deque[Delivery] = deque()  # deliveries that came before the job was open, or above the bound
+        self._runs: set[asyncio.Task[None]] = set()
+        self._open = False
+        self._task: asyncio.Task[Any] | None = None
+        self._idle = False  # waiting for input or time: the only moments in which an interrupt may cancel
+        self._stopping = False
+        self._interrupted = False
+        self._run_prefix = clock.token(8)
+        self._run_numbers = count(1)
+
+    async def run(self) -> None:
+        """Open the job and work until it is complete (a job that runs once) or drained.
+
+        Raises JobFailed with the reason; a cancellation stops at once and leaves unsettled what is in flight.
+        """
+        self._task = asyncio.current_task()
+        try:
+            await self._open_and_work()
+        except (JobFailed, asyncio.CancelledError):
+            raise
+        except Exception as error:  # the boundary of a job: whatever it is, it is told as the reason of the failure
+            raise JobFailed(_reason(error)) from error
+
+    async def _open_and_work(self) -> None:
+        self._source = self._job.input.open(self._env)
+        try:
+            self._sink = self._job.output.open(self._env)
+            try:
+                await self._work()
+            finally:
+                self._open = False
+                await self._cancel_runs()
+                await self._sink.close()
+        finally:
+            await self._source.close()
+
+    async def _work(self) -> None:
+        if self.mode == "message" and isinstance(self._source, InstantSource) and isinstance(self._sink, InstantSink):
+            self._instant = (self._source.events, self._sink.write_now)
+        self._open = True
+        while self._waiting and self.mode != "message":
+            self.deliver(self._waiting.popleft())
+        match self.mode:
+            case "once" | "continuous":
+                await self._fire(self.mode)
+            case "scheduled":
+                await self._keep_schedule()
+            case "message":
+                early, self._waiting = self._waiting, deque()
+                for delivery in early:
+                    self.deliver(delivery)
+                await self._rest(None)
+                if self._runs:  # what is under way is finished; what waits stays unsettled and goes to someone else
+                    await asyncio.wait(self._runs)
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Take one message that passed `filter`. Never blocks and never raises.
+
+        One that comes when the job is being drained is not settled, so the bus gives it to someone else.
+        """
+        if self._instant is not None:
+            if not self._stopping:
+                self._run_now(delivery)
+        elif self._open and self.mode == "continuous" and isinstance(self._source, MessageSource):
+            if not self._stopping:
+                self._source.offer(delivery.message, _settle_delivery(delivery))
+        elif not self._stopping:
+            self._waiting.append(delivery)
+            self._start_runs()
+
+    async def drain(self, deadline_seconds: float) -> None:
+        """Take nothing new, finish and flush what is in flight; at the deadline stop hard. Safe to call twice."""
+        self._stopping = True
+        self._interrupt()
+        task = self._task
+        if task is None or task.done():
+            return
+        await asyncio.wait({task}, timeout=deadline_seconds)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _run_now(self, delivery: Delivery) -> None:
+        """One whole run without a task or a wait: the path of a trigger invocation.
+
+        The output hands its message to the bus before the acknowledgement is handed over, and both travel in order
+        on one stream, so the engine never sees the acknowledgement without the message.
+        """
+        assert self._instant is not None
+        events_of, write = self._instant
+        run = self._new_run(delivery.message)
+        started = clock.now_ns()
+        reason = ""
+        try:
+            events = self._process(events_of(run), run)
+            faults = run.errors
+            write(events, run)
+            run.events_out += len(events) - (run.errors - faults)
+        except Exception as error:  # the boundary of a run: it is told to the sender and to the log
+            reason = _reason(error)
+        self._end_message_run(delivery, run, started, reason)
+
+    def _end_message_run(self, delivery: Delivery, run: Run, started: int, reason: str) -> None:
+        if not reason and run.errors and not run.events_out:
+            reason = run.last_error or "no event came through; the log of the job says why"
+        delivery.settle(reason or None)
+        self._count(run, 0, 0, 0, 0, 0)
+        self._report(run, "message", started, reason)
+
+    def _start_runs(self) -> None:
+        while self._open and self._waiting and len(self._runs) < MOST_RUNS_AT_ONCE:
+            task = asyncio.create_task(self._run_delivery(self._waiting.popleft()))
+            self._runs.add(task)
+            task.add_done_callback(self._run_done)
+
+    def _run_done(self, task: asyncio.Task[None]) -> None:
+        self._runs.discard(task)
+        if not self._stopping:
+            self._start_runs()
+
+    async def _run_delivery(self, delivery: Delivery) -> None:
+        run = self._new_run(delivery.message)
+        started = clock.now_ns()
+        flight = _Flight(lambda: None)
+        reason = ""
+        try:
+            await self._pump(run, flight)
+        except asyncio.CancelledError:
+            flight.abandon(JobFailed("the job was stopped"))
+            self._report(run, "message", started, "stopped")
+            raise  # unsettled: the bus delivers it again
+        except Exception as error:  # the boundary of a run: it is told to the sender and to the log
+            flight.abandon(error)
+            reason = _reason(error)
+        self._end_message_run(delivery, run, started, reason)
+
+    async def _cancel_runs(self) -> None:
+        for task in self._runs:
+            task.cancel()
+        if self._runs:
+            await asyncio.wait(self._runs)
+
+    async def _keep_schedule(self) -> None:
+        timer = self._timer
+        assert timer is not None
+        name = "interval" if isinstance(timer, Interval) else "cron"
+        now = clock.monotonic if isinstance(timer, Interval) else _wall_seconds
+        started, last = now(), None
+        while not self._stopping:
+            due = timer.next_fire(started, last, now(), self._env.workload)
+            wait = due - now()
+            if wait > 0:
+                await self._rest(min(wait, LONGEST_SLEEP_SECONDS))
+            elif not self._stopping:
+                last = due
+                await self._fire(name)
+                continue
+            if due <= now() and not self._stopping:
+                last = due
+                await self._fire(name)
+
+    async def _fire(self, trigger: str) -> None:
+        run = self._new_run(None)
+        started = clock.now_ns()
+        flight = _Flight(self._interrupt)
+        try:
+            await self._pump(run, flight)
+        except asyncio.CancelledError:
+            flight.abandon(JobFailed("the job was stopped before its output accepted the batch"))
+            self._report(run, trigger, started, "stopped")
+            raise
+        except Exception as error:
+            flight.abandon(error)
+            self._report(run, trigger, started, _reason(error))
+            raise
+        self._report(run, trigger, started, "")
+
+    async def _pump(self, run: Run, flight: _Flight) -> None:
+        """Move the batches of one firing; return when the output has accepted all of them."""
+        batches = self._source.batches(run)
+        process, sink = self._process, self._sink
+        try:
+            while (batch := await self._next(batches)) is not None:
+                settle = flight.track(batch)
+                before = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
+                events = process(batch.events, run)
+                faults, sent = run.errors, len(events)
+                await sink.write(Batch(events, settle, batch.document_end), run)
+                run.events_out += sent - (run.errors - faults)
+                self._count(run, *before)
+                if flight.fault is not None:
+                    raise flight.fault
+                # One turn of the loop for each batch: heartbeats and other jobs go on while a fast file is read.
+                await asyncio.sleep(0)
+        finally:
+            close = getattr(batches, "aclose", None)
+            if close is not None:
+                await close()
+        if flight.fault is not None:
+            raise flight.fault
+        before = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
+        await sink.flush(run)
+        await flight.landed()
+        self._count(run, *before)
+
+    async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
+        """The next batch, or None at the end of the input, when the job is being drained, or when a batch failed."""
+        if self._stopping:
+            return None
+        self._idle = self.mode != "message"
+        try:
+            return await anext(batches, None)
+        except asyncio.CancelledError:
+            if self._was_interrupted():
+                return None
+            raise
+        finally:
+            self._idle = False
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Sleep, or wait for the end of the job; an interrupt ends it early."""
+        if self._stopping:
+            return
+        self._idle = True
+        try:
+            if seconds is None:
+                await asyncio.get_running_loop().create_future()
+            else:
+                await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if not self._was_interrupted():
+                raise
+        finally:
+            self._idle = False
+
+    def _interrupt(self) -> None:
+        """End a wait for input or time; the executor's own task is cancelled for that and only while it is idle."""
+        if self._idle and self._task is not None and not self._interrupted:
+            self._interrupted = True
+            self._task.cancel()
+
+    def _was_interrupted(self) -> bool:
+        """Whether a cancellation came from `_interrupt` alone, and not (also) from outside."""
+        if not self._interrupted:
+            return False
+        self._interrupted = False
+        return self._task is not None and self._task.uncancel() == 0
+
+    def _new_run(self, event: dict[str, Any] | None) -> Run:
+        return Run(
+            id=f"{self._run_prefix}-{next(self._run_numbers)}",
+            msg=None if event is None else event.get("message_data") or {},
+        )
+
+    def _count(self, run: Run, events_in: int, events_out: int, bytes_in: int, bytes_out: int, errors: int) -> None:
+        metrics = self.metrics
+        metrics.events_in += run.events_in - events_in
+        metrics.events_out += run.events_out - events_out
+        metrics.bytes_in += run.bytes_in - bytes_in
+        metrics.bytes_out += run.bytes_out - bytes_out
+        metrics.errors += run.errors - errors
+        if run.events_in > events_in:
+            metrics.last_event_at = clock.now_ns()
+
+    def _report(self, run: Run, trigger: str, started: int, reason: str) -> None:
+        self.metrics.runs += 1
+        if reason:
+            self.metrics.runs_failed += 1
+        self._on_run(
+            RunReport(
+                run.id, trigger, started, clock.now_ns(), run.events_in, run.events_out, run.errors, not reason, reason
+            )
+        )
+
+
+def _wall_seconds() -> float:
+    return clock.now_ns() / clock.NANOSECONDS
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SluiceError):
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    return str(error) or type(error).__name__
+
+
+def _settle_delivery(delivery: Delivery) -> Callable[[BaseException | None], None]:
+    def settle(error: BaseException | None) -> None:
+        # A stopped or failed job has not judged the message: it stays unsettled and is delivered again.
+        if error is None:
+            delivery.settle(None)
+
+    return settle
