@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import BinaryIO, NoReturn, Self
 
 from core import clock
 from core.dsl.component import Limits
@@ -36,6 +36,10 @@ _BASE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: open
 
 class NotThere(JobFailed):
     """There is no such file or directory."""
+
+
+class NotADirectory(JobFailed):
+    """That is a file and not a directory."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -124,6 +128,8 @@ def _explain(error: OSError, path: str) -> NoReturn:
         raise Forbidden(f"{shown} is not a regular file", hint="only regular files can be read or written")
     if error.errno == errno.ENOENT:
         raise NotThere(f"{shown} does not exist") from error
+    if error.errno == errno.ENOTDIR:
+        raise NotADirectory(f"{shown} is not a directory") from error
     raise JobFailed(f"cannot open {shown}: {error.strerror}") from error
 
 
@@ -186,8 +192,6 @@ class FileAccess:
                 _explain(error, full)
             with self.directory(str(Path(full).parent), create=True) as parent:
                 return parent.directory(Path(full).name, create=True)
-        except NotADirectoryError as error:
-            _explain(error, full)
         except OSError as error:
             _explain(error, full)
         return self._guard(fd, full)
@@ -310,21 +314,35 @@ class Directory:
                 directory.sync_names()
 
     def _replace(self, name: str, data: bytes) -> None:
+        with self.writer(name) as out:
+            out.write(data)
+
+    @contextlib.contextmanager
+    def writer(self, name: str) -> Iterator[BinaryIO]:
+        """A stream to a file of this directory that takes its name, synced, when the block ends without an error."""
         full = self._access.locate(f"{self.path}/{name}")
         temporary = f".{clock.token()}{TEMPORARY_SUFFIX}"
         try:
             fd = _open(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
-                write_all(fd, data)
-                os.fdatasync(fd)
+                with os.fdopen(fd, "wb") as out:
+                    yield out
+                    out.flush()
+                    os.fdatasync(fd)
                 os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-            except OSError:
+            except BaseException:
                 os.unlink(temporary, dir_fd=self._fd)
                 raise
-            finally:
-                os.close(fd)
         except OSError as error:
             raise JobFailed(f"cannot write {shorten(full)}: {error.strerror}") from error
+
+    def exists(self, name: str) -> bool:
+        """Whether there is anything of that name in this directory."""
+        try:
+            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def remove(self, name: str) -> bool:
         """Delete a file below this directory; False when there is none."""
@@ -348,15 +366,20 @@ class Directory:
         """Make the names of this directory durable."""
         os.fsync(self._fd)
 
-    def files(self) -> Iterator[tuple[str, os.stat_result]]:
-        """All regular files below, as (relative name, status); links, devices and half-written files are left out."""
+    def files(self, depth: int | None = None) -> Iterator[tuple[str, os.stat_result]]:
+        """Regular files below, as (relative name, status), in `depth` levels or all of them.
+
+        Links, devices and half-written files are left out.
+        """
         with os.scandir(self._fd) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
             for entry in found:
                 try:
                     if entry.is_dir(follow_symlinks=False):
+                        if depth == 1:
+                            continue
                         with self.directory(entry.name) as below:
-                            for name, status in below.files():
+                            for name, status in below.files(None if depth is None else depth - 1):
                                 yield f"{entry.name}/{name}", status
                     elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(TEMPORARY_SUFFIX):
                         yield entry.name, entry.stat(follow_symlinks=False)

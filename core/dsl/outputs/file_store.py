@@ -15,7 +15,7 @@ from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Output, Run
 from core.dsl.duration import Duration
 from core.dsl.outputs import batching, content
 from core.dsl.select import Selector
-from core.errors import JobFailed
+from core.errors import Forbidden, JobFailed
 
 
 class ObjectName(Config):
@@ -92,12 +92,12 @@ class FileStoreSink:
         self._root = expand.template(config.path, env)
         name = config.object_name
         self._name = expand.template(name.name, env) if name.name is not None else None
-        self._name_field = select.getter(select.parse(name.field)) if name.field is not None else None
+        self._name_field = select.getter(select.parse(name.field or "name"))
         self._batcher = batching.Batcher(config.batch, self._send)
 
     async def write(self, batch: Batch, run: Run) -> None:
         if self._config.mode == "delete":
-            names = [name for event in batch.events if (name := self._base_name(event, run)) is not None]
+            names = [name for event in batch.events if (name := self._object_name(event, run)) is not None]
             await asyncio.to_thread(self._delete, self._root({}, run), names)
             batch.settle(None)
             return
@@ -116,14 +116,8 @@ class FileStoreSink:
         objects: list[tuple[str, bytes]] = []
         for group in groups:
             run.stat["_BATCH_NUMBER"] = run.stat.get("_BATCH_NUMBER", 0) + 1
-            name = self._base_name(group[0].event, run)
-            if name is None:
-                continue  # counted and logged
-            if not self._config.disable_object_name_guid:
-                # The time comes first, so that objects that differ only in their GUID sort by age.
-                guid = clock.encode(clock.now_ns()) + clock.token(13)
-                name = f"{name}{self._config.guid_prefix}{guid}{self._config.guid_suffix}"
-            objects.append((paths.check_name(name), self._content(group)))
+            if (name := self._object_name(group[0].event, run)) is not None:
+                objects.append((name, self._content(group)))
         root = self._root({}, run)
         retry = self._config.retry
         tries, deadline = (0, 0.0) if retry is None else (retry.retries, clock.monotonic() + retry.timeout)
@@ -148,15 +142,21 @@ class FileStoreSink:
             data = gzip.compress(data, mtime=0) if step == "gzip" else base64.b64encode(data)
         return data
 
-    def _base_name(self, event: Event, run: Run) -> str | None:
-        if self._name is not None:
-            return self._name(event, run)
-        assert self._name_field is not None
-        value = self._name_field(event)
-        if isinstance(value, str) and value:
-            return value
-        run.refuse(self._env, f"file-store: the event has no text in {self._config.object_name.field} for its name")
-        return None
+    def _object_name(self, event: Event, run: Run) -> str | None:
+        """The whole name; an event that gives none that is allowed is counted and left out."""
+        name: object = None
+        try:
+            name = self._name(event, run) if self._name is not None else self._name_field(event)
+            if not isinstance(name, str):
+                raise Forbidden(f"the event has no text in {self._config.object_name.field} for its name")
+            if not self._config.disable_object_name_guid and self._config.mode == "put":
+                # The time comes first, so that objects that differ only in their GUID sort by age.
+                guid = clock.encode(clock.now_ns()) + clock.token(13)
+                name = f"{name}{self._config.guid_prefix}{guid}{self._config.guid_suffix}"
+            return paths.check_name(name)
+        except (Forbidden, expand.TextTooLong) as error:
+            run.refuse(self._env, f"file-store: {error.message if isinstance(error, Forbidden) else error}")
+            return None
 
     def _put(self, root: str, objects: list[tuple[str, bytes]]) -> None:
         with self._access.directory(root, create=True) as directory:
@@ -165,7 +165,7 @@ class FileStoreSink:
     def _delete(self, root: str, names: list[str]) -> None:
         with self._access.directory(root, create=True) as directory:
             for name in names:
-                directory.remove(paths.check_name(name))
+                directory.remove(name)
             directory.sync_names()
 
     async def flush(self, run: Run) -> None:

@@ -1,0 +1,253 @@
+"""The file output: events as lines of files whose names may come from the events."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import field_validator, model_validator
+
+from core import clock
+from core.dsl import expand, paths
+from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
+from core.dsl.outputs import content
+from core.dsl.select import Selector
+from core.errors import Forbidden, JobFailed, shorten
+
+MOST_OPEN_FILES = 64
+SYNC_SECONDS = 0.25  # how long a batch may wait for its fdatasync
+MOST_UNSYNCED_BYTES = 64 * 1024 * 1024
+
+Settle = Callable[[BaseException | None], None]
+
+
+@REGISTRY.register("file")
+class FileOutput(Output):
+    """Append each event as one line to a file on the worker.
+
+    A batch counts as delivered when fdatasync has put it on the disk, which happens at most four times a second for
+    all batches that wait. When the disk is full nothing of the batch stays in the file and the job fails. A line that
+    a crash has cut off is ended before new lines follow it.
+    """
+
+    scalar = "path"
+    example: ClassVar[str] = """
+name: to-file
+input: {echo: {event: '{"day": "mon", "n": 1}', json: true}}
+output:
+  file: {path: "/tmp/sluice-example/out/${day}.jsonl"}
+"""
+
+    path: expand.Text
+    """The file; `${field}` of the event, `@{job}` and the like are filled in. It must begin with a fixed directory."""
+    file_per_event: bool = False
+    """Write each event to a file of its own (replacing one of that name) instead of appending."""
+    compress_after: bool = False
+    """When the path changes, gzip the file before it and delete the plain one."""
+    truncate: bool = False
+    """Empty a file when its path is seen for the first time in a run."""
+    input_field: Selector | None = None
+    """Write only this field; an event without it is counted as an error."""
+
+    @field_validator("path")
+    @classmethod
+    def _begins_fixed(cls, value: str) -> str:
+        first = expand.parse(value)[:1]
+        if first and isinstance(first[0], expand.Lookup):
+            raise ValueError("a path begins with a fixed directory, not with a value of an event")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.file_per_event and (self.compress_after or self.truncate):
+            raise ValueError("file-per-event cannot be combined with compress-after or truncate")
+        return self
+
+    def open(self, env: Env) -> FileSink:
+        return FileSink(self, env)
+
+
+class FileSink:
+    """Writes inline (one write for each file and batch) and syncs in a thread."""
+
+    def __init__(self, config: FileOutput, env: Env) -> None:
+        self._config = config
+        self._env = env
+        self._access = paths.FileAccess(env.limits)
+        self._encode = content.encoder(config.input_field, env, "file")
+        self._path = expand.template(config.path, env)
+        parts = expand.parse(config.path)
+        self._per_event = any(isinstance(part, expand.Lookup) and part.source == "event" for part in parts)
+        self._files: dict[str, int] = {}  # path -> descriptor, the one used last at the end
+        self._seen: tuple[str, set[str]] = ("", set())  # run id, paths that were truncated in it
+        self._dirty: set[str] = set()
+        self._unsynced: list[Settle] = []
+        self._unsynced_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._lock = asyncio.Lock()  # runs of one job at the same time: opening and compressing may wait in between
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def write(self, batch: Batch, run: Run) -> None:
+        if self._config.file_per_event:
+            await self._write_each(batch, run)
+            return
+        async with self._lock:
+            if not self._per_event:
+                await self._append(self._path({}, run), self._encode(batch.events, run), run)
+            else:
+                groups: dict[str, list[bytes]] = {}
+                for event in batch.events:
+                    if (path := self._path_of(event, run)) is not None and (lines := self._encode([event], run)):
+                        groups.setdefault(path, []).extend(lines)
+                for path, lines in groups.items():
+                    await self._append(path, lines, run)
+            self._unsynced.append(batch.settle)
+            if self._unsynced_bytes > MOST_UNSYNCED_BYTES:
+                await self._sync()
+            elif self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(SYNC_SECONDS, self._sync_later)
+
+    def _path_of(self, event: Event, run: Run) -> str | None:
+        """The file of one event; an event whose values make no allowed path is counted and left out."""
+        try:
+            path = self._path(event, run)
+            return path if path in self._files else self._access.locate(path)
+        except (Forbidden, expand.TextTooLong) as error:
+            run.refuse(self._env, f"file: {error.message if isinstance(error, Forbidden) else error}")
+            return None
+
+    async def _append(self, path: str, lines: list[bytes], run: Run) -> None:
+        if not lines:
+            return
+        fd = self._files.get(path)
+        if fd is None:
+            fd = await self._open(path, run)
+        elif len(self._files) > 1:
+            self._files[path] = self._files.pop(path)
+        data = b"\n".join([*lines, b""])
+        _append_whole(fd, data, path)
+        self._dirty.add(path)
+        self._unsynced_bytes += len(data)
+        run.bytes_out += len(data)
+
+    async def _open(self, path: str, run: Run) -> int:
+        if self._config.compress_after and self._files:
+            previous = next(iter(self._files))
+            await self._sync()
+            os.close(self._files.pop(previous))
+            await asyncio.to_thread(self._compress, previous)
+        elif len(self._files) >= MOST_OPEN_FILES:
+            await self._sync()
+            os.close(self._files.pop(next(iter(self._files))))
+        if self._seen[0] != run.id:
+            self._seen = (run.id, set())
+        truncate = self._config.truncate and path not in self._seen[1]
+        self._seen[1].add(path)
+        fd = self._access.open_append(path, truncate=truncate)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            paths.write_all(fd, b"\n")
+        self._files[path] = fd
+        return fd
+
+    def _compress(self, path: str) -> None:
+        """Replace a file by its gzip form, which is on the disk before the plain one goes."""
+        full = self._access.locate(path)
+        with self._access.directory(str(Path(full).parent)) as directory:
+            name = Path(full).name
+            fd = directory.open_read(name)
+            try:
+                with os.fdopen(os.dup(fd), "rb") as plain:
+                    target = f"{name}.gz"
+                    if directory.exists(target):
+                        target = f"{name}.{clock.encode(clock.now_ns())}.gz"
+                    with directory.writer(target) as out, gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed:
+                        while chunk := plain.read(1024 * 1024):
+                            packed.write(chunk)
+            finally:
+                os.close(fd)
+            directory.remove(name)
+            directory.sync_names()
+
+    async def _write_each(self, batch: Batch, run: Run) -> None:
+        files: list[tuple[str, bytes]] = []
+        for event in batch.events:
+            if (path := self._path_of(event, run)) is not None:
+                files += [(path, data + b"\n") for data in self._encode([event], run)]
+        await asyncio.to_thread(self._put, files)
+        run.bytes_out += sum(len(data) for _, data in files)
+        batch.settle(None)
+
+    def _put(self, files: list[tuple[str, bytes]]) -> None:
+        by_directory: dict[str, list[tuple[str, bytes]]] = {}
+        for path, data in files:
+            head, _, name = path.rpartition("/")
+            by_directory.setdefault(head or "/", []).append((name, data))
+        for head, named in by_directory.items():
+            with self._access.directory(head, create=True) as directory:
+                directory.write_all_synced(named)
+
+    def _sync_later(self) -> None:
+        self._timer = None
+        task = asyncio.get_running_loop().create_task(self._sync())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sync(self) -> None:
+        """Put on the disk what was written, then settle the batches that wait for it, with the error if there is one.
+
+        Writing goes on meanwhile: the thread has its own duplicates of the descriptors, so a file that is closed or
+        compressed under way is synced all the same.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        settles, self._unsynced, self._unsynced_bytes = self._unsynced, [], 0
+        dirty, self._dirty = self._dirty, set()
+        fault: JobFailed | None = None
+        try:
+            duplicates = [os.dup(self._files[path]) for path in dirty]
+            if duplicates:
+                await asyncio.to_thread(_sync_and_close, duplicates)
+        except OSError as error:
+            fault = JobFailed(f"file: cannot sync: {error.strerror}")
+        for settle in settles:
+            settle(fault)
+
+    async def flush(self, run: Run) -> None:
+        await self._sync()
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for fd in self._files.values():
+            os.close(fd)
+        self._files.clear()
+
+
+def _sync_and_close(descriptors: list[int]) -> None:
+    try:
+        for fd in descriptors:
+            os.fdatasync(fd)
+    finally:
+        for fd in descriptors:
+            os.close(fd)
+
+
+def _append_whole(fd: int, data: bytes, path: str) -> None:
+    """Append all or nothing: what a full disk took of it is cut off again."""
+    written = 0
+    try:
+        written = os.write(fd, data)
+        while written < len(data):
+            written += os.write(fd, memoryview(data)[written:])
+    except OSError as error:
+        if written:
+            os.ftruncate(fd, os.fstat(fd).st_size - written)
+        raise JobFailed(f"cannot write {shorten(path)}: {error.strerror}") from error
