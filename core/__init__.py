@@ -1,1 +1,26 @@
-"""The engine of Sluice."""
+"""The engine of Sluice: everything that plans, records, dispatches and runs; it knows no transport.
+
+Map, in reading order (each room's docstring goes on from here):
+
+    model/        the nouns and their state tables
+    operations/   every verb that a user has, declared once; the doors are read off this registry
+    engine        the composition root; Engine.call answers every operation
+    ownership     the home directory: one owner, everyone else attaches through its socket
+    channel       the framed channel that joins owner, front doors and workers
+    triggers/     published actions: registry, invocation, responses
+    deployments/  plan, apply, reconcile: what shall run, where, and why
+    catalog/      built-in and local documents to start from
+    fleet/        the owner's side of the workers: processes, assignments, what they send
+    worker/       the data plane: a process that runs jobs and never sees the store
+    dsl/          the job language: components, templates, conditions, compiled to one function per batch
+    documents/    what people write: loading, checking, canonical form
+    bus/          messages and deliveries
+    store/        SQLite, and nothing else touches it
+
+Start with operations/triggers.py: everything begins there.
+"""
+
+from core.errors import SluiceError
+from core.settings import Settings
+
+__all__ = ["Settings", "SluiceError"]

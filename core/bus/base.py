@@ -61,6 +61,9 @@ class Bus(Protocol):
     def withdraw(self, group: GroupKey) -> list[Delivery]:
         """The job is no longer deployed; what was still owed to it is returned."""
 
+    def groups(self) -> Iterable[GroupKey]:
+        """Every declared group."""
+
     def filter_of(self, group: GroupKey) -> Filter | None:
         """The filter of a declared group, None when the job does not listen to messages."""
 
@@ -70,8 +73,8 @@ class Bus(Protocol):
     def release(self, delivery: Delivery) -> None:
         """The delivery is durable: send it to one replica now, or as soon as one has room."""
 
-    def settle(self, delivery_id: int, consumer: Consumer) -> Delivery | None:
-        """A replica is done with a delivery; None when it does not hold it (late, or already settled)."""
+    def settle(self, delivery_id: int) -> Delivery | None:
+        """The replica that holds a delivery is done with it; None when nobody does (late, or already settled)."""
 
     def cancel(self, delivery_id: int, group: GroupKey) -> bool:
         """Withdraw a delivery that no replica has taken; false when one has."""

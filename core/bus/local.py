@@ -7,7 +7,7 @@ again what the store still owes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core import clock
@@ -34,6 +34,7 @@ class LocalBus:
         self._owner = owner
         self._groups: dict[GroupKey, _Group] = {}
         self._by_tenant: dict[str, dict[GroupKey, _Group]] = {}
+        self._held: dict[int, Delivery] = {}  # deliveries that a replica has
 
     def declare(self, group: GroupKey, filter: Filter) -> None:
         known = self._groups.get(group)
@@ -49,10 +50,12 @@ class LocalBus:
             return []
         del self._by_tenant[group[0]][group]
         held = [delivery for consumer in gone.consumers for delivery in consumer.outstanding.values()]
+        for delivery in held:
+            self._held.pop(delivery.id, None)
         return [*held, *gone.waiting]
 
-    def groups(self) -> Iterator[GroupKey]:
-        return iter(list(self._groups))
+    def groups(self) -> Iterable[GroupKey]:
+        return list(self._groups)
 
     def filter_of(self, group: GroupKey) -> Filter | None:
         found = self._groups.get(group)
@@ -76,12 +79,14 @@ class LocalBus:
         if consumer is None:
             group.waiting.append(delivery)
         else:
-            _hand(delivery, consumer)
+            self._hand(delivery, consumer)
 
-    def settle(self, delivery_id: int, consumer: Consumer) -> Delivery | None:
-        delivery = consumer.outstanding.pop(delivery_id, None)
-        if delivery is None:
+    def settle(self, delivery_id: int) -> Delivery | None:
+        delivery = self._held.pop(delivery_id, None)
+        if delivery is None or delivery.consumer is None:
             return None
+        consumer, delivery.consumer = delivery.consumer, None
+        consumer.outstanding.pop(delivery_id, None)
         group = self._groups.get(delivery.group)
         if group is not None:
             # What waited behind others in this replica is not the job's own time, so the span is shared out.
@@ -122,6 +127,7 @@ class LocalBus:
         consumer.outstanding.clear()
         for delivery in reversed(held):
             delivery.consumer = None
+            self._held.pop(delivery.id, None)
             delivery.attempt += died
             if delivery.attempt > MAX_ATTEMPTS:
                 self._owner.exhausted(delivery)
@@ -136,7 +142,14 @@ class LocalBus:
             consumer = choose(group.consumers, group.seconds)
             if consumer is None:
                 return
-            _hand(group.waiting.popleft(), consumer)
+            self._hand(group.waiting.popleft(), consumer)
+
+    def _hand(self, delivery: Delivery, consumer: Consumer) -> None:
+        delivery.consumer = consumer
+        delivery.sent_at = clock.monotonic()
+        consumer.outstanding[delivery.id] = delivery
+        self._held[delivery.id] = delivery
+        consumer.send(delivery)
 
 
 def choose(consumers: list[Consumer], seconds: dict[str, float]) -> Consumer | None:
@@ -158,9 +171,3 @@ def choose(consumers: list[Consumer], seconds: dict[str, float]) -> Consumer | N
             best = consumer
     return best
 
-
-def _hand(delivery: Delivery, consumer: Consumer) -> None:
-    delivery.consumer = consumer
-    delivery.sent_at = clock.monotonic()
-    consumer.outstanding[delivery.id] = delivery
-    consumer.send(delivery)

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
 import structlog
 
 from core import channel, clock
-from core.bus.base import Delivery, GroupKey
-from core.bus.local import LocalBus
+from core.bus.base import Bus, GroupKey
 from core.dsl import compile as compiler
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import Observed, Replica, Worker
@@ -44,7 +44,7 @@ class Fleet:
         self,
         settings: Settings,
         database: Database,
-        bus: LocalBus,
+        bus: Bus,
         traffic: Traffic,
         spawn: Spawn,
         changed: Callable[[str, str], None],
@@ -243,11 +243,9 @@ class Fleet:
                 self._traffic.publish(worker, sequence, tenant, job, outgoing)
             case "settle":
                 delivery_id, reason = data
-                for replica in worker.replicas.values():
-                    delivery = self._bus.settle(delivery_id, replica)
-                    if delivery is not None:
-                        self._traffic.settle(delivery, reason)
-                        break
+                delivery = self._bus.settle(delivery_id)
+                if delivery is not None:
+                    self._traffic.settle(delivery, reason)
             case "log":
                 workload, at_ns, level, text, fields = data
                 lines = self._logs.setdefault(workload, deque(maxlen=LOG_LINES))
@@ -390,6 +388,16 @@ class Fleet:
             )
         return out
 
+    def document(self, workload: str) -> dict[str, Any]:
+        """The job document of a wanted workload."""
+        document: dict[str, Any] = orjson.loads(self._rows[workload]["document"])
+        return document
+
+    def settled(self, ids: Iterable[str]) -> bool:
+        """Has every one of these workloads come up, completed or failed?"""
+        resting = (WorkloadState.RUNNING, WorkloadState.COMPLETED, WorkloadState.FAILED)
+        return all(id in self._observed and self._observed[id].state in resting for id in ids)
+
     def log_lines(self, workloads: Iterable[str], limit: int = 50) -> list[dict[str, Any]]:
         """The last lines of the logs of these workloads, oldest first."""
         lines = [{"workload": id, **line} for id in workloads for line in self._logs.get(id, ())]
@@ -418,14 +426,3 @@ class Fleet:
             if not future.done():
                 future.set_result(None)
 
-
-class DeliveryOwner:
-    """Keeps deliveries durable for the bus; see core.bus.base.Owner."""
-
-    traffic: Traffic
-
-    def retried(self, delivery: Delivery) -> None:
-        self.traffic.retried(delivery)
-
-    def exhausted(self, delivery: Delivery) -> None:
-        self.traffic.give_up(delivery, f"its message was tried {delivery.attempt - 1} times")

@@ -35,7 +35,7 @@ class Traffic:
     ) -> None:
         self._database = database
         self._bus = bus
-        self._ids = ids
+        self.ids = ids
         self._invoker = invoker
         self._announce = announce
         self._set_variable = set_variable
@@ -82,12 +82,12 @@ class Traffic:
     ) -> Message:
         """Add a message to this tick, with the deliveries that it owes to the jobs that listen."""
         message = Message(
-            self._ids.next(), tenant, str(kind), str(source), str(type), tag, job, worker, clock.now_ns(), data
+            self.ids.next(), tenant, str(kind), str(source), str(type), tag, job, worker, clock.now_ns(), data
         )
         encoded = message.encode()
         self._batch.messages.append(message_values(message, encoded))
         for group in self._bus.matching(message):
-            delivery = Delivery(self._ids.next(), group, encoded)
+            delivery = Delivery(self.ids.next(), group, encoded)
             self._deliveries.append(delivery)
             self._batch.dispatches.append((delivery.id, message.id, tenant, group[1], None, 1))
         self._announce("message", {"tenant": tenant, "event": encoded})

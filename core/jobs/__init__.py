@@ -1,1 +1,1 @@
-""""""
+"""Unmanaged jobs: documents that people stage and deploy one by one."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
+import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from core import errors
@@ -79,7 +80,16 @@ class Operation:
                 hint=f"Allowed arguments: {', '.join(sorted(self.schema.get('properties', {}))) or 'none'}.",
                 errors=schema_problems(self._validator, arguments),
             )
-        return self.params.model_validate(arguments)
+        try:
+            return self.params.model_validate(arguments)
+        except pydantic.ValidationError as error:  # a rule between fields, which the schema cannot say
+            raise errors.InvalidParams(
+                f"The arguments of {self.name} do not fit together.",
+                errors=[
+                    errors.Problem("".join(f"/{p}" for p in e["loc"]), e["msg"].removeprefix("Value error, "))
+                    for e in error.errors()
+                ],
+            ) from error
 
 
 def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[errors.Problem]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PLATFORM = "platform"
+EVERY_TENANT = "*"  # membership of the local operator: whoever owns the home directory owns every tenant in it
 
 
 class Role(StrEnum):
@@ -47,6 +48,12 @@ class Caller:
     @property
     def username(self) -> str:
         return self.principal.username
+
+    def member_of(self, tenant: str) -> bool:
+        principal = self.principal
+        if tenant == PLATFORM:
+            return principal.platform
+        return tenant in principal.tenants or EVERY_TENANT in principal.tenants
 
     @property
     def is_admin(self) -> bool:

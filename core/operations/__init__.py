@@ -1,1 +1,19 @@
-""""""
+"""Every verb that a user has, declared once. MCP tools, HTTP routes, OpenAPI, CLI and docs are read off REGISTRY.
+
+One module per noun; `registry` holds the registry that they fill. First file to read: triggers.
+"""
+
+from core.operations import catalog, deployments, invocations, jobs, messages, tokens, triggers, workers
+from core.operations.registry import REGISTRY
+
+__all__ = [
+    "REGISTRY",
+    "catalog",
+    "deployments",
+    "invocations",
+    "jobs",
+    "messages",
+    "tokens",
+    "triggers",
+    "workers",
+]

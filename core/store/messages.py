@@ -36,11 +36,18 @@ def attempted(db: Database, attempts: list[tuple[int, int]]) -> None:
     db.conn.executemany("UPDATE dispatches SET attempt = ? WHERE id = ?", attempts)
 
 
-def undelivered(db: Database) -> list[tuple[Any, ...]]:
-    """Every delivery still owed, oldest first: (id, tenant, job, invocation_id, attempt, tag, type, body)."""
+def undelivered(db: Database) -> list[tuple[int, str, str, int | None, int, bytes]]:
+    """Every delivery still owed, oldest first: (id, tenant, job, invocation id, attempt, message body).
+
+    One whose invocation waited for a response and has ended is owed no longer, and is forgotten here.
+    """
+    db.conn.execute(
+        "DELETE FROM dispatches WHERE invocation_id IN (SELECT id FROM invocations"
+        " WHERE finished_at_ns IS NOT NULL AND deadline_ns IS NOT NULL)"
+    )
     return db.conn.execute(
-        "SELECT d.id, d.tenant, d.job, d.invocation_id, d.attempt, m.kind, m.source, m.type, m.tag, m.job, m.worker,"
-        " m.id, m.body FROM dispatches d JOIN messages m ON m.id = d.message_id ORDER BY d.id"
+        "SELECT d.id, d.tenant, d.job, d.invocation_id, d.attempt, m.body"
+        " FROM dispatches d JOIN messages m ON m.id = d.message_id ORDER BY d.id"
     ).fetchall()
 
 
@@ -53,6 +60,7 @@ def search(
     tag: str = "",
     job: str = "",
     source: str = "",
+    leave_out: str = "",
     before: int | None = None,
     limit: int = 25,
 ) -> list[dict[str, Any]]:
@@ -62,6 +70,9 @@ def search(
         if value:
             where.append(f"{column} = ?")
             values.append(value)
+    if leave_out:
+        where.append("type != ?")
+        values.append(leave_out)
     if before is not None:
         where.append("id < ?")
         values.append(str(before))
@@ -75,6 +86,10 @@ def search(
         event["cursor"] = str(number)
         out.append(event)
     return out
+
+
+def count(db: Database, tenant: str) -> int:
+    return int(db.conn.execute("SELECT count(*) FROM messages WHERE tenant = ?", (tenant,)).fetchone()[0])
 
 
 def prune(db: Database, keep: int, older_than_ns: int, at_most: int = 5_000) -> int:

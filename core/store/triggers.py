@@ -26,6 +26,11 @@ def revisions(db: Database, tenant: str, slug: str) -> list[dict[str, Any]]:
     return [_load(row) for row in rows]
 
 
+def revision(db: Database, tenant: str, slug: str, number: int) -> dict[str, Any] | None:
+    where = "tenant = ? AND slug = ? AND revision = ?"
+    return next((_load(row) for row in db.table("triggers").rows_where(where, [tenant, slug, number])), None)
+
+
 def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...], *, expect: int) -> None:
     """Add a revision; `expect` is the revision that the caller saw as the present one (0: none).
 

@@ -70,7 +70,7 @@ class Invoker:
     ) -> None:
         self._database = database
         self._bus = bus
-        self._ids = ids
+        self.ids = ids
         self._announce = announce
         self._open: dict[int, Open] = {}
         self._deadlines = Deadlines()
@@ -131,13 +131,13 @@ class Invoker:
         definition = trigger.definition
         tenant = trigger.tenant
         now = clock.now_ns()
-        id = self._ids.next()
+        id = self.ids.next()
         nonce = clock.token(invocation.NONCE_CHARACTERS)
         text_id = invocation.text_id(id, nonce)
         group = (tenant, definition.target_job_name)
         waits = bool(definition.response_slot)
         message = Message(
-            id=self._ids.next(),
+            id=self.ids.next(),
             tenant=tenant,
             kind=Kind.USER.value,
             source=Source.SERVER.value,
@@ -157,7 +157,7 @@ class Invoker:
                 (InvocationState.DISPATCHED, DISPATCHED) if waits else (InvocationState.SUCCEEDED, DISPATCH_ONLY)
             )
             events = f"[{accepted},{invocations.encode_event(now, 'dispatched', job=definition.target_job_name)}]"
-            delivery = Delivery(self._ids.next(), group, message.encode(), invocation_id=id)
+            delivery = Delivery(self.ids.next(), group, message.encode(), invocation_id=id)
         deadline = now + definition.response_timeout_seconds * clock.NANOSECONDS if waits else None
         row = (
             id,
@@ -206,7 +206,7 @@ class Invoker:
             recorded,
             invocations.record,
             row,
-            audit.row(self._ids.next(), caller, "trigger_invoke", f"{tenant}/{trigger.slug}"),
+            audit.row(self.ids.next(), caller, "trigger_invoke", f"{tenant}/{trigger.slug}"),
             key,
             message_row,
             dispatch_row,
@@ -407,12 +407,12 @@ class Invoker:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    def resume(self, row: dict[str, Any], trigger: Trigger | None, target_job: str) -> None:
-        """Take up an open record that an earlier owner left."""
+    def resume(self, row: dict[str, Any], trigger: Trigger | None) -> None:
+        """Take up an open record that an earlier owner left, with the revision of its trigger."""
         definition = trigger.definition if trigger is not None else None
-        slot = definition.response_slot if definition is not None else ""
+        slot, job = (definition.response_slot, definition.target_job_name) if definition is not None else ("", "")
         text_id = invocation.text_id(row["id"], row["nonce"])
-        entry = Open(row, text_id, slot, trigger, (row["tenant"], target_job), attempts=row["attempts"])
+        entry = Open(row, text_id, slot, trigger, (row["tenant"], job), attempts=row["attempts"])
         left = (row["deadline_ns"] - clock.now_ns()) / clock.NANOSECONDS
         self._watch(entry, max(0.0, left))
 

@@ -6,6 +6,7 @@ version, which the doors use as a cache key, and announces itself.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,19 @@ class Trigger:
     created_at_ns: int
     created_by: str
     definition: Definition
+
+    @staticmethod
+    def from_row(row: dict[str, Any]) -> Trigger:
+        """A revision as the store has it."""
+        return Trigger(
+            row["id"],
+            row["tenant"],
+            row["revision"],
+            bool(row["active"]),
+            row["created_at_ns"],
+            row["created_by"],
+            Definition.model_validate(row["definition"]),
+        )
 
     @property
     def slug(self) -> str:
@@ -238,30 +252,13 @@ class TriggerRegistry:
         """Stop offering the trigger; its history stays."""
         note = audit.row(id, caller, "trigger_deactivate", f"{present.tenant}/{present.slug}")
         await self._database.write(table.deactivate, present.id, note)
-        kept = Trigger(
-            present.id,
-            present.tenant,
-            present.revision,
-            False,
-            present.created_at_ns,
-            present.created_by,
-            present.definition,
-        )
+        kept = dataclasses.replace(present, active=False)
         self._triggers[present.tenant, present.slug] = kept
         self._changed(present.tenant)
         return kept
 
     def _keep(self, row: dict[str, Any]) -> None:
-        definition = Definition.model_validate(row["definition"])
-        self._triggers[row["tenant"], row["slug"]] = Trigger(
-            row["id"],
-            row["tenant"],
-            row["revision"],
-            bool(row["active"]),
-            row["created_at_ns"],
-            row["created_by"],
-            definition,
-        )
+        self._triggers[row["tenant"], row["slug"]] = Trigger.from_row(row)
 
     def _changed(self, tenant: str) -> None:
         self.version += 1

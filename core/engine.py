@@ -1,0 +1,282 @@
+"""The composition root: opens the store, the bus, the triggers and the fleet, and answers every operation.
+
+`Engine.call` is the one place where arguments are validated, rights are checked, the write gate holds, denials are
+audited and calls are timed. What it opens it closes, in reverse order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import structlog
+
+from core import channel, clock, errors, ownership
+from core.bus.base import Delivery
+from core.bus.local import LocalBus
+from core.fleet import child
+from core.fleet.fleet import Fleet
+from core.fleet.traffic import Traffic
+from core.model.operation import Effect, Operation, Registry
+from core.model.principal import Caller, Role
+from core.settings import Settings
+from core.store import audit, invocations, messages
+from core.store import triggers as trigger_table
+from core.store.database import Database, open_database
+from core.triggers.invoke import Invoker
+from core.triggers.registry import Trigger, TriggerRegistry
+
+log = structlog.get_logger("core.engine")
+
+MAX_ARGUMENT_BYTES = 1024 * 1024
+RETENTION_SECONDS = 60.0
+
+Notice = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Timing:
+    """What the calls of one operation cost."""
+
+    calls: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+
+
+class Engine:
+    """One engine on one home directory. Made by `open_engine`; use from one event loop."""
+
+    def __init__(self, settings: Settings, operations: Registry, database: Database, spawn: child.Spawn) -> None:
+        self.settings = settings
+        self.operations = operations
+        self.database = database
+        self.ids = clock.Ids()
+        self.started_at_ns = clock.now_ns()
+        self.timings: dict[str, Timing] = {}
+        self._subscribers: list[Notice] = []
+        self.bus = LocalBus(self)
+        self.triggers = TriggerRegistry(database, self.announce)
+        self.invoker = Invoker(database, self.bus, self.ids, self.announce)
+        self.traffic = Traffic(
+            database, self.bus, self.ids, self.invoker, self.announce, lambda *v: self.fleet.set_variable(*v)
+        )
+        self.fleet = Fleet(settings, database, self.bus, self.traffic, spawn, self._workload_changed)
+        self.workload_listeners: list[Callable[[str, str], None]] = []
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    async def call(self, name: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Do one operation.
+
+        Raises InvalidParams (with every fault), Forbidden, WriteDisabled, or what the operation raises; any other
+        fault is logged here and told as Internal.
+        """
+        started = clock.monotonic()
+        timing = self.timings.get(name)
+        if timing is None:
+            timing = self.timings[name] = Timing()
+        timing.calls += 1
+        try:
+            operation = self.operations.get(name)
+            if operation is None:
+                raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
+            self._authorise(operation, caller)
+            check_size(name, arguments)
+            params = operation.validate(arguments)
+            tenant = getattr(params, "tenant_id", None)
+            if tenant and tenant != caller.tenant:
+                caller = self.in_tenant(caller, tenant)
+            return await operation.handler(self, caller, params)
+        except errors.SluiceError as error:
+            timing.errors += 1
+            if isinstance(error, errors.Forbidden | errors.WriteDisabled):
+                self._audit_denial(name, caller, error)
+            raise
+        except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
+            timing.errors += 1
+            log.exception("operation_failed", operation=name)
+            raise errors.Internal(
+                f"{name} failed inside Sluice.", hint="The log of the engine says why; please report it."
+            ) from error
+        finally:
+            timing.seconds += clock.monotonic() - started
+
+    def _authorise(self, operation: Operation, caller: Caller) -> None:
+        if operation.role is Role.ADMIN and not caller.is_admin:
+            raise errors.Forbidden(
+                f"{operation.name} needs the role admin; {caller.username} has the role {caller.principal.role.value}.",
+                hint="Ask an admin.",
+            )
+        if operation.effect is not Effect.READ and operation.gated and not caller.allow_write:
+            raise errors.WriteDisabled(
+                f"{operation.name} changes something, and this session is read-only.",
+                hint="Start the MCP server with --allow-write to allow it.",
+            )
+
+    def in_tenant(self, caller: Caller, tenant: str) -> Caller:
+        """The caller acting in another of its tenants. Raises NotFound for one that it is not a member of."""
+        if not caller.member_of(tenant):
+            raise errors.NotFound(
+                f"There is no tenant {errors.shorten(tenant, 64)} for {caller.username}.",
+                hint=f"Your tenants: {', '.join(caller.principal.tenants) or 'none'}.",
+            )
+        return replace(caller, tenant=tenant)
+
+    def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
+        row = audit.row(self.ids.next(), caller, name, "", decision=error.code)
+        self.database.submit(lambda *_: None, audit.insert, row)
+
+    def now_ns(self) -> int:
+        return clock.now_ns()
+
+    # -- notices -------------------------------------------------------------------------------------------
+
+    def subscribe(self, callback: Notice) -> Callable[[], None]:
+        """Have `callback(kind, data)` called for every notice; kinds are registry, invocation, message, deployment.
+
+        Notices are hints; the store is the guarantee.
+        """
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def announce(self, kind: str, data: dict[str, Any]) -> None:
+        for callback in tuple(self._subscribers):
+            callback(kind, data)
+
+    def _workload_changed(self, tenant: str, deployment: str) -> None:
+        for listener in self.workload_listeners:
+            listener(tenant, deployment)
+
+    # -- the bus's owner -----------------------------------------------------------------------------------
+
+    def retried(self, delivery: Delivery) -> None:
+        self.traffic.retried(delivery)
+
+    def exhausted(self, delivery: Delivery) -> None:
+        self.traffic.give_up(delivery, f"its message was tried {delivery.attempt - 1} times without an end")
+
+    # -- recovery and retention ----------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
+        await self.triggers.load()
+        await self.fleet.start()
+        for row in await self.database.read(invocations.open_ones):
+            found = await self.database.read(trigger_table.revision, row["tenant"], row["slug"], row["revision"])
+            trigger = Trigger.from_row(found) if found is not None else None
+            self.invoker.resume(row, trigger)
+        owed = await self.database.write(messages.undelivered)
+        for id, tenant, job, invocation_id, attempt, body in owed:
+            delivery = Delivery(id, (tenant, job), body, attempt + 1, invocation_id)
+            self.traffic.retried(delivery)
+            self.bus.release(delivery)
+        if owed:
+            log.warning("deliveries_resumed", count=len(owed))
+
+    async def keep_retention(self) -> None:
+        """Prune the message log and the finished invocations, a bounded piece at a time."""
+        while True:
+            await self.prune()
+            await asyncio.sleep(RETENTION_SECONDS)
+
+    async def prune(self) -> int:
+        """One pass of the retention; returns how many rows went."""
+        settings, now, hour = self.settings, clock.now_ns(), 3600 * clock.NANOSECONDS
+        gone = 0
+        try:
+            gone += await self.database.write(
+                messages.prune, settings.message_retention_count, now - settings.message_retention_hours * hour
+            )
+            gone += await self.database.write(
+                invocations.prune,
+                settings.invocation_retention_count,
+                now - settings.invocation_retention_hours * hour,
+                now - 24 * hour,
+            )
+        except errors.StorageUnavailable as error:
+            log.error("retention_failed", error=str(error))
+        return gone
+
+    # -- attached processes --------------------------------------------------------------------------------
+
+    async def serve_call(self, link: channel.Channel, name: str, args: Any) -> Any:
+        """Answer one call of an attached process of the same user (the socket is 0600 in a 0700 directory)."""
+        match name:
+            case "call":
+                return await self.call(args["operation"], args["arguments"], Caller.from_dict(args["caller"]))
+            case "subscribe":
+                kinds = frozenset(args["kinds"])
+                forget = self.subscribe(lambda kind, data: _forward(link, kinds, kind, data))
+                asyncio.get_running_loop().create_task(_until_closed(link, forget))
+                return {}
+            case "hello":
+                return {"pid": self.started_at_ns, "home": str(self.settings.home)}
+        raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
+
+
+def _forward(link: channel.Channel, kinds: frozenset[str], kind: str, data: dict[str, Any]) -> None:
+    if kind in kinds:
+        if "event" in data:
+            data = {**data, "event": orjson.Fragment(data["event"])}
+        link.notice(kind, data)
+
+
+async def _until_closed(link: channel.Channel, forget: Callable[[], None]) -> None:
+    await link.closed.wait()
+    forget()
+
+
+def check_size(name: str, arguments: Any) -> None:
+    """Refuse arguments that are no JSON object, too large, or hold what JSON cannot carry (NaN, 2^64, surrogates)."""
+    if not isinstance(arguments, dict):
+        raise errors.InvalidParams(f"The arguments of {name} must be a JSON object.")
+    try:
+        size = len(orjson.dumps(arguments))
+    except (TypeError, orjson.JSONEncodeError, RecursionError) as error:
+        raise errors.InvalidParams(
+            f"The arguments of {name} cannot be carried as JSON: {errors.shorten(str(error), 100)}.",
+            hint="Allowed: UTF-8 text, integers within 64 bits, finite numbers, at most 64 levels.",
+        ) from error
+    if size > MAX_ARGUMENT_BYTES:
+        raise errors.InvalidParams(
+            f"The arguments of {name} take {size} bytes; at most {MAX_ARGUMENT_BYTES} are allowed.",
+            hint="Send less, or put the data where a job can read it.",
+        )
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings, operations: Registry, owned: ownership.Ownership, *, spawn: child.Spawn = child.spawn
+) -> AsyncIterator[Engine]:
+    """Run an engine on a home directory whose lock `owned` holds; releases the lock at the end.
+
+    Raises StorageUnavailable when the store cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        stack.callback(owned.release)
+        settings = settings.model_copy(update={"home": owned.home})
+        database = open_database(settings.database)
+        stack.push_async_callback(database.close)
+        engine = Engine(settings, operations, database, spawn)
+        engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
+        stack.callback(engine.invoker.close)
+        stack.push_async_callback(engine.fleet.stop)
+        await engine.recover()
+        retention = asyncio.create_task(engine.keep_retention())
+        stack.callback(retention.cancel)
+        loop = asyncio.get_running_loop()
+        links: set[channel.Channel] = set()
+        server = await loop.create_unix_server(
+            lambda: channel.Channel(on_call=engine.serve_call, on_open=links.add, on_close=links.discard),
+            sock=owned.listen(),
+        )
+        stack.callback(lambda: [link.abort() for link in tuple(links)])
+        stack.callback(server.close)
+        gc.collect()
+        gc.freeze()
+        yield engine

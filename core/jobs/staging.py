@@ -1,0 +1,100 @@
+"""Staging a job document, and the workloads that a deployed one wants: pure, but for the one write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from core import documents, errors
+from core.documents import canonical
+from core.dsl import compile as compiler
+from core.dsl import expand
+from core.store import audit, workloads
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A job document that is ready to be deployed: placeholders resolved, checked, canonical."""
+
+    name: str
+    text: str  # canonical JSON
+    digest: str
+    data: dict[str, Any]
+
+
+def stage(text: str, context: dict[str, Any] | None = None, origin: str = "<document>") -> Staged:
+    """Load, resolve `{{}}` and check one job document.
+
+    Raises InvalidDocument with every fault and its place.
+    """
+    found = documents.load(text, origin=origin)
+    if len(found) != 1 or found[0].kind != "job":
+        kinds = ", ".join(document.kind for document in found) or "nothing"
+        raise errors.InvalidDocument(
+            f"Expected one job document, found {kinds}.", hint="A job has the keys name, input, actions and output."
+        )
+    document = found[0]
+    own = document.data.get("context") or {}
+    data = expand.stage(document.data, {**own, **(context or {})}) if isinstance(own, dict) else document.data
+    compiler.check_job(data, where=document.where)
+    data.pop("kind", None)
+    body = canonical.canonical(data)
+    return Staged(data["name"], body.decode(), canonical.digest(data), data)
+
+
+def assign(
+    job: dict[str, Any],
+    group: str,
+    replicas: int,
+    workers: list[dict[str, Any]],
+    before: list[dict[str, Any]],
+    now_ns: int,
+) -> list[dict[str, Any]]:
+    """Workload rows for a staged job: replicas stay where they are, new ones go to the least loaded worker.
+
+    Raises TargetUnavailable when the group has no worker that could take them.
+    """
+    eligible = [w for w in workers if w["group"] == group and not w["drained"]]
+    if not eligible:
+        groups = ", ".join(sorted({w["group"] for w in workers})) or "none"
+        raise errors.TargetUnavailable(
+            f"Worker group {errors.shorten(group, 64)} has no worker.", hint=f"Groups with workers: {groups}."
+        )
+    load = {w["name"]: w["jobs"] for w in eligible}
+    kept = {w["replica"]: w["worker"] for w in before if w["worker"] in load}
+    rows = []
+    for replica in range(replicas):
+        worker = kept.get(replica)
+        if worker is None:
+            worker = min(load, key=lambda name: (load[name], name))
+            load[worker] += 1
+        rows.append(
+            {
+                "id": workload_id(job["tenant"], job["name"], replica),
+                "tenant": job["tenant"],
+                "deployment": "",
+                "step": "",
+                "job": job["name"],
+                "version": str(job["version"]),
+                "replica": replica,
+                "group_name": group,
+                "worker": worker,
+                "document": job["document"],
+                "restarts": 0,
+                "updated_at_ns": now_ns,
+            }
+        )
+    return rows
+
+
+def workload_id(tenant: str, job: str, replica: int) -> str:
+    return f"{tenant}/{job}#{replica}"
+
+
+def record(db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]) -> None:
+    """Make `rows` the wish for an unmanaged job."""
+    workloads.replace(db, tenant, "", job, rows)
+    audit.insert(db, audit_row)
+

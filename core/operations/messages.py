@@ -1,0 +1,78 @@
+"""Messages: what the bus has carried, as far back as the retention goes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core.engine import Engine
+from core.model.message import Type
+from core.model.principal import Caller
+from core.operations.registry import Page, items_schema, operation, position
+from core.store import messages as table
+
+
+class MessageSearch(Page):
+    kind: Literal["system", "user"] | None = None
+    """Only messages of this kind."""
+    type: str | None = Field(default=None, max_length=64)
+    """Only this type, e.g. user-generated, job-run-ended, user-alert."""
+    tag: str | None = Field(default=None, max_length=200)
+    """Only user-generated messages with this tag."""
+    job: str | None = Field(default=None, max_length=200)
+    """Only messages of this job."""
+    source: Literal["server", "worker", "job"] | None = None
+    """Only messages from there."""
+
+
+@operation(
+    summary="Search the message log, newest first.",
+    http="GET /api/messages",
+    toolset="messages",
+    result=items_schema(),
+)
+async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> dict[str, Any]:
+    """Search the messages of the bus, newest first, by kind, type, tag, job and source."""
+    return await _search(engine, caller, params, params.type or "")
+
+
+class JobNotifications(Page):
+    job: str | None = Field(default=None, max_length=200)
+    """Only notifications of this job."""
+
+
+@operation(
+    summary="What jobs reported lately: alerts, failures, ends of runs.",
+    http="GET /api/jobs/notifications",
+    toolset="messages",
+    result=items_schema(),
+)
+async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNotifications) -> dict[str, Any]:
+    """The recent notifications of jobs, newest first, for clients that poll instead of holding a stream."""
+    search = MessageSearch(job=params.job, source="job", cursor=params.cursor, limit=params.limit)
+    return await _search(engine, caller, search, "", leave_out=Type.JOB_RUN_STARTED)
+
+
+async def _search(
+    engine: Engine, caller: Caller, params: MessageSearch, type: str, leave_out: str = ""
+) -> dict[str, Any]:
+    rows = await engine.database.read(
+        lambda db: table.search(
+            db,
+            caller.tenant,
+            kind=params.kind or "",
+            type=type,
+            tag=params.tag or "",
+            job=params.job or "",
+            source=params.source or "",
+            leave_out=leave_out,
+            before=position(params.cursor),
+            limit=params.limit + 1,
+        )
+    )
+    shown = rows[: params.limit]
+    cursor = shown[-1]["cursor"] if len(rows) > params.limit else None
+    for row in rows:
+        del row["cursor"]
+    return {"items": shown, "next_cursor": cursor, "total": await engine.database.read(table.count, caller.tenant)}

@@ -1,0 +1,62 @@
+"""The one registry of operations, and what their params have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from core import errors
+from core.model.operation import Params, Registry
+
+REGISTRY = Registry()
+operation = REGISTRY.operation
+
+PAGE = 25
+MAX_PAGE = 200
+
+
+class Page(Params):
+    """A page of a list."""
+
+    cursor: str | None = Field(default=None, max_length=64)
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
+    """Rows a page."""
+
+
+def position(cursor: str | None) -> int | None:
+    """The row id behind a cursor. Raises InvalidParams for one that this server did not make."""
+    if cursor is None:
+        return None
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 19:
+        raise errors.InvalidParams(
+            "This cursor is not one of ours.",
+            hint="Leave it out for the first page.",
+            errors=[errors.Problem("/cursor", "must be a next_cursor of this operation")],
+        )
+    return int(cursor)
+
+
+def offset_page(items: list[Any], page: Page) -> dict[str, Any]:
+    """One page of a list that is whole in memory: {items, next_cursor, total}."""
+    start = position(page.cursor) or 0
+    end = start + page.limit
+    return {
+        "items": items[start:end],
+        "next_cursor": str(end) if end < len(items) else None,
+        "total": len(items),
+    }
+
+
+def items_schema(item: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The outputSchema of a list operation."""
+    return {
+        "type": "object",
+        "properties": {
+            "items": {"type": "array", "items": item or {"type": "object"}},
+            "next_cursor": {"type": ["string", "null"]},
+            "total": {"type": "integer"},
+        },
+        "required": ["items", "next_cursor", "total"],
+    }

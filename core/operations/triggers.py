@@ -1,0 +1,249 @@
+"""Triggers: publish, revise, deactivate, list, and the one that everything is for: invoke."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core import errors
+from core.engine import Engine
+from core.model.operation import Effect, Params
+from core.model.principal import EVERY_TENANT, PLATFORM, Caller, Role
+from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
+from core.operations.registry import Page, items_schema, offset_page, operation
+from core.triggers import registry
+from core.triggers.registry import Trigger
+
+RECORD = {
+    "type": "object",
+    "properties": {
+        "invocation_id": {"type": "string"},
+        "trigger_slug": {"type": "string"},
+        "trigger_revision": {"type": "integer"},
+        "tenant_id": {"type": "string"},
+        "state": {"type": "string", "enum": ["accepted", "dispatched", "succeeded", "failed", "timed_out"]},
+        "params": {"type": "object"},
+        "requested_at_ns": {"type": "integer"},
+        "deadline_ns": {"type": ["integer", "null"]},
+        "result": {"type": "object"},
+        "deduplicated": {"type": "boolean"},
+    },
+    "required": ["invocation_id", "trigger_slug", "state", "result"],
+}
+
+
+class TriggerList(Page):
+    surface: Literal["ui", "mcp"] | None = None
+    """Only triggers that are published to this surface."""
+    invokable_only: bool = False
+    """Only triggers that you may invoke now."""
+    tag: str | None = Field(default=None, max_length=100)
+    """Only triggers with this tag."""
+    tenant_id: str | None = Field(default=None, max_length=64)
+    """The tenant to look in; your own when left out."""
+
+
+@operation(
+    summary="List the published triggers.",
+    http="GET /api/triggers",
+    toolset="triggers",
+    result=items_schema(),
+)
+async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> dict[str, Any]:
+    """List the published triggers: slug, revision, target job, and whether each is active.
+
+    Use trigger_get for the parameter schema of one. Run one with its tool trigger_invoke_<slug>.
+    """
+    found = [
+        trigger
+        for trigger in engine.triggers.visible({caller.tenant})
+        if (not params.invokable_only or trigger.invokable_by(caller))
+        and (params.surface is None or _on_surface(trigger, params.surface, caller))
+        and (params.tag is None or params.tag in trigger.definition.tags)
+    ]
+    return offset_page([trigger.summary() for trigger in found], params)
+
+
+def _on_surface(trigger: Trigger, surface: str, caller: Caller) -> bool:
+    publication = trigger.definition.publication
+    if surface == "mcp":
+        return publication.mcp
+    return publication.ui_admin if caller.is_admin else publication.ui_user
+
+
+class TriggerGet(Params):
+    slug: str = Field(max_length=64)
+    """The slug of the trigger, e.g. smoke_trigger."""
+    tenant_id: str | None = Field(default=None, max_length=64)
+    """Its tenant; your own when left out."""
+
+
+@operation(
+    summary="Show one trigger with its schema and defaults.",
+    http="GET /api/triggers/{slug}",
+    toolset="triggers",
+)
+async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
+    """Show the present revision of a trigger: its whole definition, who made it, and the tool that runs it."""
+    trigger = find(engine, caller, params.slug)
+    return {
+        **trigger.summary(),
+        "definition": trigger.definition.model_dump(exclude={"kind"}),
+        "created_at_ns": trigger.created_at_ns,
+        "created_by": trigger.created_by,
+        "invokable": trigger.invokable_by(caller),
+    }
+
+
+@operation(
+    summary="Publish a new trigger (revision 1).",
+    http="POST /api/triggers/publish",
+    toolset="triggers",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+)
+async def trigger_publish(engine: Engine, caller: Caller, params: Definition) -> dict[str, Any]:
+    """Publish a trigger: a named action with validated parameters that sends a message to a job.
+
+    With publication.mcp it is an MCP tool at once. With response_slot a run ends when the job answers with a
+    trigger_response, else when the message is accepted. Fails if the slug exists: use trigger_revise then.
+    """
+    definition = registry.check(params.model_dump(exclude_defaults=True), caller)
+    engine.in_tenant(caller, definition.tenant_id)
+    return _published(await engine.triggers.publish(definition, caller, engine.ids.next()))
+
+
+class TriggerRevise(Definition):
+    pass
+
+
+@operation(
+    summary="Publish a new revision of a trigger.",
+    http="POST /api/triggers/{slug}/revise",
+    toolset="triggers",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+)
+async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) -> dict[str, Any]:
+    """Replace a trigger by a new revision; send the whole definition, nothing is patched in place.
+
+    The new revision is active, also when the present one was deactivated.
+    """
+    definition = registry.check(params.model_dump(exclude_defaults=True), caller)
+    present = find(engine, engine.in_tenant(caller, definition.tenant_id), definition.slug)
+    return _published(await engine.triggers.revise(present, definition, caller, engine.ids.next()))
+
+
+def _published(trigger: Trigger) -> dict[str, Any]:
+    mcp = trigger.definition.publication.mcp
+    return {
+        "slug": trigger.slug,
+        "tenant_id": trigger.tenant,
+        "revision": trigger.revision,
+        "active": trigger.active,
+        "tool_name": TOOL_PREFIX + trigger.slug if mcp else None,
+    }
+
+
+@operation(
+    summary="Stop offering a trigger.",
+    http="POST /api/triggers/{slug}/deactivate",
+    toolset="triggers",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
+    """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back."""
+    present = find(engine, caller, params.slug)
+    return _published(await engine.triggers.deactivate(present, caller, engine.ids.next()))
+
+
+class TriggerInvoke(Params):
+    slug: str = Field(max_length=64)
+    """The slug of the trigger."""
+    params: dict[str, Any] | None = None
+    """Its parameters; defaults fill what you leave out."""
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    """Repeat a call with the same key to get the same invocation instead of a second run."""
+    wait_timeout_seconds: int = Field(default=DEFAULT_WAIT_SECONDS, ge=0, le=MAX_WAIT_SECONDS)
+    """How long this call waits for the end of the run."""
+    tenant_id: str | None = Field(default=None, max_length=64)
+    """The tenant of the trigger; your own when left out."""
+
+
+@operation(
+    summary="Run a trigger now.",
+    http="POST /api/triggers/{slug}/invoke",
+    toolset="triggers",
+    effect=Effect.WRITE,
+    open_world=True,
+    result=RECORD,
+)
+async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) -> dict[str, Any]:
+    """Run a trigger by slug: validates the parameters, sends the message to the job, waits for the end of the run.
+
+    Returns the invocation record. If its state is not succeeded, failed or timed_out, poll trigger_invocation_get
+    with the invocation_id.
+    """
+    trigger = find(engine, caller, params.slug)
+    return await engine.invoker.invoke(
+        trigger,
+        params.params or {},
+        caller,
+        idempotency_key=params.idempotency_key,
+        wait_seconds=params.wait_timeout_seconds,
+    )
+
+
+class TriggerTools(Params):
+    pass
+
+
+@operation(
+    summary="The MCP tools that the caller's triggers are.",
+    http="",
+    toolset="triggers",
+    tool=False,
+)
+async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) -> dict[str, Any]:
+    """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""
+    tools = {}
+    for trigger in _reachable(engine, caller):
+        if trigger.definition.publication.mcp and trigger.invokable_by(caller):
+            tools.setdefault(trigger.slug, trigger.tool)
+    return {"version": engine.triggers.version, "tools": list(tools.values())}
+
+
+def _reachable(engine: Engine, caller: Caller) -> list[Trigger]:
+    """The triggers of the caller's tenant; for the local operator then those of the others, by slug."""
+    own = engine.triggers.visible({caller.tenant})
+    if EVERY_TENANT not in caller.principal.tenants:
+        return own
+    others = engine.triggers.tenants() - {caller.tenant, PLATFORM}
+    return own + engine.triggers.visible(others)
+
+
+def find(engine: Engine, caller: Caller, slug: str) -> Trigger:
+    """The present revision of a trigger that the caller can see.
+
+    Raises NotFound, also for a slug of a tenant that is not the caller's; InvalidParams when several of the
+    caller's tenants have it.
+    """
+    own = engine.triggers.get(caller.tenant, slug)
+    if own is not None:
+        return own
+    found = [trigger for trigger in _reachable(engine, caller) if trigger.slug == slug]
+    if not found:
+        raise errors.NotFound(
+            f"There is no trigger {errors.shorten(slug, 64)} in tenant {caller.tenant}.",
+            hint="trigger_list shows what there is.",
+        )
+    if len(found) > 1:
+        raise errors.InvalidParams(
+            f"Several tenants have a trigger {slug}.",
+            hint=f"Give tenant_id, one of {', '.join(sorted(trigger.tenant for trigger in found))}.",
+            errors=[errors.Problem("/tenant_id", "is required here")],
+        )
+    return found[0]

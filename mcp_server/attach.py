@@ -1,0 +1,191 @@
+"""The way of a front door to the engine: own it, attach to the one that owns the home, or take over when it dies.
+
+A session keeps working across the death of the owner: the next call, or the closed channel itself, makes it attach to
+the new owner or become it. A call that was under way then is repeated when that is safe (reads, idempotent
+operations, invocations with an idempotency key); for any other write the caller is told that its outcome is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+
+from core import channel, clock, errors, ownership
+from core.model.operation import Effect, Registry
+from core.model.principal import Caller
+from core.settings import Settings
+from mcp_server.session import Notice
+
+log = structlog.get_logger("mcp_server.attach")
+
+KINDS = ("registry", "invocation", "deployment", "tokens", "message")
+TRIES = 4
+
+
+class Session:
+    """One way to the engine of a home directory. Made by `open_session`; use from one event loop.
+
+    `workers` is how many worker processes the engine gets if this session becomes its owner.
+    """
+
+    def __init__(self, settings: Settings, operations: Registry) -> None:
+        self.operations = operations
+        self._settings = settings
+        self._engine: Any = None  # core.engine.Engine: imported only by the session that becomes the owner
+        self._engine_stack = AsyncExitStack()
+        self._link: channel.Channel | None = None
+        self._lock = asyncio.Lock()
+        self._subscribers: list[Notice] = []
+        self._closing = False
+        self._returning: asyncio.Task[None] | None = None
+
+    @property
+    def owner(self) -> bool:
+        """Whether the engine runs in this process."""
+        return self._engine is not None
+
+    @property
+    def engine(self) -> Any:
+        """The engine itself, for the owner's own use (benchmarks, the serve command); None when attached."""
+        return self._engine
+
+    async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """Do one operation on whichever engine owns the home now.
+
+        Raises the operation's SluiceError, or Busy when no engine can be reached.
+        """
+        if self._engine is not None:
+            result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
+            return result
+        arguments = self._repeatable(operation, arguments)
+        for attempt in range(TRIES):
+            link = await self._connected()
+            if link is None:
+                return await self.call(operation, arguments, caller)
+            request = {"operation": operation, "arguments": arguments, "caller": caller.to_dict()}
+            try:
+                answer: dict[str, Any] = await link.call("call", request)
+                return answer
+            except channel.ChannelClosed as error:
+                if attempt == TRIES - 1 or not self._safe_to_repeat(operation, arguments):
+                    raise errors.Busy(
+                        "The engine went away while this call was under way; it may or may not have been recorded.",
+                        hint="Look at the present state, then call again if it is needed.",
+                    ) from error
+            except TypeError as error:
+                raise errors.InvalidParams(
+                    f"The arguments of {operation} cannot be carried as JSON: {errors.shorten(str(error), 100)}."
+                ) from error
+        raise errors.Busy("No engine could be reached.", hint="Try again.")
+
+    def _repeatable(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        # A run that is asked for without a key gets one here, so that a repeat after the owner's death finds it.
+        if operation == "trigger_invoke" and isinstance(arguments, dict) and not arguments.get("idempotency_key"):
+            return {**arguments, "idempotency_key": "auto-" + clock.token(20)}
+        return arguments
+
+    def _safe_to_repeat(self, operation: str, arguments: dict[str, Any]) -> bool:
+        known = self.operations.get(operation)
+        if known is None:
+            return False
+        return known.effect is Effect.READ or known.idempotent or bool(arguments.get("idempotency_key"))
+
+    def subscribe(self, callback: Notice) -> Callable[[], None]:
+        """See mcp_server.session.EngineSession.subscribe; survives a change of owner."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        for callback in tuple(self._subscribers):
+            callback(kind, data)
+
+    async def _connected(self) -> channel.Channel | None:
+        """The channel to the owner; None when this session is (or has just become) the owner itself."""
+        if self._link is not None and not self._link.closed.is_set():
+            return self._link
+        async with self._lock:
+            if self._engine is not None:
+                return None
+            if self._link is not None and not self._link.closed.is_set():
+                return self._link
+            if self._closing:
+                raise errors.Busy("This session is closing.")
+            reached = await ownership.own_or_connect(
+                self._settings.home,
+                on_notice=lambda _, kind, data: self._tell(kind, data),
+                on_close=lambda _: self._lost(),
+            )
+            if isinstance(reached, ownership.Ownership):
+                await self._own(reached)
+                return None
+            await reached.call("subscribe", {"kinds": KINDS})
+            self._link = reached
+            return reached
+
+    async def _own(self, owned: ownership.Ownership) -> None:
+        from core.engine import open_engine  # the engine costs time to import; who attaches never pays for it
+
+        self._link = None
+        try:
+            engine = await self._engine_stack.enter_async_context(
+                open_engine(self._settings, self.operations, owned)
+            )
+        except BaseException:
+            owned.release()
+            raise
+        engine.subscribe(self._tell)
+        self._engine = engine
+
+    def _lost(self) -> None:
+        """The owner is gone: attach or take over at once, so that notices and jobs go on without a call."""
+        if self._closing or (self._returning is not None and not self._returning.done()):
+            return
+        self._returning = asyncio.get_running_loop().create_task(self._return())
+
+    async def _return(self) -> None:
+        try:
+            await self._connected()
+        except errors.SluiceError as error:
+            log.warning("engine_not_reached", error=str(error))
+            return
+        self._tell("registry", {"tenant": "", "version": -1})  # what was missed in between is unknown
+
+    async def aclose(self) -> None:
+        """Leave: the owner stops its engine and workers, others close their channel. Safe to call twice."""
+        self._closing = True
+        if self._returning is not None:
+            await asyncio.gather(self._returning, return_exceptions=True)
+        if self._link is not None:
+            await self._link.close()
+        self._engine = None
+        await self._engine_stack.aclose()
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings, *, url: str | None = None, api_key: str | None = None, serve_workers: int | None = None
+) -> AsyncIterator[Session]:
+    """A session on the home directory of `settings`; connected before it is yielded.
+
+    `serve_workers` is how many workers the engine starts if this session becomes its owner (None: as in settings).
+    Raises StorageUnavailable (the home cannot be used), Busy (its owner does not answer).
+    """
+    from core.operations import REGISTRY  # imports every room; an attached session needs it for the schemas only
+
+    if url is not None:
+        raise errors.InvalidParams(
+            "Remote engines (--url) are not available in this version.",
+            hint="Run the command on the host of the engine, or use its HTTP API with a token.",
+        )
+    if serve_workers is not None:
+        settings = settings.model_copy(update={"workers": serve_workers})
+    session = Session(settings, REGISTRY)
+    try:
+        await session._connected()
+        yield session
+    finally:
+        await session.aclose()
