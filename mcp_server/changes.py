@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 import mcp_types as types
+from mcp import MCPError
 from mcp.server import ServerRequestContext
+from mcp.server.connection import Connection
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
@@ -26,8 +28,17 @@ from mcp.server.subscriptions import (
 from mcp_server import resources
 
 MAX_SUBSCRIPTIONS = 1024
+"""How many listen streams a tenant may have open, and how many resources one earlier session may follow."""
 SEND_SECONDS = 5.0
 """How long one slow client may take to accept a notification."""
+
+
+@dataclass
+class Client:
+    """A session of an earlier protocol and the resources that it follows."""
+
+    session: ServerSession
+    uris: set[str] = field(default_factory=set)
 
 
 class Audience:
@@ -36,9 +47,16 @@ class Audience:
     def __init__(self) -> None:
         self.bus = InMemorySubscriptionBus()
         self.listen = ListenHandler(self.bus, max_subscriptions=MAX_SUBSCRIPTIONS)
-        self.watched: Counter[str] = Counter()  # resource URIs that an open stream asked for
-        self.sessions: dict[object, ServerSession] = {}
+        self.clients: dict[Connection, Client] = {}
+        self.watched: Counter[str] = Counter()  # resources that any stream or session follows
         self.pending: set[ServerEvent] = set()
+
+    def watch(self, *uris: str) -> None:
+        self.watched.update(uris)
+
+    def unwatch(self, *uris: str) -> None:
+        self.watched.subtract(uris)
+        self.watched += Counter()  # drops what nobody follows any more
 
 
 class Changes:
@@ -57,19 +75,41 @@ class Changes:
         """Serve one `subscriptions/listen` stream until the client leaves."""
         audience = self.audience(tenant)
         uris = params.notifications.resource_subscriptions or []
-        audience.watched.update(uris)
+        audience.watch(*uris)
         try:
             return await audience.listen(ctx, params)
         finally:
-            audience.watched.subtract(uris)
-            audience.watched += Counter()  # drops the ones nobody watches any more
+            audience.unwatch(*uris)
 
-    def remember(self, session: ServerSession, tenant: str) -> None:
+    def remember(self, session: ServerSession, tenant: str) -> Client:
         """Notify this session of an earlier protocol from now on, until its connection closes."""
-        sessions = self.audience(tenant).sessions
-        key = object()
-        sessions[key] = session
-        when_closed(session, lambda: sessions.pop(key, None))
+        audience = self.audience(tenant)
+        connection = connection_of(session)
+        if connection not in audience.clients:
+            client = audience.clients[connection] = Client(session)
+
+            def forget() -> None:
+                audience.clients.pop(connection, None)
+                audience.unwatch(*client.uris)
+
+            connection.exit_stack.callback(forget)
+        return audience.clients[connection]
+
+    def follow(self, session: ServerSession, tenant: str, uri: str) -> None:
+        """Tell this session of an earlier protocol when the resource changes."""
+        client = self.remember(session, tenant)
+        if len(client.uris) >= MAX_SUBSCRIPTIONS:
+            raise MCPError(types.INVALID_REQUEST, f"A session can follow {MAX_SUBSCRIPTIONS} resources.")
+        if uri not in client.uris:
+            client.uris.add(uri)
+            self.audience(tenant).watch(uri)
+
+    def unfollow(self, session: ServerSession, tenant: str, uri: str) -> None:
+        """Stop `follow`."""
+        client = self.remember(session, tenant)
+        if uri in client.uris:
+            client.uris.remove(uri)
+            self.audience(tenant).unwatch(uri)
 
     def noticed(self, topic: str, data: dict[str, Any]) -> None:
         """Take a notice of the engine. Runs on the event loop and does not block.
@@ -90,37 +130,38 @@ class Changes:
         for audience in audiences:
             audience.pending.add(event)
             if len(audience.pending) == 1:
-                task = asyncio.get_running_loop().create_task(self._tell(audience))
+                task = asyncio.get_running_loop().create_task(_tell(audience))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self, audience: Audience) -> None:
-        events, audience.pending = audience.pending, set()
-        for event in events:
-            await audience.bus.publish(event)
-        if ToolsListChanged() in events:
-            async with anyio.create_task_group() as group:
-                for session in list(audience.sessions.values()):
-                    group.start_soon(_send_list_changed, session)
 
-    def close(self) -> None:
-        """End every open listen stream in good order."""
-        for audience in self._audiences.values():
-            audience.listen.close()
+async def _tell(audience: Audience) -> None:
+    events, audience.pending = audience.pending, set()
+    for event in events:
+        await audience.bus.publish(event)
+    async with anyio.create_task_group() as group:
+        for client in list(audience.clients.values()):
+            group.start_soon(_tell_client, client, events)
 
 
-async def _send_list_changed(session: ServerSession) -> None:
-    # A connection that broke has been or will be forgotten by `when_closed`; there is nobody to tell.
+async def _tell_client(client: Client, events: set[ServerEvent]) -> None:
+    # A connection that broke has been or will be forgotten when it closes; there is nobody to tell.
     try:
         with anyio.move_on_after(SEND_SECONDS):
-            await session.send_tool_list_changed()
+            for event in events:
+                match event:
+                    case ToolsListChanged():
+                        await client.session.send_tool_list_changed()
+                    case ResourceUpdated(uri=uri) if uri in client.uris:
+                        await client.session.send_resource_updated(uri)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         return
 
 
-def when_closed(session: ServerSession, callback: Callable[[], object]) -> None:
-    """Have `callback` called when the connection of a session closes.
+def connection_of(session: ServerSession) -> Connection:
+    """The connection behind a session, which lives as long as the client is there.
 
-    The only use of private API: the SDK has no public way to learn of the end of a session.
+    The only use of private API: the SDK hands out one session object for each request, and has no public way to tell
+    two requests of one connection from those of two, or to learn that a connection closed.
     """
-    session._connection.exit_stack.callback(callback)
+    return session._connection

@@ -124,8 +124,17 @@ def build(door: Door) -> McpServer:
         except errors.SluiceError as error:
             raise MCPError(types.INTERNAL_ERROR, error.message, error.to_dict()) from error
 
-    async def listen(ctx: Context, params: types.SubscriptionsListenRequestParams) -> HandlerResult:
+    async def subscribe(ctx: Context, params: types.SubscribeRequestParams) -> HandlerResult:
         await _or_protocol_error(door.session())  # without a session no notice would ever come
+        changes.follow(ctx.session, caller_of(ctx).tenant, str(params.uri))
+        return types.EmptyResult()
+
+    async def unsubscribe(ctx: Context, params: types.UnsubscribeRequestParams) -> HandlerResult:
+        changes.unfollow(ctx.session, caller_of(ctx).tenant, str(params.uri))
+        return types.EmptyResult()
+
+    async def listen(ctx: Context, params: types.SubscriptionsListenRequestParams) -> HandlerResult:
+        await _or_protocol_error(door.session())
         return await changes.serve_listen(ctx, params, caller_of(ctx).tenant)
 
     async def cache_list(ctx: Context, call_next: CallNext) -> HandlerResult:
@@ -176,6 +185,8 @@ def build(door: Door) -> McpServer:
         ("resources/list", types.PaginatedRequestParams, list_resources),
         ("resources/templates/list", types.PaginatedRequestParams, list_templates),
         ("resources/read", types.ReadResourceRequestParams, read_resource),
+        ("resources/subscribe", types.SubscribeRequestParams, subscribe),
+        ("resources/unsubscribe", types.UnsubscribeRequestParams, unsubscribe),
         ("subscriptions/listen", types.SubscriptionsListenRequestParams, listen),
     ):
         server.add_request_handler(method, params_type, handler)  # type: ignore[arg-type]  # each pair fits
@@ -228,7 +239,8 @@ def http_app(
     """
     door = Door(open_session, options, "http")
     security = asgi.security(host, allowed_hosts, authenticated=authenticate is not None)
-    manager = StreamableHTTPSessionManager(build(door), security_settings=security)
+    server = build(door)
+    manager = StreamableHTTPSessionManager(server, security_settings=security)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -241,7 +253,7 @@ def http_app(
 
     endpoint = asgi.Endpoint(manager.handle_request, authenticate)
     app = Starlette(routes=[Route(path, endpoint=endpoint)], lifespan=lifespan)
-    app.state.door = door
+    app.state.server = server
     return app
 
 

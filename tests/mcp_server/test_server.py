@@ -268,13 +268,17 @@ async def test_a_session_of_an_earlier_protocol_hears_of_a_published_trigger() -
         assert "trigger_invoke_smoke" in await names(client)
 
 
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 async def test_a_session_that_has_closed_is_forgotten() -> None:
     bench = Bench()
     async with bench.client("legacy") as client:
         await client.list_tools()
         audience = bench.server.changes.audience("default")
-        assert len(audience.sessions) == 1
-    assert audience.sessions == {}
+        await client.subscribe_resource("invocation://inv_1")
+        assert len(audience.clients) == 1
+        assert audience.watched
+    assert audience.clients == {}
+    assert not audience.watched
 
 
 async def test_a_listen_stream_hears_of_a_published_trigger_of_its_tenant_only() -> None:
@@ -304,6 +308,27 @@ async def test_a_watched_invocation_tells_its_changes_and_can_be_read() -> None:
     assert '"state": "succeeded"' in read.contents[0].text
     assert [t.uri_template for t in templates.resource_templates] == ["invocation://{invocation_id}"]
     assert not bench.server.changes.audience("default").watched
+
+
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
+async def test_an_earlier_session_hears_of_the_invocations_that_it_follows_until_it_stops() -> None:
+    bench = Bench()
+    bench.engine.publish("smoke")
+    send, receive = anyio.create_memory_object_stream[str](10)
+
+    async def on_message(message: IncomingMessage) -> None:
+        if isinstance(message, types.ResourceUpdatedNotification):
+            await send.send(str(message.params.uri))
+
+    async with send, receive, bench.client("legacy", message_handler=on_message) as client:
+        assert client.server_capabilities.resources.subscribe is True
+        await client.subscribe_resource("invocation://inv_2")
+        await client.call_tool("trigger_invoke_smoke", {})
+        await client.call_tool("trigger_invoke_smoke", {})
+        assert await receive.receive() == "invocation://inv_2"
+        await client.unsubscribe_resource("invocation://inv_2")
+        assert not bench.server.changes.audience("default").watched
+        assert receive.statistics().current_buffer_used == 0
 
 
 @pytest.mark.parametrize(("era", "code"), [("legacy", -32002), ("2026-07-28", -32602)])

