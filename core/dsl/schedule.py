@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from cronsim import CronSim, CronSimError
 from pydantic import field_validator, model_validator
 
+from core import clock
 from core.dsl.component import Config
 from core.dsl.duration import Duration
 from core.errors import shorten
@@ -24,6 +25,29 @@ SHORTCUTS = {
     "@midnight": "0 0 0 * * *",
     "@hourly": "0 0 * * * *",
 }
+
+
+class Clocks(dict[str, Any]):
+    """What `${time|NAME}` reads in one firing, worked out when it is asked for: most runs never ask.
+
+    `start_time_…` and `end_time_…` are the window of the firing; without a window both are the time of the firing.
+    """
+
+    __slots__ = ("_ns",)
+
+    def __init__(self, now_ns: int) -> None:
+        self._ns = now_ns
+
+    def get(self, name: str, default: Any = None) -> Any:
+        which, _, form = name.rpartition("_")
+        if which in ("now_time", "start_time", "end_time"):
+            if form == "secs":
+                return self._ns // clock.NANOSECONDS
+            if form == "ms":
+                return self._ns // 1_000_000
+            if form == "iso":
+                return clock.iso(self._ns)
+        return default
 
 
 def _jitter(maximum: float, seed: str) -> float:

@@ -16,7 +16,7 @@ from core import clock
 from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, Env, Event, InstantSink, InstantSource, Run, Sink, Source
 from core.dsl.inputs.internal_messages import MessageSource
-from core.dsl.schedule import Cron, Interval, MessageFilter, Trigger
+from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.errors import JobFailed, SluiceError
 from core.model import message
 
@@ -228,8 +228,8 @@ class Executor:
         """
         assert self._instant is not None
         events_of, write = self._instant
-        run = self._new_run(delivery.message)
         started = clock.now_ns()
+        run = self._new_run(started, delivery.message)
         reason = ""
         try:
             events = self._process(events_of(run), run)
@@ -259,8 +259,8 @@ class Executor:
             self._start_runs()
 
     async def _run_delivery(self, delivery: Delivery) -> None:
-        run = self._new_run(delivery.message)
         started = clock.now_ns()
+        run = self._new_run(started, delivery.message)
         flight = _Flight(lambda: None)
         reason = ""
         try:
@@ -300,8 +300,8 @@ class Executor:
                 await self._fire(name)
 
     async def _fire(self, trigger: str) -> None:
-        run = self._new_run(None)
         started = clock.now_ns()
+        run = self._new_run(started, None)
         flight = _Flight(self._interrupt)
         try:
             await self._pump(run, flight)
@@ -386,11 +386,9 @@ class Executor:
         self._interrupted = False
         return self._task is not None and self._task.uncancel() == 0
 
-    def _new_run(self, event: dict[str, Any] | None) -> Run:
-        return Run(
-            id=f"{self._run_prefix}-{next(self._run_numbers)}",
-            msg=None if event is None else event.get("message_data") or {},
-        )
+    def _new_run(self, started_ns: int, event: dict[str, Any] | None) -> Run:
+        payload = None if event is None else event.get("message_data") or {}
+        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, Clocks(started_ns))
 
     def _count(self, run: Run, events_in: int, events_out: int, bytes_in: int, bytes_out: int, errors: int) -> None:
         metrics = self.metrics

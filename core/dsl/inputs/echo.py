@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import ClassVar
+from collections.abc import AsyncIterator, Callable
+from typing import ClassVar, Self
 
+import orjson
+from pydantic import model_validator
+
+from core.dsl import expand
 from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.inputs import lines
 
@@ -20,8 +24,21 @@ input:
 output: {print: STDOUT}
 """
 
-    event: str
-    """The text. Several lines are several events unless ignore-linebreaks is set."""
+    event: expand.Text
+    """The text. Several lines are several events unless ignore-linebreaks is set; `${msg|…}` and the like are
+    filled in, with json inside the strings of the object only, so a value cannot change its structure."""
+
+    @model_validator(mode="after")
+    def _is_json(self) -> Self:
+        if self.json_ and "{{" not in self.event:  # a text that is not staged yet may hold anything
+            for number, line in enumerate([self.event] if self.ignore_linebreaks else self.event.splitlines(), 1):
+                try:
+                    fits = not line.strip() or type(orjson.loads(line)) is dict
+                except orjson.JSONDecodeError as error:
+                    raise ValueError(f"line {number} of the event is not JSON: {error}") from error
+                if not fits:
+                    raise ValueError(f"line {number} of the event is JSON, but not an object")
+        return self
 
     def open(self, env: Env) -> EchoSource:
         return EchoSource(self, env)
@@ -33,11 +50,19 @@ class EchoSource:
     def __init__(self, config: Echo, env: Env) -> None:
         self._config = config
         self._env = env
-        self._data = config.event.encode(errors="surrogateescape")
+        self._data = config.event.encode(errors="replace")
+        self._templates: list[Callable[[Event, Run], Event]] | None = None
+        if expand.parse(config.event) != [config.event]:
+            self._templates = [expand.structure(event, env) for event in self._plain(Run())]
 
-    def events(self, run: Run) -> list[Event]:
+    def _plain(self, run: Run) -> list[Event]:
         config = self._config
         return lines.from_text(self._data, config.json_, config.ignore_linebreaks, self._env, run, "echo")
+
+    def events(self, run: Run) -> list[Event]:
+        if self._templates is None:
+            return self._plain(run)
+        return [fill({}, run) for fill in self._templates]
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
         yield Batch(self.events(run), document_end=True)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from core.dsl import select
+from core.dsl import expand, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Run
 from core.dsl.select import Selector
 from core.model.message import Kind, Type
@@ -27,8 +27,8 @@ input: {echo: {event: '{"step": "done"}', json: true}}
 output: {message: {tag: stage1-done}}
 """
 
-    tag: str = ""
-    """The tag that listeners filter by."""
+    tag: expand.Text = ""
+    """The tag that listeners filter by; `${field}` and `@{job}` are filled in."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error. Left out: the whole event."""
     set_variable_name: str = ""
@@ -44,6 +44,7 @@ class MessageSink:
     def __init__(self, config: MessageOutput, env: Env) -> None:
         self._config = config
         self._env = env
+        self._tag = expand.template(config.tag, env) if expand.parse(config.tag) != [config.tag] else None
         self._get = select.getter(select.parse(config.input_field)) if config.input_field else None
 
     def write_now(self, events: list[Event], run: Run) -> None:
@@ -59,6 +60,7 @@ class MessageSink:
 
     def _messages(self, events: list[Event], run: Run) -> Iterator[Outgoing]:
         tag, variable, get = self._config.tag, self._config.set_variable_name, self._get
+        fill = self._tag if tag else None
         for event in events:
             value: Any = event if get is None else get(event)
             if value is select.MISSING:
@@ -67,6 +69,8 @@ class MessageSink:
                 text = value if isinstance(value, str) else orjson.dumps(value).decode()
                 yield Outgoing(Kind.USER, Type.USER_GENERATED, "", {"value": text}, variable)
             else:
+                if fill is not None:
+                    tag = fill(event, run)
                 yield Outgoing(Kind.USER, Type.USER_GENERATED, tag, {"job_event": value})
 
     def _report(self, future: asyncio.Future[None]) -> None:
