@@ -1,7 +1,7 @@
 """Tells connected clients that the list of tools, or an invocation, has changed; in both protocol eras.
 
 Clients of 2026-07-28 open `subscriptions/listen` and are served from a bus; clients of earlier protocols get a bare
-notification on each live session. Tenants are kept apart: nobody hears of changes that are not theirs.
+notification on each live session. Callers are kept apart: nobody hears of changes in tenants that are not theirs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
+from core.model.principal import Caller
 from mcp_server import resources
+from mcp_server.session import concerns
 
 MAX_SUBSCRIPTIONS = 1024
-"""How many listen streams a tenant may have open, and how many resources one earlier session may follow."""
+"""How many listen streams a caller may have open, and how many resources one earlier session may follow."""
 SEND_SECONDS = 5.0
 """How long one slow client may take to accept a notification."""
 
@@ -42,9 +44,10 @@ class Client:
 
 
 class Audience:
-    """The connected clients of one tenant."""
+    """The connected clients of one caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
         self.bus = InMemorySubscriptionBus()
         self.listen = ListenHandler(self.bus, max_subscriptions=MAX_SUBSCRIPTIONS)
         self.clients: dict[Connection, Client] = {}
@@ -63,17 +66,20 @@ class Changes:
     """Turns notices of the engine into notifications."""
 
     def __init__(self) -> None:
-        self._audiences: dict[str, Audience] = {}
+        self._audiences: dict[Caller, Audience] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def audience(self, tenant: str) -> Audience:
-        return self._audiences.setdefault(tenant, Audience())
+    def audience(self, caller: Caller) -> Audience:
+        audience = self._audiences.get(caller)
+        if audience is None:
+            audience = self._audiences[caller] = Audience(caller)
+        return audience
 
     async def serve_listen(
-        self, ctx: ServerRequestContext[Any, Any], params: types.SubscriptionsListenRequestParams, tenant: str
+        self, ctx: ServerRequestContext[Any, Any], params: types.SubscriptionsListenRequestParams, caller: Caller
     ) -> types.SubscriptionsListenResult:
         """Serve one `subscriptions/listen` stream until the client leaves."""
-        audience = self.audience(tenant)
+        audience = self.audience(caller)
         uris = params.notifications.resource_subscriptions or []
         audience.watch(*uris)
         try:
@@ -81,9 +87,9 @@ class Changes:
         finally:
             audience.unwatch(*uris)
 
-    def remember(self, session: ServerSession, tenant: str) -> Client:
+    def remember(self, session: ServerSession, caller: Caller) -> Client:
         """Notify this session of an earlier protocol from now on, until its connection closes."""
-        audience = self.audience(tenant)
+        audience = self.audience(caller)
         connection = connection_of(session)
         if connection not in audience.clients:
             client = audience.clients[connection] = Client(session)
@@ -95,29 +101,28 @@ class Changes:
             connection.exit_stack.callback(forget)
         return audience.clients[connection]
 
-    def follow(self, session: ServerSession, tenant: str, uri: str) -> None:
+    def follow(self, session: ServerSession, caller: Caller, uri: str) -> None:
         """Tell this session of an earlier protocol when the resource changes."""
-        client = self.remember(session, tenant)
+        client = self.remember(session, caller)
         if len(client.uris) >= MAX_SUBSCRIPTIONS:
             raise MCPError(types.INVALID_REQUEST, f"A session can follow {MAX_SUBSCRIPTIONS} resources.")
         if uri not in client.uris:
             client.uris.add(uri)
-            self.audience(tenant).watch(uri)
+            self.audience(caller).watch(uri)
 
-    def unfollow(self, session: ServerSession, tenant: str, uri: str) -> None:
+    def unfollow(self, session: ServerSession, caller: Caller, uri: str) -> None:
         """Stop `follow`."""
-        client = self.remember(session, tenant)
+        client = self.remember(session, caller)
         if uri in client.uris:
             client.uris.remove(uri)
-            self.audience(tenant).unwatch(uri)
+            self.audience(caller).unwatch(uri)
 
     def noticed(self, topic: str, data: dict[str, Any]) -> None:
         """Take a notice of the engine. Runs on the event loop and does not block.
 
         Notices that arrive before the clients were told are merged into one.
         """
-        tenant = data.get("tenant")
-        audiences = [a for name, a in self._audiences.items() if tenant in (None, name)]
+        audiences = [a for a in self._audiences.values() if concerns(a.caller, data.get("tenant"))]
         event: ServerEvent
         if topic == "registry":
             event = ToolsListChanged()

@@ -18,7 +18,7 @@ from core import clock, errors
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Surface
 from mcp_server import results, tools
-from mcp_server.session import EngineSession, Options, SessionFactory
+from mcp_server.session import EngineSession, Options, SessionFactory, concerns
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ class Listing:
     version: int
     tools: list[tools.Tool]
     slugs: dict[str, str]
-    fresh: bool = True
     pages: dict[tuple[str, str | None], dict[str, Any]] = field(default_factory=dict)
     cursors: set[str | None] = field(default_factory=lambda: {None})
 
@@ -69,7 +68,6 @@ class Door:
         self._session: EngineSession | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._operations: dict[str, Operation] = {}
-        self._toolsets: frozenset[str] = frozenset()
         self._listings: dict[Caller, Listing] = {}
         self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
         self._started = clock.monotonic()
@@ -89,7 +87,6 @@ class Door:
                 if self._session is None:
                     session = await self._open_session()
                     self._operations = {o.name: o for o in (*session.operations, *LOCAL)}
-                    self._toolsets = tools.chosen_toolsets(self.options.toolsets, self._operations.values())
                     self._unsubscribe = session.subscribe(self._noticed)
                     self._session = session
         return self._session
@@ -103,14 +100,13 @@ class Door:
             await session.aclose()
 
     def on_notice(self, listener: Callable[[str, dict[str, Any]], None]) -> None:
-        """Have `listener` called for every notice of the engine, after the lists were marked stale."""
+        """Have `listener` called for every notice of the engine, after the lists it concerns were dropped."""
         self._listeners.append(listener)
 
     def _noticed(self, topic: str, data: dict[str, Any]) -> None:
         if topic == "registry":
-            for caller, listing in self._listings.items():
-                if data.get("tenant") in (None, caller.tenant):
-                    listing.fresh = False
+            for caller in [caller for caller in self._listings if concerns(caller, data.get("tenant"))]:
+                del self._listings[caller]
         for listener in self._listeners:
             listener(topic, data)
 
@@ -127,24 +123,23 @@ class Door:
     async def listing(self, caller: Caller, *, verified: bool = True) -> Listing:
         """The tools of a caller.
 
-        A verified list is compared with the registry's version now; otherwise a list that no notice has marked stale
-        will do, which spares a call of an attached session the way to the owner.
+        A verified list is compared with the registry's version now; otherwise one that no notice has thrown away will
+        do, which spares a call of an attached session the way to the owner.
         """
         session = await self.session()
         known = self._listings.get(caller)
-        if known is not None and not (verified or not known.fresh):
+        if known is not None and not verified:
             return known
         version, triggers = 0, None
-        if caller.allow_write and "triggers" in self._toolsets:
+        if caller.allow_write and self.options.offers("triggers"):
             answer = await session.call("trigger_tools", {"known_version": known.version if known else None}, caller)
             version, triggers = int(answer["version"]), answer.get("tools")
         if known is not None and known.version == version:
-            known.fresh = True
             return known
         triggers = triggers or []
         listing = Listing(
             version,
-            tools.listing(self._operations, triggers, caller, self._toolsets, self.options.trigger_tools_max),
+            tools.listing(self._operations, triggers, caller, self.options),
             {str(trigger["name"]): str(trigger["slug"]) for trigger in triggers},
         )
         self._listings.pop(caller, None)
@@ -199,12 +194,12 @@ class Door:
         """
         await self.session()
         operation = self._operations.get(name)
-        if operation is not None and (tools.offered(operation, self._toolsets) or name == tools.GENERIC_INVOKE):
+        if operation is not None and (tools.offered(operation, self.options) or name == tools.GENERIC_INVOKE):
             if not tools.may_run(operation, caller):
                 raise self._write_disabled(name)
             return operation, _as_json(arguments, self.options.argument_bytes)
         invoke = self._operations.get(tools.GENERIC_INVOKE)
-        if invoke is None or not name.startswith(tools.TRIGGER_PREFIX) or "triggers" not in self._toolsets:
+        if invoke is None or not name.startswith(tools.TRIGGER_PREFIX) or not self.options.offers("triggers"):
             raise UnknownTool(name)
         if not tools.may_run(invoke, caller):
             raise self._write_disabled(name)
@@ -229,7 +224,7 @@ class Door:
         return {
             "transport": self.transport,
             "allow_write": caller.allow_write,
-            "toolsets": sorted(self._toolsets),
+            "toolsets": list(self.options.toolsets),
             "identity": {"username": caller.username, "role": caller.principal.role.value, "tenant": caller.tenant},
             "protocol": origin.protocol,
             "uptime_seconds": round(clock.monotonic() - self._started, 1),

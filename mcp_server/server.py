@@ -126,16 +126,16 @@ def build(door: Door) -> McpServer:
 
     async def subscribe(ctx: Context, params: types.SubscribeRequestParams) -> HandlerResult:
         await _or_protocol_error(door.session())  # without a session no notice would ever come
-        changes.follow(ctx.session, caller_of(ctx).tenant, str(params.uri))
+        changes.follow(ctx.session, caller_of(ctx), str(params.uri))
         return types.EmptyResult()
 
     async def unsubscribe(ctx: Context, params: types.UnsubscribeRequestParams) -> HandlerResult:
-        changes.unfollow(ctx.session, caller_of(ctx).tenant, str(params.uri))
+        changes.unfollow(ctx.session, caller_of(ctx), str(params.uri))
         return types.EmptyResult()
 
     async def listen(ctx: Context, params: types.SubscriptionsListenRequestParams) -> HandlerResult:
         await _or_protocol_error(door.session())
-        return await changes.serve_listen(ctx, params, caller_of(ctx).tenant)
+        return await changes.serve_listen(ctx, params, caller_of(ctx))
 
     async def cache_list(ctx: Context, call_next: CallNext) -> HandlerResult:
         """Innermost middleware: answer tools/list with the finished wire form of an earlier, equal answer.
@@ -160,7 +160,7 @@ def build(door: Door) -> McpServer:
         """Middleware: a session of an earlier protocol is told of changes once it has said `initialized`."""
         result = await call_next(ctx)
         if ctx.method == "notifications/initialized" and ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            changes.remember(ctx.session, caller_of(ctx).tenant)
+            changes.remember(ctx.session, caller_of(ctx))
         return result
 
     server = McpServer(

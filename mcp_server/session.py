@@ -9,11 +9,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from core import errors
 from core.model.operation import Registry
-from core.model.principal import Caller
+from core.model.principal import PLATFORM, Caller
 
 Notice = Callable[[str, dict[str, Any]], None]
-"""Receives `("registry", {"tenant", "version"})` and `("invocation", {"invocation_id", "state"})`."""
+"""Receives `("registry", {"tenant", "version"})`, `("invocation", {"tenant", "invocation_id", "state"})` and others.
+
+An empty tenant stands for every tenant: after a change of owner nobody knows what was missed.
+"""
+
+
+def concerns(caller: Caller, tenant: object) -> bool:
+    """Whether a notice about a tenant is this caller's business."""
+    return not tenant or tenant == PLATFORM or caller.member_of(str(tenant)) or tenant == caller.tenant
 
 
 class EngineSession(Protocol):
@@ -46,7 +55,11 @@ SessionFactory = Callable[[], Awaitable[EngineSession]]
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Caller]]
 """Who sends an HTTP request, by its headers (lower-case names). Raises Unauthenticated or Forbidden."""
 
-DEFAULT_TOOLSETS = ("catalog", "deployments", "triggers")
+TOOLSETS = (
+    *("catalog", "deployments", "triggers"),  # for operating
+    *("workflows", "jobs", "workers", "messages", "contexts", "kv", "gitops"),  # for authoring and administration
+)
+DEFAULT_TOOLSETS = TOOLSETS[:3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +86,14 @@ class Options:
     """How often a call that takes long reports progress to a client that asked for it."""
     concurrency: int = 256
     """How many calls may be in flight; more are refused as busy."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.toolsets if name not in (*TOOLSETS, "all")]
+        if unknown:
+            raise errors.InvalidParams(
+                f"There is no toolset {errors.shorten(unknown[0])}.", hint=f"Choose from {', '.join(TOOLSETS)}, or all."
+            )
+
+    def offers(self, toolset: str) -> bool:
+        """Whether the tools of this group are offered."""
+        return toolset in self.toolsets or "all" in self.toolsets

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from core import errors
 from core.model.operation import Effect, Operation
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
+from mcp_server.session import Options
 
 Tool = dict[str, Any]
 """A tool in its wire form (camelCase keys)."""
@@ -27,40 +27,23 @@ DESCRIPTION_BYTES = 2048
 _CURSOR_MARK = "after:"
 
 
-def chosen_toolsets(wanted: Sequence[str], operations: Iterable[Operation]) -> frozenset[str]:
-    """The toolsets to offer.
-
-    Raises InvalidParams for a name that no operation belongs to.
-    """
-    known = {operation.toolset for operation in operations}
-    if "all" in wanted:
-        return frozenset(known)
-    unknown = sorted(set(wanted) - known)
-    if unknown:
-        raise errors.InvalidParams(
-            f"There is no toolset {errors.shorten(unknown[0])}.",
-            hint=f"Choose from {', '.join(sorted(known))}, or all.",
-        )
-    return frozenset(wanted)
-
-
 def may_run(operation: Operation, caller: Caller) -> bool:
     """Whether the write gate lets this caller run the operation."""
     return caller.allow_write or not operation.gated or operation.effect is Effect.READ
 
 
-def offered(operation: Operation, toolsets: frozenset[str]) -> bool:
+def offered(operation: Operation, options: Options) -> bool:
     """Whether the operation is a tool of this server at all, listed or not."""
-    return operation.tool and (operation.toolset in toolsets or operation.name in ALWAYS)
+    return operation.tool and (options.offers(operation.toolset) or operation.name in ALWAYS)
 
 
-def visible(operation: Operation, caller: Caller, toolsets: frozenset[str]) -> bool:
+def visible(operation: Operation, caller: Caller, options: Options) -> bool:
     """Whether the operation is in this caller's list; the generic invoke is added by `listing`."""
     return (
-        offered(operation, toolsets)
+        offered(operation, options)
         and operation.name != GENERIC_INVOKE
         and may_run(operation, caller)
-        and (caller.is_admin or operation.role != "admin")
+        and (caller.is_admin or operation.role is not Role.ADMIN)
     )
 
 
@@ -68,14 +51,13 @@ def listing(
     operations: Mapping[str, Operation],
     triggers: Sequence[Mapping[str, Any]],
     caller: Caller,
-    toolsets: frozenset[str],
-    trigger_tools_max: int,
+    options: Options,
 ) -> list[Tool]:
     """Every tool of this caller, sorted by name; `triggers` is what the operation trigger_tools returned."""
-    tools = [operation_tool(o, caller.allow_write) for o in operations.values() if visible(o, caller, toolsets)]
+    tools = [operation_tool(o, caller.allow_write) for o in operations.values() if visible(o, caller, options)]
     tools += map(trigger_tool, triggers)
     generic = operations.get(GENERIC_INVOKE)
-    if len(triggers) > trigger_tools_max and generic is not None:
+    if len(triggers) > options.trigger_tools_max and generic is not None:
         tools.append(operation_tool(generic, caller.allow_write))
     return sorted(tools, key=lambda tool: str(tool["name"]))
 

@@ -198,7 +198,8 @@ async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) 
 
 
 class TriggerTools(Params):
-    pass
+    known_version: int | None = None
+    """The version that the caller has; if it is still the present one, `tools` is null."""
 
 
 @operation(
@@ -209,6 +210,8 @@ class TriggerTools(Params):
 )
 async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) -> dict[str, Any]:
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""
+    if params.known_version == engine.triggers.version:
+        return {"version": engine.triggers.version, "tools": None}
     tools = {}
     for trigger in _reachable(engine, caller):
         if trigger.definition.publication.mcp and trigger.invokable_by(caller):

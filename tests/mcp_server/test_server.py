@@ -273,7 +273,7 @@ async def test_a_session_that_has_closed_is_forgotten() -> None:
     bench = Bench()
     async with bench.client("legacy") as client:
         await client.list_tools()
-        audience = bench.server.changes.audience("default")
+        audience = bench.server.changes.audience(bench.door.effective(fake.CALLER))
         await client.subscribe_resource("invocation://inv_1")
         assert len(audience.clients) == 1
         assert audience.watched
@@ -307,7 +307,7 @@ async def test_a_watched_invocation_tells_its_changes_and_can_be_read() -> None:
         templates = await client.list_resource_templates()
     assert '"state": "succeeded"' in read.contents[0].text
     assert [t.uri_template for t in templates.resource_templates] == ["invocation://{invocation_id}"]
-    assert not bench.server.changes.audience("default").watched
+    assert not bench.server.changes.audience(bench.door.effective(fake.CALLER)).watched
 
 
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -327,7 +327,7 @@ async def test_an_earlier_session_hears_of_the_invocations_that_it_follows_until
         await client.call_tool("trigger_invoke_smoke", {})
         assert await receive.receive() == "invocation://inv_2"
         await client.unsubscribe_resource("invocation://inv_2")
-        assert not bench.server.changes.audience("default").watched
+        assert not bench.server.changes.audience(bench.door.effective(fake.CALLER)).watched
         assert receive.statistics().current_buffer_used == 0
 
 
@@ -419,3 +419,24 @@ async def test_the_engine_is_opened_once_behind_the_first_request_and_again_only
 
 def test_the_instructions_are_short() -> None:
     assert len(server.INSTRUCTIONS.encode()) <= 1500
+
+
+async def test_after_a_change_of_owner_lists_are_built_anew_although_the_version_is_the_same() -> None:
+    bench = Bench()
+    async with bench.client("legacy") as client:
+        assert "trigger_invoke_late" not in await names(client)
+        bench.engine.triggers["late"] = ("default", fake.trigger("late"))
+        bench.engine.notify("registry", {"tenant": "", "version": -1})
+        assert "trigger_invoke_late" in await names(client)
+
+
+async def test_a_trigger_that_is_withdrawn_is_an_unknown_tool_at_once() -> None:
+    bench = Bench()
+    bench.engine.publish("smoke")
+    async with bench.client("legacy") as client:
+        await client.call_tool("trigger_invoke_smoke", {})
+        del bench.engine.triggers["smoke"]
+        bench.engine.version += 1
+        bench.engine.notify("registry", {"tenant": "default", "version": bench.engine.version})
+        with pytest.raises(mcp.MCPError):
+            await client.call_tool("trigger_invoke_smoke", {})

@@ -14,13 +14,17 @@ from mcp_server import tools
 from tests.mcp_server import fake
 
 OPERATIONS = {operation.name: operation for operation in fake.REGISTRY}
-ALL = frozenset({"catalog", "deployments", "triggers", "jobs"})
+ALL = ("all",)
 READER = dataclasses.replace(fake.CALLER, allow_write=False)
 
 
-def names(caller: Caller, triggers: int = 0, toolsets: frozenset[str] = ALL, most: int = 30) -> list[str]:
+def listing(caller: Caller, triggers: int = 0, toolsets: tuple[str, ...] = ALL, most: int = 30) -> list[tools.Tool]:
     entries = [fake.trigger(f"t{n:04}") for n in range(triggers)]
-    return [tool["name"] for tool in tools.listing(OPERATIONS, entries, caller, toolsets, most)]
+    return tools.listing(OPERATIONS, entries, caller, fake.options(toolsets=toolsets, trigger_tools_max=most))
+
+
+def names(caller: Caller, triggers: int = 0, toolsets: tuple[str, ...] = ALL, most: int = 30) -> list[str]:
+    return [tool["name"] for tool in listing(caller, triggers, toolsets, most)]
 
 
 def test_a_reader_sees_no_tool_that_changes_something_but_may_plan() -> None:
@@ -34,15 +38,14 @@ def test_a_plain_user_does_not_see_what_needs_an_administrator() -> None:
 
 
 def test_toolsets_choose_groups_and_explain_is_always_there() -> None:
-    assert names(fake.CALLER, toolsets=frozenset({"jobs"})) == ["explain", "job_put"]
+    assert names(fake.CALLER, toolsets=("jobs",)) == ["explain", "job_put"]
 
 
 def test_an_unknown_toolset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(errors.InvalidParams) as fault:
-        tools.chosen_toolsets(("catalog", "nope"), OPERATIONS.values())
+        fake.options(toolsets=("catalog", "nope"))
     assert "nope" in fault.value.message
     assert "deployments" in fault.value.hint
-    assert tools.chosen_toolsets(("all",), OPERATIONS.values()) >= ALL
 
 
 def test_the_generic_invoke_appears_when_there_are_more_triggers_than_the_maximum() -> None:
@@ -56,7 +59,7 @@ def test_lists_are_sorted_by_name() -> None:
 
 
 def test_all_four_hints_are_set_and_say_what_the_operation_does() -> None:
-    listed = {t["name"]: t["annotations"] for t in tools.listing(OPERATIONS, [], fake.CALLER, ALL, 30)}
+    listed = {t["name"]: t["annotations"] for t in listing(fake.CALLER)}
     assert listed["catalog_search"] == {
         "readOnlyHint": True,
         "destructiveHint": False,
@@ -69,7 +72,7 @@ def test_all_four_hints_are_set_and_say_what_the_operation_does() -> None:
 
 
 def test_in_a_session_that_cannot_write_planning_is_read_only() -> None:
-    [plan] = [t for t in tools.listing(OPERATIONS, [], READER, ALL, 30) if t["name"] == "deployment_plan"]
+    [plan] = [t for t in listing(READER) if t["name"] == "deployment_plan"]
     assert plan["annotations"]["readOnlyHint"] is True
 
 
