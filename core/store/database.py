@@ -221,14 +221,22 @@ def open_database(path: Path) -> Database:
     Only the holder of the home directory's lock may call this. Raises StorageUnavailable when the file cannot be
     used or was made by a newer Sluice.
     """
+    connection = None
     try:
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         guard.protect(path)
-        writer = sqlite_utils.Database(_connect(path))
+        connection = _connect(path)
+        writer = sqlite_utils.Database(connection)
         migrations.migrate(writer)
-    except (sqlite3.Error, OSError) as error:
-        raise errors.StorageUnavailable(
-            f"The database {path} cannot be opened: {error}.", hint="Check the disk and the permissions of its folder."
-        ) from error
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        guard.release(path)
+        if isinstance(error, sqlite3.Error | OSError):
+            raise errors.StorageUnavailable(
+                f"The database {path} cannot be opened: {error}.",
+                hint="Check the disk and the permissions of its folder.",
+            ) from error
+        raise
     return Database(path, writer)
