@@ -76,8 +76,8 @@ class Options:
     """With more triggers than this, the generic trigger_invoke is offered beside the tool of each trigger."""
     label: str = ""
     """A human name of this session, for records."""
-    page_bytes: int = 512 * 1024
-    """The largest page of tools/list. Clients refuse server-sent events above 1 MiB."""
+    page_bytes: int = 500 * 1024
+    """The tools on one page of tools/list; with its envelope it stays below 512 KiB (clients refuse events of 1 MiB)."""
     list_ttl_seconds: float = 5.0
     """How long a client may reuse a tools/list answer without asking again."""
     argument_bytes: int = 4 * 1024 * 1024
