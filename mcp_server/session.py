@@ -77,7 +77,7 @@ class Options:
     label: str = ""
     """A human name of this session, for records."""
     page_bytes: int = 500 * 1024
-    """The tools on one page of tools/list; with its envelope it stays below 512 KiB (clients refuse events of 1 MiB)."""
+    """The tools on one page of tools/list; with the envelope below 512 KiB (clients refuse events of 1 MiB)."""
     list_ttl_seconds: float = 5.0
     """How long a client may reuse a tools/list answer without asking again."""
     argument_bytes: int = 4 * 1024 * 1024
