@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from core.dsl.inputs import echo, file_store, files, internal_messages, worker_channel
+from core.dsl.inputs import echo, exec, file_store, files, http_poll, internal_messages, worker_channel
 
-__all__ = ["echo", "file_store", "files", "internal_messages", "worker_channel"]
+__all__ = ["echo", "exec", "file_store", "files", "http_poll", "internal_messages", "worker_channel"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from core.dsl.outputs import discard, file, file_store, message, print, worker_channel
+from core.dsl.outputs import discard, file, file_store, http_post, message, print, worker_channel
 
-__all__ = ["discard", "file", "file_store", "message", "print", "worker_channel"]
+__all__ = ["discard", "file", "file_store", "http_post", "message", "print", "worker_channel"]

@@ -7,13 +7,13 @@ import base64
 import gzip
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from core import clock
 from core.dsl import expand, paths, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Output, Run
-from core.dsl.duration import Duration
 from core.dsl.outputs import batching, content
+from core.dsl.retry import Retry, Temporary, attempt
 from core.dsl.select import Selector
 from core.errors import Forbidden, JobFailed
 
@@ -31,15 +31,6 @@ class ObjectName(Config):
         if (self.name is None) == (self.field is None):
             raise ValueError("object-name has exactly one of name and field")
         return self
-
-
-class Retry(Config):
-    """What to do when a write or a request fails."""
-
-    timeout: Duration = 30.0
-    """Give up after this time."""
-    retries: int = Field(default=5, ge=0, le=100)
-    """Give up after this many more tries."""
 
 
 @REGISTRY.register("file-store")
@@ -119,19 +110,14 @@ class FileStoreSink:
             if (name := self._object_name(group[0].event, run)) is not None:
                 objects.append((name, self._content(group)))
         root = self._root({}, run)
-        retry = self._config.retry
-        tries, deadline = (0, 0.0) if retry is None else (retry.retries, clock.monotonic() + retry.timeout)
-        pause = 0.1
-        while True:
+
+        async def put() -> None:
             try:
                 await asyncio.to_thread(self._put, root, objects)
-                break
             except JobFailed as error:
-                if tries <= 0 or clock.monotonic() + pause > deadline:
-                    raise
-                self._env.log("warning", "file-store: a write failed and is tried again", error=error.message)
-            await asyncio.sleep(pause)
-            tries, pause = tries - 1, min(pause * 2, 5.0)
+                raise Temporary(error.message, hint=error.hint) from error
+
+        await attempt(self._config.retry, self._env, "file-store", put)
         run.bytes_out += sum(len(data) for _, data in objects)
 
     def _content(self, group: list[batching.Item]) -> bytes:

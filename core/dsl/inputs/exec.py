@@ -1,0 +1,310 @@
+"""The exec input: the output of a command as events. It is off unless an administrator allows it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from core import clock
+from core.dsl import expand, paths, select
+from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
+from core.dsl.duration import Duration
+from core.dsl.inputs import lines
+from core.dsl.retry import Retry, Temporary, attempt
+from core.dsl.select import Selector
+from core.errors import Forbidden, JobFailed, shorten
+
+MOST_STREAMED_BYTES = 1024**3  # of one run whose lines are passed on as they come
+KEPT_STDERR_BYTES = 64 * 1024
+GRACE_SECONDS = 1.0  # between asking the process group to end and killing it
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+# Names that make a shell, the dynamic linker or an interpreter run other code.
+_CLOSED_NAMES = re.compile(
+    r"LD_.*|DYLD_.*|GLIBC_TUNABLES|PATH|IFS|ENV|BASH_.*|SHELLOPTS|BASHOPTS|PS4|PROMPT_COMMAND|PYTHON.*|PERL.*|RUBY.*|"
+    r"NODE_.*|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|GIT_.*|EDITOR|PAGER|SLUICE_.*"
+)
+
+
+class ResultFields(Config):
+    """One event for each run of the command, with the parts of its result."""
+
+    status_field: Selector | None = None
+    """Put the exit status here; then a status other than 0 is no fault."""
+    stdout_field: Selector | None = None
+    """Put what the command wrote to its standard output here."""
+    stderr_field: Selector | None = None
+    """Put what the command wrote to its standard error here (the last 64 KiB)."""
+
+
+class Environment(Config):
+    """Variables of the command, besides a fixed PATH and LANG."""
+
+    file: str | None = None
+    """A file with a line NAME=value for each variable."""
+    values: expand.Text | None = None
+    """A line NAME=value for each variable; `${…}` is filled in within the values."""
+
+
+@REGISTRY.register("exec")
+class Exec(lines.TextInput):
+    """Run a command and make events of its standard output. Needs the setting `allow_exec`.
+
+    A text runs in /bin/sh exactly as written: nothing is filled in, so no value can become a part of the command;
+    values reach it through `env`. A list is a program with its arguments, without a shell; `${…}` in an argument
+    stays one argument. The command runs in its own process group with a clean environment and an empty standard
+    input. An exit status other than 0 fails the job unless `result.status-field` is set; lines that were passed on
+    before stay delivered.
+    """
+
+    spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks"}
+    example: ClassVar[str] = """
+name: load
+input:
+  exec: {command: "cat /proc/loadavg", trigger: {interval: 10s}}
+output: {print: STDOUT}
+"""
+
+    command: (
+        Annotated[str, Field(min_length=1)] | Annotated[tuple[expand.Text, ...], Field(min_length=1, max_length=256)]
+    )
+    """A text for the shell, or a list of a program and its arguments."""
+    no_strip_linefeeds: bool = False
+    """Keep the line breaks of a command text; otherwise they become spaces."""
+    result: ResultFields | None = None
+    """Make one event for each run of the command instead of one for each line."""
+    env: Environment | None = None
+    """Variables of the command."""
+    timeout: Duration = 60.0
+    """Kill the command and all it started after this time."""
+    retry: Retry | None = None
+    """Run it again when it fails. Its output is then passed on only when it has succeeded, and is bounded in size."""
+
+    @model_validator(mode="after")
+    def _fixed_program(self) -> Self:
+        if isinstance(self.command, tuple) and any(isinstance(p, expand.Lookup) for p in expand.parse(self.command[0])):
+            raise ValueError("the program cannot come from a value; only its arguments can")
+        return self
+
+    def open(self, env: Env) -> ExecSource:
+        if not env.limits.allow_exec:
+            raise Forbidden(
+                "the exec input is switched off on this worker",
+                hint="an administrator can allow it with the setting allow_exec (SLUICE_ALLOW_EXEC=true)",
+            )
+        return ExecSource(self, env)
+
+
+class ExecSource:
+    """Starts the command at each firing and reads its output as it comes."""
+
+    def __init__(self, config: Exec, env: Env) -> None:
+        self._config = config
+        self._env = env
+        self._arguments: list[tuple[Callable[[Event, Run], str], bool]] = []
+        if isinstance(config.command, tuple):
+            for text in config.command:
+                first = expand.parse(text)[:1]
+                inserted = bool(first) and isinstance(first[0], expand.Lookup)
+                self._arguments.append((expand.template(text, env), inserted))
+        values = config.env.values if config.env is not None else None
+        self._values = [_split_variable(line, env) for line in (values or "").splitlines() if line.strip()]
+
+    async def batches(self, run: Run) -> AsyncIterator[Batch]:
+        config, limit = self._config, self._env.limits.max_line_bytes
+        if config.result is not None or config.ignore_linebreaks or config.retry is not None:
+            events = await attempt(config.retry, self._env, "exec", lambda: self._collect(run, limit))
+            yield Batch(events, document_end=True)
+            return
+        running = await self._start(run)
+        splitter = lines.Splitter(limit, "exec")
+        passed = 0
+        async with running:
+            while chunk := await running.read():
+                passed += len(chunk)
+                run.bytes_in += len(chunk)
+                if passed > MOST_STREAMED_BYTES:
+                    raise JobFailed(f"exec: the command wrote more than {MOST_STREAMED_BYTES} bytes")
+                if events := lines.from_lines(splitter.feed(chunk), config.json_, self._env, run, "exec"):
+                    yield Batch(events)
+            yield Batch(lines.from_lines(splitter.end(), config.json_, self._env, run, "exec"), document_end=True)
+            running.judge(await running.end())
+
+    async def _start(self, run: Run) -> _Running:
+        if self._arguments:
+            arguments = []
+            for fill, inserted in self._arguments:
+                text = fill({}, run)
+                if "\0" in text or (inserted and text.startswith("-")):
+                    raise Forbidden(f"exec: the value {shorten(text, 60)} would be read as an option of the command")
+                arguments.append(text)
+        else:
+            assert isinstance(self._config.command, str)
+            text = self._config.command
+            arguments = ["/bin/sh", "-c", text if self._config.no_strip_linefeeds else " ".join(text.splitlines())]
+        directory = self._env.state_dir / "exec"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=directory,
+                env={**ENVIRONMENT, "HOME": str(directory), **self._variables(run)},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise JobFailed(f"exec: cannot start {shorten(arguments[0])}: {error.strerror}") from error
+        for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have ended already
+                resource.prlimit(process.pid, kind, (most, most))
+        return _Running(process, self._config.timeout)
+
+    async def _collect(self, run: Run, limit: int) -> list[Event]:
+        config = self._config
+        out = bytearray()
+        async with await self._start(run) as running:
+            while chunk := await running.read():
+                out += chunk
+                if len(out) > limit:
+                    raise JobFailed(f"exec: the output is longer than the {limit} bytes that are kept in memory")
+            status = await running.end()
+            run.bytes_in += len(out)
+            if config.result is None:
+                running.judge(status)
+                return lines.from_text(bytes(out), config.json_, config.ignore_linebreaks, self._env, run, "exec")
+            if config.result.status_field is None:
+                running.judge(status)
+            return [self._result(config.result, status, bytes(out), running.stderr, run)]
+
+    def _result(self, fields: ResultFields, status: int, out: bytes, error: bytes, run: Run) -> Event:
+        text: Any = lines.decode_text(out, self._env, run, "exec")
+        if self._config.json_:
+            events = lines.from_text(out, True, True, self._env, run, "exec")
+            text = events[0] if events and lines.RAW not in events[0] else text
+        event: Event = {}
+        for field, value in (
+            (fields.status_field, status),
+            (fields.stdout_field, text),
+            (fields.stderr_field, error.decode(errors="replace")),
+        ):
+            if field is not None:
+                select.setter(select.parse(field))(event, value)
+        return event
+
+    def _variables(self, run: Run) -> dict[str, str]:
+        variables: dict[str, str] = {}
+        file = self._config.env.file if self._config.env is not None else None
+        if file is not None:
+            fd = paths.FileAccess(self._env.limits).open_read(file)
+            with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
+                for line in stream.read(1024 * 1024).splitlines():
+                    if line.strip() and not line.lstrip().startswith("#"):
+                        name, _, value = line.partition("=")
+                        variables[_check_variable(name.strip())] = value
+        for name, fill in self._values:
+            variables[name] = fill({}, run)
+        for name, value in variables.items():
+            if "\0" in value:
+                raise Forbidden(f"exec: the value of the variable {name} has a NUL")
+        return variables
+
+    async def close(self) -> None:
+        pass
+
+
+class _Running:
+    """A started command; leaving the context ends its whole process group, whatever state it is in."""
+
+    def __init__(self, process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
+        self._process = process
+        self._deadline = clock.monotonic() + timeout_seconds
+        self._seconds = timeout_seconds
+        self.stderr = b""
+        self._drain = asyncio.create_task(self._keep_stderr())
+        self._exit = asyncio.create_task(process.wait())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._signal(signal.SIGTERM)
+        if not self._exit.done():
+            await asyncio.wait({self._exit}, timeout=GRACE_SECONDS)
+        self._signal(signal.SIGKILL)  # also what the command left behind in its group
+        await asyncio.wait({self._exit}, timeout=GRACE_SECONDS)
+        self._drain.cancel()
+        self._exit.cancel()
+        await asyncio.wait({self._drain, self._exit})
+        transport = getattr(self._process, "_transport", None)  # closes our ends of pipes that someone may still hold
+        if transport is not None:
+            transport.close()
+
+    async def read(self) -> bytes:
+        """The next part of the standard output, empty at its end.
+
+        Raises JobFailed at the timeout. When the command has ended but something it started holds the pipe open, the
+        end comes after a grace time.
+        """
+        assert self._process.stdout is not None
+        reading = asyncio.ensure_future(self._process.stdout.read(lines.BATCH_BYTES))
+        try:
+            await asyncio.wait({reading, self._exit}, timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done() and self._exit.done():
+                await asyncio.wait({reading}, timeout=GRACE_SECONDS)
+                if not reading.done():
+                    return b""
+            if not reading.done():
+                raise Temporary(f"exec: the command did not end within {self._seconds:g} s and was killed")
+            return reading.result()
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading})
+
+    async def end(self) -> int:
+        """The exit status; the signal as a negative number when it was killed by one."""
+        await asyncio.wait({self._exit}, timeout=self._left())
+        if not self._exit.done():
+            raise Temporary(f"exec: the command did not end within {self._seconds:g} s and was killed")
+        await asyncio.wait({self._drain}, timeout=GRACE_SECONDS)
+        return self._exit.result()
+
+    def judge(self, status: int) -> None:
+        """Raise for a status other than 0."""
+        if status:
+            said = shorten(self.stderr.decode(errors="replace").strip()[-200:])
+            raise Temporary(f"exec: the command ended with status {status}" + (f": {said}" if said else ""))
+
+    def _left(self) -> float:
+        return max(self._deadline - clock.monotonic(), 0.0)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone
+            os.killpg(self._process.pid, number)
+
+    async def _keep_stderr(self) -> None:
+        assert self._process.stderr is not None
+        while part := await self._process.stderr.read(8192):
+            self.stderr = (self.stderr + part)[-KEPT_STDERR_BYTES:]
+
+
+def _check_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or _CLOSED_NAMES.fullmatch(name):
+        raise Forbidden(f"exec: the variable {shorten(name, 60)} may not be set", hint="choose a name of your own")
+    return name
+
+
+def _split_variable(line: str, env: Env) -> tuple[str, Callable[[Event, Run], str]]:
+    name, equals, value = line.partition("=")
+    if not equals:
+        raise Forbidden(f"exec: {shorten(line, 60)} is not NAME=value")
+    return _check_variable(name.strip()), expand.template(value, env)

@@ -1,0 +1,55 @@
+"""The `retry` block that inputs and outputs share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pydantic import Field
+
+from core import clock
+from core.dsl.component import Config, Env
+from core.dsl.duration import Duration
+from core.errors import JobFailed
+
+T = TypeVar("T")
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Retry(Config):
+    """What to do when a try fails. Between tries is a pause that doubles; the job fails when all tries have failed."""
+
+    timeout: Duration = 30.0
+    """Give up when this time has passed since the first try."""
+    retries: int = Field(default=5, ge=0, le=100)
+    """Give up after this many more tries."""
+
+
+class Temporary(JobFailed):
+    """A fault that may be gone at the next try."""
+
+    def __init__(self, message: str, *, hint: str = "", after_seconds: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.after_seconds = after_seconds  # not before this, as the other side asked
+
+
+async def attempt(retry: Retry | None, env: Env, what: str, action: Callable[[], Awaitable[T]]) -> T:
+    """Do `action`, again while it raises Temporary and `retry` allows it.
+
+    Raises the last fault.
+    """
+    left, deadline = (0, 0.0) if retry is None else (retry.retries, clock.monotonic() + retry.timeout)
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return await action()
+        except Temporary as fault:
+            wait = max(pause * random.uniform(0.5, 1.0), fault.after_seconds)
+            if left <= 0 or clock.monotonic() + wait > deadline:
+                raise
+            env.log("warning", f"{what}: {fault.message}; trying again in {wait:.1f} s")
+        await asyncio.sleep(wait)
+        left, pause = left - 1, min(pause * 2, LONGEST_PAUSE_SECONDS)
