@@ -58,7 +58,7 @@ def _deep(levels: int) -> dict[str, Any]:
         (
             {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {
                 "x": {"$ref": "#/$defs/y"}, "y": {"anyOf": [{"$ref": "#/$defs/x"}]}}},
-            "/s/properties/a/$ref",
+            "/s/",
             "leads back",
         ),
         ({"type": "object", "properties": {"a": {"uniqueItems": True}}}, "/s/properties/a/uniqueItems", "maxItems"),
