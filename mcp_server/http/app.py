@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,8 +18,6 @@ from core import errors
 from mcp_server import session
 from mcp_server.http import auth, guard, messages, metrics, openapi, problems, routes
 
-MCP_PATH = "/mcp"
-
 
 def create(
     engine: session.EngineSession,
@@ -26,12 +25,11 @@ def create(
     *,
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
-    mcp: Any = None,
+    mcp: Starlette | None = None,
 ) -> guard.Guard:
     """Build the ASGI application over an engine session.
 
-    `mcp` is the ASGI application of the MCP server, mounted at /mcp with its lifespan run; the guard in front has
-    already put the caller's principal into the scope.
+    `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
     """
     counts = metrics.Metrics()
 
@@ -66,7 +64,7 @@ def create(
         return Response(counts.render(), media_type=metrics.MEDIA_TYPE)
 
     if mcp is not None:
-        app.mount(MCP_PATH, mcp)
+        app.router.routes.extend(mcp.routes)
     _describe(app)
     return guard.Guard(app, authenticator, hosts=hosts, origins=origins)
 

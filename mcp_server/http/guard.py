@@ -19,8 +19,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_MCP_BODY_BYTES = 4 * 1024 * 1024
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs"})
+MCP_PATH = "/mcp"
 PRINCIPAL = "sluice.principal"  # where the identity is left in the ASGI scope
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
@@ -40,13 +42,11 @@ class Guard:
         *,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
-        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._origins = frozenset(origin.lower() for origin in origins)
-        self._max = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,18 +57,17 @@ class Guard:
             return
         # A parser may leave blanks around a header value; they are not part of it (RFC 9110, 5.5).
         scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        limit = MAX_MCP_BODY_BYTES if scope["path"] == MCP_PATH else MAX_BODY_BYTES
         try:
             refusal = self._refuse(headers)
             if refusal is None:
-                receive = await self._bounded(headers, receive)
+                receive = await _bounded(headers, receive, limit)
                 if scope["path"] not in OPEN_PATHS:
                     scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"))
         except _TooLarge:
             refusal = (
                 413,
-                errors.InvalidParams(
-                    f"The request body is larger than {self._max} bytes.", hint="Send less at a time."
-                ),
+                errors.InvalidParams(f"The request body is larger than {limit} bytes.", hint="Send less at a time."),
             )
         except errors.SluiceError as error:
             refusal = problems.STATUS[error.code], error
@@ -106,29 +105,6 @@ class Guard:
             return False
         return origin == f"{parts.scheme}://{host}" and parts.scheme in ("http", "https")
 
-    async def _bounded(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
-        """A receive that cannot deliver more than the limit; a body of unknown length is read here, up to it."""
-        declared = _value(headers, b"content-length")
-        if declared is not None:
-            if not declared.isdigit() or int(declared[:20]) > self._max:
-                raise _TooLarge
-            return receive  # the HTTP parser holds the client to what it declared
-        if _value(headers, b"transfer-encoding") is None:
-            return receive
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                break
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._max:
-                raise _TooLarge
-            if not message.get("more_body", False):
-                break
-        return _replay(b"".join(parts), receive)
-
 
 class _TooLarge(Exception):
     """The body is over the limit."""
@@ -152,3 +128,27 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
+
+
+async def _bounded(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> Receive:
+    """A receive that cannot deliver more than the limit; a body of unknown length is read here, up to it."""
+    declared = _value(headers, b"content-length")
+    if declared is not None:
+        if not declared.isdigit() or int(declared[:20]) > limit:
+            raise _TooLarge
+        return receive  # the HTTP parser holds the client to what it declared
+    if _value(headers, b"transfer-encoding") is None:
+        return receive
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            break
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            break
+    return _replay(b"".join(parts), receive)

@@ -1,0 +1,83 @@
+"""What commands read: documents from files or standard input, and k=v values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from core import errors
+from core.documents import canonical, load
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def text(source: str) -> tuple[str, str]:
+    """The text of a document and the name to blame: a path, or `-` for standard input.
+
+    Raises InvalidParams when it cannot be read, is no UTF-8 or is too large.
+    """
+    name = "<stdin>" if source == "-" else source
+    try:
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1) if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise errors.InvalidParams(
+            f"Cannot read {name}: {error.strerror}.", hint="Give a file, or - for stdin."
+        ) from None
+    if len(raw) > MAX_BYTES:
+        raise errors.InvalidParams(f"{name} is larger than {MAX_BYTES} bytes.")
+    try:
+        return raw.decode("utf-8"), name
+    except UnicodeDecodeError as error:
+        raise errors.InvalidParams(f"{name} is not UTF-8 at byte {error.start}.") from None
+
+
+def mapping(source: str) -> dict[str, Any]:
+    """The one YAML or JSON object in a file or on standard input.
+
+    Raises InvalidDocument with file:line:column.
+    """
+    return load.mapping(*text(source))
+
+
+def values(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:
+    """`k=v` pairs as an object; a value that reads as JSON (1, true, null, {...}, "text") is that, else it is text.
+
+    Raises InvalidParams for a pair without `=`.
+    """
+    return {name: _value(value) for name, value in _split(pairs, flag)}
+
+
+def texts(pairs: Iterable[str], flag: str) -> dict[str, str]:
+    """`k=v` pairs whose values are texts."""
+    return dict(_split(pairs, flag))
+
+
+def numbers(pairs: Iterable[str], flag: str) -> dict[str, int]:
+    """`k=n` pairs whose values are whole numbers."""
+    out = {}
+    for name, value in _split(pairs, flag):
+        if not value.isdigit():
+            raise errors.InvalidParams(f"{flag} {name}={errors.shorten(value, 40)} is not a whole number.")
+        out[name] = int(value)
+    return out
+
+
+def _split(pairs: Iterable[str], flag: str) -> list[tuple[str, str]]:
+    out = []
+    for pair in pairs:
+        name, mark, value = pair.partition("=")
+        if not mark or not name:
+            raise errors.InvalidParams(f"{flag} {errors.shorten(pair, 60)} is not NAME=VALUE.")
+        out.append((name, value))
+    return out
+
+
+def _value(value: str) -> Any:
+    if value[:1] not in '{["-0123456789tfn':
+        return value
+    try:
+        return canonical.parse_json(value.encode())
+    except errors.SluiceError:
+        return value

@@ -1,0 +1,121 @@
+"""The `sluice` command: which commands there are. What they do is imported when one of them is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import cyclopts
+from cyclopts.config import Env
+
+PROGRAM = "sluice"
+USAGE = 2
+
+_GROUPS = {
+    "catalog": "Find workflows, perspectives, blueprints and library jobs.",
+    "job": "Check, store and run single jobs.",
+    "trigger": "Publish and invoke 'run this now' actions.",
+    "invocation": "Look at the runs of triggers.",
+    "worker": "See the workers.",
+    "token": "Make and revoke API tokens.",
+}
+_COMMANDS = (
+    # path, where the function is, one line of help
+    ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
+    ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
+    ("doctor", "doctor:doctor", "Check this machine, the home directory and the engine."),
+    ("plan", "deployments:plan", "Compute what a deployment would change, and save it."),
+    ("apply", "deployments:apply", "Carry out a saved plan."),
+    ("reconcile", "deployments:reconcile", "Bring what runs back to what was applied."),
+    ("status", "deployments:status", "Show deployments, or one of them with its workloads and drift."),
+    ("history", "deployments:history", "Show what was applied to a deployment, and when."),
+    ("messages", "messages:messages", "Search the message log, or follow it."),
+    ("catalog search", "catalog:search", "Search the catalog."),
+    ("catalog show", "catalog:show", "Show one catalog item, its graph and its fields."),
+    ("job list", "jobs:list_jobs", "List jobs."),
+    ("job show", "jobs:show", "Show one job."),
+    ("job validate", "jobs:validate", "Check a job document without storing it."),
+    ("job put", "jobs:put", "Store a job document as a new version."),
+    ("job deploy", "jobs:deploy", "Run a stored job on workers."),
+    ("job undeploy", "jobs:undeploy", "Stop a job on all workers."),
+    ("trigger list", "triggers:list_triggers", "List triggers."),
+    ("trigger show", "triggers:show", "Show one trigger."),
+    ("trigger publish", "triggers:publish", "Publish a trigger definition."),
+    ("trigger revise", "triggers:revise", "Publish a new revision of a trigger."),
+    ("trigger deactivate", "triggers:deactivate", "Take a trigger out of service."),
+    ("trigger invoke", "triggers:invoke", "Run a trigger now."),
+    ("invocation get", "triggers:invocation_get", "Show one invocation."),
+    ("invocation list", "triggers:invocation_list", "List invocations."),
+    ("invocation watch", "triggers:invocation_watch", "Wait until an invocation has ended."),
+    ("worker list", "workers:list_workers", "List workers."),
+    ("token create", "tokens:create", "Make a token; it is shown once."),
+    ("token list", "tokens:list_tokens", "List tokens (never their values)."),
+    ("token revoke", "tokens:revoke", "Revoke a token."),
+    ("mcp", "mcp:app", "Serve MCP (the same as sluice-mcp), or connect an MCP client."),
+)
+
+
+class Environment(Env):
+    """SLUICE_<FLAG> for every flag, and never for a positional argument: a name must come from the command line."""
+
+    def __call__(self, app: Any, commands: tuple[str, ...], arguments: Any) -> None:
+        flags = [a for a in arguments if not a.field_info.is_positional_only]
+        super().__call__(app, commands, type(arguments)(flags))
+
+
+def build() -> cyclopts.App:
+    """The command tree, with nothing behind it loaded."""
+    app = cyclopts.App(
+        name=PROGRAM,
+        help="Sluice: a control plane for data pipelines that people and AI agents operate safely.",
+        help_epilogue="Every command takes --home, --json and --tenant; every flag has a variable SLUICE_<FLAG>.",
+        help_format="plaintext",
+        config=Environment("SLUICE_", command=False),
+        version=_version,
+        result_action="return_value",
+        backend="asyncio",
+    )
+    groups = {name: cyclopts.App(name=name, help=text) for name, text in _GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for path, place, text in _COMMANDS:
+        group_name, _, name = path.rpartition(" ")
+        parent = groups[group_name] if group_name else app
+        parent.command(f"mcp_server.cli.{place}", name=name, help=text)
+    return app
+
+
+def _version() -> str:
+    import importlib.metadata
+
+    return importlib.metadata.version("sluice-mcp")
+
+
+def main() -> None:
+    """Entry point of `sluice`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def main_mcp() -> None:
+    """Entry point of `sluice-mcp`, which is `sluice mcp`."""
+    sys.exit(run(["mcp", *sys.argv[1:]]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes, for plan)."""
+    app = build()
+    try:
+        code = app(list(argv) or ["--help"], exit_on_error=False, print_error=True)
+    except cyclopts.CycloptsError:
+        return USAGE  # cyclopts has printed it
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        from mcp_server.cli import failures
+
+        return failures.report(error, as_json="--json" in argv)
+    return code if isinstance(code, int) else 0

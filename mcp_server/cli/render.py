@@ -1,0 +1,94 @@
+"""Results on the terminal: JSON as it is, or tables and short texts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from rich import box, console, markup, table
+
+from core import clock
+
+_STYLES = {
+    "running": "green",
+    "succeeded": "green",
+    "online": "green",
+    "completed": "green",
+    "active": "green",
+    "failed": "red",
+    "timed_out": "red",
+    "lost": "red",
+    "degraded": "yellow",
+    "applying": "yellow",
+    "dispatched": "yellow",
+    "accepted": "yellow",
+}
+
+
+def out() -> console.Console:
+    """The console of results; as wide as it takes when nobody watches, so that a pipe gets whole lines."""
+    return console.Console(width=None if sys.stdout.isatty() else 200, highlight=False, emoji=False)
+
+
+def json(value: Any) -> None:
+    """Print a result as JSON."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def rows(items: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str, more: str | None = None) -> None:
+    """Print items as a table of the columns that any of them has."""
+    if not items:
+        out().print(empty, style="dim")
+        return
+    shown = [name for name in columns if any(item.get(name) not in (None, "", [], {}) for item in items)]
+    grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in shown:
+        grid.add_column(name.removesuffix("_ns").replace("_", " "), overflow="fold")
+    for item in items:
+        grid.add_row(*(styled(name, item.get(name)) for name in shown))
+    out().print(grid)
+    if more:
+        out().print(f"More: add --cursor {markup.escape(more)}", style="dim")
+
+
+def facts(item: dict[str, Any], names: Iterable[str]) -> None:
+    """Print the named facts of one thing, one a line."""
+    grid = table.Table.grid(padding=(0, 2))
+    for name in names:
+        if item.get(name) not in (None, "", [], {}):
+            grid.add_row(f"[bold]{name.removesuffix('_ns').replace('_', ' ')}[/]", styled(name, item[name]))
+    out().print(grid)
+
+
+def heading(text: str) -> None:
+    """Print a heading."""
+    out().print(f"\n[bold]{markup.escape(text)}[/]")
+
+
+def text(value: str) -> None:
+    """Print a text of the engine as it is."""
+    sys.stdout.write(value.rstrip("\n") + "\n")
+
+
+def styled(name: str, value: Any) -> str:
+    """One value as safe markup: times in UTC, states in colour, the rest as short text."""
+    plain = markup.escape(printable(name, value))
+    colour = _STYLES.get(str(value)) if name in ("state", "health", "active") else None
+    return f"[{colour}]{plain}[/]" if colour else plain
+
+
+def printable(name: str, value: Any) -> str:
+    """One value as one line of text without control characters."""
+    if value is None:
+        return ""
+    if name.endswith("_ns") and isinstance(value, int):
+        return clock.iso(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(part, str | int) for part in value):
+        value = ", ".join(str(part) for part in value)
+    elif isinstance(value, dict | list):
+        value = orjson.dumps(value, default=str).decode()
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in str(value))

@@ -1,0 +1,159 @@
+"""`sluice serve`: the long-running engine with its workers, HTTP API and MCP over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from core import errors, ownership
+from core.model import principal
+from mcp_server import attach, session
+from mcp_server.cli import connect, signals
+from mcp_server.http import app, serving
+from mcp_server.http import auth as identities
+
+ADMIN_TOKEN = "admin.token"
+
+Many = Annotated[list[str] | None, Parameter(negative=())]
+
+
+async def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 3000,
+    workers: int = 2,
+    auth: Literal["token", "none"] = "token",
+    allow_write: Annotated[bool, Parameter(negative=())] = False,
+    toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
+    allow_host: Many = None,
+    allow_origin: Many = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Run the engine until it is told to stop (SIGTERM or Ctrl-C).
+
+    Parameters
+    ----------
+    host
+        The address to listen on.
+    port
+        The port to listen on; 0 takes a free one.
+    workers
+        How many worker processes to run in the group `default`.
+    auth
+        token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
+    allow_write
+        Offer MCP clients at /mcp the tools that change something. The HTTP API always does, by role.
+    toolsets
+        Which groups of MCP tools to offer, comma-separated, or all.
+    allow_host
+        Another host name that requests may use; may be repeated.
+    allow_origin
+        A web origin, besides this server's own, whose pages may call it; may be repeated.
+    """
+    if common.url is not None:
+        raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
+    if auth == "none" and not serving.is_loopback(host):
+        raise errors.Forbidden(
+            f"Without authentication the API is served on loopback only, not on {errors.shorten(host, 80)}.",
+            hint="Leave --auth at token, or use --host 127.0.0.1.",
+        )
+    settings = common.settings(workers=workers)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    listener = serving.bind(host, port)
+    try:
+        async with attach.open_session(settings, serve_workers=workers) as engine:
+            _require_ownership(engine, settings.home)
+            local = connect.local_caller(common.tenant)
+            authenticator: identities.Authenticator
+            if auth == "token":
+                authenticator = identities.TokenAuth(engine)
+                await _first_token(engine, settings.home, local)
+            else:
+                authenticator = identities.NoAuth(local.principal)
+            hosts = (*(allow_host or ()), *(() if serving.is_loopback(host) else (host,)))
+            served = app.create(
+                engine,
+                authenticator,
+                hosts=hosts,
+                origins=allow_origin or (),
+                mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local),
+            )
+            async with serving.running(served, [listener], drain_seconds=settings.drain_seconds):
+                address = serving.url(listener)
+                connect.note(f"Sluice listens on {address} with {workers} workers, home {settings.home}")
+                connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
+                number = await signals.stop_requested()
+                connect.note(f"{number.name}: draining")
+    finally:
+        listener.close()
+    return 0
+
+
+def _require_ownership(engine: session.EngineSession, home: Path) -> None:
+    if not getattr(engine, "owner", False):
+        pid = ownership.owner_pid(home)
+        raise errors.Busy(
+            f"Process {pid} already runs the engine of {home}: another 'sluice serve', or a sluice-mcp that an MCP "
+            "client started.",
+            hint=f"Stop it (kill {pid}, or close the MCP client) and start again; the client then attaches to this "
+            "server. Or choose another --home.",
+        )
+
+
+async def _first_token(engine: session.EngineSession, home: Path, local: principal.Caller) -> None:
+    """On the first start, make the administrator's token and leave it in the home directory (0600)."""
+    path = home / ADMIN_TOKEN
+    if path.exists() or (await engine.call("token_list", {}, local))["items"]:
+        return
+    made = await engine.call(
+        "token_create", {"username": local.username, "role": "admin", "tenants": list(local.principal.tenants)}, local
+    )
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(made["token"] + "\n")
+    connect.note(f"Wrote an administrator's token to {path}")
+
+
+def _mcp(
+    engine: session.EngineSession,
+    authenticator: identities.Authenticator,
+    host: str,
+    hosts: tuple[str, ...],
+    allow_write: bool,
+    toolsets: str,
+    local: principal.Caller,
+) -> Any:
+    """The MCP application over the same engine; each request acts as its bearer."""
+    from mcp_server import server
+
+    async def authenticate(headers: Mapping[str, str]) -> principal.Caller:
+        identity = await authenticator.principal(headers.get("authorization"))
+        return replace(identities.caller(identity, headers.get("x-sluice-tenant")), surface=principal.Surface.MCP)
+
+    async def open_session() -> session.EngineSession:
+        return _Shared(engine)
+
+    options = session.Options(
+        caller=replace(local, surface=principal.Surface.MCP),
+        allow_write=allow_write,
+        toolsets=tuple(part.strip() for part in toolsets.split(",") if part.strip()),
+    )
+    return server.http_app(open_session, options, authenticate=authenticate, host=host, allowed_hosts=hosts)
+
+
+class _Shared:
+    """The server's engine session, lent to the MCP door, which must not close it."""
+
+    def __init__(self, engine: session.EngineSession) -> None:
+        self.operations = engine.operations
+        self.call = engine.call
+        self.subscribe = engine.subscribe
+
+    async def aclose(self) -> None:
+        """Leave the engine running."""

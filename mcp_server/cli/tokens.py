@@ -1,0 +1,69 @@
+"""`sluice token`: API tokens for HTTP and remote MCP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from mcp_server.cli import connect, render
+
+
+async def create(
+    username: str,
+    /,
+    *,
+    role: Literal["admin", "user"] = "user",
+    member: Annotated[list[str] | None, Parameter(negative=())] = None,
+    ttl: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Make a token for a user name; it is shown once.
+
+    Parameters
+    ----------
+    username
+        Who the bearer is.
+    role
+        What the bearer may do.
+    member
+        A tenant that the bearer belongs to; may be repeated.
+    ttl
+        Seconds until it expires.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call(
+            "token_create", username=username, role=role, tenants=member or [common.tenant], ttl_seconds=ttl
+        )
+    if common.json:
+        render.json(result)
+    else:
+        connect.note("Keep this token; it cannot be shown again.")
+        render.text(result["token"])
+    return 0
+
+
+async def list_tokens(*, common: connect.Common = connect.DEFAULTS) -> int:
+    """List tokens (never their values)."""
+    async with connect.engine(common) as engine:
+        result = await engine.call("token_list")
+    if common.json:
+        render.json(result)
+    else:
+        columns = tuple(result["items"][0]) if result["items"] else ()
+        render.rows(result["items"], columns, empty="There are no tokens.")
+    return 0
+
+
+async def revoke(token_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Revoke a token.
+
+    Parameters
+    ----------
+    token_id
+        What `sluice token list` shows.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("token_revoke", id=token_id)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
