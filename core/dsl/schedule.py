@@ -16,6 +16,7 @@ from core.dsl.duration import Duration
 from core.errors import shorten
 from core.model import message
 
+CLOCK_SET_BACK_SECONDS = 60.0
 SHORTCUTS = {
     "@yearly": "0 0 0 1 1 *",
     "@annually": "0 0 0 1 1 *",
@@ -126,7 +127,8 @@ class Cron(Config):
         if last is None and self.immediate:
             return started
         offset = _jitter(self.random_offset, seed)
-        after = max(now, last if last is not None else now) - offset
+        # A last firing far ahead of now means that the clock was set back: then only now counts.
+        after = (now if last is None or last - now > CLOCK_SET_BACK_SECONDS else max(now, last)) - offset
         text = SHORTCUTS.get(self.expression.strip(), self.expression.strip())
         fire = next(CronSim(text, datetime.fromtimestamp(after, UTC)))
         return fire.timestamp() + offset

@@ -37,13 +37,13 @@ class Channels:
         self._capacity = capacity
         self._hubs: dict[str, _Hub] = {}
 
-    def configure(self, name: str, driver: Driver = Driver.STANDARD, readers: int = 1) -> None:
+    def configure(self, name: str, driver: Driver | str = Driver.STANDARD, readers: int = 1) -> None:
         """Declare a channel; for `clone`, senders wait until that many different readers have come.
 
         A channel that exists with the same driver keeps what is in it.
         """
         hub = self._hubs.get(name)
-        if driver is Driver.CLONE:
+        if Driver(driver) is Driver.CLONE:
             if isinstance(hub, _Clone):
                 hub.expect(readers)
             else:
