@@ -36,8 +36,7 @@ def stage(text: str, context: dict[str, Any] | None = None, origin: str = "<docu
             f"Expected one job document, found {kinds}.", hint="A job has the keys name, input, actions and output."
         )
     document = found[0]
-    own = document.data.get("context") or {}
-    data = expand.stage(document.data, {**own, **(context or {})}) if isinstance(own, dict) else document.data
+    data = expand.stage(document.data, context or {})
     compiler.check_job(data, where=document.where)
     data.pop("kind", None)
     body = canonical.canonical(data)

@@ -1,0 +1,37 @@
+"""Engines for tests: a real one on a temporary home, with real worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from core import ownership
+from core.engine import Engine, open_engine
+from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
+from core.operations import REGISTRY
+from core.settings import Settings
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+ADMIN = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
+USER = Caller(Principal("bob", Role.USER, ("tenant-a",)), "tenant-a", Surface.INTERNAL)
+
+
+@asynccontextmanager
+async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
+    """The engine of `home`; its workers are child processes."""
+    chosen = Settings(home=home, **{"workers": 1, "drain_seconds": 2.0, **settings})
+    owned = ownership.acquire(ownership.prepare(home))
+    assert owned is not None
+    async with open_engine(chosen, REGISTRY, owned) as engine:
+        yield engine
+
+
+async def deploy(engine: Engine, document: str, caller: Caller = ADMIN, **options: Any) -> dict[str, Any]:
+    """Stage a job document and run it; fails when it does not come up."""
+    put = await engine.call("job_put", {"document": document}, caller)
+    deployed = await engine.call("job_deploy", {"name": put["name"], **options}, caller)
+    states = {w["state"] for w in deployed["workloads"]}
+    assert states <= {"running", "completed"}, deployed
+    return deployed
