@@ -59,6 +59,7 @@ class Open:
     delivery_id: int = 0
     attempts: int = 1
     bucket: int = 0
+    notes: int = 0
     waiters: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
 
 
@@ -304,7 +305,7 @@ class Invoker:
         if reason is None and len(orjson.dumps(envelope)) > MAX_RESPONSE_BYTES:
             reason = f"the response is larger than {MAX_RESPONSE_BYTES} bytes"
         if reason is not None:
-            return entry.row["id"], invocations.encode_event(now, "response_refused", reason=reason)
+            return self._note(entry, invocations.encode_event(now, "response_refused", reason=reason))
         state = responses.outcome(envelope)
         result = {
             "status": "completed",
@@ -363,9 +364,20 @@ class Invoker:
 
     def run_failed(self, id: int, reason: str) -> tuple[int, str] | None:
         """The job's run ended with an error; the record says so and goes on waiting (the seed's rule)."""
-        if id not in self._open:
+        entry = self._open.get(id)
+        if entry is None:
             return None
-        return id, invocations.encode_event(clock.now_ns(), "run_failed", reason=errors.shorten(reason, 500))
+        return self._note(
+            entry, invocations.encode_event(clock.now_ns(), "run_failed", reason=errors.shorten(reason, 500))
+        )
+
+    def _note(self, entry: Open, event: str) -> tuple[int, str] | None:
+        """Add to the history of an open record, here and (by what is returned) in the store; bounded."""
+        if entry.notes >= invocations.MAX_EVENTS - 5:
+            return None
+        entry.notes += 1
+        entry.row["events"] = f"{entry.row['events'][:-1]},{event}]"
+        return entry.row["id"], event
 
     def _time_out(self, entry: Open) -> None:
         now = clock.now_ns()
