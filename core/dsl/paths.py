@@ -122,7 +122,8 @@ def _inside(path: str, root: str) -> bool:
 
 def _explain(error: OSError, path: str) -> NoReturn:
     shown = shorten(path)
-    if error.errno in (errno.ELOOP, errno.EXDEV):
+    # A link where a directory should be gives ENOTDIR; this look only chooses the words, nothing was opened.
+    if error.errno in (errno.ELOOP, errno.EXDEV) or (error.errno == errno.ENOTDIR and Path(path).is_symlink()):
         raise Forbidden(f"{shown} goes through a symbolic link", hint="write the real path; links are never followed")
     if error.errno == errno.ENXIO:
         raise Forbidden(f"{shown} is not a regular file", hint="only regular files can be read or written")

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from core.dsl import paths
+from core.dsl.component import Limits
+from core.dsl.paths import FileAccess, check_name
+from core.errors import Forbidden, JobFailed
+
+
+@pytest.fixture(params=["kernel", "walk"])
+def access(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FileAccess:
+    """Both ways of opening: openat2, and the walk for kernels without it."""
+    if request.param == "kernel" and not paths._KERNEL_CHECKS:
+        pytest.skip("this kernel has no openat2")
+    monkeypatch.setattr(paths, "_KERNEL_CHECKS", request.param == "kernel")
+    return FileAccess(Limits())
+
+
+def content(access: FileAccess, path: Path) -> bytes:
+    fd = access.open_read(str(path))
+    try:
+        return os.read(fd, 1000)
+    finally:
+        os.close(fd)
+
+
+def test_a_regular_file_is_read_and_appended_to(access: FileAccess, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "deep" / "out.log"
+    for part in (b"one\n", b"two\n"):
+        fd = access.open_append(str(target))
+        os.write(fd, part)
+        os.close(fd)
+    assert content(access, target) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../x",
+        "a/../../x",
+        "/tmp/../etc/passwd",
+        "",
+        "a\0b",
+        "x/" * 3000,
+        "/proc/self/environ",
+        "/sys/kernel",
+        "/dev/zero",
+    ],
+)
+def test_a_path_that_leads_elsewhere_is_refused_without_looking_at_the_disk(path: str) -> None:
+    with pytest.raises(Forbidden):
+        FileAccess(Limits()).locate(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/abs",
+        "../x",
+        "a/../x",
+        "a/./x",
+        "a//b",
+        "%2e%2e/x",
+        "a\\b",
+        "C:\\x",
+        "a\0b",
+        "a\nb",
+        "x ",
+        "dots.",
+        "n" * 256,
+    ],
+)
+def test_an_object_name_that_could_mean_another_place_is_refused(name: str) -> None:
+    with pytest.raises(Forbidden, match="the name"):
+        check_name(name)
+
+
+def test_names_with_directories_and_foreign_letters_are_fine() -> None:
+    assert check_name("2026/11/Größe-1.json") == "2026/11/Größe-1.json"
+
+
+def test_a_symbolic_link_is_never_followed(access: FileAccess, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    (tmp_path / "directory").symlink_to(tmp_path)
+    for path in ("link", "dangling", "directory/secret"):
+        with pytest.raises(Forbidden, match="symbolic link"):
+            access.open_read(str(tmp_path / path))
+    with pytest.raises(Forbidden):
+        access.open_append(str(tmp_path / "link"))
+    assert (tmp_path / "secret").read_text() == "s"
+
+
+def test_a_file_with_two_names_is_refused_and_not_emptied(access: FileAccess, tmp_path: Path) -> None:
+    (tmp_path / "database").write_text("rows")
+    os.link(tmp_path / "database", tmp_path / "innocent.log")
+    with pytest.raises(Forbidden, match="more than one name"):
+        access.open_read(str(tmp_path / "innocent.log"))
+    with pytest.raises(Forbidden, match="more than one name"):
+        access.open_append(str(tmp_path / "innocent.log"), truncate=True)
+    assert (tmp_path / "database").read_text() == "rows"
+
+
+def test_fifos_sockets_and_directories_are_refused_without_waiting(access: FileAccess, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        for name in ("fifo", "socket"):
+            with pytest.raises(Forbidden, match="not a regular file"):
+                access.open_read(str(tmp_path / name))
+    with pytest.raises(Forbidden, match="not a regular file"):
+        access.open_append(str(tmp_path / "fifo"))
+    with pytest.raises((Forbidden, JobFailed)):
+        access.open_append(str(tmp_path))
+
+
+def test_the_home_of_the_engine_is_closed_by_name_by_link_and_below(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / "state").mkdir(parents=True)
+    (home / "sluice.db").write_text("rows")
+    access = FileAccess(Limits(denied_roots=(str(home),)))
+    for path in (home, home / "sluice.db", home / "state" / "x"):
+        with pytest.raises(Forbidden, match="engine's own directory"):
+            access.locate(str(path))
+    (tmp_path / "alias").symlink_to(home)
+    with pytest.raises((Forbidden, JobFailed)):
+        access.open_read(str(tmp_path / "alias" / "sluice.db"))
+    assert access.locate(str(tmp_path / "home2" / "x")) == str(tmp_path / "home2" / "x")
+
+
+def test_file_roots_are_compared_by_whole_names(tmp_path: Path) -> None:
+    access = FileAccess(Limits(file_roots=(str(tmp_path / "b"),)))
+    assert access.locate(str(tmp_path / "b" / "x")) == str(tmp_path / "b" / "x")
+    with pytest.raises(Forbidden, match="file_roots"):
+        access.locate(str(tmp_path / "b2" / "secret"))
+
+
+def test_a_relative_path_starts_at_the_first_file_root(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    access = FileAccess(Limits(file_roots=(str(tmp_path / "data"),)))
+    assert access.locate("day/x.log") == str(tmp_path / "data" / "day" / "x.log")
+
+
+def test_what_is_missing_is_told_with_its_path(access: FileAccess, tmp_path: Path) -> None:
+    with pytest.raises(paths.NotThere, match="does not exist"):
+        access.open_read(str(tmp_path / "nothing"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(paths.NotADirectory, match="is not a directory"):
+        access.directory(str(tmp_path / "file"))
+
+
+def test_whole_files_are_replaced_in_one_step_and_leave_nothing_behind(access: FileAccess, tmp_path: Path) -> None:
+    with access.directory(str(tmp_path / "store"), create=True) as directory:
+        directory.write("a/b/one", b"1")
+        directory.write("a/b/one", b"22")
+        directory.write("two", b"2")
+        assert [(name, status.st_size) for name, status in directory.files()] == [("a/b/one", 2), ("two", 1)]
+        assert directory.remove("a/b/one")
+        assert not directory.remove("a/b/one")
+        assert not directory.remove("no/such/way")
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["two"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(access: FileAccess, tmp_path: Path) -> None:
+    with access.directory(str(tmp_path)) as directory:
+        directory.write("x", b"old")
+        with pytest.raises(RuntimeError, match="stop"), directory.writer("x") as out:
+            out.write(b"new")
+            raise RuntimeError("stop")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"old"}
+
+
+def test_a_listing_leaves_out_links_fifos_and_half_written_files(access: FileAccess, tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / f".abc{paths.TEMPORARY_SUFFIX}").write_text("half")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    with access.directory(str(tmp_path)) as directory:
+        assert [name for name, _ in directory.files()] == ["real"]
+
+
+def test_a_link_that_is_swapped_in_during_writing_never_leads_out(access: FileAccess, tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "day").mkdir(parents=True)
+    outside.mkdir()
+    stop = threading.Event()
+
+    def swap() -> None:
+        for number in itertools.count():
+            if stop.is_set():
+                return
+            with contextlib.suppress(OSError):  # the writer makes the directory again whenever it is missing
+                (root / "day").rename(root / f"aside{number}")
+                (root / "day").symlink_to(outside)
+                (root / "day").unlink()
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for number in range(300):
+            try:
+                with access.directory(str(root)) as directory:
+                    directory.write(f"day/{number}", b"x")
+            except (Forbidden, JobFailed):
+                continue
+    finally:
+        stop.set()
+        thread.join()
+    assert list(outside.iterdir()) == []
