@@ -5,13 +5,14 @@ Everything that decides takes `now` as an argument, so tests set the time instea
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 NANOSECONDS = 1_000_000_000
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base32: sorts like the number, no look-alikes
+_ENCODED = re.compile(r"[0-9a-f]{16}").fullmatch
 
 
 def now_ns() -> int:
@@ -47,26 +48,21 @@ class Ids:
         return self._last
 
 
-def encode(number: int, length: int = 13) -> str:
-    """A non-negative 63-bit integer as `length` base32 characters that sort like the number."""
-    out = []
-    for _ in range(length):
-        number, digit = divmod(number, 32)
-        out.append(_ALPHABET[digit])
-    return "".join(reversed(out))
+def encode(number: int) -> str:
+    """A non-negative 63-bit integer as 16 hexadecimal characters that sort like the number."""
+    return f"{number:016x}"
 
 
 def decode(text: str) -> int:
     """The integer behind `encode`.
 
-    Raises ValueError for a character outside the alphabet.
+    Raises ValueError for anything else than 16 lower-case hexadecimal characters.
     """
-    number = 0
-    for char in text:
-        number = number * 32 + _ALPHABET.index(char)
-    return number
+    if not _ENCODED(text):
+        raise ValueError("not an encoded number")
+    return int(text, 16)
 
 
 def token(characters: int = 16) -> str:
-    """An unguessable string of base32 characters (5 bits each)."""
-    return "".join(_ALPHABET[b & 31] for b in secrets.token_bytes(characters))
+    """An unguessable string of hexadecimal characters (4 bits each)."""
+    return secrets.token_hex((characters + 1) // 2)[:characters]

@@ -10,21 +10,22 @@ import orjson
 from core import clock
 
 PREFIX = "inv_"
-NONCE_CHARACTERS = 10
+ID_CHARACTERS = 16
+NONCE_CHARACTERS = 12
 
 
 def text_id(number: int, nonce: str) -> str:
-    """The id that callers see: sorts by time, and its last ten characters cannot be guessed."""
+    """The id that callers see: sorts by time, and its last twelve characters cannot be guessed."""
     return f"{PREFIX}{clock.encode(number)}{nonce}"
 
 
 def parse_id(text: str) -> tuple[int, str] | None:
     """(row id, nonce) behind a text id; None when it is not one."""
     body = text.removeprefix(PREFIX)
-    if len(body) != 13 + NONCE_CHARACTERS or not text.startswith(PREFIX):
+    if len(body) != ID_CHARACTERS + NONCE_CHARACTERS or not text.startswith(PREFIX):
         return None
     try:
-        return clock.decode(body[:13]), body[13:]
+        return clock.decode(body[:ID_CHARACTERS]), body[ID_CHARACTERS:]
     except ValueError:
         return None
 

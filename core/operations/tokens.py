@@ -46,7 +46,7 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
         if tenant == EVERY_TENANT and EVERY_TENANT not in caller.principal.tenants:
             raise errors.Forbidden("Only the operator of the home directory can make a token for every tenant.")
         engine.in_tenant(caller, tenant) if tenant != EVERY_TENANT else None
-    secret = PREFIX + clock.token(52)
+    secret = PREFIX + clock.token(64)
     id = "tok_" + clock.token(12)
     now = clock.now_ns()
     expires = None if params.expires_in_seconds is None else now + params.expires_in_seconds * clock.NANOSECONDS
