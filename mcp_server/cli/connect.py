@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from core import settings
+from core import logs
+from core import settings as engine_settings
 from core.model import principal
 from mcp_server import attach, session
 
@@ -35,9 +36,9 @@ class Common:
     api_key: Annotated[str | None, Parameter(show_default=False)] = None
     "The token for a remote engine."
 
-    def settings(self, **overrides: object) -> settings.Settings:
+    def settings(self, **overrides: object) -> engine_settings.Settings:
         """The engine's settings from these flags and the environment."""
-        return settings.from_environment(home=self.home, **overrides)
+        return engine_settings.from_environment(home=self.home, **overrides)
 
 
 DEFAULTS = Common()
@@ -58,8 +59,7 @@ class Client:
 
 def local_caller(tenant: str = DEFAULT_TENANT) -> principal.Caller:
     """The OS user, who owns the home directory and so administers what is in it."""
-    tenants = tuple(dict.fromkeys((tenant, DEFAULT_TENANT)))
-    identity = principal.Principal(getpass.getuser(), principal.Role.ADMIN, tenants)
+    identity = principal.Principal(getpass.getuser(), principal.Role.ADMIN, (principal.EVERY_TENANT,))
     return principal.Caller(identity, tenant, principal.Surface.CLI)
 
 
@@ -69,9 +69,9 @@ async def engine(common: Common, *, workers: int = 0) -> AsyncIterator[Client]:
 
     `workers` is how many workers an engine of our own starts.
     """
-    async with attach.open_session(
-        common.settings(), url=common.url, api_key=common.api_key, serve_workers=workers
-    ) as opened:
+    settings = common.settings()
+    logs.configure(settings.log_level)
+    async with attach.open_session(settings, url=common.url, api_key=common.api_key, serve_workers=workers) as opened:
         yield Client(opened, local_caller(common.tenant))
 
 

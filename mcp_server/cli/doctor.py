@@ -39,7 +39,15 @@ async def doctor(*, common: connect.Common = connect.DEFAULTS) -> int:
         render.json({"ok": all(one.ok for one in findings), "checks": [asdict(one) for one in findings]})
     else:
         render.rows(
-            [{**asdict(one), "ok": "ok" if one.ok else "PROBLEM"} for one in findings],
+            [
+                {
+                    "check": one.check,
+                    "ok": "ok" if one.ok else "NO",
+                    "found": one.found,
+                    "hint": "" if one.ok else one.hint,
+                }
+                for one in findings
+            ],
             ("check", "ok", "found", "hint"),
             empty="",
         )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core import errors
-from core.documents import canonical, load
+from core.documents import Document, canonical, load
 
 MAX_BYTES = 4 * 1024 * 1024
+TEXT_ORIGIN = "<document>"  # what the engine calls a text that it was sent
 
 
 def text(source: str) -> tuple[str, str]:
@@ -33,12 +36,46 @@ def text(source: str) -> tuple[str, str]:
         raise errors.InvalidParams(f"{name} is not UTF-8 at byte {error.start}.") from None
 
 
-def mapping(source: str) -> dict[str, Any]:
-    """The one YAML or JSON object in a file or on standard input.
+def one(source: str) -> Document:
+    """The one YAML or JSON document in a file or on standard input.
 
     Raises InvalidDocument with file:line:column.
     """
-    return load.mapping(*text(source))
+    content, name = text(source)
+    found = load(content, origin=name)
+    if len(found) > 1:
+        raise errors.InvalidDocument(
+            f"{name} holds {len(found)} documents, and this command takes one.",
+            errors=[errors.Problem("", "a second document begins here", found[1].where(""))],
+        )
+    return found[0]
+
+
+@contextlib.contextmanager
+def blamed(document: Document) -> Iterator[None]:
+    """Add the place in the document to every fault that the engine finds in what it said."""
+    try:
+        yield
+    except errors.SluiceError as error:
+        error.errors = tuple(
+            problem if problem.where else replace(problem, where=document.where(problem.pointer))
+            for problem in error.errors
+        )
+        raise
+
+
+@contextlib.contextmanager
+def named(source: str) -> Iterator[None]:
+    """Say the file's name where the engine, which got its text only, could not."""
+    try:
+        yield
+    except errors.SluiceError as error:
+        error.message = error.message.replace(TEXT_ORIGIN, source)
+        error.errors = tuple(
+            replace(problem, where=(problem.where or "").replace(TEXT_ORIGIN, source) or None)
+            for problem in error.errors
+        )
+        raise
 
 
 def values(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:

@@ -30,7 +30,7 @@ async def list_jobs(
     else:
         render.rows(
             result["items"],
-            ("name", "version", "deployed", "state", "managed_by", "input", "output", "updated_at_ns"),
+            ("name", "version", "managed_by", "workloads"),
             empty="There are no jobs. Store one with: sluice job put -f job.yaml",
             more=result.get("next_cursor"),
         )
@@ -70,17 +70,19 @@ async def validate(*, file: File, common: connect.Common = connect.DEFAULTS) -> 
     file
         The document, or - for standard input.
     """
-    text, _ = documents.text(file)
+    text, name = documents.text(file)
     async with connect.engine(common) as engine:
         result = await engine.call("job_validate", document=text)
-    valid = bool(result.get("valid", not result.get("errors")))
+    for problem in result["errors"]:
+        problem["where"] = problem.get("where", "").replace(documents.TEXT_ORIGIN, name)
     if common.json:
         render.json(result)
-    elif valid:
-        render.text(f"{file}: fine")
+    elif result["valid"]:
+        render.text(f"{name}: the job {result['name']} is valid")
     else:
+        render.text(f"{name}: {result['message'].replace(documents.TEXT_ORIGIN, name)}")
         render.rows(result["errors"], ("where", "pointer", "message"), empty="")
-    return 0 if valid else 1
+    return 0 if result["valid"] else 1
 
 
 async def put(*, file: File, common: connect.Common = connect.DEFAULTS) -> int:
@@ -91,9 +93,10 @@ async def put(*, file: File, common: connect.Common = connect.DEFAULTS) -> int:
     file
         The document, or - for standard input.
     """
-    text, _ = documents.text(file)
-    async with connect.engine(common) as engine:
-        result = await engine.call("job_put", document=text)
+    text, name = documents.text(file)
+    with documents.named(name):
+        async with connect.engine(common) as engine:
+            result = await engine.call("job_put", document=text)
     if common.json:
         render.json(result)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from core import errors
+from core import errors, logs
 from core.model import principal
 from mcp_server import attach, session
 from mcp_server.cli import connect
@@ -63,11 +63,13 @@ async def mcp(
         trigger_tools_max=trigger_tools_max,
         label=activity_session_label,
     )
+    settings = common.settings()
+    logs.configure(settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
 
         async def open_session() -> session.EngineSession:
             return await stack.enter_async_context(
-                attach.open_session(common.settings(), url=common.url, api_key=common.api_key)
+                attach.open_session(settings, url=common.url, api_key=common.api_key)
             )
 
         if http is None:

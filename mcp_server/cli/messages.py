@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
-_COLUMNS = ("nanoseconds_since_epoch", "kind", "message_type", "source", "tag", "job_name", "worker_id", "message_data")
+_COLUMNS = ("at", "kind", "message_type", "source", "tag", "job_name", "worker_id", "message_data")
 
 
 async def messages(
@@ -54,8 +54,8 @@ async def messages(
         render.json(result)
     else:
         render.rows(
-            [_timed(item) for item in result["items"]],
-            ("at_ns", *_COLUMNS[1:]),
+            result["items"],
+            _COLUMNS,
             empty="No messages fit.",
             more=result.get("next_cursor"),
         )
@@ -107,7 +107,3 @@ async def _since(engine: connect.Client, wanted: dict[str, Any], last: str) -> l
         cursor = page.get("next_cursor")
         if not cursor:
             return out[::-1]
-
-
-def _timed(item: dict[str, Any]) -> dict[str, Any]:
-    return {**item, "at_ns": item.get("nanoseconds_since_epoch")}

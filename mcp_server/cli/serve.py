@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from core import errors, ownership
+from core import errors, logs, ownership
 from core.model import principal
 from mcp_server import attach, session
 from mcp_server.cli import connect, signals
@@ -64,7 +63,7 @@ async def serve(
             hint="Leave --auth at token, or use --host 127.0.0.1.",
         )
     settings = common.settings(workers=workers)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     try:
         async with attach.open_session(settings, serve_workers=workers) as engine:
@@ -111,9 +110,13 @@ async def _first_token(engine: session.EngineSession, home: Path, local: princip
     path = home / ADMIN_TOKEN
     if path.exists() or (await engine.call("token_list", {}, local))["items"]:
         return
-    made = await engine.call(
-        "token_create", {"username": local.username, "role": "admin", "tenants": list(local.principal.tenants)}, local
-    )
+    wanted = {
+        "name": "first start",
+        "username": local.username,
+        "role": "admin",
+        "tenants": list(local.principal.tenants),
+    }
+    made = await engine.call("token_create", wanted, local)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(made["token"] + "\n")

@@ -10,12 +10,12 @@ from mcp_server.cli import connect, render
 
 
 async def create(
-    username: str,
-    /,
     *,
+    username: str,
+    name: str | None = None,
     role: Literal["admin", "user"] = "user",
     member: Annotated[list[str] | None, Parameter(negative=())] = None,
-    ttl: int | None = None,
+    expires_in_seconds: int | None = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Make a token for a user name; it is shown once.
@@ -24,16 +24,23 @@ async def create(
     ----------
     username
         Who the bearer is.
+    name
+        What the token is for.
     role
         What the bearer may do.
     member
         A tenant that the bearer belongs to; may be repeated.
-    ttl
-        Seconds until it expires.
+    expires_in_seconds
+        How long it is valid; for ever when left out.
     """
     async with connect.engine(common) as engine:
         result = await engine.call(
-            "token_create", username=username, role=role, tenants=member or [common.tenant], ttl_seconds=ttl
+            "token_create",
+            username=username,
+            name=name,
+            role=role,
+            tenants=member or [common.tenant],
+            expires_in_seconds=expires_in_seconds,
         )
     if common.json:
         render.json(result)

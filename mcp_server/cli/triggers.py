@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from core import clock, errors
+from core.documents import Document
 from mcp_server.cli import connect, documents, render
 
 WAIT_SECONDS = 30  # how long one look of `invocation watch` waits at the engine
@@ -75,7 +76,8 @@ async def publish(*, file: File, common: connect.Common = connect.DEFAULTS) -> i
     file
         The definition in JSON or YAML, or - for standard input.
     """
-    return await _define("trigger_publish", documents.mapping(file), common)
+    document = documents.one(file)
+    return await _define("trigger_publish", document, document.data, common)
 
 
 async def revise(slug: str, /, *, file: File, common: connect.Common = connect.DEFAULTS) -> int:
@@ -88,20 +90,20 @@ async def revise(slug: str, /, *, file: File, common: connect.Common = connect.D
     file
         The definition in JSON or YAML, or - for standard input.
     """
-    definition = documents.mapping(file)
-    if definition.setdefault("slug", slug) != slug:
+    document = documents.one(file)
+    definition = {"slug": slug, **document.data}
+    if definition["slug"] != slug:
         raise errors.InvalidParams(
-            f"The file defines {errors.shorten(definition['slug'], 60)}, not {slug}.",
-            errors=[errors.Problem("/slug", f"must be {slug} or left out")],
+            f"{document.origin} defines {errors.shorten(definition['slug'], 60)}, not {slug}.",
+            errors=[errors.Problem("/slug", f"must be {slug} or left out", document.where("/slug"))],
         )
-    return await _define("trigger_revise", definition, common)
+    return await _define("trigger_revise", document, definition, common)
 
 
-async def _define(operation: str, definition: dict[str, Any], common: connect.Common) -> int:
-    if definition.get("kind") == "trigger":
-        del definition["kind"]
-    async with connect.engine(common) as engine:
-        result = await engine.call(operation, **definition)
+async def _define(operation: str, document: Document, definition: dict[str, Any], common: connect.Common) -> int:
+    with documents.blamed(document):
+        async with connect.engine(common) as engine:
+            result = await engine.session.call(operation, definition, engine.caller)
     render.json(result) if common.json else render.facts(result, ("slug", "revision", "active", "tool_name"))
     return 0
 
@@ -145,8 +147,7 @@ async def invoke(
     wait
         How many seconds to wait for the end (0-300).
     """
-    given = documents.mapping(file) if file is not None else {}
-    given |= documents.values(set_ or ())
+    given = {**(documents.one(file).data if file is not None else {}), **documents.values(set_ or ())}
     async with connect.engine(common, workers=common.settings().workers) as engine:
         result = await engine.call(
             "trigger_invoke", slug=slug, params=given, idempotency_key=idempotency_key, wait_timeout_seconds=wait
@@ -189,9 +190,7 @@ async def invocation_list(
         Where the last page ended.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call(
-            "trigger_invocation_list", trigger_slug=trigger, state=state, limit=limit, cursor=cursor
-        )
+        result = await engine.call("trigger_invocation_list", slug=trigger, state=state, limit=limit, cursor=cursor)
     if common.json:
         render.json(result)
     else:

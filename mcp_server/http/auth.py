@@ -81,20 +81,27 @@ def _refusal() -> errors.Unauthenticated:
 def caller(identity: principal.Principal, tenant: str | None) -> principal.Caller:
     """The caller of one HTTP request; `tenant` is what the request asked for.
 
-    Without a wish it is the identity's only tenant, or `default` when it is a member of that among others.
-    Raises InvalidParams when the identity has several tenants and the request names none.
+    Without a wish it is the identity's only tenant, or `default` when it is a member of that (among others).
+    Raises InvalidParams when the identity has several tenants and the request names none, NotFound for a tenant that
+    it is no member of.
     """
     if tenant is None or tenant == "":
-        if len(identity.tenants) == 1:
+        if "default" in identity.tenants or principal.EVERY_TENANT in identity.tenants:
+            tenant = "default"
+        elif len(identity.tenants) == 1:
             tenant = identity.tenants[0]
         elif identity.platform:
             tenant = principal.PLATFORM
-        elif "default" in identity.tenants:
-            tenant = "default"
         else:
             raise errors.InvalidParams(
                 "This identity has several tenants, and the request names none.",
                 hint=f"Send the header X-Sluice-Tenant: one of {', '.join(identity.tenants) or 'none'}.",
                 errors=[errors.Problem("/tenant_id", "is required")],
             )
-    return principal.Caller(identity, tenant, principal.Surface.HTTP)
+    made = principal.Caller(identity, tenant, principal.Surface.HTTP)
+    if not made.member_of(tenant):
+        raise errors.NotFound(
+            f"There is no tenant {errors.shorten(tenant, 64)} for {identity.username}.",
+            hint=f"Your tenants: {', '.join(identity.tenants) or 'none'}.",
+        )
+    return made

