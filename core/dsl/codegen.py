@@ -1,0 +1,84 @@
+"""Make one Python function out of small statements that components write.
+
+Nothing that a user wrote ever becomes source text: every name, literal and closure is bound to a generated name in
+the namespace of the function, and the statements mention those names only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from core.dsl.component import Env, Event, Run
+
+Process = Callable[[list[Event], Run], list[Event]]
+Warn = Callable[[str], None]
+
+
+class Builder:
+    """Collects the statements of one function and the values that they use.
+
+    In the statements, `event` is the event at hand, `run` the firing, `number` the place of the event in the run
+    (from 1; only when `numbered` is set) and `continue` drops the event. `warn` reports for the action at hand.
+    """
+
+    def __init__(self, env: Env, warn: Warn) -> None:
+        self.env = env
+        self.warn = warn
+        self.numbered = False
+        self.lines: list[str] = []
+        self.once: list[str] = []
+        self.names: dict[str, Any] = {"__builtins__": {}, "len": len, "type": type, "str": str, "dict": dict}
+        self._bound: dict[tuple[type, Any], str] = {}
+        self._indent = 0
+
+    def bind(self, value: Any) -> str:
+        """The name under which the statements find this value; equal strings and numbers share one."""
+        shared = isinstance(value, str | int)
+        key = (type(value), value)
+        if shared and key in self._bound:
+            return self._bound[key]
+        name = f"k{len(self.names)}"
+        self.names[name] = value
+        if shared:
+            self._bound[key] = name
+        return name
+
+    def local(self) -> str:
+        """A fresh name of a local variable."""
+        name = f"v{len(self.names)}"
+        self.names[name] = None  # reserves the number
+        return name
+
+    def line(self, statement: str) -> None:
+        self.lines.append("    " * self._indent + statement)
+
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        """Indent what is written inside under `header:`."""
+        self.line(header + ":")
+        self._indent += 1
+        before = len(self.lines)
+        yield
+        if len(self.lines) == before:
+            self.line("pass")
+        self._indent -= 1
+
+    def hoist(self, expression: str) -> str:
+        """A local that holds the value of an expression over `run`, computed once per batch."""
+        name = self.local()
+        self.once.append(f"{name} = {expression}")
+        return name
+
+    def call(self, each: Callable[[Event, Run], Any]) -> None:
+        """Write a call of a function that returns the event or None."""
+        self.line(f"event = {self.bind(each)}(event, run)")
+        with self.block("if event is None"):
+            self.line("continue")
+
+    def function(self, arguments: str, body: list[str], label: str) -> Any:
+        """Compile `body` (already indented by one level) as a function of the bound values."""
+        source = "\n".join([f"def made({arguments}):", *("    " + line for line in self.once), *body])
+        exec(compile(source, f"<{label}>", "exec"), self.names)
+        return self.names["made"]

@@ -1,0 +1,356 @@
+"""Placeholders in documents: `{{name}}` when a job is staged, `@{job}` when it is compiled, `${field}` per event.
+
+Every family is expanded in one pass over data only: a value that looks like a placeholder is never looked at
+again, and a path can reach nothing but JSON. A doubled sign (`$${`, `@@{`) writes the sign itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from pydantic import AfterValidator
+
+from core.dsl import select
+from core.dsl.codegen import Builder, Warn
+from core.dsl.component import Env, Event, Run
+from core.dsl.select import MISSING
+from core.errors import InvalidDocument, Problem, shorten
+
+MAX_TEXT = 64 * 1024  # characters that one template may produce
+MAX_STAGED = 4 * 1024 * 1024  # characters that placeholders may add to one document
+
+Render = Callable[[Event, Run], str]
+
+_STAGED = re.compile(r"\{\{\s*([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*\}\}")
+_CONSTANTS = ("job", "worker", "tenant", "workload")
+_SOURCES = ("msg", "dyn", "time", "stat", "secret", "cred")
+_OPENING = re.compile(r"\$\$\{|@@\{|##\{|\$\{|@\{|#\{(?=\s*msg\|)")
+
+
+class TextTooLong(ValueError):
+    """A template produced more text than one field may hold."""
+
+
+def text_of(value: Any) -> str:
+    """How a value looks inside a text: strings as they are, everything else as JSON, so that `convert` can undo it."""
+    return value if type(value) is str else orjson.dumps(value).decode()
+
+
+# ---- staging -------------------------------------------------------------------------------------------------------
+
+
+def stage(document: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with every `{{name}}` or `{{a.b}}` replaced.
+
+    A placeholder that is the whole string keeps the type of its value; inside a longer string it becomes text. The
+    document's own `context:` block is asked last and is not part of the result. All missing keys are told at once.
+    Raises InvalidDocument.
+    """
+    own = document.get("context")
+    layers = (context, own if isinstance(own, Mapping) else {})
+    staging = _Staging(layers)
+    staged = {key: staging.walk(value, f"/{_escape(key)}") for key, value in document.items() if key != "context"}
+    if staging.problems:
+        raise InvalidDocument(
+            "The document uses names that no context gives.",
+            hint="Give the value with the deployment, set it in a context, or add it to the document's context block.",
+            errors=staging.problems,
+        )
+    return staged
+
+
+class _Staging:
+    def __init__(self, layers: tuple[Mapping[str, Any], ...]) -> None:
+        self.layers = layers
+        self.problems: list[Problem] = []
+        self.added = 0
+
+    def walk(self, value: Any, pointer: str) -> Any:
+        if isinstance(value, str):
+            return self._text(value, pointer) if "{{" in value else value
+        if isinstance(value, dict):
+            return {key: self.walk(inner, f"{pointer}/{_escape(key)}") for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.walk(inner, f"{pointer}/{index}") for index, inner in enumerate(value)]
+        return value
+
+    def _text(self, text: str, pointer: str) -> Any:
+        whole = _STAGED.fullmatch(text)
+        if whole is not None:
+            value = self._lookup(whole[1], pointer)
+            if isinstance(value, dict | list):
+                self._charge(len(orjson.dumps(value)))
+                return copy.deepcopy(value)
+            return value
+        return _STAGED.sub(lambda match: self._embedded(match[1], pointer), text)
+
+    def _embedded(self, name: str, pointer: str) -> str:
+        text = text_of(self._lookup(name, pointer))
+        self._charge(len(text))
+        return text
+
+    def _lookup(self, name: str, pointer: str) -> Any:
+        for layer in self.layers:
+            value: Any = layer
+            for step in name.split("."):
+                value = value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
+            if value is not MISSING:
+                return value
+        known = [key for layer in self.layers for key in layer]
+        near = difflib.get_close_matches(name.split(".")[0], known, 1)
+        guess = f"; did you mean {near[0]}?" if near and near[0] != name else ""
+        self.problems.append(Problem(pointer, f"there is no value for {{{{{name}}}}}{guess}"))
+        return ""
+
+    def _charge(self, characters: int) -> None:
+        self.added += characters
+        if self.added > MAX_STAGED:
+            raise InvalidDocument(f"The placeholders of this document add more than {MAX_STAGED} characters.")
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+# ---- run time ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """One `${...}`: where to look, what for, and the text to use when there is nothing."""
+
+    source: str  # "event", msg, dyn, time, stat, secret, cred
+    name: str
+    fallback: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.source == "event" else f"{self.source}|{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One `@{...}`: a fact about the workload."""
+
+    name: str
+
+
+Part = str | Lookup | Constant
+
+
+def parse(text: str) -> list[Part]:
+    """The parts of a template.
+
+    Raises ValueError that says what is wrong and what is allowed.
+    """
+    parts: list[Part] = []
+    at = 0
+    while (match := _OPENING.search(text, at)) is not None:
+        parts.append(text[at : match.start()])
+        sign = match[0]
+        if len(sign) == 3:
+            parts.append(sign[1:])
+            at = match.end()
+            continue
+        end = _closing(text, match.end())
+        body = text[match.end() : end].strip()
+        parts.append(_constant(body) if sign[0] == "@" else _expression(body))
+        at = end + 1
+    parts.append(text[at:])
+    merged: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        elif part != "":
+            merged.append(part)
+    return merged
+
+
+def _closing(text: str, at: int) -> int:
+    """The place of the brace that closes; braces inside a fallback pair up."""
+    depth = 1
+    for match in re.compile(r"[{}]").finditer(text, at):
+        depth += 1 if match[0] == "{" else -1
+        if depth == 0:
+            return match.start()
+    raise ValueError("a placeholder is not closed; write $${ for the characters ${ themselves")
+
+
+def _constant(body: str) -> Constant:
+    if body not in _CONSTANTS:
+        raise ValueError(f"@{{{shorten(body, 40)}}} is not known; allowed: " + ", ".join(f"@{{{n}}}" for n in _CONSTANTS))
+    return Constant(body)
+
+
+def _expression(body: str) -> Lookup:
+    path, bar, fallback = body.partition("||")
+    source, pipe, name = path.partition("|")
+    path, source, name = path.strip(), source.strip(), name.strip()
+    default = fallback if bar else None
+    if not path:
+        raise ValueError("${} names no field; write $${ for the characters ${ themselves")
+    if not pipe:
+        if path.startswith("secrets."):
+            source, name = "secret", path.removeprefix("secrets.")
+        else:
+            select.parse(path)
+            return Lookup("event", path, default)
+    if source not in _SOURCES:
+        near = difflib.get_close_matches(source, _SOURCES, 1)
+        guess = f"did you mean ${{{near[0]}|...}}? " if near else ""
+        raise ValueError(f"${{{shorten(source, 40)}|...}} is not known; {guess}allowed: " + ", ".join(_SOURCES))
+    if not name:
+        raise ValueError(f"${{{source}|}} names nothing")
+    if source == "msg":
+        select.parse(name)
+    if source in ("secret", "cred") and default is not None:
+        raise ValueError(f"${{{source}|...}} cannot have a fallback")
+    return Lookup(source, name, default)
+
+
+def check(text: str) -> str:
+    """Validate a template; for document keys whose text is expanded per event."""
+    parse(text)
+    return text
+
+
+Text = Annotated[str, AfterValidator(check)]
+"""A document key whose text may hold `${...}` and `@{...}`."""
+
+
+def emit(text: str, code: Builder) -> str:
+    """A Python expression for the expanded text, over `event` and what is computed once per batch."""
+    pieces = [_constant_text(part, code.env) if isinstance(part, Constant) else part for part in parse(text)]
+    if not any(isinstance(piece, Lookup) for piece in pieces):
+        return code.bind("".join(piece for piece in pieces if isinstance(piece, str)))
+    expressions = [code.bind(piece) if isinstance(piece, str) else _emit_lookup(piece, code) for piece in pieces]
+    joined = expressions[0] if len(expressions) == 1 else 'f"' + "".join(f"{{{e}}}" for e in expressions) + '"'
+    result = code.local()
+    return f"({result} if len({result} := {joined}) <= {MAX_TEXT} else {code.bind(_too_long)}())"
+
+
+def _too_long() -> str:
+    raise TextTooLong(f"a template produced more than {MAX_TEXT} characters")
+
+
+def _constant_text(part: Constant, env: Env) -> str:
+    match part.name:
+        case "job":
+            return env.job
+        case "worker":
+            return env.worker
+        case "tenant":
+            return env.tenant
+        case _:
+            return env.workload
+
+
+def _emit_lookup(lookup: Lookup, code: Builder) -> str:
+    if lookup.source in ("secret", "cred"):
+        resolve = getattr(code.env, "secret", None)
+        if resolve is None:
+            raise InvalidDocument(
+                f"${{{lookup}}} cannot be read: this worker has no secrets.",
+                hint="Use ${dyn|NAME} or a context value until a secret store is configured.",
+            )
+        return code.hoist(f"{code.bind(resolve)}({code.bind(lookup.source)}, {code.bind(lookup.name)})")
+    other = code.bind(_other(lookup, code.warn))
+    value = code.local()
+    if lookup.source != "event":
+        return code.hoist(f"{other}({code.bind(_run_getter(lookup, code.env))}(run))")
+    path = select.parse(lookup.name)
+    missing = code.bind(MISSING)
+    if len(path) == 1:
+        found = f"event.get({code.bind(path[0])}, {missing})"
+    else:
+        found = f"{code.bind(select.getter(path))}(event)"
+    return f"({value} if type({value} := {found}) is str else {other}({value}))"
+
+
+def _run_getter(lookup: Lookup, env: Env) -> Callable[[Run], Any]:
+    name = lookup.name
+    match lookup.source:
+        case "msg":
+            path = select.parse(name)
+            return lambda run: select.find(run.msg, path)
+        case "time":
+            return lambda run: run.time.get(name, MISSING)
+        case "stat":
+            return lambda run: run.stat.get(name, MISSING)
+        case _:
+            return lambda run: env.variable(name)
+
+
+def _other(lookup: Lookup, warn: Warn) -> Callable[[Any], str]:
+    """The text for a value that is not a string: JSON, the fallback, or nothing and one warning."""
+    fallback = lookup.fallback
+    warned = False
+
+    def render(value: Any) -> str:
+        nonlocal warned
+        if value is MISSING or (value is None and (fallback is not None or lookup.source == "dyn")):
+            if fallback is not None:
+                return fallback
+            if not warned:
+                warned = True
+                warn(f"${{{lookup}}} has no value here; it becomes an empty text (give a default with ||)")
+            return ""
+        return text_of(value)
+
+    return render
+
+
+def template(text: str, env: Env, warn: Warn | None = None) -> Render:
+    """Compile one text to a function of (event, run).
+
+    Raises ValueError for a text that `check` refuses, InvalidDocument when it needs what this worker lacks; the
+    function raises TextTooLong.
+    """
+    return _lambda(env, warn, lambda code: emit(text, code))
+
+
+def structure(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event, Run], Any]:
+    """Compile any JSON value whose strings are templates; each call makes fresh objects and arrays."""
+    return _lambda(env, warn, lambda code: emit_structure(value, code))
+
+
+def emit_structure(value: Any, code: Builder) -> str:
+    """Like `emit` for a JSON value with templates in its strings (keys are taken as they are)."""
+    if isinstance(value, str):
+        return emit(value, code)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{code.bind(key)}: {emit_structure(v, code)}" for key, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(emit_structure(v, code) for v in value) + "]"
+    return code.bind(value)
+
+
+def check_structure(value: Any) -> Any:
+    """Validate every template inside a JSON value.
+
+    Raises ValueError with the place of the first fault.
+    """
+    if isinstance(value, str):
+        parse(value)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            check_structure(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            check_structure(inner)
+    return value
+
+
+Structure = Annotated[Any, AfterValidator(check_structure)]
+"""A document key that holds any JSON value with templates in its strings."""
+
+
+def _lambda(env: Env, warn: Warn | None, expression: Callable[[Builder], str]) -> Any:
+    code = Builder(env, warn or (lambda text: env.log("warning", text)))
+    body = f"    return {expression(code)}"
+    return code.function("event, run", [body], "template")
