@@ -230,40 +230,42 @@ class _Running:
         self._seconds = timeout_seconds
         self.stderr = b""
         self._drain = asyncio.create_task(self._keep_stderr())
-        self._exit = asyncio.create_task(process.wait())
+        # Process.wait() also waits for the pipes, which a child of the command may hold open; a pidfd does not.
+        self._closed = asyncio.create_task(process.wait())
+        self._ended = asyncio.create_task(_ended(process.pid))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._signal(signal.SIGTERM)
-        if not self._exit.done():
-            await asyncio.wait({self._exit}, timeout=GRACE_SECONDS)
+        await asyncio.wait({self._ended}, timeout=GRACE_SECONDS)
         self._signal(signal.SIGKILL)  # also what the command left behind in its group
-        await asyncio.wait({self._exit}, timeout=GRACE_SECONDS)
-        self._drain.cancel()
-        self._exit.cancel()
-        await asyncio.wait({self._drain, self._exit})
-        transport = getattr(self._process, "_transport", None)  # closes our ends of pipes that someone may still hold
+        await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
+        tasks = {self._drain, self._closed, self._ended}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        transport = getattr(self._process, "_transport", None)  # our ends of pipes that someone outside still holds
         if transport is not None:
             transport.close()
 
     async def read(self) -> bytes:
         """The next part of the standard output, empty at its end.
 
-        Raises JobFailed at the timeout. When the command has ended but something it started holds the pipe open, the
+        Raises Temporary at the timeout. When the command has ended but something it started holds the pipe open, the
         end comes after a grace time.
         """
         assert self._process.stdout is not None
         reading = asyncio.ensure_future(self._process.stdout.read(lines.BATCH_BYTES))
         try:
-            await asyncio.wait({reading, self._exit}, timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done() and self._exit.done():
+            await asyncio.wait({reading, self._ended}, timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done() and self._ended.done():
                 await asyncio.wait({reading}, timeout=GRACE_SECONDS)
                 if not reading.done():
                     return b""
             if not reading.done():
-                raise Temporary(f"exec: the command did not end within {self._seconds:g} s and was killed")
+                raise self._too_long()
             return reading.result()
         finally:
             if not reading.done():
@@ -272,11 +274,19 @@ class _Running:
 
     async def end(self) -> int:
         """The exit status; the signal as a negative number when it was killed by one."""
-        await asyncio.wait({self._exit}, timeout=self._left())
-        if not self._exit.done():
-            raise Temporary(f"exec: the command did not end within {self._seconds:g} s and was killed")
+        await asyncio.wait({self._ended}, timeout=self._left())
+        if not self._ended.done():
+            raise self._too_long()
+        await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
+        if not self._closed.done():
+            self._signal(signal.SIGKILL)
+            await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
         await asyncio.wait({self._drain}, timeout=GRACE_SECONDS)
-        return self._exit.result()
+        status = self._process.returncode
+        return -signal.SIGKILL if status is None else status
+
+    def _too_long(self) -> Temporary:
+        return Temporary(f"exec: the command did not end within {self._seconds:g} s and was killed")
 
     def judge(self, status: int) -> None:
         """Raise for a status other than 0."""
@@ -295,6 +305,21 @@ class _Running:
         assert self._process.stderr is not None
         while part := await self._process.stderr.read(8192):
             self.stderr = (self.stderr + part)[-KEPT_STDERR_BYTES:]
+
+
+async def _ended(pid: int) -> None:
+    """Wait until the process has ended, whoever collects its status."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
 
 
 def _check_variable(name: str) -> str:
