@@ -35,9 +35,10 @@ async function main() {
     return { isError: Boolean(result.isError), structured: result.structuredContent };
   };
   seen.ran = await call("trigger_invoke_smoke", { value: "a" });
-  seen.wrong = await call("trigger_invoke_smoke", { bad: 1 });
-  seen.plan = await call("deployment_plan", {});
-  seen.schemaError = await call("deployment_plan", { query: "missing" });
+  seen.wrong = await call("trigger_invoke_smoke", { value: 1 });
+  // Both have an outputSchema, which these clients check; one of them also checks it when the result is an error.
+  seen.listed = await call("trigger_list", {});
+  seen.missing = await call("trigger_invocation_get", { invocation_id: "inv_nope" });
   try {
     await connected.callTool({ name: "nope", arguments: {} });
     seen.unknown = null;

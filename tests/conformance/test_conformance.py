@@ -6,6 +6,7 @@ cache directory outside the repository.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -19,9 +20,18 @@ from typing import Any
 
 import pytest
 
+from core.settings import Settings
+from mcp_server import attach
+from tests.mcp_server import fake
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-STDIO = [sys.executable, "-m", "tests.mcp_server.stdio_server", "--allow-write"]
+TRIGGER = {
+    "slug": "smoke",
+    "target_job_name": "smoke_handler",
+    "publication": {"mcp": True},
+    "parameter_schema": {"type": "object", "properties": {"value": {"type": "string"}}, "additionalProperties": False},
+}
 
 pytestmark = [
     pytest.mark.conformance,
@@ -60,13 +70,33 @@ def node(packages: Path, *arguments: str, **environment: str) -> subprocess.Comp
     )
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home directory with one published trigger, for which nothing is deployed."""
+    home = tmp_path_factory.mktemp("sluice") / "home"
+    home.mkdir(mode=0o700)
+
+    async def publish() -> None:
+        async with attach.open_session(Settings(home=home, workers=0)) as session:
+            await session.call("trigger_publish", TRIGGER, fake.CALLER)
+
+    asyncio.run(publish())
+    return home
+
+
+def stdio(home: Path) -> list[str]:
+    """The command of a server over stdio."""
+    program = "from mcp_server.cli.main import main_mcp; main_mcp()"
+    return [sys.executable, "-c", program, "--home", str(home), "--allow-write", "--toolsets", "all"]
+
+
 @pytest.fixture
-def serve() -> Iterator[Any]:
+def serve(home: Path) -> Iterator[Any]:
     """Start an HTTP server and return its URL."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> str:
-        command = [sys.executable, "-m", "tests.conformance.http_server", *arguments]
+    def start(*flags: str) -> str:
+        command = [sys.executable, "-m", "tests.conformance.http_server", str(home), *flags]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout is not None
@@ -93,7 +123,7 @@ def score(output: str) -> tuple[int, int]:
 
 
 def test_the_frozen_requirements_of_the_newest_protocol_are_met(packages: Path, serve: Any, tmp_path: Path) -> None:
-    done = suite(packages, serve(), "--requirements", "2026-07-28", "-o", str(tmp_path))
+    done = suite(packages, serve("--fixtures"), "--requirements", "2026-07-28", "-o", str(tmp_path))
     assert done.returncode == 0, done.stdout[-6000:]
     scored = done.stdout.split("=== SUMMARY ===")[1]
     failed = [line for line in scored.splitlines() if line.startswith("✗")]
@@ -102,7 +132,7 @@ def test_the_frozen_requirements_of_the_newest_protocol_are_met(packages: Path, 
 
 
 def test_every_scenario_of_the_newest_protocol_passes(packages: Path, serve: Any) -> None:
-    done = suite(packages, serve(), "--suite", "all", "--spec-version", "2026-07-28")
+    done = suite(packages, serve("--fixtures"), "--suite", "all", "--spec-version", "2026-07-28")
     assert done.returncode == 0, done.stdout[-6000:]
     passed, failed = score(done.stdout)
     assert failed == 0
@@ -111,7 +141,9 @@ def test_every_scenario_of_the_newest_protocol_passes(packages: Path, serve: Any
 
 def test_the_protocol_before_passes_but_for_the_explained_baseline(packages: Path, serve: Any) -> None:
     baseline = str(HERE / "baseline-2025-11-25.yaml")
-    done = suite(packages, serve(), "--suite", "all", "--spec-version", "2025-11-25", "--expected-failures", baseline)
+    done = suite(
+        packages, serve("--fixtures"), "--suite", "all", "--spec-version", "2025-11-25", "--expected-failures", baseline
+    )
     assert done.returncode == 0, done.stdout[-6000:]
 
 
@@ -120,7 +152,7 @@ def test_the_protocol_before_passes_but_for_the_explained_baseline(packages: Pat
     ["server-initialize", "server-session-lifecycle", "ping", "tools-list", "dns-rebinding-protection"],
 )
 def test_the_product_alone_passes_what_needs_no_fixture(packages: Path, serve: Any, scenario: str) -> None:
-    url = serve("--without-fixtures")
+    url = serve()
     done = suite(packages, url, "--scenario", scenario, "--spec-version", "2025-11-25")
     assert done.returncode == 0, done.stdout[-3000:]
 
@@ -130,20 +162,21 @@ def test_the_product_alone_passes_what_needs_no_fixture(packages: Path, serve: A
     ("client", "era"), [("sdk", "legacy"), ("client", "legacy"), ("client", "auto"), ("client", "2026-07-28")]
 )
 def test_the_typescript_clients_list_and_call(
-    packages: Path, serve: Any, transport: str, client: str, era: str
+    packages: Path, home: Path, serve: Any, transport: str, client: str, era: str
 ) -> None:
-    target = json.dumps(STDIO) if transport == "stdio" else serve("--without-fixtures")
+    target = json.dumps(stdio(home)) if transport == "stdio" else serve()
     done = node(packages, str(HERE / "clients.cjs"), str(packages), client, era, target)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["listChanged"] is True
     assert "trigger_invoke_smoke" in seen["tools"]
     assert seen["tools"] == sorted(seen["tools"])
-    assert seen["ran"]["structured"]["state"] == "succeeded"
+    assert seen["ran"]["isError"] is False
+    assert seen["ran"]["structured"]["result"]["error_code"] == "target_unavailable"
     assert seen["wrong"]["isError"] is True
-    assert seen["wrong"]["structured"]["error"]["errors"][0]["pointer"] == "/bad"
-    assert seen["plan"] == {"isError": False, "structured": {"plan_id": "p1", "saved": True, "text": "1 to create"}}
-    assert seen["schemaError"]["structured"]["error"]["code"] == "not_found"
+    assert seen["wrong"]["structured"]["error"]["errors"][0]["pointer"] == "/value"
+    assert seen["listed"]["structured"]["items"][0]["slug"] == "smoke"
+    assert seen["missing"]["structured"]["error"]["code"] == "not_found"
     assert seen["unknown"] == -32602
     assert seen["resource"] == "application/json"
 
@@ -151,10 +184,10 @@ def test_the_typescript_clients_list_and_call(
 @pytest.mark.parametrize("transport", ["stdio", "http"])
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_the_inspector_finds_no_fault_in_the_tool_schemas(
-    packages: Path, serve: Any, tmp_path: Path, transport: str, era: str
+    packages: Path, home: Path, serve: Any, tmp_path: Path, transport: str, era: str
 ) -> None:
     program = packages / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build"
-    target = STDIO if transport == "stdio" else [serve("--without-fixtures")]
+    target = stdio(home) if transport == "stdio" else [serve()]
     done = node(
         packages,
         str(program / "index.js"),
