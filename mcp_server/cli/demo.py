@@ -1,0 +1,312 @@
+"""`sluice demo`: the whole product on this machine, in real processes, on a throw-away home.
+
+Every line says what was done and what was seen. Anything else than what was expected ends it with exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import orjson
+from cyclopts import Parameter
+from rich import console, markup
+
+from core import clock
+from mcp_server.cli import connect, stage
+from mcp_server.cli.stage import Answer, McpClient, Stage, Surprise, until
+
+TENANT = "tenant-a"  # the one that the smoke trigger belongs to
+NAME = "file-store-roundtrip-demo"
+WORKFLOW = "quickstart-file-store-roundtrip"
+
+
+async def demo(
+    *, keep: Annotated[bool, Parameter(negative=())] = False, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """See the whole product work on this machine, in under a minute.
+
+    Parameters
+    ----------
+    keep
+        Leave the engine and its home running afterwards, and say how to stop it.
+    """
+    story = Story(quiet=common.json)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with stage.set_up(keep=keep) as scene:
+        await _start(story, scene)
+        await _deploy(story, scene)
+        await _triggers(story, scene)
+        await _drift(story, scene)
+        await _change(story, scene)
+        if not keep:
+            code = await scene.stop()
+            story.see(code == 0, "stopped the engine with SIGTERM", f"it drained and exited with {code}")
+    story.end(scene, keep)
+    return 0
+
+
+class Story:
+    """The lines that the demo prints: what was done, what was seen."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._out = console.Console(highlight=False, soft_wrap=True)
+        self._quiet = quiet
+        self._began = clock.monotonic()
+        self._lines: list[dict[str, str]] = []
+        self._part = ""
+
+    def part(self, title: str) -> None:
+        """Begin a part."""
+        self._part = title
+        if not self._quiet:
+            self._out.print(f"\n[bold]{title}[/]  [dim]{clock.monotonic() - self._began:.1f} s[/]")
+
+    def see(self, expected: object, did: str, saw: str) -> None:
+        """Tell one step. Raises Surprise when what was seen is not what was expected."""
+        if not expected:
+            raise Surprise(f"{self._part}: {did}; saw {saw}")
+        self._lines.append({"part": self._part, "did": did, "saw": saw})
+        if not self._quiet:
+            self._out.print(f"  [green]✓[/] {markup.escape(did)} [dim]→[/] {markup.escape(saw)}")
+
+    def quote(self, text: str) -> None:
+        """Show a text of the engine."""
+        if not self._quiet:
+            for line in text.rstrip().splitlines():
+                self._out.print(f"    [cyan]{markup.escape(line)}[/]")
+
+    def end(self, scene: Stage, keep: bool) -> None:
+        """Say what to do next."""
+        seconds = clock.monotonic() - self._began
+        if self._quiet:
+            done = {"ok": True, "seconds": round(seconds, 1), "steps": self._lines, "url": scene.url if keep else None}
+            self._out.print(orjson.dumps(done, option=orjson.OPT_INDENT_2).decode(), markup=False)
+            return
+        program = stage.program("sluice-mcp")
+        self._out.print(f"\n[bold]All as expected[/], {len(self._lines)} steps in {seconds:.0f} s. Now with Claude:")
+        home = f" --home {scene.home}" if keep else ""
+        if not keep:
+            self._out.print(f"  {stage.program('sluice')} serve", markup=False)
+        self._out.print(f"  claude mcp add sluice -- {program} --allow-write{home}", markup=False)
+        self._out.print('  ask: "What is deployed, and is anything drifting?"', markup=False)
+        self._out.print(
+            f'  ask: "Plan {WORKFLOW} with the path /tmp/files, show me the plan, do not apply it."', markup=False
+        )
+        if keep:
+            self._out.print(
+                f"Still running at {scene.url}; to end it: kill {scene.pid}; rm -r {scene.home.parent}", markup=False
+            )
+
+
+async def _start(story: Story, scene: Stage) -> None:
+    story.part("1. An engine and two workers")
+    await scene.start(workers=2)
+    story.see(True, f"started 'sluice serve' (process {scene.pid})", f"it listens on {scene.url}")
+    mode = oct(scene.home.stat().st_mode & 0o777)
+    story.see(mode == "0o700", f"looked at the home directory {scene.home}", f"mode {mode}, only for you")
+
+    async def online() -> list[dict[str, Any]]:
+        workers = (await scene.must("GET", "/api/workers"))["items"]
+        return workers if len(workers) == 2 and all(one["state"] == "online" for one in workers) else []
+
+    workers = await until(online, 15, "two online workers")
+    names = ", ".join(f"{one['name']} (process {one['pid']}, group {one['group']})" for one in workers)
+    story.see(True, "asked for the workers", f"online: {names}")
+    refused = await anyio.to_thread.run_sync(_without_token, scene.url)
+    story.see(refused == 401, "called the API without a token", f"refused with {refused}")
+
+
+def _without_token(url: str) -> int:
+    import httpx
+
+    return httpx.get(url + "/api/workers", timeout=5, trust_env=False).status_code
+
+
+async def _deploy(story: Story, scene: Stage) -> None:
+    story.part("2. Catalog, plan, apply")
+    found = (await scene.cli("catalog", "search", "quickstart", "--type", "workflow")).result["items"]
+    story.see(
+        any(item["slug"] == WORKFLOW for item in found),
+        "searched the catalog for 'quickstart'",
+        ", ".join(f"{item['slug']}@{item['version']}" for item in found),
+    )
+    made = await _plan(scene, "demo")
+    story.see(made["saved"] and not made["blockers"], f"planned {WORKFLOW} as {NAME}", _summary(made))
+    story.quote(made["text"])
+    adapters = [change["id"] for change in made["changes"] if change["kind"] == "transport"]
+    story.see(adapters, "looked for what the durable hop needs", f"adapter jobs: {', '.join(adapters)}")
+    applied = (await scene.cli("apply", made["plan_id"])).result
+    story.see(applied["state"] == "running", f"applied {made['plan_id']}", f"deployment is {applied['state']}")
+    files = await until(lambda: sorted(path for path in _files(scene).rglob("*") if path.is_file()), 15, "files")
+    story.see(
+        any("demo" in path.name for path in files),
+        f"looked under {_files(scene)}",
+        f"{len(files)} files, the first {files[0].relative_to(_files(scene))}",
+    )
+    line = await until(lambda: _printed(scene), 15, "a printed event")
+    story.see('"hello"' in line, "read the log of the print job", f"it printed {line}")
+
+
+def _files(scene: Stage) -> Path:
+    return scene.home.parent / "files"
+
+
+async def _plan(scene: Stage, prefix: str) -> dict[str, Any]:
+    values = ["--set", f"path={_files(scene)}", "--set", f"guid_prefix={prefix}"]
+    answer = await scene.cli("plan", NAME, "--from", f"workflow:{WORKFLOW}", "--group", "default", *values)
+    if answer.code:
+        raise Surprise(f"The plan was refused: {answer.code} {answer.pointers}")
+    return answer.result
+
+
+def _summary(made: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{number} to {what}" for what, number in made["summary"].items() if what != "unchanged" and number
+    )
+
+
+async def _printed(scene: Stage) -> str:
+    """A line that the print job of the deployment has printed."""
+    for workload in (await scene.must("GET", f"/api/deployments/{NAME}"))["workloads"]:
+        if workload["step"] == "print":
+            job = await scene.must("GET", f"/api/jobs/{workload['job']}")
+            for line in job["log"]:
+                text = line if isinstance(line, str) else str(line.get("line", line.get("text", line)))
+                if "hello" in text:
+                    return text
+    return ""
+
+
+async def _triggers(story: Story, scene: Stage) -> None:
+    story.part("3. A trigger, through three doors")
+    handler = stage.example("smoke_trigger_handler.yaml").read_text(encoding="utf-8")
+    definition = orjson.loads(stage.example("smoke_trigger.json").read_bytes())
+    put = await scene.must("POST", "/api/jobs", TENANT, document=handler)
+    deployed = await scene.must("POST", f"/api/jobs/{put['name']}/deploy", TENANT)
+    workload = deployed["workloads"][0]
+    story.see(
+        workload["state"] == "running",
+        f"stored and deployed the job {put['name']}",
+        f"version {put['version']} is {workload['state']} on {workload['worker']}",
+    )
+    async with scene.mcp(TENANT) as client:
+        before = await client.tools()
+        published = await scene.must("POST", "/api/triggers/publish", TENANT, **definition)
+        tool = published["tool_name"]
+        story.see(tool not in before, "published smoke_trigger over HTTP", f"revision {published['revision']}")
+
+        async def offered() -> bool:
+            return tool in await client.tools()
+
+        await until(offered, 5, f"the tool {tool}")
+        story.see(True, f"listed the tools of sluice-mcp (protocol {client.protocol})", f"{tool} is one of them")
+        await _three_doors(story, scene, client, tool)
+
+
+async def _three_doors(story: Story, scene: Stage, client: McpClient, tool: str) -> None:
+    key = "demo-1"
+    path = "/api/triggers/smoke_trigger/invoke"
+    words = ("trigger", "invoke", "smoke_trigger")
+    answers = {
+        "HTTP": await scene.http("POST", path, TENANT, params={"env": "staging"}, idempotency_key=key),
+        "the CLI": await scene.cli(*words, "--set", "env=staging", "--idempotency-key", key, tenant=TENANT),
+        "MCP over stdio": await client.call(tool, env="staging", _idempotency_key=key),
+    }
+    for door, answer in answers.items():
+        said = answer.result.get("result", {}).get("trigger_response", {}).get("result")
+        story.see(
+            answer.result.get("state") == "succeeded" and said == {"ok": True, "message": "Smoke check passed"},
+            f"invoked it over {door} with the key {key}",
+            f"{answer.result.get('state', answer.code)}, result {said}",
+        )
+    ids = {answer.result["invocation_id"] for answer in answers.values()}
+    story.see(len(ids) == 1, "compared the three records", f"one and the same invocation: {', '.join(ids)}")
+    again = [
+        (await scene.cli(*words, "--set", "env=staging", tenant=TENANT)).result,
+        (await client.call(tool, env="staging")).result,
+    ]
+    fresh = {record["invocation_id"] for record in again} | ids
+    story.see(len(fresh) == 3, "invoked it twice without a key", "two invocations more")
+    wrong = {
+        "HTTP": await scene.http("POST", path, TENANT, params={"env": 7}),
+        "CLI": await scene.cli(*words, "--set", "env=7", tenant=TENANT),
+        "MCP": await client.call(tool, env=7),
+    }
+    story.see(
+        len({(answer.code, answer.pointers) for answer in wrong.values()}) == 1 and wrong["HTTP"].code,
+        "invoked it with env=7, which has to be a text, over all three",
+        f"the same error everywhere: {wrong['HTTP'].code} at {', '.join(wrong['HTTP'].pointers)}",
+    )
+    total = (await scene.must("GET", "/api/trigger-invocations", TENANT))["total"]
+    story.see(total == 3, "counted the invocations", f"{total}: what was refused left no record")
+
+
+async def _drift(story: Story, scene: Stage) -> None:
+    story.part("4. A worker dies")
+    seen = await scene.must("GET", f"/api/deployments/{NAME}")
+    name = seen["workloads"][0]["worker"]
+    victim = next(one for one in (await scene.must("GET", "/api/workers"))["items"] if one["name"] == name)
+    held = sum(one["worker"] == name for one in seen["workloads"])
+    os.kill(victim["pid"], signal.SIGKILL)
+
+    async def drifting() -> dict[str, Any] | None:
+        now = await scene.must("GET", f"/api/deployments/{NAME}")
+        return now if now["drift"] or now["state"] != "running" else None
+
+    now = await until(drifting, 10, "the drift to show")
+    first = now["drift"][0] if now["drift"] else {}
+    story.see(
+        now["drift"],
+        f"killed worker {name} (process {victim['pid']}) with {held} workloads",
+        f"deployment {now['state']}, drift: {first.get('kind')} {first.get('id')}, "
+        f"expected {first.get('expected')}, observed {first.get('observed')}",
+    )
+    fixed = await scene.must("POST", f"/api/deployments/{NAME}/reconcile")
+
+    async def healed() -> dict[str, Any] | None:
+        now = await scene.must("GET", f"/api/deployments/{NAME}")
+        return now if now["state"] == "running" and not now["drift"] else None
+
+    await until(healed, 15, "the deployment to heal")
+    workers = (await scene.must("GET", "/api/workers"))["items"]
+    successor = next(one["pid"] for one in workers if one["name"] == name)
+    steps = (
+        f"reconcile took {len(fixed['steps'])} steps" if fixed["steps"] else "the supervisor was faster than reconcile"
+    )
+    story.see(
+        all(one["state"] == "online" for one in workers),
+        "reconciled",
+        f"{steps}; {name} is process {successor} now, no drift is left",
+    )
+
+
+async def _change(story: Story, scene: Stage) -> None:
+    story.part("5. A change, and a plan that is too old")
+    old = await _plan(scene, "first")
+    new = await _plan(scene, "second")
+    story.see(new["summary"]["update"] == 1, "planned it with another guid_prefix", _summary(new))
+    changed = next(change for change in new["changes"] if change["action"] == "update")
+    story.quote(changed["diff"])
+    applied = (await scene.cli("apply", new["plan_id"])).result
+    story.see(applied["state"] == "running", f"applied {new['plan_id']}", f"revision {applied['revision']}")
+    refused: Answer = await scene.http("POST", f"/api/plans/{old['plan_id']}/apply")
+    document = await _detail(scene, old["plan_id"])
+    story.see(refused.code == "stale_plan", f"tried to apply the older plan {old['plan_id']}", document)
+
+
+async def _detail(scene: Stage, plan_id: str) -> str:
+    with anyio.fail_after(10):
+        done = await anyio.run_process(
+            [stage.program("sluice"), "apply", plan_id, "--home", str(scene.home), "--json"],
+            check=False,
+            env=stage.environment(),
+        )
+    error = orjson.loads(done.stderr)["error"]
+    return f"refused with {error['code']}: {error['message']}"

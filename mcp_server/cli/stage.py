@@ -1,0 +1,243 @@
+"""The stage of the demo: a real `sluice serve`, and a real client at each of its three doors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import anyio
+import httpx
+import orjson
+from anyio.abc import Process
+
+from core import clock, errors
+from mcp_server.cli.serve import ADMIN_TOKEN
+
+START_SECONDS = 20
+STOP_SECONDS = 10
+CALL_SECONDS = 30
+LISTENS = "Sluice listens on "
+
+
+class Surprise(errors.SluiceError):
+    """The demo saw something that it did not expect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one door said: a result, or an error with its code and pointers."""
+
+    result: dict[str, Any]
+    code: str = ""
+    pointers: tuple[str, ...] = ()
+
+    @staticmethod
+    def of_error(error: Mapping[str, Any]) -> Answer:
+        return Answer({}, str(error["code"]), tuple(fault["pointer"] for fault in error["errors"]))
+
+
+class Stage:
+    """A throw-away home with an engine in a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.url = ""
+        self._server: Process | None = None
+        self._log: IO[bytes] | None = None
+        self._http: httpx.AsyncClient | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    async def start(self, workers: int) -> None:
+        """Start `sluice serve` on a free port and wait until it says where it listens."""
+        log = self.home.parent / "serve.log"
+        self._log = log.open("wb")
+        self._server = await anyio.open_process(
+            [program("sluice"), "serve", "--home", str(self.home), "--port", "0", "--workers", str(workers)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            env=environment(),
+        )
+
+        def listening() -> str | None:
+            for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith(LISTENS):
+                    return line.removeprefix(LISTENS).split()[0]
+            if self._server is not None and self._server.returncode is not None:
+                raise Surprise(f"'sluice serve' ended at once: {errors.shorten(log.read_text(errors='replace'), 500)}")
+            return None
+
+        self.url = await until(listening, START_SECONDS, "sluice serve to listen")
+        token = (self.home / ADMIN_TOKEN).read_text(encoding="ascii").strip()
+        self._http = httpx.AsyncClient(
+            base_url=self.url, headers={"authorization": f"Bearer {token}"}, timeout=CALL_SECONDS, trust_env=False
+        )
+
+    async def stop(self) -> int | None:
+        """Stop the engine as an operator would, and its whole process group if that does not help."""
+        if self._http is not None:
+            await self._http.aclose()
+        code = None
+        if self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._server.terminate()
+            with anyio.move_on_after(STOP_SECONDS, shield=True):
+                await self._server.wait()
+            code = self._server.returncode
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server.pid, signal.SIGKILL)
+            with anyio.CancelScope(shield=True):
+                await self._server.aclose()
+            self._server = None
+        if self._log is not None:
+            self._log.close()
+        return code
+
+    async def http(self, method: str, path: str, tenant: str = "default", **body: Any) -> Answer:
+        """Call the HTTP API."""
+        assert self._http is not None
+        answer = await self._http.request(
+            method, path, headers={"x-sluice-tenant": tenant}, json=body if method != "GET" else None
+        )
+        document = answer.json()
+        return Answer(document) if answer.is_success else Answer.of_error(document)
+
+    async def must(self, method: str, path: str, tenant: str = "default", **body: Any) -> dict[str, Any]:
+        """Call the HTTP API; an error is a surprise."""
+        answer = await self.http(method, path, tenant, **body)
+        if answer.code:
+            raise Surprise(f"{method} {path} answered {answer.code} {', '.join(answer.pointers)}.")
+        return answer.result
+
+    async def cli(self, *words: str, tenant: str = "default") -> Answer:
+        """Run the sluice command in a process of its own."""
+        with anyio.fail_after(CALL_SECONDS):
+            done = await anyio.run_process(
+                [program("sluice"), *words, "--home", str(self.home), "--tenant", tenant, "--json"],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                env=environment(),
+            )
+        try:
+            if done.stdout:
+                return Answer(orjson.loads(done.stdout))
+            return Answer.of_error(orjson.loads(done.stderr)["error"])
+        except (orjson.JSONDecodeError, KeyError) as error:
+            raise Surprise(
+                f"'sluice {' '.join(words)}' exited with {done.returncode} and no JSON: "
+                f"{errors.shorten(done.stderr.decode(errors='replace'), 300)}"
+            ) from error
+
+    @contextlib.asynccontextmanager
+    async def mcp(self, tenant: str) -> AsyncIterator[McpClient]:
+        """A real MCP client that has started sluice-mcp as Claude would."""
+        from mcp import Client
+        from mcp.client.stdio import StdioServerParameters
+
+        server = StdioServerParameters(
+            command=program("sluice-mcp"),
+            args=["--home", str(self.home), "--tenant", tenant, "--allow-write"],
+            env=environment(),
+        )
+        async with Client(server, read_timeout_seconds=CALL_SECONDS) as client:
+            yield McpClient(client)
+
+
+class McpClient:
+    """The few calls that the demo makes through the MCP SDK's client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    @property
+    def protocol(self) -> str:
+        return str(self._client.protocol_version)
+
+    async def tools(self) -> list[str]:
+        """The names of all tools."""
+        names: list[str] = []
+        cursor = None
+        while True:
+            page = await self._client.list_tools(cursor=cursor, cache_mode="bypass")
+            names += [tool.name for tool in page.tools]
+            cursor = page.next_cursor
+            if cursor is None:
+                return names
+
+    async def call(self, tool: str, **arguments: Any) -> Answer:
+        """Call a tool."""
+        result = await self._client.call_tool(tool, arguments)
+        content = result.structured_content or {}
+        return Answer.of_error(content["error"]) if result.is_error else Answer(content)
+
+
+@contextlib.asynccontextmanager
+async def set_up(*, keep: bool) -> AsyncIterator[Stage]:
+    """A stage on a throw-away home; afterwards nothing of it runs or is left, unless `keep`."""
+    root = Path(tempfile.mkdtemp(prefix="sluice-demo-"))
+    stage = Stage(root / "home")
+    finished = False
+    try:
+        yield stage
+        finished = True
+    finally:
+        if not (keep and finished):
+            with anyio.CancelScope(shield=True):
+                await stage.stop()
+            shutil.rmtree(root, ignore_errors=True)
+
+
+async def until(look: Any, seconds: float, what: str) -> Any:
+    """Look again and again until the (possibly async) function returns something true.
+
+    Raises Surprise when it does not within `seconds`.
+    """
+    deadline = clock.monotonic() + seconds
+    while True:
+        found = look()
+        if hasattr(found, "__await__"):
+            found = await found
+        if found:
+            return found
+        if clock.monotonic() > deadline:
+            raise Surprise(f"Waited {seconds:g} s for {what}, in vain.")
+        await anyio.sleep(0.02)
+
+
+def program(name: str) -> str:
+    """A console script of this installation."""
+    beside = Path(sys.executable).with_name(name)
+    if beside.exists():
+        return str(beside)
+    found = shutil.which(name)
+    if found is None:
+        raise Surprise(f"The program {name} is not installed beside {sys.executable}.")
+    return found
+
+
+def example(name: str) -> Path:
+    """A document of examples/, which the wheel carries beside this module."""
+    here = Path(__file__).resolve()
+    for place in (here.parent / "examples", here.parents[2] / "examples"):
+        if (place / name).exists():
+            return place / name
+    raise Surprise(f"The example {name} is not part of this installation.")
+
+
+def environment() -> dict[str, str]:
+    """The environment without settings of ours, so that the demo shows the defaults."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
