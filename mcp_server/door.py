@@ -5,7 +5,6 @@ server.py puts the protocol in front of this.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import anyio
 import orjson
+import structlog
 
 from core import clock, errors
 from core.model.operation import Operation, Params, Registry
@@ -20,7 +20,7 @@ from core.model.principal import Caller, Surface
 from mcp_server import results, tools
 from mcp_server.session import EngineSession, Options, SessionFactory, concerns
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger("mcp_server.door")
 
 IDENTITIES = 256
 """How many callers' lists are kept."""
@@ -164,7 +164,7 @@ class Door:
             self._errors[name] += 1
             return results.failure(_as_tool_error(error) if name != operation.name else error)
         except Exception:  # the boundary: a bug of ours must reach the log and not end the session
-            logger.exception("the tool %s raised", name)
+            log.exception("tool_raised", tool=name)
             self._errors[name] += 1
             return results.failure(errors.Internal(hint="This is a fault of Sluice; its log (stderr) says more."))
         if result.get("state") == "timed_out":

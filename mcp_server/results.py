@@ -55,8 +55,9 @@ def bounded(result: dict[str, Any], limit: int) -> dict[str, Any]:
         shrunk["hint"] = "The answer was too large and was cut. Ask for less: smaller limit, detail=concise, a filter."
         if len(_dumps(shrunk)) <= limit:
             return shrunk
-    # Only a result with very many small parts comes here: what is left is its shape.
-    return {key: value for key, value in shrunk.items() if not isinstance(value, dict | list) or key == "truncated"}
+    # Only a result with very many small parts comes here: what is left is its shape, which a schema may demand.
+    empty = {key: type(value)() for key, value in shrunk.items() if isinstance(value, dict | list)}
+    return {**shrunk, **empty, "truncated": cuts[:20]}
 
 
 def _shrink(value: Any, pointer: str, characters: int, entries: int, cuts: list[dict[str, Any]]) -> Any:

@@ -129,7 +129,7 @@ class JobDeploy(Params):
     """The group of workers to run on."""
     replicas: int = Field(default=1, ge=1, le=64)
     """How many copies run."""
-    version: int | None = Field(default=None, ge=1)
+    version: int | None = Field(default=None, ge=1, le=2**31)
     """Which version; the newest when left out."""
     wait_seconds: int = Field(default=10, ge=0, le=300)
     """How long to wait until it runs."""
