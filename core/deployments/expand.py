@@ -1,0 +1,351 @@
+"""From a source document and values to concrete jobs: the first half of a plan, pure.
+
+Every fault that keeps the deployment from being applied becomes a blocker; nothing here raises for what a person
+wrote, so that a plan always shows all of them at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jsonschema_rs
+
+from core.catalog import graph
+from core.deployments import transports
+from core.documents import canonical
+from core.dsl import expand as templates
+from core.errors import InvalidDocument, shorten
+from core.model import deployment
+from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField, Workflow
+from core.model.deployment import Role
+from core.model.operation import schema_problems
+from core.model.plan import Finding
+
+CheckJob = Callable[[dict[str, Any]], None]
+"""Validate a finished job document; raises InvalidDocument."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the caller wishes for."""
+
+    name: str
+    source: str  # as it is recorded: workflow:SLUG@VERSION or blueprint:SLUG@VERSION
+    tenant: str = "default"
+    group: str = "default"
+    values: Mapping[str, Any] = field(default_factory=dict)
+    placement: Mapping[str, str] = field(default_factory=dict)  # step -> worker group
+    replicas: Mapping[str, int] = field(default_factory=dict)  # step -> copies
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the engine has to offer to a deployment; None means that nothing is checked."""
+
+    contexts: Mapping[str, Any] = field(default_factory=dict)
+    secrets: frozenset[str] | None = None
+    features: frozenset[str] | None = None
+
+
+@dataclass(slots=True)
+class Expansion:
+    """The jobs and channels of a wish. `together` are the sets of jobs that must share a worker."""
+
+    jobs: dict[str, deployment.Job] = field(default_factory=dict)
+    channels: dict[str, deployment.Channel] = field(default_factory=dict)
+    together: list[tuple[str, ...]] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    blockers: list[Finding] = field(default_factory=list)
+
+
+def expand(
+    source: Blueprint | Workflow | Perspective,
+    request: Request,
+    lookup: graph.Lookup,
+    surroundings: Surroundings | None = None,
+    check_job: CheckJob | None = None,
+) -> Expansion:
+    """Resolve modules, parameters, placeholders and transports to the jobs that workers run."""
+    return _Expander(request, surroundings or Surroundings(), check_job).run(source, lookup)
+
+
+class _Expander:
+    def __init__(self, request: Request, surroundings: Surroundings, check_job: CheckJob | None) -> None:
+        self.request = request
+        self.around = surroundings
+        self.check_job = check_job
+        self.out = Expansion()
+        self._contexts: dict[int, Mapping[str, Any]] = {}  # id(scope) -> what {{}} sees in it
+        self._modules: dict[str, _Module] = {}
+
+    def block(self, code: str, message: str, hint: str = "", pointer: str = "") -> None:
+        self.out.blockers.append(Finding(code, message, hint, pointer))
+
+    def run(self, source: Blueprint | Workflow | Perspective, lookup: graph.Lookup) -> Expansion:
+        tree, values = self._as_graph(source)
+        if isinstance(source, Perspective):
+            self.block(
+                "not_deployable",
+                f"{source.slug} is a perspective: a skeleton that is completed before it is deployed.",
+                "Clone it (workflow_clone), bind its slots, publish it, and plan the workflow.",
+            )
+        find = lookup if not isinstance(source, Blueprint) else lambda ref: source
+        wiring = graph.wire(tree, find)
+        self.out.blockers += wiring.findings
+        root = next((node.scope for node in wiring.nodes.values()), graph.Scope(tree))
+        while root.parent is not None:
+            root = root.parent
+        self._contexts[id(root)] = self._root_context(tree, values)
+        self._check_overrides(wiring)
+        drafts = [draft for node in wiring.nodes.values() for draft in self._node(node)]
+        options = {name: self._options(channel) for name, channel in wiring.channels.items()}
+        woven = transports.weave(drafts, wiring.channels, options, self.request.tenant, self.request.name)
+        self.out.blockers += woven.blockers
+        self.out.warnings += woven.warnings
+        self.out.together = woven.together
+        self.out.channels = woven.channels
+        for draft in woven.drafts:
+            self._finish(draft)
+        self.out.blockers = list(dict.fromkeys(self.out.blockers))
+        return self.out
+
+    def _as_graph(self, source: Blueprint | Workflow | Perspective) -> tuple[Graph, Mapping[str, Any]]:
+        """A blueprint is deployed as a workflow of one step whose parameters are the values."""
+        if not isinstance(source, Blueprint):
+            return source, self.request.values
+        step = Step.model_validate(
+            {
+                "id": re.sub("[-_]+", "-", source.slug).strip("-"),
+                "use": f"blueprint:{source.slug}@{source.version}",
+                "with": dict(self.request.values),
+            }
+        )
+        return Workflow.model_construct(slug=source.slug, steps=(step,), channels={}, wizard=(), messages=()), {}
+
+    # -- values --------------------------------------------------------------------------------------------
+
+    def _root_context(self, tree: Graph, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        answers = self._answers(tree.wizard, values, "", "the deployment")
+        return {**_own(tree), **self.around.contexts, **answers, "wizard": answers}
+
+    def _answers(
+        self, questions: Iterable[WizardField], values: Mapping[str, Any], pointer: str, whose: str
+    ) -> dict[str, Any]:
+        """The wizard's values with defaults; a fault is a blocker each."""
+        known = {question.field: question for question in questions}
+        for name in values:
+            if name not in known:
+                guess = graph.did_you_mean(name, known)
+                self.block(
+                    "unknown_value",
+                    f"The values of {whose} name {shorten(name, 60)}, which nothing asks for{guess}.",
+                    f"Asked for: {', '.join(known) or 'nothing'}.",
+                    f"{pointer}/values/{name}",
+                )
+        answers: dict[str, Any] = {}
+        for name, question in known.items():
+            value = values.get(name, question.default)
+            if value is None or (value == "" and question.required):
+                if question.required:
+                    self.block(
+                        "missing_value",
+                        f"{question.title or name} ({name}) has no value.",
+                        f"Give it with values: {{{name}: ...}} (CLI: --set {name}=...).",
+                        f"{pointer}/values/{name}",
+                    )
+                answers[name] = ""  # keeps {{wizard.x}} from being reported a second time
+                continue
+            fit, value = _fit(question, value)
+            if not fit:
+                choices = ", ".join(map(str, question.choices))
+                allowed = f"one of {choices}" if choices else f"of type {question.type}"
+                self.block(
+                    "wrong_value",
+                    f"{question.title or name} ({name}) must be {allowed}; found {shorten(value, 80)}.",
+                    f"Give another value for {name}.",
+                    f"{pointer}/values/{name}",
+                )
+            answers[name] = value
+        return answers
+
+    def _context(self, scope: graph.Scope) -> Mapping[str, Any]:
+        """What {{name}} sees in one use of a workflow."""
+        known = self._contexts.get(id(scope))
+        if known is None:
+            assert scope.parent is not None  # the root was put there by run()
+            given = self._stage(dict(scope.values), self._context(scope.parent), f"{scope.pointer}/with")
+            answers = self._answers(scope.graph.wizard, given, scope.pointer, f"module {scope.graph.slug}")
+            known = {**_own(scope.graph), **self.around.contexts, **answers, "wizard": answers}
+            self._contexts[id(scope)] = known
+        return known
+
+    def _stage(self, data: dict[str, Any], context: Mapping[str, Any], pointer: str) -> dict[str, Any]:
+        """Replace {{}}; what is missing becomes blockers and an empty text."""
+        if not data:
+            return data
+        try:
+            return templates.stage({"data": data}, context)["data"]  # type: ignore[no-any-return]
+        except InvalidDocument as error:
+            for problem in error.errors or ():
+                place = pointer + problem.pointer.removeprefix("/data")
+                self.block("missing_value", f"{_sentence(problem.message)}.", error.hint, place)
+            if not error.errors:
+                self.block("invalid_values", error.message, error.hint, pointer)
+            return {}
+
+    def _check_overrides(self, wiring: graph.Wiring) -> None:
+        steps = {part for id in wiring.nodes for part in _prefixes(id)}
+        for what, keys in (("placement", self.request.placement), ("replicas", self.request.replicas)):
+            for key in keys:
+                if key not in steps:
+                    self.block(
+                        "unknown_step",
+                        f"{what} names a step {shorten(key, 60)} that is not there{graph.did_you_mean(key, steps)}.",
+                        f"Steps: {', '.join(sorted(steps)) or 'none'}.",
+                        f"/{what}/{key}",
+                    )
+
+    # -- jobs ----------------------------------------------------------------------------------------------
+
+    def _node(self, node: graph.Node) -> list[transports.Draft]:
+        module = self._modules.get(node.ref)
+        if module is None:
+            module = self._modules[node.ref] = _Module(node.blueprint)
+            self._check_requirements(node)
+        context = self._context(node.scope)
+        params = self._params(node, module, context)
+        group = _override(self.request.placement, node.id) or node.group or self.request.group
+        replicas = _override(self.request.replicas, node.id) or node.replicas
+        inner = {**context, **params} if module.staged else context
+        step = node.id.replace(".", "--")
+        drafts = []
+        for index, (job, staged) in enumerate(module.jobs):
+            document = self._stage(job, inner, f"{node.pointer}/use/jobs/{index}") if staged else job
+            label = "" if len(module.jobs) == 1 else f"--{job.get('name', index)}"
+            drafts.append(
+                transports.Draft(
+                    f"{self.request.name}--{step}{label}",
+                    node.id,
+                    Role.STEP,
+                    node.ref,
+                    group,
+                    replicas,
+                    document,
+                    node.ins,
+                    node.outs,
+                    node.pointer,
+                )
+            )
+        return drafts
+
+    def _params(self, node: graph.Node, module: _Module, context: Mapping[str, Any]) -> dict[str, Any]:
+        given = self._stage(dict(node.step.with_), context, f"{node.pointer}/with")
+        params = {**module.defaults, **given}
+        if module.validator is not None and not module.validator.is_valid(params):
+            for problem in schema_problems(module.validator, params):
+                known = ", ".join(module.blueprint.parameters.get("properties", {})) or "none"
+                self.block(
+                    "invalid_parameter",
+                    f"Step {node.id}: {problem.message}.",
+                    f"Parameters of {node.ref}: {known}.",
+                    f"{node.pointer}/with{problem.pointer}",
+                )
+        return params
+
+    def _check_requirements(self, node: graph.Node) -> None:
+        needs = node.blueprint.requires
+        for what, wanted, have, hint in (
+            ("secret", needs.secrets, self.around.secrets, "Set the secret, then plan again."),
+            ("feature", needs.features, self.around.features, "An administrator can turn it on."),
+        ):
+            if have is None:
+                continue
+            for name in wanted:
+                if name not in have:
+                    message = f"{node.ref} needs the {what} {name}, which is not there."
+                    self.block(f"missing_{what}", message, hint, node.pointer)
+
+    def _options(self, channel: graph.WiredChannel) -> dict[str, Any]:
+        return self._stage(dict(channel.definition.with_), self._context(channel.scope), f"{channel.pointer}/with")
+
+    def _finish(self, draft: transports.Draft) -> None:
+        document = {"name": draft.name, **{key: v for key, v in draft.document.items() if key not in _NOT_IN_JOBS}}
+        if draft.name in self.out.jobs:
+            self.block("duplicate_job", f"Two jobs would be called {draft.name}.", "Rename a step.", draft.pointer)
+        if self.check_job is not None and not self.out.blockers:
+            try:
+                self.check_job(document)
+            except InvalidDocument as error:
+                for problem in error.errors or ():
+                    where = f"job {draft.name}, {problem.pointer or '/'}: {problem.message}"
+                    self.block("invalid_job", f"{where}.", f"Mend {draft.origin}.", draft.pointer)
+                if not error.errors:
+                    self.block("invalid_job", f"Job {draft.name}: {error.message}", error.hint, draft.pointer)
+        self.out.jobs[draft.name] = deployment.Job(
+            draft.name,
+            draft.step,
+            draft.role,
+            draft.origin,
+            draft.group,
+            draft.replicas,
+            document,
+            canonical.digest(document),
+        )
+
+
+_NOT_IN_JOBS = frozenset({"name", "kind", "context"})
+
+
+class _Module:
+    """A blueprint prepared for many uses: what has placeholders, what the defaults are."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+        self.jobs = [(job, "{{" in repr(job)) for job in blueprint.jobs]
+        self.staged = any(staged for _, staged in self.jobs)
+        properties = blueprint.parameters.get("properties", {})
+        self.defaults = {
+            name: schema["default"]
+            for name, schema in properties.items()
+            if isinstance(schema, dict) and "default" in schema
+        }
+        self.validator: Any = None
+        if not any(finding.code == "invalid_schema" for finding in graph.check_blueprint(blueprint)):
+            self.validator = jsonschema_rs.validator_for(blueprint.parameters, offline=True)
+
+
+def _own(tree: Graph) -> dict[str, Any]:
+    return dict(getattr(tree, "context", None) or {})
+
+
+def _override(given: Mapping[str, Any], id: str) -> Any:
+    """The setting for a step, or for the module that it is in."""
+    return next((given[part] for part in reversed(_prefixes(id)) if part in given), None)
+
+
+def _prefixes(id: str) -> list[str]:
+    parts = id.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _fit(question: WizardField, value: Any) -> tuple[bool, Any]:
+    """Whether a value answers the question, and the value in its type (a number given for a text is its text)."""
+    match question.type:
+        case "string" | "path":
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                value = str(value)
+            fits = isinstance(value, str)
+        case "boolean":
+            fits = isinstance(value, bool)
+        case "integer":
+            fits = isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+    return fits and (not question.choices or value in question.choices), value
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

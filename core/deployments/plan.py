@@ -1,0 +1,194 @@
+"""The plan: what would change between what was applied and what is wished for, as ordered values. Pure and linear."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+import orjson
+
+from core.catalog import graph
+from core.deployments import expand, explain, placement
+from core.documents import canonical
+from core.model.catalog import Blueprint, Perspective, Workflow
+from core.model.deployment import EMPTY, Channel, Job, Role, State, Worker
+from core.model.plan import Action, Change, Finding, Kind, Plan
+
+
+def make(
+    source: Blueprint | Workflow | Perspective,
+    request: expand.Request,
+    lookup: graph.Lookup,
+    workers: Iterable[Worker],
+    current: State,
+    *,
+    surroundings: expand.Surroundings | None = None,
+    check_job: expand.CheckJob | None = None,
+    recompute: bool = False,
+) -> Plan:
+    """The whole way from documents to a plan: expand, place, compare."""
+    wish = expand.expand(source, request, lookup, surroundings, check_job)
+    placed = placement.place(wish.jobs, wish.together, workers, current.assignments, recompute=recompute)
+    desired = State(request.source, request.values, wish.jobs, wish.channels, placed.assignments)
+    return compute(request.name, desired, current, [*wish.warnings, *placed.warnings], wish.blockers)
+
+
+def remove(name: str, current: State) -> Plan:
+    """The plan that leaves nothing of a deployment but its history."""
+    return compute(name, State(current.source, current.values), current, removal=True)
+
+
+def compute(
+    name: str,
+    desired: State,
+    current: State = EMPTY,
+    warnings: Sequence[Finding] = (),
+    blockers: Sequence[Finding] = (),
+    *,
+    removal: bool = False,
+) -> Plan:
+    """Compare two wishes. The order is: jobs and adapters along the data, channels, placement, then what goes."""
+    changes = [
+        *_jobs(desired, current),
+        *_channels(desired.channels, current.channels),
+        *_placement(desired, current),
+        *_gone(desired, current),
+    ]
+    summary = dict.fromkeys((action.value for action in Action), 0)
+    for change in changes:
+        summary[change.action.value] += 1
+    return Plan(
+        name,
+        desired.source,
+        desired,
+        tuple(changes),
+        summary,
+        tuple(warnings),
+        tuple(blockers),
+        digest(desired),
+        explain.text(name, desired.source, changes, summary, warnings, blockers, removal),
+        removal,
+    )
+
+
+def digest(state: State) -> str:
+    """Names a wish: equal wishes have equal digests."""
+    return canonical.digest(
+        [
+            state.source,
+            [[job.name, job.digest, job.group, job.replicas] for job in state.jobs.values()],
+            [channel.to_dict() for channel in state.channels.values()],
+            state.assignments,
+        ]
+    )
+
+
+def _jobs(desired: State, current: State) -> Iterable[Change]:
+    for job in desired.jobs.values():
+        kind = _kind(job)
+        old = current.jobs.get(job.name)
+        where = _where(job, desired)
+        if old is None:
+            yield Change(Action.CREATE, kind, job.name, where, _need(job))
+        elif old.digest != job.digest:
+            changed = _changed_keys(old, job)
+            yield Change(Action.UPDATE, kind, job.name, where, f"{changed} changed", old.document, job.document)
+        else:
+            yield Change(Action.UNCHANGED, kind, job.name, where, "")
+
+
+def _channels(desired: Mapping[str, Channel], current: Mapping[str, Channel]) -> Iterable[Change]:
+    for channel in desired.values():
+        old = current.get(channel.name)
+        where = _ends(channel)
+        if old is None:
+            yield Change(Action.CREATE, Kind.CHANNEL, channel.name, where, f"new {channel.transport} channel")
+        elif old != channel:
+            before, after = old.to_dict(), channel.to_dict()
+            keys = ", ".join(key for key in after if before[key] != after[key])
+            yield Change(Action.UPDATE, Kind.CHANNEL, channel.name, where, f"{keys} changed", before, after)
+        else:
+            yield Change(Action.UNCHANGED, Kind.CHANNEL, channel.name, where, "")
+
+
+def _placement(desired: State, current: State) -> Iterable[Change]:
+    for name, workers in desired.assignments.items():
+        old = current.assignments.get(name)
+        where = _workers(workers)
+        if old is None:
+            why = f"{_replicas(len(workers))} in {_group(desired, name)}"
+            yield Change(Action.CREATE, Kind.PLACEMENT, name, where, why)
+        elif old == workers:
+            yield Change(Action.UNCHANGED, Kind.PLACEMENT, name, where, "")
+        elif len(old) != len(workers):
+            yield Change(Action.UPDATE, Kind.PLACEMENT, name, where, f"replicas {len(old)} -> {len(workers)}")
+        else:
+            before, after = _group(current, name), _group(desired, name)
+            why = f"group {before} -> {after}" if before != after else f"was on {_workers(old)}"
+            yield Change(Action.MOVE, Kind.PLACEMENT, name, where, why)
+
+
+def _gone(desired: State, current: State) -> Iterable[Change]:
+    for job in current.jobs.values():
+        if job.name not in desired.jobs:
+            yield Change(Action.REMOVE, _kind(job), job.name, _where(job, current), "no longer wished for")
+    for channel in current.channels.values():
+        if channel.name not in desired.channels:
+            yield Change(Action.REMOVE, Kind.CHANNEL, channel.name, _ends(channel), "no longer wished for")
+    for name, workers in current.assignments.items():
+        if name not in desired.assignments:
+            yield Change(Action.REMOVE, Kind.PLACEMENT, name, _workers(workers), "no longer wished for")
+
+
+def diff(change: Change) -> str:
+    """The unified diff of an update; made on demand, because a plan may have thousands of changes."""
+    if change.before is None or change.after is None:
+        return ""
+    before, after = (
+        orjson.dumps(side, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines()
+        for side in (change.before, change.after)
+    )
+    return "\n".join(difflib.unified_diff(before, after, "applied", "planned", n=2, lineterm=""))
+
+
+def _kind(job: Job) -> Kind:
+    return Kind.JOB if job.role is Role.STEP else Kind.TRANSPORT
+
+
+def _need(job: Job) -> str:
+    match job.role:
+        case Role.STEP:
+            return f"step {job.step} runs {job.origin}"
+        case Role.WRITER:
+            return f"{job.origin} needs a writer behind step {job.step}"
+        case Role.READER:
+            return f"{job.origin} needs a reader before step {job.step}"
+        case Role.RELAY:
+            return f"{job.origin} needs a relay behind step {job.step}"
+
+
+def _changed_keys(old: Job, new: Job) -> str:
+    keys = sorted(old.document.keys() | new.document.keys())
+    return ", ".join(key for key in keys if old.document.get(key) != new.document.get(key))
+
+
+def _where(job: Job, state: State) -> str:
+    return f"{job.group} on {_workers(state.assignments.get(job.name, ()))}"
+
+
+def _workers(workers: Sequence[str]) -> str:
+    return ", ".join(worker or "no worker" for worker in workers[:4]) + (
+        f" and {len(workers) - 4} more" if len(workers) > 4 else ""
+    )
+
+
+def _ends(channel: Channel) -> str:
+    return f"{', '.join(channel.producers) or 'nothing'} -> {', '.join(channel.consumers) or 'nothing'}"
+
+
+def _group(state: State, name: str) -> str:
+    return state.jobs[name].group
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"

@@ -1,0 +1,156 @@
+"""What a deployment wishes for: concrete jobs, the channels between them, and the workers they are placed on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Role(StrEnum):
+    """Why a job is there."""
+
+    STEP = "step"  # a step of the workflow asks for it
+    WRITER = "writer"  # a durable channel needs it behind its producer
+    READER = "reader"  # a durable channel needs it before its consumer
+    RELAY = "relay"  # a message edge needs it to tell that there are new data
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One concrete job of a deployment. `document` is what a worker runs; `digest` is that of the document."""
+
+    name: str
+    step: str
+    role: Role
+    origin: str  # "blueprint:SLUG@VERSION", or "channel NAME" for an adapter
+    group: str
+    replicas: int
+    document: dict[str, Any]
+    digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "step": self.step,
+            "role": self.role.value,
+            "origin": self.origin,
+            "group": self.group,
+            "replicas": self.replicas,
+            "document": self.document,
+            "digest": self.digest,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Job:
+        return Job(
+            data["name"],
+            data["step"],
+            Role(data["role"]),
+            data["origin"],
+            data["group"],
+            data["replicas"],
+            data["document"],
+            data["digest"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel edge: which steps it joins and how events move along it."""
+
+    name: str
+    transport: str
+    options: Mapping[str, Any]
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "transport": self.transport,
+            "options": dict(self.options),
+            "producers": list(self.producers),
+            "consumers": list(self.consumers),
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Channel:
+        return Channel(
+            data["name"], data["transport"], data["options"], tuple(data["producers"]), tuple(data["consumers"])
+        )
+
+
+Assignments = Mapping[str, tuple[str, ...]]
+"""Job name -> the worker of each replica; "" for a replica that no worker can take."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole wish for one deployment, as a value: what a plan compares and an apply records."""
+
+    source: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    assignments: Assignments = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "values": dict(self.values),
+            "jobs": [job.to_dict() for job in self.jobs.values()],
+            "channels": [channel.to_dict() for channel in self.channels.values()],
+            "assignments": {name: list(workers) for name, workers in self.assignments.items()},
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> State:
+        return State(
+            data.get("source", ""),
+            data.get("values", {}),
+            {job["name"]: Job.from_dict(job) for job in data.get("jobs", ())},
+            {channel["name"]: Channel.from_dict(channel) for channel in data.get("channels", ())},
+            {name: tuple(workers) for name, workers in data.get("assignments", {}).items()},
+        )
+
+
+EMPTY = State()
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker as placement sees it. `load` counts the jobs of others that it holds; `host` is its machine."""
+
+    name: str
+    group: str
+    online: bool = True
+    slots: int = 64
+    load: int = 0
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One replica of one job on one worker; `version` is the digest of the document that it should run."""
+
+    id: str
+    job: str
+    step: str
+    replica: int
+    worker: str
+    version: str
+
+
+def workload_id(tenant: str, job: str, replica: int) -> str:
+    return f"{tenant}/{job}#{replica}"
+
+
+def workloads(tenant: str, state: State) -> list[Workload]:
+    """Every replica that the wish asks for, in the order of the jobs."""
+    return [
+        Workload(workload_id(tenant, job.name, replica), job.name, job.step, replica, worker, job.digest)
+        for job in state.jobs.values()
+        for replica, worker in enumerate(state.assignments.get(job.name, ("",) * job.replicas))
+    ]
