@@ -66,6 +66,7 @@ class WiredChannel:
 class Wiring:
     """A flat graph. When `findings` is not empty it may be incomplete."""
 
+    root: Scope
     nodes: dict[str, Node] = field(default_factory=dict)
     channels: dict[str, WiredChannel] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -73,8 +74,8 @@ class Wiring:
 
 def wire(graph: Graph, lookup: Lookup) -> Wiring:
     """Flatten a graph to blueprints and channels, with every fault that can be told without values."""
-    walk = _Walk(lookup)
-    walk.graph(Scope(graph), "", {}, None, 1, ())
+    walk = _Walk(lookup, Scope(graph))
+    walk.graph(walk.wiring.root, "", {}, None, 1, ())
     walk.finish()
     return walk.wiring
 
@@ -85,8 +86,8 @@ def references(graph: Graph) -> set[str]:
 
 
 class _Walk:
-    def __init__(self, lookup: Lookup) -> None:
-        self.wiring = Wiring()
+    def __init__(self, lookup: Lookup, root: Scope) -> None:
+        self.wiring = Wiring(root)
         self._lookup = lookup
         self._modules: dict[str, Blueprint | Workflow | None] = {}
 

@@ -95,10 +95,7 @@ class _Expander:
         find = lookup if not isinstance(source, Blueprint) else lambda ref: source
         wiring = graph.wire(tree, find)
         self.out.blockers += wiring.findings
-        root = next((node.scope for node in wiring.nodes.values()), graph.Scope(tree))
-        while root.parent is not None:
-            root = root.parent
-        self._contexts[id(root)] = self._root_context(tree, values)
+        self._contexts[id(wiring.root)] = self._root_context(tree, values)
         self._check_overrides(wiring)
         drafts = [draft for node in wiring.nodes.values() for draft in self._node(node)]
         options = {name: self._options(channel) for name, channel in wiring.channels.items()}

@@ -240,7 +240,7 @@ class _Weaver:
             if draft.replicas > 1:
                 self._block(
                     "replicated_reader",
-                    f"Each of the {draft.replicas} replicas of step {draft.step} would read all files of channel {name}.",
+                    f"Each of the {draft.replicas} replicas of {draft.step} would read all files of channel {name}.",
                     f"Set the replicas of {draft.step} to 1.",
                     draft.pointer,
                 )
