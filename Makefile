@@ -24,7 +24,7 @@ imports: ## check the direction of dependencies between the rooms
 	$(BIN)lint-imports
 
 docs: ## write the generated references under docs/
-	$(PYTHON) -m docs
+	$(PYTHON) docs/generate.py
 
 test: ## run the tests
 	$(BIN)pytest

@@ -1,1 +1,4 @@
-""""""
+"""The front doors of Sluice: MCP (server), HTTP (http), commands (cli). They call operations; the engine is core.
+
+Reading order: session (what a door talks to) -> attach (the way there) -> door and server -> http -> cli.
+"""
