@@ -59,6 +59,7 @@ class _Workload:
     executor: Executor | None = None
     state: WorkloadState = WorkloadState.ASSIGNED
     restarts: int = 0
+    stopping: bool = False
     early: list[Delivery] = field(default_factory=list)  # deliveries that came before the job was compiled
     log_second: int = 0
     log_lines: int = 0
@@ -178,7 +179,8 @@ class Runtime:
                 executor = self._prepare(workload)
                 self._say(workload, WorkloadState.RUNNING)
                 await executor.run()
-                self._say(workload, WorkloadState.COMPLETED)
+                # A drained job also comes to an end, but only one that was left alone is complete.
+                self._say(workload, WorkloadState.STOPPED if workload.stopping else WorkloadState.COMPLETED)
                 return
             except asyncio.CancelledError:
                 self._say(workload, WorkloadState.STOPPED)
@@ -215,6 +217,7 @@ class Runtime:
         return executor
 
     async def _stop(self, workload: _Workload, seconds: float) -> None:
+        workload.stopping = True
         task = workload.task
         if task is None or task.done():
             return
@@ -222,7 +225,7 @@ class Runtime:
             await workload.executor.drain(seconds)
         task.cancel()
         await asyncio.wait({task})
-        if workload.state is not WorkloadState.COMPLETED:
+        if workload.state is not WorkloadState.COMPLETED:  # it was between two tries
             self._say(workload, WorkloadState.STOPPED)
 
     def _say(self, workload: _Workload, state: WorkloadState, reason: str = "") -> None:
