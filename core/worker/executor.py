@@ -145,6 +145,9 @@ class Executor:
         self._idle = False  # waiting for input or time: the only moments in which an interrupt may cancel
         self._stopping = False
         self._interrupted = False
+        self._overdue = False
+        self._finished = asyncio.Event()
+        self._finished.set()  # not running
         self._run_prefix = clock.token(8)
         self._run_numbers = count(1)
 
@@ -154,12 +157,19 @@ class Executor:
         Raises JobFailed with the reason; a cancellation stops at once and leaves unsettled what is in flight.
         """
         self._task = asyncio.current_task()
+        self._finished.clear()
         try:
             await self._open_and_work()
-        except (JobFailed, asyncio.CancelledError):
+        except JobFailed:
+            raise
+        except asyncio.CancelledError:
+            if self._overdue and self._task is not None and self._task.uncancel() == 0:
+                raise JobFailed("the job did not end in time when it was drained; some events may come twice") from None
             raise
         except Exception as error:  # the boundary of a job: whatever it is, it is told as the reason of the failure
             raise JobFailed(_reason(error)) from error
+        finally:
+            self._finished.set()
 
     async def _open_and_work(self) -> None:
         self._source = self._job.input.open(self._env)
@@ -212,13 +222,14 @@ class Executor:
         """Take nothing new, finish and flush what is in flight; at the deadline stop hard. Safe to call twice."""
         self._stopping = True
         self._interrupt()
-        task = self._task
-        if task is None or task.done():
-            return
-        await asyncio.wait({task}, timeout=deadline_seconds)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                await self._finished.wait()
+        except TimeoutError:
+            if self._task is not None:
+                self._overdue = True
+                self._task.cancel()
+            await self._finished.wait()
 
     def _run_now(self, delivery: Delivery) -> None:
         """One whole run without a task or a wait: the path of a trigger invocation.
@@ -345,9 +356,11 @@ class Executor:
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         """The next batch, or None at the end of the input, when the job is being drained, or when a batch failed."""
+        if self.mode == "message":  # a task of its own: the executor's task is the one that may be interrupted
+            return await anext(batches, None)
         if self._stopping:
             return None
-        self._idle = self.mode != "message"
+        self._idle = True
         try:
             return await anext(batches, None)
         except asyncio.CancelledError:

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+
+from core.dsl.component import Batch, Event, Limits, Run
+from core.dsl.outputs import file as file_output
+from core.errors import JobFailed
+from core.worker import executor as executors
+from core.worker.executor import Delivery
+from tests.dsl import rig
+from tests.dsl.rig import Worker
+
+pytestmark = pytest.mark.anyio
+
+ON_MESSAGE: dict[str, Any] = {
+    "echo": {
+        "trigger": {"message": {"filter-tag": "smoke.invoke"}},
+        "json": True,
+        "event": '{"who": "${msg|job_event.who}"}',
+    }
+}
+
+
+class Bus:
+    """Deliveries and what became of them."""
+
+    def __init__(self) -> None:
+        self.settled: dict[int, str | None] = {}
+
+    def delivery(self, number: int, **payload: Any) -> Delivery:
+        message = {"id": f"msg_{number}", "message_data": {"job_event": payload}}
+        return Delivery(number, 1, message, lambda reason: self.settled.__setitem__(number, reason))
+
+
+# ---- once
+
+
+async def test_a_job_without_a_trigger_runs_once_and_reports(worker: Worker) -> None:
+    executor = worker.executor({"echo": {"event": "a\nb"}}, {"print": "STDOUT"})
+    assert (executor.mode, executor.filter) == ("once", None)
+    await executor.run()
+    (report,) = worker.reports
+    assert (report.trigger, report.ok, report.reason) == ("once", True, "")
+    assert (report.events_in, report.events_out, report.errors) == (2, 2, 0)
+    assert report.started_ns <= report.ended_ns
+    assert executor.metrics.runs == 1
+    assert executor.metrics.last_event_at > 0
+
+
+async def test_a_job_is_complete_only_when_its_output_has_accepted_everything(worker: Worker) -> None:
+    worker.held = []
+    executor = worker.executor({"echo": {"event": "a"}}, {"message": {}})
+    task = asyncio.create_task(executor.run())
+    await rig.until(lambda: worker.held)
+    assert not task.done()
+    worker.held[0].set_result(None)
+    with anyio.fail_after(5):
+        await task
+    assert worker.reports[0].ok
+
+
+async def test_a_fault_ends_the_job_with_its_reason_and_the_batch_unaccepted(worker: Worker) -> None:
+    def abort(events: list[Event], run: Run) -> list[Event]:
+        raise RuntimeError("the document says stop")
+
+    with pytest.raises(JobFailed, match="the document says stop"):
+        await worker.executor({"echo": {"event": "a"}}, {"print": "STDOUT"}, abort).run()
+    (report,) = worker.reports
+    assert (report.ok, report.reason) == (False, "the document says stop")
+    assert worker.printed == []
+
+
+async def test_an_input_or_output_that_cannot_open_fails_the_job(worker: Worker, tmp_path: Path) -> None:
+    with pytest.raises(JobFailed, match="allow_exec"):
+        await worker.executor({"exec": {"command": "true"}}, {"print": "STDOUT"}).run()
+    assert worker.reports == []
+
+
+async def test_a_sink_that_settles_later_with_a_fault_ends_a_job_that_waits_for_input(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_sync(descriptors: list[int]) -> None:
+        for fd in descriptors:
+            os.close(fd)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(file_output, "_sync_and_close", no_sync)
+    executor = worker.executor({"worker-channel": "c"}, {"file": str(tmp_path / "out")})
+    settled: list[BaseException | None] = []
+    await worker.env("sender").channel("c").put(Batch([{"n": 1}], settled.append))
+    with anyio.fail_after(5), pytest.raises(JobFailed, match="Input/output error"):
+        await executor.run()
+    assert isinstance(settled[0], JobFailed)
+
+
+async def test_a_consumer_that_fails_tells_the_sender(worker: Worker) -> None:
+    def fail(events: list[Event], run: Run) -> list[Event]:
+        raise OSError("broken consumer")
+
+    consumer = worker.executor({"worker-channel": "c"}, {"discard": {}}, fail, "consumer")
+    consuming = asyncio.create_task(consumer.run())
+    with anyio.fail_after(5):
+        with pytest.raises(JobFailed, match="broken consumer"):
+            await worker.executor({"echo": {"event": "a"}}, {"worker-channel": "c"}, name="sender").run()
+        with pytest.raises(JobFailed, match="broken consumer"):
+            await consuming
+
+
+# ---- by time
+
+
+async def test_an_interval_job_fires_at_once_and_again(worker: Worker) -> None:
+    executor = worker.executor({"echo": {"event": "tick", "trigger": {"interval": "10ms"}}}, {"print": "STDOUT"})
+    assert executor.mode == "scheduled"
+    task = asyncio.create_task(executor.run())
+    await rig.until(lambda: len(worker.reports) >= 3)
+    await executor.drain(1)
+    await task
+    assert {report.trigger for report in worker.reports} == {"interval"}
+    assert len({report.run_id for report in worker.reports}) == len(worker.reports)
+
+
+async def test_a_cron_job_fires_on_the_clock(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    hour = 1_800_000_000 * 1_000_000_000  # a full hour
+    now = hour - 1_000_000_000
+    monkeypatch.setattr(executors.clock, "now_ns", lambda: now)
+    monkeypatch.setattr(executors, "LONGEST_SLEEP_SECONDS", 0.005)
+    executor = worker.executor({"echo": {"event": "t", "trigger": {"cron": "@hourly"}}}, {"print": "STDOUT"})
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    assert worker.reports == []
+    now = hour
+    await rig.until(lambda: worker.reports)
+    now = hour + 7200 * 1_000_000_000  # the machine slept over two firings: one is made up for
+    await rig.until(lambda: len(worker.reports) == 2)
+    now += 1_000_000_000
+    await asyncio.sleep(0.02)  # nothing may happen in this time
+    assert len(worker.reports) == 2
+    await executor.drain(1)
+    await task
+
+
+async def test_draining_a_waiting_schedule_ends_at_once(worker: Worker) -> None:
+    executor = worker.executor({"echo": {"event": "t", "trigger": {"interval": "1h"}}}, {"print": "STDOUT"})
+    task = asyncio.create_task(executor.run())
+    await rig.until(lambda: worker.reports)
+    with anyio.fail_after(1):
+        await executor.drain(10)
+        await task
+
+
+# ---- by message
+
+
+async def test_a_delivery_is_one_run_that_is_over_before_deliver_returns(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"message": {"tag": "reply"}}), Bus()
+    assert executor.mode == "message"
+    assert executor.filter is not None
+    assert executor.filter.tag == "smoke.invoke"
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1, who="alice"))
+    assert worker.messages[0].data == {"job_event": {"who": "alice"}}
+    assert bus.settled == {1: None}
+    assert worker.reports[0].trigger == "message"
+    await executor.drain(1)
+    await task
+
+
+async def test_what_is_delivered_before_the_job_is_open_waits_for_it(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
+    executor.deliver(bus.delivery(1, who="early"))
+    assert bus.settled == {}
+    task = asyncio.create_task(executor.run())
+    await rig.until(lambda: bus.settled)
+    assert worker.messages[0].data == {"job_event": {"who": "early"}}
+    await executor.drain(1)
+    await task
+
+
+async def test_a_run_that_fails_settles_with_the_reason_and_the_next_one_works(worker: Worker) -> None:
+    def picky(events: list[Event], run: Run) -> list[Event]:
+        if events[0]["who"] == "mallory":
+            raise ValueError("not for you")
+        return rig.pass_on(events, run)
+
+    executor, bus = worker.executor(ON_MESSAGE, {"message": {}}, picky), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1, who="mallory"))
+    executor.deliver(bus.delivery(2, who="alice"))
+    assert bus.settled == {1: "not for you", 2: None}
+    assert [report.ok for report in worker.reports] == [False, True]
+    assert (executor.metrics.runs, executor.metrics.runs_failed) == (2, 1)
+    await executor.drain(1)
+    await task
+
+
+async def test_a_run_whose_only_event_was_refused_settles_with_why(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"message": {"input-field": "trigger_response"}}), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1, who="alice"))
+    assert bus.settled == {1: "message: the event has no field trigger_response"}
+    await executor.drain(1)
+    await task
+
+
+async def test_runs_that_wait_for_their_output_are_bounded_and_the_rest_queue(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    for number in range(100):
+        executor.deliver(bus.delivery(number, who=str(number)))
+    channel = worker.env("reader").channel("c")
+    got: list[str] = []
+    with anyio.fail_after(5):
+        while len(got) < 100:
+            assert len(executor._runs) <= executors.MOST_RUNS_AT_ONCE
+            batch = await channel.get()
+            got += [event["who"] for event in batch.events]
+            batch.settle(None)
+        await rig.until(lambda: len(bus.settled) == 100)
+    assert got == [str(number) for number in range(100)]
+    assert set(bus.settled.values()) == {None}
+    await executor.drain(1)
+    await task
+
+
+async def test_draining_finishes_the_runs_under_way_and_leaves_the_others_to_someone_else(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    for number in range(20):
+        executor.deliver(bus.delivery(number, who=str(number)))
+    channel = worker.env("reader").channel("c")
+    first = await channel.get()
+    draining = asyncio.create_task(executor.drain(5))
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(99, who="too late"))
+    first.settle(None)
+    with anyio.fail_after(5):
+        for _ in range(15):
+            (await channel.get()).settle(None)
+        await draining
+        await task
+    assert set(bus.settled) == set(range(16))
+
+
+# ---- stopping
+
+
+async def test_draining_a_reader_flushes_what_it_has_and_loses_nothing(worker: Worker, tmp_path: Path) -> None:
+    sink = {"file-store": {"path": str(tmp_path / "s"), "object-name": {"name": "x"}, "batch": {"fixed-size": 1000}}}
+    reader = worker.executor({"worker-channel": "c"}, sink)
+    task = asyncio.create_task(reader.run())
+    settled: list[BaseException | None] = []
+    channel = worker.env("sender").channel("c")
+    for number in range(3):
+        await channel.put(Batch([{"n": number}], settled.append))
+    await rig.until(lambda: reader.metrics.events_in == 3)
+    assert settled == []
+    with anyio.fail_after(5):
+        await reader.drain(3)
+        await task
+    assert settled == [None, None, None]
+    (stored,) = [path for path in (tmp_path / "s").rglob("*") if path.is_file()]
+    assert stored.read_text() == '{"n":0}\n{"n":1}\n{"n":2}\n'
+
+
+async def test_a_drain_that_takes_too_long_ends_hard_and_the_sender_hears_of_it(worker: Worker) -> None:
+    worker.held = []
+    reader = worker.executor({"worker-channel": "c"}, {"message": {}})
+    task = asyncio.create_task(reader.run())
+    settled: list[BaseException | None] = []
+    await worker.env("sender").channel("c").put(Batch([{"n": 1}], settled.append))
+    await rig.until(lambda: worker.held)
+    with anyio.fail_after(5):
+        await reader.drain(0.05)
+        with pytest.raises(JobFailed, match="did not end in time"):
+            await task
+    assert isinstance(settled[0], JobFailed)
+    assert worker.reports[-1].reason == "stopped"
+
+
+async def test_a_cancelled_job_stops_and_is_not_mistaken_for_a_drained_one(worker: Worker) -> None:
+    reader = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"})
+    task = asyncio.create_task(reader.run())
+    await rig.until(lambda: reader._idle)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await reader.drain(1)
+
+
+async def test_draining_before_the_start_and_twice_is_harmless(worker: Worker) -> None:
+    executor = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"})
+    await executor.drain(1)
+    with anyio.fail_after(1):
+        await executor.run()
+        await executor.drain(1)
+
+
+# ---- large inputs
+
+
+async def test_a_large_file_goes_through_in_bounded_memory_and_leaves_the_loop_free(
+    worker: Worker, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    line = b'{"n":1,"text":"' + b"x" * 100 + b'"}\n'
+    with source.open("wb") as out:
+        for _ in range(200):
+            out.write(line * 2000)
+    executor = worker.executor({"files": {"path": str(source), "mode": "batch", "json": True}}, {"file": str(target)})
+    process = psutil.Process()
+    longest = most = 0.0
+    done = False
+
+    async def watch() -> None:
+        nonlocal longest, most
+        loop = asyncio.get_running_loop()
+        while not done:
+            before = loop.time()
+            await asyncio.sleep(0)
+            longest = max(longest, loop.time() - before)
+            most = max(most, process.memory_info().rss - start)
+
+    start = process.memory_info().rss
+    watching = asyncio.create_task(watch())
+    with anyio.fail_after(60):
+        await executor.run()
+    done = True
+    await watching
+    assert target.stat().st_size == source.stat().st_size == 200 * 2000 * len(line)
+    assert executor.metrics.events_out == 400_000
+    assert most < 40 * 1024 * 1024
+    assert longest < 0.5  # a heartbeat would have been sent many times
+
+
+async def test_a_line_of_many_megabytes_fails_the_job_without_being_kept(worker: Worker, tmp_path: Path) -> None:
+    worker.limits = Limits(max_line_bytes=1024 * 1024)
+    source = tmp_path / "in"
+    with source.open("wb") as out:
+        out.truncate(100 * 1024 * 1024)  # sparse: a hundred megabytes without a line end
+    process = psutil.Process()
+    start = process.memory_info().rss
+    with anyio.fail_after(30), pytest.raises(JobFailed, match="a line is longer than 1048576 bytes"):
+        await worker.run({"files": {"path": str(source), "mode": "batch"}}, {"discard": {}})
+    assert process.memory_info().rss - start < 40 * 1024 * 1024
