@@ -1,17 +1,14 @@
-"""Staging a job document, and the workloads that a deployed one wants: pure, but for the one write."""
+"""Staging a job document, and the workloads that a deployed one wants. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from core import documents, errors
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand
-from core.store import audit, workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +87,3 @@ def assign(
 
 def workload_id(tenant: str, job: str, replica: int) -> str:
     return f"{tenant}/{job}#{replica}"
-
-
-def record(db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]) -> None:
-    """Make `rows` the wish for an unmanaged job."""
-    workloads.replace(db, tenant, "", job, rows)
-    audit.insert(db, audit_row)
-

@@ -13,7 +13,7 @@ from core.jobs import staging
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import Page, items_schema, offset_page, operation
-from core.store import audit
+from core.store import audit, workloads
 from core.store import jobs as table
 
 DOCUMENT_DESCRIPTION = "The job document as YAML or JSON text."
@@ -156,7 +156,7 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
     before = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
     wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns())
     note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
-    await engine.database.write(staging.record, caller.tenant, params.name, wanted, note)
+    await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, wanted, note)
     await engine.fleet.sync()
     ids = {row["id"] for row in wanted}
     await engine.fleet.wait(lambda: engine.fleet.settled(ids), params.wait_seconds)
@@ -186,7 +186,7 @@ async def job_undeploy(engine: Engine, caller: Caller, params: JobUndeploy) -> d
     if await engine.database.read(table.newest, caller.tenant, params.name) is None:
         raise _unknown(params.name, caller)
     note = audit.row(engine.ids.next(), caller, "job_undeploy", f"{caller.tenant}/{params.name}")
-    await engine.database.write(staging.record, caller.tenant, params.name, [], note)
+    await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, [], note)
     await engine.fleet.sync()
     return {"name": params.name, "workloads": []}
 

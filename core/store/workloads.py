@@ -11,6 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from core.model.states import WorkloadState
+from core.store import audit
 
 
 def all_rows(db: Database) -> list[dict[str, Any]]:
@@ -36,6 +37,14 @@ def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: l
             db.table("workloads").upsert({**row, "state": WorkloadState.ASSIGNED.value, "reason": ""}, pk="id")
     for id in before:
         db.table("workloads").delete(id)
+
+
+def replace_unmanaged(
+    db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]
+) -> None:
+    """Make `rows` the wish for one unmanaged job."""
+    replace(db, tenant, "", job, rows)
+    audit.insert(db, audit_row)
 
 
 def report(db: Database, reports: list[tuple[str, str, int, int, str, str]]) -> None:

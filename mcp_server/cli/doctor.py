@@ -6,7 +6,6 @@ import importlib
 import importlib.metadata
 import os
 import shutil
-import sqlite3
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ class Finding:
 async def doctor(*, common: connect.Common = connect.DEFAULTS) -> int:
     """Check this machine, the home directory and the engine."""
     home = common.settings().home
-    findings = [_python(), _libraries(), _sqlite(), _home(home), _space(home), await _engine(common), _program()]
+    findings = [_python(), _libraries(), _home(home), _space(home), await _engine(common), _program()]
     if common.json:
         render.json({"ok": all(one.ok for one in findings), "checks": [asdict(one) for one in findings]})
     else:
@@ -70,12 +69,6 @@ def _libraries() -> Finding:
     if missing:
         return Finding("libraries", False, "; ".join(missing), "pip install --force-reinstall sluice-mcp")
     return Finding("libraries", True, f"sluice-mcp {version}, mcp {importlib.metadata.version('mcp')}")
-
-
-def _sqlite() -> Finding:
-    return Finding(
-        "sqlite", sqlite3.sqlite_version_info >= (3, 38), sqlite3.sqlite_version, "SQLite 3.38 or later is needed."
-    )
 
 
 def _home(home: Path) -> Finding:
