@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Component, Env, Event, Run
 from core.dsl.conditions import Condition
-
-if TYPE_CHECKING:
-    from core.dsl.codegen import Builder
+from core.errors import JobFailed
 
 Each = Callable[[Event, Run], Event | list[Event] | None]
 
@@ -18,14 +17,16 @@ class EventFault(Exception):
     """This event cannot go on. It is dropped, counted in `Run.errors` and reported to the log of the job."""
 
 
-class JobAborted(Exception):
-    """The document told the job to stop here. The run ends as failed with this message; no batch is settled."""
+class JobAborted(JobFailed):
+    """The document told the job to stop here."""
 
 
 class Action(Component):
-    """A declared action. Its keys may include `condition`: the action is skipped when that is not true."""
+    """A declared action. It is skipped for an event for which its `condition` is not true."""
 
     kind: ClassVar[str] = "action"
+    splits: ClassVar[bool] = False  # may turn one event into a list of several
+    guards: ClassVar[bool] = False  # the condition is the action itself: `emit_guarded` is called instead of `emit`
 
     description: str = ""
     """What this step is for; shown by trace and in logs."""
@@ -41,8 +42,12 @@ class Action(Component):
         """
         code.call(self.each(code.env, code.warn))
 
-    def each(self, env: Env, warn: Callable[[str], None]) -> Each:
-        """A function of one event: returns the event, None to drop it, or a list to go on with several.
+    def emit_guarded(self, code: Builder, holds: str) -> None:
+        """Write the statements of an action that `guards`; `holds` is the name that tells whether its condition holds."""
+        raise NotImplementedError
+
+    def each(self, env: Env, warn: Warn) -> Each:
+        """A function of one event: returns the event, None to drop it, or (with `splits`) a list of several.
 
         It may raise EventFault (or any other error, which is treated alike) and JobAborted.
         """

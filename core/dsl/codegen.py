@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from core.dsl.component import Env, Event, Run
+from core.dsl.sandbox import Sandbox
 
-Process = Callable[[list[Event], Run], list[Event]]
 Warn = Callable[[str], None]
 
 
@@ -20,39 +20,47 @@ class Builder:
     """Collects the statements of one function and the values that they use.
 
     In the statements, `event` is the event at hand, `run` the firing, `number` the place of the event in the run
-    (from 1; only when `numbered` is set) and `continue` drops the event. `warn` reports for the action at hand.
+    (from 1; only when `numbered` is set) and `continue` drops the event. `owner` is noted beside every line, so that
+    an error can be traced to the action that wrote it.
     """
 
     def __init__(self, env: Env, warn: Warn) -> None:
         self.env = env
         self.warn = warn
+        self.owner = 0
         self.numbered = False
-        self.lines: list[str] = []
+        self.lines: list[tuple[str, int]] = []
         self.once: list[str] = []
-        self.names: dict[str, Any] = {"__builtins__": {}, "len": len, "type": type, "str": str, "dict": dict}
+        self.names: dict[str, Any] = {"__builtins__": {}, "len": len, "type": type, "str": str, "int": int, "list": list}
         self._bound: dict[tuple[type, Any], str] = {}
         self._indent = 0
+        self._lua: Sandbox | None = None
+
+    @property
+    def lua(self) -> Sandbox:
+        """The one Lua state of this job, made when it is first needed."""
+        if self._lua is None:
+            self._lua = Sandbox(self.env.limits.lua_memory_mb)
+        return self._lua
 
     def bind(self, value: Any) -> str:
-        """The name under which the statements find this value; equal strings and numbers share one."""
+        """The name under which the statements find this value; equal strings and integers share one."""
         shared = isinstance(value, str | int)
-        key = (type(value), value)
-        if shared and key in self._bound:
+        key = (type(value), value) if shared else (object, len(self.names))
+        if key in self._bound:
             return self._bound[key]
-        name = f"k{len(self.names)}"
+        name = self._bound[key] = f"k{len(self.names)}"
         self.names[name] = value
-        if shared:
-            self._bound[key] = name
         return name
 
     def local(self) -> str:
         """A fresh name of a local variable."""
         name = f"v{len(self.names)}"
-        self.names[name] = None  # reserves the number
+        self.names[name] = None  # keeps the numbering of names going
         return name
 
     def line(self, statement: str) -> None:
-        self.lines.append("    " * self._indent + statement)
+        self.lines.append(("    " * self._indent + statement, self.owner))
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
@@ -74,11 +82,10 @@ class Builder:
     def call(self, each: Callable[[Event, Run], Any]) -> None:
         """Write a call of a function that returns the event or None."""
         self.line(f"event = {self.bind(each)}(event, run)")
-        with self.block("if event is None"):
-            self.line("continue")
+        self.line("if event is None: continue")
 
     def function(self, arguments: str, body: list[str], label: str) -> Any:
-        """Compile `body` (already indented by one level) as a function of the bound values."""
+        """Compile a body (already indented) after what is computed once, as a function over the bound values."""
         source = "\n".join([f"def made({arguments}):", *("    " + line for line in self.once), *body])
         exec(compile(source, f"<{label}>", "exec"), self.names)
         return self.names["made"]

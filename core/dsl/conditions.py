@@ -38,6 +38,9 @@ _STATEMENTS = frozenset(
 _CALLABLE = frozenset((*sandbox.FUNCTIONS, *sandbox.HELPERS))
 
 
+LuaFault = sandbox.LuaFault
+
+
 class ConditionError(Exception):
     """The condition could not be worked out for this event."""
 
@@ -163,7 +166,7 @@ def _lua(parsed: Parsed) -> tuple[str, list[Path]]:
 _CHECKER = sandbox.Sandbox(memory_mb=16)
 
 
-def emit(text: str, code: Builder, lua: Callable[[], sandbox.Sandbox], failed: Callable[[BaseException], bool]) -> str:
+def emit(text: str, code: Builder, failed: Callable[[BaseException], bool]) -> str:
     """Write the statements that work the condition out; the name of the local that holds True or False.
 
     `failed(error)` reports a condition that could not be worked out and says what it counts as.
@@ -174,19 +177,19 @@ def emit(text: str, code: Builder, lua: Callable[[], sandbox.Sandbox], failed: C
     if source in ("True", "False"):
         return source
     with code.block("try"):
-        code.line(f"{holds} = {source or _emit_lua(parsed, code, lua())}")
+        code.line(f"{holds} = {source or _emit_lua(parsed, code)}")
     with code.block(f"except {code.bind(Exception)} as error"):
         code.line(f"{holds} = {code.bind(failed)}(error)")
     return holds
 
 
-def _emit_lua(parsed: Parsed, code: Builder, lua: sandbox.Sandbox) -> str:
+def _emit_lua(parsed: Parsed, code: Builder) -> str:
     source, paths = _lua(parsed)
     if parsed.numbered:
         code.numbered = True
-    call = lua.expression(source, [f"f{n}" for n in range(len(paths))])
+    call = code.lua.expression(source, [f"f{n}" for n in range(len(paths))])
     arguments = []
-    scalars, convert = code.bind(frozenset((str, int, float, bool))), code.bind(lua.argument)
+    scalars, convert = code.bind(frozenset((str, int, float, bool))), code.bind(code.lua.argument)
     for path in paths:
         value = code.local()
         arguments.append(f"({value} if type({value} := {_get(path, code)}) in {scalars} else {convert}({value}))")

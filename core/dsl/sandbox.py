@@ -115,6 +115,9 @@ return made
 """
 
 
+LuaFault: type[Exception] = lua54.LuaError
+
+
 class ScriptError(Exception):
     """The Lua code failed, or gave something that is not JSON."""
 

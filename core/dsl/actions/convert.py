@@ -1,0 +1,287 @@
+"""The convert action: texts to numbers, truth values, lists and objects, and one unit to another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from core.dsl import select, values
+from core.dsl.action import Action, EventFault
+from core.dsl.codegen import Builder, Warn
+from core.dsl.component import REGISTRY, Config, Event
+from core.dsl.expand import text_of
+from core.dsl.select import MISSING, Selector
+from core.errors import shorten
+
+Kind = Literal["num", "str", "bool", "json", "split"]
+Preprocess = Literal[
+    "trim", "strip-whitespace", "remove-currency-literal", "remove-percent-literal", "remove-thousands-separator"
+]
+
+_SIZES = {"B": 1, "K": 2**10, "KiB": 2**10, "M": 2**20, "MiB": 2**20, "G": 2**30, "GiB": 2**30, "T": 2**40, "TiB": 2**40}
+_SIZES |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
+
+
+def _unit(name: str) -> str:
+    if name not in _SIZES and name not in _TIMES:
+        raise ValueError(f"{shorten(name, 20)!r} is not a unit; allowed: {', '.join([*_SIZES, *_TIMES])}")
+    return name
+
+
+Unit = Annotated[str, AfterValidator(_unit)]
+
+
+class Conversion(Config):
+    """One field and what it becomes."""
+
+    field: Selector
+    """The field, converted in place."""
+    conversion: Kind
+    """`num`: integer or decimal; `str`: text (JSON for anything that is not text); `bool`: true/false, yes/no, on/off,
+    1/0; `json`: whatever the JSON text says, integers exact; `split`: text to a list at commas and white space."""
+
+
+class UnitChange(Config):
+    """One number and its change of unit."""
+
+    field: Selector
+    """The field, a number or a text that writes one."""
+    from_: Unit
+    """The unit it is in: B, K/KiB, M/MiB, G/GiB, T/TiB (1024), KB, MB, GB, TB (1000), or ns, us, ms, s, m, h, d."""
+    to: Unit
+    """The unit it should be in, of the same sort."""
+
+    @model_validator(mode="after")
+    def _same_sort(self) -> Self:
+        if (self.from_ in _SIZES) != (self.to in _SIZES):
+            raise ValueError(f"{self.from_} and {self.to} do not measure the same thing")
+        return self
+
+
+def _pairs(value: Any) -> Any:
+    """Bring the older `[{field: num}]` and `{field: num}` to `[{field: ..., conversion: ...}]`."""
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list):
+        return value
+    out: list[Any] = []
+    for item in value:
+        if isinstance(item, dict) and not {"field", "conversion"} & set(item):
+            out += [{"field": field, "conversion": conversion} for field, conversion in item.items()]
+        else:
+            out.append(item)
+    return out
+
+
+@REGISTRY.register("convert")
+class Convert(Action):
+    """Change the type or the unit of fields in place.
+
+    A value that has the wanted type already stays as it is. A field that is missing is left alone.
+    """
+
+    spellings: ClassVar[dict[str, str]] = {"null-behavior": "null-behaviour"}
+    example: ClassVar[str] = """
+name: typed
+input:
+  echo: {event: '{"n": "12", "ok": "yes", "tags": "a, b", "at": "1739370000000000001", "took": 1500}', json: true}
+actions:
+  - convert:
+      conversions:
+        - {field: n, conversion: num}
+        - {field: ok, conversion: bool}
+        - {field: tags, conversion: split}
+        - {field: at, conversion: json}
+      units: [{field: took, from: ms, to: s}]
+output: {print: STDOUT}
+"""
+
+    conversions: Annotated[tuple[Conversion, ...], BeforeValidator(_pairs)] = ()
+    """The fields to convert."""
+    units: tuple[UnitChange, ...] = ()
+    """Changes of unit, done after the conversions."""
+    auto: bool = False
+    """Convert every text field of the event that clearly is a number, true, false, null, or a JSON object or array."""
+    null_behaviour: Literal["keep", "default"] = "keep"
+    """`keep`: null stays null; `default`: null becomes 0, "", false or []."""
+    format: Literal["plain", "currency", "percent", "comma-number"] = "plain"
+    """How texts write numbers, for `num`: `currency` ($1,234.50), `percent` (12 % is 0.12), `comma-number` (1,234)."""
+    preprocess: tuple[Preprocess, ...] = ()
+    """What to do to a text before it is converted, in this order."""
+    on_error: Literal["warn", "default", "drop"] = "warn"
+    """When a value cannot be converted: keep it and warn, take the default of the type, or drop the event."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not (self.conversions or self.units or self.auto):
+            raise ValueError("give conversions, units or auto")
+        return self
+
+    def emit(self, code: Builder) -> None:
+        if self.auto:
+            skip = {select.parse(c.field)[0] for c in self.conversions}
+            code.line(f"{code.bind(_auto(self._prepare(), skip))}(event)")
+        for conversion in self.conversions:
+            self._emit_field(code, conversion.field, self._converter(conversion, code.warn), _DONE[conversion.conversion])
+        for unit in self.units:
+            self._emit_field(code, unit.field, self._unit_converter(unit, code.warn), None)
+
+    def _emit_field(self, code: Builder, field: str, convert: Callable[[Any], Any], done: type | None) -> None:
+        """Read, convert and write back one field, unless it is missing or has the wanted type already."""
+        path = select.parse(field)
+        value, missing = code.local(), code.bind(MISSING)
+        if len(path) == 1:
+            key = code.bind(path[0])
+            code.line(f"{value} = event.get({key}, {missing})")
+            store = f"event[{key}] = {code.bind(convert)}({value})"
+        else:
+            code.line(f"{value} = {code.bind(select.getter(path))}(event)")
+            store = f"{code.bind(select.setter(path))}(event, {code.bind(convert)}({value}))"
+        already = f" and type({value}) is not {code.bind(done)}" if done is not None else ""
+        code.line(f"if {value} is not {missing}{already}: {store}")
+
+    def _prepare(self) -> Callable[[str], str] | None:
+        steps = [_PREPROCESS[name] for name in self.preprocess]
+        if not steps:
+            return None
+
+        def prepare(text: str) -> str:
+            for step in steps:
+                text = step(text)
+            return text
+
+        return prepare
+
+    def _converter(self, conversion: Conversion, warn: Warn) -> Callable[[Any], Any]:
+        kind, field = conversion.conversion, conversion.field
+        change, prepare = _CHANGES[kind], self._prepare()
+        if kind == "num" and self.format != "plain":
+            change = _FORMATS[self.format]
+        keep_null = self.null_behaviour == "keep"
+
+        def convert(value: Any) -> Any:
+            if value is None:
+                return None if keep_null else _default(kind)
+            try:
+                if type(value) is str:
+                    return change(value if prepare is None else prepare(value))
+                return _retype(value, kind)
+            except ValueError as error:
+                return self._failed(field, value, kind, error, warn)
+
+        return convert
+
+    def _unit_converter(self, unit: UnitChange, warn: Warn) -> Callable[[Any], Any]:
+        table = _SIZES if unit.from_ in _SIZES else _TIMES
+        factor = Fraction(table[unit.from_], table[unit.to])
+        above, below = factor.numerator, factor.denominator
+        prepare, keep_null = self._prepare(), self.null_behaviour == "keep"
+
+        def convert(value: Any) -> Any:
+            if value is None:
+                return None if keep_null else 0
+            try:
+                if type(value) is str:
+                    value = values.number(value if prepare is None else prepare(value))
+                if type(value) is int:
+                    return value * above // below if value * above % below == 0 else value * above / below
+                if type(value) is float:
+                    return value * above / below
+                raise ValueError(f"a {_name(value)} has no unit")
+            except ValueError as error:
+                return self._failed(unit.field, value, "num", error, warn)
+
+        return convert
+
+    def _failed(self, field: str, value: Any, kind: Kind, error: ValueError, warn: Warn) -> Any:
+        if self.on_error == "drop":
+            raise EventFault(f"{field} cannot be converted to {kind}: {error}") from None
+        if self.on_error == "default":
+            return _default(kind)
+        warn(f"{field} cannot be converted to {kind}: {error}")
+        return value
+
+
+def _name(value: Any) -> str:
+    return {dict: "object", list: "list", bool: "truth value", str: "text"}.get(type(value), "number")
+
+
+def _default(kind: Kind) -> Any:
+    return {"num": 0, "str": "", "bool": False, "json": None, "split": []}[kind]
+
+
+def _retype(value: Any, kind: Kind) -> Any:
+    """A value that is not text, in the wanted type."""
+    match kind:
+        case "json":
+            return value
+        case "str":
+            return text_of(value)
+        case "num" if type(value) is bool:
+            return int(value)
+        case "num" if type(value) is int or type(value) is float:
+            return value
+        case "bool" if type(value) is bool:
+            return value
+        case "bool" if value == 0 or value == 1:
+            return value == 1
+        case "split" if type(value) is list:
+            return value
+        case "split" if type(value) is not dict:
+            return [value]
+    raise ValueError(f"it is a {_name(value)}")
+
+
+_SEPARATORS = re.compile(r"\s*,\s*|\s+")
+
+
+def _split(text: str) -> list[str]:
+    stripped = text.strip()
+    return _SEPARATORS.split(stripped) if stripped else []
+
+
+def _currency(text: str) -> int | float:
+    cleaned = re.sub(r"[^\d.,()+-]", "", text)
+    negative = cleaned.startswith("(") and cleaned.endswith(")")
+    value = values.number(cleaned.strip("()").replace(",", ""))
+    return -value if negative else value
+
+
+def _percent(text: str) -> float:
+    return values.number(text.strip().removesuffix("%").strip()) / 100
+
+
+def _comma_number(text: str) -> int | float:
+    return values.number(text.replace(",", ""))
+
+
+_CHANGES: dict[str, Callable[[str], Any]] = {
+    "num": values.number,
+    "str": lambda text: text,
+    "bool": values.boolean,
+    "json": values.from_json,
+    "split": _split,
+}
+_FORMATS: dict[str, Callable[[str], Any]] = {"currency": _currency, "percent": _percent, "comma-number": _comma_number}
+_DONE: dict[str, type | None] = {"num": int, "str": None, "bool": bool, "json": dict, "split": list}
+_PREPROCESS: dict[str, Callable[[str], str]] = {
+    "trim": str.strip,
+    "strip-whitespace": lambda text: "".join(text.split()),
+    "remove-currency-literal": lambda text: re.sub(r"[$€£¥₹]|\b[A-Z]{3}\b", "", text).strip(),
+    "remove-percent-literal": lambda text: text.replace("%", "").strip(),
+    "remove-thousands-separator": lambda text: re.sub(r"(?<=\d)[,'_ ](?=\d{3}(?!\d))", "", text),
+}
+
+
+def _auto(prepare: Callable[[str], str] | None, skip: set[str]) -> Callable[[Event], None]:
+    def convert(event: Event) -> None:
+        for key, value in event.items():
+            if type(value) is str and key not in skip:
+                event[key] = values.guess(value if prepare is None else prepare(value))
+
+    return convert

@@ -1,0 +1,70 @@
+"""The flatten action: nested objects to fields with dotted names."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from core.dsl import select
+from core.dsl.action import Action, Each
+from core.dsl.codegen import Warn
+from core.dsl.component import REGISTRY, Env, Event, Run
+from core.dsl.select import Selector
+
+
+@REGISTRY.register("flatten")
+class Flatten(Action):
+    """Turn nested objects into fields of one level: `{"a": {"b": 1}}` becomes `{"a.b": 1}`.
+
+    Arrays and empty objects stay as they are. Name such a field `/a.b` in a selector, since `a.b` looks inside `a`.
+    """
+
+    example: ClassVar[str] = """
+name: flat
+input: {echo: {event: '{"a": {"b": 1, "c": {"d": 2}}, "list": [1]}', json: true}}
+actions:
+  - flatten: {}
+output: {print: STDOUT}
+"""
+
+    input_field: Selector | None = None
+    """Flatten only the object in this field, in place. Left out: the whole event."""
+    separator: str = Field(default=".", min_length=1, max_length=8)
+    """What stands between the names."""
+
+    def each(self, env: Env, warn: Warn) -> Each:
+        separator, field = self.separator, self.input_field
+        if field is None:
+
+            def flatten(event: Event, run: Run) -> Event:
+                return _flat(event, separator) if dict in set(map(type, event.values())) else event
+
+            return flatten
+        path = select.parse(field)
+        get, store = select.getter(path), select.setter(path)
+
+        def flatten_field(event: Event, run: Run) -> Event:
+            value = get(event)
+            if type(value) is dict:
+                store(event, _flat(value, separator))
+            else:
+                warn(f"{field} is not an object")
+            return event
+
+        return flatten_field
+
+
+def _flat(value: dict[str, Any], separator: str) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    stack = [("", iter(value.items()))]
+    while stack:
+        prefix, items = stack[-1]
+        for key, inner in items:
+            if type(inner) is dict and inner:
+                stack.append((f"{prefix}{key}{separator}", iter(inner.items())))
+                break
+            out[prefix + key] = inner
+        else:
+            stack.pop()
+    return out
