@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 from pydantic import Field
@@ -212,11 +213,17 @@ async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) ->
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""
     if params.known_version == engine.triggers.version:
         return {"version": engine.triggers.version, "tools": None}
-    tools = {}
-    for trigger in _reachable(engine, caller):
-        if trigger.definition.publication.mcp and trigger.invokable_by(caller):
-            tools.setdefault(trigger.slug, trigger.tool)
-    return {"version": engine.triggers.version, "tools": list(tools.values())}
+    own = {trigger.slug for trigger in engine.triggers.visible({caller.tenant})}
+    reachable = _reachable(engine, caller)
+    count = Counter(trigger.slug for trigger in reachable)
+    tools = [
+        trigger.tool
+        for trigger in reachable
+        if trigger.definition.publication.mcp
+        and trigger.invokable_by(caller)
+        and (trigger.tenant == caller.tenant or (trigger.slug not in own and count[trigger.slug] == 1))
+    ]
+    return {"version": engine.triggers.version, "tools": tools}
 
 
 def _reachable(engine: Engine, caller: Caller) -> list[Trigger]:

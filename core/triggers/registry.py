@@ -203,7 +203,8 @@ class TriggerRegistry:
         self._database = database
         self._announce = announce
         self._triggers: dict[tuple[str, str], Trigger] = {}
-        self.version = 0
+        # Starts at the time, so that two owners of one home never give one version to two lists.
+        self.version = clock.now_ns() // 1_000
 
     async def load(self) -> None:
         for row in await self._database.read(table.current):

@@ -1,0 +1,181 @@
+"""Workers under the owner: they come back, their jobs come back, and what they held goes out again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+from engines import ADMIN, EXAMPLES, deploy, engine_on
+
+from core import errors
+from core.engine import Engine
+
+pytestmark = pytest.mark.anyio
+
+TICK = """
+name: tick
+input: {echo: {event: "{}", json: true, trigger: {interval: 50ms}}}
+output: {message: {tag: tick}}
+"""
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    async with engine_on(tmp_path / "home", workers=2) as running:
+        yield running
+
+
+def _online(engine: Engine) -> bool:
+    return all(row["state"] == "online" for row in engine.fleet.worker_rows())
+
+
+async def _ticks(engine: Engine) -> int:
+    page = await engine.call("message_search", {"tag": "tick", "limit": 200}, ADMIN)
+    return len(page["items"])
+
+
+async def _until(engine: Engine, more_than: int) -> None:
+    """Wait for further ticks on the notices of the bus."""
+    event = anyio.Event()
+    forget = engine.subscribe(lambda kind, data: event.set() if kind == "message" else None)
+    try:
+        while await _ticks(engine) <= more_than:
+            await event.wait()
+            event = anyio.Event()
+    finally:
+        forget()
+
+
+async def test_two_workers_come_online_in_the_default_group(engine: Engine) -> None:
+    with anyio.fail_after(15):
+        assert await engine.fleet.wait(lambda: _online(engine), 10)
+    rows = (await engine.call("worker_list", {"group": "default"}, ADMIN))["items"]
+    assert [row["name"] for row in rows] == ["local-1", "local-2"]
+    assert len({row["pid"] for row in rows}) == 2
+    assert all(psutil.Process(row["pid"]).is_running() for row in rows)
+
+
+async def test_a_job_on_a_schedule_publishes_and_its_runs_are_told(engine: Engine) -> None:
+    with anyio.fail_after(20):
+        await deploy(engine, TICK)
+        await _until(engine, 2)
+        types = {m["message_type"] for m in (await engine.call("message_search", {"job": "tick"}, ADMIN))["items"]}
+        assert {"user-generated", "job-run-started", "job-run-ended"} <= types
+        notices = (await engine.call("job_notifications_recent", {"job": "tick"}, ADMIN))["items"]
+        ended = next(n for n in notices if n["message_type"] == "job-run-ended")
+    assert ended["message_data"]["ok"] is True
+    assert ended["message_data"]["trigger"] == "interval"
+
+
+async def test_a_killed_worker_comes_back_with_its_jobs(engine: Engine) -> None:
+    with anyio.fail_after(30):
+        deployed = await deploy(engine, TICK)
+        await _until(engine, 0)
+        name = deployed["workloads"][0]["worker"]
+        before = next(row for row in engine.fleet.worker_rows() if row["name"] == name)
+        psutil.Process(before["pid"]).kill()
+        assert await engine.fleet.wait(lambda: engine.fleet.workers[name].restarts == 1, 10)
+        assert await engine.fleet.wait(lambda: _online(engine), 10)
+        lost = await engine.call("message_search", {"type": "worker-lost"}, replace(ADMIN, tenant="default"))
+        assert [m["worker_id"] for m in lost["items"]] == [name]
+        await _until(engine, await _ticks(engine))
+    after = next(row for row in engine.fleet.worker_rows() if row["name"] == name)
+    assert after["pid"] != before["pid"]
+
+
+async def test_a_run_that_is_under_way_when_its_worker_dies_is_run_again(engine: Engine) -> None:
+    definition = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
+    with anyio.fail_after(40):
+        await engine.call("trigger_publish", definition, ADMIN)
+        deployed = await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text())
+        worker = engine.fleet.workers[deployed["workloads"][0]["worker"]]
+        assert worker.pid is not None
+        psutil.Process(worker.pid).suspend()  # it holds the message and does not answer
+        arguments = {"slug": "smoke_trigger", "params": {"env": "x"}, "wait_timeout_seconds": 0}
+        record = await engine.call("trigger_invoke", arguments, ADMIN)
+        assert record["state"] == "dispatched"
+        psutil.Process(worker.pid).kill()
+        get = {"invocation_id": record["invocation_id"], "wait_seconds": 20}
+        ended = await engine.call("trigger_invocation_get", get, ADMIN)
+    assert ended["state"] == "succeeded"
+    assert ended["attempts"] == 2
+    assert "redelivered" in [event["type"] for event in ended["events"]]
+
+
+async def test_a_silent_worker_is_killed_and_replaced(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=1, heartbeat_seconds=0.05) as engine:
+        with anyio.fail_after(20):
+            assert await engine.fleet.wait(lambda: _online(engine), 10)
+            pid = engine.fleet.workers["local-1"].pid
+            assert pid is not None
+            psutil.Process(pid).suspend()
+            assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].restarts >= 1, 10)
+            assert await engine.fleet.wait(lambda: _online(engine), 10)
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_failing_job_says_why_restarts_and_disturbs_nobody(engine: Engine, tmp_path: Path) -> None:
+    failing = f"""
+name: failing
+input: {{file-store: {{path: {tmp_path}/nowhere, trigger: {{interval: 1s}}}}}}
+output: {{discard: {{}}}}
+"""
+    with anyio.fail_after(30):
+        await deploy(engine, TICK)
+        await engine.call("job_put", {"document": failing}, ADMIN)
+        await engine.call("job_deploy", {"name": "failing"}, ADMIN)
+        await engine.fleet.wait(
+            lambda: any(w["restarts"] for w in engine.fleet.workload_rows(tenant="tenant-a", job="failing")), 15
+        )
+        shown = await engine.call("job_get", {"name": "failing"}, ADMIN)
+        await _until(engine, await _ticks(engine))
+    states = {w["state"] for w in shown["workloads"]}
+    assert states <= {"failed", "running", "starting"}
+    reasons = [w["reason"] for w in shown["workloads"]] + [line["text"] for line in shown["log"]]
+    assert any("nowhere" in reason for reason in reasons)
+
+
+async def test_undeploy_stops_the_job_and_the_bus_forgets_it(engine: Engine) -> None:
+    definition = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
+    with anyio.fail_after(30):
+        await engine.call("trigger_publish", definition, ADMIN)
+        await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(), replicas=2)
+        await engine.call("job_undeploy", {"name": "smoke_trigger_handler"}, ADMIN)
+        record = await engine.call("trigger_invoke", {"slug": "smoke_trigger", "params": {"env": "x"}}, ADMIN)
+        assert record["result"]["error_code"] == "target_unavailable"
+        with pytest.raises(errors.NotFound):
+            await engine.call("job_undeploy", {"name": "unknown"}, ADMIN)
+
+
+async def test_a_stopped_engine_leaves_no_process_and_its_jobs_run_again_with_the_next(tmp_path: Path) -> None:
+    with anyio.fail_after(40):
+        async with engine_on(tmp_path / "home", workers=2) as engine:
+            await deploy(engine, TICK)
+            await _until(engine, 0)
+            pids = [row["pid"] for row in engine.fleet.worker_rows()]
+        assert not any(psutil.pid_exists(pid) for pid in pids)
+        async with engine_on(tmp_path / "home", workers=2) as engine:
+            await _until(engine, await _ticks(engine))
+            assert engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "running"
+
+
+async def test_a_job_that_ran_once_is_not_run_again_by_the_next_owner(tmp_path: Path) -> None:
+    once = TICK.replace(", trigger: {interval: 50ms}", "")
+    with anyio.fail_after(40):
+        async with engine_on(tmp_path / "home") as engine:
+            await engine.call("job_put", {"document": once}, ADMIN)
+            await engine.call("job_deploy", {"name": "tick"}, ADMIN)
+            await engine.fleet.wait(
+                lambda: engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed", 10
+            )
+            assert await _ticks(engine) == 1
+        async with engine_on(tmp_path / "home") as engine:
+            assert await engine.fleet.wait(lambda: _online(engine), 10)
+            await deploy(engine, TICK.replace("tick", "other"))
+            assert engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed"
+            assert await _ticks(engine) == 1
