@@ -25,7 +25,7 @@ def report(error: Exception, *, as_json: bool) -> int:
         fault = errors.Internal(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     else:
         fault = errors.Internal(
-            f"{type(error).__name__}: {errors.shorten(error)}", hint="This is a fault of Sluice; please report it."
+            f"{type(error).__name__}: {errors.shorten(str(error))}", hint="This is a fault of Sluice; please report it."
         )
         fault.details["at"] = _place(error)
     if as_json:

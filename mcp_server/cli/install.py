@@ -84,6 +84,6 @@ async def listed(program: str, args: Sequence[str], env: Mapping[str, str]) -> l
                         return tools
     except (TimeoutError, MCPError, OSError) as error:
         raise errors.TargetUnavailable(
-            f"The configuration is in place, but the server did not answer: {errors.shorten(error)}.",
+            f"The configuration is in place, but the server did not answer: {errors.shorten(str(error))}.",
             hint=f"Run it by hand to see why: {' '.join([program, *args])}; Python is {sys.executable}.",
         ) from None

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from mcp_server.cli import connect, documents, render
 
-File = Annotated[str, Parameter(name=("--file", "-f"))]
+File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
 
 
 async def list_jobs(

@@ -13,7 +13,7 @@ from mcp_server.cli import connect, documents, render
 WAIT_SECONDS = 30  # how long one look of `invocation watch` waits at the engine
 ENDED = frozenset({"succeeded", "failed", "timed_out"})
 
-File = Annotated[str, Parameter(name=("--file", "-f"))]
+File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
 _SHOWN = ("invocation_id", "trigger_slug", "trigger_revision", "state", "deduplicated", "caller", "requested_at_ns")
 
 
@@ -127,7 +127,7 @@ async def invoke(
     /,
     *,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    file: Annotated[str | None, Parameter(name=("--file", "-f"))] = None,
+    file: Annotated[str | None, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)] = None,
     idempotency_key: str | None = None,
     wait: int | None = None,
     common: connect.Common = connect.DEFAULTS,

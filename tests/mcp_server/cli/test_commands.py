@@ -1,0 +1,227 @@
+"""The command line: what it lists, reads, prints, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core import errors
+from mcp_server.cli import documents, main, render
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "home"
+    monkeypatch.setenv("SLUICE_HOME", str(place))
+    monkeypatch.setenv("SLUICE_WORKERS", "0")
+    return place
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main.run(words)
+    done = capsys.readouterr()
+    return code, done.out, done.err
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    for path, _, _ in main._COMMANDS:
+        assert path.split()[0] in out
+
+
+@pytest.mark.parametrize("path", [path for path, _, _ in main._COMMANDS] + ["mcp install"])
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], path: str) -> None:
+    code, out, _ = run(capsys, *path.split(), "--help")
+    assert code == 0
+    for flag in ("--home", "--json", "--tenant", "SLUICE_HOME"):
+        assert flag in out
+
+
+def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Commands" in run(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bogus"],
+        ["plan"],
+        ["job", "put"],
+        ["worker", "list", "--bogus"],
+        ["serve", "--port", "many"],
+        ["mcp", "install", "emacs"],
+        ["token", "create", "--username", "x", "--role", "root"],
+    ],
+)
+def test_wrong_usage_is_told_on_stderr_with_code_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    code, out, err = run(capsys, *words)
+    assert code == 2
+    assert err
+    assert "Traceback" not in out + err
+
+
+def test_a_setting_that_does_not_fit_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_WORKER_SLOTS", "many")
+    code, _, err = run(capsys, "worker", "list")
+    assert code == 2
+    assert "/worker_slots" in err
+
+
+def test_an_error_has_code_places_and_hint_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "job", "show", "nowhere")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: not_found: ")
+    assert "hint: " in err
+
+
+def test_an_error_in_json_is_the_same_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "job", "show", "nowhere", "--json")
+    assert (code, out) == (1, "")
+    assert orjson.loads(err)["error"]["code"] == "not_found"
+
+
+def test_a_fault_of_ours_names_its_place_and_shows_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(render, "rows", broken)
+    code, _, err = run(capsys, "job", "list")
+    assert code == 1
+    assert "internal: RuntimeError: unexpected" in err
+    assert "at: test_commands.py:" in err
+    assert "Traceback" not in err
+
+
+def test_a_name_never_comes_from_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLUICE_NAME", "from-the-environment")
+    assert run(capsys, "job", "show")[0] == 2
+
+
+def test_flags_come_from_the_environment(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_JSON", "1")
+    code, out, _ = run(capsys, "job", "list")
+    assert code == 0
+    assert orjson.loads(out) == {"items": [], "next_cursor": None, "total": 0}
+
+
+def test_a_list_is_a_table_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "There are no jobs" in run(capsys, "job", "list")[1]
+    file = tmp_path / "job.yaml"
+    file.write_text('name: one\ninput: {echo: {event: "{}"}}\noutput: {print: STDOUT}\n')
+    code, out, _ = run(capsys, "job", "put", "-f", str(file))
+    assert code == 0
+    assert "version  1" in out
+    assert "one" in run(capsys, "job", "list")[1]
+
+
+def test_a_faulty_document_is_blamed_by_file_line_and_column(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("name: one\ninput: {ecko: {}}\noutput: {print: STDOUT}\n")
+    code, _, err = run(capsys, "job", "put", "-f", str(file))
+    assert code == 1
+    assert f"{file}:2:" in err
+    code, out, _ = run(capsys, "job", "validate", "-f", str(file))
+    assert code == 1
+    assert f"{file}:2:" in out.replace("\n", "")
+
+
+def test_a_faulty_trigger_is_blamed_by_file_line_and_column(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "trigger.yaml"
+    file.write_text("slug: one\ntarget_job_name: job\ninvoke_policy:\n  allow_all: true\n")
+    code, _, err = run(capsys, "trigger", "publish", "-f", str(file))
+    assert code == 1
+    assert f"{file}:3:" in err
+
+
+def test_a_document_may_come_from_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stdin:
+        buffer = io.BytesIO(b'{"slug": "piped", "target_job_name": "job"}')
+
+    monkeypatch.setattr(sys, "stdin", Stdin())
+    code, out, _ = run(capsys, "trigger", "publish", "-f", "-")
+    assert code == 0
+    assert "piped" in out
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b""])
+def test_a_file_that_cannot_be_read_is_a_plain_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "f"
+    if content is not None:
+        file.write_bytes(content)
+    code, _, err = run(capsys, "trigger", "publish", "-f", str(file))
+    assert code == 1
+    assert str(file) in err
+
+
+def test_values_read_as_json_where_they_are_json() -> None:
+    given = ["a=1", "b=true", "c=null", 'd={"x": [1]}', 'e="7"', "f=tomorrow", "g=", "h=/tmp/x", "i=1.2.3", "j=a=b"]
+    assert documents.values(given) == {
+        "a": 1,
+        "b": True,
+        "c": None,
+        "d": {"x": [1]},
+        "e": "7",
+        "f": "tomorrow",
+        "g": "",
+        "h": "/tmp/x",
+        "i": "1.2.3",
+        "j": "a=b",
+    }
+
+
+@pytest.mark.parametrize("pair", ["novalue", "=x", ""])
+def test_a_value_without_a_name_is_refused(pair: str) -> None:
+    with pytest.raises(errors.InvalidParams, match="NAME=VALUE"):
+        documents.values([pair])
+
+
+def test_a_number_has_to_be_one() -> None:
+    assert documents.numbers(["a=3"], "--replicas") == {"a": 3}
+    with pytest.raises(errors.InvalidParams):
+        documents.numbers(["a=many"], "--replicas")
+
+
+def test_what_is_printed_has_no_control_characters_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    render.rows([{"name": "[red]\x1b[31mx", "state": "[/]"}], ("name", "state"), empty="")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[red]" in out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["job", "list"], ["serve", "--help"]])
+def test_mcp_is_imported_only_to_serve_it(words: list[str], home: Path) -> None:
+    script = (
+        "import sys; from mcp_server.cli import main; main.run(sys.argv[1:]);"
+        "sys.exit('imported: mcp' if 'mcp' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_the_list_of_commands_is_imported_without_what_they_do() -> None:
+    script = (
+        "import sys; from mcp_server.cli import main; main.run(['--help']);"
+        "heavy = {'mcp', 'fastapi', 'uvicorn', 'httpx', 'core', 'pydantic', 'ruamel.yaml'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()

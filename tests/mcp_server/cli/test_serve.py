@@ -1,0 +1,109 @@
+"""`sluice serve` as a process: where it listens, who may call, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from core import errors
+from mcp_server.cli import stage
+from mcp_server.http import serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[stage.Stage]:
+    made = stage.Stage(tmp_path / "home")
+    try:
+        with anyio.fail_after(30):
+            await made.start(workers=0)
+        yield made
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await made.stop()
+
+
+async def sluice(*words: str) -> subprocess.CompletedProcess[bytes]:
+    with anyio.fail_after(30):
+        return await anyio.run_process([stage.program("sluice"), *words], check=False, env=stage.environment())
+
+
+async def test_the_first_start_leaves_a_token_for_its_owner_alone(scene: stage.Stage) -> None:
+    path = scene.home / "admin.token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    tokens = await scene.must("GET", "/api/tokens")
+    assert [(token["role"], token["tenants"]) for token in tokens["items"]] == [("admin", ["*"])]
+    assert path.read_text().strip() not in str(tokens)
+
+
+async def test_a_second_server_on_the_home_is_told_who_has_it(scene: stage.Stage) -> None:
+    done = await sluice("serve", "--home", str(scene.home), "--port", "0")
+    assert done.returncode == 1
+    assert f"Process {scene.pid} already runs the engine" in done.stderr.decode()
+
+
+async def test_sigterm_ends_it_with_0_and_the_home_is_free(scene: stage.Stage) -> None:
+    os.kill(scene.pid, signal.SIGTERM)
+    assert await scene.stop() == 0
+    assert not (scene.home / "engine.sock").exists()
+    with anyio.fail_after(30):
+        await scene.start(workers=0)
+    assert (await scene.must("GET", "/api/tokens"))["total"] == 1
+
+
+async def test_a_port_that_is_taken_is_a_plain_error(scene: stage.Stage, tmp_path: Path) -> None:
+    port = scene.url.rpartition(":")[2]
+    done = await sluice("serve", "--home", str(tmp_path / "other"), "--port", port)
+    assert done.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.stderr.decode()
+    assert not (tmp_path / "other").exists()
+
+
+async def test_without_authentication_it_listens_on_loopback_only(tmp_path: Path) -> None:
+    done = await sluice("serve", "--home", str(tmp_path / "home"), "--host", "0.0.0.0", "--port", "0", "--auth", "none")
+    assert done.returncode == 1
+    assert "loopback only" in done.stderr.decode()
+
+
+async def test_a_message_reaches_the_stream(scene: stage.Stage) -> None:
+    token = (scene.home / "admin.token").read_text().strip()
+    headers = {"authorization": f"Bearer {token}"}
+    with anyio.fail_after(10):
+        async with httpx.AsyncClient(base_url=scene.url, headers=headers, trust_env=False) as client:
+            async with client.stream("GET", "/api/messages/subscribe") as answer:
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                assert await anext(answer.aiter_lines()) == ": connected"
+
+
+async def test_a_large_body_is_refused_and_the_connection_lives(scene: stage.Stage) -> None:
+    token = (scene.home / "admin.token").read_text().strip()
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    with anyio.fail_after(20):
+        async with httpx.AsyncClient(base_url=scene.url, headers=headers, trust_env=False) as client:
+            large = await client.post("/api/jobs", content=b"x" * 10_000_000)
+            after = await client.get("/api/workers")
+    assert large.status_code == 413
+    assert after.status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"])
+async def test_an_address_of_this_machine_alone_is_loopback(host: str) -> None:
+    assert serving.is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", ""])
+async def test_any_other_address_is_not(host: str) -> None:
+    assert not serving.is_loopback(host)
+
+
+async def test_an_address_that_is_not_ours_cannot_be_listened_on() -> None:
+    with pytest.raises(errors.InvalidParams, match="Cannot listen"):
+        serving.bind("203.0.113.7", 0)

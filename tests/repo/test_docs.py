@@ -1,0 +1,132 @@
+"""The documents say what is so: generated pages are fresh, commands exist, links resolve."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mcp_server.cli import main
+
+ROOT = Path(__file__).parents[2]
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/sluice demo"
+WRITTEN = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "examples/README.md",
+    *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
+)
+BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^|\s|/|`)sluice((?: [a-z][a-z-]*)+)")
+
+
+def load_generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATOR = load_generator()
+
+
+@pytest.mark.parametrize("page", sorted(GENERATOR.PAGES))
+def test_a_generated_page_is_what_the_code_says_now(page: str) -> None:
+    made = GENERATOR.PAGES[page]().rstrip("\n") + "\n"
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == made, "run `make docs`"
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [block.strip() for block in BLOCK.findall(text)][:2] == [INSTALL, ".venv/bin/pytest"]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    for found in COMMAND.findall(text):
+        yield found.split()
+
+
+def known(words: list[str]) -> bool:
+    """Whether the words begin with a command (what follows are its arguments)."""
+    paths = [path.split() for path, _, _ in main._COMMANDS] + [["mcp", "install"]]
+    return any(words[: len(path)] == path for path in paths) or (len(words) == 1 and words[0] in main._GROUPS)
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_every_command_that_is_written_down_exists(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+    spans = re.findall(r"`(sluice [^`]+)`", text)
+    unknown = [words for piece in [*lines, *spans] for words in commands(piece) if not known(words)]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("name", sorted(WRITTEN))
+def test_every_relative_link_leads_somewhere(name: str) -> None:
+    path = ROOT / name
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), f"{name} links to {target}"
+        if anchor and linked.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{name} links to {target}"
+
+
+def test_every_dependency_has_its_duty_written_down() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    named = {re.split(r"[<>=\[ ]", line, maxsplit=1)[0] for line in project["dependencies"]}
+    documented = set(re.findall(r"^\| ([a-z0-9.-]+) \|", text, re.MULTILINE)) - {"distribution"}
+    assert documented == named
+    for extra, lines in project["optional-dependencies"].items():
+        for line in lines:
+            name = re.split(r"[<>=\[ ]", line, maxsplit=1)[0]
+            assert name in text, f"{name} of the extra {extra} is not in docs/dependencies.md"
+
+
+def test_every_target_of_make_that_is_written_down_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for name in WRITTEN:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"\bmake ([a-z-]+)", re.sub(r"(?<!`)make [a-z]+(?= [a-z])", "", text))) <= targets, name
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name]
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a checkout")
+def test_nothing_that_is_committed_names_the_machine_it_was_written_on() -> None:
+    machine = re.compile(r"/(work|root|home/[a-z]+)/(?!\.)|/tmp/venv")
+    for path in tracked():
+        if path.name == "uv.lock" or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        found = machine.search(text)
+        assert found is None or path == Path(__file__), f"{path.relative_to(ROOT)}: {found}"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a checkout")
+def test_module_names_are_nouns_of_the_field() -> None:
+    for path in tracked():
+        assert path.stem not in {"utils", "util", "helpers", "helper", "common", "manager", "misc"}, path
+
+
+def test_every_module_says_what_it_is() -> None:
+    for path in sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "mcp_server").rglob("*.py")]):
+        assert re.match(r'"""\S', path.read_text(encoding="utf-8")), f"{path.relative_to(ROOT)} has no module docstring"
