@@ -1,0 +1,110 @@
+"""The data plane: file -> parse -> add two fields with templates -> convert -> keep half -> file, on real workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import orjson
+
+from bench import engines, wire
+from bench.measure import Scale, take_turns
+from bench.report import Row
+from core import clock
+
+JOB = """
+name: bench-{number}
+input:
+  files: {{path: {source}, mode: batch, json: true}}
+actions:
+  - add: {{output-fields: {{where: "${{host}}:${{service}}", label: "user-${{user}}"}}}}
+  - convert: {{conversions: [{{field: bytes, conversion: num}}]}}
+  - filter: {{condition: "status < 400"}}
+output:
+  file: {{path: {target}, truncate: true}}
+"""
+SECONDS = 60.0
+
+
+def write_events(path: Path, count: int) -> None:
+    """Events of 137 bytes, every second of them with a status below 400."""
+    hosts = [f"web-{n:03}.example" for n in range(50)]
+    with path.open("wb") as file:
+        for number in range(count):
+            event = {
+                "host": hosts[number % 50],
+                "service": ("checkout", "payments")[number % 2],
+                "user": 100_000 + number % 900_000,
+                "status": (200, 503)[number % 2],
+                "bytes": str(10_000 + number % 90_000),
+                "path": f"/api/v1/items/{number % 10_000:06}",
+            }
+            file.write(orjson.dumps(event) + b"\n")
+
+
+async def measure(scale: Scale, folder: Path) -> list[Row]:
+    sources = [folder / f"events-{number}.jsonl" for number in (1, 2)]
+    for source in sources:
+        write_events(source, scale.events)
+    floors = [folder / f"floor-{number}.jsonl" for number in (1, 2)]
+    targets = [folder / f"ours-{number}.jsonl" for number in (1, 2)]
+
+    async def by_hand(number: int) -> float:
+        command = wire.python("-m", "bench.floors.compiled", str(sources[number]), str(floors[number]))
+        async with wire.process(*command) as pipes:
+            return float(await pipes.line())
+
+    async def floor(width: int) -> float:
+        """Events per second of `width` processes at once."""
+        return width * scale.events / max(await asyncio.gather(*(by_hand(number) for number in range(width))))
+
+    async with engines.engine(folder / "home", workers=2) as running:
+
+        async def ours(width: int) -> float:
+            started, ended = await _run(running, sources[:width], targets[:width])
+            return width * scale.events / (ended - started) * clock.NANOSECONDS
+
+        sides: dict[str, Callable[[], Awaitable[float]]] = {
+            "floor 1": lambda: floor(1),
+            "ours 1": lambda: ours(1),
+            "floor 2": lambda: floor(2),
+            "ours 2": lambda: ours(2),
+        }
+        rounds = await take_turns(sides, scale.rounds)
+    for mine, theirs in zip(targets, floors, strict=True):
+        if mine.read_bytes() != theirs.read_bytes():
+            raise RuntimeError(f"{mine.name} and {theirs.name} differ: the two sides do not do the same job")
+    found = {name: median(rates) for name, rates in rounds.items()}
+    return [
+        Row("job file to file, one worker", "events/s", found["ours 1"], found["floor 1"], 0.7, more_is_better=True),
+        Row("job file to file, two workers", "events/s", found["ours 2"], found["floor 2"], 0.7, more_is_better=True),
+    ]
+
+
+async def _run(running: Any, sources: list[Path], targets: list[Path]) -> tuple[int, int]:
+    """Run one job for each file, each on a worker of its own; (first start, last end) in ns, as the jobs report them."""
+    ends: list[dict[str, Any]] = []
+    done = asyncio.Event()
+
+    def noticed(kind: str, data: dict[str, Any]) -> None:
+        if kind != "message" or b"job-run-ended" not in data["event"]:
+            return
+        body = orjson.loads(data["event"])["message_data"]["job_event"]
+        ends.append(body)
+        if len(ends) == len(sources):
+            done.set()
+
+    forget = running.subscribe(noticed)
+    try:
+        for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
+            await engines.deploy(running, JOB.format(number=number, source=source, target=target), wait_seconds=0)
+        async with asyncio.timeout(SECONDS):
+            await done.wait()
+        for number in range(1, len(sources) + 1):
+            await running.call("job_undeploy", {"name": f"bench-{number}"}, engines.CALLER)
+    finally:
+        forget()
+    return min(end["started_at_ns"] for end in ends), max(end["ended_at_ns"] for end in ends)

@@ -1,0 +1,139 @@
+"""tools/list and tools/call at several numbers of published triggers, and the cold start, over MCP stdio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import orjson
+
+from bench import engines, wire
+from bench.measure import Latency, Scale, in_flight, middle, sequential, take_turns
+from bench.report import Row
+
+LISTS_PER_ROUND = 30
+COLD_STARTS = 3
+
+
+async def measure(scale: Scale, folder: Path) -> list[Row]:
+    rows: list[Row] = []
+    calls: dict[int, Latency] = {}
+    for count in scale.tools:
+        home = folder / f"home-{count}"
+        async with engines.engine(home) as running:
+            await engines.prepare(running)
+            await publish(running, count - 1)
+        found = await _sides(scale, folder, home)
+        calls[count] = found["call"]
+        note = f"floor: the same {found['pages']} page(s) from a dict"
+        rows += [
+            Row(f"tools/list, {count:,} triggers, first page", "ms", found["list"].p50, found["floor_list"].p50, 1.5),
+            Row(f"tools/list, {count:,} triggers, whole", "ms", found["walk"].p50, found["floor_walk"].p50, 1.5, note=note),
+        ]
+    fewest, most = min(calls), max(calls)
+    floor = calls[fewest].p50
+    rows += [Row(f"tools/call p50, {count:,} triggers", "ms", found.p50) for count, found in calls.items()]
+    rows.append(
+        Row(f"tools/call p50, {most:,} triggers", "ms", calls[most].p50, floor, 1.1, note=f"floor: with {fewest}")
+    )
+    rows += await _cold(folder, scale)
+    return rows
+
+
+async def publish(running: Any, count: int) -> None:
+    """Publish `count` more triggers, like the smoke trigger, and with the schema of an ordinary tool."""
+    definition = orjson.loads((engines.EXAMPLES / "smoke_trigger.json").read_bytes())
+    schema = {
+        "type": "object",
+        "properties": {
+            "env": {"type": "string", "enum": ["dev", "staging", "prod"], "description": "Where to run."},
+            "depth": {"type": "integer", "minimum": 1, "maximum": 9, "description": "How deep to look."},
+            "since": {"type": "string", "format": "date-time", "description": "Ignore what is older."},
+            "labels": {"type": "array", "items": {"type": "string"}, "maxItems": 20, "description": "Only these."},
+            "dry_run": {"type": "boolean", "description": "Say what would happen, and do nothing."},
+            "contact": {"type": "string", "maxLength": 200, "description": "Who is told about the outcome."},
+        },
+        "required": ["env"],
+    }
+    numbers = iter(range(count))
+
+    async def one() -> None:
+        wanted = {**definition, "slug": f"bench_{next(numbers):05}", "parameter_schema": schema}
+        await running.call("trigger_publish", wanted, engines.CALLER)
+
+    if count:
+        await in_flight(one, count, 64)
+
+
+async def _pages(pipes: wire.Pipes) -> list[dict[str, Any]]:
+    """Every page of tools/list, following the cursors."""
+    pages = [engines.answered(await pipes.ask(engines.rpc("tools/list")))]
+    while (cursor := pages[-1].get("nextCursor")) is not None:
+        pages.append(engines.answered(await pipes.ask(engines.rpc("tools/list", cursor=cursor))))
+    return pages
+
+
+async def _sides(scale: Scale, folder: Path, home: Path) -> dict[str, Any]:
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(wire.process(*engines.mcp_command(home)))
+        pages = await _pages(ours)
+        ready = folder / f"{home.name}.json"
+        ready.write_bytes(orjson.dumps(pages))
+        command = wire.python("-m", "bench.floors.mcp_stdio", str(ready))
+        floor = await stack.enter_async_context(wire.process(*command))
+        requests = [engines.rpc("tools/list")]
+        requests += [engines.rpc("tools/list", cursor=page["nextCursor"]) for page in pages[:-1]]
+        call = engines.rpc("tools/call", name=f"trigger_invoke_{engines.SLUG}", arguments=engines.PARAMS)
+
+        def first(pipes: wire.Pipes) -> Any:
+            return lambda: pipes.ask(requests[0])
+
+        def whole(pipes: wire.Pipes) -> Any:
+            async def walk() -> None:
+                for request in requests:
+                    await pipes.ask(request)
+
+            return walk
+
+        async def invoke() -> None:
+            engines.check(engines.answered(await ours.ask(call))["structuredContent"])
+
+        lists = min(LISTS_PER_ROUND, scale.sequential)
+        sides = {
+            "floor_list": (first(floor), lists),
+            "list": (first(ours), lists),
+            "floor_walk": (whole(floor), max(1, lists // len(pages))),
+            "walk": (whole(ours), max(1, lists // len(pages))),
+            "call": (invoke, scale.sequential),
+        }
+        for one, _ in sides.values():
+            await one()
+        await sequential(invoke, min(50, scale.sequential))
+
+        def timed(one: Any, count: int) -> Any:
+            return lambda: sequential(one, count)
+
+        rounds = await take_turns({name: timed(*pair) for name, pair in sides.items()}, scale.rounds)
+    return {"pages": len(pages), **{name: middle(found) for name, found in rounds.items()}}
+
+
+async def _cold(folder: Path, scale: Scale) -> list[Row]:
+    """From the start of the process to the first answer to tools/list, on an empty home and beside the floor."""
+
+    async def start(*command: str) -> float:
+        started = time.perf_counter()
+        async with wire.process(*command, stderr=asyncio.subprocess.DEVNULL) as pipes:
+            engines.answered(await pipes.ask(engines.rpc("tools/list")))
+            return time.perf_counter() - started
+
+    ours = engines.mcp_command(folder / "cold")
+    floor = wire.python("-m", "bench.floors.mcp_stdio", str(folder / f"home-{min(scale.tools)}.json"))
+    rounds = await take_turns(
+        {"floor": lambda: start(*floor), "ours": lambda: start(*ours)}, min(COLD_STARTS, scale.rounds)
+    )
+    found = {name: median(seconds) for name, seconds in rounds.items()}
+    return [Row("cold start to the first tools/list", "s", found["ours"], found["floor"], 1.5)]
