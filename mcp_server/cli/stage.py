@@ -143,14 +143,15 @@ class Stage:
             ) from error
 
     @contextlib.asynccontextmanager
-    async def mcp(self, tenant: str) -> AsyncIterator[McpClient]:
+    async def mcp(self, tenant: str, toolsets: str = "") -> AsyncIterator[McpClient]:
         """A real MCP client that has started sluice-mcp as Claude would."""
         from mcp import Client
         from mcp.client.stdio import StdioServerParameters
 
+        chosen = ["--toolsets", toolsets] if toolsets else []
         server = StdioServerParameters(
             command=program("sluice-mcp"),
-            args=["--home", str(self.home), "--tenant", tenant, "--allow-write"],
+            args=[*chosen, "--home", str(self.home), "--tenant", tenant, "--allow-write"],
             env=environment(),
         )
         async with Client(server, read_timeout_seconds=CALL_SECONDS) as client:

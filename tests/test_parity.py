@@ -1,0 +1,226 @@
+"""The same call through MCP, HTTP and the command line: the same value, or the same error code and pointers.
+
+The engine is a real `sluice serve`; the three clients are real ones, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from mcp_server.cli import stage
+
+pytestmark = pytest.mark.anyio
+TENANT = "tenant-a"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+VOLATILE = frozenset({"invocation_id", "nonce", "last_heartbeat_at", "pid", "emitted_at_ns", "surface", "events"})
+LIST = {"items", "next_cursor", "total"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call in the words of each door. Without a tool it is not offered over MCP."""
+
+    http: str
+    cli: str
+    tool: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.http} {self.body or ''}".strip()
+
+
+INVOKE = "POST /api/triggers/smoke_trigger/invoke"
+VALUES = [
+    Call("GET /api/workers", "worker list", "worker_list"),
+    Call("GET /api/workers?state=lost", "worker list --state lost", "worker_list", {"state": "lost"}),
+    Call("GET /api/jobs", "job list", "job_list"),
+    Call(
+        "GET /api/jobs/smoke_trigger_handler",
+        "job show smoke_trigger_handler",
+        "job_get",
+        {"name": "smoke_trigger_handler"},
+    ),
+    Call("GET /api/triggers", "trigger list", "trigger_list"),
+    Call(
+        "GET /api/triggers?surface=mcp&limit=1",
+        "trigger list --surface mcp --limit 1",
+        "trigger_list",
+        {"surface": "mcp", "limit": 1},
+    ),
+    Call("GET /api/triggers/smoke_trigger", "trigger show smoke_trigger", "trigger_get", {"slug": "smoke_trigger"}),
+    Call(
+        "GET /api/trigger-invocations?state=failed",
+        "invocation list --state failed",
+        "trigger_invocation_list",
+        {"state": "failed"},
+    ),
+    Call("GET /api/messages?type=nothing", "messages --type nothing", "message_search", {"type": "nothing"}),
+    Call("GET /api/tokens", "token list"),
+    Call("GET /api/catalog?query=quickstart", "catalog search quickstart", "catalog_search", {"query": "quickstart"}),
+    Call(
+        "GET /api/catalog/quickstart-file-store-roundtrip",
+        "catalog show quickstart-file-store-roundtrip",
+        "catalog_get",
+        {"slug": "quickstart-file-store-roundtrip"},
+    ),
+    Call("GET /api/deployments", "status", "deployment_list"),
+    Call(
+        INVOKE,
+        "trigger invoke smoke_trigger --set env=staging",
+        "trigger_invoke_smoke_trigger",
+        {"env": "staging"},
+        {"params": {"env": "staging"}},
+    ),
+    Call(
+        INVOKE,
+        "trigger invoke smoke_trigger --set env=prod --set depth=3 --idempotency-key k1 --wait 20",
+        "trigger_invoke_smoke_trigger",
+        {"env": "prod", "depth": 3, "_idempotency_key": "k1", "_wait_timeout_seconds": 20},
+        {"params": {"env": "prod", "depth": 3}, "idempotency_key": "k1", "wait_timeout_seconds": 20},
+    ),
+]
+FAULTS = [
+    (Call("GET /api/workers?limit=0", "", "worker_list", {"limit": 0}), "invalid_params"),
+    (Call("GET /api/jobs/none", "job show none", "job_get", {"name": "none"}), "not_found"),
+    (Call("GET /api/triggers/none", "trigger show none", "trigger_get", {"slug": "none"}), "not_found"),
+    (
+        Call(
+            "GET /api/trigger-invocations/inv_x",
+            "invocation get inv_x",
+            "trigger_invocation_get",
+            {"invocation_id": "inv_x"},
+        ),
+        "not_found",
+    ),
+    (Call("GET /api/messages?cursor=x", "messages --cursor x", "message_search", {"cursor": "x"}), "invalid_params"),
+    (Call("GET /api/catalog/none", "catalog show none", "catalog_get", {"slug": "none"}), "not_found"),
+    (Call("GET /api/deployments/none", "status none", "deployment_get", {"name": "none"}), "not_found"),
+    (Call("POST /api/plans/none/apply", "apply none", "deployment_apply", {"plan_id": "none"}), "not_found"),
+    (Call("POST /api/jobs/none/deploy", "job deploy none", "job_deploy", {"name": "none"}), "not_found"),
+    (Call(INVOKE, "trigger invoke smoke_trigger", "trigger_invoke_smoke_trigger"), "invalid_params"),
+    (
+        Call(
+            INVOKE,
+            "trigger invoke smoke_trigger --set env=7",
+            "trigger_invoke_smoke_trigger",
+            {"env": 7},
+            {"params": {"env": 7}},
+        ),
+        "invalid_params",
+    ),
+    (
+        Call(
+            INVOKE,
+            "trigger invoke smoke_trigger --set env=a --set depth=0",
+            "trigger_invoke_smoke_trigger",
+            {"env": "a", "depth": 0},
+            {"params": {"env": "a", "depth": 0}},
+        ),
+        "invalid_params",
+    ),
+    (
+        Call(
+            INVOKE,
+            "trigger invoke smoke_trigger --set env=other --idempotency-key taken",
+            "trigger_invoke_smoke_trigger",
+            {"env": "other", "_idempotency_key": "taken"},
+            {"params": {"env": "other"}, "idempotency_key": "taken"},
+        ),
+        "idempotency_mismatch",
+    ),
+]
+
+
+@dataclass
+class Doors:
+    """The three ways in."""
+
+    scene: stage.Stage
+    mcp: stage.McpClient
+
+    async def answers(self, call: Call) -> dict[str, stage.Answer]:
+        method, path = call.http.split()
+        out = {"http": await self.scene.http(method, path, TENANT, **call.body)}
+        if call.cli:
+            out["cli"] = await self.scene.cli(*shlex.split(call.cli), tenant=TENANT)
+        if call.tool:
+            out["mcp"] = await self.mcp.call(call.tool, **call.arguments)
+        return out
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
+    scene = stage.Stage(tmp_path_factory.mktemp("parity") / "home")
+    try:
+        with anyio.fail_after(60):
+            await scene.start(workers=1)
+            handler, definition = EXAMPLES / "smoke_trigger_handler.yaml", EXAMPLES / "smoke_trigger.json"
+            for words in (
+                f"job put -f {handler}",
+                "job deploy smoke_trigger_handler",
+                f"trigger publish -f {definition}",
+                "trigger invoke smoke_trigger --set env=first --idempotency-key taken",
+            ):
+                answer = await scene.cli(*shlex.split(words), tenant=TENANT)
+                assert not answer.code, (words, answer)
+        async with scene.mcp(TENANT, toolsets="all") as client:
+            yield Doors(scene, client)
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await scene.stop()
+
+
+def steady(value: Any) -> Any:
+    """A value without what differs from call to call: ids, times, the door."""
+    if isinstance(value, dict):
+        return {
+            key: steady(item)
+            for key, item in value.items()
+            if key not in VOLATILE and not key.endswith(("_ns", "_at")) and key != "deduplicated"
+        }
+    return [steady(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("call", VALUES, ids=str)
+async def test_the_same_call_gives_the_same_value(doors: Doors, call: Call) -> None:
+    with anyio.fail_after(60):
+        answers = await doors.answers(call)
+    assert {door: answer.code for door, answer in answers.items()} == dict.fromkeys(answers, "")
+    wanted = steady(answers["http"].result)
+    for door, answer in answers.items():
+        assert steady(answer.result) == wanted, door
+    assert wanted
+
+
+@pytest.mark.parametrize(("call", "code"), FAULTS, ids=lambda value: str(value))
+async def test_the_same_fault_has_the_same_code_and_pointers(doors: Doors, call: Call, code: str) -> None:
+    with anyio.fail_after(60):
+        answers = await doors.answers(call)
+    assert {answer.code for answer in answers.values()} == {code}
+    assert len({answer.pointers for answer in answers.values()}) == 1, answers
+
+
+async def test_the_same_key_gives_the_same_invocation_behind_every_door(doors: Doors) -> None:
+    call = Call(
+        INVOKE,
+        "trigger invoke smoke_trigger --set env=a --idempotency-key shared",
+        "trigger_invoke_smoke_trigger",
+        {"env": "a", "_idempotency_key": "shared"},
+        {"params": {"env": "a"}, "idempotency_key": "shared"},
+    )
+    with anyio.fail_after(60):
+        answers = await doors.answers(call)
+    assert len({answer.result["invocation_id"] for answer in answers.values()}) == 1
