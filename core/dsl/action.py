@@ -43,7 +43,7 @@ class Action(Component):
         code.call(self.each(code.env, code.warn))
 
     def emit_guarded(self, code: Builder, holds: str) -> None:
-        """Write the statements of an action that `guards`; `holds` is the name that tells whether its condition holds."""
+        """Write the statements of an action that `guards`; `holds` names what tells whether its condition holds."""
         raise NotImplementedError
 
     def each(self, env: Env, warn: Warn) -> Each:

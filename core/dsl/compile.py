@@ -137,9 +137,11 @@ class _Faults:
         if isinstance(value, str) and value in names:
             value = {value: None}
         if not isinstance(value, dict) or len(value) != 1:
-            found = f"{len(value)} keys ({', '.join(shorten(key, 40) for key in list(value)[:5])})" if (
-                isinstance(value, dict)
-            ) else type(value).__name__
+            found = (
+                f"{len(value)} keys ({', '.join(shorten(key, 40) for key in list(value)[:5])})"
+                if (isinstance(value, dict))
+                else type(value).__name__
+            )
             self.add(pointer, f"must be a map with exactly one key, the name of the {kind}; found {found}")
             return None
         ((name, config),) = value.items()
@@ -227,7 +229,6 @@ def generate(actions: Sequence[tuple[int, Action]], env: Env) -> Process:
     head.append("    run.events_in += len(events)")
     source = [*head, *(text.replace("<report>", report) for text, _ in body), "    return events"]
     lines += [-1] * (1 + len(code.once) + len(head)) + [owner for _, owner in body]
-    code.names["enumerate"], code.names["zip"] = enumerate, zip
     made: Process = code.function("events, run", source, "job")
     return made
 
@@ -243,15 +244,16 @@ def _loop(code: Builder, lines: list[tuple[str, int]], first: bool, several: boo
     each = "for event in events:"
     if code.numbered:
         each = f"for number, event in {'enumerate(events, first)' if first else 'zip(numbers, events)'}:"
-    before = ["out = []", "keep = out.append"]
-    keep = ["keep(event)"]
+    before = ["out = []"]
+    keep = ["out.append(event)"]
     after = ["events = out"]
     if numbers:
-        before += ["left = []", "keep_number = left.append"]
-        keep.append("keep_number(number)")
+        before.append("left = []")
+        keep.append("left.append(number)")
         after.append("numbers = left")
     if several:  # what an action that splits has left may be a list
-        keep = ["if type(event) is list:", "    for event in event:", *(f"        {k}" for k in keep), "    continue", *keep]
+        many = ["if type(event) is list:", "    for event in event:", *(f"        {k}" for k in keep), "    continue"]
+        keep = many + keep
     aborted, error = code.bind(JobAborted), code.bind(Exception)
     out = [("    " + text, -1) for text in (*before, each, "    try:")]
     out += [("            " + text, owner) for text, owner in lines]

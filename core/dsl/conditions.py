@@ -32,9 +32,7 @@ _TOKEN = re.compile(
     re.ASCII,
 )
 _WORDS = frozenset(("and", "or", "not", "true", "false", "nil"))
-_STATEMENTS = frozenset(
-    "break do else elseif end for function goto if in local repeat return then until while".split()
-)
+_STATEMENTS = frozenset("break do else elseif end for function goto if in local repeat return then until while".split())
 _CALLABLE = frozenset((*sandbox.FUNCTIONS, *sandbox.HELPERS))
 
 
@@ -333,9 +331,12 @@ class _Inline:
             if literal in (0, 1):  # in Python True equals 1, in Lua it does not
                 test = f"({value} := {get}) == {bound} and type({value}) is not {code.bind(bool)}"
             return f"({test})" if operator == "==" else f"(not ({test}))"
-        kinds = code.bind(frozenset((str,)) if isinstance(literal, str) else frozenset((int, float)))
         wrong = f"{code.bind(_mismatch)}({value}, {bound})"
-        return f"({value} {operator} {bound} if type({value} := {get}) in {kinds} else {wrong})"
+        if isinstance(literal, str):
+            return f"({value} {operator} {bound} if type({value} := {get}) is str else {wrong})"
+        kind = code.local()
+        fits = f"({kind} := type({value} := {get})) is int or {kind} is float"
+        return f"({value} {operator} {bound} if {fits} else {wrong})"
 
 
 def _from_yaml(value: Any) -> Any:

@@ -183,7 +183,8 @@ def _closing(text: str, at: int) -> int:
 
 def _constant(body: str) -> Constant:
     if body not in _CONSTANTS:
-        raise ValueError(f"@{{{shorten(body, 40)}}} is not known; allowed: " + ", ".join(f"@{{{n}}}" for n in _CONSTANTS))
+        allowed = ", ".join(f"@{{{name}}}" for name in _CONSTANTS)
+        raise ValueError(f"@{{{shorten(body, 40)}}} is not known; allowed: {allowed}")
     return Constant(body)
 
 
@@ -259,17 +260,13 @@ def _emit_lookup(lookup: Lookup, code: Builder) -> str:
                 hint="Use ${dyn|NAME} or a context value until a secret store is configured.",
             )
         return code.hoist(f"{code.bind(resolve)}({code.bind(lookup.source)}, {code.bind(lookup.name)})")
-    other = code.bind(_other(lookup, code.warn))
-    value = code.local()
+    other = _other(lookup, code.warn)
     if lookup.source != "event":
-        return code.hoist(f"{other}({code.bind(_run_getter(lookup, code.env))}(run))")
-    path = select.parse(lookup.name)
-    missing = code.bind(MISSING)
-    if len(path) == 1:
-        found = f"event.get({code.bind(path[0])}, {missing})"
-    else:
-        found = f"{code.bind(select.getter(path))}(event)"
-    return f"({value} if type({value} := {found}) is str else {other}({value}))"
+        return code.hoist(f"{code.bind(other)}({code.bind(_run_getter(lookup, code.env))}(run))")
+    path, value = select.parse(lookup.name), code.local()
+    get = select.getter(path)
+    found = f"event.get({code.bind(path[0])})" if len(path) == 1 else f"{code.bind(get)}(event)"
+    return f"({value} if type({value} := {found}) is str else {code.bind(lambda event: other(get(event)))}(event))"
 
 
 def _run_getter(lookup: Lookup, env: Env) -> Callable[[Run], Any]:
@@ -311,12 +308,14 @@ def template(text: str, env: Env, warn: Warn | None = None) -> Render:
     Raises ValueError for a text that `check` refuses, InvalidDocument when it needs what this worker lacks; the
     function raises TextTooLong.
     """
-    return _lambda(env, warn, lambda code: emit(text, code))
+    made: Render = _lambda(env, warn, lambda code: emit(text, code))
+    return made
 
 
 def structure(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event, Run], Any]:
     """Compile any JSON value whose strings are templates; each call makes fresh objects and arrays."""
-    return _lambda(env, warn, lambda code: emit_structure(value, code))
+    made: Callable[[Event, Run], Any] = _lambda(env, warn, lambda code: emit_structure(value, code))
+    return made
 
 
 def emit_structure(value: Any, code: Builder) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]
-from re import _parser
+from re import _parser  # type: ignore[attr-defined]
 from typing import Annotated, Any
 
 import re2
@@ -173,7 +173,7 @@ def _stops(chars: frozenset[int], rest: list[tuple[Any, Any]]) -> bool:
             continue
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
             low, _, inner = value
-            if chars & _characters(list(inner)[0]):
+            if chars & _characters(next(iter(inner))):
                 return False
             if low > 0:
                 return True

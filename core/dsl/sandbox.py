@@ -39,7 +39,8 @@ sethook(function()
   if ticks > max_ticks or clock() - started > max_seconds then error("it runs too long", 0) end
 end, "", every)
 
-local rep, sub, find, match, gmatch, gsub = string.rep, string.sub, string.find, string.match, string.gmatch, string.gsub
+local rep, sub, find, match = string.rep, string.sub, string.find, string.match
+local gmatch, gsub = string.gmatch, string.gsub
 local unpack, MAX_TEXT = table.unpack, 1048576
 string.dump, string.pack, string.unpack, string.packsize, table.move, math.randomseed = nil, nil, nil, nil, nil, nil
 function string.rep(s, n, sep)
@@ -90,15 +91,22 @@ local public = {
 local fallback = { __index = public }
 local function enter(n) calls = calls + 1; number = n end
 
-local made = { null = null, collect = function() collect() end }
-function made.mark(t) return setmetatable(t, array) end
-function made.kind(t) if t == null then return 0 elseif getmetatable(t) == array then return 1 end return 2 end
+-- Each of these begins a call of its own for the hook.
+local made = { null = null, collect = function() enter(0) collect() end }
+function made.mark(t) enter(0) return setmetatable(t, array) end
+function made.kind(t)
+  enter(0)
+  if t == null then return 0 elseif getmetatable(t) == array then return 1 end
+  return 2
+end
 function made.expression(source, name)
+  enter(0)
   local chunk, problem = load(source, "=" .. name, "t", setmetatable({}, fallback))
   if not chunk then return nil, problem end
   return chunk(enter)
 end
 function made.script(source, name)
+  enter(0)
   local globals = setmetatable({}, fallback)
   local chunk, problem = load(source, "=" .. name, "t", globals)
   if not chunk then return nil, problem end
@@ -162,7 +170,8 @@ class Sandbox:
         Raises ValueError for a syntax error; the function raises lua54.LuaError and the like (see `explain`).
         """
         chunk = f"local enter = ... return function({', '.join(['n', *arguments])}) enter(n) return {source} end"
-        return self._made(self._expression(chunk, "condition"))
+        made: Callable[..., Any] = self._made(self._expression(chunk, "condition"))
+        return made
 
     def script(self, source: str) -> Callable[[int, dict[str, Any]], Any]:
         """Compile a chunk that finds the event in the global `event` and may change, replace or return it.

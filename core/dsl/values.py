@@ -39,7 +39,7 @@ def number(text: str) -> int | float:
 
     Raises ValueError.
     """
-    if "_" in text or not text.isascii():
+    if "_" in text:
         raise ValueError(f"{text[:40]!r} is not a number")
     try:
         whole = int(text)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from core.dsl import select, values
 from core.dsl.action import Action, EventFault
@@ -22,8 +22,8 @@ Preprocess = Literal[
     "trim", "strip-whitespace", "remove-currency-literal", "remove-percent-literal", "remove-thousands-separator"
 ]
 
-_SIZES = {"B": 1, "K": 2**10, "KiB": 2**10, "M": 2**20, "MiB": 2**20, "G": 2**30, "GiB": 2**30, "T": 2**40, "TiB": 2**40}
-_SIZES |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZES = {"B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 
 
@@ -127,23 +127,39 @@ output: {print: STDOUT}
             skip = {select.parse(c.field)[0] for c in self.conversions}
             code.line(f"{code.bind(_auto(self._prepare(), skip))}(event)")
         for conversion in self.conversions:
-            self._emit_field(code, conversion.field, self._converter(conversion, code.warn), _DONE[conversion.conversion])
+            plain = conversion.conversion == "num" and self.format == "plain" and not self.preprocess
+            convert, done = self._converter(conversion, code.warn), _DONE[conversion.conversion]
+            self._emit_field(code, conversion.field, convert, done, plain)
         for unit in self.units:
             self._emit_field(code, unit.field, self._unit_converter(unit, code.warn), None)
 
-    def _emit_field(self, code: Builder, field: str, convert: Callable[[Any], Any], done: type | None) -> None:
-        """Read, convert and write back one field, unless it is missing or has the wanted type already."""
+    def _emit_field(
+        self, code: Builder, field: str, convert: Callable[[Any], Any], done: type | None, decimal: bool = False
+    ) -> None:
+        """Read, convert and write back one field, unless it is missing or has the wanted type already.
+
+        Texts are converted in place (with `decimal`, short ones of nothing but digits without any call); what is not
+        text goes the longer way.
+        """
         path = select.parse(field)
-        value, missing = code.local(), code.bind(MISSING)
+        get, store, value = select.getter(path), select.setter(path), code.local()
+
+        def otherwise(event: Event) -> None:
+            if (found := get(event)) is not MISSING:
+                store(event, convert(found))
+
+        made = f"{code.bind(convert)}({value})"
+        if decimal:
+            made = f"int({value}) if {value}.isdecimal() and len({value}) < 19 else {made}"
+        key = code.bind(path[0])
         if len(path) == 1:
-            key = code.bind(path[0])
-            code.line(f"{value} = event.get({key}, {missing})")
-            store = f"event[{key}] = {code.bind(convert)}({value})"
+            code.line(f"{value} = event.get({key})")
+            code.line(f"if type({value}) is str: event[{key}] = {made}")
         else:
-            code.line(f"{value} = {code.bind(select.getter(path))}(event)")
-            store = f"{code.bind(select.setter(path))}(event, {code.bind(convert)}({value}))"
-        already = f" and type({value}) is not {code.bind(done)}" if done is not None else ""
-        code.line(f"if {value} is not {missing}{already}: {store}")
+            code.line(f"{value} = {code.bind(get)}(event)")
+            code.line(f"if type({value}) is str: {code.bind(store)}(event, {made})")
+        done_name = code.bind(done) if done is not None else "str"
+        code.line(f"elif type({value}) is not {done_name}: {code.bind(otherwise)}(event)")
 
     def _prepare(self) -> Callable[[str], str] | None:
         steps = [_PREPROCESS[name] for name in self.preprocess]

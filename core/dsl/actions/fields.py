@@ -104,7 +104,8 @@ def _moves(value: Any) -> Any:
         return value
     out: list[Any] = []
     for item in value:
-        if isinstance(item, dict) and set(item) != {"old", "new"} and all(isinstance(new, str) for new in item.values()):
+        pairs = isinstance(item, dict) and set(item) != {"old", "new"}
+        if pairs and all(isinstance(new, str) for new in item.values()):
             out += [{"old": old, "new": new} for old, new in item.items()]
         else:
             out.append(item)

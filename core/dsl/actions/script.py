@@ -29,7 +29,7 @@ class Script(Action):
     Return false to drop the event, a table to replace it, or an array of tables for several events. JSON null is the
     value `null`; `array{...}` makes a table an array even when it is empty. Available: math, string, table, utf8, the
     basic functions, `count()` (the number of the event in the run) and `matches(text, pattern)`; no files, clock or
-    modules, and nothing that outlives the call. A script that fails, or uses up its memory or its time, refuses the event.
+    modules. A script that fails, or uses up its memory or its time, refuses the event: it is dropped and counted.
     """
 
     scalar: ClassVar[str] = "code"
@@ -60,7 +60,8 @@ output: {print: STDOUT}
                 return result
             if result is False:
                 return None
-            raise EventFault(f"the script returned a {type(result).__name__}; expected a table, an array of tables or false")
+            kind = type(result).__name__
+            raise EventFault(f"the script returned a {kind}; expected a table, an array of tables or false")
 
         code.numbered = True
         code.line(f"event = {code.bind(change)}(number, event)")
