@@ -62,6 +62,16 @@ class WiredChannel:
     consumers: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class WiredMessage:
+    """A message edge between two nodes."""
+
+    source: str
+    target: str
+    tag: str
+    pointer: str
+
+
 @dataclass(slots=True)
 class Wiring:
     """A flat graph. When `findings` is not empty it may be incomplete."""
@@ -69,6 +79,7 @@ class Wiring:
     root: Scope
     nodes: dict[str, Node] = field(default_factory=dict)
     channels: dict[str, WiredChannel] = field(default_factory=dict)
+    messages: list[WiredMessage] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -120,11 +131,13 @@ class _Walk:
             self._step(scope, step, pointer, prefix, ports, inner_group, inner_replicas, stack)
         known = {step.id for step in graph.steps}
         for index, edge in enumerate(graph.messages):
+            pointer = f"{at}/messages/{index}"
+            self.wiring.messages.append(WiredMessage(prefix + edge.from_, prefix + edge.to, edge.tag, pointer))
             for end, name in (("from", edge.from_), ("to", edge.to)):
                 if name not in known:
                     self.add(
                         "unknown_step",
-                        f"{at}/messages/{index}/{end}",
+                        f"{pointer}/{end}",
                         f"The message edge names a step {name} that is not there{did_you_mean(name, known)}.",
                         f"Steps: {', '.join(sorted(known))}.",
                     )

@@ -24,7 +24,7 @@ from core.model.deployment import Role
 from core.model.operation import schema_problems
 from core.model.plan import Finding
 
-CheckJob = Callable[[dict[str, Any]], None]
+CheckJob = Callable[[dict[str, Any]], Any]
 """Validate a finished job document; raises InvalidDocument."""
 
 
@@ -99,7 +99,9 @@ class _Expander:
         self._check_overrides(wiring)
         drafts = [draft for node in wiring.nodes.values() for draft in self._node(node)]
         options = {name: self._options(channel) for name, channel in wiring.channels.items()}
-        woven = transports.weave(drafts, wiring.channels, options, self.request.tenant, self.request.name)
+        woven = transports.weave(
+            drafts, wiring.channels, options, wiring.messages, self.request.tenant, self.request.name
+        )
         self.out.blockers += woven.blockers
         self.out.warnings += woven.warnings
         self.out.together = woven.together

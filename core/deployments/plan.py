@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -29,13 +31,23 @@ def make(
     """The whole way from documents to a plan: expand, place, compare."""
     wish = expand.expand(source, request, lookup, surroundings, check_job)
     placed = placement.place(wish.jobs, wish.together, workers, current.assignments, recompute=recompute)
-    desired = State(request.source, request.values, wish.jobs, wish.channels, placed.assignments)
+    desired = State(
+        request.source,
+        request.group,
+        request.values,
+        request.placement,
+        request.replicas,
+        wish.jobs,
+        wish.channels,
+        tuple(wish.together),
+        placed.assignments,
+    )
     return compute(request.name, desired, current, [*wish.warnings, *placed.warnings], wish.blockers)
 
 
 def remove(name: str, current: State) -> Plan:
     """The plan that leaves nothing of a deployment but its history."""
-    return compute(name, State(current.source, current.values), current, removal=True)
+    return compute(name, State(current.source, current.group, current.values), current, removal=True)
 
 
 def compute(
@@ -71,6 +83,13 @@ def compute(
     )
 
 
+def with_blockers(plan: Plan, more: Sequence[Finding]) -> Plan:
+    """The same plan with more in its way."""
+    blockers = (*plan.blockers, *more)
+    text = explain.text(plan.deployment, plan.source, plan.changes, plan.summary, plan.warnings, blockers, plan.remove)
+    return dataclasses.replace(plan, blockers=blockers, text=text)
+
+
 def digest(state: State) -> str:
     """Names a wish: equal wishes have equal digests."""
     return canonical.digest(
@@ -97,14 +116,22 @@ def _jobs(desired: State, current: State) -> Iterable[Change]:
             yield Change(Action.UNCHANGED, kind, job.name, where, "")
 
 
+def _link(channel: Channel) -> dict[str, Any]:
+    """What a channel is to people; its settings show in the adapter jobs that follow from them."""
+    return {
+        "transport": channel.transport,
+        "producers": list(channel.producers),
+        "consumers": list(channel.consumers),
+    }
+
+
 def _channels(desired: Mapping[str, Channel], current: Mapping[str, Channel]) -> Iterable[Change]:
     for channel in desired.values():
         old = current.get(channel.name)
         where = _ends(channel)
         if old is None:
             yield Change(Action.CREATE, Kind.CHANNEL, channel.name, where, f"new {channel.transport} channel")
-        elif old != channel:
-            before, after = old.to_dict(), channel.to_dict()
+        elif (before := _link(old)) != (after := _link(channel)):
             keys = ", ".join(key for key in after if before[key] != after[key])
             yield Change(Action.UPDATE, Kind.CHANNEL, channel.name, where, f"{keys} changed", before, after)
         else:

@@ -2,12 +2,13 @@
 
 A worker-channel joins its jobs directly, so they share a worker. A file-store channel becomes, for each producer, a
 writer that takes its events to files, and for each consumer a reader that brings the files back as events; only the
-pair of a step and its own adapter shares a worker, and what lies between them is durable.
+pair of a step and its own adapter shares a worker, and what lies between them is durable. A message edge makes its
+target listen for a tag; a relay behind the source emits it for each new file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +54,7 @@ def weave(
     drafts: list[Draft],
     channels: Mapping[str, graph.WiredChannel],
     options: Mapping[str, Mapping[str, Any]],
+    messages: Sequence[graph.WiredMessage],
     tenant: str,
     name: str,
 ) -> Woven:
@@ -60,6 +62,8 @@ def weave(
     weaver = _Weaver(channels, options, f"{tenant}/{name}")
     for draft in drafts:
         weaver.add(draft)
+    for edge in messages:
+        weaver.connect(edge)
     return weaver.finish()
 
 
@@ -101,7 +105,6 @@ class _Weaver:
         for one in (before, replace(draft, document=document), after):
             if one is not None:
                 self._drafts[one.name] = one
-                self.out.drafts.append(one)
 
     def _bind(self, draft: Draft, end: dict[str, Any], channel: str | None, adapter: Draft | None) -> str:
         """The worker channel for one end of a job: of the edge, of its adapter, or inside its blueprint."""
@@ -166,9 +169,75 @@ class _Weaver:
         document = {"input": {"file-store": source}, "output": {"worker-channel": {"channel": hop}}}
         return replace(draft, name=name, role=Role.READER, origin=f"channel {channel}", document=document)
 
+    def connect(self, edge: graph.WiredMessage) -> None:
+        """Compile a message edge: the source emits the tag, the target's input waits for it."""
+        emitter = self._emitter(edge)
+        if emitter is None:
+            self._block(
+                "message_edge_unsupported",
+                f"Step {edge.source} cannot emit {edge.tag}: its output is neither a file-store channel nor a message.",
+                "Send its events over a file-store channel, or end the step with output: {message: {tag: ...}}.",
+                f"{edge.pointer}/from",
+            )
+            return
+        heard = {
+            "filter-kind": "user",
+            "filter-type": ["user-generated"],
+            "filter-tag": edge.tag,
+            "filter-job": emitter,
+        }
+        listeners = [one for one in self._of(edge.target) if _polls(one)]
+        if not listeners:
+            self._block(
+                "message_edge_unsupported",
+                f"Step {edge.target} cannot wait for {edge.tag}: its input has no trigger.",
+                "Feed it over a file-store channel, or begin the step with an input that takes a trigger.",
+                f"{edge.pointer}/to",
+            )
+        for one in listeners:
+            ((component, config),) = one.document["input"].items()
+            triggered = {**(config if isinstance(config, dict) else {}), "trigger": {"message": heard}}
+            self._drafts[one.name] = replace(one, document={**one.document, "input": {component: triggered}})
+
+    def _emitter(self, edge: graph.WiredMessage) -> str | None:
+        """The job that emits the tag of an edge; a relay is added behind a writer."""
+        for one in self._of(edge.source):
+            output = one.document.get("output")
+            if not isinstance(output, dict):
+                continue
+            if one.role is Role.STEP and isinstance(message := output.get("message"), dict):
+                if message.get("tag") == edge.tag:
+                    return one.name
+            if one.role is Role.WRITER:
+                store = output["file-store"]
+                document = {
+                    "input": {
+                        "file-store": {
+                            "path": store["path"],
+                            "object-names": [store["object-name"]["name"]],
+                            "mode": "list-objects",
+                            "fingerprinting": True,
+                            "trigger": {"interval": {"duration": DEFAULT_INTERVAL}},
+                        }
+                    },
+                    "output": {"message": {"tag": edge.tag}},
+                }
+                label = "".join(c if c.isalnum() else "-" for c in edge.tag.lower())
+                name = f"{one.name.removesuffix('-writer')}-{label}-relay"
+                relay = replace(one, name=name, role=Role.RELAY, origin=f"message {edge.tag}", document=document)
+                self._drafts[name] = relay
+                # It reads what the writer wrote, so it belongs on the same disk.
+                self._hops.setdefault(f"disk of {one.name}", [one.name]).append(name)
+                return name
+        return None
+
+    def _of(self, step: str) -> list[Draft]:
+        return [draft for draft in self._drafts.values() if draft.step == step]
+
     # -- faults and sets -----------------------------------------------------------------------------------
 
     def finish(self) -> Woven:
+        self.out.drafts = list(self._drafts.values())
         for name, channel in self._channels.items():
             producers, consumers = self._ends[name]
             self.out.channels[name] = deployment.Channel(
@@ -289,3 +358,11 @@ class _Weaver:
                     "Place them in one group, or use transport: file-store between them.",
                     self._drafts[members[0]].pointer,
                 )
+
+
+_POLLING = frozenset({"echo", "exec", "file-store", "http-poll"})
+
+
+def _polls(draft: Draft) -> bool:
+    source = draft.document.get("input")
+    return isinstance(source, dict) and bool(_POLLING & source.keys()) and draft.role in (Role.STEP, Role.READER)

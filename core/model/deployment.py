@@ -30,6 +30,11 @@ class Job:
     document: dict[str, Any]
     digest: str
 
+    @property
+    def version(self) -> str:
+        """What a worker is told to run, short enough to read."""
+        return self.digest[:12]
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -91,28 +96,40 @@ class State:
     """The whole wish for one deployment, as a value: what a plan compares and an apply records."""
 
     source: str = ""
+    group: str = "default"  # for steps that name none
     values: Mapping[str, Any] = field(default_factory=dict)
+    placement: Mapping[str, str] = field(default_factory=dict)  # step -> group, as the caller wished
+    replicas: Mapping[str, int] = field(default_factory=dict)  # step -> copies, as the caller wished
     jobs: Mapping[str, Job] = field(default_factory=dict)
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    together: tuple[tuple[str, ...], ...] = ()  # sets of jobs that share a worker
     assignments: Assignments = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "source": self.source,
+            "group": self.group,
             "values": dict(self.values),
+            "placement": dict(self.placement),
+            "replicas": dict(self.replicas),
             "jobs": [job.to_dict() for job in self.jobs.values()],
             "channels": [channel.to_dict() for channel in self.channels.values()],
+            "together": [list(members) for members in self.together],
             "assignments": {name: list(workers) for name, workers in self.assignments.items()},
         }
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> State:
         return State(
-            data.get("source", ""),
-            data.get("values", {}),
-            {job["name"]: Job.from_dict(job) for job in data.get("jobs", ())},
-            {channel["name"]: Channel.from_dict(channel) for channel in data.get("channels", ())},
-            {name: tuple(workers) for name, workers in data.get("assignments", {}).items()},
+            data["source"],
+            data["group"],
+            data["values"],
+            data["placement"],
+            data["replicas"],
+            {job["name"]: Job.from_dict(job) for job in data["jobs"]},
+            {channel["name"]: Channel.from_dict(channel) for channel in data["channels"]},
+            tuple(tuple(members) for members in data["together"]),
+            {name: tuple(workers) for name, workers in data["assignments"].items()},
         )
 
 
@@ -121,19 +138,18 @@ EMPTY = State()
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker as placement sees it. `load` counts the jobs of others that it holds; `host` is its machine."""
+    """A worker as placement sees it. `load` counts the jobs of others that it holds."""
 
     name: str
     group: str
     online: bool = True
     slots: int = 64
     load: int = 0
-    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One replica of one job on one worker; `version` is the digest of the document that it should run."""
+    """One replica of one job on one worker; `version` names the document that it should run."""
 
     id: str
     job: str
@@ -150,7 +166,7 @@ def workload_id(tenant: str, job: str, replica: int) -> str:
 def workloads(tenant: str, state: State) -> list[Workload]:
     """Every replica that the wish asks for, in the order of the jobs."""
     return [
-        Workload(workload_id(tenant, job.name, replica), job.name, job.step, replica, worker, job.digest)
+        Workload(workload_id(tenant, job.name, replica), job.name, job.step, replica, worker, job.version)
         for job in state.jobs.values()
         for replica, worker in enumerate(state.assignments.get(job.name, ("",) * job.replicas))
     ]

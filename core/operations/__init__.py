@@ -3,11 +3,13 @@
 One module per noun; `registry` holds the registry that they fill. First file to read: triggers.
 """
 
-from core.operations import invocations, jobs, messages, tokens, triggers, workers
+from core.operations import catalog, deployments, invocations, jobs, messages, tokens, triggers, workers
 from core.operations.registry import REGISTRY
 
 __all__ = [
     "REGISTRY",
+    "catalog",
+    "deployments",
     "invocations",
     "jobs",
     "messages",

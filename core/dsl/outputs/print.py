@@ -24,6 +24,8 @@ output: {print: STDOUT}
     """The stream that the line is marked with in the log."""
     input_field: Selector | None = None
     """Write only this field; an event without it is counted as an error."""
+    prefix: str = ""
+    """Text in front of every line."""
 
     def open(self, env: Env) -> PrintSink:
         return PrintSink(self, env)
@@ -34,13 +36,14 @@ class PrintSink:
 
     def __init__(self, config: Print, env: Env) -> None:
         self._target = config.target
+        self._prefix = config.prefix
         self._env = env
         self._encode = content.encoder(config.input_field, env, "print")
 
     def write_now(self, events: list[Event], run: Run) -> None:
         for data in self._encode(events, run):
             run.bytes_out += len(data)
-            self._env.log("print", data.decode(), target=self._target)
+            self._env.log("print", self._prefix + data.decode(), target=self._target)
 
     async def write(self, batch: Batch, run: Run) -> None:
         self.write_now(batch.events, run)

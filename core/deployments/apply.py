@@ -1,0 +1,193 @@
+"""What an apply checks and writes, and how the state of a deployment is read off its workloads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from core import clock, errors
+from core.deployments.reconcile import SETTLED, Drift, DriftKind
+from core.documents import canonical
+from core.model.deployment import State, Worker, workload_id
+from core.model.principal import Caller
+from core.model.states import DeploymentState, PlanState, WorkloadState
+
+COMING_UP_SECONDS = 30.0  # for so long after an apply, a workload that is not there yet is no reason to worry
+
+
+def check(
+    plan: Mapping[str, Any] | None,
+    plan_id: str,
+    deployment: Mapping[str, Any] | None,
+    since: Sequence[Mapping[str, Any]],
+    caller: Caller,
+    now_ns: int,
+) -> State:
+    """The wish of a saved plan, if it may be applied now.
+
+    `plan` and `deployment` are rows, `since` the history after the plan's base revision, newest first. Raises
+    NotFound, Forbidden, PlanUsed, StalePlan (with what moved), PlanExpired, PlanBlocked, or Internal when the stored
+    plan is not the one that was made.
+    """
+    if plan is None:
+        raise errors.NotFound(
+            f"There is no plan {errors.shorten(plan_id, 64)} in tenant {caller.tenant}.",
+            hint="Make one with deployment_plan; a plan of a read-only session is not saved.",
+        )
+    again = f"Plan again: deployment_plan(name={plan['name']!r})."
+    if plan["username"] != caller.username:
+        raise errors.Forbidden(f"This plan was made by {plan['username']}; only they can apply it.", hint=again)
+    moved = deployment["revision"] if deployment is not None else 0
+    match PlanState(plan["state"]):
+        case PlanState.APPLIED:
+            when = next((f" as revision {row['revision']}" for row in since if row["plan_id"] == plan_id), "")
+            raise errors.PlanUsed(f"This plan was applied already{when}.", hint=again)
+        case PlanState.DISCARDED:
+            raise errors.PlanUsed("This plan was discarded.", hint=again)
+        case PlanState.EXPIRED:
+            raise _expired(plan, again)
+        case PlanState.STALE:
+            raise stale(plan, moved, since)
+        case PlanState.OPEN:
+            pass
+    if now_ns >= plan["expires_at_ns"]:
+        raise _expired(plan, again)
+    if moved != plan["base_revision"]:
+        raise stale(plan, moved, since)
+    blockers = plan["body"]["blockers"]
+    if blockers:
+        raise errors.PlanBlocked(
+            f"This plan cannot be applied; blockers: {len(blockers)}. The first: {blockers[0]['message']}",
+            hint=blockers[0]["hint"] or again,
+            errors=[errors.Problem(b.get("pointer", ""), f"{b['code']}: {b['message']}") for b in blockers],
+        )
+    if canonical.digest(plan["body"]["desired"]) != plan["digest"]:
+        raise errors.Internal("The stored plan is not the one that was made; nothing was changed.", hint=again)
+    return State.from_dict(plan["body"]["desired"])
+
+
+def _expired(plan: Mapping[str, Any], again: str) -> errors.PlanExpired:
+    return errors.PlanExpired(f"This plan expired at {clock.iso(plan['expires_at_ns'])}.", hint=again)
+
+
+def stale(plan: Mapping[str, Any], revision: int, since: Sequence[Mapping[str, Any]]) -> errors.StalePlan:
+    """The refusal of a plan whose deployment has moved, with what moved, who did it and when."""
+    moves = [
+        {
+            "revision": row["revision"],
+            "action": row["action"],
+            "by": row["username"],
+            "at": clock.iso(row["id"]),
+            "source": row["source"],
+            "summary": {what: n for what, n in row["summary"].items() if n and what != "unchanged"},
+        }
+        for row in since
+    ]
+    told = "; ".join(
+        f"revision {m['revision']} ({m['action']} of {m['source']} by {m['by']} at {m['at']}: "
+        + (", ".join(f"{n} {what}" for what, n in m["summary"].items()) or "nothing changed")
+        + ")"
+        for m in reversed(moves[:3])
+    )
+    return errors.StalePlan(
+        f"Deployment {plan['name']} has moved since this plan was made on revision {plan['base_revision']}; "
+        f"it is at revision {revision} now: {told or 'something else'}.",
+        hint=f"Plan again and look at the new plan: deployment_plan(name={plan['name']!r}).",
+        details={"base_revision": plan["base_revision"], "revision": revision, "moved": moves},
+    )
+
+
+def check_workers(state: State, workers: Iterable[Worker], warnings: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a wish that names workers which are not there. Raises TargetUnavailable."""
+    online = {worker.name for worker in workers if worker.online}
+    missing: dict[str, list[str]] = {}
+    for job, chosen in state.assignments.items():
+        for worker in chosen:
+            if worker not in online:
+                missing.setdefault(worker, []).append(job)
+    if not missing:
+        return
+    notes = [note for note in warnings if note["code"] in ("missing_group", "no_workers", "too_few_slots")]
+    problems = [
+        errors.Problem("", f"{', '.join(jobs[:3])}{' and others' if len(jobs) > 3 else ''}: {_absent(worker)}")
+        for worker, jobs in missing.items()
+    ]
+    raise errors.TargetUnavailable(
+        notes[0]["message"] if notes else f"The plan needs workers that are not there: {problems[0].message}.",
+        hint=notes[0]["hint"] if notes else "Wait until the worker is back, or plan again to place its jobs elsewhere.",
+        errors=problems,
+    )
+
+
+def _absent(worker: str) -> str:
+    return f"worker {worker} is not online" if worker else "no worker can take it"
+
+
+def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dict[str, Any]]:
+    """The rows of the workloads that a wish asks for."""
+    rows = []
+    for job in state.jobs.values():
+        document = orjson.dumps(job.document).decode()
+        rows += [
+            {
+                "id": workload_id(tenant, job.name, replica),
+                "tenant": tenant,
+                "deployment": name,
+                "step": job.step,
+                "job": job.name,
+                "version": job.version,
+                "replica": replica,
+                "group_name": job.group,
+                "worker": worker,
+                "document": document,
+                "restarts": 0,
+                "updated_at_ns": now_ns,
+            }
+            for replica, worker in enumerate(state.assignments[job.name])
+            if worker
+        ]
+    return rows
+
+
+def live_state(
+    stored: DeploymentState, drift: Sequence[Drift], seconds_since_apply: float
+) -> tuple[DeploymentState, str]:
+    """The state of a deployment as its workloads show it, and the reason when it is not well."""
+    match stored:
+        case DeploymentState.REMOVED | DeploymentState.REMOVING:
+            return DeploymentState.REMOVED, ""
+        case DeploymentState.FAILED:
+            return stored, "the last apply did not come to its end"
+    if not drift:
+        return DeploymentState.RUNNING, ""
+    first = drift[0]
+    more = f" (and {len(drift) - 1} more)" if len(drift) > 1 else ""
+    reason = f"{first.kind.value}: {first.id} should be {first.expected}, is {first.observed}{more}"
+    coming = (WorkloadState.ASSIGNED.value, WorkloadState.STARTING.value)
+    if (
+        stored is DeploymentState.APPLYING
+        and seconds_since_apply < COMING_UP_SECONDS
+        and all(d.kind is DriftKind.NOT_RUNNING and d.observed.startswith(coming) for d in drift)
+    ):
+        return DeploymentState.APPLYING, reason
+    return DeploymentState.DEGRADED, reason
+
+
+def health(state: DeploymentState) -> str:
+    """One word for people: healthy, progressing, degraded or gone."""
+    match state:
+        case DeploymentState.RUNNING:
+            return "healthy"
+        case DeploymentState.APPLYING:
+            return "progressing"
+        case DeploymentState.REMOVED | DeploymentState.REMOVING:
+            return "gone"
+        case _:
+            return "degraded"
+
+
+def up(state: str) -> bool:
+    """Whether a workload is as it should be."""
+    return state in SETTLED

@@ -1,0 +1,79 @@
+"""Deployments: the wish of each with its revision, and the history of every apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlite_utils import Database
+
+from core import errors
+from core.model.states import DEPLOYMENT, DeploymentState, PlanState
+from core.store import audit, plans, workloads
+
+
+def get(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
+    rows = db.table("deployments").rows_where("tenant = ? AND name = ?", [tenant, name])
+    return next((_load(row) for row in rows), None)
+
+
+def all_rows(db: Database, tenant: str) -> list[dict[str, Any]]:
+    return [_load(row) for row in db.table("deployments").rows_where("tenant = ?", [tenant], order_by="name")]
+
+
+def history(db: Database, tenant: str, name: str, after: int = 0) -> list[dict[str, Any]]:
+    """What was done to a deployment since a revision, newest first, without the wishes."""
+    rows = db.query(
+        "SELECT id, revision, action, source, plan_id, username, surface, summary FROM deployment_history"
+        " WHERE tenant = ? AND name = ? AND revision > ? ORDER BY id DESC",
+        [tenant, name, after],
+    )
+    return [{**row, "summary": orjson.loads(row["summary"])} for row in rows]
+
+
+def commit(
+    db: Database,
+    row: dict[str, Any],
+    entry: dict[str, Any],
+    wanted: list[dict[str, Any]],
+    audit_row: tuple[Any, ...],
+    *,
+    expect: int,
+    plan_id: str = "",
+) -> None:
+    """Make a wish the present one, all or nothing: row, history, workloads, audit, and the plan that asked for it.
+
+    `expect` is the revision that the wish was computed on (0: none). Raises StalePlan when the deployment has moved
+    since, PlanUsed when the plan was applied meanwhile.
+    """
+    before = get(db, row["tenant"], row["name"])
+    revision = before["revision"] if before is not None else 0
+    if revision != expect:
+        raise errors.StalePlan(f"Deployment {row['name']} is at revision {revision} now, not {expect}.")
+    if plan_id and plans.advance(db, plan_id, PlanState.APPLIED) is not PlanState.OPEN:
+        raise errors.PlanUsed()
+    if before is not None:
+        DEPLOYMENT.advance(DeploymentState(before["state"]), DeploymentState(row["state"]))
+    desired = orjson.dumps(row["desired"]).decode()
+    db.table("deployments").upsert({**row, "desired": desired}, pk=("tenant", "name"))
+    summary = orjson.dumps(entry["summary"]).decode()
+    db.table("deployment_history").insert({**entry, "summary": summary, "desired": desired})
+    workloads.replace(db, row["tenant"], row["name"], None, wanted)
+    audit.insert(db, audit_row)
+
+
+def settle(
+    db: Database, tenant: str, name: str, revision: int, state: DeploymentState, reason: str, at_ns: int
+) -> None:
+    """Record how an apply ended, unless another one has begun or the table has no such move."""
+    row = get(db, tenant, name)
+    if row is None or row["revision"] != revision or not DEPLOYMENT.allows(DeploymentState(row["state"]), state):
+        return
+    db.conn.execute(
+        "UPDATE deployments SET state = ?, reason = ?, updated_at_ns = ? WHERE tenant = ? AND name = ?",
+        (state.value, reason, at_ns, tenant, name),
+    )
+
+
+def _load(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "desired": orjson.loads(row["desired"])}
