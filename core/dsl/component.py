@@ -64,6 +64,8 @@ class Config(BaseModel):
         for old, new in cls.spellings.items():
             if new in properties:
                 properties[old] = {**properties[new], "deprecated": True, "description": f"The same as {new}."}
+                if new in out.get("required", ()):  # either spelling will do; JSON Schema has no shorter way to say so
+                    out["required"] = [key for key in out["required"] if key != new]
         if cls.scalar and cls.scalar in properties:
             title = out.pop("title", cls.__name__)
             return {"title": title, "anyOf": [out, properties[cls.scalar]]}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
 from core.dsl import select, values
 from core.dsl.action import Action, EventFault
@@ -78,6 +78,21 @@ def _pairs(value: Any) -> Any:
     return out
 
 
+_KIND = {"enum": ["num", "str", "bool", "json", "split"]}
+_EXPLICIT = {
+    "type": "object",
+    "properties": {"field": {"type": "string", "minLength": 1, "format": "field"}, "conversion": _KIND},
+    "required": ["field", "conversion"],
+    "additionalProperties": False,
+}
+_CONVERSIONS = {
+    "anyOf": [
+        {"type": "array", "items": {"anyOf": [_EXPLICIT, {"type": "object", "additionalProperties": _KIND}]}},
+        {"type": "object", "additionalProperties": _KIND},
+    ]
+}
+
+
 @REGISTRY.register("convert")
 class Convert(Action):
     """Change the type or the unit of fields in place.
@@ -101,7 +116,7 @@ actions:
 output: {print: STDOUT}
 """
 
-    conversions: Annotated[tuple[Conversion, ...], BeforeValidator(_pairs)] = ()
+    conversions: Annotated[tuple[Conversion, ...], BeforeValidator(_pairs), WithJsonSchema(_CONVERSIONS)] = ()
     """The fields to convert."""
     units: tuple[UnitChange, ...] = ()
     """Changes of unit, done after the conversions."""

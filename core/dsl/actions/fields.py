@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from core.dsl import expand, select
 from core.dsl.action import Action, EventFault
@@ -112,7 +112,17 @@ def _moves(value: Any) -> Any:
     return out
 
 
-Moves = Annotated[tuple[Move, ...], BeforeValidator(_moves), Field(min_length=1)]
+_FIELD = {"type": "string", "minLength": 1, "format": "field"}
+_EXPLICIT = {"type": "object", "properties": {"old": _FIELD, "new": _FIELD}, "required": ["old", "new"]}
+_PAIRS = {"type": "object", "additionalProperties": _FIELD, "minProperties": 1}
+Moves = Annotated[
+    tuple[Move, ...],
+    BeforeValidator(_moves),
+    Field(min_length=1),
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "minItems": 1, "items": {"anyOf": [_EXPLICIT, _PAIRS]}}, _EXPLICIT, _PAIRS]}
+    ),
+]
 
 
 @REGISTRY.register("rename")

@@ -47,7 +47,8 @@ class Time(Action):
     """Parse a time and write it in another format or zone; without an input field, write the present time.
 
     Formats: `default_iso` (2026-05-25T10:00:00.000Z), `epoch_secs`, `epoch_msecs`, `epoch_usecs`, `epoch_nsecs`
-    (numbers), or strftime directives. A field that cannot be read leaves the event as it is, with a warning, unless `drop` is set.
+    (numbers), or strftime directives. A field that cannot be read leaves the event as it is, with a warning, unless
+    `drop` is set.
     """
 
     example: ClassVar[str] = """

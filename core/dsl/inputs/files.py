@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core.dsl import paths
 from core.dsl.component import REGISTRY, Batch, Env, Run
@@ -38,7 +38,18 @@ input:
 output: {print: STDOUT}
 """
 
-    paths: Annotated[tuple[Annotated[str, AfterValidator(globs.check)], ...], Field(min_length=1, max_length=100)]
+    paths: Annotated[
+        tuple[Annotated[str, AfterValidator(globs.check)], ...],
+        Field(min_length=1, max_length=100),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
+                ]
+            }
+        ),
+    ]
     """Files, directories or patterns (`*`, `?`, `[a-z]`, `**`); one text or a list."""
     mode: Literal["tail", "batch"] = "tail"
     """Follow the files, or read to their end."""
