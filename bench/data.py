@@ -16,11 +16,11 @@ from bench.report import Row
 from core import clock
 
 JOB = """
-name: bench-{number}
+name: {name}
 input:
   files: {{path: {source}, mode: batch, json: true}}
 actions:
-  - add: {{output-fields: {{where: "${{host}}:${{service}}", label: "user-${{user}}"}}}}
+  - add: {{output-fields: {{label: "user-${{user}}", where: "${{host}}:${{service}}"}}}}
   - convert: {{conversions: [{{field: bytes, conversion: num}}]}}
   - filter: {{condition: "status < 400"}}
 output:
@@ -90,21 +90,24 @@ async def _run(running: Any, sources: list[Path], targets: list[Path]) -> tuple[
     done = asyncio.Event()
 
     def noticed(kind: str, data: dict[str, Any]) -> None:
-        if kind != "message" or b"job-run-ended" not in data["event"]:
+        if kind != "message" or b'"job-run-ended"' not in data["event"]:
             return
-        body = orjson.loads(data["event"])["message_data"]["job_event"]
-        ends.append(body)
+        ends.append(orjson.loads(data["event"])["message_data"])
         if len(ends) == len(sources):
             done.set()
 
     forget = running.subscribe(noticed)
+    names = []
     try:
-        for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1):
-            await engines.deploy(running, JOB.format(number=number, source=source, target=target), wait_seconds=0)
+        for source, target in zip(sources, targets, strict=True):
+            # A new name for each run: a job remembers how far it has read.
+            names.append(f"bench-{clock.token(8)}")
+            document = JOB.format(name=names[-1], source=source, target=target)
+            await engines.deploy(running, document, wait_seconds=0)
         async with asyncio.timeout(SECONDS):
             await done.wait()
-        for number in range(1, len(sources) + 1):
-            await running.call("job_undeploy", {"name": f"bench-{number}"}, engines.CALLER)
+        for name in names:
+            await running.call("job_undeploy", {"name": name}, engines.CALLER)
     finally:
         forget()
     return min(end["started_at_ns"] for end in ends), max(end["ended_at_ns"] for end in ends)

@@ -47,11 +47,10 @@ async def engine(home: Path, workers: int = 1) -> AsyncIterator[Engine]:
 
 
 async def deploy(running: Engine, document: str, **options: Any) -> list[str]:
-    """Stage a job and run it; the ids of its workloads."""
+    """Stage a job and run it; the ids of its workloads. Raises RuntimeError when it fails."""
     put = await running.call("job_put", {"document": document}, CALLER)
     deployed = await running.call("job_deploy", {"name": put["name"], **options}, CALLER)
-    states = {workload["state"] for workload in deployed["workloads"]}
-    if not states <= {"running", "completed"}:
+    if any(workload["state"] == "failed" for workload in deployed["workloads"]):
         raise RuntimeError(f"{put['name']} did not come up: {deployed}")
     return [workload["id"] for workload in deployed["workloads"]]
 

@@ -25,8 +25,8 @@ def run(source: Path, target: Path) -> float:
             out = []
             for line in lines:
                 event = loads(line)
-                event["where"] = f"{event['host']}:{event['service']}"
                 event["label"] = f"user-{event['user']}"
+                event["where"] = f"{event['host']}:{event['service']}"
                 event["bytes"] = int(event["bytes"])
                 if event["status"] < 400:
                     out.append(dumps(event, option=orjson.OPT_APPEND_NEWLINE))
