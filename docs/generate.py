@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core import errors, operations, settings
-from core.dsl import compile as compiler  # imports every component
-from core.dsl import component
+from core.dsl import component, registry
 from core.model import operation, states
 from mcp_server.http import problems
 
@@ -29,9 +28,10 @@ def page_operations() -> str:
         NOTE,
         "# Operations",
         "",
-        "Each thing that a user can do is one operation, declared once in `core/operations/`. The MCP tool has its name, the HTTP",
-        "route is the one shown, and the command line calls the same. Arguments are validated by the same JSON Schema everywhere, so",
-        "a fault has the same code and the same pointer behind every door. Routes are described in full at `/api/openapi.json`.",
+        "Each thing that a user can do is one operation, declared once in `core/operations/`. The MCP tool has its name,",
+        "the HTTP route is the one shown, and the command line calls the same. Arguments are validated by the same JSON",
+        "Schema everywhere, so a fault has the same code and the same pointer behind every door. Routes are described in",
+        "full at `/api/openapi.json`.",
         "",
     ]
     every = sorted(operations.REGISTRY, key=lambda op: (op.toolset, op.name))
@@ -58,8 +58,9 @@ def _operation(op: operation.Operation) -> list[str]:
         required = op.schema.get("required", ())
         out += ["| argument | type | | |", "|---|---|---|---|"]
         for name, node in properties.items():
-            default = "required" if name in required else f"default `{_json(node['default'])}`" if "default" in node else ""
-            out.append(f"| `{name}` | {_type(node, op.schema)} | {default} | {_cell(node.get('description', ''))} |")
+            default = f"default `{_json(node['default'])}`" if "default" in node else ""
+            need = "required" if name in required else default
+            out.append(f"| `{name}` | {_type(node, op.schema)} | {need} | {_cell(node.get('description', ''))} |")
         out.append("")
     return out
 
@@ -70,8 +71,8 @@ def page_settings() -> str:
         NOTE,
         "# Settings",
         "",
-        "What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name, where a command has",
-        "one, wins. Lists are comma-separated.",
+        "What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name, where a",
+        "command has one, wins. Lists are comma-separated.",
         "",
         "| variable | default | meaning |",
         "|---|---|---|",
@@ -88,9 +89,10 @@ def page_errors() -> str:
         NOTE,
         "# Errors",
         "",
-        "Every fault has a code, a message, a hint (what to do next) and places: `errors[]` with a JSON Pointer into the arguments or",
-        "the document, and `where` (`file:line:column`) when the fault is in a text. The HTTP API sends it as",
-        "`application/problem+json`, an MCP tool as `structuredContent.error`, the command line on stderr with exit code 1.",
+        "Every fault has a code, a message, a hint (what to do next) and places: `errors[]` with a JSON Pointer into the",
+        "arguments or the document, and `where` (`file:line:column`) when the fault is in a text. The HTTP API sends it as",
+        "`application/problem+json`, an MCP tool as `structuredContent.error`, the command line on stderr with exit code",
+        "1.",
         "",
         "| code | HTTP | meaning |",
         "|---|---|---|",
@@ -100,8 +102,8 @@ def page_errors() -> str:
         out.append(f"| `{code}` | {problems.STATUS[code]} | {meaning} |")
     out += [
         "",
-        "The HTTP API also answers 400 (the request cannot be read), 405 (wrong method), 413 (body too large) and 421 (a host name",
-        "that this server does not answer to). 429 and 503 carry `Retry-After`.",
+        "The HTTP API also answers 400 (the request cannot be read), 405 (wrong method), 413 (body too large) and 421 (a",
+        "host name that this server does not answer to). 429 and 503 carry `Retry-After`.",
     ]
     return "\n".join(out) + "\n"
 
@@ -133,6 +135,7 @@ def page_components() -> str:
         "What a job document can be made of. A job has one `input`, any number of `actions`, and one `output`.",
         "",
     ]
+    registry.load_components()
     for kind in ("input", "action", "output"):
         names = component.REGISTRY.names(kind)
         out += [f"## {kind}s", "", ", ".join(f"[{name}](#{kind}-{name})" for name in names), ""]

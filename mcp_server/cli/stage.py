@@ -39,10 +39,12 @@ class Answer:
     result: dict[str, Any]
     code: str = ""
     pointers: tuple[str, ...] = ()
+    message: str = ""
 
     @staticmethod
     def of_error(error: Mapping[str, Any]) -> Answer:
-        return Answer({}, str(error["code"]), tuple(fault["pointer"] for fault in error["errors"]))
+        message = str(error.get("message", error.get("detail", "")))  # HTTP calls it detail
+        return Answer({}, str(error["code"]), tuple(fault["pointer"] for fault in error["errors"]), message)
 
 
 class Stage:
