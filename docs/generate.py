@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ def page_operations() -> str:
         NOTE,
         "# Operations",
         "",
-        "Each thing that a user can do is one operation, declared once in `core/operations/`. The MCP tool has its name,",
-        "the HTTP route is the one shown, and the command line calls the same. Arguments are validated by the same JSON",
-        "Schema everywhere, so a fault has the same code and the same pointer behind every door. Routes are described in",
-        "full at `/api/openapi.json`.",
+        *prose(
+            """Each thing that a user can do is one operation, declared once in `core/operations/`. The MCP tool has its
+            name, the HTTP route is the one shown, and the command line calls the same. Arguments are validated by the
+            same JSON Schema everywhere, so a fault has the same code and the same pointer behind every door. Routes are
+            described in full at `/api/openapi.json`."""
+        ),
         "",
     ]
     every = sorted(operations.REGISTRY, key=lambda op: (op.toolset, op.name))
@@ -71,8 +74,10 @@ def page_settings() -> str:
         NOTE,
         "# Settings",
         "",
-        "What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name, where a",
-        "command has one, wins. Lists are comma-separated.",
+        *prose(
+            """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name, where
+            a command has one, wins. Lists are comma-separated."""
+        ),
         "",
         "| variable | default | meaning |",
         "|---|---|---|",
@@ -89,10 +94,12 @@ def page_errors() -> str:
         NOTE,
         "# Errors",
         "",
-        "Every fault has a code, a message, a hint (what to do next) and places: `errors[]` with a JSON Pointer into the",
-        "arguments or the document, and `where` (`file:line:column`) when the fault is in a text. The HTTP API sends it as",
-        "`application/problem+json`, an MCP tool as `structuredContent.error`, the command line on stderr with exit code",
-        "1.",
+        *prose(
+            """Every fault has a code, a message, a hint (what to do next) and places: `errors[]` with a JSON Pointer
+            into the arguments or the document, and `where` (`file:line:column`) when the fault is in a text. The HTTP
+            API sends it as `application/problem+json`, an MCP tool as `structuredContent.error`, the command line on
+            stderr with exit code 1."""
+        ),
         "",
         "| code | HTTP | meaning |",
         "|---|---|---|",
@@ -102,8 +109,10 @@ def page_errors() -> str:
         out.append(f"| `{code}` | {problems.STATUS[code]} | {meaning} |")
     out += [
         "",
-        "The HTTP API also answers 400 (the request cannot be read), 405 (wrong method), 413 (body too large) and 421 (a",
-        "host name that this server does not answer to). 429 and 503 carry `Retry-After`.",
+        *prose(
+            """The HTTP API also answers 400 (the request cannot be read), 405 (wrong method), 413 (body too large) and
+            421 (a host name that this server does not answer to). 429 and 503 carry `Retry-After`."""
+        ),
     ]
     return "\n".join(out) + "\n"
 
@@ -178,6 +187,11 @@ def _type(node: dict[str, Any], root: dict[str, Any]) -> str:
         return f"list of {_type(node.get('items', {}), root)}"
     kind = node.get("type", "any")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def prose(text: str) -> list[str]:
+    """A paragraph, wrapped."""
+    return textwrap.wrap(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _json(value: Any) -> str:
