@@ -75,8 +75,8 @@ def page_settings() -> str:
         "# Settings",
         "",
         *prose(
-            """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name, where
-            a command has one, wins. Lists are comma-separated."""
+            """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name,
+            where a command has one, wins. Lists are comma-separated."""
         ),
         "",
         "| variable | default | meaning |",
