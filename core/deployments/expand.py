@@ -252,6 +252,8 @@ class _Expander:
                     f"Parameters of {node.ref}: {known}.",
                     f"{node.pointer}/with{problem.pointer}",
                 )
+            for name in module.blueprint.parameters.get("required", ()):
+                params.setdefault(name, "")  # told above; its placeholders are not told again
         return params
 
     def _check_requirements(self, node: graph.Node) -> None:
@@ -272,8 +274,6 @@ class _Expander:
 
     def _finish(self, draft: transports.Draft) -> None:
         document = {"name": draft.name, **{key: v for key, v in draft.document.items() if key not in _NOT_IN_JOBS}}
-        if draft.name in self.out.jobs:
-            self.block("duplicate_job", f"Two jobs would be called {draft.name}.", "Rename a step.", draft.pointer)
         if self.check_job is not None and not self.out.blockers:
             try:
                 self.check_job(document)

@@ -103,7 +103,9 @@ class _Weaver:
             bound = self._bind(draft, end, channel, after)
             document = {**document, "output": {"worker-channel": {"channel": bound}}}
         for one in (before, replace(draft, document=document), after):
-            if one is not None:
+            if one is not None and one.name in self._drafts:
+                self._block("duplicate_job", f"Two jobs would be called {one.name}.", "Rename one.", one.pointer)
+            elif one is not None:
                 self._drafts[one.name] = one
 
     def _bind(self, draft: Draft, end: dict[str, Any], channel: str | None, adapter: Draft | None) -> str:

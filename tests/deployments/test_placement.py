@@ -1,0 +1,139 @@
+"""Where replicas run: spread, deterministic, sticky, and never more than a worker can hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.deployments import placement
+from core.model.deployment import Job, Role, Worker
+
+
+def job(name: str, replicas: int = 1, group: str = "default") -> Job:
+    return Job(name, name, Role.STEP, "blueprint:x@1.0.0", group, replicas, {}, "")
+
+
+def jobs(*wanted: Job) -> dict[str, Job]:
+    return {one.name: one for one in wanted}
+
+
+TWO = [Worker("w1", "default"), Worker("w2", "default")]
+
+
+def test_jobs_are_spread_over_the_workers_with_the_most_room() -> None:
+    placed = placement.place(jobs(job("a"), job("b"), job("c")), [], TWO, {})
+    assert placed.assignments == {"a": ("w1",), "b": ("w2",), "c": ("w1",)}
+
+
+def test_the_load_of_others_counts() -> None:
+    workers = [Worker("w1", "default", load=10), Worker("w2", "default")]
+    assert placement.place(jobs(job("a")), [], workers, {}).assignments == {"a": ("w2",)}
+
+
+def test_replicas_of_one_job_go_to_different_workers_when_they_can() -> None:
+    assert set(placement.place(jobs(job("a", 2)), [], TWO, {}).assignments["a"]) == {"w1", "w2"}
+    assert Counter(placement.place(jobs(job("a", 4)), [], TWO, {}).assignments["a"]) == {"w1": 2, "w2": 2}
+
+
+def test_jobs_that_share_a_channel_share_a_worker() -> None:
+    placed = placement.place(jobs(job("a", 2), job("b", 2)), [("a", "b")], TWO, {})
+    assert placed.assignments["a"] == placed.assignments["b"]
+
+
+def test_more_consumers_than_producers_sit_with_their_producer() -> None:
+    placed = placement.place(jobs(job("a"), job("b", 3)), [("a", "b")], TWO, {})
+    assert set(placed.assignments["b"]) == set(placed.assignments["a"])
+
+
+def test_what_runs_stays_where_it_is() -> None:
+    previous = {"a": ("w2",), "b": ("w2",)}
+    assert placement.place(jobs(job("a"), job("b")), [], TWO, previous).assignments == previous
+
+
+def test_recompute_places_everything_afresh() -> None:
+    placed = placement.place(jobs(job("a"), job("b")), [], TWO, {"a": ("w2",), "b": ("w2",)}, recompute=True)
+    assert placed.assignments == {"a": ("w1",), "b": ("w2",)}
+
+
+def test_only_replicas_of_a_worker_that_is_gone_move() -> None:
+    workers = [Worker("w1", "default", online=False), Worker("w2", "default"), Worker("w3", "default")]
+    placed = placement.place(jobs(job("a"), job("b")), [], workers, {"a": ("w1",), "b": ("w2",)})
+    assert placed.assignments == {"a": ("w3",), "b": ("w2",)}
+
+
+def test_a_change_of_group_moves_a_job() -> None:
+    workers = [*TWO, Worker("e1", "edge")]
+    assert placement.place(jobs(job("a", group="edge")), [], workers, {"a": ("w1",)}).assignments == {"a": ("e1",)}
+
+
+def test_an_unknown_group_is_a_warning_that_names_the_groups_there_are() -> None:
+    placed = placement.place(jobs(job("a", group="nope")), [], TWO, {})
+    assert placed.assignments == {"a": ("",)}
+    assert [(w.code, "default" in w.hint) for w in placed.warnings] == [("missing_group", True)]
+
+
+def test_a_group_without_an_online_worker_is_a_warning() -> None:
+    placed = placement.place(jobs(job("a")), [], [Worker("w1", "default", online=False)], {})
+    assert [w.code for w in placed.warnings] == ["no_workers"]
+
+
+def test_a_full_group_is_a_warning_and_leaves_the_rest_unplaced() -> None:
+    workers = [Worker("w1", "default", slots=3, load=1)]
+    placed = placement.place(jobs(job("a", 2), job("b")), [], workers, {})
+    assert placed.assignments == {"a": ("w1", "w1"), "b": ("",)}
+    assert [w.code for w in placed.warnings] == ["too_few_slots"]
+
+
+def test_a_set_that_shares_a_worker_needs_room_for_all_of_it() -> None:
+    workers = [Worker("w1", "default", slots=1), Worker("w2", "default", slots=2)]
+    placed = placement.place(jobs(job("a"), job("b")), [("a", "b")], workers, {})
+    assert placed.assignments == {"a": ("w2",), "b": ("w2",)}
+
+
+FLEETS = st.lists(
+    st.builds(
+        Worker,
+        st.sampled_from([f"w{n}" for n in range(6)]),
+        st.sampled_from(["default", "edge"]),
+        st.booleans(),
+        st.integers(0, 12),
+        st.integers(0, 4),
+    ),
+    max_size=6,
+    unique_by=lambda worker: worker.name,
+)
+JOBS = st.lists(
+    st.builds(
+        job, st.sampled_from([f"j{n}" for n in range(8)]), st.integers(1, 4), st.sampled_from(["default", "edge"])
+    ),
+    max_size=8,
+    unique_by=lambda one: one.name,
+).map(lambda found: jobs(*found))
+
+
+@given(JOBS, FLEETS)
+def test_placement_is_deterministic_and_sticky(wanted: dict[str, Job], fleet: list[Worker]) -> None:
+    first = placement.place(wanted, [], fleet, {})
+    assert placement.place(wanted, [], list(reversed(fleet)), {}) == first
+    again = placement.place(wanted, [], fleet, first.assignments)
+    for name, chosen in first.assignments.items():
+        for old, new in zip(chosen, again.assignments[name], strict=True):
+            assert not old or old == new
+
+
+@given(JOBS, FLEETS)
+def test_no_worker_is_given_more_than_it_can_hold_nor_a_job_of_another_group(
+    wanted: dict[str, Job], fleet: list[Worker]
+) -> None:
+    placed = placement.place(wanted, [], fleet, {})
+    by_name = {worker.name: worker for worker in fleet}
+    taken = Counter(worker for chosen in placed.assignments.values() for worker in chosen if worker)
+    for name, count in taken.items():
+        assert count <= by_name[name].slots - by_name[name].load
+        assert by_name[name].online
+    for name, chosen in placed.assignments.items():
+        assert len(chosen) == wanted[name].replicas
+        assert all(by_name[worker].group == wanted[name].group for worker in chosen if worker)
+    assert bool(placed.warnings) == any("" in chosen for chosen in placed.assignments.values())
