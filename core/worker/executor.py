@@ -255,7 +255,7 @@ class Executor:
         if not reason and run.errors and not run.events_out:
             reason = run.last_error or "no event came through; the log of the job says why"
         delivery.settle(reason or None)
-        self._count(run, 0, 0, 0, 0, 0)
+        self._count(run, (0, 0, 0, 0, 0))
         self._report(run, "message", started, reason)
 
     def _start_runs(self) -> None:
@@ -333,12 +333,12 @@ class Executor:
         try:
             while (batch := await self._next(batches)) is not None:
                 settle = flight.track(batch)
-                before = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
+                before = _totals(run)
                 events = process(batch.events, run)
                 faults, sent = run.errors, len(events)
                 await sink.write(Batch(events, settle, batch.document_end), run)
                 run.events_out += sent - (run.errors - faults)
-                self._count(run, *before)
+                self._count(run, before)
                 if flight.fault is not None:
                     raise flight.fault
                 # One turn of the loop for each batch: heartbeats and other jobs go on while a fast file is read.
@@ -349,10 +349,10 @@ class Executor:
                 await close()
         if flight.fault is not None:
             raise flight.fault
-        before = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
+        before = _totals(run)
         await sink.flush(run)
         await flight.landed()
-        self._count(run, *before)
+        self._count(run, before)
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         """The next batch, or None at the end of the input, when the job is being drained, or when a batch failed."""
@@ -403,7 +403,8 @@ class Executor:
         payload = None if event is None else event.get("message_data") or {}
         return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, Clocks(started_ns))
 
-    def _count(self, run: Run, events_in: int, events_out: int, bytes_in: int, bytes_out: int, errors: int) -> None:
+    def _count(self, run: Run, before: tuple[int, int, int, int, int]) -> None:
+        events_in, events_out, bytes_in, bytes_out, errors = before
         metrics = self.metrics
         metrics.events_in += run.events_in - events_in
         metrics.events_out += run.events_out - events_out
@@ -422,6 +423,10 @@ class Executor:
                 run.id, trigger, started, clock.now_ns(), run.events_in, run.events_out, run.errors, not reason, reason
             )
         )
+
+
+def _totals(run: Run) -> tuple[int, int, int, int, int]:
+    return run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors
 
 
 def _wall_seconds() -> float:

@@ -241,7 +241,8 @@ async def test_draining_finishes_the_runs_under_way_and_leaves_the_others_to_som
     for number in range(20):
         executor.deliver(bus.delivery(number, who=str(number)))
     channel = worker.env("reader").channel("c")
-    first = await channel.get()
+    with anyio.fail_after(5):
+        first = await channel.get()
     draining = asyncio.create_task(executor.drain(5))
     await asyncio.sleep(0)
     executor.deliver(bus.delivery(99, who="too late"))

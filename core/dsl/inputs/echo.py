@@ -51,11 +51,16 @@ class EchoSource:
         self._config = config
         self._env = env
         self._data = config.event.encode(errors="replace")
+        # The usual handler of a message has one small object: its bytes are parsed anew for every run.
+        single = config.json_ and (config.ignore_linebreaks or len(self._data.splitlines()) == 1)
+        self._object = self._data if single and self._data.strip() else None
         self._templates: list[Callable[[Event, Run], Event]] | None = None
         if expand.parse(config.event) != [config.event]:
             self._templates = [expand.structure(event, env) for event in self._plain(Run())]
 
     def _plain(self, run: Run) -> list[Event]:
+        if self._object is not None:
+            return [orjson.loads(self._object)]
         config = self._config
         return lines.from_text(self._data, config.json_, config.ignore_linebreaks, self._env, run, "echo")
 

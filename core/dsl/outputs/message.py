@@ -50,7 +50,9 @@ class MessageSink:
     def write_now(self, events: list[Event], run: Run) -> None:
         """Hand the messages to the bus without waiting: they leave in order with what is published after them."""
         for message in self._messages(events, run):
-            self._env.publish(message).add_done_callback(self._report)
+            future = self._env.publish(message)
+            if not future.done() or future.exception() is not None:
+                future.add_done_callback(self._report)
 
     async def write(self, batch: Batch, run: Run) -> None:
         messages = self._messages(batch.events, run)
