@@ -67,13 +67,13 @@ async def plan(
             recompute_placement=recompute_placement or None,
             remove=remove or None,
         )
+    changes = sum(number for what, number in made["summary"].items() if what != "unchanged")
     if common.json:
         render.json(made)
     else:
         render.text(made["text"])
-        if made.get("saved") and not made.get("blockers"):
+        if changes and made["saved"] and not made["blockers"]:
             connect.note(f"\nTo carry it out: sluice apply {made['plan_id']}")
-    changes = sum(number for what, number in made["summary"].items() if what != "unchanged")
     return CHANGES if exit_code and changes else 0
 
 

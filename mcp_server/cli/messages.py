@@ -76,6 +76,7 @@ async def _follow(engine: connect.Client, wanted: dict[str, Any]) -> None:
     leave = engine.session.subscribe(notice)
     try:
         last = await _newest(engine, wanted)
+        connect.note("Following; Ctrl-C ends it.")
         while True:
             with anyio.move_on_after(1):
                 await arrived.wait()

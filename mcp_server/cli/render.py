@@ -87,8 +87,10 @@ def printable(name: str, value: Any) -> str:
         return clock.iso(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list) and all(isinstance(part, str | int) for part in value):
-        value = ", ".join(str(part) for part in value)
+    if isinstance(value, dict) and not any(isinstance(part, dict | list) for part in value.values()):
+        value = ", ".join(f"{key}={part}" for key, part in value.items() if part not in (None, "", 0))
+    elif isinstance(value, list) and not any(isinstance(part, list) for part in value):
+        value = "; ".join(printable("", part) for part in value)
     elif isinstance(value, dict | list):
         value = orjson.dumps(value, default=str).decode()
     return "".join(c if c.isprintable() or c == "\n" else " " for c in str(value))

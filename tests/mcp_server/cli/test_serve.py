@@ -10,7 +10,11 @@ from pathlib import Path
 
 import anyio
 import httpx
+import httpx2
+import mcp
+import orjson
 import pytest
+from mcp.client.streamable_http import streamable_http_client
 
 from core import errors
 from mcp_server.cli import stage
@@ -81,6 +85,44 @@ async def test_a_message_reaches_the_stream(scene: stage.Stage) -> None:
             async with client.stream("GET", "/api/messages/subscribe") as answer:
                 assert answer.headers["content-type"].startswith("text/event-stream")
                 assert await anext(answer.aiter_lines()) == ": connected"
+
+
+async def test_mcp_is_served_to_bearers_of_a_token(scene: stage.Stage) -> None:
+    token = (scene.home / "admin.token").read_text().strip()
+    with anyio.fail_after(20):
+        async with httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}) as http:
+            async with mcp.Client(streamable_http_client(f"{scene.url}/mcp", http_client=http)) as client:
+                names = [tool.name for tool in (await client.list_tools()).tools]
+                listed = await client.call_tool("trigger_list", {})
+        async with httpx.AsyncClient(base_url=scene.url, trust_env=False) as stranger:
+            refused = await stranger.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    assert "deployment_get" in names
+    assert "deployment_apply" not in names
+    assert listed.structured_content == {"items": [], "next_cursor": None, "total": 0}
+    assert refused.status_code == 401
+
+
+JOB = 'name: once\ninput: {echo: {event: "{}", json: true}}\noutput: {print: STDOUT}\n'
+
+
+async def test_messages_can_be_followed(tmp_path: Path) -> None:
+    scene = stage.Stage(tmp_path / "home")
+    words = ["messages", "--follow", "--type", "job-run-ended", "--home", str(scene.home)]
+    try:
+        with anyio.fail_after(30):
+            await scene.start(workers=1)
+            async with await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as follower:
+                assert follower.stderr is not None
+                assert follower.stdout is not None
+                assert b"Following" in await follower.stderr.receive()
+                await scene.must("POST", "/api/jobs", document=JOB)
+                await scene.must("POST", "/api/jobs/once/deploy")
+                told = orjson.loads(await follower.stdout.receive())
+                follower.terminate()
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await scene.stop()
+    assert (told["message_type"], told["job_name"]) == ("job-run-ended", "once")
 
 
 async def test_a_large_body_is_refused_and_the_connection_lives(scene: stage.Stage) -> None:
