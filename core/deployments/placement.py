@@ -1,7 +1,7 @@
 """Where replicas run: a pure, deterministic and sticky choice of workers.
 
-What runs stays where it is as long as its worker is there; only what has no place yet gets one, on the worker of
-its group with the most room. Jobs that share a worker-channel are seated together.
+What runs stays where it is as long as its worker is there, or nothing better is; only what has no place yet gets
+one, on the worker of its group with the most room. Jobs that share a worker-channel are seated together.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ def place(
     """Choose a worker for every replica.
 
     A set of jobs that share a worker has as many seats as the job of the set with the fewest replicas; replica k of
-    each job takes seat k modulo the seats. `previous` is kept unless `recompute`. `workers` count the load of others.
+    each job takes seat k modulo the seats. `previous` (of jobs whose group has not changed) is kept unless
+    `recompute`. `workers` count the load of others.
     """
     pool = _Pool(workers)
     covered = {name for members in together for name in members}
     units = [*together, *((name,) for name in jobs if name not in covered)]
-    seats: list[list[str]] = []
-    for members in units:
-        count = min(jobs[name].replicas for name in members)
-        seats.append([NOWHERE] * count)
-    if not recompute:
-        for members, taken in zip(units, seats, strict=True):
-            for seat in range(len(taken)):
-                old = next((previous[n][seat] for n in members if seat < len(previous.get(n, ()))), NOWHERE)
-                if pool.has(old, jobs[members[0]].group):
-                    taken[seat] = old
-                    pool.take(old, _weight(members, jobs, seat, len(taken)))
+    seats = [[NOWHERE] * min(jobs[name].replicas for name in members) for members in units]
+    before = [
+        [NOWHERE if recompute else _old(members, previous, seat) for seat in range(len(taken))]
+        for members, taken in zip(units, seats, strict=True)
+    ]
+    for members, taken, old in zip(units, seats, before, strict=True):
+        for seat, worker in enumerate(old):
+            if pool.has(worker, jobs[members[0]].group):
+                taken[seat] = worker
+                pool.take(worker, _weight(members, jobs, seat, len(taken)))
     lacking: dict[str, list[str]] = {}
-    for members, taken in zip(units, seats, strict=True):
+    for members, taken, old in zip(units, seats, before, strict=True):
         group = jobs[members[0]].group
         for seat, worker in enumerate(taken):
             if worker == NOWHERE:
@@ -60,6 +60,7 @@ def place(
                 taken[seat] = pool.choose(group, weight, avoid=taken)
                 if taken[seat] == NOWHERE:
                     lacking.setdefault(group, []).extend(members)
+                    taken[seat] = old[seat] if pool.may_return(old[seat], group) else NOWHERE
     out = Placed()
     where = {name: taken for members, taken in zip(units, seats, strict=True) for name in members}
     for name, job in jobs.items():
@@ -68,6 +69,10 @@ def place(
     for group, names in lacking.items():
         out.warnings.append(pool.why_not(group, list(dict.fromkeys(names))))
     return out
+
+
+def _old(members: Sequence[str], previous: Assignments, seat: int) -> str:
+    return next((previous[name][seat] for name in members if seat < len(previous.get(name, ()))), NOWHERE)
 
 
 def _weight(members: Sequence[str], jobs: Mapping[str, Job], seat: int, seats: int) -> int:
@@ -80,12 +85,11 @@ class _Pool:
 
     def __init__(self, workers: Iterable[Worker]) -> None:
         every = sorted(workers, key=lambda worker: worker.name)
-        self._known = {worker.group: 0 for worker in every}
+        self._groups = {worker.name: worker.group for worker in every}
         self._online: dict[str, Worker] = {}
         self._free: dict[str, int] = {}
         self._heaps: dict[str, list[tuple[int, str]]] = {}
         for worker in every:
-            self._known[worker.group] += 1
             if worker.online:
                 self._online[worker.name] = worker
                 self._free[worker.name] = worker.slots - worker.load
@@ -96,6 +100,10 @@ class _Pool:
     def has(self, name: str, group: str) -> bool:
         worker = self._online.get(name)
         return worker is not None and worker.group == group
+
+    def may_return(self, name: str, group: str) -> bool:
+        """Whether a worker that is not there could come back to this group."""
+        return self._groups.get(name, group) == group
 
     def take(self, name: str, weight: int) -> None:
         self._free[name] -= weight
@@ -128,8 +136,8 @@ class _Pool:
 
     def why_not(self, group: str, jobs: list[str]) -> Finding:
         some = ", ".join(jobs[:3]) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
-        if group not in self._known:
-            groups = ", ".join(sorted(self._known)) or "none"
+        if group not in self._groups.values():
+            groups = ", ".join(sorted(set(self._groups.values()))) or "none"
             return Finding(
                 "missing_group",
                 f"There is no worker group {group} for {some}.",

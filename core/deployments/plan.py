@@ -30,7 +30,12 @@ def make(
 ) -> Plan:
     """The whole way from documents to a plan: expand, place, compare."""
     wish = expand.expand(source, request, lookup, surroundings, check_job)
-    placed = placement.place(wish.jobs, wish.together, workers, current.assignments, recompute=recompute)
+    previous = {
+        name: chosen
+        for name, chosen in current.assignments.items()
+        if name in wish.jobs and wish.jobs[name].group == current.jobs[name].group
+    }
+    placed = placement.place(wish.jobs, wish.together, workers, previous, recompute=recompute)
     desired = State(
         request.source,
         request.group,

@@ -137,10 +137,7 @@ def decide(
         if one.worker.online or 0 < one.gone_seconds < patience_seconds
     ]
     placed = placement.place(state.jobs, state.together, usable, state.assignments)
-    assignments = {
-        name: tuple(new or old for new, old in zip(chosen, state.assignments[name], strict=True))
-        for name, chosen in placed.assignments.items()
-    }
+    assignments = placed.assignments
     where = {wish.id: assignments[wish.job][wish.replica] for wish in wanted(tenant, state)}
     old = {wish.id: wish for wish in wanted(tenant, state)}
     steps = []

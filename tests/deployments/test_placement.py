@@ -79,6 +79,13 @@ def test_a_group_without_an_online_worker_is_a_warning() -> None:
     assert [w.code for w in placed.warnings] == ["no_workers"]
 
 
+def test_what_was_placed_stays_when_no_other_worker_is_there_with_a_warning() -> None:
+    for workers in ([], [Worker("w1", "default", online=False)]):
+        placed = placement.place(jobs(job("a")), [], workers, {"a": ("w1",)})
+        assert placed.assignments == {"a": ("w1",)}
+        assert len(placed.warnings) == 1
+
+
 def test_a_full_group_is_a_warning_and_leaves_the_rest_unplaced() -> None:
     workers = [Worker("w1", "default", slots=3, load=1)]
     placed = placement.place(jobs(job("a", 2), job("b")), [], workers, {})
