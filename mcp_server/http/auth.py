@@ -12,6 +12,7 @@ from mcp_server import session
 
 CACHE_SECONDS = 2.0
 CACHE_SIZE = 1024
+MAX_TENANT = 64
 VERIFY = "token_verify"
 _HINT = "Send 'Authorization: Bearer TOKEN'; 'sluice token create' makes a token."
 
@@ -99,7 +100,7 @@ def caller(identity: principal.Principal, tenant: str | None) -> principal.Calle
                 errors=[errors.Problem("/tenant_id", "is required")],
             )
     made = principal.Caller(identity, tenant, principal.Surface.HTTP)
-    if not made.member_of(tenant):
+    if len(tenant) > MAX_TENANT or not made.member_of(tenant):
         raise errors.NotFound(
             f"There is no tenant {errors.shorten(tenant, 64)} for {identity.username}.",
             hint=f"Your tenants: {', '.join(identity.tenants) or 'none'}.",

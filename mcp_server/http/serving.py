@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core import errors
 
 START_SECONDS = 30
+MAX_HEAD_BYTES = 64 * 1024
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def is_loopback(host: str) -> bool:
@@ -59,6 +63,28 @@ def url(listener: socket.socket) -> str:
     return f"http://{name}:{port}"
 
 
+class _Protocol(HttpToolsProtocol):
+    """The HTTP parser, with a bound on the head of a request: it keeps a head in memory until it is complete."""
+
+    _head = 0  # bytes received since the parser last came to the end of a head or of a message
+    _in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head, self._head = True, 0
+        super().on_message_complete()
+
+
 class _Server(uvicorn.Server):
     """uvicorn that says when it listens, and leaves signals to whoever runs the process."""
 
@@ -80,7 +106,7 @@ async def running(app: Any, listeners: list[socket.socket], *, drain_seconds: fl
     """Serve for as long as the block runs; then stop accepting, finish open requests, and close by the deadline."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -89,8 +115,9 @@ async def running(app: Any, listeners: list[socket.socket], *, drain_seconds: fl
         date_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(drain_seconds)),
-        h11_max_incomplete_event_size=64 * 1024,
     )
+    # It warns of every malformed request, which lets anybody who can connect fill the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     server = _Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, listeners)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -100,6 +101,24 @@ async def test_mcp_is_served_to_bearers_of_a_token(scene: stage.Stage) -> None:
     assert "deployment_apply" not in names
     assert listed.structured_content == {"items": [], "next_cursor": None, "total": 0}
     assert refused.status_code == 401
+
+
+async def test_a_head_without_end_is_cut_off(scene: stage.Stage) -> None:
+    port = int(scene.url.rpartition(":")[2])
+    with anyio.fail_after(20):
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ")
+            with contextlib.suppress(anyio.BrokenResourceError):
+                for _ in range(40):
+                    await stream.send(b"x" * 65536)
+            assert (await stream.receive()).startswith(b"HTTP/1.1 431 ")
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            for _ in range(3):  # a long-lived connection may send any number of ordinary requests
+                await stream.send(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"y" * 40000 + b"\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b'{"status":"ok"}'):
+                    answer += await stream.receive()
+                assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
 JOB = 'name: once\ninput: {echo: {event: "{}", json: true}}\noutput: {print: STDOUT}\n'
