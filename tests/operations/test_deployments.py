@@ -14,8 +14,11 @@ import orjson
 import pytest
 
 from core import clock, errors
+from core.catalog import builtin, items
 from core.engine import Engine
+from core.model.catalog import Workflow
 from core.model.principal import Caller, Principal, Role
+from core.operations import catalog
 from core.store import audit
 from tests.engines import ADMIN, deploy, engine_on
 
@@ -377,3 +380,45 @@ async def test_the_catalog_finds_and_shows_items(tmp_path: Path) -> None:
         job = await engine.call("catalog_get", {"slug": "heartbeat", "type": "job"}, ADMIN)
         put = await engine.call("job_validate", {"document": orjson.dumps(job["document"]).decode()}, ADMIN)
         assert put["valid"]
+
+
+async def test_a_message_edge_wakes_the_reader_for_every_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quickstart = items.document(items.pick(builtin.load(), "quickstart-file-store-roundtrip"))
+    edges = {"messages": [{"from": "generate", "to": "print", "tag": "stage1-done"}], "version": 2}
+    newer = items.entry(Workflow.model_validate({**quickstart, **edges}))
+
+    async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
+        return [*builtin.load(), newer]
+
+    monkeypatch.setattr(catalog, "entries", entries)
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        made = await plan(engine, tmp_path / "store", source="workflow:quickstart-file-store-roundtrip@2")
+        assert "demo--generate--roundtrip-stage1-done-relay" in made["text"]
+        async with anyio.create_task_group() as group:
+            group.start_soon(message, engine, lambda event: event.get("tag") == "stage1-done")
+            group.start_soon(message, engine, delivered)
+            assert (await apply(engine, made))["state"] == "running"
+
+
+async def test_an_older_version_is_deployed_again_by_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quickstart = items.document(items.pick(builtin.load(), "quickstart-file-store-roundtrip"))
+    steps = [{**quickstart["steps"][0], "with": {"event": '{"hello":"again"}'}}, quickstart["steps"][1]]
+    newer = items.entry(Workflow.model_validate({**quickstart, "version": 2, "steps": steps}))
+
+    async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
+        return [*builtin.load(), newer]
+
+    monkeypatch.setattr(catalog, "entries", entries)
+    async with engine_on(tmp_path / "home") as engine:
+        first = await deployed(engine, tmp_path / "store")
+        newest = {"name": "demo", "source": "workflow:quickstart-file-store-roundtrip"}
+        made = await engine.call("deployment_plan", newest, ADMIN)
+        assert [(c["action"], c["id"]) for c in made["changes"]] == [("update", "demo--generate")]
+        await apply(engine, made)
+        back = await engine.call("deployment_plan", {"name": "demo", "source": SOURCE}, ADMIN)
+        assert back["summary"]["update"] == 1
+        result = await apply(engine, back)
+        assert (result["revision"], result["state"]) == (3, "running")
+        assert {w["version"] for w in result["workloads"]} == {w["version"] for w in first["workloads"]}
