@@ -12,7 +12,7 @@ import orjson
 from bench.floors import order
 from bench.measure import Scale, middle, sequential, take_turns
 from bench.report import Row
-from core.catalog import builtin, graph, items, items
+from core.catalog import builtin, graph, items
 from core.deployments import expand, plan
 from core.model.catalog import Workflow
 from core.model.deployment import EMPTY, State, Worker
