@@ -279,4 +279,5 @@ async def open_engine(
         stack.callback(server.close)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)  # a call makes hundreds of objects and hardly a cycle
         yield engine

@@ -106,7 +106,7 @@ class Fleet:
             link = await channel.over_socket(
                 ours,
                 on_notice=lambda _, name, data: self._heard(worker, name, data),
-                on_tick=lambda _: self._traffic.flush(),
+                on_tick=lambda _: self._read(worker),
                 on_close=lambda _, ended=ended: ended.set(),  # type: ignore[misc]
             )
             try:
@@ -234,8 +234,11 @@ class Fleet:
 
     # -- what workers say ----------------------------------------------------------------------------------
 
-    def _heard(self, worker: Worker, name: str, data: Any) -> None:
+    def _read(self, worker: Worker) -> None:
         worker.heard()
+        self._traffic.flush()
+
+    def _heard(self, worker: Worker, name: str, data: Any) -> None:
         match name:
             case "publish":
                 sequence, workload, outgoing = data

@@ -60,7 +60,7 @@ class Open:
     attempts: int = 1
     bucket: int = 0
     notes: int = 0
-    waiters: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
+    waiters: dict[asyncio.Future[dict[str, Any]], int] = field(default_factory=dict)  # with their deadline's bucket
 
 
 class Invoker:
@@ -266,16 +266,15 @@ class Invoker:
             if not done.done():
                 done.set_result(self._present(entry))
             return
-        entry.waiters.append(done)
 
         def give_up() -> None:
+            del entry.waiters[done]
             if not done.done():
                 done.set_result(self._present(entry))
-            if done in entry.waiters:
-                entry.waiters.remove(done)
 
-        bucket = self._deadlines.add(done, clock.monotonic() + min(wait_seconds, MAX_WAIT_SECONDS), give_up)
-        done.add_done_callback(lambda future: self._deadlines.forget(future, bucket))
+        entry.waiters[done] = self._deadlines.add(
+            done, clock.monotonic() + min(wait_seconds, MAX_WAIT_SECONDS), give_up
+        )
 
     def _watch(self, entry: Open, seconds: float) -> None:
         self._open[entry.row["id"]] = entry
@@ -302,7 +301,8 @@ class Invoker:
             validator = entry.trigger.result_validator
             if validator is not None and not validator.is_valid(envelope.get("result", {})):
                 reason = "result does not fit the result_schema of the trigger"
-        if reason is None and len(orjson.dumps(envelope)) > MAX_RESPONSE_BYTES:
+        encoded = orjson.dumps(envelope)
+        if reason is None and len(encoded) > MAX_RESPONSE_BYTES:
             reason = f"the response is larger than {MAX_RESPONSE_BYTES} bytes"
         if reason is not None:
             return self._note(entry, invocations.encode_event(now, "response_refused", reason=reason))
@@ -311,7 +311,7 @@ class Invoker:
             "status": "completed",
             "mode": "response_slot",
             "state": state.value,
-            "trigger_response": envelope,
+            "trigger_response": orjson.Fragment(encoded),
         }
         return self._finish(entry, state, now, result, invocations.encode_event(now, state.value, by="response"))
 
@@ -331,7 +331,8 @@ class Invoker:
         row["events"] = f"{row['events'][:-1]},{finish.event}]"
         if entry.waiters:
             record = invocation.record(row)
-            for waiter in entry.waiters:
+            for waiter, bucket in entry.waiters.items():
+                self._deadlines.forget(waiter, bucket)
                 if not waiter.done():
                     waiter.set_result(record)
         self._announce("invocation", {"invocation_id": entry.text_id, "tenant": row["tenant"], "state": finish.state})
