@@ -107,7 +107,7 @@ class Fleet:
                 ours,
                 on_notice=lambda _, name, data: self._heard(worker, name, data),
                 on_tick=lambda _: self._read(worker),
-                on_close=lambda _, ended=ended: ended.set(),  # type: ignore[misc]
+                on_close=lambda _, ended=ended: ended.set(),
             )
             try:
                 child = self._spawn(worker.name, self._settings, theirs)
