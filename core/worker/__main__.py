@@ -45,7 +45,6 @@ async def _serve(options: Options, sock: socket.socket) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, runtime.drain)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # an event makes many objects and hardly a cycle
     await runtime.serve(sock)
 
 
