@@ -266,7 +266,8 @@ def _emit_lookup(lookup: Lookup, code: Builder) -> str:
     path, value = select.parse(lookup.name), code.local()
     get = select.getter(path)
     found = f"event.get({code.bind(path[0])})" if len(path) == 1 else f"{code.bind(get)}(event)"
-    return f"({value} if type({value} := {found}) is str else {code.bind(lambda event: other(get(event)))}(event))"
+    text = f"{value} if type({value} := {found}) is str else str({value}) if type({value}) is int"
+    return f"({text} else {code.bind(lambda event: other(get(event)))}(event))"
 
 
 def _run_getter(lookup: Lookup, env: Env) -> Callable[[Run], Any]:
