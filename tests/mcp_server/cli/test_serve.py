@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -55,7 +53,6 @@ async def test_a_second_server_on_the_home_is_told_who_has_it(scene: stage.Stage
 
 
 async def test_sigterm_ends_it_with_0_and_the_home_is_free(scene: stage.Stage) -> None:
-    os.kill(scene.pid, signal.SIGTERM)
     assert await scene.stop() == 0
     assert not (scene.home / "engine.sock").exists()
     with anyio.fail_after(30):
