@@ -20,6 +20,7 @@ from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.errors import JobFailed, SluiceError
 from core.model import message
 
+MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
 MOST_RUNS_AT_ONCE = 16  # of one message-triggered instance whose output has to wait
 LONGEST_SLEEP_SECONDS = 30.0  # a schedule looks at the clock at least this often, so that a clock that jumps is seen
 
@@ -139,6 +140,7 @@ class Executor:
         self._sink: Sink
         self._instant: tuple[Callable[[Run], list[Event]], Callable[[list[Event], Run], None]] | None = None
         self._waiting: deque[Delivery] = deque()  # deliveries that came before the job was open, or above the bound
+        self._held: dict[int, Delivery] = {}  # taken and not yet settled
         self._runs: set[asyncio.Task[None]] = set()
         self._open = False
         self._task: asyncio.Task[Any] | None = None
@@ -206,17 +208,42 @@ class Executor:
     def deliver(self, delivery: Delivery) -> None:
         """Take one message that passed `filter`. Never blocks and never raises.
 
-        One that comes when the job is being drained is not settled, so the bus gives it to someone else.
+        One that comes when the job is being drained is kept for `unsettled`.
         """
-        if self._instant is not None:
-            if not self._stopping:
-                self._run_now(delivery)
-        elif self._open and self.mode == "continuous" and isinstance(self._source, MessageSource):
-            if not self._stopping:
-                self._source.offer(delivery.message, _settle_delivery(delivery))
-        elif not self._stopping:
+        if self._instant is not None and not self._stopping:
+            self._run_now(delivery)
+            return
+        self._held[delivery.id] = delivery
+        if self._stopping:
+            return
+        if self._open and self.mode == "continuous" and isinstance(self._source, MessageSource):
+            self._source.offer(delivery.message, self._on_settled(delivery))
+        else:
             self._waiting.append(delivery)
             self._start_runs()
+
+    def unsettled(self, *, failed: bool) -> list[Delivery]:
+        """What this instance took and never settled, for the one that takes its place; asked after `run` has ended.
+
+        With `failed` each counts as a further attempt, and what was tried MOST_ATTEMPTS times is settled as given up.
+        """
+        held, self._held = list(self._held.values()), {}
+        again = []
+        for delivery in held:
+            delivery.attempt += failed
+            if delivery.attempt > MOST_ATTEMPTS:
+                delivery.settle(f"given up after {MOST_ATTEMPTS} runs of the job that failed with it")
+            else:
+                again.append(delivery)
+        return again
+
+    def _on_settled(self, delivery: Delivery) -> Callable[[BaseException | None], None]:
+        def settle(error: BaseException | None) -> None:
+            # A stopped or failed job has not judged the message: it stays unsettled and is delivered again.
+            if error is None and self._held.pop(delivery.id, None) is not None:
+                delivery.settle(None)
+
+        return settle
 
     async def drain(self, deadline_seconds: float) -> None:
         """Take nothing new, finish and flush what is in flight; at the deadline stop hard. Safe to call twice."""
@@ -254,6 +281,7 @@ class Executor:
     def _end_message_run(self, delivery: Delivery, run: Run, started: int, reason: str) -> None:
         if not reason and run.errors and not run.events_out:
             reason = run.last_error or "no event came through; the log of the job says why"
+        self._held.pop(delivery.id, None)
         delivery.settle(reason or None)
         self._count(run, (0, 0, 0, 0, 0))
         self._report(run, "message", started, reason)
@@ -437,12 +465,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SluiceError):
         return f"{error.message} ({error.hint})" if error.hint else error.message
     return str(error) or type(error).__name__
-
-
-def _settle_delivery(delivery: Delivery) -> Callable[[BaseException | None], None]:
-    def settle(error: BaseException | None) -> None:
-        # A stopped or failed job has not judged the message: it stays unsettled and is delivered again.
-        if error is None:
-            delivery.settle(None)
-
-    return settle

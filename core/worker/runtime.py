@@ -171,6 +171,7 @@ class Runtime:
     async def _run(self, workload: _Workload, after: _Workload | None) -> None:
         if after is not None:  # the version before: it ends first, so that two never share their state directory
             await self._stop(after, self._options.drain_seconds)
+            _take_over(workload, after, failed=False)
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             started = clock.monotonic()
@@ -188,6 +189,7 @@ class Runtime:
             except Exception as error:  # the boundary of a job: its fault is told, and never the worker's end
                 self._log(workload, "error", _reason(error))
                 self._say(workload, WorkloadState.FAILED, _reason(error))
+            _take_over(workload, workload, failed=True)
             workload.executor = None
             workload.restarts += 1
             if clock.monotonic() - started > STEADY_SECONDS:
@@ -257,6 +259,14 @@ class Runtime:
                     changed[workload.id] = _metrics(workload)
             link.notice("beat", {"metrics": changed})
             await asyncio.sleep(self._options.heartbeat_seconds)
+
+
+def _take_over(workload: _Workload, before: _Workload, *, failed: bool) -> None:
+    """Keep the messages that an ended instance had not settled: the engine still counts them as held by this one."""
+    left = before.executor.unsettled(failed=failed) if before.executor is not None else []
+    if before is not workload:
+        left, before.early = [*left, *before.early], []
+    workload.early[:0] = left
 
 
 def _numbers(workload: _Workload) -> tuple[int, ...]:

@@ -253,6 +253,27 @@ async def test_draining_finishes_the_runs_under_way_and_leaves_the_others_to_som
         await draining
         await task
     assert set(bus.settled) == set(range(16))
+    assert [delivery.id for delivery in executor.unsettled(failed=False)] == [16, 17, 18, 19, 99]
+
+
+async def test_what_a_failed_instance_did_not_settle_goes_to_the_next_one_and_is_given_up_in_the_end(
+    worker: Worker,
+) -> None:
+    worker.bus_fault = OSError("no engine")
+    executor, bus = worker.executor({"internal-messages": {}}, {"message": {}}), Bus()
+    executor.deliver(bus.delivery(1, who="x"))
+    for attempt in range(2, 12):
+        with anyio.fail_after(5), pytest.raises(JobFailed, match="no engine"):
+            await executor.run()
+        again = executor.unsettled(failed=True)
+        assert executor.unsettled(failed=True) == []
+        if attempt == 11:
+            break
+        assert [(delivery.id, delivery.attempt) for delivery in again] == [(1, attempt)]
+        executor = worker.executor({"internal-messages": {}}, {"message": {}})
+        executor.deliver(again[0])
+    assert again == []
+    assert bus.settled == {1: "given up after 10 runs of the job that failed with it"}
 
 
 # ---- stopping
