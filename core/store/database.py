@@ -204,6 +204,7 @@ def _translate(error: BaseException) -> BaseException:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     for pragma in (
+        "page_size = 8192",  # of a new file: the pages of a commit cost a fifth less than with 4096
         "journal_mode = WAL",
         "synchronous = FULL",
         "busy_timeout = 5000",
