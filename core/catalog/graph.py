@@ -292,12 +292,27 @@ class _Walk:
                     bare = channel.name.rpartition(".")[2]
                     hint = f"{fix[0].upper()}{fix[1:]}{bare}`, or remove the channel."
                     self.add(code, channel.pointer, f"Channel {channel.name} is incomplete: {clause}.", hint)
-        before: dict[str, set[str]] = {id: set() for id in self.wiring.nodes}
+        self._check_cycles()
+
+    def _check_cycles(self) -> None:
+        before: dict[str, list[str]] = {id: [] for id in self.wiring.nodes}
+        after: dict[str, list[str]] = {id: [] for id in self.wiring.nodes}
         for channel in self.wiring.channels.values():
             for consumer in channel.consumers:
-                if consumer in before:
-                    before[consumer].update(channel.producers)
-        try:
+                for producer in channel.producers:
+                    if consumer in before and producer in after:
+                        before[consumer].append(producer)
+                        after[producer].append(consumer)
+        waits = {id: len(producers) for id, producers in before.items()}
+        ready = [id for id, count in waits.items() if not count]
+        for id in ready:  # grows while it is walked (Kahn)
+            for consumer in after[id]:
+                waits[consumer] -= 1
+                if not waits[consumer]:
+                    ready.append(consumer)
+        if len(ready) == len(before):
+            return
+        try:  # there is a circle; let the standard library name it
             graphlib.TopologicalSorter(before).prepare()
         except graphlib.CycleError as error:
             path = " -> ".join(reversed(error.args[1]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema_rs
+import orjson
 
 from core.catalog import graph
 from core.deployments import transports
@@ -183,7 +184,7 @@ class _Expander:
 
     def _stage(self, data: dict[str, Any], context: Mapping[str, Any], pointer: str) -> dict[str, Any]:
         """Replace {{}}; what is missing becomes blockers and an empty text."""
-        if not data:
+        if b"{{" not in orjson.dumps(data):
             return data
         try:
             return templates.stage({"data": data}, context)["data"]  # type: ignore[no-any-return]
@@ -221,8 +222,10 @@ class _Expander:
         inner = {**context, **params} if module.staged else context
         step = node.id.replace(".", "--")
         drafts = []
-        for index, (job, staged) in enumerate(module.jobs):
-            document = self._stage(job, inner, f"{node.pointer}/use/jobs/{index}") if staged else job
+        for index, (job, open_part) in enumerate(module.jobs):
+            document = job
+            if open_part:
+                document = {**job, **self._stage(open_part, inner, f"{node.pointer}/use/jobs/{index}")}
             label = "" if len(module.jobs) == 1 else f"--{job.get('name', index)}"
             drafts.append(
                 transports.Draft(
@@ -303,8 +306,8 @@ class _Module:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        self.jobs = [(job, "{{" in repr(job)) for job in blueprint.jobs]
-        self.staged = any(staged for _, staged in self.jobs)
+        self.jobs = [(job, {k: v for k, v in job.items() if b"{{" in orjson.dumps(v)}) for job in blueprint.jobs]
+        self.staged = any(open_part for _, open_part in self.jobs)
         properties = blueprint.parameters.get("properties", {})
         self.defaults = {
             name: schema["default"]

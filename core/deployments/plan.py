@@ -100,8 +100,12 @@ def digest(state: State) -> str:
     return canonical.digest(
         [
             state.source,
-            [[job.name, job.digest, job.group, job.replicas] for job in state.jobs.values()],
-            [channel.to_dict() for channel in state.channels.values()],
+            [f"{job.name} {job.digest} {job.group} {job.replicas}" for job in state.jobs.values()],
+            [
+                f"{channel.name} {channel.transport} {channel.producers} {channel.consumers}"
+                f" {canonical.canonical(channel.options).decode() if channel.options else ''}"
+                for channel in state.channels.values()
+            ],
             state.assignments,
         ]
     )
@@ -111,14 +115,13 @@ def _jobs(desired: State, current: State) -> Iterable[Change]:
     for job in desired.jobs.values():
         kind = _kind(job)
         old = current.jobs.get(job.name)
-        where = _where(job, desired)
         if old is None:
-            yield Change(Action.CREATE, kind, job.name, where, _need(job))
+            yield Change(Action.CREATE, kind, job.name, _where(job, desired), _need(job))
         elif old.digest != job.digest:
-            changed = _changed_keys(old, job)
-            yield Change(Action.UPDATE, kind, job.name, where, f"{changed} changed", old.document, job.document)
+            why = f"{_changed_keys(old, job)} changed"
+            yield Change(Action.UPDATE, kind, job.name, _where(job, desired), why, old.document, job.document)
         else:
-            yield Change(Action.UNCHANGED, kind, job.name, where, "")
+            yield Change(Action.UNCHANGED, kind, job.name, job.group, "")
 
 
 def _link(channel: Channel) -> dict[str, Any]:

@@ -23,7 +23,7 @@ FILE_STORE_OPTIONS = ("path", "guid-prefix", "batch-size", "batch-timeout", "int
 DEFAULT_INTERVAL = "1s"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """A job whose ends may still be ports. `ins` and `outs` map ports to channels."""
 
@@ -102,7 +102,8 @@ class _Weaver:
                 after = self._writer(channel, draft)
             bound = self._bind(draft, end, channel, after)
             document = {**document, "output": {"worker-channel": {"channel": bound}}}
-        for one in (before, replace(draft, document=document), after):
+        draft.document = document
+        for one in (before, draft, after):
             if one is not None and one.name in self._drafts:
                 self._block("duplicate_job", f"Two jobs would be called {one.name}.", "Rename one.", one.pointer)
             elif one is not None:
