@@ -51,6 +51,14 @@ class Clocks(dict[str, Any]):
         return default
 
 
+def _refuse_missing_keys(data: object) -> object:
+    """Say of the keys that other schedulers of this family have that we do not have them, instead of ignoring them."""
+    for key in ("window", "block"):
+        if isinstance(data, dict) and key in data:
+            raise ValueError(f"{key} is not supported; fire more often and choose the events with a filter instead")
+    return data
+
+
 def _jitter(maximum: float, seed: str) -> float:
     """A delay in [0, maximum) that one workload keeps for its whole life: it is drawn from its name."""
     digest = hashlib.blake2b(seed.encode(), digest_size=8).digest()
@@ -69,6 +77,8 @@ class Interval(Config):
     """Fire at the start; false waits one interval first."""
     random_offset: Duration = 0.0
     """Shift all firings by a delay up to this, chosen once for each workload."""
+
+    _complete = model_validator(mode="before")(_refuse_missing_keys)
 
     @field_validator("duration")
     @classmethod
@@ -102,6 +112,8 @@ class Cron(Config):
     """Fire at the start as well."""
     random_offset: Duration = 0.0
     """Shift all firings by a delay up to this, chosen once for each workload."""
+
+    _complete = model_validator(mode="before")(_refuse_missing_keys)
 
     @field_validator("expression")
     @classmethod
