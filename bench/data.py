@@ -85,7 +85,7 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
 
 
 async def _run(running: Any, sources: list[Path], targets: list[Path]) -> tuple[int, int]:
-    """Run one job for each file, each on a worker of its own; (first start, last end) in ns, as the jobs report them."""
+    """Run one job for each file, each on a worker of its own; (first start, last end) in ns, as the jobs say."""
     ends: list[dict[str, Any]] = []
     done = asyncio.Event()
 

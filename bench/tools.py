@@ -32,7 +32,14 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
         note = f"floor: the same {found['pages']} page(s) from a dict"
         rows += [
             Row(f"tools/list, {count:,} triggers, first page", "ms", found["list"].p50, found["floor_list"].p50, 1.5),
-            Row(f"tools/list, {count:,} triggers, whole", "ms", found["walk"].p50, found["floor_walk"].p50, 1.5, note=note),
+            Row(
+                f"tools/list, {count:,} triggers, whole",
+                "ms",
+                found["walk"].p50,
+                found["floor_walk"].p50,
+                1.5,
+                note=note,
+            ),
         ]
     fewest, most = min(calls), max(calls)
     floor = calls[fewest].p50

@@ -170,4 +170,3 @@ def choose(consumers: list[Consumer], seconds: dict[str, float]) -> Consumer | N
         if best is None or load < len(best.outstanding):
             best = consumer
     return best
-

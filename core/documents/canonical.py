@@ -85,9 +85,10 @@ def parse_json(raw: bytes, *, max_bytes: int = MAX_JSON_BYTES, max_depth: int = 
         if not _plain(value, raw):
             value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer)
     except orjson.JSONDecodeError as error:
+        what = errors.shorten(error.msg, 120)
         raise errors.InvalidParams(
-            f"The text is not valid JSON: {errors.shorten(error.msg, 120)} (line {error.lineno}, column {error.colno}).",
-            errors=[Problem("", f"line {error.lineno}, column {error.colno}: {errors.shorten(error.msg, 120)}")],
+            f"The text is not valid JSON: {what} (line {error.lineno}, column {error.colno}).",
+            errors=[Problem("", f"line {error.lineno}, column {error.colno}: {what}")],
         ) from error
     except _Refused as error:
         raise errors.InvalidParams(f"The JSON text is refused: {error}.", errors=[Problem("", str(error))]) from error

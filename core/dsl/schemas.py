@@ -1,7 +1,7 @@
 """The published JSON Schema of a job document: what an editor completes and checks against.
 
-It is read off the components, so it cannot disagree with what `compile.check_job` accepts. It describes staged documents:
-a `{{name}}` that stands for a number is text before it is staged.
+It is read off the components, so it cannot disagree with what `compile.check_job` accepts. It describes staged
+documents: a `{{name}}` that stands for a number is text before it is staged.
 """
 
 from __future__ import annotations

@@ -252,7 +252,9 @@ class Fleet:
             case "log":
                 workload, at_ns, level, text, fields = data
                 lines = self._logs.setdefault(workload, deque(maxlen=LOG_LINES))
-                lines.append({"at": clock.iso(at_ns), "level": level, "text": text, **({"fields": fields} if fields else {})})
+                lines.append(
+                    {"at": clock.iso(at_ns), "level": level, "text": text, **({"fields": fields} if fields else {})}
+                )
             case "run":
                 self._run_ended(worker, *data)
             case "status":
@@ -363,7 +365,9 @@ class Fleet:
                 jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
         return [worker.row(jobs.get(worker.name, 0)) for worker in self.workers.values()]
 
-    def workload_rows(self, *, tenant: str, deployment: str | None = None, job: str | None = None) -> list[dict[str, Any]]:
+    def workload_rows(
+        self, *, tenant: str, deployment: str | None = None, job: str | None = None
+    ) -> list[dict[str, Any]]:
         """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,
         worker, state, reason, restarts, metrics}."""
         out = []
@@ -428,4 +432,3 @@ class Fleet:
         for future in self._waiters:
             if not future.done():
                 future.set_result(None)
-

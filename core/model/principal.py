@@ -90,4 +90,3 @@ class Caller:
 
 
 SYSTEM = Caller(Principal("sluice", Role.ADMIN, platform=True), surface=Surface.INTERNAL)
-

@@ -39,9 +39,7 @@ def absorb(db: Database, traffic: Absorbed) -> list[bool]:
     """Write it all; returns, for each finish in order, whether it was the one that ended its invocation."""
     if traffic.messages:
         messages.insert(db, traffic.messages, traffic.dispatches)
-    won = [
-        invocations.finish(db, f.id, f.state, f.at_ns, f.result, f.event, f.attempts) for f in traffic.finishes
-    ]
+    won = [invocations.finish(db, f.id, f.state, f.at_ns, f.result, f.event, f.attempts) for f in traffic.finishes]
     for id, event in traffic.events:
         invocations.append_event(db, id, event)
     if traffic.settled:

@@ -35,9 +35,7 @@ from core.triggers import responses
 from core.triggers.deadlines import Deadlines
 from core.triggers.registry import Trigger
 
-ALLOWED_PROXY_HEADERS = (
-    "content-type content-length date etag last-modified location retry-after x-request-id".split()
-)
+ALLOWED_PROXY_HEADERS = "content-type content-length date etag last-modified location retry-after x-request-id".split()
 MAX_PROXY_BODY_BYTES = 64 * 1024
 MAX_RESPONSE_BYTES = 256 * 1024
 

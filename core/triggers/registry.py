@@ -217,7 +217,8 @@ class TriggerRegistry:
         """The triggers of these tenants, by slug."""
         wanted = set(tenants)
         return sorted(
-            (t for t in self._triggers.values() if t.tenant in wanted), key=lambda trigger: (trigger.slug, trigger.tenant)
+            (t for t in self._triggers.values() if t.tenant in wanted),
+            key=lambda trigger: (trigger.slug, trigger.tenant),
         )
 
     def tenants(self) -> set[str]:

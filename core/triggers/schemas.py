@@ -65,15 +65,15 @@ def problems(schema: Any, at: str, *, reserved: tuple[str, ...] = RESERVED_KEYS)
             if not isinstance(ref, str) or not ref.startswith("#") or keyword == "$dynamicRef":
                 local_refs = False
                 found.append(
-                    Problem(f"{pointer}/{keyword}", "only local references (#/$defs/...) are allowed; nothing is fetched")
+                    Problem(
+                        f"{pointer}/{keyword}", "only local references (#/$defs/...) are allowed; nothing is fetched"
+                    )
                 )
         if "$id" in node or ("$schema" in node and "2020-12" not in str(node["$schema"])):
             local_refs = False
             found.append(Problem(pointer, "$id and other dialects than 2020-12 are not allowed"))
         if node.get("uniqueItems") is True and not _bounded(node):
-            found.append(
-                Problem(f"{pointer}/uniqueItems", f"uniqueItems needs maxItems of at most {MAX_UNIQUE_ITEMS}")
-            )
+            found.append(Problem(f"{pointer}/uniqueItems", f"uniqueItems needs maxItems of at most {MAX_UNIQUE_ITEMS}"))
     if found and not local_refs:
         return found
     found += _meta_problems(schema, at)
@@ -114,9 +114,7 @@ def _walk(node: Any, pointer: str, depth: int) -> Iterator[tuple[str, dict[str, 
         yield pointer, node, depth
         if depth > MAX_DEPTH:
             continue
-        for keyword in _ONE:
-            if keyword in node:
-                stack.append((node[keyword], f"{pointer}/{keyword}", depth + 1))
+        stack += [(node[keyword], f"{pointer}/{keyword}", depth + 1) for keyword in _ONE if keyword in node]
         for keyword in _LIST:
             if isinstance(node.get(keyword), list):
                 stack += [(sub, f"{pointer}/{keyword}/{i}", depth + 1) for i, sub in enumerate(node[keyword])]

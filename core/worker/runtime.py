@@ -149,9 +149,7 @@ class Runtime:
 
     def _assign(self, data: dict[str, Any]) -> None:
         old = self._workloads.pop(data["id"], None)
-        workload = _Workload(
-            data["id"], data["tenant"], data["job"], data["version"], orjson.loads(data["document"])
-        )
+        workload = _Workload(data["id"], data["tenant"], data["job"], data["version"], orjson.loads(data["document"]))
         self._workloads[workload.id] = workload
         workload.task = asyncio.create_task(self._run(workload, after=old))
 

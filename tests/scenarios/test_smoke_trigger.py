@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-
 from engines import ADMIN, EXAMPLES, USER, deploy, engine_on
 
 from core import errors
@@ -97,7 +96,9 @@ async def test_a_job_whose_filter_has_another_tag_is_not_a_target(engine: Engine
 
 
 async def test_dispatch_only_succeeds_when_the_message_is_accepted_for_delivery(engine: Engine) -> None:
-    plain = {k: v for k, v in DEFINITION.items() if k not in ("response_slot", "proxy_policy", "response_timeout_seconds")}
+    plain = {
+        k: v for k, v in DEFINITION.items() if k not in ("response_slot", "proxy_policy", "response_timeout_seconds")
+    }
     with anyio.fail_after(30):
         await engine.call("trigger_publish", plain, ADMIN)
         await deploy(engine, HANDLER)
@@ -108,7 +109,11 @@ async def test_dispatch_only_succeeds_when_the_message_is_accepted_for_delivery(
 
 SILENT = """
 name: smoke_trigger_handler
-input: {echo: {trigger: {message: {filter-kind: user, filter-type: [user-generated], filter-tag: smoke.invoke}}, json: true, event: "{}"}}
+input:
+  echo:
+    trigger: {message: {filter-kind: user, filter-type: [user-generated], filter-tag: smoke.invoke}}
+    json: true
+    event: "{}"
 output: {discard: {}}
 """
 
@@ -155,7 +160,8 @@ async def test_a_bad_envelope_changes_nothing_but_the_history(engine: Engine, br
     body = "".join(f"        {k}: {v}\n" for k, v in fields.items())
     handler = SILENT.replace(
         "output: {discard: {}}",
-        f"actions:\n- add:\n    output-fields:\n      trigger_response:\n{body}output: {{message: {{input-field: trigger_response}}}}",
+        f"actions:\n- add:\n    output-fields:\n      trigger_response:\n{body}"
+        "output: {message: {input-field: trigger_response}}",
     )
     with anyio.fail_after(30):
         await engine.call("trigger_publish", {**DEFINITION, "response_timeout_seconds": 1}, ADMIN)

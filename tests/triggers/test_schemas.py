@@ -56,8 +56,11 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"type": "object", "allOf": [{"$ref": "#"}]}, "/s/$ref", "leads back to itself"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/no"}}}, "/s/properties/a/$ref", "leads nowhere"),
         (
-            {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {
-                "x": {"$ref": "#/$defs/y"}, "y": {"anyOf": [{"$ref": "#/$defs/x"}]}}},
+            {
+                "type": "object",
+                "properties": {"a": {"$ref": "#/$defs/x"}},
+                "$defs": {"x": {"$ref": "#/$defs/y"}, "y": {"anyOf": [{"$ref": "#/$defs/x"}]}},
+            },
             "/s/",
             "leads back",
         ),
