@@ -219,6 +219,11 @@ class Engine:
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 
+def _abort_all(links: set[channel.Channel]) -> None:
+    for link in tuple(links):
+        link.abort()
+
+
 def _forward(link: channel.Channel, kinds: frozenset[str], kind: str, data: dict[str, Any]) -> None:
     if kind in kinds:
         if "event" in data:
@@ -229,6 +234,11 @@ def _forward(link: channel.Channel, kinds: frozenset[str], kind: str, data: dict
 async def _until_closed(link: channel.Channel, forget: Callable[[], None]) -> None:
     await link.closed.wait()
     forget()
+
+
+def _abort(links: set[channel.Channel]) -> None:
+    for link in tuple(links):
+        link.abort()
 
 
 def check_size(name: str, arguments: Any) -> None:
@@ -275,7 +285,7 @@ async def open_engine(
             lambda: channel.Channel(on_call=engine.serve_call, on_open=links.add, on_close=links.discard),
             sock=owned.listen(),
         )
-        stack.callback(lambda: [link.abort() for link in tuple(links)])
+        stack.callback(_abort_all, links)
         stack.callback(server.close)
         gc.collect()
         gc.freeze()

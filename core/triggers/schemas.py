@@ -58,17 +58,9 @@ def problems(schema: Any, at: str, *, reserved: tuple[str, ...] = RESERVED_KEYS)
         nodes += 1
         if nodes > MAX_NODES or depth > MAX_DEPTH:
             return [*found, Problem(pointer, f"the schema is too large or too deep. {MAX_BYTES_HINT}")]
-        for keyword in ("$ref", "$dynamicRef"):
-            ref = node.get(keyword)
-            if ref is None:
-                continue
-            if not isinstance(ref, str) or not ref.startswith("#") or keyword == "$dynamicRef":
-                local_refs = False
-                found.append(
-                    Problem(
-                        f"{pointer}/{keyword}", "only local references (#/$defs/...) are allowed; nothing is fetched"
-                    )
-                )
+        remote = [k for k in ("$ref", "$dynamicRef") if k in node and not _is_local(k, node[k])]
+        found += [Problem(f"{pointer}/{k}", "only local references (#/$defs/...) are allowed") for k in remote]
+        local_refs = local_refs and not remote
         if "$id" in node or ("$schema" in node and "2020-12" not in str(node["$schema"])):
             local_refs = False
             found.append(Problem(pointer, "$id and other dialects than 2020-12 are not allowed"))
@@ -121,6 +113,10 @@ def _walk(node: Any, pointer: str, depth: int) -> Iterator[tuple[str, dict[str, 
         for keyword in _MAP:
             if isinstance(node.get(keyword), dict):
                 stack += [(sub, f"{pointer}/{keyword}/{key}", depth + 1) for key, sub in node[keyword].items()]
+
+
+def _is_local(keyword: str, reference: Any) -> bool:
+    return keyword == "$ref" and isinstance(reference, str) and reference.startswith("#")
 
 
 def _bounded(node: dict[str, Any]) -> bool:

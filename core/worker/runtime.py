@@ -44,8 +44,8 @@ class Options:
 
     @staticmethod
     def from_json(text: str) -> Options:
-        data = orjson.loads(text)
-        return Options(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in orjson.loads(text).items()}
+        return Options(**values)
 
 
 @dataclass(slots=True, eq=False)
