@@ -128,7 +128,7 @@ def prune(db: Database, keep: int, older_than_ns: int, keys_older_than_ns: int, 
 def latest_id(db: Database) -> int:
     """The largest id of any table that takes its ids from the engine's one counter."""
     tables = ("invocations", "messages", "dispatches", "audit", "triggers", "deployment_history")
-    return max(db.conn.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0] for table in tables)
+    return max(int(db.conn.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]) for table in tables)
 
 
 def encode_event(at_ns: int, type: str, **fields: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sqlite_utils import Database
 
 from core.store import invocations, messages
+from core.store.messages import DispatchRow, MessageRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Finish:
 class Absorbed:
     """One transaction's worth of traffic."""
 
-    messages: list[messages.MessageRow] = field(default_factory=list)
-    dispatches: list[messages.DispatchRow] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
+    dispatches: list[DispatchRow] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)  # (invocation id, event as JSON text)
     settled: list[tuple[int]] = field(default_factory=list)  # delivery ids
