@@ -222,7 +222,7 @@ def generate(actions: Sequence[tuple[int, Action]], env: Env) -> Process:
     body: list[tuple[str, int]] = []
     start = 0
     for loop, end in enumerate(ends):
-        body += _loop(code, code.lines[start:end], first=loop == 0, several=len(ends) > 1)
+        body += _loop(code, code.lines[start:end], first=loop == 0, several=bool(splits))
         start = end
     report = code.bind(_Reporter(env, {i: f"actions/{i} {a.name}" for i, a in actions}, lines := []))
     head = ["    first = run.events_in + 1"] if code.numbered else []

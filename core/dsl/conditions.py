@@ -112,10 +112,10 @@ def _fields(tokens: list[Token]) -> list[Token]:
             out.append(token)
             continue
         following = tokens[at] if at < len(tokens) else Token("op", "")
-        called = following.text in ("(", "{") or following.kind == "string"
+        is_call = following.text in ("(", "{") or following.kind == "string"
         if token.text in sandbox.LIBRARIES and following.text in (".", ":"):
             out.append(token)
-        elif called:
+        elif is_call:
             if token.text not in _CALLABLE:
                 near = difflib.get_close_matches(token.text, _CALLABLE, 1)
                 guess = f"did you mean {near[0]}? " if near else ""
@@ -123,6 +123,9 @@ def _fields(tokens: list[Token]) -> list[Token]:
             out.append(token)
         else:
             steps, at = _path(tokens, at)
+            if at < len(tokens) and tokens[at].text == "(" and steps:
+                called = ".".join((token.text, *steps))
+                raise ValueError(f"there is no function {called}; allowed: {', '.join(sorted(_CALLABLE))}")
             whole = (token.text, *steps) if token.text != "event" else steps
             out.append(Token("field", token.text, tuple(whole)))
     return out

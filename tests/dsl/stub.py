@@ -1,0 +1,58 @@
+"""An Env that only remembers, and the shortest way from actions to events."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.dsl import compile as compiler
+from core.dsl.component import Channel, Event, Limits, Outgoing, Run
+
+
+class Sent:
+    """What stands for the future of a published message."""
+
+    def add_done_callback(self, callback: Any) -> None:
+        self.callback = callback
+
+
+@dataclass
+class Stub:
+    job: str = "handler"
+    worker: str = "w1"
+    tenant: str = "default"
+    workload: str = "handler#0"
+    limits: Limits = field(default_factory=Limits)
+    state_dir: Path = Path("unused")
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    messages: list[Outgoing] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def log(self, level: str, text: str, **fields: Any) -> None:
+        self.lines.append((level, text))
+
+    def publish(self, message: Outgoing) -> asyncio.Future[None]:
+        self.messages.append(message)
+        return Sent()  # type: ignore[return-value]
+
+    def channel(self, name: str) -> Channel:
+        raise NotImplementedError
+
+    def variable(self, name: str) -> str | None:
+        return self.variables.get(name)
+
+
+def document(*actions: Any) -> dict[str, Any]:
+    return {
+        "name": "handler",
+        "input": {"echo": {"event": "{}", "json": True}},
+        "actions": list(actions),
+        "output": {"discard": {}},
+    }
+
+
+def run(events: list[Event], *actions: Any, env: Stub | None = None, firing: Run | None = None) -> list[Event]:
+    """Take events through actions."""
+    return compiler.compile_job(document(*actions), env or Stub()).process(events, firing or Run())

@@ -1,0 +1,181 @@
+"""Templates: one pass over data, never more."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.dsl import expand, select
+from core.dsl.component import Run
+from core.errors import InvalidDocument
+from tests.dsl.stub import Stub
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab${}@|/.", max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["a", "b", "c"])
+HOSTILE = st.sampled_from(["${a}", "@{job}", "{{a}}", "${secret|x}", "}", "${", "$${a}", "plain", "é", ""])
+PIECES = st.one_of(
+    NAMES.map(lambda name: f"${{{name}}}"),
+    NAMES.map(lambda name: f"${{{name}||none}}"),
+    st.text("xyz @#-", max_size=5),
+    st.just("@{job}"),
+)
+
+
+def render(text: str, event: dict[str, Any], run: Run | None = None, env: Stub | None = None) -> str:
+    return expand.template(text, env or Stub())(event, run or Run())
+
+
+def reference(text: str, event: dict[str, Any]) -> str:
+    """The rule again, as one pass of one regular expression."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[1] + "{"
+        if match[2]:
+            return "handler"
+        name, fallback = match[3], match[4]
+        value = event.get(name, select.MISSING)
+        if value is select.MISSING or (value is None and fallback is not None):
+            return fallback or ""
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+    return re.sub(r"([@$#])\1\{|@\{(job)\}|\$\{([abc])(?:\|\|(none))?\}", replace, text)
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES, max_size=6).map("".join), st.dictionaries(NAMES, HOSTILE | JSON, max_size=3))
+def test_expansion_is_one_pass_over_data(text: str, event: dict[str, Any]) -> None:
+    assert render(text, event) == reference(text, event)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(NAMES, HOSTILE | JSON))
+def test_staging_is_one_pass_over_data(context: dict[str, Any]) -> None:
+    document = {
+        "whole": {name: f"{{{{{name}}}}}" for name in context},
+        "text": "".join(f"<{{{{{n}}}}}>" for n in context),
+    }
+    staged = expand.stage(document, context)
+    assert staged["whole"] == context
+    assert staged["text"] == "".join(f"<{expand.text_of(value)}>" for value in context.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${a.b}", "1"),
+        ("${a/b}", "1"),
+        ("${/a/b}", "1"),
+        ("${/x.y}", "dotted"),
+        ("${list.1}", "two"),
+        ("${nothing||${not expanded}}", "${not expanded}"),
+        ("${nothing||{}}", "{}"),
+        ("${null||d}", "d"),
+        ("${null}", "null"),
+        ("${a}", '{"b":1}'),
+        ("${big}", "1739370000000000001"),
+        ("${yes}", "true"),
+        ("$${a} @@{job} ##{msg|x}", "${a} @{job} #{msg|x}"),
+        ("@{job}/@{worker}/@{tenant}", "handler/w1/default"),
+        ("${msg|job_event.params.env}", "prod"),
+        ("#{msg|job_event.params.env}", "prod"),
+        ("#{other} #", "#{other} #"),
+        ("${msg|job_event.missing||none}", "none"),
+        ("${time|now_time_secs}", "12"),
+        ("@{job}-batch-${stat|_BATCH_NUMBER}.json", "handler-batch-7.json"),
+        ("${dyn|KEY}/${dyn|OTHER||x}", "value/x"),
+        ("no placeholders", "no placeholders"),
+    ],
+)
+def test_every_form_finds_its_value(text: str, expected: str) -> None:
+    event = {
+        "a": {"b": 1},
+        "x.y": "dotted",
+        "list": ["one", "two"],
+        "null": None,
+        "big": 1739370000000000001,
+        "yes": True,
+    }
+    run = Run(msg={"job_event": {"params": {"env": "prod"}}}, time={"now_time_secs": 12}, stat={"_BATCH_NUMBER": 7})
+    assert render(text, event, run, Stub(variables={"KEY": "value"})) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("${", "not closed"),
+        ("${}", "names no field"),
+        ("${mgs|x}", "did you mean ${msg|...}"),
+        ("@{jbo}", "allowed: @{job}"),
+        ("${secret|a||b}", "cannot have a fallback"),
+        ("${a..b}", "empty step"),
+        ("${msg|}", "names nothing"),
+    ],
+)
+def test_a_malformed_placeholder_is_refused_with_what_is_allowed(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        expand.parse(text)
+
+
+@pytest.mark.parametrize("text", ["${secret|gcp/key}", "${cred|id}", "${secrets.token}"])
+def test_secrets_are_refused_on_a_worker_without_secrets(text: str) -> None:
+    with pytest.raises(InvalidDocument, match="has no secrets"):
+        expand.template(text, Stub())
+
+
+def test_a_missing_field_becomes_empty_and_is_told_once() -> None:
+    env = Stub()
+    fill = expand.template("<${gone}>", env)
+    assert [fill({}, Run()), fill({}, Run())] == ["<>", "<>"]
+    assert len(env.lines) == 1
+    assert "${gone}" in env.lines[0][1]
+
+
+def test_a_template_cannot_blow_up() -> None:
+    fill = expand.template("${a}" * 3, Stub())
+    assert len(fill({"a": "x" * 20_000}, Run())) == 60_000
+    with pytest.raises(expand.TextTooLong):
+        fill({"a": "x" * 30_000}, Run())
+
+
+def test_a_structure_is_fresh_for_every_event() -> None:
+    fill = expand.structure({"list": ["${a}", 1, None], "in": {"b": True}}, Stub())
+    first, second = fill({"a": "x"}, Run()), fill({"a": "y"}, Run())
+    assert first == {"list": ["x", 1, None], "in": {"b": True}}
+    assert second["list"] == ["y", 1, None]
+    assert first["in"] is not second["in"]
+
+
+def test_staging_keeps_types_and_asks_the_documents_own_context_last() -> None:
+    document = {
+        "context": {"n": 1, "own": {"deep": [1]}},
+        "a": "{{n}}",
+        "b": ["{{ own.deep }}"],
+        "c": "n={{n}} {{own.deep}}",
+    }
+    assert expand.stage(document, {"n": 2}) == {"a": 2, "b": [[1]], "c": "n=2 [1]"}
+
+
+def test_staging_tells_every_missing_key_with_its_pointer() -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        expand.stage({"a": "{{pat}}", "b": {"c/d": "x {{gone.deep}}"}}, {"path": 1})
+    assert [problem.pointer for problem in caught.value.errors] == ["/a", "/b/c~1d"]
+    assert "did you mean path?" in caught.value.errors[0].message
+
+
+def test_staging_leaves_values_apart_and_bounds_what_it_adds() -> None:
+    shared = {"list": [1]}
+    staged = expand.stage({"a": "{{v}}", "b": "{{v}}"}, {"v": shared})
+    staged["a"]["list"].append(2)
+    assert staged["b"] == shared == {"list": [1]}
+    with pytest.raises(InvalidDocument, match="add more than"):
+        expand.stage({"a": ["{{v}} " * 100] * 100}, {"v": "x" * 1000})
