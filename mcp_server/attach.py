@@ -131,9 +131,7 @@ class Session:
 
         self._link = None
         try:
-            engine = await self._engine_stack.enter_async_context(
-                open_engine(self._settings, self.operations, owned)
-            )
+            engine = await self._engine_stack.enter_async_context(open_engine(self._settings, self.operations, owned))
         except BaseException:
             owned.release()
             raise
