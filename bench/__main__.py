@@ -46,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _show(about: dict[str, Any], found: dict[str, list[Row]], *, as_json: bool) -> None:
     if as_json:
-        rows = {suite: [row.to_dict() for row in rows] for suite, rows in found.items()}
-        sys.stdout.write(orjson.dumps({"machine": about, "suites": rows}, option=orjson.OPT_INDENT_2).decode() + "\n")
+        suites = {suite: [row.to_dict() for row in rows] for suite, rows in found.items()}
+        text = orjson.dumps({"machine": about, "suites": suites}, option=orjson.OPT_INDENT_2)
+        sys.stdout.write(text.decode() + "\n")
         return
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     for suite, rows in found.items():

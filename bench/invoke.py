@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -92,25 +92,15 @@ async def _warm(*calls: Call, scale: Scale) -> None:
         await in_flight(call, scale.sequential, 16)
 
 
-class _echo:
+@asynccontextmanager
+async def _echo(path: Path) -> AsyncIterator[Call]:
     """The channel floor as a call, with its server in a process of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Call:
-        command = wire.python("-m", "bench.floors.echo_channel", str(self._path))
-        server = await self._stack.enter_async_context(wire.process(*command))
+    async with wire.process(*wire.python("-m", "bench.floors.echo_channel", str(path))) as server:
         await server.line()
-        loop = asyncio.get_running_loop()
-        _, lines = await loop.create_unix_connection(wire.Lines, str(self._path))
-        self._stack.callback(lines.transport.close)
+        _, lines = await asyncio.get_running_loop().create_unix_connection(wire.Lines, str(path))
         args = {"operation": "trigger_invoke", "arguments": {"slug": engines.SLUG, "params": engines.PARAMS}}
-        return lambda: lines.call(args)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        yield lambda: lines.call(args)
+        lines.transport.close()
 
 
 async def _http(scale: Scale, home: Path) -> dict[str, Figures]:
@@ -282,11 +272,11 @@ async def _history(scale: Scale, folder: Path) -> list[Row]:
 
 def _fill(db: Any, length: int) -> None:
     """Copy the one invocation there is, with its message and audit row, `length` times into the past."""
-    for table, keep in (("invocations", "max"), ("messages", "max"), ("audit", "max")):
-        columns = [row[1] for row in db.conn.execute(f"PRAGMA table_info({table})")][1:]
-        first = db.conn.execute(f"SELECT min(id), {keep}(id) FROM {table}").fetchone()
+    for table in ("invocations", "messages", "audit"):
+        columns = ", ".join(row[1] for row in db.conn.execute(f"PRAGMA table_info({table})").fetchall()[1:])
+        first, last = db.conn.execute(f"SELECT min(id), max(id) FROM {table}").fetchone()
         db.conn.execute(
-            f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
-            f" INSERT INTO {table} SELECT ? - i * 1000, {', '.join(columns)} FROM {table}, n WHERE id = ?",
-            (length, first[0], first[1]),
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+            f" INSERT INTO {table} SELECT ? - i * 1000, {columns} FROM {table}, n WHERE id = ?",
+            (length, first, last),
         )

@@ -29,24 +29,16 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
             await publish(running, count - 1)
         found = await _sides(scale, folder, home)
         calls[count] = found["call"]
+        what = f"tools/list, {count:,} triggers"
         note = f"floor: the same {found['pages']} page(s) from a dict"
         rows += [
-            Row(f"tools/list, {count:,} triggers, first page", "ms", found["list"].p50, found["floor_list"].p50, 1.5),
-            Row(
-                f"tools/list, {count:,} triggers, whole",
-                "ms",
-                found["walk"].p50,
-                found["floor_walk"].p50,
-                1.5,
-                note=note,
-            ),
+            Row(f"{what}, first page", "ms", found["list"].p50, found["floor_list"].p50, 1.5),
+            Row(f"{what}, whole", "ms", found["walk"].p50, found["floor_walk"].p50, 1.5, note=note),
         ]
-    fewest, most = min(calls), max(calls)
-    floor = calls[fewest].p50
-    rows += [Row(f"tools/call p50, {count:,} triggers", "ms", found.p50) for count, found in calls.items()]
-    rows.append(
-        Row(f"tools/call p50, {most:,} triggers", "ms", calls[most].p50, floor, 1.1, note=f"floor: with {fewest}")
-    )
+    fewest = min(calls)
+    floor, note = calls[fewest].p50, f"floor: with {fewest}"
+    for count, latency in calls.items():
+        rows.append(Row(f"tools/call p50, {count:,} triggers", "ms", latency.p50, floor, 1.1, note=note))
     rows += await _cold(folder, scale)
     return rows
 

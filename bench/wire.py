@@ -188,12 +188,13 @@ async def process(*command: str, stderr: int | None = None) -> AsyncIterator[Pip
 async def _end(child: asyncio.subprocess.Process) -> None:
     assert child.stdin is not None
     child.stdin.close()
-    for ask, seconds in ((lambda: None, 0.5), (child.terminate, ENDING_SECONDS), (child.kill, ENDING_SECONDS)):
+    with suppress(TimeoutError):
+        await asyncio.wait_for(child.wait(), 0.5)
+    for end in (child.terminate, child.kill):
         if child.returncode is None:
-            with suppress(ProcessLookupError):
-                ask()
+            end()
             with suppress(TimeoutError):
-                await asyncio.wait_for(child.wait(), seconds)
+                await asyncio.wait_for(child.wait(), ENDING_SECONDS)
 
 
 def python(*arguments: str) -> tuple[str, ...]:

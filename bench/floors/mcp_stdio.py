@@ -37,10 +37,10 @@ async def main(pages: list[dict[str, Any]]) -> None:
         by_cursor[cursor] = page
         cursor = page.get("nextCursor")
 
-    async def ready_made(context: Any, call_next: Any) -> Any:
-        if context.method == "tools/list" and by_cursor:
-            return by_cursor[(context.params or {}).get("cursor")]
-        return await call_next(context)
+    async def ready_made(ctx: Any, call_next: Any) -> Any:
+        if ctx.method == "tools/list" and by_cursor:
+            return by_cursor[(ctx.params or {}).get("cursor")]
+        return await call_next(ctx)
 
     server: Server[Any] = Server(
         "floor",

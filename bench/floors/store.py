@@ -14,9 +14,11 @@ ACCEPT = "INSERT INTO invocations VALUES (?, 'accepted', 'smoke_trigger', ?, NUL
 DISPATCH = "UPDATE invocations SET state = 'dispatched' WHERE id = ?"
 END = "UPDATE invocations SET state = 'succeeded', result = ? WHERE id = ?"
 PARAMS = '{"env":"prod","depth":1}'
-RESULT = """{"type":"trigger_response","version":1,"tenant_id":"tenant-a",\
-"invocation_id":"inv_0123456789abcdef0123456789ab","response_slot":"smoke.reply","nonce":"inv_0123456789abcdef0123456789ab","outcome":"succeeded",\
-"result":{"ok":true,"message":"Smoke check passed"},"emitted_at_ns":1700000000000000000}"""
+RESULT = (
+    '{"type":"trigger_response","version":1,"tenant_id":"tenant-a","invocation_id":"inv_0123456789abcdef0123456789ab",'
+    '"response_slot":"smoke.reply","nonce":"inv_0123456789abcdef0123456789ab","outcome":"succeeded",'
+    '"result":{"ok":true,"message":"Smoke check passed"},"emitted_at_ns":1700000000000000000}'
+)
 
 
 class Store:
