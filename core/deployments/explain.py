@@ -8,6 +8,7 @@ from core.model.plan import Action, Change, Finding
 
 SIGNS = {Action.CREATE: "+", Action.UPDATE: "~", Action.REMOVE: "-", Action.MOVE: "->"}
 MOST_LINES = 40
+MOST_NOTES = 20
 
 
 def text(
@@ -36,7 +37,9 @@ def text(
         notes = list(findings)
         if notes:
             lines += ["", f"{title}:"]
-            lines += [f"  ! {note.message}" + (f" {note.hint}" if note.hint else "") for note in notes]
+            lines += [f"  ! {note.message}" + (f" {note.hint}" if note.hint else "") for note in notes[:MOST_NOTES]]
+            if len(notes) > MOST_NOTES:
+                lines.append(f"  ... and {len(notes) - MOST_NOTES} more")
     counts = [f"{summary[a.value]} to {a.value}" for a in Action if a is not Action.UNCHANGED and summary[a.value]]
     unchanged = f"{summary['unchanged']} unchanged"
     lines += ["", f"Plan: {', '.join([*counts, unchanged])}."]

@@ -26,6 +26,9 @@ from core.store import deployments as table
 from core.store import plans as plan_table
 
 SHOWN_CHANGES = 50
+SHOWN_FINDINGS = 30
+SHOWN_WORKLOADS = 60
+SHOWN_DRIFT = 50
 SHOWN_DIFF_CHARACTERS = 8000  # of one answer
 WORKER_START_SECONDS = 5.0
 PATIENCE_SECONDS = 10.0  # a worker that is gone for longer loses its replicas to others
@@ -138,8 +141,8 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
         "summary": dict(made.summary),
         "changes": changes,
         "changes_left_out": len(shown) - len(changes),
-        "warnings": [finding.to_dict() for finding in made.warnings],
-        "blockers": [finding.to_dict() for finding in made.blockers],
+        "warnings": [finding.to_dict() for finding in made.warnings[:SHOWN_FINDINGS]],
+        "blockers": [finding.to_dict() for finding in made.blockers[:SHOWN_FINDINGS]],
         "expires_at": clock.iso(expires) if expires is not None else None,
         "text": made.text,
     }
@@ -402,11 +405,15 @@ class DeploymentGet(Params):
 
 @operation(summary="Show one deployment.", http="GET /api/deployments/{name}", toolset="deployments")
 async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
-    """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs."""
+    """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs.
+
+    Of a large one, the workloads and the drift that need attention come first and the rest is left out.
+    """
     row = await _row(engine, caller, params.name)
     state, reason, drift = _look(engine, caller.tenant, row)
     applied = (await engine.database.read(table.history, caller.tenant, params.name))[:1]
     wish = State.from_dict(row["desired"])
+    there = _observed(engine, caller.tenant, params.name)
     found = {
         "name": params.name,
         "state": state.value,
@@ -415,8 +422,9 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         "revision": row["revision"],
         "source": row["source"],
         "worker_group": wish.group,
+        "workloads_up": f"{sum(apply.up(one['state']) for one in there)}/{len(there)}",
         "workloads": _workload_rows(engine, caller.tenant, params.name, params.detail == "detailed"),
-        "drift": [one.to_dict() for one in drift],
+        "drift": [one.to_dict() for one in drift[:SHOWN_DRIFT]],
         "last_applied": _history_item(applied[0]) if applied else None,
     }
     if params.detail == "detailed":
@@ -528,8 +536,8 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
     if not params.dry_run:
         await _settle(engine, caller.tenant, params.name, row["revision"], state, reason)
     return {
-        "drift": [one.to_dict() for one in first],
-        "steps": [step.to_dict() for step in steps],
+        "drift": [one.to_dict() for one in first[:SHOWN_DRIFT]],
+        "steps": [step.to_dict() for step in steps[:SHOWN_DRIFT]],
         "state": state.value,
         "reason": reason,
     }
@@ -621,7 +629,10 @@ async def _workers_started(engine: Engine) -> None:
 def _workload_rows(engine: Engine, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
     shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
     shown += ["group", "metrics"] if metrics else []
-    return [{key: row[key] for key in shown} for row in _observed(engine, tenant, name)]
+    rows = _observed(engine, tenant, name)
+    if len(rows) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
+        rows = sorted(rows, key=lambda row: apply.up(row["state"]))[:SHOWN_WORKLOADS]
+    return [{key: row[key] for key in shown} for row in rows]
 
 
 def _history_item(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.deployments import plan
 from core.model.deployment import EMPTY, Channel, Job, Role, State
-from core.model.plan import Action, Kind, Plan
+from core.model.plan import Action, Finding, Kind, Plan
 from tests.deployments.documents import WORKERS, make, quickstart
 
 VALUES = {"path": "/tmp/store"}
@@ -109,9 +109,13 @@ def test_a_long_plan_is_told_short() -> None:
     assert len(text.splitlines()) < 50
 
 
-def test_more_blockers_are_part_of_the_text() -> None:
-    from core.model.plan import Finding
+def test_many_blockers_are_told_short() -> None:
+    blockers = [Finding("x", f"fault {n}") for n in range(100)]
+    text = plan.compute("big", EMPTY, EMPTY, blockers=blockers).text
+    assert "... and 80 more" in text
 
+
+def test_more_blockers_are_part_of_the_text() -> None:
     made = plan.with_blockers(make(quickstart(), values=VALUES), [Finding("name_taken", "Taken.", "Rename it.")])
     assert [finding.code for finding in made.blockers] == ["name_taken"]
     assert "Taken. Rename it." in made.text

@@ -382,6 +382,26 @@ async def test_the_catalog_finds_and_shows_items(tmp_path: Path) -> None:
         assert put["valid"]
 
 
+async def test_the_library_trigger_handler_answers_with_its_parameters(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        job = await engine.call("catalog_get", {"slug": "trigger-handler"}, ADMIN)
+        await deploy(engine, orjson.dumps(job["document"]).decode())
+        definition = {
+            "slug": "handler",
+            "tenant_id": ADMIN.tenant,
+            "display_name": "Handler",
+            "description": "Answers with its parameters.",
+            "parameter_schema": {"type": "object", "properties": {"n": {"type": "integer"}}},
+            "target_job_name": "trigger_handler",
+            "target_message_tag": "handler.invoke",
+            "response_slot": "handler.reply",
+        }
+        await engine.call("trigger_publish", definition, ADMIN)
+        record = await engine.call("trigger_invoke", {"slug": "handler", "params": {"n": 7}}, ADMIN)
+        assert record["state"] == "succeeded", record
+        assert record["result"]["trigger_response"]["result"] == {"params": {"n": 7}}
+
+
 async def test_a_message_edge_wakes_the_reader_for_every_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
