@@ -107,8 +107,11 @@ class Runtime:
             self._draining = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
-        workloads = list(self._workloads.values())
-        await asyncio.gather(*(self._stop(workload, self._options.drain_seconds) for workload in workloads))
+        # With the stream: who fills a channel ends before who empties it, so that nothing is left in between.
+        deadline = clock.monotonic() + self._options.drain_seconds
+        for stage in _downstream(list(self._workloads.values())):
+            left = max(0.0, deadline - clock.monotonic())
+            await asyncio.gather(*(self._stop(workload, left) for workload in stage))
         self._stopped.set()
 
     # -- what the engine says ------------------------------------------------------------------------------
@@ -257,6 +260,29 @@ class Runtime:
                     changed[workload.id] = _metrics(workload)
             link.notice("beat", {"metrics": changed})
             await asyncio.sleep(self._options.heartbeat_seconds)
+
+
+def _downstream(workloads: list[_Workload]) -> list[list[_Workload]]:
+    """The workloads in stages, each after those that write into the channels that it reads; a cycle ends together."""
+    writers: dict[tuple[str, str], list[str]] = {}
+    for workload in workloads:
+        channel_out = _channel_of(workload.document.get("output"))
+        if channel_out:
+            writers.setdefault((workload.tenant, channel_out), []).append(workload.id)
+    waits = {w.id: set(writers.get((w.tenant, _channel_of(w.document.get("input"))), ())) for w in workloads}
+    stages = []
+    left = {workload.id: workload for workload in workloads}
+    while left:
+        free = [id for id in left if not (waits[id] & left.keys() - {id})] or list(left)
+        stages.append([left.pop(id) for id in free])
+    return stages
+
+
+def _channel_of(part: Any) -> str:
+    """The worker channel that an input or output of a job document names; empty when it is of another kind."""
+    declared = part.get("worker-channel") if isinstance(part, dict) else None
+    name = declared.get("channel") if isinstance(declared, dict) else declared
+    return name if isinstance(name, str) else ""
 
 
 def _take_over(workload: _Workload, before: _Workload, *, failed: bool) -> None:
