@@ -191,7 +191,10 @@ async def status(name: str | None = None, /, *, common: connect.Common = connect
             more=result.get("next_cursor"),
         )
     else:
-        render.facts(result, ("name", "state", "health", "revision", "source", "worker_group", "last_applied"))
+        last = result.get("last_applied")
+        shown = {**result, "last_applied": f"{last['at']} by {last['by']}" if last else None}
+        facts = ("name", "state", "reason", "health", "revision", "source", "worker_group", "last_applied")
+        render.facts(shown, facts)
         _workloads(result.get("workloads", []))
         _drift(result.get("drift", []))
     return 0
@@ -229,7 +232,7 @@ async def history(
 def _workloads(workloads: list[dict[str, Any]]) -> None:
     if workloads:
         render.heading("Workloads")
-        render.rows(workloads, ("step", "job", "replica", "worker", "state", "restarts", "error"), empty="")
+        render.rows(workloads, ("step", "job", "replica", "worker", "state", "restarts", "reason"), empty="")
 
 
 def _drift(drift: list[dict[str, Any]]) -> None:
