@@ -95,7 +95,7 @@ class Engine:
         except errors.SluiceError as error:
             timing.errors += 1
             if isinstance(error, errors.Forbidden | errors.WriteDisabled):
-                self._audit_denial(name, caller, error)
+                await self._audit_denial(name, caller, error)
             raise
         except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
             timing.errors += 1
@@ -127,9 +127,12 @@ class Engine:
             )
         return replace(caller, tenant=tenant)
 
-    def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
+    async def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
         row = audit.row(self.ids.next(), caller, name, "", decision=error.code)
-        self.database.submit(lambda *_: None, audit.insert, row)
+        try:
+            await self.database.write(audit.insert, row)
+        except errors.StorageUnavailable as unavailable:  # the denial holds, recorded or not
+            log.error("denial_not_recorded", operation=name, username=caller.username, error=str(unavailable))
 
     def now_ns(self) -> int:
         return clock.now_ns()

@@ -1,0 +1,101 @@
+"""Retention: history is bounded, and what is still owed or under way is never pruned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import sqlite_utils
+from engines import ADMIN, EXAMPLES, deploy, engine_on
+
+from core import clock, errors
+from core.engine import Engine
+from core.model.message import Filter
+from core.store import invocations, messages
+
+pytestmark = pytest.mark.anyio
+
+DEFINITION: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
+HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text()
+HOUR = 3600 * clock.NANOSECONDS
+
+
+async def _runs(engine: Engine, count: int) -> list[dict[str, Any]]:
+    await engine.call("trigger_publish", DEFINITION, ADMIN)
+    await deploy(engine, HANDLER)
+    arguments = {"slug": "smoke_trigger", "params": {"env": "x"}}
+    return [await engine.call("trigger_invoke", {**arguments, "idempotency_key": f"k{n}"}, ADMIN) for n in range(count)]
+
+
+def _count(db: sqlite_utils.Database, table: str) -> int:
+    return int(db.conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+async def test_only_the_newest_messages_and_invocations_are_kept(tmp_path: Path) -> None:
+    limits = {"message_retention_count": 10, "invocation_retention_count": 3}
+    async with engine_on(tmp_path / "home", **limits) as engine:
+        with anyio.fail_after(30):
+            records = await _runs(engine, 8)
+            await engine.prune()
+            assert await engine.database.read(_count, "messages") == 10
+            listed = await engine.call("trigger_invocation_list", {}, ADMIN)
+            kept = [item["invocation_id"] for item in listed["items"]]
+            assert kept == [record["invocation_id"] for record in reversed(records)][:3]
+            assert await engine.prune() == 0
+
+
+async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_pruning(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=0) as engine:
+        with anyio.fail_after(30):
+            await engine.call("trigger_publish", {**DEFINITION, "response_timeout_seconds": 600}, ADMIN)
+            engine.bus.declare(("tenant-a", "smoke_trigger_handler"), Filter())  # deployed, but no worker has it
+            arguments = {"slug": "smoke_trigger", "params": {"env": "x"}, "wait_timeout_seconds": 0}
+            record = await engine.call("trigger_invoke", arguments, ADMIN)
+            later = clock.now_ns() + 10_000 * HOUR
+            assert await engine.database.write(invocations.prune, 0, later, later) == 0
+            await engine.database.write(messages.prune, 0, later)
+            found = await engine.call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, ADMIN)
+            assert found["state"] == "dispatched"
+            assert len(await engine.database.write(messages.undelivered)) == 1
+
+
+async def test_a_key_that_has_outlived_its_retention_may_be_used_again(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        with anyio.fail_after(30):
+            first = (await _runs(engine, 1))[0]
+            await engine.database.write(invocations.prune, 1000, 0, clock.now_ns())
+            arguments = {"slug": "smoke_trigger", "params": {"env": "y"}, "idempotency_key": "k0"}
+            again = await engine.call("trigger_invoke", arguments, ADMIN)
+    assert again["invocation_id"] != first["invocation_id"]
+    assert "deduplicated" not in again
+
+
+async def test_every_write_has_its_audit_row_and_every_denial_too(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        with anyio.fail_after(30):
+            await _runs(engine, 2)
+            await engine.call("trigger_revise", DEFINITION, ADMIN)
+            await engine.call("trigger_deactivate", {"slug": "smoke_trigger"}, ADMIN)
+            await engine.call("job_undeploy", {"name": "smoke_trigger_handler"}, ADMIN)
+            with pytest.raises(errors.WriteDisabled):
+                await engine.call("trigger_deactivate", {"slug": "smoke_trigger"}, replace(ADMIN, allow_write=False))
+            rows = await engine.database.read(
+                lambda db: list(db.query("SELECT operation, decision, username FROM audit ORDER BY id"))
+            )
+    told = [(row["operation"], row["decision"]) for row in rows]
+    assert told == [
+        ("trigger_publish", "allowed"),
+        ("job_put", "allowed"),
+        ("job_deploy", "allowed"),
+        ("trigger_invoke", "allowed"),
+        ("trigger_invoke", "allowed"),
+        ("trigger_revise", "allowed"),
+        ("trigger_deactivate", "allowed"),
+        ("job_undeploy", "allowed"),
+        ("trigger_deactivate", "write_disabled"),
+    ]
+    assert {row["username"] for row in rows} == {"alice"}
