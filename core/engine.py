@@ -29,6 +29,7 @@ from core.store import audit, invocations, messages
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.triggers.invoke import Invoker
+from core.triggers.pending import Pending
 from core.triggers.registry import Trigger, TriggerRegistry
 
 log = structlog.get_logger("core.engine")
@@ -61,9 +62,10 @@ class Engine:
         self._subscribers: list[Notice] = []
         self.bus = LocalBus(self)
         self.triggers = TriggerRegistry(database, self.announce)
-        self.invoker = Invoker(database, self.bus, self.ids, self.announce)
+        self.pending = Pending(database, self.bus, self.announce)
+        self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce)
         self.traffic = Traffic(
-            database, self.bus, self.ids, self.invoker, self.announce, lambda *v: self.fleet.set_variable(*v)
+            database, self.bus, self.ids, self.pending, self.announce, lambda *v: self.fleet.set_variable(*v)
         )
         self.fleet = Fleet(settings, database, self.bus, self.traffic, spawn, self._workload_changed)
         self.workload_listeners: list[Callable[[str, str], None]] = []
@@ -172,7 +174,7 @@ class Engine:
         for row in await self.database.read(invocations.open_ones):
             found = await self.database.read(trigger_table.revision, row["tenant"], row["slug"], row["revision"])
             trigger = Trigger.from_row(found) if found is not None else None
-            self.invoker.resume(row, trigger)
+            self.pending.resume(row, trigger)
         owed = await self.database.write(messages.undelivered)
         for id, tenant, job, invocation_id, attempt, body in owed:
             delivery = Delivery(id, (tenant, job), body, attempt + 1, invocation_id)
@@ -277,7 +279,7 @@ async def open_engine(
         stack.push_async_callback(database.close)
         engine = Engine(settings, operations, database, spawn)
         engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
-        stack.callback(engine.invoker.close)
+        stack.callback(engine.pending.close)
         stack.push_async_callback(engine.fleet.stop)
         await engine.recover()
         retention = asyncio.create_task(engine.keep_retention())

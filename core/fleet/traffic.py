@@ -15,7 +15,7 @@ from core.model.message import Kind, Message, Source, Type
 from core.store import messages, traffic
 from core.store.database import Database
 from core.triggers import responses
-from core.triggers.invoke import Invoker, message_values
+from core.triggers.pending import Pending
 
 log = structlog.get_logger("core.fleet")
 RETRY_SECONDS = 0.5  # between tries to record a batch while the disk cannot be written
@@ -29,14 +29,14 @@ class Traffic:
         database: Database,
         bus: Bus,
         ids: clock.Ids,
-        invoker: Invoker,
+        pending: Pending,
         announce: Callable[[str, dict[str, Any]], None],
         set_variable: Callable[[str, str, Any], None],
     ) -> None:
         self._database = database
         self._bus = bus
         self.ids = ids
-        self._invoker = invoker
+        self._pending = pending
         self._announce = announce
         self._set_variable = set_variable
         self._batch = traffic.Absorbed()
@@ -61,7 +61,7 @@ class Traffic:
         )
         body = data.get("job_event") if isinstance(data, dict) else None
         if responses.is_response(body) and message.type == Type.USER_GENERATED:
-            decision = self._invoker.consider(body, tenant, message.at_ns)  # type: ignore[arg-type]
+            decision = self._pending.consider(body, tenant, message.at_ns)  # type: ignore[arg-type]
             if isinstance(decision, traffic.Finish):
                 self._batch.finishes.append(decision)
             elif decision is not None:
@@ -85,7 +85,7 @@ class Traffic:
             self.ids.next(), tenant, str(kind), str(source), str(type), tag, job, worker, clock.now_ns(), data
         )
         encoded = message.encode()
-        self._batch.messages.append(message_values(message, encoded))
+        self._batch.messages.append(messages.row(message, encoded))
         for group in self._bus.matching(message):
             delivery = Delivery(self.ids.next(), group, encoded)
             self._deliveries.append(delivery)
@@ -97,21 +97,21 @@ class Traffic:
         """A replica is done with a delivery; with a reason, its run failed."""
         self._batch.settled.append((delivery.id,))
         if reason is not None and delivery.invocation_id is not None:
-            event = self._invoker.run_failed(delivery.invocation_id, reason)
+            event = self._pending.run_failed(delivery.invocation_id, reason)
             if event is not None:
                 self._batch.events.append(event)
 
     def retried(self, delivery: Delivery) -> None:
         """A worker died: the delivery goes out again, and the store counts it."""
         if delivery.invocation_id is not None:
-            self._invoker.retried(delivery.invocation_id, delivery.attempt)
+            self._pending.retried(delivery.invocation_id, delivery.attempt)
         self._database.submit(_log_failure, messages.attempted, [(delivery.attempt, delivery.id)])
 
     def give_up(self, delivery: Delivery, reason: str) -> None:
         """Nobody will take the delivery any more: forget it, and end the run that waits for it."""
         self._batch.settled.append((delivery.id,))
         if delivery.invocation_id is not None:
-            self._invoker.give_up(delivery.invocation_id, errors.TargetUnavailable.code, f"Given up: {reason}.")
+            self._pending.give_up(delivery.invocation_id, errors.TargetUnavailable.code, f"Given up: {reason}.")
         asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
@@ -131,7 +131,7 @@ class Traffic:
                 self._retry(batch, deliveries, confirm)
                 return
             for finish, first in zip(batch.finishes, won or (), strict=True):
-                self._invoker.ended(finish, first)
+                self._pending.ended(finish, first)
             for delivery in deliveries:
                 self._bus.release(delivery)
             for worker, sequence in confirm.items():

@@ -37,10 +37,10 @@ async def trigger_invocation_get(engine: Engine, caller: Caller, params: Invocat
     """
     parsed = invocation.parse_id(params.invocation_id)
     if parsed is not None:
-        record = await engine.invoker.get(parsed[0], 0)
+        record = await engine.pending.get(parsed[0], 0)
         if _mine(record, params.invocation_id, caller):
             if params.wait_seconds and record is not None and record["finished_at_ns"] is None:
-                record = await engine.invoker.get(parsed[0], params.wait_seconds)
+                record = await engine.pending.get(parsed[0], params.wait_seconds)
             assert record is not None
             return record
     raise errors.NotFound(

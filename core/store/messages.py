@@ -8,12 +8,28 @@ import orjson
 from sqlite_utils import Database
 
 from core import clock
+from core.model.message import Message
 
 INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_DISPATCH = "INSERT INTO dispatches VALUES (?, ?, ?, ?, ?, ?)"
 
 MessageRow = tuple[int, str, str, str, str, str, str, str, bytes]
 DispatchRow = tuple[int, int, str, str, int | None, int]
+
+
+def row(message: Message, body: bytes) -> MessageRow:
+    """A message as a row of the log, in column order."""
+    return (
+        message.id,
+        message.tenant,
+        message.kind,
+        message.source,
+        message.type,
+        message.tag,
+        message.job,
+        message.worker,
+        body,
+    )
 
 
 def insert(db: Database, messages: list[MessageRow], dispatches: list[DispatchRow]) -> None:

@@ -1,0 +1,78 @@
+"""The message that carries an invocation to its job: what it says, and why a job might not be able to take it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from core import clock, errors
+from core.documents import canonical
+from core.model.message import Filter, Message
+from core.model.principal import Caller
+from core.model.trigger import Definition
+from core.triggers.registry import Trigger
+
+ALLOWED_PROXY_HEADERS = "content-type content-length date etag last-modified location retry-after x-request-id".split()
+MAX_PROXY_BODY_BYTES = 64 * 1024
+
+
+def payload(trigger: Trigger, text_id: str, params: dict[str, Any], caller: Caller, now: int) -> dict[str, Any]:
+    """The job_event of the dispatch message (seed: Trigger Dispatch Payload)."""
+    definition = trigger.definition
+    payload = {
+        "type": "trigger_invoke",
+        "version": 1,
+        "invocation_id": text_id,
+        "trigger": {
+            "id": trigger.text_id,
+            "slug": trigger.slug,
+            "revision": trigger.revision,
+            "tenant_id": trigger.tenant,
+        },
+        "caller": {"username": caller.username, "role": caller.principal.role.value},
+        "params": params,
+        "requested_at_ns": now,
+    }
+    if definition.proxy_policy.mode != "off":
+        payload["trigger_proxy"] = {
+            "tenant_id": trigger.tenant,
+            "invocation_id": text_id,
+            "response_slot": definition.response_slot,
+            "nonce": clock.token(20),
+            "mode": definition.proxy_policy.mode,
+            "timeout_seconds": definition.proxy_policy.timeout_seconds,
+            "max_body_bytes": MAX_PROXY_BODY_BYTES,
+            "allowed_headers": list(ALLOWED_PROXY_HEADERS),
+        }
+    return payload
+
+
+def refusal(filter: Filter | None, message: Message, definition: Definition) -> dict[str, Any] | None:
+    """Why the target job cannot take the message: the `result` of a failed invocation, or None."""
+    job = definition.target_job_name
+    if filter is None:
+        why = f"No deployed job {job} listens to messages in tenant {message.tenant}."
+        hint = f"Deploy it with job_deploy, in tenant {message.tenant}, with a message trigger as its input."
+    elif not filter.matches(message):
+        why = f"Job {job} is deployed, but its filter does not match a user-generated message with tag {message.tag!r}."
+        hint = "Make target_message_tag of the trigger and filter-tag of the job the same."
+    else:
+        return None
+    return {
+        "status": "rejected",
+        "mode": "response_slot" if definition.response_slot else "dispatch_only",
+        "state": "failed",
+        "error_code": errors.TargetUnavailable.code,
+        "error_message": why,
+        "hint": hint,
+    }
+
+
+def idempotency(trigger: Trigger, caller: Caller, key: str, params: dict[str, Any]) -> tuple[bytes, bytes]:
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise errors.InvalidParams(
+            "An idempotency key has 1 to 255 printable characters.",
+            errors=[errors.Problem("/idempotency_key", f"has {len(key)} characters or control characters")],
+        )
+    scope = "\0".join((trigger.tenant, trigger.slug, caller.username, key))
+    return hashlib.blake2b(scope.encode(), digest_size=16).digest(), canonical.params_digest(params)

@@ -1,0 +1,257 @@
+"""Invocations that have not ended: their deadlines, the callers that wait, and the one end that each of them gets.
+
+A response, the deadline and a failed delivery may all want to end the same run; the store's compare-and-set
+decides, and only the one that won is told to the callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from core import clock, errors
+from core.bus.base import Bus
+from core.model import invocation
+from core.model.states import INVOCATION, InvocationState
+from core.model.trigger import MAX_WAIT_SECONDS
+from core.store import invocations
+from core.store.database import Database
+from core.store.traffic import Finish
+from core.triggers import responses
+from core.triggers.deadlines import Deadlines
+from core.triggers.registry import Trigger
+
+MAX_RESPONSE_BYTES = 256 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Open:
+    """An invocation that waits for its response."""
+
+    row: dict[str, Any]
+    text_id: str
+    slot: str
+    trigger: Trigger | None
+    group: tuple[str, str]
+    delivery_id: int = 0
+    attempts: int = 1
+    bucket: int = 0
+    notes: int = 0
+    waiters: dict[asyncio.Future[dict[str, Any]], int] = field(default_factory=dict)  # with their deadline's bucket
+
+
+class Pending:
+    """The open invocations of one engine. Use from its loop."""
+
+    def __init__(self, database: Database, bus: Bus, announce: Callable[[str, dict[str, Any]], None]) -> None:
+        self._database = database
+        self._bus = bus
+        self._announce = announce
+        self._open: dict[int, Open] = {}
+        self._deadlines = Deadlines()
+
+    # -- waiting -------------------------------------------------------------------------------------------
+
+    async def get(self, id: int, wait_seconds: float = 0.0) -> dict[str, Any] | None:
+        """The record of an invocation by row id, after waiting up to `wait_seconds` for its end."""
+        entry = self._open.get(id)
+        if entry is not None:
+            if wait_seconds <= 0:
+                return self._present(entry)
+            done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            self.wait(entry, wait_seconds, done)
+            return await done
+        row = await self._database.read(invocations.get, id)
+        return invocation.record(row) if row is not None else None
+
+    def _present(self, entry: Open) -> dict[str, Any]:
+        return invocation.record({**entry.row, "attempts": entry.attempts})
+
+    def wait(self, entry: Open, wait_seconds: float, done: asyncio.Future[Any]) -> None:
+        if wait_seconds <= 0:
+            if not done.done():
+                done.set_result(self._present(entry))
+            return
+
+        def give_up() -> None:
+            del entry.waiters[done]
+            if not done.done():
+                done.set_result(self._present(entry))
+
+        entry.waiters[done] = self._deadlines.add(
+            done, clock.monotonic() + min(wait_seconds, MAX_WAIT_SECONDS), give_up
+        )
+
+    def watch(self, entry: Open, seconds: float) -> None:
+        self._open[entry.row["id"]] = entry
+        entry.bucket = self._deadlines.add(entry, clock.monotonic() + seconds, lambda: self._time_out(entry))
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def consider(self, envelope: dict[str, Any], sender_tenant: str, now: int) -> Finish | tuple[int, str] | None:
+        """What a job's trigger_response asks for: an end, an event of the record (id, text), or nothing.
+
+        A response that is late, malformed or for another slot changes nothing but the history; one from another
+        tenant not even that.
+        """
+        text_id = envelope.get("invocation_id")
+        parsed = invocation.parse_id(text_id) if isinstance(text_id, str) else None
+        if parsed is None:
+            return None
+        entry = self._open.get(parsed[0])
+        if entry is None or entry.row["nonce"] != parsed[1] or entry.row["tenant"] != sender_tenant:
+            return None
+        expected = responses.Expected(entry.text_id, entry.row["tenant"], entry.slot)
+        reason = responses.fault(envelope, expected, sender_tenant)
+        if reason is None and entry.trigger is not None and envelope["outcome"] == "succeeded":
+            validator = entry.trigger.result_validator
+            if validator is not None and not validator.is_valid(envelope.get("result", {})):
+                reason = "result does not fit the result_schema of the trigger"
+        encoded = orjson.dumps(envelope)
+        if reason is None and len(encoded) > MAX_RESPONSE_BYTES:
+            reason = f"the response is larger than {MAX_RESPONSE_BYTES} bytes"
+        if reason is not None:
+            return self._note(entry, invocations.encode_event(now, "response_refused", reason=reason))
+        state = responses.outcome(envelope)
+        result = {
+            "status": "completed",
+            "mode": "response_slot",
+            "state": state.value,
+            "trigger_response": orjson.Fragment(encoded),
+        }
+        return self._finish(entry, state, now, result, invocations.encode_event(now, state.value, by="response"))
+
+    def ended(self, finish: Finish, won: bool) -> None:
+        """The store has decided about a finish; only the one that won ends the run."""
+        if not won:
+            return
+        entry = self._open.pop(finish.id, None)
+        if entry is None:
+            return
+        self._deadlines.forget(entry, entry.bucket)
+        row = entry.row
+        row["state"] = finish.state
+        row["finished_at_ns"] = finish.at_ns
+        row["result"] = finish.result
+        row["attempts"] = finish.attempts
+        row["events"] = f"{row['events'][:-1]},{finish.event}]"
+        if entry.waiters:
+            record = invocation.record(row)
+            for waiter, bucket in entry.waiters.items():
+                self._deadlines.forget(waiter, bucket)
+                if not waiter.done():
+                    waiter.set_result(record)
+        self._announce("invocation", {"invocation_id": entry.text_id, "tenant": row["tenant"], "state": finish.state})
+
+    def give_up(self, id: int, code: str, message: str) -> None:
+        """End an open invocation as failed because its message can no longer be delivered."""
+        entry = self._open.get(id)
+        if entry is None:
+            return
+        now = clock.now_ns()
+        result = {
+            "status": "accepted_for_dispatch",
+            "mode": "response_slot",
+            "state": "failed",
+            "error_code": code,
+            "error_message": message,
+        }
+        event = invocations.encode_event(now, "failed", reason=code)
+        self._submit(self._finish(entry, InvocationState.FAILED, now, result, event))
+
+    def retried(self, id: int, attempt: int) -> None:
+        """The message goes out again because its worker died."""
+        entry = self._open.get(id)
+        now = clock.now_ns()
+        event = invocations.encode_event(now, "redelivered", attempt=attempt)
+        if entry is not None:
+            entry.attempts = attempt
+            entry.row["events"] = f"{entry.row['events'][:-1]},{event}]"
+        self._database.submit(_ignore_result, invocations.attempted, id, attempt, event)
+
+    def run_failed(self, id: int, reason: str) -> tuple[int, str] | None:
+        """The job's run ended with an error; the record says so and goes on waiting (the seed's rule)."""
+        entry = self._open.get(id)
+        if entry is None:
+            return None
+        return self._note(
+            entry, invocations.encode_event(clock.now_ns(), "run_failed", reason=errors.shorten(reason, 500))
+        )
+
+    def _note(self, entry: Open, event: str) -> tuple[int, str] | None:
+        """Add to the history of an open record, here and (by what is returned) in the store; bounded."""
+        if entry.notes >= invocations.MAX_EVENTS - 5:
+            return None
+        entry.notes += 1
+        entry.row["events"] = f"{entry.row['events'][:-1]},{event}]"
+        return entry.row["id"], event
+
+    def _time_out(self, entry: Open) -> None:
+        now = clock.now_ns()
+        deadline = entry.row["deadline_ns"]
+        result = {
+            "status": "accepted_for_dispatch",
+            "mode": "response_slot",
+            "state": "timed_out",
+            "deadline_ns": deadline,
+            "deadline": clock.iso(deadline),
+        }
+        event = invocations.encode_event(now, "timed_out")
+        self._bus.cancel(entry.delivery_id, entry.group)  # what no replica has taken is not run after its end
+        self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
+
+    def _finish(self, entry: Open, state: InvocationState, now: int, result: dict[str, Any], event: str) -> Finish:
+        INVOCATION.advance(InvocationState(entry.row["state"]), state)
+        return Finish(entry.row["id"], state.value, now, orjson.dumps(result).decode(), event, entry.attempts)
+
+    def _submit(self, finish: Finish) -> None:
+        def done(won: bool | None, error: BaseException | None) -> None:
+            if error is not None:  # the disk is full or gone: the record must still end once it is back
+                entry = self._open.get(finish.id)
+                if entry is not None:
+                    self._deadlines.add(entry, clock.monotonic() + 1.0, lambda: self._submit(finish))
+                return
+            self.ended(finish, bool(won))
+
+        self._database.submit(
+            done,
+            invocations.finish,
+            finish.id,
+            finish.state,
+            finish.at_ns,
+            finish.result,
+            finish.event,
+            finish.attempts,
+        )
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def resume(self, row: dict[str, Any], trigger: Trigger | None) -> None:
+        """Take up an open record that an earlier owner left, with the revision of its trigger."""
+        definition = trigger.definition if trigger is not None else None
+        slot, job = (definition.response_slot, definition.target_job_name) if definition is not None else ("", "")
+        text_id = invocation.text_id(row["id"], row["nonce"])
+        entry = Open(row, text_id, slot, trigger, (row["tenant"], job), attempts=row["attempts"])
+        left = (row["deadline_ns"] - clock.now_ns()) / clock.NANOSECONDS
+        self.watch(entry, max(0.0, left))
+
+    @property
+    def open_count(self) -> int:
+        return len(self._open)
+
+    def close(self) -> None:
+        """Stop all timers; callers that still wait are told that the engine goes away."""
+        self._deadlines.close()
+        for entry in self._open.values():
+            for waiter in entry.waiters:
+                if not waiter.done():
+                    waiter.set_exception(errors.Busy("The engine is shutting down.", hint="Poll the invocation by id."))
+        self._open.clear()
+
+
+def _ignore_result(result: Any, error: BaseException | None) -> None:
+    """A note in the history is worth no retry: the attempt count of the delivery itself is what counts."""
