@@ -144,9 +144,10 @@ async def _deploy(story: Story, scene: Stage) -> None:
     story.see(adapters, "looked for what the durable hop needs", f"adapter jobs: {', '.join(adapters)}")
     applied = (await scene.cli("apply", made["plan_id"])).result
     story.see(applied["state"] == "running", f"applied {made['plan_id']}", f"deployment is {applied['state']}")
-    files = await until(lambda: sorted(path for path in _files(scene).rglob("*") if path.is_file()), 15, "files")
+    # A file that is still being written has another name.
+    files = await until(lambda: sorted(_files(scene).rglob("demo-*")), 15, "files with the GUID prefix demo-")
     story.see(
-        any("demo" in path.name for path in files),
+        True,
         f"looked under {_files(scene)}",
         f"{len(files)} files, the first {files[0].relative_to(_files(scene))}",
     )
