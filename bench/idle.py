@@ -29,7 +29,7 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
         for number in range(JOBS):
             await engines.deploy(running, WAITING_JOB.format(number=number))
     async with engines.served(home) as served:
-        await asyncio.sleep(SETTLING_SECONDS)
+        await asyncio.sleep(min(SETTLING_SECONDS, scale.idle_seconds))
         owner = psutil.Process(served.pid)
         workers = owner.children(recursive=True)
         if not workers:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
 
+from bench import engines, wire
 from bench.floors import order
 from bench.measure import Scale, middle, sequential, take_turns
 from bench.report import Row
@@ -20,13 +24,37 @@ from core.model.deployment import EMPTY, State, Worker
 REPEATS = 5
 CHANGED = 100  # every so-many-th step of the applied version was different
 LARGEST = 100_000
+QUICKSTART = "quickstart-file-store-roundtrip"
 
 
 async def measure(scale: Scale, folder: Path) -> list[Row]:
     rows: list[Row] = []
     for steps in scale.steps:
         rows += await _size(scale, steps)
-    return rows
+    return [*rows, await _command(scale, folder)]
+
+
+async def _command(scale: Scale, folder: Path) -> Row:
+    """The whole command, with the start of Python and of an engine of its own."""
+    wanted = (
+        "plan",
+        "bench",
+        "--from",
+        f"workflow:{QUICKSTART}",
+        "--set",
+        f"path={folder}",
+        "--home",
+        str(folder / "home"),
+    )
+    times = []
+    for _ in range(scale.rounds):
+        started = time.perf_counter()
+        command = wire.python("-c", engines.MAIN, *wanted)
+        async with wire.process(*command, stderr=asyncio.subprocess.DEVNULL) as pipes:
+            await pipes.line()
+            times.append(time.perf_counter() - started)
+            await pipes.rest_of_output()
+    return Row("sluice plan, two steps", "s", median(times), target=0.6)
 
 
 async def _size(scale: Scale, steps: int) -> list[Row]:

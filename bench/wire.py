@@ -136,6 +136,10 @@ class Pipes:
             raise RuntimeError(f"the process ended with {await self.process.wait()}")
         return line
 
+    async def rest_of_output(self) -> bytes:
+        """Everything that the process still writes before it ends."""
+        return await self._stdout.read()
+
     async def ask(self, raw: bytes) -> bytes:
         """Write a line, return the next one."""
         self._stdin.write(raw)
