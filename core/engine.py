@@ -163,7 +163,7 @@ class Engine:
         self.traffic.retried(delivery)
 
     def exhausted(self, delivery: Delivery) -> None:
-        self.traffic.give_up(delivery, f"its message was tried {delivery.attempt - 1} times without an end")
+        self.traffic.give_up(delivery, f"{delivery.deaths} workers died with its message")
 
     # -- recovery and retention ----------------------------------------------------------------------------
 

@@ -114,6 +114,10 @@ class Session:
                 return self._link
             if self._closing:
                 raise errors.Busy("This session is closing.")
+            return await self._reach()
+
+    async def _reach(self) -> channel.Channel | None:
+        for _ in range(TRIES):
             reached = await ownership.own_or_connect(
                 self._settings.home,
                 on_notice=lambda _, kind, data: self._tell(kind, data),
@@ -122,9 +126,13 @@ class Session:
             if isinstance(reached, ownership.Ownership):
                 await self._own(reached)
                 return None
-            await reached.call("subscribe", {"kinds": KINDS})
+            try:
+                await reached.call("subscribe", {"kinds": KINDS})
+            except channel.ChannelClosed:
+                continue  # the owner died between the connection and the answer: the next round finds the next owner
             self._link = reached
             return reached
+        raise errors.Busy("The engine keeps going away.", hint="Try again; 'sluice doctor' shows who owns the home.")
 
     async def _own(self, owned: ownership.Ownership) -> None:
         from core.engine import open_engine  # the engine costs time to import; who attaches never pays for it

@@ -3,7 +3,7 @@
 Words: a *group* is all replicas of one job (tenant, job name) that listens to messages. A message goes to every group
 whose filter matches, and within a group to one replica. A *delivery* is owed to a group until a replica settles it:
 `ack` (done) or `term` (given up, with a reason). When the replica's worker dies the delivery goes out again with
-`attempt + 1`; after MAX_ATTEMPTS it is given up.
+`attempt + 1`; one that MAX_DEATHS workers died with is given up, for it may well be what kills them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from core.model.message import Filter, Message
 
-MAX_ATTEMPTS = 10
+MAX_DEATHS = 10
 GroupKey = tuple[str, str]  # (tenant, job)
 
 
@@ -26,6 +26,7 @@ class Delivery:
     group: GroupKey
     body: bytes  # the message event as JSON, the same bytes that are stored and sent
     attempt: int = 1
+    deaths: int = 0  # of workers that held it, under this owner
     invocation_id: int | None = None
     consumer: Consumer | None = field(default=None, repr=False)
     sent_at: float = 0.0  # monotonic seconds
@@ -49,7 +50,7 @@ class Owner(Protocol):
         """The delivery is about to go out again; `attempt` is already raised."""
 
     def exhausted(self, delivery: Delivery) -> None:
-        """The delivery was tried MAX_ATTEMPTS times and is given up."""
+        """MAX_DEATHS workers died with the delivery, or its group is gone: it is given up."""
 
 
 class Bus(Protocol):

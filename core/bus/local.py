@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core import clock
-from core.bus.base import MAX_ATTEMPTS, Consumer, Delivery, GroupKey, Owner
+from core.bus.base import MAX_DEATHS, Consumer, Delivery, GroupKey, Owner
 from core.model.message import Filter, Message
 
 # A replica whose jobs take microseconds is filled up before the next one gets work, because a second process costs
@@ -129,7 +129,8 @@ class LocalBus:
             delivery.consumer = None
             self._held.pop(delivery.id, None)
             delivery.attempt += died
-            if delivery.attempt > MAX_ATTEMPTS:
+            delivery.deaths += died
+            if delivery.deaths >= MAX_DEATHS:
                 self._owner.exhausted(delivery)
             else:
                 if died:

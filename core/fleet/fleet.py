@@ -65,6 +65,7 @@ class Fleet:
         self._children: dict[str, Child] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self._stopping = False
+        self._syncing = asyncio.Lock()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
 
     def _worker(self, number: int) -> Worker:
@@ -167,6 +168,10 @@ class Fleet:
 
     async def sync(self) -> None:
         """Read what the store wants and bring every connected worker to it."""
+        async with self._syncing:  # a reading that is older than another one must not be applied after it
+            await self._sync()
+
+    async def _sync(self) -> None:
         rows = {row["id"]: row for row in await self._database.read(workloads.all_rows)}
         for id in self._rows.keys() - rows.keys():
             self._observed.pop(id, None)
@@ -176,6 +181,8 @@ class Fleet:
             old = self._rows.get(id)
             if seen is None or old is None or any(old[k] != row[k] for k in ("version", "document", "worker")):
                 self._observed[id] = Observed(row["state"], row["reason"], row["restarts"], row["version"])
+            else:
+                row["state"] = old["state"]  # what was reported may not be written yet
         before, self._rows = self._rows, rows
         self._declare(before)
         for worker in self.workers.values():

@@ -109,7 +109,7 @@ def test_a_replica_that_is_stopped_in_order_costs_no_attempt() -> None:
 def test_a_delivery_that_kills_its_workers_is_given_up() -> None:
     bus, owner = _bus()
     bus.release(Delivery(1, KEY, b"{}"))
-    for n in range(base.MAX_ATTEMPTS):
+    for n in range(base.MAX_DEATHS):
         replica = Replica(f"r{n}")
         bus.attach(KEY, replica)
         assert replica.got == [1]

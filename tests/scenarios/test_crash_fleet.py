@@ -47,6 +47,11 @@ class Fleet:
     def running(self) -> list[str]:
         return [name for name in self.names if self.processes[name].poll() is None]
 
+    def told(self) -> int:
+        """How many runs the clients have been told the end of."""
+        ledgers = (self.home.parent / f"{name}.ledger" for name in self.names)
+        return sum(ledger.read_bytes().count(b"\n") for ledger in ledgers if ledger.exists())
+
     def worker_pids(self) -> list[int]:
         pids = []
         for name in self.running():
@@ -90,10 +95,13 @@ async def _crash(tmp_path: Path, *, clients: int, runs: int, in_flight: int, kil
         fleet.start(name)
     deadline = time.monotonic() + DEADLINE_SECONDS
     try:
+        pace = clients * runs // (kills + kills // 4)  # so that the kills are spread over all the runs
+        due = 0
         while fleet.running():
             assert time.monotonic() < deadline, f"not done after {DEADLINE_SECONDS} s: {fleet.kills}"
-            await anyio.sleep(fleet.random.uniform(0.03, 0.12))  # the moment of the kill is what is random here
-            if fleet.kills.total() < kills and fleet.running():
+            await anyio.sleep(fleet.random.uniform(0.005, 0.02))  # the moment of the kill is what is random here
+            if fleet.kills.total() < kills and fleet.told() >= due:
+                due = fleet.told() + fleet.random.randrange(pace)
                 try:
                     fleet.kill_one()
                 except psutil.NoSuchProcess:
