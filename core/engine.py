@@ -177,7 +177,7 @@ class Engine:
             self.pending.resume(row, trigger)
         owed = await self.database.write(messages.undelivered)
         for id, tenant, job, invocation_id, attempt, body in owed:
-            delivery = Delivery(id, (tenant, job), body, attempt + 1, invocation_id)
+            delivery = Delivery(id, (tenant, job), body, attempt + 1, invocation_id=invocation_id)
             self.traffic.retried(delivery)
             self.bus.release(delivery)
         if owed:
@@ -294,5 +294,6 @@ async def open_engine(
         stack.callback(server.close)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)  # large plans and tool lists are trees, not garbage
         gc.set_threshold(50_000, 20, 50)  # a call makes hundreds of objects and hardly a cycle
         yield engine

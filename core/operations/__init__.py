@@ -3,16 +3,29 @@
 One module per noun; `registry` holds the registry that they fill. First file to read: triggers.
 """
 
-from core.operations import catalog, deployments, invocations, jobs, messages, tokens, triggers, workers
+from core.operations import (
+    catalog,
+    deployment_status,
+    deployments,
+    invocations,
+    jobs,
+    messages,
+    reconcile,
+    tokens,
+    triggers,
+    workers,
+)
 from core.operations.registry import REGISTRY
 
 __all__ = [
     "REGISTRY",
     "catalog",
+    "deployment_status",
     "deployments",
     "invocations",
     "jobs",
     "messages",
+    "reconcile",
     "tokens",
     "triggers",
     "workers",

@@ -1,37 +1,34 @@
-"""Deployments: plan what would change, apply exactly that, look at what runs, and mend drift."""
+"""Deployments: plan what would change, and apply exactly that."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from core import clock, errors
 from core.catalog import items
-from core.deployments import apply, expand, placement, plan, reconcile
+from core.deployments import apply, expand, observed, placement, plan
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.engine import Engine
 from core.model.catalog import NAME_PATTERN, Graph, LibraryJob
-from core.model.deployment import EMPTY, State, Worker, workloads
+from core.model.deployment import EMPTY, State, workloads
 from core.model.message import Type
 from core.model.operation import Effect, Params
 from core.model.plan import Finding, Plan
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState, PlanState
 from core.operations import catalog
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.deployment_status import unknown
+from core.operations.registry import operation
 from core.store import audit
 from core.store import deployments as table
 from core.store import plans as plan_table
 
 SHOWN_CHANGES = 50
 SHOWN_FINDINGS = 30
-SHOWN_WORKLOADS = 60
-SHOWN_DRIFT = 50
 SHOWN_DIFF_CHARACTERS = 8000  # of one answer
-WORKER_START_SECONDS = 5.0
-PATIENCE_SECONDS = 10.0  # a worker that is gone for longer loses its replicas to others
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Step = Annotated[str, StringConstraints(max_length=200)]
@@ -103,7 +100,7 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     revision = row["revision"] if row is not None else 0
     if params.remove:
         if row is None or row["state"] == DeploymentState.REMOVED:
-            raise _unknown(params.name, caller)
+            raise unknown(params.name, caller)
         made = plan.remove(params.name, current)
     else:
         made = await _plan(engine, caller, params, current)
@@ -177,7 +174,7 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
         {**_still(current.placement, same, steps), **params.placement},
         {**_still(current.replicas, same, steps), **params.replicas},
     )
-    await _workers_started(engine)
+    await observed.workers_started(engine.fleet)
     around = expand.Surroundings(
         secrets=frozenset(), features=frozenset({"exec"}) if engine.settings.allow_exec else frozenset()
     )
@@ -185,7 +182,7 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
         one.model,
         request,
         items.finder(every),
-        _workers(engine, caller.tenant, params.name),
+        observed.workers(engine.fleet, caller.tenant, params.name),
         current,
         surroundings=around,
         check_job=compiler.check_job,
@@ -292,7 +289,7 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
         wish = await _placed(engine, caller.tenant, name, wish, saved["body"]["warnings"])
     revision = saved["base_revision"] + 1
     state = DeploymentState.REMOVING if removal else DeploymentState.APPLYING
-    history_id = await _commit(
+    history_id = await commit(
         engine,
         caller,
         name,
@@ -304,30 +301,32 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
         plan_id=params.plan_id,
     )
     if removal:
-        await _settle(engine, caller.tenant, name, revision, DeploymentState.REMOVED, "")
+        await settle(engine, caller.tenant, name, revision, DeploymentState.REMOVED, "")
         reached, reason = DeploymentState.REMOVED, ""
     else:
         ids = {one.id for one in workloads(caller.tenant, wish)}
         await engine.fleet.wait(lambda: engine.fleet.settled(ids), params.wait_seconds)
         row = await engine.database.read(table.get, caller.tenant, name)
-        reached, reason, _ = _look(engine, caller.tenant, row) if row is not None else (state, "", [])
+        reached, reason, _ = (
+            observed.look(engine.fleet, caller.tenant, row, engine.now_ns()) if row is not None else (state, "", [])
+        )
         if reached is DeploymentState.APPLYING and params.wait_seconds > 0:
             reached = DeploymentState.DEGRADED
-        await _settle(engine, caller.tenant, name, revision, reached, reason)
+        await settle(engine, caller.tenant, name, revision, reached, reason)
     return {
         "deployment": name,
         "revision": revision,
         "state": reached.value,
         "reason": reason,
-        "workloads": _workload_rows(engine, caller.tenant, name),
+        "workloads": observed.workload_rows(engine.fleet, caller.tenant, name),
         "history_id": history_id,
     }
 
 
 async def _placed(engine: Engine, tenant: str, name: str, wish: State, warnings: list[dict[str, Any]]) -> State:
     """The wish with a worker for every replica that had none when it was planned. Raises TargetUnavailable."""
-    await _workers_started(engine)
-    workers = _workers(engine, tenant, name)
+    await observed.workers_started(engine.fleet)
+    workers = observed.workers(engine.fleet, tenant, name)
     if any("" in chosen for chosen in wish.assignments.values()):
         placed = placement.place(wish.jobs, wish.together, workers, wish.assignments)
         chosen = {
@@ -340,7 +339,7 @@ async def _placed(engine: Engine, tenant: str, name: str, wish: State, warnings:
     return wish
 
 
-async def _commit(
+async def commit(
     engine: Engine,
     caller: Caller,
     name: str,
@@ -392,272 +391,5 @@ async def _commit(
     return clock.encode(entry["id"])  # type: ignore[arg-type]
 
 
-async def _settle(engine: Engine, tenant: str, name: str, revision: int, state: DeploymentState, reason: str) -> None:
+async def settle(engine: Engine, tenant: str, name: str, revision: int, state: DeploymentState, reason: str) -> None:
     await engine.database.write(table.settle, tenant, name, revision, state, reason, engine.now_ns())
-
-
-class DeploymentGet(Params):
-    name: str = Field(max_length=64)
-    """The deployment."""
-    detail: Literal["concise", "detailed"] = "concise"
-    """detailed adds values, channels, placement, and metrics of each workload."""
-
-
-@operation(summary="Show one deployment.", http="GET /api/deployments/{name}", toolset="deployments")
-async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
-    """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs.
-
-    Of a large one, the workloads and the drift that need attention come first and the rest is left out.
-    """
-    row = await _row(engine, caller, params.name)
-    state, reason, drift = _look(engine, caller.tenant, row)
-    applied = (await engine.database.read(table.history, caller.tenant, params.name))[:1]
-    wish = State.from_dict(row["desired"])
-    there = _observed(engine, caller.tenant, params.name)
-    found = {
-        "name": params.name,
-        "state": state.value,
-        "reason": reason,
-        "health": apply.health(state),
-        "revision": row["revision"],
-        "source": row["source"],
-        "worker_group": wish.group,
-        "workloads_up": f"{sum(apply.up(one['state']) for one in there)}/{len(there)}",
-        "workloads": _workload_rows(engine, caller.tenant, params.name, params.detail == "detailed"),
-        "drift": [one.to_dict() for one in drift[:SHOWN_DRIFT]],
-        "last_applied": _history_item(applied[0]) if applied else None,
-    }
-    if params.detail == "detailed":
-        found |= {
-            "values": dict(wish.values),
-            "placement": {job: list(workers) for job, workers in wish.assignments.items()},
-            "channels": [channel.to_dict() for channel in wish.channels.values()],
-        }
-    return found
-
-
-class DeploymentList(Page):
-    include_removed: bool = False
-    """Show removed deployments too."""
-
-
-@operation(summary="List the deployments.", http="GET /api/deployments", toolset="deployments", result=items_schema())
-async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList) -> dict[str, Any]:
-    """List the deployments with state, health and revision."""
-    listed = []
-    for row in await engine.database.read(table.all_rows, caller.tenant):
-        state, reason, _ = _look(engine, caller.tenant, row)
-        if state is DeploymentState.REMOVED and not params.include_removed:
-            continue
-        there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])
-        up = sum(apply.up(one["state"]) for one in there)
-        listed.append(
-            {
-                "name": row["name"],
-                "state": state.value,
-                "reason": reason,
-                "health": apply.health(state),
-                "revision": row["revision"],
-                "source": row["source"],
-                "workloads": f"{up}/{len(there)}",
-                "updated_at": clock.iso(row["updated_at_ns"]),
-                "updated_by": row["updated_by"],
-            }
-        )
-    return offset_page(listed, params)
-
-
-class DeploymentHistory(Page):
-    name: str = Field(max_length=64)
-    """The deployment."""
-
-
-@operation(
-    summary="Show what was applied to a deployment.",
-    http="GET /api/deployments/{name}/history",
-    toolset="deployments",
-    result=items_schema(),
-)
-async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
-    """Show every apply, removal and reconcile of a deployment, newest first: what, who, when, with which plan."""
-    await _row(engine, caller, params.name)
-    rows = await engine.database.read(table.history, caller.tenant, params.name)
-    return offset_page([_history_item(row) for row in rows], params)
-
-
-class DeploymentReconcile(Params):
-    name: str = Field(max_length=64)
-    """The deployment."""
-    dry_run: bool = False
-    """Only show the drift and the steps."""
-    wait_seconds: int = Field(default=10, ge=0, le=300)
-    """How long to wait until the workloads have settled."""
-
-
-@operation(
-    summary="Bring what runs back to what was applied.",
-    http="POST /api/deployments/{name}/reconcile",
-    toolset="deployments",
-    effect=Effect.WRITE,
-    role=Role.ADMIN,
-    idempotent=True,
-)
-async def deployment_reconcile(engine: Engine, caller: Caller, params: DeploymentReconcile) -> dict[str, Any]:
-    """Find drift and mend it: resend what workers should run, and move replicas off workers that stay away.
-
-    A worker that has just gone is given some seconds to come back. Nothing is changed when there is no drift.
-    """
-    row = await _row(engine, caller, params.name)
-    if row["state"] == DeploymentState.REMOVED:
-        raise _unknown(params.name, caller)
-    await _workers_started(engine)
-    _, _, first = _look(engine, caller.tenant, row)
-    decided = _decide(engine, caller.tenant, row, PATIENCE_SECONDS)
-    steps = list(decided.steps)
-    if not params.dry_run and steps:
-        await _take(engine, caller, row, decided)
-        wish = State.from_dict(row["desired"])
-        ids = {one.id for one in workloads(caller.tenant, wish)}
-        await engine.fleet.wait(
-            lambda: (
-                all(apply.up(one["state"]) for one in _observed(engine, caller.tenant, params.name))
-                and engine.fleet.settled(ids)
-            ),
-            params.wait_seconds,
-        )
-        row = await _row(engine, caller, params.name)
-        again = _decide(engine, caller.tenant, row, 0.0)
-        if any(step.action is reconcile.StepAction.MOVE for step in again.steps):
-            steps += again.steps
-            await _take(engine, caller, row, again)
-            await engine.fleet.wait(lambda: engine.fleet.settled(ids), params.wait_seconds)
-            row = await _row(engine, caller, params.name)
-    state, reason, _ = _look(engine, caller.tenant, row)
-    if not params.dry_run:
-        await _settle(engine, caller.tenant, params.name, row["revision"], state, reason)
-    return {
-        "drift": [one.to_dict() for one in first[:SHOWN_DRIFT]],
-        "steps": [step.to_dict() for step in steps[:SHOWN_DRIFT]],
-        "state": state.value,
-        "reason": reason,
-    }
-
-
-async def _take(engine: Engine, caller: Caller, row: dict[str, Any], decided: reconcile.Decision) -> None:
-    """Take the steps: the whole wish is written and sent again, with the replicas that move on their new workers."""
-    moves = sum(step.action is reconcile.StepAction.MOVE for step in decided.steps)
-    if all(step.action is reconcile.StepAction.WAIT for step in decided.steps):
-        await engine.fleet.sync()
-        return
-    wish = State.from_dict(
-        {**row["desired"], "assignments": {job: list(workers) for job, workers in decided.assignments.items()}}
-    )
-    summary = {"move": moves, "resend": len(decided.steps) - moves}
-    await _commit(
-        engine, caller, row["name"], wish, DeploymentState.APPLYING, row["revision"] + 1, "reconcile", summary
-    )
-
-
-def _decide(engine: Engine, tenant: str, row: dict[str, Any], patience: float) -> reconcile.Decision:
-    return reconcile.decide(
-        tenant,
-        State.from_dict(row["desired"]),
-        _seen(engine, tenant, row["name"]),
-        list(_presence(engine, tenant, row["name"]).values()),
-        patience_seconds=patience,
-    )
-
-
-# ---- what is seen --------------------------------------------------------------------------------------------------
-
-
-def _look(engine: Engine, tenant: str, row: dict[str, Any]) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
-    """State, reason and drift of a deployment as the fleet shows it now."""
-    wanted = workloads(tenant, State.from_dict(row["desired"]))
-    drift = reconcile.drift(wanted, _seen(engine, tenant, row["name"]), _presence(engine, tenant, row["name"]))
-    since = (engine.now_ns() - row["updated_at_ns"]) / clock.NANOSECONDS
-    state, reason = apply.live_state(DeploymentState(row["state"]), drift, since)
-    return state, reason, drift
-
-
-def _observed(engine: Engine, tenant: str, name: str) -> list[dict[str, Any]]:
-    return engine.fleet.workload_rows(tenant=tenant, deployment=name)
-
-
-def _seen(engine: Engine, tenant: str, name: str) -> dict[str, reconcile.Seen]:
-    return {
-        row["id"]: reconcile.Seen(row["id"], row["worker"], row["version"], row["state"], row["reason"])
-        for row in _observed(engine, tenant, name)
-    }
-
-
-def _presence(engine: Engine, tenant: str, name: str) -> dict[str, reconcile.Presence]:
-    now = clock.monotonic()
-    return {
-        worker.name: reconcile.Presence(
-            worker, 0.0 if worker.online else now - engine.fleet.workers[worker.name].last_seen
-        )
-        for worker in _workers(engine, tenant, name)
-    }
-
-
-def _workers(engine: Engine, tenant: str, name: str) -> list[Worker]:
-    """The workers with the load that is not of this deployment."""
-    ours: dict[str, int] = {}
-    for row in _observed(engine, tenant, name):
-        ours[row["worker"]] = ours.get(row["worker"], 0) + (row["state"] != "completed")
-    return [
-        Worker(
-            row["name"],
-            row["group"],
-            row["state"] == "online" and not row["drained"],
-            row["slots"],
-            max(0, row["jobs"] - ours.get(row["name"], 0)),
-        )
-        for row in engine.fleet.worker_rows()
-    ]
-
-
-async def _workers_started(engine: Engine) -> None:
-    """Give workers that have never reported yet a moment to come up, so that a fresh engine does not plan on none."""
-    await engine.fleet.wait(
-        lambda: all(row["last_heartbeat_at"] and row["state"] != "offline" for row in engine.fleet.worker_rows()),
-        WORKER_START_SECONDS,
-    )
-
-
-def _workload_rows(engine: Engine, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
-    shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
-    shown += ["group", "metrics"] if metrics else []
-    rows = _observed(engine, tenant, name)
-    if len(rows) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
-        rows = sorted(rows, key=lambda row: apply.up(row["state"]))[:SHOWN_WORKLOADS]
-    return [{key: row[key] for key in shown} for row in rows]
-
-
-def _history_item(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "history_id": clock.encode(row["id"]),
-        "revision": row["revision"],
-        "action": row["action"],
-        "source": row["source"],
-        "by": row["username"],
-        "surface": row["surface"],
-        "at": clock.iso(row["id"]),
-        "plan_id": row["plan_id"] or None,
-        "summary": row["summary"],
-    }
-
-
-async def _row(engine: Engine, caller: Caller, name: str) -> dict[str, Any]:
-    row = await engine.database.read(table.get, caller.tenant, name)
-    if row is None:
-        raise _unknown(name, caller)
-    return row
-
-
-def _unknown(name: str, caller: Caller) -> errors.NotFound:
-    return errors.NotFound(
-        f"There is no deployment {errors.shorten(name, 64)} in tenant {caller.tenant}.",
-        hint="deployment_list shows what there is; deployment_plan makes a new one.",
-    )

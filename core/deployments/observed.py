@@ -1,0 +1,80 @@
+"""What the fleet shows of a deployment: its workloads, its workers, its drift, its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import clock
+from core.deployments import apply, reconcile
+from core.fleet.fleet import Fleet
+from core.model.deployment import State, Worker, workloads
+from core.model.states import DeploymentState
+
+WORKER_START_SECONDS = 5.0  # for workers of a fresh engine to come up before a plan is made
+SHOWN_WORKLOADS = 60
+SHOWN_DRIFT = 50
+
+
+def look(
+    fleet: Fleet, tenant: str, row: dict[str, Any], now_ns: int
+) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
+    """State, reason and drift of a deployment as the fleet shows it now."""
+    wanted = workloads(tenant, State.from_dict(row["desired"]))
+    drift = reconcile.drift(wanted, seen(fleet, tenant, row["name"]), presence(fleet, tenant, row["name"]))
+    since = (now_ns - row["updated_at_ns"]) / clock.NANOSECONDS
+    state, reason = apply.live_state(DeploymentState(row["state"]), drift, since)
+    return state, reason, drift
+
+
+def rows(fleet: Fleet, tenant: str, name: str) -> list[dict[str, Any]]:
+    return fleet.workload_rows(tenant=tenant, deployment=name)
+
+
+def seen(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Seen]:
+    return {
+        row["id"]: reconcile.Seen(row["id"], row["worker"], row["version"], row["state"], row["reason"])
+        for row in rows(fleet, tenant, name)
+    }
+
+
+def presence(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Presence]:
+    now = clock.monotonic()
+    return {
+        worker.name: reconcile.Presence(worker, 0.0 if worker.online else now - fleet.workers[worker.name].last_seen)
+        for worker in workers(fleet, tenant, name)
+    }
+
+
+def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
+    """The workers with the load that is not of this deployment."""
+    ours: dict[str, int] = {}
+    for row in rows(fleet, tenant, name):
+        ours[row["worker"]] = ours.get(row["worker"], 0) + (row["state"] != "completed")
+    return [
+        Worker(
+            row["name"],
+            row["group"],
+            row["state"] == "online" and not row["drained"],
+            row["slots"],
+            max(0, row["jobs"] - ours.get(row["name"], 0)),
+        )
+        for row in fleet.worker_rows()
+    ]
+
+
+async def workers_started(fleet: Fleet) -> None:
+    """Give workers that have never reported yet a moment to come up, so that a fresh engine does not plan on none."""
+    await fleet.wait(
+        lambda: all(row["last_heartbeat_at"] and row["state"] != "offline" for row in fleet.worker_rows()),
+        WORKER_START_SECONDS,
+    )
+
+
+def workload_rows(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
+    """The workloads of a deployment as an answer shows them; the unwell ones first when there are too many."""
+    shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
+    shown += ["group", "metrics"] if metrics else []
+    found = rows(fleet, tenant, name)
+    if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
+        found = sorted(found, key=lambda row: apply.up(row["state"]))[:SHOWN_WORKLOADS]
+    return [{key: row[key] for key in shown} for row in found]

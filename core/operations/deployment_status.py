@@ -1,0 +1,134 @@
+"""Deployments as they are now and as they were: show, list, history."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core import clock, errors
+from core.deployments import apply, observed
+from core.engine import Engine
+from core.model.deployment import State
+from core.model.operation import Params
+from core.model.principal import Caller
+from core.model.states import DeploymentState
+from core.operations.registry import Page, items_schema, offset_page, operation
+from core.store import deployments as table
+
+
+class DeploymentGet(Params):
+    name: str = Field(max_length=64)
+    """The deployment."""
+    detail: Literal["concise", "detailed"] = "concise"
+    """detailed adds values, channels, placement, and metrics of each workload."""
+
+
+@operation(summary="Show one deployment.", http="GET /api/deployments/{name}", toolset="deployments")
+async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
+    """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs.
+
+    Of a large one, the workloads and the drift that need attention come first and the rest is left out.
+    """
+    row = await find(engine, caller, params.name)
+    state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+    applied = (await engine.database.read(table.history, caller.tenant, params.name))[:1]
+    wish = State.from_dict(row["desired"])
+    there = observed.rows(engine.fleet, caller.tenant, params.name)
+    found = {
+        "name": params.name,
+        "state": state.value,
+        "reason": reason,
+        "health": apply.health(state),
+        "revision": row["revision"],
+        "source": row["source"],
+        "worker_group": wish.group,
+        "workloads_up": f"{sum(apply.up(one['state']) for one in there)}/{len(there)}",
+        "workloads": observed.workload_rows(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
+        "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
+        "last_applied": _history_item(applied[0]) if applied else None,
+    }
+    if params.detail == "detailed":
+        found |= {
+            "values": dict(wish.values),
+            "placement": {job: list(workers) for job, workers in wish.assignments.items()},
+            "channels": [channel.to_dict() for channel in wish.channels.values()],
+        }
+    return found
+
+
+class DeploymentList(Page):
+    include_removed: bool = False
+    """Show removed deployments too."""
+
+
+@operation(summary="List the deployments.", http="GET /api/deployments", toolset="deployments", result=items_schema())
+async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList) -> dict[str, Any]:
+    """List the deployments with state, health and revision."""
+    listed = []
+    for row in await engine.database.read(table.all_rows, caller.tenant):
+        state, reason, _ = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+        if state is DeploymentState.REMOVED and not params.include_removed:
+            continue
+        there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])
+        up = sum(apply.up(one["state"]) for one in there)
+        listed.append(
+            {
+                "name": row["name"],
+                "state": state.value,
+                "reason": reason,
+                "health": apply.health(state),
+                "revision": row["revision"],
+                "source": row["source"],
+                "workloads": f"{up}/{len(there)}",
+                "updated_at": clock.iso(row["updated_at_ns"]),
+                "updated_by": row["updated_by"],
+            }
+        )
+    return offset_page(listed, params)
+
+
+class DeploymentHistory(Page):
+    name: str = Field(max_length=64)
+    """The deployment."""
+
+
+@operation(
+    summary="Show what was applied to a deployment.",
+    http="GET /api/deployments/{name}/history",
+    toolset="deployments",
+    result=items_schema(),
+)
+async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
+    """Show every apply, removal and reconcile of a deployment, newest first: what, who, when, with which plan."""
+    await find(engine, caller, params.name)
+    rows = await engine.database.read(table.history, caller.tenant, params.name)
+    return offset_page([_history_item(row) for row in rows], params)
+
+
+def _history_item(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "history_id": clock.encode(row["id"]),
+        "revision": row["revision"],
+        "action": row["action"],
+        "source": row["source"],
+        "by": row["username"],
+        "surface": row["surface"],
+        "at": clock.iso(row["id"]),
+        "plan_id": row["plan_id"] or None,
+        "summary": row["summary"],
+    }
+
+
+async def find(engine: Engine, caller: Caller, name: str) -> dict[str, Any]:
+    row = await engine.database.read(table.get, caller.tenant, name)
+    if row is None:
+        raise unknown(name, caller)
+    return row
+
+
+def unknown(name: str, caller: Caller) -> errors.NotFound:
+    return errors.NotFound(
+        f"There is no deployment {errors.shorten(name, 64)} in tenant {caller.tenant}.",
+        hint="deployment_list shows what there is; deployment_plan makes a new one.",
+    )
