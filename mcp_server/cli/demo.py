@@ -20,6 +20,7 @@ from core import clock
 from mcp_server.cli import connect, stage
 from mcp_server.cli.stage import McpClient, Stage, Surprise, until
 
+INTERRUPTED = 143
 TENANT = "tenant-a"  # the one that the smoke trigger belongs to
 NAME = "file-store-roundtrip-demo"
 WORKFLOW = "quickstart-file-store-roundtrip"
@@ -39,15 +40,19 @@ async def demo(
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with stage.set_up(keep=keep) as scene:
-        await _start(story, scene)
-        await _deploy(story, scene)
-        await _triggers(story, scene)
-        await _drift(story, scene)
-        await _change(story, scene)
-        if not keep:
-            code = await scene.stop()
-            story.see(code == 0, "stopped the engine with SIGTERM", f"it drained and exited with {code}")
+    try:
+        async with stage.set_up(keep=keep) as scene:
+            await _start(story, scene)
+            await _deploy(story, scene)
+            await _triggers(story, scene)
+            await _drift(story, scene)
+            await _change(story, scene)
+            if not keep:
+                code = await scene.stop()
+                story.see(code == 0, "stopped the engine with SIGTERM", f"it drained and exited with {code}")
+    except asyncio.CancelledError:
+        connect.note("Stopped; nothing is left running.")
+        return INTERRUPTED
     story.end(scene, keep)
     return 0
 

@@ -1,0 +1,49 @@
+"""The demo leaves nothing behind, however it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from mcp_server.cli import demo, stage
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**stage.environment(), "TMPDIR": str(tmp_path)}
+    with anyio.fail_after(60):
+        async with await anyio.open_process([stage.program("sluice"), "demo"], env=environment) as running:
+            assert running.stdout is not None
+            seen = b""
+            while b"online: " not in seen:
+                seen += await running.stdout.receive()
+            children = psutil.Process(running.pid).children(recursive=True)
+            assert len(children) >= 3  # the engine and two workers
+            running.terminate()
+            async for _ in running.stdout:
+                pass
+            code = await running.wait()
+    assert code == demo.INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+
+
+async def test_a_surprise_ends_the_story() -> None:
+    story = demo.Story(quiet=True)
+    story.part("1. One")
+    story.see(True, "did this", "that")
+    with pytest.raises(stage.Surprise, match="did this; saw something else"):
+        story.see(False, "did this", "something else")
+
+
+async def test_the_stage_is_cleared_when_the_play_fails() -> None:
+    with pytest.raises(stage.Surprise):
+        async with stage.set_up(keep=True) as scene:
+            scene.home.mkdir()
+            raise stage.Surprise("no")
+    assert not scene.home.parent.exists()
