@@ -28,7 +28,7 @@ async def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
                 pass
             code = await running.wait()
     assert code == demo.INTERRUPTED
-    assert list(tmp_path.iterdir()) == []
+    assert [left async for left in anyio.Path(tmp_path).iterdir()] == []
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
 
