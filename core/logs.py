@@ -22,7 +22,7 @@ def configure(level: str, **fields: str) -> None:
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level, logging.WARNING)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # whatever stderr is at that moment
+        cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=LEVELS.get(level, logging.WARNING), stream=sys.stderr, force=True)

@@ -183,8 +183,14 @@ class Database:
 
 
 def _tell(outcome: list[tuple[Done, Any, BaseException | None]]) -> None:
+    """Tell every caller of a commit; one whose callback fails must not keep the others from hearing."""
     for done, result, error in outcome:
-        done(result, error)
+        try:
+            done(result, error)
+        except Exception as fault:  # a boundary between callers: reported, and the next one is told
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "the callback of a write failed", "exception": fault}
+            )
 
 
 def _translate(error: BaseException) -> BaseException:

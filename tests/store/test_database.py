@@ -144,3 +144,20 @@ async def test_a_database_of_a_newer_sluice_is_refused_without_a_write(tmp_path:
 def test_migrations_are_numbered_without_gaps() -> None:
     names = [step.name for step in migrations.STEPS._migrations]
     assert [name[:5] for name in names] == [f"m{n:04d}" for n in range(1, len(names) + 1)]
+
+
+async def test_a_caller_whose_callback_fails_does_not_silence_its_neighbours(database: Database) -> None:
+    await database.write(_make)
+    told: list[int] = []
+    faults: list[str] = []
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: faults.append(context["message"]))
+    try:
+        database.submit(lambda *_: 1 / 0, _put, 1)  # type: ignore[arg-type, return-value]
+        database.submit(lambda result, error: told.append(result), _put, 2)
+        await database.write(_put, 3)
+    finally:
+        loop.set_exception_handler(before)
+    assert told == [2]
+    assert faults == ["the callback of a write failed"]
