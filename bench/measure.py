@@ -10,6 +10,8 @@ from statistics import median
 from typing import Any
 
 Call = Callable[[], Awaitable[Any]]
+DEADLINE_SECONDS = 60.0
+"""How long one measurement may take: a call that is never answered ends the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ async def sequential(call: Call, count: int) -> Latency:
 
 
 async def in_flight(call: Call, count: int, width: int) -> float:
-    """Calls per second when `width` of them are always under way."""
+    """Calls per second when `width` of them are always under way. Raises TimeoutError when one is never answered."""
     left = count
 
     async def lane() -> None:
@@ -84,7 +86,8 @@ async def in_flight(call: Call, count: int, width: int) -> float:
             await call()
 
     started = time.perf_counter()
-    await asyncio.gather(*(lane() for _ in range(width)))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asyncio.gather(*(lane() for _ in range(width)))
     return count / (time.perf_counter() - started)
 
 
