@@ -40,14 +40,15 @@ class NoAuth:
 class TokenAuth:
     """Bearer tokens, checked by the engine and remembered for a moment.
 
-    Tokens are remembered by their hash, so that a memory dump of this table holds no credential. A revoked token
-    works for at most CACHE_SECONDS.
+    Tokens are remembered by their hash, so that a memory dump of this table holds no credential. The engine's notice
+    of a revocation empties the table; should it be lost, a revoked token works for at most CACHE_SECONDS.
     """
 
     def __init__(self, engine: session.EngineSession, now: Callable[[], float] = clock.monotonic) -> None:
         self._engine = engine
         self._now = now
         self._known: dict[bytes, tuple[float, principal.Principal]] = {}
+        engine.subscribe(lambda kind, _: self._known.clear() if kind == "tokens" else None)
 
     async def principal(self, authorization: str | None) -> principal.Principal:
         scheme, _, token = (authorization or "").partition(" ")
