@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
@@ -12,7 +13,7 @@ from typing import Any
 import orjson
 
 from bench import engines, wire
-from bench.measure import Latency, Scale, in_flight, middle, sequential, take_turns
+from bench.measure import Call, Latency, Scale, in_flight, middle, sequential, take_turns
 from bench.report import Row
 
 LISTS_PER_ROUND = 30
@@ -21,26 +22,19 @@ COLD_STARTS = 3
 
 async def measure(scale: Scale, folder: Path) -> list[Row]:
     rows: list[Row] = []
-    calls: dict[int, Latency] = {}
     for count in scale.tools:
         home = folder / f"home-{count}"
         async with engines.engine(home) as running:
             await engines.prepare(running)
             await publish(running, count - 1)
         found = await _sides(scale, folder, home)
-        calls[count] = found["call"]
         what = f"tools/list, {count:,} triggers"
         note = f"floor: the same {found['pages']} page(s) from a dict"
         rows += [
             Row(f"{what}, first page", "ms", found["list"].p50, found["floor_list"].p50, 1.5),
             Row(f"{what}, whole", "ms", found["walk"].p50, found["floor_walk"].p50, 1.5, note=note),
         ]
-    fewest = min(calls)
-    floor, note = calls[fewest].p50, f"floor: with {fewest}"
-    for count, latency in calls.items():
-        rows.append(Row(f"tools/call p50, {count:,} triggers", "ms", latency.p50, floor, 1.1, note=note))
-    rows += await _cold(folder, scale)
-    return rows
+    return [*rows, *await _calls(scale, folder), *await _cold(folder, scale)]
 
 
 async def publish(running: Any, count: int) -> None:
@@ -86,7 +80,6 @@ async def _sides(scale: Scale, folder: Path, home: Path) -> dict[str, Any]:
         floor = await stack.enter_async_context(wire.process(*command))
         requests = [engines.rpc("tools/list")]
         requests += [engines.rpc("tools/list", cursor=page["nextCursor"]) for page in pages[:-1]]
-        call = engines.rpc("tools/call", name=f"trigger_invoke_{engines.SLUG}", arguments=engines.PARAMS)
 
         def first(pipes: wire.Pipes) -> Any:
             return lambda: pipes.ask(requests[0])
@@ -98,26 +91,48 @@ async def _sides(scale: Scale, folder: Path, home: Path) -> dict[str, Any]:
 
             return walk
 
-        async def invoke() -> None:
-            engines.check(engines.answered(await ours.ask(call))["structuredContent"])
-
         lists = min(LISTS_PER_ROUND, scale.sequential)
+        walks = max(min(10, lists), lists // len(pages))
         sides = {
             "floor_list": (first(floor), lists),
             "list": (first(ours), lists),
-            "floor_walk": (whole(floor), max(1, lists // len(pages))),
-            "walk": (whole(ours), max(1, lists // len(pages))),
-            "call": (invoke, scale.sequential),
+            "floor_walk": (whole(floor), walks),
+            "walk": (whole(ours), walks),
         }
         for one, _ in sides.values():
             await one()
-        await sequential(invoke, min(50, scale.sequential))
 
         def timed(one: Any, count: int) -> Any:
             return lambda: sequential(one, count)
 
         rounds = await take_turns({name: timed(*pair) for name, pair in sides.items()}, scale.rounds)
     return {"pages": len(pages), **{name: middle(found) for name, found in rounds.items()}}
+
+
+async def _calls(scale: Scale, folder: Path) -> list[Row]:
+    """tools/call of the same trigger, among few and many others; the servers run side by side and take turns."""
+    raw = engines.rpc("tools/call", name=f"trigger_invoke_{engines.SLUG}", arguments=engines.PARAMS)
+    async with AsyncExitStack() as stack:
+        sides: dict[str, Callable[[], Awaitable[Latency]]] = {}
+        for count in scale.tools:
+            command = engines.mcp_command(folder / f"home-{count}")
+            pipes = await stack.enter_async_context(wire.process(*command))
+
+            async def call(pipes: wire.Pipes = pipes) -> None:
+                engines.check(engines.answered(await pipes.ask(raw))["structuredContent"])
+
+            async def side(call: Call = call) -> Latency:
+                return await sequential(call, scale.sequential)
+
+            await side()
+            sides[str(count)] = side
+        rounds = await take_turns(sides, scale.rounds)
+    found = {count: middle(rounds[str(count)]).p50 for count in scale.tools}
+    fewest = min(found)
+    return [
+        Row(f"tools/call p50, {count:,} triggers", "ms", p50, found[fewest], 1.1, note=f"floor: with {fewest}")
+        for count, p50 in found.items()
+    ]
 
 
 async def _cold(folder: Path, scale: Scale) -> list[Row]:
