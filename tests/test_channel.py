@@ -92,6 +92,7 @@ async def test_bytes_that_are_no_frame_end_the_channel() -> None:
     with anyio.fail_after(5):
         left.sendall(b"GET / HTTP/1.1\r\n\r\n")
         await link.closed.wait()
+        assert left.recv(1) == b"", "nothing was answered"
     left.close()
 
 
@@ -102,4 +103,6 @@ async def test_a_frame_without_end_is_not_buffered_without_bound(monkeypatch: py
     with anyio.fail_after(5):
         left.sendall(b"x" * 5000)
         await link.closed.wait()
+        with pytest.raises(channel.ChannelClosed):
+            await link.call("echo", {})
     left.close()

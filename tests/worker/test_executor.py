@@ -154,6 +154,7 @@ async def test_draining_a_waiting_schedule_ends_at_once(worker: Worker) -> None:
     with anyio.fail_after(1):
         await executor.drain(10)
         await task
+    assert [report.trigger for report in worker.reports] == ["interval"], "no firing came of it"
 
 
 # ---- by message
@@ -328,6 +329,7 @@ async def test_draining_before_the_start_and_twice_is_harmless(worker: Worker) -
     with anyio.fail_after(1):
         await executor.run()
         await executor.drain(1)
+    assert executor.metrics.events_in == 0
 
 
 # ---- large inputs
