@@ -151,7 +151,10 @@ class Engine:
 
     def announce(self, kind: str, data: dict[str, Any]) -> None:
         for callback in tuple(self._subscribers):
-            callback(kind, data)
+            try:
+                callback(kind, data)
+            except Exception:  # a boundary: who listens must not end what it listens to
+                log.exception("notice_not_heard", kind=kind)
 
     def _workload_changed(self, tenant: str, deployment: str) -> None:
         for listener in self.workload_listeners:

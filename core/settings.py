@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.docstrings import Described
+
 
 def default_home() -> Path:
     """The platform's user data directory + `sluice`."""
@@ -20,10 +22,10 @@ def default_home() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "sluice"
 
 
-class Settings(BaseModel):
+class Settings(Described, BaseModel):
     """What an engine can be told at its start."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(default_factory=default_home)
     """The data directory (mode 0700). One engine owns it; everyone else attaches to that engine."""

@@ -25,17 +25,18 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
+from core.docstrings import Described
+
 Event = dict[str, Any]
 LOGGED_ERRORS = 20  # of one run; the others are counted only
 
 
-class Config(BaseModel):
+class Config(Described, BaseModel):
     """Base of every declaration in a job document: kebab-case keys, unknown keys refused."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         alias_generator=lambda name: name.rstrip("_").replace("_", "-"),
         validate_by_name=False,
         validate_by_alias=True,

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from core.docstrings import Described
+
 NAME_PATTERN = "^[a-z0-9]+(?:[_-][a-z0-9]+)*$"
 """One name that becomes part of a job name: no double dash, because `--` separates the parts."""
 
@@ -35,13 +37,12 @@ class Transport(StrEnum):
     JETSTREAM = "jetstream"  # a durable stream between machines
 
 
-class CatalogModel(BaseModel):
+class CatalogModel(Described, BaseModel):
     """Base of the documents: immutable, unknown keys refused, `in` and `with` spelled as they are written."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         alias_generator=lambda name: name.rstrip("_"),
         validate_by_name=False,
         validate_by_alias=True,

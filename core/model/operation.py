@@ -15,6 +15,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from core import errors
+from core.docstrings import Described
 from core.model.principal import Role
 
 
@@ -26,10 +27,10 @@ class Effect(StrEnum):
     DESTRUCTIVE = "destructive"
 
 
-class Params(BaseModel):
+class Params(Described, BaseModel):
     """Base of every params model: unknown keys are refused, so that a misspelt argument is never ignored."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 Handler = Callable[..., Awaitable[dict[str, Any]]]

@@ -176,3 +176,14 @@ async def test_a_job_that_ran_once_is_not_run_again_by_the_next_owner(tmp_path: 
             await deploy(engine, TICK.replace("tick", "other"))
             assert engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed"
             assert await _ticks(engine) == 1
+
+
+async def test_a_listener_that_fails_disturbs_neither_workers_nor_other_listeners(engine: Engine) -> None:
+    heard = anyio.Event()
+    engine.subscribe(lambda kind, data: 1 / 0)  # type: ignore[arg-type, return-value]
+    engine.subscribe(lambda kind, data: heard.set() if kind == "message" else None)
+    with anyio.fail_after(20):
+        await deploy(engine, TICK)
+        await heard.wait()
+        await _until(engine, 1)
+    assert [row["restarts"] for row in engine.fleet.worker_rows()] == [0, 0]
