@@ -31,6 +31,7 @@ class Deadlines:
         return bucket
 
     def forget(self, key: object, bucket: int) -> None:
+        """Drop an entry; one whose time has come may still be called once."""
         entries = self._buckets.get(bucket)
         if entries is not None:
             entries.pop(key, None)
@@ -46,10 +47,10 @@ class Deadlines:
 
     def _turn(self) -> None:
         now = math.floor(clock.monotonic() / BUCKET_SECONDS)
-        for bucket in sorted(b for b in self._buckets if b <= now):
-            for callback in self._buckets.pop(bucket).values():
-                callback()
+        due = [entry for b in sorted(b for b in self._buckets if b <= now) for entry in self._buckets.pop(b).values()]
+        self._timer = None
         if self._buckets:
             self._schedule()
-        else:
-            self._timer = None
+        loop = asyncio.get_running_loop()
+        for callback in due:
+            loop.call_soon(callback)  # one that fails is reported by the loop, and the others are called

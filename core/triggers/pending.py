@@ -78,7 +78,7 @@ class Pending:
             return
 
         def give_up() -> None:
-            del entry.waiters[done]
+            entry.waiters.pop(done, None)
             if not done.done():
                 done.set_result(self._present(entry))
 
