@@ -18,7 +18,7 @@ from core.bus.base import Bus
 from core.model import invocation
 from core.model.states import INVOCATION, InvocationState
 from core.model.trigger import MAX_WAIT_SECONDS
-from core.store import invocations
+from core.store import invocations, messages
 from core.store.database import Database
 from core.store.traffic import Finish
 from core.triggers import responses
@@ -191,6 +191,8 @@ class Pending:
         return entry.row["id"], event
 
     def _time_out(self, entry: Open) -> None:
+        if entry.row["id"] not in self._open:
+            return  # it ended in the tick in which its time came
         now = clock.now_ns()
         deadline = entry.row["deadline_ns"]
         result = {
@@ -201,7 +203,8 @@ class Pending:
             "deadline": clock.iso(deadline),
         }
         event = invocations.encode_event(now, "timed_out")
-        self._bus.cancel(entry.delivery_id, entry.group)  # what no replica has taken is not run after its end
+        if self._bus.cancel(entry.delivery_id, entry.group):  # what no replica has taken is not run after its end
+            self._database.submit(_ignore_result, messages.settle, [(entry.delivery_id,)])
         self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
 
     def _finish(self, entry: Open, state: InvocationState, now: int, result: dict[str, Any], event: str) -> Finish:

@@ -104,3 +104,14 @@ async def test_every_write_has_its_audit_row_and_every_denial_too(tmp_path: Path
         ("trigger_deactivate", "write_disabled"),
     ]
     assert {row["username"] for row in rows} == {"alice"}
+
+
+async def test_a_message_that_nobody_took_is_not_delivered_after_its_run_timed_out(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=0) as engine:
+        with anyio.fail_after(30):
+            await engine.call("trigger_publish", {**DEFINITION, "response_timeout_seconds": 1}, ADMIN)
+            engine.bus.declare(("tenant-a", "smoke_trigger_handler"), Filter())  # deployed, but no worker has it
+            arguments = {"slug": "smoke_trigger", "params": {"env": "x"}}
+            record = await engine.call("trigger_invoke", arguments, ADMIN)
+            assert record["state"] == "timed_out"
+            assert await engine.database.read(_count, "dispatches") == 0
