@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import typing
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -95,13 +96,25 @@ class Operation:
 
 def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[errors.Problem]:
     """Every fault that a jsonschema-rs validator finds, as problems with pointers."""
-    problems = []
-    for error in validator.iter_errors(instance):
+    problems: list[errors.Problem] = []
+    for error in itertools.chain.from_iterable(map(_without_null, validator.iter_errors(instance))):
         pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in error.instance_path)
         problems.append(errors.Problem(pointer, errors.shorten(error.message, 300)))
         if len(problems) >= limit:
             break
     return problems
+
+
+def _without_null(error: Any) -> list[Any]:
+    """What to tell: for an optional value (anyOf something or null) the faults of the something, which say what fits."""
+    if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AnyOf):
+        return [error]
+    branches = [
+        branch
+        for branch in error.kind.context
+        if not any(fault.message.endswith('is not of type "null"') for fault in branch)
+    ]
+    return list(branches[0]) if len(branches) == 1 else [error]
 
 
 def compact(schema: dict[str, Any]) -> dict[str, Any]:

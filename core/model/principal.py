@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PLATFORM = "platform"
+DEFAULT_TENANT = "default"
 EVERY_TENANT = "*"  # membership of the local operator: whoever owns the home directory owns every tenant in it
 
 

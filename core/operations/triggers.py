@@ -10,7 +10,7 @@ from pydantic import Field
 from core import errors
 from core.engine import Engine
 from core.model.operation import Effect, Params
-from core.model.principal import EVERY_TENANT, PLATFORM, Caller, Role
+from core.model.principal import DEFAULT_TENANT, EVERY_TENANT, PLATFORM, Caller, Role
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.triggers import registry
@@ -87,7 +87,7 @@ class TriggerGet(Params):
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
     """Show the present revision of a trigger: its whole definition, who made it, and the tool that runs it."""
-    trigger = find(engine, caller, params.slug)
+    trigger = find(engine, caller, params.slug, params.tenant_id)
     return {
         **trigger.summary(),
         "definition": trigger.definition.model_dump(exclude={"kind"}),
@@ -132,7 +132,7 @@ async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) 
     The new revision is active, also when the present one was deactivated.
     """
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
-    present = find(engine, engine.in_tenant(caller, definition.tenant_id), definition.slug)
+    present = find(engine, engine.in_tenant(caller, definition.tenant_id), definition.slug, definition.tenant_id)
     return _published(await engine.triggers.revise(present, definition, caller, engine.ids.next()))
 
 
@@ -157,7 +157,7 @@ def _published(trigger: Trigger) -> dict[str, Any]:
 )
 async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
     """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back."""
-    present = find(engine, caller, params.slug)
+    present = find(engine, caller, params.slug, params.tenant_id)
     return _published(await engine.triggers.deactivate(present, caller, engine.ids.next()))
 
 
@@ -188,7 +188,7 @@ async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) 
     Returns the invocation record. If its state is not succeeded, failed or timed_out, poll trigger_invocation_get
     with the invocation_id.
     """
-    trigger = find(engine, caller, params.slug)
+    trigger = find(engine, caller, params.slug, params.tenant_id)
     return await engine.invoker.invoke(
         trigger,
         params.params or {},
@@ -235,16 +235,18 @@ def _reachable(engine: Engine, caller: Caller) -> list[Trigger]:
     return own + engine.triggers.visible(others)
 
 
-def find(engine: Engine, caller: Caller, slug: str) -> Trigger:
+def find(engine: Engine, caller: Caller, slug: str, tenant: str | None = None) -> Trigger:
     """The present revision of a trigger that the caller can see.
 
+    A call that names a tenant, or acts in another than the default one, means that tenant and no other.
     Raises NotFound, also for a slug of a tenant that is not the caller's; InvalidParams when several of the
     caller's tenants have it.
     """
     own = engine.triggers.get(caller.tenant, slug)
     if own is not None:
         return own
-    found = [trigger for trigger in _reachable(engine, caller) if trigger.slug == slug]
+    named = bool(tenant) or caller.tenant != DEFAULT_TENANT
+    found = [] if named else [trigger for trigger in _reachable(engine, caller) if trigger.slug == slug]
     if not found:
         raise errors.NotFound(
             f"There is no trigger {errors.shorten(slug, 64)} in tenant {caller.tenant}.",

@@ -76,7 +76,7 @@ class Invoker:
             )
         if not trigger.invokable_by(caller):
             raise errors.Forbidden(
-                f"The policy of trigger {trigger.slug} does not let a {caller.principal.role.value} invoke it.",
+                f"The policy of trigger {trigger.slug} does not let the role {caller.principal.role.value} invoke it.",
                 hint="Ask an admin to revise its invoke_policy.",
             )
         merged = {**definition.default_params, **params} if definition.default_params else params
