@@ -52,6 +52,13 @@ def problems(schema: Any, at: str, *, reserved: tuple[str, ...] = RESERVED_KEYS)
             for key in reserved
             if key in properties
         ]
+    required = schema.get("required")
+    if isinstance(required, list):
+        found += [
+            Problem(f"{at}/required", f"{key} is reserved for control arguments; rename the property")
+            for key in reserved
+            if key in required
+        ]
     nodes = 0
     local_refs = True
     for pointer, node, depth in _walk(schema, at, 0):

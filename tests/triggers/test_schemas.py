@@ -44,6 +44,7 @@ def _deep(levels: int) -> dict[str, Any]:
         ({}, "/s/type", "root"),
         ({"type": "array"}, "/s/type", "root"),
         ({"type": "object", "properties": {"_idempotency_key": {}}}, "/s/properties/_idempotency_key", "reserved"),
+        ({"type": "object", "required": ["_wait_timeout_seconds"]}, "/s/required", "reserved"),
         ({"type": "object", "$ref": "http://127.0.0.1:1/x"}, "/s/$ref", "local references"),
         ({"type": "object", "properties": {"a": {"$ref": "file:///etc/passwd"}}}, "/s/properties/a/$ref", "local"),
         ({"type": "object", "$dynamicRef": "#x"}, "/s/$dynamicRef", "local references"),
