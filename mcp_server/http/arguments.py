@@ -17,6 +17,16 @@ class Malformed(errors.InvalidParams):
     """The request cannot be read at all (HTTP 400), as opposed to saying something wrong (422)."""
 
 
+_JSON_TYPES: Mapping[type, str] = {
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
 def from_body(raw: bytes, content_type: str | None) -> dict[str, Any]:
     """The JSON object in a request body; an empty body is an empty object.
 
@@ -36,7 +46,7 @@ def from_body(raw: bytes, content_type: str | None) -> dict[str, Any]:
         raise Malformed(error.message, hint=error.hint, errors=error.errors) from None
     if not isinstance(value, dict):
         raise errors.InvalidParams(
-            "The body must be a JSON object.", errors=[errors.Problem("", f"is a {type(value).__name__}")]
+            "The body must be a JSON object.", errors=[errors.Problem("", f"is {_JSON_TYPES[type(value)]}")]
         )
     return value
 

@@ -33,8 +33,10 @@ def is_loopback(host: str) -> bool:
 def bind(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one.
 
-    Raises InvalidParams when the address is taken or is not ours.
+    Raises InvalidParams when the address is taken or is not ours, or the port is none.
     """
+    if not 0 <= port <= 65535:  # getaddrinfo takes any number, modulo 65536
+        raise errors.InvalidParams(f"{port} is not a port.", hint="Choose a --port from 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
