@@ -106,7 +106,7 @@ def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[erro
 
 
 def _without_null(error: Any) -> list[Any]:
-    """What to tell: for an optional value (anyOf something or null) the faults of the something, which say what fits."""
+    """What to tell: of an optional value (anyOf something or null) the faults of the something, which say what fits."""
     if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.AnyOf):
         return [error]
     branches = [
