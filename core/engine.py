@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.model.operation import Effect, Operation, Registry
-from core.model.principal import Caller, Role
+from core.model.principal import PLATFORM, Caller, Role
 from core.settings import Settings
 from core.store import audit, invocations, messages
 from core.store import triggers as trigger_table
@@ -36,6 +37,7 @@ log = structlog.get_logger("core.engine")
 
 MAX_ARGUMENT_BYTES = 1024 * 1024
 RETENTION_SECONDS = 60.0
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 
 Notice = Callable[[str, dict[str, Any]], None]
 
@@ -88,6 +90,7 @@ class Engine:
             if operation is None:
                 raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
             self._authorise(operation, caller)
+            check_tenant(caller)
             check_size(name, arguments)
             params = operation.validate(arguments)
             tenant = getattr(params, "tenant_id", None)
@@ -125,9 +128,11 @@ class Engine:
         if not caller.member_of(tenant):
             raise errors.NotFound(
                 f"There is no tenant {errors.shorten(tenant, 64)} for {caller.username}.",
-                hint=f"Your tenants: {', '.join(caller.principal.tenants) or 'none'}.",
+                hint=f"Your tenants: {', '.join(caller.principal.tenants) or 'none'}.".replace("*", "every one"),
             )
-        return replace(caller, tenant=tenant)
+        moved = replace(caller, tenant=tenant)
+        check_tenant(moved)
+        return moved
 
     async def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
         row = audit.row(self.ids.next(), caller, name, "", decision=error.code)
@@ -247,6 +252,16 @@ async def _until_closed(link: channel.Channel, forget: Callable[[], None]) -> No
 def _abort(links: set[channel.Channel]) -> None:
     for link in tuple(links):
         link.abort()
+
+
+def check_tenant(caller: Caller) -> None:
+    """Refuse a tenant name that is none, before it becomes part of the names of things."""
+    if not _TENANT(caller.tenant) or (caller.tenant == PLATFORM and not caller.principal.platform):
+        raise errors.InvalidParams(
+            f"{errors.shorten(caller.tenant, 64)!r} is not the name of a tenant.",
+            hint="A tenant name has 1 to 64 of a-z, A-Z, 0-9, . _ and -, and starts with a letter or digit.",
+            errors=[errors.Problem("/tenant_id", "is not the name of a tenant")],
+        )
 
 
 def check_size(name: str, arguments: Any) -> None:

@@ -79,7 +79,7 @@ def from_environment(**overrides: object) -> Settings:
     values: dict[str, object] = {}
     for name, field in Settings.model_fields.items():
         raw = os.environ.get("SLUICE_" + name.upper())
-        if raw is not None:
+        if raw:  # an empty variable is one that is not set
             values[name] = [part for part in raw.split(",") if part] if "tuple" in str(field.annotation) else raw
     values.update({key: value for key, value in overrides.items() if value is not None})
     return Settings.model_validate(values)

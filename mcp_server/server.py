@@ -11,7 +11,7 @@ import importlib.metadata
 import signal
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 import mcp_types as types
@@ -20,6 +20,7 @@ from mcp.server import CacheHint, InitializationOptions, NotificationOptions, Se
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.message import SessionMessage
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -214,7 +215,14 @@ async def serve_stdio(open_session: SessionFactory, options: Options) -> None:
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop)
-            async with stdin.lines() as lines, stdio_server(stdin=lines) as (read, write):
+            async with stdin.lines() as lines, stdio_server(stdin=cast(Any, lines)) as (read, write):
+
+                async def refuse(id: str | int | None, code: int, reason: str) -> None:
+                    fault = types.JSONRPCError(jsonrpc="2.0", id=id, error=types.ErrorData(code=code, message=reason))
+                    await write.send(SessionMessage(fault))
+
+                if lines is not None:
+                    lines.refuse = refuse
                 await server.run(read, write, server.create_initialization_options())
     finally:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):

@@ -47,10 +47,12 @@ def assign(
     workers: list[dict[str, Any]],
     before: list[dict[str, Any]],
     now_ns: int,
+    near: str = "",
 ) -> list[dict[str, Any]]:
     """Workload rows for a staged job: replicas stay where they are, new ones go to the least loaded worker.
 
-    Raises TargetUnavailable when the group has no worker that could take them.
+    `near` is the worker that holds the other end of the job's worker channel, which is a hop inside one worker: all
+    replicas go there. Raises TargetUnavailable when the group has no worker that could take them.
     """
     eligible = [w for w in workers if w["group"] == group and not w["drained"]]
     if not eligible:
@@ -60,6 +62,8 @@ def assign(
         )
     load = {w["name"]: w["jobs"] for w in eligible}
     kept = {w["replica"]: w["worker"] for w in before if w["worker"] in load}
+    if near in load:
+        kept = dict.fromkeys(range(replicas), near)
     rows = []
     for replica in range(replicas):
         worker = kept.get(replica)
@@ -83,6 +87,13 @@ def assign(
             }
         )
     return rows
+
+
+def channels(document: dict[str, Any]) -> set[str]:
+    """The worker channels at the ends of a job document."""
+    ends = [part.get("worker-channel") for part in (document.get("input"), document.get("output")) if part]
+    named = {end.get("channel") if isinstance(end, dict) else end for end in ends}
+    return {name for name in named if isinstance(name, str)}
 
 
 def workload_id(tenant: str, job: str, replica: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from core.model.operation import Params
 
@@ -91,8 +91,9 @@ class Definition(Params):
     annotations: Annotations = Annotations()
     tags: list[str] = Field(default_factory=list, max_length=32)
 
-    @model_validator(mode="after")
-    def _proxy_needs_a_slot(self) -> Definition:
-        if self.proxy_policy.mode != "off" and not self.response_slot:
-            raise ValueError("proxy_policy.mode needs a response_slot")
-        return self
+    @field_validator("proxy_policy")
+    @classmethod
+    def _proxy_needs_a_slot(cls, value: ProxyPolicy, info: ValidationInfo) -> ProxyPolicy:
+        if value.mode != "off" and not info.data.get("response_slot"):
+            raise ValueError("a proxy mode needs a response_slot")
+        return value

@@ -12,6 +12,7 @@ from core.engine import Engine
 from core.jobs import staging
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
+from core.model.states import WorkloadState
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit, workloads
 from core.store import jobs as table
@@ -144,7 +145,11 @@ class JobDeploy(Params):
     idempotent=True,
 )
 async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[str, Any]:
-    """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed)."""
+    """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed).
+
+    A job goes to the worker that holds the other end of its worker channel. One that ran once and has completed is
+    run again.
+    """
     _refuse_managed(engine, caller, params.name)
     if params.version is None:
         row = await engine.database.read(table.newest, caller.tenant, params.name)
@@ -154,7 +159,12 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
         raise _unknown(params.name, caller)
     workers = engine.fleet.worker_rows()
     before = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
-    wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns())
+    if before and all(w["state"] == WorkloadState.COMPLETED for w in before):
+        note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
+        await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, [], note)
+        await engine.fleet.sync()  # what is over is cleared, so that what is deployed now starts anew
+    near = _other_end(engine, caller, row)
+    wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns(), near)
     note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
     await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, wanted, note)
     await engine.fleet.sync()
@@ -165,6 +175,16 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
         "version": row["version"],
         "workloads": engine.fleet.workload_rows(tenant=caller.tenant, job=params.name),
     }
+
+
+def _other_end(engine: Engine, caller: Caller, job: dict[str, Any]) -> str:
+    """The worker of a job that shares a worker channel with this one; empty when there is none."""
+    ends = staging.channels(orjson.loads(job["document"]))
+    for workload in engine.fleet.workload_rows(tenant=caller.tenant) if ends else ():
+        if workload["job"] != job["name"] and ends & staging.channels(engine.fleet.document(workload["id"])):
+            worker: str = workload["worker"]
+            return worker
+    return ""
 
 
 class JobUndeploy(Params):

@@ -187,3 +187,34 @@ async def test_a_listener_that_fails_disturbs_neither_workers_nor_other_listener
         await heard.wait()
         await _until(engine, 1)
     assert [row["restarts"] for row in engine.fleet.worker_rows()] == [0, 0]
+
+
+async def test_jobs_that_share_a_worker_channel_are_put_on_one_worker(engine: Engine) -> None:
+    sender = TICK.replace("name: tick", "name: sender").replace("message: {tag: tick}", "worker-channel: hop")
+    reader = "name: reader\ninput: {worker-channel: {channel: hop}}\noutput: {message: {tag: tick}}"
+    with anyio.fail_after(30):
+        await deploy(engine, "name: other\ninput: {worker-channel: {channel: x}}\noutput: {discard: {}}")
+        first = await deploy(engine, sender)
+        second = await deploy(engine, reader)
+        await _until(engine, 1)
+    assert first["workloads"][0]["worker"] == second["workloads"][0]["worker"]
+
+
+async def test_deploying_a_job_that_ran_once_runs_it_again(engine: Engine) -> None:
+    once = TICK.replace(", trigger: {interval: 50ms}", "")
+    with anyio.fail_after(30):
+        for runs in (1, 2):
+            await deploy(engine, once)
+
+            def completed() -> bool:
+                return engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed"
+
+            assert await engine.fleet.wait(completed, 10)
+            await _until(engine, runs - 1)
+            assert await _ticks(engine) == runs
+
+
+@pytest.mark.parametrize("tenant", ["*", "a b", "platform", "../../../tmp/x", "", "x" * 65])
+async def test_a_tenant_name_that_is_none_is_refused(engine: Engine, tenant: str) -> None:
+    with anyio.fail_after(10), pytest.raises(errors.InvalidParams, match="not the name of a tenant"):
+        await engine.call("job_put", {"document": TICK}, replace(ADMIN, tenant=tenant))

@@ -144,3 +144,22 @@ def test_ten_megabytes_in_an_argument_are_refused_clearly(process: Process) -> N
     answer = process.ask({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
     assert answer["result"]["structuredContent"]["error"]["code"] == "invalid_params"
     assert len(json.dumps(answer)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "code"),
+    [
+        ("{bad", None, -32700),
+        ("5", None, -32600),
+        ("[]", None, -32600),
+        ('{"jsonrpc":"2.0","id":null,"method":"tools/list"}', None, -32600),
+        ('{"jsonrpc":"2.0","id":11,"method":"tools/list","params":{"cursor":"\\ud800"}}', 11, -32700),
+        ('{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","name":"y"}}', "a", -32700),
+    ],
+)
+def test_a_line_that_is_no_message_is_answered_and_the_session_goes_on(
+    process: Process, line: str, id: str | int | None, code: int
+) -> None:
+    answer = process.ask(line)
+    assert (answer["id"], answer["error"]["code"]) == (id, code)
+    shake_hands(process)
