@@ -225,3 +225,10 @@ def test_the_list_of_commands_is_imported_without_what_they_do() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    code, out, err = run(capsys, "serve", "--port", port)
+    assert (code, out) == (1, "")
+    assert f"{port} is not a port" in err
