@@ -86,10 +86,6 @@ class Channel(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out.append(frame)
 
-    async def drained(self) -> None:
-        """Wait until the peer has taken most of what was written."""
-        await self._writable.wait()
-
     async def close(self) -> None:
         """Flush what is queued and end the channel. Safe to call twice."""
         if self._transport is not None and not self.closed.is_set():

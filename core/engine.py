@@ -227,8 +227,6 @@ class Engine:
                 forget = self.subscribe(lambda kind, data: _forward(link, kinds, kind, data))
                 asyncio.get_running_loop().create_task(_until_closed(link, forget))
                 return {}
-            case "hello":
-                return {"pid": self.started_at_ns, "home": str(self.settings.home)}
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 
@@ -247,11 +245,6 @@ def _forward(link: channel.Channel, kinds: frozenset[str], kind: str, data: dict
 async def _until_closed(link: channel.Channel, forget: Callable[[], None]) -> None:
     await link.closed.wait()
     forget()
-
-
-def _abort(links: set[channel.Channel]) -> None:
-    for link in tuple(links):
-        link.abort()
 
 
 def check_tenant(caller: Caller) -> None:

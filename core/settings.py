@@ -62,14 +62,6 @@ class Settings(Described, BaseModel):
     def database(self) -> Path:
         return self.home / "sluice.db"
 
-    @property
-    def socket(self) -> Path:
-        return self.home / "engine.sock"
-
-    @property
-    def lock(self) -> Path:
-        return self.home / "engine.lock"
-
 
 def from_environment(**overrides: object) -> Settings:
     """Settings from SLUICE_* variables; what the caller gives (and is not None) wins.

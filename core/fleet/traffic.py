@@ -42,7 +42,6 @@ class Traffic:
         self._batch = traffic.Absorbed()
         self._deliveries: list[Delivery] = []
         self._confirm: dict[Worker, int] = {}
-        self.unsettled_writes = 0
 
     def publish(self, worker: Worker, sequence: int, tenant: str, job: str, outgoing: dict[str, Any]) -> None:
         """A job wants to publish a message; `sequence` is confirmed to its worker after the commit."""
@@ -120,10 +119,8 @@ class Traffic:
             return
         batch, deliveries, confirm = self._batch, self._deliveries, self._confirm
         self._batch, self._deliveries, self._confirm = traffic.Absorbed(), [], {}
-        self.unsettled_writes += 1
 
         def absorbed(won: list[bool] | None, error: BaseException | None) -> None:
-            self.unsettled_writes -= 1
             if error is not None:
                 # Nothing of this batch is recorded. Workers are not confirmed, so what they have not seen confirmed
                 # is still theirs; settlements are owed, and the runs they stand for may be run again.

@@ -57,7 +57,6 @@ class Database:
         self._local = threading.local()
         self._closed = False
         self.commits = 0
-        self.writes = 0
         self._thread.start()
 
     # -- writes --------------------------------------------------------------------------------------------
@@ -127,7 +126,6 @@ class Database:
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]
         self.commits += 1
-        self.writes += len(batch)
         return [(write[2], result, None) for write, result in zip(batch, results, strict=True)]
 
     def _attempt(self, connection: sqlite3.Connection, batch: list[_Write]) -> list[Any]:

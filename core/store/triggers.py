@@ -21,11 +21,6 @@ def current(db: Database) -> list[dict[str, Any]]:
     return [_load(dict(zip(names, row, strict=True))) for row in rows]
 
 
-def revisions(db: Database, tenant: str, slug: str) -> list[dict[str, Any]]:
-    rows = db.table("triggers").rows_where("tenant = ? AND slug = ?", [tenant, slug], order_by="revision desc")
-    return [_load(row) for row in rows]
-
-
 def revision(db: Database, tenant: str, slug: str, number: int) -> dict[str, Any] | None:
     where = "tenant = ? AND slug = ? AND revision = ?"
     return next((_load(row) for row in db.table("triggers").rows_where(where, [tenant, slug, number])), None)

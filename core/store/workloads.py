@@ -18,10 +18,6 @@ def all_rows(db: Database) -> list[dict[str, Any]]:
     return list(db.table("workloads").rows_where(order_by="id"))
 
 
-def of_deployment(db: Database, tenant: str, deployment: str) -> list[dict[str, Any]]:
-    return list(db.table("workloads").rows_where("tenant = ? AND deployment = ?", [tenant, deployment], order_by="id"))
-
-
 def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: list[dict[str, Any]]) -> None:
     """Make `rows` the wish for one deployment, or (deployment "", with a job) for one unmanaged job.
 
@@ -52,11 +48,4 @@ def report(db: Database, reports: list[tuple[str, str, int, int, str, str]]) -> 
     db.conn.executemany(
         "UPDATE workloads SET state = ?, reason = ?, restarts = ?, updated_at_ns = ? WHERE id = ? AND version = ?",
         reports,
-    )
-
-
-def move(db: Database, id: str, worker: str, at_ns: int) -> None:
-    """Put one replica on another worker; it starts there anew."""
-    db.table("workloads").update(
-        id, {"worker": worker, "state": WorkloadState.ASSIGNED.value, "reason": "", "updated_at_ns": at_ns}
     )

@@ -242,10 +242,6 @@ class Pending:
         left = (row["deadline_ns"] - clock.now_ns()) / clock.NANOSECONDS
         self.watch(entry, max(0.0, left))
 
-    @property
-    def open_count(self) -> int:
-        return len(self._open)
-
     def close(self) -> None:
         """Stop all timers; callers that still wait are told that the engine goes away."""
         self._deadlines.close()

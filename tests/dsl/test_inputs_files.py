@@ -238,6 +238,7 @@ class Tail:
 
     async def until(self, *lines: str) -> None:
         while self.seen != list(lines):
+            assert list(lines)[: len(self.seen)] == self.seen, "an event that should not have come, or came twice"
             self._arrived.clear()
             await self._arrived.wait()
 
