@@ -31,9 +31,16 @@ def pointer_of(location: Iterable[str | int]) -> str:
 
 
 def problems_of(
-    error: pydantic.ValidationError, model: type[pydantic.BaseModel], where: Where | None = None, at: str = ""
+    error: pydantic.ValidationError,
+    model: type[pydantic.BaseModel],
+    where: Where | None = None,
+    at: str = "",
+    data: Any = None,
 ) -> list[Problem]:
-    """Every fault of a validation, with pointer, place and, for an unknown key, what was probably meant."""
+    """Every fault of a validation, with pointer, place and, for an unknown key, what was probably meant.
+
+    With `data`, what was validated, the pointers lead to what is written there and not to the long form of it.
+    """
     found = []
     for fault in error.errors(include_url=False):
         location = fault["loc"]
@@ -45,9 +52,42 @@ def problems_of(
             message = f"the key {location[-1]!r} is missing"
         elif "input" in fault and not isinstance(fault["input"], dict | list):
             message = f"{message[0].lower()}{message[1:]}; found {errors.shorten(repr(fault['input']), 80)}"
+        if data is not None:
+            location = _as_written(location, data, model, missing=fault["type"] == "missing")
         pointer = at + pointer_of(location)
         found.append(Problem(pointer, message, where(pointer) if where is not None else None))
     return found
+
+
+def _as_written(
+    location: tuple[str | int, ...], data: Any, model: type[pydantic.BaseModel], *, missing: bool
+) -> tuple[str | int, ...]:
+    """The parts of a location that are in the data: a bare value that stands for a whole object, one value in the
+    place of a list and the branches of a union have no part of their own, and a key may have another spelling."""
+    written: list[str | int] = []
+    present: Any = model
+    for number, part in enumerate(location):
+        if isinstance(data, list | tuple) and isinstance(part, int) and part < len(data):
+            data = data[part]
+            written.append(part)
+            continue
+        spellings: dict[str, str] = getattr(present, "spellings", {})
+        if isinstance(data, dict):
+            key = part if part in data else next((o for o, new in spellings.items() if new == part and o in data), None)
+            if key is not None:
+                data = data[key]
+                written.append(key)
+                field = _field(present, part)
+                present = _model_in(field.annotation) if field is not None else None
+                continue
+            if missing and number == len(location) - 1:
+                written.append(part)
+    return tuple(written)
+
+
+def _field(model: Any, key: str | int) -> Any:
+    fields = model.model_fields if _is_model(model) else {}
+    return next((field for name, field in fields.items() if key in (name, field.alias)), None)
 
 
 def _keys_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> list[str]:
@@ -56,8 +96,7 @@ def _keys_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -
     for part in location:
         if isinstance(part, int):
             continue
-        fields = present.model_fields if _is_model(present) else {}
-        field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
+        field = _field(present, part)
         if field is None:
             return []
         present = _model_in(field.annotation)
@@ -84,7 +123,7 @@ def check(document: Document, model: type[M]) -> M:
     try:
         return model.model_validate(document.data)
     except pydantic.ValidationError as error:
-        problems = problems_of(error, model, document.where)
+        problems = problems_of(error, model, document.where, data=document.data)
         raise errors.InvalidDocument(
             f"{document.origin} is not a valid {document.kind}: {len(problems)} "
             f"{'fault' if len(problems) == 1 else 'faults'}.",

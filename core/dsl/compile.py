@@ -153,7 +153,7 @@ class _Faults:
         try:
             return cls.model_validate({} if config is None else config)
         except pydantic.ValidationError as error:
-            self.problems += lint.problems_of(error, cls, self._where, at)
+            self.problems += lint.problems_of(error, cls, self._where, at, config)
             return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core import documents, errors
@@ -33,7 +33,11 @@ def stage(text: str, context: dict[str, Any] | None = None, origin: str = "<docu
             f"Expected one job document, found {kinds}.", hint="A job has the keys name, input, actions and output."
         )
     document = found[0]
-    data = expand.stage(document.data, context or {})
+    try:
+        data = expand.stage(document.data, context or {})
+    except errors.InvalidDocument as error:  # what resolves placeholders sees values, not the text they came from
+        error.errors = tuple(replace(problem, where=document.where(problem.pointer)) for problem in error.errors)
+        raise
     compiler.check_job(data, where=document.where)
     data.pop("kind", None)
     body = canonical.canonical(data)

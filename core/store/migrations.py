@@ -227,3 +227,21 @@ def m0001_first_schema(db: Database) -> None:
         "id",
         nullable="expires_at_ns revoked_at_ns",
     )
+
+
+@STEPS()
+def m0004_job_drafts(db: Database) -> None:
+    _table(
+        db,
+        "job_drafts",
+        {
+            "tenant": str,
+            "name": str,
+            "revision": int,
+            "document": str,
+            "origin": str,
+            "updated_at_ns": int,
+            "updated_by": str,
+        },
+        ("tenant", "name"),
+    )

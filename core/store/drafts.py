@@ -1,0 +1,95 @@
+"""Drafts of jobs: one text for each name that is being worked on, with a revision that only ever grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from core import clock, errors
+from core.store import audit, jobs
+
+STAGED = ""  # the text of a draft that was staged or thrown away; its row stays, so that no revision is given twice
+
+
+def get(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
+    """The open draft of a job."""
+    row = _row(db, tenant, name)
+    return row if row is not None and row["document"] != STAGED else None
+
+
+def all_rows(db: Database, tenant: str) -> list[dict[str, Any]]:
+    """Every open draft of a tenant, by name."""
+    where = "tenant = ? AND document != ?"
+    return list(db.table("job_drafts").rows_where(where, [tenant, STAGED], order_by="name"))
+
+
+def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...]) -> tuple[int, bool]:
+    """Write a draft whose writer saw revision `base` (0: no draft). Returns (revision, changed).
+
+    Raises AlreadyExists, telling what is there now, when the draft has moved since.
+    """
+    last = _row(db, row["tenant"], row["name"])
+    present = last["revision"] if last is not None and last["document"] != STAGED else 0
+    if last is not None and present and last["document"] == row["document"]:
+        return present, False
+    if base != present:
+        raise _moved(row["name"], base, last, present)
+    revision = (last["revision"] if last is not None else 0) + 1
+    db.table("job_drafts").upsert({**row, "revision": revision}, pk=("tenant", "name"))
+    audit.insert(db, audit_row)
+    return revision, True
+
+
+def stage(
+    db: Database, row: dict[str, Any], revision: int, audit_row: tuple[Any, ...], at_ns: int, by: str
+) -> tuple[int, bool]:
+    """Make a draft the next version of its job, in one transaction. Returns (version, changed) as `jobs.put`.
+
+    Raises AlreadyExists when the draft is not at that revision any more.
+    """
+    last = _row(db, row["tenant"], row["name"])
+    present = last["revision"] if last is not None and last["document"] != STAGED else 0
+    if present != revision:
+        raise _moved(row["name"], revision, last, present)
+    version, changed = jobs.put(db, row, audit_row)
+    _close(db, row["tenant"], row["name"], at_ns, by)
+    return version, changed
+
+
+def discard(db: Database, tenant: str, name: str, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:
+    """Throw a draft away; false when there is none."""
+    if get(db, tenant, name) is None:
+        return False
+    _close(db, tenant, name, at_ns, by)
+    audit.insert(db, audit_row)
+    return True
+
+
+def _close(db: Database, tenant: str, name: str, at_ns: int, by: str) -> None:
+    change = {"document": STAGED, "updated_at_ns": at_ns, "updated_by": by}
+    db.table("job_drafts").update((tenant, name), change)
+
+
+def _row(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
+    return next(iter(db.table("job_drafts").rows_where("tenant = ? AND name = ?", [tenant, name])), None)
+
+
+def _moved(name: str, base: int, last: dict[str, Any] | None, present: int) -> errors.AlreadyExists:
+    started = f"this edit started from revision {base}" if base else "this edit did not start from it"
+    if last is None:
+        return errors.AlreadyExists(
+            f"There is no draft of {name}, and {started}.", hint="Leave base_revision out to start a new draft."
+        )
+    who = f"by {last['updated_by']} at {clock.iso(last['updated_at_ns'])}"
+    if not present:
+        return errors.AlreadyExists(
+            f"The draft of {name} was staged or discarded {who}, and {started}.",
+            hint="Look at the staged version with job_get; leave base_revision out to start a new draft.",
+            details={"revision": 0, "updated_by": last["updated_by"]},
+        )
+    return errors.AlreadyExists(
+        f"The draft of {name} is at revision {present} (written {who}), and {started}.",
+        hint=f"Read it with job_get, bring your changes into it, and save with base_revision {present}.",
+        details={"revision": present, "updated_by": last["updated_by"], "document": last["document"][:4000]},
+    )
