@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Component, Env, Event, Run
@@ -51,4 +51,39 @@ class Action(Component):
 
         It may raise EventFault (or any other error, which is treated alike) and JobAborted.
         """
+        raise NotImplementedError
+
+
+Settled = Callable[[BaseException | None], None]
+
+
+class Waiter(Protocol):
+    """An opened action that waits."""
+
+    async def work(self, events: list[Event], run: Run, on_settled: Callable[[Settled], None]) -> list[Event | None]:
+        """Do the action to the events of one batch for which its condition holds.
+
+        Returns one entry for each event in the same order: the event that goes on, or None when it is dropped. A
+        function that is given to `on_settled` is called once, when the output has accepted the batch (with None) or
+        will not (with the error). What it raises ends the run: the batch is not settled and its source keeps it.
+        Several batches may be at work at the same time (runs of a message-triggered job).
+        """
+
+    async def close(self) -> None:
+        """Finish what was begun, within a short time. Safe to call twice."""
+
+
+class WaitingAction(Action):
+    """An action that has to wait for something outside of the worker, so it is done batch by batch.
+
+    A job with such an action is compiled in stages (core.dsl.stages); one without keeps its one function. `each` of
+    such an action is its dry form: it has no effect outside, and logs what the action would do.
+    """
+
+    @property
+    def waits(self) -> bool:
+        """Whether this declaration has to wait; one that need not is an ordinary action with `each`."""
+        return True
+
+    def open(self, env: Env, warn: Warn) -> Waiter:
         raise NotImplementedError

@@ -12,11 +12,12 @@ import pydantic
 
 from core.documents import lint
 from core.dsl import conditions
-from core.dsl.action import Action, EventFault, JobAborted
+from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
 from core.dsl.registry import load_components
 from core.dsl.schedule import MessageFilter, Trigger
+from core.dsl.stages import Holds, Stage, Stages, Wait
 from core.errors import InvalidDocument, Problem, shorten
 from core.model import message
 
@@ -59,6 +60,8 @@ class CompiledJob:
     gets. It adds to `run.events_in` and `run.errors`; `run.events_out` is for the executor to count when the
     output has accepted them. A fault of one event drops that event, is counted and logged, and the others go on.
     It raises JobAborted when an `abort` (or an `assert` that aborts) says so.
+    A job with actions that wait has `stages`, which does the same and is awaited; its `process` is the dry form,
+    without an effect outside.
     """
 
     name: str
@@ -68,6 +71,7 @@ class CompiledJob:
     output: Output
     process: Process
     steps: tuple[Step, ...]
+    stages: Stages | None = None
 
 
 # ---- checking ------------------------------------------------------------------------------------------------------
@@ -187,8 +191,56 @@ def compile_job(data: dict[str, Any], env: Env) -> CompiledJob:
         Step(index, action.name, action.description, _on_demand([(index, action)], env))
         for index, action in enumerate(job.actions)
     )
-    process = generate(list(enumerate(job.actions)), env)
-    return CompiledJob(job.name, job.description, data, job.input, job.output, process, steps)
+    actions = list(enumerate(job.actions))
+    if any(map(_waits, job.actions)):
+        process, stages = _on_demand(actions, env), _stages(actions, env)
+    else:
+        process, stages = generate(actions, env), None
+    return CompiledJob(job.name, job.description, data, job.input, job.output, process, steps, stages)
+
+
+def _waits(action: Action) -> bool:
+    return isinstance(action, WaitingAction) and action.waits
+
+
+def _stages(actions: list[tuple[int, Action]], env: Env) -> Stages:
+    """The actions cut at those that wait: one function for each run of others between them."""
+    parts: list[Stage | Wait] = []
+    between: list[tuple[int, Action]] = []
+    for index, action in [*actions, (-1, None)]:
+        if action is not None and not _waits(action):
+            between.append((index, action))
+            continue
+        if between:
+            parts.append(generate(between, env, staged=True))
+            between = []
+        if isinstance(action, WaitingAction):
+            warn = _Warner(env, f"actions/{index} {action.name}", action.suppress_warnings)
+            parts.append(Wait(action.open(env, warn), _holds(action, env, warn)))
+    return Stages(parts)
+
+
+def _holds(action: Action, env: Env, warn: _Warner) -> Holds | None:
+    """A test of the condition for every event of a batch; None when it holds for all."""
+    if action.condition is None:
+        return None
+    code = Builder(env, warn)
+    code.numbered = True
+    expression = conditions.emit(action.condition, code, warn.condition_failed)
+    if expression == "True":
+        return None
+    made: Holds = code.function(
+        "events, run, numbers",
+        [
+            "    out = []",
+            "    for number, event in zip(numbers, events):",
+            *("        " + text for text, _ in code.lines),
+            f"        out.append(True if {expression} else False)",
+            "    return out",
+        ],
+        "condition",
+    )
+    return made
 
 
 def _on_demand(actions: list[tuple[int, Action]], env: Env) -> Process:
@@ -203,14 +255,16 @@ def _on_demand(actions: list[tuple[int, Action]], env: Env) -> Process:
     return process
 
 
-def generate(actions: Sequence[tuple[int, Action]], env: Env) -> Process:
-    """One function that takes a batch through all the actions, event by event.
+def generate(actions: Sequence[tuple[int, Action]], env: Env, staged: bool = False) -> Any:
+    """One function (a Process) that takes a batch through all the actions, event by event.
 
-    An action that splits ends a loop; the next loop goes over what the first one left.
+    An action that splits ends a loop; the next loop goes over what the first one left. With `staged` the function is
+    a Stage: it is given the numbers of its events and returns those of what it leaves, and does not count them.
     """
     if not actions:
         return _count
     code = Builder(env, lambda text: None)
+    code.numbered = staged
     splits: list[int] = []  # numbers of lines after which a new loop begins
     for index, action in actions:
         code.owner = index
@@ -222,15 +276,15 @@ def generate(actions: Sequence[tuple[int, Action]], env: Env) -> Process:
     body: list[tuple[str, int]] = []
     start = 0
     for loop, end in enumerate(ends):
-        body += _loop(code, code.lines[start:end], first=loop == 0, several=bool(splits))
+        body += _loop(code, code.lines[start:end], first=loop == 0 and not staged, several=staged or bool(splits))
         start = end
     report = code.bind(_Reporter(env, {i: f"actions/{i} {a.name}" for i, a in actions}, lines := []))
-    head = ["    first = run.events_in + 1"] if code.numbered else []
-    head.append("    run.events_in += len(events)")
-    source = [*head, *(text.replace("<report>", report) for text, _ in body), "    return events"]
+    head = ["    first = run.events_in + 1"] if code.numbered and not staged else []
+    head += [] if staged else ["    run.events_in += len(events)"]
+    result = "    return events, numbers" if staged else "    return events"
+    source = [*head, *(text.replace("<report>", report) for text, _ in body), result]
     lines += [-1] * (1 + len(code.once) + len(head)) + [owner for _, owner in body]
-    made: Process = code.function("events, run", source, "job")
-    return made
+    return code.function("events, run, numbers" if staged else "events, run", source, "job")
 
 
 def _count(events: list[Event], run: Run) -> list[Event]:

@@ -8,109 +8,29 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from core import clock
 from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, Env, Event, InstantSink, InstantSource, Run, Sink, Source
 from core.dsl.inputs.internal_messages import MessageSource
-from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
-from core.errors import JobFailed, SluiceError
+from core.dsl.schedule import Clocks, Interval, MessageFilter, Trigger
+from core.dsl.window import Span
+from core.errors import JobFailed
 from core.model import message
+from core.worker.flight import Flight, Parts
+from core.worker.runs import Delivery, Metrics, RunReport, reason_of
+from core.worker.timetable import Now, Timetable
+from core.worker.turns import Pace, Turns
+from core.worker.watermark import Watermark
 
 MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
 MOST_RUNS_AT_ONCE = 16  # of one message-triggered instance whose output has to wait
 LONGEST_SLEEP_SECONDS = 30.0  # a schedule looks at the clock at least this often, so that a clock that jumps is seen
+SLOW_RUN_NS = 500_000  # a message-triggered job whose runs take longer waits for its turn
 
 Mode = Literal["once", "scheduled", "message", "continuous"]
-
-
-@dataclass(slots=True)
-class Delivery:
-    """One message on its way to one job.
-
-    `message` is the event form of core.model.message. `settle(None)` acknowledges it; `settle(text)` says that the
-    run failed and why, and that trying again would not help. A delivery that is never settled comes again.
-    """
-
-    id: int
-    attempt: int
-    message: dict[str, Any]
-    settle: Callable[[str | None], None]
-
-
-class RunReport(NamedTuple):
-    """What one firing did. A continuous job reports once, when it ends."""
-
-    run_id: str
-    trigger: str  # once, interval, cron, message or continuous
-    started_ns: int
-    ended_ns: int
-    events_in: int
-    events_out: int
-    errors: int
-    ok: bool
-    reason: str
-
-
-@dataclass(slots=True)
-class Metrics:
-    """Totals since this executor was made."""
-
-    events_in: int = 0
-    events_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    errors: int = 0
-    runs: int = 0
-    runs_failed: int = 0
-    last_event_at: int = 0  # ns since the epoch, 0 = none yet
-
-
-@dataclass(slots=True)
-class _Flight:
-    """The batches of one run that the output has not settled yet."""
-
-    interrupt: Callable[[], None]
-    unsettled: set[Callable[[BaseException | None], None]] = field(default_factory=set)
-    fault: BaseException | None = None
-    empty: asyncio.Event | None = None
-
-    def track(self, batch: Batch) -> Callable[[BaseException | None], None]:
-        """A settle to be called once, by whoever takes the batch over; calling it again does nothing."""
-        inner = batch.settle
-
-        def settle(error: BaseException | None) -> None:
-            if settle not in self.unsettled:
-                return
-            self.unsettled.discard(settle)
-            try:
-                inner(error)
-            except (OSError, SluiceError) as memory_error:  # the source could not remember its place
-                error = error or memory_error
-            if error is not None and self.fault is None:
-                self.fault = error
-                self.interrupt()
-            if not self.unsettled and self.empty is not None:
-                self.empty.set()
-
-        self.unsettled.add(settle)
-        return settle
-
-    async def landed(self) -> None:
-        """Wait until every batch is settled, then raise what went wrong."""
-        if self.unsettled:
-            self.empty = asyncio.Event()
-            await self.empty.wait()
-        if self.fault is not None:
-            raise self.fault
-
-    def abandon(self, error: BaseException) -> None:
-        """Tell every sender that its batch will not be delivered by this run."""
-        for settle in list(self.unsettled):
-            settle(error)
 
 
 class Executor:
@@ -183,12 +103,15 @@ class Executor:
                 self._open = False
                 await self._cancel_runs()
                 await self._sink.close()
+                if self._job.stages is not None:
+                    await self._job.stages.close()
         finally:
             await self._source.close()
 
     async def _work(self) -> None:
-        if self.mode == "message" and isinstance(self._source, InstantSource) and isinstance(self._sink, InstantSink):
-            self._instant = (self._source.events, self._sink.write_now)
+        if self.mode == "message" and self._job.stages is None:
+            if isinstance(self._source, InstantSource) and isinstance(self._sink, InstantSink):
+                self._instant = (self._source.events, self._sink.write_now)
         self._open = True
         while self._waiting and self.mode != "message":
             self.deliver(self._waiting.popleft())
@@ -357,12 +280,13 @@ class Executor:
     async def _pump(self, run: Run, flight: _Flight) -> None:
         """Move the batches of one firing; return when the output has accepted all of them."""
         batches = self._source.batches(run)
-        process, sink = self._process, self._sink
+        process, stages, sink = self._process, self._job.stages, self._sink
         try:
             while (batch := await self._next(batches)) is not None:
                 settle = flight.track(batch)
                 before = _totals(run)
-                events = process(batch.events, run)
+                events = process(batch.events, run) if stages is None else await stages.process(batch, run)
+                batch.events = events  # what was dropped is not kept until the output has accepted the rest
                 faults, sent = run.errors, len(events)
                 await sink.write(Batch(events, settle, batch.document_end), run)
                 run.events_out += sent - (run.errors - faults)
