@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from core import documents, errors
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand
+
+NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +29,7 @@ def stage(text: str, context: dict[str, Any] | None = None, origin: str = "<docu
 
     Raises InvalidDocument with every fault and its place.
     """
-    found = documents.load(text, origin=origin)
-    if len(found) != 1 or found[0].kind != "job":
-        kinds = ", ".join(document.kind for document in found) or "nothing"
-        raise errors.InvalidDocument(
-            f"Expected one job document, found {kinds}.", hint="A job has the keys name, input, actions and output."
-        )
-    document = found[0]
+    document = _one(text, origin)
     try:
         data = expand.stage(document.data, context or {})
     except errors.InvalidDocument as error:  # what resolves placeholders sees values, not the text they came from
@@ -42,6 +39,62 @@ def stage(text: str, context: dict[str, Any] | None = None, origin: str = "<docu
     data.pop("kind", None)
     body = canonical.canonical(data)
     return Staged(data["name"], body.decode(), canonical.digest(data), data)
+
+
+def plain(text: str, origin: str = "<document>") -> dict[str, Any]:
+    """What one job document says, unchecked. Raises InvalidDocument when it cannot be read."""
+    return {key: value for key, value in _one(text, origin).data.items() if key != "kind"}
+
+
+def _one(text: str, origin: str) -> documents.Document:
+    found = documents.load(text, origin=origin)
+    if len(found) != 1 or found[0].kind != "job":
+        kinds = ", ".join(document.kind for document in found) or "nothing"
+        raise errors.InvalidDocument(
+            f"Expected one job document, found {kinds}.", hint="A job has the keys name, input, actions and output."
+        )
+    return found[0]
+
+
+def name_of(text: str) -> str:
+    """The name that a draft is kept under, whatever else is wrong with it.
+
+    Raises InvalidDocument for a text that cannot be read or has no usable name.
+    """
+    name = plain(text).get("name")
+    if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
+        raise errors.InvalidDocument(
+            "A draft needs a name, and this one has none that can be used.",
+            hint="Use letters, digits and _ . : - (at most 200).",
+            errors=[errors.Problem("/name", "is missing or not a name")],
+        )
+    return name
+
+
+def waits_for_messages(document: str) -> bool:
+    """Whether a staged job (JSON text) does nothing until a message comes."""
+    return compiler.message_filter(document) is not None
+
+
+def shared(document: dict[str, Any]) -> list[str]:
+    """What a copy of a job has in common with the original when both run."""
+    found = [f"both use the worker channel {name}: events are divided between them" for name in channels(document)]
+    for end, part in (("read", document.get("input")), ("write", document.get("output"))):
+        options = next(iter(part.values()), None) if isinstance(part, dict) else None
+        path = options.get("path") if isinstance(options, dict) else None
+        if isinstance(path, str):
+            found.append(f"both {end} {errors.shorten(path, 100)}")
+    if (source := document.get("input")) and (tag := _message_tag(source)):
+        found.append(f"both run on messages tagged {errors.shorten(tag, 100)}")
+    return sorted(found)
+
+
+def _message_tag(source: Any) -> str:
+    options = next(iter(source.values()), None) if isinstance(source, dict) else None
+    trigger = options.get("trigger") if isinstance(options, dict) else None
+    message = trigger.get("message") if isinstance(trigger, dict) else None
+    tag = message.get("filter-tag") if isinstance(message, dict) else None
+    return tag if isinstance(tag, str) else ""
 
 
 def assign(

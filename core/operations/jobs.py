@@ -7,18 +7,21 @@ from typing import Any
 import orjson
 from pydantic import Field
 
-from core import errors
+from core import clock, errors
 from core.engine import Engine
-from core.jobs import staging
+from core.jobs import comparison, staging
+from core.model.message import Type
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
 from core.operations.registry import Page, items_schema, offset_page, operation
-from core.store import audit, workloads
+from core.store import audit, drafts, messages, workloads
 from core.store import jobs as table
 
 DOCUMENT_DESCRIPTION = "The job document as YAML or JSON text."
 MAX_DOCUMENT = 1_000_000
+DRAFT = 0  # the "version" that stands for the draft in a comparison
+STEADY_SECONDS = 0.3  # a job that fails at once does so within this time
 
 
 class JobList(Page):
@@ -27,50 +30,109 @@ class JobList(Page):
 
 @operation(summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", result=items_schema())
 async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str, Any]:
-    """List jobs with version, where each runs, and its state; managed ones belong to a deployment."""
+    """List jobs with version, draft revision, where each runs, and its state; managed ones belong to a deployment."""
     items: dict[str, dict[str, Any]] = {}
     for row in await engine.database.read(table.newest_of_all, caller.tenant):
-        items[row["name"]] = {"name": row["name"], "version": row["version"], "managed_by": None, "workloads": []}
+        items[row["name"]] = _item(row["name"], row["version"])
+    for row in await engine.database.read(drafts.all_rows, caller.tenant):
+        items.setdefault(row["name"], _item(row["name"], None))["draft"] = row["revision"]
     for workload in engine.fleet.workload_rows(tenant=caller.tenant):
-        item = items.setdefault(
-            workload["job"],
-            {
-                "name": workload["job"],
-                "version": workload["version"],
-                "managed_by": workload["deployment"] or None,
-                "workloads": [],
-            },
-        )
+        item = items.setdefault(workload["job"], _item(workload["job"], workload["version"]))
+        item["managed_by"] = workload["deployment"] or None
         item["workloads"].append(
             {"worker": workload["worker"], "state": workload["state"], "reason": workload["reason"]}
         )
     return offset_page([items[name] for name in sorted(items)], params)
 
 
+def _item(name: str, version: int | str | None) -> dict[str, Any]:
+    return {"name": name, "version": version, "draft": None, "managed_by": None, "workloads": []}
+
+
 class JobGet(Params):
     name: str = Field(max_length=200)
     """The name of the job."""
+    version: int | None = Field(default=None, ge=1, le=2**31)
+    """Which staged version; the newest when left out."""
+    compare: int | None = Field(default=None, ge=0, le=2**31)
+    """Show what changed between this version and the shown one; 0 compares the shown one with the draft."""
     log_lines: int = Field(default=20, ge=0, le=200)
     """How many of the last log lines to show."""
 
 
-@operation(summary="Show one job: document, workloads, log.", http="GET /api/jobs/{name}", toolset="jobs")
+@operation(
+    summary="Show one job: document, versions, draft, workloads, last failure, log.",
+    http="GET /api/jobs/{name}",
+    toolset="jobs",
+)
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
-    """Show a job: its document, where it runs with state, reason and metrics, and the end of its log."""
-    row = await engine.database.read(table.newest, caller.tenant, params.name)
-    workloads = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
-    if row is None and not workloads:
-        raise _unknown(params.name, caller)
+    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log."""
+    tenant, name = caller.tenant, params.name
+    versions = await engine.database.read(table.versions, tenant, name)
+    draft = await engine.database.read(drafts.get, tenant, name)
+    workloads = engine.fleet.workload_rows(tenant=tenant, job=name)
     managed = next((w["deployment"] for w in workloads if w["deployment"]), None)
-    document = engine.fleet.document(workloads[0]["id"]) if row is None else orjson.loads(row["document"])
-    return {
-        "name": params.name,
-        "version": row["version"] if row is not None else workloads[0]["version"],
+    if not versions and draft is None and not workloads:
+        raise unknown(name, caller)
+    version: int | str | None = params.version or (versions[0]["version"] if versions else None)
+    document: dict[str, Any] | None = None
+    if managed is not None:
+        version, document = workloads[0]["version"], engine.fleet.document(workloads[0]["id"])
+    elif version is not None:
+        document = await staged_document(engine, caller, name, int(version))
+    result: dict[str, Any] = {
+        "name": name,
+        "version": version,
         "managed_by": managed,
         "document": document,
+        "draft": None if draft is None else _draft(draft),
+        "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
         "workloads": workloads,
+        "last_failure": await _last_failure(engine, tenant, name),
         "log": engine.fleet.log_lines([w["id"] for w in workloads], params.log_lines),
     }
+    if params.compare is not None:
+        result["diff"] = await _compare(engine, caller, params, version, document, draft)
+    return result
+
+
+def _draft(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "revision": row["revision"],
+        "document": row["document"],
+        "origin": row["origin"],
+        "updated_at": clock.iso(row["updated_at_ns"]),
+        "updated_by": row["updated_by"],
+    }
+
+
+async def _last_failure(engine: Engine, tenant: str, name: str) -> dict[str, Any] | None:
+    """The last time that the job could not go on, as far back as the message log reaches."""
+    found = await engine.database.read(lambda db: messages.search(db, tenant, type=Type.JOB_FAILED, job=name, limit=1))
+    if not found:
+        return None
+    data = found[0].get("message_data") or {}
+    return {"at": found[0]["at"], "workload": data.get("workload", ""), "reason": data.get("reason", "")}
+
+
+async def _compare(
+    engine: Engine,
+    caller: Caller,
+    params: JobGet,
+    version: int | str | None,
+    document: dict[str, Any] | None,
+    draft: dict[str, Any] | None,
+) -> str:
+    if document is None or version is None:
+        raise errors.NotFound(f"Job {params.name} has no staged version to compare with.", hint="Stage its draft.")
+    if params.compare != DRAFT:
+        assert params.compare is not None
+        other = await staged_document(engine, caller, params.name, params.compare)
+        return comparison.diff(other, document, f"version {params.compare}", f"version {version}")
+    if draft is None:
+        raise errors.NotFound(f"Job {params.name} has no draft to compare with.", hint="Compare two versions instead.")
+    after = staging.plain(draft["document"])
+    return comparison.diff(document, after, f"version {version}", f"draft revision {draft['revision']}")
 
 
 class JobValidate(Params):
@@ -84,8 +146,13 @@ class JobValidate(Params):
 )
 async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> dict[str, Any]:
     """Check a job document: every fault at once, each with its place and what is allowed there."""
+    return check(params.document)
+
+
+def check(document: str) -> dict[str, Any]:
+    """What is wrong with a document: {valid, name, message, hint, errors[]}."""
     try:
-        staged = staging.stage(params.document)
+        staged = staging.stage(document)
     except errors.InvalidDocument as error:
         return {"valid": False, "name": None, **{k: v for k, v in error.to_dict().items() if k != "code"}}
     return {"valid": True, "name": staged.name, "message": "The document is valid.", "hint": "", "errors": []}
@@ -93,10 +160,14 @@ async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> d
 
 class JobPut(Params):
     document: str = Field(max_length=MAX_DOCUMENT, description=DOCUMENT_DESCRIPTION)
+    draft: bool = False
+    """Save it as a draft instead of staging it; a draft may still have faults."""
+    base_revision: int | None = Field(default=None, ge=0, le=2**53)
+    """With draft: the revision that this edit started from; left out when there is no draft yet."""
 
 
 @operation(
-    summary="Stage a job document as a new version.",
+    summary="Stage a job document as a new version, or save it as a draft.",
     http="POST /api/jobs",
     toolset="jobs",
     effect=Effect.WRITE,
@@ -106,11 +177,57 @@ class JobPut(Params):
 async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
     """Stage a job: validates the document and keeps it as an immutable version. Deploy it with job_deploy.
 
-    Staging the same document again changes nothing. A job that a deployment manages is refused.
+    With draft it is saved as it is, faults and all; job_stage stages it. A draft that someone else has changed since
+    base_revision is not overwritten. The same document again changes nothing. A managed job is refused.
     """
+    if params.draft:
+        return await _save_draft(engine, caller, params)
+    if params.base_revision is not None:
+        raise errors.InvalidParams(
+            "base_revision belongs to drafts.",
+            hint="Set draft, or leave base_revision out.",
+            errors=[errors.Problem("/base_revision", "only with draft: true")],
+        )
     staged = staging.stage(params.document)
-    _refuse_managed(engine, caller, staged.name)
-    row = {
+    refuse_managed(engine, caller, staged.name)
+    note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{staged.name}")
+    version, changed = await engine.database.write(table.put, version_row(engine, caller, staged), note)
+    return {"name": staged.name, "version": version, "changed": changed}
+
+
+async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
+    name = staging.name_of(params.document)
+    refuse_managed(engine, caller, name)
+    row = draft_row(engine, caller, name, params.document)
+    note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{name} draft")
+    revision, changed = await engine.database.write(drafts.save, row, params.base_revision or 0, note)
+    newest = await engine.database.read(table.newest, caller.tenant, name)
+    found = check(params.document)
+    return {
+        "name": name,
+        "version": newest["version"] if newest is not None else None,
+        "revision": revision,
+        "changed": changed,
+        "valid": found["valid"],
+        "errors": found["errors"],
+    }
+
+
+def draft_row(engine: Engine, caller: Caller, name: str, document: str, origin: str = "") -> dict[str, Any]:
+    """A draft as `drafts.save` takes it."""
+    return {
+        "tenant": caller.tenant,
+        "name": name,
+        "document": document,
+        "origin": origin,
+        "updated_at_ns": engine.now_ns(),
+        "updated_by": caller.username,
+    }
+
+
+def version_row(engine: Engine, caller: Caller, staged: staging.Staged) -> dict[str, Any]:
+    """A staged document as `jobs.put` takes it."""
+    return {
         "tenant": caller.tenant,
         "name": staged.name,
         "document": staged.text,
@@ -118,9 +235,6 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
         "created_at_ns": engine.now_ns(),
         "created_by": caller.username,
     }
-    note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{staged.name}")
-    version, changed = await engine.database.write(table.put, row, note)
-    return {"name": staged.name, "version": version, "changed": changed}
 
 
 class JobDeploy(Params):
@@ -147,16 +261,16 @@ class JobDeploy(Params):
 async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[str, Any]:
     """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed).
 
-    A job goes to the worker that holds the other end of its worker channel. One that ran once and has completed is
-    run again.
+    Read workloads[].state and reason: a job that fails at once says so there. A job goes to the worker that holds the
+    other end of its worker channel. One that ran once and has completed is run again.
     """
-    _refuse_managed(engine, caller, params.name)
+    refuse_managed(engine, caller, params.name)
     if params.version is None:
         row = await engine.database.read(table.newest, caller.tenant, params.name)
     else:
         row = await engine.database.read(table.get, caller.tenant, params.name, params.version)
     if row is None:
-        raise _unknown(params.name, caller)
+        raise await _not_staged(engine, caller, params.name)
     workers = engine.fleet.worker_rows()
     before = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
     if before and all(w["state"] == WorkloadState.COMPLETED for w in before):
@@ -169,12 +283,26 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
     await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, wanted, note)
     await engine.fleet.sync()
     ids = {row["id"] for row in wanted}
-    await engine.fleet.wait(lambda: engine.fleet.settled(ids), params.wait_seconds)
+    if await engine.fleet.wait(lambda: engine.fleet.settled(ids), params.wait_seconds) and params.wait_seconds:
+        await _see_whether_it_stays(engine, caller, row)
     return {
         "name": params.name,
         "version": row["version"],
         "workloads": engine.fleet.workload_rows(tenant=caller.tenant, job=params.name),
     }
+
+
+async def _see_whether_it_stays(engine: Engine, caller: Caller, job: dict[str, Any]) -> None:
+    """A job that does something on its own says "running" and may fail at its first event: give it that moment."""
+    if staging.waits_for_messages(job["document"]):
+        return
+
+    def over() -> bool:
+        rows = engine.fleet.workload_rows(tenant=caller.tenant, job=job["name"])
+        states = {row["state"] for row in rows}
+        return WorkloadState.FAILED in states or states <= {WorkloadState.COMPLETED}
+
+    await engine.fleet.wait(over, STEADY_SECONDS)
 
 
 def _other_end(engine: Engine, caller: Caller, job: dict[str, Any]) -> str:
@@ -202,25 +330,45 @@ class JobUndeploy(Params):
 )
 async def job_undeploy(engine: Engine, caller: Caller, params: JobUndeploy) -> dict[str, Any]:
     """Stop a job on every worker; it finishes what it has in flight. Its staged versions stay."""
-    _refuse_managed(engine, caller, params.name)
+    refuse_managed(engine, caller, params.name)
     if await engine.database.read(table.newest, caller.tenant, params.name) is None:
-        raise _unknown(params.name, caller)
+        raise await _not_staged(engine, caller, params.name)
     note = audit.row(engine.ids.next(), caller, "job_undeploy", f"{caller.tenant}/{params.name}")
     await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, [], note)
     await engine.fleet.sync()
     return {"name": params.name, "workloads": []}
 
 
-def _refuse_managed(engine: Engine, caller: Caller, name: str) -> None:
+def refuse_managed(engine: Engine, caller: Caller, name: str) -> None:
+    """Raise AlreadyExists, with the way out, for a job that a deployment manages."""
     for workload in engine.fleet.workload_rows(tenant=caller.tenant, job=name):
         if workload["deployment"]:
             raise errors.AlreadyExists(
                 f"Job {name} is managed by deployment {workload['deployment']}.",
-                hint="Change the workflow and apply it, or stage a copy under another name.",
+                hint="Change its workflow, plan and apply; or make an unmanaged copy with job_clone and edit that.",
+                details={"managed_by": workload["deployment"]},
             )
 
 
-def _unknown(name: str, caller: Caller) -> errors.NotFound:
+async def staged_document(engine: Engine, caller: Caller, name: str, version: int) -> dict[str, Any]:
+    """The document of one staged version. Raises NotFound."""
+    row = await engine.database.read(table.get, caller.tenant, name, version)
+    if row is None:
+        raise errors.NotFound(
+            f"Job {errors.shorten(name, 100)} has no version {version}.", hint="job_get lists the versions."
+        )
+    document: dict[str, Any] = orjson.loads(row["document"])
+    return document
+
+
+async def _not_staged(engine: Engine, caller: Caller, name: str) -> errors.NotFound:
+    if await engine.database.read(drafts.get, caller.tenant, name) is None:
+        return unknown(name, caller)
+    return errors.NotFound(f"Job {name} is only a draft.", hint="Stage it with job_stage first.")
+
+
+def unknown(name: str, caller: Caller) -> errors.NotFound:
+    """The error for a job that is not there."""
     return errors.NotFound(
         f"There is no job {errors.shorten(name, 100)} in tenant {caller.tenant}.",
         hint="Stage it with job_put; job_list shows what there is.",

@@ -66,6 +66,19 @@ def discard(db: Database, tenant: str, name: str, audit_row: tuple[Any, ...], at
     return True
 
 
+def delete_job(
+    db: Database, tenant: str, name: str, audit_row: tuple[Any, ...], at_ns: int, by: str
+) -> tuple[int, bool]:
+    """Delete every version of a job and its draft. Returns (versions, whether there was a draft)."""
+    draft = get(db, tenant, name) is not None
+    if draft:
+        _close(db, tenant, name, at_ns, by)
+    versions = jobs.delete(db, tenant, name)
+    if versions or draft:
+        audit.insert(db, audit_row)
+    return versions, draft
+
+
 def _close(db: Database, tenant: str, name: str, at_ns: int, by: str) -> None:
     change = {"document": STAGED, "updated_at_ns": at_ns, "updated_by": by}
     db.table("job_drafts").update((tenant, name), change)

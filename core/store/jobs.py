@@ -33,6 +33,21 @@ def get(db: Database, tenant: str, name: str, version: int) -> dict[str, Any] | 
     return next(iter(db.table("jobs").rows_where(where, [tenant, name, version])), None)
 
 
+def versions(db: Database, tenant: str, name: str, limit: int = 50) -> list[dict[str, Any]]:
+    """The versions of a job without their documents, newest first."""
+    rows = db.query(
+        "SELECT version, digest, created_at_ns, created_by FROM jobs WHERE tenant = ? AND name = ?"
+        " ORDER BY version DESC LIMIT ?",
+        [tenant, name, limit],
+    )
+    return list(rows)
+
+
+def delete(db: Database, tenant: str, name: str) -> int:
+    """Forget every version of a job; returns how many there were."""
+    return db.conn.execute("DELETE FROM jobs WHERE tenant = ? AND name = ?", (tenant, name)).rowcount
+
+
 def newest_of_all(db: Database, tenant: str) -> list[dict[str, Any]]:
     """The newest version of every job of a tenant, by name."""
     rows = db.query(

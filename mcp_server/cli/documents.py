@@ -101,6 +101,18 @@ def numbers(pairs: Iterable[str], flag: str) -> dict[str, int]:
     return out
 
 
+def whole(flag: str, text: str | None) -> int | None:
+    """The whole number that a flag was given; None when it was not given.
+
+    Raises InvalidParams.
+    """
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise errors.InvalidParams(f"{flag} {errors.shorten(text, 40)} is not a whole number.")
+    return int(text)
+
+
 def _split(pairs: Iterable[str], flag: str) -> list[tuple[str, str]]:
     out = []
     for pair in pairs:

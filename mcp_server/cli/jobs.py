@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from mcp_server.cli import connect, documents, render
 
 File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
+GOOD = frozenset({"running", "completed"})
 
 
 async def list_jobs(
@@ -30,36 +31,72 @@ async def list_jobs(
     else:
         render.rows(
             result["items"],
-            ("name", "version", "managed_by", "workloads"),
+            ("name", "version", "draft", "managed_by", "workloads"),
             empty="There are no jobs. Store one with: sluice job put -f job.yaml",
             more=result.get("next_cursor"),
         )
     return 0
 
 
-async def show(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show one job.
+async def show(
+    name: str,
+    /,
+    *,
+    version: int | None = None,
+    compare: str | None = None,
+    log_lines: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Show one job: document, versions, draft, workloads, last failure, log.
 
     Parameters
     ----------
     name
         The job.
+    version
+        Which staged version; the newest when left out.
+    compare
+        Show what changed since this version; `draft` shows what the draft changes.
+    log_lines
+        How many of the last log lines to show.
     """
+    other = 0 if compare == "draft" else documents.whole("--compare", compare)
     async with connect.engine(common) as engine:
-        result = await engine.call("job_get", name=name)
+        result = await engine.call("job_get", name=name, version=version, compare=other, log_lines=log_lines)
     if common.json:
         render.json(result)
         return 0
-    document = result.pop("document", None)
-    workloads = result.pop("workloads", None)
-    render.facts(result, tuple(result))
-    if workloads:
-        render.heading("Workloads")
-        render.rows(workloads, ("job", "replica", "worker", "state", "restarts", "error"), empty="")
-    if document is not None:
-        render.heading("Document")
-        render.text(document) if isinstance(document, str) else render.json(document)
+    failure, draft = result["last_failure"], result["draft"]
+    shown = {
+        "name": result["name"],
+        "version": result["version"],
+        "managed_by": result["managed_by"],
+        "draft": draft and f"revision {draft['revision']}, by {draft['updated_by']} at {draft['updated_at']}",
+        "last_failure": failure and f"{failure['at']}  {failure['reason']}",
+    }
+    render.facts(shown, tuple(shown))
+    _table("Workloads", result["workloads"], ("job", "replica", "worker", "state", "restarts", "reason", "metrics"))
+    _table("Versions", result["versions"], ("version", "created_at", "created_by"))
+    _table("Log", [_log_line(line) for line in result["log"]], ("at", "level", "text"))
+    if "diff" in result:
+        render.heading("Changes")
+        render.text(result["diff"] or "There are none.")
+    for title, document in (("Document", result["document"]), ("Draft", draft and draft["document"])):
+        if document is not None:
+            render.heading(title)
+            render.text(document if isinstance(document, str) else render.yaml(document))
     return 0
+
+
+def _table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    if rows:
+        render.heading(title)
+        render.rows(rows, columns, empty="")
+
+
+def _log_line(line: dict[str, Any]) -> dict[str, Any]:
+    fields = " ".join(f"{key}={value}" for key, value in line.get("fields", {}).items())
+    return {**line, "text": f"{line['text']}  {fields}".rstrip()}
 
 
 async def validate(*, file: File, common: connect.Common = connect.DEFAULTS) -> int:
@@ -73,8 +110,7 @@ async def validate(*, file: File, common: connect.Common = connect.DEFAULTS) -> 
     text, name = documents.text(file)
     async with connect.engine(common) as engine:
         result = await engine.call("job_validate", document=text)
-    for problem in result["errors"]:
-        problem["where"] = problem.get("where", "").replace(documents.TEXT_ORIGIN, name)
+    _name_places(result["errors"], name)
     if common.json:
         render.json(result)
     elif result["valid"]:
@@ -85,22 +121,100 @@ async def validate(*, file: File, common: connect.Common = connect.DEFAULTS) -> 
     return 0 if result["valid"] else 1
 
 
-async def put(*, file: File, common: connect.Common = connect.DEFAULTS) -> int:
-    """Store a job document as a new version.
+def _name_places(problems: list[dict[str, Any]], name: str) -> None:
+    for problem in problems:
+        problem["where"] = problem.get("where", "").replace(documents.TEXT_ORIGIN, name)
+
+
+async def put(
+    *,
+    file: File,
+    draft: Annotated[bool, Parameter(negative=())] = False,
+    base_revision: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Store a job document as a new version, or as a draft.
 
     Parameters
     ----------
     file
         The document, or - for standard input.
+    draft
+        Save it as a draft, faults and all; `sluice job stage` makes a version of it.
+    base_revision
+        With --draft: the revision that this edit started from.
     """
     text, name = documents.text(file)
     with documents.named(name):
         async with connect.engine(common) as engine:
-            result = await engine.call("job_put", document=text)
+            result = await engine.call("job_put", document=text, draft=draft or None, base_revision=base_revision)
+    _name_places(result.get("errors", []), name)
     if common.json:
         render.json(result)
-    else:
-        render.facts(result, ("name", "version", "changed"))
+        return 0
+    render.facts(result, ("name", "version", "revision", "changed", "valid"))
+    _table("Faults to mend before it is staged", result.get("errors", []), ("where", "pointer", "message"))
+    return 0
+
+
+async def stage(name: str, /, *, revision: int | None = None, common: connect.Common = connect.DEFAULTS) -> int:
+    """Make the draft of a job its next version.
+
+    Parameters
+    ----------
+    name
+        The job.
+    revision
+        The draft revision that you looked at.
+    """
+    with documents.named(f"draft of {name}"):
+        async with connect.engine(common) as engine:
+            result = await engine.call("job_stage", name=name, revision=revision)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
+
+
+async def clone(
+    name: str, new_name: str, /, *, version: int | None = None, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """Copy a job, also a managed one, into a draft of your own.
+
+    Parameters
+    ----------
+    name
+        The job to copy.
+    new_name
+        The name of the copy.
+    version
+        Which staged version; the newest when left out.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("job_clone", name=name, new_name=new_name, version=version)
+    if common.json:
+        render.json(result)
+        return 0
+    for warning in result["warnings"]:
+        connect.note(f"note: {warning}")
+    render.text(result["document"])
+    connect.note(f"Saved as draft {new_name}. Edit it with: sluice job put --draft -f FILE --base-revision 1")
+    return 0
+
+
+async def delete(
+    name: str, /, *, draft: Annotated[bool, Parameter(negative=())] = False, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """Delete a job that is not deployed, or its draft.
+
+    Parameters
+    ----------
+    name
+        The job.
+    draft
+        Throw away its draft only.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("job_delete", name=name, draft_only=draft or None)
+    render.json(result) if common.json else render.facts(result, tuple(result))
     return 0
 
 
@@ -110,9 +224,12 @@ async def deploy(
     *,
     group: str | None = None,
     replicas: int | None = None,
+    version: int | None = None,
+    wait: int | None = None,
+    no_wait: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
-    """Run a stored job on workers.
+    """Run a stored job on workers; fails when it does not come up.
 
     Parameters
     ----------
@@ -122,15 +239,38 @@ async def deploy(
         The worker group.
     replicas
         How many copies.
+    version
+        Which version; the newest when left out.
+    wait
+        How many seconds it has to come up.
+    no_wait
+        Do not wait for it.
     """
     async with connect.engine(common, workers=common.settings().workers) as engine:
-        result = await engine.call("job_deploy", name=name, worker_group=group, replicas=replicas)
+        result = await engine.call(
+            "job_deploy",
+            name=name,
+            worker_group=group,
+            replicas=replicas,
+            version=version,
+            wait_seconds=0 if no_wait else wait,
+        )
     if common.json:
         render.json(result)
     else:
         render.facts(result, ("name", "version"))
-        render.rows(result.get("workloads", []), ("job", "replica", "worker", "state"), empty="No workloads yet.")
-    return 0
+        columns = ("job", "replica", "worker", "state", "reason")
+        render.rows(result.get("workloads", []), columns, empty="No workloads yet.")
+    bad = [w for w in result["workloads"] if w["state"] not in GOOD]
+    if no_wait or not bad:
+        return 0
+    for workload in bad:
+        connect.note(f"error: {workload['job']} on {workload['worker']} is {workload['state']}: {_why(workload)}")
+    return 1
+
+
+def _why(workload: dict[str, Any]) -> str:
+    return str(workload["reason"] or "it has not come up in time")
 
 
 async def undeploy(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:

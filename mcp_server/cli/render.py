@@ -10,6 +10,7 @@ import orjson
 from rich import box, console, markup, table
 
 from core import clock
+from core.documents import dump
 
 _STYLES = {
     "running": "green",
@@ -60,6 +61,11 @@ def facts(item: dict[str, Any], names: Iterable[str]) -> None:
         if item.get(name) not in (None, "", [], {}):
             grid.add_row(f"[bold]{name.removesuffix('_ns').replace('_', ' ')}[/]", styled(name, item[name]))
     out().print(grid)
+
+
+def yaml(value: dict[str, Any]) -> str:
+    """A document as the YAML that a person would edit."""
+    return dump.to_yaml(value)
 
 
 def heading(text: str) -> None:
