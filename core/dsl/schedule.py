@@ -13,6 +13,7 @@ from pydantic import field_validator, model_validator
 from core import clock
 from core.dsl.component import Config
 from core.dsl.duration import Duration
+from core.dsl.window import Span, Window
 from core.errors import shorten
 from core.model import message
 
@@ -31,32 +32,36 @@ SHORTCUTS = {
 class Clocks(dict[str, Any]):
     """What `${time|NAME}` reads in one firing, worked out when it is asked for: most runs never ask.
 
-    `start_time_…` and `end_time_…` are the window of the firing; without a window both are the time of the firing.
+    Names: now_time, start_time and end_time, each followed by _secs, _ms or _iso (UTC). Start and end are those of
+    the window of the firing; without a window both are the time of the firing.
     """
 
-    __slots__ = ("_ns",)
+    __slots__ = ("_now_ns", "_span")
 
-    def __init__(self, now_ns: int) -> None:
-        self._ns = now_ns
+    def __init__(self, now_ns: int, span: Span | None = None) -> None:
+        self._now_ns = now_ns
+        self._span = span
 
     def get(self, name: str, default: Any = None) -> Any:
         which, _, form = name.rpartition("_")
-        if which in ("now_time", "start_time", "end_time"):
-            if form == "secs":
-                return self._ns // clock.NANOSECONDS
-            if form == "ms":
-                return self._ns // 1_000_000
-            if form == "iso":
-                return clock.iso(self._ns)
+        span = self._span or (self._now_ns, self._now_ns)
+        match which:
+            case "now_time":
+                ns = self._now_ns
+            case "start_time":
+                ns = span[0]
+            case "end_time":
+                ns = span[1]
+            case _:
+                return default
+        match form:
+            case "secs":
+                return ns // clock.NANOSECONDS
+            case "ms":
+                return ns // 1_000_000
+            case "iso":
+                return clock.iso(ns)
         return default
-
-
-def _refuse_missing_keys(data: object) -> object:
-    """Say of the keys that other schedulers of this family have that we do not have them, instead of ignoring them."""
-    for key in ("window", "block"):
-        if isinstance(data, dict) and key in data:
-            raise ValueError(f"{key} is not supported; fire more often and choose the events with a filter instead")
-    return data
 
 
 def _jitter(maximum: float, seed: str) -> float:
@@ -66,7 +71,7 @@ def _jitter(maximum: float, seed: str) -> float:
 
 
 class Interval(Config):
-    """Fire at once, then at equal distances from the start; a firing that was missed is not made up for."""
+    """Fire at once, then at equal distances from the start."""
 
     scalar = "duration"
     spellings: ClassVar = {"random_offset": "random-offset"}
@@ -78,7 +83,18 @@ class Interval(Config):
     random_offset: Duration = 0.0
     """Shift all firings by a delay up to this, chosen once for each workload."""
 
-    _complete = model_validator(mode="before")(_refuse_missing_keys)
+    window: Window | None = None
+    """The stretch of time that a firing is about, read as `${time|start_time_…}` and `${time|end_time_…}`."""
+    block: bool = False
+    """Leave out firings that come due while the last run is under way or its output tries again. Otherwise one of
+    them is made up for when that run has ended; two runs of a job are never under way at the same time."""
+
+    @model_validator(mode="after")
+    def _window_has_a_size(self) -> Self:
+        if self.window is not None and self.window.size is None:
+            filled = self.window.model_copy(update={"size": self.duration})
+            object.__setattr__(self, "window", filled)
+        return self
 
     @field_validator("duration")
     @classmethod
@@ -113,7 +129,17 @@ class Cron(Config):
     random_offset: Duration = 0.0
     """Shift all firings by a delay up to this, chosen once for each workload."""
 
-    _complete = model_validator(mode="before")(_refuse_missing_keys)
+    window: Window | None = None
+    """The stretch of time that a firing is about, read as `${time|start_time_…}` and `${time|end_time_…}`."""
+    block: bool = False
+    """Leave out firings that come due while the last run is under way or its output tries again. Otherwise one of
+    them is made up for when that run has ended; two runs of a job are never under way at the same time."""
+
+    @model_validator(mode="after")
+    def _window_has_a_size(self) -> Self:
+        if self.window is not None and self.window.size is None:
+            raise ValueError("a window of a cron trigger needs a size, e.g. `window: {size: 1h}`")
+        return self
 
     @field_validator("expression")
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import count
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from core import clock
 from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, Env, Event, InstantSink, InstantSource, Run, Sink, Source
 from core.dsl.inputs.internal_messages import MessageSource
-from core.dsl.schedule import Clocks, Interval, MessageFilter, Trigger
+from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.dsl.window import Span
 from core.errors import JobFailed
 from core.model import message
@@ -36,7 +36,10 @@ Mode = Literal["once", "scheduled", "message", "continuous"]
 class Executor:
     """One instance of a job. `run` is awaited once; `deliver` and `drain` are called beside it."""
 
-    def __init__(self, job: CompiledJob, env: Env, *, on_run: Callable[[RunReport], None]) -> None:
+    def __init__(
+        self, job: CompiledJob, env: Env, *, on_run: Callable[[RunReport], None], turns: Turns | None = None
+    ) -> None:
+        """`turns` are those of the worker, which its jobs share."""
         self.metrics = Metrics()
         self.filter: message.Filter | None = None
         self.mode: Mode
@@ -44,7 +47,11 @@ class Executor:
         self._env = env
         self._process = job.process
         self._on_run = on_run
-        self._timer: Interval | Cron | None = None
+        self._turns = turns or Turns()
+        self._pace = Pace()
+        self._run_ns = 0  # smoothed, of a run without a wait
+        self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
+        self._timetable: Timetable | None = None
         trigger: Trigger | None = getattr(job.input, "trigger", None)
         if isinstance(job.input, MessageFilter):
             self.mode, self.filter = "continuous", job.input.filter()
@@ -55,7 +62,7 @@ class Executor:
         elif trigger.message is not None:
             self.mode, self.filter = "message", trigger.message.filter()
         else:
-            self.mode, self._timer = "scheduled", trigger.timer
+            self.mode = "scheduled"
         self._source: Source
         self._sink: Sink
         self._instant: tuple[Callable[[Run], list[Event]], Callable[[list[Event], Run], None]] | None = None
@@ -89,7 +96,7 @@ class Executor:
                 raise JobFailed("the job did not end in time when it was drained; some events may come twice") from None
             raise
         except Exception as error:  # the boundary of a job: whatever it is, it is told as the reason of the failure
-            raise JobFailed(_reason(error)) from error
+            raise JobFailed(reason_of(error)) from error
         finally:
             self._finished.set()
 
@@ -119,7 +126,8 @@ class Executor:
             case "once" | "continuous":
                 await self._fire(self.mode)
             case "scheduled":
-                await self._keep_schedule()
+                timer = self._job.input.trigger.timer  # type: ignore[attr-defined]
+                await self._keep_schedule(timer)
             case "message":
                 early, self._waiting = self._waiting, deque()
                 for delivery in early:
@@ -133,7 +141,7 @@ class Executor:
 
         One that comes when the job is being drained is kept for `unsettled`.
         """
-        if self._instant is not None and not self._stopping:
+        if self._instant is not None and not self._stopping and not self._waiting and self._run_ns < SLOW_RUN_NS:
             self._run_now(delivery)
             return
         self._held[delivery.id] = delivery
@@ -190,7 +198,7 @@ class Executor:
         assert self._instant is not None
         events_of, write = self._instant
         started = clock.now_ns()
-        run = self._new_run(started, delivery.message)
+        run, flight = self._new_run(started, delivery.message), Flight(_nothing)
         reason = ""
         try:
             events = self._process(events_of(run), run)
@@ -198,32 +206,48 @@ class Executor:
             write(events, run)
             run.events_out += len(events) - (run.errors - faults)
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
-            reason = _reason(error)
-        self._end_message_run(delivery, run, started, reason)
+            reason = reason_of(error)
+        ended = self._end_message_run(delivery, run, flight, started, reason)
+        self._run_ns += (ended - started - self._run_ns) // 4
 
-    def _end_message_run(self, delivery: Delivery, run: Run, started: int, reason: str) -> None:
+    def _end_message_run(self, delivery: Delivery, run: Run, flight: Flight, started: int, reason: str) -> int:
         if not reason and run.errors and not run.events_out:
             reason = run.last_error or "no event came through; the log of the job says why"
         self._held.pop(delivery.id, None)
         delivery.settle(reason or None)
-        self._count(run, (0, 0, 0, 0, 0))
-        self._report(run, "message", started, reason)
+        flight.count(run, self.metrics)
+        return self._report(run, "message", started, reason)
 
     def _start_runs(self) -> None:
+        if self._instant is not None:
+            if self._open and self._waiting and not self._runs:
+                self._start(self._take_turns())
+            return
         while self._open and self._waiting and len(self._runs) < MOST_RUNS_AT_ONCE:
-            task = asyncio.create_task(self._run_delivery(self._waiting.popleft()))
-            self._runs.add(task)
-            task.add_done_callback(self._run_done)
+            self._start(self._run_delivery(self._waiting.popleft()))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._runs.add(task)
+        task.add_done_callback(self._run_done)
 
     def _run_done(self, task: asyncio.Task[None]) -> None:
         self._runs.discard(task)
         if not self._stopping:
             self._start_runs()
 
+    async def _take_turns(self) -> None:
+        """Runs that need no wait but take long: one after the other, between the turns of other jobs."""
+        while self._waiting:
+            await self._turns.next()
+            if self._stopping:  # what waits stays unsettled and goes to someone else
+                return
+            self._run_now(self._waiting.popleft())
+
     async def _run_delivery(self, delivery: Delivery) -> None:
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
-        flight = _Flight(lambda: None)
+        flight = Flight(_nothing)
         reason = ""
         try:
             await self._pump(run, flight)
@@ -233,8 +257,8 @@ class Executor:
             raise  # unsettled: the bus delivers it again
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             flight.abandon(error)
-            reason = _reason(error)
-        self._end_message_run(delivery, run, started, reason)
+            reason = reason_of(error)
+        self._end_message_run(delivery, run, flight, started, reason)
 
     async def _cancel_runs(self) -> None:
         for task in self._runs:
@@ -242,29 +266,27 @@ class Executor:
         if self._runs:
             await asyncio.wait(self._runs)
 
-    async def _keep_schedule(self) -> None:
-        timer = self._timer
-        assert timer is not None
+    async def _keep_schedule(self, timer: Interval | Cron) -> None:
+        window = timer.window
+        watermark = Watermark(window, self._env) if window is not None and window.sequenced else None
+        mark = await asyncio.to_thread(watermark.read) if watermark is not None else None
+        table = self._timetable = Timetable(timer, self._env.workload, Now.read(), mark)
         name = "interval" if isinstance(timer, Interval) else "cron"
-        now = clock.monotonic if isinstance(timer, Interval) else _wall_seconds
-        started, last = now(), None
         while not self._stopping:
-            due = timer.next_fire(started, last, now(), self._env.workload)
-            wait = due - now()
+            wait = table.wait(Now.read())
             if wait > 0:
                 await self._rest(min(wait, LONGEST_SLEEP_SECONDS))
-            elif not self._stopping:
-                last = due
-                await self._fire(name)
                 continue
-            if due <= now() and not self._stopping:
-                last = due
-                await self._fire(name)
+            span = table.fire(Now.read())
+            await self._fire(name, span)
+            if watermark is not None and span is not None and not self._stopping:
+                await asyncio.to_thread(watermark.write, span.end_ns)
+                table.succeeded(span, Now.read())
 
-    async def _fire(self, trigger: str) -> None:
+    async def _fire(self, trigger: str, span: Span | None = None) -> None:
         started = clock.now_ns()
-        run = self._new_run(started, None)
-        flight = _Flight(self._interrupt)
+        run = self._new_run(started, None, span)
+        flight = self._flight = Flight(self._interrupt)
         try:
             await self._pump(run, flight)
         except asyncio.CancelledError:
@@ -273,38 +295,60 @@ class Executor:
             raise
         except Exception as error:
             flight.abandon(error)
-            self._report(run, trigger, started, _reason(error))
+            self._report(run, trigger, started, reason_of(error))
             raise
+        finally:
+            self._flight = None
         self._report(run, trigger, started, "")
 
-    async def _pump(self, run: Run, flight: _Flight) -> None:
+    async def _pump(self, run: Run, flight: Flight) -> None:
         """Move the batches of one firing; return when the output has accepted all of them."""
         batches = self._source.batches(run)
-        process, stages, sink = self._process, self._job.stages, self._sink
         try:
             while (batch := await self._next(batches)) is not None:
-                settle = flight.track(batch)
-                before = _totals(run)
-                events = process(batch.events, run) if stages is None else await stages.process(batch, run)
-                batch.events = events  # what was dropped is not kept until the output has accepted the rest
-                faults, sent = run.errors, len(events)
-                await sink.write(Batch(events, settle, batch.document_end), run)
-                run.events_out += sent - (run.errors - faults)
-                self._count(run, before)
-                if flight.fault is not None:
-                    raise flight.fault
-                # One turn of the loop for each batch: heartbeats and other jobs go on while a fast file is read.
-                await asyncio.sleep(0)
+                if len(batch.events) <= self._pace.size:
+                    await self._pass(batch, run, flight)
+                else:
+                    await self._cut(batch, run, flight)
         finally:
             close = getattr(batches, "aclose", None)
             if close is not None:
                 await close()
         if flight.fault is not None:
             raise flight.fault
-        before = _totals(run)
-        await sink.flush(run)
+        await self._sink.flush(run)
         await flight.landed()
-        self._count(run, before)
+        flight.count(run, self.metrics)
+
+    async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
+        """Take one batch through the actions to the output, then let others have their turn."""
+        settle = flight.track(batch)
+        started, count = clock.monotonic(), len(batch.events)
+        stages = self._job.stages
+        if stages is None:
+            events = self._process(batch.events, run)
+            self._pace.took(count, clock.monotonic() - started)
+        else:
+            events = await stages.process(batch, run)
+        batch.events = events  # what was dropped is not kept until the output has accepted the rest
+        faults, sent = run.errors, len(events)
+        await self._sink.write(Batch(events, settle, batch.document_end), run)
+        run.events_out += sent - (run.errors - faults)
+        flight.count(run, self.metrics)
+        if flight.fault is not None:
+            raise flight.fault
+        await self._turns.next()
+
+    async def _cut(self, batch: Batch, run: Run, flight: Flight) -> None:
+        """Take a batch through in parts that fit into a slice; it is settled when all of them are."""
+        parts = Parts(flight.track(batch))
+        events, at = batch.events, 0
+        while at < len(events):
+            end = at + self._pace.size
+            part = Batch(events[at:end], parts.part(), batch.document_end and end >= len(events))
+            events[at:end] = []
+            await self._pass(part, run, flight)
+        parts.close()
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         """The next batch, or None at the end of the input, when the job is being drained, or when a batch failed."""
@@ -351,41 +395,38 @@ class Executor:
         self._interrupted = False
         return self._task is not None and self._task.uncancel() == 0
 
-    def _new_run(self, started_ns: int, event: dict[str, Any] | None) -> Run:
+    def _new_run(self, started_ns: int, event: dict[str, Any] | None, span: Span | None = None) -> Run:
         payload = None if event is None else event.get("message_data") or {}
-        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, Clocks(started_ns))
+        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, Clocks(started_ns, span))
 
-    def _count(self, run: Run, before: tuple[int, int, int, int, int]) -> None:
-        events_in, events_out, bytes_in, bytes_out, errors = before
-        metrics = self.metrics
-        metrics.events_in += run.events_in - events_in
-        metrics.events_out += run.events_out - events_out
-        metrics.bytes_in += run.bytes_in - bytes_in
-        metrics.bytes_out += run.bytes_out - bytes_out
-        metrics.errors += run.errors - errors
-        if run.events_in > events_in:
-            metrics.last_event_at = clock.now_ns()
-
-    def _report(self, run: Run, trigger: str, started: int, reason: str) -> None:
+    def _report(self, run: Run, trigger: str, started: int, reason: str) -> int:
         self.metrics.runs += 1
         if reason:
             self.metrics.runs_failed += 1
+        ended = clock.now_ns()
         self._on_run(
-            RunReport(
-                run.id, trigger, started, clock.now_ns(), run.events_in, run.events_out, run.errors, not reason, reason
-            )
+            RunReport(run.id, trigger, started, ended, run.events_in, run.events_out, run.errors, not reason, reason)
         )
+        return ended
+
+    def lag_seconds(self, now: Now) -> float:
+        """The age of the oldest message or batch that was taken and that the output has not accepted.
+
+        For a schedule with windows that follow each other also how long the next one has been waiting.
+        """
+        oldest = 0.0
+        for delivery in self._held.values():
+            at_ns = delivery.message.get("nanoseconds_since_epoch")
+            if isinstance(at_ns, int):
+                oldest = (now.wall_ns - at_ns) / clock.NANOSECONDS
+            break
+        taken = self._flight.oldest() if self._flight is not None else None
+        if taken is not None:
+            oldest = max(oldest, now.monotonic - taken)
+        if self._timetable is not None:
+            oldest = max(oldest, self._timetable.lag_seconds(now))
+        return oldest
 
 
-def _totals(run: Run) -> tuple[int, int, int, int, int]:
-    return run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors
-
-
-def _wall_seconds() -> float:
-    return clock.now_ns() / clock.NANOSECONDS
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, SluiceError):
-        return f"{error.message} ({error.hint})" if error.hint else error.message
-    return str(error) or type(error).__name__
+def _nothing() -> None:
+    """There is no wait to interrupt."""

@@ -16,7 +16,8 @@ from core.dsl.compile import CompiledJob
 from core.dsl.component import REGISTRY, Event, Limits, Outgoing, Run
 from core.worker.channels import Channels
 from core.worker.environment import Environment
-from core.worker.executor import Executor, RunReport
+from core.worker.executor import Executor
+from core.worker.runs import RunReport
 
 Process = Callable[[list[Event], Run], list[Event]]
 

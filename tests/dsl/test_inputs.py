@@ -12,7 +12,7 @@ from core.dsl.component import Batch, Limits, Run
 from core.dsl.inputs import lines
 from core.dsl.inputs.lines import Splitter
 from core.errors import Forbidden, JobFailed
-from core.worker.executor import Delivery
+from core.worker.runs import Delivery
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 

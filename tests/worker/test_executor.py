@@ -13,7 +13,7 @@ from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.outputs import file as file_output
 from core.errors import JobFailed
 from core.worker import executor as executors
-from core.worker.executor import Delivery
+from core.worker.runs import Delivery
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 

@@ -1,0 +1,97 @@
+"""The batches of one run between their source and their output, and the parts that a large one travels in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from core import clock
+from core.dsl.component import Batch, Run
+from core.errors import SluiceError
+from core.worker.runs import Metrics
+
+Settle = Callable[[BaseException | None], None]
+
+
+class Flight:
+    """The batches of one run that the output has not settled yet."""
+
+    def __init__(self, interrupt: Callable[[], None]) -> None:
+        self.fault: BaseException | None = None
+        self._interrupt = interrupt  # called when a batch failed
+        self._unsettled: dict[Settle, float] = {}  # since when, on the monotonic clock; the oldest first
+        self._empty: asyncio.Event | None = None
+        self._counted = (0, 0, 0, 0, 0)
+
+    def track(self, batch: Batch) -> Settle:
+        """A settle to be called once, by whoever takes the batch over; calling it again does nothing."""
+        inner = batch.settle
+
+        def settle(error: BaseException | None) -> None:
+            if self._unsettled.pop(settle, None) is None:
+                return
+            try:
+                inner(error)
+            except (OSError, SluiceError) as memory_error:  # the source could not remember its place
+                error = error or memory_error
+            if error is not None and self.fault is None:
+                self.fault = error
+                self._interrupt()
+            if not self._unsettled and self._empty is not None:
+                self._empty.set()
+
+        self._unsettled[settle] = clock.monotonic()
+        return settle
+
+    async def landed(self) -> None:
+        """Wait until every batch is settled, then raise what went wrong."""
+        if self._unsettled:
+            self._empty = asyncio.Event()
+            await self._empty.wait()
+        if self.fault is not None:
+            raise self.fault
+
+    def abandon(self, error: BaseException) -> None:
+        """Tell every sender that its batch will not be delivered by this run."""
+        for settle in list(self._unsettled):
+            settle(error)
+
+    def oldest(self) -> float | None:
+        """When the oldest batch that is not settled was taken, on the monotonic clock; None when there is none."""
+        return next(iter(self._unsettled.values()), None)
+
+    def count(self, run: Run, metrics: Metrics) -> None:
+        """Add what the run did since the last call to the totals of the instance."""
+        events_in, events_out, bytes_in, bytes_out, errors = self._counted
+        self._counted = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
+        metrics.events_in += run.events_in - events_in
+        metrics.events_out += run.events_out - events_out
+        metrics.bytes_in += run.bytes_in - bytes_in
+        metrics.bytes_out += run.bytes_out - bytes_out
+        metrics.errors += run.errors - errors
+        if run.events_in > events_in:
+            metrics.last_event_at = clock.now_ns()
+
+
+class Parts:
+    """Settles a batch when all the parts that it was cut into are settled, with the first error there was."""
+
+    def __init__(self, settle: Settle) -> None:
+        self._settle = settle
+        self._left = 1  # one more than there are open parts, until `close`
+        self._fault: BaseException | None = None
+
+    def part(self) -> Settle:
+        """The settle of one more part."""
+        self._left += 1
+        return self._one
+
+    def close(self) -> None:
+        """There are no more parts."""
+        self._one(None)
+
+    def _one(self, error: BaseException | None) -> None:
+        self._left -= 1
+        self._fault = self._fault or error
+        if not self._left:
+            self._settle(self._fault)

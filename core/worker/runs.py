@@ -1,0 +1,58 @@
+"""What an instance of a job takes in and tells: messages delivered to it, reports of its runs, and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from core.errors import SluiceError
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message on its way to one job.
+
+    `message` is the event form of core.model.message. `settle(None)` acknowledges it; `settle(text)` says that the
+    run failed and why, and that trying again would not help. A delivery that is never settled comes again.
+    """
+
+    id: int
+    attempt: int
+    message: dict[str, Any]
+    settle: Callable[[str | None], None]
+
+
+class RunReport(NamedTuple):
+    """What one firing did. A continuous job reports once, when it ends."""
+
+    run_id: str
+    trigger: str  # once, interval, cron, message or continuous
+    started_ns: int
+    ended_ns: int
+    events_in: int
+    events_out: int
+    errors: int
+    ok: bool
+    reason: str
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Totals since this executor was made."""
+
+    events_in: int = 0
+    events_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    errors: int = 0
+    runs: int = 0
+    runs_failed: int = 0
+    last_event_at: int = 0  # ns since the epoch, 0 = none yet
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a run failed, in words for its sender and its log."""
+    if isinstance(error, SluiceError):
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    return str(error) or type(error).__name__

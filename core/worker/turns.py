@@ -1,0 +1,62 @@
+"""Fair sharing of one worker: jobs work in turns of bounded time, and between two turns the worker hears its engine.
+
+The rule is told in docs/decisions: one turn lasts TURN_SECONDS, whoever has more to do queues up behind the others,
+and a batch that takes longer than a slice is cut into parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from core import clock
+
+TURN_SECONDS = 0.001
+SLICE_SECONDS = 0.002  # of processor time that the actions of one job may take without a break
+FIRST_PART = 64
+LARGEST_PART = 4096
+
+
+class Turns:
+    """Hands out turns to the jobs of one worker, first come, first served."""
+
+    def __init__(self, seconds: float = TURN_SECONDS) -> None:
+        self._seconds = seconds
+        self._until = 0.0  # end of the turn that is being taken
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    async def next(self) -> None:
+        """Go on at once within the present turn; after its end wait until all that came earlier had theirs."""
+        if clock.monotonic() < self._until:
+            return
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        if not self._queue:
+            loop.call_soon(self._grant)
+        self._queue.append(turn)
+        await turn
+        self._until = clock.monotonic() + self._seconds
+
+    def _grant(self) -> None:
+        """Give one turn in each round of the loop, so that sockets are heard in between."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._grant)
+
+
+class Pace:
+    """How many events the actions of a job get through in one slice, learned from how long they take."""
+
+    def __init__(self) -> None:
+        self.size = FIRST_PART
+        self._each = SLICE_SECONDS / FIRST_PART  # smoothed seconds for one event
+
+    def took(self, events: int, seconds: float) -> None:
+        if events:
+            self._each += (seconds / events - self._each) * 0.3
+            fits = int(SLICE_SECONDS / self._each) if self._each * LARGEST_PART > SLICE_SECONDS else LARGEST_PART
+            self.size = max(1, min(fits, self.size * 4))
