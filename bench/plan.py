@@ -16,7 +16,7 @@ from bench import engines, wire
 from bench.floors import order
 from bench.measure import Scale, middle, sequential, take_turns
 from bench.report import Row
-from core.catalog import builtin, graph, items
+from core.catalog import builtin, items, wiring
 from core.deployments import expand, plan
 from core.model.catalog import Workflow
 from core.model.deployment import EMPTY, State, Worker
@@ -105,7 +105,7 @@ def _workflow(steps: int, changed: str) -> Workflow:
     return Workflow.model_validate({"slug": "bench", "version": 2, "steps": boxes})
 
 
-def _lookup() -> graph.Lookup:
+def _lookup() -> wiring.Lookup:
     return items.finder(builtin.load())
 
 

@@ -1,92 +1,36 @@
-"""The graph of a workflow: resolve its modules, follow its channels, and tell every fault in one pass.
+"""The graph of a workflow: open its modules, follow its channels, and tell every fault in one pass.
 
 `wire` is what planning, validation and publishing share, so that they cannot disagree about what a graph means.
 """
 
 from __future__ import annotations
 
-import difflib
-import graphlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import jsonschema_rs
-
+from core.catalog.blueprints import check_blueprint
+from core.catalog.cycles import cycles
+from core.catalog.names import did_you_mean, duplicates, listed
+from core.catalog.wiring import Lookup, Module, Node, Scope, WiredChannel, WiredDispatch, WiredMessage, Wiring
 from core.errors import shorten
-from core.model.catalog import Blueprint, Channel, Graph, Perspective, Ports, Step, Workflow
+from core.model.catalog import Channel, Dispatch, Graph, Step, Workflow
 from core.model.plan import Finding
 
-Lookup = Callable[[str], Blueprint | Workflow | None]
-"""From "blueprint:SLUG@VERSION" or "workflow:SLUG@VERSION" to the document, None when there is none."""
-
 MAX_DEPTH = 8  # modules inside modules
+GUESSED = 200  # faults of one document that get a guess at what was meant
+OUTSIDE = "(outside)"  # the other end of a port of a module that is looked at on its own
+
+Ends = Mapping[tuple[str, str], str]
+"""What the ports of a module are bound to: (side, port) -> a channel, or the key of a dispatch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One use of a workflow: where the values of its wizard come from."""
+def wire(graph: Graph, lookup: Lookup, *, module: bool = False, names: Collection[str] = ()) -> Wiring:
+    """Flatten a graph to blueprints and channels, with every fault that can be told without values.
 
-    graph: Graph
-    parent: Scope | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)  # `with` of the step that uses it, not yet staged
-    pointer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One step that is bound to a blueprint. The id of a step inside a module is `<outer>.<inner>`."""
-
-    id: str
-    pointer: str
-    step: Step
-    ref: str
-    blueprint: Blueprint
-    scope: Scope
-    group: str | None
-    replicas: int
-    ins: Mapping[str, str]  # port -> channel
-    outs: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class WiredChannel:
-    """A channel with the nodes at its ends."""
-
-    name: str
-    definition: Channel
-    scope: Scope
-    pointer: str
-    producers: list[str] = field(default_factory=list)
-    consumers: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class WiredMessage:
-    """A message edge between two nodes."""
-
-    source: str
-    target: str
-    tag: str
-    pointer: str
-
-
-@dataclass(slots=True)
-class Wiring:
-    """A flat graph. When `findings` is not empty it may be incomplete."""
-
-    root: Scope
-    nodes: dict[str, Node] = field(default_factory=dict)
-    channels: dict[str, WiredChannel] = field(default_factory=dict)
-    messages: list[WiredMessage] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-
-def wire(graph: Graph, lookup: Lookup) -> Wiring:
-    """Flatten a graph to blueprints and channels, with every fault that can be told without values."""
-    walk = _Walk(lookup, Scope(graph))
-    walk.graph(walk.wiring.root, "", {}, None, 1, ())
+    With `module`, the ports of the graph count as bound. `names` are the references that are there, for guesses.
+    """
+    walk = _Walk(lookup, Scope(graph), names)
+    walk.graph(walk.wiring.root, _Use(ports=walk.open_ports(graph) if module else {}))
     walk.finish()
     return walk.wiring
 
@@ -96,119 +40,149 @@ def references(graph: Graph) -> set[str]:
     return {step.use for step in graph.steps if step.use}
 
 
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """How a graph is used: under which ids, bound to what, where it runs, and inside which modules."""
+
+    prefix: str = ""
+    ports: Ends = field(default_factory=dict)
+    group: str | None = None
+    replicas: int = 1
+    stack: tuple[str, ...] = ()
+
+
 class _Walk:
-    def __init__(self, lookup: Lookup, root: Scope) -> None:
+    def __init__(self, lookup: Lookup, root: Scope, names: Collection[str]) -> None:
         self.wiring = Wiring(root)
         self._lookup = lookup
-        self._modules: dict[str, Blueprint | Workflow | None] = {}
+        self._names = names
+        self._modules: dict[str, Module | None] = {}
 
     def add(self, code: str, pointer: str, message: str, hint: str = "") -> None:
         self.wiring.findings.append(Finding(code, message, hint, pointer))
 
-    def graph(
-        self,
-        scope: Scope,
-        prefix: str,
-        ports: Mapping[str, str],
-        group: str | None,
-        replicas: int,
-        stack: tuple[str, ...],
-    ) -> None:
+    def guess(self, name: str, known: Iterable[str]) -> str:
+        return did_you_mean(name, known) if len(self.wiring.findings) < GUESSED else ""
+
+    def open_ports(self, graph: Graph) -> Ends:
+        """A channel for each port, whose other end is outside."""
+        bound = {}
+        for side, ports in (("in", graph.ports.in_), ("out", graph.ports.out)):
+            for index, port in enumerate(ports):
+                name = f"{side} port {port}"
+                channel = WiredChannel(name, Channel(), self.wiring.root, f"/ports/{side}/{index}")
+                (channel.producers if side == "in" else channel.consumers).append(OUTSIDE)
+                self.wiring.channels[name] = channel
+                bound[side, port] = name
+        return bound
+
+    def graph(self, scope: Scope, use: _Use) -> None:
         graph, at = scope.graph, scope.pointer
-        for index, name in duplicates([step.id for step in graph.steps]):
-            self.add("duplicate_step", f"{at}/steps/{index}/id", f"The step id {name} is used twice.", "Rename one.")
-        for index, name in duplicates([question.field for question in graph.wizard]):
-            self.add(
-                "duplicate_field", f"{at}/wizard/{index}/field", f"The wizard asks for {name} twice.", "Remove one."
-            )
+        for what, key, names in (
+            ("step", "id", [step.id for step in graph.steps]),
+            ("field", "field", [question.field for question in graph.wizard]),
+        ):
+            place = "steps" if what == "step" else "wizard"
+            for index, name in duplicates(names):
+                self.add(
+                    f"duplicate_{what}", f"{at}/{place}/{index}/{key}", f"{key} {name} is there twice.", "Rename one."
+                )
+        for side, ports in (("in", graph.ports.in_), ("out", graph.ports.out)):
+            for index, name in duplicates(ports):
+                self.add(
+                    "duplicate_port", f"{at}/ports/{side}/{index}", f"The port {name} is there twice.", "Keep one."
+                )
         for name, definition in graph.channels.items():
-            pointer = f"{at}/channels/{name}"
-            self.wiring.channels[prefix + name] = WiredChannel(prefix + name, definition, scope, pointer)
+            full = use.prefix + name
+            self.wiring.channels[full] = WiredChannel(full, definition, scope, f"{at}/channels/{name}")
         for index, step in enumerate(graph.steps):
-            pointer = f"{at}/steps/{index}"
-            inner_group = step.placement.group if step.placement else group
-            inner_replicas = step.replicas if step.replicas != 1 else replicas
-            self._step(scope, step, pointer, prefix, ports, inner_group, inner_replicas, stack)
-        known = {step.id for step in graph.steps}
-        for index, edge in enumerate(graph.messages):
-            pointer = f"{at}/messages/{index}"
+            self._step(scope, step, f"{at}/steps/{index}", use)
+        self._messages(scope, use.prefix)
+
+    def _messages(self, scope: Scope, prefix: str) -> None:
+        edges = scope.graph.messages
+        known = {step.id for step in scope.graph.steps} if edges else set()
+        for index, edge in enumerate(edges):
+            pointer = f"{scope.pointer}/messages/{index}"
             self.wiring.messages.append(WiredMessage(prefix + edge.from_, prefix + edge.to, edge.tag, pointer))
             for end, name in (("from", edge.from_), ("to", edge.to)):
                 if name not in known:
-                    self.add(
-                        "unknown_step",
-                        f"{pointer}/{end}",
-                        f"The message edge names a step {name} that is not there{did_you_mean(name, known)}.",
-                        f"Steps: {', '.join(sorted(known))}.",
-                    )
+                    message = f"The message edge names a step {name} that is not there{self.guess(name, known)}."
+                    self.add("unknown_step", f"{pointer}/{end}", message, f"Steps: {listed(known)}.")
+        for index, _ in duplicates([f"{edge.from_} {edge.to} {edge.tag}" for edge in edges]):
+            pointer = f"{scope.pointer}/messages/{index}"
+            self.add("duplicate_message", pointer, "The same message edge is there twice.", "Remove one.")
 
-    def _step(
-        self,
-        scope: Scope,
-        step: Step,
-        pointer: str,
-        prefix: str,
-        ports: Mapping[str, str],
-        group: str | None,
-        replicas: int,
-        stack: tuple[str, ...],
-    ) -> None:
-        id = prefix + step.id
+    def _step(self, scope: Scope, step: Step, pointer: str, use: _Use) -> None:
+        id = use.prefix + step.id
         if step.use is None:
             hint = (step.slot.hint if step.slot else "") or "Give it a `use`, e.g. blueprint:echo-source@1.0.0."
             self.add("unbound_slot", pointer, f"Step {id} is not bound to a module.", hint)
-            self._loose(step, pointer, prefix, scope, id)
+            self._loose(scope, step, pointer, id, use)
             return
         if step.slot is not None:
             self.add("unbound_slot", f"{pointer}/slot", f"Step {id} has both a slot and a binding.", "Remove the slot.")
-        module = self._module(step.use, f"{pointer}/use", id, stack)
+        module = self._module(step.use, f"{pointer}/use", id, use.stack)
         if module is None:
-            self._loose(step, pointer, prefix, scope, id)
+            self._loose(scope, step, pointer, id, use)
             return
-        ins = self._ends("in", step.in_, module.ports.in_, f"{pointer}/in", id, prefix, ports, scope)
-        if step.dispatch is not None:
-            self.add(
-                "dispatch_unavailable",
-                f"{pointer}/dispatch",
-                f"Step {id} spreads its events with dispatch mode {step.dispatch.mode}, which is not available yet.",
-                "Send everything over one file-store channel and filter in each consumer.",
-            )
-            self._loose(step, pointer, prefix, scope, id)
-            outs: dict[str, str] = {}
+        ins = self._ends("in", step.in_, module.ports.in_, f"{pointer}/in", id, scope, use)
+        group = step.placement.group if step.placement else use.group
+        replicas = step.replicas if step.replicas != 1 else use.replicas
+        if step.dispatch is None:
+            outs = self._ends("out", step.out, module.ports.out, f"{pointer}/out", id, scope, use)
         else:
-            outs = self._ends("out", step.out, module.ports.out, f"{pointer}/out", id, prefix, ports, scope)
+            outs = self._dispatch(step.dispatch, step, module, pointer, id, scope, use)
         if isinstance(module, Workflow):
-            inner = Scope(module, scope, step.with_, f"{pointer}/use:{step.use}")
-            bound = {f"port:{port}": channel for port, channel in (*ins.items(), *outs.items())}
-            self.graph(inner, f"{id}.", bound, group, replicas, (*stack, step.use))
+            bound = {("in", port): end for port, end in ins.items()}
+            bound |= {("out", port): end for port, end in outs.items()}
+            inner = Scope(module, scope, step.with_, f"{pointer}/use/{step.use}")
+            self.graph(inner, _Use(f"{id}.", bound, group, replicas, (*use.stack, step.use)))
             return
-        self.wiring.nodes[id] = Node(id, pointer, step, step.use, module, scope, group, replicas, ins, outs)
-        for channel in ins.values():
-            self.wiring.channels[channel].consumers.append(id)
-        for channel in outs.values():
-            self.wiring.channels[channel].producers.append(id)
+        dispatches = self.wiring.dispatches
+        spread = {port: end for port, end in outs.items() if end in dispatches} if dispatches else {}
+        plain = {port: end for port, end in outs.items() if port not in spread} if spread else outs
+        self.wiring.nodes[id] = Node(id, pointer, step, step.use, module, scope, group, replicas, ins, plain, spread)
+        for end in ins.values():
+            self.wiring.channels[end].consumers.append(id)
+        for end in outs.values():
+            self._feed(end, id)
 
-    def _module(self, ref: str, pointer: str, id: str, stack: tuple[str, ...]) -> Blueprint | Workflow | None:
+    def _feed(self, end: str, id: str) -> None:
+        """Note that a step writes to a channel, or to all channels of a dispatch."""
+        if (dispatch := self.wiring.dispatches.get(end)) is not None:
+            dispatch.sources.append(id)
+            for channel in dispatch.outs.values():
+                self.wiring.channels[channel].producers.append(id)
+        else:
+            self.wiring.channels[end].producers.append(id)
+
+    def _module(self, ref: str, pointer: str, id: str, stack: tuple[str, ...]) -> Module | None:
         if ref in stack or len(stack) >= MAX_DEPTH:
             why = f"uses itself through {' -> '.join((*stack, ref))}" if ref in stack else "is nested too deeply"
             self.add("module_cycle", pointer, f"The module {ref} of step {id} {why}.", "Break the circle.")
             return None
         if ref not in self._modules:
             module = self._modules[ref] = self._lookup(ref)
-            if isinstance(module, Blueprint):
+            if not isinstance(module, Workflow) and module is not None:
                 for fault in check_blueprint(module):
                     self.add(fault.code, pointer, f"{ref}: {fault.message}", fault.hint)
         module = self._modules[ref]
         if module is None:
-            what, _, rest = ref.partition(":")
-            slug = rest.rpartition("@")[0]
-            self.add(
-                f"unknown_{what}",
-                pointer,
-                f"Step {id} uses {ref}, which is not in the catalog.",
-                f"Look for it: catalog_search(query={slug!r}, type={what!r}).",
-            )
+            self._unknown(ref, pointer, id)
         return module
+
+    def _unknown(self, ref: str, pointer: str, id: str) -> None:
+        name, _, version = ref.rpartition("@")
+        what, _, slug = name.partition(":")
+        versions = [other.rpartition("@")[2] for other in self._names if other.startswith(f"{name}@")]
+        if versions:
+            message = f"Step {id} uses {ref}, but there is no version {shorten(version, 40)} of {name}."
+            self.add("unknown_version", pointer, message, f"Versions: {', '.join(sorted(versions)[-20:])}.")
+            return
+        near = self.guess(name, {other.rpartition("@")[0] for other in self._names})
+        message = f"Step {id} uses {ref}, which is not in the catalog{near}."
+        self.add(f"unknown_{what}", pointer, message, f"Look for it: catalog_search(query={slug!r}, type={what!r}).")
 
     def _ends(
         self,
@@ -217,32 +191,36 @@ class _Walk:
         declared: tuple[str, ...],
         pointer: str,
         id: str,
-        prefix: str,
-        ports: Mapping[str, str],
         scope: Scope,
+        use: _Use,
     ) -> dict[str, str]:
-        """Port -> channel for one side of a step, with the faults of that side."""
-        have = ", ".join(declared) or "none"
+        """Port -> channel (or dispatch) for one side of a step, with the faults of that side."""
+        single = isinstance(binding, str)
         if isinstance(binding, str):
             if len(declared) != 1:
                 code = "ambiguous_port" if declared else "unknown_port"
                 hint = f"Write {side} as a map port -> channel." if declared else f"Remove `{side}`."
+                have = ", ".join(declared) or "none"
                 self.add(code, pointer, f"Step {id} binds `{side}`; the {side} ports of its module: {have}.", hint)
-                self._channel(binding, prefix, ports, pointer, scope)
+                self._attach(side, binding, pointer, id, scope, use)
                 return {}
             binding = {declared[0]: binding}
         out = {}
         for port, name in (binding or {}).items():
-            channel = self._channel(name, prefix, ports, f"{pointer}/{port}", scope)
+            at = pointer if single else f"{pointer}/{port}"
+            end = self._end(side, name, at, scope, use)
             if port not in declared:
                 self.add(
                     "unknown_port",
-                    f"{pointer}/{port}",
-                    f"Step {id} binds the {side} port {port}, which its module does not have.",
-                    f"Its {side} ports: {have}.",
+                    at,
+                    f"Step {id} binds the {side} port {port}, which its module does not have"
+                    f"{self.guess(port, declared)}.",
+                    f"Its {side} ports: {', '.join(declared) or 'none'}.",
                 )
-            elif channel is not None:
-                out[port] = channel
+                if end is not None:  # the channel is not incomplete because of that
+                    self._note(side, end, id)
+            elif end is not None:
+                out[port] = end
         for port in declared:
             if port not in (binding or {}):
                 self.add(
@@ -253,33 +231,82 @@ class _Walk:
                 )
         return out
 
-    def _channel(self, binding: str, prefix: str, ports: Mapping[str, str], pointer: str, scope: Scope) -> str | None:
-        """The flat name of the channel that a binding names, made when it is new."""
-        if binding.startswith("port:"):
-            channel = ports.get(binding)
-            if channel is None:
-                self.add(
-                    "open_port",
-                    pointer,
-                    f"{binding} is an end of a module that is bound to nothing.",
-                    "Use this workflow as a module in another one, or bind the step to a channel.",
-                )
-            return channel
-        name = prefix + binding.removeprefix("channel:")
-        if name not in self.wiring.channels:
-            self.wiring.channels[name] = WiredChannel(name, Channel(), scope, pointer)
-        return name
+    def _dispatch(
+        self, rule: Dispatch, step: Step, module: Module, pointer: str, id: str, scope: Scope, use: _Use
+    ) -> dict[str, str]:
+        """The one out port of a module, spread over named outputs: port -> key of the dispatch."""
+        declared = module.ports.out
+        outs: dict[str, str] = {}
+        for name, binding in (step.out if isinstance(step.out, dict) else {}).items():
+            end = self._end("out", binding, f"{pointer}/out/{name}", scope, use)
+            if end in self.wiring.dispatches:
+                message = f"{binding} is spread further outside, so the events of step {id} would be spread twice."
+                self.add("dispatch_twice", f"{pointer}/out/{name}", message, "Put a step between them.")
+            elif end is not None:
+                outs[name] = end
+        if not isinstance(step.out, dict):
+            hint = "Write out: {first: channel:a, second: channel:b}."
+            self.add("dispatch_without_outputs", f"{pointer}/out", f"Step {id} has a dispatch but no outputs.", hint)
+            if step.out is not None:
+                self._attach("out", step.out, f"{pointer}/out", id, scope, use)
+            return {}
+        for code, where, message, hint in dispatch_faults(rule, step.out, id):
+            self.add(code, f"{pointer}/dispatch{where}", message, hint)
+        if len(declared) != 1:
+            have = f"the out ports {', '.join(declared)}" if declared else "no out port"
+            hint = "Bind each port by its name, without a dispatch." if declared else "Remove `out` and `dispatch`."
+            self.add("dispatch_ports", f"{pointer}/dispatch", f"The module of step {id} has {have}.", hint)
+            for end in outs.values():
+                self._note("out", end, id)
+            return {}
+        key = f"{id}>{declared[0]}"
+        self.wiring.dispatches[key] = WiredDispatch(id, pointer, rule, outs)
+        return {declared[0]: key}
 
-    def _loose(self, step: Step, pointer: str, prefix: str, scope: Scope, id: str) -> None:
-        """Count the channels of a step whose module is not known, so that they are not reported as incomplete."""
+    def _end(self, side: str, binding: str, pointer: str, scope: Scope, use: _Use) -> str | None:
+        """The flat name of the channel (or dispatch) that a binding names; a channel is made when it is new."""
+        kind, _, name = binding.partition(":")
+        if kind == "port":
+            return self._port(side, name, pointer, scope, use)
+        full = use.prefix + name
+        if full not in self.wiring.channels:
+            self.wiring.channels[full] = WiredChannel(full, Channel(), scope, pointer)
+        return full
+
+    def _port(self, side: str, name: str, pointer: str, scope: Scope, use: _Use) -> str | None:
+        bound = use.ports.get((side, name))
+        declared = scope.graph.ports.in_ if side == "in" else scope.graph.ports.out
+        if bound is None and name not in declared:
+            message = f"port:{name} is not an {side} port of this workflow{self.guess(name, declared)}."
+            self.add("unknown_port", pointer, message, f"Its {side} ports: {', '.join(declared) or 'none'}.")
+        elif bound is None and scope.parent is None:
+            self.add(
+                "open_port",
+                pointer,
+                f"port:{name} is an end of a module that is bound to nothing.",
+                "Use this workflow as a module in another one, or bind the step to a channel.",
+            )
+        return bound  # of a module inside: None is told where the module is used
+
+    def _note(self, side: str, end: str, id: str) -> None:
+        """Count a step at an end that is not told to be incomplete, whatever is wrong with the step."""
+        if side == "out":
+            self._feed(end, id)
+        else:
+            self.wiring.channels[end].consumers.append(id)
+
+    def _attach(self, side: str, binding: str, pointer: str, id: str, scope: Scope, use: _Use) -> None:
+        end = self._end(side, binding, pointer, scope, use)
+        if end is not None:
+            self._note(side, end, id)
+
+    def _loose(self, scope: Scope, step: Step, pointer: str, id: str, use: _Use) -> None:
+        """Count the channels of a step whose module is not known, so that they are not told to be incomplete."""
         for binding, side in ((step.in_, "in"), (step.out, "out")):
-            names = [binding] if isinstance(binding, str) else list((binding or {}).values())
-            for name in names:
-                if name.startswith("channel:"):
-                    channel = self._channel(name, prefix, {}, f"{pointer}/{side}", scope)
-                    if channel is not None:
-                        wired = self.wiring.channels[channel]
-                        (wired.consumers if side == "in" else wired.producers).append(id)
+            if isinstance(binding, str):
+                self._attach(side, binding, f"{pointer}/{side}", id, scope, use)
+            for port, name in binding.items() if isinstance(binding, dict) else ():
+                self._attach(side, name, f"{pointer}/{side}/{port}", id, scope, use)
 
     def finish(self) -> None:
         for channel in self.wiring.channels.values():
@@ -291,162 +318,45 @@ class _Walk:
                     clause, _, fix = what.partition("; ")
                     bare = channel.name.rpartition(".")[2]
                     hint = f"{fix[0].upper()}{fix[1:]}{bare}`, or remove the channel."
+                    if OUTSIDE in (*channel.producers, *channel.consumers):
+                        hint = f"{fix[0].upper()}{fix[1:]}".replace("channel:", f"port:{bare.rpartition(' ')[2]}`.")
                     self.add(code, channel.pointer, f"Channel {channel.name} is incomplete: {clause}.", hint)
-        self._check_cycles()
-
-    def _check_cycles(self) -> None:
         before: dict[str, list[str]] = {id: [] for id in self.wiring.nodes}
-        after: dict[str, list[str]] = {id: [] for id in self.wiring.nodes}
-        for channel in self.wiring.channels.values():
+        for name, channel in self.wiring.channels.items():  # a channel is a node too: fan-in and fan-out stay linear
+            before[f"channel {name}"] = [id for id in channel.producers if id in self.wiring.nodes]
             for consumer in channel.consumers:
-                for producer in channel.producers:
-                    if consumer in before and producer in after:
-                        before[consumer].append(producer)
-                        after[producer].append(consumer)
-        waits = {id: len(producers) for id, producers in before.items()}
-        ready = [id for id, count in waits.items() if not count]
-        for id in ready:  # grows while it is walked (Kahn)
-            for consumer in after[id]:
-                waits[consumer] -= 1
-                if not waits[consumer]:
-                    ready.append(consumer)
-        if len(ready) == len(before):
-            return
-        try:  # there is a circle; let the standard library name it
-            graphlib.TopologicalSorter(before).prepare()
-        except graphlib.CycleError as error:
-            path = " -> ".join(reversed(error.args[1]))
-            self.add("cycle", "/steps", f"The channels form a circle: {path}.", "Events must flow one way.")
+                if consumer in self.wiring.nodes:
+                    before[consumer].append(f"channel {name}")
+        for circle in cycles(before):
+            steps = [id for id in circle if id in self.wiring.nodes]
+            path = " -> ".join((*steps[:20], *(["…"] if len(steps) > 20 else []), steps[0]))
+            where = self.wiring.nodes[steps[0]].pointer
+            self.add("cycle", f"{where}/in", f"The channels form a circle: {path}.", "Events must flow one way.")
 
 
-def check_blueprint(blueprint: Blueprint) -> list[Finding]:
-    """The faults of a blueprint that its model cannot see: ports, job names, the schema of its parameters."""
-    found = [
-        Finding("duplicate_job", f"Two jobs are called {name}.", "Rename one.", f"/jobs/{index}/name")
-        for index, name in duplicates([str(job.get("name", "")) for job in blueprint.jobs])
-    ]
-    used: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
-    for index, job in enumerate(blueprint.jobs):
-        for side, ports in (("input", blueprint.ports.in_), ("output", blueprint.ports.out)):
-            end = job.get(side)
-            if isinstance(end, dict) and "port" in end:
-                port = str(end["port"])
-                used[side][port] += 1
-                if port not in ports:
-                    known = ", ".join(ports) or "none"
-                    found.append(
-                        Finding(
-                            "unknown_port",
-                            f"The job names the port {shorten(port, 60)}, which the blueprint does not declare.",
-                            f"Declared: {known}.",
-                            f"/jobs/{index}/{side}/port",
-                        )
-                    )
-    found += [
-        Finding(
-            "unknown_port",
-            f"The in port {port} is read by {used['input'][port]} jobs; it must be exactly one.",
-            f"Give one job `input: {{port: {port}}}`.",
-            "/ports/in",
-        )
-        for port in blueprint.ports.in_
-        if used["input"][port] != 1
-    ]
-    found += [
-        Finding(
-            "unknown_port",
-            f"No job writes to the out port {port}.",
-            f"Give a job `output: {{port: {port}}}`.",
-            "/ports/out",
-        )
-        for port in blueprint.ports.out
-        if not used["output"][port]
-    ]
-    try:
-        jsonschema_rs.validator_for(blueprint.parameters, offline=True)
-    except ValueError as error:
-        found.append(
-            Finding(
-                "invalid_schema",
-                f"The parameters are not a JSON Schema: {shorten(str(error), 200)}",
-                "See https://json-schema.org/understanding-json-schema; remote references are not followed.",
-                "/parameters",
-            )
-        )
-    return found
-
-
-def picture(document: Blueprint | Workflow | Perspective) -> dict[str, list[dict[str, Any]]]:
-    """The graph as nodes and edges, for people and programs that draw it."""
-    if isinstance(document, Blueprint):
-        return _blueprint_picture(document)
-    nodes = [
-        {
-            "id": step.id,
-            "use": step.use,
-            "slot": step.slot.model_dump() if step.slot else None,
-            "group": step.placement.group if step.placement else None,
-            "replicas": step.replicas,
-        }
-        for step in document.steps
-    ]
-    ends: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in document.channels}
-    for step in document.steps:
-        for binding, side in ((step.out, 0), (step.in_, 1)):
-            for name in [binding] if isinstance(binding, str) else list((binding or {}).values()):
-                ends.setdefault(name.removeprefix("channel:"), ([], []))[side].append(step.id)
-    edges: list[dict[str, Any]] = []
-    for name, (producers, consumers) in ends.items():
-        transport = document.channels[name].transport.value if name in document.channels else "worker-channel"
-        edges += [
-            {"kind": "channel", "from": producer, "to": consumer, "channel": name, "transport": transport}
-            for producer in producers
-            for consumer in consumers
-        ]
-    edges += [{"kind": "message", "from": edge.from_, "to": edge.to, "tag": edge.tag} for edge in document.messages]
-    return {"nodes": nodes, "edges": edges}
-
-
-def _blueprint_picture(blueprint: Blueprint) -> dict[str, list[dict[str, Any]]]:
-    nodes: list[dict[str, Any]] = [{"id": str(job.get("name", "")), "job": True} for job in blueprint.jobs]
-    nodes += [{"id": f"port:{port}", "port": side} for side, port in _ports(blueprint.ports)]
-    edges: list[dict[str, Any]] = []
-    inner: dict[str, tuple[list[str], list[str]]] = {}
-    for job in blueprint.jobs:
-        name = str(job.get("name", ""))
-        for key, side in (("output", 0), ("input", 1)):
-            end = job.get(key)
-            if not isinstance(end, dict):
-                continue
-            if "port" in end:
-                ends = (name, f"port:{end['port']}") if side == 0 else (f"port:{end['port']}", name)
-                edges.append({"kind": "port", "from": ends[0], "to": ends[1]})
-            elif "channel" in end:
-                inner.setdefault(str(end["channel"]), ([], []))[side].append(name)
-    edges += [
-        {"kind": "channel", "from": producer, "to": consumer, "channel": name, "transport": "worker-channel"}
-        for name, (producers, consumers) in inner.items()
-        for producer in producers
-        for consumer in consumers
-    ]
-    return {"nodes": nodes, "edges": edges}
-
-
-def _ports(ports: Ports) -> list[tuple[str, str]]:
-    return [*(("in", port) for port in ports.in_), *(("out", port) for port in ports.out)]
-
-
-def duplicates(names: Iterable[str]) -> list[tuple[int, str]]:
-    """Index and name of every name that has been there before."""
-    seen: set[str] = set()
+def dispatch_faults(rule: Dispatch, outputs: Collection[str], id: str) -> list[tuple[str, str, str, str]]:
+    """What is wrong with a dispatch and its outputs: (code, place below the dispatch, message, hint)."""
     found = []
-    for index, name in enumerate(names):
-        if name in seen:
-            found.append((index, name))
-        seen.add(name)
+    have = f"Outputs: {', '.join(outputs)}."
+    if rule.mode != "conditional":
+        for key, value in (("field", rule.field), ("routes", rule.routes), ("default", rule.default)):
+            if value:
+                message = f"Step {id}: dispatch mode {rule.mode} takes no {key}."
+                found.append(("dispatch_setting", f"/{key}", message, "Remove it, or use mode: conditional."))
+        return found
+    if not rule.field:
+        message = f"Step {id}: dispatch mode conditional needs the field that decides."
+        found.append(("dispatch_setting", "", message, "Add field: NAME."))
+    targets = [(f"/routes/{value}", name) for value, name in rule.routes.items()]
+    targets += [("/default", rule.default)] if rule.default is not None else []
+    for where, name in targets:
+        if name not in outputs:
+            message = f"Step {id}: the dispatch leads to the output {name}, which is not there"
+            found.append(("unknown_output", where, f"{message}{did_you_mean(name, outputs)}.", have))
+    reached = {name for _, name in targets}
+    if all(name in outputs for name in reached):
+        for name in outputs:
+            if name not in reached:
+                message = f"Step {id}: no route of the dispatch leads to the output {name}."
+                found.append(("unrouted_output", "/routes", message, f"Add a route, or default: {name}."))
     return found
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f" (did you mean {near[0]}?)" if near else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import errors
-from core.catalog import graph
+from core.catalog import graph, names, wiring
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective, Workflow
 
 Model = Blueprint | Workflow | Perspective | LibraryJob
@@ -119,7 +119,7 @@ def pick(entries: Iterable[Entry], slug: str, type: str | None = None, version: 
     named = [one for one in every if one.slug == slug and (type is None or one.type.value == type)]
     what = f"{type or 'item'} {errors.shorten(slug, 64)}"
     if not named:
-        guess = graph.did_you_mean(slug, {one.slug for one in every if type is None or one.type.value == type})
+        guess = names.did_you_mean(slug, {one.slug for one in every if type is None or one.type.value == type})
         raise errors.NotFound(f"There is no {what} in the catalog{guess}.", hint="catalog_search lists what there is.")
     types = sorted({one.type.value for one in named})
     if len(types) > 1:
@@ -197,7 +197,7 @@ def version_key(version: int | str) -> tuple[Any, ...]:
     return numbers, rest == "", parts
 
 
-def finder(entries: Iterable[Entry]) -> graph.Lookup:
+def finder(entries: Iterable[Entry]) -> wiring.Lookup:
     """A lookup of modules by reference, for `graph.wire` and the planner."""
     known = {
         f"{one.type.value}:{one.slug}@{one.version}": one.model

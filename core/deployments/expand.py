@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from core.catalog import graph
+from core.catalog import blueprints, graph, names, wiring
 from core.deployments import transports
 from core.documents import canonical
 from core.dsl import expand as templates
@@ -65,7 +65,7 @@ class Expansion:
 def expand(
     source: Blueprint | Workflow | Perspective,
     request: Request,
-    lookup: graph.Lookup,
+    lookup: wiring.Lookup,
     surroundings: Surroundings | None = None,
     check_job: CheckJob | None = None,
 ) -> Expansion:
@@ -85,7 +85,7 @@ class _Expander:
     def block(self, code: str, message: str, hint: str = "", pointer: str = "") -> None:
         self.out.blockers.append(Finding(code, message, hint, pointer))
 
-    def run(self, source: Blueprint | Workflow | Perspective, lookup: graph.Lookup) -> Expansion:
+    def run(self, source: Blueprint | Workflow | Perspective, lookup: wiring.Lookup) -> Expansion:
         tree, values = self._as_graph(source)
         if isinstance(source, Perspective):
             self.block(
@@ -94,14 +94,21 @@ class _Expander:
                 "Clone it (workflow_clone), bind its slots, publish it, and plan the workflow.",
             )
         find = lookup if not isinstance(source, Blueprint) else lambda ref: source
-        wiring = graph.wire(tree, find)
-        self.out.blockers += wiring.findings
-        self._contexts[id(wiring.root)] = self._root_context(tree, values)
-        self._check_overrides(wiring)
-        drafts = [draft for node in wiring.nodes.values() for draft in self._node(node)]
-        options = {name: self._options(channel) for name, channel in wiring.channels.items()}
+        wired = graph.wire(tree, find)
+        self.out.blockers += wired.findings
+        for spread in wired.dispatches.values():
+            self.block(
+                "dispatch_unavailable",
+                f"Step {spread.step} uses the dispatch mode {spread.rule.mode}, which is not available yet.",
+                "Send everything over one file-store channel and filter in each consumer.",
+                f"{spread.pointer}/dispatch",
+            )
+        self._contexts[id(wired.root)] = self._root_context(tree, values)
+        self._check_overrides(wired)
+        drafts = [draft for node in wired.nodes.values() for draft in self._node(node)]
+        options = {name: self._options(channel) for name, channel in wired.channels.items()}
         woven = transports.weave(
-            drafts, wiring.channels, options, wiring.messages, self.request.tenant, self.request.name
+            drafts, wired.channels, options, wired.messages, self.request.tenant, self.request.name
         )
         self.out.blockers += woven.blockers
         self.out.warnings += woven.warnings
@@ -138,7 +145,7 @@ class _Expander:
         known = {question.field: question for question in questions}
         for name in values:
             if name not in known:
-                guess = graph.did_you_mean(name, known)
+                guess = names.did_you_mean(name, known)
                 self.block(
                     "unknown_value",
                     f"The values of {whose} name {shorten(name, 60)}, which nothing asks for{guess}.",
@@ -171,7 +178,7 @@ class _Expander:
             answers[name] = value
         return answers
 
-    def _context(self, scope: graph.Scope) -> Mapping[str, Any]:
+    def _context(self, scope: wiring.Scope) -> Mapping[str, Any]:
         """What {{name}} sees in one use of a workflow."""
         known = self._contexts.get(id(scope))
         if known is None:
@@ -196,21 +203,21 @@ class _Expander:
                 self.block("invalid_values", error.message, error.hint, pointer)
             return {}
 
-    def _check_overrides(self, wiring: graph.Wiring) -> None:
-        steps = {part for id in wiring.nodes for part in _prefixes(id)}
+    def _check_overrides(self, wired: wiring.Wiring) -> None:
+        steps = {part for id in wired.nodes for part in _prefixes(id)}
         for what, keys in (("placement", self.request.placement), ("replicas", self.request.replicas)):
             for key in keys:
                 if key not in steps:
                     self.block(
                         "unknown_step",
-                        f"{what} names a step {shorten(key, 60)} that is not there{graph.did_you_mean(key, steps)}.",
+                        f"{what} names a step {shorten(key, 60)} that is not there{names.did_you_mean(key, steps)}.",
                         f"Steps: {', '.join(sorted(steps)) or 'none'}.",
                         f"/{what}/{key}",
                     )
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def _node(self, node: graph.Node) -> list[transports.Draft]:
+    def _node(self, node: wiring.Node) -> list[transports.Draft]:
         module = self._modules.get(node.ref)
         if module is None:
             module = self._modules[node.ref] = _Module(node.blueprint)
@@ -243,7 +250,7 @@ class _Expander:
             )
         return drafts
 
-    def _params(self, node: graph.Node, module: _Module, context: Mapping[str, Any]) -> dict[str, Any]:
+    def _params(self, node: wiring.Node, module: _Module, context: Mapping[str, Any]) -> dict[str, Any]:
         given = self._stage(dict(node.step.with_), context, f"{node.pointer}/with")
         params = {**module.defaults, **given}
         if module.validator is not None and not module.validator.is_valid(params):
@@ -259,7 +266,7 @@ class _Expander:
                 params.setdefault(name, "")  # told above; its placeholders are not told again
         return params
 
-    def _check_requirements(self, node: graph.Node) -> None:
+    def _check_requirements(self, node: wiring.Node) -> None:
         needs = node.blueprint.requires
         for what, wanted, have, hint in (
             ("secret", needs.secrets, self.around.secrets, "Set the secret, then plan again."),
@@ -272,7 +279,7 @@ class _Expander:
                     message = f"{node.ref} needs the {what} {name}, which is not there."
                     self.block(f"missing_{what}", message, hint, node.pointer)
 
-    def _options(self, channel: graph.WiredChannel) -> dict[str, Any]:
+    def _options(self, channel: wiring.WiredChannel) -> dict[str, Any]:
         return self._stage(dict(channel.definition.with_), self._context(channel.scope), f"{channel.pointer}/with")
 
     def _finish(self, draft: transports.Draft) -> None:
@@ -315,7 +322,7 @@ class _Module:
             if isinstance(schema, dict) and "default" in schema
         }
         self.validator: Any = None
-        if not any(finding.code == "invalid_schema" for finding in graph.check_blueprint(blueprint)):
+        if not any(finding.code == "invalid_schema" for finding in blueprints.check_blueprint(blueprint)):
             self.validator = jsonschema_rs.validator_for(blueprint.parameters, offline=True)
 
 

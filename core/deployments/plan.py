@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from core.catalog import graph
+from core.catalog import wiring
 from core.deployments import expand, explain, placement
 from core.documents import canonical
 from core.model.catalog import Blueprint, Perspective, Workflow
@@ -20,7 +20,7 @@ from core.model.plan import Action, Change, Finding, Kind, Plan
 def make(
     source: Blueprint | Workflow | Perspective,
     request: expand.Request,
-    lookup: graph.Lookup,
+    lookup: wiring.Lookup,
     workers: Iterable[Worker],
     current: State,
     *,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.catalog import graph
+from core.catalog import names, wiring
 from core.errors import shorten
 from core.model import deployment
 from core.model.catalog import Transport
@@ -52,9 +52,9 @@ class Woven:
 
 def weave(
     drafts: list[Draft],
-    channels: Mapping[str, graph.WiredChannel],
+    channels: Mapping[str, wiring.WiredChannel],
     options: Mapping[str, Mapping[str, Any]],
-    messages: Sequence[graph.WiredMessage],
+    messages: Sequence[wiring.WiredMessage],
     tenant: str,
     name: str,
 ) -> Woven:
@@ -70,7 +70,7 @@ def weave(
 class _Weaver:
     def __init__(
         self,
-        channels: Mapping[str, graph.WiredChannel],
+        channels: Mapping[str, wiring.WiredChannel],
         options: Mapping[str, Mapping[str, Any]],
         namespace: str,
     ) -> None:
@@ -172,7 +172,7 @@ class _Weaver:
         document = {"input": {"file-store": source}, "output": {"worker-channel": {"channel": hop}}}
         return replace(draft, name=name, role=Role.READER, origin=f"channel {channel}", document=document)
 
-    def connect(self, edge: graph.WiredMessage) -> None:
+    def connect(self, edge: wiring.WiredMessage) -> None:
         """Compile a message edge: the source emits the tag, the target's input waits for it."""
         emitter = self._emitter(edge)
         if emitter is None:
@@ -202,7 +202,7 @@ class _Weaver:
             triggered = {**(config if isinstance(config, dict) else {}), "trigger": {"message": heard}}
             self._drafts[one.name] = replace(one, document={**one.document, "input": {component: triggered}})
 
-    def _emitter(self, edge: graph.WiredMessage) -> str | None:
+    def _emitter(self, edge: wiring.WiredMessage) -> str | None:
         """The job that emits the tag of an edge; a relay is added behind a writer."""
         for one in self._of(edge.source):
             output = one.document.get("output")
@@ -270,7 +270,7 @@ class _Weaver:
         self.out.blockers.append(Finding(code, message, hint, pointer))
 
     def _check_worker_channel(
-        self, name: str, channel: graph.WiredChannel, producers: list[Draft], consumers: list[Draft]
+        self, name: str, channel: wiring.WiredChannel, producers: list[Draft], consumers: list[Draft]
     ) -> None:
         for option in self._options[name]:
             self._block(
@@ -289,12 +289,12 @@ class _Weaver:
             )
 
     def _check_file_store(
-        self, name: str, channel: graph.WiredChannel, producers: list[Draft], consumers: list[Draft]
+        self, name: str, channel: wiring.WiredChannel, producers: list[Draft], consumers: list[Draft]
     ) -> None:
         options = self._options[name]
         for option in options:
             if option not in FILE_STORE_OPTIONS:
-                guess = graph.did_you_mean(option, FILE_STORE_OPTIONS)
+                guess = names.did_you_mean(option, FILE_STORE_OPTIONS)
                 self._block(
                     "invalid_transport",
                     f"Channel {name}: file-store has no setting {shorten(option, 60)}{guess}.",

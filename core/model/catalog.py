@@ -5,18 +5,40 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from core.docstrings import Described
 
 NAME_PATTERN = "^[a-z0-9]+(?:[_-][a-z0-9]+)*$"
 """One name that becomes part of a job name: no double dash, because `--` separates the parts."""
 
+SLUG_PATTERN = "^[a-z0-9][a-z0-9_-]*$"
+BINDING_PATTERN = "^(?:channel|port):[a-z0-9]+(?:[_-][a-z0-9]+)*$"
+USE_PATTERN = "^(?:blueprint|workflow):[a-z0-9][a-z0-9_-]*@[0-9A-Za-z.+-]+$"
+VERSION_PATTERN = r"^\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$"
+SPELLINGS = {
+    NAME_PATTERN: "must be a name: lower-case letters and digits, with single - or _ between them",
+    SLUG_PATTERN: "must be a slug: lower-case letters, digits, - and _, beginning with a letter or digit",
+    BINDING_PATTERN: "must be channel:NAME, or port:NAME for an end of a module",
+    USE_PATTERN: "must name one exact version, as blueprint:SLUG@1.0.0 or workflow:SLUG@1",
+    VERSION_PATTERN: "must be a version like 1.0.0",
+}
+"""Each pattern in words, for whoever has to mend a value that does not fit."""
+
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
-Slug = Annotated[str, StringConstraints(pattern="^[a-z0-9][a-z0-9_-]*$", max_length=63)]
-Binding = Annotated[str, StringConstraints(pattern="^(?:channel|port):[a-z0-9]+(?:[_-][a-z0-9]+)*$", max_length=80)]
-Use = Annotated[str, StringConstraints(pattern="^(?:blueprint|workflow):[a-z0-9][a-z0-9_-]*@[0-9A-Za-z.+-]+$")]
-SemanticVersion = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$")]
+Slug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN, max_length=63)]
+Binding = Annotated[str, StringConstraints(pattern=BINDING_PATTERN, max_length=80)]
+Use = Annotated[str, StringConstraints(pattern=USE_PATTERN, max_length=160)]
+SemanticVersion = Annotated[str, StringConstraints(pattern=VERSION_PATTERN, max_length=64)]
+Text = Annotated[str, StringConstraints(max_length=2000)]
+
+ONE, MAP = "<one>", "<map>"
+"""How the two forms of a binding are told apart; never a part of a pointer."""
+Ends = Annotated[
+    Annotated[Binding, Tag(ONE)] | Annotated[dict[Name, Binding], Tag(MAP)],
+    Discriminator(lambda value: MAP if isinstance(value, dict) else ONE),
+]
+"""One channel for the only port of a module, or a map port -> channel."""
 
 
 class ItemType(StrEnum):
@@ -92,11 +114,11 @@ class Item(CatalogModel):
 
     slug: Slug
     """The stable identifier."""
-    title: str = ""
+    title: Annotated[str, StringConstraints(max_length=200)] = ""
     """The name that people see."""
-    summary: str = ""
+    summary: Text = ""
     """One sentence on what it is for."""
-    tags: tuple[str, ...] = ()
+    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=63)], ...] = Field(default=(), max_length=50)
     """Words to find it by."""
 
 
@@ -138,7 +160,7 @@ class Dispatch(CatalogModel):
 
     mode: Literal["clone", "round-robin", "conditional"] = "clone"
     """Every output gets a copy, outputs take turns, or a field decides."""
-    field: str = ""
+    field: Annotated[str, StringConstraints(max_length=255)] = ""
     """The field that decides (conditional)."""
     routes: dict[str, Name] = Field(default_factory=dict)
     """Value of the field -> name of the output (conditional)."""
@@ -166,12 +188,12 @@ class Step(CatalogModel):
     """Perspectives only: a place left open."""
     with_: dict[str, Any] = Field(default_factory=dict)
     """Parameters; may read {{wizard.<field>}}."""
-    in_: Binding | dict[Name, Binding] | None = None
+    in_: Ends | None = None
     """The channel that feeds the step, or a map port -> channel."""
-    out: Binding | dict[Name, Binding] | None = None
-    """The channel that the step feeds, or a map port -> channel."""
+    out: Ends | None = None
+    """The channel that the step feeds, or a map port -> channel (with `dispatch`: output -> channel)."""
     dispatch: Dispatch | None = None
-    """How events are spread when the step feeds several channels from one port."""
+    """How events are spread when the step feeds several channels from one port; `out` then names the outputs."""
     placement: Placement | None = None
     """Where the step runs; the deployment's worker group when it is not given."""
     replicas: int = Field(default=1, ge=1, le=1024)
@@ -216,10 +238,17 @@ class Workflow(Graph):
     kind: Literal["workflow"] = "workflow"
 
 
+def _semantic(version: Any) -> Any:
+    """A whole number as the first release of that line, for perspectives that are written like workflows."""
+    return f"{version}.0.0" if isinstance(version, int) and not isinstance(version, bool) else version
+
+
 class Perspective(Graph):
     """A workflow skeleton in which a step may carry a slot instead of a binding; not deployable as it is."""
 
     kind: Literal["perspective"] = "perspective"
+    version: Annotated[SemanticVersion, BeforeValidator(_semantic)] = "1.0.0"  # type: ignore[assignment]
+    """Semantic version; a version never changes."""
 
 
 class LibraryJob(Item):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.catalog import builtin, graph, items
+from core.catalog import builtin, items, picture
 from core.engine import Engine
 from core.model.catalog import LibraryJob
 from core.model.operation import Params
@@ -65,7 +65,7 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
     """Show an item: its document, its graph, the values that a deployment of it asks for, and related items."""
     every = await entries(engine, caller)
     one = items.pick(every, params.slug, params.type, params.version)
-    drawn = {"nodes": [], "edges": []} if isinstance(one.model, LibraryJob) else graph.picture(one.model)
+    drawn = {"nodes": [], "edges": []} if isinstance(one.model, LibraryJob) else picture.picture(one.model)
     return {
         **one.row(),
         "versions": [o.version for o in every if (o.type, o.slug) == (one.type, one.slug)],

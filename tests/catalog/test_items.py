@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core import errors
-from core.catalog import builtin, graph, items
+from core.catalog import blueprints, builtin, graph, items, picture
 from core.dsl import compile as compiler
 from core.model.catalog import Blueprint, LibraryJob, Workflow
 
@@ -28,7 +28,7 @@ def test_every_builtin_blueprint_and_workflow_is_wired_completely() -> None:
     lookup = items.finder(builtin.load())
     for one in builtin.load():
         if isinstance(one.model, Blueprint):
-            assert graph.check_blueprint(one.model) == []
+            assert blueprints.check_blueprint(one.model) == []
         if isinstance(one.model, Workflow):
             assert graph.wire(one.model, lookup).findings == []
 
@@ -112,7 +112,7 @@ def test_a_document_reads_back_as_the_same_model() -> None:
 
 
 def test_the_picture_of_a_workflow_has_its_steps_and_channels() -> None:
-    drawn = graph.picture(items.pick(builtin.load(), "quickstart-file-store-roundtrip").model)  # type: ignore[arg-type]
+    drawn = picture.picture(items.pick(builtin.load(), "quickstart-file-store-roundtrip").model)  # type: ignore[arg-type]
     assert [node["id"] for node in drawn["nodes"]] == ["generate", "print"]
     assert drawn["edges"] == [
         {"kind": "channel", "from": "generate", "to": "print", "channel": "roundtrip", "transport": "file-store"}
@@ -120,6 +120,6 @@ def test_the_picture_of_a_workflow_has_its_steps_and_channels() -> None:
 
 
 def test_the_picture_of_a_blueprint_has_its_jobs_and_ports() -> None:
-    drawn = graph.picture(items.pick(builtin.load(), "file-printer").model)  # type: ignore[arg-type]
+    drawn = picture.picture(items.pick(builtin.load(), "file-printer").model)  # type: ignore[arg-type]
     assert {node["id"] for node in drawn["nodes"]} == {"print", "port:in"}
     assert drawn["edges"] == [{"kind": "port", "from": "port:in", "to": "print"}]

@@ -186,8 +186,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "unbound_slot": (f"steps: [{{id: a, out: channel:c}}, {STEP_B}]", "/steps/0"),
     "unknown_blueprint": (f"steps: [{{id: a, use: 'blueprint:nope@1.0.0', out: channel:c}}, {STEP_B}]", "/steps/0/use"),
     "unknown_workflow": (f"steps: [{{id: a, use: 'workflow:nope@1', out: channel:c}}, {STEP_B}]", "/steps/0/use"),
-    "no_producer": (f"steps: [{STEP_B}]", "/steps/0/in/in"),
-    "no_consumer": (f"steps: [{STEP_A}]", "/steps/0/out/out"),
+    "no_producer": (f"steps: [{STEP_B}]", "/steps/0/in"),
+    "no_consumer": (f"steps: [{STEP_A}]", "/steps/0/out"),
     "duplicate_step": (f"steps: [{STEP_A}, {STEP_B}, {STEP_B}]", "/steps/2/id"),
     "duplicate_field": (f"wizard: [{{field: x}}, {{field: x}}]\nsteps: [{STEP_A}, {STEP_B}]", "/wizard/1/field"),
     "unknown_port": (
@@ -199,13 +199,14 @@ FAULTS: dict[str, tuple[str, str]] = {
         "/steps/0/out",
     ),
     "open_port": (
-        f"steps: [{STEP_A}, {STEP_B}, {STEP_B.replace('id: b', 'id: z').replace('channel:c', 'port:x')}]",
-        "",
+        f"ports: {{in: [x]}}\nsteps: [{STEP_A}, {STEP_B}, "
+        f"{STEP_B.replace('id: b', 'id: z').replace('channel:c', 'port:x')}]",
+        "/steps/2/in",
     ),
     "cycle": (
         "steps: [{id: a, use: 'blueprint:pass@1.0.0', in: channel:y, out: channel:x},"
         " {id: b, use: 'blueprint:pass@1.0.0', in: channel:x, out: channel:y}]",
-        "/steps",
+        "/steps/0/in",
     ),
     "unknown_step": (
         f"messages: [{{from: a, to: zz, tag: t}}]\nsteps: [{STEP_A}, {STEP_B}]",
