@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from core import clock
@@ -41,16 +42,15 @@ class Timetable:
 
     def wait(self, now: Now) -> float:
         """Seconds until the next firing; zero or less: now."""
-        if self._behind:
-            return 0.0
+        window, ready = self._timer.window, -math.inf
+        if self.mark_ns is not None and window is not None:  # a window that is not over is waited for
+            ready = (window.ready_ns(self.mark_ns) - now.wall_ns) / clock.NANOSECONDS
+            if self._behind and ready <= 0:
+                return 0.0
         at = self._on(now)
         if self._planned is None or self._planned > at:  # not yet due: thought over, for the clock may have been set
             self._planned = self._plan(at)
-        wait = self._planned - at
-        window = self._timer.window
-        if self.mark_ns is not None and window is not None:  # a window that is not over is waited for
-            wait = max(wait, (window.ready_ns(self.mark_ns) - now.wall_ns) / clock.NANOSECONDS)
-        return wait
+        return max(self._planned - at, ready)
 
     def fire(self, now: Now) -> Span | None:
         """The job fires now; returns its window."""

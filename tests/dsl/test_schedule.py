@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from core import clock
 from core.dsl import duration
 from core.dsl.schedule import Clocks, Cron, Interval, Trigger
+from core.dsl.window import Span
 from core.model.message import Filter
 
 
@@ -165,7 +166,10 @@ def test_a_message_trigger_becomes_a_filter_of_the_bus() -> None:
         ({"interval": "1s", "cron": "@hourly"}, "exactly one"),
         ({"message": {"filter-kind": "robot"}}, "there is no kind robot"),
         ({"message": {"filter-source": ["moon"]}}, "there is no source moon"),
-        ({"interval": {"duration": "1m", "window": {"size": "1h"}}}, "window"),
+        ({"cron": {"expression": "@hourly", "window": {"offset": "1m"}}}, "needs a size"),
+        ({"interval": {"duration": "1m", "window": {"size": "0s"}}}, "at least 1ms"),
+        ({"interval": {"duration": "1m", "window": {"start-time": "yesterday"}}}, "YYYY-MM-DD HH:MM:SS"),
+        ({"interval": {"duration": "1m", "window": {"tracked": "/a", "start": {"tracked": "/b"}}}}, "either"),
         ({"interval": "0s"}, "at least 1ms"),
         ({"interval": 60}, "with a unit"),
     ],
@@ -188,3 +192,10 @@ def test_the_clocks_of_a_run_are_seconds_milliseconds_and_iso_times() -> None:
     assert clocks.get("start_time_ms") == 1_739_370_000_123
     assert clocks.get("end_time_iso") == clock.iso(1_739_370_000_123_000_000)
     assert clocks.get("nonsense", "?") == "?"
+
+
+def test_the_clocks_of_a_window_are_its_two_ends() -> None:
+    second = 1_000_000_000
+    clocks = Clocks(100 * second, Span(10 * second, 70 * second))
+    assert (clocks.get("now_time_secs"), clocks.get("start_time_secs"), clocks.get("end_time_secs")) == (100, 10, 70)
+    assert clocks.get("start_time_iso") == "1970-01-01T00:00:10.000Z"

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dsl import window
+from core.dsl.schedule import Cron, Interval
+from core.worker.timetable import Now, Timetable
+
+SECOND = 1_000_000_000
+NOON = window.parse("2026-11-24 12:00:00")
+
+
+class Clock:
+    """Both clocks of a machine, as values that the test moves."""
+
+    def __init__(self) -> None:
+        self.monotonic, self.wall_ns = 1000.0, NOON
+
+    def now(self) -> Now:
+        return Now(self.monotonic, self.wall_ns)
+
+    def go(self, seconds: float) -> Now:
+        self.monotonic += seconds
+        self.wall_ns += round(seconds * SECOND)
+        return self.now()
+
+
+def interval(**keys: Any) -> Interval:
+    return Interval.model_validate({"duration": "60s", **keys})
+
+
+def test_an_interval_fires_at_once_and_then_at_equal_distances() -> None:
+    clock = Clock()
+    table = Timetable(interval(), "w", clock.now())
+    assert table.wait(clock.now()) == 0
+    assert table.fire(clock.now()) is None
+    assert table.wait(clock.go(10)) == pytest.approx(50)
+    assert table.wait(clock.go(50)) <= 0
+    table.fire(clock.now())
+    assert table.wait(clock.go(2)) == pytest.approx(58)
+
+
+def test_without_block_a_firing_that_a_long_run_has_missed_is_made_up_for_once() -> None:
+    clock = Clock()
+    table = Timetable(interval(), "w", clock.now())
+    table.wait(clock.now())
+    table.fire(clock.now())
+    assert table.wait(clock.go(200)) <= 0, "the firings at 60, 120 and 180 were missed"
+    table.fire(clock.now())
+    assert table.wait(clock.go(1)) == pytest.approx(39), "the next one is in step again, at 240"
+
+
+def test_with_block_missed_firings_are_left_out() -> None:
+    clock = Clock()
+    table = Timetable(interval(block=True), "w", clock.now())
+    table.wait(clock.now())
+    table.fire(clock.now())
+    assert table.wait(clock.go(200)) == pytest.approx(40)
+    assert table.wait(clock.go(40.5)) <= 0, "a wake-up that is a little late is no miss"
+
+
+def test_an_interval_does_not_care_how_the_wall_clock_jumps() -> None:
+    clock = Clock()
+    table = Timetable(interval(), "w", clock.now())
+    table.wait(clock.now())
+    table.fire(clock.now())
+    clock.wall_ns -= 86400 * SECOND
+    assert table.wait(clock.go(10)) == pytest.approx(50)
+    clock.wall_ns += 10 * 86400 * SECOND
+    assert table.wait(clock.go(10)) == pytest.approx(40)
+
+
+def test_cron_follows_a_clock_that_is_set_while_it_waits() -> None:
+    clock = Clock()
+    table = Timetable(Cron.model_validate("@hourly"), "w", clock.now())
+    assert table.wait(clock.now()) == pytest.approx(3600)
+    clock.wall_ns -= 1800 * SECOND  # set back before anything was due
+    assert table.wait(clock.now()) == pytest.approx(1800)
+    clock.wall_ns += 7200 * SECOND  # set forward over two firings: one is made up for
+    assert table.wait(clock.now()) <= 0
+    table.fire(clock.now())
+    assert table.wait(clock.now()) == pytest.approx(1800)
+
+
+def test_windows_that_follow_each_other_wait_until_they_are_over() -> None:
+    clock = Clock()
+    timer = Cron.model_validate(
+        {"expression": "0 * * * * *", "window": {"size": "1h", "offset": "5m", "start-time": "2026-11-24 12:00:00"}}
+    )
+    table = Timetable(timer, "w", clock.now())
+    assert table.wait(clock.now()) == pytest.approx(3900)
+    clock.go(3900)
+    assert table.wait(clock.now()) <= 0
+    span = table.fire(clock.now())
+    assert span == (NOON, NOON + 3600 * SECOND)
+    assert span is not None
+    table.succeeded(span, clock.now())
+    assert table.wait(clock.now()) == pytest.approx(3600)
+
+
+def test_windows_that_are_behind_follow_each_other_at_once() -> None:
+    clock = Clock()
+    timer = interval(window={"start-time": "2026-11-24 11:50:00", "size": "1m"}, duration="1h")
+    table = Timetable(timer, "w", clock.now(), mark_ns=NOON - 180 * SECOND)
+    starts = []
+    while table.wait(clock.now()) <= 0:
+        span = table.fire(clock.now())
+        assert span is not None
+        starts.append(span.start_ns)
+        table.succeeded(span, clock.now())
+    assert starts == [NOON - 180 * SECOND, NOON - 120 * SECOND, NOON - 60 * SECOND]
+    assert table.wait(clock.go(120)) == pytest.approx(3600 - 120), "in step with the interval again"
+    assert table.lag_seconds(clock.now()) == pytest.approx(60)
+
+
+def test_a_window_whose_run_failed_is_taken_again() -> None:
+    clock = Clock()
+    timer = interval(window={"tracked": "/mark"})
+    table = Timetable(timer, "w", clock.now())
+    table.wait(clock.now())
+    first = table.fire(clock.now())
+    clock.go(61)
+    table.wait(clock.now())
+    assert table.fire(clock.now()) == first
+
+
+@given(
+    steps=st.lists(st.tuples(st.floats(0, 500), st.booleans()), min_size=1, max_size=60),
+    size=st.integers(1, 300),
+    offset=st.integers(0, 100),
+    every=st.integers(1, 300),
+    jump=st.integers(-100_000, 100_000),
+)
+def test_whatever_the_runs_and_clocks_do_successful_windows_have_no_gap_and_no_overlap(
+    steps: list[tuple[float, bool]], size: int, offset: int, every: int, jump: int
+) -> None:
+    clock = Clock()
+    timer = Interval.model_validate(
+        {"duration": f"{every}s", "window": {"size": f"{size}s", "offset": f"{offset}s", "tracked": "/mark"}}
+    )
+    table = Timetable(timer, "w", clock.now())
+    done = []
+    for number, (seconds, ok) in enumerate(steps):
+        if number == len(steps) // 2:
+            clock.wall_ns += jump * SECOND
+        now = clock.go(seconds)
+        if table.wait(now) > 0:
+            continue
+        span = table.fire(now)
+        assert span is not None
+        assert span.end_ns + offset * SECOND <= now.wall_ns, "a window is over before it is taken"
+        if ok:
+            table.succeeded(span, now)
+            done.append(span)
+    assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(done))
+
+
+@given(
+    every=st.integers(1, 100),
+    runs=st.lists(st.floats(0, 1000), min_size=1, max_size=30),
+    block=st.booleans(),
+    offset=st.integers(0, 50),
+)
+def test_an_interval_never_waits_longer_than_its_distance_and_never_fires_twice_for_one_time(
+    every: int, runs: list[float], block: bool, offset: int
+) -> None:
+    clock = Clock()
+    timer = Interval.model_validate({"duration": f"{every}s", "block": block, "random-offset": f"{offset}s"})
+    table = Timetable(timer, "w", clock.now())
+    clock.go(max(0.0, table.wait(clock.now())))
+    assert table.wait(clock.now()) <= 0
+    table.fire(clock.now())
+    first, fired = clock.monotonic, 1
+    for seconds in runs:
+        wait = table.wait(clock.go(seconds))
+        assert wait <= every + 1e-6
+        if block:
+            assert wait > 0 or seconds == 0 or abs((clock.monotonic - first) % every) < 1e-3
+        clock.go(max(0.0, wait) + 1e-6)
+        assert table.wait(clock.now()) <= 0
+        table.fire(clock.now())
+        fired += 1
+        assert fired <= (clock.monotonic - first) / every + 2 + len(runs) * (not block)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dsl.component import Batch, Event, Run
+from core.errors import JobFailed
+from core.worker import turns
+from core.worker.flight import Parts
+from core.worker.turns import Pace, Turns
+from tests.dsl import rig
+from tests.dsl.rig import Worker
+from tests.worker.test_executor import ON_MESSAGE, Bus
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_jobs_take_turns_in_the_order_in_which_they_came() -> None:
+    shared, order = Turns(seconds=0.0), []
+
+    async def work(name: str) -> None:
+        for _ in range(3):
+            await shared.next()
+            order.append(name)
+
+    await asyncio.gather(work("a"), work("b"), work("c"))
+    assert "".join(order) == "abcabcabc"
+
+
+async def test_between_two_turns_the_loop_hears_others() -> None:
+    shared, heard = Turns(seconds=0.0), []
+
+    async def work() -> None:
+        for _ in range(5):
+            await shared.next()
+            heard.append("turn")
+
+    def listen() -> None:
+        heard.append("socket")
+        if len(heard) < 10:
+            asyncio.get_running_loop().call_soon(listen)
+
+    listen()
+    await asyncio.gather(work(), work())
+    assert "turnturn" not in "".join(heard[:8])
+
+
+async def test_a_turn_that_its_job_gave_up_goes_to_the_next() -> None:
+    shared = Turns(seconds=0.0)
+    first, second = (asyncio.ensure_future(shared.next()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    with anyio.fail_after(5):
+        await second
+    assert first.cancelled()
+
+
+def test_the_part_of_a_batch_shrinks_with_slow_actions_and_grows_with_fast_ones() -> None:
+    pace = Pace()
+    for _ in range(30):
+        pace.took(pace.size, pace.size * 0.010)
+    assert pace.size == 1
+    for _ in range(60):
+        pace.took(pace.size, pace.size * 1e-7)
+    assert pace.size == turns.LARGEST_PART
+
+
+@given(st.lists(st.tuples(st.integers(0, 10_000), st.floats(0, 10)), max_size=50))
+def test_a_part_has_at_least_one_event_and_is_bounded(spent: list[tuple[int, float]]) -> None:
+    pace = Pace()
+    for events, seconds in spent:
+        pace.took(events, seconds)
+        assert 1 <= pace.size <= turns.LARGEST_PART
+
+
+def test_a_batch_in_parts_is_settled_once_with_the_first_error() -> None:
+    told: list[Any] = []
+    parts = Parts(told.append)
+    first, second = parts.part(), parts.part()
+    parts.close()
+    fault = JobFailed("no")
+    second(fault)
+    assert told == []
+    first(None)
+    assert told == [fault]
+
+
+async def test_a_large_batch_of_slow_events_goes_through_in_parts_in_order_and_settles_once(worker: Worker) -> None:
+    sizes: list[int] = []
+
+    def slow(events: list[Event], run: Run) -> list[Event]:
+        sizes.append(len(events))
+        until = asyncio.get_running_loop().time() + len(events) * 0.001
+        while asyncio.get_running_loop().time() < until:
+            pass
+        return rig.pass_on(events, run)
+
+    executor = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"}, slow)
+    settled: list[BaseException | None] = []
+    await worker.env("sender").channel("c").put(Batch([{"n": n} for n in range(200)], settled.append))
+    task = asyncio.create_task(executor.run())
+    await rig.until(lambda: settled)
+    assert worker.printed == [f'{{"n":{n}}}' for n in range(200)]
+    assert max(sizes[1:]) <= 20, "after the first part the pace is known"
+    assert settled == [None]
+    await executor.drain(1)
+    await task
+
+
+async def test_a_part_that_fails_fails_the_whole_batch(worker: Worker) -> None:
+    def picky(events: list[Event], run: Run) -> list[Event]:
+        if any(event["n"] == 150 for event in events):
+            raise ValueError("not 150")
+        return rig.pass_on(events, run)
+
+    executor = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"}, picky)
+    settled: list[BaseException | None] = []
+    await worker.env("sender").channel("c").put(Batch([{"n": n} for n in range(200)], settled.append))
+    with anyio.fail_after(5), pytest.raises(JobFailed, match="not 150"):
+        await executor.run()
+    (error,) = settled
+    assert isinstance(error, ValueError)
+
+
+async def test_slow_runs_of_messages_let_others_have_their_turn_and_keep_their_order(worker: Worker) -> None:
+    def slow(events: list[Event], run: Run) -> list[Event]:
+        until = asyncio.get_running_loop().time() + 0.004
+        while asyncio.get_running_loop().time() < until:
+            pass
+        return rig.pass_on(events, run)
+
+    executor, bus = worker.executor(ON_MESSAGE, {"message": {}}, slow), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    for number in range(30):
+        executor.deliver(bus.delivery(number, who=str(number)))
+    assert len(bus.settled) < 5, "the rest waits for its turn"
+    seen = len(bus.settled)
+    for _ in range(6):
+        await asyncio.sleep(0)
+    assert len(bus.settled) - seen <= 3, "one at a time"
+    await rig.until(lambda: len(bus.settled) == 30)
+    assert list(bus.settled) == list(range(30))
+    await executor.drain(1)
+    await task
+
+
+async def test_slow_runs_that_wait_when_the_job_is_drained_go_to_someone_else(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor._run_ns = 10_000_000
+    for number in range(5):
+        executor.deliver(bus.delivery(number, who=str(number)))
+    await executor.drain(1)
+    await task
+    left = [delivery.id for delivery in executor.unsettled(failed=False)]
+    assert [*bus.settled, *left] == [0, 1, 2, 3, 4]
+    assert left
