@@ -36,7 +36,10 @@ class Settings(Described, BaseModel):
     allow_exec: bool = False
     """Let jobs run commands (the exec input). Off unless an administrator turns it on."""
     egress_allow: tuple[str, ...] = ()
-    """Addresses or CIDR blocks that outgoing HTTP may reach although they are private, e.g. 127.0.0.1/32."""
+    """Addresses or CIDR blocks that jobs may connect to although they are private, e.g. 127.0.0.1/32."""
+    listen_allow: tuple[str, ...] = ()
+    """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
+    loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
     file_roots: tuple[str, ...] = ()
     """Directories that file components may use; empty allows every path outside the home directory."""
     message_retention_count: int = Field(default=200_000, ge=0)

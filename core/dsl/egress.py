@@ -1,4 +1,4 @@
-"""Outgoing HTTP that cannot be led to where it must not go.
+"""Outgoing HTTP and TCP that cannot be led to where it must not go.
 
 The address is checked where it counts: every name is resolved here, addresses of the deny table are dropped, the
 connection is made to one of the others by number, and the peer of the connected socket is looked at again. So neither
@@ -13,6 +13,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -138,13 +139,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await _resolve(host, port)
-        open_to_us = [address for address in addresses if not denied(address, self._allow)]
-        if not open_to_us:
-            raise Forbidden(
-                f"{shorten(host)} is an address that jobs may not reach",
-                hint="private, local and reserved addresses are closed; the setting egress_allow opens some of them",
-            )
+        open_to_us = await _open_addresses(host, port, self._allow)
         fault: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
         for address in open_to_us[:3]:
             try:
@@ -153,19 +148,14 @@ class _Backend(httpcore.AsyncNetworkBackend):
                 fault = error
                 continue
             try:
-                self._check_peer(stream, host)
+                _check_peer(
+                    stream.get_extra_info("server_addr"), stream.get_extra_info("client_addr"), self._allow, host
+                )
             except Forbidden:
                 await stream.aclose()
                 raise
             return stream
         raise fault if fault is not None else httpcore.ConnectError("no address")
-
-    def _check_peer(self, stream: httpcore.AsyncNetworkStream, host: str) -> None:
-        peer = ipaddress.ip_address(stream.get_extra_info("server_addr")[0])
-        here = ipaddress.ip_address(stream.get_extra_info("client_addr")[0])
-        opened = any(peer.version == network.version and peer in network for network in self._allow)
-        if denied(peer, self._allow) or (peer == here and not opened):  # our own public address is us as well
-            raise Forbidden(f"{shorten(host)} led to an address that jobs may not reach")
 
     async def connect_unix_socket(
         self,
@@ -177,6 +167,27 @@ class _Backend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _check_peer(peername: Any, sockname: Any, allow: Sequence[Network], host: str) -> None:
+    peer, here = ipaddress.ip_address(peername[0]), ipaddress.ip_address(sockname[0])
+    opened = any(peer.version == network.version and peer in network for network in allow)
+    if denied(peer, allow) or (peer == here and not opened):  # our own public address is us as well
+        raise Forbidden(f"{shorten(host)} led to an address that jobs may not reach")
+
+
+async def _open_addresses(host: str, port: int, allow: Sequence[Network]) -> list[Address]:
+    """The addresses of a name that may be dialled.
+
+    Raises Forbidden when there is none among them.
+    """
+    open_to_us = [address for address in await _resolve(host, port) if not denied(address, allow)]
+    if not open_to_us:
+        raise Forbidden(
+            f"{shorten(host)} is an address that jobs may not reach",
+            hint="private, local and reserved addresses are closed; the setting egress_allow opens some of them",
+        )
+    return open_to_us
 
 
 async def _resolve(host: str, port: int) -> list[Address]:
@@ -230,7 +241,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, allow: Sequence[Network], *, insecure: bool = False) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_tls(insecure),
+            ssl_context=client_context(insecure),
             max_connections=16,
             max_keepalive_connections=4,
             keepalive_expiry=15.0,
@@ -263,12 +274,44 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 @functools.cache
-def _tls(insecure: bool) -> ssl.SSLContext:
+def client_context(insecure: bool) -> ssl.SSLContext:
+    """TLS of a client; `insecure` accepts any certificate."""
     context = ssl.create_default_context()
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+async def open_connection(
+    host: str, port: int, allow: Iterable[str], *, tls: ssl.SSLContext | None, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A TCP connection, made under the same guard as HTTP; `limit` bounds what the reader holds.
+
+    Raises Forbidden when the address is not allowed, Unreachable when nobody answers there.
+    """
+    networks = allowed_networks(allow)
+    where = f"{shorten(host, 100)}:{port}"
+    fault: Exception | None = None
+    try:
+        for address in (await _open_addresses(host, port, networks))[:3]:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    reader, writer = await asyncio.open_connection(
+                        str(address), port, ssl=tls, server_hostname=host if tls else None, limit=limit
+                    )
+            except (OSError, TimeoutError) as error:
+                fault = error
+                continue
+            try:
+                _check_peer(writer.get_extra_info("peername"), writer.get_extra_info("sockname"), networks, host)
+            except Forbidden:
+                writer.close()
+                raise
+            return reader, writer
+    except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the name
+        fault = error
+    raise Unreachable(f"cannot reach {where}: {shorten(str(fault) or type(fault).__name__, 120)}") from fault
 
 
 class Reply(NamedTuple):
@@ -305,12 +348,14 @@ class Egress:
         deadline_seconds: float = 30.0,
         max_bytes: int = MOST_RESPONSE_BYTES,
         cut: bool = False,
+        inflate: bool = False,
     ) -> Reply:
         """Send one request and read its answer, all within `deadline_seconds`.
 
-        A longer body than `max_bytes` is cut off when `cut` is set. Raises Forbidden when the address or a header is
-        not allowed, Unreachable when there is no complete answer, JobFailed when it cannot be used. The status is
-        not judged here; redirects are answers.
+        A longer body than `max_bytes` is cut off when `cut` is set. A body that is compressed although that was not
+        asked for is refused, or unpacked with `inflate` (gzip only, up to `max_bytes`). Raises Forbidden when the
+        address or a header is not allowed, Unreachable when there is no complete answer, JobFailed when it cannot be
+        used. The status is not judged here; redirects are answers.
         """
         target = check_url(url)
         if params:
@@ -323,7 +368,9 @@ class Egress:
                 asyncio.timeout(deadline_seconds),
                 self._client.stream(method, target, headers=sent, content=content) as answer,
             ):
-                if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                encoding = answer.headers.get("content-encoding", "identity").strip().lower()
+                zipped = inflate and encoding in ("gzip", "x-gzip")
+                if encoding != "identity" and not zipped:
                     raise JobFailed(f"{where} sent a compressed answer although none was asked for")
                 body = bytearray()
                 async for part in answer.aiter_raw():
@@ -333,7 +380,8 @@ class Egress:
                             raise JobFailed(f"the answer of {where} is longer than {max_bytes} bytes")
                         break
                 pairs = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in answer.headers.raw]
-                return Reply(answer.status_code, pairs, bytes(body[:max_bytes]), len(body) > max_bytes)
+                data = _unzip(bytes(body), max_bytes, where) if zipped else bytes(body[:max_bytes])
+                return Reply(answer.status_code, pairs, data, len(body) > max_bytes)
         except TimeoutError as error:
             raise Unreachable(f"no complete answer of {where} within {deadline_seconds:g} s") from error
         except httpx.TransportError as error:
@@ -341,6 +389,22 @@ class Egress:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _unzip(data: bytes, max_bytes: int, where: str) -> bytes:
+    """One gzip member. Raises Unreachable when it is cut off, JobFailed when it is broken or too large unpacked."""
+    if not data:  # the answer to HEAD, or one without a body
+        return data
+    member = zlib.decompressobj(wbits=31)
+    try:
+        out = member.decompress(data, max_bytes + 1)
+    except zlib.error as error:
+        raise JobFailed(f"the answer of {where} is not valid gzip: {error}") from error
+    if len(out) > max_bytes:
+        raise JobFailed(f"the answer of {where} is longer than {max_bytes} bytes when it is unpacked")
+    if not member.eof:
+        raise Unreachable(f"the gzip answer of {where} is cut off")
+    return out
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -1,52 +1,127 @@
-"""What the http-poll input and the http-post output have in common: the request as a document writes it."""
+"""Outgoing requests as a document declares them: the keys of every HTTP input and output, and how they are sent."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
-from typing import Self
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
-from pydantic import model_validator
+from pydantic import Field
 
 from core import clock
 from core.dsl import egress, expand
 from core.dsl.component import Config, Env, Event, Run
-from core.dsl.retry import Temporary
-from core.errors import Forbidden, JobFailed, shorten
+from core.dsl.duration import Duration
+from core.dsl.http_auth import Auth, Url, open_auth
+from core.dsl.retry import Retry, Temporary, attempt
+from core.errors import JobFailed, shorten
 
 Texts = Callable[[Event, Run], dict[str, str]]
+Judge = Callable[[egress.Reply, str], None]  # the answer and the address for messages
+FAULT_BYTES = 64 * 1024  # of an answer that is only looked at when it tells a fault
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
-class Basic(Config):
-    """HTTP basic authentication."""
+class Requests(Config):
+    """The keys of a component that sends requests."""
 
-    username: expand.Text
-    """The user name."""
-    password: expand.Text
-    """The password; give it as `${secret|…}` or `${dyn|…}`, not as text."""
+    url: Url
+    """The address, http or https, without user name and password. A value that is filled in behind the host is
+    percent-encoded, so that it cannot change which resource is meant; a placeholder that is the beginning of the text
+    gives the address as it is."""
+    headers: dict[str, expand.Text] = Field(default_factory=dict)
+    """Headers of the request; their values are never logged."""
+    query: dict[str, expand.Text] = Field(default_factory=dict)
+    """Parameters that are added to the address."""
+    auth: Auth | None = None
+    """How to authenticate: basic, bearer, api-key or oauth2."""
+    timeout: Duration = 30.0
+    """Give up a request after this time."""
+    retry: Retry | None = None
+    """Try again on connection faults and on the statuses 408, 429 and 5xx, not before the time that the other side
+    asks for with Retry-After."""
+    insecure: bool = False
+    """Accept any TLS certificate."""
 
 
-class Bearer(Config):
-    """A bearer token."""
+class Client:
+    """Sends the requests of one opened component.
 
-    token: expand.Text
-    """The token; give it as `${secret|…}` or `${dyn|…}`, not as text."""
+    With `whole_answers` the body of an answer is read to its end (and unpacked when it is gzip), otherwise only as
+    much as a message about a fault needs.
+    """
 
+    def __init__(self, config: Requests, env: Env, what: str, *, whole_answers: bool = False) -> None:
+        self._config = config
+        self._env = env
+        self._what = what
+        self._whole = whole_answers
+        self._http = egress.Egress(env.limits.egress_allow, insecure=config.insecure)
+        self._headers = texts({name.lower(): value for name, value in config.headers.items()}, env)
+        self._query = texts(config.query, env)
+        self._proof = open_auth(config.auth, env, self._http, config.timeout)
+        lookups = [part for part in expand.parse(config.url) if isinstance(part, expand.Lookup)]
+        self._secret_url = any(lookup.source in ("secret", "cred") for lookup in lookups)
+        self.url = url_template(config.url, env)
 
-class Auth(Config):
-    """How to authenticate: exactly one of basic and bearer."""
+    async def send(
+        self,
+        method: str,
+        url: str,
+        event: Event,
+        run: Run,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        judge: Judge | None = None,
+    ) -> egress.Reply:
+        """Send a request, again as `retry` says.
 
-    basic: Basic | None = None
-    """User name and password."""
-    bearer: Bearer | None = None
-    """A token."""
+        `headers` are defaults for what the document does not set, `query` is added to what it sets. `judge` raises
+        for an answer that is no success. Raises JobFailed or Forbidden.
+        """
+        where = self.shown(url)
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.basic is None) == (self.bearer is None):
-            raise ValueError("auth has exactly one of basic and bearer")
-        return self
+        async def once() -> egress.Reply:
+            for again in (True, False):
+                sent = {**(headers or {}), **self._headers(event, run)}
+                params = {**self._query(event, run), **(query or {})}
+                await self._proof.put(sent, params, event, run)
+                reply = await self._request(method, url, sent, params, content)
+                if not (reply.status == 401 and again and self._proof.refused()):
+                    break
+            (judge or check_success)(reply, where)
+            return reply
+
+        return await attempt(self._config.retry, self._env, self._what, once)
+
+    async def _request(
+        self, method: str, url: str, headers: dict[str, str], params: dict[str, str], content: bytes | None
+    ) -> egress.Reply:
+        started = clock.monotonic()
+        try:
+            return await self._http.request(
+                method,
+                url,
+                headers=headers,
+                params=params,
+                content=content,
+                deadline_seconds=self._config.timeout,
+                max_bytes=egress.MOST_RESPONSE_BYTES if self._whole else FAULT_BYTES,
+                cut=not self._whole,
+                inflate=self._whole,
+            )
+        except egress.Unreachable as error:
+            raise Temporary(f"{error.message} (after {clock.monotonic() - started:.1f} s)", hint=error.hint) from error
+
+    def shown(self, url: str) -> str:
+        """An address for messages: without its parameters, and without its path when a secret is part of it."""
+        plain = url.split("?")[0].split("#")[0]
+        return shorten("/".join(plain.split("/", 3)[:3]) if self._secret_url else plain, 120)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
 
 
 def texts(values: Mapping[str, str], env: Env) -> Texts:
@@ -55,38 +130,32 @@ def texts(values: Mapping[str, str], env: Env) -> Texts:
     return lambda event, run: {name: fill(event, run) for name, fill in fills.items()}
 
 
-def headers(values: Mapping[str, str], auth: Auth | None, env: Env) -> Texts:
-    """The headers of a request with its authorization."""
-    plain = texts(values, env)
-    if auth is None:
-        return plain
-    if auth.bearer is not None:
-        token = expand.template(auth.bearer.token, env)
-        return lambda event, run: {**plain(event, run), "authorization": f"Bearer {token(event, run)}"}
-    assert auth.basic is not None
-    user, password = expand.template(auth.basic.username, env), expand.template(auth.basic.password, env)
+def url_template(text: str, env: Env) -> expand.Render:
+    """An address as a template, whose values are percent-encoded unless the first of them is its beginning.
 
-    def with_basic(event: Event, run: Run) -> dict[str, str]:
-        pair = f"{user(event, run)}:{password(event, run)}".encode()
-        return {**plain(event, run), "authorization": f"Basic {base64.b64encode(pair).decode()}"}
-
-    return with_basic
-
-
-def check_static_url(url: str) -> str:
-    """Validate what can be known of an address before it is filled in.
-
-    Raises ValueError when it can never be allowed.
+    In the path a slash of a value stays a slash; in the parameters nothing of a value has a meaning.
     """
-    if expand.parse(url) == [url] and "{{" not in url:
-        try:
-            egress.check_url(url)
-        except Forbidden as error:
-            raise ValueError(error.message) from error
-    return url
+    parts = expand.pieces(text, env)
+    if len(parts) < 2 or not isinstance(parts[0], str):
+        return expand.template(text, env)
+    made: list[tuple[str, expand.Render | None, str]] = []  # literal text, or a value and what stays in it
+    before = ""
+    for part in parts:
+        if isinstance(part, str):
+            before += part
+            made.append((part, None, ""))
+        else:
+            behind = before.partition("://")[2]
+            made.append(("", part, "" if "?" in behind or "#" in behind else "/" if "/" in behind else ":[]"))
+
+    def render(event: Event, run: Run) -> str:
+        filled = [literal if value is None else quote(value(event, run), safe=safe) for literal, value, safe in made]
+        return "".join(filled)
+
+    return render
 
 
-def judge(reply: egress.Reply, url: str) -> None:
+def check_success(reply: egress.Reply, where: str) -> None:
     """Raise for a status that is not a success.
 
     Temporary for 408, 429 and 5xx (with the pause the other side asks for), JobFailed for the others; redirects are
@@ -94,36 +163,27 @@ def judge(reply: egress.Reply, url: str) -> None:
     """
     if 200 <= reply.status < 300:
         return
-    where = shorten(url.split("?")[0], 120)
-    if reply.status in (408, 429) or reply.status >= 500:
-        raise Temporary(f"{where} answered {reply.status}", after_seconds=_retry_after(reply))
+    check_temporary(reply, where)
     if 300 <= reply.status < 400:
         target = shorten(reply.header("location"), 120)
         raise JobFailed(f"{where} redirects to {target} and redirects are not followed", hint="use the final address")
     raise JobFailed(f"{where} answered {reply.status}: {shorten(reply.body.decode(errors='replace'), 120)}")
 
 
-def _retry_after(reply: egress.Reply) -> float:
-    value = reply.header("retry-after").strip()
-    seconds = float(value) if value.isdigit() and len(value) < 12 else 0.0  # dates are treated as absent
-    return min(seconds, LONGEST_RETRY_AFTER_SECONDS)
+def check_temporary(reply: egress.Reply, where: str) -> None:
+    """Raise Temporary for the statuses 408, 429 and 5xx."""
+    if reply.status in (408, 429) or reply.status >= 500:
+        raise Temporary(f"{where} answered {reply.status}", after_seconds=retry_after(reply.header("retry-after")))
 
 
-async def send(
-    client: egress.Egress,
-    method: str,
-    url: str,
-    *,
-    headers: dict[str, str],
-    content: bytes | None,
-    deadline_seconds: float,
-    params: dict[str, str] | None = None,
-) -> egress.Reply:
-    """One try; a connection that fails is Temporary, an address that is not allowed is not."""
-    started = clock.monotonic()
-    try:
-        return await client.request(
-            method, url, headers=headers, params=params, content=content, deadline_seconds=deadline_seconds
-        )
-    except egress.Unreachable as error:
-        raise Temporary(f"{error.message} (after {clock.monotonic() - started:.1f} s)", hint=error.hint) from error
+def retry_after(value: str) -> float:
+    """The pause in seconds that a Retry-After header asks for, at most an hour; 0 for what cannot be read."""
+    value = value.strip()
+    if value.isascii() and value.isdigit() and len(value) < 12:
+        seconds = float(value)
+    else:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - clock.now_ns() / clock.NANOSECONDS
+        except (ValueError, OverflowError):
+            seconds = 0.0
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)

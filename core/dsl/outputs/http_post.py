@@ -2,58 +2,59 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import orjson
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import field_validator, model_validator
 
-from core.dsl import egress, expand, http
+from core.dsl import expand, http, preprocess
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
-from core.dsl.duration import Duration
 from core.dsl.outputs import batching, content
-from core.dsl.retry import Retry, attempt
 from core.dsl.select import Selector
 
 
 @REGISTRY.register("http-post")
-class HttpPost(Output):
+class HttpPost(http.Requests, Output):
     """Send each event, or each batch of events, as one request. It counts as delivered when the answer is a success.
 
-    Connection faults and the statuses 408, 429 and 5xx are tried again as `retry` says; then, and for any other
-    status, the job fails and is restarted. Addresses and headers are filled in from the first event of a batch.
+    Requests go out one after the other, in order. When the other side cannot be reached or answers 408, 429 or 5xx,
+    the request is tried again as `retry` says; then, and at once for any other status or a redirect, the job fails and
+    is restarted, and the events are sent again. Address, parameters and headers are filled in from the first event of
+    a batch; a field that is missing is an empty text there.
     """
 
+    spellings: ClassVar = {"address": "url"}
     example: ClassVar[str] = """
 name: post
-input: {echo: {event: '{"hello": "world"}', json: true}}
+input: {echo: {event: '{"id": 7, "text": "hello"}', json: true}}
 output:
-  http-post: {url: "https://example.com/hook", retry: {retries: 3}}
+  http-post:
+    url: "https://example.com/hooks/${id}"
+    headers: {x-source: "@{job}"}
+    body: {message: "${text}"}
+    batch: {mode: fixed, fixed-size: 100, timeout: 5s}
+    json-array: true
+    retry: {retries: 3}
 """
 
-    url: Annotated[expand.Text, AfterValidator(http.check_static_url)]
-    """The address, http or https, without user name and password."""
     method: Literal["post", "put", "patch"] = "post"
     """The method of the request."""
-    headers: dict[str, expand.Text] = Field(default_factory=dict)
-    """Headers of the request; `content-type` is application/json, or application/x-ndjson for a batch of lines."""
-    auth: http.Auth | None = None
-    """Basic or bearer authentication."""
     input_field: Selector | None = None
-    """Send only this field; an event without it is counted as an error."""
+    """Send only this field; an event without it is counted as an error and not sent."""
     body: expand.Structure = None
     """The body for one event instead of the event itself: a text, or a JSON value with `${field}` in its texts. In a
     JSON value an inserted text cannot change the structure."""
     batch: batching.Batching | None = None
-    """Put several events into one request, one line for each."""
+    """Put several events into one request, one line for each. Set its `timeout` for an input that never ends."""
     json_array: bool = False
     """Send a batch as one JSON array instead of lines."""
-    timeout: Duration = 30.0
-    """Give up a request after this time."""
-    retry: Retry | None = None
-    """Try again on connection faults and on the statuses 408, 429 and 5xx."""
-    insecure: bool = False
-    """Accept any TLS certificate."""
+    preprocessors: tuple[preprocess.Encoder, ...] = ()
+    """Encode the body, in this order. When gzip is the last one, the header `content-encoding` tells it."""
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_body(self) -> Self:
@@ -69,14 +70,15 @@ class HttpPostSink:
     """One request at a time, in order."""
 
     def __init__(self, config: HttpPost, env: Env) -> None:
+        preprocess.require(config.preprocessors)
         self._config = config
-        self._env = env
-        self._client = egress.Egress(env.limits.egress_allow, insecure=config.insecure)
-        self._url = expand.template(config.url, env)
-        self._headers = http.headers({name.lower(): value for name, value in config.headers.items()}, config.auth, env)
+        self._client = http.Client(config, env, "http-post")
         self._encode = content.encoder(config.input_field, env, "http-post")
         self._body = expand.structure(config.body, env) if config.body is not None else None
         self._batcher = batching.Batcher(config.batch, self._send)
+        self._defaults = {"content-type": _content_type(config)}
+        if config.preprocessors and config.preprocessors[-1] == "gzip":
+            self._defaults["content-encoding"] = "gzip"
 
     async def write(self, batch: Batch, run: Run) -> None:
         items: list[batching.Item] = []
@@ -90,25 +92,16 @@ class HttpPostSink:
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         for group in groups:
             first = group[0].event
-            url, headers = self._url(first, run), self._headers(first, run)
-            data = self._content([item.data for item in group])
-            lines = self._config.batch is not None and not self._config.json_array
-            headers.setdefault("content-type", "application/x-ndjson" if lines else "application/json")
-            await attempt(self._config.retry, self._env, "http-post", partial(self._post, url, headers, data))
+            data = preprocess.encode(self._config.preprocessors, self._content([item.data for item in group]))
+            await self._client.send(
+                self._config.method.upper(),
+                self._client.url(first, run),
+                first,
+                run,
+                content=data,
+                headers=self._defaults,
+            )
             run.bytes_out += len(data)
-
-    async def _post(self, url: str, headers: dict[str, str], data: bytes) -> egress.Reply:
-        config = self._config
-        reply = await http.send(
-            self._client,
-            config.method.upper(),
-            url,
-            headers=headers,
-            content=data,
-            deadline_seconds=config.timeout,
-        )
-        http.judge(reply, url)
-        return reply
 
     def _content(self, datas: list[bytes]) -> bytes:
         if self._config.json_array:
@@ -123,6 +116,17 @@ class HttpPostSink:
     async def close(self) -> None:
         await self._batcher.close()
         await self._client.aclose()
+
+
+def _content_type(config: HttpPost) -> str:
+    """What the body is before `preprocessors`; a text of the document says itself what it is, in `headers`."""
+    if "parquet" in config.preprocessors:
+        return "application/vnd.apache.parquet"
+    if "base64" in config.preprocessors:
+        return "text/plain"
+    if config.batch is not None and not config.json_array:
+        return "application/x-ndjson"
+    return "application/json"
 
 
 def _body_bytes(value: Any) -> bytes:

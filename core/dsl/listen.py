@@ -1,0 +1,171 @@
+"""Where a job may listen: loopback, and what the administrator opened. Sockets, TLS and the peer's address."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator
+
+from core.dsl import select
+from core.dsl.component import Config, Env, Event, Run
+from core.dsl.egress import allowed_networks
+from core.dsl.paths import FileAccess
+from core.errors import Forbidden, JobFailed, shorten
+
+BACKLOG = 512
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]*):(\d{1,5})")
+
+
+class Endpoint(NamedTuple):
+    """A host and a port, as a document names them."""
+
+    host: str  # a name, or an address without brackets
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def endpoint(text: str) -> Endpoint:
+    """Parse `host:port` or `[v6]:port`.
+
+    Raises ValueError.
+    """
+    match = _HOST_PORT.fullmatch(text)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(f"{shorten(text, 60)} is not an address; write host:port, as in 127.0.0.1:8443 or [::1]:8443")
+    return Endpoint(match[1].strip("[]"), int(match[2]))
+
+
+def _listen_text(text: str) -> str:
+    if "{{" not in text:  # else it is looked at when the job is staged
+        host = endpoint(text).host
+        if host not in ("", "localhost"):
+            try:
+                ipaddress.ip_address(host)
+            except ValueError as error:
+                raise ValueError(f"{shorten(host, 60)} is a name; give the address to listen at") from error
+    return text
+
+
+def _connect_text(text: str) -> str:
+    if "{{" not in text:
+        found = endpoint(text)
+        if not found.host or not found.port:
+            raise ValueError(f"{shorten(text, 60)} names no host and port to connect to")
+    return text
+
+
+ListenAddress = Annotated[str, AfterValidator(_listen_text)]
+"""A document key that holds an address of this machine: `host:port`; `:port` is every address, port 0 a free one."""
+
+ConnectAddress = Annotated[str, AfterValidator(_connect_text)]
+"""A document key that holds an address to connect to: `host:port`."""
+
+
+class ServerTls(Config):
+    """The certificate of a server."""
+
+    cert: str
+    """A PEM file with the certificate and those between it and its root."""
+    key: str
+    """A PEM file with the private key."""
+
+
+def server_context(tls: ServerTls, env: Env) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the given certificate; the files pass the same rules as any other file of a job.
+
+    Raises JobFailed or Forbidden.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    files = FileAccess(env.limits)
+    cert = files.open_read(tls.cert)
+    try:
+        key = files.open_read(tls.key)
+        try:  # the files that were checked are read, not what their paths may name by now
+            context.load_cert_chain(f"/proc/self/fd/{cert}", f"/proc/self/fd/{key}", password=_no_password)
+        except (ssl.SSLError, OSError) as error:
+            reason = getattr(error, "reason", None) or error.strerror or "cannot be read"
+            raise JobFailed(
+                f"the certificate {shorten(tls.cert, 200)} and its key cannot be used: {reason}",
+                hint="give two PEM files that belong together; the key must not be encrypted",
+            ) from error
+        finally:
+            os.close(key)
+    finally:
+        os.close(cert)
+    return context
+
+
+def _no_password() -> str:
+    raise OSError(errno.EINVAL, "the key is encrypted")  # else OpenSSL would ask at the terminal
+
+
+def bind(address: str, env: Env, *, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """A socket that is bound (and, for a stream, listens) and does not block.
+
+    Raises Forbidden when the administrator did not open that address, JobFailed when it is in use or not ours.
+    """
+    wanted = endpoint(address)
+    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(wanted.host, wanted.host)
+    ip = ipaddress.ip_address(host)
+    open_to_us = allowed_networks(env.limits.listen_allow)
+    everywhere = any(network.network_address.is_unspecified and network.num_addresses == 1 for network in open_to_us)
+    inside = any(ip.version == network.version and ip in network for network in open_to_us)
+    if not (ip.is_loopback or everywhere or inside):
+        raise Forbidden(
+            f"a job of this worker may not listen at {host}",
+            hint="only loopback is open; the administrator opens others with the setting listen_allow",
+        )
+    sock = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two listeners: only past TIME_WAIT
+        sock.bind((host, wanted.port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        why = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise JobFailed(
+            f"cannot listen at {wanted}: {why}",
+            hint="another program or job listens there; the job tries again by itself",
+        ) from error
+    return sock
+
+
+def name_of(sock: socket.socket) -> str:
+    """The address of a bound socket, with the port that port 0 became."""
+    host, port = sock.getsockname()[:2]
+    return str(Endpoint(host, port))
+
+
+def put_source_ip(field: str | None, env: Env, where: str) -> Callable[[list[Event], str, Run], None]:
+    """A function that writes the address of the sender into events; does nothing without a field."""
+    if field is None:
+        return lambda events, ip, run: None
+    put = select.setter(select.parse(field))
+
+    def write(events: list[Event], ip: str, run: Run) -> None:
+        for event in events:
+            try:
+                put(event, ip)
+            except ValueError as error:
+                run.refuse(env, f"{where}: {error}")
+
+    return write
+
+
+def peer_ip(peername: Any) -> str:
+    """The address in what a socket says of its peer; an IPv4 address that came over IPv6 is shown as IPv4."""
+    text = str(peername[0]) if peername else ""
+    return text.removeprefix("::ffff:") if "." in text else text.partition("%")[0]
