@@ -23,6 +23,7 @@ from core.bus.local import LocalBus
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
+from core.jobs.tracing import Tracer
 from core.model.operation import Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Role
 from core.settings import Settings
@@ -70,6 +71,7 @@ class Engine:
             database, self.bus, self.ids, self.pending, self.announce, lambda *v: self.fleet.set_variable(*v)
         )
         self.fleet = Fleet(settings, database, self.bus, self.traffic, spawn, self._workload_changed)
+        self.tracer = Tracer(settings)
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -292,6 +294,7 @@ async def open_engine(
         engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
         stack.callback(engine.pending.close)
         stack.push_async_callback(engine.fleet.stop)
+        stack.push_async_callback(engine.tracer.close)
         await engine.recover()
         retention = asyncio.create_task(engine.keep_retention())
         stack.callback(retention.cancel)

@@ -220,6 +220,10 @@ class Input(Component):
         """Whether it runs until it is stopped; such an input has no schedule of its own."""
         return False
 
+    def effect_of_reading(self) -> str:
+        """What reading from it changes for others, so that a trace must not take a sample; empty when nothing."""
+        return "reading takes events away from those who wait for them"
+
     def open(self, env: Env) -> Source:
         raise NotImplementedError
 

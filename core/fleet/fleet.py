@@ -358,6 +358,10 @@ class Fleet:
         for worker in self.workers.values():
             self._tell(worker, tenant, name, text)
 
+    def variables(self, tenant: str) -> dict[str, str]:
+        """The dynamic variables of a tenant."""
+        return {name: value for (owner, name), value in self._variables.items() if owner == tenant}
+
     def _tell(self, worker: Worker, tenant: str, name: str, value: str) -> None:
         if worker.channel is not None:
             worker.channel.notice("variable", [tenant, name, value])

@@ -13,6 +13,7 @@ from core.operations import (
     messages,
     reconcile,
     tokens,
+    trace,
     triggers,
     workers,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "messages",
     "reconcile",
     "tokens",
+    "trace",
     "triggers",
     "workers",
 ]

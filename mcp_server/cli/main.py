@@ -36,6 +36,7 @@ _COMMANDS = (
     ("job list", "jobs:list_jobs", "List jobs."),
     ("job show", "jobs:show", "Show one job."),
     ("job validate", "jobs:validate", "Check a job document without storing it."),
+    ("job trace", "trace:trace", "Run a job over a few events and show what each action does."),
     ("job put", "jobs:put", "Store a job document as a new version, or as a draft."),
     ("job stage", "jobs:stage", "Make the draft of a job its next version."),
     ("job deploy", "jobs:deploy", "Run a stored job on workers."),

@@ -40,6 +40,9 @@ output: {print: STDOUT}
                     raise ValueError(f"line {number} of the event is JSON, but not an object")
         return self
 
+    def effect_of_reading(self) -> str:
+        return ""
+
     def open(self, env: Env) -> EchoSource:
         return EchoSource(self, env)
 

@@ -93,6 +93,9 @@ output: {print: STDOUT}
             raise ValueError("the program cannot come from a value; only its arguments can")
         return self
 
+    def effect_of_reading(self) -> str:
+        return ""  # whoever allows exec allows what a command does; where it is not allowed, `open` refuses
+
     def open(self, env: Env) -> ExecSource:
         if not env.limits.allow_exec:
             raise Forbidden(

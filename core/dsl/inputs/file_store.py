@@ -81,6 +81,9 @@ output: {print: STDOUT}
     def _older_spelling(cls, value: object) -> object:
         return _MODES.get(value, value) if isinstance(value, str) else value
 
+    def effect_of_reading(self) -> str:
+        return ""
+
     def open(self, env: Env) -> FileStoreSource:
         return FileStoreSource(self, env)
 

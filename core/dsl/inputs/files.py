@@ -77,6 +77,9 @@ output: {print: STDOUT}
     def continuous(self) -> bool:
         return self.mode == "tail"
 
+    def effect_of_reading(self) -> str:
+        return ""
+
     def open(self, env: Env) -> FilesSource:
         return FilesSource(self, env)
 

@@ -1,0 +1,113 @@
+"""Run & Trace: a job document over given or sampled events, action by action, without an effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from pydantic import Field
+
+from core import errors
+from core.engine import Engine
+from core.jobs import staging
+from core.model.operation import Params
+from core.model.principal import Caller, Role
+from core.operations.jobs import DOCUMENT_DESCRIPTION, MAX_DOCUMENT, staged_document, unknown
+from core.operations.registry import operation
+from core.store import drafts
+from core.store import jobs as table
+
+RESULT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "events_in": {"type": "array", "items": {"type": "object"}},
+        "steps": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "index": {"type": "integer"},
+                    "action": {"type": "string"},
+                    "description": {"type": "string"},
+                    "before": {"type": "array"},
+                    "after": {"type": "array"},
+                    "dropped": {"type": "integer"},
+                    "warnings": {"type": "array"},
+                },
+            },
+        },
+        "events_out": {"type": "array", "items": {"type": "object"}},
+        "would_emit": {"type": "array", "items": {"type": "object"}},
+        "errors": {"type": "array", "items": {"type": "object"}},
+        "counts": {"type": "object"},
+    },
+}
+
+
+class JobTrace(Params):
+    document: str | None = Field(default=None, max_length=MAX_DOCUMENT, description=DOCUMENT_DESCRIPTION)
+    name: str | None = Field(default=None, max_length=200)
+    """Instead of a document: a job of this tenant, its draft if it has one."""
+    version: int | None = Field(default=None, ge=1, le=2**31)
+    """With name: a staged version."""
+    events: list[dict[str, Any]] | None = Field(default=None, max_length=1000)
+    """The events to run it over."""
+    message: dict[str, Any] | None = None
+    """The payload for ${msg|…}, e.g. {"job_event": {"params": {…}}}."""
+    sample: int | None = Field(default=None, ge=1, le=100)
+    """Instead of events: take up to so many from the real input; nothing is acknowledged or remembered."""
+
+
+@operation(
+    summary="Run a job over a few events and show what each action does; nothing is sent or stored.",
+    http="POST /api/jobs/trace",
+    toolset="jobs",
+    role=Role.ADMIN,
+    open_world=True,
+    result=RESULT,
+)
+async def job_trace(engine: Engine, caller: Caller, params: JobTrace) -> dict[str, Any]:
+    """Run & Trace: steps[] show the events before and after each action, what was dropped, and warnings.
+
+    would_emit[] is what its output and messages would have sent; errors[] have step, event and message. The input
+    echo needs no events; other inputs need events or sample. Secrets are masked. Long answers are cut: see counts.
+    """
+    if params.events is not None and params.sample is not None:
+        raise _together("/sample", "Give events or sample, not both.")
+    document = await _document(engine, caller, params)
+    return await engine.tracer.trace(
+        {
+            "document": document,
+            "tenant": caller.tenant,
+            "events": params.events,
+            "message": params.message,
+            "sample": params.sample or 0,
+            "variables": engine.fleet.variables(caller.tenant),
+        }
+    )
+
+
+async def _document(engine: Engine, caller: Caller, params: JobTrace) -> dict[str, Any]:
+    """The staged document to trace."""
+    if params.document is not None:
+        if params.name is not None:
+            raise _together("/name", "Give a document or the name of a job, not both.")
+        return staging.stage(params.document).data
+    if params.name is None:
+        raise _together("/document", "Give a document, or the name of a job.")
+    if params.version is not None:
+        return await staged_document(engine, caller, params.name, params.version)
+    draft = await engine.database.read(drafts.get, caller.tenant, params.name)
+    if draft is not None:
+        return staging.stage(draft["document"]).data
+    row = await engine.database.read(table.newest, caller.tenant, params.name)
+    if row is not None:
+        staged: dict[str, Any] = orjson.loads(row["document"])
+        return staged
+    for workload in engine.fleet.workload_rows(tenant=caller.tenant, job=params.name):
+        return engine.fleet.document(workload["id"])
+    raise unknown(params.name, caller)
+
+
+def _together(pointer: str, message: str) -> errors.InvalidParams:
+    return errors.InvalidParams(message, errors=[errors.Problem(pointer, message)])
