@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from core.catalog import blueprints, graph, names, wiring
+from core.catalog import answers, blueprints, graph, names, wiring
 from core.deployments import transports
 from core.documents import canonical
 from core.dsl import expand as templates
@@ -135,8 +135,8 @@ class _Expander:
     # -- values --------------------------------------------------------------------------------------------
 
     def _root_context(self, tree: Graph, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        answers = self._answers(tree.wizard, values, "", "the deployment")
-        return {**_own(tree), **self.around.contexts, **answers, "wizard": answers}
+        given = self._answers(tree.wizard, values, "", "the deployment")
+        return {**_own(tree), **self.around.contexts, **given, "wizard": given}
 
     def _answers(
         self, questions: Iterable[WizardField], values: Mapping[str, Any], pointer: str, whose: str
@@ -152,7 +152,7 @@ class _Expander:
                     f"Asked for: {', '.join(known) or 'nothing'}.",
                     f"{pointer}/values/{name}",
                 )
-        answers: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         for name, question in known.items():
             value = values.get(name, question.default)
             if value is None or (value == "" and question.required):
@@ -163,20 +163,19 @@ class _Expander:
                         f"Give it with values: {{{name}: ...}} (CLI: --set {name}=...).",
                         f"{pointer}/values/{name}",
                     )
-                answers[name] = ""  # keeps {{wizard.x}} from being reported a second time
+                given[name] = ""  # keeps {{wizard.x}} from being reported a second time
                 continue
-            fit, value = _fit(question, value)
-            if not fit:
-                choices = ", ".join(map(str, question.choices))
-                allowed = f"one of {choices}" if choices else f"of type {question.type}"
+            fits, value = answers.fit(question, value)
+            if not fits:
+                allowed = answers.allowed(question)
                 self.block(
                     "wrong_value",
                     f"{question.title or name} ({name}) must be {allowed}; found {shorten(value, 80)}.",
                     f"Give another value for {name}.",
                     f"{pointer}/values/{name}",
                 )
-            answers[name] = value
-        return answers
+            given[name] = value
+        return given
 
     def _context(self, scope: wiring.Scope) -> Mapping[str, Any]:
         """What {{name}} sees in one use of a workflow."""
@@ -184,8 +183,8 @@ class _Expander:
         if known is None:
             assert scope.parent is not None  # the root was put there by run()
             given = self._stage(dict(scope.values), self._context(scope.parent), f"{scope.pointer}/with")
-            answers = self._answers(scope.graph.wizard, given, scope.pointer, f"module {scope.graph.slug}")
-            known = {**_own(scope.graph), **self.around.contexts, **answers, "wizard": answers}
+            given = self._answers(scope.graph.wizard, given, scope.pointer, f"module {scope.graph.slug}")
+            known = {**_own(scope.graph), **self.around.contexts, **given, "wizard": given}
             self._contexts[id(scope)] = known
         return known
 
@@ -338,22 +337,6 @@ def _override(given: Mapping[str, Any], id: str) -> Any:
 def _prefixes(id: str) -> list[str]:
     parts = id.split(".")
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
-
-
-def _fit(question: WizardField, value: Any) -> tuple[bool, Any]:
-    """Whether a value answers the question, and the value in its type (a number given for a text is its text)."""
-    match question.type:
-        case "string" | "path":
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                value = str(value)
-            fits = isinstance(value, str)
-        case "boolean":
-            fits = isinstance(value, bool)
-        case "integer":
-            fits = isinstance(value, int) and not isinstance(value, bool)
-        case "number":
-            fits = isinstance(value, int | float) and not isinstance(value, bool)
-    return fits and (not question.choices or value in question.choices), value
 
 
 def _sentence(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import typing
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -11,9 +13,11 @@ import pydantic
 from core import errors
 from core.documents.load import Document
 from core.errors import Problem
+from core.model.catalog import SPELLINGS
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
@@ -46,10 +50,17 @@ def problems_of(
         location = fault["loc"]
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            allowed = _keys_at(model, location[:-1])
+            allowed = keys_at(model, location[:-1])
             message = f"unknown key {errors.shorten(str(location[-1]), 60)!r}{suggest(str(location[-1]), allowed)}"
         elif fault["type"] == "missing":
             message = f"the key {location[-1]!r} is missing"
+        elif fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] in SPELLINGS:
+            message = f"{SPELLINGS[fault['ctx']['pattern']]}; found {errors.shorten(repr(fault['input']), 80)}"
+        elif fault["type"] in ("enum", "literal_error") and isinstance(fault["input"], str):
+            allowed = _QUOTED.findall(fault["ctx"]["expected"])
+            near = difflib.get_close_matches(fault["input"], allowed, n=1, cutoff=0.6)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            message = f"must be one of {', '.join(allowed)}; found {errors.shorten(repr(fault['input']), 80)}{guess}"
         elif "input" in fault and not isinstance(fault["input"], dict | list):
             message = f"{message[0].lower()}{message[1:]}; found {errors.shorten(repr(fault['input']), 80)}"
         if data is not None:
@@ -90,15 +101,20 @@ def _field(model: Any, key: str | int) -> Any:
     return next((field for name, field in fields.items() if key in (name, field.alias)), None)
 
 
-def _keys_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> list[str]:
+def keys_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """The keys that a model allows at a place, as far as plain nesting of models leads there."""
     present: Any = model
+    named = False  # the next part is a name that the document chose
     for part in location:
         if isinstance(part, int):
+            continue
+        if named:
+            named = False
             continue
         field = _field(present, part)
         if field is None:
             return []
+        named = typing.get_origin(field.annotation) is dict
         present = _model_in(field.annotation)
     return [f.alias or name for name, f in present.model_fields.items()] if _is_model(present) else []
 
