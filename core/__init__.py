@@ -15,6 +15,7 @@ Map, in reading order (each room's docstring goes on from here):
     dsl/          the job language: components, templates, conditions, compiled to one function per batch
     documents/    what people write: loading, checking, canonical form
     bus/          messages and deliveries
+    kv/           values, sets and work queues that outlive runs
     store/        SQLite, and nothing else touches it
 
 Start with operations/triggers.py: everything begins there.
