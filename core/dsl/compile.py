@@ -15,6 +15,7 @@ from core.dsl import conditions
 from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
+from core.dsl.emit import Emit
 from core.dsl.registry import load_components
 from core.dsl.schedule import MessageFilter, Trigger
 from core.dsl.stages import Holds, Stage, Stages, Wait
@@ -24,8 +25,9 @@ from core.model import message
 Process = Callable[[list[Event], Run], list[Event]]
 Where = Callable[[str], str]
 
-KEYS = ("kind", "name", "description", "tags", "input", "actions", "output", "context")
+KEYS = ("kind", "name", "description", "tags", "input", "actions", "output", "emit", "context")
 MAX_ACTIONS = 500
+MAX_EMITS = 10
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 _C = TypeVar("_C", bound=Component)
 
@@ -40,6 +42,7 @@ class CheckedJob:
     input: Input
     actions: tuple[Action, ...]
     output: Output
+    emit: tuple[Emit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class CompiledJob:
     process: Process
     steps: tuple[Step, ...]
     stages: Stages | None = None
+    emit: tuple[Emit, ...] = ()
 
 
 # ---- checking ------------------------------------------------------------------------------------------------------
@@ -111,6 +115,7 @@ def check_job(data: dict[str, Any], where: Where | None = None) -> CheckedJob:
     else:
         actions = [faults.component("action", item, f"/actions/{n}", Action) for n, item in enumerate(listed)]
     sink = faults.component("output", data.get("output"), "/output", Output)
+    emits = faults.emits(data.get("emit"))
     if faults.problems or source is None or sink is None:
         count = len(faults.problems)
         raise InvalidDocument(
@@ -119,7 +124,7 @@ def check_job(data: dict[str, Any], where: Where | None = None) -> CheckedJob:
             errors=faults.problems,
         )
     found = tuple(action for action in actions if action is not None)
-    return CheckedJob(str(name), description, data, source, found, sink)
+    return CheckedJob(str(name), description, data, source, found, sink, emits)
 
 
 class _Faults:
@@ -160,6 +165,21 @@ class _Faults:
             self.problems += lint.problems_of(error, cls, self._where, at, config)
             return None
 
+    def emits(self, value: Any) -> tuple[Emit, ...]:
+        """What stands under `emit`: one, or a list of them."""
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        if len(listed) > MAX_EMITS:
+            self.add("/emit", f"has {len(listed)} entries; at most {MAX_EMITS} are allowed")
+            return ()
+        found = []
+        for number, one in enumerate(listed):
+            at = f"/emit/{number}" if isinstance(value, list) else "/emit"
+            try:
+                found.append(Emit.model_validate(one))
+            except pydantic.ValidationError as error:
+                self.problems += lint.problems_of(error, Emit, self._where, at, one)
+        return tuple(found)
+
 
 def _escape(key: object) -> str:
     return str(key).replace("~", "~0").replace("/", "~1")
@@ -196,7 +216,7 @@ def compile_job(data: dict[str, Any], env: Env) -> CompiledJob:
         process, stages = _on_demand(actions, env), _stages(actions, env)
     else:
         process, stages = generate(actions, env), None
-    return CompiledJob(job.name, job.description, data, job.input, job.output, process, steps, stages)
+    return CompiledJob(job.name, job.description, data, job.input, job.output, process, steps, stages, job.emit)
 
 
 def _waits(action: Action) -> bool:

@@ -11,6 +11,7 @@ import inspect
 from typing import Any
 
 from core.dsl.component import REGISTRY, Component
+from core.dsl.emit import Emit
 from core.dsl.registry import load_components
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -40,6 +41,11 @@ def job_schema() -> dict[str, Any]:
             defs[f"{name}.{inner}"] = _moved(definition, name)
         defs[name] = _moved(schema, name)
         one_of[component.kind][component.name] = {"$ref": f"#/$defs/{name}"}
+    emit = Emit.model_json_schema(by_alias=True)
+    emit["description"] = inspect.getdoc(Emit) or ""
+    for inner, definition in emit.pop("$defs", {}).items():
+        defs[f"emit.{inner}"] = _moved(definition, "emit")
+    defs["emit"] = _moved(emit, "emit")
     return {
         "$schema": DIALECT,
         "title": "Sluice job",
@@ -57,6 +63,10 @@ def job_schema() -> dict[str, Any]:
                 "items": _one_key(one_of["action"], "One action."),
             },
             "output": _one_key(one_of["output"], "Where the events go."),
+            "emit": {
+                "description": "Messages beside the data, sent after the output has accepted it.",
+                "anyOf": [{"$ref": "#/$defs/emit"}, {"type": "array", "items": {"$ref": "#/$defs/emit"}}],
+            },
             "context": {"type": "object", "description": "Values for {{name}} that nothing else gives."},
         },
         "required": ["name", "input", "output"],

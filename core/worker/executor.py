@@ -14,12 +14,13 @@ from typing import Any, Literal
 from core import clock
 from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, Env, Event, InstantSink, InstantSource, Run, Sink, Source
+from core.dsl.emit import Emitters
 from core.dsl.inputs.internal_messages import MessageSource
 from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.dsl.window import Span
 from core.errors import JobFailed
 from core.model import message
-from core.worker.flight import Flight, Parts
+from core.worker.flight import Flight, Parts, Settle, add
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
 from core.worker.timetable import Now, Timetable
 from core.worker.turns import Pace, Turns
@@ -49,6 +50,7 @@ class Executor:
         self._on_run = on_run
         self._turns = turns or Turns()
         self._pace = Pace()
+        self._emitters = Emitters(job.emit, env)
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
         self._timetable: Timetable | None = None
@@ -198,24 +200,27 @@ class Executor:
         assert self._instant is not None
         events_of, write = self._instant
         started = clock.now_ns()
-        run, flight = self._new_run(started, delivery.message), Flight(_nothing)
+        run = self._new_run(started, delivery.message)
         reason = ""
         try:
             events = self._process(events_of(run), run)
             faults = run.errors
             write(events, run)
             run.events_out += len(events) - (run.errors - faults)
+            if self._emitters:
+                self._emitters.batch(run, run.events_out, True)
+                self._emitters.run(run, complete=True)
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             reason = reason_of(error)
-        ended = self._end_message_run(delivery, run, flight, started, reason)
+        add(self.metrics, run)
+        ended = self._end_message_run(delivery, run, started, reason)
         self._run_ns += (ended - started - self._run_ns) // 4
 
-    def _end_message_run(self, delivery: Delivery, run: Run, flight: Flight, started: int, reason: str) -> int:
+    def _end_message_run(self, delivery: Delivery, run: Run, started: int, reason: str) -> int:
         if not reason and run.errors and not run.events_out:
             reason = run.last_error or "no event came through; the log of the job says why"
         self._held.pop(delivery.id, None)
         delivery.settle(reason or None)
-        flight.count(run, self.metrics)
         return self._report(run, "message", started, reason)
 
     def _start_runs(self) -> None:
@@ -258,7 +263,8 @@ class Executor:
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             flight.abandon(error)
             reason = reason_of(error)
-        self._end_message_run(delivery, run, flight, started, reason)
+        flight.count(run, self.metrics)
+        self._end_message_run(delivery, run, started, reason)
 
     async def _cancel_runs(self) -> None:
         for task in self._runs:
@@ -319,6 +325,7 @@ class Executor:
         await self._sink.flush(run)
         await flight.landed()
         flight.count(run, self.metrics)
+        self._emitters.run(run, complete=self.mode == "continuous" or not self._stopping)
 
     async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
         """Take one batch through the actions to the output, then let others have their turn."""
@@ -330,14 +337,29 @@ class Executor:
             self._pace.took(count, clock.monotonic() - started)
         else:
             events = await stages.process(batch, run)
+        if batch.document_end:
+            run.documents += 1
         batch.events = events  # what was dropped is not kept until the output has accepted the rest
         faults, sent = run.errors, len(events)
+        if self._emitters.batches:
+            settle = self._told(settle, run, flight, sent, batch.document_end)
         await self._sink.write(Batch(events, settle, batch.document_end), run)
         run.events_out += sent - (run.errors - faults)
         flight.count(run, self.metrics)
         if flight.fault is not None:
             raise flight.fault
         await self._turns.next()
+
+    def _told(self, settle: Settle, run: Run, flight: Flight, sent: int, document_end: bool) -> Settle:
+        """Let `emit` tell of a batch when it is accepted, just before its source hears of it."""
+
+        def told(error: BaseException | None) -> None:
+            if error is None:
+                flight.accepted += sent
+                self._emitters.batch(run, flight.accepted, document_end)
+            settle(error)
+
+        return told
 
     async def _cut(self, batch: Batch, run: Run, flight: Flight) -> None:
         """Take a batch through in parts that fit into a slice; it is settled when all of them are."""

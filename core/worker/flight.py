@@ -18,6 +18,7 @@ class Flight:
 
     def __init__(self, interrupt: Callable[[], None]) -> None:
         self.fault: BaseException | None = None
+        self.accepted = 0  # events of settled batches; only counted for `emit`
         self._interrupt = interrupt  # called when a batch failed
         self._unsettled: dict[Settle, float] = {}  # since when, on the monotonic clock; the oldest first
         self._empty: asyncio.Event | None = None
@@ -25,13 +26,12 @@ class Flight:
 
     def track(self, batch: Batch) -> Settle:
         """A settle to be called once, by whoever takes the batch over; calling it again does nothing."""
-        inner = batch.settle
 
         def settle(error: BaseException | None) -> None:
             if self._unsettled.pop(settle, None) is None:
                 return
             try:
-                inner(error)
+                batch.settle(error)  # asked now: an action that waits may have put its own in between
             except (OSError, SluiceError) as memory_error:  # the source could not remember its place
                 error = error or memory_error
             if error is not None and self.fault is None:
@@ -62,15 +62,21 @@ class Flight:
 
     def count(self, run: Run, metrics: Metrics) -> None:
         """Add what the run did since the last call to the totals of the instance."""
-        events_in, events_out, bytes_in, bytes_out, errors = self._counted
+        before = self._counted
         self._counted = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
-        metrics.events_in += run.events_in - events_in
-        metrics.events_out += run.events_out - events_out
-        metrics.bytes_in += run.bytes_in - bytes_in
-        metrics.bytes_out += run.bytes_out - bytes_out
-        metrics.errors += run.errors - errors
-        if run.events_in > events_in:
-            metrics.last_event_at = clock.now_ns()
+        add(metrics, run, before)
+
+
+def add(metrics: Metrics, run: Run, before: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)) -> None:
+    """Add to the totals what a run did beyond `before`."""
+    events_in, events_out, bytes_in, bytes_out, errors = before
+    metrics.events_in += run.events_in - events_in
+    metrics.events_out += run.events_out - events_out
+    metrics.bytes_in += run.bytes_in - bytes_in
+    metrics.bytes_out += run.bytes_out - bytes_out
+    metrics.errors += run.errors - errors
+    if run.events_in > events_in:
+        metrics.last_event_at = clock.now_ns()
 
 
 class Parts:

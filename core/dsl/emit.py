@@ -1,0 +1,136 @@
+"""The `emit` key of a job: messages beside the data, sent after the output has accepted what they tell about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from core import clock
+from core.dsl import expand
+from core.dsl.component import Config, Env, Outgoing, Run
+from core.dsl.duration import Duration
+from core.errors import shorten
+from core.model.message import Kind, Type
+
+
+class Emit(Config):
+    """Send a `user-generated` message after the output has accepted a run, a batch or a document.
+
+    The events on their way to the output are not changed. Nothing is sent for what the output refused, and nothing
+    when it accepted no event.
+    """
+
+    scalar: ClassVar[str] = "tag"
+
+    tag: expand.Text = ""
+    """The tag that listeners filter by; `@{job}` and the like are filled in."""
+    on: Literal["run", "batch", "document"] = "run"
+    """`run`: when a run has ended well. `batch`: as batches are accepted. `document`: at the end of each document.
+    A continuous job has one run that ends when it is stopped, so it wants `batch`."""
+    every: Duration = 1.0
+    """With `batch`: the least time between two messages, which tell the newest figures."""
+    data: expand.Structure = None
+    """The payload, under `job_event`. Templates read `${stat|…}` (events_in, events_out, errors, bytes_in, bytes_out,
+    run_id), `${time|…}`, `${msg|…}` and `${dyn|…}`. Left out: job, run_id, events_in, events_out and errors."""
+
+    @field_validator("tag", "data")
+    @classmethod
+    def _reads_no_event(cls, value: Any) -> Any:
+        for text in _texts(value):
+            for part in expand.parse(text):
+                if isinstance(part, expand.Lookup) and part.source == "event":
+                    raise ValueError(
+                        f"${{{shorten(part.name, 40)}}} reads an event, and there is none here; "
+                        "use ${stat|…}, ${time|…}, ${msg|…} or ${dyn|…}"
+                    )
+        return value
+
+    def open(self, env: Env) -> Emitter:
+        return Emitter(self, env)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts(one)]
+
+
+class Emitter:
+    """One `emit` of a running job."""
+
+    def __init__(self, config: Emit, env: Env) -> None:
+        self.on = config.on
+        self._every = config.every
+        self._env = env
+        self._tag = expand.template(config.tag, env)
+        self._data = expand.structure(config.data, env) if config.data is not None else None
+        self._sent_at = 0.0
+        self._owed = False  # a batch was accepted that no message has told of
+
+    def batch(self, run: Run, accepted: int, document_end: bool) -> None:
+        """The output accepted a batch; `accepted` counts the events of the run so far."""
+        if self.on == "document" and document_end:
+            self._send(run, accepted)
+        elif self.on == "batch":
+            now = clock.monotonic()
+            self._owed = now - self._sent_at < self._every
+            if not self._owed:
+                self._sent_at = now
+                self._send(run, accepted)
+
+    def run(self, run: Run, *, complete: bool) -> None:
+        """A run has ended well; `complete` when it was not cut short by a stop."""
+        if self._owed or (self.on == "run" and complete):
+            self._owed = False
+            self._send(run, run.events_out)
+
+    def message(self, run: Run, events_out: int) -> Outgoing:
+        """What is sent, also for a trace that only shows it."""
+        run.stat |= {
+            "run_id": run.id,
+            "events_in": run.events_in,
+            "events_out": events_out,
+            "errors": run.errors,
+            "bytes_in": run.bytes_in,
+            "bytes_out": run.bytes_out,
+        }
+        if self._data is not None:
+            data = self._data({}, run)
+        else:
+            data = {"job": self._env.job, "run_id": run.id, "events_in": run.events_in}
+            data |= {"events_out": events_out, "errors": run.errors}
+        return Outgoing(Kind.USER, Type.USER_GENERATED, self._tag({}, run), {"job_event": data})
+
+    def _send(self, run: Run, events_out: int) -> None:
+        future = self._env.publish(self.message(run, events_out))
+        if not future.done() or future.exception() is not None:
+            future.add_done_callback(self._report)
+
+    def _report(self, future: asyncio.Future[None]) -> None:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._env.log("error", "emit: the bus did not take a message", error=str(error))
+
+
+class Emitters:
+    """All of one job; most jobs have none, and pay one truth test a batch."""
+
+    def __init__(self, declared: Sequence[Emit], env: Env) -> None:
+        self._all = [emit.open(env) for emit in declared]
+        self.batches = any(emit.on != "run" for emit in declared)  # whether accepted batches must be told
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def batch(self, run: Run, accepted: int, document_end: bool) -> None:
+        if accepted:
+            for emitter in self._all:
+                emitter.batch(run, accepted, document_end)
+
+    def run(self, run: Run, *, complete: bool) -> None:
+        if run.events_out:
+            for emitter in self._all:
+                emitter.run(run, complete=complete)
