@@ -15,7 +15,8 @@ from core.worker.executor import Executor
 from tests.dsl.rig import Worker
 
 COMPONENTS = [component for component in REGISTRY if component.kind in ("input", "output")]
-NEEDS_MORE = {("input", "http-poll"), ("output", "http-post")}  # a site outside; compiled and not run
+CLOUDS = {(kind, name) for kind in ("input", "output") for name in ("s3", "gcs", "azure-blob")}
+NEEDS_MORE = {("input", "http-poll"), ("output", "http-post"), *CLOUDS}  # a site outside; compiled and not run
 
 
 @pytest.mark.anyio

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core.dsl import memory
 from core.dsl.component import Event, Limits, Run
-from core.dsl.inputs import globs, memory
+from core.dsl.inputs import globs
 from core.errors import JobFailed
 from tests.dsl import rig
 from tests.dsl.rig import Worker

@@ -289,7 +289,7 @@ async def test_a_roundtrip_through_a_store_keeps_every_event(worker: Worker, tmp
         ({"path": "/x", "object-name": {}}, "exactly one"),
         ({"path": "/x", "object-name": {"name": "a", "field": "b"}}, "exactly one"),
         ({"path": "/x", "object-name": {"name": "${"}}, "not closed"),
-        ({"path": "/x", "object-name": {"name": "a"}, "preprocessors": ["parquet"]}, "parquet"),
+        ({"path": "/x", "object-name": {"name": "a"}, "preprocessors": ["extension"]}, "parquet"),
         ({"path": "/x", "object-name": {"name": "a"}, "batch": {"fixed-size": 0}}, "fixed-size"),
     ],
 )

@@ -11,10 +11,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from core.dsl import paths
+from core.dsl import memory, paths
 from core.dsl.component import REGISTRY, Batch, Env, Run
 from core.dsl.duration import Duration
-from core.dsl.inputs import globs, lines, memory
+from core.dsl.inputs import globs, lines
 from core.errors import Forbidden, JobFailed, shorten
 
 MOST_OPEN_FILES = 256

@@ -152,14 +152,19 @@ class Splitter:
         )
 
 
-def whole(chunks: Iterator[bytes], max_bytes: int, where: str) -> bytes:
-    """All of a stream that becomes one event.
+def grow(data: bytearray, chunk: bytes, max_bytes: int, where: str) -> None:
+    """Add a chunk of what becomes one event.
 
     Raises JobFailed when it is longer than the limit.
     """
+    if len(data) + len(chunk) > max_bytes:
+        raise JobFailed(f"{where}: longer than the {max_bytes} bytes that one event may have")
+    data += chunk
+
+
+def whole(chunks: Iterator[bytes], max_bytes: int, where: str) -> bytes:
+    """All of a stream that becomes one event; raises like `grow`."""
     out = bytearray()
     for chunk in chunks:
-        if len(out) + len(chunk) > max_bytes:
-            raise JobFailed(f"{where}: longer than the {max_bytes} bytes that one event may have")
-        out += chunk
+        grow(out, chunk, max_bytes, where)
     return bytes(out)

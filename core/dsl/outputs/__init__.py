@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from core.dsl.outputs import discard, file, file_store, http_post, message, print, worker_channel
+from core.dsl.outputs import (
+    cloud,
+    discard,
+    file,
+    file_store,
+    http_get,
+    http_post,
+    message,
+    print,
+    worker_channel,
+)
 
-__all__ = ["discard", "file", "file_store", "http_post", "message", "print", "worker_channel"]
+__all__ = ["cloud", "discard", "file", "file_store", "http_get", "http_post", "message", "print", "worker_channel"]

@@ -5,25 +5,58 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.dsl.component import Batch, Config, Event, Run
 from core.dsl.duration import Duration
 
 MOST_HELD_BYTES = 64 * 1024 * 1024  # a group that grows beyond this is sent early, so that memory stays bounded
+FIXED_WAIT_SECONDS = 0.1
 
 
 class Batching(Config):
     """How many events travel together. Without this block every event is sent on its own."""
 
-    mode: Literal["fixed", "document"] = "fixed"
-    """`fixed`: send after fixed-size events or the timeout. `document`: send at the end of each input document."""
+    spellings: ClassVar = {"fixed_size": "fixed-size"}
+
+    mode: Literal["fixed", "document", "timeout"] = "fixed"
+    """`fixed`: send after fixed-size events or after the timeout. `document`: send at the end of each document of the
+    input (an object, a response, a firing). `timeout`: send what has come in each interval of that length."""
     fixed_size: int = Field(default=1000, ge=1, le=1_000_000)
-    """The most events of one group; with `document` it has no meaning."""
+    """The most events of one group; with the other modes it has no meaning."""
     timeout: Duration | None = None
-    """Send a group that is not full after this time. Left out: at the end of the run."""
+    """Send a group that is not full after this time. Left out: 100ms with `fixed`, no limit with `document`."""
+    header: str | None = None
+    """A line before the events of each group."""
+    footer: str | None = None
+    """A line after the events of each group."""
+    wrap_as_json: bool = False
+    """Send a group as one JSON array instead of lines."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.mode == "timeout" and self.timeout is None:
+            raise ValueError("mode: timeout needs a timeout")
+        if self.wrap_as_json and (self.header is not None or self.footer is not None):
+            raise ValueError("a JSON array has no header and no footer")
+        return self
+
+    @property
+    def wait_seconds(self) -> float | None:
+        """How long a group may wait for more events."""
+        if self.timeout is None and self.mode == "fixed":
+            return FIXED_WAIT_SECONDS
+        return self.timeout
+
+    def join(self, datas: list[bytes]) -> bytes:
+        """The content of one group: lines, each with its end, or one JSON array."""
+        if self.wrap_as_json:
+            return b"[" + b",".join(datas) + b"]"
+        head = [] if self.header is None else [self.header.encode()]
+        foot = [] if self.footer is None else [self.footer.encode()]
+        return b"\n".join([*head, *datas, *foot, b""])
 
 
 class Item(NamedTuple):
@@ -44,7 +77,7 @@ class Batcher:
 
     def __init__(self, config: Batching | None, send: Send) -> None:
         self._size = 1 if config is None else config.fixed_size if config.mode == "fixed" else None
-        self._timeout = config.timeout if config is not None else None
+        self._timeout = config.wait_seconds if config is not None else None
         self._send = send
         self._held: list[Item] = []
         self._held_bytes = 0

@@ -1,4 +1,4 @@
-"""What an input remembers across restarts, in small files of the workload's own state directory."""
+"""What a component remembers across restarts, in small files of the workload's own state directory."""
 
 from __future__ import annotations
 
@@ -83,15 +83,16 @@ class Fingerprints:
 
     def __init__(self, path: Path, maximum_age_seconds: float | None, now_seconds: float) -> None:
         self._path = path
+        self._maximum_age = maximum_age_seconds
         self._lines = 0
         self._seen: dict[str, int] = {}  # fingerprint -> when it was read, in seconds since the epoch
-        oldest = 0.0 if maximum_age_seconds is None else now_seconds - maximum_age_seconds
         if path.exists():
             for line in path.read_text(encoding="ascii", errors="replace").splitlines():
                 mark, _, at = line.partition(" ")
                 self._lines += 1
-                if len(mark) == 32 and at.isdigit() and int(at) >= oldest:
+                if len(mark) == 32 and at.isdigit():  # anything else is a line that a crash has cut off
                     self._seen[mark] = int(at)
+        self.expire(now_seconds)
 
     def __contains__(self, mark: str) -> bool:
         return mark in self._seen
@@ -104,6 +105,14 @@ class Fingerprints:
             journal.writelines(f"{mark} {at}\n" for mark in marks)
         self._lines += len(marks)
         self._seen.update(dict.fromkeys(marks, at))
+
+    def expire(self, now_seconds: float) -> None:
+        """Forget what is older than the maximum age."""
+        if self._maximum_age is None:
+            return
+        oldest = now_seconds - self._maximum_age
+        for mark in [mark for mark, at in self._seen.items() if at < oldest]:
+            del self._seen[mark]
 
     def keep_only(self, present: set[str]) -> None:
         """Forget objects that are gone, so that this grows with the store and not with its history."""

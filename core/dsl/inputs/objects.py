@@ -1,0 +1,303 @@
+"""Reading object stores: what the inputs file-store, s3, gcs and azure-blob have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import re2
+from pydantic import AfterValidator, Field, field_validator
+
+from core import clock
+from core.dsl import memory, paths, preprocess, select
+from core.dsl.component import Batch, Config, Env, Event, Run
+from core.dsl.duration import Duration
+from core.dsl.inputs import groups, lines
+from core.dsl.select import Selector
+from core.dsl.stores import Object, Opener, Store, StoreFault
+from core.errors import Forbidden, JobFailed, shorten
+
+
+def _check_pattern(text: str) -> str:
+    try:
+        re2.compile(text)
+    except re2.error as error:
+        raise ValueError(f"{shorten(text, 60)} is not a regular expression (RE2): {error}") from error
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern), Field(max_length=1000)]
+_MODES = {"list": "list-objects", "download": "download-objects", "list-and-download": "list-and-download-objects"}
+
+
+class NameTime(Config):
+    """Take the time of an object from its name."""
+
+    scalar: ClassVar[str] = "pattern"
+
+    pattern: str = Field(min_length=2, max_length=100)
+    """How the time is written in the name, with the directives %Y %m %d %H %M %S."""
+
+
+class ObjectInput(lines.TextInput):
+    """Base of the inputs that read object stores.
+
+    Objects come oldest first. One that cannot be read or decoded (a truncated gzip, a line beyond the limit, no
+    permission) is skipped, counted in the errors of the run and told in the log; it is tried again at the next
+    firing, and what was read of it before the fault has been delivered. A store that cannot be asked fails the job.
+    """
+
+    object_names: tuple[str, ...] = ()
+    """Names of objects, or what their names start with. Empty: all."""
+    mode: Literal["list-objects", "download-objects", "list-and-download-objects"] = "list-and-download-objects"
+    """List what there is (one event for each object), download named objects, or list and then download. The older
+    spellings without `-objects` are the same."""
+    include_regex: tuple[Pattern, ...] = ()
+    """Read only objects whose name matches one of these (RE2)."""
+    exclude_regex: tuple[Pattern, ...] = ()
+    """Leave out objects whose name matches one of these (RE2)."""
+    timestamp_mode: Literal["last-modified", "none"] | NameTime = "last-modified"
+    """What the age of an object is: when it was last modified, or the time written in its name. With `none` objects
+    have no age and are read in the order of their names."""
+    maximum_age: Duration | None = None
+    """Leave out objects that are older."""
+    fingerprinting: bool = False
+    """Read each object once: remember name, size and version of what the output has accepted, across restarts."""
+    maximum_fingerprint_age: Duration | None = None
+    """Forget fingerprints that are older; an object that is still there is then read again."""
+    preprocessors: tuple[preprocess.Preprocessor, ...] = ()
+    """Undo gzip, base64 or parquet after reading, in this order; `extension` chooses by .gz, .b64 and .parquet. The
+    rows of a parquet object become lines of JSON (use `json: true`)."""
+    batch: groups.Group | None = None
+    """Mark the events of one object as a group."""
+    object_name_field: Selector | None = None
+    """Put the name of the object into this field of each event."""
+    last_modified_field: Selector | None = None
+    """Put the time of the object into this field."""
+    content_length_field: Selector | None = None
+    """Put the size of the object in bytes, as it is stored, into this field."""
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _older_spelling(cls, value: object) -> object:
+        return _MODES.get(value, value) if isinstance(value, str) else value
+
+    def effect_of_reading(self) -> str:
+        return ""
+
+    def opener(self, env: Env) -> Opener:
+        """How to get the store of a run."""
+        raise NotImplementedError
+
+    def effect_of_reading(self) -> str:
+        return ""
+
+    def open(self, env: Env) -> ObjectSource:
+        preprocess.require(self.preprocessors)
+        return ObjectSource(self, self.opener(env), env)
+
+
+class _Candidate(NamedTuple):
+    """An object that is to be read."""
+
+    at: float  # seconds since the epoch, by timestamp-mode
+    one: Object
+    mark: str  # its fingerprint
+
+
+class ObjectSource:
+    """Lists, then reads in chunks; a fingerprint is written when the last chunk of an object is settled."""
+
+    def __init__(self, config: ObjectInput, opener: Opener, env: Env) -> None:
+        self._config = config
+        self._env = env
+        self._open = opener
+        self._store: Store | None = None
+        self._include = [re2.compile(pattern) for pattern in config.include_regex]
+        self._exclude = [re2.compile(pattern) for pattern in config.exclude_regex]
+        self._time_of = _time_of(config.timestamp_mode)
+        self._stamps = _stamps(config)
+        self._fingerprints: memory.Fingerprints | None = None
+
+    def batches(self, run: Run) -> AsyncIterator[Batch]:
+        return groups.marked(self._config.batch, self._batches(run), run, self._env)
+
+    async def _batches(self, run: Run) -> AsyncIterator[Batch]:
+        config = self._config
+        if config.fingerprinting and self._fingerprints is None:
+            self._fingerprints = memory.Fingerprints(
+                self._env.state_dir / "fingerprints", config.maximum_fingerprint_age, _now()
+            )
+        settled = memory.Settled[str](self._remember)
+        store = self._open(run)
+        if self._store is not None and self._store is not store:
+            await self._store.close()
+        self._store = store
+        try:
+            candidates = await self._candidates(store)
+        except paths.NotThere:
+            if config.trigger is None:
+                raise
+            return  # whoever writes there has not begun; the next firing looks again
+        for at, one, mark in candidates:
+            if config.mode == "list-objects":
+                yield Batch([_listing(one, at)], settled.expect(mark), True)
+                continue
+            try:
+                async for batch in self._read(store, one, mark, settled, run):
+                    yield batch
+            except StoreFault:
+                raise
+            except (Forbidden, JobFailed) as error:
+                run.refuse(self._env, f"{config.name}: {shorten(one.name)} was skipped: {error.message}")
+
+    async def _candidates(self, store: Store) -> list[_Candidate]:
+        config, names, marks = self._config, self._config.object_names, self._fingerprints
+        oldest = None if config.maximum_age is None else _now() - config.maximum_age
+        if marks is not None:
+            marks.expire(_now())
+        present: set[str] = set()
+
+        def keep(one: Object) -> bool:
+            if not self._matches(one.name):
+                return False
+            at = self._time_of(one)
+            if at is None or (oldest is not None and at < oldest):
+                return False
+            if marks is None:
+                return True
+            mark = _mark(one)
+            present.add(mark)
+            return mark not in marks
+
+        if config.mode == "download-objects":
+            found = await store.find(names)
+            missing = sorted(set(names) - {one.name for one in found})
+            if missing and marks is None:
+                raise JobFailed(f"{config.name}: there is no object {shorten(missing[0])}")
+            found = [one for one in found if keep(one)]
+        else:
+            found = await store.list(names, keep)
+        if marks is not None:
+            marks.keep_only(present)
+        ordered = [_Candidate(self._time_of(one) or 0.0, one, _mark(one)) for one in found]
+        ordered.sort(key=lambda candidate: (candidate.at, candidate.one.name))
+        return ordered
+
+    def _matches(self, name: str) -> bool:
+        if self._include and not any(pattern.search(name) for pattern in self._include):
+            return False
+        return not any(pattern.search(name) for pattern in self._exclude)
+
+    async def _read(
+        self, store: Store, one: Object, mark: str, settled: memory.Settled[str], run: Run
+    ) -> AsyncIterator[Batch]:
+        config, env = self._config, self._env
+        limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
+        chunks = _decoded(store, one, config)
+        async with contextlib.aclosing(chunks):
+            if config.ignore_linebreaks:
+                data = bytearray()
+                async for chunk in chunks:
+                    lines.grow(data, chunk, limit, where)
+                run.bytes_in += len(data)
+                events = lines.from_text(bytes(data), config.json_, True, env, run, where)
+                yield Batch(self._stamped(events, one, run), settled.expect(mark), True)
+                return
+            splitter = lines.Splitter(limit, where)
+            async for chunk in chunks:
+                run.bytes_in += len(chunk)
+                if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
+                    yield Batch(self._stamped(events, one, run), settled.expect(""))
+            # The end is a batch of its own, empty or not: it carries the end of the document and the fingerprint.
+            events = lines.from_lines(splitter.end(), config.json_, env, run, where)
+            yield Batch(self._stamped(events, one, run), settled.expect(mark), True)
+
+    def _stamped(self, events: list[Event], one: Object, run: Run) -> list[Event]:
+        for put, value_of in self._stamps:
+            value = value_of(one)
+            for event in events:
+                try:
+                    put(event, value)
+                except ValueError as error:
+                    run.refuse(self._env, f"{self._config.name}: {error}")
+        return events
+
+    def _remember(self, mark: str) -> None:
+        if mark and self._fingerprints is not None:
+            self._fingerprints.add([mark], _now())
+
+    async def close(self) -> None:
+        if self._store is not None:
+            await self._store.close()
+
+
+async def _decoded(store: Store, one: Object, config: ObjectInput) -> AsyncIterator[bytes]:
+    if one.size == 0:  # nothing to fetch; also the markers that consoles of clouds make for directories
+        return
+    chunks = store.get(one.name)
+    async with contextlib.aclosing(chunks):
+        if not config.preprocessors:
+            async for chunk in chunks:
+                yield chunk
+            return
+        decoder = preprocess.decoder(config.preprocessors, one.name)
+        async for chunk in chunks:
+            for part in decoder.feed(chunk):
+                yield part
+        for part in decoder.end():
+            yield part
+
+
+def _mark(one: Object) -> str:
+    text = f"{one.name}\0{one.size}\0{one.version}"
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _listing(one: Object, at: float) -> Event:
+    return {"name": one.name, "size": one.size, "last_modified": _iso(one.modified)}
+
+
+def _iso(seconds: float) -> str:
+    return clock.iso(int(seconds * clock.NANOSECONDS))
+
+
+def _now() -> float:
+    return clock.now_ns() / clock.NANOSECONDS
+
+
+def _stamps(config: ObjectInput) -> list[tuple[Callable[[Event, object], None], Callable[[Object], object]]]:
+    wanted: list[tuple[str | None, Callable[[Object], object]]] = [
+        (config.object_name_field, lambda one: one.name),
+        (config.last_modified_field, lambda one: _iso(one.modified)),
+        (config.content_length_field, lambda one: one.size),
+    ]
+    return [(select.setter(select.parse(field)), value_of) for field, value_of in wanted if field is not None]
+
+
+def _time_of(mode: Literal["last-modified", "none"] | NameTime) -> Callable[[Object], float | None]:
+    if mode == "last-modified":
+        return lambda one: one.modified
+    if mode == "none":
+        return lambda one: 0.0
+    assert isinstance(mode, NameTime)
+    layout = mode.pattern
+    digits = {"%Y": r"\d{4}"} | dict.fromkeys(("%m", "%d", "%H", "%M", "%S"), r"\d{2}")
+    escaped = re.sub(r"%[YmdHMS]", lambda m: digits[m[0]], re.escape(layout).replace("\\%", "%"))
+    pattern = re2.compile(f"({escaped})")
+
+    def time_in_name(one: Object) -> float | None:
+        match = pattern.search(one.name)
+        if match is None:
+            return None
+        try:
+            parsed = datetime.datetime.strptime(match[1], layout)
+        except ValueError:
+            return None
+        return parsed.replace(tzinfo=datetime.UTC).timestamp()
+
+    return time_in_name

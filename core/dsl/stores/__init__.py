@@ -1,0 +1,8 @@
+"""Stores of whole objects under names: a directory of the worker, or a bucket of S3, GCS or Azure."""
+
+from __future__ import annotations
+
+from core.dsl.stores.base import MOST_OBJECTS, Object, Opener, Store, StoreFault
+from core.dsl.stores.local import LocalStore
+
+__all__ = ["MOST_OBJECTS", "LocalStore", "Object", "Opener", "Store", "StoreFault"]

@@ -1,0 +1,98 @@
+"""A directory of the worker as an object store: the file-store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from core import clock
+from core.dsl import paths
+from core.dsl.preprocess import CHUNK_BYTES
+from core.dsl.stores import base
+from core.dsl.stores.base import Object, StoreFault
+from core.errors import JobFailed, shorten
+
+
+class LocalStore:
+    """Files below one root, through core.dsl.paths: no links, no devices, nothing outside of it.
+
+    Listing and writing happen in threads, because an fdatasync would hold up every other job of the worker; reading
+    is done in place, a chunk at a time.
+    """
+
+    def __init__(self, access: paths.FileAccess, root: str) -> None:
+        self._access = access
+        self._root = root
+
+    async def list(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
+        return await asyncio.to_thread(self._list, tuple(prefixes), keep)
+
+    def _list(self, prefixes: tuple[str, ...], keep: Callable[[Object], bool]) -> list[Object]:
+        found: list[Object] = []
+        with self._access.directory(self._root) as directory:
+            for name, status in directory.files():
+                if prefixes and not name.startswith(prefixes):
+                    continue
+                one = _object(name, status)
+                if keep(one):
+                    found.append(one)
+                    if len(found) > base.MOST_OBJECTS:
+                        raise base.too_many(shorten(self._root))
+        return found
+
+    async def find(self, names: Sequence[str]) -> list[Object]:
+        return await asyncio.to_thread(self._find, names)
+
+    def _find(self, names: Sequence[str]) -> list[Object]:
+        found = []
+        with self._access.directory(self._root) as directory:
+            for name in dict.fromkeys(names):
+                try:
+                    fd = directory.open_read(paths.check_name(name))
+                except paths.NotThere:
+                    continue
+                try:
+                    found.append(_object(name, os.fstat(fd)))
+                finally:
+                    os.close(fd)
+        return found
+
+    async def get(self, name: str) -> AsyncGenerator[bytes, None]:
+        with self._access.directory(self._root) as directory:
+            fd = directory.open_read(name)
+        try:
+            while chunk := os.read(fd, CHUNK_BYTES):
+                yield chunk
+        except OSError as error:
+            raise JobFailed(f"cannot read {shorten(name)}: {error.strerror}") from error
+        finally:
+            os.close(fd)
+
+    async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        try:
+            await asyncio.to_thread(self._put, list(objects))
+        except paths.NotThere:
+            raise
+        except JobFailed as error:  # a full disk may have room again
+            raise StoreFault(error.message, hint=error.hint) from error
+
+    def _put(self, objects: list[tuple[str, bytes]]) -> None:
+        with self._access.directory(self._root, create=True) as directory:
+            directory.write_all_synced(objects)
+
+    async def delete(self, names: Sequence[str]) -> None:
+        await asyncio.to_thread(self._delete, names)
+
+    def _delete(self, names: Sequence[str]) -> None:
+        with self._access.directory(self._root, create=True) as directory:
+            for name in names:
+                directory.remove(name)
+            directory.sync_names()
+
+    async def close(self) -> None:
+        pass
+
+
+def _object(name: str, status: os.stat_result) -> Object:
+    return Object(name, status.st_size, status.st_mtime_ns / clock.NANOSECONDS, str(status.st_mtime_ns))
