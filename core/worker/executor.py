@@ -20,10 +20,12 @@ from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.dsl.window import Span
 from core.errors import JobFailed
 from core.model import message
-from core.worker.flight import Flight, Parts, Settle, add
+from core.worker.flight import Flight, add
+from core.worker.pump import Pump
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
 from core.worker.timetable import Now, Timetable
-from core.worker.turns import Pace, Turns
+from core.worker.turns import Turns
+from core.worker.waits import Waits
 from core.worker.watermark import Watermark
 
 MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
@@ -46,10 +48,8 @@ class Executor:
         self.mode: Mode
         self._job = job
         self._env = env
-        self._process = job.process
         self._on_run = on_run
         self._turns = turns or Turns()
-        self._pace = Pace()
         self._emitters = Emitters(job.emit, env)
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
@@ -73,9 +73,9 @@ class Executor:
         self._runs: set[asyncio.Task[None]] = set()
         self._open = False
         self._task: asyncio.Task[Any] | None = None
-        self._idle = False  # waiting for input or time: the only moments in which an interrupt may cancel
+        self._waits = Waits()  # for input or time: the only moments in which an interrupt may cancel
+        self._pump: Pump
         self._stopping = False
-        self._interrupted = False
         self._overdue = False
         self._finished = asyncio.Event()
         self._finished.set()  # not running
@@ -88,6 +88,7 @@ class Executor:
         Raises JobFailed with the reason; a cancellation stops at once and leaves unsettled what is in flight.
         """
         self._task = asyncio.current_task()
+        self._waits.begin()
         self._finished.clear()
         try:
             await self._open_and_work()
@@ -106,6 +107,7 @@ class Executor:
         self._source = self._job.input.open(self._env)
         try:
             self._sink = self._job.output.open(self._env)
+            self._pump = Pump(self._job, self._sink, self._emitters, self.metrics, self._turns)
             try:
                 await self._work()
             finally:
@@ -134,7 +136,8 @@ class Executor:
                 early, self._waiting = self._waiting, deque()
                 for delivery in early:
                     self.deliver(delivery)
-                await self._rest(None)
+                if not self._stopping:
+                    await self._waits.wait(asyncio.get_running_loop().create_future())
                 if self._runs:  # what is under way is finished; what waits stays unsettled and goes to someone else
                     await asyncio.wait(self._runs)
 
@@ -181,7 +184,7 @@ class Executor:
     async def drain(self, deadline_seconds: float) -> None:
         """Take nothing new, finish and flush what is in flight; at the deadline stop hard. Safe to call twice."""
         self._stopping = True
-        self._interrupt()
+        self._waits.interrupt()
         try:
             async with asyncio.timeout(deadline_seconds):
                 await self._finished.wait()
@@ -203,7 +206,7 @@ class Executor:
         run = self._new_run(started, delivery.message)
         reason = ""
         try:
-            events = self._process(events_of(run), run)
+            events = self._job.process(events_of(run), run)
             faults = run.errors
             write(events, run)
             run.events_out += len(events) - (run.errors - faults)
@@ -255,7 +258,7 @@ class Executor:
         flight = Flight(_nothing)
         reason = ""
         try:
-            await self._pump(run, flight)
+            await self._carry(run, flight)
         except asyncio.CancelledError:
             flight.abandon(JobFailed("the job was stopped"))
             self._report(run, "message", started, "stopped")
@@ -281,7 +284,7 @@ class Executor:
         while not self._stopping:
             wait = table.wait(Now.read())
             if wait > 0:
-                await self._rest(min(wait, LONGEST_SLEEP_SECONDS))
+                await self._waits.wait(asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS)))
                 continue
             span = table.fire(Now.read())
             await self._fire(name, span)
@@ -292,9 +295,9 @@ class Executor:
     async def _fire(self, trigger: str, span: Span | None = None) -> None:
         started = clock.now_ns()
         run = self._new_run(started, None, span)
-        flight = self._flight = Flight(self._interrupt)
+        flight = self._flight = Flight(self._waits.interrupt)
         try:
-            await self._pump(run, flight)
+            await self._carry(run, flight)
         except asyncio.CancelledError:
             flight.abandon(JobFailed("the job was stopped before its output accepted the batch"))
             self._report(run, trigger, started, "stopped")
@@ -307,15 +310,12 @@ class Executor:
             self._flight = None
         self._report(run, trigger, started, "")
 
-    async def _pump(self, run: Run, flight: Flight) -> None:
+    async def _carry(self, run: Run, flight: Flight) -> None:
         """Move the batches of one firing; return when the output has accepted all of them."""
         batches = self._source.batches(run)
         try:
             while (batch := await self._next(batches)) is not None:
-                if len(batch.events) <= self._pace.size:
-                    await self._pass(batch, run, flight)
-                else:
-                    await self._cut(batch, run, flight)
+                await self._pump.move(batch, run, flight)
         finally:
             close = getattr(batches, "aclose", None)
             if close is not None:
@@ -327,95 +327,11 @@ class Executor:
         flight.count(run, self.metrics)
         self._emitters.run(run, complete=self.mode == "continuous" or not self._stopping)
 
-    async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
-        """Take one batch through the actions to the output, then let others have their turn."""
-        settle = flight.track(batch)
-        started, count = clock.monotonic(), len(batch.events)
-        stages = self._job.stages
-        if stages is None:
-            events = self._process(batch.events, run)
-            self._pace.took(count, clock.monotonic() - started)
-        else:
-            events = await stages.process(batch, run)
-        if batch.document_end:
-            run.documents += 1
-        batch.events = events  # what was dropped is not kept until the output has accepted the rest
-        faults, sent = run.errors, len(events)
-        if self._emitters.batches:
-            settle = self._told(settle, run, flight, sent, batch.document_end)
-        await self._sink.write(Batch(events, settle, batch.document_end), run)
-        run.events_out += sent - (run.errors - faults)
-        flight.count(run, self.metrics)
-        if flight.fault is not None:
-            raise flight.fault
-        await self._turns.next()
-
-    def _told(self, settle: Settle, run: Run, flight: Flight, sent: int, document_end: bool) -> Settle:
-        """Let `emit` tell of a batch when it is accepted, just before its source hears of it."""
-
-        def told(error: BaseException | None) -> None:
-            if error is None:
-                flight.accepted += sent
-                self._emitters.batch(run, flight.accepted, document_end)
-            settle(error)
-
-        return told
-
-    async def _cut(self, batch: Batch, run: Run, flight: Flight) -> None:
-        """Take a batch through in parts that fit into a slice; it is settled when all of them are."""
-        parts = Parts(flight.track(batch))
-        events, at = batch.events, 0
-        while at < len(events):
-            end = at + self._pace.size
-            part = Batch(events[at:end], parts.part(), batch.document_end and end >= len(events))
-            events[at:end] = []
-            await self._pass(part, run, flight)
-        parts.close()
-
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         """The next batch, or None at the end of the input, when the job is being drained, or when a batch failed."""
         if self.mode == "message":  # a task of its own: the executor's task is the one that may be interrupted
             return await anext(batches, None)
-        if self._stopping:
-            return None
-        self._idle = True
-        try:
-            return await anext(batches, None)
-        except asyncio.CancelledError:
-            if self._was_interrupted():
-                return None
-            raise
-        finally:
-            self._idle = False
-
-    async def _rest(self, seconds: float | None) -> None:
-        """Sleep, or wait for the end of the job; an interrupt ends it early."""
-        if self._stopping:
-            return
-        self._idle = True
-        try:
-            if seconds is None:
-                await asyncio.get_running_loop().create_future()
-            else:
-                await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            if not self._was_interrupted():
-                raise
-        finally:
-            self._idle = False
-
-    def _interrupt(self) -> None:
-        """End a wait for input or time; the executor's own task is cancelled for that and only while it is idle."""
-        if self._idle and self._task is not None and not self._interrupted:
-            self._interrupted = True
-            self._task.cancel()
-
-    def _was_interrupted(self) -> bool:
-        """Whether a cancellation came from `_interrupt` alone, and not (also) from outside."""
-        if not self._interrupted:
-            return False
-        self._interrupted = False
-        return self._task is not None and self._task.uncancel() == 0
+        return None if self._stopping else await self._waits.wait(anext(batches, None))
 
     def _new_run(self, started_ns: int, event: dict[str, Any] | None, span: Span | None = None) -> Run:
         payload = None if event is None else event.get("message_data") or {}

@@ -316,7 +316,7 @@ async def test_a_drain_that_takes_too_long_ends_hard_and_the_sender_hears_of_it(
 async def test_a_cancelled_job_stops_and_is_not_mistaken_for_a_drained_one(worker: Worker) -> None:
     reader = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"})
     task = asyncio.create_task(reader.run())
-    await rig.until(lambda: reader._idle)
+    await rig.until(lambda: reader._waits._idle)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

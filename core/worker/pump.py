@@ -1,0 +1,72 @@
+"""Moves batches from the actions to the output, in parts and turns, and lets `emit` tell what was accepted."""
+
+from __future__ import annotations
+
+from core import clock
+from core.dsl.compile import CompiledJob
+from core.dsl.component import Batch, Run, Sink
+from core.dsl.emit import Emitters
+from core.worker.flight import Flight, Parts, Settle
+from core.worker.runs import Metrics
+from core.worker.turns import Pace, Turns
+
+
+class Pump:
+    """Of one open job."""
+
+    def __init__(self, job: CompiledJob, sink: Sink, emitters: Emitters, metrics: Metrics, turns: Turns) -> None:
+        self._process = job.process
+        self._stages = job.stages
+        self._sink = sink
+        self._emitters = emitters
+        self._metrics = metrics
+        self._turns = turns
+        self._pace = Pace()
+
+    async def move(self, batch: Batch, run: Run, flight: Flight) -> None:
+        """Take a batch through; one that takes longer than a slice in parts, and it is settled when all of them are.
+
+        Raises what a component raises, and the fault of an earlier batch.
+        """
+        events = batch.events
+        if len(events) <= self._pace.size:
+            await self._pass(batch, run, flight)
+            return
+        parts, at = Parts(flight.track(batch)), 0
+        batch.events = []
+        while at < len(events):
+            end = at + self._pace.size
+            part = Batch(events[at:end], parts.part(), batch.document_end and end >= len(events))
+            at = end
+            await self._pass(part, run, flight)
+        parts.close()
+
+    async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
+        settle = flight.track(batch)
+        if self._stages is None:
+            started, count = clock.monotonic(), len(batch.events)
+            events = self._process(batch.events, run)
+            self._pace.took(count, clock.monotonic() - started)
+        else:
+            events = await self._stages.process(batch, run)
+        batch.events = []  # the batch lives until its output has accepted it, its events need not
+        faults, sent = run.errors, len(events)
+        if self._emitters.batches:
+            settle = self._told(settle, run, flight, sent, batch.document_end)
+        await self._sink.write(Batch(events, settle, batch.document_end), run)
+        run.events_out += sent - (run.errors - faults)
+        flight.count(run, self._metrics)
+        if flight.fault is not None:
+            raise flight.fault
+        await self._turns.next()
+
+    def _told(self, settle: Settle, run: Run, flight: Flight, sent: int, document_end: bool) -> Settle:
+        """Let `emit` tell of a batch when it is accepted, just before its source hears of it."""
+
+        def told(error: BaseException | None) -> None:
+            if error is None:
+                flight.accepted += sent
+                self._emitters.batch(run, flight.accepted, document_end)
+            settle(error)
+
+        return told
