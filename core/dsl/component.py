@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validato
 from pydantic_core import CoreSchema
 
 from core.docstrings import Described
+from core.model.kv import Namespace
 
 Event = dict[str, Any]
 LOGGED_ERRORS = 20  # of one run; the others are counted only
@@ -43,6 +44,7 @@ class Config(Described, BaseModel):
     )
 
     scalar: ClassVar[str] = ""  # the key that a bare value stands for, as in `print: STDOUT`
+    listed: ClassVar[str] = ""  # the key that a bare list stands for
     spellings: ClassVar[Mapping[str, str]] = {}  # other spellings of a key that older documents use -> our key
 
     @model_validator(mode="before")
@@ -50,6 +52,8 @@ class Config(Described, BaseModel):
     def _accept_other_forms(cls, data: Any) -> Any:
         if cls.scalar and data is not None and not isinstance(data, dict | list | BaseModel):
             return {cls.scalar: data}
+        if cls.listed and isinstance(data, list):
+            return {cls.listed: data}
         if cls.spellings and isinstance(data, dict) and not cls.spellings.keys().isdisjoint(data):
             twice = [f"{old} and {new}" for old, new in cls.spellings.items() if old in data and new in data]
             if twice:
@@ -67,9 +71,10 @@ class Config(Described, BaseModel):
                 properties[old] = {**properties[new], "deprecated": True, "description": f"The same as {new}."}
                 if new in out.get("required", ()):  # either spelling will do; JSON Schema has no shorter way to say so
                     out["required"] = [key for key in out["required"] if key != new]
-        if cls.scalar and cls.scalar in properties:
+        bare = [properties[key] for key in (cls.scalar, cls.listed) if key in properties]
+        if bare:
             title = out.pop("title", cls.__name__)
-            return {"title": title, "anyOf": [out, properties[cls.scalar]]}
+            return {"title": title, "anyOf": [out, *bare]}
         return out
 
 
@@ -93,6 +98,7 @@ class Run:
     events_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    documents: int = 0  # documents of the input that have ended, for what an action remembers of one
     errors: int = 0  # events that a component refused; the run goes on
     last_error: str = ""  # why the last of them was refused
 
@@ -132,6 +138,7 @@ class Limits:
     file_roots: tuple[str, ...] = ()  # empty: everywhere outside denied_roots
     denied_roots: tuple[str, ...] = ()  # the home directory of the engine
     egress_allow: tuple[str, ...] = ()  # private addresses or CIDR blocks that outgoing HTTP may reach
+    listen_allow: tuple[str, ...] = ()  # addresses or CIDR blocks to listen at besides loopback
     lua_memory_mb: int = 64
     max_line_bytes: int = 16 * 1024 * 1024
 
@@ -166,6 +173,15 @@ class Env(Protocol):
 
     def variable(self, name: str) -> str | None:
         """The present value of a dynamic variable."""
+
+    def secret(self, source: str, name: str) -> str:
+        """The present value of the secret behind `${source|name}`. Raises JobFailed when this job does not have it."""
+
+    def kv(self, namespace: str) -> Namespace:
+        """A namespace of the KV store; a name without a tenant is this job's.
+
+        Raises Forbidden for another tenant's.
+        """
 
 
 class Source(Protocol):

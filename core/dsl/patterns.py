@@ -18,10 +18,12 @@ from typing import Annotated, Any
 import re2
 from pydantic import AfterValidator, WithJsonSchema
 
+from core import clock
 from core.errors import shorten
 
 MAX_PATTERN = 8192  # characters
 MAX_PROGRAM_BYTES = 1 << 20  # of a compiled RE2
+MAX_SEARCH_SECONDS = 1.0  # for all matches of one pattern in one text
 TAME_TEXT = 2048  # characters up to which a tame pattern goes to `re`: an unanchored search is quadratic
 
 MAX_BRANCHES = 12  # alternatives in the whole pattern that `re` may try
@@ -90,6 +92,33 @@ def compile(text: str) -> Pattern:
         return search(subject) is not None
 
     return Pattern(text, find, matches, names, True)
+
+
+def finder(text: str) -> Callable[[str], list[str]]:
+    """A function that lists what a pattern matches one after another: its first group, or all of it without groups.
+
+    Each match takes linear time, but a pattern can look far ahead for every short match; so the function raises
+    ValueError when the work on one text takes more than a second.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_PROGRAM_BYTES
+    expression = re2.compile(text, options)
+    group = min(expression.groups, 1)
+
+    def find(subject: str) -> list[str]:
+        out: list[str] = []
+        until = clock.monotonic() + MAX_SEARCH_SECONDS
+        for number, match in enumerate(expression.finditer(subject), 1):
+            if found := match.group(group):
+                out.append(found)
+            if number & 63 == 0 and clock.monotonic() > until:
+                raise ValueError(
+                    f"the pattern {shorten(text, 60)!r} takes too long on a text of {len(subject)} characters"
+                )
+        return out
+
+    return find
 
 
 def _explain(text: str, error: Exception) -> str:

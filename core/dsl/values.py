@@ -30,8 +30,17 @@ def from_json(text: str) -> Any:
     """
     value = orjson.loads(text)
     if len(text) > 18 and _LONG.search(text) is not None:  # orjson makes a float of an integer that is too long
-        value = json.loads(text, parse_int=_integer, parse_constant=_refuse)
+        try:
+            value = json.loads(text, parse_int=_integer, parse_constant=_refuse)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
     return value
+
+
+def kind(value: Any) -> str:
+    """What a value is, in the words of messages."""
+    names = {dict: "object", list: "array", str: "text", bool: "truth value", type(None): "null"}
+    return names.get(type(value), "number")
 
 
 def number(text: str) -> int | float:

@@ -2,6 +2,42 @@
 
 from __future__ import annotations
 
-from core.dsl.actions import assert_, convert, extract, fields, filter, flatten, json, script, signal, time
+from core.dsl.actions import (
+    assert_,
+    chunk,
+    convert,
+    csv,
+    enrich,
+    expand,
+    extract,
+    fields,
+    filter,
+    flatten,
+    json,
+    key_value,
+    script,
+    signal,
+    time,
+    tokenize,
+    xml,
+)
 
-__all__ = ["assert_", "convert", "extract", "fields", "filter", "flatten", "json", "script", "signal", "time"]
+__all__ = [
+    "assert_",
+    "chunk",
+    "convert",
+    "csv",
+    "enrich",
+    "expand",
+    "extract",
+    "fields",
+    "filter",
+    "flatten",
+    "json",
+    "key_value",
+    "script",
+    "signal",
+    "time",
+    "tokenize",
+    "xml",
+]

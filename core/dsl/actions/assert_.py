@@ -55,7 +55,11 @@ def compile_schema(text: str | bytes) -> Any:
 
 @REGISTRY.register("assert")
 class Assert(Action):
-    """Check every event against a JSON Schema (draft 7) and drop those that do not fit, or stop the job."""
+    """Check every event against a JSON Schema (draft 7) and drop those that do not fit, or stop the job.
+
+    The schema fetches nothing and its patterns run in linear time. A schema file that is missing, larger than 1 MiB or
+    no schema fails the job when it starts.
+    """
 
     example: ClassVar[str] = """
 name: gate
@@ -71,6 +75,8 @@ actions:
       behaviour: drop-onfailure
 output: {print: STDOUT}
 """
+
+    spellings: ClassVar[dict[str, str]] = {"behavior": "behaviour"}
 
     schema_: Schema
     """The schema."""

@@ -50,7 +50,7 @@ class UnitChange(Config):
     """One number and its change of unit."""
 
     field: Selector
-    """The field, a number or a text that writes one."""
+    """The field, a number or a text that writes one, also with its unit (`512K`, `1.5 ms`), which then counts."""
     from_: Unit
     """The unit it is in: B, K/KiB, M/MiB, G/GiB, T/TiB (1024), KB, MB, GB, TB (1000), or ns, us, ms, s, m, h, d."""
     to: Unit
@@ -78,17 +78,17 @@ def _pairs(value: Any) -> Any:
     return out
 
 
-_KIND = {"enum": ["num", "str", "bool", "json", "split"]}
+KIND_SCHEMA = {"enum": ["num", "str", "bool", "json", "split"]}
 _EXPLICIT = {
     "type": "object",
-    "properties": {"field": {"type": "string", "minLength": 1, "format": "field"}, "conversion": _KIND},
+    "properties": {"field": {"type": "string", "minLength": 1, "format": "field"}, "conversion": KIND_SCHEMA},
     "required": ["field", "conversion"],
     "additionalProperties": False,
 }
 _CONVERSIONS = {
     "anyOf": [
-        {"type": "array", "items": {"anyOf": [_EXPLICIT, {"type": "object", "additionalProperties": _KIND}]}},
-        {"type": "object", "additionalProperties": _KIND},
+        {"type": "array", "items": {"anyOf": [_EXPLICIT, {"type": "object", "additionalProperties": KIND_SCHEMA}]}},
+        {"type": "object", "additionalProperties": KIND_SCHEMA},
     ]
 }
 
@@ -97,10 +97,13 @@ _CONVERSIONS = {
 class Convert(Action):
     """Change the type or the unit of fields in place.
 
-    A value that has the wanted type already stays as it is. A field that is missing is left alone.
+    A value that has the wanted type already stays as it is, and a field that is missing is left alone. What becomes of
+    a value that cannot be converted (no number, an integer of more than 64 bits as `json`, an object as `num`) is said
+    by `on-error`. A list in the place of the keys stands for `conversions`.
     """
 
-    spellings: ClassVar[dict[str, str]] = {"null-behavior": "null-behaviour"}
+    listed: ClassVar[str] = "conversions"
+    spellings: ClassVar[dict[str, str]] = {"null-behavior": "null-behaviour", "fields": "conversions"}
     example: ClassVar[str] = """
 name: typed
 input:
@@ -123,7 +126,8 @@ output: {print: STDOUT}
     auto: bool = False
     """Convert every text field of the event that clearly is a number, true, false, null, or a JSON object or array."""
     null_behaviour: Literal["keep", "default"] = "keep"
-    """`keep`: null stays null; `default`: null becomes 0, "", false or []."""
+    """`keep`: null stays null; `default`: null, and a text with nothing in it, become 0, "", false or [] (as `json`:
+    null)."""
     format: Literal["plain", "currency", "percent", "comma-number"] = "plain"
     """How texts write numbers, for `num`: `currency` ($1,234.50), `percent` (12 % is 0.12), `comma-number` (1,234)."""
     preprocess: tuple[Preprocess, ...] = ()
@@ -190,7 +194,7 @@ output: {print: STDOUT}
 
     def _converter(self, conversion: Conversion, warn: Warn) -> Callable[[Any], Any]:
         kind, field = conversion.conversion, conversion.field
-        change, prepare = _CHANGES[kind], self._prepare()
+        change, prepare = CHANGES[kind], self._prepare()
         if kind == "num" and self.format != "plain":
             change = _FORMATS[self.format]
         keep_null = self.null_behaviour == "keep"
@@ -199,9 +203,12 @@ output: {print: STDOUT}
             if value is None:
                 return None if keep_null else _default(kind)
             try:
-                if type(value) is str:
-                    return change(value if prepare is None else prepare(value))
-                return _retype(value, kind)
+                if type(value) is not str:
+                    return _retype(value, kind)
+                text = value if prepare is None else prepare(value)
+                if not keep_null and (not text or text.isspace()):
+                    return _default(kind)
+                return change(text)
             except ValueError as error:
                 return self._failed(field, value, kind, error, warn)
 
@@ -209,27 +216,36 @@ output: {print: STDOUT}
 
     def _unit_converter(self, unit: UnitChange, warn: Warn) -> Callable[[Any], Any]:
         table = _SIZES if unit.from_ in _SIZES else _TIMES
-        factor = Fraction(table[unit.from_], table[unit.to])
-        above, below = factor.numerator, factor.denominator
+        factors = {name: Fraction(size, table[unit.to]).as_integer_ratio() for name, size in table.items()}
         prepare, keep_null = self._prepare(), self.null_behaviour == "keep"
+
+        def scale(value: Any, source: str) -> int | float:
+            above, below = factors[source]
+            if type(value) is int:
+                return value * above // below if value * above % below == 0 else value * above / below
+            if type(value) is float:
+                return value * above / below
+            raise ValueError(f"a {values.kind(value)} has no unit")
 
         def convert(value: Any) -> Any:
             if value is None:
                 return None if keep_null else 0
             try:
-                if type(value) is str:
-                    value = values.number(value if prepare is None else prepare(value))
-                if type(value) is int:
-                    return value * above // below if value * above % below == 0 else value * above / below
-                if type(value) is float:
-                    return value * above / below
-                raise ValueError(f"a {_name(value)} has no unit")
-            except ValueError as error:
-                return self._failed(unit.field, value, "num", error, warn)
+                if type(value) is not str:
+                    return scale(value, unit.from_)
+                text = value if prepare is None else prepare(value)
+                if not keep_null and (not text or text.isspace()):
+                    return 0
+                number, written = _with_unit(text)
+                if written and written not in table:
+                    raise ValueError(f"{shorten(text, 40)!r} is not in a unit like {unit.from_}")
+                return scale(number, written or unit.from_)
+            except (ValueError, OverflowError) as error:
+                return self._failed(unit.field, value, unit.to, error, warn)
 
         return convert
 
-    def _failed(self, field: str, value: Any, kind: Kind, error: ValueError, warn: Warn) -> Any:
+    def _failed(self, field: str, value: Any, kind: str, error: Exception, warn: Warn) -> Any:
         if self.on_error == "drop":
             raise EventFault(f"{field} cannot be converted to {kind}: {error}") from None
         if self.on_error == "default":
@@ -238,12 +254,19 @@ output: {print: STDOUT}
         return value
 
 
-def _name(value: Any) -> str:
-    return {dict: "object", list: "list", bool: "truth value", str: "text"}.get(type(value), "number")
+def _default(kind: str) -> Any:
+    return {"str": "", "bool": False, "json": None, "split": []}.get(kind, 0)
 
 
-def _default(kind: Kind) -> Any:
-    return {"num": 0, "str": "", "bool": False, "json": None, "split": []}[kind]
+_WITH_UNIT = re.compile(r"(.*?[\d.])\s*([A-Za-z]{1,3})", re.DOTALL)
+
+
+def _with_unit(text: str) -> tuple[int | float, str]:
+    """The number and the unit of a text like `512K`; the unit is empty when there is none."""
+    if len(text) > 64:
+        raise ValueError(f"{shorten(text, 40)!r} is not a number")
+    match = _WITH_UNIT.fullmatch(text.strip())
+    return (values.number(match[1]), match[2]) if match is not None else (values.number(text), "")
 
 
 def _retype(value: Any, kind: Kind) -> Any:
@@ -265,7 +288,7 @@ def _retype(value: Any, kind: Kind) -> Any:
             return value
         case "split" if type(value) is not dict:
             return [value]
-    raise ValueError(f"it is a {_name(value)}")
+    raise ValueError(f"it is a {values.kind(value)}")
 
 
 _SEPARATORS = re.compile(r"\s*,\s*|\s+")
@@ -291,7 +314,7 @@ def _comma_number(text: str) -> int | float:
     return values.number(text.replace(",", ""))
 
 
-_CHANGES: dict[str, Callable[[str], Any]] = {
+CHANGES: dict[str, Callable[[str], Any]] = {
     "num": values.number,
     "str": lambda text: text,
     "bool": values.boolean,

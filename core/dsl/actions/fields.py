@@ -14,9 +14,29 @@ from core.dsl.component import REGISTRY, Config
 from core.dsl.select import MISSING, Selector
 
 
+def _merged(value: Any) -> Any:
+    """Bring `[{a: 1}, {b: 2}]` to `{a: 1, b: 2}`."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return value
+    return {key: inner for item in value for key, inner in item.items()}
+
+
+_OUTPUT_FIELDS = {
+    "anyOf": [
+        {"type": "object", "minProperties": 1},
+        {"type": "array", "minItems": 1, "items": {"type": "object"}},
+    ]
+}
+
+
 @REGISTRY.register("add")
 class Add(Action):
-    """Add fields to the event. A field that is already there stays as it is unless `overwrite` is set."""
+    """Add fields to the event. A field that is already there (also: as null) stays as it is unless `overwrite` is set.
+
+    A field below one that is no object cannot be added: the event is refused (dropped and counted). A template whose
+    value is missing writes an empty text, with a warning, unless it has a fallback; one that would make a text of more
+    than 64 Ki characters refuses the event.
+    """
 
     example: ClassVar[str] = """
 name: label
@@ -30,7 +50,9 @@ actions:
 output: {print: STDOUT}
 """
 
-    output_fields: dict[Selector, expand.Structure] = Field(min_length=1)
+    output_fields: Annotated[
+        dict[Selector, expand.Structure], BeforeValidator(_merged), Field(min_length=1), WithJsonSchema(_OUTPUT_FIELDS)
+    ]
     """Field to value: any JSON value, with `${...}` filled in inside its texts. A text with `${...}` stays a text; use
     `convert` with `json` to make it a number or an object again."""
     overwrite: bool = False
@@ -55,7 +77,7 @@ output: {print: STDOUT}
 
 @REGISTRY.register("remove")
 class Remove(Action):
-    """Remove fields from the event."""
+    """Remove fields from the event. A field that is not there is no fault unless `error-on-missing` is set."""
 
     example: ClassVar[str] = """
 name: trim
@@ -127,7 +149,10 @@ Moves = Annotated[
 
 @REGISTRY.register("rename")
 class Rename(Action):
-    """Give fields another name or place. A field of the new name is replaced; a missing field is a warning."""
+    """Give fields another name or place. A field of the new name is replaced; a missing field is a warning.
+
+    A new place below something that is no object refuses the event (it is dropped and counted).
+    """
 
     example: ClassVar[str] = """
 name: tidy
@@ -147,7 +172,10 @@ output: {print: STDOUT}
 
 @REGISTRY.register("copy")
 class Copy(Action):
-    """Copy fields to other names or places. A field of the new name is replaced; a missing field is a warning."""
+    """Copy fields to other names or places. A field of the new name is replaced; a missing field is a warning.
+
+    A new place below something that is no object refuses the event (it is dropped and counted).
+    """
 
     example: ClassVar[str] = """
 name: keep-original

@@ -6,18 +6,22 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from core.dsl import select
-from core.dsl.action import Action, Each
+from core.dsl import select, values
+from core.dsl.action import Action, Each, EventFault
 from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
 from core.dsl.select import Selector
+
+MAX_CHARACTERS = 16 * 1024 * 1024  # of all prefixes: one long name above many fields is written many times
 
 
 @REGISTRY.register("flatten")
 class Flatten(Action):
     """Turn nested objects into fields of one level: `{"a": {"b": 1}}` becomes `{"a.b": 1}`.
 
-    Arrays and empty objects stay as they are. Name such a field `/a.b` in a selector, since `a.b` looks inside `a`.
+    Arrays and empty objects stay as they are, and of two fields that get the same name the later one stays. Name such
+    a field `/a.b` in a selector, since `a.b` looks inside `a`. With `input-field`, a field that is missing or no object
+    leaves the event as it is, with a warning. Names that would take more than 16 Mi characters in all refuse the event.
     """
 
     example: ClassVar[str] = """
@@ -49,7 +53,8 @@ output: {print: STDOUT}
             if type(value) is dict:
                 store(event, _flat(value, separator))
             else:
-                warn(f"{field} is not an object")
+                told = "missing" if value is select.MISSING else f"a {values.kind(value)} and not an object"
+                warn(f"{field} is {told}")
             return event
 
         return flatten_field
@@ -57,6 +62,7 @@ output: {print: STDOUT}
 
 def _flat(value: dict[str, Any], separator: str) -> dict[str, Any]:
     out: dict[str, Any] = {}
+    characters = 0
     stack = [("", iter(value.items()))]
     while stack:
         prefix, items = stack[-1]
@@ -64,6 +70,9 @@ def _flat(value: dict[str, Any], separator: str) -> dict[str, Any]:
             if type(inner) is dict and inner:
                 stack.append((f"{prefix}{key}{separator}", iter(inner.items())))
                 break
+            characters += len(prefix)
+            if characters > MAX_CHARACTERS:
+                raise EventFault(f"the names of the fields would have more than {MAX_CHARACTERS} characters")
             out[prefix + key] = inner
         else:
             stack.pop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from fractions import Fraction
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from core import clock
 from core.dsl import select
@@ -17,7 +19,9 @@ from core.dsl.component import REGISTRY, Env, Event, Run
 from core.dsl.select import Selector
 from core.errors import shorten
 
-EPOCHS = {"epoch_secs": 10**9, "epoch_msecs": 10**6, "epoch_usecs": 10**3, "epoch_nsecs": 1}
+EPOCHS = {"epoch_secs": 10**9, "epoch_msecs": 10**6, "epoch_usecs": 10**3, "epoch_nsecs": 1, "epoch_frac_secs": 10**9}
+MAX_LENGTH = 100  # characters of a text that can be a time
+_DECIMAL = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,6 +34,8 @@ def _zone(name: str) -> str:
 
 
 def _format(text: str) -> str:
+    if "%" not in text:
+        text = text.replace("-", "_")  # both spellings are met
     if text == "default_iso" or text in EPOCHS:
         return text
     if "%" not in text:
@@ -38,19 +44,39 @@ def _format(text: str) -> str:
     return text
 
 
+def _readable(text: str) -> str:
+    try:
+        datetime.strptime("", text)
+    except re.error:
+        raise ValueError(f"{shorten(text, 60)!r} has a directive twice or one that is not known") from None
+    except ValueError as error:
+        if "directive" in str(error) or "stray" in str(error):
+            raise ValueError(f"{shorten(text, 60)!r}: {error}") from None
+    return text
+
+
+def _list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Zone = Annotated[str, AfterValidator(_zone)]
 Format = Annotated[str, AfterValidator(_format)]
+InputFormat = Annotated[Format, AfterValidator(_readable)]
+_FORMATS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 
 
 @REGISTRY.register("time")
 class Time(Action):
     """Parse a time and write it in another format or zone; without an input field, write the present time.
 
-    Formats: `default_iso` (2026-05-25T10:00:00.000Z), `epoch_secs`, `epoch_msecs`, `epoch_usecs`, `epoch_nsecs`
-    (numbers), or strftime directives. A field that cannot be read leaves the event as it is, with a warning, unless
-    `drop` is set.
+    Formats: `default_iso` (2026-05-25T10:00:00.000Z), `epoch_secs`, `epoch_msecs`, `epoch_usecs`, `epoch_nsecs` (whole
+    numbers), `epoch_frac_secs` (seconds with a fraction), or strftime directives. Texts are read to the microsecond.
+    When clocks are set back, a time without a zone that comes twice means the first; one that is skipped when they are
+    set forward is read with the offset from before. A field that is missing or cannot be read leaves the event as it
+    is, with a warning; with `drop` the event is refused (dropped and counted).
     """
 
+    spellings: ClassVar[dict[str, str]] = {"input-format": "input-formats"}
     example: ClassVar[str] = """
 name: stamp
 input: {echo: {event: '{"when": "2026-05-25 12:00:00"}', json: true}}
@@ -67,8 +93,11 @@ output: {print: STDOUT}
 
     input_field: Selector | None = None
     """The field to read. Left out: the present time."""
-    input_formats: tuple[Format, ...] = Field(default=("default_iso",), min_length=1)
-    """Formats to try, in this order. `default_iso` reads ISO 8601 with or without a zone."""
+    input_formats: Annotated[
+        tuple[InputFormat, ...], BeforeValidator(_list), Field(min_length=1), WithJsonSchema(_FORMATS)
+    ] = ("default_iso",)
+    """Formats to try, in this order; one alone need not be a list. `default_iso` reads ISO 8601, with or
+    without a zone."""
     input_timezone: Zone = "UTC"
     """The zone of times that do not name one."""
     output_field: Selector | None = None
@@ -119,10 +148,10 @@ def reader(formats: tuple[str, ...], zone: tzinfo) -> Callable[[Any], int]:
                     return value * EPOCHS[form]
                 if type(value) is float:
                     return round(value * EPOCHS[form])
-                if type(value) is str and value.lstrip("-").isdecimal() and len(value) < 20:
-                    return int(value) * EPOCHS[form]
+                if type(value) is str and len(value) <= MAX_LENGTH and _DECIMAL.fullmatch(value):
+                    return round(Fraction(value) * EPOCHS[form])
                 continue
-            if type(value) is not str:
+            if type(value) is not str or len(value) > MAX_LENGTH:
                 continue
             try:
                 moment = datetime.fromisoformat(value) if form == "default_iso" else datetime.strptime(value, form)
@@ -141,6 +170,8 @@ def _nanoseconds(moment: datetime) -> int:
 
 def writer(form: str, zone: tzinfo) -> Callable[[int], Any]:
     """A function from nanoseconds since the epoch to the written form; it raises ValueError or OverflowError."""
+    if form == "epoch_frac_secs":
+        return lambda ns: ns / EPOCHS[form]
     if form in EPOCHS:
         divisor = EPOCHS[form]
         return lambda ns: ns // divisor
