@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import re
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +21,13 @@ import structlog
 from core import channel, clock, errors, ownership
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
+from core.contexts.secrets import Vault
+from core.contexts.variables import Variables
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.jobs.tracing import Tracer
+from core.kv.local import LocalKV
 from core.model.operation import Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Role
 from core.settings import Settings
@@ -64,13 +68,24 @@ class Engine:
         self.timings: dict[str, Timing] = {}
         self._subscribers: list[Notice] = []
         self.bus = LocalBus(self)
+        self.vault = Vault(database, settings.home)
+        self.variables = Variables(database)
+        self.kv = LocalKV(database)
         self.triggers = TriggerRegistry(database, self.announce)
         self.pending = Pending(database, self.bus, self.announce)
         self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce)
-        self.traffic = Traffic(
-            database, self.bus, self.ids, self.pending, self.announce, lambda *v: self.fleet.set_variable(*v)
+        self.traffic = Traffic(database, self.bus, self.ids, self.pending, self.announce, self.variables)
+        self.fleet = Fleet(
+            settings,
+            database,
+            self.bus,
+            self.traffic,
+            self.kv,
+            spawn,
+            self._workload_changed,
+            self.vault,
+            self.variables,
         )
-        self.fleet = Fleet(settings, database, self.bus, self.traffic, spawn, self._workload_changed)
         self.tracer = Tracer(settings)
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
@@ -106,7 +121,8 @@ class Engine:
             raise
         except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
             timing.errors += 1
-            log.exception("operation_failed", operation=name)
+            # As text: a renderer that shows the locals of each frame would show what was sent.
+            log.error("operation_failed", operation=name, traceback=traceback.format_exc())
             raise errors.Internal(
                 f"{name} failed inside Sluice.", hint="The log of the engine says why; please report it."
             ) from error
@@ -180,6 +196,8 @@ class Engine:
     async def recover(self) -> None:
         """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
         await self.triggers.load()
+        await self.vault.load()
+        await self.variables.load()
         await self.fleet.start()
         for row in await self.database.read(invocations.open_ones):
             found = await self.database.read(trigger_table.revision, row["tenant"], row["slug"], row["revision"])
@@ -296,8 +314,8 @@ async def open_engine(
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.tracer.close)
         await engine.recover()
-        retention = asyncio.create_task(engine.keep_retention())
-        stack.callback(retention.cancel)
+        for keeping in (engine.keep_retention(), engine.kv.run()):
+            stack.callback(asyncio.create_task(keeping).cancel)
         loop = asyncio.get_running_loop()
         links: set[channel.Channel] = set()
         server = await loop.create_unix_server(

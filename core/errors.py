@@ -165,6 +165,10 @@ class StorageUnavailable(SluiceError):
     code = "storage_unavailable"
 
 
+class SecretsLocked(StorageUnavailable):
+    """The secrets cannot be decrypted: their key is not here, or what is stored was changed."""
+
+
 class Busy(SluiceError):
     """The engine cannot answer right now; try again."""
 

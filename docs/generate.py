@@ -52,7 +52,8 @@ def _operation(op: operation.Operation) -> list[str]:
         *(["idempotent"] if op.idempotent else []),
         *(["needs no --allow-write"] if op.effect is not operation.Effect.READ and not op.gated else []),
     ]
-    doors = [f"HTTP `{op.http}`" if op.http else "no HTTP route", f"MCP tool `{op.name}`" if op.tool else "no MCP tool"]
+    routes = " or ".join(f"`{path}`" for path in (op.http, *op.http_also) if path)
+    doors = [f"HTTP {routes}" if routes else "no HTTP route", f"MCP tool `{op.name}`" if op.tool else "no MCP tool"]
     out = [f"### {op.name}", "", op.summary, "", f"{', '.join(doors)}; {', '.join(traits)}.", ""]
     if op.description != op.summary:
         out += [op.description, ""]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Env, Event, Run
 from core.dsl.select import MISSING
 from core.errors import InvalidDocument, Problem, shorten
+from core.model import secret
 
 MAX_TEXT = 64 * 1024  # characters that one template may produce
 MAX_STAGED = 4 * 1024 * 1024  # characters that placeholders may add to one document
@@ -30,6 +32,7 @@ Render = Callable[[Event, Run], str]
 _STAGED = re.compile(r"\{\{\s*([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*\}\}")
 _CONSTANTS = ("job", "worker", "tenant", "workload")
 _SOURCES = ("msg", "dyn", "time", "stat", "secret", "cred")
+SECRET_SOURCES = ("secret", "cred")
 _OPENING = re.compile(r"\$\$\{|@@\{|##\{|\$\{|@\{|#\{(?=\s*msg\|)")
 
 
@@ -49,25 +52,26 @@ def stage(document: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, 
     """The document with every `{{name}}` or `{{a.b}}` replaced.
 
     A placeholder that is the whole string keeps the type of its value; inside a longer string it becomes text. The
-    document's own `context:` block is asked last and is not part of the result. All missing keys are told at once.
-    Raises InvalidDocument.
+    document's own `context:` block gives the keys that `context` does not have, and is not part of the result.
+    `{{secrets.name}}`, an older spelling, becomes `${secrets.name}`: a secret is never part of a staged document. All
+    missing keys are told at once. Raises InvalidDocument.
     """
     own = document.get("context")
-    layers = (context, own if isinstance(own, Mapping) else {})
-    staging = _Staging(layers)
-    staged = {key: staging.walk(value, f"/{_escape(key)}") for key, value in document.items() if key != "context"}
+    staging = _Staging({**own, **context} if isinstance(own, Mapping) else context)
+    staged = {key: staging.walk(value, f"/{escape(key)}") for key, value in document.items() if key != "context"}
     if staging.problems:
         raise InvalidDocument(
             "The document uses names that no context gives.",
-            hint="Give the value with the deployment, set it in a context, or add it to the document's context block.",
+            hint="Give the value with the deployment, set it in a context (sluice context set KEY=VALUE, globally or "
+            "for an environment, a group, a worker or a job), or add it to the document's context block.",
             errors=staging.problems,
         )
     return staged
 
 
 class _Staging:
-    def __init__(self, layers: tuple[Mapping[str, Any], ...]) -> None:
-        self.layers = layers
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self.context = context
         self.problems: list[Problem] = []
         self.added = 0
 
@@ -75,7 +79,7 @@ class _Staging:
         if isinstance(value, str):
             return self._text(value, pointer) if "{{" in value else value
         if isinstance(value, dict):
-            return {key: self.walk(inner, f"{pointer}/{_escape(key)}") for key, inner in value.items()}
+            return {key: self.walk(inner, f"{pointer}/{escape(key)}") for key, inner in value.items()}
         if isinstance(value, list):
             return [self.walk(inner, f"{pointer}/{index}") for index, inner in enumerate(value)]
         return value
@@ -96,14 +100,15 @@ class _Staging:
         return text
 
     def _lookup(self, name: str, pointer: str) -> Any:
-        for layer in self.layers:
-            value: Any = layer
-            for step in name.split("."):
-                value = value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
-            if value is not MISSING:
-                return value
-        known = [key for layer in self.layers for key in layer]
-        near = difflib.get_close_matches(name.split(".")[0], known, 1)
+        value: Any = self.context
+        steps = name.split(".")
+        for step in steps:
+            value = value.get(step, MISSING) if isinstance(value, Mapping) else MISSING
+        if value is not MISSING:
+            return value
+        if steps[0] == "secrets" and len(steps) > 1 and "secrets" not in self.context:
+            return f"${{{name}}}"
+        near = difflib.get_close_matches(steps[0], list(self.context), 1)
         guess = f"; did you mean {near[0]}?" if near and near[0] != name else ""
         self.problems.append(Problem(pointer, f"there is no value for {{{{{name}}}}}{guess}"))
         return ""
@@ -114,7 +119,8 @@ class _Staging:
             raise InvalidDocument(f"The placeholders of this document add more than {MAX_STAGED} characters.")
 
 
-def _escape(key: str) -> str:
+def escape(key: str) -> str:
+    """A key as one step of a JSON pointer."""
     return key.replace("~", "~0").replace("/", "~1")
 
 
@@ -209,8 +215,10 @@ def _expression(body: str) -> Lookup:
         raise ValueError(f"${{{source}|}} names nothing")
     if source == "msg":
         select.parse(name)
-    if source in ("secret", "cred") and default is not None:
-        raise ValueError(f"${{{source}|...}} cannot have a fallback")
+    if source in SECRET_SOURCES:
+        if default is not None:
+            raise ValueError(f"${{{source}|...}} cannot have a fallback")
+        secret.parse(source, name)
     return Lookup(source, name, default)
 
 
@@ -252,12 +260,12 @@ def _constant_text(part: Constant, env: Env) -> str:
 
 
 def _emit_lookup(lookup: Lookup, code: Builder) -> str:
-    if lookup.source in ("secret", "cred"):
+    if lookup.source in SECRET_SOURCES:
         resolve = getattr(code.env, "secret", None)
         if resolve is None:
             raise InvalidDocument(
                 f"${{{lookup}}} cannot be read: this worker has no secrets.",
-                hint="Use ${dyn|NAME} or a context value until a secret store is configured.",
+                hint="Secrets are given to deployed jobs only.",
             )
         return code.hoist(f"{code.bind(resolve)}({code.bind(lookup.source)}, {code.bind(lookup.name)})")
     other = _other(lookup, code.warn)
@@ -311,6 +319,21 @@ def template(text: str, env: Env, warn: Warn | None = None) -> Render:
     """
     made: Render = _lambda(env, warn, lambda code: emit(text, code))
     return made
+
+
+def pieces(text: str, env: Env, warn: Warn | None = None) -> list[str | Render]:
+    """The parts of a template one by one, for a text in which a value has to be encoded by its place.
+
+    Raises like `template`.
+    """
+    return [
+        part
+        if isinstance(part, str)
+        else _constant_text(part, env)
+        if isinstance(part, Constant)
+        else _lambda(env, warn, functools.partial(_emit_lookup, part))
+        for part in parse(text)
+    ]
 
 
 def structure(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event, Run], Any]:

@@ -71,6 +71,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
         "drain_seconds": settings.drain_seconds,
         "allow_exec": settings.allow_exec,
         "egress_allow": list(settings.egress_allow),
+        "listen_allow": list(settings.listen_allow),
         "file_roots": list(settings.file_roots),
         "job_memory_mb": settings.job_memory_mb,
         "log_level": settings.log_level,

@@ -11,6 +11,9 @@ from core.bus.base import Delivery
 from core.channel import Channel
 from core.model.states import WorkerState
 
+Stamp = tuple[tuple[str, int, int], ...]
+"""Names some secrets in their present versions (see Vault.stamp)."""
+
 WINDOW = 64  # deliveries that one replica may hold; enough to keep it busy while an answer travels
 
 
@@ -59,6 +62,7 @@ class Worker:
     heartbeat_at_ns: int = 0
     last_seen: float = 0.0  # monotonic
     sent: dict[str, str] = field(default_factory=dict)  # workload id -> fingerprint of what it was told
+    given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
     replicas: dict[str, Replica] = field(default_factory=dict)
     drained: bool = False
     restarts: int = 0

@@ -15,12 +15,17 @@ from typing import Any
 import orjson
 import structlog
 
-from core import channel, clock
+from core import channel, clock, errors
 from core.bus.base import Bus, GroupKey
+from core.contexts.secrets import Vault
+from core.contexts.variables import Variables
 from core.dsl import compile as compiler
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import Observed, Replica, Worker
+from core.fleet.kv_calls import KvCalls
+from core.fleet.needs import Needs
 from core.fleet.traffic import Traffic
+from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.states import WorkerState, WorkloadState
 from core.settings import Settings
@@ -46,13 +51,17 @@ class Fleet:
         database: Database,
         bus: Bus,
         traffic: Traffic,
+        store: KV,
         spawn: Spawn,
         changed: Callable[[str, str], None],
+        vault: Vault,
+        variables: Variables,
     ) -> None:
         self._settings = settings
         self._database = database
         self._bus = bus
         self._traffic = traffic
+        self._kv = KvCalls(store)
         self._spawn = spawn
         self._changed = changed  # (tenant, deployment) whose workloads changed
         self._rows: dict[str, dict[str, Any]] = {}
@@ -60,7 +69,9 @@ class Fleet:
         self._observed: dict[str, Observed] = {}
         self._logs: dict[str, deque[dict[str, Any]]] = {}
         self._reports: list[tuple[str, str, int, int, str, str]] = []
-        self._variables: dict[tuple[str, str], str] = {}
+        self._needs = Needs(vault)
+        self._variables = variables
+        self._variables.listeners.append(self._variable_changed)
         self._tasks: list[asyncio.Task[None]] = []
         self._children: dict[str, Child] = {}
         self._waiters: set[asyncio.Future[None]] = set()
@@ -106,6 +117,7 @@ class Fleet:
             ended = asyncio.Event()
             link = await channel.over_socket(
                 ours,
+                on_call=self._asked,
                 on_notice=lambda _, name, data: self._heard(worker, name, data),
                 on_tick=lambda _: self._read(worker),
                 on_close=lambda _, ended=ended: ended.set(),
@@ -150,6 +162,7 @@ class Fleet:
         was_online = worker.state is WorkerState.ONLINE
         worker.state = WorkerState.OFFLINE if self._stopping else WorkerState.LOST
         worker.sent.clear()
+        worker.given.clear()
         for id, replica in worker.replicas.items():
             self._bus.detach(self._group(id), replica, died=True)
         worker.replicas.clear()
@@ -176,6 +189,7 @@ class Fleet:
         for id in self._rows.keys() - rows.keys():
             self._observed.pop(id, None)
             self._filters.pop(id, None)
+            self._needs.forget(id)
         for id, row in rows.items():
             seen = self._observed.get(id)
             old = self._rows.get(id)
@@ -216,11 +230,13 @@ class Fleet:
         }
         for id in [id for id in worker.sent if id not in wanted]:
             del worker.sent[id]
+            worker.given.pop(id, None)
             replica = worker.replicas.get(id)
             if replica is not None:
                 self._bus.pause(self._group(id), replica)
             worker.channel.notice("unassign", id)
         for id, row in wanted.items():
+            self._needs.give(worker, worker.channel, row)
             fingerprint = f"{row['version']}\0{row['document']}"
             if worker.sent.get(id) == fingerprint:
                 continue
@@ -234,6 +250,15 @@ class Fleet:
                 if replica is None:
                     replica = worker.replicas[id] = Replica(id, worker.channel)
                 self._bus.attach((row["tenant"], row["job"]), replica)
+
+    def secrets_changed(self) -> None:
+        """Secrets were set or removed: give them anew to the workloads that name them."""
+        for worker in self.workers.values():
+            self._bring(worker)
+
+    def secret_users(self, tenant: str) -> dict[str, list[str]]:
+        """Full name of a secret -> the deployed jobs that name it."""
+        return self._needs.users(row for row in self._rows.values() if row["tenant"] == tenant)
 
     def _group(self, workload: str) -> GroupKey:
         tenant, _, rest = workload.partition("/")
@@ -273,10 +298,17 @@ class Fleet:
             case "hello":
                 worker.state = WorkerState.ONLINE
                 self._traffic.message("default", type=Type.WORKER_ONLINE, worker=worker.name, data={"pid": worker.pid})
-                for (tenant, variable), value in self._variables.items():
+                for tenant, variable, value in self._variables:
                     self._tell(worker, tenant, variable, value)
                 self._bring(worker)
                 self._wake()
+
+    async def _asked(self, link: channel.Channel, name: str, args: Any) -> Any:
+        """Answer a call of a worker."""
+        if name == "kv":
+            workload, what, namespace, *given = args
+            return await self._kv.answer(link, self._group(workload)[0], what, namespace, *given)
+        raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
 
     def _run_ended(
         self,
@@ -351,18 +383,15 @@ class Fleet:
 
     # -- variables -----------------------------------------------------------------------------------------
 
-    def set_variable(self, tenant: str, name: str, value: Any) -> None:
-        """Make a dynamic variable known to every worker, for ${dyn|NAME}."""
-        text = value if isinstance(value, str) else str(value)
-        self._variables[tenant, name] = text
+    def _variable_changed(self, tenant: str, name: str, value: str | None) -> None:
         for worker in self.workers.values():
-            self._tell(worker, tenant, name, text)
+            self._tell(worker, tenant, name, value)
 
     def variables(self, tenant: str) -> dict[str, str]:
         """The dynamic variables of a tenant."""
-        return {name: value for (owner, name), value in self._variables.items() if owner == tenant}
+        return {name: value for owner, name, value in self._variables if owner == tenant}
 
-    def _tell(self, worker: Worker, tenant: str, name: str, value: str) -> None:
+    def _tell(self, worker: Worker, tenant: str, name: str, value: str | None) -> None:
         if worker.channel is not None:
             worker.channel.notice("variable", [tenant, name, value])
 

@@ -10,6 +10,7 @@ import structlog
 
 from core import clock, errors
 from core.bus.base import Bus, Delivery
+from core.contexts.variables import Variables
 from core.fleet.connection import Worker
 from core.model.message import Kind, Message, Source, Type
 from core.store import messages, traffic
@@ -31,14 +32,14 @@ class Traffic:
         ids: clock.Ids,
         pending: Pending,
         announce: Callable[[str, dict[str, Any]], None],
-        set_variable: Callable[[str, str, Any], None],
+        variables: Variables,
     ) -> None:
         self._database = database
         self._bus = bus
         self.ids = ids
         self._pending = pending
         self._announce = announce
-        self._set_variable = set_variable
+        self._variables = variables
         self._batch = traffic.Absorbed()
         self._deliveries: list[Delivery] = []
         self._confirm: dict[Worker, int] = {}
@@ -47,7 +48,9 @@ class Traffic:
         """A job wants to publish a message; `sequence` is confirmed to its worker after the commit."""
         data = outgoing.get("data")
         if outgoing.get("variable"):
-            self._set_variable(tenant, outgoing["variable"], data)
+            self.set_variable(tenant, outgoing["variable"], data["value"], f"job {job}", source=Source.JOB, job=job)
+            self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
+            return
         message = self.message(
             tenant,
             kind=outgoing["kind"],
@@ -66,6 +69,13 @@ class Traffic:
             elif decision is not None:
                 self._batch.events.append(decision)
         self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
+
+    def set_variable(
+        self, tenant: str, name: str, value: str, by: str, *, source: str = Source.SERVER, job: str = ""
+    ) -> None:
+        """Set a dynamic variable in this tick; after the commit every worker is told. Its message has no value."""
+        self._batch.variables.append((tenant, name, value, clock.now_ns(), by))
+        self.message(tenant, source=source, type=Type.VARIABLE_SET, job=job, data={"name": name})
 
     def message(
         self,
@@ -129,6 +139,8 @@ class Traffic:
                 return
             for finish, first in zip(batch.finishes, won or (), strict=True):
                 self._pending.ended(finish, first)
+            for tenant, name, value, _, _ in batch.variables:
+                self._variables.committed(tenant, name, value)
             for delivery in deliveries:
                 self._bus.release(delivery)
             for worker, sequence in confirm.items():
@@ -144,6 +156,7 @@ class Traffic:
             self._batch.finishes[:0] = batch.finishes
             self._batch.events[:0] = batch.events
             self._batch.settled[:0] = batch.settled
+            self._batch.variables[:0] = batch.variables
             self._deliveries[:0] = deliveries
             for worker, sequence in confirm.items():
                 self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))

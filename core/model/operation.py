@@ -42,8 +42,8 @@ class Operation:
     """One verb.
 
     `name` is snake_case, noun first, and is the MCP tool name; `http` is "METHOD /path" with {placeholders} that
-    are params; `toolset` groups tools for `--toolsets`; `result` names the result keys as a JSON Schema for
-    programs (the tool's outputSchema where `typed` is true).
+    are params, and `http_also` are more of them for the same verb; `toolset` groups tools for `--toolsets`; `result`
+    names the result keys as a JSON Schema for programs (the tool's outputSchema where `typed` is true).
     """
 
     name: str
@@ -60,6 +60,7 @@ class Operation:
     result: dict[str, Any] | None = None
     tool: bool = True  # offered as an MCP tool
     gated: bool = True  # a READ operation is never gated; an ungated WRITE decides for itself (deployment_plan)
+    http_also: tuple[str, ...] = ()
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -68,7 +69,9 @@ class Operation:
 
     @cached_property
     def _validator(self) -> Any:
-        return jsonschema_rs.Draft202012Validator(self.schema, offline=True)
+        # A schema with a writeOnly value is a secret's: its faults are told without what was sent.
+        secret = any(node.get("writeOnly") for node in self.schema.get("properties", {}).values())
+        return jsonschema_rs.Draft202012Validator(self.schema, offline=True, mask="the value" if secret else None)
 
     def validate(self, arguments: dict[str, Any]) -> BaseModel:
         """Check the arguments against the published schema, then build the model.

@@ -5,6 +5,7 @@ One module per noun; `registry` holds the registry that they fill. First file to
 
 from core.operations import (
     catalog,
+    contexts,
     deployment_status,
     deployments,
     invocations,
@@ -12,9 +13,11 @@ from core.operations import (
     jobs,
     messages,
     reconcile,
+    secrets,
     tokens,
     trace,
     triggers,
+    variables,
     workers,
 )
 from core.operations.registry import REGISTRY
@@ -22,6 +25,7 @@ from core.operations.registry import REGISTRY
 __all__ = [
     "REGISTRY",
     "catalog",
+    "contexts",
     "deployment_status",
     "deployments",
     "invocations",
@@ -29,8 +33,10 @@ __all__ = [
     "jobs",
     "messages",
     "reconcile",
+    "secrets",
     "tokens",
     "trace",
     "triggers",
+    "variables",
     "workers",
 ]

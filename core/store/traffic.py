@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from sqlite_utils import Database
 
-from core.store import invocations, messages
+from core.store import invocations, messages, variables
 from core.store.messages import DispatchRow, MessageRow
+from core.store.variables import VariableRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,10 @@ class Absorbed:
     finishes: list[Finish] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)  # (invocation id, event as JSON text)
     settled: list[tuple[int]] = field(default_factory=list)  # delivery ids
+    variables: list[VariableRow] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.finishes or self.events or self.settled)
+        return bool(self.messages or self.finishes or self.events or self.settled or self.variables)
 
 
 def absorb(db: Database, traffic: Absorbed) -> list[bool]:
@@ -43,6 +45,8 @@ def absorb(db: Database, traffic: Absorbed) -> list[bool]:
     won = [invocations.finish(db, f.id, f.state, f.at_ns, f.result, f.event, f.attempts) for f in traffic.finishes]
     for id, event in traffic.events:
         invocations.append_event(db, id, event)
+    if traffic.variables:
+        variables.put_many(db, traffic.variables)
     if traffic.settled:
         messages.settle(db, traffic.settled)
     return won

@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 from core import logs
+from core.worker import redact
 from core.worker.runtime import Options, Runtime
 
 PREDECESSOR_SECONDS = 15.0
@@ -30,18 +32,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--options", required=True, help="JSON: name, home and limits, as the engine gives them")
     given = parser.parse_args(arguments)
     options = Options.from_json(given.options)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory may hold secrets: a crash leaves no image of it
+    runtime = Runtime(options)
+    sys.stderr = redact.Stream(sys.stderr, runtime.redactors)  # type: ignore[assignment]  # it is used as a text stream
     logs.configure(options.log_level, worker=options.name)
     _end_with_parent(options.drain_seconds)
     lock = _be_the_only_one(options)
     try:
-        asyncio.run(_serve(options, socket.socket(fileno=given.fd)))
+        asyncio.run(_serve(runtime, socket.socket(fileno=given.fd)))
     finally:
         os.close(lock)
     return 0
 
 
-async def _serve(options: Options, sock: socket.socket) -> None:
-    runtime = Runtime(options)
+async def _serve(runtime: Runtime, sock: socket.socket) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, runtime.drain)
     gc.collect()
     gc.freeze()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from core.dsl.component import Channel, Limits, Outgoing
+from core.errors import JobFailed
+from core.model.kv import KV, Namespace, qualify
 from core.worker.channels import Channels
 
 
@@ -30,6 +32,20 @@ class Environment:
     publish: Callable[[Outgoing], asyncio.Future[None]]
     variable: Callable[[str], str | None]
     channels: Channels
+    store: KV | None = None
+    reveal: Callable[[str, str], str] | None = None
+
+    def secret(self, source: str, name: str) -> str:
+        """The value behind `${source|name}`. Raises JobFailed where there are no secrets (a trace)."""
+        if self.reveal is None:
+            raise JobFailed("there are no secrets here")
+        return self.reveal(source, name)
+
+    def kv(self, namespace: str) -> Namespace:
+        """A namespace of this tenant in the KV store. Raises JobFailed where there is none (a trace)."""
+        if self.store is None:
+            raise JobFailed("there is no KV store here")
+        return Namespace(self.store, qualify(self.tenant, namespace))
 
     def channel(self, name: str) -> Channel:
         """A channel of this worker; tenants do not share names."""

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from core.channel import Channel
 from core.dsl.component import Outgoing
+from core.worker.kv import RemoteKV
+from core.worker.redact import Redactor
 
+MAX_LOG_CHARACTERS = 8192  # of one line
 REPORT_SECONDS = 0.05  # ends of message-triggered runs are told together this often
 
 
 class Link:
-    """Sends what the workloads of one worker have to say."""
+    """Sends what the workloads of one worker have to say, without the secrets that they were given."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, redactors: dict[str, Redactor]) -> None:
+        self._redactors = redactors  # by tenant; only of those whose jobs were given a secret
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._sequence = 0
@@ -33,6 +38,8 @@ class Link:
     def publish(self, workload: str, message: Outgoing) -> asyncio.Future[None]:
         """Send a message of a workload; the future ends when the engine has committed it."""
         self._sequence += 1
+        if self._redactors:
+            message = self._clean_message(workload, message)
         body: dict[str, Any] = {"kind": message.kind, "type": message.type, "tag": message.tag, "data": message.data}
         if message.variable:
             body["variable"] = message.variable
@@ -41,19 +48,40 @@ class Link:
         self._unconfirmed.append((self._sequence, future))
         return future
 
+    def _redactor(self, workload: str) -> Redactor | None:
+        return self._redactors.get(workload.partition("/")[0])
+
+    def _clean(self, workload: str, text: str) -> str:
+        redactor = self._redactor(workload) if self._redactors and text else None
+        return text if redactor is None else redactor.text(text)
+
+    def _clean_message(self, workload: str, message: Outgoing) -> Outgoing:
+        redactor = self._redactor(workload)
+        if redactor is None:
+            return message
+        return replace(message, tag=redactor.text(message.tag), data=redactor.value(message.data))
+
     def confirmed(self, sequence: int) -> None:
         while self._unconfirmed and self._unconfirmed[0][0] <= sequence:
             future = self._unconfirmed.popleft()[1]
             if not future.done():
                 future.set_result(None)
 
-    def settle(self, delivery_id: int, reason: str | None) -> None:
+    def kv(self, workload: str) -> RemoteKV:
+        """The KV store for one workload."""
+        return RemoteKV(self._channel, workload)
+
+    def settle(self, workload: str, delivery_id: int, reason: str | None) -> None:
+        reason = self._clean(workload, reason) if reason else reason
         self._channel.send(orjson.dumps({"notice": "settle", "data": [delivery_id, reason]}))
 
     def status(self, workload: str, version: str, state: str, reason: str, restarts: int) -> None:
-        self._channel.notice("status", [workload, version, state, reason, restarts])
+        self._channel.notice("status", [workload, version, state, self._clean(workload, reason), restarts])
 
     def log(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+        if self._redactors and (redactor := self._redactor(workload)) is not None:
+            text, fields = redactor.text(text), redactor.value(fields)
+        text = text[:MAX_LOG_CHARACTERS]  # after the secrets are out: half of one would not be found
         self._channel.send(
             orjson.dumps(
                 {"notice": "log", "data": [workload, at_ns, level, text, fields]},
@@ -64,6 +92,8 @@ class Link:
 
     def run_ended(self, workload: str, report: Any) -> None:
         """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up."""
+        if self._redactors and report.reason:
+            report = report._replace(reason=self._clean(workload, report.reason))
         if report.trigger != "message":
             self._channel.notice("run", [workload, 1, *report[1:]])
             return

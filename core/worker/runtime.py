@@ -16,11 +16,15 @@ import orjson
 from core import channel, clock, errors
 from core.dsl import compile as compiler
 from core.dsl.component import Limits
+from core.model import secret
 from core.model.states import WorkloadState
 from core.worker.channels import Channels
 from core.worker.environment import Environment
-from core.worker.executor import Delivery, Executor
+from core.worker.executor import Executor
 from core.worker.link import Link
+from core.worker.redact import Redactor
+from core.worker.runs import Delivery
+from core.worker.turns import Turns
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -38,6 +42,7 @@ class Options:
     drain_seconds: float = 5.0
     allow_exec: bool = False
     egress_allow: tuple[str, ...] = ()
+    listen_allow: tuple[str, ...] = ()
     file_roots: tuple[str, ...] = ()
     job_memory_mb: int = 64
     log_level: str = "warning"
@@ -76,11 +81,15 @@ class Runtime:
             file_roots=options.file_roots,
             denied_roots=(options.home,),
             egress_allow=options.egress_allow,
+            listen_allow=options.listen_allow,
             lua_memory_mb=options.job_memory_mb,
         )
         self._channels = Channels()
+        self._turns = Turns()
         self._workloads: dict[str, _Workload] = {}
         self._variables: dict[tuple[str, str], str] = {}
+        self._secrets: dict[str, dict[str, str]] = {}  # workload id -> full name -> value; never on a disk
+        self.redactors: dict[str, Redactor] = {}  # by tenant
         self._link: Link
         self._draining: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -91,7 +100,7 @@ class Runtime:
         link = await channel.over_socket(
             sock, on_notice=self._notice, on_call=self._call, on_close=lambda _: self.drain()
         )
-        self._link = Link(link)
+        self._link = Link(link, self.redactors)
         link.notice("hello", {"name": self._options.name})
         beat = asyncio.create_task(self._beat(link))
         try:
@@ -130,9 +139,39 @@ class Runtime:
                 for key, driver, readers in data:
                     self._channels.configure(key, driver, readers)
             case "variable":
-                self._variables[data[0], data[1]] = data[2]
+                self._set_variable(*data)
+            case "secrets":
+                self._set_secrets(*data)
             case "drain":
                 self.drain()
+
+    def _set_variable(self, tenant: str, name: str, value: str | None) -> None:
+        if value is None:
+            self._variables.pop((tenant, name), None)
+        else:
+            self._variables[tenant, name] = value
+
+    def _set_secrets(self, workload_id: str, values: dict[str, str]) -> None:
+        """What a workload may read of the secrets; what it could read before stays masked."""
+        self._secrets[workload_id] = values
+        for value in values.values():
+            self._redactor(workload_id).learn(value)
+
+    def _redactor(self, workload_id: str) -> Redactor:
+        return self.redactors.setdefault(workload_id.partition("/")[0], Redactor())
+
+    def _secret(self, workload_id: str, source: str, text: str) -> str:
+        """The value behind `${source|text}`. Raises JobFailed when this workload does not have it."""
+        wanted = secret.parse(source, text)
+        value = self._secrets.get(workload_id, {}).get(wanted.secret)
+        if value is None:
+            raise errors.JobFailed(
+                f"the secret {wanted.secret} is not set or cannot be read", hint=f"sluice secret set {wanted.secret}"
+            )
+        if wanted.field:
+            value = secret.part(value, wanted)
+            self._redactor(workload_id).learn(value)
+        return value
 
     async def _call(self, link: channel.Channel, name: str, args: Any) -> Any:
         if name == "report":
@@ -144,7 +183,7 @@ class Runtime:
         if workload is None:
             return  # it was just unassigned: the engine takes the delivery back when it hears of that
         link = self._link
-        delivery = Delivery(delivery_id, attempt, message, lambda reason: link.settle(delivery_id, reason))
+        delivery = Delivery(delivery_id, attempt, message, lambda reason: link.settle(workload_id, delivery_id, reason))
         if workload.executor is None:
             workload.early.append(delivery)
         else:
@@ -166,6 +205,8 @@ class Runtime:
     async def _retire(self, workload: _Workload) -> None:
         await self._stop(workload, self._options.drain_seconds)
         self._channels.detach(workload.id)
+        if workload.id not in self._workloads:
+            self._secrets.pop(workload.id, None)
 
     # -- the life of a workload ----------------------------------------------------------------------------
 
@@ -210,9 +251,16 @@ class Runtime:
             publish=lambda message: self._link.publish(workload.id, message),
             variable=lambda name: self._variables.get((workload.tenant, name)),
             channels=self._channels,
+            reveal=lambda source, text: self._secret(workload.id, source, text),
+            store=self._link.kv(workload.id),
         )
         job = compiler.compile_job(workload.document, environment)
-        executor = Executor(job, environment, on_run=lambda report: self._link.run_ended(workload.id, report))
+        executor = Executor(
+            job,
+            environment,
+            on_run=lambda report: self._link.run_ended(workload.id, report),
+            turns=self._turns,
+        )
         workload.executor = executor
         early, workload.early = workload.early, []
         for delivery in early:
@@ -248,7 +296,7 @@ class Runtime:
                 self._link.log(workload.id, now, "warning", f"{left_out} log lines were left out", {})
         workload.log_lines += 1
         if workload.log_lines <= LOG_LINES_PER_SECOND:
-            self._link.log(workload.id, now, level, text[:8192], fields or {})
+            self._link.log(workload.id, now, level, text, fields or {})
 
     async def _beat(self, link: channel.Channel) -> None:
         while not link.closed.is_set():

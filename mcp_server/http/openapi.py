@@ -53,7 +53,7 @@ def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
     schema = _inline(op.schema)
     properties: dict[str, Any] = schema.get("properties", {})
     required = set(schema.get("required", ()))
-    in_path = _PLACEHOLDER.findall(path)
+    in_path = placeholders(path)
     parameters = [_parameter(name, "path", properties.get(name, {"type": "string"}), True) for name in in_path]
     rest = {name: node for name, node in properties.items() if name not in in_path}
     out: dict[str, Any] = {}
@@ -72,6 +72,11 @@ def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
     refusal = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     out["responses"] |= {code: {"description": text, "content": refusal} for code, text in _REFUSALS.items()}
     return out
+
+
+def placeholders(path: str) -> list[str]:
+    """The params that a path names."""
+    return _PLACEHOLDER.findall(path)
 
 
 def _answers(op: operation.Operation) -> dict[str, str]:

@@ -39,17 +39,17 @@ class _Route(APIRoute):
 def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
     """Every operation that has an HTTP form, the busiest first, since routes are tried in order."""
     out = APIRouter(prefix=PREFIX, route_class=_Route)
-    offered = [op for op in engine.operations if op.http]
+    offered = [(op, path) for op in engine.operations for path in (op.http, *op.http_also) if path]
     # A fixed segment goes before a placeholder: /triggers/publish must not be read as the trigger named "publish".
-    offered.sort(key=lambda op: (op.name != "trigger_invoke", op.http.count("{"), op.name))
-    for op in offered:
-        method, path = split(op)
+    offered.sort(key=lambda one: (one[0].name != "trigger_invoke", one[1].count("{"), one[0].name, one[1]))
+    for op, http in offered:
+        method, path = split(http)
         out.add_api_route(
             path,
             handler(engine, op, counts),
             methods=[method],
             name=op.name,
-            operation_id=op.name,
+            operation_id=op.name if http == op.http else f"{op.name}_{'_'.join(openapi.placeholders(path))}",
             summary=op.summary,
             description=op.description,
             tags=[op.toolset],
@@ -60,9 +60,9 @@ def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
     return out
 
 
-def split(op: operation.Operation) -> tuple[str, str]:
-    """An operation's method and its path below /api."""
-    method, _, path = op.http.partition(" ")
+def split(http: str) -> tuple[str, str]:
+    """The method and the path below /api of an operation's "METHOD /path"."""
+    method, _, path = http.partition(" ")
     path = path.strip()
     return method.upper(), path.removeprefix(PREFIX)
 

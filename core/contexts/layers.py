@@ -1,0 +1,85 @@
+"""Which value a `{{name}}` has: the layers of contexts and their order (facts D.2). Pure.
+
+Highest first: the job's own override, the worker, its group, the environment, the global defaults; the `context:`
+block of the document comes last. A layer that has a key gives its whole value: maps are not merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from core.documents import canonical
+
+Values = Mapping[str, Any]
+
+
+class Level(StrEnum):
+    """Where a context value is set; from the weakest to the strongest."""
+
+    GLOBAL = "global"
+    ENVIRONMENT = "environment"
+    GROUP = "group"
+    WORKER = "worker"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One value and the place that gives it; `target` is "" on the global level."""
+
+    value: Any
+    level: Level
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The contexts of one tenant: level -> target -> key -> value."""
+
+    values: Mapping[Level, Mapping[str, Values]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(everywhere: Values) -> Layers:
+        """Only global values."""
+        return Layers({Level.GLOBAL: {"": everywhere}})
+
+    @staticmethod
+    def from_rows(rows: Iterable[Mapping[str, Any]]) -> Layers:
+        """From rows {level, target, key, value}."""
+        values: dict[Level, dict[str, dict[str, Any]]] = {}
+        for row in rows:
+            values.setdefault(Level(row["level"]), {}).setdefault(row["target"], {})[row["key"]] = row["value"]
+        return Layers(values)
+
+    def seen(self, *, job: str = "", worker: str = "", group: str = "", environment: str = "") -> dict[str, Given]:
+        """The value of every key that a job in this place sees, with where it comes from."""
+        targets = {
+            Level.GLOBAL: "",
+            Level.ENVIRONMENT: environment,
+            Level.GROUP: group,
+            Level.WORKER: worker,
+            Level.JOB: job,
+        }
+        out: dict[str, Given] = {}
+        for level, target in targets.items():
+            if target or level is Level.GLOBAL:
+                for key, value in self.values.get(level, {}).get(target, {}).items():
+                    out[key] = Given(value, level, target)
+        return out
+
+    def resolve(self, *, job: str = "", worker: str = "", group: str = "", environment: str = "") -> dict[str, Any]:
+        """Like `seen`, the values alone."""
+        found = self.seen(job=job, worker=worker, group=group, environment=environment)
+        return {key: given.value for key, given in found.items()}
+
+    def has(self, level: Level, target: str) -> bool:
+        """Whether anything is set at a place."""
+        return bool(self.values.get(level, {}).get(target))
+
+
+def digest(value: Any) -> str:
+    """Names a value without telling it; equal values have equal digests."""
+    return canonical.digest(value)[:16]

@@ -1,0 +1,209 @@
+"""Contexts: the values of `{{name}}`, set globally, for an environment, a worker group, a worker or a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+import orjson
+from pydantic import Field, StringConstraints, model_validator
+
+from core import clock, errors
+from core.contexts.layers import Layers, Level
+from core.engine import Engine
+from core.model.operation import Effect, Params
+from core.model.principal import Caller, Role
+from core.operations.registry import Page, items_schema, offset_page, operation
+from core.store import audit
+from core.store import contexts as table
+
+MAX_VALUE_BYTES = 64 * 1024
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,99}$")]
+Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$")]
+
+
+class Place(Params):
+    """One place of a context: at most one of these is given, and none means global."""
+
+    environment: Target | None = None
+    """Of an environment, such as dev or prod."""
+    group: Target | None = None
+    """Of a worker group."""
+    worker: Target | None = None
+    """Of one worker."""
+    job: Target | None = None
+    """Of one job, by its name."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        given = [level.value for level, target in self._targets().items() if target is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}: a value has one place")
+        return self
+
+    def _targets(self) -> dict[Level, str | None]:
+        return {
+            Level.ENVIRONMENT: self.environment,
+            Level.GROUP: self.group,
+            Level.WORKER: self.worker,
+            Level.JOB: self.job,
+        }
+
+    def place(self) -> tuple[Level, str]:
+        """The level and what it is about; ("global", "") without any."""
+        return next(((level, target) for level, target in self._targets().items() if target), (Level.GLOBAL, ""))
+
+
+class ContextSet(Place):
+    values: dict[Key, Any] = Field(min_length=1, max_length=1000)
+    """Key -> value: text, number, boolean, list or map. Other keys of the place stay."""
+
+
+@operation(
+    summary="Set context values for {{name}} in documents.",
+    http="POST /api/contexts/update-global",
+    http_also=(
+        "POST /api/contexts/update-environment-map/{environment}",
+        "POST /api/contexts/update-group-map/{group}",
+        "POST /api/contexts/update-worker-map/{worker}",
+        "POST /api/contexts/update-job-map/{job}",
+    ),
+    toolset="contexts",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dict[str, Any]:
+    """Set values of `{{key}}`, globally or for one environment, group, worker or job (which wins in that order).
+
+    Not for passwords: context values end up in staged documents; use secret_set. What is deployed stays as it is
+    until it is deployed or planned again.
+    """
+    level, target = params.place()
+    rows, problems = [], []
+    for key, value in params.values.items():
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        if value is None:
+            problems.append(errors.Problem(f"/values/{key}", "null is no value; context_delete removes a key"))
+        elif len(text) > MAX_VALUE_BYTES:
+            problems.append(errors.Problem(f"/values/{key}", f"takes {len(text)} bytes; at most {MAX_VALUE_BYTES}"))
+        rows.append(
+            {
+                "tenant": caller.tenant,
+                "level": level.value,
+                "target": target,
+                "key": key,
+                "value": text,
+                "updated_at_ns": engine.now_ns(),
+                "updated_by": caller.username,
+            }
+        )
+    if problems:
+        raise errors.InvalidParams("Some of the values cannot be kept.", errors=problems)
+    note = _note(engine, caller, "context_set", level, target, params.values)
+    changed = await engine.database.write(table.put, rows, note)
+    return {"level": level.value, "target": target, "keys": sorted(params.values), "changed": changed}
+
+
+class ContextGet(Params):
+    environment: Target | None = None
+    """Seen from this environment."""
+    group: Target | None = None
+    """Seen from this worker group."""
+    worker: Target | None = None
+    """Seen from this worker."""
+    job: Target | None = None
+    """Seen from this job."""
+
+
+@operation(
+    summary="Show which context values a job sees, and why.", http="GET /api/contexts/effective", toolset="contexts"
+)
+async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dict[str, Any]:
+    """Show the value of every key as a job in this place sees it, and which level gives it.
+
+    The document's own `context:` block comes after all of them.
+    """
+    layers = await layers_of(engine, caller.tenant)
+    seen = layers.seen(
+        job=params.job or "",
+        worker=params.worker or "",
+        group=params.group or "",
+        environment=params.environment or "",
+    )
+    return {
+        "values": {key: seen[key].value for key in sorted(seen)},
+        "from": {key: _place(seen[key].level, seen[key].target) for key in sorted(seen)},
+    }
+
+
+class ContextList(Page, Place):
+    """Everything, or what is set at one place."""
+
+    level: Level | None = None
+    """Only this level."""
+
+
+@operation(
+    summary="List the context values that are set.",
+    http="GET /api/contexts",
+    toolset="contexts",
+    result=items_schema(),
+)
+async def context_list(engine: Engine, caller: Caller, params: ContextList) -> dict[str, Any]:
+    """List every context value with its place; context_get shows which of them wins."""
+    level, target = params.place()
+    wanted = params.level or (level if target else None)
+    items = [
+        {
+            "level": row["level"],
+            "target": row["target"],
+            "key": row["key"],
+            "value": row["value"],
+            "updated_at": clock.iso(row["updated_at_ns"]),
+            "updated_by": row["updated_by"],
+        }
+        for row in await engine.database.read(table.of_tenant, caller.tenant)
+        if wanted in (None, row["level"]) and target in ("", row["target"])
+    ]
+    order = [level.value for level in Level]
+    items.sort(key=lambda item: (order.index(item["level"]), item["target"], item["key"]))
+    return offset_page(items, params)
+
+
+class ContextDelete(Place):
+    keys: list[Key] | None = Field(default=None, max_length=1000)
+    """Which keys; all keys of the place when left out."""
+
+
+@operation(
+    summary="Remove context values.",
+    http="POST /api/contexts/delete",
+    toolset="contexts",
+    effect=Effect.DESTRUCTIVE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def context_delete(engine: Engine, caller: Caller, params: ContextDelete) -> dict[str, Any]:
+    """Remove keys from one place (global, or one environment, group, worker or job); what is deployed stays."""
+    level, target = params.place()
+    note = _note(engine, caller, "context_delete", level, target, params.keys or ["all keys"])
+    gone = await engine.database.write(table.delete, caller.tenant, level.value, target, params.keys, note)
+    if not gone:
+        raise errors.NotFound(
+            f"None of these keys is set at {_place(level, target)}.", hint="context_list shows what is set where."
+        )
+    return {"level": level.value, "target": target, "deleted": gone}
+
+
+async def layers_of(engine: Engine, tenant: str) -> Layers:
+    """The contexts of a tenant as they are now."""
+    return Layers.from_rows(await engine.database.read(table.of_tenant, tenant))
+
+
+def _place(level: Level, target: str) -> str:
+    return f"{level.value} {target}".strip()
+
+
+def _note(engine: Engine, caller: Caller, operation: str, level: Level, target: str, keys: Any) -> tuple[Any, ...]:
+    what = f"{caller.tenant}/{_place(level, target)}: {', '.join(sorted(keys))}"
+    return audit.row(engine.ids.next(), caller, operation, what)

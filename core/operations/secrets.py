@@ -1,0 +1,152 @@
+"""Secrets: set, list, delete, rotate their key. Nothing here, and nothing anywhere else, gives a value back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, SecretStr
+
+from core import clock, errors
+from core.contexts.secrets import MAX_BYTES
+from core.engine import Engine
+from core.model import secret
+from core.model.operation import Effect, Params
+from core.model.principal import EVERY_TENANT, Caller, Role
+from core.operations.registry import Page, items_schema, offset_page, operation
+from core.store import audit
+
+NAME = Field(pattern=secret.NAME_PATTERN, max_length=201)
+
+
+class SecretSet(Params):
+    name: str = NAME
+    """scope/name, or name (then the scope is `default`)."""
+    value: SecretStr = Field(min_length=1, max_length=MAX_BYTES)
+    """The value. It is kept encrypted and never shown again."""
+
+
+@operation(
+    summary="Set a secret (write-only).",
+    http="POST /api/secrets",
+    toolset="contexts",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+)
+async def secret_set(engine: Engine, caller: Caller, params: SecretSet) -> dict[str, Any]:
+    """Set a secret for `${secret|scope/name}` in jobs; it is encrypted, and no answer ever contains it.
+
+    Jobs that use it get the new value at once. Do not ask a user to type a secret into a conversation: they set it
+    with `sluice secret set`, which reads it from standard input.
+    """
+    who = secret.named(params.name)
+    value = params.value.get_secret_value()
+    if len(value.encode()) > MAX_BYTES:
+        raise errors.InvalidParams(
+            f"A secret has at most {MAX_BYTES} bytes.", errors=[errors.Problem("/value", "is too long")]
+        )
+    note = audit.row(engine.ids.next(), caller, "secret_set", f"{caller.tenant}/{who.secret}")
+    now = engine.now_ns()
+    version, created = await engine.vault.set(caller.tenant, who, value, now, caller.username, note)
+    engine.fleet.secrets_changed()
+    return {
+        "name": who.secret,
+        "version": version,
+        "created": created,
+        "used_by": engine.fleet.secret_users(caller.tenant).get(who.secret, []),
+    }
+
+
+class SecretList(Page):
+    pass
+
+
+@operation(
+    summary="List the secrets, without their values.",
+    http="GET /api/secrets",
+    toolset="contexts",
+    role=Role.ADMIN,
+    result=items_schema(),
+)
+async def secret_list(engine: Engine, caller: Caller, params: SecretList) -> dict[str, Any]:
+    """List the secrets with version, time and the deployed jobs that use them; also those that are used and missing."""
+    users = engine.fleet.secret_users(caller.tenant)
+    items = [
+        {
+            "name": f"{row['scope']}/{row['name']}",
+            "version": row["version"],
+            "updated_at": clock.iso(row["updated_at_ns"]),
+            "updated_by": row["updated_by"],
+            "used_by": users.pop(f"{row['scope']}/{row['name']}", []),
+        }
+        for row in engine.vault.rows(caller.tenant)
+    ]
+    missing = {"version": 0, "updated_at": None, "updated_by": ""}
+    items += [{"name": name, **missing, "used_by": jobs} for name, jobs in sorted(users.items())]
+    return offset_page(items, params)
+
+
+class SecretDelete(Params):
+    name: str = NAME
+    """scope/name, or name (then the scope is `default`)."""
+    force: bool = False
+    """Also when deployed jobs use it; they fail when they need it next."""
+
+
+@operation(
+    summary="Delete a secret.",
+    http="POST /api/secrets/delete",
+    toolset="contexts",
+    effect=Effect.DESTRUCTIVE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def secret_delete(engine: Engine, caller: Caller, params: SecretDelete) -> dict[str, Any]:
+    """Delete a secret for good. Refused while deployed jobs use it, unless `force` is set."""
+    who = secret.named(params.name)
+    if who.secret not in engine.vault.names(caller.tenant):
+        raise _unknown(who.secret, caller)
+    users = engine.fleet.secret_users(caller.tenant).get(who.secret, [])
+    if users and not params.force:
+        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+        raise errors.AlreadyExists(
+            f"Secret {who.secret} is used by {shown}.",
+            hint="Undeploy them first, or delete it with force; they fail when they need it next.",
+            details={"used_by": users},
+        )
+    note = audit.row(engine.ids.next(), caller, "secret_delete", f"{caller.tenant}/{who.secret}")
+    if not await engine.vault.delete(caller.tenant, who, note):
+        raise _unknown(who.secret, caller)
+    engine.fleet.secrets_changed()
+    return {"name": who.secret, "deleted": True, "used_by": users}
+
+
+class SecretRotateKey(Params):
+    pass
+
+
+@operation(
+    summary="Encrypt all secrets with a new key.",
+    http="POST /api/secrets/rotate-key",
+    toolset="contexts",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+)
+async def secret_rotate_key(engine: Engine, caller: Caller, params: SecretRotateKey) -> dict[str, Any]:
+    """Make a new key, encrypt the secrets of every tenant with it, and forget the old key. Values stay as they are.
+
+    It may be cut off at any moment: the next start goes on. Copies of the old database need the old key.
+    """
+    if EVERY_TENANT not in caller.principal.tenants:
+        raise errors.Forbidden(
+            "The key is shared by all tenants, so only an admin of every tenant can change it.",
+            hint="The operator of the home directory runs: sluice secret rotate-key",
+        )
+    note = audit.row(engine.ids.next(), caller, "secret_rotate_key", "all tenants")
+    key_id, count, unreadable = await engine.vault.rotate(note)
+    return {"key_id": key_id, "rotated": count, "unreadable": unreadable}
+
+
+def _unknown(name: str, caller: Caller) -> errors.NotFound:
+    return errors.NotFound(
+        f"There is no secret {errors.shorten(name, 210)} in tenant {caller.tenant}.", hint="secret_list shows them."
+    )

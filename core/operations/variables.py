@@ -1,0 +1,96 @@
+"""Dynamic variables: texts that jobs read as `${dyn|NAME}` while they run, set by people and by jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from core import clock, errors
+from core.engine import Engine
+from core.model.message import Type
+from core.model.operation import Effect, Params
+from core.model.principal import Caller, Role
+from core.model.variable import MAX_CHARACTERS, NAME_PATTERN
+from core.operations.registry import Page, items_schema, offset_page, operation
+from core.store import audit
+from core.store import variables as table
+
+
+class VariableSet(Params):
+    name: str = Field(pattern=NAME_PATTERN)
+    """The variable."""
+    value: str = Field(max_length=MAX_CHARACTERS)
+    """Its text. Everyone in the tenant with the role admin can read it; a password is for secret_set."""
+
+
+@operation(
+    summary="Set a dynamic variable.",
+    http="POST /api/variables/{name}",
+    toolset="contexts",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def variable_set(engine: Engine, caller: Caller, params: VariableSet) -> dict[str, Any]:
+    """Set what `${dyn|NAME}` is in jobs, at once and without a deployment. It survives restarts."""
+    now = engine.now_ns()
+    note = audit.row(engine.ids.next(), caller, "variable_set", f"{caller.tenant}/{params.name}")
+    row = (caller.tenant, params.name, params.value, now, caller.username)
+    await engine.database.write(table.put, row, note)
+    engine.variables.committed(caller.tenant, params.name, params.value)
+    _tell(engine, caller, params.name)
+    return {"name": params.name, "updated_at": clock.iso(now)}
+
+
+@operation(
+    summary="List the dynamic variables.",
+    http="GET /api/variables",
+    toolset="contexts",
+    role=Role.ADMIN,
+    result=items_schema(),
+)
+async def variable_list(engine: Engine, caller: Caller, params: Page) -> dict[str, Any]:
+    """List the dynamic variables with their present values, and who or which job set them."""
+    rows = await engine.database.read(table.of_tenant, caller.tenant)
+    items = [
+        {
+            "name": row["name"],
+            "value": row["value"],
+            "updated_at": clock.iso(row["updated_at_ns"]),
+            "updated_by": row["updated_by"],
+        }
+        for row in rows
+    ]
+    return offset_page(items, params)
+
+
+class VariableDelete(Params):
+    name: str = Field(max_length=100)
+    """The variable."""
+
+
+@operation(
+    summary="Remove a dynamic variable.",
+    http="DELETE /api/variables/{name}",
+    toolset="contexts",
+    effect=Effect.DESTRUCTIVE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def variable_delete(engine: Engine, caller: Caller, params: VariableDelete) -> dict[str, Any]:
+    """Remove a dynamic variable; jobs then see the fallback of `${dyn|NAME||fallback}`, or an empty text."""
+    note = audit.row(engine.ids.next(), caller, "variable_delete", f"{caller.tenant}/{params.name}")
+    if not await engine.database.write(table.delete, caller.tenant, params.name, note):
+        raise errors.NotFound(
+            f"There is no variable {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",
+            hint="variable_list shows them.",
+        )
+    engine.variables.committed(caller.tenant, params.name, None)
+    _tell(engine, caller, params.name)
+    return {"name": params.name, "deleted": True}
+
+
+def _tell(engine: Engine, caller: Caller, name: str) -> None:
+    engine.traffic.message(caller.tenant, type=Type.VARIABLE_SET, data={"name": name})
+    engine.traffic.flush()

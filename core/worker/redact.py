@@ -1,0 +1,140 @@
+"""Masks secrets in what a worker says about its jobs: logs, reasons, messages, results, its own stderr.
+
+It knows the values that the worker was given, and the forms in which they travel: JSON, URL and Python escapes,
+base64 at any offset, hex. It cannot know what a job made of a value by computing with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from typing import Any, TextIO
+from urllib.parse import quote, quote_plus
+
+import orjson
+
+MASK = "***"
+CUT = "…"  # where errors.shorten has cut a text
+LEAST_CHARACTERS = 4  # of a value that is masked: shorter ones are found everywhere
+LEAST_ENCODED = 6  # of an encoded form, for the same reason
+LEAST_LINE = 8  # of one line of a value with several
+
+
+class Redactor:
+    """The values that one tenant's jobs were given on one worker. A value once known stays known: texts are late."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._forms: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def learn(self, value: str) -> None:
+        """Mask this value from now on."""
+        if value in self._values:
+            return
+        self._values.add(value)
+        self._forms.update(forms(value))
+        # The longest alternative comes first, so that a value that contains another one is masked whole.
+        longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """The text with every known value masked, also where a text was cut in the middle of one."""
+        if self._pattern is None:
+            return text
+        text = self._pattern.sub(MASK, text)
+        return text if CUT not in text else CUT.join(map(self._without_beginning, text.split(CUT)))
+
+    def _without_beginning(self, text: str) -> str:
+        """The text without the beginning of a value at its end."""
+        for form in self._forms:
+            at = text.rfind(form[:LEAST_CHARACTERS], max(0, len(text) - len(form)))
+            if at >= 0 and form.startswith(text[at:]):
+                text = text[:at] + MASK
+        return text
+
+    def value(self, value: Any) -> Any:
+        """A JSON value (or anything that has a repr) with every known value masked, also in keys and as a number."""
+        if self._pattern is None:
+            return value
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return {self.value(key): self.value(inner) for key, inner in value.items()}
+            case list() | tuple():
+                return [self.value(inner) for inner in value]
+            case None | bool():
+                return value
+            case int() | float():
+                return MASK if str(value) in self._values and len(str(value)) >= LEAST_CHARACTERS else value
+            case _:
+                return self.text(repr(value))
+
+
+def forms(value: str) -> Iterator[str]:
+    """The texts that give a value away."""
+    if len(value) < LEAST_CHARACTERS:
+        return
+    lines = value.splitlines()
+    for plain in {value, value.strip(), *(line for line in lines if len(lines) > 1 and len(line) >= LEAST_LINE)}:
+        if len(plain) < LEAST_CHARACTERS:
+            continue
+        yield plain
+        raw = plain.encode("utf-8", "surrogatepass")
+        encoded = [
+            orjson.dumps(plain).decode()[1:-1] if plain.isprintable() or _is_text(plain) else "",
+            ascii(plain)[1:-1],
+            repr(plain)[1:-1],
+            quote(plain, safe=""),
+            quote(plain),
+            quote_plus(plain),
+            quote_plus(plain, safe="/"),
+            raw.hex(),
+            raw.hex().upper(),
+            *_base64(raw),
+        ]
+        # A text inside JSON inside JSON, as in an event that carries a document.
+        encoded.append(encoded[0].replace("\\", "\\\\").replace('"', '\\"'))
+        yield from (form for form in encoded if len(form) >= max(LEAST_ENCODED, min(len(plain), 32)))
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _base64(raw: bytes) -> Iterator[str]:
+    """Base64 of the value, alone and at each of the three offsets inside something longer (only the digits that depend
+    on nothing but the value)."""
+    yield base64.b64encode(raw).decode()
+    yield base64.urlsafe_b64encode(raw).decode()
+    for offset in range(3):
+        text = base64.b64encode(b"\0" * offset + raw).decode()
+        first = (offset * 8 + 5) // 6
+        last = (offset + len(raw)) * 8 // 6
+        inner = text[first:last]
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")
+
+
+class Stream:
+    """A text stream that masks what is written; for the stderr of a worker process."""
+
+    def __init__(self, inner: TextIO, redactors: dict[str, Redactor]) -> None:
+        self._inner = inner
+        self._redactors = redactors
+
+    def write(self, text: str) -> int:
+        clean = text
+        for redactor in tuple(self._redactors.values()):
+            clean = redactor.text(clean)
+        self._inner.write(clean)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
