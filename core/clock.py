@@ -25,6 +25,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def processor() -> float:
+    """Seconds of processor time that this thread has used: what others do meanwhile does not count."""
+    return time.thread_time()
+
+
 def iso(ns: int) -> str:
     """Nanoseconds since the epoch as an ISO 8601 time in UTC with milliseconds."""
     return datetime.fromtimestamp(ns / NANOSECONDS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -44,9 +44,9 @@ class Pump:
     async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
         settle = flight.track(batch)
         if self._stages is None:
-            started, count = clock.monotonic(), len(batch.events)
+            started, count = clock.processor(), len(batch.events)
             events = self._process(batch.events, run)
-            self._pace.took(count, clock.monotonic() - started)
+            self._pace.took(count, clock.processor() - started)
         else:
             events = await self._stages.process(batch, run)
         batch.events = []  # the batch lives until its output has accepted it, its events need not
