@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from urllib.parse import quote
 
 from pydantic import Field
@@ -33,8 +34,6 @@ class Requests(Config):
     """Headers of the request; their values are never logged."""
     query: dict[str, expand.Text] = Field(default_factory=dict)
     """Parameters that are added to the address."""
-    auth: Auth | None = None
-    """How to authenticate: basic, bearer, api-key or oauth2."""
     timeout: Duration = 30.0
     """Give up a request after this time."""
     retry: Retry | None = None
@@ -44,6 +43,13 @@ class Requests(Config):
     """Accept any TLS certificate."""
 
 
+class Authenticated(Requests):
+    """The same with authentication."""
+
+    auth: Auth | None = None
+    """How to authenticate: basic, bearer, api-key or oauth2."""
+
+
 class Client:
     """Sends the requests of one opened component.
 
@@ -51,7 +57,9 @@ class Client:
     much as a message about a fault needs.
     """
 
-    def __init__(self, config: Requests, env: Env, what: str, *, whole_answers: bool = False) -> None:
+    def __init__(
+        self, config: Requests, env: Env, what: str, *, auth: Auth | None = None, whole_answers: bool = False
+    ) -> None:
         self._config = config
         self._env = env
         self._what = what
@@ -59,7 +67,7 @@ class Client:
         self._http = egress.Egress(env.limits.egress_allow, insecure=config.insecure)
         self._headers = texts({name.lower(): value for name, value in config.headers.items()}, env)
         self._query = texts(config.query, env)
-        self._proof = open_auth(config.auth, env, self._http, config.timeout)
+        self._proof = open_auth(auth, env, self._http, config.timeout)
         lookups = [part for part in expand.parse(config.url) if isinstance(part, expand.Lookup)]
         self._secret_url = any(lookup.source in ("secret", "cred") for lookup in lookups)
         self.url = url_template(config.url, env)
@@ -76,25 +84,39 @@ class Client:
         query: Mapping[str, str] | None = None,
         judge: Judge | None = None,
     ) -> egress.Reply:
-        """Send a request, again as `retry` says.
+        """Send a request, again as `retry` says; arguments and faults are those of `exchange`."""
+        once = partial(
+            self.exchange, method, url, event, run, content=content, headers=headers, query=query, judge=judge
+        )
+        return await attempt(self._config.retry, self._env, self._what, once)
+
+    async def exchange(
+        self,
+        method: str,
+        url: str,
+        event: Event,
+        run: Run,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        judge: Judge | None = None,
+    ) -> egress.Reply:
+        """Send a request once (and once more when its token has ended early).
 
         `headers` are defaults for what the document does not set, `query` is added to what it sets. `judge` raises
-        for an answer that is no success. Raises JobFailed or Forbidden.
+        for an answer that is no success, by default as `check_success`. Raises JobFailed or Forbidden, and Temporary
+        for what may be gone at the next try.
         """
-        where = self.shown(url)
-
-        async def once() -> egress.Reply:
-            for again in (True, False):
-                sent = {**(headers or {}), **self._headers(event, run)}
-                params = {**self._query(event, run), **(query or {})}
-                await self._proof.put(sent, params, event, run)
-                reply = await self._request(method, url, sent, params, content)
-                if not (reply.status == 401 and again and self._proof.refused()):
-                    break
-            (judge or check_success)(reply, where)
-            return reply
-
-        return await attempt(self._config.retry, self._env, self._what, once)
+        for again in (True, False):
+            sent = {**(headers or {}), **self._headers(event, run)}
+            params = {**self._query(event, run), **(query or {})}
+            await self._proof.put(sent, params, event, run)
+            reply = await self._request(method, url, sent, params, content)
+            if not (reply.status == 401 and again and self._proof.refused()):
+                break
+        (judge or check_success)(reply, self.shown(url))
+        return reply
 
     async def _request(
         self, method: str, url: str, headers: dict[str, str], params: dict[str, str], content: bytes | None

@@ -79,30 +79,38 @@ class ServerTls(Config):
     """A PEM file with the private key."""
 
 
-def server_context(tls: ServerTls, env: Env) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the given certificate; the files pass the same rules as any other file of a job.
+def server_context(cert: str, key: str, env: Env) -> ssl.SSLContext:
+    """TLS 1.2 or newer of a server with the given certificate.
 
     Raises JobFailed or Forbidden.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_certificate(context, cert, key, env)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, cert: str, key: str, env: Env) -> None:
+    """Read a certificate and its key; the files pass the same rules as any other file of a job.
+
+    Raises JobFailed or Forbidden.
+    """
     files = FileAccess(env.limits)
-    cert = files.open_read(tls.cert)
+    cert_fd = files.open_read(cert)
     try:
-        key = files.open_read(tls.key)
+        key_fd = files.open_read(key)
         try:  # the files that were checked are read, not what their paths may name by now
-            context.load_cert_chain(f"/proc/self/fd/{cert}", f"/proc/self/fd/{key}", password=_no_password)
+            context.load_cert_chain(f"/proc/self/fd/{cert_fd}", f"/proc/self/fd/{key_fd}", password=_no_password)
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error.strerror or "cannot be read"
             raise JobFailed(
-                f"the certificate {shorten(tls.cert, 200)} and its key cannot be used: {reason}",
+                f"the certificate {shorten(cert, 200)} and its key cannot be used: {reason}",
                 hint="give two PEM files that belong together; the key must not be encrypted",
             ) from error
         finally:
-            os.close(key)
+            os.close(key_fd)
     finally:
-        os.close(cert)
-    return context
+        os.close(cert_fd)
 
 
 def _no_password() -> str:

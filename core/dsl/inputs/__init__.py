@@ -2,26 +2,6 @@
 
 from __future__ import annotations
 
-from core.dsl.inputs import (
-    cloud,
-    echo,
-    exec,
-    file_store,
-    files,
-    http_poll,
-    http_server,
-    internal_messages,
-    worker_channel,
-)
+from core.dsl.inputs import (cloud, echo, exec, file_store, files, http_poll, http_server, internal_messages, tcp, udp, worker_channel,)
 
-__all__ = [
-    "cloud",
-    "echo",
-    "exec",
-    "file_store",
-    "files",
-    "http_poll",
-    "http_server",
-    "internal_messages",
-    "worker_channel",
-]
+__all__ = ["cloud", "echo", "exec", "file_store", "files", "http_poll", "http_server", "internal_messages", "tcp", "udp", "worker_channel"]

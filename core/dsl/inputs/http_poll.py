@@ -33,7 +33,7 @@ class Response(Config):
 
 
 @REGISTRY.register("http-poll")
-class HttpPoll(http.Requests, lines.TextInput):
+class HttpPoll(http.Authenticated, lines.TextInput):
     """Request a URL and make events of the answer. Without a trigger it does so once; it remembers nothing.
 
     A JSON object is one event, a JSON array one for each element (an element that is no object comes in `_raw`), text
@@ -101,7 +101,7 @@ class HttpPollSource:
     def __init__(self, config: HttpPoll, env: Env) -> None:
         self._config = config
         self._env = env
-        self._client = http.Client(config, env, "http-poll", whole_answers=True)
+        self._client = http.Client(config, env, "http-poll", auth=config.auth, whole_answers=True)
         self._body = expand.template(config.body, env) if config.body is not None else None
         self._form = http.texts(config.form_urlencoded_body, env) if config.form_urlencoded_body is not None else None
 

@@ -5,13 +5,27 @@ from __future__ import annotations
 from core.dsl.outputs import (
     cloud,
     discard,
+    elasticsearch,
     file,
     file_store,
     http_get,
     http_post,
     message,
     print,
+    splunk_hec,
     worker_channel,
 )
 
-__all__ = ["cloud", "discard", "file", "file_store", "http_get", "http_post", "message", "print", "worker_channel"]
+__all__ = [
+    "cloud",
+    "discard",
+    "elasticsearch",
+    "file",
+    "file_store",
+    "http_get",
+    "http_post",
+    "message",
+    "print",
+    "splunk_hec",
+    "worker_channel",
+]

@@ -9,7 +9,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Output, Run
 
 
 @REGISTRY.register("http-get")
-class HttpGet(http.Requests, Output):
+class HttpGet(http.Authenticated, Output):
     """Request an address for each event, as a hook that is called with parameters.
 
     An event counts as delivered when its answer is a success; the body of the answer is not used. When the other side
@@ -36,7 +36,7 @@ class HttpGetSink:
     """One request at a time, in order."""
 
     def __init__(self, config: HttpGet, env: Env) -> None:
-        self._client = http.Client(config, env, "http-get")
+        self._client = http.Client(config, env, "http-get", auth=config.auth)
 
     async def write(self, batch: Batch, run: Run) -> None:
         for event in batch.events:

@@ -14,7 +14,7 @@ from core.dsl.select import Selector
 
 
 @REGISTRY.register("http-post")
-class HttpPost(http.Requests, Output):
+class HttpPost(http.Authenticated, Output):
     """Send each event, or each batch of events, as one request. It counts as delivered when the answer is a success.
 
     Requests go out one after the other, in order. When the other side cannot be reached or answers 408, 429 or 5xx,
@@ -72,7 +72,7 @@ class HttpPostSink:
     def __init__(self, config: HttpPost, env: Env) -> None:
         preprocess.require(config.preprocessors)
         self._config = config
-        self._client = http.Client(config, env, "http-post")
+        self._client = http.Client(config, env, "http-post", auth=config.auth)
         self._encode = content.encoder(config.input_field, env, "http-post")
         self._body = expand.structure(config.body, env) if config.body is not None else None
         self._batcher = batching.Batcher(config.batch, self._send)

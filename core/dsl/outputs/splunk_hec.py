@@ -1,0 +1,171 @@
+"""The splunk-hec output: events for the HTTP Event Collector of Splunk."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import httpx
+import orjson
+from pydantic import Field
+
+from core.dsl import egress, expand, http, preprocess, select
+from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
+from core.dsl.outputs import batching
+from core.dsl.select import MISSING, Selector
+from core.errors import shorten
+
+PATH = "/services/collector/event"
+
+
+@REGISTRY.register("splunk-hec")
+class SplunkHec(http.Requests, Output):
+    """Send events to an HTTP Event Collector, each in its envelope; a batch is one request.
+
+    An event counts as delivered when the collector answers 200. When it cannot be reached or answers 408, 429 or 5xx
+    (it is busy), the request is tried again as `retry` says; then, and at once for any other status such as 403 for a
+    wrong token, the job fails and is restarted. A single event that the collector calls invalid is counted as an error
+    and left out, and the others are sent again. Indexer acknowledgement is not used: the token must not require it.
+    """
+
+    spellings: ClassVar = {"address": "url"}
+    example: ClassVar[str] = """
+name: to-splunk
+input: {echo: {event: '{"host": "web1", "text": "started"}', json: true}}
+output:
+  splunk-hec:
+    url: https://splunk.example.com:8088
+    token: "${dyn|SPLUNK_TOKEN}"
+    index: main
+    sourcetype: app:events
+    host: "${host}"
+    batch: {mode: fixed, fixed-size: 500, timeout: 5s}
+    gzip: true
+    retry: {retries: 5, timeout: 60s}
+"""
+
+    token: expand.Text
+    """The token; give it as `${secret|…}` or `${dyn|…}`, not as text."""
+    index: expand.Text = ""
+    """The index; this and the next three may hold `${field}`, and are left out of the envelope when empty."""
+    source: expand.Text = ""
+    """The source."""
+    sourcetype: expand.Text = ""
+    """The source type."""
+    host: expand.Text = ""
+    """The host."""
+    fields: dict[str, expand.Text] = Field(default_factory=dict)
+    """Indexed fields."""
+    time_field: Selector | None = None
+    """The field with the time in seconds since 1970, a number or a text with one. Missing or anything else: the
+    collector takes the time of arrival, and anything else is counted as an error."""
+    input_field: Selector | None = None
+    """Send only this field; an event without it is counted as an error and not sent."""
+    batch: batching.Batching | None = None
+    """Put several events into one request. Set its `timeout` for an input that never ends."""
+    gzip: bool = False
+    """Compress the requests."""
+
+    def open(self, env: Env) -> SplunkSink:
+        return SplunkSink(self, env)
+
+
+class SplunkSink:
+    """One request at a time, in order."""
+
+    def __init__(self, config: SplunkHec, env: Env) -> None:
+        self._config = config
+        self._env = env
+        self._client = http.Client(config, env, "splunk-hec")
+        self._token = expand.template(config.token, env)
+        metadata = {
+            "index": config.index,
+            "source": config.source,
+            "sourcetype": config.sourcetype,
+            "host": config.host,
+        }
+        self._metadata = http.texts({name: text for name, text in metadata.items() if text}, env)
+        self._fields = http.texts(config.fields, env)
+        self._time = select.getter(select.parse(config.time_field)) if config.time_field else None
+        self._get = select.getter(select.parse(config.input_field)) if config.input_field else None
+        self._batcher = batching.Batcher(config.batch, self._send)
+
+    async def write(self, batch: Batch, run: Run) -> None:
+        items = [
+            batching.Item(event, data) for event in batch.events if (data := self._envelope(event, run)) is not None
+        ]
+        await self._batcher.add(items, batch, run)
+
+    def _envelope(self, event: Event, run: Run) -> bytes | None:
+        value: Any = event if self._get is None else self._get(event)
+        if value is MISSING or value is None or value == "":
+            run.refuse(self._env, f"splunk-hec: the event has no field {self._config.input_field}")
+            return None
+        out: dict[str, Any] = {name: text for name, text in self._metadata(event, run).items() if text}
+        if self._time is not None:
+            time = self._time(event)
+            if _is_time(time):
+                out["time"] = time
+            elif time is not MISSING:
+                run.refuse(
+                    self._env, f"splunk-hec: {self._config.time_field} is no time in seconds: {shorten(time, 60)}"
+                )
+        if self._config.fields:
+            out["fields"] = self._fields(event, run)
+        out["event"] = value
+        try:
+            return orjson.dumps(out)
+        except TypeError as error:
+            run.refuse(self._env, f"splunk-hec: the event cannot be written as JSON: {error}")
+            return None
+
+    async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
+        for group in groups:
+            first, left = group[0].event, group
+            url = _collector(self._client.url(first, run))
+            while left:
+                data = b"\n".join([item.data for item in left])
+                headers = {"authorization": f"Splunk {self._token(first, run)}", "content-type": "application/json"}
+                if self._config.gzip:
+                    data, headers["content-encoding"] = preprocess.encode(["gzip"], data), "gzip"
+                reply = await self._client.send("POST", url, first, run, content=data, headers=headers, judge=_judge)
+                run.bytes_out += len(data)
+                if reply.status == 200:
+                    break
+                number, why = _invalid(reply)
+                run.refuse(self._env, f"splunk-hec: the collector refused an event: {why}")
+                left = [item for at, item in enumerate(left) if at != number]
+
+    async def flush(self, run: Run) -> None:
+        await self._batcher.flush(run)
+
+    async def close(self) -> None:
+        await self._batcher.close()
+        await self._client.aclose()
+
+
+def _collector(url: str) -> str:
+    """The address of the collector itself when only its host was given."""
+    parsed = httpx.URL(url)
+    return url if parsed.path not in ("", "/") else str(parsed.copy_with(path=PATH))
+
+
+def _is_time(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isascii() and value.replace(".", "", 1).isdigit()
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _judge(reply: egress.Reply, where: str) -> None:
+    """Like any request, but for a batch in which one event is called invalid."""
+    if reply.status != 400 or _invalid(reply)[0] < 0:
+        http.check_success(reply, where)
+
+
+def _invalid(reply: egress.Reply) -> tuple[int, str]:
+    """Which event of the request is invalid, and why; -1 when the answer does not say so."""
+    try:
+        answer = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        return -1, ""
+    number = answer.get("invalid-event-number") if isinstance(answer, dict) else None
+    return (number, shorten(answer.get("text", ""), 120)) if type(number) is int else (-1, "")
