@@ -3,8 +3,8 @@
 Words: a *namespace* is a separate space of keys, fully qualified as `tenant:namespace`. A *value* is text (JSON unless
 its writer meant a raw string). A *set* is a key with members; a set and a value of the same key do not meet. Each
 namespace also has one *queue*. What is popped from it is *leased*: it comes again when the lease has run out before
-`ack`, and goes to the *dead* items after so many attempts. A *revision* is a number that grows with every write of
-the store. Times are milliseconds.
+`ack`, and after so many attempts it is *dead* (a dead letter). A *revision* is a number that grows with every write
+of the store. Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_NAMESPACE_BYTES = 256
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_OPS = 4096  # of one apply
-MAX_APPLY_BYTES = 16 * 1024 * 1024  # of keys and values of one apply; half a frame of the channel
+MAX_APPLY_CHARACTERS = 4 * 1024 * 1024  # of keys and values of one apply; escaped, they still fit in one frame
 MAX_TTL_MS = 10 * 366 * 86_400_000
 MAX_LEASE_MS = 86_400_000
 MAX_POP = 1000
-MAX_PAGE_BYTES = 8 * 1024 * 1024  # a popped batch or a page of a list ends before it grows beyond this
+MAX_PAGE_CHARACTERS = 4 * 1024 * 1024  # of values in one answer; a batch or a page ends before it has more
 MAX_LIST = 1000
 MAX_WATCHED = 10_000  # changed keys that a watch remembers; one that lags further has to list anew
 ATTEMPTS = 10  # an item that was handed out so often and never acknowledged is dead, unless the consumer says else
@@ -51,6 +51,7 @@ class Verb(StrEnum):
     RELEASE = "release"
 
 
+_VERBS = frozenset(Verb)
 READS = frozenset((Verb.GET, Verb.MEMBERS))
 
 
@@ -156,11 +157,11 @@ class KV(Protocol):
     async def apply(self, namespace: str, ops: Sequence[Op]) -> list[Result]:
         """Do operations of one namespace in order and in one transaction: all or none.
 
-        Raises InvalidParams (see `check`).
+        Raises InvalidParams (see `check`; also when what is read has more than MAX_PAGE_CHARACTERS).
         """
 
     async def list(self, namespace: str, prefix: str, after: str, limit: int) -> Listing:
-        """Values whose key begins with `prefix` and comes after `after`, by key; at most `limit` and MAX_PAGE_BYTES."""
+        """Values whose key begins with `prefix` and comes after `after`, by key; at most `limit` and MAX_PAGE_CHARACTERS."""
 
     async def pop_batch(
         self, namespace: str, size: int, lease_ms: int, max_attempts: int, wait_seconds: float
@@ -270,50 +271,51 @@ def qualify(tenant: str, namespace: str) -> str:
     return name
 
 
+def fault(op: Op) -> str:
+    """What is beyond the bounds in one operation; empty when nothing is."""
+    verb, key, value, ttl_ms, revision = op
+    key_bytes, value_bytes = _bytes(key), _bytes(value)
+    if verb not in _VERBS:
+        return f"{errors.shorten(verb, 40)!r} is no operation"
+    if not key and verb != Verb.PUSH:
+        return "the key is empty"
+    if key_bytes > MAX_KEY_BYTES:
+        return f"the key has {key_bytes} bytes; at most {MAX_KEY_BYTES} are allowed"
+    if value_bytes > MAX_VALUE_BYTES:
+        return f"the value has {value_bytes} bytes; at most {MAX_VALUE_BYTES} are allowed"
+    if value_bytes > MAX_KEY_BYTES and verb in (Verb.ADD, Verb.REMOVE):
+        return f"the member has {value_bytes} bytes; at most {MAX_KEY_BYTES} are allowed"
+    if not 0 <= ttl_ms <= MAX_TTL_MS:
+        return f"a TTL of {ttl_ms} ms is not between 0 and {MAX_TTL_MS}"
+    if not 0 <= revision < 2**63:
+        return "that is not a revision"
+    if key_bytes < 0 or value_bytes < 0:
+        return "a key or value holds half a character (a lone surrogate)"
+    return ""
+
+
+def _bytes(text: str) -> int:
+    """How long a text is in UTF-8; negative when it has no such form."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return -1
+
+
 def check(ops: Sequence[Op]) -> None:
     """Refuse operations that are beyond the bounds. Raises InvalidParams with the first one's place."""
     if len(ops) > MAX_OPS:
         raise _refused(f"{len(ops)} operations are too many at once", "/ops", f"at most {MAX_OPS} are allowed")
     total = 0
-    for number, (verb, key, value, ttl_ms, revision) in enumerate(ops):
-        key_bytes = len(key) if key.isascii() else len(key.encode("utf-8", "replace"))
-        size = len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
-        fault = ""
-        if verb not in _VERBS:
-            fault = f"{errors.shorten(verb, 40)!r} is no operation"
-        elif not key and verb != Verb.PUSH:
-            fault = "the key is empty"
-        elif key_bytes > MAX_KEY_BYTES:
-            fault = f"the key has {key_bytes} bytes; at most {MAX_KEY_BYTES} are allowed"
-        elif size > MAX_VALUE_BYTES:
-            fault = f"the value has {size} bytes; at most {MAX_VALUE_BYTES} are allowed"
-        elif verb in (Verb.ADD, Verb.REMOVE) and size > MAX_KEY_BYTES:
-            fault = f"the member has {size} bytes; at most {MAX_KEY_BYTES} are allowed"
-        elif not 0 <= ttl_ms <= MAX_TTL_MS:
-            fault = f"a TTL of {ttl_ms} ms is not between 0 and {MAX_TTL_MS}"
-        elif not 0 <= revision < 2**63:
-            fault = "that is not a revision"
-        elif not (encodable(key) and encodable(value)):
-            fault = "a key or value holds half a character (a lone surrogate)"
-        if fault:
-            raise _refused(f"The KV store cannot take this: {fault}", f"/ops/{number}", fault)
-        total += key_bytes + size
-    if total > MAX_APPLY_BYTES:
-        raise _refused(f"{total} bytes are too many at once", "/ops", f"at most {MAX_APPLY_BYTES} are allowed")
-
-
-_VERBS = frozenset(Verb)
-
-
-def encodable(text: str) -> bool:
-    """Whether a text can be stored as UTF-8."""
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    for number, op in enumerate(ops):
+        if wrong := fault(op):
+            raise _refused(f"The KV store cannot take this: {wrong}", f"/ops/{number}", wrong)
+        total += len(op[1]) + len(op[2])
+    if total > MAX_APPLY_CHARACTERS:
+        limit = f"at most {MAX_APPLY_CHARACTERS} characters are allowed"
+        raise _refused(f"{total} characters are too many at once", "/ops", limit)
 
 
 def check_pop(size: int, lease_ms: int, max_attempts: int) -> None:
@@ -330,11 +332,11 @@ def pieces(ops: Sequence[Op]) -> list[Sequence[Op]]:
     out: list[Sequence[Op]] = []
     start = size = 0
     for end, op in enumerate(ops):
-        bytes_ = len(op.key) * 4 + len(op.value) * (1 if op.value.isascii() else 4)
-        if end > start and (end - start >= MAX_OPS or size + bytes_ > MAX_APPLY_BYTES):
+        length = len(op.key) + len(op.value)
+        if end > start and (end - start >= MAX_OPS or size + length > MAX_APPLY_CHARACTERS):
             out.append(ops[start:end])
             start, size = end, 0
-        size += bytes_
+        size += length
     if start < len(ops):
         out.append(ops[start:])
     return out

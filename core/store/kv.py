@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
+from core import errors
 from core.model import kv
 from core.model.kv import Change, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
 
@@ -55,7 +56,7 @@ def apply(db: Database, namespace: str, ops: Sequence[Op], now_ms: int) -> Appli
 class _Session:
     """One apply under way."""
 
-    __slots__ = ("_db", "_namespace", "_now", "changes", "execute", "pushed", "revision")
+    __slots__ = ("_db", "_namespace", "_now", "_read", "changes", "execute", "pushed", "revision")
 
     def __init__(self, db: Database, namespace: str, now_ms: int) -> None:
         self._db = db
@@ -63,6 +64,7 @@ class _Session:
         self._now = now_ms
         self.execute = db.conn.execute
         self.revision = 0
+        self._read = 0
         self.changes: list[Change] = []
         self.pushed = False
 
@@ -77,7 +79,15 @@ class _Session:
 
     def get(self, op: Op) -> Result:
         row = self.execute(_GET, (self._namespace, op[1], self._now)).fetchone()
-        return Result(False) if row is None else Result(True, row[1], row[0])
+        if row is None:
+            return Result(False)
+        self._read += len(row[0])
+        if self._read > kv.MAX_PAGE_CHARACTERS:
+            raise errors.InvalidParams(
+                f"The values of these keys have more than {kv.MAX_PAGE_CHARACTERS} characters.",
+                hint="Read fewer keys at once.",
+            )
+        return Result(True, row[1], row[0])
 
     def set(self, op: Op) -> Result:
         revision = self._next_revision()
@@ -211,7 +221,7 @@ def pop_batch(
     total = 0
     for row in rows:
         total += len(row[1])
-        if items and total > kv.MAX_PAGE_BYTES:
+        if items and total > kv.MAX_PAGE_CHARACTERS:
             break
         items.append(Item(*row))
     rows.close()
@@ -276,7 +286,7 @@ def listing(db: Database, namespace: str, prefix: str, after: str, limit: int, n
     total = 0
     for row in rows:
         total += len(row[1])
-        if len(entries) == limit or (entries and total > kv.MAX_PAGE_BYTES):
+        if len(entries) == limit or (entries and total > kv.MAX_PAGE_CHARACTERS):
             rows.close()
             return Listing(tuple(entries), True)
         entries.append(Entry(*row))

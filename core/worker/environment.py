@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from core.dsl.component import Channel, Limits, Outgoing
 from core.errors import JobFailed
 from core.model.kv import KV, Namespace, qualify
 from core.worker.channels import Channels
+from core.worker.kv import NoKV
 
 
 class Log(Protocol):
@@ -32,7 +33,7 @@ class Environment:
     publish: Callable[[Outgoing], asyncio.Future[None]]
     variable: Callable[[str], str | None]
     channels: Channels
-    store: KV | None = None
+    store: KV = field(default_factory=NoKV)
     reveal: Callable[[str, str], str] | None = None
 
     def secret(self, source: str, name: str) -> str:
@@ -42,9 +43,7 @@ class Environment:
         return self.reveal(source, name)
 
     def kv(self, namespace: str) -> Namespace:
-        """A namespace of this tenant in the KV store. Raises JobFailed where there is none (a trace)."""
-        if self.store is None:
-            raise JobFailed("there is no KV store here")
+        """A namespace of this tenant in the KV store."""
         return Namespace(self.store, qualify(self.tenant, namespace))
 
     def channel(self, name: str) -> Channel:

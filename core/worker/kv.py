@@ -8,6 +8,7 @@ from typing import Any
 
 from core import clock
 from core.channel import Channel
+from core.errors import JobFailed
 from core.model import kv
 from core.model.kv import Change, Changes, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
 
@@ -92,8 +93,30 @@ class RemoteWatch:
         self._id = id
 
     async def next(self, wait_seconds: float) -> Changes:
-        changes, lagged = await self._store._call("changes", self._namespace, self._id, wait_seconds)
+        wait = min(wait_seconds, LONGEST_WAIT_SECONDS)
+        changes, lagged = await self._store._call("changes", self._namespace, self._id, wait)
         return Changes(tuple(Change(*change) for change in changes), lagged)
 
     async def close(self) -> None:
         await self._store._call("unwatch", self._namespace, self._id)
+
+
+class NoKV:
+    """The store where there is none (a trace): a namespace can be named, and every use says so."""
+
+    async def apply(self, namespace: str, ops: Sequence[Op]) -> list[Result]:
+        raise JobFailed("there is no KV store here")
+
+    async def list(self, namespace: str, prefix: str, after: str, limit: int) -> Listing:
+        raise JobFailed("there is no KV store here")
+
+    async def pop_batch(
+        self, namespace: str, size: int, lease_ms: int, max_attempts: int, wait_seconds: float
+    ) -> Lease | None:
+        raise JobFailed("there is no KV store here")
+
+    async def depth(self, namespace: str) -> Depth:
+        raise JobFailed("there is no KV store here")
+
+    async def watch(self, namespace: str, prefix: str) -> RemoteWatch:
+        raise JobFailed("there is no KV store here")

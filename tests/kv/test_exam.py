@@ -394,7 +394,7 @@ async def test_a_batch_of_large_items_is_bounded_in_bytes(space: Namespace) -> N
         await space.push("x" * kv.MAX_VALUE_BYTES)
     lease = await space.pop_batch(100)
     assert lease is not None
-    assert len(lease.items) == 8
+    assert len(lease.items) == 4
 
 
 # ---- watches -------------------------------------------------------------------------------------------------------
