@@ -66,6 +66,11 @@ class Places:
         if clock.monotonic() - self._written_at >= every_seconds:
             self.save()
 
+    def drop(self, key: str) -> None:
+        """Forget one entry; the file follows at the next write."""
+        if self.data.pop(key, None) is not None:
+            self._changed = True
+
     def save(self) -> None:
         """Write what has changed."""
         if not self._changed:

@@ -38,7 +38,11 @@ class NotThere(JobFailed):
     """There is no such file or directory."""
 
 
-class NotADirectory(JobFailed):
+class Unreadable(JobFailed):
+    """It is there, and this process cannot open or read it now."""
+
+
+class NotADirectory(Unreadable):
     """That is a file and not a directory."""
 
 
@@ -131,7 +135,7 @@ def _explain(error: OSError, path: str) -> NoReturn:
         raise NotThere(f"{shown} does not exist") from error
     if error.errno == errno.ENOTDIR:
         raise NotADirectory(f"{shown} is not a directory") from error
-    raise JobFailed(f"cannot open {shown}: {error.strerror}") from error
+    raise Unreadable(f"cannot open {shown}: {error.strerror}") from error
 
 
 class FileAccess:

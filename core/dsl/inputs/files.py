@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from core.dsl import memory, paths
-from core.dsl.component import REGISTRY, Batch, Env, Run
+from core import clock
+from core.dsl import expand, memory, paths, preprocess, select
+from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import globs, lines
-from core.errors import Forbidden, JobFailed, shorten
+from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patterns
+from core.dsl.select import Selector
+from core.errors import Forbidden, shorten
 
-MOST_OPEN_FILES = 256
-HEAD_BYTES = 256  # how much of a file's start tells it from another file that got the same inode number
+LOOK_SHARE = 0.1  # at most this share of the time goes into looking for changes, however many files there are
+
+
+def _check_path(text: str) -> str:
+    return text if expand.parse(text) != [text] else globs.check(text)
 
 
 @REGISTRY.register("files")
-class Files(lines.TextInput):
+class Files(lines.LinesInput):
     """Read files on the worker, one event for each line, and remember how far the output has accepted them.
 
-    `tail` follows files as they grow, finds new ones and survives rotation; it runs until it is stopped. `batch`
-    reads to the end of every file and is done, or with a trigger reads what is new at each firing. After a restart
-    reading resumes behind the last line that was accepted, so some lines may come twice and none is lost.
+    `tail` follows files as they grow, finds new ones and survives rotation (by renaming, or by copying and
+    truncating); it runs until it is stopped. `batch` reads to the end of every file and is done, or with a trigger
+    reads what is new at each firing. After a restart reading resumes behind the last line that was accepted, so some
+    lines may come twice and none is lost.
+
+    A file that cannot be read (no permission, a link, a truncated gzip) is skipped, counted and told once; it is
+    tried again at the next look. Bytes that are not UTF-8 are replaced and counted; with `json` a line that is no
+    object stays text in `_raw` and is counted. A file that vanishes is read to its end if it was open or is still in
+    its directory under another name.
     """
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks", "path": "paths"}
@@ -39,7 +50,7 @@ output: {print: STDOUT}
 """
 
     paths: Annotated[
-        tuple[Annotated[str, AfterValidator(globs.check)], ...],
+        tuple[Annotated[str, AfterValidator(_check_path)], ...],
         Field(min_length=1, max_length=100),
         WithJsonSchema(
             {
@@ -50,13 +61,20 @@ output: {print: STDOUT}
             }
         ),
     ]
-    """Files, directories or patterns (`*`, `?`, `[a-z]`, `**`); one text or a list."""
+    """Files, directories or patterns (`*`, `?`, `[a-z]`, `**`); one text or a list. `@{job}`, `${dyn|NAME}` and the
+    like are filled in when the job starts."""
     mode: Literal["tail", "batch"] = "tail"
     """Follow the files, or read to their end."""
     start_at: Literal["beginning", "end"] = "beginning"
     """Where to start in files that exist when the job runs for the first time; files that come later start at 0."""
     poll_interval: Duration = 0.5
-    """How often `tail` looks for new lines and new files."""
+    """How often `tail` looks for new lines and new files; less often when there are so many files that looking would
+    take more than a tenth of the time."""
+    preprocessors: tuple[preprocess.Preprocessor, ...] = ()
+    """Unpack gzip, base64 or parquet; `extension` does so for files called .gz, .b64 or .parquet. Such a file is read
+    whole each time that its size changes, and only what is new in it becomes events."""
+    path_field: Selector | None = None
+    """Put the path of the file into this field of each event."""
 
     @field_validator("paths", mode="before")
     @classmethod
@@ -81,187 +99,175 @@ output: {print: STDOUT}
         return ""
 
     def open(self, env: Env) -> FilesSource:
+        preprocess.require(self.preprocessors)
         return FilesSource(self, env)
 
 
-@dataclass(slots=True)
-class _File:
-    path: str
-    key: str
-    at: int  # where the next read starts
-    splitter: lines.Splitter
-    settled: memory.Settled[int]
-    fd: int = -1
-    gone: bool = False  # no name of it matches any more; its rest is still read
-    used: int = 0  # when it was read last, for closing the one that was not read for longest
-
-
-@dataclass(slots=True)
-class _State:
-    files: dict[str, _File] = field(default_factory=dict)
-    first_look: bool = True
-    turn: int = 0
-
-
 class FilesSource:
-    """Reads in chunks with its own offset for each file; an inode, not a name, is what a file is."""
+    """Reads in chunks with an offset for each file; which files, and what is remembered of them, is the shelf's."""
 
     def __init__(self, config: Files, env: Env) -> None:
         self._config = config
         self._env = env
-        self._access = paths.FileAccess(env.limits)
+        access = paths.FileAccess(env.limits)
+        patterns = fill_patterns([partial(expand.template(path, env), {}, Run()) for path in config.paths])
+        for pattern in patterns:
+            access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
         self._places = memory.Places(env.state_dir / "files.json")
-        self._state = _State(first_look=not self._places.data)
-        for pattern in config.paths:
-            self._access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
+        self._shelf = Shelf(access, patterns, self._places, partial(env.log, "warning"))
+        self._first_look = not self._places.data
+        self._put_path = None if config.path_field is None else select.setter(select.parse(config.path_field))
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
-        state, config = self._state, self._config
-        self._forget_readers()
+        config, shelf = self._config, self._shelf
+        shelf.clear()  # a new firing reads from the remembered places, so that what failed in the last one comes again
         try:
             while True:
-                await asyncio.to_thread(self._look)
+                started = clock.monotonic()
+                await asyncio.to_thread(shelf.look, from_end=self._first_look and config.start_at == "end")
+                looked = clock.monotonic() - started
+                self._first_look = False
                 progress = False
-                for file in list(state.files.values()):
-                    async for batch in self._read_on(file, run):
+                for file in list(shelf.files.values()):
+                    if not self._is_due(file):
+                        continue
+                    for batch in self._read(file, run):
                         progress = True
                         yield batch
                 if config.mode == "batch":
                     return
                 self._places.save()
                 if not progress:
-                    await asyncio.sleep(config.poll_interval)
+                    await asyncio.sleep(max(config.poll_interval, looked / LOOK_SHARE))
         finally:
             self._places.save()
 
-    def _forget_readers(self) -> None:
-        """A new firing reads from the remembered places, so that what failed in the last one comes again."""
-        for file in self._state.files.values():
-            _close(file)
-        self._state.files.clear()
-
-    def _look(self) -> None:
-        """Find new files, renamed, shrunk and vanished ones."""
-        state = self._state
-        seen: set[str] = set()
-        for pattern in self._config.paths:
-            for found in globs.find(self._access, pattern):
-                seen.add(found.key)
-                file = state.files.get(found.key)
-                if file is None:
-                    at_end = state.first_look and self._config.start_at == "end"
-                    state.files[found.key] = self._new_file(found, found.size if at_end else 0)
-                    continue
-                file.path = found.path
-                if found.size < file.at:  # truncated in place: what is there now is new
-                    self._env.log("warning", f"files: {shorten(found.path)} became shorter and is read from its start")
-                    _close(file)
-                    state.files[found.key] = self._new_file(found, 0, remembered=False)
-        for key, file in state.files.items():
-            file.gone = key not in seen
-        state.first_look = False
-
-    def _new_file(self, found: globs.Found, start: int, *, remembered: bool = True) -> _File:
-        where = f"files: {shorten(found.path)}"
-        place: Any = self._places.data.get(found.key) if remembered else None
-        if isinstance(place, dict) and place.get("at", 0) <= found.size and self._same_head(found, place):
-            start = place["at"]
-        elif start:
-            self._places.set(found.key, self._place(found.path, start, None))
-
-        def reached(at: int) -> None:
-            self._places.set(found.key, self._place(file.path, at, file))
-
-        splitter = lines.Splitter(self._env.limits.max_line_bytes, where)
-        file = _File(found.path, found.key, start, splitter, memory.Settled(reached))
-        return file
-
-    def _same_head(self, found: globs.Found, place: dict[str, Any]) -> bool:
-        """Whether the file is the one whose place is remembered, and not another that got its inode number."""
-        length = place.get("head_bytes", 0)
-        if not length:
-            return True
-        fd = self._access.open_read(found.path)
-        try:
-            return _digest(os.pread(fd, length, 0)) == place.get("head")
-        finally:
-            os.close(fd)
-
-    def _place(self, path: str, at: int, file: _File | None) -> dict[str, Any]:
-        place: dict[str, Any] = {"path": path, "at": at}
-        known = self._places.data.get(file.key) if file is not None else None
-        if known and known.get("head_bytes", 0) == HEAD_BYTES:
-            place |= {"head_bytes": HEAD_BYTES, "head": known["head"]}
-        elif file is not None and file.fd >= 0 and at:
-            head = os.pread(file.fd, min(at, HEAD_BYTES), 0)
-            place |= {"head_bytes": len(head), "head": _digest(head)}
-        return place
-
-    async def _read_on(self, file: _File, run: Run) -> AsyncIterator[Batch]:
-        """Yield what a file has that was not read yet; a file that cannot be opened is skipped and counted."""
-        config, env = self._config, self._env
-        try:
-            self._open(file)
-        except paths.NotThere:
-            del self._state.files[file.key]
-            return
-        except (Forbidden, JobFailed) as error:
-            run.refuse(env, f"files: {shorten(file.path)} was skipped: {error.message}")
-            return
-        where = f"files: {shorten(file.path)}"
-        if config.ignore_linebreaks:
-            size = os.fstat(file.fd).st_size
-            if size > file.at:
-                data = lines.whole(iter(lambda: self._chunk(file), b""), env.limits.max_line_bytes, where)
-                run.bytes_in += len(data)
-                yield Batch(
-                    lines.from_text(data, config.json_, True, env, run, where), file.settled.expect(file.at), True
-                )
-            return
-        while chunk := self._chunk(file):
-            run.bytes_in += len(chunk)
-            events = lines.from_lines(file.splitter.feed(chunk), config.json_, env, run, where)
-            if events:
-                yield Batch(events, file.settled.expect(file.at - file.splitter.pending))
-        if config.mode == "batch" or file.gone:
-            events = lines.from_lines(file.splitter.end(), config.json_, env, run, where)
-            yield Batch(events, file.settled.expect(file.at), True)
+    def _is_due(self, file: Tracked) -> bool:
         if file.gone:
-            _close(file)
-            del self._state.files[file.key]
-            self._places.data.pop(file.key, None)
+            return True
+        return file.size != (file.read_size if self._is_packed(file) else file.at)
 
-    def _chunk(self, file: _File) -> bytes:
-        chunk = os.pread(file.fd, lines.BATCH_BYTES, file.at)
-        file.at += len(chunk)
-        return chunk
+    def _is_packed(self, file: Tracked) -> bool:
+        return bool(self._config.preprocessors) and bool(preprocess.steps(self._config.preprocessors, file.path))
 
-    def _open(self, file: _File) -> None:
-        state = self._state
-        state.turn += 1
-        file.used = state.turn
-        if file.fd >= 0:
+    def _read(self, file: Tracked, run: Run) -> Iterator[Batch]:
+        """What a file has that was not read yet; one that cannot be read is skipped, and told once."""
+        shelf, packed = self._shelf, self._is_packed(file)
+        try:
+            shelf.open(file, compare_tail=not packed)
+            yield from self._unpacked(file, run) if packed else self._lines(file, run)
+            file.told = ""
+        except paths.NotThere:
+            if file.size > file.at:
+                self._env.log("warning", f"files: {shorten(file.path)} vanished before its rest could be read")
+            elif file.splitter is not None and file.settled is not None:  # a last line without an end is complete now
+                where = f"files: {shorten(file.path)}"
+                events = lines.from_lines(file.splitter.end(), self._config.json_, self._env, run, where)
+                yield Batch(self._stamped(events, file, run), file.settled.expect((file.at, file.tail)), True)
+            shelf.drop(file)
             return
-        opened = [other for other in state.files.values() if other.fd >= 0]
-        if len(opened) >= MOST_OPEN_FILES:
-            _close(min(opened, key=lambda other: other.used))
-        fd = self._access.open_read(file.path)
-        status = os.fstat(fd)
-        if f"{status.st_dev}:{status.st_ino}" != file.key:  # replaced since we looked; the next look sorts it out
-            os.close(fd)
-            raise paths.NotThere(f"{shorten(file.path)} was replaced")
-        file.fd = fd
+        except (Forbidden, preprocess.BadContent, paths.Unreadable) as error:
+            if file.told != error.message:
+                file.told = error.message
+                run.refuse(self._env, f"files: {shorten(file.path)} was skipped: {error.message}")
+        if file.gone:
+            shelf.drop(file)
+
+    def _lines(self, file: Tracked, run: Run) -> Iterator[Batch]:
+        config, env = self._config, self._env
+        where, long = self._long_lines(file, run)
+        splitter, settled = self._shelf.reader(file, partial(lines.Splitter, long.max_bytes, where, long))
+        if config.ignore_linebreaks:
+            if events := self._whole(self._chunks(file), long, where, run):
+                yield Batch(self._stamped(events, file, run), settled.expect((file.at, file.tail)), True)
+            return
+        for chunk in self._chunks(file):
+            run.bytes_in += len(chunk)
+            if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
+                yield Batch(self._stamped(events, file, run), settled.expect(_place(file, splitter, chunk)))
+        if config.mode == "batch" or file.gone:
+            events = lines.from_lines(splitter.end(), config.json_, env, run, where)
+            yield Batch(self._stamped(events, file, run), settled.expect((file.at, file.tail)), True)
+
+    def _unpacked(self, file: Tracked, run: Run) -> Iterator[Batch]:
+        """Read a packed file from its start and pass over what was accepted before."""
+        config, env, skip = self._config, self._env, file.at
+        where, long = self._long_lines(file, run)
+        file.splitter = file.settled = None
+        splitter, settled = self._shelf.reader(file, partial(lines.Splitter, long.max_bytes, where, long))
+        size = os.fstat(file.fd).st_size
+        parts = self._decoded(file, skip)
+        if config.ignore_linebreaks:
+            events = self._whole(parts, long, where, run)
+        else:
+            for chunk in parts:
+                run.bytes_in += len(chunk)
+                if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
+                    yield Batch(self._stamped(events, file, run), settled.expect((file.at - splitter.pending, b"")))
+            events = lines.from_lines(splitter.end(), config.json_, env, run, where)
+        file.read_size = size
+        yield Batch(self._stamped(events, file, run), settled.expect((file.at, b"")), True)
+
+    def _decoded(self, file: Tracked, skip: int) -> Iterator[bytes]:
+        decoder = preprocess.decoder(self._config.preprocessors, file.path)
+        at = file.at = 0
+
+        def parts() -> Iterator[bytes]:
+            raw = 0
+            while chunk := os.pread(file.fd, lines.BATCH_BYTES, raw):
+                raw += len(chunk)
+                yield from decoder.feed(chunk)
+            self._shelf.note(file, b"")
+            yield from decoder.end()
+
+        file.at = skip
+        for part in parts():
+            fresh = part[max(0, skip - at) :]
+            at += len(part)
+            if fresh:
+                file.at = at
+                yield fresh
+
+    def _chunks(self, file: Tracked) -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = os.pread(file.fd, lines.BATCH_BYTES, file.at)
+            except OSError as error:
+                raise paths.Unreadable(f"cannot read {shorten(file.path)}: {error.strerror}") from error
+            if not chunk:
+                return
+            file.at += len(chunk)
+            self._shelf.note(file, chunk)
+            yield chunk
+
+    def _whole(self, chunks: Iterator[bytes], long: lines.LongLines, where: str, run: Run) -> list[Event]:
+        data, wanted = bytearray(), True
+        for chunk in chunks:
+            run.bytes_in += len(chunk)
+            wanted = wanted and long.grow(data, chunk)
+        return lines.from_text(bytes(data), self._config.json_, True, self._env, run, where)
+
+    def _long_lines(self, file: Tracked, run: Run) -> tuple[str, lines.LongLines]:
+        where = f"files: {shorten(file.path)}"
+        limit = self._env.limits.max_line_bytes
+        return where, lines.LongLines(self._config.long_lines, limit, where, lambda text: run.refuse(self._env, text))
+
+    def _stamped(self, events: list[Event], file: Tracked, run: Run) -> list[Event]:
+        if self._put_path is not None:
+            for event in events:
+                try:
+                    self._put_path(event, file.path)
+                except ValueError as error:
+                    run.refuse(self._env, f"files: {error}")
+        return events
 
     async def close(self) -> None:
-        self._forget_readers()
+        self._shelf.clear()
         self._places.save()
 
 
-def _close(file: _File) -> None:
-    if file.fd >= 0:
-        os.close(file.fd)
-        file.fd = -1
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _place(file: Tracked, splitter: lines.Splitter, chunk: bytes) -> Place:
+    """Behind the last whole line of a chunk that ends at `file.at`."""
+    pending = splitter.pending
+    end = len(chunk) - pending
+    return file.at - pending, chunk[max(0, end - TAIL_BYTES) : end] if end > 0 else b""

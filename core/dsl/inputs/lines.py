@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import orjson
 
@@ -34,6 +34,15 @@ class TextInput(Scheduled):
     """Each line is a JSON object and becomes the event. A line that is not stays text in `_raw`, and is counted."""
     ignore_linebreaks: bool = False
     """The whole text is one event instead of one event for each line."""
+
+
+class LinesInput(TextInput):
+    """Base of the inputs that read content of any size, in chunks."""
+
+    long_lines: Literal["fail", "skip", "cut"] = "fail"
+    """What to do with a line that is longer than the limit of the worker (16 MiB): `fail` the job (in an object store
+    the object is skipped), or count an error and `skip` the line or `cut` it at the limit. Memory is bounded in any
+    case."""
 
 
 def decode_text(data: bytes, env: Env, run: Run, where: str) -> str:
@@ -100,71 +109,121 @@ def split(data: bytes) -> list[bytes]:
     return lines
 
 
+class LongLines:
+    """What happens to a line, or a whole text that is one event, that is longer than one event may be."""
+
+    def __init__(
+        self, mode: Literal["fail", "skip", "cut"], max_bytes: int, where: str, refuse: Callable[[str], None]
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.cut = mode == "cut"
+        self._mode = mode
+        self._where = where
+        self._refuse = refuse
+
+    def tell(self) -> None:
+        """One more of them. Raises JobFailed when that is a failure, otherwise it is counted and logged."""
+        text = f"{self._where}: a line is longer than {self.max_bytes} bytes"
+        if self._mode == "fail":
+            raise JobFailed(
+                text,
+                hint="is this a text file with line ends? ignore-linebreaks makes one event of a file, and "
+                "long-lines: skip or cut goes on with the next line",
+            )
+        self._refuse(f"{text} and was {'cut' if self.cut else 'left out'}")
+
+    def grow(self, data: bytearray, chunk: bytes) -> bool:
+        """Add a chunk of what becomes one event; False when no more of it is wanted (`data` is then what is kept).
+
+        Raises JobFailed with `fail`.
+        """
+        if len(data) + len(chunk) <= self.max_bytes:
+            data += chunk
+            return True
+        if self._mode == "fail":
+            raise JobFailed(f"{self._where}: longer than the {self.max_bytes} bytes that one event may have")
+        self._refuse(f"{self._where}: longer than {self.max_bytes} bytes and {'cut' if self.cut else 'left out'}")
+        data += chunk[: self.max_bytes - len(data)]
+        if not self.cut:
+            data.clear()
+        return False
+
+
 class Splitter:
     """Cuts a stream of chunks into lists of whole lines and never holds more than one line that is not complete."""
 
-    def __init__(self, max_line_bytes: int, where: str) -> None:
+    def __init__(self, max_line_bytes: int, where: str, long: LongLines | None = None) -> None:
         self._max = max_line_bytes
-        self._where = where
+        self._long = long or LongLines("fail", max_line_bytes, where, lambda text: None)
         self._rest = bytearray()
+        self._dropped = 0  # bytes that were left out of the line that has not ended yet
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that this chunk completes.
 
-        Raises JobFailed when a line is longer than the limit.
+        Raises JobFailed when a line is longer than the limit and that is a failure.
         """
         end = chunk.rfind(b"\n")
         if end < 0:
             self._keep(chunk)
             return []
         head = chunk[:end]
-        if self._rest:
-            head = bytes(self._rest) + head
-            self._rest.clear()
-        lines = split(head)
+        if self._dropped:
+            head = head[chunk.index(b"\n") + 1 :]
+            lines = [*self._cut_line(), *split(head)]
+        else:
+            if self._rest:
+                head = bytes(self._rest) + head
+                self._rest.clear()
+            lines = split(head)
         # Only the first can be longer than a chunk, but a chunk may be longer than the limit.
         if len(head) > self._max and max(map(len, lines)) > self._max:
-            self._refuse()
+            lines = self._within_limit(lines)
         if end + 1 < len(chunk):
             self._keep(chunk[end + 1 :])
         return lines
 
     @property
     def pending(self) -> int:
-        """Bytes that are held back until their line ends."""
-        return len(self._rest)
+        """Bytes that belong to a line which has not ended; who resumes begins before them."""
+        return len(self._rest) + self._dropped
 
     def end(self) -> list[bytes]:
         """The last line, when it has no line end."""
+        if self._dropped:
+            return self._cut_line()
         last = split(bytes(self._rest))
         self._rest.clear()
         return last
 
     def _keep(self, part: bytes) -> None:
-        if len(self._rest) + len(part) > self._max:
-            self._refuse()
-        self._rest += part
+        if self._dropped:
+            self._dropped += len(part)
+        elif len(self._rest) + len(part) <= self._max:
+            self._rest += part
+        else:
+            self._long.tell()
+            total = len(self._rest) + len(part)
+            if self._long.cut:
+                self._rest += part[: self._max - len(self._rest)]
+            else:
+                self._rest.clear()
+            self._dropped = total - len(self._rest)
 
-    def _refuse(self) -> None:
-        raise JobFailed(
-            f"{self._where}: a line is longer than {self._max} bytes",
-            hint="is this a text file with line ends? use ignore-linebreaks for one event per file",
-        )
+    def _cut_line(self) -> list[bytes]:
+        """What is kept of a line that was too long and has now ended."""
+        kept = [bytes(self._rest)] if self._long.cut else []
+        self._rest.clear()
+        self._dropped = 0
+        return kept
 
-
-def grow(data: bytearray, chunk: bytes, max_bytes: int, where: str) -> None:
-    """Add a chunk of what becomes one event.
-
-    Raises JobFailed when it is longer than the limit.
-    """
-    if len(data) + len(chunk) > max_bytes:
-        raise JobFailed(f"{where}: longer than the {max_bytes} bytes that one event may have")
-    data += chunk
-
-
-def whole(chunks: Iterator[bytes], max_bytes: int, where: str) -> bytes:
-    """All of a stream that becomes one event; raises like `grow`."""
-    out = bytearray()
-    for chunk in chunks:
-        grow(out, chunk, max_bytes, where)
-    return bytes(out)
+    def _within_limit(self, lines: list[bytes]) -> list[bytes]:
+        out = []
+        for line in lines:
+            if len(line) <= self._max:
+                out.append(line)
+                continue
+            self._long.tell()
+            if self._long.cut:
+                out.append(line[: self._max])
+        return out

@@ -43,7 +43,7 @@ class NameTime(Config):
     """How the time is written in the name, with the directives %Y %m %d %H %M %S."""
 
 
-class ObjectInput(lines.TextInput):
+class ObjectInput(lines.LinesInput):
     """Base of the inputs that read object stores.
 
     Objects come oldest first. One that cannot be read or decoded (a truncated gzip, a line beyond the limit, no
@@ -85,9 +85,6 @@ class ObjectInput(lines.TextInput):
     @classmethod
     def _older_spelling(cls, value: object) -> object:
         return _MODES.get(value, value) if isinstance(value, str) else value
-
-    def effect_of_reading(self) -> str:
-        return ""
 
     def opener(self, env: Env) -> Opener:
         """How to get the store of a run."""
@@ -198,17 +195,19 @@ class ObjectSource:
     ) -> AsyncIterator[Batch]:
         config, env = self._config, self._env
         limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
+        long = lines.LongLines(config.long_lines, limit, where, lambda text: run.refuse(env, text))
         chunks = _decoded(store, one, config)
         async with contextlib.aclosing(chunks):
             if config.ignore_linebreaks:
                 data = bytearray()
                 async for chunk in chunks:
-                    lines.grow(data, chunk, limit, where)
-                run.bytes_in += len(data)
+                    run.bytes_in += len(chunk)
+                    if not long.grow(data, chunk):
+                        break
                 events = lines.from_text(bytes(data), config.json_, True, env, run, where)
                 yield Batch(self._stamped(events, one, run), settled.expect(mark), True)
                 return
-            splitter = lines.Splitter(limit, where)
+            splitter = lines.Splitter(limit, where, long)
             async for chunk in chunks:
                 run.bytes_in += len(chunk)
                 if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):

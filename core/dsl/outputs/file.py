@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from core import clock
-from core.dsl import expand, paths
+from core.dsl import expand, memory, paths
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.outputs import content
 from core.dsl.select import Selector
@@ -30,8 +30,10 @@ class FileOutput(Output):
     """Append each event as one line to a file on the worker.
 
     A batch counts as delivered when fdatasync has put it on the disk, which happens at most four times a second for
-    all batches that wait. When the disk is full nothing of the batch stays in the file and the job fails. A line that
-    a crash has cut off is ended before new lines follow it.
+    all batches that wait. When the disk is full nothing of the batch stays in the file and the job fails; it is
+    restarted and goes on when there is room. A crash may leave part of a line at the end of a file: the next append
+    ends that line first, so it stays as a line of its own and its event comes again, whole. An event whose values
+    make no allowed path is counted as an error and left out.
     """
 
     scalar = "path"
@@ -47,9 +49,11 @@ output:
     file_per_event: bool = False
     """Write each event to a file of its own (replacing one of that name) instead of appending."""
     compress_after: bool = False
-    """When the path changes, gzip the file before it and delete the plain one."""
+    """When the path changes, gzip the file before it and delete the plain one; also when it changed while the job was
+    not running."""
     truncate: bool = False
-    """Empty a file when its path is seen for the first time in a run."""
+    """Empty a file when its path is seen for the first time in a run. A run that goes on after a crash is the same
+    run: what it has written before stays."""
     input_field: Selector | None = None
     """Write only this field; an event without it is counted as an error."""
 
@@ -83,7 +87,8 @@ class FileSink:
         parts = expand.parse(config.path)
         self._per_event = any(isinstance(part, expand.Lookup) and part.source == "event" for part in parts)
         self._files: dict[str, int] = {}  # path -> descriptor, the one used last at the end
-        self._seen: tuple[str, set[str]] = ("", set())  # run id, paths that were truncated in it
+        self._emptied = _Emptied(env.state_dir / "emptied") if config.truncate else None
+        self._current = memory.Places(env.state_dir / "file.json") if config.compress_after else None
         self._dirty: set[str] = set()
         self._unsynced: list[Settle] = []
         self._unsynced_bytes = 0
@@ -135,24 +140,33 @@ class FileSink:
         run.bytes_out += len(data)
 
     async def _open(self, path: str, run: Run) -> int:
-        if self._config.compress_after and self._files:
-            previous = next(iter(self._files))
-            await self._sync()
-            os.close(self._files.pop(previous))
-            await asyncio.to_thread(self._compress, previous)
+        if self._current is not None:
+            await self._compress_previous(self._current, path)
         elif len(self._files) >= MOST_OPEN_FILES:
             await self._sync()
             os.close(self._files.pop(next(iter(self._files))))
-        if self._seen[0] != run.id:
-            self._seen = (run.id, set())
-        truncate = self._config.truncate and path not in self._seen[1]
-        self._seen[1].add(path)
+        truncate = self._emptied is not None and self._emptied.is_new(path, run.id)
         fd = self._access.open_append(path, truncate=truncate)
+        if truncate and self._emptied is not None:
+            self._emptied.add(path)
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             paths.write_all(fd, b"\n")
         self._files[path] = fd
         return fd
+
+    async def _compress_previous(self, current: memory.Places, path: str) -> None:
+        """Compress the file that was written before this one, by this run or by one that a crash has ended."""
+        previous = current.data.get("path")
+        if isinstance(previous, str) and previous != path:
+            await self._sync()
+            if previous in self._files:
+                os.close(self._files.pop(previous))
+            try:
+                await asyncio.to_thread(self._compress, previous)
+            except paths.NotThere:
+                pass  # someone took it away, or it was compressed just before a crash
+        current.set("path", path, every_seconds=0.0)
 
     def _compress(self, path: str) -> None:
         """Replace a file by its gzip form, which is on the disk before the plain one goes."""
@@ -220,6 +234,8 @@ class FileSink:
 
     async def flush(self, run: Run) -> None:
         await self._sync()
+        if self._emptied is not None:
+            self._emptied.end()
 
     async def close(self) -> None:
         if self._timer is not None:
@@ -229,6 +245,36 @@ class FileSink:
         for fd in self._files.values():
             os.close(fd)
         self._files.clear()
+
+
+class _Emptied:
+    """Which files were truncated in the present run, kept until the run has ended, so that a crash does not start it
+    anew: the input goes on behind what was accepted, and that must not be thrown away.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._run = ""
+        self._paths: set[str] = set()
+
+    def is_new(self, path: str, run_id: str) -> bool:
+        """Whether the run sees this path for the first time."""
+        if run_id != self._run:
+            self._run = run_id
+            self._paths = set(self._journal.read_text().splitlines()) if self._journal.exists() else set()
+        return repr(path) not in self._paths
+
+    def add(self, path: str) -> None:
+        """The file was emptied; to be called before anything is written to it."""
+        self._paths.add(repr(path))  # on one line, whatever is in it
+        self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._journal.open("a") as journal:
+            journal.write(f"{path!r}\n")
+
+    def end(self) -> None:
+        """The run has ended and everything of it was accepted."""
+        self._journal.unlink(missing_ok=True)
+        self._run = ""
 
 
 def _sync_and_close(descriptors: list[int]) -> None:

@@ -1,0 +1,219 @@
+"""Which files a files input reads, how far it has come in each, and how it knows them again.
+
+A file is its inode, not its name: a renamed file goes on where it was. Because inode numbers are used again, the
+first bytes and the bytes before the place are remembered too; when they differ it is another file, read from 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.dsl import memory, paths
+from core.dsl.inputs import globs, lines
+from core.errors import JobFailed, shorten
+
+MOST_OPEN_FILES = 64  # descriptors that one input keeps; the others are opened again when there is something to read
+HEAD_BYTES = 256
+TAIL_BYTES = 64
+_SPARE_PLACES = 1000
+
+Place = tuple[int, bytes]  # how far the output has accepted, and the bytes before that
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One file."""
+
+    path: str
+    key: str  # device:inode
+    size: int  # at the last look
+    at: int = 0  # where the next read starts; of packed content: bytes after unpacking
+    read_size: int = -1  # of a packed file: how large it was when it was read to its end
+    head: bytes = b""  # digest of its first bytes
+    head_length: int = 0
+    tail: bytes = b""  # what comes before `at`
+    splitter: lines.Splitter | None = None
+    settled: memory.Settled[Place] | None = None
+    fd: int = -1
+    gone: bool = False  # no name that matches is left; its rest is still read
+    told: str = ""  # the fault that was reported last, so that a poll does not report it for ever
+
+
+class Shelf:
+    """The files of one input: found by pattern, opened when needed, remembered in the state of the workload."""
+
+    def __init__(
+        self, access: paths.FileAccess, patterns: Sequence[str], places: memory.Places, warn: Callable[[str], None]
+    ) -> None:
+        self.files: dict[str, Tracked] = {}
+        self._access = access
+        self._patterns = patterns
+        self._places = places
+        self._warn = warn
+        self._open: OrderedDict[str, Tracked] = OrderedDict()  # the one that was read last at the end
+
+    def look(self, *, from_end: bool) -> None:
+        """Find new, renamed, shortened and vanished files; with `from_end` new ones are read from their present end."""
+        seen: set[str] = set()
+        for pattern in self._patterns:
+            for found in globs.find(self._access, pattern):
+                if found.key in seen:
+                    continue
+                seen.add(found.key)
+                file = self.files.get(found.key)
+                if file is None:
+                    self.files[found.key] = self._recall(found, from_end=from_end)
+                    continue
+                file.path, file.size, file.gone = found.path, found.size, False
+                if found.size < file.at and file.read_size < 0:
+                    self._warn(f"files: {shorten(found.path)} became shorter and is read from its start")
+                    self.restart(file)
+        for key, file in self.files.items():
+            file.gone = key not in seen
+        self._forget_unseen(seen)
+
+    def _recall(self, found: globs.Found, *, from_end: bool) -> Tracked:
+        file = Tracked(found.path, found.key, found.size)
+        place: Any = self._places.data.get(found.key)
+        if isinstance(place, dict) and isinstance(place.get("at"), int):
+            file.at, file.read_size = place["at"], place.get("read_size", -1)
+            file.head = bytes.fromhex(place.get("head", ""))
+            file.head_length = place.get("head_bytes", 0)
+            file.tail = bytes.fromhex(place.get("tail", ""))
+            if file.read_size < 0 and file.at > found.size:
+                self.restart(file)
+        elif from_end:
+            file.at = found.size
+            self._places.set(found.key, {"path": found.path, "at": file.at})
+        return file
+
+    def _forget_unseen(self, seen: set[str]) -> None:
+        """Keep the memory as large as what is there, not as its history."""
+        if len(self._places.data) > 2 * len(seen | self.files.keys()) + _SPARE_PLACES:
+            for key in [key for key in self._places.data if key not in seen and key not in self.files]:
+                self._places.drop(key)
+
+    def restart(self, file: Tracked) -> None:
+        """Read a file from its start, because its content is another one."""
+        self.close(file)
+        file.at, file.read_size, file.head, file.head_length, file.tail = 0, -1, b"", 0, b""
+        file.splitter = file.settled = None
+
+    def reader(self, file: Tracked, make: Callable[[], lines.Splitter]) -> tuple[lines.Splitter, memory.Settled[Place]]:
+        """The splitter of a file, and what remembers how far the output has accepted it."""
+        if file.splitter is None or file.settled is None:
+
+            def reached(place: Place) -> None:
+                at, tail = place
+                self._places.set(
+                    file.key,
+                    {
+                        "path": file.path,
+                        "at": at,
+                        "tail": tail.hex(),
+                        "head": file.head.hex(),
+                        "head_bytes": file.head_length,
+                        "read_size": file.read_size,
+                    },
+                )
+
+            file.splitter, file.settled = make(), memory.Settled(reached)
+        return file.splitter, file.settled
+
+    def open(self, file: Tracked, *, compare_tail: bool) -> int:
+        """The descriptor of a file, which is opened when it is not, and restarted when it is another file by now.
+
+        Raises NotThere, Forbidden or JobFailed.
+        """
+        if file.fd < 0:
+            if len(self._open) >= MOST_OPEN_FILES:
+                self.close(next(iter(self._open.values())))
+            file.fd = self._open_same(file)
+        self._open[file.key] = file
+        self._open.move_to_end(file.key)
+        if file.at and not self._is_same(file, compare_tail):
+            self._warn(f"files: {shorten(file.path)} has other content than before and is read from its start")
+            fd, file.fd = file.fd, -1
+            self.restart(file)
+            file.fd = fd
+            self._open[file.key] = file
+        return file.fd
+
+    def _open_same(self, file: Tracked) -> int:
+        """Open by name; a name that means another file by now was rotated, so look for ours beside it."""
+        try:
+            fd = self._access.open_read(file.path)
+            if _key(os.fstat(fd)) == file.key:
+                return fd
+            os.close(fd)
+        except paths.NotThere:
+            pass
+        parent = file.path.rpartition("/")[0] or "/"
+        with self._access.directory(parent) as directory:
+            for name, status in directory.files(1):
+                if _key(status) == file.key:
+                    fd = directory.open_read(name)
+                    file.size = status.st_size
+                    return fd
+        raise paths.NotThere(f"{shorten(file.path)} is not there any more")
+
+    def _is_same(self, file: Tracked, compare_tail: bool) -> bool:
+        if file.head_length and _digest(os.pread(file.fd, file.head_length, 0)) != file.head:
+            return False
+        if not compare_tail or not file.tail:
+            return True
+        return os.pread(file.fd, len(file.tail), file.at - len(file.tail)) == file.tail
+
+    def note(self, file: Tracked, chunk: bytes) -> None:
+        """Remember the first and the last bytes of what was read up to `file.at`."""
+        file.tail = chunk[-TAIL_BYTES:]
+        if file.head_length < HEAD_BYTES:
+            head = os.pread(file.fd, HEAD_BYTES, 0)
+            file.head, file.head_length = _digest(head), len(head)
+
+    def close(self, file: Tracked) -> None:
+        """Give back the descriptor; the file stays known."""
+        self._open.pop(file.key, None)
+        if file.fd >= 0:
+            os.close(file.fd)
+            file.fd = -1
+
+    def drop(self, file: Tracked) -> None:
+        """Forget a file that is gone and read."""
+        self.close(file)
+        self.files.pop(file.key, None)
+        self._places.drop(file.key)
+
+    def clear(self) -> None:
+        """Forget what was read and not accepted: the next look begins at the remembered places."""
+        for file in self.files.values():
+            self.close(file)
+        self.files.clear()
+
+
+def fill_patterns(templates: Sequence[Callable[[], str]]) -> list[str]:
+    """The path patterns of a job whose placeholders are filled in.
+
+    Raises JobFailed when one of them is no pattern then.
+    """
+    out = []
+    for template in templates:
+        pattern = template()
+        try:
+            out.append(globs.check(pattern))
+        except ValueError as error:
+            raise JobFailed(f"files: {shorten(pattern)}: {error}") from error
+    return out
+
+
+def _key(status: os.stat_result) -> str:
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
