@@ -161,7 +161,10 @@ class KV(Protocol):
         """
 
     async def list(self, namespace: str, prefix: str, after: str, limit: int) -> Listing:
-        """Values whose key begins with `prefix` and comes after `after`, by key; at most `limit` and MAX_PAGE_CHARACTERS."""
+        """Values whose key begins with `prefix` and comes after `after`, by key.
+
+        At most `limit`, and at most MAX_PAGE_CHARACTERS of them.
+        """
 
     async def pop_batch(
         self, namespace: str, size: int, lease_ms: int, max_attempts: int, wait_seconds: float

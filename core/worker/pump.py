@@ -8,7 +8,7 @@ from core.dsl.component import Batch, Run, Sink
 from core.dsl.emit import Emitters
 from core.worker.flight import Flight, Parts, Settle
 from core.worker.runs import Metrics
-from core.worker.turns import Pace, Turns
+from core.worker.turns import LARGEST_PART, Pace, Turns
 
 
 class Pump:
@@ -22,6 +22,8 @@ class Pump:
         self._metrics = metrics
         self._turns = turns
         self._pace = Pace()
+        if job.stages is not None:
+            self._pace.size = LARGEST_PART  # it waits for each part, and lets the worker hear its engine meanwhile
 
     async def move(self, batch: Batch, run: Run, flight: Flight) -> None:
         """Take a batch through; one that takes longer than a slice in parts, and it is settled when all of them are.

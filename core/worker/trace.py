@@ -25,7 +25,9 @@ from core.dsl import compile as compiler
 from core.dsl.action import JobAborted
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
 from core.dsl.schedule import Clocks
+from core.model.kv import Namespace, qualify
 from core.worker import preview
+from core.worker.kv import NoKV
 
 CPU_SECONDS = 10
 MEMORY_BYTES = 1024 * 1024 * 1024
@@ -80,6 +82,10 @@ class Environment:
 
     def variable(self, name: str) -> str | None:
         return self.variables.get(name)
+
+    def kv(self, namespace: str) -> Namespace:
+        """A namespace to name: the actions that use one are done in their dry form."""
+        return Namespace(NoKV(), qualify(self.tenant, namespace))
 
     def secret(self, source: str, name: str) -> str:
         """A trace is never given a secret, so it can show none."""

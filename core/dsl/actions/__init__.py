@@ -7,6 +7,7 @@ from core.dsl.actions import (
     chunk,
     convert,
     csv,
+    dedupe,
     enrich,
     expand,
     extract,
@@ -19,6 +20,7 @@ from core.dsl.actions import (
     signal,
     time,
     tokenize,
+    worker_kv,
     xml,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "chunk",
     "convert",
     "csv",
+    "dedupe",
     "enrich",
     "expand",
     "extract",
@@ -39,5 +42,6 @@ __all__ = [
     "signal",
     "time",
     "tokenize",
+    "worker_kv",
     "xml",
 ]

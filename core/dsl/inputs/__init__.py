@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from core.dsl.inputs import (cloud, echo, exec, file_store, files, http_poll, http_server, internal_messages, tcp, udp, worker_channel,)
+from core.dsl.inputs import (
+    cloud,
+    echo,
+    exec,
+    file_store,
+    files,
+    http_poll,
+    http_server,
+    internal_messages,
+    tcp,
+    udp,
+    worker_channel,
+    worker_kv,
+)
 
-__all__ = ["cloud", "echo", "exec", "file_store", "files", "http_poll", "http_server", "internal_messages", "tcp", "udp", "worker_channel"]
+__all__ = [
+    "cloud",
+    "echo",
+    "exec",
+    "file_store",
+    "files",
+    "http_poll",
+    "http_server",
+    "internal_messages",
+    "tcp",
+    "udp",
+    "worker_channel",
+    "worker_kv",
+]
