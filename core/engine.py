@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import structlog
 
-from core import channel, clock, errors, ownership
+from core import channel, clock, errors, license, ownership
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.contexts.secrets import Vault
@@ -29,7 +29,7 @@ from core.fleet.traffic import Traffic
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.model.operation import Effect, Operation, Registry
-from core.model.principal import PLATFORM, Caller, Role
+from core.model.principal import PLATFORM, Caller, Role, Surface
 from core.settings import Settings
 from core.store import audit, invocations, messages
 from core.store import triggers as trigger_table
@@ -37,6 +37,7 @@ from core.store.database import Database, open_database
 from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
 from core.triggers.registry import Trigger, TriggerRegistry
+from core.workflows.library import Library
 
 log = structlog.get_logger("core.engine")
 
@@ -65,12 +66,17 @@ class Engine:
         self.database = database
         self.ids = clock.Ids()
         self.started_at_ns = clock.now_ns()
+        self.license = license.EVERYTHING
+        self.read_license()
         self.timings: dict[str, Timing] = {}
         self._subscribers: list[Notice] = []
+        if self.license.limits.workers is not None:  # what a license allows, it allows to the settings as well
+            settings = settings.model_copy(update={"workers": min(settings.workers, self.license.limits.workers)})
         self.bus = LocalBus(self)
         self.vault = Vault(database, settings.home)
         self.variables = Variables(database)
         self.kv = LocalKV(database)
+        self.library = Library(database)
         self.triggers = TriggerRegistry(database, self.announce)
         self.pending = Pending(database, self.bus, self.announce)
         self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce)
@@ -135,11 +141,24 @@ class Engine:
                 f"{operation.name} needs the role admin; {caller.username} has the role {caller.principal.role.value}.",
                 hint="Ask an admin.",
             )
+        if caller.surface is Surface.MCP:
+            self.license.require(license.Feature.MCP_SERVER, "The MCP server")
+        if operation.feature is not None:
+            self.license.require(operation.feature, operation.name)
         if operation.effect is not Effect.READ and operation.gated and not caller.allow_write:
             raise errors.WriteDisabled(
                 f"{operation.name} changes something, and this session is read-only.",
                 hint="Start the MCP server with --allow-write to allow it.",
             )
+
+    def read_license(self) -> license.License:
+        """The license in force, read anew: it is asked for at the start, each minute, and after an install."""
+        settings = self.settings
+        found = license.read(settings.license_file, settings.edition, settings.license_keys, clock.now_ns())
+        if found.reason and found != self.license:
+            log.warning("license", edition=found.edition, status=found.status.value, reason=found.reason)
+        self.license = found
+        return found
 
     def in_tenant(self, caller: Caller, tenant: str) -> Caller:
         """The caller acting in another of its tenants. Raises NotFound for one that it is not a member of."""
@@ -215,6 +234,7 @@ class Engine:
         """Prune the message log and the finished invocations, a bounded piece at a time."""
         while True:
             await self.prune()
+            self.read_license()
             await asyncio.sleep(RETENTION_SECONDS)
 
     async def prune(self) -> int:

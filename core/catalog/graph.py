@@ -310,6 +310,9 @@ class _Walk:
 
     def finish(self) -> None:
         for channel in self.wiring.channels.values():
+            if not channel.producers and not channel.consumers:
+                self.add("unused_channel", channel.pointer, f"No step uses the channel {channel.name}.", "Remove it.")
+                continue
             for code, ends, what in (
                 ("no_producer", channel.producers, "nothing writes to it; give a step `out: channel:"),
                 ("no_consumer", channel.consumers, "nothing reads from it; give a step `in: channel:"),

@@ -13,6 +13,8 @@ from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspecti
 
 Model = Blueprint | Workflow | Perspective | LibraryJob
 LOCAL = ("builtin", "local")
+RETIRED = "retired"
+"""The availability of a version that is no longer offered; what names it exactly still finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,11 @@ def entry(model: Model, source: str = "local", availability: str = "installed") 
 
 
 def latest(entries: Iterable[Entry]) -> list[Entry]:
-    """The newest version of each item, by type and slug."""
+    """The newest version of each item that is on offer, by type and slug."""
     newest: dict[tuple[str, str], Entry] = {}
     for one in entries:
+        if one.availability == RETIRED:
+            continue
         key = (one.type.value, one.slug)
         if key not in newest or version_key(one.version) > version_key(newest[key].version):
             newest[key] = one
@@ -129,7 +133,11 @@ def pick(entries: Iterable[Entry], slug: str, type: str | None = None, version: 
             errors=[errors.Problem("/type", f"one of {', '.join(types)}")],
         )
     if version is None:
-        return latest(named)[0]
+        offered = latest(named)
+        if not offered:
+            versions = ", ".join(str(one.version) for one in named)
+            raise errors.NotFound(f"Every version of {what} is retired.", hint=f"Name one to see it: {versions}.")
+        return offered[0]
     exact = next((one for one in named if str(one.version) == str(version)), None)
     if exact is None:
         there = ", ".join(str(one.version) for one in sorted(named, key=lambda one: version_key(one.version)))

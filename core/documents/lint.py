@@ -57,7 +57,7 @@ def problems_of(
         elif fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] in SPELLINGS:
             message = f"{SPELLINGS[fault['ctx']['pattern']]}; found {errors.shorten(repr(fault['input']), 80)}"
         elif fault["type"] in ("enum", "literal_error") and isinstance(fault["input"], str):
-            allowed = _QUOTED.findall(fault["ctx"]["expected"])
+            allowed = choices(fault)
             near = difflib.get_close_matches(fault["input"], allowed, n=1, cutoff=0.6)
             guess = f"; did you mean {near[0]!r}?" if near else ""
             message = f"must be one of {', '.join(allowed)}; found {errors.shorten(repr(fault['input']), 80)}{guess}"
@@ -68,6 +68,11 @@ def problems_of(
         pointer = at + pointer_of(location)
         found.append(Problem(pointer, message, where(pointer) if where is not None else None))
     return found
+
+
+def choices(fault: Any) -> list[str]:
+    """The words that an `enum` or `literal_error` of pydantic allows."""
+    return _QUOTED.findall(fault["ctx"]["expected"])
 
 
 def _as_written(

@@ -17,8 +17,11 @@ Type = Literal["workflow", "perspective", "blueprint", "job"]
 
 
 async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
-    """Everything that a caller sees in the catalog, in every version."""
-    return list(builtin.load())
+    """Everything that a caller sees in the catalog, in every version: what comes with Sluice and the tenant's own."""
+    own = await engine.library.entries(caller.tenant)
+    # What a newer Sluice brings under a slug that a tenant already has does not change what the tenant deployed.
+    taken = {(one.type, one.slug) for one in own}
+    return [*(one for one in builtin.load() if (one.type, one.slug) not in taken), *own]
 
 
 class CatalogSearch(Page):

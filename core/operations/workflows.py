@@ -1,0 +1,350 @@
+"""Workflows, perspectives and blueprints of a tenant's own: list, show, validate, compare."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from core import clock, errors
+from core.catalog import items, picture
+from core.documents import Document, dump
+from core.engine import Engine
+from core.model.catalog import Graph
+from core.model.operation import Params
+from core.model.principal import Caller
+from core.model.states import WorkflowState
+from core.operations import catalog
+from core.operations.registry import Page, items_schema, offset_page, operation
+from core.store import workflows as table
+from core.workflows import authoring, check, comparison, mending, modules
+
+Kind = Literal["workflow", "perspective", "blueprint"]
+Slug = Annotated[str, StringConstraints(max_length=64)]
+Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
+DRAFT = "draft"
+SHOWN_NODES = 200  # of a picture as text
+SHOWN_CHANGES = 200
+SHOWN_TEXT = 12_000  # characters of a comparison
+
+DOCUMENT = "The document as YAML or JSON text: kind workflow, perspective or blueprint."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version of a document, or its draft (`version` is None then)."""
+
+    kind: str
+    slug: str
+    version: int | str | None
+    state: str
+    source: str
+    text: str
+    data: dict[str, Any]
+    row: dict[str, Any]  # what the store knows; empty for what comes with Sluice
+    entry: items.Entry | None = None
+    document: Document | None = None  # of a draft
+
+    @property
+    def name(self) -> str:
+        return f"{self.slug}@{self.version if self.version is not None else DRAFT}"
+
+
+async def find(engine: Engine, caller: Caller, kind: str, slug: str, version: int | str | None) -> Found:
+    """The version that is asked for: the newest on offer when none is named, or the draft when there is no other.
+
+    Raises NotFound, with what is there.
+    """
+    key = (caller.tenant, kind, slug)
+    row = await engine.database.read(table.draft, key) if version in (None, DRAFT) else None
+    if version == DRAFT and row is None:
+        raise errors.NotFound(
+            f"There is no draft of {kind} {errors.shorten(slug, 64)}.",
+            hint="workflow_list shows what there is; workflow_clone makes a draft of a published version.",
+        )
+    every = await catalog.entries(engine, caller)
+    if row is not None and (version == DRAFT or not any(_is(one, kind, slug) for one in items.latest(every))):
+        document = await asyncio.to_thread(authoring.read, row["text"], f"draft of {slug}")
+        return Found(kind, slug, None, row["state"], "local", row["text"], document.data, row, None, document)
+    one = items.pick(every, slug, kind, version)
+    state = WorkflowState.RETIRED if one.availability == items.RETIRED else WorkflowState.PUBLISHED
+    stored = await engine.database.read(table.version, key, str(one.version)) if one.source == "local" else None
+    data = items.document(one)
+    text = stored["text"] if stored is not None else dump.to_yaml(data)
+    return Found(kind, slug, one.version, state.value, one.source, text, data, stored or {}, one)
+
+
+def _is(one: items.Entry, kind: str, slug: str) -> bool:
+    return one.slug == slug and one.type.value == kind
+
+
+async def checked(engine: Engine, caller: Caller, document: Document) -> check.Report:
+    """The report on a document, made beside the event loop: a large one takes seconds."""
+    known = modules.of(await catalog.entries(engine, caller))
+    if document.kind == "blueprint":  # its jobs are compiled, which belongs to this thread
+        return check.check(document, known)
+    return await asyncio.to_thread(check.check, document, known)
+
+
+def told(report: check.Report) -> dict[str, Any]:
+    """A report in the keys that every answer has."""
+    return {
+        "valid": report.valid,
+        "message": report.message,
+        "hint": "" if report.valid else "Each fault says where it is and what to do.",
+        "errors": [fault.to_dict() for fault in report.faults[: check.TOLD]],
+        "errors_left_out": max(0, len(report.faults) - check.TOLD),
+        "warnings": [warning.to_dict() for warning in report.warnings[: check.TOLD]],
+    }
+
+
+class WorkflowList(Page):
+    type: Kind | None = None
+    """Only documents of this kind."""
+    state: Literal["draft", "published", "retired"] | None = None
+    """Only documents with something in this state."""
+    source: Literal["local", "builtin"] | None = None
+    """Only your own (local), or only what comes with Sluice."""
+    query: str = Field(default="", max_length=200)
+    """Words to look for in slugs and titles."""
+
+
+@operation(
+    summary="List workflows, perspectives and blueprints with their drafts and versions.",
+    http="GET /api/workflows",
+    toolset="workflows",
+    result=items_schema(),
+)
+async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) -> dict[str, Any]:
+    """List your own documents first, then what comes with Sluice; each with newest version and open draft."""
+    rows = await engine.database.read(table.listing, caller.tenant)
+    found = [*_own(rows), *_builtin(await catalog.entries(engine, caller))]
+    words = params.query.casefold().split()
+    kept = [
+        one
+        for one in found
+        if params.type in (None, one["type"])
+        and params.source in (None, one["source"])
+        and (params.state is None or params.state in one["states"])
+        and all(word in f"{one['slug']} {one['title']}".casefold() for word in words)
+    ]
+    return offset_page(kept, params)
+
+
+def _own(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault((row["kind"], row["slug"]), []).append(row)
+    return [_item(kind, slug, of) for (kind, slug), of in sorted(grouped.items(), key=lambda one: one[0][::-1])]
+
+
+def _item(kind: str, slug: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    offered = [row for row in rows if row["state"] == WorkflowState.PUBLISHED]
+    newest = max(offered, key=lambda row: items.version_key(row["version"]), default=None)
+    draft = next((row for row in rows if row["version"] == table.DRAFT), None)
+    last = max(rows, key=lambda row: int(row["updated_at_ns"]))
+    return {
+        "slug": slug,
+        "type": kind,
+        "title": (newest or draft or last)["title"] or slug,
+        "version": _number(kind, newest["version"]) if newest else None,
+        "state": (newest or draft or last)["state"],
+        "states": sorted({row["state"] for row in rows}),
+        "draft_revision": draft["revision"] if draft else None,
+        "source": "local",
+        "updated_at": clock.iso(last["updated_at_ns"]),
+        "updated_by": last["updated_by"],
+    }
+
+
+def _builtin(entries: list[items.Entry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "slug": one.slug,
+            "type": one.type.value,
+            "title": one.title,
+            "version": one.version,
+            "state": WorkflowState.PUBLISHED.value,
+            "states": [WorkflowState.PUBLISHED.value],
+            "draft_revision": None,
+            "source": one.source,
+            "updated_at": None,
+            "updated_by": None,
+        }
+        for one in items.latest(entries)
+        if one.source == "builtin" and one.type.value in authoring.KINDS
+    ]
+
+
+def _number(kind: str, version: str) -> int | str:
+    return int(version) if kind == "workflow" else version
+
+
+class WorkflowGet(Params):
+    slug: Slug
+    """The document."""
+    type: Kind = "workflow"
+    """Its kind."""
+    version: Version | None = None
+    """A version, or `draft`; the newest version when left out, or the draft when nothing is published."""
+    detail: Literal["concise", "detailed"] = "concise"
+    """`detailed` adds the text as it was written, with comments."""
+
+
+@operation(summary="Show a workflow, perspective or blueprint.", http="GET /api/workflows/{slug}", toolset="workflows")
+async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> dict[str, Any]:
+    """Show a document: its graph, versions and wizard fields; of a draft also its revision and every fault."""
+    found = await find(engine, caller, params.type, params.slug, params.version)
+    key = (caller.tenant, params.type, params.slug)
+    versions = await engine.database.read(table.versions, key)
+    draft = await engine.database.read(table.draft, key)
+    model: Any = found.entry.model if found.entry is not None else None
+    report: dict[str, Any] = {}
+    if found.document is not None:
+        report = told(await checked(engine, caller, found.document))
+        mended = await asyncio.to_thread(mending.mend, found.data, authoring.KINDS[found.kind])
+        model = mended.model
+    entry = items.entry(model) if model is not None else None
+    return {
+        "slug": found.slug,
+        "type": found.kind,
+        "title": entry.title if entry is not None else found.slug,
+        "version": found.version,
+        "state": found.state,
+        "source": found.source,
+        "draft_revision": draft["revision"] if draft is not None else None,
+        "derived_from": found.row.get("derived_from") or None,
+        "updated_at": clock.iso(found.row["updated_at_ns"]) if found.row else None,
+        "updated_by": found.row.get("updated_by"),
+        "versions": [_version(params.type, row) for row in versions],
+        "document": found.data,
+        "graph": drawn(model),
+        "wizard": items.wizard(entry) if entry is not None else [],
+        **report,
+        **({"text": found.text} if params.detail == "detailed" else {}),
+    }
+
+
+def _version(kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": _number(kind, row["version"]),
+        "state": row["state"],
+        "published_at": clock.iso(row["published_at_ns"]),
+        "updated_by": row["updated_by"],
+        "derived_from": row["derived_from"] or None,
+    }
+
+
+def drawn(model: Any) -> dict[str, Any]:
+    """The graph of a document as nodes, edges and, when it is not too large to read, Mermaid text."""
+    if model is None or not hasattr(model, "ports"):
+        return {"nodes": [], "edges": [], "mermaid": ""}
+    graph = picture.picture(model)
+    return {**graph, "mermaid": picture.mermaid(graph) if len(graph["nodes"]) <= SHOWN_NODES else ""}
+
+
+class WorkflowValidate(Params):
+    document: str | None = Field(default=None, max_length=authoring.MAX_DOCUMENT, description=DOCUMENT)
+    slug: Slug | None = None
+    """Instead of a document: the slug of a saved draft."""
+    type: Kind = "workflow"
+    """The kind of that draft."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> WorkflowValidate:
+        if (self.document is None) == (self.slug is None):
+            raise ValueError("give either document or slug")
+        return self
+
+
+@operation(
+    summary="Check a workflow, perspective or blueprint.",
+    http="POST /api/workflows/validate",
+    toolset="workflows",
+    result={
+        "type": "object",
+        "properties": {
+            "valid": {"type": "boolean"},
+            "errors": {"type": "array", "items": {"type": "object"}},
+            "warnings": {"type": "array", "items": {"type": "object"}},
+        },
+        "required": ["valid", "errors"],
+    },
+)
+async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowValidate) -> dict[str, Any]:
+    """Check a document or a saved draft: every fault at once, each with its place and what to do. Saves nothing."""
+    if params.slug is not None:
+        found = await find(engine, caller, params.type, params.slug, DRAFT)
+        document = found.document
+        assert document is not None  # find() gives a draft one
+    else:
+        try:
+            document = await asyncio.to_thread(authoring.read, params.document or "")
+        except errors.InvalidDocument as error:
+            return {
+                "valid": False,
+                "type": None,
+                "slug": None,
+                **{key: value for key, value in error.to_dict().items() if key in ("message", "hint", "errors")},
+                "errors_left_out": 0,
+                "warnings": [],
+            }
+    report = await checked(engine, caller, document)
+    counts = {"steps": len(report.model.steps)} if isinstance(report.model, Graph) else {}
+    return {"type": document.kind, "slug": document.data["slug"], **counts, **told(report)}
+
+
+class WorkflowDiff(Params):
+    slug: Slug
+    """The document."""
+    type: Kind = "workflow"
+    """Its kind."""
+    from_version: Version | None = None
+    """The older side; the version before the newer side when left out."""
+    to_version: Version | None = None
+    """The newer side, or `draft`; the draft when there is one, else the newest version."""
+
+
+@operation(
+    summary="Show what differs between two versions of a workflow.",
+    http="GET /api/workflows/{slug}/diff",
+    toolset="workflows",
+)
+async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) -> dict[str, Any]:
+    """Compare two versions, or the newest one with the draft: steps, channels, parameters, each before and after."""
+    key = (caller.tenant, params.type, params.slug)
+    target = params.to_version
+    if target is None and await engine.database.read(table.draft, key) is not None:
+        target = DRAFT
+    after = await find(engine, caller, params.type, params.slug, target)
+    older = params.from_version
+    if older is None:
+        older = await _before(engine, caller, after)
+    before = await find(engine, caller, params.type, params.slug, older)
+    differences = await asyncio.to_thread(comparison.compare, before.data, after.data)
+    text = comparison.text(differences[:SHOWN_CHANGES], before.name, after.name)
+    return {
+        "slug": params.slug,
+        "type": params.type,
+        "from_version": before.version or DRAFT,
+        "to_version": after.version or DRAFT,
+        "summary": comparison.summary(differences),
+        "changes": [one.to_dict() for one in differences[:SHOWN_CHANGES]],
+        "changes_left_out": max(0, len(differences) - SHOWN_CHANGES),
+        "text": text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}\n... cut; `changes` has more",
+    }
+
+
+async def _before(engine: Engine, caller: Caller, after: Found) -> int | str:
+    """The version before another one, or the newest one for a draft."""
+    every = [one for one in await catalog.entries(engine, caller) if _is(one, after.kind, after.slug)]
+    limit = items.version_key(after.version) if after.version is not None else None
+    older = [one for one in every if limit is None or items.version_key(one.version) < limit]
+    if not older:
+        raise errors.NotFound(
+            f"There is no version of {after.kind} {after.slug} before {after.version or 'its draft'}.",
+            hint="Nothing to compare with: it is the first one.",
+        )
+    return max(older, key=lambda one: items.version_key(one.version)).version

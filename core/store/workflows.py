@@ -1,0 +1,165 @@
+"""Documents of a tenant's own: at most one draft for each kind and slug, and versions that never change.
+
+A draft is the row without a version; publishing gives it one. Revisions of drafts only ever grow, so that nobody
+who edits an older one goes over a newer one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlite_utils import Database
+
+from core import clock, errors
+from core.model.states import WORKFLOW, WorkflowState
+from core.store import audit
+
+DRAFT = ""  # the version of a draft
+GONE = ""  # the text of a draft that was thrown away; its row stays, so that no revision is given twice
+Key = tuple[str, str, str]
+"""(tenant, kind, slug)"""
+
+_KEY = "tenant = ? AND kind = ? AND slug = ?"
+_SHORT = "kind, slug, version, state, revision, title, derived_from, updated_at_ns, updated_by, published_at_ns"
+
+
+def draft(db: Database, key: Key) -> dict[str, Any] | None:
+    """The open draft of a document."""
+    row = _row(db, key, DRAFT)
+    return row if row is not None and row["text"] != GONE else None
+
+
+def version(db: Database, key: Key, number: str) -> dict[str, Any] | None:
+    """A published or retired version."""
+    return _row(db, key, number) if number != DRAFT else None
+
+
+def listing(db: Database, tenant: str) -> list[dict[str, Any]]:
+    """Everything that a tenant has, without the documents."""
+    where = "WHERE tenant = ? AND NOT (version = '' AND text = '') ORDER BY kind, slug, published_at_ns"
+    return list(db.query(f"SELECT {_SHORT} FROM documents {where}", [tenant]))
+
+
+def versions(db: Database, key: Key) -> list[dict[str, Any]]:
+    """The versions of one document, oldest first, without their texts."""
+    query = f"SELECT {_SHORT} FROM documents WHERE {_KEY} AND version != '' ORDER BY published_at_ns, revision"
+    return list(db.query(query, list(key)))
+
+
+def published(db: Database, tenant: str) -> list[dict[str, Any]]:
+    """Every published or retired version of a tenant, with its document."""
+    return list(db.table("documents").rows_where("tenant = ? AND version != ''", [tenant]))
+
+
+def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...]) -> tuple[int, bool]:
+    """Write a draft whose writer saw revision `base` (0: no draft). Returns (revision, changed).
+
+    Raises AlreadyExists, telling what moved, when the draft is not at that revision.
+    """
+    key = (row["tenant"], row["kind"], row["slug"])
+    last = _row(db, key, DRAFT)
+    present = last["revision"] if last is not None and last["text"] != GONE else 0
+    if last is not None and present and last["text"] == row["text"]:
+        return present, False
+    if base != present:
+        raise moved(row["slug"], base, last, present)
+    newest = db.conn.execute(f"SELECT coalesce(max(revision), 0) FROM documents WHERE {_KEY}", key).fetchone()[0]
+    fresh = {
+        **row,
+        "version": DRAFT,
+        "state": WORKFLOW.initial.value,
+        "revision": newest + 1,
+        "document": "",
+        "digest": "",
+        "published_at_ns": 0,
+    }
+    db.table("documents").upsert(fresh, pk=("tenant", "kind", "slug", "version"))
+    audit.insert(db, audit_row)
+    return newest + 1, True
+
+
+def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_row: tuple[Any, ...]) -> tuple[str, bool]:
+    """Give the draft at `revision` its version, or drop it when the newest version says the same.
+
+    `row` has version, document, digest, title, published_at_ns and updated_by. Returns (version, changed). Raises
+    AlreadyExists when the draft has moved or when other content was published under that version.
+    """
+    last = _row(db, key, DRAFT)
+    present = last["revision"] if last is not None and last["text"] != GONE else 0
+    if last is None or present != revision:
+        raise moved(key[2], revision, last, present)
+    same = next(
+        db.query(
+            f"SELECT version FROM documents WHERE {_KEY} AND version != '' AND digest = ? AND state = ?"
+            " ORDER BY published_at_ns DESC LIMIT 1",
+            [*key, row["digest"], WorkflowState.PUBLISHED.value],
+        ),
+        None,
+    )
+    newest = next(iter(reversed(versions(db, key))), None)
+    if same is not None and (same["version"] == row["version"] or (newest and newest["version"] == same["version"])):
+        _drop(db, key, row["published_at_ns"], row["updated_by"])
+        return str(same["version"]), False
+    if (there := _row(db, key, row["version"])) is not None:
+        why = "which is retired" if there["state"] == WorkflowState.RETIRED else "with other content"
+        raise errors.AlreadyExists(
+            f"{key[1].capitalize()} {key[2]} has a version {row['version']} already, {why}.",
+            hint="A version never changes: raise the version in the document.",
+        )
+    state = WORKFLOW.advance(WorkflowState(last["state"]), WorkflowState.PUBLISHED)
+    change = {**row, "state": state.value, "updated_at_ns": row["published_at_ns"]}
+    columns = ", ".join(f"{name} = ?" for name in change)
+    db.conn.execute(f"UPDATE documents SET {columns} WHERE {_KEY} AND version = ''", [*change.values(), *key])
+    audit.insert(db, audit_row)
+    return str(row["version"]), True
+
+
+def retire(db: Database, key: Key, number: str, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:
+    """Take a version out of the offer; false when it is retired already. The version must be there."""
+    row = _row(db, key, number)
+    assert row is not None
+    if row["state"] == WorkflowState.RETIRED:
+        return False
+    state = WORKFLOW.advance(WorkflowState(row["state"]), WorkflowState.RETIRED)
+    change = {"state": state.value, "updated_at_ns": at_ns, "updated_by": by}
+    db.table("documents").update((*key, number), change)
+    audit.insert(db, audit_row)
+    return True
+
+
+def discard(db: Database, key: Key, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:
+    """Throw a draft away; false when there is none."""
+    if draft(db, key) is None:
+        return False
+    _drop(db, key, at_ns, by)
+    audit.insert(db, audit_row)
+    return True
+
+
+def moved(slug: str, base: int, last: dict[str, Any] | None, present: int) -> errors.AlreadyExists:
+    """What to tell an editor whose draft is not what it was."""
+    started = f"this edit started from revision {base}" if base else "this edit did not start from it"
+    if last is None:
+        return errors.AlreadyExists(
+            f"There is no draft of {slug}, and {started}.", hint="Leave base_revision out to start a new draft."
+        )
+    who = f"by {last['updated_by']} at {clock.iso(last['updated_at_ns'])}"
+    if not present:
+        return errors.AlreadyExists(
+            f"The draft of {slug} was published or thrown away {who}, and {started}.",
+            hint="Look at it with workflow_get; leave base_revision out to start a new draft.",
+            details={"draft_revision": 0, "updated_by": last["updated_by"]},
+        )
+    return errors.AlreadyExists(
+        f"The draft of {slug} is at revision {present} (saved {who}), and {started}.",
+        hint=f"workflow_get shows it; bring your changes into it, and save with base_revision {present}.",
+        details={"draft_revision": present, "updated_by": last["updated_by"]},
+    )
+
+
+def _row(db: Database, key: Key, number: str) -> dict[str, Any] | None:
+    return next(iter(db.table("documents").rows_where(f"{_KEY} AND version = ?", [*key, number])), None)
+
+
+def _drop(db: Database, key: Key, at_ns: int, by: str) -> None:
+    db.table("documents").update((*key, DRAFT), {"text": GONE, "updated_at_ns": at_ns, "updated_by": by})

@@ -1,0 +1,118 @@
+"""Everything that is wrong with a document, in one pass: shape, wiring, parameters, each with its place and a fix."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from core import errors
+from core.catalog import blueprints, graph
+from core.documents import Document
+from core.model.catalog import Blueprint, Graph, Perspective
+from core.model.plan import Finding
+from core.workflows import authoring, checks, mending, trial
+from core.workflows.modules import Modules
+
+TOLD = 200  # faults that an answer names; `total` counts them all
+_PLACE = re.compile(r":(\d+):(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One fault or warning: what is wrong, what to do, and where in the text."""
+
+    code: str
+    message: str
+    hint: str
+    pointer: str
+    where: str
+
+    def to_dict(self) -> dict[str, str]:
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "pointer": self.pointer,
+            "where": self.where,
+        }
+
+    def problem(self) -> errors.Problem:
+        return errors.Problem(self.pointer, f"{self.message} {self.hint}".strip(), self.where)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found; `model` is the document itself when nothing is wrong."""
+
+    document: Document
+    model: Any
+    faults: tuple[Told, ...]
+    warnings: tuple[Told, ...]
+
+    @property
+    def valid(self) -> bool:
+        return not self.faults
+
+    @property
+    def message(self) -> str:
+        """The outcome in one sentence."""
+        what = f"{self.document.kind} {errors.shorten(str(self.document.data.get('slug')), 64)}"
+        if self.valid:
+            return f"The {what} is valid."
+        return f"The {what} has {len(self.faults)} {'fault' if len(self.faults) == 1 else 'faults'}."
+
+    def require(self) -> Any:
+        """The valid model. Raises InvalidDocument with every fault."""
+        if not self.valid:
+            raise errors.InvalidDocument(
+                self.message,
+                hint="Each fault says what to do; workflow_validate checks again.",
+                errors=[fault.problem() for fault in self.faults[:TOLD]],
+            )
+        return self.model
+
+
+def check(document: Document, modules: Modules) -> Report:
+    """Check a document of any kind that a tenant may own, against the modules that it may name."""
+    mended = mending.mend(document.data, authoring.KINDS[document.kind])
+    faults, warnings = list(mended.faults), []
+    model = mended.model
+    if f"{document.kind}:{document.data['slug']}" in modules.reserved:
+        message = f"{document.data['slug']} is the name of a {document.kind} that comes with Sluice."
+        faults.append(Finding("reserved_slug", message, "Choose another slug.", "/slug"))
+    if model is not None:
+        found = _blueprint(model) if isinstance(model, Blueprint) else _graph(model, modules)
+        faults += [fault for fault in found if not mended.follows(fault.pointer)]
+        warnings = list(trial.warnings(model) if isinstance(model, Blueprint) else checks.warnings(model))
+    told = [_told(document, mended, fault) for fault in dict.fromkeys(faults)]
+    told.sort(key=lambda one: _order(one.where))
+    return Report(
+        document,
+        model if not told else None,
+        tuple(told),
+        tuple(_told(document, mended, warning) for warning in warnings),
+    )
+
+
+def _graph(model: Graph, modules: Modules) -> list[Finding]:
+    wired = graph.wire(model, modules.find, module=True, names=modules.names)
+    found = wired.findings
+    if isinstance(model, Perspective):  # what it leaves open is open on purpose
+        slots = {f"/steps/{index}" for index, step in enumerate(model.steps) if step.slot is not None}
+        found = [one for one in found if one.code != "unbound_slot" or one.pointer not in slots]
+    return [*found, *checks.faults(model, wired, modules)]
+
+
+def _blueprint(model: Blueprint) -> list[Finding]:
+    return [*blueprints.check_blueprint(model), *trial.faults(model)]
+
+
+def _told(document: Document, mended: mending.Mended, one: Finding) -> Told:
+    pointer = mended.written(one.pointer)
+    return Told(one.code, one.message, one.hint, pointer, document.where(pointer))
+
+
+def _order(where: str) -> tuple[int, int]:
+    found = _PLACE.search(where)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,260 @@
+"""What is wrong with a workflow beyond its wiring: parameters, wizard, transports, message edges. Pure.
+
+What holds `{{…}}` is known only when a deployment is planned, and is checked then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from core.catalog import answers
+from core.catalog.blueprints import check_blueprint
+from core.catalog.names import did_you_mean, listed
+from core.catalog.wiring import Node, Wiring
+from core.dsl import component, registry
+from core.errors import shorten
+from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
+from core.model.plan import Finding
+from core.model.transport import OPTIONS
+from core.workflows.modules import Modules
+
+_WIZARD = re.compile(r"\{\{\s*wizard\.([\w-]+)")
+_DURABLE = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE, Transport.JETSTREAM})
+
+
+def faults(graph: Graph, wired: Wiring, modules: Modules) -> Iterator[Finding]:
+    """Every fault of the workflow itself; its modules were checked when they were published."""
+    yield from _wizard(graph)
+    yield from _references(graph)
+    yield from _parameters(graph, modules)
+    yield from _transports(graph)
+    yield from _messages(graph, wired)
+
+
+def warnings(graph: Graph) -> Iterator[Finding]:
+    """What is allowed and probably not meant."""
+    used = {name for _, value in _texts(graph) for name in _WIZARD.findall(value)}
+    everything = b" ".join(orjson.dumps(part.with_) for part in (*graph.steps, *graph.channels.values()) if part.with_)
+    for index, question in enumerate(graph.wizard):
+        if question.field not in used and f"{question.field}".encode() not in everything:
+            message = f"Nothing reads the wizard field {question.field}."
+            hint = f"Use it as {{{{wizard.{question.field}}}}}, or remove it."
+            yield Finding("unread_field", message, hint, f"/wizard/{index}")
+
+
+def _wizard(graph: Graph) -> Iterator[Finding]:
+    for index, question in enumerate(graph.wizard):
+        plain = question.model_copy(update={"choices": ()})
+        for number, choice in enumerate(question.choices):
+            if not answers.fit(plain, choice)[0]:
+                message = f"The choice {shorten(choice, 60)} of {question.field} is not {answers.allowed(plain)}."
+                hint = "Correct the choice, or the type."
+                yield Finding("wrong_default", message, hint, f"/wizard/{index}/choices/{number}")
+        if question.default is not None and not answers.fit(question, question.default)[0]:
+            message = (
+                f"The default {shorten(question.default, 60)} of {question.field} is not {answers.allowed(question)}."
+            )
+            yield Finding("wrong_default", message, "Correct the default.", f"/wizard/{index}/default")
+
+
+def _references(graph: Graph) -> Iterator[Finding]:
+    asked = {question.field for question in graph.wizard}
+    for pointer, text in _texts(graph):
+        for name in dict.fromkeys(_WIZARD.findall(text)):
+            if name not in asked:
+                message = f"{{{{wizard.{name}}}}} is not asked for{did_you_mean(name, asked)}."
+                hint = f"Wizard fields: {listed(asked)}. Add one to `wizard`, or correct the name."
+                yield Finding("unknown_reference", message, hint, pointer)
+
+
+def _texts(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Every text with a placeholder, with its pointer."""
+    for index, step in enumerate(graph.steps):
+        if step.with_:
+            yield from _strings(step.with_, f"/steps/{index}/with")
+    for name, channel in graph.channels.items():
+        yield from _strings(channel.with_, f"/channels/{name}/with")
+
+
+def _strings(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        if "{{" in value:
+            yield pointer, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{pointer}/{_escape(key)}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _strings(inner, f"{pointer}/{index}")
+
+
+# -- parameters ----------------------------------------------------------------------------------------------
+
+
+def _parameters(graph: Graph, modules: Modules) -> Iterator[Finding]:
+    known: dict[str, _Parameters] = {}
+    for index, step in enumerate(graph.steps):
+        pointer = f"/steps/{index}/with"
+        if step.use is None:
+            continue
+        if step.use in modules.retired:
+            message = f"Step {step.id} uses {step.use}, which is retired."
+            yield Finding("retired_module", message, "Use a newer version.", f"/steps/{index}/use")
+        module = modules.find(step.use)
+        if isinstance(module, Workflow):
+            yield from _module_values(step, module, pointer)
+        elif isinstance(module, Blueprint):
+            if step.use not in known:
+                known[step.use] = _Parameters(module)
+            yield from known[step.use].faults(step, pointer)
+
+
+def _module_values(step: Step, module: Workflow, pointer: str) -> Iterator[Finding]:
+    """The values that a step gives to the wizard of a module."""
+    asked = {question.field: question for question in module.wizard}
+    for name in step.with_:
+        if name not in asked:
+            message = f"Step {step.id}: {step.use} asks for no {shorten(name, 60)}{did_you_mean(name, asked)}."
+            yield Finding("unknown_value", message, f"It asks for: {listed(asked)}.", f"{pointer}/{_escape(name)}")
+    for name, question in asked.items():
+        value = step.with_.get(name, question.default)
+        if value is None:
+            if question.required:
+                message = f"Step {step.id}: {step.use} needs a value for {name}."
+                yield Finding("missing_value", message, f"Add with: {{{name}: ...}}.", pointer)
+        elif name in step.with_ and not _staged(value) and not answers.fit(question, value)[0]:
+            message = f"Step {step.id}: {name} must be {answers.allowed(question)}; found {shorten(value, 80)}."
+            yield Finding("wrong_value", message, f"Give another value for {name}.", f"{pointer}/{name}")
+
+
+class _Parameters:
+    """The parameters of one blueprint, prepared for many steps."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        schema = blueprint.parameters
+        properties = schema.get("properties", {}) if isinstance(schema.get("properties", {}), dict) else {}
+        self._properties = {name: value for name, value in properties.items() if isinstance(value, dict)}
+        self._defaults = {name: value["default"] for name, value in self._properties.items() if "default" in value}
+        self._validator = None
+        if not any(fault.code == "invalid_schema" for fault in check_blueprint(blueprint)):
+            self._validator = jsonschema_rs.validator_for(schema, offline=True)
+
+    def faults(self, step: Step, pointer: str) -> Iterator[Finding]:
+        given = {**self._defaults, **step.with_}
+        if self._validator is None or self._validator.is_valid(given):
+            return
+        hint = f"Parameters of {step.use}: {listed(self._properties)}."
+        for error in self._validator.iter_errors(given):
+            path = [str(part) for part in error.instance_path]
+            if path and _staged(given.get(path[0])):
+                continue
+            at = pointer + "".join(f"/{_escape(part)}" for part in path)
+            kind = error.kind
+            if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties) and not path:
+                for name in kind.unexpected:
+                    message = f"Step {step.id}: {step.use} has no parameter {shorten(name, 60)}"
+                    guess = did_you_mean(name, self._properties)
+                    yield Finding("invalid_parameter", f"{message}{guess}.", hint, f"{at}/{_escape(name)}")
+            elif isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) and not path:
+                name = str(kind.property).strip('"')
+                message = f"Step {step.id}: the parameter {name} of {step.use} is missing."
+                yield Finding("invalid_parameter", message, f"Add with: {{{name}: ...}}.", at)
+            else:
+                message = f"Step {step.id}: {'.'.join(path) or 'with'}: {shorten(error.message, 200)}."
+                yield Finding("invalid_parameter", message, hint, at)
+
+
+def _staged(value: Any) -> bool:
+    return b"{{" in orjson.dumps(value) if isinstance(value, str | dict | list) else False
+
+
+# -- transports ----------------------------------------------------------------------------------------------
+
+
+def _transports(graph: Graph) -> Iterator[Finding]:
+    for name, channel in graph.channels.items():
+        options, pointer = OPTIONS[channel.transport], f"/channels/{name}/with"
+        settings = f"Settings of {channel.transport}: {listed(options)}."
+        for key, value in channel.with_.items():
+            option = options.get(key)
+            at = f"{pointer}/{_escape(key)}"
+            if option is None:
+                guess = did_you_mean(key, options)
+                message = f"Channel {name}: {channel.transport} has no setting {shorten(key, 60)}{guess}."
+                yield Finding("invalid_transport", message, settings, at)
+            elif not _staged(value) and not jsonschema_rs.is_valid(dict(option.schema), value):
+                message = f"Channel {name}: {shorten(value, 60)} is no value for {key}: {option.text}"
+                yield Finding("invalid_transport", message, _expected(option.schema), at)
+        for key, option in options.items():
+            if option.required and key not in channel.with_:
+                message = f"Channel {name}: {channel.transport} needs {key}: {option.text}"
+                at = pointer if channel.with_ else f"/channels/{name}"
+                yield Finding("invalid_transport", message, f"Add with: {{{key}: ...}}.", at)
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    if "enum" in schema:
+        return f"One of {', '.join(map(str, schema['enum']))}."
+    if "pattern" in schema and "ms|s|m" in schema["pattern"]:
+        return "Write a number and a unit, as in 30s, 5m, 2h, 1d."
+    return f"It must be of type {schema.get('type', 'string')}."
+
+
+# -- message edges -------------------------------------------------------------------------------------------
+
+
+def _messages(graph: Graph, wired: Wiring) -> Iterator[Finding]:
+    steps = {step.id: step for step in graph.steps}
+    nodes: dict[str, list[Node]] = {}  # of a step, which may be a module
+    for id, node in wired.nodes.items() if graph.messages else ():
+        nodes.setdefault(id.partition(".")[0], []).append(node)
+    for index, edge in enumerate(graph.messages):
+        pointer = f"/messages/{index}"
+        source, target = steps.get(edge.from_), steps.get(edge.to)
+        if source is not None and source.out is None and not _emits(nodes.get(source.id, [])):
+            message = f"Step {edge.from_} has nothing to emit {edge.tag} for: it feeds no channel and sends no message."
+            hint = "Give it an `out`, or use a blueprint that ends in output: {message: ...}."
+            yield Finding("silent_source", message, hint, f"{pointer}/from")
+        if target is not None and not _waits(nodes.get(target.id, []), wired):
+            message = f"Step {edge.to} cannot wait for {edge.tag}: its input takes no message trigger."
+            hint = "Feed it over a file-store channel, or begin it with an input that takes a trigger."
+            yield Finding("deaf_target", message, hint, f"{pointer}/to")
+
+
+def _emits(nodes: list[Node]) -> bool:
+    """Whether a step that feeds no channel sends a message; one whose module is not known is told elsewhere."""
+    return not nodes or any("message" in _end(job, "output") for node in nodes for job in node.blueprint.jobs)
+
+
+def _waits(nodes: list[Node], wired: Wiring) -> bool:
+    for node in nodes:
+        for job in node.blueprint.jobs:
+            source = _end(job, "input")
+            if "port" in source:
+                channel = wired.channels.get(node.ins.get(str(source["port"]), ""))
+                if channel is None or channel.definition.transport in _DURABLE:
+                    return True
+            elif any(_takes_trigger(name) for name in source):
+                return True
+    return not nodes
+
+
+def _end(job: Mapping[str, Any], side: str) -> Mapping[str, Any]:
+    end = job.get(side)
+    return end if isinstance(end, Mapping) else {str(end): None} if isinstance(end, str) else {}
+
+
+def _takes_trigger(name: str) -> bool:
+    """Whether an input can be started by a message."""
+    registry.load_components()
+    cls = component.REGISTRY.get("input", name)
+    return cls is not None and (name == "internal-messages" or "trigger" in cls.model_fields)
+
+
+def _escape(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
