@@ -75,6 +75,17 @@ class Layers:
         found = self.seen(job=job, worker=worker, group=group, environment=environment)
         return {key: given.value for key, given in found.items()}
 
+    def example(self, *, job: str = "") -> dict[str, Any]:
+        """A value for every key that a job can see anywhere, for checking its document before its place is known.
+
+        What is global, or the job's own, is as the job will see it.
+        """
+        out: dict[str, Any] = {}
+        for level in (Level.WORKER, Level.GROUP, Level.ENVIRONMENT):
+            for values in self.values.get(level, {}).values():
+                out.update(values)
+        return {**out, **self.resolve(job=job)}
+
     def has(self, level: Level, target: str) -> bool:
         """Whether anything is set at a place."""
         return bool(self.values.get(level, {}).get(target))

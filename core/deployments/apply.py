@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -99,6 +99,17 @@ def stale(plan: Mapping[str, Any], revision: int, since: Sequence[Mapping[str, A
     )
 
 
+def check_secrets(needed: Iterable[str], present: Collection[str], name: str) -> None:
+    """Refuse a plan whose secrets have gone since it was made. Raises PlanBlocked, which names them."""
+    missing = sorted(set(needed) - set(present))
+    if missing:
+        raise errors.PlanBlocked(
+            f"This plan cannot be applied; missing secret{'s' if len(missing) > 1 else ''} {', '.join(missing)}.",
+            hint=f"Set it (sluice secret set {missing[0]}), then plan again: deployment_plan(name={name!r}).",
+            errors=[errors.Problem("", f"missing_secret: missing secret {one}") for one in missing],
+        )
+
+
 def check_workers(state: State, workers: Iterable[Worker], warnings: Iterable[Mapping[str, Any]]) -> None:
     """Refuse a wish that names workers which are not there. Raises TargetUnavailable."""
     online = {worker.name for worker in workers if worker.online}
@@ -129,7 +140,9 @@ def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dic
     """The rows of the workloads that a wish asks for."""
     rows = []
     for job in state.jobs.values():
-        document = orjson.dumps(job.document).decode()
+        documents = {
+            worker: orjson.dumps(job.document_on(worker)).decode() for worker in set(state.assignments[job.name])
+        }
         rows += [
             {
                 "id": workload_id(tenant, job.name, replica),
@@ -141,7 +154,7 @@ def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dic
                 "replica": replica,
                 "group_name": job.group,
                 "worker": worker,
-                "document": document,
+                "document": documents[worker],
                 "restarts": 0,
                 "updated_at_ns": now_ns,
             }

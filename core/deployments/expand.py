@@ -15,11 +15,14 @@ import jsonschema_rs
 import orjson
 
 from core.catalog import answers, blueprints, graph, names, wiring
+from core.contexts.layers import Level
 from core.deployments import transports
+from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
 from core.documents import canonical
 from core.dsl import expand as templates
+from core.dsl import mentions
 from core.errors import InvalidDocument, shorten
-from core.model import deployment
+from core.model import deployment, secret
 from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField, Workflow
 from core.model.deployment import Role
 from core.model.operation import schema_problems
@@ -42,15 +45,6 @@ class Request:
     replicas: Mapping[str, int] = field(default_factory=dict)  # step -> copies
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the engine has to offer to a deployment; None means that nothing is checked."""
-
-    contexts: Mapping[str, Any] = field(default_factory=dict)
-    secrets: frozenset[str] | None = None
-    features: frozenset[str] | None = None
-
-
 @dataclass(slots=True)
 class Expansion:
     """The jobs and channels of a wish. `together` are the sets of jobs that must share a worker."""
@@ -60,6 +54,8 @@ class Expansion:
     together: list[tuple[str, ...]] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     blockers: list[Finding] = field(default_factory=list)
+    contexts: Mapping[tuple[str, Level, str], str] = field(default_factory=dict)  # used: (key, level, target) -> digest
+    secrets: set[str] = field(default_factory=set)  # full names of those that its jobs and blueprints need
 
 
 def expand(
@@ -79,7 +75,10 @@ class _Expander:
         self.around = surroundings
         self.check_job = check_job
         self.out = Expansion()
-        self._contexts: dict[int, Mapping[str, Any]] = {}  # id(scope) -> what {{}} sees in it
+        self._contexts = Contexts(self.around)
+        self._offers: dict[tuple[int, Place], Mapping[str, Any]] = {}  # (id(scope), place) -> what {{}} sees there
+        self._wizard: Mapping[str, Any] = {}  # the answers that the deployment gives
+        self._absent: dict[str, tuple[str, str]] = {}  # full name of a secret -> (who needs it first, pointer)
         self._modules: dict[str, _Module] = {}
 
     def block(self, code: str, message: str, hint: str = "", pointer: str = "") -> None:
@@ -103,7 +102,7 @@ class _Expander:
                 "Send everything over one file-store channel and filter in each consumer.",
                 f"{spread.pointer}/dispatch",
             )
-        self._contexts[id(wired.root)] = self._root_context(tree, values)
+        self._wizard = self._answers(tree.wizard, values, "", "the deployment")
         self._check_overrides(wired)
         drafts = [draft for node in wired.nodes.values() for draft in self._node(node)]
         options = {name: self._options(channel) for name, channel in wired.channels.items()}
@@ -116,7 +115,11 @@ class _Expander:
         self.out.channels = woven.channels
         for draft in woven.drafts:
             self._finish(draft)
+        for name, (who, pointer) in self._absent.items():
+            hint = f"Set it, then plan again: sluice secret set {name}"
+            self.block("missing_secret", f"missing secret {name}: {who} needs it.", hint, pointer)
         self.out.blockers = list(dict.fromkeys(self.out.blockers))
+        self.out.contexts = self._contexts.used
         return self.out
 
     def _as_graph(self, source: Blueprint | Workflow | Perspective) -> tuple[Graph, Mapping[str, Any]]:
@@ -133,10 +136,6 @@ class _Expander:
         return Workflow.model_construct(slug=source.slug, steps=(step,), channels={}, wizard=(), messages=()), {}
 
     # -- values --------------------------------------------------------------------------------------------
-
-    def _root_context(self, tree: Graph, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        given = self._answers(tree.wizard, values, "", "the deployment")
-        return {**_own(tree), **self.around.contexts, **given, "wizard": given}
 
     def _answers(
         self, questions: Iterable[WizardField], values: Mapping[str, Any], pointer: str, whose: str
@@ -177,21 +176,27 @@ class _Expander:
             given[name] = value
         return given
 
-    def _context(self, scope: wiring.Scope) -> Mapping[str, Any]:
-        """What {{name}} sees in one use of a workflow."""
-        known = self._contexts.get(id(scope))
+    def _context(self, scope: wiring.Scope, place: Place = EVERYWHERE) -> Mapping[str, Any]:
+        """What {{name}} sees in one use of a workflow, for a job in this place."""
+        known = self._offers.get((id(scope), place))
         if known is None:
-            assert scope.parent is not None  # the root was put there by run()
-            given = self._stage(dict(scope.values), self._context(scope.parent), f"{scope.pointer}/with")
-            given = self._answers(scope.graph.wizard, given, scope.pointer, f"module {scope.graph.slug}")
-            known = {**_own(scope.graph), **self.around.contexts, **given, "wizard": given}
-            self._contexts[id(scope)] = known
+            given = self._wizard
+            if scope.parent is not None:
+                values = self._stage(
+                    dict(scope.values), self._context(scope.parent, place), f"{scope.pointer}/with", place
+                )
+                given = self._answers(scope.graph.wizard, values, scope.pointer, f"module {scope.graph.slug}")
+            known = {**_own(scope.graph), **self._contexts.values(place), **given, "wizard": given}
+            self._offers[id(scope), place] = known
         return known
 
-    def _stage(self, data: dict[str, Any], context: Mapping[str, Any], pointer: str) -> dict[str, Any]:
+    def _stage(
+        self, data: dict[str, Any], context: Mapping[str, Any], pointer: str, place: Place = EVERYWHERE
+    ) -> dict[str, Any]:
         """Replace {{}}; what is missing becomes blockers and an empty text."""
         if b"{{" not in orjson.dumps(data):
             return data
+        self._contexts.note(data, context, place)
         try:
             return templates.stage({"data": data}, context)["data"]  # type: ignore[no-any-return]
         except InvalidDocument as error:
@@ -221,21 +226,25 @@ class _Expander:
         if module is None:
             module = self._modules[node.ref] = _Module(node.blueprint)
             self._check_requirements(node)
-        context = self._context(node.scope)
-        params = self._params(node, module, context)
         group = _override(self.request.placement, node.id) or node.group or self.request.group
         replicas = _override(self.request.replicas, node.id) or node.replicas
-        inner = {**context, **params} if module.staged else context
         step = node.id.replace(".", "--")
+        labels = (
+            [""] if len(module.jobs) == 1 else [f"--{job.get('name', n)}" for n, (job, _) in enumerate(module.jobs)]
+        )
+        jobs = [f"{self.request.name}--{step}{label}" for label in labels]
+        place = self._contexts.place(group, jobs[0] if len(jobs) == 1 else "")
+        params = self._params(node, module, place)
         drafts = []
-        for index, (job, open_part) in enumerate(module.jobs):
+        for index, (name, (job, open_part)) in enumerate(zip(jobs, module.jobs, strict=True)):
             document = job
             if open_part:
-                document = {**job, **self._stage(open_part, inner, f"{node.pointer}/use/jobs/{index}")}
-            label = "" if len(module.jobs) == 1 else f"--{job.get('name', index)}"
+                place = self._contexts.place(group, name)
+                inner = {**(job.get("context") or {}), **self._context(node.scope, place), **params}
+                document = {**job, **self._stage(open_part, inner, f"{node.pointer}/use/jobs/{index}", place)}
             drafts.append(
                 transports.Draft(
-                    f"{self.request.name}--{step}{label}",
+                    name,
                     node.id,
                     Role.STEP,
                     node.ref,
@@ -249,8 +258,9 @@ class _Expander:
             )
         return drafts
 
-    def _params(self, node: wiring.Node, module: _Module, context: Mapping[str, Any]) -> dict[str, Any]:
-        given = self._stage(dict(node.step.with_), context, f"{node.pointer}/with")
+    def _params(self, node: wiring.Node, module: _Module, place: Place) -> dict[str, Any]:
+        context = self._context(node.scope, place)
+        given = self._stage(dict(node.step.with_), context, f"{node.pointer}/with", place)
         params = {**module.defaults, **given}
         if module.validator is not None and not module.validator.is_valid(params):
             for problem in schema_problems(module.validator, params):
@@ -267,16 +277,21 @@ class _Expander:
 
     def _check_requirements(self, node: wiring.Node) -> None:
         needs = node.blueprint.requires
-        for what, wanted, have, hint in (
-            ("secret", needs.secrets, self.around.secrets, "Set the secret, then plan again."),
-            ("feature", needs.features, self.around.features, "An administrator can turn it on."),
-        ):
-            if have is None:
-                continue
-            for name in wanted:
-                if name not in have:
-                    message = f"{node.ref} needs the {what} {name}, which is not there."
-                    self.block(f"missing_{what}", message, hint, node.pointer)
+        for name in needs.secrets:
+            try:
+                self._need(secret.named(name), node.ref, node.pointer)
+            except ValueError as error:
+                self.block("invalid_requirement", f"{node.ref}: {error}.", "Mend requires.secrets.", node.pointer)
+        for name in needs.features if self.around.features is not None else ():
+            if name not in self.around.features:
+                message = f"{node.ref} needs the feature {name}, which is not there."
+                self.block("missing_feature", message, "An administrator can turn it on.", node.pointer)
+
+    def _need(self, one: secret.Reference, who: str, pointer: str) -> None:
+        """Remember a secret that is needed, and whether it is not set."""
+        self.out.secrets.add(one.secret)
+        if self.around.secrets is not None and one.secret not in self.around.secrets:
+            self._absent.setdefault(one.secret, (who, pointer))
 
     def _options(self, channel: wiring.WiredChannel) -> dict[str, Any]:
         return self._stage(dict(channel.definition.with_), self._context(channel.scope), f"{channel.pointer}/with")
@@ -292,6 +307,8 @@ class _Expander:
                     self.block("invalid_job", f"{where}.", f"Mend {draft.origin}.", draft.pointer)
                 if not error.errors:
                     self.block("invalid_job", f"Job {draft.name}: {error.message}", error.hint, draft.pointer)
+        for one in mentions.secrets(document):
+            self._need(one, f"job {draft.name}", draft.pointer)
         self.out.jobs[draft.name] = deployment.Job(
             draft.name,
             draft.step,

@@ -10,7 +10,9 @@ from typing import Any
 import orjson
 
 from core.catalog import wiring
+from core.contexts.layers import Level
 from core.deployments import expand, explain, placement
+from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.model.catalog import Blueprint, Perspective, Workflow
 from core.model.deployment import EMPTY, Channel, Job, Role, State, Worker
@@ -24,7 +26,7 @@ def make(
     workers: Iterable[Worker],
     current: State,
     *,
-    surroundings: expand.Surroundings | None = None,
+    surroundings: Surroundings | None = None,
     check_job: expand.CheckJob | None = None,
     recompute: bool = False,
 ) -> Plan:
@@ -36,6 +38,14 @@ def make(
         if name in wish.jobs and wish.jobs[name].group == current.jobs[name].group
     }
     placed = placement.place(wish.jobs, wish.together, workers, previous, recompute=recompute)
+    around = surroundings or Surroundings()
+    special = [name for name in _used(placed.assignments) if around.contexts.has(Level.WORKER, name)]
+    if special:
+        seen = [
+            (name, expand.expand(source, request, lookup, dataclasses.replace(around, worker=name), check_job))
+            for name in special
+        ]
+        wish = _for_workers(wish, seen, placed.assignments)
     desired = State(
         request.source,
         request.group,
@@ -46,8 +56,45 @@ def make(
         wish.channels,
         tuple(wish.together),
         placed.assignments,
+        around.environment,
     )
-    return compute(request.name, desired, current, [*wish.warnings, *placed.warnings], wish.blockers)
+    made = compute(request.name, desired, current, [*wish.warnings, *placed.warnings], wish.blockers)
+    return dataclasses.replace(made, contexts=tuple(_contexts(wish.contexts)), secrets=tuple(sorted(wish.secrets)))
+
+
+def _used(assignments: Mapping[str, Sequence[str]]) -> list[str]:
+    return sorted({worker for workers in assignments.values() for worker in workers if worker})
+
+
+def _for_workers(
+    wish: expand.Expansion,
+    seen: Sequence[tuple[str, expand.Expansion]],
+    assignments: Mapping[str, Sequence[str]],
+) -> expand.Expansion:
+    """The wish with what workers run that have context values of their own.
+
+    `seen` is the whole wish as each of them sees it. When everything is on one such worker, its view is the wish;
+    otherwise the common view has to be complete as well, for the workers without values of their own.
+    """
+    if _used(assignments) == [name for name, _ in seen[:1]]:
+        return seen[0][1]
+    contexts = dict(wish.contexts)
+    jobs = dict(wish.jobs)
+    for worker, other in seen:
+        contexts.update(other.contexts)
+        for name, job in jobs.items():
+            if worker in assignments[name] and name in other.jobs and other.jobs[name].document != job.document:
+                jobs[name] = dataclasses.replace(job, variants={**job.variants, worker: other.jobs[name].document})
+    for name, job in jobs.items():
+        if job.variants:
+            jobs[name] = dataclasses.replace(job, digest=canonical.digest([job.document, job.variants]))
+    blockers = list(dict.fromkeys([*wish.blockers, *(one for _, other in seen for one in other.blockers)]))
+    return dataclasses.replace(wish, jobs=jobs, contexts=contexts, blockers=blockers)
+
+
+def _contexts(used: Mapping[tuple[str, Level, str], str]) -> Iterable[dict[str, str]]:
+    for (key, level, target), value in sorted(used.items()):
+        yield {"key": key, "level": level.value, "target": target, "digest": value}
 
 
 def remove(name: str, current: State) -> Plan:
@@ -119,7 +166,7 @@ def _jobs(desired: State, current: State) -> Iterable[Change]:
             yield Change(Action.CREATE, kind, job.name, _where(job, desired), _need(job))
         elif old.digest != job.digest:
             why = f"{_changed_keys(old, job)} changed"
-            yield Change(Action.UPDATE, kind, job.name, _where(job, desired), why, old.document, job.document)
+            yield Change(Action.UPDATE, kind, job.name, _where(job, desired), why, _documents(old), _documents(job))
         else:
             yield Change(Action.UNCHANGED, kind, job.name, job.group, "")
 
@@ -203,8 +250,13 @@ def _need(job: Job) -> str:
 
 
 def _changed_keys(old: Job, new: Job) -> str:
-    keys = sorted(old.document.keys() | new.document.keys())
-    return ", ".join(key for key in keys if old.document.get(key) != new.document.get(key))
+    before, after = _documents(old), _documents(new)
+    return ", ".join(key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key))
+
+
+def _documents(job: Job) -> dict[str, Any]:
+    """The document, with what some workers run instead."""
+    return {**job.document, **{f"on {worker}": document for worker, document in sorted(job.variants.items())}}
 
 
 def _where(job: Job, state: State) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from core import documents, errors
+from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl import compile as compiler
-from core.dsl import expand
+from core.dsl import expand, mentions
+from core.model.secret import Reference
 
+NO_CONTEXTS = Layers()
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"
 
 
@@ -22,23 +28,62 @@ class Staged:
     text: str  # canonical JSON
     digest: str
     data: dict[str, Any]
+    source: str = ""  # canonical JSON of what was written, when it has placeholders: a worker may see other values
 
 
-def stage(text: str, context: dict[str, Any] | None = None, origin: str = "<document>") -> Staged:
-    """Load, resolve `{{}}` and check one job document.
+def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>") -> Staged:
+    """Load, resolve `{{}}` and check one job document, wherever it will run.
 
-    Raises InvalidDocument with every fault and its place.
+    A key that only some environment, group or worker gives has the value of one of them here; `resolve` has the last
+    word. Raises InvalidDocument with every fault and its place.
     """
     document = _one(text, origin)
+    name = document.data.get("name")
     try:
-        data = expand.stage(document.data, context or {})
+        data = expand.stage(document.data, contexts.example(job=name if isinstance(name, str) else ""))
     except errors.InvalidDocument as error:  # what resolves placeholders sees values, not the text they came from
         error.errors = tuple(replace(problem, where=document.where(problem.pointer)) for problem in error.errors)
         raise
     compiler.check_job(data, where=document.where)
     data.pop("kind", None)
     body = canonical.canonical(data)
-    return Staged(data["name"], body.decode(), canonical.digest(data), data)
+    written = {key: value for key, value in document.data.items() if key != "kind"}
+    source = canonical.canonical(written).decode()
+    if "{{" not in source:
+        return Staged(data["name"], body.decode(), canonical.digest(data), data)
+    return Staged(data["name"], body.decode(), canonical.digest([data, written]), data, source)
+
+
+def resolve(job: dict[str, Any], contexts: Layers, *, worker: str, group: str, environment: str) -> dict[str, Any]:
+    """The document of a staged job (a row of the table jobs) as one worker runs it.
+
+    Raises InvalidDocument when a key has no value there, or one that does not fit.
+    """
+    if not job["source"]:
+        document: dict[str, Any] = orjson.loads(job["document"])
+        return document
+    context = contexts.resolve(job=job["name"], worker=worker, group=group, environment=environment)
+    try:
+        data = expand.stage(orjson.loads(job["source"]), context)
+        compiler.check_job(data)
+    except errors.InvalidDocument as error:
+        error.message = f"On worker {worker}: {error.message}"
+        raise
+    return data
+
+
+def check_secrets(document: dict[str, Any], missing: Callable[[Iterable[Reference]], list[str]]) -> None:
+    """Refuse a document that names secrets which are not set. Raises InvalidDocument with each name and its place."""
+    named = mentions.secrets(document)
+    absent = missing(named)
+    if absent:
+        raise errors.InvalidDocument(
+            f"The job needs secrets that are not set: {', '.join(absent)}.",
+            hint=f"An admin sets each of them: sluice secret set {absent[0]}",
+            errors=[
+                errors.Problem(at, f"missing secret {one.secret}") for one, at in named.items() if one.secret in absent
+            ],
+        )
 
 
 def plain(text: str, origin: str = "<document>") -> dict[str, Any]:

@@ -28,7 +28,8 @@ class Job:
     group: str
     replicas: int
     document: dict[str, Any]
-    digest: str
+    digest: str  # of the document and the variants
+    variants: Mapping[str, dict[str, Any]] = field(default_factory=dict)  # worker -> what it runs instead
 
     @property
     def version(self) -> str:
@@ -45,7 +46,12 @@ class Job:
             "replicas": self.replicas,
             "document": self.document,
             "digest": self.digest,
+            **({"variants": dict(self.variants)} if self.variants else {}),
         }
+
+    def document_on(self, worker: str) -> dict[str, Any]:
+        """What a worker runs; only a worker with context values of its own may run something else than the others."""
+        return self.variants.get(worker, self.document)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Job:
@@ -58,6 +64,7 @@ class Job:
             data["replicas"],
             data["document"],
             data["digest"],
+            data.get("variants", {}),
         )
 
 
@@ -104,6 +111,7 @@ class State:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     together: tuple[tuple[str, ...], ...] = ()  # sets of jobs that share a worker
     assignments: Assignments = field(default_factory=dict)
+    environment: str = ""  # whose context values it sees
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -116,6 +124,7 @@ class State:
             "channels": [channel.to_dict() for channel in self.channels.values()],
             "together": [list(members) for members in self.together],
             "assignments": {name: list(workers) for name, workers in self.assignments.items()},
+            "environment": self.environment,
         }
 
     @staticmethod
@@ -130,6 +139,7 @@ class State:
             {channel["name"]: Channel.from_dict(channel) for channel in data["channels"]},
             tuple(tuple(members) for members in data["together"]),
             {name: tuple(workers) for name, workers in data["assignments"].items()},
+            data.get("environment", ""),
         )
 
 

@@ -75,6 +75,8 @@ class Plan:
     digest: str
     text: str
     remove: bool = False
+    contexts: tuple[Mapping[str, str], ...] = ()  # the context values it uses: {key, level, target, digest}
+    secrets: tuple[str, ...] = ()  # full names of the secrets that it needs
 
     @property
     def empty(self) -> bool:

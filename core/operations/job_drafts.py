@@ -13,7 +13,8 @@ from core.engine import Engine
 from core.jobs import staging
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.operations.jobs import draft_row, refuse_managed, unknown, version_row
+from core.operations.jobs import draft_row, refuse_managed, stage, unknown, version_row
+from core.operations.license import require_room
 from core.operations.registry import operation
 from core.store import audit, drafts
 from core.store import jobs as table
@@ -41,7 +42,7 @@ async def job_stage(engine: Engine, caller: Caller, params: JobStage) -> dict[st
         raise errors.NotFound(
             f"Job {errors.shorten(params.name, 100)} has no draft.", hint="Save one with job_put and draft: true."
         )
-    staged = staging.stage(draft["document"])
+    staged = await stage(engine, caller, draft["document"])
     note = audit.row(engine.ids.next(), caller, "job_stage", f"{caller.tenant}/{staged.name}")
     version, changed = await engine.database.write(
         drafts.stage,
@@ -76,6 +77,7 @@ async def job_clone(engine: Engine, caller: Caller, params: JobClone) -> dict[st
     A copy belongs to nobody: the deployment goes on with its own job. warnings[] tell what both would share.
     """
     await _refuse_taken(engine, caller, params.new_name)
+    await require_room(engine, caller.tenant, params.new_name)
     document, source, managed = await _source(engine, caller, params)
     text = dump.to_yaml({**document, "name": params.new_name})
     origin = f"{source} of deployment {managed}" if managed else source
@@ -107,7 +109,7 @@ async def _source(engine: Engine, caller: Caller, params: JobClone) -> tuple[dic
     else:
         row = await engine.database.read(table.get, tenant, name, params.version)
     if row is not None:
-        return orjson.loads(row["document"]), f"job {name} version {row['version']}", None
+        return orjson.loads(row["source"] or row["document"]), f"job {name} version {row['version']}", None
     draft = await engine.database.read(drafts.get, tenant, name) if params.version is None else None
     if draft is None:
         raise unknown(name, caller)

@@ -8,12 +8,16 @@ import orjson
 from pydantic import Field
 
 from core import clock, errors
+from core.documents import canonical
+from core.dsl import mentions
 from core.engine import Engine
 from core.jobs import comparison, staging
 from core.model.message import Type
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
+from core.operations.contexts import layers_of
+from core.operations.license import require_room
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit, drafts, messages, workloads
 from core.store import jobs as table
@@ -146,13 +150,18 @@ class JobValidate(Params):
 )
 async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> dict[str, Any]:
     """Check a job document: every fault at once, each with its place and what is allowed there."""
-    return check(params.document)
+    return await check(engine, caller, params.document)
 
 
-def check(document: str) -> dict[str, Any]:
+async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged:
+    """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
+    return staging.stage(document, await layers_of(engine, caller.tenant))
+
+
+async def check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:
     """What is wrong with a document: {valid, name, message, hint, errors[]}."""
     try:
-        staged = staging.stage(document)
+        staged = await stage(engine, caller, document)
     except errors.InvalidDocument as error:
         return {"valid": False, "name": None, **{k: v for k, v in error.to_dict().items() if k != "code"}}
     return {"valid": True, "name": staged.name, "message": "The document is valid.", "hint": "", "errors": []}
@@ -188,8 +197,9 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
             hint="Set draft, or leave base_revision out.",
             errors=[errors.Problem("/base_revision", "only with draft: true")],
         )
-    staged = staging.stage(params.document)
+    staged = await stage(engine, caller, params.document)
     refuse_managed(engine, caller, staged.name)
+    await require_room(engine, caller.tenant, staged.name)
     note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{staged.name}")
     version, changed = await engine.database.write(table.put, version_row(engine, caller, staged), note)
     return {"name": staged.name, "version": version, "changed": changed}
@@ -198,11 +208,12 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
 async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
     name = staging.name_of(params.document)
     refuse_managed(engine, caller, name)
+    await require_room(engine, caller.tenant, name)
     row = draft_row(engine, caller, name, params.document)
     note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{name} draft")
     revision, changed = await engine.database.write(drafts.save, row, params.base_revision or 0, note)
     newest = await engine.database.read(table.newest, caller.tenant, name)
-    found = check(params.document)
+    found = await check(engine, caller, params.document)
     return {
         "name": name,
         "version": newest["version"] if newest is not None else None,
@@ -231,6 +242,7 @@ def version_row(engine: Engine, caller: Caller, staged: staging.Staged) -> dict[
         "tenant": caller.tenant,
         "name": staged.name,
         "document": staged.text,
+        "source": staged.source,
         "digest": staged.digest,
         "created_at_ns": engine.now_ns(),
         "created_by": caller.username,
@@ -246,6 +258,8 @@ class JobDeploy(Params):
     """How many copies run."""
     version: int | None = Field(default=None, ge=1, le=2**31)
     """Which version; the newest when left out."""
+    environment: str = Field(default="", max_length=200)
+    """Whose context values `{{name}}` sees, besides those of the job, its worker and its group; none when left out."""
     wait_seconds: int = Field(default=10, ge=0, le=300)
     """How long to wait until it runs."""
 
@@ -273,12 +287,13 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
         raise await _not_staged(engine, caller, params.name)
     workers = engine.fleet.worker_rows()
     before = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
+    near = _other_end(engine, caller, row)
+    wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns(), near)
+    await _complete(engine, caller, row, wanted, params)
     if before and all(w["state"] == WorkloadState.COMPLETED for w in before):
         note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
         await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, [], note)
         await engine.fleet.sync()  # what is over is cleared, so that what is deployed now starts anew
-    near = _other_end(engine, caller, row)
-    wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns(), near)
     note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
     await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, wanted, note)
     await engine.fleet.sync()
@@ -290,6 +305,21 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
         "version": row["version"],
         "workloads": engine.fleet.workload_rows(tenant=caller.tenant, job=params.name),
     }
+
+
+async def _complete(
+    engine: Engine, caller: Caller, job: dict[str, Any], wanted: list[dict[str, Any]], params: JobDeploy
+) -> None:
+    """Give each workload the document that its worker runs. Raises InvalidDocument for missing keys and secrets."""
+    contexts = await layers_of(engine, caller.tenant)
+    for row in wanted:
+        document = staging.resolve(
+            job, contexts, worker=row["worker"], group=params.worker_group, environment=params.environment
+        )
+        staging.check_secrets(document, lambda names: engine.vault.missing(caller.tenant, names))
+        engine.vault.check(caller.tenant, mentions.secrets(document))
+        if job["source"]:
+            row["document"] = canonical.canonical(document).decode()
 
 
 async def _see_whether_it_stays(engine: Engine, caller: Caller, job: dict[str, Any]) -> None:

@@ -9,10 +9,9 @@ from pydantic import Field
 
 from core import errors
 from core.engine import Engine
-from core.jobs import staging
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.jobs import DOCUMENT_DESCRIPTION, MAX_DOCUMENT, staged_document, unknown
+from core.operations.jobs import DOCUMENT_DESCRIPTION, MAX_DOCUMENT, stage, staged_document, unknown
 from core.operations.registry import operation
 from core.store import drafts
 from core.store import jobs as table
@@ -92,14 +91,14 @@ async def _document(engine: Engine, caller: Caller, params: JobTrace) -> dict[st
     if params.document is not None:
         if params.name is not None:
             raise _together("/name", "Give a document or the name of a job, not both.")
-        return staging.stage(params.document).data
+        return (await stage(engine, caller, params.document)).data
     if params.name is None:
         raise _together("/document", "Give a document, or the name of a job.")
     if params.version is not None:
         return await staged_document(engine, caller, params.name, params.version)
     draft = await engine.database.read(drafts.get, caller.tenant, params.name)
     if draft is not None:
-        return staging.stage(draft["document"]).data
+        return (await stage(engine, caller, draft["document"])).data
     row = await engine.database.read(table.newest, caller.tenant, params.name)
     if row is not None:
         staged: dict[str, Any] = orjson.loads(row["document"])

@@ -8,6 +8,7 @@ from typing import Any
 from core import documents
 from core.catalog import builtin, items
 from core.deployments import expand, plan
+from core.deployments.surroundings import Surroundings
 from core.model.catalog import Blueprint, Perspective, Workflow
 from core.model.deployment import EMPTY, State, Worker
 from core.model.plan import Plan
@@ -39,7 +40,7 @@ def make(
     modules: Iterable[Blueprint | Workflow] = (),
     current: State = EMPTY,
     workers: Iterable[Worker] = WORKERS,
-    surroundings: expand.Surroundings | None = None,
+    surroundings: Surroundings | None = None,
     recompute: bool = False,
     name: str = "demo",
     values: Mapping[str, Any] | None = None,

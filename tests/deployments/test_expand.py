@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from core.deployments import expand
+from core.contexts.layers import Layers, Level
+from core.deployments import plan
+from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
 from core.model.deployment import Role
 from tests.deployments.documents import blueprint, codes, make, perspective, quickstart, workflow
@@ -356,9 +358,9 @@ def test_missing_secrets_and_features_are_blockers() -> None:
         " {echo: {event: e}}, output: {print: STDOUT}}]}"
     )
     text = "{kind: workflow, slug: w, steps: [{id: a, use: 'blueprint:needy@1.0.0'}]}"
-    nothing = expand.Surroundings(secrets=frozenset(), features=frozenset())
-    assert codes(make(text, modules=[needy], surroundings=nothing)) == ["missing_secret", "missing_feature"]
-    both = expand.Surroundings(secrets=frozenset({"key"}), features=frozenset({"exec"}))
+    nothing = Surroundings(secrets=frozenset(), features=frozenset())
+    assert codes(make(text, modules=[needy], surroundings=nothing)) == ["missing_feature", "missing_secret"]
+    both = Surroundings(secrets=frozenset({"default/key"}), features=frozenset({"exec"}))
     assert codes(make(text, modules=[needy], surroundings=both)) == []
 
 
@@ -367,9 +369,62 @@ def test_contexts_stand_above_the_documents_own_context_and_below_values() -> No
         "{kind: workflow, slug: w, context: {x: own, y: own}, wizard: [{field: z}], steps: [{id: a, use:"
         " 'blueprint:echo-source@1.0.0', with: {event: '{{x}} {{y}} {{z}}'}, out: channel:c}, " + STEP_B + "]}"
     )
-    around = expand.Surroundings(contexts={"x": "context", "z": "context"})
+    around = Surroundings(Layers.of({"x": "context", "z": "context"}))
     made = make(text, values={"z": "value"}, surroundings=around)
     assert made.desired.jobs["demo--a"].document["input"]["echo"]["event"] == "context own value"
+
+
+REGION = (
+    "{kind: workflow, slug: w, context: {region: own}, steps: [{id: a, use: 'blueprint:echo-source@1.0.0',"
+    " with: {event: '{{region}}'}, out: channel:c}, " + STEP_B + "]}"
+)
+
+
+def _region(made: Any, worker: str = "") -> str:
+    return made.desired.jobs["demo--a"].document_on(worker)["input"]["echo"]["event"]  # type: ignore[no-any-return]
+
+
+def test_each_stronger_layer_wins_over_the_weaker_ones() -> None:
+    values: dict[Level, dict[str, dict[str, str]]] = {}
+    for level, target in (
+        (Level.GLOBAL, ""),
+        (Level.ENVIRONMENT, "prod"),
+        (Level.GROUP, "default"),
+        (Level.WORKER, "w1"),
+        (Level.JOB, "demo--a"),
+    ):
+        values[level] = {target: {"region": level.value}}
+        made = make(REGION, surroundings=Surroundings(Layers(values), "prod"))
+        assert _region(made, "w1") == level.value
+        used = {(one["level"], one["target"]) for one in made.contexts}
+        assert (level.value, target) in used
+    assert all("own" not in str(one) and len(one["digest"]) == 16 for one in made.contexts)
+
+
+def test_a_worker_with_values_of_its_own_runs_its_own_variant() -> None:
+    layers = Layers({Level.GLOBAL: {"": {"region": "us"}}, Level.WORKER: {"w2": {"region": "eu"}}})
+    made = make(REGION, replicas={"a": 2, "b": 2}, surroundings=Surroundings(layers))
+    assert set(made.desired.assignments["demo--a"]) == {"w1", "w2"}
+    assert (_region(made, "w1"), _region(made, "w2")) == ("us", "eu")
+    moved = Layers({Level.GLOBAL: {"": {"region": "us"}}, Level.WORKER: {"w2": {"region": "asia"}}})
+    again = make(REGION, replicas={"a": 2, "b": 2}, surroundings=Surroundings(moved), current=made.desired)
+    (update,) = [change for change in again.changes if change.action == "update"]
+    assert (update.id, update.reason) == ("demo--a", "on w2 changed")
+    assert '"eu"' in plan.diff(update)
+    assert '"asia"' in plan.diff(update)
+
+
+def test_a_secret_that_a_document_names_and_nobody_set_is_a_blocker_by_name() -> None:
+    text = (
+        "{kind: workflow, slug: w, steps: [{id: a, use: 'blueprint:echo-source@1.0.0',"
+        " with: {event: '{{secrets.old}} ${secret|gcp/key} ${cred|id|token}'}, out: channel:c}, " + STEP_B + "]}"
+    )
+    made = make(text, surroundings=Surroundings(secrets=frozenset({"gcp/key"})))
+    assert [finding.message for finding in made.blockers] == [
+        "missing secret default/old: job demo--a needs it.",
+        "missing secret cred/id: job demo--a needs it.",
+    ]
+    assert made.secrets == ("cred/id", "default/old", "gcp/key")
 
 
 def test_a_file_store_between_groups_is_a_warning() -> None:

@@ -1,0 +1,71 @@
+"""What an engine has to offer to a deployment: context values, secrets, features; and what of it a deployment uses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from core.contexts.layers import Given, Layers, Level, digest
+
+_KEYS = re.compile(rb"\{\{\s*([A-Za-z_][\w-]*)")
+
+
+class Place(NamedTuple):
+    """Where a job is, as far as contexts differ by it: empty when nothing is set for its group, or for itself."""
+
+    group: str = ""
+    job: str = ""
+
+
+EVERYWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the engine has to offer; None means that nothing is checked."""
+
+    contexts: Layers = field(default_factory=Layers)
+    environment: str = ""
+    worker: str = ""  # whose own context values are seen
+    secrets: frozenset[str] | None = None  # full names, scope/name
+    features: frozenset[str] | None = None
+
+
+class Contexts:
+    """The context values of one expansion, by place, with a record of those that were used."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._seen: dict[Place, tuple[dict[str, Given], dict[str, Any]]] = {}
+        self.used: dict[tuple[str, Level, str], str] = {}  # (key, level, target) -> digest of the value
+
+    def place(self, group: str, job: str) -> Place:
+        """The place of a job; jobs that see the same values share one."""
+        layers = self._around.contexts
+        return Place(group if layers.has(Level.GROUP, group) else "", job if layers.has(Level.JOB, job) else "")
+
+    def values(self, place: Place) -> Mapping[str, Any]:
+        """What a job in this place sees."""
+        return self._at(place)[1]
+
+    def note(self, data: Mapping[str, Any], context: Mapping[str, Any], place: Place) -> None:
+        """Record which context values the placeholders of `data` take, of all that `context` offers."""
+        seen = self._at(place)[0]
+        for key in {found.decode() for found in _KEYS.findall(orjson.dumps(data))} & seen.keys():
+            given = seen[key]
+            if context.get(key) is given.value:
+                self.used[key, given.level, given.target] = digest(given.value)
+
+    def _at(self, place: Place) -> tuple[dict[str, Given], dict[str, Any]]:
+        known = self._seen.get(place)
+        if known is None:
+            around = self._around
+            seen = around.contexts.seen(
+                job=place.job, worker=around.worker, group=place.group, environment=around.environment
+            )
+            known = self._seen[place] = (seen, {key: given.value for key, given in seen.items()})
+        return known
