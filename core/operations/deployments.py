@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from core import clock, errors
 from core.catalog import items
 from core.deployments import apply, expand, observed, placement, plan
+from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.engine import Engine
@@ -20,6 +21,7 @@ from core.model.plan import Finding, Plan
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState, PlanState
 from core.operations import catalog
+from core.operations.contexts import layers_of
 from core.operations.deployment_status import unknown
 from core.operations.registry import operation
 from core.store import audit
@@ -49,6 +51,8 @@ class DeploymentPlan(Params):
     """Step -> number of copies, over what the workflow says."""
     recompute_placement: bool = False
     """Forget where things run now and place them afresh."""
+    environment: str | None = Field(default=None, max_length=200)
+    """Whose context values {{name}} sees, e.g. prod; as before, or none, when left out."""
     remove: bool = False
     """Plan the removal of the deployment."""
 
@@ -140,6 +144,8 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
         "changes_left_out": len(shown) - len(changes),
         "warnings": [finding.to_dict() for finding in made.warnings[:SHOWN_FINDINGS]],
         "blockers": [finding.to_dict() for finding in made.blockers[:SHOWN_FINDINGS]],
+        "contexts": list(made.contexts[:SHOWN_FINDINGS]),
+        "secrets": list(made.secrets[:SHOWN_FINDINGS]),
         "expires_at": clock.iso(expires) if expires is not None else None,
         "text": made.text,
     }
@@ -175,8 +181,11 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
         {**_still(current.replicas, same, steps), **params.replicas},
     )
     await observed.workers_started(engine.fleet)
-    around = expand.Surroundings(
-        secrets=frozenset(), features=frozenset({"exec"}) if engine.settings.allow_exec else frozenset()
+    around = Surroundings(
+        await layers_of(engine, caller.tenant),
+        (current.environment if same else "") if params.environment is None else params.environment,
+        secrets=engine.vault.names(caller.tenant),
+        features=frozenset({"exec"}) if engine.settings.allow_exec else frozenset(),
     )
     made = plan.make(
         one.model,
@@ -242,6 +251,8 @@ async def _save(
         "body": {
             "desired": desired,
             "remove": made.remove,
+            "contexts": list(made.contexts),
+            "secrets": list(made.secrets),
             "summary": dict(made.summary),
             "warnings": [finding.to_dict() for finding in made.warnings],
             "blockers": [finding.to_dict() for finding in made.blockers],
@@ -286,6 +297,7 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
     assert saved is not None  # check() has refused a plan that is not there
     name, removal = saved["name"], saved["body"]["remove"]
     if not removal:
+        apply.check_secrets(saved["body"].get("secrets", ()), engine.vault.names(caller.tenant), name)
         wish = await _placed(engine, caller.tenant, name, wish, saved["body"]["warnings"])
     revision = saved["base_revision"] + 1
     state = DeploymentState.REMOVING if removal else DeploymentState.APPLYING
