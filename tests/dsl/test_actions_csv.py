@@ -107,7 +107,9 @@ cells = st.text(st.sampled_from('ab1,;"\n\r \t\u00e9'), max_size=6)
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.lists(cells, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from(",;\t"), st.booleans())
+@given(
+    st.lists(st.lists(cells, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from(",;\t"), st.booleans()
+)
 def test_what_the_csv_module_writes_is_read_like_the_csv_module_reads_it(
     rows: list[list[str]], delim: str, every: bool
 ) -> None:
