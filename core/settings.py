@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,8 +59,16 @@ class Settings(Described, BaseModel):
     """How often a worker reports; one that is silent for five of these is lost."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
+    edition: Literal["full", "community"] = "full"
+    """What holds without a license file: everything, or the Community Edition."""
+    license_keys: tuple[str, ...] = ()
+    """Public ed25519 keys (base64) whose licenses this installation trusts."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
+
+    @property
+    def license_file(self) -> Path:
+        return self.home / "license.json"
 
     @property
     def database(self) -> Path:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core import errors
 from core.docstrings import Described
+from core.license import Feature
 from core.model.principal import Role
 
 
@@ -61,6 +62,7 @@ class Operation:
     tool: bool = True  # offered as an MCP tool
     gated: bool = True  # a READ operation is never gated; an ungated WRITE decides for itself (deployment_plan)
     http_also: tuple[str, ...] = ()
+    feature: Feature | None = None  # what the license must grant
 
     @cached_property
     def schema(self) -> dict[str, Any]:

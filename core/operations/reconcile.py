@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.deployments import apply, observed, reconcile
 from core.engine import Engine
+from core.license import Feature
 from core.model.deployment import State, workloads
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -32,6 +33,7 @@ class DeploymentReconcile(Params):
     summary="Bring what runs back to what was applied.",
     http="POST /api/deployments/{name}/reconcile",
     toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
     effect=Effect.WRITE,
     role=Role.ADMIN,
     idempotent=True,

@@ -33,6 +33,14 @@ def get(db: Database, tenant: str, name: str, version: int) -> dict[str, Any] | 
     return next(iter(db.table("jobs").rows_where(where, [tenant, name, version])), None)
 
 
+def names(db: Database) -> set[tuple[str, str]]:
+    """(tenant, name) of every job, staged or only a draft."""
+    found = db.conn.execute(
+        "SELECT tenant, name FROM jobs UNION SELECT tenant, name FROM job_drafts WHERE document != ''"
+    )
+    return set(found.fetchall())
+
+
 def versions(db: Database, tenant: str, name: str, limit: int = 50) -> list[dict[str, Any]]:
     """The versions of a job without their documents, newest first."""
     rows = db.query(

@@ -19,6 +19,7 @@ _GROUPS = {
     "invocation": "Look at the runs of triggers.",
     "worker": "See the workers.",
     "token": "Make and revoke API tokens.",
+    "license": "See and install the license.",
 }
 _COMMANDS = (
     # path, where the function is, one line of help
@@ -43,6 +44,8 @@ _COMMANDS = (
     ("job undeploy", "jobs:undeploy", "Stop a job on all workers."),
     ("job clone", "jobs:clone", "Copy a job, also a managed one, into a draft of your own."),
     ("job delete", "jobs:delete", "Delete a job that is not deployed, or its draft."),
+    ("dsl", "reference:dsl", "Look up the job language: components, keys, examples."),
+    ("schema", "reference:schema", "Print the JSON Schema of one kind of document, for an editor."),
     ("trigger list", "triggers:list_triggers", "List triggers."),
     ("trigger show", "triggers:show", "Show one trigger."),
     ("trigger publish", "triggers:publish", "Publish a trigger definition."),
@@ -56,6 +59,8 @@ _COMMANDS = (
     ("token create", "tokens:create", "Make a token; it is shown once."),
     ("token list", "tokens:list_tokens", "List tokens (never their values)."),
     ("token revoke", "tokens:revoke", "Revoke a token."),
+    ("license show", "license:show", "Show which edition and features are licensed."),
+    ("license install", "license:install", "Install a license file; it takes effect at once."),
     ("mcp", "mcp:app", "Serve MCP (the same as sluice-mcp), or connect an MCP client."),
 )
 
