@@ -4,18 +4,25 @@ Words: a *group* is all replicas of one job (tenant, job name) that listens to m
 whose filter matches, and within a group to one replica. A *delivery* is owed to a group until a replica settles it:
 `ack` (done) or `term` (given up, with a reason). When the replica's worker dies the delivery goes out again with
 `attempt + 1`; one that MAX_DEATHS workers died with is given up, for it may well be what kills them.
+
+Beside messages the bus carries *requests*: the engine asks one worker and waits for its reply. A request is not
+durable and is never sent twice; whoever asks decides what a missing reply means. Requests are
+`report {}` -> {memory, loop lag, channels} and `tail {workload, lines, after_ns}` -> {lines}. Over NATS a request is
+a core request to the subject of the worker, and `reach` the subscription of that subject.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.model.message import Filter, Message
 
 MAX_DEATHS = 10
 GroupKey = tuple[str, str]  # (tenant, job)
+Ask = Callable[[str, Any], Awaitable[Any]]
+"""Sends (name, JSON arguments) to one worker and gives its reply; raises a SluiceError that it answered with."""
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +87,9 @@ class Bus(Protocol):
     def cancel(self, delivery_id: int, group: GroupKey) -> bool:
         """Withdraw a delivery that no replica has taken; false when one has."""
 
+    def backlog(self, group: GroupKey) -> tuple[int, int]:
+        """(deliveries that no replica has taken, id of the oldest of them; ids are times in ns), (0, 0) for none."""
+
     def attach(self, group: GroupKey, consumer: Consumer) -> None:
         """A replica is ready."""
 
@@ -88,3 +98,13 @@ class Bus(Protocol):
 
     def detach(self, group: GroupKey, consumer: Consumer, *, died: bool) -> None:
         """A replica is gone; what it held goes out again (as a further attempt when it died)."""
+
+    def reach(self, worker: str, ask: Ask | None) -> None:
+        """How requests reach a connected worker; None when it has gone."""
+
+    async def request(self, worker: str, name: str, arguments: Any, seconds: float) -> Any:
+        """Ask a worker and wait for its reply.
+
+        Raises TargetUnavailable when it is not connected, goes away or does not reply within `seconds`, or the
+        SluiceError that it replied with.
+        """

@@ -6,12 +6,16 @@ again what the store still owes.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from core import clock
-from core.bus.base import MAX_DEATHS, Consumer, Delivery, GroupKey, Owner
+from core.bus.base import MAX_DEATHS, Ask, Consumer, Delivery, GroupKey, Owner
+from core.channel import ChannelClosed
+from core.errors import TargetUnavailable, shorten
 from core.model.message import Filter, Message
 
 # A replica whose jobs take microseconds is filled up before the next one gets work, because a second process costs
@@ -27,28 +31,54 @@ class _Group:
     seconds: dict[str, float] = field(default_factory=dict)  # workload -> smoothed time a delivery takes
 
 
+@dataclass(slots=True)
+class _Listeners:
+    """The groups of one tenant. Most wait for a tag, and a message of another tag must not cost them anything."""
+
+    tagged: dict[str, dict[GroupKey, _Group]] = field(default_factory=dict)
+    others: dict[GroupKey, _Group] = field(default_factory=dict)
+
+    def add(self, key: GroupKey, group: _Group) -> None:
+        for tag in group.filter.tags:
+            self.tagged.setdefault(tag, {})[key] = group
+        if not group.filter.tags:
+            self.others[key] = group
+
+    def remove(self, key: GroupKey, group: _Group) -> None:
+        for tag in group.filter.tags:
+            del self.tagged[tag][key]
+            if not self.tagged[tag]:
+                del self.tagged[tag]
+        self.others.pop(key, None)
+
+
 class LocalBus:
     """See core.bus.base.Bus for the contract."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._groups: dict[GroupKey, _Group] = {}
-        self._by_tenant: dict[str, dict[GroupKey, _Group]] = {}
+        self._by_tenant: dict[str, _Listeners] = {}
+        self._asks: dict[str, Ask] = {}
         self._held: dict[int, Delivery] = {}  # deliveries that a replica has
 
     def declare(self, group: GroupKey, filter: Filter) -> None:
         known = self._groups.get(group)
-        if known is not None:
-            known.filter = filter
+        listeners = self._by_tenant.setdefault(group[0], _Listeners())
+        if known is None:
+            known = self._groups[group] = _Group(filter)
+        elif known.filter == filter:
             return
-        made = self._groups[group] = _Group(filter)
-        self._by_tenant.setdefault(group[0], {})[group] = made
+        else:
+            listeners.remove(group, known)
+            known.filter = filter
+        listeners.add(group, known)
 
     def withdraw(self, group: GroupKey) -> list[Delivery]:
         gone = self._groups.pop(group, None)
         if gone is None:
             return []
-        del self._by_tenant[group[0]][group]
+        self._by_tenant[group[0]].remove(group, gone)
         held = [delivery for consumer in gone.consumers for delivery in consumer.outstanding.values()]
         for delivery in held:
             self._held.pop(delivery.id, None)
@@ -62,10 +92,14 @@ class LocalBus:
         return found.filter if found is not None else None
 
     def matching(self, message: Message) -> Iterable[GroupKey]:
-        groups = self._by_tenant.get(message.tenant)
-        if not groups:
+        listeners = self._by_tenant.get(message.tenant)
+        if listeners is None:
             return ()
-        return [key for key, group in groups.items() if group.filter.matches(message)]
+        found = [key for key, group in listeners.others.items() if group.filter.matches(message)]
+        tagged = listeners.tagged.get(message.tag) if message.tag else None
+        if tagged:
+            found += [key for key, group in tagged.items() if group.filter.matches(message)]
+        return found
 
     def release(self, delivery: Delivery) -> None:
         group = self._groups.get(delivery.group)
@@ -105,6 +139,31 @@ class LocalBus:
                 found.waiting.remove(delivery)
                 return True
         return False
+
+    def backlog(self, group: GroupKey) -> tuple[int, int]:
+        found = self._groups.get(group)
+        if found is None or not found.waiting:
+            return 0, 0
+        return len(found.waiting), found.waiting[0].id
+
+    def reach(self, worker: str, ask: Ask | None) -> None:
+        if ask is None:
+            self._asks.pop(worker, None)
+        else:
+            self._asks[worker] = ask
+
+    async def request(self, worker: str, name: str, arguments: Any, seconds: float) -> Any:
+        ask = self._asks.get(worker)
+        if ask is None:
+            raise TargetUnavailable(f"Worker {shorten(worker, 60)} is not connected.", hint="worker_list shows them.")
+        try:
+            async with asyncio.timeout(seconds):
+                return await ask(name, arguments)
+        except TimeoutError:
+            fault = f"Worker {worker} did not answer within {seconds:g} s."
+            raise TargetUnavailable(fault, hint="It may be busy; try again.") from None
+        except ChannelClosed:
+            raise TargetUnavailable(f"Worker {worker} went away before it answered.", hint="Try again.") from None
 
     def attach(self, group: GroupKey, consumer: Consumer) -> None:
         found = self._groups.get(group)

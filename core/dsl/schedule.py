@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
 
 from cronsim import CronSim, CronSimError
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core import clock
 from core.dsl.component import Config
@@ -172,49 +173,84 @@ class Cron(Config):
         return fire.timestamp() + offset
 
 
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _without_empty(value: tuple[str, ...]) -> tuple[str, ...]:
+    """An empty text matches everything, alone or among others."""
+    return () if "" in value else value
+
+
+Texts = Annotated[
+    tuple[Annotated[str, Field(max_length=256)], ...],
+    BeforeValidator(_one_or_many),
+    AfterValidator(_without_empty),
+    Field(max_length=100),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 100}]}),
+]
+"""One text or a list of texts."""
+
+
 class MessageFilter(Config):
-    """Fire once for each message of the bus that passes the filter; its payload is `${msg|…}`."""
+    """Fire once for each message of the bus that passes the filter; its payload is `${msg|…}`.
 
-    spellings: ClassVar = {"filter-types": "filter-type", "filter-sources": "filter-source"}
+    Every key takes one value or a list, of which one must fit; all keys that are given must fit.
+    """
 
-    filter_kind: str = ""
+    spellings: ClassVar = {
+        "filter-kinds": "filter-kind",
+        "filter-types": "filter-type",
+        "filter-tags": "filter-tag",
+        "filter-sources": "filter-source",
+        "filter-jobs": "filter-job",
+        "filter-workers": "filter-worker",
+    }
+
+    filter_kind: Texts = ()
     """`user` or `system`."""
-    filter_type: tuple[str, ...] = ()
+    filter_type: Texts = ()
     """Message types, e.g. [user-generated]."""
-    filter_tag: str = ""
+    filter_tag: Texts = ()
     """The exact tag of a user-generated message."""
-    filter_source: tuple[str, ...] = ()
+    filter_source: Texts = ()
     """`server`, `worker` or `job`."""
-    filter_job: str = ""
+    filter_job: Texts = ()
     """The name of the job that sent it."""
-    filter_worker: str = ""
+    filter_worker: Texts = ()
     """The id of the worker that sent it."""
-
-    @field_validator("filter_type", "filter_source", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("filter_kind")
     @classmethod
-    def _known_kind(cls, value: str) -> str:
-        if value and value not in tuple(message.Kind):
-            raise ValueError(f"there is no kind {shorten(value, 40)}; allowed: {', '.join(message.Kind)}")
-        return value
+    def _known_kind(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known("kind", value, message.Kind)
 
     @field_validator("filter_source")
     @classmethod
     def _known_source(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for source in value:
-            if source not in tuple(message.Source):
-                raise ValueError(f"there is no source {shorten(source, 40)}; allowed: {', '.join(message.Source)}")
-        return value
+        return _known("source", value, message.Source)
 
     def filter(self) -> message.Filter:
         """The filter as the bus takes it."""
         return message.Filter(
-            self.filter_kind, self.filter_type, self.filter_tag, self.filter_source, self.filter_job, self.filter_worker
+            _scalar(self.filter_kind),
+            self.filter_type,
+            _scalar(self.filter_tag),
+            self.filter_source,
+            _scalar(self.filter_job),
+            _scalar(self.filter_worker),
         )
+
+
+def _known(what: str, given: tuple[str, ...], allowed: type[StrEnum]) -> tuple[str, ...]:
+    for value in given:
+        if value not in tuple(allowed):
+            raise ValueError(f"there is no {what} {shorten(value, 40)}; allowed: {', '.join(allowed)}")
+    return given
+
+
+def _scalar(values: tuple[str, ...]) -> message.Wanted:
+    return values if len(values) > 1 else values[0] if values else ""
 
 
 class Trigger(Config):

@@ -85,26 +85,35 @@ def text_id(number: int) -> str:
     return "msg_" + clock.encode(number)
 
 
+Wanted = str | tuple[str, ...]
+"""One value, any of several, or (empty) whatever there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which messages a job listens to; an empty field matches everything (facts E.3)."""
 
-    kind: str = ""
+    kind: Wanted = ""
     types: tuple[str, ...] = ()
-    tag: str = ""
+    tag: Wanted = ""
     sources: tuple[str, ...] = ()
-    job: str = ""
-    worker: str = ""
+    job: Wanted = ""
+    worker: Wanted = ""
 
     def matches(self, message: Message) -> bool:
         return (
-            (not self.kind or self.kind == message.kind)
+            _fits(self.kind, message.kind)
             and (not self.types or message.type in self.types)
-            and (not self.tag or self.tag == message.tag)
+            and _fits(self.tag, message.tag)
             and (not self.sources or message.source in self.sources)
-            and (not self.job or self.job == message.job)
-            and (not self.worker or self.worker == message.worker)
+            and _fits(self.job, message.job)
+            and _fits(self.worker, message.worker)
         )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags of which a message must have one; none when it may have any or none."""
+        return self.tag if isinstance(self.tag, tuple) else (self.tag,) if self.tag else ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -119,10 +128,18 @@ class Filter:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Filter:
         return Filter(
-            data.get("kind", ""),
+            _wanted(data.get("kind", "")),
             tuple(data.get("types", ())),
-            data.get("tag", ""),
+            _wanted(data.get("tag", "")),
             tuple(data.get("sources", ())),
-            data.get("job", ""),
-            data.get("worker", ""),
+            _wanted(data.get("job", "")),
+            _wanted(data.get("worker", "")),
         )
+
+
+def _fits(wanted: Wanted, value: str) -> bool:
+    return not wanted or wanted == value or (type(wanted) is tuple and value in wanted)
+
+
+def _wanted(value: str | list[str] | tuple[str, ...]) -> Wanted:
+    return value if isinstance(value, str) else tuple(value)

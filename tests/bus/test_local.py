@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.bus import base
 from core.bus.base import Delivery
 from core.bus.local import LocalBus, choose
+from core.channel import ChannelClosed
+from core.errors import TargetUnavailable
 from core.model.message import Filter, Message
 
 
@@ -187,3 +194,86 @@ def test_no_order_of_events_loses_or_doubles_a_delivery(steps: list[tuple[str, i
     owed = {delivery.id for delivery in bus.withdraw(KEY)}
     assert owed | settled | set(owner.lost) == set(range(released))
     assert not owed & settled
+
+
+_VALUE = st.sampled_from(["a", "b", "c"])
+_WANTED = st.one_of(st.just(""), _VALUE, st.lists(_VALUE, min_size=2, max_size=2, unique=True).map(tuple))
+
+
+@given(
+    filters=st.lists(st.tuples(_WANTED, st.lists(_VALUE).map(tuple), _WANTED, _WANTED, _WANTED), max_size=8),
+    changed=st.integers(0, 7),
+    sent=st.tuples(_VALUE, _VALUE, st.one_of(st.just(""), _VALUE), _VALUE, _VALUE),
+)
+def test_the_listeners_found_by_tag_are_those_whose_every_wish_fits(
+    filters: list[tuple[Any, ...]], changed: int, sent: tuple[str, ...]
+) -> None:
+    kind, type, tag, job, worker = sent
+    message = _message(kind=kind, type=type, tag=tag, job=job, worker=worker)
+    made = [Filter(kind=k, types=t, tag=g, job=j, worker=w) for k, t, g, j, w in filters]
+    bus = LocalBus(Owner())
+    for number, filter in enumerate(made):
+        bus.declare(("default", str(number)), Filter(tag="else") if number == changed else filter)
+    if changed < len(made):
+        bus.declare(("default", str(changed)), made[changed])  # a new version listens to something else
+
+    def fits(wish: Any, value: str) -> bool:
+        return not wish or value == wish or (isinstance(wish, tuple) and value in wish)
+
+    expected = {
+        ("default", str(number))
+        for number, (k, t, g, j, w) in enumerate(filters)
+        if fits(k, kind) and (not t or type in t) and fits(g, tag) and fits(j, job) and fits(w, worker)
+    }
+    assert set(bus.matching(message)) == expected
+    for number in range(len(made)):
+        bus.withdraw(("default", str(number)))
+    assert not list(bus.matching(message))
+
+
+def test_a_filter_with_lists_is_kept_as_json_and_read_back() -> None:
+    filter = Filter(("user", "system"), ("x",), ("a", "b"), ("job",), "j", ("w1", "w2"))
+    assert Filter.from_dict(orjson.loads(orjson.dumps(filter.to_dict()))) == filter
+
+
+def test_the_backlog_is_what_no_replica_has_taken() -> None:
+    bus, _ = _bus(Replica("w", window=1))
+    assert bus.backlog(KEY) == (0, 0)
+    for number in (11, 12, 13):
+        bus.release(Delivery(number, KEY, b"{}"))
+    assert bus.backlog(KEY) == (2, 12)
+    assert bus.backlog(("default", "unknown")) == (0, 0)
+
+
+@pytest.mark.anyio
+async def test_a_request_reaches_one_worker_and_brings_its_reply() -> None:
+    bus, _ = _bus()
+
+    async def ask(name: str, arguments: Any) -> Any:
+        return [name, arguments]
+
+    bus.reach("w1", ask)
+    assert await bus.request("w1", "tail", {"lines": 3}, 1) == ["tail", {"lines": 3}]
+
+
+@pytest.mark.anyio
+async def test_a_request_to_a_worker_that_is_away_silent_or_going_is_unavailable() -> None:
+    bus, _ = _bus()
+
+    async def silent(name: str, arguments: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    async def going(name: str, arguments: Any) -> Any:
+        raise ChannelClosed()
+
+    with pytest.raises(TargetUnavailable, match="not connected"):
+        await bus.request("w1", "report", {}, 1)
+    bus.reach("w1", silent)
+    with pytest.raises(TargetUnavailable, match="did not answer"):
+        await bus.request("w1", "report", {}, 0.01)
+    bus.reach("w1", going)
+    with pytest.raises(TargetUnavailable, match="went away"):
+        await bus.request("w1", "report", {}, 1)
+    bus.reach("w1", None)
+    with pytest.raises(TargetUnavailable, match="not connected"):
+        await bus.request("w1", "report", {}, 1)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from core import clock
 from core.dsl import duration
-from core.dsl.schedule import Clocks, Cron, Interval, Trigger
+from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.dsl.window import Span
 from core.model.message import Filter
 
@@ -199,3 +199,14 @@ def test_the_clocks_of_a_window_are_its_two_ends() -> None:
     clocks = Clocks(100 * second, Span(10 * second, 70 * second))
     assert (clocks.get("now_time_secs"), clocks.get("start_time_secs"), clocks.get("end_time_secs")) == (100, 10, 70)
     assert clocks.get("start_time_iso") == "1970-01-01T00:00:10.000Z"
+
+
+@pytest.mark.parametrize("plural", [False, True])
+def test_every_filter_takes_one_value_or_several(plural: bool) -> None:
+    keys = {"kind": "user", "type": "user-alert", "tag": "t", "source": "job", "job": "j", "worker": "w"}
+    body = {f"filter-{key}{'s' * plural}": [value] if plural else value for key, value in keys.items()}
+    one = Filter("user", ("user-alert",), "t", ("job",), "j", "w")
+    assert MessageFilter.model_validate(body).filter() == one
+    several = MessageFilter.model_validate({"filter-tag": ["a", "b"], "filter-kind": ["user", "system"]})
+    assert several.filter() == Filter(("user", "system"), (), ("a", "b"))
+    assert MessageFilter.model_validate({"filter-tag": ""}).filter() == Filter()
