@@ -5,6 +5,7 @@ tests/repo/test_docs.py fails when a page is not what this makes.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from core import errors, operations, settings
-from core.dsl import component, registry
+from core.catalog import schemas
+from core.dsl import reference
 from core.model import operation, states
 from mcp_server.http import problems
 
@@ -137,57 +139,58 @@ def page_states() -> str:
 
 
 def page_components() -> str:
-    """Every component of the job language with its keys and an example."""
+    """The job language: components with their keys and an example, then what else can be written in a job."""
+    entries = reference.entries().values()
     out = [
         NOTE,
         "# Components",
         "",
-        "What a job document can be made of. A job has one `input`, any number of `actions`, and one `output`.",
+        *prose(
+            """What a job document can be made of. A job has one `input`, any number of `actions`, and one `output`. The
+            same reference is at hand as the MCP tool `dsl_reference` and the command `sluice dsl`. Every action also
+            has the keys of [document: action-keys](#document-action-keys). Editors complete and check documents by the
+            schemas in [schemas](schemas): `sluice schema job > job.schema.json` writes one, and
+            `# yaml-language-server: $schema=job.schema.json` as the first line of a document names it."""
+        ),
         "",
     ]
-    registry.load_components()
-    for kind in ("input", "action", "output"):
-        names = component.REGISTRY.names(kind)
-        out += [f"## {kind}s", "", ", ".join(f"[{name}](#{kind}-{name})" for name in names), ""]
-        for name in names:
-            cls = component.REGISTRY.get(kind, name)
-            assert cls is not None
-            out += _component(kind, name, cls)
+    for kind in reference.KINDS:
+        shown = [entry for entry in entries if entry.kind == kind]
+        links = ", ".join(f"[{entry.name}](#{kind}-{entry.name})" for entry in shown)
+        out += [f"## {kind}s", "", links, ""]
+        for entry in shown:
+            out += _entry(entry)
     return "\n".join(out)
 
 
-def _component(kind: str, name: str, cls: type[component.Component]) -> list[str]:
-    out = [f"### {kind}: {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
-    schema = operation.compact(cls.model_json_schema())
-    fields = {field.alias or key: field for key, field in cls.model_fields.items()}
-    node = next((branch for branch in schema.get("anyOf", ()) if branch.get("properties")), schema)
-    if fields:
+def _entry(entry: reference.Entry) -> list[str]:
+    out = [f"### {entry.kind}: {entry.name}", ""]
+    out += [entry.text, ""] if entry.kind in ("input", "action", "output") else prose(entry.about)
+    out += [""] if out[-1] else []
+    if entry.keys and entry.keys[0].type:
         out += ["| key | type | default | |", "|---|---|---|---|"]
-        for key, field in fields.items():
-            shown = node.get("properties", {}).get(key, {})
-            default = "required" if field.is_required() else f"`{_json(shown.get('default', field.default))}`"
-            out.append(f"| `{key}` | {_type(shown, schema)} | {default} | {_cell(field.description or '')} |")
+        for key in entry.keys:
+            default = "required" if key.required else f"`{_json(key.default)}`"
+            out.append(f"| `{key.name}` | {_cell(key.type)} | {default} | {_cell(key.doc)} |")
         out.append("")
-    if cls.example:
-        out += ["```yaml", inspect.cleandoc(cls.example), "```", ""]
-    return out
+    elif entry.keys:
+        out += ["| | |", "|---|---|", *(f"| `{_cell(key.name)}` | {_cell(key.doc)} |" for key in entry.keys), ""]
+    return [*out, "```yaml", entry.example, "```", ""]
+
+
+def page_schema(kind: str) -> str:
+    """The JSON Schema of one kind of document, a definition on each line."""
+    schema = dict(schemas.schema(kind))
+    definitions = schema.pop("$defs", {})
+    lines = [f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in schema.items()]
+    if definitions:
+        inner = ",\n".join(f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in definitions.items())
+        lines.append(f'"$defs": {{\n{inner}\n}}')
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _type(node: dict[str, Any], root: dict[str, Any]) -> str:
-    """A JSON Schema type in a few words."""
-    if "$ref" in node:
-        node = root.get("$defs", {}).get(str(node["$ref"]).rpartition("/")[2], {})
-    if "enum" in node:
-        return " \\| ".join(f"`{value}`" for value in node["enum"])
-    if "const" in node:
-        return f"`{node['const']}`"
-    branches = node.get("anyOf") or node.get("oneOf")
-    if branches:
-        return " or ".join(dict.fromkeys(_type(branch, root) for branch in branches if branch.get("type") != "null"))
-    if node.get("type") == "array":
-        return f"list of {_type(node.get('items', {}), root)}"
-    kind = node.get("type", "any")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+    return reference.type_of(node, root).replace("|", "\\|")
 
 
 def prose(text: str) -> list[str]:
@@ -209,12 +212,14 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": page_errors,
     "states.md": page_states,
     "components.md": page_components,
+    **{f"schemas/{kind}.json": functools.partial(page_schema, kind) for kind in schemas.KINDS},
 }
 
 
 def main(names: Iterable[str]) -> None:
     """Write the pages."""
     for name in names or PAGES:
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(PAGES[name]().rstrip("\n") + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """The published JSON Schema of a job document: what an editor completes and checks against.
 
-It is read off the components, so it cannot disagree with what `compile.check_job` accepts. It describes staged
-documents: a `{{name}}` that stands for a number is text before it is staged.
+It is read off the components, so it cannot disagree with what `compile.check_job` accepts. Documents are written
+before they are staged, so a `{{name}}` may stand in the place of any value.
 """
 
 from __future__ import annotations
@@ -10,42 +10,33 @@ import functools
 import inspect
 from typing import Any
 
-from core.dsl.component import REGISTRY, Component
-from core.dsl.emit import Emit
+from pydantic.json_schema import models_json_schema
+
+from core.dsl.component import REGISTRY
 from core.dsl.registry import load_components
+from core.model.operation import compact
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-
-def component_schema(component: type[Component]) -> dict[str, Any]:
-    """The schema of what stands under the name of a component, with its documentation."""
-    schema = component.model_json_schema(by_alias=True)
-    schema["title"] = f"{component.kind} {component.name}"
-    schema["description"] = inspect.getdoc(component) or ""
-    return schema
+NAME_PATTERN = "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"
+PLACEHOLDER = {"$ref": "#/$defs/placeholder"}
 
 
 @functools.cache
 def job_schema() -> dict[str, Any]:
-    """The schema of a whole job document; every component is under `$defs` as `<kind>.<name>`.
-
-    The value is shared: do not change it.
-    """
+    """The schema of a whole job document; the value is shared: do not change it."""
     load_components()
-    defs: dict[str, Any] = {}
+    components = list(REGISTRY)
+    places, made = models_json_schema([(cls, "validation") for cls in components], by_alias=True)
+    defs = {name: _staged_later(node) for name, node in compact(made)["$defs"].items()}
+    defs["placeholder"] = {
+        "type": "string",
+        "pattern": r"\{\{.*\}\}",
+        "description": "A value of the context, filled in when the document is staged.",
+    }
     one_of: dict[str, dict[str, Any]] = {"input": {}, "action": {}, "output": {}}
-    for component in REGISTRY:
-        name = f"{component.kind}.{component.name}"
-        schema = component_schema(component)
-        for inner, definition in schema.pop("$defs", {}).items():
-            defs[f"{name}.{inner}"] = _moved(definition, name)
-        defs[name] = _moved(schema, name)
-        one_of[component.kind][component.name] = {"$ref": f"#/$defs/{name}"}
-    emit = Emit.model_json_schema(by_alias=True)
-    emit["description"] = inspect.getdoc(Emit) or ""
-    for inner, definition in emit.pop("$defs", {}).items():
-        defs[f"emit.{inner}"] = _moved(definition, "emit")
-    defs["emit"] = _moved(emit, "emit")
+    for cls in components:
+        place = _staged_later(compact(places[cls, "validation"]))
+        one_of[cls.kind][cls.name] = {**place, "description": inspect.getdoc(cls) or ""}
     return {
         "$schema": DIALECT,
         "title": "Sluice job",
@@ -53,20 +44,17 @@ def job_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "kind": {"const": "job"},
-            "name": {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"},
+            "name": {"type": "string", "pattern": NAME_PATTERN},
             "description": {"type": "string", "description": "What the job is for."},
             "tags": {"type": "array", "items": {"type": "string"}},
             "input": _one_key(one_of["input"], "Where the events come from."),
             "actions": {
                 "type": "array",
                 "description": "What happens to each event, in this order.",
+                "maxItems": 500,
                 "items": _one_key(one_of["action"], "One action."),
             },
             "output": _one_key(one_of["output"], "Where the events go."),
-            "emit": {
-                "description": "Messages beside the data, sent after the output has accepted it.",
-                "anyOf": [{"$ref": "#/$defs/emit"}, {"type": "array", "items": {"$ref": "#/$defs/emit"}}],
-            },
             "context": {"type": "object", "description": "Values for {{name}} that nothing else gives."},
         },
         "required": ["name", "input", "output"],
@@ -76,7 +64,10 @@ def job_schema() -> dict[str, Any]:
 
 
 def _one_key(properties: dict[str, Any], description: str) -> dict[str, Any]:
-    nullable = {name: {"anyOf": [schema, {"type": "null"}]} for name, schema in properties.items()}
+    nullable = {
+        name: {"description": schema["description"], "anyOf": [_bare(schema), {"type": "null"}, PLACEHOLDER]}
+        for name, schema in properties.items()
+    }
     return {
         "description": description,
         "anyOf": [
@@ -92,15 +83,26 @@ def _one_key(properties: dict[str, Any], description: str) -> dict[str, Any]:
     }
 
 
-def _moved(value: Any, name: str) -> Any:
-    """A schema whose local references point to where its definitions are now."""
-    if isinstance(value, dict):
-        return {
-            key: f"#/$defs/{name}.{inner.removeprefix('#/$defs/')}"
-            if key == "$ref" and isinstance(inner, str)
-            else _moved(inner, name)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [_moved(item, name) for item in value]
-    return value
+def _bare(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key != "description"}
+
+
+def _staged_later(node: Any) -> Any:
+    """The schema with a placeholder allowed for the value of every key that does not take any text anyway."""
+    if isinstance(node, list):
+        return [_staged_later(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    out = {key: _staged_later(value) for key, value in node.items() if key != "properties"}
+    if "properties" in node:
+        out["properties"] = {key: _or_placeholder(_staged_later(value)) for key, value in node["properties"].items()}
+    return out
+
+
+def _or_placeholder(schema: dict[str, Any]) -> dict[str, Any]:
+    about = {key: schema[key] for key in ("description", "default", "deprecated") if key in schema}
+    rest = {key: value for key, value in schema.items() if key not in about}
+    if not rest or (rest.get("type") == "string" and not rest.keys() & {"pattern", "enum", "maxLength", "format"}):
+        return schema
+    branches = rest["anyOf"] if rest.keys() == {"anyOf"} else [rest]
+    return {**about, "anyOf": [*branches, PLACEHOLDER]}

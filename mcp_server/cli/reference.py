@@ -1,0 +1,76 @@
+"""`sluice dsl` and `sluice schema`: what somebody who writes documents needs at hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import errors
+from core.dsl import reference
+from mcp_server.cli import connect, render
+
+
+async def dsl(*words: str, key: str | None = None, common: connect.Common = connect.DEFAULTS) -> int:
+    """Look up the job language: nothing for all names, KIND, KIND/NAME, NAME, or search WORDS.
+
+    Parameters
+    ----------
+    words
+        What to look up.
+    key
+        One key of an entry and what stands below it, e.g. auth or auth.basic.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("dsl_reference", **_asked(words), key=key)
+    if common.json:
+        render.json(result)
+    else:
+        _show(result)
+    return 0
+
+
+def _asked(words: tuple[str, ...]) -> dict[str, str]:
+    if not words:
+        return {}
+    first, *rest = words
+    if first == "search":
+        return {"query": " ".join(rest)}
+    if rest:
+        raise errors.InvalidParams(
+            "`sluice dsl` takes one thing to look up.", hint="KIND, NAME or KIND/NAME; or `sluice dsl search WORDS`."
+        )
+    kind, slash, name = first.partition("/")
+    if slash:
+        return {"kind": kind, "name": name}
+    return {"kind": first} if first in reference.KINDS else {"name": first}
+
+
+def _show(result: dict[str, Any]) -> None:
+    if "items" in result:
+        render.rows(result["items"], ("kind", "name", "key", "summary"), empty="Nothing is like that.")
+    elif "about" in result:
+        render.heading(f"{result['kind']} {result['name']}")
+        render.text(result["about"])
+        if result.get("keys"):
+            render.heading("Keys")
+            render.text("\n".join(f"  {line}" for line in result["keys"]))
+        if result.get("example"):
+            render.heading("Example")
+            render.text(result["example"])
+        for name in ("also", "more"):
+            if result.get(name):
+                render.text(f"\n{result[name]}")
+    else:
+        render.facts(result, tuple(result))
+
+
+async def schema(kind: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Print the JSON Schema of one kind of document, for an editor.
+
+    Parameters
+    ----------
+    kind
+        job, blueprint, workflow, perspective, library-job, trigger or deployment.
+    """
+    async with connect.engine(common) as engine:
+        render.json(await engine.call("schema_get", kind=kind))
+    return 0
