@@ -284,7 +284,7 @@ async def test_the_gate_lets_nothing_pass_that_is_not_allowed_and_is_used_for_ev
         )
         try:
             with pytest.raises(JobFailed, match="localhost is an address that jobs may not reach"):
-                await store.list([], lambda one: True)
+                await store.listing([], lambda one: True)
         finally:
             await store.close()
         assert site.connections == 0

@@ -487,3 +487,92 @@ async def test_an_address_from_an_event_passes_the_same_guard(net: Worker) -> No
             with pytest.raises(JobFailed, match="jobs may not reach"):
                 await net.write(f'{{"u":"{site.url(host=host)}"}}', {"http-post": {"url": "${u}"}})
         assert site.connections == 0
+
+
+# ---- how groups look and when they go
+
+
+@pytest.mark.parametrize(
+    ("options", "content"),
+    [
+        ({}, b'{"n":1}\n{"n":2}\n'),
+        ({"wrap-as-json": True}, b'[{"n":1},{"n":2}]'),
+        ({"header": "n", "footer": "end"}, b'n\n{"n":1}\n{"n":2}\nend\n'),
+    ],
+)
+async def test_a_group_is_lines_with_a_frame_or_one_array(
+    worker: Worker, tmp_path: Path, options: dict[str, Any], content: bytes
+) -> None:
+    await worker.write('{"n":1}\n{"n":2}', put(tmp_path / "s", batch={"mode": "document", **options}))
+    assert list(tree(tmp_path / "s").values()) == [content]
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({}, 0.1),
+        ({"mode": "fixed", "timeout": "2s"}, 2.0),
+        ({"mode": "document"}, None),
+        ({"mode": "document", "timeout": "1s"}, 1.0),
+        ({"mode": "timeout", "timeout": "5s"}, 5.0),
+    ],
+)
+def test_a_group_waits_as_long_as_its_mode_says(options: dict[str, Any], seconds: float | None) -> None:
+    assert Batching.model_validate(options).wait_seconds == seconds
+
+
+async def test_timeout_mode_collects_whatever_comes_in_an_interval() -> None:
+    sent, settled = Sent(), []
+    batcher = Batcher(Batching.model_validate({"mode": "timeout", "timeout": "20ms"}), sent.send)
+    for _ in range(3):
+        await batcher.add(items("a"), batch_of(settled, "1", end=True), Run())
+    assert sent.groups == []
+    with anyio.fail_after(5):
+        await sent.more.wait()
+    assert sent.groups == [[b"a", b"a", b"a"]]
+    await batcher.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"mode": "timeout"}, "needs a timeout"),
+        ({"wrap-as-json": True, "header": "x"}, "no header"),
+        ({"fixed-size": 5, "fixed_size": 6}, "two spellings"),
+        ({"mode": "often"}, "document"),
+    ],
+)
+def test_a_batch_that_makes_no_sense_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Batching.model_validate(options)
+
+
+# ---- file: crashes and compression
+
+
+async def test_a_run_that_goes_on_after_a_crash_does_not_empty_its_file_again(worker: Worker, tmp_path: Path) -> None:
+    sink = {"file": {"path": str(tmp_path / "a"), "truncate": True, "input-field": "n"}}
+    (tmp_path / "a").write_text("of an earlier run\n")
+    output = rig.declare("output", sink).open(worker.env())
+    settled: list[BaseException | None] = []
+    await output.write(Batch([{"n": 1}], settled.append), Run("1"))
+    await output._sync()  # accepted; now the process dies: neither flush nor close
+    assert settled == [None]
+    await worker.write('{"n":2}', sink)
+    assert (tmp_path / "a").read_text() == "1\n2\n"
+    await worker.write('{"n":3}', sink)  # that run ended, so this is a new one
+    assert (tmp_path / "a").read_text() == "3\n"
+    await output.close()
+
+
+async def test_a_path_that_changed_while_the_job_was_down_is_compressed_too(worker: Worker, tmp_path: Path) -> None:
+    sink = {"file": {"path": f"{tmp_path}/out/${{day}}", "compress-after": True, "input-field": "n"}}
+    await worker.write('{"n":1,"day":"mon"}', sink)
+    assert sorted(tree(tmp_path / "out")) == ["mon"]
+    await worker.write('{"n":2,"day":"tue"}', sink)
+    found = tree(tmp_path / "out")
+    assert sorted(found) == ["mon.gz", "tue"]
+    assert gzip.decompress(found["mon.gz"]) == b"1\n"
+    (tmp_path / "out" / "tue").unlink()  # someone took it away: nothing to compress, and no fault
+    await worker.write('{"n":3,"day":"wed"}', sink)
+    assert sorted(tree(tmp_path / "out")) == ["mon.gz", "wed"]

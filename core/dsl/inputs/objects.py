@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import re2
@@ -178,7 +178,7 @@ class ObjectSource:
                 raise JobFailed(f"{config.name}: there is no object {shorten(missing[0])}")
             found = [one for one in found if keep(one)]
         else:
-            found = await store.list(names, keep)
+            found = await store.listing(names, keep)
         if marks is not None:
             marks.keep_only(present)
         ordered = [_Candidate(self._time_of(one) or 0.0, one, _mark(one)) for one in found]
@@ -235,7 +235,7 @@ class ObjectSource:
             await self._store.close()
 
 
-async def _decoded(store: Store, one: Object, config: ObjectInput) -> AsyncIterator[bytes]:
+async def _decoded(store: Store, one: Object, config: ObjectInput) -> AsyncGenerator[bytes, None]:
     if one.size == 0:  # nothing to fetch; also the markers that consoles of clouds make for directories
         return
     chunks = store.get(one.name)

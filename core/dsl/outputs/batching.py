@@ -77,6 +77,7 @@ class Batcher:
 
     def __init__(self, config: Batching | None, send: Send) -> None:
         self._size = 1 if config is None else config.fixed_size if config.mode == "fixed" else None
+        self._by_document = config is not None and config.mode == "document"
         self._timeout = config.wait_seconds if config is not None else None
         self._send = send
         self._held: list[Item] = []
@@ -100,7 +101,7 @@ class Batcher:
             self._settles.append((self._received, batch.settle))
             if self._size is not None:
                 await self._send_groups(len(self._held) // self._size, self._size, run)
-            if self._held and (self._held_bytes > MOST_HELD_BYTES or (self._size is None and batch.document_end)):
+            if self._held and (self._held_bytes > MOST_HELD_BYTES or (self._by_document and batch.document_end)):
                 await self._send_groups(1, len(self._held), run)
             self._settle()
             if self._held and self._timeout is not None and self._timer is None:

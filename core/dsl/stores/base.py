@@ -32,7 +32,7 @@ class Store(Protocol):
     try either, and StoreFault for what may.
     """
 
-    async def list(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
+    async def listing(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
         """The objects whose names start with one of the prefixes (none: all) and that `keep` takes.
 
         Raises JobFailed when more than MOST_OBJECTS are kept.

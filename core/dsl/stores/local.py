@@ -25,7 +25,7 @@ class LocalStore:
         self._access = access
         self._root = root
 
-    async def list(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
+    async def listing(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
         return await asyncio.to_thread(self._list, tuple(prefixes), keep)
 
     def _list(self, prefixes: tuple[str, ...], keep: Callable[[Object], bool]) -> list[Object]:

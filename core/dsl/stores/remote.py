@@ -77,7 +77,7 @@ class RemoteStore:
                 raise JobFailed(f"{self._where} cannot be used: {_first_line(error)}") from error
         return self._client
 
-    async def list(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
+    async def listing(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
         store, found = await self._store(), []
         wanted = tuple(prefixes)
         try:
