@@ -361,7 +361,8 @@ class Egress:
         if params:
             target = target.copy_merge_params(dict(params))
         check_headers(headers or {})
-        sent = {"accept-encoding": "identity", "user-agent": "sluice", **(headers or {})}
+        given = {name: value.strip(" \t") for name, value in (headers or {}).items()}
+        sent = {"accept-encoding": "identity", "user-agent": "sluice", **given}
         where = f"{target.scheme}://{shorten(target.netloc.decode('ascii'), 100)}"
         try:
             async with (
@@ -384,6 +385,8 @@ class Egress:
                 return Reply(answer.status_code, pairs, data, len(body) > max_bytes)
         except TimeoutError as error:
             raise Unreachable(f"no complete answer of {where} within {deadline_seconds:g} s") from error
+        except httpx.LocalProtocolError as error:  # its text may hold the value of a header
+            raise JobFailed(f"the request to {where} is not valid HTTP") from error
         except httpx.TransportError as error:
             raise Unreachable(f"cannot reach {where}: {shorten(str(error) or type(error).__name__, 120)}") from error
 
@@ -414,5 +417,5 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise Forbidden(f"{shorten(name, 60)} is not a header name")
         if name.lower() in ("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"):
             raise Forbidden(f"the header {name} is set by the client itself")
-        if re.search(r"[\r\n\0]", value) or len(value) > 8192:
-            raise Forbidden(f"the value of the header {name} has a line break or NUL, or is too long")
+        if re.search(r"[\0-\x08\x0a-\x1f\x7f]", value) or len(value) > 8192:
+            raise Forbidden(f"the value of the header {name} has a line break or control character, or is too long")

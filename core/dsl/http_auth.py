@@ -134,6 +134,14 @@ def basic(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
+def filled(secret: expand.Render, where: str, event: Event, run: Run) -> str:
+    """A secret as text. Raises JobFailed when it is empty: a variable that is not set would only be told as a 401."""
+    text = secret(event, run)
+    if not text:
+        raise JobFailed(f"{where}: the secret is empty", hint="is the variable set that it is read from?")
+    return text
+
+
 class _Nothing:
     async def put(self, headers: dict[str, str], query: dict[str, str], event: Event, run: Run) -> None:
         pass
@@ -160,7 +168,7 @@ class _Filled(_Nothing):
         self._secret = expand.template(secret, env)
 
     async def put(self, headers: dict[str, str], query: dict[str, str], event: Event, run: Run) -> None:
-        secret = self._secret(event, run)
+        secret = filled(self._secret, "auth", event, run)
         if self._basic is not None:
             headers["authorization"] = basic(self._basic(event, run), secret)
         elif self._in == "header":
@@ -198,7 +206,7 @@ class _Token:
             form["scope"] = " ".join(self._config.scopes)
         form.update({name: fill(event, run) for name, fill in self._parameters.items()})
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        client_id, secret = self._id(event, run), self._secret(event, run)
+        client_id, secret = self._id(event, run), filled(self._secret, "auth", event, run)
         if self._config.credentials_in == "header":  # RFC 6749 2.3.1: both are form-encoded first
             headers["authorization"] = basic(quote(client_id, safe=""), quote(secret, safe=""))
         else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import ipaddress
 import os
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator
@@ -20,6 +22,8 @@ from core.dsl.paths import FileAccess
 from core.errors import Forbidden, JobFailed, shorten
 
 BACKLOG = 512
+HANDSHAKE_SECONDS = 10.0
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.\-]*):(\d{1,5})")
 
 
@@ -149,6 +153,31 @@ def bind(address: str, env: Env, *, kind: socket.SocketKind = socket.SOCK_STREAM
             hint="another program or job listens there; the job tries again by itself",
         ) from error
     return sock
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    address: str, env: Env, what: str, talk: Talk, *, tls: ssl.SSLContext | None, limit: int
+) -> AsyncIterator[None]:
+    """Accept connections at an address while the block runs; `limit` bounds what a reader holds.
+
+    Raises like `bind`. Connections that were accepted go on after the block.
+    """
+    sock = bind(address, env)
+    server = await asyncio.start_server(
+        talk,
+        sock=sock,
+        limit=limit,
+        ssl=tls,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
+        start_serving=False,  # else a cancellation in here could leave the socket open
+    )
+    try:
+        await server.start_serving()
+        env.log("info", f"{what}: listening at {name_of(sock)}")
+        yield
+    finally:
+        server.close()
 
 
 def name_of(sock: socket.socket) -> str:

@@ -135,26 +135,25 @@ class HttpServerSource:
         )
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
-        sock = listen.bind(self._config.address, self._env)
-        server = await asyncio.start_server(
+        serving = listen.serving(
+            self._config.address,
+            self._env,
+            "http-server",
             self._connections.talk,
-            sock=sock,
+            tls=self._tls,
             limit=http_requests.CHUNK_BYTES,
-            ssl=self._tls,
-            ssl_handshake_timeout=http_requests.HEAD_SECONDS if self._tls is not None else None,
         )
-        self._listening = True
-        self._env.log("info", f"http-server: listening at {listen.name_of(sock)}")
         try:
-            while True:
-                await self._arrived.wait()
-                taken = self._take()
-                events = [event for waiting in taken for event in self._events(waiting, run)]
-                if taken:
-                    yield Batch(events, _settle_all(taken), document_end=True)
+            async with serving:
+                self._listening = True
+                while True:
+                    await self._arrived.wait()
+                    taken = self._take()
+                    events = [event for waiting in taken for event in self._events(waiting, run)]
+                    if taken:
+                        yield Batch(events, _settle_all(taken), document_end=True)
         finally:  # the job ends: what was not taken is not accepted, what was taken is answered when it is settled
             self._listening = False
-            server.close()
             _settle_all(list(self._waiting))(Refused(503, "the job is stopping"))
             self._waiting.clear()
             self._connections.stop()

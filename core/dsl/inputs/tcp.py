@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, ClassVar, NamedTuple, Self
@@ -17,7 +18,6 @@ from core.dsl.select import Selector
 from core.errors import JobFailed, SluiceError
 
 AGAIN_SECONDS = 1.0  # between the end of a connection and the next one
-HANDSHAKE_SECONDS = 10.0
 
 
 class Tls(Config):
@@ -114,10 +114,7 @@ class TcpSource:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
-        server = await self._listen(run) if self._config.address is not None else None
-        if server is None:
-            self._start(self._keep_connected(run))
-        try:
+        async with self._lines_coming(run):
             while True:
                 item = await self._ready.get()
                 if isinstance(item, SluiceError):
@@ -127,21 +124,20 @@ class TcpSource:
                 self._put_ip(events, item.ip, run)
                 if events:
                     yield Batch(events)
-        finally:
-            if server is not None:
-                server.close()
 
-    async def _listen(self, run: Run) -> asyncio.Server:
-        sock = listen.bind(self._config.address or "", self._env)
-        server = await asyncio.start_server(
+    def _lines_coming(self, run: Run) -> contextlib.AbstractAsyncContextManager[None]:
+        address = self._config.address
+        if address is None:
+            self._start(self._keep_connected(run))
+            return contextlib.nullcontext()
+        return listen.serving(
+            address,
+            self._env,
+            "tcp",
             lambda reader, writer: self._accept(reader, writer, run),
-            sock=sock,
+            tls=self._tls,
             limit=lines.BATCH_BYTES,
-            ssl=self._tls,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls is not None else None,
         )
-        self._env.log("info", f"tcp: listening at {listen.name_of(sock)}")
-        return server
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, run: Run) -> None:
         if len(self._tasks) >= self._config.max_connections:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from core.dsl import egress, expand, http, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
+from core.dsl.http_auth import filled
 from core.dsl.outputs import batching
 from core.dsl.select import MISSING, Selector
 from core.errors import shorten
@@ -124,7 +125,8 @@ class SplunkSink:
             url = _collector(self._client.url(first, run))
             while left:
                 data = b"\n".join([item.data for item in left])
-                headers = {"authorization": f"Splunk {self._token(first, run)}", "content-type": "application/json"}
+                token = filled(self._token, "splunk-hec", first, run)
+                headers = {"authorization": f"Splunk {token}", "content-type": "application/json"}
                 if self._config.gzip:
                     data, headers["content-encoding"] = preprocess.encode(["gzip"], data), "gzip"
                 reply = await self._client.send("POST", url, first, run, content=data, headers=headers, judge=_judge)
