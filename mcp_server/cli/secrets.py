@@ -1,0 +1,114 @@
+"""`sluice secret`: write-only values for jobs. A value never comes from the command line, where `ps` shows it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from core import errors
+from mcp_server.cli import connect, render
+
+MAX_BYTES = 64 * 1024
+
+
+async def set_value(
+    name: str,
+    /,
+    *,
+    from_file: Path | None = None,
+    from_env: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Set a secret; its value is read from standard input, a file or an environment variable.
+
+    One line break at the end is not part of the value.
+
+    Parameters
+    ----------
+    name
+        scope/name, or name (then the scope is `default`).
+    from_file
+        Read the value from this file.
+    from_env
+        Read the value from this environment variable.
+    """
+    value = _read(from_file, from_env)
+    async with connect.engine(common) as engine:
+        result = await engine.call("secret_set", name=name, value=value)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
+
+
+def _read(file: Path | None, variable: str | None) -> str:
+    """The value. Raises InvalidParams, which never quotes it."""
+    if file is not None and variable is not None:
+        raise errors.InvalidParams("Give one of --from-file and --from-env.")
+    if variable is not None:
+        if variable not in os.environ:
+            raise errors.InvalidParams(f"There is no environment variable {errors.shorten(variable, 60)}.")
+        return os.environ[variable]
+    if file is None and sys.stdin.isatty():
+        raise errors.InvalidParams(
+            "The value is read from standard input, and that is a terminal, which would show it.",
+            hint="Use --from-file, --from-env, or a pipe, e.g.: pass show web/token | sluice secret set web/token",
+        )
+    whence = "Standard input" if file is None else str(file)
+    try:
+        raw = sys.stdin.buffer.read(MAX_BYTES + 2) if file is None else file.read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise errors.InvalidParams(f"Cannot read {whence}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise errors.InvalidParams(f"{whence} is not UTF-8.", hint="Encode it, for instance with base64.") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+async def list_secrets(
+    *, limit: int | None = None, cursor: str | None = None, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """List secrets (never their values); version 0 is one that a job needs and nobody has set.
+
+    Parameters
+    ----------
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("secret_list", limit=limit, cursor=cursor)
+    if common.json:
+        render.json(result)
+    else:
+        render.rows(
+            result["items"],
+            ("name", "version", "updated_at", "updated_by", "used_by"),
+            empty="There are no secrets. Set one with: sluice secret set SCOPE/NAME --from-file FILE",
+            more=result.get("next_cursor"),
+        )
+    return 0
+
+
+async def delete(name: str, /, *, force: bool = False, common: connect.Common = connect.DEFAULTS) -> int:
+    """Delete a secret.
+
+    Parameters
+    ----------
+    name
+        scope/name, or name (then the scope is `default`).
+    force
+        Also when deployed jobs use it.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("secret_delete", name=name, force=force or None)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
+
+
+async def rotate_key(*, common: connect.Common = connect.DEFAULTS) -> int:
+    """Encrypt all secrets with a new key and forget the old one."""
+    async with connect.engine(common) as engine:
+        result = await engine.call("secret_rotate_key")
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0 if not result["unreadable"] else 1
