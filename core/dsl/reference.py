@@ -21,23 +21,29 @@ from core import errors
 from core.dsl import schedule, topics
 from core.dsl.action import Action
 from core.dsl.component import REGISTRY, Config
+from core.dsl.emit import Emit
 from core.dsl.registry import load_components
 
 KINDS = ("input", "action", "output", "trigger", "expansion", "condition", "document")
 ANSWER_CHARACTERS = 3_000  # of the JSON; with the text that a door adds, below 2,000 tokens of 3 characters
 DOC_CHARACTERS = 110
 
-_TRIGGERS: dict[str, tuple[type[Config], str]] = {
-    "interval": (
+_BLOCKS: dict[tuple[str, str], tuple[type[Config], str]] = {
+    ("document", "emit"): (
+        Emit,
+        "name: tell-when-done\ninput: {echo: {event: hello}}\noutput: {print: STDOUT}\n"
+        'emit: {tag: stage1-done, data: {count: "${stat|events_out}"}}',
+    ),
+    ("trigger", "interval"): (
         schedule.Interval,
         "name: every-minute\ninput: {echo: {event: tick, trigger: {interval: 60s}}}\noutput: {print: STDOUT}",
     ),
-    "cron": (
+    ("trigger", "cron"): (
         schedule.Cron,
         'name: nightly\ninput:\n  echo: {event: tick, trigger: {cron: {expression: "0 30 2 * * *", immediate: true}}}\n'
         "output: {print: STDOUT}",
     ),
-    "message": (
+    ("trigger", "message"): (
         schedule.MessageFilter,
         "name: on-tag\ninput:\n  echo: {event: go, trigger: {message: {filter-type: [user-generated], filter-tag: go}}}"
         "\noutput: {print: STDOUT}",
@@ -118,7 +124,7 @@ def keys_of(model: type[BaseModel]) -> tuple[Key, ...]:
         name = field.alias or field_name
         node = properties.get(name, {})
         default = None if field.is_required() else node.get("default", field.default)
-        if isinstance(default, BaseModel) or default is PydanticUndefined:
+        if isinstance(default, BaseModel | dict) or default is PydanticUndefined:
             default = None  # an object with keys of its own, or an empty one
         kind = type_of(node, schema)
         out.append(Key(name, kind, field.is_required(), default, field.description or "", _model_in(field.annotation)))
@@ -148,7 +154,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def entries() -> dict[tuple[str, str], Entry]:
     """Every entry by (kind, name), in the order of KINDS."""
     load_components()
-    found = [*_components(), *_triggers(), *(_topic(topic) for topic in topics.TOPICS)]
+    found = [*_components(), *_blocks(), *(_topic(topic) for topic in topics.TOPICS)]
     found.sort(key=lambda entry: (KINDS.index(entry.kind), entry.name))
     return {(entry.kind, entry.name): entry for entry in found}
 
@@ -163,10 +169,10 @@ def _components() -> Iterator[Entry]:
         yield Entry(cls.kind, cls.name, first_sentence(doc), doc, keys, inspect.cleandoc(cls.example))
 
 
-def _triggers() -> Iterator[Entry]:
-    for name, (model, example) in _TRIGGERS.items():
+def _blocks() -> Iterator[Entry]:
+    for (kind, name), (model, example) in _BLOCKS.items():
         doc = inspect.cleandoc(model.__doc__ or "")
-        yield Entry("trigger", name, first_sentence(doc), doc, keys_of(model), example)
+        yield Entry(kind, name, first_sentence(doc), doc, keys_of(model), example)
 
 
 def _topic(topic: topics.Topic) -> Entry:

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from core.dsl.component import REGISTRY
+from core.dsl.component import REGISTRY, Component
+from core.dsl.emit import Emit
 from core.dsl.registry import load_components
 from core.model.operation import compact
 
@@ -25,8 +26,8 @@ PLACEHOLDER = {"$ref": "#/$defs/placeholder"}
 def job_schema() -> dict[str, Any]:
     """The schema of a whole job document; the value is shared: do not change it."""
     load_components()
-    components = list(REGISTRY)
-    places, made = models_json_schema([(cls, "validation") for cls in components], by_alias=True)
+    components: list[type[Component]] = list(REGISTRY)
+    places, made = models_json_schema([(cls, "validation") for cls in (*components, Emit)], by_alias=True)
     defs = {name: _staged_later(node) for name, node in compact(made)["$defs"].items()}
     defs["placeholder"] = {
         "type": "string",
@@ -37,6 +38,7 @@ def job_schema() -> dict[str, Any]:
     for cls in components:
         place = _staged_later(compact(places[cls, "validation"]))
         one_of[cls.kind][cls.name] = {**place, "description": inspect.getdoc(cls) or ""}
+    emit = _staged_later(compact(places[Emit, "validation"]))
     return {
         "$schema": DIALECT,
         "title": "Sluice job",
@@ -55,6 +57,10 @@ def job_schema() -> dict[str, Any]:
                 "items": _one_key(one_of["action"], "One action."),
             },
             "output": _one_key(one_of["output"], "Where the events go."),
+            "emit": {
+                "description": "Messages beside the data, sent after the output has accepted it.",
+                "anyOf": [emit, {"type": "array", "items": emit, "maxItems": 10}],
+            },
             "context": {"type": "object", "description": "Values for {{name}} that nothing else gives."},
         },
         "required": ["name", "input", "output"],

@@ -32,6 +32,7 @@ TOPICS = (
             ("input", "Required: where events come from, e.g. {echo: {event: hello}}."),
             ("actions", "What happens to each event, in this order; may be left out."),
             ("output", "Required: where events go, e.g. {print: STDOUT}."),
+            ("emit", "Messages beside the data, sent after the output has accepted it; see document emit."),
             ("context", "Values for {{name}} that nothing else gives."),
             ("description", "What the job is for."),
             ("tags", "Words to find it by."),

@@ -68,7 +68,10 @@ class Environment:
     step: int | str = "input"
 
     def log(self, level: str, text: str, **fields: Any) -> None:
-        if len(self.lines) < MOST_WARNINGS:
+        if level == "info":  # what an action would write to the log, or do to the KV store
+            kind = "kv" if "namespace" in fields else "log"
+            self.sent.append({"kind": kind, "step": self.step, **fields, "text": text})
+        elif len(self.lines) < MOST_WARNINGS:
             self.lines.append(text)
 
     def publish(self, message: Outgoing) -> asyncio.Future[None]:
@@ -129,7 +132,10 @@ async def trace(request: Request) -> dict[str, Any]:
     env.step = "output"
     written, refused = preview.output(job.output, env, run, out)
     faults += refused
-    return {**result, "events_out": out, "would_emit": env.sent + written, "errors": faults}
+    run.events_in, run.errors = len(events), len(faults)
+    accepted = len(out) - len(refused)
+    told = [preview.message(emit.open(env).message(run, accepted), "emit") for emit in job.emit if accepted]
+    return {**result, "events_out": out, "would_emit": [*env.sent, *written, *told], "errors": faults}
 
 
 def _step(

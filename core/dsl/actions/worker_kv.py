@@ -55,7 +55,7 @@ output: {print: STDOUT}
             lease = select.getter(select.parse(chosen.lease_field))
 
             def ack(event: Event, run: Run) -> Event:
-                env.log("info", f"would acknowledge the lease {shorten(lease(event), 60)} in {name}")
+                env.log("info", f"would acknowledge the lease {shorten(lease(event), 60)} in {name}", namespace=name)
                 return event
 
             return ack
@@ -66,7 +66,8 @@ output: {print: STDOUT}
             if op is not None:
                 if wrong := kv.fault(op):
                     raise EventFault(wrong)
-                env.log("info", f"would {op.verb} {shorten(op.key or op.value, 100)} in {name}")
+                told = f"would {op.verb} {shorten(op.key or op.value, 100)} in {name}"
+                env.log("info", told, namespace=name, verb=str(op.verb), key=op.key, value=op.value)
                 if store is not None:
                     store(event, True)
             return event
