@@ -8,6 +8,9 @@ from typing import Any
 
 from core.model.catalog import Blueprint, Perspective, Ports, Workflow
 
+MOST_EDGES = 100  # of one channel, drawn each from a producer to a consumer
+_End = tuple[str, dict[str, str]]
+
 Graph = dict[str, list[dict[str, Any]]]
 """`nodes` (each with an `id`) and `edges` (each with `kind`, `from`, `to`)."""
 
@@ -16,7 +19,7 @@ def picture(document: Blueprint | Workflow | Perspective) -> Graph:
     """The graph as nodes and edges, for people and programs that draw it."""
     if isinstance(document, Blueprint):
         return _blueprint_picture(document)
-    nodes = [
+    nodes: list[dict[str, Any]] = [
         {
             "id": step.id,
             "use": step.use,
@@ -26,18 +29,33 @@ def picture(document: Blueprint | Workflow | Perspective) -> Graph:
         }
         for step in document.steps
     ]
-    ends: dict[str, tuple[list[str], list[str]]] = {name: ([], []) for name in document.channels}
+    nodes += [{"id": f"port:{port}", "port": side} for side, port in _ports(document.ports)]
+    ends: dict[str, tuple[list[_End], list[_End]]] = {name: ([], []) for name in document.channels}
+    edges: list[dict[str, Any]] = []
     for step in document.steps:
         for binding, side in ((step.out, 0), (step.in_, 1)):
-            for name in [binding] if isinstance(binding, str) else list((binding or {}).values()):
-                ends.setdefault(name.removeprefix("channel:"), ([], []))[side].append(step.id)
-    edges: list[dict[str, Any]] = []
+            named = {"": binding} if isinstance(binding, str) else binding or {}
+            for output, end in named.items():
+                more = {"output": output} if side == 0 and step.dispatch is not None and output else {}
+                kind, _, name = end.partition(":")
+                if kind == "port":
+                    there = (step.id, end) if side == 0 else (end, step.id)
+                    edges.append({"kind": "port", "from": there[0], "to": there[1], **more})
+                else:
+                    ends.setdefault(name, ([], []))[side].append((step.id, more))
     for name, (producers, consumers) in ends.items():
         transport = document.channels[name].transport.value if name in document.channels else "worker-channel"
+        about = {"channel": name, "transport": transport}
+        if len(producers) * len(consumers) > MOST_EDGES:  # through a node of its own: as many edges as ends
+            hub = f"channel:{name}"
+            nodes.append({"id": hub, "channel": name})
+            edges += [{"kind": "channel", "from": one, "to": hub, **about, **more} for one, more in producers]
+            edges += [{"kind": "channel", "from": hub, "to": other, **about} for other, _ in consumers]
+            continue
         edges += [
-            {"kind": "channel", "from": producer, "to": consumer, "channel": name, "transport": transport}
-            for producer in producers
-            for consumer in consumers
+            {"kind": "channel", "from": producer, "to": consumer, **about, **more}
+            for producer, more in producers
+            for consumer, _ in consumers
         ]
     edges += [{"kind": "message", "from": edge.from_, "to": edge.to, "tag": edge.tag} for edge in document.messages]
     return {"nodes": nodes, "edges": edges}

@@ -13,6 +13,8 @@ from core.model.operation import Params
 from core.model.principal import Caller
 from core.operations.registry import Page, items_schema, offset_page, operation
 
+SHOWN_NODES = 200  # of a graph as text
+
 Type = Literal["workflow", "perspective", "blueprint", "job"]
 
 
@@ -22,6 +24,14 @@ async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
     # What a newer Sluice brings under a slug that a tenant already has does not change what the tenant deployed.
     taken = {(one.type, one.slug) for one in own}
     return [*(one for one in builtin.load() if (one.type, one.slug) not in taken), *own]
+
+
+def drawn(model: Any) -> dict[str, Any]:
+    """The graph of a document as nodes, edges and, when it is not too large to read, Mermaid text."""
+    if model is None or isinstance(model, LibraryJob):
+        return {"nodes": [], "edges": [], "mermaid": ""}
+    graph = picture.picture(model)
+    return {**graph, "mermaid": picture.mermaid(graph) if len(graph["nodes"]) <= SHOWN_NODES else ""}
 
 
 class CatalogSearch(Page):
@@ -68,12 +78,11 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
     """Show an item: its document, its graph, the values that a deployment of it asks for, and related items."""
     every = await entries(engine, caller)
     one = items.pick(every, params.slug, params.type, params.version)
-    drawn = {"nodes": [], "edges": []} if isinstance(one.model, LibraryJob) else picture.picture(one.model)
     return {
         **one.row(),
         "versions": [o.version for o in every if (o.type, o.slug) == (one.type, one.slug)],
         "document": items.document(one),
-        "graph": drawn,
+        "graph": drawn(one.model),
         "wizard": items.wizard(one),
         "related": [{k: v for k, v in o.row().items() if k != "summary"} for o in items.related(every, one)],
     }

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from core import clock, errors
-from core.catalog import items, picture
+from core.catalog import items
 from core.documents import Document, dump
 from core.engine import Engine
 from core.model.catalog import Graph
@@ -25,7 +25,6 @@ Kind = Literal["workflow", "perspective", "blueprint"]
 Slug = Annotated[str, StringConstraints(max_length=64)]
 Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
 DRAFT = "draft"
-SHOWN_NODES = 200  # of a picture as text
 SHOWN_CHANGES = 200
 SHOWN_TEXT = 12_000  # characters of a comparison
 
@@ -220,7 +219,7 @@ async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> d
         "updated_by": found.row.get("updated_by"),
         "versions": [_version(params.type, row) for row in versions],
         "document": found.data,
-        "graph": drawn(model),
+        "graph": catalog.drawn(model),
         "wizard": items.wizard(entry) if entry is not None else [],
         **report,
         **({"text": found.text} if params.detail == "detailed" else {}),
@@ -235,14 +234,6 @@ def _version(kind: str, row: dict[str, Any]) -> dict[str, Any]:
         "updated_by": row["updated_by"],
         "derived_from": row["derived_from"] or None,
     }
-
-
-def drawn(model: Any) -> dict[str, Any]:
-    """The graph of a document as nodes, edges and, when it is not too large to read, Mermaid text."""
-    if model is None or not hasattr(model, "ports"):
-        return {"nodes": [], "edges": [], "mermaid": ""}
-    graph = picture.picture(model)
-    return {**graph, "mermaid": picture.mermaid(graph) if len(graph["nodes"]) <= SHOWN_NODES else ""}
 
 
 class WorkflowValidate(Params):

@@ -39,7 +39,8 @@ def faults(graph: Graph, wired: Wiring, modules: Modules) -> Iterator[Finding]:
 def warnings(graph: Graph) -> Iterator[Finding]:
     """What is allowed and probably not meant."""
     used = {name for _, value in _texts(graph) for name in _WIZARD.findall(value)}
-    everything = b" ".join(orjson.dumps(part.with_) for part in (*graph.steps, *graph.channels.values()) if part.with_)
+    given = [step.with_ for step in graph.steps] + [channel.with_ for channel in graph.channels.values()]
+    everything = b" ".join(orjson.dumps(with_) for with_ in given if with_)
     for index, question in enumerate(graph.wizard):
         if question.field not in used and f"{question.field}".encode() not in everything:
             message = f"Nothing reads the wizard field {question.field}."

@@ -64,7 +64,7 @@ def _sample(schema: Any) -> Any:
         if isinstance(schema.get(key), list) and schema[key]:
             return schema[key][0]
     wanted = schema.get("type", "string")
-    return _SAMPLES.get(wanted[0] if isinstance(wanted, list) and wanted else wanted, "sample")  # type: ignore[arg-type]
+    return _SAMPLES.get(wanted[0] if isinstance(wanted, list) and wanted else wanted, "sample")
 
 
 def _outside(document: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, render
+from mcp_server.cli import connect, graphs, render
 
 Type = Literal["workflow", "perspective", "blueprint", "job"]
 
@@ -58,6 +58,7 @@ async def show(
     *,
     type: Type | None = None,
     version: str | None = None,
+    graph: graphs.Format | None = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Show one catalog item, its graph and its fields.
@@ -70,14 +71,19 @@ async def show(
         Its type, when several items share the slug.
     version
         The version; without it, the latest.
+    graph
+        Print its graph instead: svg or mermaid.
     """
     async with connect.engine(common) as engine:
         item = await engine.call("catalog_get", slug=slug, type=type, version=version)
+    if graph is not None:
+        graphs.show(item, graph)
+        return 0
     if common.json:
         render.json(item)
         return 0
     render.facts(item, ("type", "slug", "version", "title", "summary", "source", "tags"))
-    _graph(item.get("graph") or {})
+    graphs.tables(item.get("graph") or {})
     if item.get("wizard"):
         render.heading("Fields (give them with --set FIELD=VALUE)")
         render.rows(item["wizard"], ("field", "type", "required", "default", "title"), empty="")
@@ -85,12 +91,3 @@ async def show(
         render.heading("Related")
         render.rows(item["related"], ("type", "slug", "version", "title"), empty="")
     return 0
-
-
-def _graph(graph: dict[str, Any]) -> None:
-    if graph.get("nodes"):
-        render.heading("Steps")
-        render.rows(graph["nodes"], ("id", "use", "type", "group", "replicas"), empty="")
-    if graph.get("edges"):
-        render.heading("Edges")
-        render.rows(graph["edges"], ("from", "to", "kind", "channel", "transport", "tag"), empty="")

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from core import errors
 from mcp_server import session
-from mcp_server.http import auth, guard, messages, metrics, openapi, problems, routes
+from mcp_server.http import auth, guard, messages, metrics, openapi, pictures, problems, routes
 
 
 def create(
@@ -54,6 +54,7 @@ def create(
     )
     app.include_router(routes.router(engine, counts))
     app.include_router(messages.router(engine))
+    app.include_router(pictures.router(engine))
 
     @app.get("/health", include_in_schema=False)
     async def health() -> Response:
