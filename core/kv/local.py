@@ -33,11 +33,11 @@ class LocalKV:
         self._waiting: dict[str, deque[asyncio.Event]] = {}  # pops under way, by namespace, the oldest first
         self._watches: dict[str, set[LocalWatch]] = {}
 
-    async def apply(self, namespace: str, ops: Sequence[Op]) -> list[Result]:
+    async def apply(self, namespace: str, ops: Sequence[Op], note: tuple[Any, ...] | None = None) -> list[Result]:
         kv.check(ops)
         if all(op[0] in READS for op in ops):
             return (await self._database.read(table.apply, namespace, ops, self._now_ms())).results
-        done = await self._database.write(table.apply, namespace, ops, self._now_ms())
+        done = await self._database.write(table.apply, namespace, ops, self._now_ms(), note)
         self._tell(namespace, done)
         return done.results
 
@@ -55,10 +55,10 @@ class LocalKV:
     async def depth(self, namespace: str) -> Depth:
         return await self._database.read(table.depth, namespace, self._now_ms())
 
-    async def revive(self, namespace: str, limit: int) -> int:
-        """Make the oldest dead items ready again; how many."""
-        count = await self._database.write(table.revive, namespace, limit)
-        if count:
+    async def end_dead(self, namespace: str, limit: int, requeue: bool, note: tuple[Any, ...]) -> int:
+        """Make the oldest dead items ready again, or delete them; how many."""
+        count = await self._database.write(table.end_dead, namespace, limit, requeue, note)
+        if count and requeue:
             self._wake(namespace)
         return count
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from core import errors
 from core.model import kv
 from core.model.kv import Change, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
+from core.store import audit
 
 ALIVE = "(expires_at_ms IS NULL OR expires_at_ms > ?)"
 PRUNED_AT_ONCE = 2000
@@ -44,12 +45,17 @@ class Applied(NamedTuple):
     pushed: bool
 
 
-def apply(db: Database, namespace: str, ops: Sequence[Op], now_ms: int) -> Applied:
-    """Do checked operations in order. Reads among them may also be done on a reader connection."""
+def apply(db: Database, namespace: str, ops: Sequence[Op], now_ms: int, note: tuple[Any, ...] | None = None) -> Applied:
+    """Do checked operations in order, with the audit row of who asked for it, if it was a person.
+
+    Reads alone may also be done on a reader connection.
+    """
     session = _Session(db, namespace, now_ms)
     results = [_DO[op[0]](session, op) for op in ops]
     if session.revision:
         db.conn.execute("UPDATE kv_revision SET last = ?", (session.revision,))
+    if note is not None:
+        audit.insert(db, note)
     return Applied(results, session.changes, session.pushed)
 
 
@@ -262,11 +268,12 @@ def dead_items(db: Database, namespace: str, limit: int) -> list[Item]:
     return [Item(*row) for row in rows]
 
 
-def revive(db: Database, namespace: str, limit: int) -> int:
-    """Make the oldest dead items ready again, with their attempts forgotten; how many."""
+def end_dead(db: Database, namespace: str, limit: int, requeue: bool, note: tuple[Any, ...]) -> int:
+    """Make the oldest dead items ready again with their attempts forgotten, or delete them; how many."""
+    what = "UPDATE kv_items SET dead = 0, attempts = 0" if requeue else "DELETE FROM kv_items"
+    audit.insert(db, note)
     return db.conn.execute(
-        "UPDATE kv_items SET dead = 0, attempts = 0 WHERE id IN"
-        " (SELECT id FROM kv_items WHERE namespace = ? AND dead = 1 ORDER BY id LIMIT ?)",
+        f"{what} WHERE id IN (SELECT id FROM kv_items WHERE namespace = ? AND dead = 1 ORDER BY id LIMIT ?)",
         (namespace, limit),
     ).rowcount
 
@@ -291,6 +298,29 @@ def listing(db: Database, namespace: str, prefix: str, after: str, limit: int, n
             return Listing(tuple(entries), True)
         entries.append(Entry(*row))
     return Listing(tuple(entries), False)
+
+
+def namespaces(db: Database, tenant: str, after: str, limit: int) -> list[str]:
+    """The names of a tenant's namespaces that hold anything, in order; each costs one look into an index."""
+    first, end = f"{tenant}:", _end_of(f"{tenant}:")
+    found: set[str] = set()
+    for where in ("kv_entries", "kv_members", "kv_leases", *(f"kv_items INDEXED BY {i}" for i in _QUEUES)):
+        more = _QUEUES.get(where.rpartition(" ")[2], "1")
+        name, count = max(first, after), 0
+        while count <= limit:
+            row = db.conn.execute(
+                f"SELECT namespace FROM {where} WHERE {more} AND namespace > ? AND namespace < ?"
+                " ORDER BY namespace LIMIT 1",
+                (name, end),
+            ).fetchone()
+            if row is None:
+                break
+            name, count = row[0], count + 1
+            found.add(name)
+    return sorted(found)[:limit]
+
+
+_QUEUES = {"kv_items_ready": "lease IS NULL AND dead = 0", "kv_items_dead": "dead = 1"}
 
 
 def _end_of(prefix: str) -> str:

@@ -1,0 +1,219 @@
+"""The KV store of the workers: what jobs keep in it, for people who look, mend and clear."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from pydantic import Field
+
+from core import clock, errors
+from core.engine import Engine
+from core.model import kv
+from core.model.kv import Namespace, Op, Verb
+from core.model.operation import Effect, Params
+from core.model.principal import Caller, Role
+from core.operations.registry import MAX_PAGE, PAGE, operation
+from core.store import audit
+from core.store import kv as table
+
+SHOWN = 200  # characters of a value in a list
+
+
+class InNamespace(Params):
+    namespace: str = Field(min_length=1, max_length=kv.MAX_NAMESPACE_BYTES)
+    """The namespace: `name`, or `tenant:name` as jobs may write it."""
+
+
+class InPages(Params):
+    cursor: str | None = Field(default=None, max_length=2 * kv.MAX_KEY_BYTES)
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
+    """Rows a page."""
+
+
+def _listed(item: dict[str, Any]) -> dict[str, Any]:
+    items = {"type": "array", "items": item}
+    cursor = {"type": ["string", "null"]}
+    required = ["items", "next_cursor"]
+    return {"type": "object", "properties": {"items": items, "next_cursor": cursor}, "required": required}
+
+
+class KvNamespaces(InPages):
+    pass
+
+
+@operation(
+    summary="List the KV namespaces that hold anything.",
+    http="GET /api/kv",
+    toolset="kv",
+    result=_listed({"type": "object"}),
+)
+async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) -> dict[str, Any]:
+    """List the KV namespaces of this tenant that hold values, sets or queue items, each with its queue."""
+    names = await engine.database.read(table.namespaces, caller.tenant, params.cursor or "", params.limit + 1)
+    items = [{"namespace": name, **await _depth(engine, name)} for name in names[: params.limit]]
+    return {"items": items, "next_cursor": items[-1]["namespace"] if len(names) > params.limit else None}
+
+
+class KvList(InNamespace, InPages):
+    prefix: str = Field(default="", max_length=kv.MAX_KEY_BYTES)
+    """Only keys that begin with this."""
+
+
+@operation(
+    summary="List keys and values of a KV namespace.",
+    http="GET /api/kv/keys",
+    toolset="kv",
+    result=_listed({"type": "object"}),
+)
+async def kv_list(engine: Engine, caller: Caller, params: KvList) -> dict[str, Any]:
+    """List the values of a namespace by key: key, the beginning of the value, size, revision, expires_at.
+
+    Sets are not listed; kv_get shows the one of a key.
+    """
+    space = _space(engine, caller, params.namespace)
+    page = await space.list(params.prefix, params.cursor or "", params.limit)
+    items = [
+        {
+            "key": entry.key,
+            "value": entry.value[:SHOWN],
+            "characters": len(entry.value),
+            "revision": entry.revision,
+            "expires_at": _time(entry.expires_at_ms),
+        }
+        for entry in page.entries
+    ]
+    return {"items": items, "next_cursor": items[-1]["key"] if page.more else None}
+
+
+class InKey(InNamespace):
+    key: str = Field(min_length=1, max_length=kv.MAX_KEY_BYTES)
+    """The key."""
+
+
+@operation(summary="Show the value, and the set, of a key.", http="GET /api/kv/value", toolset="kv")
+async def kv_get(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any]:
+    """Show one key: value (text that is no JSON as text), revision, expires_at, and the members of its set."""
+    space = _space(engine, caller, params.namespace)
+    found = [entry for entry in (await space.list(params.key, "", 1)).entries if entry.key == params.key]
+    members = await space.members(params.key)
+    if not found and not members:
+        raise errors.NotFound(
+            f"There is no key {errors.shorten(params.key, 100)} in {space.name}.", hint="kv_list shows the keys."
+        )
+    shown: dict[str, Any] = {"namespace": space.name, "key": params.key}
+    if found:
+        value, format = _value(found[0].value)
+        shown |= {"value": value, "format": format, "revision": found[0].revision}
+        shown["expires_at"] = _time(found[0].expires_at_ms)
+    return {**shown, "members": list(members)}
+
+
+class KvSet(InKey):
+    value: Any
+    """The value: any JSON."""
+    format: Literal["json", "raw-string"] = "json"
+    """`raw-string` keeps a text as it is, for jobs that read it with value-format raw-string."""
+    ttl_ms: int | None = Field(default=None, ge=1, le=kv.MAX_TTL_MS)
+    """Forget it after so many milliseconds."""
+    if_revision: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    """Only when the key is at this revision; 0: only when it is absent."""
+
+
+@operation(
+    summary="Set the value of a key.",
+    http="POST /api/kv/set",
+    toolset="kv",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def kv_set(engine: Engine, caller: Caller, params: KvSet) -> dict[str, Any]:
+    """Set a value, with if_revision only when nobody has changed it: done tells whether, revision what is there."""
+    space = _space(engine, caller, params.namespace)
+    raw = params.format == "raw-string"
+    if raw and not isinstance(params.value, str):
+        problem = errors.Problem("/value", "must be a text with format raw-string")
+        raise errors.InvalidParams("A raw string must be a text.", errors=[problem])
+    text = params.value if raw else orjson.dumps(params.value).decode()
+    verb = Verb.SET if params.if_revision is None else Verb.COMPARE_AND_SET
+    op = Op(verb, params.key, text, params.ttl_ms or 0, params.if_revision or 0)
+    (result,) = await engine.kv.apply(space.name, [op], _note(engine, caller, "kv_set", space, params.key))
+    return {"namespace": space.name, "key": params.key, "done": result.done, "revision": result.revision}
+
+
+@operation(
+    summary="Delete a key: its value and its set.",
+    http="POST /api/kv/delete",
+    toolset="kv",
+    effect=Effect.DESTRUCTIVE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def kv_delete(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any]:
+    """Delete the value and the set of a key; done tells whether there was anything."""
+    space = _space(engine, caller, params.namespace)
+    op = Op(Verb.DELETE, params.key)
+    (result,) = await engine.kv.apply(space.name, [op], _note(engine, caller, "kv_delete", space, params.key))
+    return {"namespace": space.name, "key": params.key, "done": result.done}
+
+
+class KvQueue(InNamespace):
+    dead_items: int = Field(default=10, ge=0, le=MAX_PAGE)
+    """How many dead items to show."""
+
+
+@operation(summary="Show the work queue of a namespace.", http="GET /api/kv/queue", toolset="kv")
+async def kv_queue(engine: Engine, caller: Caller, params: KvQueue) -> dict[str, Any]:
+    """Show a queue: depth (items that wait), leased, dead, and the oldest dead items with their attempts."""
+    space = _space(engine, caller, params.namespace)
+    dead = await engine.database.read(table.dead_items, space.name, params.dead_items)
+    items = [{"value": item.value[:SHOWN], "characters": len(item.value), "attempts": item.attempt} for item in dead]
+    return {"namespace": space.name, **await _depth(engine, space.name), "dead_items": items}
+
+
+class KvDeadItems(InNamespace):
+    action: Literal["requeue", "discard"]
+    """requeue: hand them out again, as if for the first time. discard: delete them."""
+    limit: int = Field(default=1000, ge=1, le=10_000)
+    """At most so many, the oldest first."""
+
+
+@operation(
+    summary="Requeue or discard the dead items of a queue.",
+    http="POST /api/kv/dead-items",
+    toolset="kv",
+    effect=Effect.DESTRUCTIVE,
+    role=Role.ADMIN,
+)
+async def kv_dead_items(engine: Engine, caller: Caller, params: KvDeadItems) -> dict[str, Any]:
+    """Requeue or discard items that were handed out too often without an acknowledgement."""
+    space = _space(engine, caller, params.namespace)
+    note = _note(engine, caller, "kv_dead_items", space, params.action)
+    count = await engine.kv.end_dead(space.name, params.limit, params.action == "requeue", note)
+    return {"namespace": space.name, "action": params.action, "items": count}
+
+
+def _space(engine: Engine, caller: Caller, name: str) -> Namespace:
+    return Namespace(engine.kv, kv.qualify(caller.tenant, name))
+
+
+def _note(engine: Engine, caller: Caller, operation: str, space: Namespace, what: str) -> tuple[Any, ...]:
+    return audit.row(engine.ids.next(), caller, operation, f"{space.name} {errors.shorten(what, 100)}")
+
+
+async def _depth(engine: Engine, name: str) -> dict[str, int]:
+    depth = await engine.kv.depth(name)
+    return {"depth": depth.ready, "leased": depth.leased, "dead": depth.dead}
+
+
+def _value(text: str) -> tuple[Any, str]:
+    try:
+        return orjson.loads(text), "json"
+    except orjson.JSONDecodeError:
+        return text, "raw-string"
+
+
+def _time(ms: int | None) -> str | None:
+    return None if ms is None else clock.iso(ms * 1_000_000)

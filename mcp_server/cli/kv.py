@@ -1,0 +1,191 @@
+"""`sluice kv`: what jobs keep in the KV store."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from cyclopts import Parameter
+
+from mcp_server.cli import connect, render
+
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+async def namespaces(
+    *, limit: int | None = None, cursor: str | None = None, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """List the namespaces that hold anything.
+
+    Parameters
+    ----------
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("kv_namespaces", limit=limit, cursor=cursor)
+    if common.json:
+        render.json(result)
+    else:
+        columns = ("namespace", "depth", "leased", "dead")
+        render.rows(result["items"], columns, empty="No job keeps anything.", more=result.get("next_cursor"))
+    return 0
+
+
+async def list_keys(
+    namespace: str,
+    /,
+    *,
+    prefix: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """List the values of a namespace by key.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    prefix
+        Only keys that begin with this.
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("kv_list", namespace=namespace, prefix=prefix, limit=limit, cursor=cursor)
+    if common.json:
+        render.json(result)
+    else:
+        render.rows(
+            result["items"],
+            ("key", "value", "revision", "expires_at"),
+            empty="There are no values.",
+            more=result.get("next_cursor"),
+        )
+    return 0
+
+
+async def get(namespace: str, key: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Show the value, and the set, of a key.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    key
+        The key.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("kv_get", namespace=namespace, key=key)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
+
+
+async def set_value(
+    namespace: str,
+    key: str,
+    value: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    raw: Flag = False,
+    ttl_ms: int | None = None,
+    if_revision: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Set the value of a key; exits 1 when --if-revision kept it from being done.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    key
+        The key.
+    value
+        JSON; what is no JSON is a text.
+    raw
+        Keep the text as it is.
+    ttl_ms
+        Forget it after so many milliseconds.
+    if_revision
+        Only at this revision; 0 for a key that is absent.
+    """
+    meant: dict[str, Any] = {"value": value, "format": "raw-string"} if raw else {"value": _json(value)}
+    async with connect.engine(common) as engine:
+        result = await engine.call(
+            "kv_set", namespace=namespace, key=key, **meant, ttl_ms=ttl_ms, if_revision=if_revision
+        )
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0 if result["done"] else 1
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+async def delete(namespace: str, key: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Delete a key: its value and its set.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    key
+        The key.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("kv_delete", namespace=namespace, key=key)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
+
+
+async def queue(namespace: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Show the work queue of a namespace.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("kv_queue", namespace=namespace)
+    if common.json:
+        render.json(result)
+        return 0
+    render.text(f"{result['namespace']}: {result['depth']} waiting, {result['leased']} leased, {result['dead']} dead")
+    if result["dead_items"]:
+        render.heading("Dead items")
+        render.rows(result["dead_items"], ("attempts", "value"), empty="")
+    return 0
+
+
+async def dead_items(
+    namespace: str,
+    action: Literal["requeue", "discard"],
+    /,
+    *,
+    limit: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Requeue or discard the dead items of a queue.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    action
+        Hand them out again, or delete them.
+    limit
+        At most so many.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("kv_dead_items", namespace=namespace, action=action, limit=limit)
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
