@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator
 
-from core.dsl import select
+from core.dsl import select, values
 from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Env, Event, Run
 from core.dsl.select import MISSING
@@ -42,7 +42,7 @@ class TextTooLong(ValueError):
 
 def text_of(value: Any) -> str:
     """How a value looks inside a text: strings as they are, everything else as JSON, so that `convert` can undo it."""
-    return value if type(value) is str else orjson.dumps(value).decode()
+    return value if type(value) is str else values.to_json(value).decode()
 
 
 # ---- staging -------------------------------------------------------------------------------------------------------

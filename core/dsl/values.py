@@ -37,6 +37,18 @@ def from_json(text: str) -> Any:
     return value
 
 
+def to_json(value: Any) -> bytes:
+    """The JSON of a value.
+
+    Raises ValueError: for one that is nested more than 254 deep, or a text that is not Unicode.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        told = "it is nested too deep" if "ecursion" in str(error) else str(error)
+        raise ValueError(f"cannot be written as JSON: {told}") from None
+
+
 def kind(value: Any) -> str:
     """What a value is, in the words of messages."""
     names = {dict: "object", list: "array", str: "text", bool: "truth value", type(None): "null"}

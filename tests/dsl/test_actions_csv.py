@@ -33,7 +33,13 @@ def parse(*lines: str, **keys: Any) -> list[Event]:
         ({"fields": {"x": "num", "y": "bool"}}, "12,yes", {"x": 12, "y": True}),
         ({"fields": [{"x": "num"}, {"y": "json"}]}, '1.5,"{""a"":[1]}"', {"x": 1.5, "y": {"a": [1]}}),
         ({"fields": {"x": "split", "y": "num"}}, "a b,", {"x": ["a", "b"], "y": None}),
-        ({"autoconvert": True}, "7,true,null,007,x", dict(zip(("column1", "column2", "column3", "column4", "column5"), (7, True, None, "007", "x"), strict=True))),  # noqa: E501
+        (
+            {"autoconvert": True},
+            "7,true,null,007,x",
+            dict(
+                zip(("column1", "column2", "column3", "column4", "column5"), (7, True, None, "007", "x"), strict=True)
+            ),
+        ),
         ({"autoconvert": True, "fields": {"x": "str"}}, "7", {"x": "7"}),
         ({"auto-convert": True}, "7", {"column1": 7}),
         ({"delim": "\t"}, "a\tb", {"column1": "a", "column2": "b"}),
@@ -46,7 +52,7 @@ def parse(*lines: str, **keys: Any) -> list[Event]:
         ({"fields": ["x", "y"], "output-field": "row"}, "a,b", {"row": {"x": "a", "y": "b"}}),
         ({}, 'a"b,c', {"column1": 'a"b', "column2": "c"}),
     ],
-)  # fmt: skip
+)
 def test_a_line_becomes_fields(keys: dict[str, Any], line: str, expected: Event) -> None:
     assert parse(line, **keys) == [expected]
 

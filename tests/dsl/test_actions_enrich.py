@@ -38,16 +38,24 @@ def enrich(path: Path, **keys: Any) -> dict[str, Any]:
         ({}, {"host": "WEB", "site": None}, {"host": "WEB", "site": None}),
         ({"overwrite": True}, {"host": "WEB", "site": None}, {"host": "WEB", "site": "rome"}),
         ({"add": "owner"}, {"host": "db1"}, {"host": "db1", "owner": "ada"}),
-        ({"add": ["owner", {"place.city": "site"}]}, {"host": "db1"}, {"host": "db1", "owner": "ada", "place": {"city": "berlin"}}),
+        (
+            {"add": ["owner", {"place.city": "site"}]},
+            {"host": "db1"},
+            {"host": "db1", "owner": "ada", "place": {"city": "berlin"}},
+        ),
         ({"add": [{"event-field": "x", "lookup-field": "site"}]}, {"host": "db1"}, {"host": "db1", "x": "berlin"}),
         ({"default": {"owner": "nobody", "n": 0}}, {"host": "zz"}, {"host": "zz", "owner": "nobody", "n": 0}),
         ({"default": {"owner": "nobody"}}, {"host": "zz", "owner": "me"}, {"host": "zz", "owner": "me"}),
         ({"default": {"owner": "nobody"}}, {}, {"owner": "nobody"}),
         ({"case-sensitive": False, "add": "site"}, {"host": "web"}, {"host": "web", "site": "rome"}),
-        ({"match": [{"event-field": "host", "lookup-field": "name"}, {"site": "site"}], "add": "owner"}, {"host": "db1", "site": "paris"}, {"host": "db1", "site": "paris", "owner": "later"}),
+        (
+            {"match": [{"event-field": "host", "lookup-field": "name"}, {"site": "site"}], "add": "owner"},
+            {"host": "db1", "site": "paris"},
+            {"host": "db1", "site": "paris", "owner": "later"},
+        ),
         ({"match": "name", "add": "site"}, {"name": "db1"}, {"name": "db1", "site": "berlin"}),
     ],
-)  # fmt: skip  # noqa: E501
+)
 def test_a_row_gives_its_fields(hosts: Path, keys: dict[str, Any], event: Event, expected: Event) -> None:
     assert run([event], enrich(hosts, **keys)) == [expected]
 

@@ -75,12 +75,18 @@ def test_copies_that_would_not_fit_in_memory_refuse_the_event(monkeypatch: pytes
     [
         ({}, [{"t": "a b"}, {"t": "c=1"}]),
         ({"delim": " "}, [{"t": "a"}, {"t": "b,,"}, {"t": "c=1"}]),
-        ({"events": {"output-field": "part"}}, [{"t": " a b,, c=1", "part": "a b"}, {"t": " a b,, c=1", "part": "c=1"}]),
-        ({"events": {"output-field": "part", "index-field": "n"}, "remove": True}, [{"part": "a b", "n": 0}, {"part": "c=1", "n": 1}]),  # noqa: E501
+        (
+            {"events": {"output-field": "part"}},
+            [{"t": " a b,, c=1", "part": "a b"}, {"t": " a b,, c=1", "part": "c=1"}],
+        ),
+        (
+            {"events": {"output-field": "part", "index-field": "n"}, "remove": True},
+            [{"part": "a b", "n": 0}, {"part": "c=1", "n": 1}],
+        ),
         ({"csv": {"fields": ["x", "y", "z"]}, "remove": True}, [{"x": " a b", "y": "", "z": " c=1"}]),
         ({"key-value": {"autoconvert": True}, "delim": ",", "remove": True}, [{"c": 1}]),
     ],
-)  # fmt: skip
+)
 def test_a_separated_text_becomes_events_or_fields(keys: dict[str, Any], expected: list[Event]) -> None:
     assert run([{"t": " a b,, c=1"}], {"expand": {"input-field": "t", "suppress-warnings": True, **keys}}) == expected
 
@@ -92,8 +98,12 @@ def test_a_header_of_expand_lasts_like_that_of_csv() -> None:
 
 @pytest.mark.parametrize(
     ("keys", "told"),
-    [({"csv": {}, "events": {}}, "give one of"), ({"csv": {}, "delim": "ab"}, "one character"), ({"delim": ""}, "at least 1")],
-)  # fmt: skip
+    [
+        ({"csv": {}, "events": {}}, "give one of"),
+        ({"csv": {}, "delim": "ab"}, "one character"),
+        ({"delim": ""}, "at least 1"),
+    ],
+)
 def test_expand_refuses_what_does_not_go_together(keys: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Expand.model_validate(keys)

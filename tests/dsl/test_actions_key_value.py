@@ -22,7 +22,11 @@ def parse(text: str, env: Stub | None = None, **keys: Any) -> dict[str, Any]:
     ("keys", "text", "expected"),
     [
         ({}, "a=1 b=x=y  c=", {"a": "1", "b": "x=y", "c": ""}),
-        ({"autoconvert": True}, 'a=1 b=true c=null d=007 e=x f={"k":1}', {"a": 1, "b": True, "c": None, "d": "007", "e": "x", "f": {"k": 1}}),  # noqa: E501
+        (
+            {"autoconvert": True},
+            'a=1 b=true c=null d=007 e=x f={"k":1}',
+            {"a": 1, "b": True, "c": None, "d": "007", "e": "x", "f": {"k": 1}},
+        ),
         ({"delim": ",", "key-value-delim": ":"}, "a: 1, b : two words", {"a": "1", "b": "two words"}),
         ({"delim": "; "}, "a=1; b=2;3", {"a": "1", "b": "2;3"}),
         ({"delim": "\n"}, "a=1 x\nb=2\n\n", {"a": "1 x", "b": "2"}),
@@ -38,7 +42,7 @@ def parse(text: str, env: Stub | None = None, **keys: Any) -> dict[str, Any]:
         ({"multiple": "array", "autoconvert": True}, "t=[1] t=2", {"t": [[1], 2]}),
         ({"output-field": "kv.found"}, "a=1", {"kv": {"found": {"a": "1"}}}),
     ],
-)  # fmt: skip
+)
 def test_pairs_become_fields(keys: dict[str, Any], text: str, expected: dict[str, Any]) -> None:
     assert parse(text, **keys) == expected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -36,14 +37,22 @@ def pieces(text: str, **keys: Any) -> list[str]:
         ({}, "x" * 1500, ["x" * 1000, "x" * 500]),
         ({"by": "tokens", "size": 3}, "one, two (three)", ["one, two", "(three)"]),
         ({"by": "tokens", "size": 2, "overlap": 1}, "a b c", ["a b", "b c"]),
-        ({"by": "sentences", "size": 1}, TEXT, ["First one.", '"Second!"', "Third?", "New e.g.", "this\none.", "Last 3.5"]),
+        (
+            {"by": "sentences", "size": 1},
+            TEXT,
+            ["First one.", '"Second!"', "Third?", "New e.g.", "this\none.", "Last 3.5"],
+        ),
         ({"by": "sentences", "size": 2, "overlap": 1}, "A. B. C.", ["A. B.", "B. C."]),
-        ({"by": "sentences", "size": 1}, "\u4f60\u597d\u3002\u518d\u89c1\u3002", ["\u4f60\u597d\u3002", "\u518d\u89c1\u3002"]),
+        (
+            {"by": "sentences", "size": 1},
+            "\u4f60\u597d\u3002\u518d\u89c1\u3002",
+            ["\u4f60\u597d\u3002", "\u518d\u89c1\u3002"],
+        ),
         ({"by": "paragraphs"}, TEXT, ['First one. "Second!" Third?', "New e.g. this\none.", "Last 3.5"]),
         ({"by": "paragraphs", "size": 2}, TEXT, ['First one. "Second!" Third?\n\nNew e.g. this\none.', "Last 3.5"]),
         ({"by": "paragraphs"}, "\n\n \n", []),
     ],
-)  # fmt: skip
+)
 def test_a_text_is_cut(keys: dict[str, Any], text: str, expected: list[str]) -> None:
     assert pieces(text, **keys) == expected
 
@@ -69,7 +78,7 @@ def test_pieces_without_overlap_hold_every_character_once(text: str, size: int, 
 def test_every_piece_shares_its_beginning_with_the_one_before_it(text: str, size: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(0, size - 1))
     found = pieces(text, size=size, overlap=overlap)
-    assert all(before[-overlap:] == after[:overlap] for before, after in zip(found, found[1:], strict=False) if overlap)
+    assert all(before[-overlap:] == after[:overlap] for before, after in itertools.pairwise(found) if overlap)
     assert all(len(piece) == size for piece in found[:-1])
 
 

@@ -27,12 +27,16 @@ def parse(text: str, **keys: Any) -> dict[str, Any]:
         ({}, "<a>one<b>two</b>three</a>", {"a": {"b": "two", "#text": "onethree"}}),
         ({}, '<?xml version="1.0" encoding="latin-1"?>\n<a><!-- no --><![CDATA[<é>]]>&lt;&#233;</a>', {"a": "<é><é"}),
         ({}, '<s:e xmlns:s="urn:s"><s:b>1</s:b></s:e>', {"s:e": {"@xmlns:s": "urn:s", "s:b": "1"}}),
-        ({"autoconvert": True}, '<a n="7"><b>true</b><c>[1]</c><c>2</c></a>', {"a": {"@n": 7, "b": True, "c": [[1], 2]}}),
+        (
+            {"autoconvert": True},
+            '<a n="7"><b>true</b><c>[1]</c><c>2</c></a>',
+            {"a": {"@n": 7, "b": True, "c": [[1], 2]}},
+        ),
         ({"arrays": ["b"]}, "<a><b>1</b></a>", {"a": {"b": ["1"]}}),
         ({"attribute-prefix": "", "text-key": "$"}, '<a id="7">x</a>', {"a": {"id": "7", "$": "x"}}),
         ({"output-field": "doc.xml"}, "<a>1</a>", {"doc": {"xml": {"a": "1"}}}),
     ],
-)  # fmt: skip
+)
 def test_elements_become_objects(keys: dict[str, Any], text: str, expected: dict[str, Any]) -> None:
     assert parse(text, **keys) == expected
 

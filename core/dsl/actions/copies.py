@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import orjson
 
+from core.dsl import values
 from core.dsl.action import EventFault
 from core.dsl.component import Event
 
@@ -23,7 +24,7 @@ def copier(event: Event, count: int) -> Callable[[], Event]:
     nested = {key: value for key, value in event.items() if type(value) is dict or type(value) is list}
     if not nested:  # texts and numbers cannot be changed in place
         return event.copy
-    kept = orjson.dumps(nested)
+    kept = values.to_json(nested)
     if len(kept) * count > MAX_BYTES:
         raise EventFault(f"{count} copies of this event would take more than {MAX_BYTES} bytes")
 

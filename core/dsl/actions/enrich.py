@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from core.dsl import select
+from core.dsl import select, values
 from core.dsl.action import Action
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config, Event
@@ -163,4 +163,4 @@ def _mover(pair: Pair, overwrite: bool) -> Any:
 
 def _fresh(value: Any) -> Any:
     """A copy, so that later actions do not change the table."""
-    return orjson.loads(orjson.dumps(value)) if type(value) is dict or type(value) is list else value
+    return orjson.loads(values.to_json(value)) if type(value) is dict or type(value) is list else value

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from core.dsl import expand, select
+from core.dsl import expand, select, values
 from core.dsl.action import Action, EventFault
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config
@@ -195,7 +195,7 @@ output: {print: STDOUT}
 
 def _fresh(value: Any) -> Any:
     """A copy that shares nothing, so that a change of one field does not change the other."""
-    return orjson.loads(orjson.dumps(value)) if type(value) is dict or type(value) is list else value
+    return orjson.loads(values.to_json(value)) if type(value) is dict or type(value) is list else value
 
 
 def _emit_move(move: Move, take: Any, method: str, code: Builder, through: Any = None) -> None:
