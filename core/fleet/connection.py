@@ -9,6 +9,7 @@ from typing import Any
 from core import clock
 from core.bus.base import Delivery
 from core.channel import Channel
+from core.fleet.channels import Told
 from core.model.states import WorkerState
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -64,6 +65,7 @@ class Worker:
     sent: dict[str, str] = field(default_factory=dict)  # workload id -> fingerprint of what it was told
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
     replicas: dict[str, Replica] = field(default_factory=dict)
+    channels: list[Told] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
     restarts: int = 0
 

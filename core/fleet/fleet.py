@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import orjson
 import structlog
 
 from core import channel, clock, errors
 from core.bus.base import Bus, GroupKey
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
-from core.dsl import compile as compiler
 from core.fleet.child import Child, Spawn
-from core.fleet.connection import Observed, Replica, Worker
+from core.fleet.connection import Replica, Worker
 from core.fleet.kv_calls import KvCalls
+from core.fleet.logs import JobLogs
 from core.fleet.needs import Needs
 from core.fleet.traffic import Traffic
+from core.fleet.workloads import Workloads, group_of
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.states import WorkerState, WorkloadState
 from core.settings import Settings
-from core.store import workloads
 from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
@@ -39,7 +37,7 @@ SILENT_BEATS = 5
 FIRST_BACKOFF_SECONDS = 0.02
 LONGEST_BACKOFF_SECONDS = 5.0
 STEADY_SECONDS = 10.0
-LOG_LINES = 500
+REPLY_SECONDS = 2.0
 
 
 class Fleet:
@@ -58,17 +56,12 @@ class Fleet:
         variables: Variables,
     ) -> None:
         self._settings = settings
-        self._database = database
         self._bus = bus
         self._traffic = traffic
         self._kv = KvCalls(store)
         self._spawn = spawn
-        self._changed = changed  # (tenant, deployment) whose workloads changed
-        self._rows: dict[str, dict[str, Any]] = {}
-        self._filters: dict[str, tuple[str, Filter | None]] = {}  # workload id -> (document, filter)
-        self._observed: dict[str, Observed] = {}
-        self._logs: dict[str, deque[dict[str, Any]]] = {}
-        self._reports: list[tuple[str, str, int, int, str, str]] = []
+        self._workloads = Workloads(database, bus, changed)
+        self.logs = JobLogs()
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
@@ -164,13 +157,11 @@ class Fleet:
         worker.sent.clear()
         worker.given.clear()
         for id, replica in worker.replicas.items():
-            self._bus.detach(self._group(id), replica, died=True)
+            self._bus.detach(group_of(id), replica, died=True)
         worker.replicas.clear()
-        for row in self._rows.values():
-            if row["worker"] == worker.name:
-                seen = self._observed.get(row["id"])
-                if seen is None or seen.state != WorkloadState.COMPLETED:
-                    self._observe(row["id"], Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
+        worker.channels = []
+        self._bus.reach(worker.name, None)
+        self._workloads.worker_gone(worker)
         if was_online and not self._stopping:
             log.warning("worker_lost", worker=worker.name)
             self._traffic.message("default", type=Type.WORKER_LOST, worker=worker.name, data={"worker": worker.name})
@@ -185,32 +176,19 @@ class Fleet:
             await self._sync()
 
     async def _sync(self) -> None:
-        rows = {row["id"]: row for row in await self._database.read(workloads.all_rows)}
-        for id in self._rows.keys() - rows.keys():
-            self._observed.pop(id, None)
-            self._filters.pop(id, None)
+        for id in await self._workloads.load():
             self._needs.forget(id)
-        for id, row in rows.items():
-            seen = self._observed.get(id)
-            old = self._rows.get(id)
-            if seen is None or old is None or any(old[k] != row[k] for k in ("version", "document", "worker")):
-                self._observed[id] = Observed(row["state"], row["reason"], row["restarts"], row["version"])
-            else:
-                row["state"] = old["state"]  # what was reported may not be written yet
-        before, self._rows = self._rows, rows
-        self._declare(before)
+        self._declare()
         for worker in self.workers.values():
             self._bring(worker)
         self._wake()
 
-    def _declare(self, before: dict[str, dict[str, Any]]) -> None:
+    def _declare(self) -> None:
         wanted: dict[GroupKey, Filter] = {}
-        for row in self._rows.values():
-            known = self._filters.get(row["id"])
-            if known is None or known[0] != row["document"]:
-                known = self._filters[row["id"]] = (row["document"], compiler.message_filter(row["document"]))
-            if known[1] is not None:
-                wanted[row["tenant"], row["job"]] = known[1]
+        for row in self._workloads:
+            filter = self._workloads.filter(row)
+            if filter is not None:
+                wanted[row["tenant"], row["job"]] = filter
         for group in self._bus.groups():
             if group not in wanted:
                 for delivery in self._bus.withdraw(group):
@@ -223,18 +201,18 @@ class Fleet:
         """Send a connected worker the difference between what it runs and what it should run."""
         if not worker.connected or worker.state is not WorkerState.ONLINE or worker.channel is None:
             return
-        wanted = {
-            row["id"]: row
-            for row in self._rows.values()
-            if row["worker"] == worker.name and row["state"] != WorkloadState.COMPLETED
-        }
+        wanted = {row["id"]: row for row in self._workloads.wanted_on(worker.name)}
         for id in [id for id in worker.sent if id not in wanted]:
             del worker.sent[id]
             worker.given.pop(id, None)
             replica = worker.replicas.get(id)
             if replica is not None:
-                self._bus.pause(self._group(id), replica)
+                self._bus.pause(group_of(id), replica)
             worker.channel.notice("unassign", id)
+        channels = self._workloads.channels(wanted.values())
+        if channels != worker.channels:  # before the jobs that write into them
+            worker.channels = channels
+            worker.channel.notice("channels", channels)
         for id, row in wanted.items():
             self._needs.give(worker, worker.channel, row)
             fingerprint = f"{row['version']}\0{row['document']}"
@@ -244,8 +222,7 @@ class Fleet:
             worker.channel.notice(
                 "assign", {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
             )
-            filter = self._filters[id][1]
-            if filter is not None:
+            if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:
                     replica = worker.replicas[id] = Replica(id, worker.channel)
@@ -258,11 +235,7 @@ class Fleet:
 
     def secret_users(self, tenant: str) -> dict[str, list[str]]:
         """Full name of a secret -> the deployed jobs that name it."""
-        return self._needs.users(row for row in self._rows.values() if row["tenant"] == tenant)
-
-    def _group(self, workload: str) -> GroupKey:
-        tenant, _, rest = workload.partition("/")
-        return tenant, rest.rpartition("#")[0]
+        return self._needs.users(row for row in self._workloads if row["tenant"] == tenant)
 
     # -- what workers say ----------------------------------------------------------------------------------
 
@@ -274,7 +247,7 @@ class Fleet:
         match name:
             case "publish":
                 sequence, workload, outgoing = data
-                tenant, job = self._group(workload)
+                tenant, job = group_of(workload)
                 self._traffic.publish(worker, sequence, tenant, job, outgoing)
             case "settle":
                 delivery_id, reason = data
@@ -282,21 +255,19 @@ class Fleet:
                 if delivery is not None:
                     self._traffic.settle(delivery, reason)
             case "log":
-                workload, at_ns, level, text, fields = data
-                lines = self._logs.setdefault(workload, deque(maxlen=LOG_LINES))
-                lines.append(
-                    {"at": clock.iso(at_ns), "level": level, "text": text, **({"fields": fields} if fields else {})}
-                )
+                self.logs.add(*data)
             case "run":
-                self._run_ended(worker, *data)
+                workload, *told = data
+                self._traffic.run_ended(worker, *group_of(workload), workload, *told)
             case "status":
                 self._status(worker, *data)
             case "beat":
                 for id, metrics in data["metrics"].items():
-                    if id in self._observed:
-                        self._observed[id].metrics = metrics
+                    self._workloads.measured(id, metrics)
             case "hello":
                 worker.state = WorkerState.ONLINE
+                if worker.channel is not None:
+                    self._bus.reach(worker.name, worker.channel.call)
                 self._traffic.message("default", type=Type.WORKER_ONLINE, worker=worker.name, data={"pid": worker.pid})
                 for tenant, variable, value in self._variables:
                     self._tell(worker, tenant, variable, value)
@@ -307,79 +278,27 @@ class Fleet:
         """Answer a call of a worker."""
         if name == "kv":
             workload, what, namespace, *given = args
-            return await self._kv.answer(link, self._group(workload)[0], what, namespace, *given)
+            return await self._kv.answer(link, group_of(workload)[0], what, namespace, *given)
         raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
-
-    def _run_ended(
-        self,
-        worker: Worker,
-        workload: str,
-        runs: int,
-        trigger: str,
-        started_ns: int,
-        ended_ns: int,
-        events_in: int,
-        events_out: int,
-        faults: int,
-        ok: bool,
-        reason: str,
-    ) -> None:
-        tenant, job = self._group(workload)
-        shared: dict[str, Any] = {"job": job, "workload": workload, "trigger": trigger, "runs": runs}
-        started = {**shared, "started_at_ns": started_ns}
-        ended = {
-            **started,
-            "ended_at_ns": ended_ns,
-            "events_in": events_in,
-            "events_out": events_out,
-            "errors": faults,
-            "ok": ok,
-        }
-        if reason:
-            ended["reason"] = reason
-        for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
-            self._traffic.message(tenant, source="job", type=type, job=job, worker=worker.name, data=data)
 
     def _status(self, worker: Worker, id: str, version: str, state: str, reason: str, restarts: int) -> None:
         if state in (WorkloadState.STOPPED, WorkloadState.COMPLETED):
             replica = worker.replicas.get(id)
             if replica is not None and id not in worker.sent:
                 del worker.replicas[id]
-                self._bus.detach(self._group(id), replica, died=False)
-        row = self._rows.get(id)
+                self._bus.detach(group_of(id), replica, died=False)
+        row = self._workloads.get(id)
         if row is None or row["version"] != version or row["worker"] != worker.name:
             return  # about a wish that has passed
         if state == WorkloadState.STOPPED:
             if self._stopping:
                 return  # the engine goes; the wish stays
-        self._observe(id, Observed(state, reason, restarts, version, clock.now_ns()))
-        row["state"] = state
-        if not self._reports:
-            asyncio.get_running_loop().call_soon(self._write_reports)
-        self._reports.append((state, reason, restarts, clock.now_ns(), id, version))
+        self._workloads.reported(row, version, state, reason, restarts)
         if state == WorkloadState.FAILED:
-            tenant, job = self._group(id)
+            tenant, job = group_of(id)
             data = {"job": job, "workload": id, "reason": reason, "restarts": restarts}
             self._traffic.message(tenant, source="job", type=Type.JOB_FAILED, job=job, worker=worker.name, data=data)
         self._wake()
-
-    def _observe(self, id: str, seen: Observed) -> None:
-        old = self._observed.get(id)
-        if old is not None:
-            seen.metrics = old.metrics
-        self._observed[id] = seen
-        row = self._rows.get(id)
-        if row is not None:
-            self._changed(row["tenant"], row["deployment"])
-
-    def _write_reports(self) -> None:
-        reports, self._reports = self._reports, []
-
-        def done(result: Any, error: BaseException | None) -> None:
-            if error is not None:  # a later report, or the next start, tells it again
-                log.error("workload_states_not_recorded", error=str(error), count=len(reports))
-
-        self._database.submit(done, workloads.report, reports)
 
     # -- variables -----------------------------------------------------------------------------------------
 
@@ -399,57 +318,28 @@ class Fleet:
 
     def worker_rows(self) -> list[dict[str, Any]]:
         """Every worker as worker_list shows it."""
-        jobs: dict[str, int] = {}
-        for row in self._rows.values():
-            if row["state"] != WorkloadState.COMPLETED:
-                jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
+        jobs = self._workloads.per_worker()
         return [worker.row(jobs.get(worker.name, 0)) for worker in self.workers.values()]
 
-    def workload_rows(
-        self, *, tenant: str, deployment: str | None = None, job: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,
-        worker, state, reason, restarts, metrics}."""
-        out = []
-        for row in self._rows.values():
-            if row["tenant"] != tenant or (deployment is not None and row["deployment"] != deployment):
-                continue
-            if job is not None and row["job"] != job:
-                continue
-            seen = self._observed.get(row["id"]) or Observed(row["state"], row["reason"])
-            out.append(
-                {
-                    "id": row["id"],
-                    "deployment": row["deployment"],
-                    "step": row["step"],
-                    "job": row["job"],
-                    "version": row["version"],
-                    "replica": row["replica"],
-                    "group": row["group_name"],
-                    "worker": row["worker"],
-                    "state": seen.state,
-                    "reason": seen.reason,
-                    "restarts": seen.restarts,
-                    "metrics": seen.metrics,
-                }
-            )
-        return out
+    def workload_rows(self, **which: Any) -> list[dict[str, Any]]:
+        """Wanted workloads with what was observed of each, as `Workloads.shown` selects and shows them."""
+        return self._workloads.shown(**which)
 
     def document(self, workload: str) -> dict[str, Any]:
-        """The job document of a wanted workload."""
-        document: dict[str, Any] = orjson.loads(self._rows[workload]["document"])
-        return document
+        """The job document of a wanted workload; do not change it."""
+        return self._workloads.document(workload)
 
     def settled(self, ids: Iterable[str]) -> bool:
         """Has every one of these workloads come up, completed or failed?"""
-        resting = (WorkloadState.RUNNING, WorkloadState.COMPLETED, WorkloadState.FAILED)
-        return all(id in self._observed and self._observed[id].state in resting for id in ids)
+        return self._workloads.settled(ids)
 
     def log_lines(self, workloads: Iterable[str], limit: int = 50) -> list[dict[str, Any]]:
         """The last lines of the logs of these workloads, oldest first."""
-        lines = [{"workload": id, **line} for id in workloads for line in self._logs.get(id, ())]
-        lines.sort(key=lambda line: line["at"])
-        return lines[-limit:]
+        return self.logs.last(workloads, limit)
+
+    async def request(self, worker: str, name: str, arguments: Any, seconds: float = REPLY_SECONDS) -> Any:
+        """Ask a worker over the bus (core.bus.base) and wait for its reply. Raises TargetUnavailable without one."""
+        return await self._bus.request(worker, name, arguments, seconds)
 
     async def wait(self, until: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition over workers and workloads holds; false when it does not within `seconds`."""

@@ -102,6 +102,38 @@ class Traffic:
         self._announce("message", {"tenant": tenant, "event": encoded})
         return message
 
+    def run_ended(
+        self,
+        worker: Worker,
+        tenant: str,
+        job: str,
+        workload: str,
+        runs: int,
+        trigger: str,
+        started_ns: int,
+        ended_ns: int,
+        events_in: int,
+        events_out: int,
+        faults: int,
+        ok: bool,
+        reason: str,
+    ) -> None:
+        """Tell of a run that ended, or of many short ones of a message-triggered job together."""
+        started: dict[str, Any] = {"job": job, "workload": workload, "trigger": trigger, "runs": runs}
+        started["started_at_ns"] = started_ns
+        ended = {
+            **started,
+            "ended_at_ns": ended_ns,
+            "events_in": events_in,
+            "events_out": events_out,
+            "errors": faults,
+            "ok": ok,
+        }
+        if reason:
+            ended["reason"] = reason
+        for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
+            self.message(tenant, source=Source.JOB, type=type, job=job, worker=worker.name, data=data)
+
     def settle(self, delivery: Delivery, reason: str | None) -> None:
         """A replica is done with a delivery; with a reason, its run failed."""
         self._batch.settled.append((delivery.id,))

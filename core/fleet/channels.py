@@ -1,0 +1,31 @@
+"""What a worker is told about the channels between its jobs, worked out from the documents that it shall run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Told = tuple[str, str, int]
+"""(channel, driver, number of jobs that read it)"""
+
+
+def declared(workloads: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[Told]:
+    """The channels that are read by these workloads of one worker, given as (tenant, job, document); sorted.
+
+    A channel has the driver `clone` when one of its readers says so, else `standard`. Replicas of a job are one reader.
+    """
+    readers: dict[str, set[str]] = {}
+    clones: set[str] = set()
+    for tenant, job, document in workloads:
+        end = document.get("input")
+        if not isinstance(end, Mapping) or "worker-channel" not in end:
+            continue
+        body = end["worker-channel"]
+        name = body.get("channel") if isinstance(body, Mapping) else body
+        if not isinstance(name, str):
+            continue
+        key = f"{tenant}/{name}"
+        readers.setdefault(key, set()).add(job)
+        if isinstance(body, Mapping) and body.get("driver") == "clone":
+            clones.add(key)
+    return [(key, "clone" if key in clones else "standard", len(readers[key])) for key in sorted(readers)]

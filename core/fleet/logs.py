@@ -1,0 +1,63 @@
+"""What jobs wrote to their logs, as their workers sent it: kept until the engine ends, also when the worker is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from core import clock
+
+LOG_LINES = 500  # of one workload
+Line = tuple[int, str, str, dict[str, Any]]
+"""(at in ns, level, text, fields)"""
+
+
+class JobLogs:
+    """The last lines of every workload."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[Line]] = {}
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+
+    def add(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+        lines = self._lines.get(workload)
+        if lines is None:
+            lines = self._lines[workload] = deque(maxlen=LOG_LINES)
+        lines.append((at_ns, level, text, fields))
+        for waiter in self._waiters.get(workload, ()):
+            waiter.set()
+
+    def of(self, workload: str) -> list[Line]:
+        """The lines of one workload, the oldest first."""
+        return list(self._lines.get(workload, ()))
+
+    def last(self, workloads: Iterable[str], limit: int) -> list[dict[str, Any]]:
+        """The last lines of these workloads together, the oldest first."""
+        lines = sorted(((line, id) for id in workloads for line in self._lines.get(id, ())), key=lambda one: one[0][0])
+        return [shown(id, line) for line, id in lines[-limit:]] if limit else []
+
+    async def wait(self, workloads: Sequence[str], seconds: float) -> bool:
+        """Wait for the next line of any of these workloads; false when none came within `seconds`."""
+        arrived = asyncio.Event()
+        for id in workloads:
+            self._waiters.setdefault(id, set()).add(arrived)
+        try:
+            async with asyncio.timeout(seconds):
+                await arrived.wait()
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            for id in workloads:
+                self._waiters[id].discard(arrived)
+                if not self._waiters[id]:
+                    del self._waiters[id]
+
+
+def shown(workload: str, line: Line) -> dict[str, Any]:
+    """A line as operations answer it."""
+    at_ns, level, text, fields = line
+    out = {"workload": workload, "at": clock.iso(at_ns), "level": level, "text": text}
+    return {**out, "fields": fields} if fields else out

@@ -1,0 +1,181 @@
+"""The workloads that the store wants, beside what was last observed of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import orjson
+import structlog
+
+from core import clock
+from core.bus.base import Bus, GroupKey
+from core.dsl import compile as compiler
+from core.fleet import channels
+from core.fleet.connection import Observed, Worker
+from core.model.message import Filter
+from core.model.states import WorkloadState
+from core.store import workloads
+from core.store.database import Database
+
+log = structlog.get_logger("core.fleet")
+Row = dict[str, Any]
+
+
+def group_of(workload: str) -> GroupKey:
+    """The tenant and the job of a workload id: `TENANT/JOB#REPLICA`."""
+    tenant, _, rest = workload.partition("/")
+    return tenant, rest.rpartition("#")[0]
+
+
+class Workloads:
+    """Rows by id, with what workers reported; the reports are written back to the store."""
+
+    def __init__(self, database: Database, bus: Bus, changed: Callable[[str, str], None]) -> None:
+        self._database = database
+        self._bus = bus
+        self._changed = changed  # (tenant, deployment) whose workloads changed
+        self._rows: dict[str, Row] = {}
+        self._documents: dict[str, tuple[str, dict[str, Any], Filter | None]] = {}  # id -> (text, parsed, filter)
+        self._observed: dict[str, Observed] = {}
+        self._reports: list[tuple[str, str, int, int, str, str]] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows.values())
+
+    def get(self, id: str) -> Row | None:
+        return self._rows.get(id)
+
+    async def load(self) -> set[str]:
+        """Read what the store wants; returns the ids that are wanted no more."""
+        rows = {row["id"]: row for row in await self._database.read(workloads.all_rows)}
+        gone = self._rows.keys() - rows.keys()
+        for id in gone:
+            self._observed.pop(id, None)
+            self._documents.pop(id, None)
+        for id, row in rows.items():
+            seen = self._observed.get(id)
+            old = self._rows.get(id)
+            if seen is None or old is None or any(old[k] != row[k] for k in ("version", "document", "worker")):
+                self._observed[id] = Observed(row["state"], row["reason"], row["restarts"], row["version"])
+            else:
+                row["state"] = old["state"]  # what was reported may not be written yet
+        self._rows = rows
+        return gone
+
+    def wanted_on(self, worker: str) -> list[Row]:
+        """The workloads that a worker shall run; one that ran once and is complete is not among them."""
+        return [r for r in self._rows.values() if r["worker"] == worker and r["state"] != WorkloadState.COMPLETED]
+
+    def document(self, id: str) -> dict[str, Any]:
+        """The job document of a wanted workload; do not change it."""
+        return self._parsed(self._rows[id])[1]
+
+    def filter(self, row: Row) -> Filter | None:
+        """The messages that a workload waits for, None when it does not wait for messages."""
+        return self._parsed(row)[2]
+
+    def _parsed(self, row: Row) -> tuple[str, dict[str, Any], Filter | None]:
+        known = self._documents.get(row["id"])
+        if known is None or known[0] != row["document"]:
+            text = row["document"]
+            known = self._documents[row["id"]] = (text, orjson.loads(text), compiler.message_filter(text))
+        return known
+
+    def channels(self, rows: Iterable[Row]) -> list[channels.Told]:
+        """The channels between these workloads of one worker."""
+        return channels.declared((row["tenant"], row["job"], self._parsed(row)[1]) for row in rows)
+
+    # -- what was observed ---------------------------------------------------------------------------------
+
+    def observe(self, id: str, seen: Observed) -> None:
+        old = self._observed.get(id)
+        if old is not None:
+            seen.metrics = old.metrics
+        self._observed[id] = seen
+        row = self._rows.get(id)
+        if row is not None:
+            self._changed(row["tenant"], row["deployment"])
+
+    def measured(self, id: str, metrics: dict[str, Any]) -> None:
+        """A worker told the figures of a workload."""
+        if id in self._observed:
+            self._observed[id].metrics = metrics
+
+    def reported(self, row: Row, version: str, state: str, reason: str, restarts: int) -> None:
+        """A worker told the state of a workload: remember it, here and in the store."""
+        self.observe(row["id"], Observed(state, reason, restarts, version, clock.now_ns()))
+        row["state"] = state
+        if not self._reports:
+            asyncio.get_running_loop().call_soon(self._write_reports)
+        self._reports.append((state, reason, restarts, clock.now_ns(), row["id"], version))
+
+    def worker_gone(self, worker: Worker) -> None:
+        """Nothing of a worker runs any more; what was complete stays complete."""
+        for row in self._rows.values():
+            if row["worker"] == worker.name:
+                seen = self._observed.get(row["id"])
+                if seen is None or seen.state != WorkloadState.COMPLETED:
+                    self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
+
+    def _write_reports(self) -> None:
+        reports, self._reports = self._reports, []
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if error is not None:  # a later report, or the next start, tells it again
+                log.error("workload_states_not_recorded", error=str(error), count=len(reports))
+
+        self._database.submit(done, workloads.report, reports)
+
+    def settled(self, ids: Iterable[str]) -> bool:
+        """Has every one of these workloads come up, completed or failed?"""
+        resting = (WorkloadState.RUNNING, WorkloadState.COMPLETED, WorkloadState.FAILED)
+        return all(id in self._observed and self._observed[id].state in resting for id in ids)
+
+    def per_worker(self) -> dict[str, int]:
+        """How many workloads each worker holds."""
+        jobs: dict[str, int] = {}
+        for row in self._rows.values():
+            if row["state"] != WorkloadState.COMPLETED:
+                jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
+        return jobs
+
+    def shown(
+        self, *, tenant: str, deployment: str | None = None, job: str | None = None, worker: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,
+        worker, state, reason, restarts, metrics}."""
+        out = []
+        for row in self._rows.values():
+            if row["tenant"] != tenant or (deployment is not None and row["deployment"] != deployment):
+                continue
+            if (job is not None and row["job"] != job) or (worker is not None and row["worker"] != worker):
+                continue
+            seen = self._observed.get(row["id"]) or Observed(row["state"], row["reason"])
+            out.append(
+                {
+                    "id": row["id"],
+                    "deployment": row["deployment"],
+                    "step": row["step"],
+                    "job": row["job"],
+                    "version": row["version"],
+                    "replica": row["replica"],
+                    "group": row["group_name"],
+                    "worker": row["worker"],
+                    "state": seen.state,
+                    "reason": seen.reason,
+                    "restarts": seen.restarts,
+                    "metrics": self._metrics(row, seen),
+                }
+            )
+        return out
+
+    def _metrics(self, row: Row, seen: Observed) -> dict[str, Any]:
+        """The figures of a worker; messages that no replica has taken yet make a job lag too."""
+        waiting, oldest_ns = self._bus.backlog((row["tenant"], row["job"]))
+        if not waiting:
+            return seen.metrics
+        age = max(0, clock.now_ns() - oldest_ns) / clock.NANOSECONDS
+        lag = max(age, seen.metrics.get("lag_seconds", 0.0))
+        return {**seen.metrics, "lag_seconds": round(lag, 3), "waiting": waiting}
