@@ -143,6 +143,7 @@ def setter(path: Path) -> Callable[[Event, Any], None]:
             elif type(at) is list and (index := _index(step, len(at))) is not None:
                 at = at[index]
             else:
+                at = None
                 break
         if type(at) is dict:
             at[last] = value
