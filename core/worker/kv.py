@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from core import clock
@@ -18,9 +18,10 @@ LONGEST_WAIT_SECONDS = 60.0  # of one call; whoever waits longer asks again
 class RemoteKV:
     """See core.model.kv.KV for the contract; the engine checks once more what is asked."""
 
-    def __init__(self, channel: Channel, workload: str) -> None:
+    def __init__(self, channel: Channel, workload: str, clean: Callable[[str, str], str] | None = None) -> None:
         self._channel = channel
         self._workload = workload
+        self._clean = clean  # takes the secrets out of a text: what is stored here is stored, and shown, in the clear
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def _call(self, what: str, namespace: str, *arguments: Any) -> Any:
@@ -28,6 +29,9 @@ class RemoteKV:
 
     async def apply(self, namespace: str, ops: Sequence[Op]) -> list[Result]:
         kv.check(ops)
+        if self._clean is not None:
+            work, clean = self._workload, self._clean
+            ops = [op._replace(key=clean(work, op.key), value=clean(work, op.value)) for op in ops]
         answers = await self._call("apply", namespace, [tuple(op) for op in ops])
         return [Result(done, at, value, tuple(members), affected) for done, at, value, members, affected in answers]
 

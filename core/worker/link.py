@@ -69,7 +69,7 @@ class Link:
 
     def kv(self, workload: str) -> RemoteKV:
         """The KV store for one workload."""
-        return RemoteKV(self._channel, workload)
+        return RemoteKV(self._channel, workload, self._clean)
 
     def settle(self, workload: str, delivery_id: int, reason: str | None) -> None:
         reason = self._clean(workload, reason) if reason else reason
@@ -78,10 +78,14 @@ class Link:
     def status(self, workload: str, version: str, state: str, reason: str, restarts: int) -> None:
         self._channel.notice("status", [workload, version, state, self._clean(workload, reason), restarts])
 
-    def log(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+    def clean(self, workload: str, text: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """A line of a log as others may see it."""
         if self._redactors and (redactor := self._redactor(workload)) is not None:
             text, fields = redactor.text(text), redactor.value(fields)
-        text = text[:MAX_LOG_CHARACTERS]  # after the secrets are out: half of one would not be found
+        return text[:MAX_LOG_CHARACTERS], fields  # after the secrets are out: half of one would not be found
+
+    def log(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+        """Send a line that is clean."""
         self._channel.send(
             orjson.dumps(
                 {"notice": "log", "data": [workload, at_ns, level, text, fields]},

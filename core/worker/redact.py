@@ -7,6 +7,7 @@ base64 at any offset, hex. It cannot know what a job made of a value by computin
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ MASK = "***"
 CUT = "…"  # where errors.shorten has cut a text
 LEAST_CHARACTERS = 4  # of a value that is masked: shorter ones are found everywhere
 LEAST_ENCODED = 6  # of an encoded form, for the same reason
+LEAST_DIGITS = 6  # of a value that is masked where it has become a number
 LEAST_LINE = 8  # of one line of a value with several
 
 
@@ -68,7 +70,7 @@ class Redactor:
             case None | bool():
                 return value
             case int() | float():
-                return MASK if str(value) in self._values and len(str(value)) >= LEAST_CHARACTERS else value
+                return MASK if len(str(value)) >= LEAST_DIGITS and str(value) in self._values else value
             case _:
                 return self.text(repr(value))
 
@@ -85,6 +87,7 @@ def forms(value: str) -> Iterator[str]:
         raw = plain.encode("utf-8", "surrogatepass")
         encoded = [
             orjson.dumps(plain).decode()[1:-1] if plain.isprintable() or _is_text(plain) else "",
+            json.dumps(plain)[1:-1],
             ascii(plain)[1:-1],
             repr(plain)[1:-1],
             quote(plain, safe=""),

@@ -91,6 +91,9 @@ output: {print: STDOUT}
     def _fixed_program(self) -> Self:
         if isinstance(self.command, tuple) and any(isinstance(p, expand.Lookup) for p in expand.parse(self.command[0])):
             raise ValueError("the program cannot come from a value; only its arguments can")
+        parts = [p for text in self.command for p in expand.parse(text)] if isinstance(self.command, tuple) else []
+        if any(isinstance(p, expand.Lookup) and p.source in expand.SECRET_SOURCES for p in parts):
+            raise ValueError("a secret cannot be an argument, which every user of the machine can see; use env.values")
         return self
 
     def effect_of_reading(self) -> str:
