@@ -114,7 +114,7 @@ class FilesSource:
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
         self._places = memory.Places(env.state_dir / "files.json")
-        self._shelf = Shelf(access, patterns, self._places, partial(env.log, "warning"))
+        self._shelf = Shelf(access, patterns, self._places, is_packed=self._is_packed, warn=partial(env.log, "warning"))
         self._first_look = not self._places.data
         self._put_path = None if config.path_field is None else select.setter(select.parse(config.path_field))
 
@@ -143,22 +143,20 @@ class FilesSource:
             self._places.save()
 
     def _is_due(self, file: Tracked) -> bool:
-        if file.gone:
-            return True
-        return file.size != (file.read_size if self._is_packed(file) else file.at)
+        return file.gone or file.is_behind
 
-    def _is_packed(self, file: Tracked) -> bool:
-        return bool(self._config.preprocessors) and bool(preprocess.steps(self._config.preprocessors, file.path))
+    def _is_packed(self, path: str) -> bool:
+        return bool(self._config.preprocessors) and bool(preprocess.steps(self._config.preprocessors, path))
 
     def _read(self, file: Tracked, run: Run) -> Iterator[Batch]:
         """What a file has that was not read yet; one that cannot be read is skipped, and told once."""
-        shelf, packed = self._shelf, self._is_packed(file)
+        shelf = self._shelf
         try:
-            shelf.open(file, compare_tail=not packed)
-            yield from self._unpacked(file, run) if packed else self._lines(file, run)
+            shelf.open(file)
+            yield from self._unpacked(file, run) if file.packed else self._lines(file, run)
             file.told = ""
         except paths.NotThere:
-            if file.size > file.at:
+            if file.is_behind:
                 self._env.log("warning", f"files: {shorten(file.path)} vanished before its rest could be read")
             elif file.splitter is not None and file.settled is not None:  # a last line without an end is complete now
                 where = f"files: {shorten(file.path)}"
@@ -185,17 +183,20 @@ class FilesSource:
             run.bytes_in += len(chunk)
             if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
                 yield Batch(self._stamped(events, file, run), settled.expect(_place(file, splitter, chunk)))
-        if config.mode == "batch" or file.gone:
+        if file.splitter is not splitter:  # it became another file while we read
+            yield from self._lines(file, run)
+        elif config.mode == "batch" or file.gone:
             events = lines.from_lines(splitter.end(), config.json_, env, run, where)
             yield Batch(self._stamped(events, file, run), settled.expect((file.at, file.tail)), True)
 
     def _unpacked(self, file: Tracked, run: Run) -> Iterator[Batch]:
         """Read a packed file from its start and pass over what was accepted before."""
-        config, env, skip = self._config, self._env, file.at
+        config, env = self._config, self._env
+        skip = file.at - (file.splitter.pending if file.splitter is not None else 0)
         where, long = self._long_lines(file, run)
         file.splitter = file.settled = None
         splitter, settled = self._shelf.reader(file, partial(lines.Splitter, long.max_bytes, where, long))
-        size = os.fstat(file.fd).st_size
+        size, file.tail = os.fstat(file.fd).st_size, b""
         parts = self._decoded(file, skip)
         if config.ignore_linebreaks:
             events = self._whole(parts, long, where, run)
@@ -210,14 +211,14 @@ class FilesSource:
 
     def _decoded(self, file: Tracked, skip: int) -> Iterator[bytes]:
         decoder = preprocess.decoder(self._config.preprocessors, file.path)
-        at = file.at = 0
+        self._shelf.note(file, b"")
+        at = 0
 
         def parts() -> Iterator[bytes]:
             raw = 0
-            while chunk := os.pread(file.fd, lines.BATCH_BYTES, raw):
+            while chunk := self._shelf.read_at(file, raw, lines.BATCH_BYTES):
                 raw += len(chunk)
                 yield from decoder.feed(chunk)
-            self._shelf.note(file, b"")
             yield from decoder.end()
 
         file.at = skip
@@ -229,15 +230,7 @@ class FilesSource:
                 yield fresh
 
     def _chunks(self, file: Tracked) -> Iterator[bytes]:
-        while True:
-            try:
-                chunk = os.pread(file.fd, lines.BATCH_BYTES, file.at)
-            except OSError as error:
-                raise paths.Unreadable(f"cannot read {shorten(file.path)}: {error.strerror}") from error
-            if not chunk:
-                return
-            file.at += len(chunk)
-            self._shelf.note(file, chunk)
+        while chunk := self._shelf.read_on(file, lines.BATCH_BYTES):
             yield chunk
 
     def _whole(self, chunks: Iterator[bytes], long: lines.LongLines, where: str, run: Run) -> list[Event]:

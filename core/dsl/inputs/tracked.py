@@ -32,6 +32,7 @@ class Tracked:
     path: str
     key: str  # device:inode
     size: int  # at the last look
+    packed: bool = False  # whether it goes through preprocessors
     at: int = 0  # where the next read starts; of packed content: bytes after unpacking
     read_size: int = -1  # of a packed file: how large it was when it was read to its end
     head: bytes = b""  # digest of its first bytes
@@ -43,17 +44,29 @@ class Tracked:
     gone: bool = False  # no name that matches is left; its rest is still read
     told: str = ""  # the fault that was reported last, so that a poll does not report it for ever
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the file holds, or held at the last look, what was not read yet."""
+        return self.size != (self.read_size if self.packed else self.at)
+
 
 class Shelf:
     """The files of one input: found by pattern, opened when needed, remembered in the state of the workload."""
 
     def __init__(
-        self, access: paths.FileAccess, patterns: Sequence[str], places: memory.Places, warn: Callable[[str], None]
+        self,
+        access: paths.FileAccess,
+        patterns: Sequence[str],
+        places: memory.Places,
+        *,
+        is_packed: Callable[[str], bool],
+        warn: Callable[[str], None],
     ) -> None:
         self.files: dict[str, Tracked] = {}
         self._access = access
         self._patterns = patterns
         self._places = places
+        self._is_packed = is_packed
         self._warn = warn
         self._open: OrderedDict[str, Tracked] = OrderedDict()  # the one that was read last at the end
 
@@ -70,7 +83,7 @@ class Shelf:
                     self.files[found.key] = self._recall(found, from_end=from_end)
                     continue
                 file.path, file.size, file.gone = found.path, found.size, False
-                if found.size < file.at and file.read_size < 0:
+                if found.size < file.at and not file.packed:
                     self._warn(f"files: {shorten(found.path)} became shorter and is read from its start")
                     self.restart(file)
         for key, file in self.files.items():
@@ -78,14 +91,14 @@ class Shelf:
         self._forget_unseen(seen)
 
     def _recall(self, found: globs.Found, *, from_end: bool) -> Tracked:
-        file = Tracked(found.path, found.key, found.size)
+        file = Tracked(found.path, found.key, found.size, self._is_packed(found.path))
         place: Any = self._places.data.get(found.key)
         if isinstance(place, dict) and isinstance(place.get("at"), int):
             file.at, file.read_size = place["at"], place.get("read_size", -1)
             file.head = bytes.fromhex(place.get("head", ""))
             file.head_length = place.get("head_bytes", 0)
             file.tail = bytes.fromhex(place.get("tail", ""))
-            if file.read_size < 0 and file.at > found.size:
+            if file.at > found.size and not file.packed:
                 self.restart(file)
         elif from_end:
             file.at = found.size
@@ -125,8 +138,8 @@ class Shelf:
             file.splitter, file.settled = make(), memory.Settled(reached)
         return file.splitter, file.settled
 
-    def open(self, file: Tracked, *, compare_tail: bool) -> int:
-        """The descriptor of a file, which is opened when it is not, and restarted when it is another file by now.
+    def open(self, file: Tracked) -> None:
+        """Open a file that is not, and restart one that is another file by now.
 
         Raises NotThere, Forbidden or JobFailed.
         """
@@ -136,13 +149,8 @@ class Shelf:
             file.fd = self._open_same(file)
         self._open[file.key] = file
         self._open.move_to_end(file.key)
-        if file.at and not self._is_same(file, compare_tail):
-            self._warn(f"files: {shorten(file.path)} has other content than before and is read from its start")
-            fd, file.fd = file.fd, -1
-            self.restart(file)
-            file.fd = fd
-            self._open[file.key] = file
-        return file.fd
+        if file.head_length and _digest(os.pread(file.fd, file.head_length, 0)) != file.head:
+            self._changed(file)
 
     def _open_same(self, file: Tracked) -> int:
         """Open by name; a name that means another file by now was rotated, so look for ours beside it."""
@@ -162,16 +170,40 @@ class Shelf:
                     return fd
         raise paths.NotThere(f"{shorten(file.path)} is not there any more")
 
-    def _is_same(self, file: Tracked, compare_tail: bool) -> bool:
-        if file.head_length and _digest(os.pread(file.fd, file.head_length, 0)) != file.head:
-            return False
-        if not compare_tail or not file.tail:
-            return True
-        return os.pread(file.fd, len(file.tail), file.at - len(file.tail)) == file.tail
+    def _changed(self, file: Tracked) -> None:
+        self._warn(f"files: {shorten(file.path)} has other content than before and is read from its start")
+        fd, file.fd = file.fd, -1
+        self.restart(file)
+        file.fd = fd
+        self._open[file.key] = file
+
+    def read_on(self, file: Tracked, size: int) -> bytes:
+        """The next bytes of a plain file; empty at its end, or when it has just become another file (then `at` is 0).
+
+        What comes before the place is read along, in the same call, so that bytes of other content never pass for
+        the continuation. Raises Unreadable.
+        """
+        before = len(file.tail)
+        data = self.read_at(file, file.at - before, before + size)
+        if before and not data.startswith(file.tail):
+            self._changed(file)
+            return b""
+        chunk = data[before:]
+        if chunk:
+            file.at += len(chunk)
+            self.note(file, chunk)
+        return chunk
+
+    def read_at(self, file: Tracked, at: int, size: int) -> bytes:
+        """Bytes of an open file; raises Unreadable."""
+        try:
+            return os.pread(file.fd, size, at)
+        except OSError as error:
+            raise paths.Unreadable(f"cannot read {shorten(file.path)}: {error.strerror}") from error
 
     def note(self, file: Tracked, chunk: bytes) -> None:
         """Remember the first and the last bytes of what was read up to `file.at`."""
-        file.tail = chunk[-TAIL_BYTES:]
+        file.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (file.tail + chunk)[-TAIL_BYTES:]
         if file.head_length < HEAD_BYTES:
             head = os.pread(file.fd, HEAD_BYTES, 0)
             file.head, file.head_length = _digest(head), len(head)
