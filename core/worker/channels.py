@@ -37,28 +37,32 @@ class Channels:
         self._capacity = capacity
         self._hubs: dict[str, _Hub] = {}
 
-    def configure(self, name: str, driver: Driver | str = Driver.STANDARD, readers: int = 1) -> None:
+    def configure(self, name: str, driver: Driver | str = Driver.STANDARD, readers: int = 1) -> bool:
         """Declare a channel; for `clone`, senders wait until that many different readers have come.
 
-        A channel that exists with the same driver keeps what is in it.
+        A channel that exists with the same driver keeps what is in it. Returns whether one with another driver was
+        replaced: who is still bound to that one has to bind anew.
         """
         hub = self._hubs.get(name)
         if Driver(driver) is Driver.CLONE:
             if isinstance(hub, _Clone):
                 hub.expect(readers)
-            else:
-                self._hubs[name] = _Clone(self._capacity, readers)
-        elif not isinstance(hub, _Standard):
+                return False
+            self._hubs[name] = _Clone(self._capacity, readers)
+        elif isinstance(hub, _Standard):
+            return False
+        else:
             self._hubs[name] = _Standard(self._capacity)
+        return hub is not None
 
     def bind(self, name: str, workload: str) -> Channel:
-        """The end of a channel that one workload holds; it may put and get."""
+        """The end of a channel that one job holds; it may put and get. All that bind with one name are one reader."""
         if name not in self._hubs:
             self.configure(name)
         return _End(self._hubs[name], workload)
 
     def detach(self, workload: str) -> None:
-        """The workload is gone for good: what only it would have read is given up."""
+        """The job is gone for good: what only it would have read is given up."""
         for hub in self._hubs.values():
             hub.detach(workload)
 

@@ -40,10 +40,16 @@ class Executor:
     """One instance of a job. `run` is awaited once; `deliver` and `drain` are called beside it."""
 
     def __init__(
-        self, job: CompiledJob, env: Env, *, on_run: Callable[[RunReport], None], turns: Turns | None = None
+        self,
+        job: CompiledJob,
+        env: Env,
+        *,
+        on_run: Callable[[RunReport], None],
+        turns: Turns | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`turns` are those of the worker, which its jobs share."""
-        self.metrics = Metrics()
+        """`turns` are those of the worker, which its jobs share; `metrics` goes on from an instance before."""
+        self.metrics = metrics or Metrics()
         self.filter: message.Filter | None = None
         self.mode: Mode
         self._job = job

@@ -39,7 +39,7 @@ class RunReport(NamedTuple):
 
 @dataclass(slots=True)
 class Metrics:
-    """Totals since this executor was made."""
+    """Totals of a workload since its worker was told to run it, over restarts after failures."""
 
     events_in: int = 0
     events_out: int = 0

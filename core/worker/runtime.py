@@ -19,17 +19,21 @@ from core.dsl.component import Limits
 from core.model import secret
 from core.model.states import WorkloadState
 from core.worker.channels import Channels
-from core.worker.environment import Environment
+from core.worker.environment import Environment, channel_name, reader_of
 from core.worker.executor import Executor
+from core.worker.journal import Journal
 from core.worker.link import Link
 from core.worker.redact import Redactor
-from core.worker.runs import Delivery
+from core.worker.runs import Delivery, Metrics
+from core.worker.timetable import Now
 from core.worker.turns import Turns
+from core.worker.vitals import Vitals
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # a job that ran this long starts its back-off anew
-LOG_LINES_PER_SECOND = 200
+MOST_TAIL_LINES = 500
+_LOOSE = orjson.OPT_NON_STR_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,17 @@ class _Workload:
     document: dict[str, Any]
     task: asyncio.Task[None] | None = None
     executor: Executor | None = None
+    before: _Workload | None = None  # the one whose place it takes, until that one has ended
+    metrics: Metrics = field(default_factory=Metrics)
     state: WorkloadState = WorkloadState.ASSIGNED
     restarts: int = 0
     stopping: bool = False
     early: list[Delivery] = field(default_factory=list)  # deliveries that came before the job was compiled
-    log_second: int = 0
-    log_lines: int = 0
-    told: tuple[int, ...] = ()  # metrics as last reported
+    told: tuple[float, ...] = ()  # metrics as last reported
+
+    @property
+    def reader(self) -> str:
+        return reader_of(self.id)
 
 
 class Runtime:
@@ -86,7 +94,10 @@ class Runtime:
         )
         self._channels = Channels()
         self._turns = Turns()
+        self._journal = Journal(lambda: self._link)
+        self._vitals = Vitals()
         self._workloads: dict[str, _Workload] = {}
+        self._retiring: dict[str, _Workload] = {}  # no longer wanted, and not yet ended
         self._variables: dict[tuple[str, str], str] = {}
         self._secrets: dict[str, dict[str, str]] = {}  # workload id -> full name -> value; never on a disk
         self.redactors: dict[str, Redactor] = {}  # by tenant
@@ -136,8 +147,7 @@ class Runtime:
             case "unassign":
                 self._unassign(data)
             case "channels":
-                for key, driver, readers in data:
-                    self._channels.configure(key, driver, readers)
+                self._configure(data)
             case "variable":
                 self._set_variable(*data)
             case "secrets":
@@ -175,8 +185,21 @@ class Runtime:
 
     async def _call(self, link: channel.Channel, name: str, args: Any) -> Any:
         if name == "report":
-            return {"workloads": {w.id: _metrics(w) for w in self._workloads.values()}}
+            return {**self._vitals.report(), "channels": self._channels.depths()}
+        if name == "tail":
+            lines = self._journal.tail(args["workload"], min(args["lines"], MOST_TAIL_LINES), args["after_ns"])
+            return {"lines": [orjson.Fragment(orjson.dumps(line, default=repr, option=_LOOSE)) for line in lines]}
         raise errors.NotFound(f"A worker does not know the call {name}.")
+
+    def _configure(self, told: list[tuple[str, str, int]]) -> None:
+        """The drivers of channels. Jobs at a channel that gets another driver start anew, so that none is left at
+        the old one; what was in it and not accepted comes again."""
+        moved = {key for key, driver, readers in told if self._channels.configure(key, driver, readers)}
+        for workload in list(self._workloads.values()) if moved else ():
+            ends = {_channel_of(workload.document.get(part)) for part in ("input", "output")} - {""}
+            if any(channel_name(workload.tenant, name) in moved for name in ends):
+                again = _Workload(workload.id, workload.tenant, workload.job, workload.version, workload.document)
+                self._start(again)
 
     def _deliver(self, delivery_id: int, workload_id: str, attempt: int, message: dict[str, Any]) -> None:
         workload = self._workloads.get(workload_id)
@@ -190,30 +213,36 @@ class Runtime:
             workload.executor.deliver(delivery)
 
     def _assign(self, data: dict[str, Any]) -> None:
-        old = self._workloads.pop(data["id"], None)
-        workload = _Workload(data["id"], data["tenant"], data["job"], data["version"], orjson.loads(data["document"]))
+        self._start(_Workload(data["id"], data["tenant"], data["job"], data["version"], orjson.loads(data["document"])))
+
+    def _start(self, workload: _Workload) -> None:
+        """Run a workload, behind the one of its name that runs or is just ending."""
+        workload.before = self._workloads.get(workload.id) or self._retiring.get(workload.id)
         self._workloads[workload.id] = workload
-        workload.task = asyncio.create_task(self._run(workload, after=old))
+        workload.task = asyncio.create_task(self._run(workload))
 
     def _unassign(self, workload_id: str) -> None:
         workload = self._workloads.pop(workload_id, None)
         if workload is not None:
+            self._retiring[workload_id] = workload
             task = asyncio.create_task(self._retire(workload))
             self._stop_tasks.add(task)
             task.add_done_callback(self._stop_tasks.discard)
 
     async def _retire(self, workload: _Workload) -> None:
         await self._stop(workload, self._options.drain_seconds)
-        self._channels.detach(workload.id)
+        if self._retiring.get(workload.id) is workload:
+            del self._retiring[workload.id]
+        if all(other.reader != workload.reader for other in self._workloads.values()):
+            self._channels.detach(workload.reader)
         if workload.id not in self._workloads:
+            self._journal.forget(workload.id)
             self._secrets.pop(workload.id, None)
 
     # -- the life of a workload ----------------------------------------------------------------------------
 
-    async def _run(self, workload: _Workload, after: _Workload | None) -> None:
-        if after is not None:  # the version before: it ends first, so that two never share their state directory
-            await self._stop(after, self._options.drain_seconds)
-            _take_over(workload, after, failed=False)
+    async def _run(self, workload: _Workload) -> None:
+        await self._succeed(workload)
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             started = clock.monotonic()
@@ -229,7 +258,7 @@ class Runtime:
                 self._say(workload, WorkloadState.STOPPED)
                 raise
             except Exception as error:  # the boundary of a job: its fault is told, and never the worker's end
-                self._log(workload, "error", _reason(error))
+                self._journal.write(workload.id, "error", _reason(error))
                 self._say(workload, WorkloadState.FAILED, _reason(error))
             _take_over(workload, workload, failed=True)
             workload.executor = None
@@ -239,6 +268,15 @@ class Runtime:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
 
+    async def _succeed(self, workload: _Workload) -> None:
+        """End the version before, so that two never share their state directory, and take what it leaves."""
+        before = workload.before
+        if before is not None:
+            await self._stop(before, self._options.drain_seconds)
+            if workload.before is before:  # not yet done by who stopped this one meanwhile
+                workload.before = None
+                _take_over(workload, before, failed=False)
+
     def _prepare(self, workload: _Workload) -> Executor:
         environment = Environment(
             job=workload.job,
@@ -247,7 +285,7 @@ class Runtime:
             workload=workload.id,
             limits=self._limits,
             state_dir=Path(self._options.home) / "state" / workload.id.replace("/", "~"),
-            log=lambda level, text, **fields: self._log(workload, level, text, fields),
+            log=lambda level, text, **fields: self._journal.write(workload.id, level, text, fields),
             publish=lambda message: self._link.publish(workload.id, message),
             variable=lambda name: self._variables.get((workload.tenant, name)),
             channels=self._channels,
@@ -260,6 +298,7 @@ class Runtime:
             environment,
             on_run=lambda report: self._link.run_ended(workload.id, report),
             turns=self._turns,
+            metrics=workload.metrics,
         )
         workload.executor = executor
         early, workload.early = workload.early, []
@@ -269,6 +308,9 @@ class Runtime:
 
     async def _stop(self, workload: _Workload, seconds: float) -> None:
         workload.stopping = True
+        if workload.before is not None and workload.task is not None:  # it waits for the end of another one
+            workload.task.cancel()
+            await self._succeed(workload)
         task = workload.task
         if task is None or task.done():
             return
@@ -285,29 +327,17 @@ class Runtime:
         workload.state = state
         self._link.status(workload.id, workload.version, state.value, reason, workload.restarts)
 
-    def _log(self, workload: _Workload, level: str, text: str, fields: dict[str, Any] | None = None) -> None:
-        """Forward a line of a job, at most LOG_LINES_PER_SECOND; what is left out is counted in the next second."""
-        now = clock.now_ns()
-        second = now // clock.NANOSECONDS
-        if second != workload.log_second:
-            left_out = workload.log_lines - LOG_LINES_PER_SECOND
-            workload.log_second, workload.log_lines = second, 0
-            if left_out > 0:
-                self._link.log(workload.id, now, "warning", f"{left_out} log lines were left out", {})
-        workload.log_lines += 1
-        if workload.log_lines <= LOG_LINES_PER_SECOND:
-            self._link.log(workload.id, now, level, text, fields or {})
-
     async def _beat(self, link: channel.Channel) -> None:
         while not link.closed.is_set():
-            changed = {}
+            changed, now = {}, Now.read()
             for workload in self._workloads.values():
-                numbers = _numbers(workload)
+                numbers = _numbers(workload, now)
                 if numbers != workload.told:
                     workload.told = numbers
-                    changed[workload.id] = _metrics(workload)
+                    changed[workload.id] = dict(zip(_METRICS, numbers, strict=True))
             link.notice("beat", {"metrics": changed})
             await asyncio.sleep(self._options.heartbeat_seconds)
+            self._vitals.loop_lag_seconds = clock.monotonic() - now.monotonic - self._options.heartbeat_seconds
 
 
 def _downstream(workloads: list[_Workload]) -> list[list[_Workload]]:
@@ -341,18 +371,13 @@ def _take_over(workload: _Workload, before: _Workload, *, failed: bool) -> None:
     workload.early[:0] = left
 
 
-def _numbers(workload: _Workload) -> tuple[int, ...]:
-    if workload.executor is None:
-        return workload.told
-    m = workload.executor.metrics
-    return (m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at)
+_METRICS = "events_in events_out bytes_in bytes_out errors runs runs_failed last_event_at_ns lag_seconds".split()
 
 
-_METRICS = "events_in events_out bytes_in bytes_out errors runs runs_failed last_event_at_ns".split()
-
-
-def _metrics(workload: _Workload) -> dict[str, Any]:
-    return dict(zip(_METRICS, _numbers(workload), strict=False))
+def _numbers(workload: _Workload, now: Now) -> tuple[float, ...]:
+    m = workload.metrics
+    lag = round(workload.executor.lag_seconds(now), 3) if workload.executor is not None else 0.0
+    return (m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at, lag)
 
 
 def _reason(error: BaseException) -> str:

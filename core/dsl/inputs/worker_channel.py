@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,9 @@ output: {print: STDOUT}
 
     channel: str = Field(min_length=1, max_length=256)
     """The name of the channel."""
+    driver: Literal["standard", "clone"] = "standard"
+    """`standard`: the jobs that read the channel share its batches. `clone`: each of them gets a copy of every batch,
+    when one of them says so; senders wait until all of them are there. Replicas of a job always share."""
 
     @property
     def continuous(self) -> bool:
