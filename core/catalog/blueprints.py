@@ -55,6 +55,7 @@ def check_blueprint(blueprint: Blueprint) -> list[Finding]:
         for index, port in enumerate(blueprint.ports.out)
         if not used["output"][port]
     ]
+    found += _inner_channels(blueprint)
     try:
         jsonschema_rs.validator_for(blueprint.parameters, offline=True)
     except ValueError as error:
@@ -67,3 +68,25 @@ def check_blueprint(blueprint: Blueprint) -> list[Finding]:
             )
         )
     return found
+
+
+def _inner_channels(blueprint: Blueprint) -> list[Finding]:
+    """Channels between the jobs of a blueprint that have one end only."""
+    ends: dict[str, dict[str, str]] = {}
+    for index, job in enumerate(blueprint.jobs):
+        for side in ("input", "output"):
+            end = job.get(side)
+            if isinstance(end, dict) and "channel" in end:
+                ends.setdefault(str(end["channel"]), {}).setdefault(side, f"/jobs/{index}/{side}/channel")
+    return [
+        Finding(
+            "no_producer" if side == "input" else "no_consumer",
+            f"The channel {shorten(name, 60)} between the jobs of the blueprint is incomplete: nothing {what} it.",
+            f"Give another job `{other}: {{channel: {shorten(name, 60)}}}`.",
+            pointer,
+        )
+        for name, found in ends.items()
+        for side, pointer in found.items()
+        for other, what in ((("output", "writes to") if side == "input" else ("input", "reads from")),)
+        if other not in found
+    ]

@@ -46,7 +46,7 @@ def problems_of(
     With `data`, what was validated, the pointers lead to what is written there and not to the long form of it.
     """
     found = []
-    for fault in error.errors(include_url=False):
+    for fault in faults_of(error):
         location = fault["loc"]
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
@@ -68,6 +68,15 @@ def problems_of(
         pointer = at + pointer_of(location)
         found.append(Problem(pointer, message, where(pointer) if where is not None else None))
     return found
+
+
+def faults_of(error: pydantic.ValidationError) -> list[Any]:
+    """The faults of a validation, without those that say a list is too short because all of its items are wrong."""
+    return [
+        fault
+        for fault in error.errors(include_url=False)
+        if fault["type"] != "too_short" or len(fault["input"]) < fault["ctx"]["min_length"]
+    ]
 
 
 def choices(fault: Any) -> list[str]:

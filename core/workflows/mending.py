@@ -69,7 +69,7 @@ def mend(data: dict[str, Any], model: type[pydantic.BaseModel]) -> Mended:
 
 
 def _round(out: Mended, error: pydantic.ValidationError, model: type[pydantic.BaseModel], data: dict[str, Any]) -> None:
-    problems = zip(error.errors(include_url=False), lint.problems_of(error, model, data=data), strict=True)
+    problems = zip(lint.faults_of(error), lint.problems_of(error, model, data=data), strict=True)
     meant: set[str] = set()
     for fault, problem in sorted(problems, key=lambda one: one[0]["type"] != "extra_forbidden"):
         pointer = problem.pointer
