@@ -108,7 +108,7 @@ def build(door: Door) -> McpServer:
             ) from error
 
     async def list_resources(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
-        return {"resultType": "complete", "resources": []}
+        return {"resultType": "complete", "resources": resources.SCHEMAS}
 
     async def list_templates(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
         return {"resultType": "complete", "resourceTemplates": resources.TEMPLATES}

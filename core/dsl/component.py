@@ -69,13 +69,21 @@ class Config(Described, BaseModel):
         for old, new in cls.spellings.items():
             if new in properties:
                 properties[old] = {**properties[new], "deprecated": True, "description": f"The same as {new}."}
-                if new in out.get("required", ()):  # either spelling will do; JSON Schema has no shorter way to say so
-                    out["required"] = [key for key in out["required"] if key != new]
-        bare = [properties[key] for key in (cls.scalar, cls.listed) if key in properties]
+        for key in [key for key in out.get("required", ()) if key in cls.spellings.values()]:
+            out["required"] = [other for other in out["required"] if other != key]
+            either = [key, *(old for old, new in cls.spellings.items() if new == key)]
+            out.setdefault("allOf", []).append({"anyOf": [{"required": [one]} for one in either]})
+        bare = [_without_null(properties[key]) for key in (cls.scalar, cls.listed) if key in properties]
         if bare:
             title = out.pop("title", cls.__name__)
             return {"title": title, "anyOf": [out, *bare]}
         return out
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a bare value: nothing at all does not stand for a key."""
+    branches = [branch for branch in schema.get("anyOf", ()) if branch != {"type": "null"}]
+    return {**schema, "anyOf": branches} if branches else schema
 
 
 class Component(Config):

@@ -10,6 +10,7 @@ import functools
 import inspect
 from typing import Any
 
+import pydantic
 from pydantic.json_schema import models_json_schema
 
 from core.dsl.component import REGISTRY, Component
@@ -38,6 +39,7 @@ def job_schema() -> dict[str, Any]:
     for cls in components:
         place = _staged_later(compact(places[cls, "validation"]))
         one_of[cls.kind][cls.name] = {**place, "description": inspect.getdoc(cls) or ""}
+    bare = {kind: [cls.name for cls in components if cls.kind == kind and _needs_no_key(cls)] for kind in one_of}
     emit = _staged_later(compact(places[Emit, "validation"]))
     return {
         "$schema": DIALECT,
@@ -49,14 +51,14 @@ def job_schema() -> dict[str, Any]:
             "name": {"type": "string", "pattern": NAME_PATTERN},
             "description": {"type": "string", "description": "What the job is for."},
             "tags": {"type": "array", "items": {"type": "string"}},
-            "input": _one_key(one_of["input"], "Where the events come from."),
+            "input": _one_key(one_of["input"], "Where the events come from.", bare["input"]),
             "actions": {
                 "type": "array",
                 "description": "What happens to each event, in this order.",
                 "maxItems": 500,
-                "items": _one_key(one_of["action"], "One action."),
+                "items": _one_key(one_of["action"], "One action.", bare["action"]),
             },
-            "output": _one_key(one_of["output"], "Where the events go."),
+            "output": _one_key(one_of["output"], "Where the events go.", bare["output"]),
             "emit": {
                 "description": "Messages beside the data, sent after the output has accepted it.",
                 "anyOf": [emit, {"type": "array", "items": emit, "maxItems": 10}],
@@ -69,9 +71,13 @@ def job_schema() -> dict[str, Any]:
     }
 
 
-def _one_key(properties: dict[str, Any], description: str) -> dict[str, Any]:
-    nullable = {
-        name: {"description": schema["description"], "anyOf": [_bare(schema), {"type": "null"}, PLACEHOLDER]}
+def _one_key(properties: dict[str, Any], description: str, bare: list[str]) -> dict[str, Any]:
+    """A map with one key out of `properties`; those in `bare` may also stand without keys of their own."""
+    values = {
+        name: {
+            "description": schema["description"],
+            "anyOf": [_undescribed(schema), *([{"type": "null"}] if name in bare else []), PLACEHOLDER],
+        }
         for name, schema in properties.items()
     }
     return {
@@ -79,17 +85,25 @@ def _one_key(properties: dict[str, Any], description: str) -> dict[str, Any]:
         "anyOf": [
             {
                 "type": "object",
-                "properties": nullable,
+                "properties": values,
                 "minProperties": 1,
                 "maxProperties": 1,
                 "additionalProperties": False,
             },
-            {"enum": sorted(properties), "description": "A name alone stands for a component without keys."},
+            {"enum": bare, "description": "A name alone stands for a component without keys."},
         ],
     }
 
 
-def _bare(schema: dict[str, Any]) -> dict[str, Any]:
+def _needs_no_key(component: type[Component]) -> bool:
+    try:
+        component.model_validate({})
+    except pydantic.ValidationError:
+        return False
+    return True
+
+
+def _undescribed(schema: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schema.items() if key != "description"}
 
 

@@ -1,0 +1,158 @@
+"""The published schemas: valid, true to the models, and no stricter than what is accepted."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import errors
+from core.catalog import builtin, items, schemas
+from core.documents import load
+from core.dsl import compile as compiler
+from core.dsl.component import REGISTRY
+from core.dsl.registry import load_components
+from core.model import catalog
+from core.model.trigger import Definition
+from core.model.wish import DeploymentDocument
+
+load_components()
+EXAMPLES = Path(__file__).parents[2] / "examples"
+STRUCTURAL = ("unknown key", "is missing", "input should be", "string should match")
+"""How faults begin that a schema can tell; all others are rules between fields, and languages inside texts."""
+
+
+@functools.cache
+def validator(kind: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schemas.schema(kind))
+
+
+def fits(kind: str, data: dict[str, Any]) -> bool:
+    return bool(validator(kind).is_valid(data))
+
+
+@pytest.mark.parametrize("kind", schemas.KINDS)
+def test_a_schema_is_valid_and_tells_what_its_keys_mean(kind: str) -> None:
+    schema = schemas.schema(kind)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$schema"].endswith("2020-12/schema")
+    assert schema["properties"]["kind"]["const"] == kind
+    assert schema.get("additionalProperties") is False
+
+
+JOBS = {f"{cls.kind}.{cls.name}": load(cls.example)[0].data for cls in REGISTRY}
+
+
+@pytest.mark.parametrize("name", sorted(JOBS))
+def test_the_job_schema_accepts_the_example_of_every_component(name: str) -> None:
+    validator("job").validate(JOBS[name])
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.*")), ids=lambda path: path.name)
+def test_the_schemas_accept_every_example(path: Path) -> None:
+    if path.suffix not in (".yaml", ".json"):
+        return
+    for document in load(path.read_text(encoding="utf-8"), origin=path.name):
+        kind = "trigger" if "target_job_name" in document.data else document.kind
+        if kind in schemas.KINDS:
+            validator(kind).validate(document.data)
+
+
+@pytest.mark.parametrize("entry", builtin.load(), ids=lambda entry: f"{entry.type.value}.{entry.slug}")
+def test_the_schemas_accept_every_built_in_document(entry: items.Entry) -> None:
+    model = entry.model
+    data = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    validator(model.kind).validate({"kind": model.kind, **data})
+
+
+def test_a_placeholder_may_stand_for_any_value_of_a_job() -> None:
+    job = {
+        "name": "j",
+        "input": {"echo": {"event": "x", "json": "{{flag}}", "trigger": {"interval": "{{every}}"}}},
+        "actions": [{"filter": "{{filter}}"}],
+        "output": {"print": "{{where}}"},
+    }
+    validator("job").validate(job)
+    assert not fits("job", {**job, "output": {"print": "ELSEWHERE"}})
+
+
+def test_a_blueprint_may_bind_ports_and_its_jobs_are_not_refused_for_their_parameters() -> None:
+    blueprint = {
+        "kind": "blueprint",
+        "slug": "b",
+        "jobs": [{"name": "j", "input": {"port": "in"}, "output": {"file": {"path": "{{path}}", "truncate": "{{t}}"}}}],
+    }
+    validator("blueprint").validate(blueprint)
+    assert not fits("blueprint", {**blueprint, "jobs": []})
+
+
+MODELS: dict[str, Any] = {**catalog.MODELS, "trigger": Definition, "deployment": DeploymentDocument}
+WISH = {
+    "kind": "deployment",
+    "name": "d",
+    "source": "workflow:w@1",
+    "values": {"a": 1},
+    "placement": {"s": "g"},
+    "replicas": {"s": 2},
+}
+TRIGGER = {"slug": "t", "target_job_name": "j", "publication": {"mcp": True}, "invoke_policy": {"allow_user": True}}
+OTHERS = [("deployment", WISH), ("trigger", TRIGGER)]
+OTHERS += [
+    (e.model.kind, {"kind": e.model.kind, **e.model.model_dump(mode="json", by_alias=True, exclude_unset=True)})
+    for e in builtin.load()
+]
+SCRAP = st.sampled_from([None, True, 7, -1, 1.5, "text", "", [], ["a"], {}, {"a": 1}, "x" * 300])
+
+
+@st.composite
+def mutated(draw: st.DrawFn, data: dict[str, Any]) -> dict[str, Any]:
+    """The document with one value changed, one key more, or one key less."""
+    changed = copy.deepcopy(data)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(changed)
+    node, key = draw(st.sampled_from(places))
+    match draw(st.sampled_from(["change", "add", "drop"])):
+        case "change":
+            node[key] = draw(SCRAP)
+        case "add" if isinstance(node, dict):
+            node[draw(st.sampled_from(["extra", "json", "path", "name", "kind"]))] = draw(SCRAP)
+        case "drop":
+            del node[key]
+    return changed
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_what_the_job_schema_accepts_the_compiler_refuses_for_its_meaning_only(data: st.DataObject) -> None:
+    job = data.draw(mutated(JOBS[data.draw(st.sampled_from(sorted(JOBS)))]))
+    if not fits("job", job):
+        return
+    try:
+        compiler.check_job(copy.deepcopy(job))
+    except errors.InvalidDocument as error:
+        for problem in error.errors:
+            if "/convert/conversions/" in problem.pointer:
+                continue  # {conversion: split} also reads as the short form for a field called conversion
+            assert not any(word in problem.message.lower() for word in STRUCTURAL), (job, problem)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_the_other_schemas_accept_their_models_accept(data: st.DataObject) -> None:
+    kind, document = data.draw(st.sampled_from(OTHERS))
+    changed = data.draw(mutated(document))
+    if fits(kind, changed):
+        MODELS[kind].model_validate(changed)
