@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from core import clock
+from core.worker.journal import Line, Lines
 
 LOG_LINES = 500  # of one workload
-Line = tuple[int, str, str, dict[str, Any]]
-"""(at in ns, level, text, fields)"""
+MOST_LOGS = 5000  # workloads whose lines are kept, also when they are gone
 
 
 class JobLogs:
     """The last lines of every workload."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[Line]] = {}
+        self._lines: dict[str, Lines] = {}
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
     def add(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
         lines = self._lines.get(workload)
         if lines is None:
-            lines = self._lines[workload] = deque(maxlen=LOG_LINES)
-        lines.append((at_ns, level, text, fields))
+            if len(self._lines) >= MOST_LOGS:
+                del self._lines[next(iter(self._lines))]
+            lines = self._lines[workload] = Lines(LOG_LINES)
+        lines.add((at_ns, level, text, fields))
         for waiter in self._waiters.get(workload, ()):
             waiter.set()
 
@@ -38,17 +40,14 @@ class JobLogs:
         lines = sorted(((line, id) for id in workloads for line in self._lines.get(id, ())), key=lambda one: one[0][0])
         return [shown(id, line) for line, id in lines[-limit:]] if limit else []
 
-    async def wait(self, workloads: Sequence[str], seconds: float) -> bool:
-        """Wait for the next line of any of these workloads; false when none came within `seconds`."""
+    @contextmanager
+    def watch(self, workloads: Sequence[str]) -> Iterator[asyncio.Event]:
+        """An event that is set by the next line of any of these workloads."""
         arrived = asyncio.Event()
         for id in workloads:
             self._waiters.setdefault(id, set()).add(arrived)
         try:
-            async with asyncio.timeout(seconds):
-                await arrived.wait()
-            return True
-        except TimeoutError:
-            return False
+            yield arrived
         finally:
             for id in workloads:
                 self._waiters[id].discard(arrived)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,16 +12,35 @@ from core.worker.link import Link
 
 LINES_PER_SECOND = 200  # of one job, that the engine gets
 KEPT_LINES = 200
-KEPT_CHARACTERS = 64 * 1024  # of one job
+KEPT_CHARACTERS = 128 * 1024  # of one job
 
 Line = tuple[int, str, str, dict[str, Any]]
 """(at in ns, level, text, fields)"""
 
 
+class Lines:
+    """The last lines of one log, bounded in number and in size."""
+
+    __slots__ = ("_characters", "_kept", "_most")
+
+    def __init__(self, most: int = KEPT_LINES) -> None:
+        self._kept: deque[Line] = deque()
+        self._most = most
+        self._characters = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self._kept)
+
+    def add(self, line: Line) -> None:
+        self._kept.append(line)
+        self._characters += len(line[2])
+        while len(self._kept) > self._most or (self._characters > KEPT_CHARACTERS and len(self._kept) > 1):
+            self._characters -= len(self._kept.popleft()[2])
+
+
 @dataclass(slots=True)
 class _Log:
-    lines: deque[Line] = field(default_factory=deque)
-    characters: int = 0
+    lines: Lines = field(default_factory=Lines)
     second: int = 0
     told: int = 0  # lines in that second
 
@@ -48,10 +67,7 @@ class Journal:
             if left_out > 0:
                 link.log(workload, now, "warning", f"{left_out} log lines were left out", {})
         text, given = link.clean(workload, text, fields or {})
-        log.lines.append((now, level, text, given))
-        log.characters += len(text)
-        while len(log.lines) > KEPT_LINES or (log.characters > KEPT_CHARACTERS and len(log.lines) > 1):
-            log.characters -= len(log.lines.popleft()[2])
+        log.lines.add((now, level, text, given))
         log.told += 1
         if log.told <= LINES_PER_SECOND:
             link.log(workload, now, level, text, given)

@@ -28,3 +28,27 @@ async def list_workers(
             empty="There are no workers. 'sluice serve' starts two.",
         )
     return 0
+
+
+async def show(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Show one worker: what it reports of itself, and the jobs on it.
+
+    Parameters
+    ----------
+    name
+        The worker.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("worker_get", name=name)
+    if common.json:
+        render.json(result)
+        return 0
+    workloads, report = result.pop("workloads"), result.pop("report")
+    render.facts(result, tuple(result))
+    if report is not None:
+        render.heading("Report")
+        render.facts(report, tuple(report))
+    if workloads:
+        render.heading("Workloads")
+        render.rows(workloads, ("job", "replica", "state", "restarts", "reason", "metrics"), empty="")
+    return 0

@@ -61,8 +61,19 @@ def create(
         return Response(orjson.dumps({"status": "ok"}), media_type="application/json")
 
     @app.get("/metrics", include_in_schema=False)
-    async def prometheus() -> Response:
-        return Response(counts.render(), media_type=metrics.MEDIA_TYPE)
+    async def prometheus(request: Request) -> Response:
+        """The door's own counters, and the jobs of the caller's tenant."""
+        try:
+            caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
+            jobs: list[dict[str, Any]] = []
+            cursor = "0" if engine.operations.get("job_metrics") is not None else ""
+            while cursor:
+                page = await engine.call("job_metrics", {"limit": 200, "cursor": cursor}, caller)
+                jobs += page["items"]
+                cursor = page["next_cursor"]
+        except errors.SluiceError as error:
+            return problems.response(error)
+        return Response(counts.render(jobs, caller.tenant), media_type=metrics.MEDIA_TYPE)
 
     if mcp is not None:
         app.router.routes.extend(mcp.routes)

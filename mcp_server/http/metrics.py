@@ -1,9 +1,10 @@
-"""Counters of the HTTP door in the Prometheus text format."""
+"""Counters of the HTTP door and the figures of running jobs in the Prometheus text format."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from core import clock
 
@@ -11,7 +12,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Requests and seconds by operation; every label is one of ours, so the number of series is bounded."""
+    """Requests and seconds by operation: every label is one of ours, so their number is bounded by the operations."""
 
     def __init__(self, now: Callable[[], float] = clock.monotonic) -> None:
         self.now = now
@@ -23,7 +24,8 @@ class Metrics:
         self._requests[operation, status] += 1
         self._seconds[operation] = self._seconds.get(operation, 0.0) + self.now() - started
 
-    def render(self) -> str:
+    def render(self, jobs: Sequence[dict[str, Any]] = (), tenant: str = "") -> str:
+        """All series; `jobs` are the items of job_metrics for that tenant."""
         lines = [
             "# HELP sluice_uptime_seconds Time since this server started.",
             "# TYPE sluice_uptime_seconds gauge",
@@ -39,4 +41,45 @@ class Metrics:
         ]
         for name, seconds in sorted(self._seconds.items()):
             lines.append(f'sluice_http_request_seconds_total{{operation="{name}"}} {seconds:.6f}')
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
+
+
+_JOBS = (
+    ("events_in_total", "counter", "events_in", "Events that the input has read."),
+    ("events_out_total", "counter", "events_out", "Events that the output has accepted."),
+    ("bytes_in_total", "counter", "bytes_in", "Bytes that the input has read."),
+    ("bytes_out_total", "counter", "bytes_out", "Bytes that the output has written."),
+    ("errors_total", "counter", "errors", "Events that a component refused."),
+    ("runs_total", "counter", "runs", "Runs that ended."),
+    ("runs_failed_total", "counter", "runs_failed", "Runs that failed."),
+    ("lag_seconds", "gauge", "lag_seconds", "Age of the oldest message or batch that is not yet accepted."),
+)
+
+
+def _jobs(jobs: Sequence[dict[str, Any]], tenant: str) -> Iterator[str]:
+    named = [
+        (_labels(tenant=tenant, job=one["job"], replica=one["replica"], worker=one["worker"]), one) for one in jobs
+    ]
+    for name, type, key, text in _JOBS if jobs else ():
+        yield f"# HELP sluice_job_{name} {text}"
+        yield f"# TYPE sluice_job_{name} {type}"
+        for labels, one in named:
+            yield f"sluice_job_{name}{{{labels}}} {one['metrics'].get(key, 0)}"
+    if jobs:
+        yield "# HELP sluice_job_restarts_total How often a job was started again after a failure."
+        yield "# TYPE sluice_job_restarts_total counter"
+        for labels, one in named:
+            yield f"sluice_job_restarts_total{{{labels}}} {one['restarts']}"
+        yield "# HELP sluice_job_up Whether a job is running or complete."
+        yield "# TYPE sluice_job_up gauge"
+        for labels, one in named:
+            yield f"sluice_job_up{{{labels}}} {int(one['state'] in ('running', 'completed'))}"
+
+
+def _labels(**labels: object) -> str:
+    """Label values escaped as the format wants it; the names of jobs are a user's."""
+    return ",".join(f'{name}="{_escaped(str(value))}"' for name, value in labels.items())
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,31 @@
+"""What jobs have done, in figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from core.engine import Engine
+from core.model.principal import Caller
+from core.operations.registry import Page, items_schema, offset_page, operation
+
+
+class JobMetrics(Page):
+    job: str | None = Field(default=None, max_length=200)
+    """Only this job."""
+
+
+@operation(
+    summary="Figures of running jobs: events, bytes, errors, lag.",
+    http="GET /api/jobs/metrics",
+    toolset="jobs",
+    result=items_schema(),
+)
+async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
+    """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, runs, and
+    lag_seconds, the age of the oldest message or batch that is not yet accepted by the output."""
+    rows = engine.fleet.workload_rows(tenant=caller.tenant, job=params.job)
+    keys = ("job", "replica", "worker", "state", "restarts", "metrics")
+    rows.sort(key=lambda row: (row["job"], row["replica"]))
+    return offset_page([{key: row[key] for key in keys} for row in rows], params)

@@ -1,0 +1,184 @@
+"""Logs, figures and workers through a real engine with real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from core import errors
+from core.engine import Engine
+from tests.dsl import rig
+from tests.engines import ADMIN, USER, deploy, engine_on
+
+pytestmark = pytest.mark.anyio
+TICK = """
+name: ticker
+input: {echo: {event: "tick ${stat|n||0}", trigger: {interval: 20ms}}}
+output: {print: STDOUT}
+"""
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    async with engine_on(tmp_path / "home", workers=1) as made:
+        yield made
+
+
+async def log(engine: Engine, **arguments: Any) -> dict[str, Any]:
+    return await engine.call("job_log", {"name": "ticker", **arguments}, ADMIN)
+
+
+async def printed(engine: Engine, text: str) -> None:
+    """Follow the log of the ticker until a line has the text."""
+    cursor = ""
+    with anyio.fail_after(10):
+        while True:
+            found = await log(engine, after=cursor, wait_seconds=5)
+            if any(text in line["text"] for line in found["items"]):
+                return
+            cursor = found["cursor"]
+
+
+async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine) -> None:
+    await deploy(engine, TICK)
+    seen: list[str] = []
+    cursor = ""
+    with anyio.fail_after(10):
+        while len(seen) < 10:
+            found = await log(engine, after=cursor, wait_seconds=5)
+            cursor = found["cursor"]
+            seen += [line["at"] + line["text"] for line in found["items"]]
+    whole = (await log(engine, limit=500))["items"]
+    assert [line["at"] + line["text"] for line in whole][: len(seen)] == seen
+    assert found["unreachable"] == []
+
+
+async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(engine: Engine) -> None:
+    await deploy(engine, TICK)
+    await rig.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 5)
+    assert len((await log(engine, limit=2))["items"]) == 2
+    short = await log(engine, characters=100, limit=500)
+    assert short["truncated"]
+    assert 1 <= len(short["items"]) < 30
+    assert (await log(engine, level="error"))["items"] == []
+
+
+async def test_the_lines_that_a_dead_worker_had_sent_are_still_there(engine: Engine) -> None:
+    await deploy(engine, TICK)
+    await rig.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 3)
+    pid = engine.fleet.workers["local-1"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await rig.until(lambda: engine.fleet.workers["local-1"].channel is None)
+    found = await log(engine)
+    assert found["unreachable"] == ["local-1"]
+    assert len(found["items"]) > 3
+
+
+async def test_the_reason_of_a_failure_is_in_the_log_and_in_the_job(engine: Engine, tmp_path: Path) -> None:
+    document = f"name: ticker\ninput: {{echo: {{event: x}}}}\noutput: {{file: {tmp_path / 'home' / 'x'}}}\n"
+    put = await engine.call("job_put", {"document": document}, ADMIN)
+    deployed = await engine.call("job_deploy", {"name": put["name"]}, ADMIN)
+    assert deployed["workloads"][0]["state"] in ("failed", "starting")
+    lines = (await log(engine, level="error", wait_seconds=5))["items"]
+    assert any("engine's own directory" in line["text"] for line in lines)
+    shown = await engine.call("job_get", {"name": "ticker"}, ADMIN)
+    assert "engine's own directory" in str(shown["workloads"]) + str(shown["log"])
+
+
+async def test_a_job_that_is_not_there_has_no_log(engine: Engine) -> None:
+    with pytest.raises(errors.NotFound):
+        await engine.call("job_log", {"name": "none"}, ADMIN)
+    await deploy(engine, TICK.replace("ticker", "mine"))
+    with pytest.raises(errors.InvalidParams):
+        await engine.call("job_log", {"name": "mine", "after": "yesterday"}, ADMIN)
+
+
+async def test_the_figures_of_a_job_are_counted_and_told(engine: Engine) -> None:
+    await deploy(engine, TICK)
+
+    async def figures() -> dict[str, Any]:
+        (item,) = (await engine.call("job_metrics", {"job": "ticker"}, USER))["items"]
+        assert (item["job"], item["worker"], item["state"]) == ("ticker", "local-1", "running")
+        metrics: dict[str, Any] = item["metrics"]
+        return metrics
+
+    found: dict[str, Any] = {}
+    with anyio.fail_after(10):
+        while not found.get("events_out"):
+            await log(engine, after="f" * 16, wait_seconds=1)
+            found = await figures()
+    assert found["events_in"] >= found["events_out"] > 0
+    assert found["runs"] > 0
+    assert (found["errors"], found["runs_failed"]) == (0, 0)
+    assert 0 <= found["lag_seconds"] < 5
+
+
+async def test_a_worker_reports_its_memory_loop_and_channels_when_asked(engine: Engine) -> None:
+    await deploy(engine, TICK)
+    await deploy(engine, "name: reader\ninput: {worker-channel: c}\noutput: {discard: {}}\n")
+    found = await engine.call("worker_get", {"name": "local-1"}, USER)
+    assert found["report"]["memory_bytes"] > 10_000_000
+    assert found["report"]["memory_peak_bytes"] >= found["report"]["memory_bytes"] // 2
+    assert found["report"]["loop_lag_seconds"] < 5
+    assert found["report"]["channels"] == {"c": 0}
+    assert {workload["job"] for workload in found["workloads"]} == {"ticker", "reader"}
+    with pytest.raises(errors.NotFound):
+        await engine.call("worker_get", {"name": "local-9"}, USER)
+
+
+async def test_a_worker_that_is_stopped_is_told_as_unreachable(engine: Engine) -> None:
+    pid = engine.fleet.workers["local-1"].pid
+    await rig.until(lambda: engine.fleet.workers["local-1"].state == "online")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found = await engine.call("worker_get", {"name": "local-1"}, USER)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert found["report"] is None
+    assert "did not answer" in found["unreachable"]
+
+
+async def test_a_variable_that_a_job_sets_is_read_by_another(engine: Engine) -> None:
+    await deploy(
+        engine,
+        """
+name: ticker
+input: {echo: {event: "zone=${dyn|zone||nowhere}", trigger: {interval: 20ms}}}
+output: {print: STDOUT}
+""",
+    )
+    setter = """
+name: setter
+input: {echo: {event: '{"v": "north"}', json: true}}
+output: {message: {input-field: v, set-variable-name: zone}}
+"""
+    await deploy(engine, setter)
+    await printed(engine, "zone=north")
+
+
+async def test_a_sidecar_message_of_one_job_starts_another(engine: Engine, tmp_path: Path) -> None:
+    await deploy(
+        engine,
+        """
+name: ticker
+input: {echo: {event: "{}", json: true, trigger: {message: {filter-tag: [loaded, else], filter-job: loader}}}}
+actions: [{add: {output-fields: {n: "${msg|job_event.n}"}}}]
+output: {print: STDOUT}
+""",
+    )
+    loader = f"""
+name: loader
+input: {{echo: {{event: "a\\nb"}}}}
+output: {{file: {tmp_path / "out"}}}
+emit: {{tag: loaded, data: {{n: "${{stat|events_out}}"}}}}
+"""
+    await deploy(engine, loader)
+    await printed(engine, '{"n":"2"}')
