@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 import orjson
@@ -9,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from core import clock, errors
 from core.contexts.layers import Layers, Level
+from core.dsl.expand import escape
 from core.engine import Engine
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -17,7 +19,9 @@ from core.store import audit
 from core.store import contexts as table
 
 MAX_VALUE_BYTES = 64 * 1024
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,99}$")]
+RESERVED = frozenset({"wizard", "secrets"})  # {{wizard.x}} is an answer, {{secrets.x}} a secret
+Key = Annotated[str, StringConstraints(max_length=100)]
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$")]
 
 
@@ -54,7 +58,7 @@ class Place(Params):
 
 
 class ContextSet(Place):
-    values: dict[Key, Any] = Field(min_length=1, max_length=1000)
+    values: dict[str, Any] = Field(min_length=1, max_length=1000)
     """Key -> value: text, number, boolean, list or map. Other keys of the place stay."""
 
 
@@ -82,10 +86,15 @@ async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dic
     rows, problems = [], []
     for key, value in params.values.items():
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-        if value is None:
-            problems.append(errors.Problem(f"/values/{key}", "null is no value; context_delete removes a key"))
+        pointer = f"/values/{escape(key)}"
+        if not _KEY.fullmatch(key):
+            problems.append(errors.Problem(pointer, "is no key: use letters, digits, _ and - (at most 100)"))
+        elif key in RESERVED:
+            problems.append(errors.Problem(pointer, f"{key} has a meaning of its own in documents"))
+        elif value is None:
+            problems.append(errors.Problem(pointer, "null is no value; context_delete removes a key"))
         elif len(text) > MAX_VALUE_BYTES:
-            problems.append(errors.Problem(f"/values/{key}", f"takes {len(text)} bytes; at most {MAX_VALUE_BYTES}"))
+            problems.append(errors.Problem(pointer, f"takes {len(text)} bytes; at most {MAX_VALUE_BYTES}"))
         rows.append(
             {
                 "tenant": caller.tenant,

@@ -39,7 +39,7 @@ class Redactor:
         self._forms.update(forms(value))
         # The longest alternative comes first, so that a value that contains another one is masked whole.
         longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = _either(longest_first)
 
     def text(self, text: str) -> str:
         """The text with every known value masked, also where a text was cut in the middle of one."""
@@ -50,11 +50,13 @@ class Redactor:
 
     def _without_beginning(self, text: str) -> str:
         """The text without the beginning of a value at its end."""
-        for form in self._forms:
-            at = text.rfind(form[:LEAST_CHARACTERS], max(0, len(text) - len(form)))
-            if at >= 0 and form.startswith(text[at:]):
-                text = text[:at] + MASK
-        return text
+        low, end = text.lower(), len(text)
+        for form in (form.lower() for form in self._forms):
+            at = low.find(form[:LEAST_CHARACTERS], max(0, len(low) - len(form)))
+            while at >= 0 and not form.startswith(low[at:]):
+                at = low.find(form[:LEAST_CHARACTERS], at + 1)
+            end = min(end, at) if at >= 0 else end
+        return text if end == len(text) else text[:end] + MASK
 
     def value(self, value: Any) -> Any:
         """A JSON value (or anything that has a repr) with every known value masked, also in keys and as a number."""
@@ -73,6 +75,11 @@ class Redactor:
                 return MASK if len(str(value)) >= LEAST_DIGITS and str(value) in self._values else value
             case _:
                 return self.text(repr(value))
+
+
+def _either(forms: list[str]) -> re.Pattern[str] | None:
+    """A pattern of all the forms; in any case, since host names and hex digits come back in another one."""
+    return re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
 
 
 def forms(value: str) -> Iterator[str]:

@@ -214,7 +214,7 @@ async def test_a_rotation_that_is_killed_half_way_is_finished_by_the_next_start(
     with anyio.fail_after(30):
         async with await anyio.open_process([sys.executable, "-c", ROTATING, str(home)], stderr=None) as child:
             assert child.stdout is not None
-            assert await child.stdout.receive() == b"half\n"
+            assert await child.stdout.receive(4) == b"half"
             child.send_signal(signal.SIGKILL)
             assert await child.wait() == -signal.SIGKILL
     both = keys.read(home, {})
