@@ -11,7 +11,7 @@ import orjson
 import pydantic
 
 from core.documents import lint
-from core.dsl import conditions
+from core.dsl import conditions, omitted
 from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
@@ -157,7 +157,8 @@ class _Faults:
         at = f"{pointer}/{_escape(name)}"
         cls = REGISTRY.get(kind, name)
         if cls is None or not issubclass(cls, base):
-            self.add(at, f"there is no {kind} {shorten(name, 60)!r}{lint.suggest(str(name), names)}")
+            why = omitted.reason(str(name)) or lint.suggest(str(name), names)
+            self.add(at, f"there is no {kind} {shorten(name, 60)!r}{why}")
             return None
         try:
             return cls.model_validate({} if config is None else config)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.dsl.omitted import OMITTED
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -233,6 +235,19 @@ context: {limits: {high: 90}}
 input: {echo: {event: '{"disk": 97}', json: true}}
 actions:
   - add: {output-fields: {high: "{{limits.high}}"}}
+output: {print: STDOUT}
+""",
+    ),
+    Topic(
+        "document",
+        "left-out",
+        "Components that other documentation of this language names and Sluice does not have.",
+        "Most of them can be reached by exec, which runs any program whose output is lines (an administrator must allow"
+        " it), or by HTTP.",
+        tuple(OMITTED.items()),
+        """
+name: from-another-program
+input: {exec: {command: "echo '{\\"n\\": 1}'", json: true}}  # as: kcat -C -e -b broker:9092 -t orders -J
 output: {print: STDOUT}
 """,
     ),

@@ -10,8 +10,9 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
+from core.dsl.compile import check_job
 from core.dsl.component import Batch, Limits
-from core.errors import JobFailed
+from core.errors import InvalidDocument, JobFailed
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 
@@ -328,3 +329,11 @@ async def test_an_answer_that_is_none_of_a_cluster_fails_the_job(net: Worker, an
 def test_what_cannot_work_is_refused_in_the_document(document: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         rig.declare("output", document)
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_a_component_that_was_left_out_is_refused_with_the_reason(kind: str) -> None:
+    document = {"name": "j", "input": {"echo": {"event": "x"}}, "output": {"print": "STDOUT"}} | {kind: {"kafka": {}}}
+    with pytest.raises(InvalidDocument) as refused:
+        check_job(document)
+    assert "left out on purpose: A client dials" in refused.value.errors[0].message
