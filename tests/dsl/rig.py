@@ -14,9 +14,11 @@ import core.dsl.inputs
 import core.dsl.outputs  # noqa: F401 - both fill the registry
 from core.dsl.compile import CompiledJob
 from core.dsl.component import REGISTRY, Event, Limits, Outgoing, Run
+from core.model.kv import KV
 from core.worker.channels import Channels
 from core.worker.environment import Environment
 from core.worker.executor import Executor
+from core.worker.kv import NoKV
 from core.worker.runs import RunReport
 
 Process = Callable[[list[Event], Run], list[Event]]
@@ -38,6 +40,7 @@ class Worker:
     messages: list[Outgoing] = field(default_factory=list)
     reports: list[RunReport] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    store: KV = field(default_factory=NoKV)
     bus_fault: Exception | None = None
     held: list[asyncio.Future[None]] | None = None  # a list: publishing waits until the test ends the futures
 
@@ -64,6 +67,7 @@ class Worker:
             publish=self.publish,
             variable=self.variables.get,
             channels=self.channels,
+            store=self.store,
         )
 
     def executor(

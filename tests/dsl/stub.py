@@ -9,6 +9,8 @@ from typing import Any
 
 from core.dsl import compile as compiler
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
+from core.model.kv import Namespace, qualify
+from core.worker.kv import NoKV
 
 
 class Sent:
@@ -39,6 +41,9 @@ class Stub:
 
     def channel(self, name: str) -> Channel:
         raise NotImplementedError
+
+    def kv(self, namespace: str) -> Namespace:
+        return Namespace(NoKV(), qualify(self.tenant, namespace))
 
     def variable(self, name: str) -> str | None:
         return self.variables.get(name)

@@ -15,6 +15,7 @@ from core.dsl.component import REGISTRY, Component
 from core.worker.executor import Executor
 from tests.dsl import web
 from tests.dsl.rig import Worker
+from tests.kv import stores
 
 COMPONENTS = [component for component in REGISTRY if component.kind in ("input", "output")]
 CLOUDS = {(kind, name) for kind in ("input", "output") for name in ("s3", "gcs", "azure-blob")}
@@ -34,7 +35,8 @@ async def test_the_example_of_a_component_is_a_job_that_runs(
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", text)
     worker.limits = type(worker.limits)(allow_exec=True, egress_allow=("127.0.0.0/8",))
     worker.variables.update(SPLUNK_TOKEN="t", ELASTIC_KEY="k")
-    async with web.serve(web.answer(200, ANSWERS.get(component.name, b""))) as site:
+    async with web.serve(web.answer(200, ANSWERS.get(component.name, b""))) as site, stores.local(tmp_path) as kept:
+        worker.store = kept.store
         if (component.kind, component.name) not in NEEDS_MORE:
             text = re.sub(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com", site.url(""), text)
         (loaded,) = load(text)
