@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import jsonschema_rs
 import orjson
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from core.dsl import paths
 from core.dsl.action import Action, Each, JobAborted
@@ -19,6 +19,18 @@ MAX_SCHEMA_BYTES = 1024 * 1024
 DROP, ABORT = "drop-onfailure", "abort-on-failure"
 # Both hyphenations are met in documents.
 _BEHAVIOURS = {DROP: DROP, "drop-on-failure": DROP, ABORT: ABORT, "abort-onfailure": ABORT}
+_FORMS = {
+    "anyOf": [
+        {"enum": list(_BEHAVIOURS)},
+        {
+            "type": "object",
+            "properties": {"no-warnings": {"enum": list(_BEHAVIOURS)}, **{name: {} for name in _BEHAVIOURS}},
+            "additionalProperties": False,
+            "minProperties": 1,
+            "maxProperties": 1,
+        },
+    ]
+}
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20)
 
 
@@ -80,7 +92,7 @@ output: {print: STDOUT}
 
     schema_: Schema
     """The schema."""
-    behaviour: str = DROP
+    behaviour: Annotated[str, WithJsonSchema(_FORMS)] = DROP
     """`drop-onfailure`: drop the event with a warning; `abort-on-failure`: stop the job. As `{no-warnings: ...}` the
     same without the warning."""
     no_warnings: bool = Field(default=False, exclude=True, json_schema_extra={"deprecated": True})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
 
 import orjson
-from pydantic import field_validator, model_validator
+from pydantic import WithJsonSchema, field_validator, model_validator
 
 from core.dsl import egress, expand, http, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
@@ -30,6 +30,9 @@ class Response(Config):
     """Put the headers here, as an object; of a header that comes several times the values are joined by commas."""
     body_field: Selector | None = None
     """Put what the body gives here: each event then is an object with only this field (and those above)."""
+
+
+_METHODS = "get post put patch delete options head GET POST PUT PATCH DELETE OPTIONS HEAD".split()
 
 
 @REGISTRY.register("http-poll")
@@ -57,7 +60,10 @@ input:
 output: {print: STDOUT}
 """
 
-    method: Literal["get", "post", "put", "patch", "delete", "options", "head"] = "get"
+    method: Annotated[
+        Literal["get", "post", "put", "patch", "delete", "options", "head"],
+        WithJsonSchema({"enum": _METHODS}),
+    ] = "get"
     """The method of the request."""
     body: expand.Text | None = None
     """The body as text."""

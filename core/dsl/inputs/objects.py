@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import re2
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 
 from core import clock
 from core.dsl import memory, paths, preprocess, select
@@ -53,7 +53,10 @@ class ObjectInput(lines.LinesInput):
 
     object_names: tuple[str, ...] = ()
     """Names of objects, or what their names start with. Empty: all."""
-    mode: Literal["list-objects", "download-objects", "list-and-download-objects"] = "list-and-download-objects"
+    mode: Annotated[
+        Literal["list-objects", "download-objects", "list-and-download-objects"],
+        WithJsonSchema({"enum": [*_MODES.values(), *_MODES]}),
+    ] = "list-and-download-objects"
     """List what there is (one event for each object), download named objects, or list and then download. The older
     spellings without `-objects` are the same."""
     include_regex: tuple[Pattern, ...] = ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import orjson
-from pydantic import field_validator, model_validator
+from pydantic import WithJsonSchema, field_validator, model_validator
 
-from core.dsl import expand, http, preprocess
+from core.dsl import egress, expand, http, preprocess
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
-from core.dsl.outputs import batching, content
+from core.dsl.outputs import batching, content, proxy_capture
 from core.dsl.select import Selector
 
 
@@ -21,6 +21,10 @@ class HttpPost(http.Authenticated, Output):
     the request is tried again as `retry` says; then, and at once for any other status or a redirect, the job fails and
     is restarted, and the events are sent again. Address, parameters and headers are filled in from the first event of
     a batch; a field that is missing is an empty text there.
+
+    An event may carry in `trigger_proxy` the envelope of the invocation that started the run. It is not sent; instead
+    the answer, of whatever status, is reported in a message `trigger-proxy-response`: the status, some of the headers
+    and at most 64 KiB of the body. The request then has no longer than the envelope's `timeout_seconds`.
     """
 
     spellings: ClassVar = {"address": "url"}
@@ -37,7 +41,10 @@ output:
     retry: {retries: 3}
 """
 
-    method: Literal["post", "put", "patch"] = "post"
+    method: Annotated[
+        Literal["post", "put", "patch"],
+        WithJsonSchema({"enum": ["post", "put", "patch", "POST", "PUT", "PATCH"]}),
+    ] = "post"
     """The method of the request."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error and not sent."""
@@ -72,6 +79,7 @@ class HttpPostSink:
     def __init__(self, config: HttpPost, env: Env) -> None:
         preprocess.require(config.preprocessors)
         self._config = config
+        self._env = env
         self._client = http.Client(config, env, "http-post", auth=config.auth)
         self._encode = content.encoder(config.input_field, env, "http-post")
         self._body = expand.structure(config.body, env) if config.body is not None else None
@@ -86,21 +94,31 @@ class HttpPostSink:
             if self._body is not None:
                 items.append(batching.Item(event, _body_bytes(self._body(event, run))))
             else:
-                items += [batching.Item(event, data) for data in self._encode([event], run)]
+                sent = proxy_capture.without(event) if self._config.input_field is None else event
+                items += [batching.Item(event, data) for data in self._encode([sent], run)]
         await self._batcher.add(items, batch, run)
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         for group in groups:
             first = group[0].event
             data = preprocess.encode(self._config.preprocessors, self._content([item.data for item in group]))
-            await self._client.send(
-                self._config.method.upper(),
-                self._client.url(first, run),
-                first,
-                run,
-                content=data,
-                headers=self._defaults,
-            )
+            envelopes = [found for item in group if (found := proxy_capture.envelope(item.event)) is not None]
+            timeout = min((proxy_capture.seconds(found, self._config.timeout) for found in envelopes), default=None)
+            last: list[egress.Reply] = []
+            try:
+                await self._client.send(
+                    self._config.method.upper(),
+                    self._client.url(first, run),
+                    first,
+                    run,
+                    content=data,
+                    headers=self._defaults,
+                    timeout=timeout,
+                    judge=partial(_judge, last) if envelopes else None,
+                )
+            finally:
+                for found in envelopes if last else ():
+                    await self._env.publish(proxy_capture.message(found, last[-1]))
             run.bytes_out += len(data)
 
     def _content(self, datas: list[bytes]) -> bytes:
@@ -116,6 +134,11 @@ class HttpPostSink:
     async def close(self) -> None:
         await self._batcher.close()
         await self._client.aclose()
+
+
+def _judge(last: list[egress.Reply], reply: egress.Reply, where: str) -> None:
+    last[:] = [reply]
+    http.check_success(reply, where)
 
 
 def _content_type(config: HttpPost) -> str:
