@@ -83,10 +83,20 @@ class Client:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         judge: Judge | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - one of the request, as the key of that name
     ) -> egress.Reply:
         """Send a request, again as `retry` says; arguments and faults are those of `exchange`."""
         once = partial(
-            self.exchange, method, url, event, run, content=content, headers=headers, query=query, judge=judge
+            self.exchange,
+            method,
+            url,
+            event,
+            run,
+            content=content,
+            headers=headers,
+            query=query,
+            judge=judge,
+            timeout=timeout,
         )
         return await attempt(self._config.retry, self._env, self._what, once)
 
@@ -101,25 +111,32 @@ class Client:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         judge: Judge | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - one of the request, as the key of that name
     ) -> egress.Reply:
         """Send a request once (and once more when its token has ended early).
 
-        `headers` are defaults for what the document does not set, `query` is added to what it sets. `judge` raises
-        for an answer that is no success, by default as `check_success`. Raises JobFailed or Forbidden, and Temporary
-        for what may be gone at the next try.
+        `headers` are defaults for what the document does not set, `query` is added to what it sets, `timeout` in
+        seconds goes before the document's. `judge` raises for an answer that is no success, by default as
+        `check_success`. Raises JobFailed or Forbidden, and Temporary for what may be gone at the next try.
         """
         for again in (True, False):
             sent = {**(headers or {}), **self._headers(event, run)}
             params = {**self._query(event, run), **(query or {})}
             await self._proof.put(sent, params, event, run)
-            reply = await self._request(method, url, sent, params, content)
+            reply = await self._request(method, url, sent, params, content, timeout)
             if not (reply.status == 401 and again and self._proof.refused()):
                 break
         (judge or check_success)(reply, self.shown(url))
         return reply
 
     async def _request(
-        self, method: str, url: str, headers: dict[str, str], params: dict[str, str], content: bytes | None
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        params: dict[str, str],
+        content: bytes | None,
+        seconds: float | None,
     ) -> egress.Reply:
         started = clock.monotonic()
         try:
@@ -129,7 +146,7 @@ class Client:
                 headers=headers,
                 params=params,
                 content=content,
-                deadline_seconds=self._config.timeout,
+                deadline_seconds=self._config.timeout if seconds is None else seconds,
                 max_bytes=egress.MOST_RESPONSE_BYTES if self._whole else FAULT_BYTES,
                 cut=not self._whole,
                 inflate=self._whole,

@@ -119,6 +119,77 @@ async def test_an_endpoint_that_is_not_there_fails_the_job_and_names_it(net: Wor
     assert any("trying again" in text for text in net.warnings)
 
 
+ENVELOPE = {
+    "tenant_id": "tenant-a",
+    "invocation_id": "inv-1",
+    "response_slot": "reply",
+    "nonce": "n0nce",
+    "timeout_seconds": 20,
+    "max_body_bytes": 100,
+    "allowed_headers": ["content-type", "etag", "set-cookie"],
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"ok", {"body": "ok", "body_encoding": "utf-8", "truncated": False}),
+        (b"x" * 101, {"body": "x" * 100, "body_encoding": "utf-8", "truncated": True}),
+        (b"\xff", {"body": "/w==", "body_encoding": "base64", "truncated": False}),
+    ],
+)
+async def test_an_answer_is_reported_to_the_invocation_whose_envelope_the_event_carries(
+    net: Worker, body: bytes, told: dict[str, Any]
+) -> None:
+    event = orjson.dumps({"n": 1, "trigger_proxy": ENVELOPE}).decode()
+    async with web.serve(web.answer(200, body, etag="e1", set_cookie="s=1", content_type="text/plain")) as site:
+        await net.write(event, {"http-post": {"url": site.url()}})
+    assert orjson.loads(site.requests[0].body) == {"n": 1}  # the nonce does not leave
+    (message,) = net.messages
+    assert (message.kind, message.type) == ("system", "trigger-proxy-response")
+    assert message.data is not None
+    response = message.data["job_event"]
+    assert response.pop("emitted_at_ns") > 0
+    assert response == {
+        "type": "trigger_proxy_response",
+        "version": 1,
+        "tenant_id": "tenant-a",
+        "invocation_id": "inv-1",
+        "response_slot": "reply",
+        "nonce": "n0nce",
+        "status": 200,
+        "headers": {"etag": "e1", "content-type": "text/plain"},
+        **told,
+    }
+
+
+async def test_the_answer_of_the_last_try_is_reported_also_when_it_is_no_success(net: Worker) -> None:
+    event = orjson.dumps({"trigger_proxy": ENVELOPE}).decode()
+    async with web.serve(web.answer(503), web.answer(404, b"no")) as site:
+        with pytest.raises(JobFailed, match="answered 404"):
+            await net.write(event, {"http-post": {"url": site.url(), "retry": {"retries": 1}}})
+    assert [message.data["job_event"]["status"] for message in net.messages if message.data] == [404]
+
+
+async def test_the_envelope_bounds_the_time_and_nothing_is_reported_without_an_answer(net: Worker) -> None:
+    async def silent(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    event = orjson.dumps({"trigger_proxy": {**ENVELOPE, "timeout_seconds": 0.05}}).decode()
+    async with web.serve(silent) as site:
+        with anyio.fail_after(5), pytest.raises(JobFailed, match=r"within 0\.05 s"):
+            await net.write(event, {"http-post": {"url": site.url()}})
+    assert not net.messages
+
+
+@pytest.mark.parametrize("envelope", ["x", {}, {**ENVELOPE, "tenant_id": ""}, {**ENVELOPE, "nonce": 5}])
+async def test_what_is_no_envelope_reports_nothing(net: Worker, envelope: Any) -> None:
+    event = orjson.dumps({"n": 1, "trigger_proxy": envelope}).decode()
+    async with web.serve(web.answer(200)) as site:
+        await net.write(event, {"http-post": {"url": site.url()}})
+    assert not net.messages
+
+
 # ---- http-get
 
 
