@@ -64,6 +64,24 @@ VALUES = [
     ),
     Call("GET /api/messages?type=nothing", "messages --type nothing", "message_search", {"type": "nothing"}),
     Call("GET /api/tokens", "token list"),
+    Call(
+        "POST /api/contexts/update-job-map/j1",
+        "context set region=eu n=3 --job j1",
+        "context_set",
+        {"values": {"region": "eu", "n": 3}, "job": "j1"},
+        {"values": {"region": "eu", "n": 3}},
+    ),
+    Call("GET /api/contexts?job=j1", "context list --job j1", "context_list", {"job": "j1"}),
+    Call("GET /api/contexts/effective?job=j1", "context get --job j1", "context_get", {"job": "j1"}),
+    Call(
+        "POST /api/variables/V",
+        "variable set V one",
+        "variable_set",
+        {"name": "V", "value": "one"},
+        {"value": "one"},
+    ),
+    Call("GET /api/variables", "variable list", "variable_list"),
+    Call("GET /api/secrets", "secret list", "secret_list"),
     Call("GET /api/catalog?query=quickstart", "catalog search quickstart", "catalog_search", {"query": "quickstart"}),
     Call(
         "GET /api/catalog/quickstart-file-store-roundtrip",
@@ -105,6 +123,37 @@ FAULTS = [
     (Call("GET /api/deployments/none", "status none", "deployment_get", {"name": "none"}), "not_found"),
     (Call("POST /api/plans/none/apply", "apply none", "deployment_apply", {"plan_id": "none"}), "not_found"),
     (Call("POST /api/jobs/none/deploy", "job deploy none", "job_deploy", {"name": "none"}), "not_found"),
+    (Call("DELETE /api/variables/none", "variable delete none", "variable_delete", {"name": "none"}), "not_found"),
+    (
+        Call(
+            "POST /api/secrets/delete",
+            "secret delete web/none",
+            "secret_delete",
+            {"name": "web/none"},
+            {"name": "web/none"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "POST /api/contexts/update-global",
+            "context set wizard=1",
+            "context_set",
+            {"values": {"wizard": 1}},
+            {"values": {"wizard": 1}},
+        ),
+        "invalid_params",
+    ),
+    (
+        Call(
+            "POST /api/contexts/update-worker-map/w1",
+            "context set a=1 --worker w1 --job j1",
+            "context_set",
+            {"values": {"a": 1}, "worker": "w1", "job": "j1"},
+            {"values": {"a": 1}, "job": "j1"},
+        ),
+        "invalid_params",
+    ),
     (Call(INVOKE, "trigger invoke smoke_trigger", "trigger_invoke_smoke_trigger"), "invalid_params"),
     (
         Call(
@@ -173,6 +222,8 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
                 "job deploy smoke_trigger_handler",
                 f"trigger publish -f {definition}",
                 "trigger invoke smoke_trigger --set env=first --idempotency-key taken",
+                "context set region=eu n=3 --job j1",
+                "secret set web/token --from-env HOME",
             ):
                 answer = await scene.cli(*shlex.split(words), tenant=TENANT)
                 assert not answer.code, (words, answer)
