@@ -77,13 +77,13 @@ async def test_every_event_arrives_at_least_once_although_the_process_is_killed(
     if kind == "store-to-store":
         source: dict[str, Any] = {"file-store": {"path": str(tmp_path / "in"), "json": True, "fingerprinting": True}}
         sink: dict[str, Any] = {
-            "file-store": {"path": str(tmp_path / "out"), "object-name": "part", "batch": {"fixed-size": 200}}
+            "file-store": {"path": str(tmp_path / "out"), "object-name": "part", "batch": {"fixed-size": 2000}}
         }
     else:
         source = {"files": {"path": str(tmp_path / "in"), "mode": "batch", "json": True}}
         sink = {"file": {"path": str(tmp_path / "out" / "all.jsonl"), "truncate": kind.endswith("truncating")}}
     whole = size_of(tmp_path / "in")
-    sizes = sorted(random.Random(kind).randrange(whole // 20, whole * 9 // 10) for _ in range(KILLS))
+    sizes = sorted(random.Random(kind).randrange(whole // 2, whole * 9 // 10) for _ in range(KILLS))
     with anyio.fail_after(60):
         kills = await run_and_kill(tmp_path / "state", source, sink, tmp_path / "out", sizes)
     found, torn = numbers_in(tmp_path / "out")
