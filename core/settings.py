@@ -5,12 +5,13 @@ docs/settings.md is generated from this class.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.docstrings import Described
 
@@ -69,6 +70,13 @@ class Settings(Described, BaseModel):
     @property
     def license_file(self) -> Path:
         return self.home / "license.json"
+
+    @field_validator("egress_allow", "listen_allow")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text, strict=False)  # its ValueError says what is wrong
+        return value
 
     @property
     def database(self) -> Path:

@@ -8,10 +8,12 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import ValidationError
 
 from core.dsl import egress
 from core.dsl.egress import Egress, Unreachable, allowed_networks, check_url, denied
 from core.errors import Forbidden, JobFailed
+from core.settings import Settings
 from tests.dsl import web
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -304,3 +306,39 @@ async def test_a_closed_port_is_a_clear_fault() -> None:
 def test_a_setting_that_is_no_network_is_refused() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         egress.allowed_networks(["nonsense"])
+    for name in ("egress_allow", "listen_allow"):
+        with pytest.raises(ValidationError, match="nonsense"):
+            Settings.model_validate({name: ["127.0.0.1/32", "nonsense"]})
+
+
+@pytest.mark.anyio
+async def test_a_tcp_connection_passes_the_same_guard() -> None:
+    async with web.serve(web.answer(200)) as site:
+        for host in ("127.0.0.1", "localhost", "::1", "0x7f.1", "::ffff:127.0.0.1"):
+            with pytest.raises(Forbidden, match="may not reach"):
+                await egress.open_connection(host, site.port, (), tls=None, limit=1024)
+        assert site.connections == 0
+        reader, writer = await egress.open_connection("localhost", site.port, ["127.0.0.1"], tls=None, limit=1024)
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+@pytest.mark.anyio
+async def test_a_host_that_does_not_exist_or_listen_is_unreachable() -> None:
+    with pytest.raises(Unreachable, match=r"cannot reach no-such-host\.invalid:1"):
+        await egress.open_connection("no-such-host.invalid", 1, (), tls=None, limit=1024)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(Unreachable, match="cannot reach 127"):
+            await egress.open_connection("127.0.0.1", closed.getsockname()[1], ["127.0.0.1"], tls=None, limit=1024)
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_no_http_is_told_without_its_values() -> None:
+    async with web.serve(web.answer(200)) as site:
+        client = Egress(["127.0.0.1"])
+        with pytest.raises(JobFailed, match="not valid HTTP") as failed:
+            await client.request("GE T", site.url(), headers={"x": "hush"})
+        await client.aclose()
+    assert "hush" not in str(failed.value)

@@ -36,7 +36,7 @@ def without(event: Event) -> Event:
 def seconds(found: dict[str, Any], most: float) -> float:
     """How long the request may take by the policy of the trigger, and no longer than `most`."""
     told = found.get("timeout_seconds")
-    return min(float(told), most) if type(told) in (int, float) and told > 0 else most
+    return min(float(told), most) if isinstance(told, int | float) and told > 0 else most
 
 
 def message(found: dict[str, Any], reply: egress.Reply) -> Outgoing:
