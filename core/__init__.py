@@ -11,6 +11,7 @@ Map, in reading order (each room's docstring goes on from here):
     deployments/  plan, apply, reconcile: what shall run, where, and why
     catalog/      built-in and local documents to start from
     fleet/        the owner's side of the workers: processes, assignments, what they send
+    contexts/     what jobs find around them: context values, dynamic variables, secrets
     worker/       the data plane: a process that runs jobs and never sees the store
     dsl/          the job language: components, templates, conditions, compiled to one function per batch
     documents/    what people write: loading, checking, canonical form

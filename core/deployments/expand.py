@@ -201,8 +201,8 @@ class _Expander:
             return templates.stage({"data": data}, context)["data"]  # type: ignore[no-any-return]
         except InvalidDocument as error:
             for problem in error.errors or ():
-                place = pointer + problem.pointer.removeprefix("/data")
-                self.block("missing_value", f"{_sentence(problem.message)}.", error.hint, place)
+                where = pointer + problem.pointer.removeprefix("/data")
+                self.block("missing_value", f"{_sentence(problem.message)}.", error.hint, where)
             if not error.errors:
                 self.block("invalid_values", error.message, error.hint, pointer)
             return {}
@@ -282,8 +282,8 @@ class _Expander:
                 self._need(secret.named(name), node.ref, node.pointer)
             except ValueError as error:
                 self.block("invalid_requirement", f"{node.ref}: {error}.", "Mend requires.secrets.", node.pointer)
-        for name in needs.features if self.around.features is not None else ():
-            if name not in self.around.features:
+        if self.around.features is not None:
+            for name in sorted(set(needs.features) - self.around.features):
                 message = f"{node.ref} needs the feature {name}, which is not there."
                 self.block("missing_feature", message, "An administrator can turn it on.", node.pointer)
 

@@ -47,7 +47,7 @@ class Traffic:
     def publish(self, worker: Worker, sequence: int, tenant: str, job: str, outgoing: dict[str, Any]) -> None:
         """A job wants to publish a message; `sequence` is confirmed to its worker after the commit."""
         data = outgoing.get("data")
-        if outgoing.get("variable"):
+        if outgoing.get("variable") and data is not None:
             self.set_variable(tenant, outgoing["variable"], data["value"], f"job {job}", source=Source.JOB, job=job)
             self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
             return

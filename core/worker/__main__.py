@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = Options.from_json(given.options)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory may hold secrets: a crash leaves no image of it
     runtime = Runtime(options)
-    sys.stderr = redact.Stream(sys.stderr, runtime.redactors)  # type: ignore[assignment]  # it is used as a text stream
+    sys.stderr = redact.Stream(sys.stderr, runtime.redactors)
     logs.configure(options.log_level, worker=options.name)
     _end_with_parent(options.drain_seconds)
     lock = _be_the_only_one(options)
