@@ -16,7 +16,7 @@ MOST_HELD_BYTES = 64 * 1024 * 1024  # a group that grows beyond this is sent ear
 FIXED_WAIT_SECONDS = 0.1
 
 
-class Batching(Config):
+class Grouping(Config):
     """How many events travel together. Without this block every event is sent on its own."""
 
     spellings: ClassVar = {"fixed_size": "fixed-size"}
@@ -28,19 +28,11 @@ class Batching(Config):
     """The most events of one group; with the other modes it has no meaning."""
     timeout: Duration | None = None
     """Send a group that is not full after this time. Left out: 100ms with `fixed`, no limit with `document`."""
-    header: str | None = None
-    """A line before the events of each group."""
-    footer: str | None = None
-    """A line after the events of each group."""
-    wrap_as_json: bool = False
-    """Send a group as one JSON array instead of lines."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _has_an_end(self) -> Self:
         if self.mode == "timeout" and self.timeout is None:
             raise ValueError("mode: timeout needs a timeout")
-        if self.wrap_as_json and (self.header is not None or self.footer is not None):
-            raise ValueError("a JSON array has no header and no footer")
         return self
 
     @property
@@ -49,6 +41,23 @@ class Batching(Config):
         if self.timeout is None and self.mode == "fixed":
             return FIXED_WAIT_SECONDS
         return self.timeout
+
+
+class Batching(Grouping):
+    """Events that travel together as lines or as one JSON array. Without this block every event is sent on its own."""
+
+    header: str | None = None
+    """A line before the events of each group."""
+    footer: str | None = None
+    """A line after the events of each group."""
+    wrap_as_json: bool = False
+    """Send a group as one JSON array instead of lines."""
+
+    @model_validator(mode="after")
+    def _one_frame(self) -> Self:
+        if self.wrap_as_json and (self.header is not None or self.footer is not None):
+            raise ValueError("a JSON array has no header and no footer")
+        return self
 
     def join(self, datas: list[bytes]) -> bytes:
         """The content of one group: lines, each with its end, or one JSON array."""
@@ -75,7 +84,7 @@ class Batcher:
     `send` gets groups in order and returns when they are safe; it raises when they cannot be sent.
     """
 
-    def __init__(self, config: Batching | None, send: Send) -> None:
+    def __init__(self, config: Grouping | None, send: Send) -> None:
         self._size = 1 if config is None else config.fixed_size if config.mode == "fixed" else None
         self._by_document = config is not None and config.mode == "document"
         self._timeout = config.wait_seconds if config is not None else None

@@ -70,8 +70,8 @@ output:
     """How to authenticate: basic, bearer, api-key or oauth2."""
     input_field: Selector | None = None
     """Send only this field, which must be an object; an event without it is counted as an error and not sent."""
-    batch: batching.Batching | None = None
-    """Put several documents into one request. Set its `timeout` for an input that never ends."""
+    batch: batching.Grouping | None = None
+    """Put several documents into one request."""
     gzip: bool = False
     """Compress the requests."""
 

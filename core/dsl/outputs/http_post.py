@@ -53,9 +53,9 @@ output:
     """The body for one event instead of the event itself: a text, or a JSON value with `${field}` in its texts. In a
     JSON value an inserted text cannot change the structure."""
     batch: batching.Batching | None = None
-    """Put several events into one request, one line for each. Set its `timeout` for an input that never ends."""
+    """Put several events into one request, one line for each."""
     json_array: bool = False
-    """Send a batch as one JSON array instead of lines."""
+    """Send a batch as one JSON array instead of lines; the same as `wrap-as-json` of the batch."""
     preprocessors: tuple[preprocess.Encoder, ...] = ()
     """Encode the body, in this order. When gzip is the last one, the header `content-encoding` tells it."""
 
@@ -68,6 +68,8 @@ output:
     def _one_body(self) -> Self:
         if self.body is not None and self.input_field is not None:
             raise ValueError("there can be one of body and input-field")
+        if self.json_array and self.batch is not None and (self.batch.header or self.batch.footer):
+            raise ValueError("a JSON array has no header and no footer")
         return self
 
     def open(self, env: Env) -> HttpPostSink:
@@ -127,7 +129,7 @@ class HttpPostSink:
             return b"[" + b",".join(datas) + b"]"
         if self._config.batch is None:
             return datas[0]
-        return b"\n".join([*datas, b""])
+        return self._config.batch.join(datas)
 
     async def flush(self, run: Run) -> None:
         await self._batcher.flush(run)
@@ -148,7 +150,7 @@ def _content_type(config: HttpPost) -> str:
         return "application/vnd.apache.parquet"
     if "base64" in config.preprocessors:
         return "text/plain"
-    if config.batch is not None and not config.json_array:
+    if config.batch is not None and not config.json_array and not config.batch.wrap_as_json:
         return "application/x-ndjson"
     return "application/json"
 

@@ -61,8 +61,8 @@ output:
     collector takes the time of arrival, and anything else is counted as an error."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error and not sent."""
-    batch: batching.Batching | None = None
-    """Put several events into one request. Set its `timeout` for an input that never ends."""
+    batch: batching.Grouping | None = None
+    """Put several events into one request."""
     gzip: bool = False
     """Compress the requests."""
 
