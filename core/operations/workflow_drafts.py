@@ -130,7 +130,7 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
         version = str(max(numbers, default=0) + 1)
     else:
         version = str(model.version)
-    text, digest = authoring.canonical_form(model, version)
+    text, digest = authoring.published_form(model, version)
     row = {
         "version": version,
         "document": text,

@@ -14,6 +14,7 @@ from core.documents import Document, dump
 from core.engine import Engine
 from core.model.catalog import Graph
 from core.model.operation import Params
+from core.model.plan import Finding
 from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.operations import catalog
@@ -25,6 +26,7 @@ Kind = Literal["workflow", "perspective", "blueprint"]
 Slug = Annotated[str, StringConstraints(max_length=64)]
 Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
 DRAFT = "draft"
+TRIALS = 20  # jobs that are tried out before the event loop has a turn
 SHOWN_CHANGES = 200
 SHOWN_TEXT = 12_000  # characters of a comparison
 
@@ -82,9 +84,13 @@ def _is(one: items.Entry, kind: str, slug: str) -> bool:
 async def checked(engine: Engine, caller: Caller, document: Document) -> check.Report:
     """The report on a document, made beside the event loop: a large one takes seconds."""
     known = modules.of(await catalog.entries(engine, caller))
-    if document.kind == "blueprint":  # its jobs are compiled, which belongs to this thread
-        return check.check(document, known)
-    return await asyncio.to_thread(check.check, document, known)
+    looked = await asyncio.to_thread(check.look, document, known)
+    tried: list[Finding] = []
+    for number, faults in enumerate(looked.trials()):
+        tried += faults
+        if number % TRIALS == TRIALS - 1:
+            await asyncio.sleep(0)
+    return await asyncio.to_thread(looked.report, tried)
 
 
 def told(report: check.Report) -> dict[str, Any]:

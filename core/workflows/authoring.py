@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import orjson
+
 from core import documents, errors
 from core.catalog import items
 from core.documents import canonical, dump
@@ -68,9 +70,9 @@ def _next(version: str) -> str:
     return f"{major}.{int(minor) + 1}.0"
 
 
-def canonical_form(model: Workflow | Perspective | Blueprint, version: str) -> tuple[str, str]:
-    """(canonical JSON with its version, digest). A workflow's digest leaves the number out: publishing gave it."""
+def published_form(model: Workflow | Perspective | Blueprint, version: str) -> tuple[str, str]:
+    """(JSON with its version, digest). A workflow's digest leaves the number out: publishing gave it."""
     data: dict[str, Any] = {"kind": model.kind, **model.model_dump(mode="json", exclude_unset=True)}
     data.pop("version", None)
     numbered = {**data, "version": int(version) if model.kind == "workflow" else version}
-    return canonical.canonical(numbered).decode(), canonical.digest(data if model.kind == "workflow" else numbered)
+    return orjson.dumps(numbered).decode(), canonical.digest(data if model.kind == "workflow" else numbered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +74,46 @@ class Report:
         return self.model
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of a document before its jobs are tried out."""
+
+    document: Document
+    mended: mending.Mended
+    modules: Modules
+    faults: list[Finding]
+    warnings: list[Finding]
+
+    def trials(self) -> Iterator[list[Finding]]:
+        """Try the jobs out, one at a time; the job language is not for several threads."""
+        model = self.mended.model
+        if isinstance(model, Blueprint):
+            yield from trial.blueprint(model)
+        elif isinstance(model, Graph):
+            yield from trial.steps(model, self.modules)
+
+    def report(self, tried: Iterable[Finding] = ()) -> Report:
+        """All of it, in the order of the text."""
+        faults = list(self.faults)
+        # A parameter that does not fit its schema is told once, at /steps/N/with/NAME.
+        wrong = {"/".join(fault.pointer.split("/")[:4]) for fault in faults}
+        for fault in tried:
+            if fault.pointer not in wrong and not self.mended.follows(fault.pointer):
+                faults.append(fault)
+        told = [_told(self.document, self.mended, fault) for fault in dict.fromkeys(faults)]
+        told.sort(key=lambda one: _order(one.where))
+        warnings = tuple(_told(self.document, self.mended, warning) for warning in self.warnings)
+        return Report(self.document, None if told else self.mended.model, tuple(told), warnings)
+
+
 def check(document: Document, modules: Modules) -> Report:
     """Check a document of any kind that a tenant may own, against the modules that it may name."""
+    found = look(document, modules)
+    return found.report(fault for faults in found.trials() for fault in faults)
+
+
+def look(document: Document, modules: Modules) -> Look:
+    """Everything but the jobs: shape, wiring, parameters against their schemas. From any thread."""
     mended = mending.mend(document.data, authoring.KINDS[document.kind])
     faults, warnings = list(mended.faults), []
     model = mended.model
@@ -82,17 +121,10 @@ def check(document: Document, modules: Modules) -> Report:
         message = f"{document.data['slug']} is the name of a {document.kind} that comes with Sluice."
         faults.append(Finding("reserved_slug", message, "Choose another slug.", "/slug"))
     if model is not None:
-        found = _blueprint(model) if isinstance(model, Blueprint) else _graph(model, modules)
+        found = blueprints.check_blueprint(model) if isinstance(model, Blueprint) else _graph(model, modules)
         faults += [fault for fault in found if not mended.follows(fault.pointer)]
         warnings = list(trial.warnings(model) if isinstance(model, Blueprint) else checks.warnings(model))
-    told = [_told(document, mended, fault) for fault in dict.fromkeys(faults)]
-    told.sort(key=lambda one: _order(one.where))
-    return Report(
-        document,
-        model if not told else None,
-        tuple(told),
-        tuple(_told(document, mended, warning) for warning in warnings),
-    )
+    return Look(document, mended, modules, faults, warnings)
 
 
 def _graph(model: Graph, modules: Modules) -> list[Finding]:
@@ -102,10 +134,6 @@ def _graph(model: Graph, modules: Modules) -> list[Finding]:
         slots = {f"/steps/{index}" for index, step in enumerate(model.steps) if step.slot is not None}
         found = [one for one in found if one.code != "unbound_slot" or one.pointer not in slots]
     return [*found, *checks.faults(model, wired, modules)]
-
-
-def _blueprint(model: Blueprint) -> list[Finding]:
-    return [*blueprints.check_blueprint(model), *trial.faults(model)]
 
 
 def _told(document: Document, mended: mending.Mended, one: Finding) -> Told:

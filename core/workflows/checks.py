@@ -22,6 +22,7 @@ from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
 from core.model.plan import Finding
 from core.model.transport import OPTIONS
 from core.workflows.modules import Modules
+from core.workflows.placeholders import escape, is_open, texts
 
 _WIZARD = re.compile(r"\{\{\s*wizard\.([\w-]+)")
 _DURABLE = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE, Transport.JETSTREAM})
@@ -77,21 +78,9 @@ def _texts(graph: Graph) -> Iterator[tuple[str, str]]:
     """Every text with a placeholder, with its pointer."""
     for index, step in enumerate(graph.steps):
         if step.with_:
-            yield from _strings(step.with_, f"/steps/{index}/with")
+            yield from texts(step.with_, f"/steps/{index}/with")
     for name, channel in graph.channels.items():
-        yield from _strings(channel.with_, f"/channels/{name}/with")
-
-
-def _strings(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        if "{{" in value:
-            yield pointer, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _strings(inner, f"{pointer}/{_escape(key)}")
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _strings(inner, f"{pointer}/{index}")
+        yield from texts(channel.with_, f"/channels/{name}/with")
 
 
 # -- parameters ----------------------------------------------------------------------------------------------
@@ -121,14 +110,14 @@ def _module_values(step: Step, module: Workflow, pointer: str) -> Iterator[Findi
     for name in step.with_:
         if name not in asked:
             message = f"Step {step.id}: {step.use} asks for no {shorten(name, 60)}{did_you_mean(name, asked)}."
-            yield Finding("unknown_value", message, f"It asks for: {listed(asked)}.", f"{pointer}/{_escape(name)}")
+            yield Finding("unknown_value", message, f"It asks for: {listed(asked)}.", f"{pointer}/{escape(name)}")
     for name, question in asked.items():
         value = step.with_.get(name, question.default)
         if value is None:
             if question.required:
                 message = f"Step {step.id}: {step.use} needs a value for {name}."
                 yield Finding("missing_value", message, f"Add with: {{{name}: ...}}.", pointer)
-        elif name in step.with_ and not _staged(value) and not answers.fit(question, value)[0]:
+        elif name in step.with_ and not is_open(value) and not answers.fit(question, value)[0]:
             message = f"Step {step.id}: {name} must be {answers.allowed(question)}; found {shorten(value, 80)}."
             yield Finding("wrong_value", message, f"Give another value for {name}.", f"{pointer}/{name}")
 
@@ -152,15 +141,15 @@ class _Parameters:
         hint = f"Parameters of {step.use}: {listed(self._properties)}."
         for error in self._validator.iter_errors(given):
             path = [str(part) for part in error.instance_path]
-            if path and _staged(given.get(path[0])):
+            if path and is_open(given.get(path[0])):
                 continue
-            at = pointer + "".join(f"/{_escape(part)}" for part in path)
+            at = pointer + "".join(f"/{escape(part)}" for part in path)
             kind = error.kind
             if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties) and not path:
                 for name in kind.unexpected:
                     message = f"Step {step.id}: {step.use} has no parameter {shorten(name, 60)}"
                     guess = did_you_mean(name, self._properties)
-                    yield Finding("invalid_parameter", f"{message}{guess}.", hint, f"{at}/{_escape(name)}")
+                    yield Finding("invalid_parameter", f"{message}{guess}.", hint, f"{at}/{escape(name)}")
             elif isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) and not path:
                 name = str(kind.property).strip('"')
                 message = f"Step {step.id}: the parameter {name} of {step.use} is missing."
@@ -168,10 +157,6 @@ class _Parameters:
             else:
                 message = f"Step {step.id}: {'.'.join(path) or 'with'}: {shorten(error.message, 200)}."
                 yield Finding("invalid_parameter", message, hint, at)
-
-
-def _staged(value: Any) -> bool:
-    return b"{{" in orjson.dumps(value) if isinstance(value, str | dict | list) else False
 
 
 # -- transports ----------------------------------------------------------------------------------------------
@@ -183,12 +168,12 @@ def _transports(graph: Graph) -> Iterator[Finding]:
         settings = f"Settings of {channel.transport}: {listed(options)}."
         for key, value in channel.with_.items():
             option = options.get(key)
-            at = f"{pointer}/{_escape(key)}"
+            at = f"{pointer}/{escape(key)}"
             if option is None:
                 guess = did_you_mean(key, options)
                 message = f"Channel {name}: {channel.transport} has no setting {shorten(key, 60)}{guess}."
                 yield Finding("invalid_transport", message, settings, at)
-            elif not _staged(value) and not jsonschema_rs.is_valid(dict(option.schema), value):
+            elif not is_open(value) and not jsonschema_rs.is_valid(dict(option.schema), value):
                 message = f"Channel {name}: {shorten(value, 60)} is no value for {key}: {option.text}"
                 yield Finding("invalid_transport", message, _expected(option.schema), at)
         for key, option in options.items():
@@ -255,7 +240,3 @@ def _takes_trigger(name: str) -> bool:
     registry.load_components()
     cls = component.REGISTRY.get("input", name)
     return cls is not None and (name == "internal-messages" or "trigger" in cls.model_fields)
-
-
-def _escape(part: str) -> str:
-    return part.replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,7 @@
-"""The jobs of a blueprint, tried out: staged with sample parameters and checked as jobs. Pure."""
+"""The jobs of a blueprint, tried out: staged with what is known of the parameters and checked as jobs. Pure.
+
+What holds a placeholder whose value is not known yet is not judged; the plan of a deployment judges it.
+"""
 
 from __future__ import annotations
 
@@ -7,101 +10,133 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core import errors
+from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand
-from core.model.catalog import Blueprint
+from core.model.catalog import Blueprint, Graph
 from core.model.plan import Finding
+from core.workflows.modules import Modules
+from core.workflows.placeholders import escape, is_open, texts
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*\}\}")
-_SAMPLES = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}, "string": "sample"}
 _STAND_IN = {"worker-channel": {"channel": "sample"}}
 
 
-def faults(blueprint: Blueprint) -> Iterator[Finding]:
-    """Every fault of the jobs that no parameter can mend."""
-    samples = {name: _sample(schema) for name, schema in _properties(blueprint).items()}
-    for index, job in enumerate(blueprint.jobs):
-        pointer = f"/jobs/{index}"
-        document = dict(job)
-        document.setdefault("name", "unnamed")
-        for side in ("input", "output"):
-            end = document.get(side)
-            if isinstance(end, dict) and len(end) == 1 and ("port" in end or "channel" in end):
-                document[side] = _STAND_IN
-        context = {**_outside(document), **samples}
-        try:
-            compiler.check_job(expand.stage(document, context))
-        except errors.InvalidDocument as error:
-            for problem in error.errors or (errors.Problem("", error.message),):
-                if not _open(document, problem.pointer):
-                    message = f"Job {document['name']}: {problem.message}."
-                    yield Finding("invalid_job", message, "See docs/components.md.", pointer + problem.pointer)
+def blueprint(tried: Blueprint) -> Iterator[list[Finding]]:
+    """The faults of each job with the defaults of the parameters, one job at a time."""
+    for index, job in enumerate(tried.jobs):
+        yield [
+            Finding(
+                "invalid_job",
+                f"Job {_name(job)}: {problem.message}.",
+                "Correct the job.",
+                f"/jobs/{index}{problem.pointer}",
+            )
+            for problem in _try(job, _defaults(tried))
+        ]
 
 
-def warnings(blueprint: Blueprint) -> Iterator[Finding]:
+def steps(graph: Graph, modules: Modules) -> Iterator[list[Finding]]:
+    """The faults that the parameters of each step bring into its jobs, one step at a time."""
+    known: dict[bytes, list[str]] = {}
+    for index, step in enumerate(graph.steps):
+        module = modules.find(step.use) if step.use else None
+        given = {name: value for name, value in step.with_.items() if not is_open(value)}
+        if not isinstance(module, Blueprint) or not given:
+            continue
+        key = canonical.canonical([step.use, given])
+        if key not in known:
+            parameters = {**_defaults(module), **dict.fromkeys(step.with_, _OPEN), **given}
+            known[key] = [
+                f"job {_name(job)}, {problem.pointer}: {problem.message}"
+                for job in module.jobs
+                for problem in _try(job, parameters)
+            ]
+        yield [
+            Finding(
+                "invalid_parameter",
+                f"Step {step.id}: with these parameters {said}.",
+                "Correct the parameters.",
+                f"/steps/{index}/with",
+            )
+            for said in known[key]
+        ]
+
+
+def warnings(tried: Blueprint) -> Iterator[Finding]:
     """Placeholders that are no parameters, so that a context has to give them."""
-    known = _properties(blueprint)
-    for index, job in enumerate(blueprint.jobs):
-        for pointer, text in _strings(dict(job), f"/jobs/{index}"):
+    properties = _properties(tried)
+    for index, job in enumerate(tried.jobs):
+        for pointer, text in texts(job, f"/jobs/{index}"):
             for name in dict.fromkeys(_PLACEHOLDER.findall(text)):
-                if name.partition(".")[0] not in known and not name.startswith(("secret", "wizard.")):
+                if name.partition(".")[0] not in properties and not name.startswith(("secrets.", "wizard.")):
                     message = f"{{{{{name}}}}} is not a parameter, so a context has to give it."
                     yield Finding("unknown_parameter", message, f"Declare {name} in `parameters`.", pointer)
 
 
-def _properties(blueprint: Blueprint) -> dict[str, Any]:
-    properties = blueprint.parameters.get("properties", {})
-    return properties if isinstance(properties, dict) else {}
+class _Open:
+    """Stands for a value that is not known."""
 
 
-def _sample(schema: Any) -> Any:
-    if not isinstance(schema, Mapping):
-        return "sample"
-    for key in ("default", "const"):
-        if key in schema:
-            return schema[key]
-    for key in ("enum", "examples"):
-        if isinstance(schema.get(key), list) and schema[key]:
-            return schema[key][0]
-    wanted = schema.get("type", "string")
-    return _SAMPLES.get(wanted[0] if isinstance(wanted, list) and wanted else wanted, "sample")
+_OPEN = _Open()
 
 
-def _outside(document: dict[str, Any]) -> dict[str, Any]:
-    """A value for every placeholder, at whatever depth of names."""
-    out: dict[str, Any] = {}
-    for _, text in _strings(document, ""):
+def _try(job: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[errors.Problem]:
+    """What is wrong with a job whatever the open parameters are."""
+    document = {"name": "unnamed", **job}
+    for side in ("input", "output"):
+        end = document.get(side)
+        if isinstance(end, dict) and len(end) == 1 and ("port" in end or "channel" in end):
+            document[side] = _STAND_IN
+    try:
+        document = expand.stage(document, _context(document, parameters))
+        compiler.check_job(document)
+    except errors.InvalidDocument as error:
+        problems = error.errors or (errors.Problem("", error.message),)
+        return [problem for problem in problems if not _undecided(document, problem.pointer)]
+    return []
+
+
+def _context(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A value for every placeholder: what is known, and itself for what is not."""
+    out = {name: value for name, value in parameters.items() if value is not _OPEN}
+    for _, text in texts(document, ""):
         for name in _PLACEHOLDER.findall(text):
             *above, last = name.split(".")
-            here = out
+            here: Any = out
             for part in above:
-                inner = here.get(part)
-                here[part] = here = inner if isinstance(inner, dict) else {}
-            here.setdefault(last, "sample")
+                here = here.setdefault(part, {}) if isinstance(here, dict) else {}
+            if isinstance(here, dict):
+                here.setdefault(last, f"{{{{{name}}}}}")
     return out
 
 
-def _open(document: dict[str, Any], pointer: str) -> bool:
+def _undecided(document: Any, pointer: str) -> bool:
     """Whether a placeholder at, above or below this place decides what will stand there."""
-    value: Any = document
+    value = document
     for part in pointer.split("/")[1:]:
-        part = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
-        else:
+            continue
+        key = next((key for key in value if escape(str(key)) == part), None) if isinstance(value, dict) else None
+        if key is None:
             break
-    return value is not document and any(True for _ in _strings(value, ""))
+        value = value[key]
+    return value is not document and is_open(value)
 
 
-def _strings(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        if "{{" in value:
-            yield pointer, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _strings(inner, f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}")
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _strings(inner, f"{pointer}/{index}")
+def _name(job: Mapping[str, Any]) -> str:
+    return errors.shorten(str(job.get("name", "unnamed")), 60)
+
+
+def _properties(tried: Blueprint) -> dict[str, Any]:
+    properties = tried.parameters.get("properties", {})
+    return properties if isinstance(properties, dict) else {}
+
+
+def _defaults(tried: Blueprint) -> dict[str, Any]:
+    return {
+        name: schema["default"]
+        for name, schema in _properties(tried).items()
+        if isinstance(schema, Mapping) and "default" in schema
+    }
