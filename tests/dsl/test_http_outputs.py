@@ -61,6 +61,22 @@ async def test_a_body_goes_through_its_preprocessors_in_order(net: Worker) -> No
     assert coded.headers["content-type"] == "text/plain"
 
 
+@pytest.mark.parametrize(
+    ("batch", "body", "kind"),
+    [
+        ({"header": "begin", "footer": "end"}, b"begin\n1\n2\nend\n", "application/x-ndjson"),
+        ({"wrap-as-json": True}, b"[1,2]", "application/json"),
+    ],
+)
+async def test_a_batch_has_the_frame_that_the_document_gives_it(
+    net: Worker, batch: dict[str, Any], body: bytes, kind: str
+) -> None:
+    async with web.serve(web.answer(200)) as site:
+        await net.write(TWO, {"http-post": {"url": site.url(), "input-field": "n", "batch": batch}})
+    (request,) = site.requests
+    assert (request.body, request.headers["content-type"]) == (body, kind)
+
+
 async def test_a_batch_that_is_not_full_goes_out_after_its_timeout(net: Worker) -> None:
     sent = asyncio.Event()
 
@@ -395,6 +411,8 @@ async def test_an_answer_that_is_none_of_a_cluster_fails_the_job(net: Worker, an
         {"http-get": {"url": "http://u:p@x/"}},
         {"http-get": {"url": "http://x/", "body": "b"}},
         {"http-post": {"url": "http://x/", "preprocessors": ["zip"]}},
+        {"http-post": {"url": "http://x/", "json-array": True, "batch": {"footer": "x"}}},
+        {"elasticsearch": {"url": "http://x/", "index": "i", "batch": {"header": "x"}}},
     ],
 )
 def test_what_cannot_work_is_refused_in_the_document(document: dict[str, Any]) -> None:

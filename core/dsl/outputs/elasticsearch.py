@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -131,7 +132,7 @@ class ElasticsearchSink:
             nonlocal left
             data = b"".join([item.data for item in left])
             if self._config.gzip:
-                data = preprocess.encode(["gzip"], data)
+                data = await asyncio.to_thread(preprocess.encode, ["gzip"], data)
             reply = await self._client.exchange("POST", url, first, run, content=data, headers=headers)
             run.bytes_out += len(data)
             left, why = self._judge(reply, left, run)

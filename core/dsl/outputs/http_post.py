@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -104,7 +105,9 @@ class HttpPostSink:
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         for group in groups:
             first = group[0].event
-            data = preprocess.encode(self._config.preprocessors, self._content([item.data for item in group]))
+            data = self._content([item.data for item in group])
+            if self._config.preprocessors:  # compressing may take a while: not on the loop
+                data = await asyncio.to_thread(preprocess.encode, self._config.preprocessors, data)
             envelopes = [found for item in group if (found := proxy_capture.envelope(item.event)) is not None]
             timeout = min((proxy_capture.seconds(found, self._config.timeout) for found in envelopes), default=None)
             last: list[egress.Reply] = []

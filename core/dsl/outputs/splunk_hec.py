@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar
 
 import httpx
@@ -128,7 +129,8 @@ class SplunkSink:
                 token = filled(self._token, "splunk-hec", first, run)
                 headers = {"authorization": f"Splunk {token}", "content-type": "application/json"}
                 if self._config.gzip:
-                    data, headers["content-encoding"] = preprocess.encode(["gzip"], data), "gzip"
+                    headers["content-encoding"] = "gzip"
+                    data = await asyncio.to_thread(preprocess.encode, ["gzip"], data)
                 reply = await self._client.send("POST", url, first, run, content=data, headers=headers, judge=_judge)
                 run.bytes_out += len(data)
                 if reply.status == 200:
