@@ -11,7 +11,7 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +169,19 @@ def _entry(entry: reference.Entry) -> list[str]:
     out += [""] if out[-1] else []
     if entry.keys and entry.keys[0].type:
         out += ["| key | type | default | |", "|---|---|---|---|"]
-        for key in entry.keys:
-            default = "required" if key.required else f"`{_json(key.default)}`"
-            out.append(f"| `{key.name}` | {_cell(key.type)} | {default} | {_cell(key.doc)} |")
-        out.append("")
+        out += [*_rows(entry.keys), ""]
     elif entry.keys:
         out += ["| | |", "|---|---|", *(f"| `{_cell(key.name)}` | {_cell(key.doc)} |" for key in entry.keys), ""]
     return [*out, "```yaml", entry.example, "```", ""]
+
+
+def _rows(keys: Iterable[reference.Key], above: str = "") -> Iterator[str]:
+    """A row for each key and for the keys below it; those of a trigger have their own entries."""
+    for key in keys:
+        default = "required" if key.required else f"`{_json(key.default)}`"
+        yield f"| `{above}{key.name}` | {_cell(key.type)} | {default} | {_cell(key.doc)} |"
+        if key.model is not None and key.name != "trigger":
+            yield from _rows(reference.keys_of(key.model), f"{above}{key.name}.")
 
 
 def page_schema(kind: str) -> str:

@@ -12,6 +12,7 @@ from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run, Source
 from core.dsl.inputs import lines
 from core.dsl.leases import LEASE_FIELD, Leases, namespace_of
 from core.dsl.retry import Retry, Temporary, attempt
+from core.dsl.schedule import Trigger
 from core.dsl.select import Selector
 from core.errors import Busy, StorageUnavailable
 from core.model import kv
@@ -103,6 +104,8 @@ input:
 output: {print: STDOUT}
 """
 
+    trigger: Trigger | None = None
+    """When to read. Left out: get reads once, pop-batch and watch run until they are stopped."""
     namespace: str = Field(min_length=1, max_length=kv.MAX_NAMESPACE_BYTES)
     """The namespace, `tenant:name`; without a tenant it is the job's own, and another tenant's is refused."""
     operation: Operation
