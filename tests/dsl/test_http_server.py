@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import re
 import socket
 import ssl
@@ -15,6 +16,8 @@ import anyio
 import httpx
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
@@ -394,3 +397,50 @@ def test_an_address_that_is_none_is_refused_in_the_document(address: str) -> Non
 
 def test_a_refused_address_is_not_worth_another_try() -> None:
     assert not issubclass(Forbidden, JobFailed)
+
+
+def read_in_parts(data: bytes, cuts: list[int]) -> list[tuple[str, bytes, bytes, bool]]:
+    """The requests in these bytes when they arrive in parts; ends at the first refusal."""
+    reader = http_requests.Reader(1000, http_requests.Held(10_000))
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    out = []
+    for at, end in itertools.pairwise(edges):
+        try:
+            reader.feed(data[at:end])
+        except http_requests.Refused as refused:
+            out.append((str(refused.answer.status), b"", b"", False))
+            break
+        while reader.complete:
+            request = reader.complete.popleft()
+            out.append((request.method, request.target, bytes(request.body), request.keep_alive))
+    return out
+
+
+REQUESTS = [
+    b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n",
+    b"POST /p HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello",
+    b"POST /c HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+    b"HEAD / HTTP/1.0\r\n\r\n",
+]
+
+
+@given(st.lists(st.sampled_from(REQUESTS[:3]), min_size=1, max_size=4), st.lists(st.integers(0, 1000), max_size=8))
+def test_requests_are_the_same_however_they_are_cut(requests: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(requests)
+    assert read_in_parts(data, cuts) == read_in_parts(data, [])
+    assert len(read_in_parts(data, cuts)) == len(requests)
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.tuples(st.sampled_from(REQUESTS), st.integers(0, 200), st.binary(max_size=4)).map(
+            lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] :]
+        ),
+    ),
+    st.lists(st.integers(0, 200), max_size=3),
+)
+def test_any_bytes_are_requests_or_refused(data: bytes, cuts: list[int]) -> None:
+    for method, _, body, _ in read_in_parts(data, cuts):
+        assert method.isascii()
+        assert len(body) <= 1000
