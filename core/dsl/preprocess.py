@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 import orjson
 
-from core.errors import JobFailed
+from core.errors import JobFailed, shorten
 
 Encoder = Literal["gzip", "base64", "parquet"]
 Preprocessor = Literal["gzip", "base64", "parquet", "extension"]
@@ -78,7 +78,7 @@ def decoder(names: Sequence[Preprocessor], name: str) -> Decoder:
     chain: Decoder = _Plain()
     for step in reversed(steps(names, name)):
         require([step])
-        chain = _Chain(_DECODERS[step](name), chain)
+        chain = _Chain(_DECODERS[step](shorten(name)), chain)
     return chain
 
 
@@ -93,7 +93,7 @@ def decode(names: Sequence[Preprocessor], data: bytes, name: str, most: int = MO
     chain = decoder(names, name)
     for part in _both(chain, data):
         if len(out) + len(part) > most:
-            raise BadContent(f"{name}: decoded it is longer than {most} bytes")
+            raise BadContent(f"{shorten(name)}: decoded it is longer than {most} bytes")
         out += part
     return bytes(out)
 

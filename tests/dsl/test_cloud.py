@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -302,7 +303,47 @@ async def test_the_gate_ends_connections_that_send_no_request() -> None:
     await gate.close()
 
 
-# ---- the other clouds: no emulator of theirs comes as a Python package, so what is checked is what obstore is given
+# ---- the other clouds: no emulator of theirs comes as a Python package, so what is checked is the requests that go out
+# and the settings that obstore is given
+
+
+GCS_LIST = b"""<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Contents><Key>in/a.json</Key>
+<Size>8</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified><ETag>"e1"</ETag></Contents></ListBucketResult>"""
+AZURE_LIST = b"""<?xml version="1.0" encoding="utf-8"?>
+<EnumerationResults><Blobs><Blob><Name>in/a.json</Name><Properties>
+<Last-Modified>Fri, 02 Jan 2026 03:04:05 GMT</Last-Modified><Etag>0x1</Etag><Content-Length>8</Content-Length>
+<Content-Type>text/plain</Content-Type></Properties></Blob></Blobs></EnumerationResults>"""
+CONTENT = web.answer(200, b'{"n":1}\n', ETag='"e1"', Last_Modified="Fri, 02 Jan 2026 03:04:05 GMT")
+CREATED = web.answer(201, b"", ETag='"e2"', Last_Modified="Fri, 02 Jan 2026 03:04:05 GMT")
+OTHERS: dict[str, tuple[dict[str, Any], bytes, str, str]] = {
+    "gcs": ({"gcs": {"bucket-name": "b", "credentials": {"token": "t0k"}}}, GCS_LIST, "/b", "Bearer t0k"),
+    "azure-blob": (
+        {"azure-blob": {"container-name": "c", "storage-account": "acme", "storage-master-key": "a2V5"}},
+        AZURE_LIST,
+        "/c",
+        "SharedKey acme:",
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "listing", "place", "signed"), OTHERS.values(), ids=OTHERS.keys())
+async def test_the_other_clouds_are_asked_in_their_own_words(
+    worker: Worker, document: dict[str, Any], listing: bytes, place: str, signed: str
+) -> None:
+    worker.limits = LOOPBACK
+    ((name, keys),) = document.items()
+    async with web.serve(web.answer(200, listing), CONTENT, CREATED) as site:
+        keys = {**keys, "endpoint": f"http://127.0.0.1:{site.port}"}
+        with anyio.fail_after(10):
+            source = {name: {**keys, "json": True, "last-modified-field": "at"}}
+            assert await worker.read(source) == [{"n": 1, "at": "2026-01-02T03:04:05.000Z"}]
+            sink = {name: {**keys, "object-name": "out/x.json", "disable-object-name-guid": True}}
+            assert (await worker.write('{"n":2}', sink)).events_out == 1
+        asked = [(request.line.split()[0], unquote(request.line.split()[1].split("?")[0])) for request in site.requests]
+        base = f"http://127.0.0.1:{site.port}{place}"
+        assert asked == [("GET", base), ("GET", f"{base}/in/a.json"), ("PUT", f"{base}/out/x.json")]
+        assert all(request.headers["authorization"].startswith(signed) for request in site.requests)
+        assert site.requests[-1].body == b'{"n":2}\n'
 
 
 SERVICE_ACCOUNT = '{"client_email": "a@b", "private_key": "k", "private_key_id": "i", "disable_oauth": true}'

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from core import clock
 from core.dsl import memory, paths
 from core.dsl.component import Event, Limits, Run
 from core.dsl.inputs import globs
+from core.dsl.stores import base
 from core.errors import JobFailed
 from tests.dsl import rig
 from tests.dsl.rig import Worker
@@ -154,21 +156,19 @@ async def test_reading_resumes_behind_the_last_line_that_the_output_accepted(wor
     (data / "a.log").write_text("\n".join(lines) + "\n")
     source = {"files": {"path": str(data), "mode": "batch", "json": True}}
     seen: list[int] = []
-    batches = 0
 
-    def fail_in_the_third_batch(events: list[Event], run: Run) -> list[Event]:
-        nonlocal batches
-        batches += 1
-        if batches == 3:
+    def fail_half_way(events: list[Event], run: Run) -> list[Event]:
+        if len(seen) > 400:
             raise OSError("crash")
         seen.extend(event["n"] for event in events)
         return rig.pass_on(events, run)
 
     with pytest.raises(JobFailed, match="crash"):
-        await worker.run(source, {"discard": {}}, fail_in_the_third_batch)
+        await worker.run(source, {"discard": {}}, fail_half_way)
     assert 0 < len(seen) < 1000
     rest = [event["n"] for event in await worker.read(source)]
-    assert seen + rest == list(range(1000))
+    assert 0 < rest[0] <= len(seen)  # a batch that had gone through in part comes again
+    assert rest == list(range(rest[0], 1000))
 
 
 async def test_nothing_is_remembered_of_a_batch_that_the_output_refused(worker: Worker, data: Path) -> None:
@@ -459,3 +459,57 @@ async def test_a_store_that_is_not_there_yet_is_empty_for_a_poll_and_a_fault_for
 def test_a_pattern_that_re2_cannot_run_is_refused(pattern: str) -> None:
     with pytest.raises(ValidationError, match="RE2"):
         rig.declare("input", {"file-store": {"path": "/x", "include-regex": [pattern]}})
+
+
+async def test_more_objects_than_fit_in_memory_are_refused_with_the_way_out(
+    worker: Worker, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "MOST_OBJECTS", 3)
+    for number in range(4):
+        (data / f"{number}.log").write_text("x")
+    with pytest.raises(JobFailed, match="more than 3 objects") as caught:
+        await worker.read(store(data))
+    assert "include-regex" in caught.value.hint
+    assert len(await worker.read(store(data, **{"include-regex": ["[12]"]}))) == 2
+
+
+async def test_a_fingerprint_is_forgotten_by_age_while_the_job_runs(
+    worker: Worker, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "a").write_text("one\n")
+    source = rig.declare("input", store(data, fingerprinting=True, **{"maximum-fingerprint-age": "1h"}))
+    opened = source.open(worker.env())
+
+    async def fire() -> int:
+        count = 0
+        async for batch in opened.batches(Run()):
+            count += len(batch.events)
+            batch.settle(None)
+        return count
+
+    assert [await fire(), await fire()] == [1, 0]
+    now = clock.now_ns()
+    monkeypatch.setattr(clock, "now_ns", lambda: now + 2 * 3600 * clock.NANOSECONDS)
+    assert [await fire(), await fire()] == [1, 0]
+
+
+async def test_names_with_strange_characters_are_read_and_shown_escaped(worker: Worker, data: Path) -> None:
+    name = "a\nb\u202e\x1b[31m.gz"
+    (data / name).write_bytes(b"not packed")
+    assert await worker.read(store(data, preprocessors=["gzip"])) == []
+    assert "not valid gzip" in worker.warnings[-1]
+    assert worker.warnings[-1].isprintable()
+    assert (await worker.read(store(data, mode="list")))[0]["name"] == name
+
+
+async def test_an_object_that_vanishes_after_the_listing_is_skipped(worker: Worker, data: Path) -> None:
+    (data / "a").write_text("one\n")
+    (data / "b").write_text("two\n")
+
+    def remove(events: list[Event], run: Run) -> list[Event]:
+        (data / "b").unlink(missing_ok=True)
+        return rig.pass_on(events, run)
+
+    report = await worker.run(store(data, **{"timestamp-mode": "none"}), {"discard": {}}, remove)
+    assert (report.events_in, report.errors) == (1, 1)
+    assert "b was skipped" in worker.warnings[-1]

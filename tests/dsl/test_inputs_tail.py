@@ -226,7 +226,9 @@ async def test_reading_a_packed_file_resumes_where_the_output_stopped(worker: Wo
 
     with pytest.raises(JobFailed, match="crash"):
         await worker.run(source, {"discard": {}}, stop_half_way)
-    assert seen + raws(await worker.read(source)) == [f"{number:06}" for number in range(50_000)]
+    rest = raws(await worker.read(source))
+    assert 0 < int(rest[0]) <= len(seen)  # a batch that had gone through in part comes again
+    assert rest == [f"{number:06}" for number in range(int(rest[0]), 50_000)]
 
 
 # ---- lines that are too long
