@@ -363,7 +363,7 @@ class _Weaver:
                 )
 
 
-_POLLING = frozenset({"echo", "exec", "file-store", "http-poll"})
+_POLLING = frozenset({"azure-blob", "echo", "exec", "file-store", "gcs", "http-poll", "s3"})
 
 
 def _polls(draft: Draft) -> bool:
