@@ -253,7 +253,7 @@ class Executor:
     async def _take_turns(self) -> None:
         """Runs that need no wait but take long: one after the other, between the turns of other jobs."""
         while self._waiting:
-            await self._turns.next()
+            await self._turns.next(self)
             if self._stopping:  # what waits stays unsettled and goes to someone else
                 return
             self._run_now(self._waiting.popleft())

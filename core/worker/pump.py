@@ -45,6 +45,7 @@ class Pump:
 
     async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
         settle = flight.track(batch)
+        await self._turns.next(flight)
         if self._stages is None:
             started, count = clock.processor(), len(batch.events)
             events = self._process(batch.events, run)
@@ -60,7 +61,6 @@ class Pump:
         flight.count(run, self._metrics)
         if flight.fault is not None:
             raise flight.fault
-        await self._turns.next()
 
     def _told(self, settle: Settle, run: Run, flight: Flight, sent: int, document_end: bool) -> Settle:
         """Let `emit` tell of a batch when it is accepted, just before its source hears of it."""

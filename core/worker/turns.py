@@ -13,7 +13,6 @@ from core import clock
 
 TURN_SECONDS = 0.001
 SLICE_SECONDS = 0.002  # of processor time that the actions of one job may take without a break
-FIRST_PART = 64
 LARGEST_PART = 4096
 
 
@@ -23,11 +22,12 @@ class Turns:
     def __init__(self, seconds: float = TURN_SECONDS) -> None:
         self._seconds = seconds
         self._until = 0.0  # end of the turn that is being taken
+        self._holder: object = None
         self._queue: deque[asyncio.Future[None]] = deque()
 
-    async def next(self) -> None:
-        """Go on at once within the present turn; after its end wait until all that came earlier had theirs."""
-        if clock.monotonic() < self._until:
+    async def next(self, who: object) -> None:
+        """Go on at once within the turn that `who` has; else wait until all that came earlier had theirs."""
+        if clock.monotonic() < self._until and (who is self._holder or not self._queue):
             return
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
@@ -35,6 +35,7 @@ class Turns:
             loop.call_soon(self._grant)
         self._queue.append(turn)
         await turn
+        self._holder = who
         self._until = clock.monotonic() + self._seconds
 
     def _grant(self) -> None:
@@ -52,11 +53,12 @@ class Pace:
     """How many events the actions of a job get through in one slice, learned from how long they take."""
 
     def __init__(self) -> None:
-        self.size = FIRST_PART
-        self._each = SLICE_SECONDS / FIRST_PART  # smoothed seconds for one event
+        self.size = 1
+        self._each = 0.0  # smoothed seconds for one event
 
     def took(self, events: int, seconds: float) -> None:
         if events:
-            self._each += (seconds / events - self._each) * 0.3
+            each = seconds / events
+            self._each += (each - self._each) * 0.3 if self._each else each
             fits = int(SLICE_SECONDS / self._each) if self._each * LARGEST_PART > SLICE_SECONDS else LARGEST_PART
             self.size = max(1, min(fits, self.size * 4))

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
+from core import clock
+from core.dsl import compile as compiler
 from core.dsl.component import Batch, Event, Run
 from core.errors import JobFailed
 from core.worker import turns
+from core.worker.executor import Executor
 from core.worker.flight import Parts
 from core.worker.turns import Pace, Turns
 from tests.dsl import rig
@@ -25,11 +30,29 @@ async def test_jobs_take_turns_in_the_order_in_which_they_came() -> None:
 
     async def work(name: str) -> None:
         for _ in range(3):
-            await shared.next()
+            await shared.next(name)
             order.append(name)
 
     await asyncio.gather(work("a"), work("b"), work("c"))
     assert "".join(order) == "abcabcabc"
+
+
+async def test_who_comes_within_the_turn_of_another_waits_behind_those_that_wait() -> None:
+    shared, order = Turns(seconds=60.0), []
+
+    async def work(name: str) -> None:
+        await shared.next(name)
+        order.append(name)
+        if name == "a":
+            tasks.append(asyncio.ensure_future(work("late")))
+            await shared.next(name)
+            order.append("a again")
+
+    tasks = [asyncio.ensure_future(work(name)) for name in "abc"]
+    with anyio.fail_after(5):
+        await asyncio.gather(*tasks)
+        await tasks[-1]
+    assert order == ["a", "a again", "b", "c", "late"]
 
 
 async def test_between_two_turns_the_loop_hears_others() -> None:
@@ -37,7 +60,7 @@ async def test_between_two_turns_the_loop_hears_others() -> None:
 
     async def work() -> None:
         for _ in range(5):
-            await shared.next()
+            await shared.next(asyncio.current_task())
             heard.append("turn")
 
     def listen() -> None:
@@ -52,7 +75,7 @@ async def test_between_two_turns_the_loop_hears_others() -> None:
 
 async def test_a_turn_that_its_job_gave_up_goes_to_the_next() -> None:
     shared = Turns(seconds=0.0)
-    first, second = (asyncio.ensure_future(shared.next()) for _ in range(2))
+    first, second = (asyncio.ensure_future(shared.next(name)) for name in "ab")
     await asyncio.sleep(0)
     first.cancel()
     with anyio.fail_after(5):
@@ -106,7 +129,8 @@ async def test_a_large_batch_of_slow_events_goes_through_in_parts_in_order_and_s
     task = asyncio.create_task(executor.run())
     await rig.until(lambda: settled)
     assert worker.printed == [f'{{"n":{n}}}' for n in range(200)]
-    assert max(sizes[1:]) <= 20, "after the first part the pace is known"
+    assert sizes[0] == 1, "the pace of a job is not known before"
+    assert max(sizes) <= 20
     assert settled == [None]
     await executor.drain(1)
     await task
@@ -162,3 +186,40 @@ async def test_slow_runs_that_wait_when_the_job_is_drained_go_to_someone_else(wo
     left = [delivery.id for delivery in executor.unsettled(failed=False)]
     assert [*bus.settled, *left] == [0, 1, 2, 3, 4]
     assert left
+
+
+HEAVY = """
+name: heavy
+input: {files: {path: SOURCE, mode: batch, json: true}}
+actions: [{script: "local x = 0; for i = 1, 20000 do x = x + i end; event.x = x"}]
+output: {discard: {}}
+"""
+
+
+async def test_a_message_is_answered_within_a_few_slices_beside_jobs_that_use_all_of_the_processor(
+    worker: Worker, tmp_path: Path
+) -> None:
+    """Measured in processor time of this thread, which other processes of the machine do not change."""
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b'{"n":1}\n' * 20_000)
+    shared = Turns()
+    heavy = []
+    for number in range(4):
+        env = worker.env(f"heavy{number}")
+        job = compiler.compile_job(YAML(typ="safe").load(HEAVY.replace("SOURCE", str(source))), env)
+        heavy.append(Executor(job, env, on_run=worker.reports.append, turns=shared))
+    handler, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
+    tasks = [asyncio.create_task(executor.run()) for executor in (*heavy, handler)]
+    await rig.until(lambda: all(executor.metrics.events_in > 10 for executor in heavy), 20)
+    waits = []
+    for number in range(20):
+        asked = clock.processor()
+        await asyncio.sleep(0.001)  # the message is on its way: whoever is at work now goes on
+        handler.deliver(bus.delivery(number, who="alice"))
+        waits.append(clock.processor() - asked)
+        assert bus.settled[number] is None
+    assert sorted(waits)[10] < 0.010, "four jobs with batches of hundreds of milliseconds each"
+    assert max(executor.metrics.events_in for executor in heavy) < 3 * min(e.metrics.events_in for e in heavy)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
