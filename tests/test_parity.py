@@ -38,7 +38,31 @@ class Call:
 
 
 INVOKE = "POST /api/triggers/smoke_trigger/invoke"
+HANDLER = EXAMPLES / "smoke_trigger_handler.yaml"
+TRACED = {"document": HANDLER.read_text(encoding="utf-8"), "message": {"job_event": {"requested_at_ns": 1}}}
 VALUES = [
+    Call("GET /api/dsl", "dsl", "dsl_reference"),
+    Call(
+        "GET /api/dsl?kind=input&name=http-poll&key=auth",
+        "dsl input/http-poll --key auth",
+        "dsl_reference",
+        {"kind": "input", "name": "http-poll", "key": "auth"},
+    ),
+    Call("GET /api/dsl?query=gzip", "dsl search gzip", "dsl_reference", {"query": "gzip"}),
+    Call("GET /api/schemas/deployment", "schema deployment"),
+    Call(
+        "POST /api/jobs/trace",
+        f'job trace {HANDLER} --message \'{{"job_event": {{"requested_at_ns": 1}}}}\'',
+        "job_trace",
+        TRACED,
+        TRACED,
+    ),
+    Call(
+        "GET /api/jobs/smoke_trigger_handler?compare=1",
+        "job show smoke_trigger_handler --compare 1",
+        "job_get",
+        {"name": "smoke_trigger_handler", "compare": 1},
+    ),
     Call("GET /api/workers", "worker list", "worker_list"),
     Call("GET /api/workers?state=lost", "worker list --state lost", "worker_list", {"state": "lost"}),
     Call("GET /api/jobs", "job list", "job_list"),
@@ -142,6 +166,56 @@ VALUES = [
 FAULTS = [
     (Call("GET /api/workers?limit=0", "", "worker_list", {"limit": 0}), "invalid_params"),
     (Call("GET /api/jobs/none", "job show none", "job_get", {"name": "none"}), "not_found"),
+    (Call("GET /api/dsl?name=none", "dsl none", "dsl_reference", {"name": "none"}), "not_found"),
+    (
+        Call("GET /api/dsl?kind=none&name=x", "dsl none/x", "dsl_reference", {"kind": "none", "name": "x"}),
+        "invalid_params",
+    ),
+    (Call("GET /api/schemas/none", "schema none"), "not_found"),
+    (
+        Call("POST /api/jobs/trace", "job trace --job none", "job_trace", {"name": "none"}, {"name": "none"}),
+        "not_found",
+    ),
+    (Call("POST /api/jobs/trace", "job trace", "job_trace"), "invalid_params"),
+    (Call("POST /api/jobs/none/stage", "job stage none", "job_stage", {"name": "none"}), "not_found"),
+    (
+        Call(
+            "POST /api/jobs/none/clone",
+            "job clone none x",
+            "job_clone",
+            {"name": "none", "new_name": "x"},
+            {"new_name": "x"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "POST /api/jobs/smoke_trigger_handler/clone",
+            "job clone smoke_trigger_handler smoke_trigger_handler",
+            "job_clone",
+            {"name": "smoke_trigger_handler", "new_name": "smoke_trigger_handler"},
+            {"new_name": "smoke_trigger_handler"},
+        ),
+        "already_exists",
+    ),
+    (
+        Call(
+            "DELETE /api/jobs/smoke_trigger_handler",
+            "job delete smoke_trigger_handler",
+            "job_delete",
+            {"name": "smoke_trigger_handler"},
+        ),
+        "already_exists",
+    ),
+    (
+        Call(
+            "DELETE /api/jobs/smoke_trigger_handler?draft_only=true",
+            "job delete smoke_trigger_handler --draft",
+            "job_delete",
+            {"name": "smoke_trigger_handler", "draft_only": True},
+        ),
+        "not_found",
+    ),
     (Call("GET /api/triggers/none", "trigger show none", "trigger_get", {"slug": "none"}), "not_found"),
     (
         Call(
@@ -181,12 +255,12 @@ FAULTS = [
     (
         Call(
             "POST /api/workflows",
-            f"workflow save -f {EXAMPLES / 'greetings.yaml'} --base-revision 7",
+            f"workflow save -f {EXAMPLES / 'smoke_trigger_handler.yaml'}",
             "workflow_save_draft",
-            {"document": (EXAMPLES / "greetings.yaml").read_text() + "# other\n", "base_revision": 7},
-            {"document": (EXAMPLES / "greetings.yaml").read_text() + "# other\n", "base_revision": 7},
+            {"document": (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")},
+            {"document": (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")},
         ),
-        "already_exists",
+        "invalid_document",
     ),
     (Call("GET /api/deployments/none", "status none", "deployment_get", {"name": "none"}), "not_found"),
     (
@@ -302,9 +376,9 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
     try:
         with anyio.fail_after(60):
             await scene.start(workers=1)
-            handler, definition = EXAMPLES / "smoke_trigger_handler.yaml", EXAMPLES / "smoke_trigger.json"
+            definition = EXAMPLES / "smoke_trigger.json"
             for words in (
-                f"job put -f {handler}",
+                f"job put -f {HANDLER}",
                 "job deploy smoke_trigger_handler",
                 f"trigger publish -f {definition}",
                 "trigger invoke smoke_trigger --set env=first --idempotency-key taken",

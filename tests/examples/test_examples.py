@@ -8,8 +8,10 @@ import orjson
 import pytest
 
 from core import documents
+from core.catalog import builtin
 from core.jobs import staging
 from core.operations import REGISTRY
+from core.workflows import authoring, check, modules
 from mcp_server.cli import stage
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -27,6 +29,8 @@ def test_an_example_is_valid(path: Path) -> None:
     for document in documents.load(text, origin=path.name):
         if "target_job_name" in document.data:
             assert REGISTRY["trigger_publish"].validate(document.data)
+        elif document.kind in authoring.KINDS:
+            assert check.check(document, modules.of(builtin.load())).faults == ()
         else:
             assert staging.stage(text, origin=path.name).name == document.data["name"]
 
