@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import orjson
+
 from core.dsl import expand
 from core.model import secret
 
@@ -16,6 +18,8 @@ def secrets(document: Mapping[str, Any]) -> dict[secret.Reference, str]:
 
     A text that is no valid template cannot be filled in at run time, so it names nothing.
     """
+    if not possible(orjson.dumps(document)):
+        return {}
     found: dict[secret.Reference, str] = {}
     body = {key: value for key, value in document.items() if key not in _PROSE}
     for text, pointer in _texts(body, ""):
@@ -29,6 +33,11 @@ def secrets(document: Mapping[str, Any]) -> dict[secret.Reference, str]:
             if isinstance(part, expand.Lookup) and part.source in expand.SECRET_SOURCES:
                 found.setdefault(secret.parse(part.source, part.name), pointer)
     return found
+
+
+def possible(document: bytes) -> bool:
+    """Whether a document (JSON) may name a secret at all; most do not, and are not looked through."""
+    return b"${" in document and (b"secret" in document or b"cred" in document)
 
 
 def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:

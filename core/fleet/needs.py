@@ -28,7 +28,7 @@ class Needs:
         text = row["document"]
         known = self._named.get(row["id"])
         if known is None or known[0] != text:
-            some = "${" in text and ("secret" in text or "cred" in text)  # most documents name none
+            some = mentions.possible(text.encode())
             known = self._named[row["id"]] = (text, list(mentions.secrets(orjson.loads(text))) if some else [])
         return known[1]
 

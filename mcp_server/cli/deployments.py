@@ -27,6 +27,7 @@ async def plan(
     set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     place: Pairs = None,
     replicas: Pairs = None,
+    environment: str | None = None,
     recompute_placement: Annotated[bool, Parameter(negative=())] = False,
     remove: Annotated[bool, Parameter(negative=())] = False,
     exit_code: Annotated[bool, Parameter(negative=())] = False,
@@ -48,6 +49,8 @@ async def plan(
         Run a step in a group, STEP=GROUP; may be repeated.
     replicas
         How many copies of a step, STEP=N; may be repeated.
+    environment
+        Whose context values {{name}} sees, such as prod; as before when left out.
     recompute_placement
         Forget where things run now and place them afresh.
     remove
@@ -64,6 +67,7 @@ async def plan(
             values=documents.values(set_) if set_ else None,
             placement=documents.texts(place, "--place") if place else None,
             replicas=documents.numbers(replicas, "--replicas") if replicas else None,
+            environment=environment,
             recompute_placement=recompute_placement or None,
             remove=remove or None,
         )

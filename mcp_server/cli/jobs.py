@@ -225,6 +225,7 @@ async def deploy(
     group: str | None = None,
     replicas: int | None = None,
     version: int | None = None,
+    environment: str | None = None,
     wait: int | None = None,
     no_wait: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
@@ -241,6 +242,8 @@ async def deploy(
         How many copies.
     version
         Which version; the newest when left out.
+    environment
+        Whose context values {{name}} sees, such as prod.
     wait
         How many seconds it has to come up.
     no_wait
@@ -253,6 +256,7 @@ async def deploy(
             worker_group=group,
             replicas=replicas,
             version=version,
+            environment=environment,
             wait_seconds=0 if no_wait else wait,
         )
     if common.json:
