@@ -52,6 +52,8 @@ class Pump:
             self._pace.took(count, clock.processor() - started)
         else:
             events = await self._stages.process(batch, run)
+        if batch.document_end:
+            run.documents += 1  # what comes next is another document, for actions that remember of one (csv)
         batch.events = []  # the batch lives until its output has accepted it, its events need not
         faults, sent = run.errors, len(events)
         if self._emitters.batches:
