@@ -193,7 +193,8 @@ def assign(
 
 def channels(document: dict[str, Any]) -> set[str]:
     """The worker channels at the ends of a job document."""
-    ends = [part.get("worker-channel") for part in (document.get("input"), document.get("output")) if part]
+    parts = (document.get("input"), document.get("output"))  # a component without keys may be a bare name
+    ends = [part.get("worker-channel") for part in parts if isinstance(part, dict)]
     named = {end.get("channel") if isinstance(end, dict) else end for end in ends}
     return {name for name in named if isinstance(name, str)}
 

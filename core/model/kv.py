@@ -20,7 +20,7 @@ from core import errors
 MAX_NAMESPACE_BYTES = 256
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1024 * 1024
-MAX_OPS = 4096  # of one apply
+MAX_OPS = 1024  # of one apply; they keep the one writer for a few milliseconds
 MAX_APPLY_CHARACTERS = 4 * 1024 * 1024  # of keys and values of one apply; escaped, they still fit in one frame
 MAX_TTL_MS = 10 * 366 * 86_400_000
 MAX_LEASE_MS = 86_400_000

@@ -1,0 +1,152 @@
+"""The store in the owner: what waiting costs, who shares a commit, and how an older database gets it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from core.kv.local import LocalKV
+from core.model.kv import Depth, Namespace
+from core.store.database import Database, open_database
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = open_database(tmp_path / "sluice.db")
+    with anyio.fail_after(20):
+        yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> LocalKV:
+    return LocalKV(database)
+
+
+async def settled(database: Database) -> int:
+    """How many commits there were, once everything that was submitted before is done."""
+    await database.write(lambda db: None)
+    await asyncio.sleep(0)
+    return database.commits
+
+
+async def test_consumers_that_wait_cost_no_transaction(database: Database, store: LocalKV) -> None:
+    queue, other = Namespace(store, "t:q"), Namespace(store, "t:other")
+    waiting = [asyncio.create_task(queue.pop_batch(wait_seconds=60)) for _ in range(100)]
+    await asyncio.sleep(0)
+    before = await settled(database)
+    for _ in range(10):
+        await other.push("x")
+        await queue.set("k", "v")
+    assert await settled(database) <= before + 21
+    await queue.push("a")
+    done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 1
+    # One is woken by the push, and one more looks whether there is a second item.
+    assert await settled(database) <= before + 26
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+
+
+async def test_the_one_that_has_waited_longest_is_served_first(store: LocalKV) -> None:
+    queue = Namespace(store, "t:q")
+    first = asyncio.create_task(queue.pop_batch(wait_seconds=60))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(queue.pop_batch(wait_seconds=60))
+    await asyncio.sleep(0)
+    await queue.push("a")
+    assert (await first) is not None
+    assert not second.done()
+    await queue.push("b")
+    assert (await second) is not None
+
+
+async def test_a_consumer_that_waits_gets_what_another_let_run_out(store: LocalKV) -> None:
+    queue = Namespace(store, "t:q")
+    await queue.push("a")
+    assert await queue.pop_batch(lease_ms=30) is not None
+    again = await queue.pop_batch(wait_seconds=10)
+    assert again is not None
+    assert again.items[0].attempt == 2
+
+
+async def test_operations_of_one_moment_share_a_commit(database: Database, store: LocalKV) -> None:
+    space = Namespace(store, "t:n")
+    before = await settled(database)
+    await asyncio.gather(*(space.set(str(n), "x") for n in range(200)))
+    assert await settled(database) <= before + 5
+
+
+async def test_reading_takes_no_commit(database: Database, store: LocalKV) -> None:
+    space = Namespace(store, "t:n")
+    await space.set("k", "v")
+    before = await settled(database)
+    await space.get("k")
+    await space.members("k")
+    await space.list()
+    await space.depth()
+    assert await settled(database) == before + 1  # the look itself
+
+
+async def test_pruning_leaves_room_and_stops_when_nothing_is_over(database: Database) -> None:
+    now = [1_000]
+    store = LocalKV(database, lambda: now[0])
+    space = Namespace(store, "t:n")
+    for n in range(50):
+        await space.set(str(n), "x", 10)
+    now[0] += 10
+    before = await settled(database)
+    await store.prune()
+    assert await settled(database) == before + 2
+    await store.prune()
+    assert await settled(database) == before + 3
+
+
+async def test_a_database_from_before_gets_the_store_and_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    first = open_database(path)
+
+    def make_old(db: object) -> None:
+        for table in ("kv_entries", "kv_members", "kv_items", "kv_leases", "kv_revision"):
+            db.execute(f"DROP TABLE {table}")  # type: ignore[attr-defined]
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0002_kv'")  # type: ignore[attr-defined]
+        db.execute("INSERT INTO idempotency VALUES (x'01', 1, x'02', 3)")  # type: ignore[attr-defined]
+
+    await first.write(make_old)
+    await first.close()
+    second = open_database(path)
+    try:
+        queue = Namespace(LocalKV(second), "t:q")
+        await queue.push("a")
+        assert await queue.depth() == Depth(1, 0, 0)
+        kept = await second.read(lambda db: db.execute("SELECT count(*) FROM idempotency").fetchone()[0])
+        assert kept == 1
+    finally:
+        await second.close()
+
+
+async def test_what_was_written_is_there_for_the_next_owner(tmp_path: Path) -> None:
+    path = tmp_path / "kept.db"
+    first = open_database(path)
+    space = Namespace(LocalKV(first), "t:n")
+    written = await space.set("k", "v")
+    await space.push("a")
+    lease = await space.pop_batch()
+    assert lease is not None
+    await first.close()
+    second = open_database(path)
+    try:
+        space = Namespace(LocalKV(second), "t:n")
+        assert (await space.get("k")).value == "v"
+        assert (await space.set("k2", "v")).revision > written.revision
+        assert await space.depth() == Depth(0, 1, 0)
+        assert (await space.ack(lease.id)).affected == 1
+    finally:
+        await second.close()
