@@ -1,0 +1,170 @@
+"""The worker as its engine sees it, over a real channel: assignments in order, logs, reports and channel drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from core import channel
+from core.errors import SluiceError
+from core.worker.runtime import Options, Runtime
+from tests.dsl import rig
+
+pytestmark = pytest.mark.anyio
+
+
+class Engine:
+    """The other end of the channel."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+        self.link: channel.Channel
+
+    def heard(self, link: channel.Channel, name: str, data: Any) -> None:
+        self.told.append((name, data))
+        if name == "publish":
+            link.notice("published", data[0])
+
+    def assign(self, id: str, version: str, document: dict[str, Any]) -> None:
+        tenant, _, rest = id.partition("/")
+        job = rest.rpartition("#")[0]
+        text = orjson.dumps({"name": job, **document}).decode()
+        self.link.notice("assign", {"id": id, "tenant": tenant, "job": job, "version": version, "document": text})
+
+    def states(self, id: str) -> list[tuple[str, str]]:
+        """(version, state) in order."""
+        return [(d[1], d[2]) for name, d in self.told if name == "status" and d[0] == id]
+
+    def printed(self, id: str) -> list[str]:
+        return [d[3] for name, d in self.told if name == "log" and d[0] == id and d[2] == "print"]
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    ours, theirs = socket.socketpair()
+    made = Engine()
+    options = Options("w1", str(tmp_path / "home"), heartbeat_seconds=0.02, drain_seconds=1.0)
+    serving = asyncio.create_task(Runtime(options).serve(theirs))
+    made.link = await channel.over_socket(ours, on_notice=made.heard)
+    yield made
+    made.link.notice("drain", None)
+    with anyio.fail_after(10):
+        await serving
+    await made.link.close()
+
+
+def ticking(text: str) -> dict[str, Any]:
+    return {"input": {"echo": {"event": text, "trigger": {"interval": "10ms"}}}, "output": {"print": "STDOUT"}}
+
+
+def alone(states: list[tuple[str, str]]) -> bool:
+    """Whether no version began before the one before it had ended."""
+    running = ""
+    for version, state in states:
+        if state in ("starting", "running"):
+            if running not in ("", version):
+                return False
+            running = version
+        elif version == running:
+            running = ""
+    return True
+
+
+async def test_versions_that_follow_fast_end_one_after_the_other_and_the_last_one_runs(engine: Engine) -> None:
+    id = "t/job#0"
+    engine.assign(id, "1", ticking("one"))
+    await rig.until(lambda: engine.printed(id))
+    for version, text in (("2", "two"), ("3", "three"), ("4", "four")):
+        engine.assign(id, version, ticking(text))
+    await rig.until(lambda: any("four" in line for line in engine.printed(id)))
+    assert alone(engine.states(id))
+    assert ("1", "stopped") in engine.states(id)
+    before = len(engine.printed(id))
+    await rig.until(lambda: len(engine.printed(id)) > before + 5)
+    assert all("four" in line for line in engine.printed(id)[before:]), "no other version is left running"
+
+
+async def test_a_job_that_comes_back_while_it_is_ending_waits_for_its_end(engine: Engine) -> None:
+    id = "t/job#0"
+    stubborn = {"input": {"worker-channel": "c"}, "output": {"worker-channel": "d"}}
+    engine.assign(id, "1", stubborn)
+    await rig.until(lambda: ("1", "running") in engine.states(id))
+    engine.link.notice("unassign", id)
+    engine.assign(id, "1b", ticking("again"))
+    await rig.until(lambda: engine.printed(id))
+    assert alone(engine.states(id))
+    assert engine.states(id).index(("1", "stopped")) < engine.states(id).index(("1b", "running"))
+
+
+async def test_the_tail_of_a_log_is_a_request_and_has_what_the_rate_left_out(engine: Engine) -> None:
+    id = "t/job#0"
+    text = "\n".join(f"line {number}" for number in range(150))
+    engine.assign(id, "1", {"input": {"echo": {"event": f"{text}\n{text}"}}, "output": {"print": "STDOUT"}})
+    await rig.until(lambda: ("1", "completed") in engine.states(id))
+    reply = await engine.link.call("tail", {"workload": id, "lines": 100, "after_ns": 0})
+    assert len(reply["lines"]) == 100
+    assert "line 149" in reply["lines"][-1][2]
+    assert len(engine.printed(id)) == 200, "the engine gets a bounded rate"
+    last = reply["lines"][-1][0]
+    assert (await engine.link.call("tail", {"workload": id, "lines": 9, "after_ns": last}))["lines"] == []
+    assert (await engine.link.call("tail", {"workload": "t/other#0", "lines": 9, "after_ns": 0}))["lines"] == []
+
+
+async def test_a_report_tells_memory_loop_lag_and_channels(engine: Engine) -> None:
+    engine.assign("t/job#0", "1", {"input": {"worker-channel": "c"}, "output": {"discard": {}}})
+    await rig.until(lambda: ("1", "running") in engine.states("t/job#0"))
+    report = await engine.link.call("report", {})
+    assert report["memory_bytes"] > 1_000_000
+    assert report["channels"] == {"t/c": 0}
+    with pytest.raises(SluiceError, match="does not know the call"):
+        await engine.link.call("nonsense", {})
+
+
+async def test_figures_of_a_job_survive_its_failures(engine: Engine) -> None:
+    id = "t/job#0"
+    failing = {**ticking("x"), "actions": [{"abort": {"message": "no"}}]}
+    engine.assign(id, "1", failing)
+    await rig.until(lambda: engine.states(id).count(("1", "failed")) >= 2)
+    figures = [data["metrics"][id] for name, data in engine.told if name == "beat" and id in data["metrics"]]
+    await rig.until(
+        lambda: any(n == "beat" and d["metrics"].get(id, {}).get("runs_failed", 0) >= 2 for n, d in engine.told)
+    )
+    assert all(one["events_out"] == 0 for one in figures)
+
+
+async def test_clone_gives_every_reader_a_copy_and_a_changed_driver_reaches_jobs_that_run(engine: Engine) -> None:
+    def reader(driver: str) -> dict[str, Any]:
+        return {"input": {"worker-channel": {"channel": "c", "driver": driver}}, "output": {"print": "STDOUT"}}
+
+    def lines(id: str) -> int:
+        return len(engine.printed(id))
+
+    writer = {"input": {"echo": {"event": "x", "trigger": {"interval": "5ms"}}}, "output": {"worker-channel": "c"}}
+    engine.link.notice("channels", [["t/c", "standard", 2]])
+    engine.assign("t/a#0", "1", reader("standard"))
+    engine.assign("t/b#0", "1", reader("standard"))
+    engine.assign("t/w#0", "1", writer)
+    await rig.until(lambda: lines("t/a#0") + lines("t/b#0") >= 4)
+    engine.link.notice("channels", [["t/c", "clone", 2]])
+    engine.assign("t/b#0", "2", reader("clone"))
+    await rig.until(lambda: ("2", "running") in engine.states("t/b#0"), 10)
+    a, b = lines("t/a#0"), lines("t/b#0")
+    await rig.until(lambda: lines("t/a#0") >= a + 10 and lines("t/b#0") >= b + 10, 10)
+
+
+async def test_replicas_of_a_job_share_the_copy_of_a_clone_channel(engine: Engine) -> None:
+    reader = {"input": {"worker-channel": {"channel": "c", "driver": "clone"}}, "output": {"print": "STDOUT"}}
+    engine.link.notice("channels", [["t/c", "clone", 1]])
+    engine.assign("t/a#0", "1", reader)
+    engine.assign("t/a#1", "1", reader)
+    text = "\n".join(str(number) for number in range(5))
+    engine.assign("t/w#0", "1", {"input": {"echo": {"event": text}}, "output": {"worker-channel": "c"}})
+    await rig.until(lambda: ("1", "completed") in engine.states("t/w#0"))
+    assert len(engine.printed("t/a#0")) + len(engine.printed("t/a#1")) == 5
