@@ -13,6 +13,7 @@ from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.engine import Engine
+from core.model import secret
 from core.model.catalog import NAME_PATTERN, Graph, LibraryJob
 from core.model.deployment import EMPTY, State, workloads
 from core.model.message import Type
@@ -297,7 +298,9 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
     assert saved is not None  # check() has refused a plan that is not there
     name, removal = saved["name"], saved["body"]["remove"]
     if not removal:
-        apply.check_secrets(saved["body"].get("secrets", ()), engine.vault.names(caller.tenant), name)
+        needed = saved["body"].get("secrets", ())
+        apply.check_secrets(needed, engine.vault.names(caller.tenant), name)
+        engine.vault.check(caller.tenant, map(secret.named, needed))
         wish = await _placed(engine, caller.tenant, name, wish, saved["body"]["warnings"])
     revision = saved["base_revision"] + 1
     state = DeploymentState.REMOVING if removal else DeploymentState.APPLYING
