@@ -76,6 +76,12 @@ def test_a_header_lasts_from_batch_to_batch_and_ends_with_the_run_and_with_the_d
     assert process(raw("c", "7"), first) == [{"c": "7"}]
 
 
+def test_a_trace_which_shows_each_event_with_a_run_of_its_own_knows_the_header() -> None:
+    (step,) = compile_job(document({"csv": {"header": True, "remove": True}}), Stub()).steps
+    assert step.process(raw("a,b"), Run("trace")) == []
+    assert step.process(raw("1,2"), Run("trace")) == [{"a": "1", "b": "2"}]
+
+
 def test_a_text_of_several_lines_is_a_document_with_its_own_header() -> None:
     events = [{"_raw": "\ufeffa,b\n1,2\n\n3,4\n", "file": ["x"]}, {"_raw": "c,a\r\n5,6\r\n"}]
     out = run(events, {"csv": {"header": True, "remove": True}})

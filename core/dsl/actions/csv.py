@@ -135,15 +135,19 @@ class _Stream:
 
 
 class _Headers:
-    """The streams of the runs that are going on; runs of one job may take turns."""
+    """The streams of the runs that are going on; runs of one job may take turns.
+
+    A run is known by its id (a trace shows each event with a Run of its own), one without an id by itself.
+    """
 
     def __init__(self) -> None:
-        self._streams: OrderedDict[int, _Stream] = OrderedDict()
+        self._streams: OrderedDict[str | int, _Stream] = OrderedDict()
 
     def of(self, run: Run) -> _Stream:
-        stream = self._streams.get(id(run))
-        if stream is None or stream.run is not run:
-            stream = self._streams[id(run)] = _Stream(run)
+        key = run.id or id(run)
+        stream = self._streams.get(key)
+        if stream is None or (not run.id and stream.run is not run):
+            stream = self._streams[key] = _Stream(run)
             if len(self._streams) > MAX_STREAMS:
                 self._streams.popitem(last=False)
         elif stream.documents != run.documents:
