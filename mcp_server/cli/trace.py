@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+from cyclopts import Parameter
 
 from core import errors
 from core.documents import canonical
 from mcp_server.cli import connect, documents, render
 
 MOST_EVENTS = 1000
+Source = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
 async def trace(
-    file: str | None = None,
+    file: Source | None = None,
     /,
     *,
     job: str | None = None,
-    events: str | None = None,
+    events: Source | None = None,
     message: str | None = None,
     sample: int | None = None,
     common: connect.Common = connect.DEFAULTS,
