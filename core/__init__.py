@@ -9,6 +9,7 @@ Map, in reading order (each room's docstring goes on from here):
     channel       the framed channel that joins owner, front doors and workers
     triggers/     published actions: registry, invocation, responses
     deployments/  plan, apply, reconcile: what shall run, where, and why
+    workflows/    what tenants write themselves: drafts, validation, versions, differences
     catalog/      built-in and local documents to start from
     fleet/        the owner's side of the workers: processes, assignments, what they send
     contexts/     what jobs find around them: context values, dynamic variables, secrets

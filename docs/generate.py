@@ -167,7 +167,7 @@ def _entry(entry: reference.Entry) -> list[str]:
     out = [f"### {entry.kind}: {entry.name}", ""]
     out += [entry.text, ""] if entry.kind in ("input", "action", "output") else prose(entry.about)
     out += [""] if out[-1] else []
-    if entry.keys and entry.keys[0].type:
+    if entry.keys and entry.keys[0].kind:
         out += ["| key | type | default | |", "|---|---|---|---|"]
         out += [*_rows(entry.keys), ""]
     elif entry.keys:
@@ -179,7 +179,7 @@ def _rows(keys: Iterable[reference.Key], above: str = "") -> Iterator[str]:
     """A row for each key and for the keys below it; those of a trigger have their own entries."""
     for key in keys:
         default = "required" if key.required else f"`{_json(key.default)}`"
-        yield f"| `{above}{key.name}` | {_cell(key.type)} | {default} | {_cell(key.doc)} |"
+        yield f"| `{above}{key.name}` | {_cell(key.kind)} | {default} | {_cell(key.doc)} |"
         if key.model is not None and key.name != "trigger":
             yield from _rows(reference.keys_of(key.model), f"{above}{key.name}.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -12,41 +11,49 @@ from starlette.responses import Response
 
 from core import errors
 from core.catalog import svg
+from core.model import operation
 from mcp_server import session
-from mcp_server.http import arguments, auth, guard, problems, routes
+from mcp_server.http import arguments, auth, guard, openapi, problems, routes
 
 MEDIA_TYPE = "image/svg+xml"
+PATHS = (
+    ("catalog_get", "/api/catalog/{type}/{slug}/graph.svg"),
+    ("workflow_get", "/api/workflows/{slug}/graph.svg"),
+)
 _HEADERS = {**problems.SAFE_HEADERS, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 _log = logging.getLogger(__name__)
 
 
 def router(engine: session.EngineSession) -> APIRouter:
-    """The two routes of pictures; they answer what catalog_get and workflow_get know, drawn."""
-    out = APIRouter()
-    for path, name, tag in (
-        ("/api/catalog/{type}/{slug}/graph.svg", "catalog_get", "catalog"),
-        ("/api/workflows/{slug}/graph.svg", "workflow_get", "workflows"),
-    ):
+    """The routes of pictures; they draw the graph that an operation answers with, and take its arguments."""
+    out = APIRouter(route_class=routes.PlainRoute)
+    for name, path in PATHS:
+        op = engine.operations.get(name)
+        if op is None:
+            continue
+        about = openapi.describe(op, "GET", path)
+        about["responses"]["200"] = {"description": "The picture.", "content": {MEDIA_TYPE: {}}}
         out.add_api_route(
             path,
-            _handler(engine, name),
+            _handler(engine, op),
             methods=["GET"],
             name=f"{name}_graph",
             operation_id=f"{name}_graph",
-            summary="The graph as an SVG picture.",
-            tags=[tag],
+            summary="Draw the graph as an SVG picture.",
+            tags=[op.toolset],
             response_model=None,
+            responses={},
+            openapi_extra=about,
         )
     return out
 
 
-def _handler(engine: session.EngineSession, name: str) -> Any:
+def _handler(engine: session.EngineSession, op: operation.Operation) -> routes.Handler:
     async def handle(request: Request) -> Response:
         try:
-            schema = engine.operations[name].schema
-            query = arguments.from_query(request.query_params.multi_items(), schema)
+            query = arguments.from_query(request.query_params.multi_items(), op.schema)
             caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
-            item = await engine.call(name, arguments.merge(query, {}, request.path_params), caller)
+            item = await engine.call(op.name, arguments.merge(query, {}, request.path_params), caller)
             title = f"{item['type']} {item['slug']} {item['version'] or 'draft'}"
             drawn = await asyncio.to_thread(svg.svg, item["graph"], title)
         except arguments.Malformed as error:
@@ -55,7 +62,7 @@ def _handler(engine: session.EngineSession, name: str) -> Any:
             return problems.response(error)
         except Exception:
             # The boundary: the log has the cause, the caller a code and no traceback.
-            _log.exception("the picture of %s failed", name)
+            _log.exception("the picture of %s failed", op.name)
             return problems.response(errors.Internal())
         return Response(drawn, 200, _HEADERS, MEDIA_TYPE)
 

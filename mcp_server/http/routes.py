@@ -29,7 +29,7 @@ _HEADERS = {**problems.SAFE_HEADERS, "content-type": MEDIA_TYPE}
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class _Route(APIRoute):
+class PlainRoute(APIRoute):
     """A route whose endpoint takes the request itself: the operation's schema validates, not FastAPI's parameters."""
 
     def get_route_handler(self) -> Handler:
@@ -38,7 +38,7 @@ class _Route(APIRoute):
 
 def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
     """Every operation that has an HTTP form, the busiest first, since routes are tried in order."""
-    out = APIRouter(prefix=PREFIX, route_class=_Route)
+    out = APIRouter(prefix=PREFIX, route_class=PlainRoute)
     offered = [(op, path) for op in engine.operations for path in (op.http, *op.http_also) if path]
     # A fixed segment goes before a placeholder: /triggers/publish must not be read as the trigger named "publish".
     offered.sort(key=lambda one: (one[0].name != "trigger_invoke", one[1].count("{"), one[0].name, one[1]))
