@@ -44,5 +44,7 @@ def _text(text: str) -> str:
     # A block keeps exactly these: no blank edge that it would have to guess at, nothing that it cannot show.
     if len(lines) > 1 and lines[0].strip() and lines[0][0] != " " and lines[-2:] != ["", ""]:
         if all(line.isprintable() and line == line.rstrip() for line in lines) and text != "\n":
-            return LiteralScalarString(text)
-    return SingleQuotedScalarString(text) if text.isprintable() else DoubleQuotedScalarString(text)
+            block: str = LiteralScalarString(text)
+            return block
+    quoted: str = SingleQuotedScalarString(text) if text.isprintable() else DoubleQuotedScalarString(text)
+    return quoted

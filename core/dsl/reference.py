@@ -56,7 +56,7 @@ class Key:
     """One key of an entry."""
 
     name: str
-    type: str
+    kind: str  # its type in a few words
     required: bool
     default: Any
     doc: str  # all of it
@@ -64,7 +64,7 @@ class Key:
 
     def line(self, limit: int = DOC_CHARACTERS) -> str:
         """The key on one line: name (type, default): what it is for."""
-        traits = [self.type] if self.type else []
+        traits = [self.kind] if self.kind else []
         if self.required:
             traits.append("required")
         elif self.default not in (None, "", False, [], {}, ()):

@@ -11,6 +11,7 @@ import inspect
 from typing import Any
 
 import pydantic
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from core.dsl.component import REGISTRY, Component
@@ -28,7 +29,8 @@ def job_schema() -> dict[str, Any]:
     """The schema of a whole job document; the value is shared: do not change it."""
     load_components()
     components: list[type[Component]] = list(REGISTRY)
-    places, made = models_json_schema([(cls, "validation") for cls in (*components, Emit)], by_alias=True)
+    models: list[type[BaseModel]] = [*components, Emit]
+    places, made = models_json_schema([(cls, "validation") for cls in models], by_alias=True)
     defs = {name: _staged_later(node) for name, node in compact(made)["$defs"].items()}
     defs["placeholder"] = {
         "type": "string",
@@ -120,7 +122,7 @@ def _staged_later(node: Any) -> Any:
 
 
 def _or_placeholder(schema: dict[str, Any]) -> dict[str, Any]:
-    about = {key: schema[key] for key in ("description", "default", "deprecated") if key in schema}
+    about: dict[str, Any] = {key: schema[key] for key in ("description", "default", "deprecated") if key in schema}
     rest = {key: value for key, value in schema.items() if key not in about}
     if not rest or (rest.get("type") == "string" and not rest.keys() & {"pattern", "enum", "maxLength", "format"}):
         return schema

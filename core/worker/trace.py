@@ -105,7 +105,7 @@ async def trace(request: Request) -> dict[str, Any]:
 
     Raises InvalidDocument or InvalidParams with what the caller can mend, JobFailed when the input cannot be read.
     """
-    limits = {name: tuple(v) if isinstance(v, list) else v for name, v in request.limits.items()}
+    limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in request.limits.items()}
     name = str(request.document["name"])
     env = Environment(name, request.tenant, Limits(**limits), Path(request.state_dir), request.variables)
     job = compiler.compile_job(request.document, env)

@@ -64,7 +64,7 @@ def test_every_entry_and_every_key_below_it_is_small(entry: reference.Entry) -> 
     assert tokens(shown) < TOKENS
     assert shown["about"].strip()
     assert all(key.name in " ".join(shown.get("keys", [])) for key in entry.keys)
-    if entry.kind not in ("expansion", "condition") and entry.keys and entry.keys[0].type:
+    if entry.kind not in ("expansion", "condition") and entry.keys and entry.keys[0].kind:
         for path in paths(entry.keys):
             assert tokens(reference.show(entry, path)) < TOKENS, path
 
