@@ -9,6 +9,7 @@ from pydantic import Field
 from core import clock, errors
 from core.deployments import apply, observed
 from core.engine import Engine
+from core.license import Feature
 from core.model.deployment import State
 from core.model.operation import Params
 from core.model.principal import Caller
@@ -24,7 +25,12 @@ class DeploymentGet(Params):
     """detailed adds values, channels, placement, and metrics of each workload."""
 
 
-@operation(summary="Show one deployment.", http="GET /api/deployments/{name}", toolset="deployments")
+@operation(
+    summary="Show one deployment.",
+    http="GET /api/deployments/{name}",
+    toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
+)
 async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
     """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs.
 
@@ -62,7 +68,13 @@ class DeploymentList(Page):
     """Show removed deployments too."""
 
 
-@operation(summary="List the deployments.", http="GET /api/deployments", toolset="deployments", result=items_schema())
+@operation(
+    summary="List the deployments.",
+    http="GET /api/deployments",
+    toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
+    result=items_schema(),
+)
 async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList) -> dict[str, Any]:
     """List the deployments with state, health and revision."""
     listed = []
@@ -97,6 +109,7 @@ class DeploymentHistory(Page):
     summary="Show what was applied to a deployment.",
     http="GET /api/deployments/{name}/history",
     toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
     result=items_schema(),
 )
 async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.engine import Engine
+from core.license import Feature
 from core.model import secret
 from core.model.catalog import NAME_PATTERN, Graph, LibraryJob
 from core.model.deployment import EMPTY, State, workloads
@@ -89,6 +90,7 @@ PLANNED = {
     summary="Compute what a deployment would change.",
     http="POST /api/deployments/{name}/plan",
     toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
     effect=Effect.WRITE,
     role=Role.ADMIN,
     gated=False,
@@ -274,6 +276,7 @@ class DeploymentApply(Params):
     summary="Carry out a saved plan.",
     http="POST /api/plans/{plan_id}/apply",
     toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
     effect=Effect.DESTRUCTIVE,
     role=Role.ADMIN,
 )
