@@ -131,7 +131,7 @@ def test_what_the_csv_module_writes_is_read_like_the_csv_module_reads_it(
     text = out.getvalue()
     reference = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delim, strict=True) if row]
     expected = [{f"column{n}": cell for n, cell in enumerate(row, 1)} for row in reference]
-    assert parse(text, delim=delim) == expected
+    assert parse(text, delim=delim) == (expected or raw(text))  # a text without a row stays
 
 
 @settings(deadline=None, max_examples=200)
