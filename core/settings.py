@@ -42,6 +42,9 @@ class Settings(Described, BaseModel):
     listen_allow: tuple[str, ...] = ()
     """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
     loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
+    cloud_credentials: bool = False
+    """Let jobs use the credentials for S3, GCS and Azure that the environment of the engine holds (AWS_*, GOOGLE_*,
+    AZURE_*), when their documents name none. Off: only what a document or the metadata service gives."""
     file_roots: tuple[str, ...] = ()
     """Directories that file components may use; empty allows every path outside the home directory."""
     message_retention_count: int = Field(default=200_000, ge=0)

@@ -17,6 +17,7 @@ from core.settings import Settings
 
 # A worker gets a fixed environment: nothing that a caller's shell happened to hold reaches the jobs.
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
+CLOUD_ENVIRONMENT = ("AWS_", "GOOGLE_", "AZURE_")  # beginnings of names; with the setting cloud_credentials
 
 
 class Child(Protocol):
@@ -62,6 +63,12 @@ class Process:
         return await asyncio.get_running_loop().run_in_executor(None, ended)
 
 
+def environment(*, cloud_credentials: bool) -> dict[str, str]:
+    """The environment of a worker."""
+    clouds = CLOUD_ENVIRONMENT if cloud_credentials else ()
+    return {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT or key.startswith(clouds)}
+
+
 def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
     """Start a worker that inherits `sock` and nothing else; its stdout is our stderr, for stdout may be a protocol."""
     options = {
@@ -77,13 +84,12 @@ def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
         "log_level": settings.log_level,
     }
     command = [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock.fileno())]
-    environment = {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
     popen = subprocess.Popen(
         [*command, "--options", orjson.dumps(options).decode()],
         pass_fds=(sock.fileno(),),
         stdin=subprocess.DEVNULL,
         stdout=2,
-        env=environment,
+        env=environment(cloud_credentials=settings.cloud_credentials),
         start_new_session=True,  # Ctrl-C is the owner's: it drains its workers
     )
     return Process(popen)

@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -246,6 +247,24 @@ async def test_a_service_that_refuses_us_fails_the_job_at_once(worker: Worker) -
         with pytest.raises(JobFailed, match="the credentials do not allow it"):
             await worker.write('{"n":1}', {"s3": {**place, "object-name": "part", "retry": {"retries": 5}}})
         assert site.connections == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"s3": {"bucket-name": "b"}},
+        {"gcs": {"bucket-name": "b"}},
+        {"azure-blob": {"container-name": "c", "storage-account": "acme"}},
+    ],
+    ids=["s3", "gcs", "azure-blob"],
+)
+async def test_without_credentials_a_job_says_where_they_can_come_from(
+    worker: Worker, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with anyio.fail_after(20), pytest.raises(JobFailed, match="there are no credentials") as caught:
+        await worker.read(place)
+    assert "cloud_credentials" in caught.value.hint
 
 
 async def test_without_the_library_a_job_says_what_to_install(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

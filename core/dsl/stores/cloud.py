@@ -1,8 +1,8 @@
 """Where a bucket is and who we are there: the keys that the inputs and outputs of each cloud share.
 
 Credentials are best given as `${secret|scope/name}`. What is left out comes from the default chain of the provider as
-the worker sees it: environment variables, the identity of the workload, the metadata service. (The metadata service
-is a link-local address: the setting egress_allow has to open it.)
+the worker sees it: environment variables and files that they name (with the setting cloud_credentials), then the
+metadata service, which is a link-local address that the setting egress_allow has to open.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class S3Place(Config):
     """The address of a service other than AWS, such as MinIO. An address that is private or local needs the setting
     egress_allow."""
     access_key: expand.Text | None = None
-    """The id of the access key."""
+    """The id of the access key. Left out: the default chain, from the environment of the worker (setting
+    cloud_credentials) or the metadata service (setting egress_allow)."""
     secret_key: expand.Text | None = None
     """The secret of the access key."""
     session_token: expand.Text | None = None
@@ -112,7 +113,8 @@ class GcsPlace(Config):
     endpoint: Endpoint | None = None
     """The address of a service other than Google's, such as an emulator."""
     credentials: GcsCredentials | None = None
-    """Who we are; left out: the application default credentials of the worker."""
+    """Who we are; left out: the application default credentials of the worker, from its environment (setting
+    cloud_credentials) or the metadata service (setting egress_allow)."""
 
     def place(self, env: Env) -> Opener:
         """The opener of this bucket."""
@@ -149,7 +151,8 @@ class AzurePlace(Config):
     storage_account: expand.Text = Field(min_length=1)
     """The storage account."""
     storage_master_key: expand.Text | None = None
-    """A key of the account."""
+    """A key of the account. Without any credentials: the default chain, from the environment of the worker (setting
+    cloud_credentials) or the metadata service (setting egress_allow)."""
     sas_token: expand.Text | None = None
     """A shared access signature instead of the key."""
     tenant_id: expand.Text | None = None

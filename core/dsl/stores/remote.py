@@ -16,6 +16,11 @@ from core.dsl.stores.gate import Gate
 from core.errors import Forbidden, JobFailed, shorten
 
 Kind = Literal["S3Store", "GCSStore", "AzureStore"]
+_METADATA = ("169.254.169.254", "metadata.google.internal", "metadata ")  # where clients look when they have none
+_NO_CREDENTIALS = (
+    "name them in the document, best as ${secret|scope/name}; or turn on the setting cloud_credentials to use those of "
+    "the environment; or open the metadata service with egress_allow"
+)
 _LIST_CHUNK = 1000
 _READ_CHUNK = 1024 * 1024
 _RETRIES = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
@@ -140,6 +145,8 @@ class RemoteStore:
     def _fail(self, error: Exception, verb: str, name: str = "") -> NoReturn:
         blocked = self._gate.take_fault()
         what = f"{self._where}: cannot {verb}{' ' + shorten(name) if name else ''}"
+        if isinstance(blocked, Forbidden) and blocked.message.startswith(_METADATA):
+            raise JobFailed(f"{what}: there are no credentials", hint=_NO_CREDENTIALS) from error
         if isinstance(blocked, Forbidden):
             raise JobFailed(f"{what}: {blocked.message}", hint=blocked.hint) from error
         if blocked is not None:
