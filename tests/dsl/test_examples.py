@@ -7,8 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+import core.dsl.actions
 import core.dsl.inputs
-import core.dsl.outputs  # noqa: F401 - both fill the registry
+import core.dsl.outputs  # noqa: F401 - they fill the registry
 from core.documents import load
 from core.dsl.compile import compile_job
 from core.dsl.component import REGISTRY, Component
@@ -66,3 +67,26 @@ def test_every_key_of_a_component_is_documented(component: type[Component]) -> N
     assert component.example.strip()
     missing = [name for name, field in component.model_fields.items() if not field.description]
     assert not missing
+
+
+ACTIONS = [component for component in REGISTRY if component.kind == "action"]
+FILES = {"hosts.csv": "name,owner,place\ndb1,ann,fra\n"}  # what examples look up
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("component", ACTIONS, ids=[c.name for c in ACTIONS])
+async def test_the_example_of_an_action_runs_and_refuses_nothing(
+    component: type[Component], worker: Worker, tmp_path: Path
+) -> None:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    (loaded,) = load(component.example.replace("/tmp/sluice-example", str(tmp_path)))
+    async with stores.local(tmp_path) as kept:
+        worker.store = kept.store
+        executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
+        with anyio.fail_after(5):
+            await run_example(component, executor, worker)
+    (report,) = worker.reports
+    assert report.ok, report.reason
+    assert report.events_in > 0
+    assert report.errors == 0, worker.warnings
