@@ -52,9 +52,9 @@ class Document:
     @functools.cached_property
     def _places(self) -> Places:
         try:
-            return _parse(self.text, self.origin)[self.index][1]
+            return _parse(_spaced(self.text), self.origin)[self.index][1]
         except (errors.InvalidDocument, IndexError):
-            return {}  # JSON that this YAML reader does not take (tabs): the file name has to do
+            return {}  # JSON that this YAML reader does not take: the file name has to do
 
     def where(self, pointer: str) -> str:
         """`file:line:column` of the value at a JSON Pointer, or of its nearest parent that is there."""
@@ -95,10 +95,17 @@ def _load_json(text: str, origin: str) -> Any | None:
         return canonical.parse_json(text.encode("utf-8", "surrogatepass"))
     except errors.InvalidParams as error:
         if "stands twice" in error.message or "64 bits" in error.message or "surrogate" in error.message:
+            _parse(_spaced(text), origin)  # tells the same with its place, where it can
             raise errors.InvalidDocument(
                 f"{origin}: {error.message}", errors=[Problem("", error.message, f"{origin}:1:1")]
             ) from error
         return None
+
+
+def _spaced(text: str) -> str:
+    """The same text for a YAML reader, at the same places: between the values of JSON a tab is white space, and inside
+    its texts there is none."""
+    return text.replace("\t", " ") if text.lstrip()[:1] in ("{", "[") else text
 
 
 def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:

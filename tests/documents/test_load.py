@@ -98,3 +98,18 @@ def test_any_text_is_a_document_or_a_plain_fault(text: str) -> None:
         documents.load(text)
     except InvalidDocument as error:
         assert error.message
+
+
+def test_json_that_is_indented_with_tabs_has_places_too() -> None:
+    (found,) = documents.load('{\n\t"a": 1,\n\t"b": {"c":2}\n}', origin="x.json")
+    assert found.where("/a") == "x.json:2:2"
+    assert found.where("/b/c") == "x.json:3:8"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [('{\n\t"a": 1,\n\t"a": 2}', "3:2"), ('{"n":\n 99999999999999999999}', "2:2")]
+)
+def test_what_is_wrong_in_a_json_text_is_told_with_its_place(text: str, place: str) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        documents.load(text, origin="x.json")
+    assert caught.value.errors[0].where == f"x.json:{place}"
