@@ -42,7 +42,8 @@ def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>")
     try:
         data = expand.stage(document.data, contexts.example(job=name if isinstance(name, str) else ""))
     except errors.InvalidDocument as error:  # what resolves placeholders sees values, not the text they came from
-        error.errors = tuple(replace(problem, where=document.where(problem.pointer)) for problem in error.errors)
+        missing = (replace(problem, where=document.where(problem.pointer)) for problem in error.errors)
+        error.errors = (*missing, *_other_faults(document))
         raise
     compiler.check_job(data, where=document.where)
     data.pop("kind", None)
@@ -52,6 +53,28 @@ def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>")
     if "{{" not in source:
         return Staged(data["name"], body.decode(), canonical.digest(data), data)
     return Staged(data["name"], body.decode(), canonical.digest([data, written]), data, source)
+
+
+def _other_faults(document: documents.Document) -> list[errors.Problem]:
+    """What is wrong with a document besides its missing keys: nothing is said about values that wait for one."""
+    try:
+        compiler.check_job(document.data, where=document.where)
+    except errors.InvalidDocument as error:
+        return [problem for problem in error.errors if "{{" not in _written_at(document.data, problem.pointer)]
+    return []
+
+
+def _written_at(value: Any, pointer: str) -> str:
+    """The value at a JSON Pointer as JSON text; empty where there is none."""
+    for step in pointer.split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            return ""
+    return canonical.canonical(value).decode()
 
 
 def resolve(job: dict[str, Any], contexts: Layers, *, worker: str, group: str, environment: str) -> dict[str, Any]:

@@ -156,6 +156,13 @@ async def test_a_missing_context_key_is_told_with_its_line(engine: Engine) -> No
     assert problem["where"] == "<document>:5:27"
 
 
+async def test_a_missing_key_does_not_hide_the_other_faults(engine: Engine) -> None:
+    text = HELLO.replace("json: true", 'json: "{{flag}}"').replace("b: 2", 'b: "{{gone}}"').replace("print:", "prnt:")
+    found = (await call(engine, "job_validate", document=text))["errors"]
+    assert [p["pointer"] for p in found] == ["/input/echo/json", "/actions/0/add/output-fields/b", "/output/prnt"]
+    assert [p["where"] for p in found] == ["<document>:3:35", "<document>:5:27", "<document>:6:10"]
+
+
 async def test_a_pointer_leads_to_what_is_written_and_not_to_its_long_form(engine: Engine) -> None:
     text = HELLO.replace("json: true", 'json: true, trigger: {cron: "* * * * *"}')
     (problem,) = (await call(engine, "job_validate", document=text))["errors"]
