@@ -1,8 +1,9 @@
-"""What `sluice serve` and its worker cost when nothing happens: 100 triggers, 10 jobs that wait."""
+"""What `sluice serve` and its worker cost when nothing happens, and a worker that holds a thousand jobs that wait."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,34 @@ output: {{discard: {{}}}}
 
 
 async def measure(scale: Scale, folder: Path) -> list[Row]:
-    home = folder / "home"
+    return [*await _few(scale, folder / "few"), *await _many(scale, folder / "many")]
+
+
+async def _many(scale: Scale, folder: Path) -> list[Row]:
+    """Message-triggered jobs on one worker that wait for messages which never come."""
+    async with engines.engine(folder) as running:
+        started = time.perf_counter()
+        for number in range(scale.waiting):
+            await engines.deploy(running, WAITING_JOB.format(number=number))
+        deployed = time.perf_counter() - started
+        pid = running.fleet.workers["local-1"].pid
+        if pid is None:
+            raise RuntimeError("the engine has no worker")
+        worker = psutil.Process(pid)
+        await asyncio.sleep(min(SETTLING_SECONDS, scale.idle_seconds))
+        before = _seconds(worker)
+        await asyncio.sleep(scale.idle_seconds)
+        used = (_seconds(worker) - before) / scale.idle_seconds * 100
+        memory = worker.memory_info().rss / 2**20
+    note = f"{scale.waiting} waiting jobs"
+    return [
+        Row("one worker, processor", "%", used, None, 1.0, note=note),
+        Row("one worker, memory", "MiB", memory, note=note),
+        Row("deploying them, one call each", "s", deployed, note=note),
+    ]
+
+
+async def _few(scale: Scale, home: Path) -> list[Row]:
     async with engines.engine(home) as running:
         await engines.prepare(running)
         await tools.publish(running, TRIGGERS - 1)

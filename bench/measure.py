@@ -32,6 +32,8 @@ class Scale:
     steps: tuple[int, ...]
     """Steps of the planned workflow."""
     idle_seconds: float
+    waiting: int
+    """Message-triggered jobs on one worker that nothing ever happens to."""
 
 
 FULL = Scale(
@@ -43,6 +45,7 @@ FULL = Scale(
     events=400_000,
     steps=(1_000, 10_000),
     idle_seconds=5.0,
+    waiting=1_000,
 )
 SMALLEST = Scale(
     rounds=1,
@@ -53,6 +56,7 @@ SMALLEST = Scale(
     events=1_000,
     steps=(10,),
     idle_seconds=0.2,
+    waiting=10,
 )
 
 
