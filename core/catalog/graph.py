@@ -324,16 +324,23 @@ class _Walk:
                     if OUTSIDE in (*channel.producers, *channel.consumers):
                         hint = f"{fix[0].upper()}{fix[1:]}".replace("channel:", f"port:{bare.rpartition(' ')[2]}`.")
                     self.add(code, channel.pointer, f"Channel {channel.name} is incomplete: {clause}.", hint)
-        before: dict[str, list[str]] = {id: [] for id in self.wiring.nodes}
-        for name, channel in self.wiring.channels.items():  # a channel is a node too: fan-in and fan-out stay linear
-            before[f"channel {name}"] = [id for id in channel.producers if id in self.wiring.nodes]
-            for consumer in channel.consumers:
-                if consumer in self.wiring.nodes:
-                    before[consumer].append(f"channel {name}")
+        self._check_cycles()
+
+    def _check_cycles(self) -> None:
+        nodes = self.wiring.nodes
+        before: dict[str, list[str]] = {id: [] for id in nodes}
+        for name, channel in self.wiring.channels.items():
+            producers = [id for id in channel.producers if id in nodes]
+            consumers = [id for id in channel.consumers if id in nodes]
+            if len(producers) > 1 and len(consumers) > 1:  # the channel is a node too: as many arrows as ends
+                before[f"channel {name}"] = producers
+                producers = [f"channel {name}"]
+            for id in consumers:
+                before[id] += producers
         for circle in cycles(before):
-            steps = [id for id in circle if id in self.wiring.nodes]
+            steps = [id for id in circle if id in nodes]
             path = " -> ".join((*steps[:20], *(["…"] if len(steps) > 20 else []), steps[0]))
-            where = self.wiring.nodes[steps[0]].pointer
+            where = nodes[steps[0]].pointer
             self.add("cycle", f"{where}/in", f"The channels form a circle: {path}.", "Events must flow one way.")
 
 
