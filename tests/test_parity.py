@@ -19,7 +19,19 @@ from mcp_server.cli import stage
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
 EXAMPLES = Path(__file__).parents[1] / "examples"
-VOLATILE = frozenset({"invocation_id", "nonce", "last_heartbeat_at", "pid", "emitted_at_ns", "surface", "events"})
+VOLATILE = frozenset(
+    {
+        "invocation_id",
+        "nonce",
+        "last_heartbeat_at",
+        "pid",
+        "emitted_at_ns",
+        "surface",
+        "events",
+        "report",
+        "lag_seconds",
+    }
+)
 LIST = {"items", "next_cursor", "total"}
 
 
@@ -66,6 +78,14 @@ VALUES = [
     Call("GET /api/workers", "worker list", "worker_list"),
     Call("GET /api/workers?state=lost", "worker list --state lost", "worker_list", {"state": "lost"}),
     Call("GET /api/jobs", "job list", "job_list"),
+    Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
+    Call(
+        "GET /api/jobs/smoke_trigger_handler/log?limit=5&level=error",
+        "job log smoke_trigger_handler --limit 5 --level error",
+        "job_log",
+        {"name": "smoke_trigger_handler", "limit": 5, "level": "error"},
+    ),
+    Call("GET /api/workers/local-1", "worker show local-1", "worker_get", {"name": "local-1"}),
     Call(
         "GET /api/jobs/smoke_trigger_handler",
         "job show smoke_trigger_handler",
@@ -166,6 +186,8 @@ VALUES = [
 FAULTS = [
     (Call("GET /api/workers?limit=0", "", "worker_list", {"limit": 0}), "invalid_params"),
     (Call("GET /api/jobs/none", "job show none", "job_get", {"name": "none"}), "not_found"),
+    (Call("GET /api/jobs/none/log", "job log none", "job_log", {"name": "none"}), "not_found"),
+    (Call("GET /api/workers/none", "worker show none", "worker_get", {"name": "none"}), "not_found"),
     (Call("GET /api/dsl?name=none", "dsl none", "dsl_reference", {"name": "none"}), "not_found"),
     (
         Call("GET /api/dsl?kind=none&name=x", "dsl none/x", "dsl_reference", {"kind": "none", "name": "x"}),
