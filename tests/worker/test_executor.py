@@ -14,11 +14,13 @@ from core.dsl.outputs import file as file_output
 from core.errors import JobFailed
 from core.worker import executor as executors
 from core.worker.runs import Delivery
+from core.worker.timetable import Now
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
 pytestmark = pytest.mark.anyio
 
+DOCUMENT = {"mode": "document"}
 ON_MESSAGE: dict[str, Any] = {
     "echo": {
         "trigger": {"message": {"filter-tag": "smoke.invoke"}},
@@ -379,3 +381,61 @@ async def test_a_line_of_many_megabytes_fails_the_job_without_being_kept(worker:
     with anyio.fail_after(30), pytest.raises(JobFailed, match="a line is longer than 1048576 bytes"):
         await worker.run({"files": {"path": str(source), "mode": "batch"}}, {"discard": {}})
     assert process.memory_info().rss - start < 40 * 1024 * 1024
+
+
+async def test_each_firing_is_one_document_for_the_batches_of_an_output(worker: Worker, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    source = {"echo": {"event": "a\nb\nc", "trigger": {"interval": "10ms"}}}
+    sink = {"file-store": {"path": str(store), "object-name": {"name": "${stat|_BATCH_NUMBER}"}, "batch": DOCUMENT}}
+    executor = worker.executor(source, sink)
+    task = asyncio.create_task(executor.run())
+    await rig.until(lambda: len(worker.reports) >= 3)
+    await executor.drain(1)
+    await task
+    objects = [path.read_text().splitlines() for path in store.rglob("*") if path.is_file()]
+    assert len(objects) >= 3
+    assert all(len(lines) == 3 for lines in objects), "the three events of a firing, no more and no less"
+
+
+async def test_the_lag_is_the_age_of_the_oldest_message_that_is_not_accepted(worker: Worker) -> None:
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    now = Now.read()
+    assert executor.lag_seconds(now) == 0
+    for number, age in ((1, 7), (2, 3)):
+        delivery = bus.delivery(number, who="x")
+        delivery.message["nanoseconds_since_epoch"] = now.wall_ns - age * 1_000_000_000
+        executor.deliver(delivery)
+    channel = worker.env("reader").channel("c")
+    batch = await channel.get()
+    assert executor.lag_seconds(now) == pytest.approx(7, abs=0.1)
+    batch.settle(None)
+    await rig.until(lambda: 1 in bus.settled)
+    assert executor.lag_seconds(now) == pytest.approx(3, abs=0.1)
+    (await channel.get()).settle(None)
+    await rig.until(lambda: 2 in bus.settled)
+    assert executor.lag_seconds(now) == 0
+    await executor.drain(1)
+    await task
+
+
+async def test_a_batch_that_its_output_has_not_accepted_makes_the_job_lag(worker: Worker) -> None:
+    executor = worker.executor({"echo": {"event": "a"}}, {"worker-channel": "c"})
+    task = asyncio.create_task(executor.run())
+    batch = await worker.env("reader").channel("c").get()
+    now = Now.read()
+    assert executor.lag_seconds(now._replace(monotonic=now.monotonic + 60)) > 59
+    batch.settle(None)
+    await task
+    assert executor.lag_seconds(now._replace(monotonic=now.monotonic + 60)) == 0
+
+
+async def test_bytes_are_counted_on_both_sides(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"hello\nworld\n")
+    executor = worker.executor(
+        {"files": {"path": str(tmp_path / "in"), "mode": "batch"}}, {"file": {"path": str(tmp_path / "out")}}
+    )
+    await executor.run()
+    assert executor.metrics.bytes_in == 12
+    assert executor.metrics.bytes_out == (tmp_path / "out").stat().st_size

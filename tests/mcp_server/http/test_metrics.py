@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+from mcp_server.http.metrics import Metrics
+
+FIGURES = {"events_in": 10, "events_out": 7, "bytes_in": 900, "errors": 3, "runs": 2, "lag_seconds": 1.5}
+
+
+def job(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "job": name,
+        "replica": 0,
+        "worker": "local-1",
+        "state": "running",
+        "restarts": 1,
+        "metrics": FIGURES,
+    } | more
+
+
+def test_the_figures_of_jobs_are_series_with_their_tenant_job_replica_and_worker() -> None:
+    lines = Metrics(lambda: 0.0).render([job("load"), job("idle", state="failed", metrics={})], "acme").splitlines()
+    labels = 'tenant="acme",job="load",replica="0",worker="local-1"'
+    assert f"sluice_job_events_out_total{{{labels}}} 7" in lines
+    assert f"sluice_job_lag_seconds{{{labels}}} 1.5" in lines
+    assert f"sluice_job_bytes_out_total{{{labels}}} 0" in lines
+    assert f"sluice_job_restarts_total{{{labels}}} 1" in lines
+    assert f"sluice_job_up{{{labels}}} 1" in lines
+    assert 'sluice_job_up{tenant="acme",job="idle",replica="0",worker="local-1"} 0' in lines
+    assert lines.count("# TYPE sluice_job_events_in_total counter") == 1, "one type line for all series of a name"
+
+
+def test_a_label_value_cannot_break_out_of_its_quotes() -> None:
+    text = Metrics(lambda: 0.0).render([job('a"b\\c\nd')], "t")
+    assert 'job="a\\"b\\\\c\\nd"' in text
+
+
+def test_without_jobs_there_are_no_series_of_jobs() -> None:
+    assert "sluice_job_" not in Metrics(lambda: 0.0).render()
