@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core.dsl import hops
+
 Told = tuple[str, str, int]
 """(channel, driver, number of jobs that read it)"""
 
@@ -17,15 +19,12 @@ def declared(workloads: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[To
     readers: dict[str, set[str]] = {}
     clones: set[str] = set()
     for tenant, job, document in workloads:
-        end = document.get("input")
-        if not isinstance(end, Mapping) or "worker-channel" not in end:
-            continue
-        body = end["worker-channel"]
-        name = body.get("channel") if isinstance(body, Mapping) else body
-        if not isinstance(name, str):
+        name = hops.reads(document)
+        if not name:
             continue
         key = f"{tenant}/{name}"
         readers.setdefault(key, set()).add(job)
+        body = document["input"]["worker-channel"]
         if isinstance(body, Mapping) and body.get("driver") == "clone":
             clones.add(key)
     return [(key, "clone" if key in clones else "standard", len(readers[key])) for key in sorted(readers)]

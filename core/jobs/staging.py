@@ -13,7 +13,7 @@ from core import documents, errors
 from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl import compile as compiler
-from core.dsl import expand, mentions
+from core.dsl import expand, hops, mentions
 from core.model.secret import Reference
 
 NO_CONTEXTS = Layers()
@@ -216,10 +216,7 @@ def assign(
 
 def channels(document: dict[str, Any]) -> set[str]:
     """The worker channels at the ends of a job document."""
-    parts = (document.get("input"), document.get("output"))  # a component without keys may be a bare name
-    ends = [part.get("worker-channel") for part in parts if isinstance(part, dict)]
-    named = {end.get("channel") if isinstance(end, dict) else end for end in ends}
-    return {name for name in named if isinstance(name, str)}
+    return {hops.reads(document), *hops.writes(document)} - {""}
 
 
 def workload_id(tenant: str, job: str, replica: int) -> str:

@@ -7,10 +7,10 @@ restarts loses nothing. The consumer settles a batch; that is what the sender's 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
+from core.dsl import fan_out
 from core.dsl.component import Batch, Channel
 
 CAPACITY_BATCHES = 16
@@ -126,10 +126,10 @@ class _Clone:
         async with self._order:
             await self._complete.wait()
             queues = list(self._queues.items())
-            settle = _when_all(len(queues), batch.settle)
+            settle = fan_out.when_all(len(queues), batch.settle)
             for index, (reader, queue) in enumerate(queues):
                 last = index == len(queues) - 1  # the last reader may have the original: nobody else holds it
-                events = batch.events if last else _copy(batch.events)
+                events = batch.events if last else [fan_out.copy(event) for event in batch.events]
                 await queue.put(Batch(events, settle, batch.document_end))
                 if self._queues.get(reader) is not queue:  # it was detached while we waited for room
                     _give_up(queue)
@@ -154,26 +154,3 @@ class _Clone:
 def _give_up(queue: asyncio.Queue[Batch]) -> None:
     while not queue.empty():
         queue.get_nowait().settle(None)
-
-
-def _when_all(count: int, settle: Callable[[BaseException | None], None]) -> Callable[[BaseException | None], None]:
-    """A settle for `count` copies: the original is settled when all are, with the first error there was."""
-    left = count
-    fault: BaseException | None = None
-
-    def one(error: BaseException | None) -> None:
-        nonlocal left, fault
-        left -= 1
-        fault = fault or error
-        if not left:
-            settle(fault)
-
-    return one
-
-
-def _copy(value: Any) -> Any:
-    if type(value) is dict:
-        return {key: _copy(inner) for key, inner in value.items()}
-    if type(value) is list:
-        return [_copy(inner) for inner in value]
-    return value

@@ -15,6 +15,7 @@ import orjson
 
 from core import channel, clock, errors
 from core.dsl import compile as compiler
+from core.dsl import hops
 from core.dsl.component import Limits
 from core.model import secret
 from core.model.states import WorkloadState
@@ -196,7 +197,7 @@ class Runtime:
         the old one; what was in it and not accepted comes again."""
         moved = {key for key, driver, readers in told if self._channels.configure(key, driver, readers)}
         for workload in list(self._workloads.values()) if moved else ():
-            ends = {_channel_of(workload.document.get(part)) for part in ("input", "output")} - {""}
+            ends = {hops.reads(workload.document), *hops.writes(workload.document)} - {""}
             if any(channel_name(workload.tenant, name) in moved for name in ends):
                 again = _Workload(workload.id, workload.tenant, workload.job, workload.version, workload.document)
                 self._start(again)
@@ -344,23 +345,15 @@ def _downstream(workloads: list[_Workload]) -> list[list[_Workload]]:
     """The workloads in stages, each after those that write into the channels that it reads; a cycle ends together."""
     writers: dict[tuple[str, str], list[str]] = {}
     for workload in workloads:
-        channel_out = _channel_of(workload.document.get("output"))
-        if channel_out:
-            writers.setdefault((workload.tenant, channel_out), []).append(workload.id)
-    waits = {w.id: set(writers.get((w.tenant, _channel_of(w.document.get("input"))), ())) for w in workloads}
+        for name in hops.writes(workload.document):
+            writers.setdefault((workload.tenant, name), []).append(workload.id)
+    waits = {w.id: set(writers.get((w.tenant, hops.reads(w.document)), ())) for w in workloads}
     stages = []
     left = {workload.id: workload for workload in workloads}
     while left:
         free = [id for id in left if not (waits[id] & left.keys() - {id})] or list(left)
         stages.append([left.pop(id) for id in free])
     return stages
-
-
-def _channel_of(part: Any) -> str:
-    """The worker channel that an input or output of a job document names; empty when it is of another kind."""
-    declared = part.get("worker-channel") if isinstance(part, dict) else None
-    name = declared.get("channel") if isinstance(declared, dict) else declared
-    return name if isinstance(name, str) else ""
 
 
 def _take_over(workload: _Workload, before: _Workload, *, failed: bool) -> None:

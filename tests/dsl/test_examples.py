@@ -57,8 +57,11 @@ async def run_example(component: type[Component], executor: Executor, worker: Wo
             if executor.mode != "once":
                 await asyncio.sleep(0)
                 await executor.drain(1)
-            elif component.name == "worker-channel":
-                (await worker.env().channel("lines").get()).settle(None)
+            elif component.name in ("worker-channel", "dispatch"):
+                read = {"worker-channel": "lines", "dispatch": "error-lines"}[component.name]
+                (await worker.env().channel(read).get()).settle(None)
+                if component.name == "dispatch":  # the end of the document is for every output
+                    (await worker.env().channel("other-lines").get()).settle(None)
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=[f"{c.kind}-{c.name}" for c in COMPONENTS])

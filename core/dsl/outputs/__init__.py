@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.dsl.outputs import (
     cloud,
     discard,
+    dispatch,
     elasticsearch,
     file,
     file_store,
@@ -19,6 +20,7 @@ from core.dsl.outputs import (
 __all__ = [
     "cloud",
     "discard",
+    "dispatch",
     "elasticsearch",
     "file",
     "file_store",
