@@ -42,8 +42,8 @@ class KvCalls:
                 lease = await self._popped(link, id, pop)
                 return None if lease is None else (lease.id, lease.expires_at_ms, [tuple(i) for i in lease.items])
             case "unpop", [id]:
-                if pop := self._pops.get((link, id)):
-                    pop.cancel()
+                if waiting := self._pops.get((link, id)):
+                    waiting.cancel()
                 return None
             case "depth", []:
                 return tuple(await self._store.depth(name))
