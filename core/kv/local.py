@@ -110,7 +110,15 @@ class LocalKV:
                 self._return(namespace, result[0])
 
         self._database.submit(done, table.pop_batch, namespace, *bounds, clock.token(), self._now_ms())
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # Cancelled after the commit and before it could be told: `done` has seen nobody leave.
+            if future.done() and not future.cancelled() and future.exception() is None:
+                lease, _ = future.result()
+                if lease is not None:
+                    self._return(namespace, lease)
+            raise
 
     def _return(self, namespace: str, lease: Lease) -> None:
         """The one that popped is gone before it could be told: its items go to somebody else now."""

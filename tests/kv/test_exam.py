@@ -363,7 +363,7 @@ async def test_several_pops_that_wait_share_what_is_pushed_at_once(space: Namesp
     assert sorted(lease.items[0].value for lease in leases if lease is not None) == ["a", "b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize("ticks", [0, 1, 2, 3, 5, 8])
+@pytest.mark.parametrize("ticks", [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 20])
 async def test_what_a_pop_that_was_given_up_got_goes_to_the_next_one(space: Namespace, ticks: int) -> None:
     for n in range(10):
         waiting = asyncio.create_task(space.pop_batch(wait_seconds=10))
