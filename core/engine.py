@@ -23,6 +23,7 @@ from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
+from core.deployments.rollout import Rollouts
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
@@ -92,6 +93,7 @@ class Engine:
             self.vault,
             self.variables,
         )
+        self.rollouts = Rollouts(database, self.fleet, self.traffic, lambda: self.ids.next(), self.announce)
         self.tracer = Tracer(settings)
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
@@ -184,9 +186,9 @@ class Engine:
     # -- notices -------------------------------------------------------------------------------------------
 
     def subscribe(self, callback: Notice) -> Callable[[], None]:
-        """Have `callback(kind, data)` called for every notice; kinds are registry, invocation, message, deployment.
+        """Have `callback(kind, data)` called for every notice.
 
-        Notices are hints; the store is the guarantee.
+        Kinds are registry, invocation, message, deployment and progress. Notices are hints; the store is the guarantee.
         """
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
@@ -218,6 +220,7 @@ class Engine:
         await self.vault.load()
         await self.variables.load()
         await self.fleet.start()
+        await self.rollouts.recover()
         for row in await self.database.read(invocations.open_ones):
             found = await self.database.read(trigger_table.revision, row["tenant"], row["slug"], row["revision"])
             trigger = Trigger.from_row(found) if found is not None else None
@@ -333,6 +336,7 @@ async def open_engine(
         stack.callback(engine.pending.close)
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.tracer.close)
+        stack.push_async_callback(engine.rollouts.close)
         await engine.recover()
         for keeping in (engine.keep_retention(), engine.kv.run()):
             stack.callback(asyncio.create_task(keeping).cancel)

@@ -42,8 +42,7 @@ def check(
     moved = deployment["revision"] if deployment is not None else 0
     match PlanState(plan["state"]):
         case PlanState.APPLIED:
-            when = next((f" as revision {row['revision']}" for row in since if row["plan_id"] == plan_id), "")
-            raise errors.PlanUsed(f"This plan was applied already{when}.", hint=again)
+            raise _used(plan_id, deployment, since, again)
         case PlanState.DISCARDED:
             raise errors.PlanUsed("This plan was discarded.", hint=again)
         case PlanState.EXPIRED:
@@ -66,6 +65,29 @@ def check(
     if canonical.digest(plan["body"]["desired"]) != plan["digest"]:
         raise errors.Internal("The stored plan is not the one that was made; nothing was changed.", hint=again)
     return State.from_dict(plan["body"]["desired"])
+
+
+def _used(
+    plan_id: str, deployment: Mapping[str, Any] | None, since: Sequence[Mapping[str, Any]], again: str
+) -> errors.PlanUsed:
+    """The refusal of a plan that was applied, with what it has reached: after a crash that is the question."""
+    when = next(
+        (
+            f" as revision {row['revision']} by {row['username']} at {clock.iso(row['id'])}"
+            for row in since
+            if row["plan_id"] == plan_id
+        ),
+        "",
+    )
+    if deployment is None:
+        return errors.PlanUsed(f"This plan was applied already{when}.", hint=again)
+    now = f"{deployment['name']} is at revision {deployment['revision']}, {deployment['state']}"
+    reason = f" ({deployment['reason']})" if deployment["reason"] else ""
+    return errors.PlanUsed(
+        f"This plan was applied already{when}; {now}{reason}.",
+        hint=again,
+        details={key: deployment[key] for key in ("revision", "state", "reason")},
+    )
 
 
 def _expired(plan: Mapping[str, Any], again: str) -> errors.PlanExpired:

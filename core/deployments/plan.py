@@ -11,7 +11,8 @@ import orjson
 
 from core.catalog import wiring
 from core.contexts.layers import Level
-from core.deployments import expand, explain, placement
+from core.deployments import expand, placement
+from core.deployments import summary as summaries
 from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.model.catalog import Blueprint, Perspective, Workflow
@@ -97,6 +98,20 @@ def _contexts(used: Mapping[tuple[str, Level, str], str]) -> Iterable[dict[str, 
         yield {"key": key, "level": level.value, "target": target, "digest": value}
 
 
+def back(
+    name: str,
+    wish: State,
+    workers: Iterable[Worker],
+    current: State,
+    blockers: Sequence[Finding] = (),
+    secrets: tuple[str, ...] = (),
+) -> Plan:
+    """The plan that makes an earlier wish the present one: its jobs as they were, where they were if that is there."""
+    placed = placement.place(wish.jobs, wish.together, workers, wish.assignments)
+    desired = dataclasses.replace(wish, assignments=placed.assignments)
+    return dataclasses.replace(compute(name, desired, current, placed.warnings, blockers), secrets=secrets)
+
+
 def remove(name: str, current: State) -> Plan:
     """The plan that leaves nothing of a deployment but its history."""
     return compute(name, State(current.source, current.group, current.values), current, removal=True)
@@ -130,16 +145,29 @@ def compute(
         tuple(warnings),
         tuple(blockers),
         digest(desired),
-        explain.text(name, desired.source, changes, summary, warnings, blockers, removal),
+        summaries.text(name, desired.source, changes, summary, warnings, blockers, removal),
         removal,
     )
 
 
 def with_blockers(plan: Plan, more: Sequence[Finding]) -> Plan:
     """The same plan with more in its way."""
-    blockers = (*plan.blockers, *more)
-    text = explain.text(plan.deployment, plan.source, plan.changes, plan.summary, plan.warnings, blockers, plan.remove)
-    return dataclasses.replace(plan, blockers=blockers, text=text)
+    made = dataclasses.replace(plan, blockers=(*plan.blockers, *more))
+    return dataclasses.replace(made, text=text(made))
+
+
+def text(plan: Plan, *, detailed: bool = False) -> str:
+    """The plan for people; `detailed` leaves nothing out that is not very long."""
+    return summaries.text(
+        plan.deployment,
+        plan.source,
+        plan.changes,
+        plan.summary,
+        plan.warnings,
+        plan.blockers,
+        plan.remove,
+        detailed=detailed,
+    )
 
 
 def digest(state: State) -> str:
@@ -163,7 +191,7 @@ def _jobs(desired: State, current: State) -> Iterable[Change]:
         kind = _kind(job)
         old = current.jobs.get(job.name)
         if old is None:
-            yield Change(Action.CREATE, kind, job.name, _where(job, desired), _need(job))
+            yield Change(Action.CREATE, kind, job.name, _where(job, desired), _need(job), None, _documents(job))
         elif old.digest != job.digest:
             why = f"{_changed_keys(old, job)} changed"
             yield Change(Action.UPDATE, kind, job.name, _where(job, desired), why, _documents(old), _documents(job))
@@ -213,7 +241,8 @@ def _placement(desired: State, current: State) -> Iterable[Change]:
 def _gone(desired: State, current: State) -> Iterable[Change]:
     for job in current.jobs.values():
         if job.name not in desired.jobs:
-            yield Change(Action.REMOVE, _kind(job), job.name, _where(job, current), "no longer wished for")
+            why = "no longer wished for"
+            yield Change(Action.REMOVE, _kind(job), job.name, _where(job, current), why, _documents(job))
     for channel in current.channels.values():
         if channel.name not in desired.channels:
             yield Change(Action.REMOVE, Kind.CHANNEL, channel.name, _ends(channel), "no longer wished for")
@@ -222,12 +251,17 @@ def _gone(desired: State, current: State) -> Iterable[Change]:
             yield Change(Action.REMOVE, Kind.PLACEMENT, name, _workers(workers), "no longer wished for")
 
 
-def diff(change: Change) -> str:
-    """The unified diff of an update; made on demand, because a plan may have thousands of changes."""
-    if change.before is None or change.after is None:
+def diff(change: Change, *, whole: bool = False) -> str:
+    """The unified diff of an update, and with `whole` of what comes and goes; empty when there is nothing to compare.
+
+    Made on demand, because a plan may have thousands of changes.
+    """
+    if (change.before is None and change.after is None) or (not whole and None in (change.before, change.after)):
         return ""
     before, after = (
-        orjson.dumps(side, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines()
+        []
+        if side is None
+        else orjson.dumps(side, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines()
         for side in (change.before, change.after)
     )
     return "\n".join(difflib.unified_diff(before, after, "applied", "planned", n=2, lineterm=""))
@@ -256,6 +290,8 @@ def _changed_keys(old: Job, new: Job) -> str:
 
 def _documents(job: Job) -> dict[str, Any]:
     """The document, with what some workers run instead."""
+    if not job.variants:
+        return job.document
     return {**job.document, **{f"on {worker}": document for worker, document in sorted(job.variants.items())}}
 
 

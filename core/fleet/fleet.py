@@ -68,6 +68,7 @@ class Fleet:
         self._tasks: list[asyncio.Task[None]] = []
         self._children: dict[str, Child] = {}
         self._waiters: set[asyncio.Future[None]] = set()
+        self.changes = 0  # grows with whatever a waiter may wait for
         self._stopping = False
         self._syncing = asyncio.Lock()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
@@ -359,6 +360,7 @@ class Fleet:
         return True
 
     def _wake(self) -> None:
+        self.changes += 1
         for future in self._waiters:
             if not future.done():
                 future.set_result(None)

@@ -21,14 +21,35 @@ def all_rows(db: Database, tenant: str) -> list[dict[str, Any]]:
     return [_load(row) for row in db.table("deployments").rows_where("tenant = ?", [tenant], order_by="name")]
 
 
-def history(db: Database, tenant: str, name: str, after: int = 0) -> list[dict[str, Any]]:
+def under_way(db: Database) -> list[dict[str, Any]]:
+    """The deployments of every tenant whose apply has not come to its end."""
+    where, states = "state IN (?, ?)", [DeploymentState.APPLYING.value, DeploymentState.REMOVING.value]
+    return [_load(row) for row in db.table("deployments").rows_where(where, states)]
+
+
+def history(
+    db: Database, tenant: str, name: str, after: int = 0, *, before_id: int | None = None, limit: int = -1
+) -> list[dict[str, Any]]:
     """What was done to a deployment since a revision, newest first, without the wishes."""
     rows = db.query(
-        "SELECT id, revision, action, source, plan_id, username, surface, summary FROM deployment_history"
-        " WHERE tenant = ? AND name = ? AND revision > ? ORDER BY id DESC",
-        [tenant, name, after],
+        "SELECT id, revision, action, source, plan_id, username, surface, summary, reason FROM deployment_history"
+        " WHERE tenant = ? AND name = ? AND revision > ? AND id < ? ORDER BY id DESC LIMIT ?",
+        [tenant, name, after, before_id if before_id is not None else 2**63 - 1, limit],
     )
     return [{**row, "summary": orjson.loads(row["summary"])} for row in rows]
+
+
+def revisions(db: Database, tenant: str, name: str) -> int:
+    """How many entries the history of a deployment has."""
+    sql = "SELECT count(*) FROM deployment_history WHERE tenant = ? AND name = ?"
+    return int(db.conn.execute(sql, (tenant, name)).fetchone()[0])
+
+
+def version(db: Database, tenant: str, name: str, revision: int) -> dict[str, Any] | None:
+    """One entry of the history with its wish."""
+    where, values = "tenant = ? AND name = ? AND revision = ?", [tenant, name, revision]
+    row = next(iter(db.table("deployment_history").rows_where(where, values)), None)
+    return None if row is None else {**_load(row), "summary": orjson.loads(row["summary"])}
 
 
 def commit(
@@ -64,15 +85,18 @@ def commit(
 
 def settle(
     db: Database, tenant: str, name: str, revision: int, state: DeploymentState, reason: str, at_ns: int
-) -> None:
-    """Record how an apply ended, unless another one has begun or the table has no such move."""
+) -> bool:
+    """Record how an apply ended, unless another one has begun or the table has no such move; tells whether it did."""
     row = get(db, tenant, name)
-    if row is None or row["revision"] != revision or not DEPLOYMENT.allows(DeploymentState(row["state"]), state):
-        return
+    if state is DeploymentState.APPLYING or row is None or row["revision"] != revision:
+        return False
+    if not DEPLOYMENT.allows(DeploymentState(row["state"]), state):
+        return False
     db.conn.execute(
-        "UPDATE deployments SET state = ?, reason = ?, updated_at_ns = ? WHERE tenant = ? AND name = ?",
+        "UPDATE deployments SET state = ?, reason = ?, updated_at_ns = ?, gate = '' WHERE tenant = ? AND name = ?",
         (state.value, reason, at_ns, tenant, name),
     )
+    return True
 
 
 def _load(row: dict[str, Any]) -> dict[str, Any]:

@@ -336,3 +336,33 @@ def m0005_workflows(db: Database) -> None:
         },
         ("tenant", "kind", "slug", "version"),
     )
+
+
+@STEPS()
+def m0012_rollouts(db: Database) -> None:
+    db.execute("ALTER TABLE deployments ADD COLUMN gate TEXT NOT NULL DEFAULT ''")  # JSON while an apply is watched
+    db.execute("ALTER TABLE deployment_history ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
+
+
+@STEPS()
+def m0007_groups_and_reconcile(db: Database) -> None:
+    _table(
+        db,
+        "worker_groups",
+        {"name": str, "slots": int, "labels": str, "updated_at_ns": int, "updated_by": str},
+        "name",
+        nullable="slots",
+    )
+    db.table("worker_groups").insert(
+        {"name": "default", "slots": None, "labels": "[]", "updated_at_ns": 0, "updated_by": "sluice"}
+    )
+    _table(
+        db,
+        "workers",  # only those of which somebody said something; the others are as the settings say
+        {"name": str, "group_name": str, "labels": str, "drained": int, "updated_at_ns": int, "updated_by": str},
+        "name",
+        nullable="group_name",
+    )
+    db.execute("ALTER TABLE deployments ADD COLUMN reconcile TEXT NOT NULL DEFAULT 'auto'")
+    db.execute("ALTER TABLE deployments ADD COLUMN reconcile_interval_seconds INTEGER")
+    db.execute("ALTER TABLE deployments ADD COLUMN ignored TEXT NOT NULL DEFAULT '[]'")

@@ -20,9 +20,50 @@ def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> Non
     audit.insert(db, audit_row)
 
 
-def get(db: Database, tenant: str, id: str) -> dict[str, Any] | None:
-    row = next(iter(db.table("plans").rows_where("id = ? AND tenant = ?", [id, tenant])), None)
-    return None if row is None else {**row, "body": orjson.loads(row["body"])}
+_STANDING = """
+SELECT p.{columns},
+  CASE WHEN p.state != 'open' THEN p.state WHEN p.expires_at_ns <= :now THEN 'expired'
+       WHEN coalesce(d.revision, 0) != p.base_revision THEN 'stale' ELSE 'open' END AS standing
+FROM plans p LEFT JOIN deployments d ON d.tenant = p.tenant AND d.name = p.name
+WHERE p.tenant = :tenant"""
+_COLUMNS = "id, p.tenant, p.name, p.state, p.base_revision, p.digest, p.username, p.created_at_ns, p.expires_at_ns"
+
+
+def get(db: Database, tenant: str, id: str, now_ns: int) -> dict[str, Any] | None:
+    """A plan with its `standing` now: its state, or stale or expired when it can no longer be applied; and
+    `applied_as`, the revision that it became."""
+    sql = _STANDING.format(columns=f"{_COLUMNS}, p.body") + " AND p.id = :id"
+    row = next(iter(db.query(sql, {"now": now_ns, "tenant": tenant, "id": id})), None)
+    if row is None:
+        return None
+    sql = "SELECT revision FROM deployment_history WHERE tenant = ? AND name = ? AND plan_id = ?"
+    applied = db.conn.execute(sql, (tenant, row["name"], id)).fetchone()
+    return {**row, "body": orjson.loads(row["body"]), "applied_as": applied[0] if applied else None}
+
+
+def search(
+    db: Database,
+    tenant: str,
+    now_ns: int,
+    *,
+    name: str | None = None,
+    state: str | None = None,
+    before: int | None = None,
+    limit: int = 25,
+) -> tuple[list[dict[str, Any]], int]:
+    """Plans without their bodies, newest first, made before a time; and how many fit in all."""
+    given = {"now": now_ns, "tenant": tenant, "name": name, "state": state, "before": before, "limit": limit}
+    inner = _STANDING.format(columns=_COLUMNS) + (" AND p.name = :name" if name is not None else "")
+    fits = f"FROM ({inner})" + (" WHERE standing = :state" if state is not None else " WHERE 1")
+    total = next(iter(db.query(f"SELECT count(*) AS n {fits}", given)))["n"]
+    page = f"SELECT * {fits}" + (" AND created_at_ns < :before" if before is not None else "")
+    return list(db.query(f"{page} ORDER BY created_at_ns DESC LIMIT :limit", given)), int(total)
+
+
+def discard(db: Database, id: str, audit_row: tuple[Any, ...]) -> None:
+    """Withdraw a plan, if it is still open."""
+    if advance(db, id, PlanState.DISCARDED) is PlanState.OPEN:
+        audit.insert(db, audit_row)
 
 
 def advance(db: Database, id: str, state: PlanState) -> PlanState:

@@ -99,20 +99,46 @@ def test_the_text_has_aligned_lines_the_blockers_and_the_count_at_the_end() -> N
     assert first.index("default on") == second.index("default on")
     assert "Warnings:" in text
     assert any(line.startswith("Blockers") for line in text)
-    assert text[-1] == "Plan: 9 to create, 0 unchanged."
+    assert text[-1] == "Plan: 9 to create (2 jobs, 1 channel, 2 transports, 4 placements), 0 unchanged."
 
 
 def test_a_long_plan_is_told_short() -> None:
     jobs = {f"j{n}": job(f"j{n}", "x") for n in range(500)}
-    text = plan.compute("big", State(jobs=jobs), EMPTY).text
-    assert "... and 460 more" in text
-    assert len(text.splitlines()) < 50
+    made = plan.compute("big", State(jobs=jobs), EMPTY)
+    assert "... and 485 more" in made.text
+    assert len(made.text.splitlines()) < 25
+    assert "... and 100 more" in plan.text(made, detailed=True)
+
+
+def test_the_short_text_leaves_out_what_the_lines_of_the_jobs_say_already() -> None:
+    made = make(quickstart(), values=VALUES)
+    assert not any(line.strip().startswith("+  placement") for line in made.text.splitlines())
+    assert sum(line.strip().startswith("+  placement") for line in plan.text(made, detailed=True).splitlines()) == 4
+
+
+def test_the_way_back_is_the_earlier_wish_with_its_workers_as_far_as_they_are_there() -> None:
+    first = make(quickstart(), values=VALUES)
+    second = make(quickstart(), values={**VALUES, "guid_prefix": "v2"}, current=first.desired)
+    there = plan.back("demo", first.desired, WORKERS, second.desired)
+    assert there.desired == first.desired
+    assert lines(there) == [("update", "transport", "demo--generate--roundtrip-writer")]
+    elsewhere = plan.back("demo", first.desired, WORKERS[:1], second.desired)
+    assert {worker for workers in elsewhere.desired.assignments.values() for worker in workers} <= {"w1"}
+    none = plan.back("demo", first.desired, [], second.desired)
+    assert [finding.code for finding in none.warnings] == ["missing_group"]
+
+
+def test_only_the_detailed_form_shows_the_documents_of_what_comes_and_goes() -> None:
+    made = make(quickstart(), values=VALUES)
+    assert plan.diff(made.changes[0]) == ""
+    whole = plan.diff(made.changes[0], whole=True).splitlines()
+    assert all(line.startswith(("+", "-", "@")) for line in whole) and any('"demo--generate"' in line for line in whole)
 
 
 def test_many_blockers_are_told_short() -> None:
     blockers = [Finding("x", f"fault {n}") for n in range(100)]
     text = plan.compute("big", EMPTY, EMPTY, blockers=blockers).text
-    assert "... and 80 more" in text
+    assert "... and 95 more" in text
 
 
 def test_more_blockers_are_part_of_the_text() -> None:

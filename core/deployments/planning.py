@@ -1,0 +1,125 @@
+"""How a plan is stored, made again from what was stored, and shown. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core import clock
+from core.deployments import plan
+from core.documents import canonical
+from core.model.deployment import EMPTY, State
+from core.model.plan import Action, Change, Finding, Plan
+from core.model.principal import Caller
+from core.model.states import PlanState
+
+SHOWN_CHANGES = 50  # on one page
+SHOWN_FINDINGS = 30
+MOST_FINDINGS = 1000
+DIFF_CHARACTERS = 8_000  # of one answer
+DETAILED_DIFF_CHARACTERS = 100_000
+
+
+def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: int, expires_ns: int) -> dict[str, Any]:
+    """The row of a plan that is saved. Its digest is that of the wish as it is stored, so that a change shows."""
+    desired = made.desired.to_dict()
+    return {
+        "id": plan_id,
+        "tenant": caller.tenant,
+        "name": made.deployment,
+        "state": PlanState.OPEN.value,
+        "base_revision": base_revision,
+        "digest": canonical.digest(desired),
+        "username": caller.username,
+        "created_at_ns": now_ns,
+        "expires_at_ns": expires_ns,
+        "body": {
+            "desired": desired,
+            "remove": made.remove,
+            "contexts": list(made.contexts),
+            "secrets": list(made.secrets),
+            "summary": dict(made.summary),
+            "warnings": [finding.to_dict() for finding in made.warnings],
+            "blockers": [finding.to_dict() for finding in made.blockers],
+        },
+    }
+
+
+def again(saved: Mapping[str, Any], base: Mapping[str, Any] | None) -> Plan:
+    """A saved plan as it was made: its changes follow from its wish and that of the revision it was made on.
+
+    `saved` is a row of the plans, `base` the history entry of its base revision (None: there was none).
+    """
+    body = saved["body"]
+    made = plan.compute(
+        saved["name"],
+        State.from_dict(body["desired"]),
+        State.from_dict(base["desired"]) if base is not None else EMPTY,
+        [_finding(one) for one in body["warnings"]],
+        [_finding(one) for one in body["blockers"]],
+        removal=body["remove"],
+    )
+    return dataclasses.replace(made, contexts=tuple(body.get("contexts", ())), secrets=tuple(body.get("secrets", ())))
+
+
+def _finding(data: Mapping[str, str]) -> Finding:
+    return Finding(data["code"], data["message"], data["hint"], data.get("pointer", ""))
+
+
+def shown(
+    made: Plan,
+    *,
+    plan_id: str | None,
+    base_revision: int,
+    expires_ns: int | None,
+    detailed: bool = False,
+    start: int = 0,
+) -> dict[str, Any]:
+    """A plan as every door shows it: a page of the changes, from `start` on, and all that stands in the way.
+
+    The concise form has the differences of updates, as far as they are short; the detailed one those of all changes.
+    """
+    every = [change for change in made.changes if change.action is not Action.UNCHANGED]
+    page = every[start : start + SHOWN_CHANGES]
+    end = start + len(page)
+    findings = MOST_FINDINGS if detailed else SHOWN_FINDINGS
+    return {
+        "plan_id": plan_id,
+        "saved": plan_id is not None,
+        "name": made.deployment,
+        "source": made.source,
+        "base_revision": base_revision,
+        "digest": made.digest,
+        "summary": dict(made.summary),
+        "changes": _changes(page, detailed),
+        "changes_left_out": len(every) - end,
+        "next_cursor": str(end) if end < len(every) else None,
+        "warnings": [finding.to_dict() for finding in made.warnings[:findings]],
+        "blockers": [finding.to_dict() for finding in made.blockers[:findings]],
+        "contexts": list(made.contexts[:findings]),
+        "secrets": list(made.secrets[:findings]),
+        "expires_at": clock.iso(expires_ns) if expires_ns is not None else None,
+        "text": plan.text(made, detailed=True) if detailed else made.text,
+    }
+
+
+def _changes(page: Sequence[Change], detailed: bool) -> list[dict[str, str]]:
+    budget = DETAILED_DIFF_CHARACTERS if detailed else DIFF_CHARACTERS
+    out = []
+    for change in page:
+        text = plan.diff(change, whole=detailed)
+        if len(text) > budget:
+            text = text[:budget] + "\n... cut; the job itself shows its document in full"
+        budget = max(0, budget - len(text))
+        out.append(
+            {
+                "action": change.action.value,
+                "kind": change.kind.value,
+                "id": change.id,
+                "where": change.where,
+                "reason": change.reason,
+                "diff": text,
+            }
+        )
+    return out
