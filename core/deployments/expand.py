@@ -16,7 +16,9 @@ import orjson
 
 from core.catalog import answers, blueprints, graph, names, wiring
 from core.contexts.layers import Level
+from core.deployments import draft as drafting
 from core.deployments import transports
+from core.deployments.draft import Draft
 from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
 from core.documents import canonical
 from core.dsl import expand as templates
@@ -95,20 +97,12 @@ class _Expander:
         find = lookup if not isinstance(source, Blueprint) else lambda ref: source
         wired = graph.wire(tree, find)
         self.out.blockers += wired.findings
-        for spread in wired.dispatches.values():
-            self.block(
-                "dispatch_unavailable",
-                f"Step {spread.step} uses the dispatch mode {spread.rule.mode}, which is not available yet.",
-                "Send everything over one file-store channel and filter in each consumer.",
-                f"{spread.pointer}/dispatch",
-            )
         self._wizard = self._answers(tree.wizard, values, "", "the deployment")
         self._check_overrides(wired)
         drafts = [draft for node in wired.nodes.values() for draft in self._node(node)]
         options = {name: self._options(channel) for name, channel in wired.channels.items()}
-        woven = transports.weave(
-            drafts, wired.channels, options, wired.messages, self.request.tenant, self.request.name
-        )
+        complete = not any(one.code == "missing_value" for one in self.out.blockers)
+        woven = transports.weave(drafts, wired, options, self.request.tenant, self.request.name, complete=complete)
         self.out.blockers += woven.blockers
         self.out.warnings += woven.warnings
         self.out.together = woven.together
@@ -221,7 +215,7 @@ class _Expander:
 
     # -- jobs ----------------------------------------------------------------------------------------------
 
-    def _node(self, node: wiring.Node) -> list[transports.Draft]:
+    def _node(self, node: wiring.Node) -> list[Draft]:
         module = self._modules.get(node.ref)
         if module is None:
             module = self._modules[node.ref] = _Module(node.blueprint)
@@ -232,7 +226,7 @@ class _Expander:
         labels = (
             [""] if len(module.jobs) == 1 else [f"--{job.get('name', n)}" for n, (job, _) in enumerate(module.jobs)]
         )
-        jobs = [f"{self.request.name}--{step}{label}" for label in labels]
+        jobs = [drafting.bounded(f"{self.request.name}--{step}{label}") for label in labels]
         place = self._contexts.place(group, jobs[0] if len(jobs) == 1 else "")
         params = self._params(node, module, place)
         drafts = []
@@ -243,7 +237,7 @@ class _Expander:
                 inner = {**(job.get("context") or {}), **self._context(node.scope, place), **params}
                 document = {**job, **self._stage(open_part, inner, f"{node.pointer}/use/jobs/{index}", place)}
             drafts.append(
-                transports.Draft(
+                Draft(
                     name,
                     node.id,
                     Role.STEP,
@@ -254,6 +248,7 @@ class _Expander:
                     node.ins,
                     node.outs,
                     node.pointer,
+                    node.spread,
                 )
             )
         return drafts
@@ -296,7 +291,7 @@ class _Expander:
     def _options(self, channel: wiring.WiredChannel) -> dict[str, Any]:
         return self._stage(dict(channel.definition.with_), self._context(channel.scope), f"{channel.pointer}/with")
 
-    def _finish(self, draft: transports.Draft) -> None:
+    def _finish(self, draft: Draft) -> None:
         document = {"name": draft.name, **{key: v for key, v in draft.document.items() if key not in _NOT_IN_JOBS}}
         if self.check_job is not None and not self.out.blockers:
             try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 
+from core.dsl.component import REGISTRY
+
 
 @functools.cache
 def load_components() -> None:
@@ -14,3 +16,10 @@ def load_components() -> None:
     """
     for package in ("core.dsl.inputs", "core.dsl.actions", "core.dsl.outputs"):
         importlib.import_module(package)
+
+
+def takes_trigger(input: str) -> bool:
+    """Whether an input can be given a `trigger`."""
+    load_components()
+    cls = REGISTRY.get("input", input)
+    return cls is not None and "trigger" in cls.model_fields

@@ -21,6 +21,7 @@ class Option:
 _DURATION = {"type": "string", "pattern": r"^\s*\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|w)\s*$"}
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 1024}
 _MOMENT = r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2}))?"
+_POINT = {"type": "string", "pattern": f"^(?:beginning|now|{_MOMENT})$"}
 _ANY_TEXT = {"type": "string", "maxLength": 255}
 _COUNT = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
 _FLAG = {"type": "boolean"}
@@ -31,10 +32,32 @@ _SPOOL = {
     "batch-timeout": Option("How long events wait for an object to fill.", _DURATION),
     "interval": Option("How often readers look for new objects.", _DURATION),
     "gzip": Option("Whether objects are compressed.", _FLAG),
-    "retention": Option("How long objects are kept after they were written; for ever when it is not given.", _DURATION),
+    "retention": Option(
+        "How long objects are kept after they were written. Here, and for max-bytes and max-objects: only what every"
+        " reader has read is ever deleted, and without any of the three everything is kept.",
+        _DURATION,
+    ),
+    "max-bytes": Option(
+        "Delete the oldest objects that were read while all together are larger.", {"type": "integer", "minimum": 1}
+    ),
+    "max-objects": Option(
+        "Delete the oldest objects that were read while there are more.", {"type": "integer", "minimum": 1}
+    ),
     "replay": Option(
-        "Where a new reader begins: beginning, now, or a time (2026-01-31T00:00:00Z).",
-        {"type": "string", "pattern": f"^(?:beginning|now|{_MOMENT})$"},
+        "Where a new reader begins: beginning, now, or a time (2026-01-31T00:00:00Z). When it changes, readers that"
+        " were there before read once more what was written since. As {from, marker} another marker makes it another"
+        " replay.",
+        {
+            "anyOf": [
+                _POINT,
+                {
+                    "type": "object",
+                    "properties": {"from": _POINT, "marker": {"type": "string", "maxLength": 100}},
+                    "required": ["from"],
+                    "additionalProperties": False,
+                },
+            ]
+        },
     ),
 }
 _STORES = {
@@ -51,7 +74,12 @@ _STORES = {
     "credentials": Option("The service-account key (gcs), best as ${secret|SCOPE/NAME}.", _TEXT),
 }
 OPTIONS: Mapping[Transport, Mapping[str, Option]] = {
-    Transport.WORKER_CHANNEL: {},
+    Transport.WORKER_CHANNEL: {
+        "driver": Option(
+            "What several consumers do: clone (each gets every event; the default) or standard (they share them).",
+            {"enum": ["clone", "standard"]},
+        ),
+    },
     Transport.FILE_STORE: {
         "path": Option("The directory of the spool, on the worker's host.", _TEXT, required=True),
         **_SPOOL,
@@ -60,7 +88,7 @@ OPTIONS: Mapping[Transport, Mapping[str, Option]] = {
     Transport.JETSTREAM: {
         "stream": Option("The stream; one named after the deployment and channel when it is not given.", _TEXT),
         "retention": Option("How long events are kept in the stream.", _DURATION),
-        "replay": _SPOOL["replay"],
+        "replay": Option("Where a new reader begins: beginning, now, or a time.", _POINT),
         "max-bytes": Option("Most bytes that the stream keeps.", {"type": "integer", "minimum": 1}),
         "batch-size": _SPOOL["batch-size"],
     },

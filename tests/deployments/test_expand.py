@@ -216,15 +216,9 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "message_edge_unsupported": (
         f"messages: [{{from: a, to: b, tag: t}}]\nsteps: [{STEP_A}, {STEP_B}]",
-        "/messages/0/from",
-    ),
-    "dispatch_unavailable": (
-        "steps: [{id: a, use: 'blueprint:echo-source@1.0.0', out: {l: channel:c, r: channel:d},"
-        f" dispatch: {{mode: clone}}}}, {STEP_B}, {{id: d, use: 'blueprint:file-printer@1.0.0', in: channel:d}}]",
-        "/steps/0/dispatch",
+        "/messages/0/to",
     ),
     "transport_unavailable": (f"channels: {{c: {{transport: jetstream}}}}\nsteps: [{STEP_A}, {STEP_B}]", ""),
-    "fan_out_unavailable": (f"steps: [{STEP_A}, {STEP_B}, {STEP_B.replace('id: b', 'id: z')}]", ""),
     "invalid_transport": (
         f"channels: {{c: {{transport: file-store, with: {{path: /x, gid-prefix: a}}}}}}\nsteps: [{STEP_A}, {STEP_B}]",
         "/channels/c/with/gid-prefix",
@@ -237,11 +231,6 @@ FAULTS: dict[str, tuple[str, str]] = {
         "steps: [{id: a, use: 'blueprint:echo-source@1.0.0', with: {event: '{{who}}'}, out: channel:c},"
         f" {STEP_B}]",
         "/steps/0/with/event",
-    ),
-    "replicated_reader": (
-        "channels: {c: {transport: file-store, with: {path: /x}}}\n"
-        f"steps: [{STEP_A}, {STEP_B[:-1]}, replicas: 2}}]",
-        "",
     ),
     "split_worker_channel": (f"steps: [{STEP_A}, {STEP_B[:-1]}, placement: {{group: edge}}}}]", ""),
 }
