@@ -22,7 +22,7 @@ from mcp_server.session import Notice
 
 log = structlog.get_logger("mcp_server.attach")
 
-KINDS = ("registry", "invocation", "deployment", "tokens", "message")
+KINDS = ("registry", "invocation", "deployment", "progress", "tokens", "message")
 TRIES = 4
 
 

@@ -9,8 +9,8 @@ import asyncio
 import gc
 import importlib.metadata
 import signal
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -30,6 +30,7 @@ from core.model.principal import Caller
 from mcp_server import asgi, resources, stdin, tools
 from mcp_server.changes import Changes
 from mcp_server.door import Door, Origin, UnknownTool
+from mcp_server.progress import Progress
 from mcp_server.session import Authenticate, Options, SessionFactory
 
 Context = ServerRequestContext[Any, Any]
@@ -80,7 +81,9 @@ class McpServer(Server[Any]):
 def build(door: Door) -> McpServer:
     """The protocol in front of a door. The caller closes the door."""
     changes = Changes()
+    progress = Progress()
     door.on_notice(changes.noticed)
+    door.on_notice(progress.noticed)
 
     def caller_of(ctx: Context) -> Caller:
         return door.effective(asgi.caller_of(ctx.request) or door.options.caller)
@@ -98,7 +101,7 @@ def build(door: Door) -> McpServer:
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
         origin = Origin(caller_of(ctx), ctx.protocol_version)
         try:
-            async with _heartbeat(ctx, params.name, door.options.heartbeat_seconds):
+            async with _reported(ctx, params, origin.caller):
                 return await door.call(params.name, params.arguments or {}, origin)
         except UnknownTool as error:
             raise MCPError(
@@ -106,6 +109,14 @@ def build(door: Door) -> McpServer:
                 f"Unknown tool: {errors.shorten(params.name)}. tools/list has the tools of this session; "
                 "more with --toolsets.",
             ) from error
+
+    def _reported(
+        ctx: Context, params: types.CallToolRequestParams, caller: Caller
+    ) -> AbstractAsyncContextManager[None]:
+        if (ctx.meta or {}).get("progress_token") is None:
+            return nullcontext()
+        seconds = door.options.heartbeat_seconds
+        return progress.reported(ctx.session.report_progress, params.name, params.arguments or {}, caller, seconds)
 
     async def list_resources(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
         return {"resultType": "complete", "resources": resources.SCHEMAS}
@@ -279,24 +290,3 @@ async def _or_protocol_error(awaitable: Awaitable[T]) -> T:
     except errors.SluiceError as error:
         hint = f" {error.hint}" if error.hint else ""
         raise MCPError(types.INTERNAL_ERROR, error.message + hint, error.to_dict()) from error
-
-
-@asynccontextmanager
-async def _heartbeat(ctx: Context, name: str, seconds: float) -> AsyncIterator[None]:
-    """Report progress every few seconds while the body runs, if the client asked for it."""
-    meta: Mapping[str, Any] = ctx.meta or {}
-    if meta.get("progress_token") is None:
-        yield
-        return
-
-    async def beat() -> None:
-        waited = 0.0
-        while True:
-            await anyio.sleep(seconds)
-            waited += seconds
-            await ctx.session.report_progress(waited, None, f"{name} is running, {waited:g} s so far")
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(beat)
-        yield
-        group.cancel_scope.cancel()

@@ -187,7 +187,10 @@ def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dic
 
 
 def live_state(
-    stored: DeploymentState, drift: Sequence[Drift], seconds_since_apply: float
+    stored: DeploymentState,
+    drift: Sequence[Drift],
+    seconds_since_apply: float,
+    coming_up_seconds: float = COMING_UP_SECONDS,
 ) -> tuple[DeploymentState, str]:
     """The state of a deployment as its workloads show it, and the reason when it is not well."""
     match stored:
@@ -203,7 +206,7 @@ def live_state(
     coming = (WorkloadState.ASSIGNED.value, WorkloadState.STARTING.value)
     if (
         stored is DeploymentState.APPLYING
-        and seconds_since_apply < COMING_UP_SECONDS
+        and seconds_since_apply < coming_up_seconds
         and all(d.kind is DriftKind.NOT_RUNNING and d.observed.startswith(coming) for d in drift)
     ):
         return DeploymentState.APPLYING, reason

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from core import clock
-from core.deployments import apply, reconcile
+from core.deployments import apply, edits, reconcile
 from core.fleet.fleet import Fleet
-from core.model.deployment import State, Worker, workloads
+from core.fleet.holdings import Holdings
+from core.model.deployment import State, Worker
 from core.model.states import DeploymentState
 
 WORKER_START_SECONDS = 5.0  # for workers of a fresh engine to come up before a plan is made
@@ -19,28 +20,43 @@ def look(
     fleet: Fleet, tenant: str, row: dict[str, Any], now_ns: int
 ) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
     """State, reason and drift of a deployment as the fleet shows it now."""
-    wanted = workloads(tenant, State.from_dict(row["desired"]))
-    drift = reconcile.drift(wanted, seen(fleet, tenant, row["name"]), presence(fleet, tenant, row["name"]))
+    wish, name = State.from_dict(row["desired"]), row["name"]
+    ignored = edits.Ignored(row["ignored"])
+    drift = reconcile.drift(tenant, wish, seen(fleet, tenant, name), presence(fleet, tenant, name), ignored)
     since = (now_ns - row["updated_at_ns"]) / clock.NANOSECONDS
-    state, reason = apply.live_state(DeploymentState(row["state"]), drift, since)
-    return state, reason, drift
+    loud = [one for one in drift if not one.muted]
+    state, reason = apply.live_state(DeploymentState(row["state"]), loud, since)
+    return state, reason, loud + [one for one in drift if one.muted]
 
 
 def rows(fleet: Fleet, tenant: str, name: str) -> list[dict[str, Any]]:
     return fleet.workload_rows(tenant=tenant, deployment=name)
 
 
-def seen(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Seen]:
-    return {
-        row["id"]: reconcile.Seen(row["id"], row["worker"], row["version"], row["state"], row["reason"])
-        for row in rows(fleet, tenant, name)
-    }
+def seen(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None) -> dict[str, reconcile.Seen]:
+    """What is known of the workloads of a deployment; `held` is what the workers said when they were asked."""
+    held = held or Holdings()
+    found = {}
+    for row in rows(fleet, tenant, name):
+        id = row["id"]
+        answer = reconcile.Held.AS_TOLD
+        if id in held.nothing:
+            answer = reconcile.Held.NOTHING
+        elif id in held.another:
+            answer = reconcile.Held.ANOTHER
+        found[id] = reconcile.Seen(
+            id, row["worker"], row["version"], row["state"], row["reason"], fleet.document(id), answer
+        )
+    for id, worker in held.stray.items():
+        if id.startswith(f"{tenant}/{name}--") and id not in found and not fleet.wants(id):
+            found[id] = reconcile.Seen(id, worker, "", "running")
+    return found
 
 
 def presence(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Presence]:
     now = clock.monotonic()
     return {
-        worker.name: reconcile.Presence(worker, 0.0 if worker.online else now - fleet.workers[worker.name].last_seen)
+        worker.name: reconcile.Presence(worker, 0.0 if worker.online else now - fleet.workers[worker.name].away_since)
         for worker in workers(fleet, tenant, name)
     }
 
@@ -54,9 +70,10 @@ def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
         Worker(
             row["name"],
             row["group"],
-            row["state"] == "online" and not row["drained"],
+            fleet.workers[row["name"]].online,
             row["slots"],
             max(0, row["jobs"] - ours.get(row["name"], 0)),
+            row["drained"],
         )
         for row in fleet.worker_rows()
     ]

@@ -14,7 +14,7 @@ from core.model.deployment import State
 from core.model.operation import Params
 from core.model.principal import Caller
 from core.model.states import DeploymentState
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import Page, items_schema, offset_page, operation, position
 from core.store import deployments as table
 
 
@@ -38,7 +38,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     """
     row = await find(engine, caller, params.name)
     state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
-    applied = (await engine.database.read(table.history, caller.tenant, params.name))[:1]
+    applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
     wish = State.from_dict(row["desired"])
     there = observed.rows(engine.fleet, caller.tenant, params.name)
     found = {
@@ -113,10 +113,19 @@ class DeploymentHistory(Page):
     result=items_schema(),
 )
 async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
-    """Show every apply, removal and reconcile of a deployment, newest first: what, who, when, with which plan."""
+    """Show every apply, removal, rollback and reconcile of a deployment, newest first: what, who, when, through which
+    door, with which plan, and why. deployment_plan(to_revision=N) plans the way back to one of them."""
     await find(engine, caller, params.name)
-    rows = await engine.database.read(table.history, caller.tenant, params.name)
-    return offset_page([_history_item(row) for row in rows], params)
+    before = position(params.cursor)
+    rows = await engine.database.read(
+        lambda db: table.history(db, caller.tenant, params.name, before_id=before, limit=params.limit + 1)
+    )
+    shown = rows[: params.limit]
+    return {
+        "items": [_history_item(row) for row in shown],
+        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
+        "total": await engine.database.read(table.revisions, caller.tenant, params.name),
+    }
 
 
 def _history_item(row: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +139,7 @@ def _history_item(row: dict[str, Any]) -> dict[str, Any]:
         "at": clock.iso(row["id"]),
         "plan_id": row["plan_id"] or None,
         "summary": row["summary"],
+        "reason": row["reason"],
     }
 
 

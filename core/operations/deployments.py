@@ -103,7 +103,9 @@ async def _outcome(engine: Engine, tenant: str, name: str, revision: int, histor
     row = await engine.database.read(table.get, tenant, name)
     assert row is not None  # an apply leaves a row, and nothing deletes rows
     state, reason, _ = observed.look(engine.fleet, tenant, row, engine.now_ns())
-    if state is DeploymentState.DEGRADED and row["state"] == DeploymentState.DEGRADED:
+    if row["state"] == DeploymentState.APPLYING:
+        state = DeploymentState.APPLYING  # up or not, it is not yet judged
+    elif state is DeploymentState.DEGRADED and row["state"] == DeploymentState.DEGRADED:
         reason = row["reason"] or reason  # the gate has seen every job; a look tells of the first one
     since = await engine.database.read(table.history, tenant, name, revision)
     taken_back = next((one for one in since if one["action"] == "rollback"), None)

@@ -1,19 +1,14 @@
-"""`sluice plan`, `apply`, `reconcile`, `status`, `history`."""
+"""`sluice plan`, `plans`, `apply`, `rollback`, `reconcile`, `status`, `history`."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import anyio
 from cyclopts import Parameter
 
-from core import clock
-from mcp_server.cli import connect, documents, render
+from mcp_server.cli import connect, documents, progress, render
 
 CHANGES = 2
-POLL_SECONDS = 1
-SETTLED = frozenset({"running", "degraded", "failed", "removed"})
 
 Pairs = Annotated[list[str] | None, Parameter(negative=())]
 
@@ -31,6 +26,7 @@ async def plan(
     recompute_placement: Annotated[bool, Parameter(negative=())] = False,
     remove: Annotated[bool, Parameter(negative=())] = False,
     exit_code: Annotated[bool, Parameter(negative=())] = False,
+    detail: Literal["concise", "detailed"] = "concise",
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Compute what a deployment would change, show it, and save it for `sluice apply`.
@@ -57,6 +53,8 @@ async def plan(
         Plan the removal of the deployment.
     exit_code
         Exit with 2 when there are changes.
+    detail
+        detailed shows the document of every job that comes, changes or goes.
     """
     async with connect.engine(common) as engine:
         made = await engine.call(
@@ -70,76 +68,179 @@ async def plan(
             environment=environment,
             recompute_placement=recompute_placement or None,
             remove=remove or None,
+            detail=detail,
         )
+    return _planned(made, common, detailed=detail == "detailed", exit_code=exit_code)
+
+
+async def rollback(
+    name: str,
+    /,
+    *,
+    to: int,
+    exit_code: Annotated[bool, Parameter(negative=())] = False,
+    detail: Literal["concise", "detailed"] = "concise",
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Plan the way back to an earlier revision, exactly as it was, and save the plan for `sluice apply`.
+
+    Parameters
+    ----------
+    name
+        The deployment.
+    to
+        The revision to go back to; `sluice history` lists them.
+    exit_code
+        Exit with 2 when there are changes.
+    detail
+        detailed shows the document of every job that comes, changes or goes.
+    """
+    async with connect.engine(common) as engine:
+        made = await engine.call("deployment_plan", name=name, to_revision=to, detail=detail)
+    return _planned(made, common, detailed=detail == "detailed", exit_code=exit_code)
+
+
+def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, exit_code: bool) -> int:
     changes = sum(number for what, number in made["summary"].items() if what != "unchanged")
     if common.json:
         render.json(made)
     else:
-        render.text(made["text"])
+        _shown(made, detailed)
         if changes and made["saved"] and not made["blockers"]:
             connect.note(f"\nTo carry it out: sluice apply {made['plan_id']}")
     return CHANGES if exit_code and changes else 0
+
+
+def _shown(made: dict[str, Any], detailed: bool) -> None:
+    render.text(made["text"])
+    for change in made["changes"]:
+        if change["diff"] and (detailed or change["action"] == "update"):
+            render.heading(f"{change['action']} {change['kind']} {change['id']}")
+            render.diff(change["diff"])
+
+
+async def plan_show(
+    plan_id: str,
+    /,
+    *,
+    detail: Literal["concise", "detailed"] = "concise",
+    cursor: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Show a saved plan again, with its state.
+
+    Parameters
+    ----------
+    plan_id
+        What `sluice plan` printed.
+    detail
+        detailed shows the document of every job that comes, changes or goes.
+    cursor
+        Where the last page of changes ended.
+    """
+    async with connect.engine(common) as engine:
+        made = await engine.call("plan_get", plan_id=plan_id, detail=detail, cursor=cursor)
+    if common.json:
+        render.json(made)
+    else:
+        _shown(made, detail == "detailed")
+        render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))
+        if made["next_cursor"]:
+            connect.note(f"More changes: add --cursor {made['next_cursor']}")
+    return 0
+
+
+async def plan_list(
+    *,
+    name: str | None = None,
+    state: Literal["open", "applied", "stale", "expired", "discarded"] | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """List the saved plans, newest first.
+
+    Parameters
+    ----------
+    name
+        Only plans of this deployment.
+    state
+        Only plans in this state.
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("plan_list", name=name, state=state, limit=limit, cursor=cursor)
+    if common.json:
+        render.json(result)
+    else:
+        columns = ("plan_id", "name", "state", "base_revision", "by", "created_at", "expires_at")
+        render.rows(result["items"], columns, empty="No plan is saved.", more=result.get("next_cursor"))
+    return 0
+
+
+async def plan_discard(plan_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Withdraw a saved plan, so that it can never be applied.
+
+    Parameters
+    ----------
+    plan_id
+        What `sluice plan` printed.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("plan_discard", plan_id=plan_id)
+    if common.json:
+        render.json(result)
+    else:
+        render.facts(result, ("plan_id", "name", "state"))
+    return 0
 
 
 async def apply(
     plan_id: str,
     /,
     *,
-    wait: float = 60,
+    wait: int = 60,
+    health_seconds: int | None = None,
+    rollback_on_failure: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
-    """Carry out a saved plan, and wait until its workloads have settled.
+    """Carry out a saved plan, and wait until its workloads are up.
 
     Parameters
     ----------
     plan_id
         What `sluice plan` printed.
     wait
-        How many seconds to wait for the workloads; 0 returns at once.
+        How many seconds to wait for the outcome; 0 returns at once.
+    health_seconds
+        How long the workloads may take to come up.
+    rollback_on_failure
+        Take the version before back when the workloads do not come up (a first version is removed).
     """
     workers = common.settings().workers
     async with connect.engine(common, workers=workers) as engine:
-        result = await engine.call("deployment_apply", plan_id=plan_id, wait_seconds=0)
-        if wait > 0 and result["state"] not in SETTLED:
-            result = {**result, **await _settle(engine, result["deployment"], wait, quiet=common.json)}
+        with progress.bar(engine, plan_id, f"applying {plan_id}", quiet=common.json):
+            result = await engine.call(
+                "deployment_apply",
+                plan_id=plan_id,
+                wait_seconds=wait,
+                health_seconds=health_seconds,
+                rollback_on_failure=rollback_on_failure or None,
+            )
         if common.json:
             render.json(result)
         else:
-            render.facts(result, ("deployment", "state", "revision", "history_id"))
+            render.facts(result, ("deployment", "state", "reason", "revision", "rolled_back", "history_id"))
             _workloads(result.get("workloads", []))
-        if getattr(engine.session, "owner", False):
+        if getattr(engine.session, "owner", False) and result["workloads"]:
             connect.note(
                 "\nNo engine was running, so this command ran one, and the workloads stop with it. "
                 "'sluice serve' keeps them running."
             )
-    return 1 if result["state"] in ("failed", "degraded") else 0
-
-
-async def _settle(engine: connect.Client, name: str, seconds: float, *, quiet: bool) -> dict[str, Any]:
-    """Look at a deployment until it has settled or the time is over, with a progress bar for people."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    deadline = clock.monotonic() + seconds
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=quiet or not sys.stderr.isatty(),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task(f"applying {name}", total=None)
-        while True:
-            seen = await engine.call("deployment_get", name=name)
-            workloads = seen.get("workloads", [])
-            ready = sum(one["state"] in ("running", "completed") for one in workloads)
-            bar.update(task, total=len(workloads) or None, completed=ready)
-            if seen["state"] in SETTLED or clock.monotonic() >= deadline:
-                return {"state": seen["state"], "workloads": workloads}
-            await anyio.sleep(min(0.1, POLL_SECONDS))
+    return 1 if result["rolled_back"] or result["state"] in ("failed", "degraded") else 0
 
 
 async def reconcile(
@@ -228,7 +329,7 @@ async def history(
     if common.json:
         render.json(result)
     else:
-        columns = tuple(result["items"][0]) if result["items"] else ()
+        columns = ("revision", "action", "source", "by", "surface", "at", "plan_id", "summary", "reason")
         render.rows(result["items"], columns, empty="Nothing was applied yet.", more=result.get("next_cursor"))
     return 0
 

@@ -78,6 +78,14 @@ def text(value: str) -> None:
     sys.stdout.write(value.rstrip("\n") + "\n")
 
 
+def diff(value: str) -> None:
+    """Print a unified diff, coloured when someone watches."""
+    screen = out()
+    for line in value.splitlines():
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+        screen.print(markup.escape(line), style=style, soft_wrap=True)
+
+
 def styled(name: str, value: Any) -> str:
     """One value as safe markup: times in UTC, states in colour, the rest as short text."""
     plain = markup.escape(printable(name, value))
