@@ -202,6 +202,14 @@ class Source(Protocol):
         """Release what was opened. Safe to call twice."""
 
 
+@runtime_checkable
+class BehindSource(Protocol):
+    """A source that knows when it is behind what it reads from, for the lag of the job."""
+
+    def behind_since(self) -> float | None:
+        """Since when, on the monotonic clock, there has always been something unread; None when there is nothing."""
+
+
 class Sink(Protocol):
     """An opened output."""
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from core import clock
 from core.dsl.compile import CompiledJob
-from core.dsl.component import Batch, Env, Event, InstantSink, InstantSource, Run, Sink, Source
+from core.dsl.component import Batch, BehindSource, Env, Event, InstantSink, InstantSource, Run, Sink, Source
 from core.dsl.emit import Emitters
 from core.dsl.inputs.internal_messages import MessageSource
 from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
@@ -356,7 +356,8 @@ class Executor:
     def lag_seconds(self, now: Now) -> float:
         """The age of the oldest message or batch that was taken and that the output has not accepted.
 
-        For a schedule with windows that follow each other also how long the next one has been waiting.
+        Also how long an input that knows it has been behind what it reads from (files), and how long the next window
+        of a sequence has been waiting.
         """
         oldest = 0.0
         for delivery in self._held.values():
@@ -365,8 +366,10 @@ class Executor:
                 oldest = (now.wall_ns - at_ns) / clock.NANOSECONDS
             break
         taken = self._flight.oldest() if self._flight is not None else None
-        if taken is not None:
-            oldest = max(oldest, now.monotonic - taken)
+        behind = self._source.behind_since() if self._open and isinstance(self._source, BehindSource) else None
+        for since in (taken, behind):
+            if since is not None:
+                oldest = max(oldest, now.monotonic - since)
         if self._timetable is not None:
             oldest = max(oldest, self._timetable.lag_seconds(now))
         return oldest

@@ -439,3 +439,28 @@ async def test_bytes_are_counted_on_both_sides(worker: Worker, tmp_path: Path) -
     await executor.run()
     assert executor.metrics.bytes_in == 12
     assert executor.metrics.bytes_out == (tmp_path / "out").stat().st_size
+
+
+async def test_a_tail_that_is_behind_its_file_lags_and_one_that_has_caught_up_does_not(
+    worker: Worker, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_bytes((b"x" * 99 + b"\n") * 20_000)
+    source = {"files": {"path": str(tmp_path / "log"), "poll-interval": "10ms"}}
+    executor = worker.executor(source, {"worker-channel": "c"})
+    task = asyncio.create_task(executor.run())
+
+    def lag() -> float:
+        now = Now.read()
+        return executor.lag_seconds(now._replace(monotonic=now.monotonic + 60))
+
+    await rig.until(lambda: lag() > 59)
+    channel, read = worker.env("reader").channel("c"), 0
+    with anyio.fail_after(20):
+        while read < 20_000:
+            batch = await channel.get()
+            read += len(batch.events)
+            batch.settle(None)
+            assert lag() > 59 or read == 20_000, "as long as anything is unread"
+    await rig.until(lambda: lag() == 0)
+    await executor.drain(1)
+    await task

@@ -116,6 +116,7 @@ class FilesSource:
         self._places = memory.Places(env.state_dir / "files.json")
         self._shelf = Shelf(access, patterns, self._places, is_packed=self._is_packed, warn=partial(env.log, "warning"))
         self._first_look = not self._places.data
+        self._behind_since: float | None = None
         self._put_path = None if config.path_field is None else select.setter(select.parse(config.path_field))
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
@@ -126,6 +127,10 @@ class FilesSource:
                 started = clock.monotonic()
                 await asyncio.to_thread(shelf.look, from_end=self._first_look and config.start_at == "end")
                 looked = clock.monotonic() - started
+                if not any(map(self._is_due, shelf.files.values())):
+                    self._behind_since = None
+                elif self._behind_since is None:
+                    self._behind_since = started
                 self._first_look = False
                 progress = False
                 for file in list(shelf.files.values()):
@@ -141,6 +146,10 @@ class FilesSource:
                     await asyncio.sleep(max(config.poll_interval, looked / LOOK_SHARE))
         finally:
             self._places.save()
+
+    def behind_since(self) -> float | None:
+        """Since when, on the monotonic clock, there has always been something unread; None when there is nothing."""
+        return self._behind_since
 
     def _is_due(self, file: Tracked) -> bool:
         return file.gone or file.is_behind
