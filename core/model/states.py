@@ -67,9 +67,18 @@ class WorkerState(StrEnum):
     """What the engine knows about a worker."""
 
     ONLINE = "online"  # its heartbeats arrive
-    DRAINING = "draining"  # finishes what it has, gets nothing new
+    DRAINING = "draining"  # gets nothing new, and gives away what can move
     OFFLINE = "offline"  # said good-bye
     LOST = "lost"  # fell silent or died
+
+
+class GitopsRunState(StrEnum):
+    """The life of one GitOps run: an apply, a promotion or a rollback of one scope."""
+
+    RUNNING = "running"  # its changes are being made, one after the other
+    SUCCEEDED = "succeeded"  # every change was made, and every deployment came up
+    FAILED = "failed"  # a change was refused, or a deployment did not come up; those before it stand
+    INTERRUPTED = "interrupted"  # its engine ended; applying again goes on from there
 
 
 State = TypeVar("State", bound=StrEnum)
@@ -105,6 +114,7 @@ def _table(noun: str, initial: State, moves: dict[State, tuple[State, ...]]) -> 
 
 
 _I, _P, _D, _F, _W, _K = InvocationState, PlanState, DeploymentState, WorkflowState, WorkloadState, WorkerState
+_G = GitopsRunState
 
 INVOCATION = _table(
     "invocation",
@@ -143,9 +153,10 @@ WORKER = _table(
     _K.ONLINE,
     {
         _K.ONLINE: (_K.DRAINING, _K.OFFLINE, _K.LOST),
-        _K.DRAINING: (_K.OFFLINE, _K.LOST),
-        _K.OFFLINE: (_K.ONLINE,),
-        _K.LOST: (_K.ONLINE,),
+        _K.DRAINING: (_K.ONLINE, _K.OFFLINE, _K.LOST),
+        _K.OFFLINE: (_K.ONLINE, _K.DRAINING),
+        _K.LOST: (_K.ONLINE, _K.DRAINING),
     },
 )
-TABLES: tuple[Table[Any], ...] = (INVOCATION, PLAN, DEPLOYMENT, WORKFLOW, WORKLOAD, WORKER)
+GITOPS_RUN = _table("gitops run", _G.RUNNING, {_G.RUNNING: (_G.SUCCEEDED, _G.FAILED, _G.INTERRUPTED)})
+TABLES: tuple[Table[Any], ...] = (INVOCATION, PLAN, DEPLOYMENT, WORKFLOW, WORKLOAD, WORKER, GITOPS_RUN)

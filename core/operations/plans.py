@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from core import clock, errors
 from core.catalog import items
+from core.contexts.layers import Layers
 from core.deployments import expand, observed, plan, planning
 from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
@@ -48,6 +49,8 @@ class DeploymentPlan(Params):
     """Step -> worker group, over what the workflow says."""
     replicas: dict[Step, Annotated[int, Field(ge=1, le=1024)]] = Field(default_factory=dict)
     """Step -> number of copies, over what the workflow says."""
+    exact: bool = False
+    """What is given is all: nothing that is left out stays as it was applied."""
     recompute_placement: bool = False
     """Forget where things run now and place them afresh."""
     environment: str | None = Field(default=None, max_length=200)
@@ -139,7 +142,23 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     )
 
 
-async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current: State) -> Plan:
+async def plan_with(
+    engine: Engine, caller: Caller, params: DeploymentPlan, every: list[items.Entry], contexts: Layers
+) -> Plan:
+    """What deployment_plan would say if the catalog and the contexts were these; nothing is saved."""
+    row = await engine.database.read(table.get, caller.tenant, params.name)
+    current = EMPTY if row is None else await asyncio.to_thread(State.from_dict, row["desired"])
+    return await _plan(engine, caller, params, current, every, contexts)
+
+
+async def _plan(
+    engine: Engine,
+    caller: Caller,
+    params: DeploymentPlan,
+    current: State,
+    every: list[items.Entry] | None = None,
+    contexts: Layers | None = None,
+) -> Plan:
     source = params.source or current.source
     if not source:
         raise errors.InvalidParams(
@@ -147,7 +166,7 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
             hint="Give source, e.g. workflow:quickstart-file-store-roundtrip@1; catalog_search finds others.",
             errors=[errors.Problem("/source", "required for a new deployment")],
         )
-    every = await catalog.entries(engine, caller)
+    every = await catalog.entries(engine, caller) if every is None else every
     one = _resolve(every, source)
     if isinstance(one.model, LibraryJob):
         raise errors.InvalidParams(
@@ -156,7 +175,7 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
         )
     model = one.model
     # What was applied stays for what the caller leaves out, as long as it is the same item.
-    same = current.source.rpartition("@")[0] == f"{one.type.value}:{one.slug}"
+    same = not params.exact and current.source.rpartition("@")[0] == f"{one.type.value}:{one.slug}"
     asked = {question["field"] for question in items.wizard(one)}
     kept = {name: value for name, value in current.values.items() if same and name in asked}
     steps = {step.id for step in model.steps} if isinstance(model, Graph) else set()
@@ -171,7 +190,10 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
     )
     await observed.workers_started(engine.fleet)
     around = await _around(
-        engine, caller, (current.environment if same else "") if params.environment is None else params.environment
+        engine,
+        caller,
+        (current.environment if same else "") if params.environment is None else params.environment,
+        contexts,
     )
     workers = observed.workers(engine.fleet, caller.tenant, params.name)
     # Beside the loop: a plan of thousands of steps takes long enough to be felt by everyone else.
@@ -191,13 +213,14 @@ async def _plan(engine: Engine, caller: Caller, params: DeploymentPlan, current:
     return made if not taken else plan.with_blockers(made, taken)
 
 
-async def _around(engine: Engine, caller: Caller, environment: str) -> Surroundings:
+async def _around(engine: Engine, caller: Caller, environment: str, contexts: Layers | None = None) -> Surroundings:
     """What the engine has to offer to a deployment of this tenant."""
+    licensed = frozenset(feature.value for feature in engine.license.features)
     return Surroundings(
-        await layers_of(engine, caller.tenant),
+        await layers_of(engine, caller.tenant) if contexts is None else contexts,
         environment,
         secrets=engine.vault.names(caller.tenant),
-        features=frozenset({"exec"}) if engine.settings.allow_exec else frozenset(),
+        features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
     )
 
 

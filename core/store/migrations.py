@@ -366,3 +366,90 @@ def m0007_groups_and_reconcile(db: Database) -> None:
     db.execute("ALTER TABLE deployments ADD COLUMN reconcile TEXT NOT NULL DEFAULT 'auto'")
     db.execute("ALTER TABLE deployments ADD COLUMN reconcile_interval_seconds INTEGER")
     db.execute("ALTER TABLE deployments ADD COLUMN ignored TEXT NOT NULL DEFAULT '[]'")
+
+
+@STEPS()
+def m0008_gitops(db: Database) -> None:
+    _table(
+        db,
+        "gitops_runs",
+        {
+            "id": str,
+            "tenant": str,
+            "environment": str,
+            "manifest": str,
+            "action": str,
+            "state": str,
+            "commit_sha": str,
+            "source": str,
+            "approval": str,
+            "username": str,
+            "surface": str,
+            "started_at_ns": int,
+            "finished_at_ns": int,
+            "summary": str,
+            "reason": str,
+            "body": bytes,
+        },
+        "id",
+        nullable="finished_at_ns",
+    )
+    db.table("gitops_runs").create_index(["tenant", "environment", "started_at_ns"])
+    _table(
+        db,
+        "gitops_events",
+        {
+            "run_id": str,
+            "seq": int,
+            "at_ns": int,
+            "action": str,
+            "kind": str,
+            "name": str,
+            "state": str,
+            "message": str,
+        },
+        ("run_id", "seq"),
+    )
+    _table(
+        db,
+        "gitops_items",
+        {
+            "tenant": str,
+            "environment": str,
+            "manifest": str,
+            "kind": str,
+            "name": str,
+            "created": int,
+            "run_id": str,
+        },
+        ("tenant", "environment", "manifest", "kind", "name"),
+    )
+
+
+@STEPS()
+def m0006_catalog(db: Database) -> None:
+    _table(
+        db,
+        "installed_items",
+        {
+            "tenant": str,
+            "type": str,
+            "slug": str,
+            "version": str,
+            "portal": str,
+            "location": str,
+            "author": str,
+            "sha256": str,
+            "text": str,
+            "document": str,
+            "installed_at_ns": int,
+            "installed_by": str,
+        },
+        ("tenant", "type", "slug", "version"),
+    )
+    _table(
+        db,
+        "portal_indexes",
+        {"name": str, "location": str, "etag": str, "fetched_at_ns": int, "body": bytes},
+        "name",
+    )
