@@ -10,7 +10,7 @@ import asyncio
 import gc
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,18 +21,22 @@ import structlog
 from core import channel, clock, errors, license, ownership
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
+from core.catalog.collection import Collections
+from core.catalog.portals import Portals
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
+from core.deployments.healing import Healer
+from core.deployments.keeper import Keeper
 from core.deployments.rollout import Rollouts
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
-from core.model.operation import Effect, Operation, Registry
+from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Role, Surface
 from core.settings import Settings
-from core.store import audit, invocations, messages
+from core.store import audit, gitops, invocations, messages
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.triggers.invoke import Invoker
@@ -42,7 +46,6 @@ from core.workflows.library import Library
 
 log = structlog.get_logger("core.engine")
 
-MAX_ARGUMENT_BYTES = 1024 * 1024
 RETENTION_SECONDS = 60.0
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 
@@ -78,6 +81,8 @@ class Engine:
         self.variables = Variables(database)
         self.kv = LocalKV(database)
         self.library = Library(database)
+        self.portals = Portals(settings, database)
+        self.collections = Collections()
         self.triggers = TriggerRegistry(database, self.announce)
         self.pending = Pending(database, self.bus, self.announce)
         self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce)
@@ -94,7 +99,12 @@ class Engine:
             self.variables,
         )
         self.rollouts = Rollouts(database, self.fleet, self.traffic, lambda: self.ids.next(), self.announce)
+        self.healer = Healer(database, self.fleet, self.rollouts)
+        self.keeper = Keeper(
+            settings, database, self.healer, lambda: license.Feature.DEPLOYMENTS in self.license.features
+        )
         self.tracer = Tracer(settings)
+        self.runs: dict[str, asyncio.Task[None]] = {}  # GitOps runs that are under way, by their id
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -116,7 +126,7 @@ class Engine:
                 raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
             self._authorise(operation, caller)
             check_tenant(caller)
-            check_size(name, arguments)
+            check_size(name, arguments, operation.max_bytes)
             params = operation.validate(arguments)
             tenant = getattr(params, "tenant_id", None)
             if tenant and tenant != caller.tenant:
@@ -221,6 +231,7 @@ class Engine:
         await self.variables.load()
         await self.fleet.start()
         await self.rollouts.recover()
+        await self.database.write(gitops.interrupt, clock.now_ns(), ())
         for row in await self.database.read(invocations.open_ones):
             found = await self.database.read(trigger_table.revision, row["tenant"], row["slug"], row["revision"])
             trigger = Trigger.from_row(found) if found is not None else None
@@ -273,6 +284,13 @@ class Engine:
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 
+async def _end_all(tasks: Mapping[str, asyncio.Task[None]]) -> None:
+    running = list(tasks.values())
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
 def _abort_all(links: set[channel.Channel]) -> None:
     for link in tuple(links):
         link.abort()
@@ -300,7 +318,7 @@ def check_tenant(caller: Caller) -> None:
         )
 
 
-def check_size(name: str, arguments: Any) -> None:
+def check_size(name: str, arguments: Any, most: int = MAX_BYTES) -> None:
     """Refuse arguments that are no JSON object, too large, or hold what JSON cannot carry (NaN, 2^64, surrogates)."""
     if not isinstance(arguments, dict):
         raise errors.InvalidParams(f"The arguments of {name} must be a JSON object.")
@@ -311,9 +329,9 @@ def check_size(name: str, arguments: Any) -> None:
             f"The arguments of {name} cannot be carried as JSON: {errors.shorten(str(error), 100)}.",
             hint="Allowed: UTF-8 text, integers within 64 bits, finite numbers, at most 64 levels.",
         ) from error
-    if size > MAX_ARGUMENT_BYTES:
+    if size > most:
         raise errors.InvalidParams(
-            f"The arguments of {name} take {size} bytes; at most {MAX_ARGUMENT_BYTES} are allowed.",
+            f"The arguments of {name} take {size} bytes; at most {most} are allowed.",
             hint="Send less, or put the data where a job can read it.",
         )
 
@@ -336,9 +354,11 @@ async def open_engine(
         stack.callback(engine.pending.close)
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.tracer.close)
+        stack.push_async_callback(engine.portals.close)
         stack.push_async_callback(engine.rollouts.close)
+        stack.push_async_callback(_end_all, engine.runs)
         await engine.recover()
-        for keeping in (engine.keep_retention(), engine.kv.run()):
+        for keeping in (engine.keep_retention(), engine.kv.run(), engine.keeper.run()):
             stack.callback(asyncio.create_task(keeping).cancel)
         loop = asyncio.get_running_loop()
         links: set[channel.Channel] = set()

@@ -21,6 +21,9 @@ from core.license import Feature
 from core.model.principal import Role
 
 
+MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
+
+
 class Effect(StrEnum):
     """What a call may do to the world; the write gate and the MCP annotations are read off it."""
 
@@ -63,6 +66,7 @@ class Operation:
     gated: bool = True  # a READ operation is never gated; an ungated WRITE decides for itself (deployment_plan)
     http_also: tuple[str, ...] = ()
     feature: Feature | None = None  # what the license must grant
+    max_bytes: int = MAX_BYTES  # of the arguments
 
     @cached_property
     def schema(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _JSON_TYPES: Mapping[type, str] = {
 }
 
 
-def from_body(raw: bytes, content_type: str | None) -> dict[str, Any]:
+def from_body(raw: bytes, content_type: str | None, max_bytes: int = canonical.MAX_JSON_BYTES) -> dict[str, Any]:
     """The JSON object in a request body; an empty body is an empty object.
 
     Raises Malformed when it is not JSON, and InvalidParams when it is JSON but no object.
@@ -41,7 +41,7 @@ def from_body(raw: bytes, content_type: str | None) -> dict[str, Any]:
             hint="Send 'Content-Type: application/json'.",
         )
     try:
-        value = canonical.parse_json(raw)
+        value = canonical.parse_json(raw, max_bytes=max_bytes)
     except errors.SluiceError as error:
         raise Malformed(error.message, hint=error.hint, errors=error.errors) from None
     if not isinstance(value, dict):

@@ -20,9 +20,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_MCP_BODY_BYTES = 4 * 1024 * 1024
+MAX_GITOPS_BODY_BYTES = 8 * 1024 * 1024  # what Operation.max_bytes of its operations says
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs"})
 MCP_PATH = "/mcp"
+GITOPS_PATH = "/api/gitops/"
 PRINCIPAL = "sluice.principal"  # where the identity is left in the ASGI scope
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
@@ -57,7 +59,7 @@ class Guard:
             return
         # A parser may leave blanks around a header value; they are not part of it (RFC 9110, 5.5).
         scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-        limit = MAX_MCP_BODY_BYTES if scope["path"] == MCP_PATH else MAX_BODY_BYTES
+        limit = _limit(scope["path"])
         try:
             refusal = self._refuse(headers)
             if refusal is None:
@@ -104,6 +106,13 @@ class Guard:
         except ValueError:
             return False
         return origin == f"{parts.scheme}://{host}" and parts.scheme in ("http", "https")
+
+
+def _limit(path: str) -> int:
+    """How many bytes a body may have there."""
+    if path.startswith(GITOPS_PATH):
+        return MAX_GITOPS_BODY_BYTES
+    return MAX_MCP_BODY_BYTES if path == MCP_PATH else MAX_BODY_BYTES
 
 
 class _TooLarge(Exception):

@@ -77,7 +77,7 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
         try:
             raw = await request.body()
             headers = request.headers
-            body = arguments.from_body(raw, headers.get("content-type")) if raw else {}
+            body = arguments.from_body(raw, headers.get("content-type"), op.max_bytes) if raw else {}
             query = arguments.from_query(request.query_params.multi_items(), schema) if request.url.query else {}
             given = arguments.merge(query, body, request.path_params)
             wish = headers.get(TENANT_HEADER)
