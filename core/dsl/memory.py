@@ -91,7 +91,8 @@ class Fingerprints:
         self._maximum_age = maximum_age_seconds
         self._lines = 0
         self._seen: dict[str, int] = {}  # fingerprint -> when it was read, in seconds since the epoch
-        if path.exists():
+        self.new = not path.exists()  # there is no past
+        if not self.new:
             for line in path.read_text(encoding="ascii", errors="replace").splitlines():
                 mark, _, at = line.partition(" ")
                 self._lines += 1
@@ -101,6 +102,13 @@ class Fingerprints:
 
     def __contains__(self, mark: str) -> bool:
         return mark in self._seen
+
+    def begin(self) -> None:
+        """From now on there is a past, even when nothing is ever read."""
+        if self.new:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.touch()
+            self.new = False
 
     def add(self, marks: list[str], now_seconds: float) -> None:
         """Remember objects that the output has accepted."""
@@ -125,10 +133,20 @@ class Fingerprints:
         for mark in gone:
             del self._seen[mark]
         if self._lines > 2 * len(self._seen) + 1000:
-            temporary = self._path.with_suffix(".new")
-            with temporary.open("w", encoding="ascii") as journal:
-                journal.writelines(f"{mark} {at}\n" for mark, at in self._seen.items())
-                journal.flush()
-                os.fsync(journal.fileno())
-            temporary.replace(self._path)
-            self._lines = len(self._seen)
+            self._rewrite()
+
+    def forget(self, marks: list[str]) -> None:
+        """Forget these objects, so that they are read again."""
+        for mark in marks:
+            self._seen.pop(mark, None)
+        if marks:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        temporary = self._path.with_suffix(".new")
+        with temporary.open("w", encoding="ascii") as journal:
+            journal.writelines(f"{mark} {at}\n" for mark, at in self._seen.items())
+            journal.flush()
+            os.fsync(journal.fileno())
+        temporary.replace(self._path)
+        self._lines = len(self._seen)

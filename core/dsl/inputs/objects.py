@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import re2
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core import clock
 from core.dsl import memory, paths, preprocess, select
 from core.dsl.component import Batch, Config, Env, Event, Run
 from core.dsl.duration import Duration
-from core.dsl.inputs import groups, lines
+from core.dsl.inputs import groups, lines, spooled
 from core.dsl.select import Selector
 from core.dsl.stores import Object, Opener, Store, StoreFault
 from core.errors import Forbidden, JobFailed, shorten
@@ -70,6 +71,10 @@ class ObjectInput(lines.LinesInput):
     """Leave out objects that are older."""
     fingerprinting: bool = False
     """Read each object once: remember name, size and version of what the output has accepted, across restarts."""
+    replay: spooled.Replay | None = None
+    """With fingerprinting: where to begin, and which objects to read once more when this key changes."""
+    retention: spooled.Retention | None = None
+    """With fingerprinting: delete objects that have been read when they are old, or too many."""
     maximum_fingerprint_age: Duration | None = None
     """Forget fingerprints that are older; an object that is still there is then read again."""
     preprocessors: tuple[preprocess.Preprocessor, ...] = ()
@@ -89,12 +94,18 @@ class ObjectInput(lines.LinesInput):
     def _older_spelling(cls, value: object) -> object:
         return _MODES.get(value, value) if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _remembers_what_it_read(self) -> Self:
+        if not self.fingerprinting and (self.replay is not None or self.retention is not None):
+            raise ValueError("replay and retention need fingerprinting: true, which remembers what was read")
+        return self
+
     def opener(self, env: Env) -> Opener:
         """How to get the store of a run."""
         raise NotImplementedError
 
     def effect_of_reading(self) -> str:
-        return ""
+        return "reading with retention deletes objects that were read" if self.retention is not None else ""
 
     def open(self, env: Env) -> ObjectSource:
         preprocess.require(self.preprocessors)
@@ -122,6 +133,8 @@ class ObjectSource:
         self._time_of = _time_of(config.timestamp_mode)
         self._stamps = _stamps(config)
         self._fingerprints: memory.Fingerprints | None = None
+        self._rewind: spooled.Rewind | None = None
+        self._sweeper = spooled.Sweeper(config.retention, env.job) if config.retention is not None else None
 
     def batches(self, run: Run) -> AsyncIterator[Batch]:
         return groups.marked(self._config.batch, self._batches(run), run, self._env)
@@ -132,13 +145,15 @@ class ObjectSource:
             self._fingerprints = memory.Fingerprints(
                 self._env.state_dir / "fingerprints", config.maximum_fingerprint_age, _now()
             )
+            if config.replay is not None:
+                self._rewind = spooled.Rewind(config.replay, self._env.state_dir, _now())
         settled = memory.Settled[str](self._remember)
         store = self._open(run)
         if self._store is not None and self._store is not store:
             await self._store.close()
         self._store = store
         try:
-            candidates = await self._candidates(store)
+            candidates = await self._candidates(store, run)
         except paths.NotThere:
             if config.trigger is None:
                 raise
@@ -155,11 +170,14 @@ class ObjectSource:
             except (Forbidden, JobFailed) as error:
                 run.refuse(self._env, f"{config.name}: {shorten(one.name)} was skipped: {error.message}")
 
-    async def _candidates(self, store: Store) -> list[_Candidate]:
+    async def _candidates(self, store: Store, run: Run) -> list[_Candidate]:
         config, names, marks = self._config, self._config.object_names, self._fingerprints
         oldest = None if config.maximum_age is None else _now() - config.maximum_age
         if marks is not None:
             marks.expire(_now())
+            await self._begin(store, marks)
+        skip_before = self._rewind.skip_before if self._rewind is not None else -math.inf
+        sweeping: list[spooled.Seen] | None = [] if self._sweeper is not None else None
         present: set[str] = set()
 
         def keep(one: Object) -> bool:
@@ -172,7 +190,10 @@ class ObjectSource:
                 return True
             mark = _mark(one)
             present.add(mark)
-            return mark not in marks
+            read = mark in marks or at < skip_before
+            if sweeping is not None:
+                sweeping.append(spooled.Seen(one, mark, at, read))
+            return not read
 
         if config.mode == "download-objects":
             found = await store.find(names)
@@ -184,9 +205,37 @@ class ObjectSource:
             found = await store.listing(names, keep)
         if marks is not None:
             marks.keep_only(present)
+        if sweeping is not None:
+            await self._sweep(store, sweeping, run)
         ordered = [_Candidate(self._time_of(one) or 0.0, one, _mark(one)) for one in found]
         ordered.sort(key=lambda candidate: (candidate.at, candidate.one.name))
         return ordered
+
+    async def _begin(self, store: Store, marks: memory.Fingerprints) -> None:
+        """Carry out a replay that is due, before the first listing that tells what is to be read."""
+        if self._rewind is not None and self._rewind.due:
+            present: list[spooled.Seen] = []
+
+            def look(one: Object) -> bool:
+                if self._matches(one.name) and (at := self._time_of(one)) is not None:
+                    present.append(spooled.Seen(one, _mark(one), at, False))
+                return False
+
+            with contextlib.suppress(paths.NotThere):  # nobody has written anything yet
+                await store.listing(self._config.object_names, look)
+            self._rewind.carry_out(marks, present)
+        marks.begin()
+
+    async def _sweep(self, store: Store, present: list[spooled.Seen], run: Run) -> None:
+        """Delete what has been read for long enough; a fault of that does not keep the job from reading."""
+        assert self._sweeper is not None
+        try:
+            gone = await self._sweeper.sweep(store, present)
+        except (Forbidden, JobFailed, StoreFault) as error:
+            run.refuse(self._env, f"{self._config.name}: what was read could not be deleted: {error.message}")
+            return
+        if gone:
+            self._env.log("info", f"{self._config.name}: deleted {len(gone)} objects that were read")
 
     def _matches(self, name: str) -> bool:
         if self._include and not any(pattern.search(name) for pattern in self._include):

@@ -1,0 +1,192 @@
+"""Every transport and every dispatch on two real workers, with counted events."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.engine import Engine
+from tests.deployments.running import KEEP, LINES, TAIL, apply, arrived, numbers, once, plan, publish, write
+from tests.engines import ADMIN, engine_on
+
+pytestmark = pytest.mark.anyio
+ALL = range(500)
+
+
+def step(id: str, what: str, path: Path, **more: str) -> str:
+    rest = "".join(f", {key.rstrip('_')}: {value}" for key, value in more.items())
+    return f'  - {{id: {id}, use: "blueprint:{what}@1.0.0", with: {{path: "{path}"}}{rest}}}'
+
+
+async def workflow(engine: Engine, *body: str) -> str:
+    await publish(engine, LINES, TAIL, KEEP)
+    (source,) = await publish(engine, "\n".join(("kind: workflow", "slug: w", *body)))
+    return source
+
+
+async def test_fan_in_and_fan_out_over_a_worker_channel(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", range(250))
+    write(tmp_path / "b.in", range(250, 500))
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            "steps:",
+            step("a", "lines", tmp_path / "a.in", out="channel:c"),
+            step("b", "lines", tmp_path / "b.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+            step("y", "keep", tmp_path / "y.out", in_="channel:c"),
+        )
+        result = await apply(engine, source)
+        assert len({one["worker"] for one in result["workloads"]}) == 1
+        for name in ("x.out", "y.out"):
+            assert await arrived(tmp_path / name, ALL) == once(ALL)
+
+
+async def test_consumers_share_the_events_of_a_channel_with_the_standard_driver(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", ALL)
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            "channels: {c: {with: {driver: standard}}}",
+            "steps:",
+            step("a", "tail", tmp_path / "a.in", out="channel:c"),
+            step("x", "keep", tmp_path / "one.out", in_="channel:c", replicas="2"),
+            step("y", "keep", tmp_path / "one.out", in_="channel:c"),
+        )
+        await apply(engine, source)
+        assert await arrived(tmp_path / "one.out", ALL) == once(ALL)
+
+
+DISPATCHES: dict[str, tuple[str, range | list[int], range | list[int]]] = {
+    "clone": ("mode: clone", ALL, ALL),
+    "round-robin": ("mode: round-robin", ALL[::2], ALL[1::2]),
+    "conditional": ("mode: conditional, field: odd, routes: {true: l}, default: r", ALL[1::2], ALL[::2]),
+}
+
+
+@pytest.mark.parametrize("transport", ["worker-channel", "file-store"])
+@pytest.mark.parametrize("mode", DISPATCHES)
+async def test_a_dispatch_sends_every_event_where_its_mode_says(tmp_path: Path, mode: str, transport: str) -> None:
+    rule, left, right = DISPATCHES[mode]
+    write(tmp_path / "a.in", ALL, odd=lambda n: n % 2 == 1)
+    settings = f", with: {{path: {tmp_path}/spool, batch-timeout: 100ms, interval: 100ms}}"
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            f"channels: {{l: {{transport: {transport}{settings if transport == 'file-store' else ''}}}}}",
+            "steps:",
+            step("a", "lines", tmp_path / "a.in", out="{l: channel:l, r: channel:r}", dispatch=f"{{{rule}}}"),
+            step("x", "keep", tmp_path / "l.out", in_="channel:l"),
+            step("y", "keep", tmp_path / "r.out", in_="channel:r"),
+        )
+        await apply(engine, source)
+        assert await arrived(tmp_path / "l.out", left) == once(left)
+        assert await arrived(tmp_path / "r.out", right) == once(right)
+
+
+def spool(tmp_path: Path, **more: Any) -> str:
+    settings = {"path": f"{tmp_path}/spool", "batch-timeout": "50ms", "batch-size": 50, "interval": "100ms", **more}
+    inner = ", ".join(f"{key}: {value}" for key, value in settings.items())
+    return f"channels: {{c: {{transport: file-store, with: {{{inner}}}}}}}"
+
+
+async def test_every_consumer_of_a_file_store_gets_all_events_and_what_all_have_read_is_deleted(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", ALL)
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            spool(tmp_path, retention="0s"),
+            "steps:",
+            step("a", "tail", tmp_path / "a.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+            step("y", "keep", tmp_path / "y.out", in_="channel:c", replicas="2"),
+        )
+        made = await plan(engine, source)
+        assert [warning["code"] for warning in made["warnings"]] == ["shared_reader"]
+        await apply(engine, source)
+        for name in ("x.out", "y.out"):
+            assert await arrived(tmp_path / name, ALL) == once(ALL)
+        from tests.dsl import rig
+
+        objects = tmp_path / "spool" / "tenant-a" / "demo" / "c"
+        await rig.until(lambda: not list(objects.glob("*.json")), 20)
+        assert len(list((tmp_path / "spool").rglob("*-reader.json"))) == 2
+
+
+async def test_a_killed_worker_in_the_middle_of_a_file_store_pipeline_loses_nothing(tmp_path: Path) -> None:
+    wanted = range(20_000)
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            spool(tmp_path),
+            "steps:",
+            step("a", "tail", tmp_path / "*.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+        )
+        await apply(engine, source)
+        for part in range(20):
+            write(tmp_path / "a.in", wanted[part * 1000 : (part + 1) * 1000])
+            if part in (5, 10, 15):
+                await arrived(tmp_path / "x.out", wanted[:1000])
+                worker = engine.fleet.workers[f"local-{1 + part // 5 % 2}"]
+                if worker.pid is not None:
+                    os.kill(worker.pid, signal.SIGKILL)
+        await arrived(tmp_path / "x.out", wanted, 60)
+        assert set(numbers(tmp_path / "x.out")) == set(wanted)
+
+
+async def test_a_replay_reads_the_spool_once_more_and_only_once(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", ALL)
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        body = (
+            spool(tmp_path, replay='"{{wizard.replay}}"'),
+            "wizard: [{field: replay, default: beginning}]",
+            "steps:",
+            step("a", "tail", tmp_path / "a.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+        )
+        source = await workflow(engine, *body)
+        await apply(engine, source)
+        assert await arrived(tmp_path / "x.out", ALL) == once(ALL)
+        made = await plan(engine, source, values={"replay": "2020-01-01"})
+        assert [(c["action"], c["id"]) for c in made["changes"]] == [("update", "demo--x--c-reader")]
+        await engine.call("deployment_apply", {"plan_id": made["plan_id"]}, ADMIN)
+        from tests.dsl import rig
+
+        await rig.until(lambda: numbers(tmp_path / "x.out") == once([*ALL, *ALL]), 20)
+        write(tmp_path / "a.in", range(500, 510))
+        await arrived(tmp_path / "x.out", range(500, 510))
+        assert numbers(tmp_path / "x.out") == once([*ALL, *ALL, *range(500, 510)])
+
+
+async def test_events_wake_a_step_and_it_sees_what_they_say(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", range(20))
+    speaker = """
+kind: blueprint
+slug: teller
+version: 1.0.0
+parameters: {type: object, properties: {path: {type: string}}, required: [path]}
+jobs:
+  - name: tell
+    input: {echo: {event: '{"n": "${msg|job_event.n}"}', json: true}}
+    actions: [{convert: {conversions: [{field: n, conversion: num}]}}]
+    output: {file: {path: "{{path}}"}}
+"""
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        await publish(engine, speaker)
+        source = await workflow(
+            engine,
+            "messages: [{from: a, to: t, tag: seen}, {from: x, to: u, tag: kept}]",
+            "steps:",
+            step("a", "lines", tmp_path / "a.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+            step("t", "teller", tmp_path / "t.out"),
+            step("u", "teller", tmp_path / "u.out"),
+        )
+        await apply(engine, source)
+        assert await arrived(tmp_path / "x.out", range(20)) == once(range(20))
+        assert await arrived(tmp_path / "t.out", range(20)) == once(range(20))
