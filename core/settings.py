@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from core.docstrings import Described
+
+GROUP_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 
 
 def default_home() -> Path:
@@ -32,7 +35,10 @@ class Settings(Described, BaseModel):
     home: Path = Field(default_factory=default_home)
     """The data directory (mode 0700). One engine owns it; everyone else attaches to that engine."""
     workers: int = Field(default=1, ge=0, le=64)
-    """How many worker processes this engine starts in the group `default`. `sluice serve` uses 2."""
+    """How many worker processes this engine starts; GROUP=N,GROUP=N puts them in worker groups, e.g. default=2,etl=1.
+    `sluice serve` uses 2."""
+    worker_groups: tuple[str, ...] = ()
+    """The group of each worker, in order; those beyond are in `default`. Set by `workers`."""
     worker_slots: int = Field(default=64, ge=1, le=4096)
     """How many jobs one worker may hold."""
     allow_exec: bool = False
@@ -59,16 +65,46 @@ class Settings(Described, BaseModel):
     """How long a saved plan can be applied."""
     drain_seconds: float = Field(default=5.0, ge=0)
     """How long a worker may finish what it has when it is told to stop."""
+    reconcile_interval_seconds: float = Field(default=15.0, gt=0)
+    """How often what runs is compared with what was applied, for deployments that do not say another interval."""
+    reconcile_patience_seconds: float = Field(default=10.0, ge=0)
+    """For how long a worker that is gone keeps its replicas; then they move within its group."""
     heartbeat_seconds: float = Field(default=1.0, gt=0)
     """How often a worker reports; one that is silent for five of these is lost."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
+    portals: tuple[str, ...] = ()
+    """Shared catalogs to install from, each NAME=URL (https://) or NAME=DIRECTORY; the first that has an item offers it."""
+    portal_ca_file: Path | None = None
+    """A PEM file with certificates that portals may show besides those that the system trusts."""
+    portal_refresh_seconds: int = Field(default=900, ge=1)
+    """How old the index of a portal behind HTTPS may become before it is asked for again; directories are always
+    looked at."""
     edition: Literal["full", "community"] = "full"
     """What holds without a license file: everything, or the Community Edition."""
     license_keys: tuple[str, ...] = ()
     """Public ed25519 keys (base64) whose licenses this installation trusts."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _workers_by_group(cls, values: Any) -> Any:
+        """Read `workers` in the form GROUP=N,GROUP=N."""
+        wanted = values.get("workers") if isinstance(values, dict) else None
+        if not isinstance(wanted, str) or "=" not in wanted:
+            return values
+        groups: list[str] = []
+        for part in wanted.split(","):
+            name, _, count = part.strip().partition("=")
+            if not re.fullmatch(GROUP_PATTERN, name) or not count.isascii() or not count.isdigit():
+                raise ValueError(f"workers: {part.strip()!r} is not GROUP=N, such as default=2")
+            groups += [name] * min(int(count), 65)  # more than are allowed, so that the bound says so
+        return {**values, "workers": len(groups), "worker_groups": tuple(groups)}
+
+    def group_of(self, number: int) -> str:
+        """The worker group of the worker local-NUMBER."""
+        return self.worker_groups[number - 1] if number <= len(self.worker_groups) else "default"
 
     @property
     def license_file(self) -> Path:
@@ -79,6 +115,21 @@ class Settings(Described, BaseModel):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             ipaddress.ip_network(text, strict=False)  # its ValueError says what is wrong
+        return value
+
+    @field_validator("portals")
+    @classmethod
+    def _portals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = []
+        for text in value:
+            name, equals, location = text.partition("=")
+            if not equals or not re.fullmatch("[a-z0-9]+(?:-[a-z0-9]+)*", name) or len(name) > 40:
+                raise ValueError(f"{text[:60]!r} is not NAME=LOCATION with a name of lower-case letters, digits and -")
+            if not location.startswith(("https://", "/", "./", "~/")) or "?" in location or "#" in location:
+                raise ValueError(f"the portal {name} is neither at https:// nor in a directory (/path, ./path, ~/path)")
+            names.append(name)
+        if len(set(names)) != len(names):
+            raise ValueError("two portals have the same name")
         return value
 
     @property

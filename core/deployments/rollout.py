@@ -60,6 +60,7 @@ class Rollouts:
         plan_id: str = "",
         reason: str = "",
         gate: Gate | None = None,
+        adjust: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None,
     ) -> str:
         """Write the wish in one transaction, send it to the workers and begin to watch; returns the history id.
 
@@ -73,6 +74,8 @@ class Rollouts:
         large = len(wish.jobs) >= MANY_JOBS
         make = (_rows, tenant, name, wish, now)
         desired, wanted = await asyncio.to_thread(*make) if large else _rows(*make[1:])
+        if adjust is not None:  # what a reconcile leaves alone is not as the wish says
+            wanted = adjust(wanted)
         row = {
             "tenant": tenant,
             "name": name,

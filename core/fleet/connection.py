@@ -54,20 +54,30 @@ class Worker:
     """A worker that the engine knows, connected or not."""
 
     name: str
-    group: str
+    started_in: str  # the group that its engine started it in
     slots: int
     kind: str = "local"
+    group: str = ""  # where it is
+    labels: tuple[str, ...] = ()
     state: WorkerState = WorkerState.OFFLINE
     pid: int | None = None
     channel: Channel | None = None
     heartbeat_at_ns: int = 0
     last_seen: float = 0.0  # monotonic
+    away_since: float = field(default_factory=clock.monotonic)  # since when it is not online, unless it is
     sent: dict[str, str] = field(default_factory=dict)  # workload id -> fingerprint of what it was told
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
     replicas: dict[str, Replica] = field(default_factory=dict)
     channels: list[Told] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
     restarts: int = 0
+
+    def __post_init__(self) -> None:
+        self.group = self.group or self.started_in
+
+    @property
+    def online(self) -> bool:
+        return self.state is WorkerState.ONLINE
 
     @property
     def connected(self) -> bool:
@@ -82,11 +92,12 @@ class Worker:
         return {
             "name": self.name,
             "group": self.group,
-            "state": self.state.value,
+            "state": WorkerState.DRAINING.value if self.online and self.drained else self.state.value,
             "kind": self.kind,
             "pid": self.pid,
             "slots": self.slots,
             "jobs": jobs,
+            "labels": list(self.labels),
             "drained": self.drained,
             "restarts": self.restarts,
             "last_heartbeat_at": clock.iso(self.heartbeat_at_ns) if self.heartbeat_at_ns else None,

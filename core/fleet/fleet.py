@@ -19,11 +19,14 @@ from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import Replica, Worker
+from core.fleet.groups import Groups
+from core.fleet.holdings import Holdings, ask
 from core.fleet.kv_calls import KvCalls
 from core.fleet.logs import JobLogs
 from core.fleet.needs import Needs
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads, group_of
+from core.model import deployment
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.states import WorkerState, WorkloadState
@@ -32,7 +35,6 @@ from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
 
-GROUP = "default"
 SILENT_BEATS = 5
 FIRST_BACKOFF_SECONDS = 0.02
 LONGEST_BACKOFF_SECONDS = 5.0
@@ -71,15 +73,18 @@ class Fleet:
         self.changes = 0  # grows with whatever a waiter may wait for
         self._stopping = False
         self._syncing = asyncio.Lock()
+        self.groups = Groups(settings, database)
+        self.started = clock.monotonic()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
 
     def _worker(self, number: int) -> Worker:
-        return Worker(f"local-{number}", GROUP, self._settings.worker_slots)
+        return Worker(f"local-{number}", self._settings.group_of(number), self._settings.worker_slots)
 
     # -- life ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Load what the store wants and start the worker processes; does not wait for them."""
+        await self.groups.load(self.workers.values())
         await self.sync()
         for worker in self.workers.values():
             self._tasks.append(asyncio.create_task(self._supervise(worker)))
@@ -155,6 +160,8 @@ class Fleet:
         worker.channel, worker.pid = None, None
         was_online = worker.state is WorkerState.ONLINE
         worker.state = WorkerState.OFFLINE if self._stopping else WorkerState.LOST
+        if was_online:
+            worker.away_since = clock.monotonic()
         worker.sent.clear()
         worker.given.clear()
         for id, replica in worker.replicas.items():
@@ -216,7 +223,7 @@ class Fleet:
             worker.channel.notice("channels", channels)
         for id, row in wanted.items():
             self._needs.give(worker, worker.channel, row)
-            fingerprint = f"{row['version']}\0{row['document']}"
+            fingerprint = deployment.fingerprint(row["version"], row["document"])
             if worker.sent.get(id) == fingerprint:
                 continue
             worker.sent[id] = fingerprint
@@ -228,6 +235,22 @@ class Fleet:
                 if replica is None:
                     replica = worker.replicas[id] = Replica(id, worker.channel)
                 self._bus.attach((row["tenant"], row["job"]), replica)
+
+    async def regroup(self) -> None:
+        """Something was said about groups or workers: read it."""
+        await self.groups.load(self.workers.values())
+        self._wake()
+
+    async def holdings(self) -> Holdings:
+        """Ask every worker what it holds; a worker that does not answer is left out."""
+        return await ask(self.workers.values(), self._bus, REPLY_SECONDS)
+
+    def tell_again(self, ids: Iterable[str]) -> None:
+        """Forget that workers were told these workloads: the next sync tells them again, or to stop them."""
+        for worker in self.workers.values():
+            for id in ids:
+                if worker.sent.pop(id, None) is None and worker.channel is not None and worker.online:
+                    worker.channel.notice("unassign", id)
 
     def secrets_changed(self) -> None:
         """Secrets were set or removed: give them anew to the workloads that name them."""
@@ -325,6 +348,14 @@ class Fleet:
     def workload_rows(self, **which: Any) -> list[dict[str, Any]]:
         """Wanted workloads with what was observed of each, as `Workloads.shown` selects and shows them."""
         return self._workloads.shown(**which)
+
+    def stored(self, tenant: str, deployment: str) -> list[dict[str, Any]]:
+        """The rows of a deployment as they were last read; do not change them."""
+        return [row for row in self._workloads if row["tenant"] == tenant and row["deployment"] == deployment]
+
+    def wants(self, workload: str) -> bool:
+        """Whether the store wants a workload of this id."""
+        return self._workloads.get(workload) is not None
 
     def document(self, workload: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""

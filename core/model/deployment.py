@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -148,13 +149,17 @@ EMPTY = State()
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker as placement sees it. `load` counts the jobs of others that it holds."""
+    """A worker as placement sees it. `load` counts the jobs of others that it holds.
+
+    A drained worker gets nothing new, and what it holds moves when there is room elsewhere in its group.
+    """
 
     name: str
     group: str
     online: bool = True
     slots: int = 64
     load: int = 0
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,11 @@ class Workload:
     replica: int
     worker: str
     version: str
+
+
+def fingerprint(version: str, document: str) -> str:
+    """Names what a worker is told to run under an id, so that both sides can compare."""
+    return hashlib.blake2b(f"{version}\0{document}".encode(), digest_size=12).hexdigest()
 
 
 def workload_id(tenant: str, job: str, replica: int) -> str:

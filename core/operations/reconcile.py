@@ -1,12 +1,14 @@
-"""Reconcile: bring what runs back to what was applied."""
+"""Reconcile: bring what runs back to what was applied, and say how that is done for a deployment."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from core.deployments import apply, observed, reconcile
+from core import errors
+from core.deployments import apply, edits, observed, reconcile
+from core.deployments.reconcile import StepAction
 from core.engine import Engine
 from core.license import Feature
 from core.model.deployment import State, workloads
@@ -14,10 +16,17 @@ from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
 from core.operations.deployment_status import find, unknown
-from core.operations.deployments import commit, settle
 from core.operations.registry import operation
+from core.store import audit
+from core.store import deployments as table
 
-PATIENCE_SECONDS = 10.0  # a worker that is gone for longer loses its replicas to others
+MOST_IGNORED = 100
+Ignore = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^job:(\*|[A-Za-z0-9][A-Za-z0-9_.:-]{0,199})(/(state|worker|version|document(/.*)?))?$", max_length=500
+    ),
+]
 
 
 class DeploymentReconcile(Params):
@@ -41,62 +50,101 @@ class DeploymentReconcile(Params):
 async def deployment_reconcile(engine: Engine, caller: Caller, params: DeploymentReconcile) -> dict[str, Any]:
     """Find drift and mend it: resend what workers should run, and move replicas off workers that stay away.
 
-    A worker that has just gone is given some seconds to come back. Nothing is changed when there is no drift.
+    A worker that has just gone is given some seconds to come back. Nothing is changed when there is no drift. Takes
+    no newer version, and leaves muted drift alone.
     """
     row = await find(engine, caller, params.name)
     if row["state"] == DeploymentState.REMOVED:
         raise unknown(params.name, caller)
     await observed.workers_started(engine.fleet)
-    _, _, first = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
-    decided = _decide(engine, caller.tenant, row, PATIENCE_SECONDS)
-    steps = list(decided.steps)
+    wish, decided = await _look(engine, caller, row, engine.settings.reconcile_patience_seconds)
+    first, steps, warnings = decided.drift, list(decided.steps), list(decided.warnings)
     if not params.dry_run and steps:
-        await _take(engine, caller, row, decided)
-        wish = State.from_dict(row["desired"])
+        await _mend(engine, caller, row, wish, decided)
         ids = {one.id for one in workloads(caller.tenant, wish)}
-        await engine.fleet.wait(
-            lambda: (
-                all(apply.up(one["state"]) for one in observed.rows(engine.fleet, caller.tenant, params.name))
-                and engine.fleet.settled(ids)
-            ),
-            params.wait_seconds,
-        )
-        row = await find(engine, caller, params.name)
-        again = _decide(engine, caller.tenant, row, 0.0)
-        if any(step.action is reconcile.StepAction.MOVE for step in again.steps):
-            steps += again.steps
-            await _take(engine, caller, row, again)
-            await engine.fleet.wait(lambda: engine.fleet.settled(ids), params.wait_seconds)
+        if params.wait_seconds:
+            await engine.fleet.wait(lambda: _up(engine, caller, params.name, ids), params.wait_seconds)
             row = await find(engine, caller, params.name)
+            wish, decided = await _look(engine, caller, row, 0.0)  # whoever calls has waited long enough
+            if any(step.action is StepAction.MOVE for step in decided.steps):
+                steps += [step for step in decided.steps if step not in steps]
+                warnings += decided.warnings
+                await _mend(engine, caller, row, wish, decided)
+                await engine.fleet.wait(lambda: _up(engine, caller, params.name, ids), params.wait_seconds)
+        await engine.rollouts.reached(caller.tenant, params.name, params.wait_seconds)
+        row = await find(engine, caller, params.name)
     state, reason, _ = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
-    if not params.dry_run:
-        await settle(engine, caller.tenant, params.name, row["revision"], state, reason)
     return {
         "drift": [one.to_dict() for one in first[: observed.SHOWN_DRIFT]],
         "steps": [step.to_dict() for step in steps[: observed.SHOWN_DRIFT]],
+        "warnings": [finding.to_dict() for finding in warnings],
         "state": state.value,
         "reason": reason,
+        "revision": row["revision"],
     }
 
 
-async def _take(engine: Engine, caller: Caller, row: dict[str, Any], decided: reconcile.Decision) -> None:
-    """Take the steps: the whole wish is written and sent again, with the replicas that move on their new workers."""
-    moves = sum(step.action is reconcile.StepAction.MOVE for step in decided.steps)
-    if all(step.action is reconcile.StepAction.WAIT for step in decided.steps):
-        await engine.fleet.sync()
-        return
-    wish = State.from_dict(
-        {**row["desired"], "assignments": {job: list(workers) for job, workers in decided.assignments.items()}}
-    )
-    summary = {"move": moves, "resend": len(decided.steps) - moves}
-    await commit(engine, caller, row["name"], wish, DeploymentState.APPLYING, row["revision"] + 1, "reconcile", summary)
+async def _look(
+    engine: Engine, caller: Caller, row: dict[str, Any], patience_seconds: float
+) -> tuple[State, reconcile.Decision]:
+    wish = State.from_dict(row["desired"])
+    held = await engine.healer.refresh()
+    ignored = edits.Ignored(row["ignored"])
+    return wish, await engine.healer.look(caller.tenant, row["name"], wish, ignored, patience_seconds, held)
 
 
-def _decide(engine: Engine, tenant: str, row: dict[str, Any], patience: float) -> reconcile.Decision:
-    return reconcile.decide(
-        tenant,
-        State.from_dict(row["desired"]),
-        observed.seen(engine.fleet, tenant, row["name"]),
-        list(observed.presence(engine.fleet, tenant, row["name"]).values()),
-        patience_seconds=patience,
+async def _mend(engine: Engine, caller: Caller, row: dict[str, Any], wish: State, decided: reconcile.Decision) -> None:
+    try:
+        await engine.healer.mend(caller, row["name"], row["revision"], wish, edits.Ignored(row["ignored"]), decided)
+    except errors.StalePlan as error:
+        raise errors.Busy(
+            f"Deployment {row['name']} changed while it was looked at; nothing was done.", hint="Reconcile again."
+        ) from error
+
+
+def _up(engine: Engine, caller: Caller, name: str, ids: set[str]) -> bool:
+    shown = observed.rows(engine.fleet, caller.tenant, name)
+    return engine.fleet.settled(ids) and all(apply.up(one["state"]) for one in shown)
+
+
+class DeploymentSet(Params):
+    name: str = Field(max_length=64)
+    """The deployment."""
+    reconcile: Literal["auto", "manual"] | None = None
+    """auto heals drift by itself; manual only shows it. As before when left out; auto at first."""
+    interval_seconds: int | None = Field(default=None, ge=0, le=86_400)
+    """How often it is compared with what runs; 0: as often as the engine is set to. As before when left out."""
+    ignore: list[Ignore] | None = Field(default=None, max_length=MOST_IGNORED)
+    """Known drift to leave alone, in place of the list before: job:NAME (or job:* for all) with /state, /worker,
+    /version, /document or a JSON pointer below it, e.g. job:demo--print/document/output; without: all of its drift."""
+
+
+@operation(
+    summary="Set how a deployment is reconciled: auto or manual, interval, muted drift.",
+    http="PATCH /api/deployments/{name}",
+    toolset="workers",
+    feature=Feature.DEPLOYMENTS,
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def deployment_set(engine: Engine, caller: Caller, params: DeploymentSet) -> dict[str, Any]:
+    """Say how a deployment is kept: whether drift is healed by itself, how often it is looked for, and which drift is
+    known and left alone (it is still shown, as muted). Makes no new revision."""
+    row = await find(engine, caller, params.name)
+    if row["state"] == DeploymentState.REMOVED:
+        raise unknown(params.name, caller)
+    interval = row["reconcile_interval_seconds"] if params.interval_seconds is None else params.interval_seconds or None
+    ignored = row["ignored"] if params.ignore is None else list(dict.fromkeys(params.ignore))
+    note = audit.row(engine.ids.next(), caller, "deployment_set", f"{caller.tenant}/{params.name}")
+    mode = params.reconcile or row["reconcile"]
+    changed = await engine.database.write(
+        table.set_reconcile, caller.tenant, params.name, mode, interval, ignored, note
     )
+    return {
+        "name": params.name,
+        "reconcile": mode,
+        "interval_seconds": interval or engine.settings.reconcile_interval_seconds,
+        "ignore": ignored,
+        "changed": changed,
+    }

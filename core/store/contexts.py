@@ -19,6 +19,12 @@ def of_tenant(db: Database, tenant: str) -> list[dict[str, Any]]:
     return [{**row, "value": orjson.loads(row["value"])} for row in rows]
 
 
+def workers_with_values(db: Database, tenant: str) -> frozenset[str]:
+    """The workers for which a tenant has set values."""
+    rows = db.execute("SELECT DISTINCT target FROM contexts WHERE tenant = ? AND level = 'worker'", [tenant])
+    return frozenset(name for (name,) in rows)
+
+
 def put(db: Database, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]) -> int:
     """Write values of one tenant; returns how many changed. Raises InvalidParams when there is no room."""
     changed = 0

@@ -99,5 +99,33 @@ def settle(
     return True
 
 
+def reconciled(db: Database) -> list[dict[str, Any]]:
+    """What the keeper of deployments needs to know of each that is not removed, of every tenant."""
+    rows = db.query(
+        "SELECT tenant, name, revision, reconcile, reconcile_interval_seconds, ignored"
+        " FROM deployments WHERE state NOT IN (?, ?) ORDER BY tenant, name",
+        [DeploymentState.REMOVED.value, DeploymentState.REMOVING.value],
+    )
+    return [{**row, "ignored": orjson.loads(row["ignored"])} for row in rows]
+
+
+def set_reconcile(
+    db: Database, tenant: str, name: str, mode: str, interval: int | None, ignored: list[str], note: tuple[Any, ...]
+) -> bool:
+    """How a deployment is reconciled; tells whether that is new."""
+    db.conn.execute(
+        "UPDATE deployments SET reconcile = ?1, reconcile_interval_seconds = ?2, ignored = ?3 WHERE tenant = ?4"
+        " AND name = ?5 AND (reconcile, ifnull(reconcile_interval_seconds, 0), ignored) <> (?1, ifnull(?2, 0), ?3)",
+        (mode, interval, orjson.dumps(ignored).decode(), tenant, name),
+    )
+    changed = bool(db.conn.execute("SELECT changes()").fetchone()[0])
+    if changed:
+        audit.insert(db, note)
+    return changed
+
+
 def _load(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "desired": orjson.loads(row["desired"])}
+    loaded = {**row, "desired": orjson.loads(row["desired"])}
+    if "ignored" in row:
+        loaded["ignored"] = orjson.loads(row["ignored"])
+    return loaded

@@ -17,7 +17,7 @@ from core import channel, clock, errors
 from core.dsl import compile as compiler
 from core.dsl import hops
 from core.dsl.component import Limits
-from core.model import secret
+from core.model import deployment, secret
 from core.model.states import WorkloadState
 from core.worker.channels import Channels
 from core.worker.environment import Environment, channel_name, reader_of
@@ -65,6 +65,7 @@ class _Workload:
     job: str
     version: str
     document: dict[str, Any]
+    fingerprint: str = ""  # of what the engine told to run
     task: asyncio.Task[None] | None = None
     executor: Executor | None = None
     before: _Workload | None = None  # the one whose place it takes, until that one has ended
@@ -78,6 +79,10 @@ class _Workload:
     @property
     def reader(self) -> str:
         return reader_of(self.id)
+
+    def again(self) -> _Workload:
+        """The same workload, not started yet."""
+        return _Workload(self.id, self.tenant, self.job, self.version, self.document, self.fingerprint)
 
 
 class Runtime:
@@ -187,6 +192,8 @@ class Runtime:
     async def _call(self, link: channel.Channel, name: str, args: Any) -> Any:
         if name == "report":
             return {**self._vitals.report(), "channels": self._channels.depths()}
+        if name == "holdings":
+            return {workload.id: workload.fingerprint for workload in self._workloads.values()}
         if name == "tail":
             lines = self._journal.tail(args["workload"], min(args["lines"], MOST_TAIL_LINES), args["after_ns"])
             return {"lines": [orjson.Fragment(orjson.dumps(line, default=repr, option=_LOOSE)) for line in lines]}
@@ -199,8 +206,7 @@ class Runtime:
         for workload in list(self._workloads.values()) if moved else ():
             ends = {hops.reads(workload.document), *hops.writes(workload.document)} - {""}
             if any(channel_name(workload.tenant, name) in moved for name in ends):
-                again = _Workload(workload.id, workload.tenant, workload.job, workload.version, workload.document)
-                self._start(again)
+                self._start(workload.again())
 
     def _deliver(self, delivery_id: int, workload_id: str, attempt: int, message: dict[str, Any]) -> None:
         workload = self._workloads.get(workload_id)
@@ -214,7 +220,9 @@ class Runtime:
             workload.executor.deliver(delivery)
 
     def _assign(self, data: dict[str, Any]) -> None:
-        self._start(_Workload(data["id"], data["tenant"], data["job"], data["version"], orjson.loads(data["document"])))
+        version, text = data["version"], data["document"]
+        told = deployment.fingerprint(version, text)
+        self._start(_Workload(data["id"], data["tenant"], data["job"], version, orjson.loads(text), told))
 
     def _start(self, workload: _Workload) -> None:
         """Run a workload, behind the one of its name that runs or is just ending."""

@@ -21,7 +21,7 @@ def all_running(state: State) -> dict[str, Seen]:
 
 
 def drift(state: State, seen: dict[str, Seen], workers: Iterable[Presence] = HERE) -> list[reconcile.Drift]:
-    return reconcile.drift(workloads("t", state), seen, {one.worker.name: one for one in workers})
+    return reconcile.drift("t", state, seen, {one.worker.name: one for one in workers})
 
 
 def decide(
@@ -67,11 +67,15 @@ def test_something_that_nobody_wished_for_is_extra_and_unassigned() -> None:
     assert [(s.action, s.worker) for s in decide(state, seen).steps] == [(StepAction.UNASSIGN, "w1")]
 
 
-def test_another_version_or_another_worker_is_out_of_sync() -> None:
+def test_another_version_is_out_of_sync_and_another_worker_is_moved() -> None:
     state = wish()
-    for other in (Seen(PRINT, "w2", "old", "running"), Seen(PRINT, "w1", state.jobs["demo--print"].version, "running")):
+    version = state.jobs["demo--print"].version
+    for other, kind in (
+        (Seen(PRINT, "w2", "old", "running"), DriftKind.OUT_OF_SYNC),
+        (Seen(PRINT, "w1", version, "running"), DriftKind.MOVED),
+    ):
         seen = all_running(state) | {PRINT: other}
-        assert [d.kind for d in drift(state, seen)] == [DriftKind.OUT_OF_SYNC]
+        assert [d.kind for d in drift(state, seen)] == [kind]
         assert [s.action for s in decide(state, seen).steps] == [StepAction.ASSIGN]
 
 

@@ -281,8 +281,10 @@ async def test_reconcile_without_drift_changes_nothing(tmp_path: Path) -> None:
         assert await engine.call("deployment_reconcile", {"name": "demo"}, ADMIN) == {
             "drift": [],
             "steps": [],
+            "warnings": [],
             "state": "running",
             "reason": "",
+            "revision": 1,
         }
         assert len((await engine.call("deployment_history", {"name": "demo"}, ADMIN))["items"]) == 1
 

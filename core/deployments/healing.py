@@ -1,0 +1,158 @@
+"""Healing: look at a deployment closely, and bring what runs back to what was applied, within that version."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from core import clock
+from core.deployments import edits, observed, reconcile
+from core.deployments.reconcile import Drift, DriftKind, Presence, StepAction
+from core.deployments.rollout import Rollouts
+from core.fleet.fleet import Fleet
+from core.fleet.holdings import Holdings
+from core.model.deployment import State, Worker
+from core.model.principal import Caller
+from core.model.states import DeploymentState
+from core.store import contexts
+from core.store.database import Database
+
+SHOWN_REASONS = 3
+
+
+class Healer:
+    """Use from the engine's loop."""
+
+    def __init__(self, database: Database, fleet: Fleet, rollouts: Rollouts) -> None:
+        self._database = database
+        self._fleet = fleet
+        self._rollouts = rollouts
+
+    async def refresh(self) -> Holdings:
+        """Read the store again and ask the workers, so that edits made behind the engine's back are seen."""
+        await self._fleet.sync()
+        return await self._fleet.holdings()
+
+    async def look(
+        self, tenant: str, name: str, wish: State, ignored: edits.Ignored, patience_seconds: float, held: Holdings
+    ) -> reconcile.Decision:
+        """The drift of a deployment and what to do about it; changes nothing."""
+        special = await self._database.read(contexts.workers_with_values, tenant)
+        seen = observed.seen(self._fleet, tenant, name, held)
+        present = workers_for(
+            wish,
+            observed.presence(self._fleet, tenant, name),
+            clock.monotonic() - self._fleet.started,
+            special,
+        )
+        return reconcile.decide(tenant, wish, seen, present, patience_seconds=patience_seconds, ignored=ignored)
+
+    async def mend(
+        self,
+        caller: Caller,
+        name: str,
+        revision: int,
+        wish: State,
+        ignored: edits.Ignored,
+        decided: reconcile.Decision,
+    ) -> None:
+        """Take the steps of a decision about a deployment at a revision, if any is more than waiting.
+
+        One transaction: revision, history, the workloads as they were applied (muted drift stays), with the replicas
+        that move on their new workers. Raises StalePlan when the deployment has moved since.
+        """
+        if not decided.acts:
+            return
+        moved = dataclasses.replace(wish, assignments=decided.assignments)
+        muted = frozenset(one.id for one in decided.drift if one.muted)
+        stored = {row["id"]: row for row in self._fleet.stored(caller.tenant, name)}
+        moves = sum(step.action is StepAction.MOVE for step in decided.steps)
+        steps = sum(step.action is not StepAction.WAIT for step in decided.steps)
+        self._fleet.tell_again([one.id for one in decided.drift if not one.muted and _untold(one)])
+        await self._rollouts.commit(
+            caller,
+            name,
+            moved,
+            DeploymentState.APPLYING,
+            revision + 1,
+            "reconcile",
+            {"move": moves, "resend": steps - moves},
+            reason=told(decided),
+            adjust=lambda rows: left_alone(rows, stored, muted, ignored),
+        )
+
+
+def _untold(one: Drift) -> bool:
+    """Whether the store is as it should be and the worker is not."""
+    return one.kind in (DriftKind.OUT_OF_SYNC, DriftKind.MODIFIED, DriftKind.EXTRA)
+
+
+def told(decided: reconcile.Decision) -> str:
+    """Why a deployment was healed, in one line."""
+    kinds: dict[str, int] = {}
+    for one in decided.drift:
+        if not one.muted:
+            kinds[one.kind.value] = kinds.get(one.kind.value, 0) + 1
+    drift = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    steps = [step for step in decided.steps if step.action is not StepAction.WAIT]
+    shown = "; ".join(f"{step.action.value} {step.id}: {step.reason}" for step in steps[:SHOWN_REASONS])
+    more = f" (and {len(steps) - SHOWN_REASONS} more)" if len(steps) > SHOWN_REASONS else ""
+    return f"{drift + ': ' if drift else ''}{shown}{more}"
+
+
+def workers_for(
+    wish: State, present: Mapping[str, Presence], engine_seconds: float, special: frozenset[str]
+) -> list[Presence]:
+    """The workers that a decision about a wish may count on.
+
+    A worker that was assigned and is not known (of an engine with more workers) is gone since this engine runs.
+    A worker in `special` has context values of its own: what it would run was not worked out unless it was in the
+    plan, so it gets nothing that is not placed on it.
+    """
+    used: dict[str, str] = {}
+    for job, chosen in wish.assignments.items():
+        for worker in chosen:
+            if worker:
+                used.setdefault(worker, wish.jobs[job].group)
+    unknown = [
+        Presence(Worker(name, group, online=False), engine_seconds)
+        for name, group in used.items()
+        if name not in present
+    ]
+    return [
+        dataclasses.replace(one, worker=dataclasses.replace(one.worker, drained=True))
+        if name in special and name not in used
+        else one
+        for name, one in present.items()
+    ] + unknown
+
+
+def left_alone(
+    rows: list[dict[str, Any]],
+    stored: Mapping[str, Mapping[str, Any]],
+    muted: frozenset[str],
+    ignored: edits.Ignored,
+) -> list[dict[str, Any]]:
+    """The rows that a wish asks for, with what somebody wants to be left alone taken from the rows as they are.
+
+    A muted workload stays whole as it is, be it missing or too much; of the others, ignored fields of the document.
+    """
+    out = []
+    for row in rows:
+        found = stored.get(row["id"])
+        if row["id"] in muted:
+            if found is not None:
+                out.append({key: found[key] for key in row})
+            continue
+        if found is not None and found["document"] != row["document"]:
+            applied, edited = orjson.loads(row["document"]), orjson.loads(found["document"])
+            kept = [p for p in edits.differences(applied, edited) if ignored.covers(row["job"], f"document{p}")]
+            if kept:
+                row = {**row, "document": orjson.dumps(edits.keep(applied, edited, kept)).decode()}
+        out.append(row)
+    known = {row["id"] for row in rows}
+    keys = rows[0].keys() if rows else ()
+    return out + [{key: found[key] for key in keys} for id, found in stored.items() if id in muted and id not in known]

@@ -1,0 +1,56 @@
+"""Which worker is in which group, and what else was said about workers and groups; the store keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from core import clock
+from core.fleet.connection import Worker
+from core.model.worker_group import WorkerGroup, WorkerSetting
+from core.settings import Settings
+from core.store import worker_groups
+from core.store.database import Database
+
+
+class Groups:
+    """The groups and the settings of workers, as they were last read."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._groups: dict[str, WorkerGroup] = {}
+        self._workers: dict[str, WorkerSetting] = {}
+
+    async def load(self, workers: Iterable[Worker]) -> None:
+        """Read what was said and make the workers like it. Groups that only the settings name are made."""
+        workers = tuple(workers)
+        self._workers = {one.name: one for one in await self._database.read(worker_groups.workers)}
+        known = {one.name: one for one in await self._database.read(worker_groups.groups)}
+        new = {self.group_of(worker) for worker in workers} - known.keys()
+        if new:
+            await self._database.write(worker_groups.ensure, sorted(new), clock.now_ns(), "settings")
+            known |= {name: WorkerGroup(name) for name in new}
+        self._groups = known
+        for worker in workers:
+            said = self.said(worker.name)
+            worker.group = self.group_of(worker)
+            worker.labels = said.labels
+            worker.drained = said.drained
+            worker.slots = known[worker.group].slots or self._settings.worker_slots
+
+    def group_of(self, worker: Worker) -> str:
+        """The group that somebody gave a worker, or the one that it was started in."""
+        return self.said(worker.name).group or worker.started_in
+
+    def said(self, worker: str) -> WorkerSetting:
+        """What was said about a worker; nothing, when nobody did."""
+        return self._workers.get(worker, WorkerSetting(worker))
+
+    def __iter__(self) -> Iterator[WorkerGroup]:
+        return iter(self._groups.values())
+
+    def get(self, name: str) -> WorkerGroup | None:
+        return self._groups.get(name)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self._groups)

@@ -1,0 +1,32 @@
+"""Worker groups: named sets of workers that steps and jobs are placed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_GROUP = "default"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/=-]{0,62}$"
+MOST_LABELS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGroup:
+    """One group. `slots` is how many jobs each of its workers may hold, None: as the worker was started.
+
+    Labels describe and are searched for; they do not place anything (facts I.1).
+    """
+
+    name: str
+    slots: int | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetting:
+    """What was said about one worker while it ran. `group` is None when it stays where its engine started it."""
+
+    name: str
+    group: str | None = None
+    labels: tuple[str, ...] = ()
+    drained: bool = False
