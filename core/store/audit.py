@@ -34,3 +34,9 @@ def insert(db: Database, values: tuple[Any, ...]) -> None:
 def recent(db: Database, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
     rows = db.table("audit").rows_where("tenant = ?", [tenant], order_by="id desc", limit=limit)
     return [{**row, "at": clock.iso(row["id"])} for row in rows]
+
+
+def about(db: Database, tenant: str, target: str, limit: int) -> list[dict[str, Any]]:
+    """The last things that were allowed to be done to one target, newest first."""
+    where, values = "tenant = ? AND target = ? AND decision = 'allowed'", [tenant, target]
+    return list(db.table("audit").rows_where(where, values, order_by="id desc", limit=limit))

@@ -41,6 +41,7 @@ _COMMANDS = (
     ("reconcile", "deployments:reconcile", "Bring what runs back to what was applied."),
     ("status", "deployments:status", "Show deployments, or one of them with its workloads and drift."),
     ("history", "deployments:history", "Show what was applied to a deployment, and when."),
+    ("explain", "explain:explain", "Tell why something is as it is, and what to do next."),
     ("messages", "messages:messages", "Search the message log, or follow it."),
     ("catalog search", "catalog:search", "Search the catalog."),
     ("catalog show", "catalog:show", "Show one catalog item, its graph and its fields."),

@@ -1,0 +1,86 @@
+"""Why a deployment is as it is: who applied what, what did not come up, which worker is gone, what differs now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.explain.chain import Call, Cause, Explanation, counted
+
+SHOWN_FAULTS = 4
+UP = ("running", "completed")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a deployment."""
+
+    name: str
+    revision: int
+    state: str
+    reason: str
+    history: Sequence[Mapping[str, Any]]  # newest first: id, revision, action, source, username, surface, summary, …
+    workloads: Sequence[Mapping[str, Any]]  # id, job, worker, state, reason, restarts
+    drift: Sequence[Mapping[str, str]]  # kind, id, expected, observed
+    failures: Sequence[Cause]  # what jobs said of their failures, and their last log lines
+    workers: Sequence[Cause]  # which workers of it were lost, and which came back
+    earlier: int | None = None  # the last revision before the present one that ran something
+
+
+def explain(facts: Facts) -> Explanation:
+    causes = [Cause(applied(entry), entry["id"]) for entry in facts.history[:4]]
+    unwell = [row for row in facts.workloads if row["state"] not in UP]
+    causes += [*facts.workers, *facts.failures]
+    for row in unwell[:SHOWN_FAULTS]:
+        again = f" after {row['restarts']} restarts" if row["restarts"] else ""
+        why = f": {row['reason']}" if row["reason"] else ""
+        causes.append(Cause(f"{row['job']} on {row['worker'] or 'no worker'} is {row['state']}{again}{why}"))
+    known = {row["id"] for row in unwell}
+    for one in [one for one in facts.drift if one["id"] not in known][:SHOWN_FAULTS]:
+        causes.append(Cause(f"{one['kind']}: {one['id']} should be {one['expected']}, is {one['observed']}"))
+    if not unwell and not facts.drift and facts.state != "removed":
+        causes.append(Cause(f"all {len(facts.workloads)} workloads are up, and nothing differs from what was applied"))
+    up = len(facts.workloads) - len(unwell)
+    summary = (
+        f"{facts.name} is {facts.state} at revision {facts.revision}; {up} of {len(facts.workloads)} workloads up."
+    )
+    if facts.reason:
+        summary += f" {facts.reason}."
+    return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell))
+
+
+def applied(entry: Mapping[str, Any]) -> str:
+    """One entry of the history as a sentence."""
+    verb = {"apply": "applied", "remove": "removed", "rollback": "took back", "reconcile": "reconciled"}
+    what = f"{entry['username']} {verb.get(entry['action'], entry['action'])}"
+    if entry["action"] in ("apply", "rollback"):
+        what += f" {entry['source']}"
+    what += f" as revision {entry['revision']} through {entry['surface']}"
+    if entry["plan_id"]:
+        what += f" with {entry['plan_id']}"
+    return f"{what}: {entry.get('reason') or counted(entry['summary'])}"
+
+
+def _next(facts: Facts, unwell: Sequence[Mapping[str, Any]]) -> list[Call]:
+    name = facts.name
+    calls = []
+    if facts.state == "removed":
+        if facts.earlier is not None:
+            arguments = {"name": name, "to_revision": facts.earlier}
+            calls.append(Call("deployment_plan", arguments, "plan to bring back what ran last"))
+        return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
+    failed = next((row for row in unwell if row["state"] == "failed"), None)
+    if failed is not None:
+        id = failed["id"].partition("/")[2]
+        calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))
+    if facts.drift and failed is None:
+        calls.append(Call("deployment_reconcile", {"name": name, "dry_run": True}, "see what would mend it"))
+    if (facts.state == "degraded" or facts.drift) and facts.earlier is not None:
+        arguments = {"name": name, "to_revision": facts.earlier}
+        calls.append(Call("deployment_plan", arguments, "plan the way back to the version before"))
+    if facts.state == "applying":
+        calls.append(Call("deployment_get", {"name": name}, "look again in a few seconds"))
+    if not calls:
+        calls.append(Call("deployment_get", {"name": name, "detail": "detailed"}, "see values, placement, figures"))
+    return calls

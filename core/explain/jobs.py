@@ -1,0 +1,78 @@
+"""Why a job, or one replica of it, is as it is: who deployed it, what it said, how its worker is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.explain.chain import Call, Cause, Explanation
+
+SHOWN_REPLICAS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a job; `workload` narrows it to one replica."""
+
+    name: str
+    workloads: Sequence[Mapping[str, Any]]  # id, job, deployment, worker, state, reason, restarts, version, metrics
+    deeds: Sequence[Cause]  # who staged, deployed or applied it
+    failures: Sequence[Cause]  # what it said when it failed, and its last log lines
+    workers: Sequence[Cause]  # how its workers are
+    staged: int | None = None  # the newest version of an unmanaged job
+    workload: str = ""
+
+
+def explain(facts: Facts) -> Explanation:
+    causes = [*facts.deeds, *facts.failures, *facts.workers]
+    for row in facts.workloads[:SHOWN_REPLICAS]:
+        again = f", {row['restarts']} restarts" if row["restarts"] else ""
+        why = f": {row['reason']}" if row["reason"] else ""
+        figures = _figures(row.get("metrics") or {})
+        causes.append(
+            Cause(f"{row['id']} (version {row['version']}) on {row['worker']} is {row['state']}{again}{why}{figures}")
+        )
+    if not facts.workloads:
+        causes.append(Cause("no worker runs it, and none is asked to"))
+    state = _state(facts)
+    up = sum(row["state"] in ("running", "completed") for row in facts.workloads)
+    managed = next((row["deployment"] for row in facts.workloads if row["deployment"]), "")
+    summary = f"{facts.workload or facts.name} is {state}; {up} of {len(facts.workloads)} replicas up"
+    summary += f"; it belongs to deployment {managed}." if managed else "."
+    kind, id = ("workload", facts.workload) if facts.workload else ("job", facts.name)
+    return Explanation(kind, id, state, summary, causes, _next(facts, state, managed))
+
+
+def _state(facts: Facts) -> str:
+    states = [row["state"] for row in facts.workloads]
+    if not states:
+        return "staged" if facts.staged is not None else "gone"
+    for worst in ("failed", "assigned", "starting", "stopped"):
+        if worst in states:
+            return worst
+    return "running" if "running" in states else "completed"
+
+
+def _figures(metrics: Mapping[str, Any]) -> str:
+    shown = [
+        f"{key} {metrics[key]}" for key in ("events_in", "events_out", "errors", "lag_seconds") if metrics.get(key)
+    ]
+    return f" ({', '.join(shown)})" if shown else ""
+
+
+def _next(facts: Facts, state: str, managed: str) -> list[Call]:
+    calls = []
+    if facts.workloads:
+        calls.append(Call("job_get", {"name": facts.name}, "see its document, figures and log"))
+    if managed:
+        calls.append(Call("explain", {"kind": "deployment", "id": managed}, "see the deployment that it belongs to"))
+        if state in ("assigned", "stopped"):
+            arguments = {"name": managed, "dry_run": True}
+            calls.append(Call("deployment_reconcile", arguments, "see what would mend it"))
+    elif facts.staged is not None:
+        if not facts.workloads:
+            calls.append(Call("job_deploy", {"name": facts.name}, "run it"))
+        elif state == "failed":
+            calls.append(Call("job_deploy", {"name": facts.name}, "deploy it again once its document is mended"))
+    return calls

@@ -1,0 +1,236 @@
+"""Explain: why a deployment, an invocation, a workload, a job or a plan is as it is, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core import errors
+from core.deployments import observed
+from core.engine import Engine
+from core.explain import chain, deployments, invocations, jobs, plans
+from core.explain.chain import Cause
+from core.model import invocation
+from core.model.message import Type
+from core.model.operation import Params
+from core.model.principal import DEFAULT_TENANT, Caller
+from core.operations.deployment_status import find as find_deployment
+from core.operations.plans import find as find_plan
+from core.operations.registry import operation
+from core.store import audit, messages
+from core.store import deployments as table
+from core.store import jobs as job_table
+from core.store import triggers as trigger_table
+from core.triggers.registry import Trigger
+
+MOST_FAILURES = 3
+MOST_WORKER_NOTES = 4
+
+
+class Explain(Params):
+    kind: Literal["deployment", "invocation", "workload", "job", "plan"]
+    """What sort of thing."""
+    id: str = Field(min_length=1, max_length=200)
+    """Its name or id; of a workload, JOB#REPLICA."""
+
+
+EXPLAINED = {
+    "type": "object",
+    "properties": {
+        "state": {"type": "string"},
+        "summary": {"type": "string"},
+        "because": {"type": "array", "items": {"type": "object"}},
+        "next": {"type": "array", "items": {"type": "object"}},
+    },
+    "required": ["state", "because", "next"],
+}
+
+
+@operation(
+    summary="Tell why something is as it is, and what to do next.",
+    http="GET /api/explain/{kind}/{id}",
+    toolset="session",
+    result=EXPLAINED,
+)
+async def explain(engine: Engine, caller: Caller, params: Explain) -> dict[str, Any]:
+    """The state of a deployment, invocation, workload, job or plan; `because`, its causes in the order of time (who
+    applied what, which worker was lost, which job failed and why); `next`, the calls that help."""
+    match params.kind:
+        case "deployment":
+            found = await _deployment(engine, caller, params.id)
+        case "invocation":
+            found = await _invocation(engine, caller, params.id)
+        case "workload":
+            found = await _workload(engine, caller, params.id)
+        case "job":
+            found = await _job(engine, caller, params.id)
+        case "plan":
+            found = await _plan(engine, caller, params.id)
+    return found.to_dict()
+
+
+async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explanation:
+    row = await find_deployment(engine, caller, name)
+    state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+    history = await engine.database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
+    there = _there(engine, tenant=caller.tenant, deployment=name)
+    failed = [one for one in there if one["state"] == "failed"][:2]
+    applied_at = history[0]["id"] if history else 0
+    ran = ("apply", "rollback", "reconcile")
+    earlier = next(
+        (one["revision"] for one in history if one["action"] in ran and one["revision"] < row["revision"]), None
+    )
+    return deployments.explain(
+        deployments.Facts(
+            name,
+            row["revision"],
+            state.value,
+            row["reason"] or reason,
+            history,
+            there,
+            [one.to_dict() for one in drift],
+            await _failures(engine, caller.tenant, [one["job"] for one in failed], failed),
+            await _workers(engine, {one["worker"] for one in there}, applied_at),
+            earlier,
+        )
+    )
+
+
+async def _invocation(engine: Engine, caller: Caller, id: str) -> chain.Explanation:
+    parsed = invocation.parse_id(id)
+    record = await engine.pending.get(parsed[0], 0) if parsed is not None else None
+    if record is None or record["invocation_id"] != id or not caller.member_of(record["tenant_id"]):
+        raise errors.NotFound(
+            f"There is no invocation {errors.shorten(id, 64)}.", hint="trigger_invocation_list shows the recent ones."
+        )
+    tenant = record["tenant_id"]
+    slug, revision = record["trigger_slug"], record["trigger_revision"]
+    row = await engine.database.read(trigger_table.revision, tenant, slug, revision)
+    job = Trigger.from_row(row).definition.target_job_name if row is not None else ""
+    there = _there(engine, tenant=tenant, job=job) if job else []
+    well = record["state"] == "succeeded"
+    since = record["requested_at_ns"]
+    until = record["finished_at_ns"] or engine.now_ns()
+    failures = [] if well or not job else await _failures(engine, tenant, [job], there[:1])
+    lost = [] if well and record["attempts"] <= 1 else await _workers(engine, {one["worker"] for one in there}, since)
+    return invocations.explain(
+        invocations.Facts(
+            record,
+            job,
+            there,
+            [one for one in failures if since <= one.at_ns],
+            [one for one in lost if one.at_ns <= until],
+        )
+    )
+
+
+async def _workload(engine: Engine, caller: Caller, id: str) -> chain.Explanation:
+    tenant, slash, rest = id.partition("/")
+    name = rest if slash and tenant == caller.tenant else id
+    job = name.rpartition("#")[0]
+    there = [one for one in _there(engine, tenant=caller.tenant, job=job) if one["id"].endswith(f"/{name}")]
+    if not there:
+        raise errors.NotFound(
+            f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
+            hint="deployment_get and job_get list workloads; an id is JOB#REPLICA.",
+        )
+    return jobs.explain(await _job_facts(engine, caller, job, there, name))
+
+
+async def _job(engine: Engine, caller: Caller, name: str) -> chain.Explanation:
+    there = _there(engine, tenant=caller.tenant, job=name)
+    facts = await _job_facts(engine, caller, name, there, "")
+    if not there and facts.staged is None:
+        raise errors.NotFound(
+            f"There is no job {errors.shorten(name, 100)} in tenant {caller.tenant}.",
+            hint="job_list shows what there is.",
+        )
+    return jobs.explain(facts)
+
+
+async def _job_facts(
+    engine: Engine, caller: Caller, name: str, there: Sequence[dict[str, Any]], workload: str
+) -> jobs.Facts:
+    tenant = caller.tenant
+    newest = await engine.database.read(job_table.newest, tenant, name)
+    managed = next((one["deployment"] for one in there if one["deployment"]), "")
+    if managed:
+        history = await engine.database.read(lambda db: table.history(db, tenant, managed, limit=2))
+        deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry["id"]) for entry in history]
+    else:
+        rows = await engine.database.read(audit.about, tenant, f"{tenant}/{name}", 3)
+        deeds = [
+            Cause(f"{row['username']} called {row['operation']} through {row['surface']}", row["id"]) for row in rows
+        ]
+    since = max((deed.at_ns for deed in deeds), default=0)
+    return jobs.Facts(
+        name,
+        there,
+        deeds,
+        await _failures(engine, tenant, [name], there),
+        await _workers(engine, {one["worker"] for one in there}, since),
+        newest["version"] if newest is not None else None,
+        workload,
+    )
+
+
+async def _plan(engine: Engine, caller: Caller, id: str) -> chain.Explanation:
+    saved = await find_plan(engine, caller, id)
+    row = await engine.database.read(table.get, caller.tenant, saved["name"])
+    since = await engine.database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
+    return plans.explain(plans.Facts(saved, row["revision"] if row is not None else 0, since))
+
+
+def _there(engine: Engine, **which: Any) -> list[dict[str, Any]]:
+    """Workloads as they are shown elsewhere; one whose worker is not there does not run, whatever was said last."""
+    online = {row["name"] for row in engine.fleet.worker_rows() if row["state"] != "offline"}
+    return [
+        row
+        if row["state"] == "completed" or row["worker"] in online
+        else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there"}
+        for row in engine.fleet.workload_rows(**which)
+    ]
+
+
+async def _failures(engine: Engine, tenant: str, names: Iterable[str], there: Sequence[dict[str, Any]]) -> list[Cause]:
+    """What jobs said when they failed, and what these workloads wrote last."""
+    causes = []
+    for name in dict.fromkeys(names):
+        found = await engine.database.read(
+            lambda db, name=name: messages.search(db, tenant, type=Type.JOB_FAILED, job=name, limit=MOST_FAILURES)  # type: ignore[misc]
+        )
+        for event in found:
+            data = event.get("message_data") or {}
+            causes.append(Cause(f"{name} failed: {data.get('reason', '')}", event["nanoseconds_since_epoch"]))
+    for row in there[:2]:
+        lines = [
+            {"at_ns": at_ns, "level": level, "text": text}
+            for at_ns, level, text, _ in engine.fleet.logs.of(row["id"])
+            if level != "error"  # a failure is told already
+        ]
+        causes += chain.log(row["id"].partition("/")[2], lines)
+    return causes
+
+
+async def _workers(engine: Engine, names: set[str], since_ns: int) -> list[Cause]:
+    """Which of these workers were lost, or came back, since a time; and which are not there now."""
+    causes = []
+    for type, what in ((Type.WORKER_LOST, "was lost"), (Type.WORKER_ONLINE, "came online")):
+        found = await engine.database.read(
+            lambda db, type=type: messages.search(db, DEFAULT_TENANT, type=type, limit=20)  # type: ignore[misc]
+        )
+        mine = [
+            Cause(f"worker {event['worker_id']} {what}", event["nanoseconds_since_epoch"])
+            for event in found
+            if event.get("worker_id") in names and event["nanoseconds_since_epoch"] >= since_ns
+        ]
+        causes += mine[:MOST_WORKER_NOTES]
+    for row in engine.fleet.worker_rows():
+        if row["name"] in names and row["state"] != "online":
+            seen = row["last_heartbeat_at"]
+            causes.append(
+                Cause(f"worker {row['name']} is {row['state']}" + (f", last heard of at {seen}" if seen else ""))
+            )
+    return causes
