@@ -112,7 +112,7 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
     documents: list[tuple[Any, Places]] = []
     reader = _Reader(origin)
     try:
-        events = YAML(pure=True).parse(text)
+        events = YAML(typ="safe", pure=True).parse(text)  # the other reader marks where `>` folded lines
         for event in events:
             if isinstance(event, yaml_events.DocumentStartEvent):
                 reader.places = {}

@@ -39,6 +39,11 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2() -> None:
     }  # fmt: skip
 
 
+def test_lines_of_a_folded_text_are_joined_by_a_blank_and_nothing_else() -> None:
+    (document,) = documents.load("a: >-\n  one\n  two\n\n  three\nb: >\n  x\n  y\nc: |\n  x\n  y\n")
+    assert document.data == {"a": "one two\nthree", "b": "x y\n", "c": "x\ny\n"}
+
+
 def test_places_are_those_of_the_text() -> None:
     first, second = documents.load("kind: job\na:\n  - b: 1\n    c/d: 2\n---\nkind: trigger\n", origin="f.yaml")
     assert first.where("/a/0/c~1d") == "f.yaml:4:5"
