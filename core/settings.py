@@ -74,7 +74,8 @@ class Settings(Described, BaseModel):
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
     portals: tuple[str, ...] = ()
-    """Shared catalogs to install from, each NAME=URL (https://) or NAME=DIRECTORY; the first that has an item offers it."""
+    """Shared catalogs to install from, each NAME=URL (https://) or NAME=DIRECTORY; of several that have an item, the
+    first offers it."""
     portal_ca_file: Path | None = None
     """A PEM file with certificates that portals may show besides those that the system trusts."""
     portal_refresh_seconds: int = Field(default=900, ge=1)

@@ -1,14 +1,14 @@
-"""The catalog as a list of entries: search, pick one, tell what is related. Pure; who calls brings the entries."""
+"""The items of the catalog as plain values: what a list shows of them, how one is picked. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from core import errors
-from core.catalog import graph, names, wiring
+from core.catalog import names, wiring
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective, Workflow
 
 Model = Blueprint | Workflow | Perspective | LibraryJob
@@ -17,9 +17,12 @@ RETIRED = "retired"
 """The availability of a version that is no longer offered; what names it exactly still finds it."""
 
 
+E = TypeVar("E", bound="Listed")
+
+
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One version of one item. `source` is builtin, local or portal."""
+class Listed:
+    """One version of one item, as far as a list shows it. `source` is builtin, local or portal."""
 
     type: ItemType
     slug: str
@@ -29,10 +32,18 @@ class Entry:
     tags: tuple[str, ...]
     source: str
     availability: str
-    model: Model
+    portal: str = field(default="", kw_only=True)
+    """The portal that it comes from."""
+    update: int | str | None = field(default=None, kw_only=True)
+    """The newer version that its portal has."""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.type.value}:{self.slug}@{self.version}"
 
     def row(self) -> dict[str, Any]:
         """The item as a search shows it."""
+        more = {"portal": self.portal, "available_version": self.update}
         return {
             "slug": self.slug,
             "type": self.type.value,
@@ -42,10 +53,26 @@ class Entry:
             "availability": self.availability,
             "tags": list(self.tags),
             "summary": self.summary,
+            **{name: value for name, value in more.items() if value},
         }
 
 
-def entry(model: Model, source: str = "local", availability: str = "installed") -> Entry:
+@dataclass(frozen=True, slots=True)
+class Entry(Listed):
+    """One version that is there, with its document; `provenance` is what is known of where it came from."""
+
+    model: Model
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+def entry(
+    model: Model,
+    source: str = "local",
+    availability: str = "installed",
+    *,
+    portal: str = "",
+    provenance: Mapping[str, Any] | None = None,
+) -> Entry:
     kind = ItemType.JOB if isinstance(model, LibraryJob) else ItemType(model.kind)
     return Entry(
         kind,
@@ -57,12 +84,14 @@ def entry(model: Model, source: str = "local", availability: str = "installed") 
         source,
         availability,
         model,
+        provenance or {},
+        portal=portal,
     )
 
 
-def latest(entries: Iterable[Entry]) -> list[Entry]:
+def latest(entries: Iterable[E]) -> list[E]:
     """The newest version of each item that is on offer, by type and slug."""
-    newest: dict[tuple[str, str], Entry] = {}
+    newest: dict[tuple[str, str], E] = {}
     for one in entries:
         if one.availability == RETIRED:
             continue
@@ -72,49 +101,7 @@ def latest(entries: Iterable[Entry]) -> list[Entry]:
     return [newest[key] for key in sorted(newest)]
 
 
-def search(
-    entries: Iterable[Entry],
-    query: str = "",
-    *,
-    type: str | None = None,
-    source: str | None = None,
-    availability: str | None = None,
-    tags: Sequence[str] = (),
-) -> list[Entry]:
-    """The newest versions that fit every filter and every word of the query, best match first.
-
-    `source="local"` includes what came with Sluice.
-    """
-    words = query.casefold().split()
-    ranked = []
-    for one in latest(entries):
-        if type is not None and one.type.value != type:
-            continue
-        if source is not None and one.source != source and not (source == "local" and one.source in LOCAL):
-            continue
-        if availability is not None and one.availability != availability:
-            continue
-        if not set(tags) <= set(one.tags):
-            continue
-        rank = _rank(one, words, query.casefold().strip())
-        if rank is not None:
-            ranked.append((rank, one.type.value, one.slug, one))
-    return [found[-1] for found in sorted(ranked, key=lambda found: found[:3])]
-
-
-def _rank(one: Entry, words: list[str], whole: str) -> int | None:
-    """0 for the slug or title itself, more for looser matches, None when a word is nowhere."""
-    slug, title = one.slug.casefold(), one.title.casefold()
-    if whole in (slug, title):
-        return 0
-    text = f"{slug} {title}"
-    rest = f"{text} {one.summary.casefold()} {' '.join(one.tags).casefold()}"
-    if not all(word in rest for word in words):
-        return None
-    return 1 if all(word in text for word in words) else 2
-
-
-def pick(entries: Iterable[Entry], slug: str, type: str | None = None, version: int | str | None = None) -> Entry:
+def pick(entries: Iterable[E], slug: str, type: str | None = None, version: int | str | None = None) -> E:
     """One item: the given version, or the newest.
 
     Raises NotFound, with what is there; InvalidParams when several types share the slug.
@@ -145,27 +132,6 @@ def pick(entries: Iterable[Entry], slug: str, type: str | None = None, version: 
             f"There is no version {errors.shorten(str(version), 40)} of {types[0]} {slug}.", hint=f"Versions: {there}."
         )
     return exact
-
-
-def related(entries: Iterable[Entry], one: Entry) -> list[Entry]:
-    """What the item is made of, what uses it, and what shares its tags; at most ten."""
-    ranked: list[tuple[int, str, str, Entry]] = []
-    mine = graph.references(one.model) if isinstance(one.model, Graph) else set()
-    for other in latest(entries):
-        if (other.type, other.slug) == (one.type, one.slug):
-            continue
-        theirs = graph.references(other.model) if isinstance(other.model, Graph) else set()
-        if _named(other, mine):
-            ranked.append((0, other.type.value, other.slug, other))
-        elif _named(one, theirs):
-            ranked.append((1, other.type.value, other.slug, other))
-        elif set(one.tags) & set(other.tags):
-            ranked.append((2, other.type.value, other.slug, other))
-    return [found[-1] for found in sorted(ranked, key=lambda found: found[:3])[:10]]
-
-
-def _named(one: Entry, references: set[str]) -> bool:
-    return any(ref.rpartition("@")[0] == f"{one.type.value}:{one.slug}" for ref in references)
 
 
 def document(one: Entry) -> dict[str, Any]:

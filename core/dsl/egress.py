@@ -239,9 +239,9 @@ def _translate(error: Exception) -> httpx.TransportError:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """The transport of an httpx client: a connection pool whose connections pass the guard."""
 
-    def __init__(self, allow: Sequence[Network], *, insecure: bool = False) -> None:
+    def __init__(self, allow: Sequence[Network], context: ssl.SSLContext) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=client_context(insecure),
+            ssl_context=context,
             max_connections=16,
             max_keepalive_connections=4,
             keepalive_expiry=15.0,
@@ -327,11 +327,12 @@ class Reply(NamedTuple):
 
 
 class Egress:
-    """An HTTP client for jobs and callbacks: guarded addresses, no redirects, no proxies, deadlines, bounded bodies."""
+    """An HTTP client for jobs, callbacks and portals: guarded addresses, no redirects, no proxies, deadlines, bounded
+    bodies. `tls` is for those who trust other certificates than the system does."""
 
-    def __init__(self, allow: Iterable[str] = (), *, insecure: bool = False) -> None:
+    def __init__(self, allow: Iterable[str] = (), *, insecure: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(allowed_networks(allow), insecure=insecure),
+            transport=GuardedTransport(allowed_networks(allow), tls or client_context(insecure)),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),

@@ -120,6 +120,8 @@ class Item(CatalogModel):
     """One sentence on what it is for."""
     tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=63)], ...] = Field(default=(), max_length=50)
     """Words to find it by."""
+    author: Annotated[str, StringConstraints(max_length=200)] = ""
+    """Who made it."""
 
 
 class Blueprint(Item):

@@ -227,6 +227,8 @@ async def workflow_retire(engine: Engine, caller: Caller, params: WorkflowRetire
     found = await find(engine, caller, params.type, params.slug, params.version)
     if found.source == "builtin":
         raise errors.Forbidden(f"{found.name} comes with Sluice and stays.", hint="Only your own versions retire.")
+    if found.source == "portal":
+        raise errors.Forbidden(f"{found.name} was installed from a portal.", hint="catalog_uninstall removes it.")
     key = (caller.tenant, params.type, params.slug)
     note = audit.row(engine.ids.next(), caller, "workflow_retire", f"{caller.tenant}/{params.type}:{found.name}")
     now = engine.now_ns()

@@ -81,9 +81,14 @@ def _is(one: items.Entry, kind: str, slug: str) -> bool:
     return one.slug == slug and one.type.value == kind
 
 
-async def checked(engine: Engine, caller: Caller, document: Document) -> check.Report:
-    """The report on a document, made beside the event loop: a large one takes seconds."""
-    known = modules.of(await catalog.entries(engine, caller))
+async def checked(
+    engine: Engine, caller: Caller, document: Document, known: modules.Modules | None = None
+) -> check.Report:
+    """The report on a document, made beside the event loop: a large one takes seconds.
+
+    It may name what is in the catalog, unless `known` says what it may name.
+    """
+    known = modules.of(await catalog.entries(engine, caller)) if known is None else known
     looked = await asyncio.to_thread(check.look, document, known)
     tried: list[Finding] = []
     for number, faults in enumerate(looked.trials()):
@@ -110,8 +115,8 @@ class WorkflowList(Page):
     """Only documents of this kind."""
     state: Literal["draft", "published", "retired"] | None = None
     """Only documents with something in this state."""
-    source: Literal["local", "builtin"] | None = None
-    """Only your own (local), or only what comes with Sluice."""
+    source: Literal["local", "builtin", "portal"] | None = None
+    """Only your own (local), what comes with Sluice (builtin), or what was installed from portals."""
     query: str = Field(default="", max_length=200)
     """Words to look for in slugs and titles."""
 
@@ -123,9 +128,9 @@ class WorkflowList(Page):
     result=items_schema(),
 )
 async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) -> dict[str, Any]:
-    """List your own documents first, then what comes with Sluice; each with newest version and open draft."""
+    """List your own documents first, then all others; each with its newest version and open draft."""
     rows = await engine.database.read(table.listing, caller.tenant)
-    found = [*_own(rows), *_builtin(await catalog.entries(engine, caller))]
+    found = [*_own(rows), *_foreign(await catalog.entries(engine, caller))]
     words = params.query.casefold().split()
     kept = [
         one
@@ -164,7 +169,7 @@ def _item(kind: str, slug: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _builtin(entries: list[items.Entry]) -> list[dict[str, Any]]:
+def _foreign(entries: list[items.Entry]) -> list[dict[str, Any]]:
     return [
         {
             "slug": one.slug,
@@ -179,7 +184,7 @@ def _builtin(entries: list[items.Entry]) -> list[dict[str, Any]]:
             "updated_by": None,
         }
         for one in items.latest(entries)
-        if one.source == "builtin" and one.type.value in authoring.KINDS
+        if one.source != "local" and one.type.value in authoring.KINDS
     ]
 
 

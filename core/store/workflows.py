@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from core import clock, errors
 from core.model.states import WORKFLOW, WorkflowState
-from core.store import audit
+from core.store import audit, catalog
 
 DRAFT = ""  # the version of a draft
 GONE = ""  # the text of a draft that was thrown away; its row stays, so that no revision is given twice
@@ -54,9 +54,11 @@ def published(db: Database, tenant: str) -> list[dict[str, Any]]:
 def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...]) -> tuple[int, bool]:
     """Write a draft whose writer saw revision `base` (0: no draft). Returns (revision, changed).
 
-    Raises AlreadyExists, telling what moved, when the draft is not at that revision.
+    Raises AlreadyExists, telling what moved, when the draft is not at that revision, and when an item of a portal has
+    the slug.
     """
     key = (row["tenant"], row["kind"], row["slug"])
+    catalog.refuse_installed(db, key)
     last = _row(db, key, DRAFT)
     present = last["revision"] if last is not None and last["text"] != GONE else 0
     if last is not None and present and last["text"] == row["text"]:
@@ -101,17 +103,40 @@ def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_ro
         _drop(db, key, row["published_at_ns"], row["updated_by"])
         return str(same["version"]), False
     if (there := _row(db, key, row["version"])) is not None:
-        why = "which is retired" if there["state"] == WorkflowState.RETIRED else "with other content"
-        raise errors.AlreadyExists(
-            f"{key[1].capitalize()} {key[2]} has a version {row['version']} already, {why}.",
-            hint="A version never changes: raise the version in the document.",
-        )
+        raise _taken(key, there)
     state = WORKFLOW.advance(WorkflowState(last["state"]), WorkflowState.PUBLISHED)
     change = {**row, "state": state.value, "updated_at_ns": row["published_at_ns"]}
     columns = ", ".join(f"{name} = ?" for name in change)
     db.conn.execute(f"UPDATE documents SET {columns} WHERE {_KEY} AND version = ''", [*change.values(), *key])
     audit.insert(db, audit_row)
     return str(row["version"]), True
+
+
+def add(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> bool:
+    """Publish a version without a draft; an open draft stays as it is. False when that version says the same already.
+
+    `row` has what `save` and `publish` take together. Raises AlreadyExists when the version has other content or is
+    retired.
+    """
+    key = (row["tenant"], row["kind"], row["slug"])
+    there = _row(db, key, row["version"])
+    if there is not None and there["digest"] == row["digest"] and there["state"] == WorkflowState.PUBLISHED:
+        return False
+    if there is not None:
+        raise _taken(key, there)
+    newest = db.conn.execute(f"SELECT coalesce(max(revision), 0) FROM documents WHERE {_KEY}", key).fetchone()[0]
+    state = WORKFLOW.advance(WORKFLOW.initial, WorkflowState.PUBLISHED)
+    db.table("documents").insert({**row, "state": state.value, "revision": newest + 1, "derived_from": ""})
+    audit.insert(db, audit_row)
+    return True
+
+
+def _taken(key: Key, there: dict[str, Any]) -> errors.AlreadyExists:
+    why = "which is retired" if there["state"] == WorkflowState.RETIRED else "with other content"
+    return errors.AlreadyExists(
+        f"{key[1].capitalize()} {key[2]} has a version {there['version']} already, {why}.",
+        hint="A version never changes: raise the version in the document.",
+    )
 
 
 def retire(db: Database, key: Key, number: str, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:

@@ -1,0 +1,112 @@
+"""Plan & register: the next call for an item of each type, with its arguments ready (seed: Catalog). Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from core.catalog import items
+from core.catalog.items import Entry, Listed
+from core.documents import dump
+from core.model.catalog import Blueprint, Graph, LibraryJob, Perspective, Ports
+
+Next = dict[str, Any]
+"""`operation`, `arguments`, `fill` (arguments that have to be given besides), `command` (the same on the command line),
+`why`."""
+
+
+def from_portal(one: Listed) -> Next:
+    """Install what only a portal has, or take the newer version that it has."""
+    key: dict[str, Any] = {"slug": one.slug, "type": one.type.value}
+    tail = f"{one.slug} --type {one.type.value}"
+    if one.update is not None:
+        why = f"The portal has version {one.update}. What is deployed stays as it is until it is planned anew."
+        return _next("catalog_update", key, f"sluice catalog update {tail}", why)
+    more = {"version": one.version, "portal": one.portal}
+    command = f"sluice catalog install {tail} --version {one.version} --portal {one.portal}"
+    return _next("catalog_install", {**key, **more}, command, "It is in the portal, and not here yet.")
+
+
+def here(entry: Entry) -> Next:
+    """Start from what is here: plan a deployment, or make a draft of a workflow or a job."""
+    model, slug = entry.model, entry.slug
+    if isinstance(model, LibraryJob):
+        return _next(
+            "job_put",
+            {"document": dump.to_yaml(model.job), "draft": True},
+            f"sluice catalog show {slug} --type job --document | sluice job put -f - --draft",
+            "Saves it as a draft of a job; edit it, then job_stage and job_deploy.",
+        )
+    if isinstance(model, Perspective):
+        copy = f"my-{slug}"[:63]
+        return _next(
+            "workflow_clone",
+            {"slug": slug, "type": "perspective", "version": str(entry.version), "new_slug": copy},
+            f"sluice workflow clone {slug} {copy} --type perspective",
+            "Makes the draft of a workflow; bind its open slots, then workflow_publish and deployment_plan.",
+        )
+    if not is_deployable(entry):
+        document = dump.to_yaml(_around(entry, model.ports))
+        why = "It has open ports: use it as a step. Saves the draft of a workflow with open steps around it."
+        return _next("workflow_save_draft", {"document": document}, "", why)
+    questions = items.wizard(entry)
+    values = {one["field"]: one["default"] for one in questions if one["default"] is not None}
+    fill = [one["field"] for one in questions if one["required"] and one["default"] is None]
+    name = _name(slug)
+    return _next(
+        "deployment_plan",
+        {"name": name, "source": entry.ref, "values": values},
+        f"sluice plan {name} --from {entry.ref}" + "".join(f" --set {field}=..." for field in fill),
+        "Plans a deployment; show its text, then deployment_apply.",
+        [f"values.{field}" for field in fill],
+    )
+
+
+def is_deployable(entry: Entry) -> bool:
+    """Whether deployment_plan takes it as it is: a workflow or blueprint without open ports."""
+    model = entry.model
+    return not isinstance(model, LibraryJob | Perspective) and not (model.ports.in_ or model.ports.out)
+
+
+def slots(entry: Entry) -> list[dict[str, Any]]:
+    """The open slots of a perspective: which step takes what."""
+    steps = entry.model.steps if isinstance(entry.model, Graph) else ()
+    return [
+        {"step": step.id, "accepts": step.slot.accepts, "hint": step.slot.hint}
+        for step in steps
+        if step.slot is not None
+    ]
+
+
+def _around(entry: Entry, ports: Ports) -> dict[str, Any]:
+    """A workflow with the module as a step, and an open step at each of its ports."""
+    id = _name(entry.slug)
+    ends = {"in": {port: f"channel:{port}-in" for port in map(_name, ports.in_)}}
+    ends["out"] = {port: f"channel:{port}-out" for port in map(_name, ports.out)}
+    bound = {side: next(iter(named.values())) if len(named) == 1 else named for side, named in ends.items() if named}
+    before = [
+        {"id": f"{id}-{port}-source", "slot": {"hint": f"What feeds {port}."}, "out": channel}
+        for port, channel in ends["in"].items()
+    ]
+    behind = [
+        {"id": f"{id}-{port}-sink", "slot": {"hint": f"What takes {port}."}, "in": channel}
+        for port, channel in ends["out"].items()
+    ]
+    needed = entry.model.parameters.get("required", ()) if isinstance(entry.model, Blueprint) else ()
+    given = {"with": dict.fromkeys(needed, "")} if needed else {}
+    step = {"id": id, "use": entry.ref, **given, **bound}
+    return {
+        "kind": "workflow",
+        "slug": f"with-{id}"[:63],
+        "title": f"With {entry.title}",
+        "steps": [*before, step, *behind],
+    }
+
+
+def _name(text: str) -> str:
+    """A slug as the name of a deployment or step."""
+    return re.sub("[-_]+", "-", text)[:40].strip("-") or "item"
+
+
+def _next(operation: str, arguments: dict[str, Any], command: str, why: str, fill: list[str] | None = None) -> Next:
+    return {"operation": operation, "arguments": arguments, "fill": fill or [], "command": command, "why": why}
