@@ -16,7 +16,7 @@ from core.catalog import answers
 from core.catalog.blueprints import check_blueprint
 from core.catalog.names import did_you_mean, listed
 from core.catalog.wiring import Node, Wiring
-from core.dsl import component, registry
+from core.dsl import registry
 from core.errors import shorten
 from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
 from core.model.plan import Finding
@@ -201,20 +201,11 @@ def _messages(graph: Graph, wired: Wiring) -> Iterator[Finding]:
         nodes.setdefault(id.partition(".")[0], []).append(node)
     for index, edge in enumerate(graph.messages):
         pointer = f"/messages/{index}"
-        source, target = steps.get(edge.from_), steps.get(edge.to)
-        if source is not None and source.out is None and not _emits(nodes.get(source.id, [])):
-            message = f"Step {edge.from_} has nothing to emit {edge.tag} for: it feeds no channel and sends no message."
-            hint = "Give it an `out`, or use a blueprint that ends in output: {message: ...}."
-            yield Finding("silent_source", message, hint, f"{pointer}/from")
+        target = steps.get(edge.to)
         if target is not None and not _waits(nodes.get(target.id, []), wired):
             message = f"Step {edge.to} cannot wait for {edge.tag}: its input takes no message trigger."
             hint = "Feed it over a file-store channel, or begin it with an input that takes a trigger."
             yield Finding("deaf_target", message, hint, f"{pointer}/to")
-
-
-def _emits(nodes: list[Node]) -> bool:
-    """Whether a step that feeds no channel sends a message; one whose module is not known is told elsewhere."""
-    return not nodes or any("message" in _end(job, "output") for node in nodes for job in node.blueprint.jobs)
 
 
 def _waits(nodes: list[Node], wired: Wiring) -> bool:
@@ -225,7 +216,7 @@ def _waits(nodes: list[Node], wired: Wiring) -> bool:
                 channel = wired.channels.get(node.ins.get(str(source["port"]), ""))
                 if channel is None or channel.definition.transport in _DURABLE:
                     return True
-            elif any(_takes_trigger(name) for name in source):
+            elif any(name == "internal-messages" or registry.takes_trigger(name) for name in source):
                 return True
     return not nodes
 
@@ -233,10 +224,3 @@ def _waits(nodes: list[Node], wired: Wiring) -> bool:
 def _end(job: Mapping[str, Any], side: str) -> Mapping[str, Any]:
     end = job.get(side)
     return end if isinstance(end, Mapping) else {str(end): None} if isinstance(end, str) else {}
-
-
-def _takes_trigger(name: str) -> bool:
-    """Whether an input can be started by a message."""
-    registry.load_components()
-    cls = component.REGISTRY.get("input", name)
-    return cls is not None and (name == "internal-messages" or "trigger" in cls.model_fields)

@@ -11,9 +11,13 @@ import pytest
 
 from core.engine import Engine
 from tests.deployments.running import KEEP, LINES, TAIL, apply, arrived, numbers, once, plan, publish, write
+from tests.dsl import rig
 from tests.engines import ADMIN, engine_on
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:(botocore|moto|werkzeug).*"),
+]
 ALL = range(500)
 
 
@@ -110,8 +114,6 @@ async def test_every_consumer_of_a_file_store_gets_all_events_and_what_all_have_
         await apply(engine, source)
         for name in ("x.out", "y.out"):
             assert await arrived(tmp_path / name, ALL) == once(ALL)
-        from tests.dsl import rig
-
         objects = tmp_path / "spool" / "tenant-a" / "demo" / "c"
         await rig.until(lambda: not list(objects.glob("*.json")), 20)
         assert len(list((tmp_path / "spool").rglob("*-reader.json"))) == 2
@@ -155,38 +157,118 @@ async def test_a_replay_reads_the_spool_once_more_and_only_once(tmp_path: Path) 
         made = await plan(engine, source, values={"replay": "2020-01-01"})
         assert [(c["action"], c["id"]) for c in made["changes"]] == [("update", "demo--x--c-reader")]
         await engine.call("deployment_apply", {"plan_id": made["plan_id"]}, ADMIN)
-        from tests.dsl import rig
-
         await rig.until(lambda: numbers(tmp_path / "x.out") == once([*ALL, *ALL]), 20)
         write(tmp_path / "a.in", range(500, 510))
         await arrived(tmp_path / "x.out", range(500, 510))
         assert numbers(tmp_path / "x.out") == once([*ALL, *ALL, *range(500, 510)])
 
 
-async def test_events_wake_a_step_and_it_sees_what_they_say(tmp_path: Path) -> None:
-    write(tmp_path / "a.in", range(20))
-    speaker = """
+TELLER = """
 kind: blueprint
 slug: teller
 version: 1.0.0
-parameters: {type: object, properties: {path: {type: string}}, required: [path]}
+parameters:
+  type: object
+  properties: {path: {type: string}, says: {type: string, default: "${msg|job_event.n}"}}
+  required: [path]
 jobs:
   - name: tell
-    input: {echo: {event: '{"n": "${msg|job_event.n}"}', json: true}}
+    input: {echo: {event: '{"n": "{{says}}"}', json: true}}
     actions: [{convert: {conversions: [{field: n, conversion: num}]}}]
     output: {file: {path: "{{path}}"}}
 """
+
+
+async def test_events_wake_a_step_which_sees_what_they_say(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", range(20), odd=lambda n: n % 2 == 1)
     async with engine_on(tmp_path / "home", workers=2) as engine:
-        await publish(engine, speaker)
+        await publish(engine, TELLER)
         source = await workflow(
             engine,
             "messages: [{from: a, to: t, tag: seen}, {from: x, to: u, tag: kept}]",
             "steps:",
-            step("a", "lines", tmp_path / "a.in", out="channel:c"),
-            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+            step(
+                "a",
+                "lines",
+                tmp_path / "a.in",
+                out="{l: channel:l, r: channel:r}",
+                dispatch="{mode: conditional, field: odd, routes: {true: l}, default: r}",
+            ),
+            step("x", "keep", tmp_path / "x.out", in_="channel:l"),
+            step("y", "keep", tmp_path / "y.out", in_="channel:r"),
             step("t", "teller", tmp_path / "t.out"),
-            step("u", "teller", tmp_path / "u.out"),
+            f'  - {{id: u, use: "blueprint:teller@1.0.0", with: {{path: "{tmp_path}/u.out", says: "1"}}}}',
         )
         await apply(engine, source)
-        assert await arrived(tmp_path / "x.out", range(20)) == once(range(20))
         assert await arrived(tmp_path / "t.out", range(20)) == once(range(20))
+        assert await arrived(tmp_path / "x.out", range(1, 20, 2)) == once(range(1, 20, 2))
+        assert await arrived(tmp_path / "y.out", range(0, 20, 2)) == once(range(0, 20, 2))
+        assert await arrived(tmp_path / "u.out", [1])  # told by the job itself, whose events leave through no channel
+
+
+async def test_a_new_object_wakes_the_reader_that_waits_for_it(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", range(100))
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            spool(tmp_path),
+            "messages: [{from: a, to: x, tag: spooled}]",
+            "steps:",
+            step("a", "tail", tmp_path / "a.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+        )
+        await apply(engine, source)
+        await arrived(tmp_path / "x.out", range(100))
+        write(tmp_path / "a.in", range(100, 200))
+        assert await arrived(tmp_path / "x.out", range(200)) == once(range(200))
+
+
+async def test_an_object_store_is_a_spool_in_a_bucket(tmp_path: Path) -> None:
+    pytest.importorskip("obstore")
+    boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
+    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    try:
+        host, port = running.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        keys = {"aws_access_key_id": "id", "aws_secret_access_key": "s", "region_name": "us-east-1"}
+        client = boto3.client("s3", endpoint_url=endpoint, **keys)
+        client.create_bucket(Bucket="spool")
+        write(tmp_path / "a.in", ALL)
+        settings = {
+            "bucket-name": "spool",
+            "endpoint": endpoint,
+            "path": "deep/down",
+            "access-key": "id",
+            "secret-key": '"${secret|s3/key}"',
+            "region": "us-east-1",
+            "batch-size": 100,
+            "batch-timeout": "50ms",
+            "interval": "200ms",
+            "gzip": "true",
+            "retention": "0s",
+        }
+        inner = ", ".join(f"{key}: {value}" for key, value in settings.items())
+        async with engine_on(tmp_path / "home", workers=2, egress_allow=("127.0.0.1/32",)) as engine:
+            await engine.call("secret_set", {"name": "s3/key", "value": "s"}, ADMIN)
+            source = await workflow(
+                engine,
+                f"channels: {{c: {{transport: object-store, with: {{{inner}}}}}}}",
+                "steps:",
+                step("a", "lines", tmp_path / "a.in", out="channel:c"),
+                step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+                step("y", "keep", tmp_path / "y.out", in_="channel:c"),
+            )
+            await apply(engine, source)
+            for name in ("x.out", "y.out"):
+                assert await arrived(tmp_path / name, ALL) == once(ALL)
+
+            def left() -> list[str]:
+                return [one["Key"] for one in client.list_objects_v2(Bucket="spool").get("Contents", [])]
+
+            await rig.until(lambda: all(".taken/" in name for name in left()), 20)
+            assert sorted(left()) == [
+                f"deep/down/tenant-a/demo/c.taken/demo--{step}--c-reader.json" for step in ("x", "y")
+            ]
+    finally:
+        running.stop()

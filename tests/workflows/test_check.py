@@ -169,11 +169,6 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         "deaf_target",
         "/messages/0/to",
     ),
-    "a message of a step that has nothing to say": (
-        f"{SPOOLED}\nsteps: [{A}, {B}]\nmessages: [{{from: b, to: a, tag: t}}]",
-        "silent_source",
-        "/messages/0/from",
-    ),
     "a message to a step that is not there": (
         f"{SPOOLED}\nsteps: [{A}, {B}]\nmessages: [{{from: a, to: zz, tag: t}}]",
         "unknown_step",

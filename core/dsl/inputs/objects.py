@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import hashlib
@@ -133,6 +134,8 @@ class ObjectSource:
         self._time_of = _time_of(config.timestamp_mode)
         self._stamps = _stamps(config)
         self._fingerprints: memory.Fingerprints | None = None
+        self._listing = asyncio.Lock()  # one firing at a time looks for what is new
+        self._taken: set[str] = set()  # fingerprints of what a firing reads, or the output has not accepted yet
         self._rewind: spooled.Rewind | None = None
         self._sweeper = spooled.Sweeper(config.retention, env.job) if config.retention is not None else None
 
@@ -153,22 +156,43 @@ class ObjectSource:
             await self._store.close()
         self._store = store
         try:
-            candidates = await self._candidates(store, run)
+            async with self._listing:
+                candidates = await self._candidates(store, run)
+                if config.fingerprinting:  # firings of messages overlap: none reads what another has begun
+                    candidates = [one for one in candidates if one.mark not in self._taken]
+                    self._taken.update(one.mark for one in candidates)
         except paths.NotThere:
             if config.trigger is None:
                 raise
             return  # whoever writes there has not begun; the next firing looks again
-        for at, one, mark in candidates:
-            if config.mode == "list-objects":
-                yield Batch([_listing(one, at)], settled.expect(mark), True)
-                continue
-            try:
-                async for batch in self._read(store, one, mark, settled, run):
-                    yield batch
-            except StoreFault:
-                raise
-            except (Forbidden, JobFailed) as error:
-                run.refuse(self._env, f"{config.name}: {shorten(one.name)} was skipped: {error.message}")
+        ours = {one.mark for one in candidates}
+        try:
+            for at, one, mark in candidates:
+                if config.mode == "list-objects":
+                    yield Batch([_listing(one, at)], self._expect(settled, mark, ours), True)
+                    continue
+                try:
+                    async for batch in self._read(store, one, mark, settled, ours, run):
+                        yield batch
+                except StoreFault:
+                    raise
+                except (Forbidden, JobFailed) as error:
+                    run.refuse(self._env, f"{config.name}: {shorten(one.name)} was skipped: {error.message}")
+        finally:
+            self._taken -= ours
+
+    def _expect(
+        self, settled: memory.Settled[str], mark: str, ours: set[str]
+    ) -> Callable[[BaseException | None], None]:
+        """The settle of the last batch of an object, which is taken until then; `ours` are those not yet handed out."""
+        told = settled.expect(mark)
+        ours.discard(mark)
+
+        def settle(error: BaseException | None) -> None:
+            self._taken.discard(mark)
+            told(error)
+
+        return settle
 
     async def _candidates(self, store: Store, run: Run) -> list[_Candidate]:
         config, names, marks = self._config, self._config.object_names, self._fingerprints
@@ -231,7 +255,7 @@ class ObjectSource:
         assert self._sweeper is not None
         try:
             gone = await self._sweeper.sweep(store, present)
-        except (Forbidden, JobFailed, StoreFault) as error:
+        except (Forbidden, JobFailed) as error:
             run.refuse(self._env, f"{self._config.name}: what was read could not be deleted: {error.message}")
             return
         if gone:
@@ -243,7 +267,7 @@ class ObjectSource:
         return not any(pattern.search(name) for pattern in self._exclude)
 
     async def _read(
-        self, store: Store, one: Object, mark: str, settled: memory.Settled[str], run: Run
+        self, store: Store, one: Object, mark: str, settled: memory.Settled[str], ours: set[str], run: Run
     ) -> AsyncIterator[Batch]:
         config, env = self._config, self._env
         limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
@@ -257,7 +281,7 @@ class ObjectSource:
                     if not long.grow(data, chunk):
                         break
                 events = lines.from_text(bytes(data), config.json_, True, env, run, where)
-                yield Batch(self._stamped(events, one, run), settled.expect(mark), True)
+                yield Batch(self._stamped(events, one, run), self._expect(settled, mark, ours), True)
                 return
             splitter = lines.Splitter(limit, where, long)
             async for chunk in chunks:
@@ -266,7 +290,7 @@ class ObjectSource:
                     yield Batch(self._stamped(events, one, run), settled.expect(""))
             # The end is a batch of its own, empty or not: it carries the end of the document and the fingerprint.
             events = lines.from_lines(splitter.end(), config.json_, env, run, where)
-            yield Batch(self._stamped(events, one, run), settled.expect(mark), True)
+            yield Batch(self._stamped(events, one, run), self._expect(settled, mark, ours), True)
 
     def _stamped(self, events: list[Event], one: Object, run: Run) -> list[Event]:
         for put, value_of in self._stamps:
