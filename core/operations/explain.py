@@ -185,7 +185,7 @@ async def _plan(engine: Engine, caller: Caller, id: str) -> chain.Explanation:
 
 def _there(engine: Engine, **which: Any) -> list[dict[str, Any]]:
     """Workloads as they are shown elsewhere; one whose worker is not there does not run, whatever was said last."""
-    online = {row["name"] for row in engine.fleet.worker_rows() if row["state"] != "offline"}
+    online = {row["name"] for row in engine.fleet.worker_rows() if row["state"] in ("online", "draining")}
     return [
         row
         if row["state"] == "completed" or row["worker"] in online

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import orjson
+
 from core import documents
 from core.catalog import builtin, items
 from core.deployments import expand, plan
@@ -68,3 +70,14 @@ def quickstart() -> Workflow:
 
 def codes(made: Plan) -> list[str]:
     return [finding.code for finding in made.blockers]
+
+
+def pairs(count: int, slug: str = "pairs", word: str = "hello") -> str:
+    """A workflow, as JSON text, of so many pairs of a source and a printer, each pair on a worker channel."""
+    steps: list[dict[str, Any]] = []
+    for number in range(count):
+        event = orjson.dumps({"n": number, "word": word}).decode()
+        source = {"id": f"s{number}", "use": "blueprint:echo-source@1.0.0", "with": {"event": event}}
+        steps.append({**source, "out": f"channel:c{number}"})
+        steps.append({"id": f"p{number}", "use": "blueprint:file-printer@1.0.0", "in": f"channel:c{number}"})
+    return orjson.dumps({"kind": "workflow", "slug": slug, "title": slug, "steps": steps}).decode()

@@ -1,0 +1,82 @@
+"""The health gate: it opens for what comes up and stays up, and closes on what fails again and again or is too late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.deployments.gate import MOST_FAILURES, SHOWN_REASONS, Fault, Gate, Verdict, Watch, told
+
+WANTED = {"t/a#0": "a", "t/b#0": "b"}
+
+
+def row(id: str, state: str, restarts: int = 0, reason: str = "") -> dict[str, Any]:
+    return {"id": id, "job": WANTED[id], "worker": "w1", "state": state, "reason": reason, "restarts": restarts}
+
+
+def watch(**gate: Any) -> Watch:
+    return Watch(Gate(**gate), WANTED, started=100.0)
+
+
+UP = [row("t/a#0", "running"), row("t/b#0", "completed")]
+
+
+def test_it_is_healthy_when_everything_is_up_and_has_stayed_up() -> None:
+    one = watch()
+    assert one.judge(UP, 100.0) is Verdict.PENDING
+    assert one.due(100.0) == pytest.approx(one.gate.steady_seconds)
+    assert one.judge(UP, 100.01 + one.gate.steady_seconds) is Verdict.HEALTHY
+    assert one.progress() == "2 of 2 workloads are up"
+
+
+def test_what_falls_over_in_between_starts_the_count_anew() -> None:
+    one = watch()
+    one.judge(UP, 100.0)
+    assert one.judge([row("t/a#0", "failed"), UP[1]], 100.1) is Verdict.PENDING
+    assert one.judge([row("t/a#0", "running", 1), UP[1]], 100.4) is Verdict.PENDING
+    assert one.judge([row("t/a#0", "running", 1), UP[1]], 100.8) is Verdict.HEALTHY
+
+
+def test_a_restart_between_two_looks_is_seen() -> None:
+    one = watch()
+    one.judge(UP, 100.0)
+    assert one.judge([row("t/a#0", "running", 1), UP[1]], 110.0) is Verdict.PENDING
+
+
+def test_a_version_that_may_be_taken_back_has_to_stay_up_for_longer() -> None:
+    assert watch(back_to=0).gate.steady_seconds > watch().gate.steady_seconds
+
+
+def test_what_fails_again_and_again_is_not_waited_for() -> None:
+    one = watch(seconds=600)
+    for failures in range(1, MOST_FAILURES):
+        assert one.judge([row("t/a#0", "failed", failures - 1, "no such file"), UP[1]], 100.0) is Verdict.PENDING
+    assert one.judge([row("t/a#0", "failed", MOST_FAILURES - 1, "no such file"), UP[1]], 100.0) is Verdict.UNHEALTHY
+    assert told(one.faults, 2) == "1 of 2 workloads did not come up: a is failed: no such file"
+
+
+def test_failures_before_the_apply_do_not_count() -> None:
+    one = watch()
+    assert one.judge([row("t/a#0", "failed", 50), UP[1]], 100.0) is Verdict.PENDING
+    assert one.judge([row("t/a#0", "failed", 50 + MOST_FAILURES), UP[1]], 100.0) is Verdict.UNHEALTHY
+
+
+def test_what_is_not_there_by_the_deadline_is_told_by_name() -> None:
+    one = watch(seconds=5)
+    assert one.judge([UP[0]], 104.9) is Verdict.PENDING
+    assert one.due(104.9) == pytest.approx(0.1)
+    assert one.judge([UP[0]], 105.0) is Verdict.UNHEALTHY
+    assert one.faults == [Fault("t/b#0", "b", "", "missing", "nothing runs it")]
+    assert one.progress().startswith("1 of 2 workloads are up; b is missing")
+
+
+def test_many_faults_are_told_short() -> None:
+    faults = [Fault(f"t/j{n}#0", f"j{n}", "w", "failed", "x") for n in range(10)]
+    assert told(faults, 10).endswith(f"(and {10 - SHOWN_REASONS} more)")
+
+
+def test_a_gate_survives_being_stored() -> None:
+    gate = Gate(12, 3, "plan_x")
+    assert Gate.from_text(gate.to_text()) == gate
+    assert Gate.from_text("") == Gate()

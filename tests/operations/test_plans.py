@@ -1,0 +1,103 @@
+"""Saved plans: shown again as they were made, listed with what has become of them, discarded by who made them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import clock, errors
+from core.model.principal import Principal, Role
+from tests.deployments.documents import pairs
+from tests.engines import ADMIN, engine_on
+from tests.operations.test_deployments import apply, deployed, plan
+
+pytestmark = pytest.mark.anyio
+COLLEAGUE = replace(ADMIN, principal=Principal("carol", Role.ADMIN, ("tenant-a",)))
+STANDING = ("state", "applied_as_revision", "by", "created_at")
+
+
+async def test_a_plan_is_shown_again_exactly_as_it_was_made_whatever_has_happened_since(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deployed(engine, tmp_path / "store")
+        made = await plan(engine, tmp_path / "store", values={"guid_prefix": "v2"})
+        again = await engine.call("plan_get", {"plan_id": made["plan_id"]}, COLLEAGUE)
+        assert {key: value for key, value in again.items() if key not in STANDING} == made
+        assert (again["state"], again["by"], again["applied_as_revision"]) == ("open", "alice", None)
+        await apply(engine, await plan(engine, tmp_path / "other"))
+        stale = await engine.call("plan_get", {"plan_id": made["plan_id"]}, ADMIN)
+        assert stale["state"] == "stale" and stale["changes"] == made["changes"] and stale["text"] == made["text"]
+
+
+async def test_a_plan_that_is_too_long_for_one_answer_is_read_in_pages(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await engine.call("workflow_save_draft", {"document": pairs(20)}, ADMIN)
+        await engine.call("workflow_publish", {"slug": "pairs"}, ADMIN)
+        made = await engine.call("deployment_plan", {"name": "big", "source": "workflow:pairs"}, ADMIN)
+        assert made["summary"]["create"] == 100 and len(made["changes"]) == 50 and made["changes_left_out"] == 50
+        rest = await engine.call("plan_get", {"plan_id": made["plan_id"], "cursor": made["next_cursor"]}, ADMIN)
+        assert len(rest["changes"]) == 50 and rest["next_cursor"] is None
+        ids = [(change["kind"], change["id"]) for change in (*made["changes"], *rest["changes"])]
+        assert len(set(ids)) == 100
+
+
+async def test_the_detailed_form_shows_the_document_of_every_job_that_comes(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store", detail="detailed")
+        by_id = {(change["kind"], change["id"]): change for change in made["changes"]}
+        assert '+  "name": "demo--print"' in by_id["job", "demo--print"]["diff"]
+        assert "placement" in made["text"]
+        concise = await plan(engine, tmp_path / "store")
+        assert all(change["diff"] == "" for change in concise["changes"])
+        assert len(concise["text"].splitlines()) <= 10
+
+
+async def test_plans_are_listed_newest_first_with_what_has_become_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        used, stale = await plan(engine, tmp_path / "store"), await plan(engine, tmp_path / "other")
+        await apply(engine, used)
+        fresh, dropped = await plan(engine, tmp_path / "x"), await plan(engine, tmp_path / "y")
+        gone = await engine.call("plan_discard", {"plan_id": dropped["plan_id"]}, ADMIN)
+        assert gone == {"plan_id": dropped["plan_id"], "name": "demo", "state": "discarded"}
+        listed = await engine.call("plan_list", {}, ADMIN)
+        assert [(row["plan_id"], row["state"]) for row in listed["items"]] == [
+            (dropped["plan_id"], "discarded"),
+            (fresh["plan_id"], "open"),
+            (stale["plan_id"], "stale"),
+            (used["plan_id"], "applied"),
+        ]
+        assert listed["total"] == 4
+        only = await engine.call("plan_list", {"state": "open", "name": "demo"}, ADMIN)
+        assert [row["plan_id"] for row in only["items"]] == [fresh["plan_id"]] and only["total"] == 1
+        page = await engine.call("plan_list", {"limit": 3}, ADMIN)
+        rest = await engine.call("plan_list", {"limit": 3, "cursor": page["next_cursor"]}, ADMIN)
+        assert [row["plan_id"] for row in rest["items"]] == [used["plan_id"]] and rest["next_cursor"] is None
+        later = clock.now_ns() + 2 * engine.settings.plan_ttl_seconds * clock.NANOSECONDS
+        monkeypatch.setattr(engine, "now_ns", lambda: later)
+        assert (await engine.call("plan_get", {"plan_id": fresh["plan_id"]}, ADMIN))["state"] == "expired"
+
+
+async def test_only_who_made_a_plan_discards_it_and_then_nobody_applies_it(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store")
+        arguments = {"plan_id": made["plan_id"]}
+        with pytest.raises(errors.Forbidden, match="made by alice"):
+            await engine.call("plan_discard", arguments, COLLEAGUE)
+        for _ in range(2):
+            assert (await engine.call("plan_discard", arguments, ADMIN))["state"] == "discarded"
+        with pytest.raises(errors.PlanUsed, match="discarded"):
+            await apply(engine, made)
+
+
+@pytest.mark.parametrize("operation", ["plan_get", "plan_discard"])
+async def test_a_plan_of_another_tenant_is_not_there(tmp_path: Path, operation: str) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store")
+        arguments: dict[str, Any] = {"plan_id": made["plan_id"]}
+        with pytest.raises(errors.NotFound, match="no plan"):
+            await engine.call(operation, arguments, replace(ADMIN, tenant="tenant-b"))
+        assert (await engine.call("plan_list", {}, replace(ADMIN, tenant="tenant-b")))["items"] == []
