@@ -18,7 +18,7 @@ from core.dsl import memory, paths
 from core.dsl.component import Config
 from core.dsl.duration import Duration
 from core.dsl.stores import Object, Store
-from core.errors import shorten
+from core.errors import Forbidden, shorten
 
 BEGINNING, NOW = "beginning", "now"
 SWEEP_SECONDS = 2.0  # between two looks at what may be deleted, and between two receipts
@@ -80,7 +80,10 @@ class Retention(Config):
         if self.readers and not self.receipts:
             raise ValueError("several readers need receipts, where they tell each other what they have read")
         if self.receipts:
-            paths.check_name(f"{self.receipts}x")
+            try:
+                paths.check_name(f"{self.receipts}x")
+            except Forbidden as error:
+                raise ValueError(f"receipts: {error.message}") from error
         return self
 
     def over(self, objects: Sequence[Object], read: Collection[str], now: float) -> list[str]:

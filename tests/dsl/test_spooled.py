@@ -1,0 +1,249 @@
+"""Readers of a spool: replays happen once and miss nothing, and only what every reader has read is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import clock
+from core.dsl import compile as compiler
+from core.dsl.component import Run
+from core.dsl.inputs import spooled
+from core.dsl.stores import LocalStore, Object
+from core.errors import Forbidden, InvalidDocument
+from tests.dsl import rig
+from tests.dsl.rig import Worker
+
+pytestmark = pytest.mark.anyio
+BASE = 1_700_000_000.0  # 2023-11-14T22:13:20Z
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Spool:
+    monkeypatch.setattr(spooled, "SWEEP_SECONDS", 0.0)
+    return Spool(tmp_path / "spool")
+
+
+class Spool:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, name: str, at: float = BASE, size: int = 0) -> None:
+        path = self.root / "c" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"o": name, "pad": "x" * size}) + "\n")
+        os.utime(path, (at, at))
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "c").glob("*"))
+
+    def source(self, **keys: Any) -> dict[str, Any]:
+        config = {"path": str(self.root), "object-names": ["c/"], "json": True, "fingerprinting": True, **keys}
+        return {"file-store": config}
+
+
+async def read(worker: Worker, source: dict[str, Any], name: str = "job") -> list[str]:
+    """One start of a job that reads what there is."""
+    seen: list[str] = []
+
+    def keep(events: list[Any], run: Run) -> list[Any]:
+        seen.extend(event["o"] for event in events)
+        return rig.pass_on(events, run)
+
+    await worker.executor(source, {"discard": {}}, keep, name).run()
+    return seen
+
+
+# ---- replay
+
+
+async def test_a_new_reader_begins_at_the_point_and_misses_nothing_after_it(worker: Worker, spool: Spool) -> None:
+    spool.put("old", BASE)
+    spool.put("new", BASE + 10)
+    late = spool.source(replay="2023-11-14T22:13:25Z")
+    assert await read(worker, late) == ["new"]
+    assert await read(worker, late) == []
+    spool.put("later", BASE + 20)
+    assert await read(worker, late) == ["later"]
+
+
+@pytest.mark.parametrize("replay", ["beginning", "2023-11-14", {"from": "beginning", "marker": "x"}])
+async def test_a_new_reader_from_the_beginning_reads_all(worker: Worker, spool: Spool, replay: Any) -> None:
+    spool.put("a")
+    assert await read(worker, spool.source(replay=replay)) == ["a"]
+
+
+async def test_a_new_reader_from_now_reads_only_what_comes(worker: Worker, spool: Spool) -> None:
+    spool.put("old", clock.now_ns() / clock.NANOSECONDS - 100)
+    source = spool.source(replay="now")
+    assert await read(worker, source) == []
+    spool.put("new", clock.now_ns() / clock.NANOSECONDS + 1)
+    assert await read(worker, source) == ["new"]
+
+
+async def test_a_reader_from_now_that_found_no_spool_has_begun_all_the_same(worker: Worker, spool: Spool) -> None:
+    source = spool.source(replay="now", trigger={"interval": "1h"})
+    executor = worker.executor(source, {"discard": {}})
+    running = asyncio.create_task(executor.run())
+    await rig.until(lambda: worker.reports)
+    await executor.drain(1)
+    await running
+    spool.put("between", clock.now_ns() / clock.NANOSECONDS + 1)
+    assert await read(worker, spool.source(replay="now")) == ["between"]
+
+
+async def test_a_changed_replay_reads_once_more_what_came_since_and_all_that_was_not_read(
+    worker: Worker, spool: Spool
+) -> None:
+    for number in range(4):
+        spool.put(f"o{number}", BASE + number)
+    assert await read(worker, spool.source()) == ["o0", "o1", "o2", "o3"]
+    spool.put("unread", BASE - 5)
+    again = spool.source(replay={"from": "2023-11-14T22:13:22Z", "marker": "first"})
+    assert await read(worker, again) == ["unread", "o2", "o3"]
+    assert await read(worker, again) == []
+    again["file-store"]["replay"]["marker"] = "second"
+    assert await read(worker, again) == ["o2", "o3"]
+    assert await read(worker, spool.source(replay="now")) == []
+    assert await read(worker, spool.source(replay="beginning")) == ["unread", "o0", "o1", "o2", "o3"]
+
+
+async def test_an_earlier_replay_brings_what_a_later_beginning_left_out(worker: Worker, spool: Spool) -> None:
+    spool.put("old", BASE)
+    spool.put("new", BASE + 10)
+    assert await read(worker, spool.source(replay="2023-11-14T22:13:25Z")) == ["new"]
+    assert await read(worker, spool.source(replay="2023-11-14")) == ["old", "new"]
+
+
+@pytest.mark.parametrize("replay", ["yesterday", "2023-13-01", "2023-11-14T25:00:00Z", "2023-11-14T22:13", "17"])
+async def test_a_point_that_is_none_is_refused(replay: str) -> None:
+    document = {
+        "name": "j",
+        "input": {"file-store": {"path": "/x", "fingerprinting": True, "replay": replay}},
+        "output": {"discard": {}},
+    }
+    with pytest.raises(InvalidDocument) as caught:
+        compiler.check_job(document)
+    assert "is no point to read from" in str([p.message for p in caught.value.errors or ()])
+
+
+# ---- retention
+
+
+async def test_only_what_was_read_is_deleted_when_it_is_old_enough(worker: Worker, spool: Spool) -> None:
+    now = clock.now_ns() / clock.NANOSECONDS
+    source = spool.source(retention={"age": "1h"})
+    spool.put("old", now - 7200)
+    spool.put("young", now - 60)
+    assert await read(worker, source) == ["old", "young"]
+    assert spool.names() == ["old", "young"]  # the output had not accepted it when the firing looked
+    spool.put("old-unread", now - 9000)
+    assert await read(worker, source) == ["old-unread"]
+    assert spool.names() == ["old-unread", "young"]
+    assert await read(worker, source) == []
+    assert spool.names() == ["young"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "left"),
+    [({"max-objects": 2}, ["o3", "o4"]), ({"max-bytes": 250}, ["o3", "o4"]), ({"max-bytes": 1}, []), ({}, None)],
+)
+async def test_the_oldest_go_until_there_are_few_enough(
+    worker: Worker, spool: Spool, bounds: dict[str, int], left: list[str] | None
+) -> None:
+    for number in range(5):
+        spool.put(f"o{number}", BASE + number, size=80)
+    source = spool.source(retention=bounds)
+    await read(worker, source)
+    await read(worker, source)
+    assert spool.names() == (["o0", "o1", "o2", "o3", "o4"] if left is None else left)
+
+
+async def test_what_another_reader_has_not_read_stays(worker: Worker, spool: Spool) -> None:
+    both = {"age": "0s", "readers": ["one", "two"], "receipts": "c.taken/"}
+    source = spool.source(retention=both)
+    spool.put("a")
+    spool.put("b", BASE + 1)
+    assert await read(worker, source, "one") == ["a", "b"]
+    await read(worker, source, "one")
+    assert spool.names() == ["a", "b"]
+    assert await read(worker, source, "two") == ["a", "b"]
+    spool.put("c", BASE + 2)
+    assert await read(worker, source, "two") == ["c"]
+    assert spool.names() == ["c"]
+    await read(worker, source, "two")
+    assert spool.names() == ["c"]  # the first has not seen it
+    (spool.root / "c.taken" / "two.json").write_text("no receipt")
+    assert await read(worker, source, "one") == ["c"]
+    await read(worker, source, "one")
+    assert spool.names() == ["c"]
+
+
+async def test_a_spool_that_cannot_be_swept_is_read_all_the_same(
+    worker: Worker, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: Any, names: Any) -> None:
+        raise Forbidden("this store is not yours")
+
+    monkeypatch.setattr(LocalStore, "delete", refuse)
+    source = spool.source(retention={"age": "0s"})
+    spool.put("a")
+    await read(worker, source)
+    spool.put("b")
+    assert await read(worker, source) == ["b"]
+    assert "could not be deleted: this store is not yours" in worker.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"fingerprinting": False, "replay": "now"}, "need fingerprinting"),
+        ({"fingerprinting": False, "retention": {"age": "1d"}}, "need fingerprinting"),
+        ({"fingerprinting": True, "retention": {"readers": ["a"]}}, "need receipts"),
+        ({"fingerprinting": True, "retention": {"receipts": "../x/"}}, "receipts"),
+        ({"fingerprinting": True, "retention": {"max-bytes": 0}}, "max-bytes"),
+    ],
+)
+async def test_settings_that_cannot_work_are_refused(keys: dict[str, Any], told: str) -> None:
+    document = {"name": "j", "input": {"file-store": {"path": "/x", **keys}}, "output": {"discard": {}}}
+    with pytest.raises(InvalidDocument) as caught:
+        compiler.check_job(document)
+    assert told in str([f"{p.pointer} {p.message}" for p in caught.value.errors or ()])
+
+
+OBJECTS = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 50), st.booleans()), max_size=30)
+
+
+@given(
+    objects=OBJECTS,
+    age=st.none() | st.integers(0, 100),
+    size=st.none() | st.integers(1, 500),
+    most=st.none() | st.integers(1, 20),
+)
+def test_retention_never_takes_what_is_unread_and_takes_no_more_than_it_must(
+    objects: list[tuple[int, int, bool]], age: int | None, size: int | None, most: int | None
+) -> None:
+    listed = [Object(f"o{n}", bytes_, float(at), "") for n, (at, bytes_, _) in enumerate(objects)]
+    read = {f"o{n}" for n, (_, _, seen) in enumerate(objects) if seen}
+    given_ = {"age": None if age is None else float(age), "max-bytes": size, "max-objects": most}
+    config = spooled.Retention.model_validate({key: value for key, value in given_.items() if value is not None})
+    gone = config.over(listed, read, 100.0)
+    assert set(gone) <= read
+    left = [one for one in listed if one.name not in gone]
+    in_bounds = (size is None or sum(o.size for o in left) <= size) and (most is None or len(left) <= most)
+    unread_left = [o for o in left if o.name in read]
+    if not in_bounds:
+        assert unread_left == []  # everything that may go is gone
+    if age is not None:
+        assert all(100.0 - o.modified < age for o in unread_left)
+    if age is None and gone:  # the last one had to go
+        last = next(o for o in listed if o.name == gone[-1])
+        before = [*left, last]
+        assert (size is not None and sum(o.size for o in before) > size) or (most is not None and len(before) > most)
