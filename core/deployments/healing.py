@@ -40,7 +40,7 @@ class Healer:
         self, tenant: str, name: str, wish: State, ignored: edits.Ignored, patience_seconds: float, held: Holdings
     ) -> reconcile.Decision:
         """The drift of a deployment and what to do about it; changes nothing."""
-        special = await self._database.read(contexts.workers_with_values, tenant)
+        special = await self.special(tenant)
         seen = observed.seen(self._fleet, tenant, name, held)
         present = workers_for(
             wish,
@@ -49,6 +49,10 @@ class Healer:
             special,
         )
         return reconcile.decide(tenant, wish, seen, present, patience_seconds=patience_seconds, ignored=ignored)
+
+    async def special(self, tenant: str) -> frozenset[str]:
+        """The workers that have context values of their own in a tenant."""
+        return await self._database.read(contexts.workers_with_values, tenant)
 
     async def mend(
         self,

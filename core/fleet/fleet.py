@@ -353,6 +353,10 @@ class Fleet:
         """The rows of a deployment as they were last read; do not change them."""
         return [row for row in self._workloads if row["tenant"] == tenant and row["deployment"] == deployment]
 
+    def on(self, worker: str) -> list[dict[str, Any]]:
+        """The rows of every tenant that a worker shall run; do not change them."""
+        return self._workloads.wanted_on(worker)
+
     def wants(self, workload: str) -> bool:
         """Whether the store wants a workload of this id."""
         return self._workloads.get(workload) is not None

@@ -179,12 +179,15 @@ def assign(
     `near` is the worker that holds the other end of the job's worker channel, which is a hop inside one worker: all
     replicas go there. Raises TargetUnavailable when the group has no worker that could take them.
     """
-    eligible = [w for w in workers if w["group"] == group and not w["drained"]]
+    members = [w for w in workers if w["group"] == group]
+    eligible = [w for w in members if not w["drained"]]
     if not eligible:
-        groups = ", ".join(sorted({w["group"] for w in workers})) or "none"
+        groups = ", ".join(sorted({w["group"] for w in workers if not w["drained"]})) or "none"
         raise errors.TargetUnavailable(
-            f"Worker group {errors.shorten(group, 64)} has no worker.", hint=f"Groups with workers: {groups}."
+            f"Worker group {errors.shorten(group, 64)} has no worker{' that is not drained' if members else ''}.",
+            hint=f"Groups with workers: {groups}.",
         )
+    slots = {w["name"]: w["slots"] for w in eligible}
     load = {w["name"]: w["jobs"] for w in eligible}
     kept = {w["replica"]: w["worker"] for w in before if w["worker"] in load}
     if near in load:
@@ -193,7 +196,12 @@ def assign(
     for replica in range(replicas):
         worker = kept.get(replica)
         if worker is None:
-            worker = min(load, key=lambda name: (load[name], name))
+            worker = min(load, key=lambda name: (load[name] - slots[name], name))
+            if load[worker] >= slots[worker]:
+                raise errors.TargetUnavailable(
+                    f"The workers of group {errors.shorten(group, 64)} have no room left for {job['name']}.",
+                    hint="Add a worker, give the group more slots, or undeploy something.",
+                )
             load[worker] += 1
         rows.append(
             {

@@ -52,6 +52,11 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         "workloads_up": f"{sum(apply.up(one['state']) for one in there)}/{len(there)}",
         "workloads": observed.workload_rows(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
+        "reconcile": {
+            "mode": row["reconcile"],
+            "interval_seconds": row["reconcile_interval_seconds"] or engine.settings.reconcile_interval_seconds,
+            "ignore": row["ignored"],
+        },
         "last_applied": _history_item(applied[0]) if applied else None,
     }
     if params.detail == "detailed":
@@ -79,7 +84,7 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
     """List the deployments with state, health and revision."""
     listed = []
     for row in await engine.database.read(table.all_rows, caller.tenant):
-        state, reason, _ = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+        state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
         if state is DeploymentState.REMOVED and not params.include_removed:
             continue
         there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])
@@ -93,6 +98,8 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
                 "revision": row["revision"],
                 "source": row["source"],
                 "workloads": f"{up}/{len(there)}",
+                "drift": sum(not one.muted for one in drift),
+                "reconcile": row["reconcile"],
                 "updated_at": clock.iso(row["updated_at_ns"]),
                 "updated_by": row["updated_by"],
             }

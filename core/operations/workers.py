@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
 
 from core import errors
 from core.engine import Engine
-from core.model.operation import Params
-from core.model.principal import Caller
+from core.model.operation import Effect, Params
+from core.model.principal import Caller, Role
+from core.model.worker_group import WorkerSetting
+from core.operations import draining
 from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.worker_groups import GroupName, Labels, require_operator
+from core.store import audit, worker_groups
 
 
 class WorkerList(Page):
@@ -18,16 +23,21 @@ class WorkerList(Page):
     """Only workers of this group."""
     state: Literal["online", "draining", "offline", "lost"] | None = None
     """Only workers in this state."""
+    label: str | None = Field(default=None, max_length=63)
+    """Only workers with this label, of their own or of their group."""
 
 
 @operation(summary="List the workers.", http="GET /api/workers", toolset="workers", result=items_schema())
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
-    """List the workers with group, state, process id, slots, and how many jobs each holds."""
+    """List the workers with group, state, process id, slots, labels, and how many jobs each holds."""
+    groups = engine.fleet.groups
+    labelled = {group.name for group in groups if params.label in group.labels}
     rows = [
         row
         for row in engine.fleet.worker_rows()
         if (params.group is None or row["group"] == params.group)
         and (params.state is None or row["state"] == params.state)
+        and (params.label is None or params.label in row["labels"] or row["group"] in labelled)
     ]
     return offset_page(rows, params)
 
@@ -41,11 +51,7 @@ class WorkerGet(Params):
 async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[str, Any]:
     """Show a worker: what it reports of itself now (memory, loop lag, channels) and this tenant's jobs on it with
     state and metrics. `report` is null when it does not answer, and `unreachable` says why."""
-    row = next((row for row in engine.fleet.worker_rows() if row["name"] == params.name), None)
-    if row is None:
-        raise errors.NotFound(
-            f"There is no worker {errors.shorten(params.name, 64)}.", hint="worker_list shows what there is."
-        )
+    row = _row(engine, params.name)
     report, unreachable = None, ""
     try:
         report = await engine.fleet.request(params.name, "report", {})
@@ -61,3 +67,111 @@ async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[
         "unreachable": unreachable,
         "workloads": engine.fleet.workload_rows(tenant=caller.tenant, worker=params.name),
     }
+
+
+class WorkerUpdate(Params):
+    name: str = Field(max_length=64)
+    """The worker."""
+    group: GroupName | None = None
+    """Put it in this group; what it runs moves to workers of the group before, as far as they have room."""
+    labels: Labels | None = None
+    """In place of its labels before."""
+    wait_seconds: int = Field(default=10, ge=0, le=300)
+    """How long to wait until what moves has settled."""
+
+
+@operation(
+    summary="Put a worker in another group, or label it.",
+    http="PATCH /api/workers/{name}",
+    toolset="workers",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def worker_update(engine: Engine, caller: Caller, params: WorkerUpdate) -> dict[str, Any]:
+    """Change the group or the labels of a worker; this holds over restarts. Jobs whose group it leaves move away;
+    what has no other place runs on where it is, and shows as drift of its deployment."""
+    said = _said(engine, params.name)
+    changed = replace(
+        said,
+        group=params.group or said.group,
+        labels=said.labels if params.labels is None else tuple(dict.fromkeys(params.labels)),
+    )
+    return await _say(engine, caller, changed, "worker_update", params.wait_seconds, leaves=params.group is not None)
+
+
+class WorkerDrain(Params):
+    name: str = Field(max_length=64)
+    """The worker."""
+    wait_seconds: int = Field(default=10, ge=0, le=300)
+    """How long to wait until what moves has settled."""
+
+
+@operation(
+    summary="Drain a worker: it gets nothing new, and gives away what it has.",
+    http="POST /api/workers/{name}/drain",
+    toolset="workers",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def worker_drain(engine: Engine, caller: Caller, params: WorkerDrain) -> dict[str, Any]:
+    """Take a worker out of service without loss: nothing new is placed on it, and what can move to other workers of
+    its group does. `stays` names what has no other place; that runs on. worker_resume ends it."""
+    said = replace(_said(engine, params.name), drained=True)
+    return await _say(engine, caller, said, "worker_drain", params.wait_seconds, leaves=True)
+
+
+class WorkerResume(Params):
+    name: str = Field(max_length=64)
+    """The worker."""
+
+
+@operation(
+    summary="Let a drained worker take jobs again.",
+    http="POST /api/workers/{name}/resume",
+    toolset="workers",
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    idempotent=True,
+)
+async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> dict[str, Any]:
+    """End the drain of a worker. What has moved away stays where it is until a plan recomputes the placement."""
+    said = replace(_said(engine, params.name), drained=False)
+    return await _say(engine, caller, said, "worker_resume", 0, leaves=False)
+
+
+async def _say(
+    engine: Engine, caller: Caller, said: WorkerSetting, operation: str, wait_seconds: int, *, leaves: bool
+) -> dict[str, Any]:
+    """Keep what is said about a worker, and move away what must not stay on it: the worker with moved[], stays[]."""
+    require_operator(caller)
+    if said != engine.fleet.groups.said(said.name):
+        note = audit.row(engine.ids.next(), caller, operation, said.name)
+        await engine.database.write(worker_groups.set_worker, said, engine.now_ns(), caller.username, note)
+        await engine.fleet.regroup()
+    given = await draining.vacate(engine, caller, said.name) if leaves else draining.Given()
+    if given.moved:
+        await engine.fleet.wait(lambda: engine.fleet.settled(given.moved), wait_seconds)
+    mine = f"{caller.tenant}/"
+    return {
+        **_row(engine, said.name),
+        "moved": [{"id": id, "worker": to} for id, to in given.moved.items() if id.startswith(mine)],
+        "stays": [{"id": id, "reason": why} for id, why in given.stays.items() if id.startswith(mine)],
+        "moved_in_all": len(given.moved),
+        "stays_in_all": len(given.stays),
+    }
+
+
+def _said(engine: Engine, name: str) -> WorkerSetting:
+    _row(engine, name)
+    return engine.fleet.groups.said(name)
+
+
+def _row(engine: Engine, name: str) -> dict[str, Any]:
+    row = next((row for row in engine.fleet.worker_rows() if row["name"] == name), None)
+    if row is None:
+        raise errors.NotFound(
+            f"There is no worker {errors.shorten(name, 64)}.", hint="worker_list shows what there is."
+        )
+    return row

@@ -272,6 +272,44 @@ async def reconcile(
     return 0
 
 
+async def set_(
+    name: str,
+    /,
+    *,
+    reconcile: Literal["auto", "manual"] | None = None,
+    interval: int | None = None,
+    ignore: Pairs = None,
+    ignore_nothing: Annotated[bool, Parameter(negative=())] = False,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Set how a deployment is kept: whether drift is healed by itself, how often, and which drift is left alone.
+
+    Parameters
+    ----------
+    name
+        The deployment.
+    reconcile
+        auto heals drift by itself; manual only shows it.
+    interval
+        Seconds between two comparisons; 0 is as often as the engine is set to.
+    ignore
+        Known drift to leave alone, in place of the list before; may be repeated: job:NAME (job:* for all jobs) with
+        /state, /worker, /version or /document/POINTER, or without, for all drift of the job.
+    ignore_nothing
+        Leave no drift alone any more.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call(
+            "deployment_set",
+            name=name,
+            reconcile=reconcile,
+            interval_seconds=interval,
+            ignore=[] if ignore_nothing else ignore,
+        )
+    render.json(result) if common.json else render.facts(result, tuple(result))
+    return 0
+
+
 async def status(name: str | None = None, /, *, common: connect.Common = connect.DEFAULTS) -> int:
     """Show deployments, or one of them with its workloads and drift.
 
@@ -291,7 +329,7 @@ async def status(name: str | None = None, /, *, common: connect.Common = connect
     elif name is None:
         render.rows(
             result["items"],
-            ("name", "state", "health", "revision", "source", "workloads"),
+            ("name", "state", "health", "revision", "source", "workloads", "drift", "reconcile"),
             empty="Nothing is deployed. Start with: sluice catalog search",
             more=result.get("next_cursor"),
         )
@@ -342,4 +380,4 @@ def _workloads(workloads: list[dict[str, Any]]) -> None:
 
 def _drift(drift: list[dict[str, Any]]) -> None:
     render.heading("Drift")
-    render.rows(drift, ("kind", "id", "expected", "observed"), empty="None: what runs is what was applied.")
+    render.rows(drift, ("kind", "id", "expected", "observed", "muted"), empty="None: what runs is what was applied.")

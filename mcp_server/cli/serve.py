@@ -26,7 +26,7 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 3000,
-    workers: int = 2,
+    workers: str = "2",
     auth: Literal["token", "none"] = "token",
     allow_write: Annotated[bool, Parameter(negative=())] = False,
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
@@ -43,7 +43,7 @@ async def serve(
     port
         The port to listen on; 0 takes a free one.
     workers
-        How many worker processes to run in the group `default`.
+        How many worker processes to run, as a number, or by worker group: default=2,etl=1.
     auth
         token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
     allow_write
@@ -66,7 +66,7 @@ async def serve(
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     try:
-        async with attach.open_session(settings, serve_workers=workers) as engine:
+        async with attach.open_session(settings, serve_workers=settings.workers) as engine:
             _require_ownership(engine, settings.home)
             local = connect.local_caller(common.tenant)
             authenticator: identities.Authenticator
@@ -85,7 +85,7 @@ async def serve(
             )
             async with serving.running(served, [listener], drain_seconds=settings.drain_seconds):
                 address = serving.url(listener)
-                connect.note(f"Sluice listens on {address} with {workers} workers, home {settings.home}")
+                connect.note(f"Sluice listens on {address} with {settings.workers} workers, home {settings.home}")
                 connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
                 number = await signals.stop_requested()
                 connect.note(f"{number.name}: draining")

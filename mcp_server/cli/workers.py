@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
 from mcp_server.cli import connect, render
+
+Many = Annotated[list[str] | None, Parameter(negative=())]
 
 
 async def list_workers(
-    *, group: str | None = None, state: str | None = None, common: connect.Common = connect.DEFAULTS
+    *,
+    group: str | None = None,
+    state: str | None = None,
+    label: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """List workers.
 
@@ -16,15 +26,17 @@ async def list_workers(
         Only workers of this group.
     state
         Only workers in this state.
+    label
+        Only workers with this label, of their own or of their group.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("worker_list", group=group, state=state)
+        result = await engine.call("worker_list", group=group, state=state, label=label)
     if common.json:
         render.json(result)
     else:
         render.rows(
             result["items"],
-            ("name", "group", "state", "pid", "slots", "jobs", "last_heartbeat_at"),
+            ("name", "group", "state", "pid", "slots", "jobs", "labels", "last_heartbeat_at"),
             empty="There are no workers. 'sluice serve' starts two.",
         )
     return 0
@@ -51,4 +63,78 @@ async def show(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> in
     if workloads:
         render.heading("Workloads")
         render.rows(workloads, ("job", "replica", "state", "restarts", "reason", "metrics"), empty="")
+    return 0
+
+
+async def update(
+    name: str,
+    /,
+    *,
+    group: str | None = None,
+    label: Many = None,
+    no_labels: Annotated[bool, Parameter(negative=())] = False,
+    wait: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Put a worker in another group, or label it; what has to leave it moves.
+
+    Parameters
+    ----------
+    name
+        The worker.
+    group
+        The group to put it in.
+    label
+        A label, in place of those before; may be repeated.
+    no_labels
+        Take its labels away.
+    wait
+        How many seconds to wait until what moves has settled.
+    """
+    labels = [] if no_labels else label
+    async with connect.engine(common) as engine:
+        result = await engine.call("worker_update", name=name, group=group, labels=labels, wait_seconds=wait)
+    return _said(result, common)
+
+
+async def drain(name: str, /, *, wait: int | None = None, common: connect.Common = connect.DEFAULTS) -> int:
+    """Take a worker out of service: nothing new for it, and what can move does.
+
+    Parameters
+    ----------
+    name
+        The worker.
+    wait
+        How many seconds to wait until what moves has settled.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("worker_drain", name=name, wait_seconds=wait)
+    return _said(result, common)
+
+
+async def resume(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Let a drained worker take jobs again.
+
+    Parameters
+    ----------
+    name
+        The worker.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("worker_resume", name=name)
+    return _said(result, common)
+
+
+def _said(result: dict[str, Any], common: connect.Common) -> int:
+    if common.json:
+        render.json(result)
+        return 0
+    moved, stays = result.pop("moved"), result.pop("stays")
+    render.facts(result, ("name", "group", "state", "slots", "jobs", "labels"))
+    if moved:
+        render.heading("Moved")
+        render.rows(moved, ("id", "worker"), empty="")
+    if stays:
+        render.heading("Stays")
+        render.rows(stays, ("id", "reason"), empty="")
     return 0
