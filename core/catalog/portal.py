@@ -1,91 +1,26 @@
-"""The index of a portal: which items it offers, where each lies and what its content must be. Pure."""
+"""What a portal says: its index read and checked, and a document held against it. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import orjson
 import pydantic
-from pydantic import Field, StringConstraints, model_validator
 
 from core import documents, errors
 from core.catalog.items import Listed
-from core.documents.load import MAX_BYTES as MAX_ITEM_BYTES
-from core.model.catalog import (
-    MODELS,
-    Blueprint,
-    CatalogModel,
-    ItemType,
-    LibraryJob,
-    Perspective,
-    SemanticVersion,
-    Slug,
-    Text,
-    Workflow,
-)
+from core.model.catalog import MODELS, Blueprint, LibraryJob, Perspective, Workflow
+from core.model.portal import MAX_ITEMS, SCHEMA_VERSION, PortalIndex, PortalItem
 
 INDEX = "index.json"
-SCHEMA_VERSION = "v1"
 MAX_INDEX_BYTES = 8 * 1024 * 1024
-MAX_ITEMS = 20_000
-MAX_BRACKETS = 4 * MAX_ITEMS
+MAX_BRACKETS = 4 * MAX_ITEMS  # so that a small text does not become a large value
 TOLD = 20  # faults of one index
-
-NAME_PATTERN = "^[a-z0-9]+(?:-[a-z0-9]+)*$"
-PATH_PATTERN = r"^(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$"
-SHA256_PATTERN = "^[0-9a-f]{64}$"
-SPELLINGS = {
-    PATH_PATTERN: "must be a relative path of plain names, as blueprint/echo/1.0.0.yaml",
-    SHA256_PATTERN: "must be a SHA-256 in lower-case hexadecimal digits",
-}
 
 DOCUMENT_KINDS = {kind: kind for kind in ("workflow", "perspective", "blueprint")} | {"job": "library-job"}
 """Type of an item -> kind of its document."""
-
-
-class PortalItem(CatalogModel):
-    """One version of one item in a portal."""
-
-    type: ItemType
-    """What it is."""
-    slug: Slug
-    """The stable identifier."""
-    version: Annotated[int, Field(ge=1, le=2**31, strict=True)] | SemanticVersion
-    """A whole number for a workflow, else a semantic version. What a version holds never changes."""
-    title: Annotated[str, StringConstraints(max_length=200)] = ""
-    """The name that people see."""
-    summary: Text = ""
-    """One sentence on what it is for."""
-    tags: tuple[Annotated[str, StringConstraints(min_length=1, max_length=63)], ...] = Field(default=(), max_length=50)
-    """Words to find it by."""
-    author: Annotated[str, StringConstraints(max_length=200)] = ""
-    """Who made it."""
-    path: Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=500)]
-    """Where its document lies, relative to the index."""
-    sha256: Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
-    """SHA-256 of the bytes of the document."""
-    size: int = Field(ge=1, le=MAX_ITEM_BYTES)
-    """The number of these bytes."""
-
-    @model_validator(mode="after")
-    def _version_of_its_type(self) -> PortalItem:
-        if isinstance(self.version, int) != (self.type is ItemType.WORKFLOW):
-            raise ValueError("the version of a workflow is a whole number, any other is like 1.0.0")
-        return self
-
-
-class PortalIndex(CatalogModel):
-    """The file `index.json` of a portal."""
-
-    schema_version: Literal["v1"]
-    """Which form this file has."""
-    title: Annotated[str, StringConstraints(max_length=200)] = ""
-    """What the portal is called."""
-    items: tuple[PortalItem, ...] = Field(max_length=MAX_ITEMS)
-    """Every version of every item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,31 +67,23 @@ def parse(raw: bytes, where: str) -> PortalIndex:
     try:
         frame = PortalIndex.model_validate({**data, "items": ()})
     except pydantic.ValidationError as error:
-        raise _unusable(where, "is not valid", list(_problems(error, ""))) from error
+        raise _unusable(where, "is not valid", documents.problems_of(error, PortalIndex)) from error
     return frame.model_copy(update={"items": tuple(items)})
 
 
 def _item(
     data: Any, pointer: str, seen: set[tuple[str, str, int | str]], items: list[PortalItem]
-) -> Iterator[errors.Problem]:
+) -> list[errors.Problem]:
     try:
         item = PortalItem.model_validate(data)
     except pydantic.ValidationError as error:
-        yield from _problems(error, pointer)
-        return
+        return documents.problems_of(error, PortalItem, at=pointer)
     key = (item.type.value, item.slug, item.version)
     if key in seen:
-        yield errors.Problem(pointer, f"{item.type.value} {item.slug} {item.version} is there twice")
+        return [errors.Problem(pointer, f"{item.type.value} {item.slug} {item.version} is there twice")]
     seen.add(key)
     items.append(item)
-
-
-def _problems(error: pydantic.ValidationError, pointer: str) -> Iterator[errors.Problem]:
-    for fault in error.errors(include_url=False, include_input=False)[:TOLD]:
-        pattern = SPELLINGS.get(str(fault.get("ctx", {}).get("pattern", "")))
-        message = pattern or errors.shorten(fault["msg"].removeprefix("Value error, "), 200)
-        where = "".join(f"/{errors.shorten(str(part), 60)}" for part in fault["loc"])
-        yield errors.Problem(pointer + where, message)
+    return []
 
 
 def _unusable(where: str, why: str, problems: list[errors.Problem] | None = None) -> errors.InvalidDocument:

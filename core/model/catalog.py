@@ -16,12 +16,18 @@ SLUG_PATTERN = "^[a-z0-9][a-z0-9_-]*$"
 BINDING_PATTERN = "^(?:channel|port):[a-z0-9]+(?:[_-][a-z0-9]+)*$"
 USE_PATTERN = "^(?:blueprint|workflow):[a-z0-9][a-z0-9_-]*@[0-9A-Za-z.+-]+$"
 VERSION_PATTERN = r"^\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$"
+PATH_PATTERN = r"^(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$"
+"""A file of a portal: relative, and no part of it begins with a dot."""
+
+SHA256_PATTERN = "^[0-9a-f]{64}$"
 SPELLINGS = {
     NAME_PATTERN: "must be a name: lower-case letters and digits, with single - or _ between them",
     SLUG_PATTERN: "must be a slug: lower-case letters, digits, - and _, beginning with a letter or digit",
     BINDING_PATTERN: "must be channel:NAME, or port:NAME for an end of a module",
     USE_PATTERN: "must name one exact version, as blueprint:SLUG@1.0.0 or workflow:SLUG@1",
     VERSION_PATTERN: "must be a version like 1.0.0",
+    PATH_PATTERN: "must be a relative path of plain names, as blueprints/echo-1.0.0.yaml",
+    SHA256_PATTERN: "must be a SHA-256 in lower-case hexadecimal digits",
 }
 """Each pattern in words, for whoever has to mend a value that does not fit."""
 

@@ -1,4 +1,4 @@
-"""`sluice catalog`: search and show."""
+"""`sluice catalog search` and `show`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ async def search(
     /,
     *,
     type: Type | None = None,
+    source: Literal["local", "builtin", "portal"] | None = None,
+    availability: Literal["installed", "portal-only", "update-available"] | None = None,
     tag: Annotated[list[str] | None, Parameter(negative=())] = None,
     limit: int | None = None,
     cursor: str | None = None,
@@ -26,9 +28,13 @@ async def search(
     Parameters
     ----------
     query
-        Words to look for in slugs, titles and summaries; nothing lists everything.
+        Words, or beginnings of words, in slugs, titles, summaries and tags; nothing lists everything.
     type
         Only items of this type.
+    source
+        Only items from here; local includes what comes with Sluice.
+    availability
+        Only items in this state.
     tag
         Only items with this tag; may be repeated.
     limit
@@ -38,17 +44,26 @@ async def search(
     """
     async with connect.engine(common) as engine:
         found = await engine.call(
-            "catalog_search", query=query or None, type=type, tags=tag, limit=limit, cursor=cursor
+            "catalog_search",
+            query=query or None,
+            type=type,
+            source=source,
+            availability=availability,
+            tags=tag,
+            limit=limit,
+            cursor=cursor,
         )
     if common.json:
         render.json(found)
     else:
         render.rows(
             found["items"],
-            ("type", "slug", "version", "title", "source", "tags"),
+            ("type", "slug", "version", "title", "source", "portal", "availability", "available_version", "tags"),
             empty="Nothing in the catalog fits.",
             more=found.get("next_cursor"),
         )
+        for portal in found.get("portals", []):
+            connect.note(f"portal {portal['name']} is {portal['state']}: {portal['message']}")
     return 0
 
 
@@ -58,10 +73,12 @@ async def show(
     *,
     type: Type | None = None,
     version: str | None = None,
+    detail: Literal["concise", "detailed"] | None = None,
     graph: graphs.Format | None = None,
+    document: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
-    """Show one catalog item, its graph and its fields.
+    """Show one catalog item: its graph, its fields, where it came from, and how to go on.
 
     Parameters
     ----------
@@ -71,23 +88,37 @@ async def show(
         Its type, when several items share the slug.
     version
         The version; without it, the latest.
+    detail
+        detailed also names the modules, and the items and deployments that use it.
     graph
         Print its graph instead: svg or mermaid.
+    document
+        Print its document instead; of a library job, the job.
     """
     async with connect.engine(common) as engine:
-        item = await engine.call("catalog_get", slug=slug, type=type, version=version)
+        item = await engine.call("catalog_get", slug=slug, type=type, version=version, detail=detail)
     if graph is not None:
         graphs.show(item, graph)
+        return 0
+    if document:
+        render.text(render.yaml(item["document"]))
         return 0
     if common.json:
         render.json(item)
         return 0
-    render.facts(item, ("type", "slug", "version", "title", "summary", "source", "tags"))
+    facts = ("type", "slug", "version", "title", "summary", "availability", "available_version", "versions", "tags")
+    render.facts({**item, **item["provenance"]}, (*facts, *item["provenance"]))
     graphs.tables(item.get("graph") or {})
     if item.get("wizard"):
         render.heading("Fields (give them with --set FIELD=VALUE)")
         render.rows(item["wizard"], ("field", "type", "required", "default", "title"), empty="")
     if item.get("related"):
         render.heading("Related")
-        render.rows(item["related"], ("type", "slug", "version", "title"), empty="")
+        render.rows(item["related"], ("relation", "type", "slug", "version", "title"), empty="")
+    if detail == "detailed":
+        render.heading("Uses")
+        render.facts(item, ("modules", "used_by", "deployments"))
+    render.heading("Next")
+    for step in item["next"]:
+        render.text(f"{step['why']}\n  {step['command'] or step['operation']}")
     return 0

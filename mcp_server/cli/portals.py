@@ -1,0 +1,167 @@
+"""`sluice catalog portals`, `install`, `update`, `uninstall` and `pack`: shared catalogs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from core import errors
+from mcp_server.cli import connect, render
+from mcp_server.cli.catalog import Type
+
+
+async def portals(
+    *, refresh: Annotated[bool, Parameter(negative=())] = False, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """List the portals, when each was read and what is wrong with it.
+
+    Parameters
+    ----------
+    refresh
+        Ask every portal now.
+    """
+    async with connect.engine(common) as engine:
+        found = await engine.call("catalog_portals", refresh=refresh or None)
+    if common.json:
+        render.json(found)
+    else:
+        shown = [{**one, "error": (one["error"] or {}).get("message")} for one in found["items"]]
+        columns = ("name", "state", "items", "versions", "location", "fetched_at", "error")
+        render.rows(shown, columns, empty="No portals: give the setting portals, NAME=https://... or NAME=DIRECTORY.")
+    return 0
+
+
+async def install(
+    slug: str,
+    /,
+    *,
+    type: Type | None = None,
+    version: str | None = None,
+    portal: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Install an item of a portal, with the modules that it names.
+
+    Parameters
+    ----------
+    slug
+        The item, as `sluice catalog search --source portal` shows it.
+    type
+        Its type, when several items share the slug.
+    version
+        The version; without it, the newest.
+    portal
+        The portal; without it, the first that has the item.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("catalog_install", slug=slug, type=type, version=version, portal=portal)
+    if common.json:
+        render.json(result)
+    else:
+        render.rows(result["installed"], ("type", "slug", "version", "portal", "sha256"), empty="It was there already.")
+        connect.note(f"Go on with: sluice catalog show {slug}")
+    return 0
+
+
+async def update(
+    slug: str | None = None, /, *, type: Type | None = None, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """Install the newest version of an installed item, or of every one that has an update.
+
+    Parameters
+    ----------
+    slug
+        The item; without it, every one for which `sluice catalog search` shows update-available.
+    type
+        Its type, when several items share the slug.
+    """
+    async with connect.engine(common) as engine:
+        if slug is not None:
+            done = [await engine.call("catalog_update", slug=slug, type=type)]
+        else:
+            done = [
+                await engine.call("catalog_update", slug=one["slug"], type=one["type"])
+                for one in await _updatable(engine, type)
+            ]
+    if common.json:
+        render.json(done[0] if slug is not None else {"items": done, "next_cursor": None, "total": len(done)})
+    else:
+        columns = ("type", "slug", "from_version", "version", "changed")
+        render.rows(done, columns, empty="Everything is up to date.")
+    return 0
+
+
+async def _updatable(engine: connect.Client, type: Type | None) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = await engine.call("catalog_search", type=type, availability="update-available", limit=200, cursor=cursor)
+        found += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
+async def uninstall(
+    slug: str,
+    /,
+    *,
+    type: Type | None = None,
+    version: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Remove an item that was installed from a portal.
+
+    Parameters
+    ----------
+    slug
+        The item.
+    type
+        Its type, when several items share the slug.
+    version
+        Only this version; without it, all of them.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("catalog_uninstall", slug=slug, type=type, version=version)
+    if common.json:
+        render.json(result)
+    else:
+        render.facts(result, ("type", "slug", "uninstalled"))
+    return 0
+
+
+def pack(
+    directory: Path,
+    /,
+    *,
+    title: str = "",
+    author: str = "",
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Check the documents of a directory and write its index.json, which makes it a portal.
+
+    Parameters
+    ----------
+    directory
+        Where the documents are, one a file.
+    title
+        What the portal is called.
+    author
+        The author of documents that name none.
+    """
+    from core.workflows import packing
+
+    if not directory.is_dir():
+        raise errors.InvalidParams(f"{directory} is not a directory.", hint="Give the directory of the documents.")
+    index = packing.pack(directory, title=title, author=author)
+    rows = [item.model_dump(mode="json") for item in index.items]
+    if common.json:
+        render.json({"title": index.title, "items": rows, "next_cursor": None, "total": len(rows)})
+    else:
+        render.rows(rows, ("type", "slug", "version", "path", "size", "sha256"), empty="")
+        connect.note(
+            f"Wrote {directory / 'index.json'}. Offer it with the setting portals: NAME={directory.absolute()}"
+        )
+    return 0
