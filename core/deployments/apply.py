@@ -132,20 +132,29 @@ def check_secrets(needed: Iterable[str], present: Collection[str], name: str) ->
         )
 
 
-def check_workers(state: State, workers: Iterable[Worker], warnings: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a wish that names workers which are not there. Raises TargetUnavailable."""
-    online = {worker.name for worker in workers if worker.online}
+def check_workers(
+    state: State,
+    workers: Iterable[Worker],
+    warnings: Iterable[Mapping[str, Any]],
+    held: Collection[tuple[str, str]] = (),
+) -> None:
+    """Refuse a wish that names workers which are not there, or not for it. Raises TargetUnavailable.
+
+    `held` are the (job, worker) that run already: a drained worker keeps those, and gets nothing new.
+    """
+    known = {worker.name: worker for worker in workers}
     missing: dict[str, list[str]] = {}
     for job, chosen in state.assignments.items():
         for worker in chosen:
-            if worker not in online:
-                missing.setdefault(worker, []).append(job)
+            why = _absent(worker, known.get(worker), state.jobs[job].group, (job, worker) in held)
+            if why:
+                missing.setdefault(why, []).append(job)
     if not missing:
         return
     notes = [note for note in warnings if note["code"] in ("missing_group", "no_workers", "too_few_slots")]
     problems = [
-        errors.Problem("", f"{', '.join(jobs[:3])}{' and others' if len(jobs) > 3 else ''}: {_absent(worker)}")
-        for worker, jobs in missing.items()
+        errors.Problem("", f"{', '.join(jobs[:3])}{' and others' if len(jobs) > 3 else ''}: {why}")
+        for why, jobs in missing.items()
     ]
     raise errors.TargetUnavailable(
         notes[0]["message"] if notes else f"The plan needs workers that are not there: {problems[0].message}.",
@@ -154,8 +163,15 @@ def check_workers(state: State, workers: Iterable[Worker], warnings: Iterable[Ma
     )
 
 
-def _absent(worker: str) -> str:
-    return f"worker {worker} is not online" if worker else "no worker can take it"
+def _absent(name: str, worker: Worker | None, group: str, held: bool) -> str:
+    """Why a job cannot run on a worker; empty when it can."""
+    if not name:
+        return "no worker can take it"
+    if worker is None or not worker.online:
+        return f"worker {name} is not online"
+    if worker.group != group:
+        return f"worker {name} is in group {worker.group} now, not in {group}"
+    return f"worker {name} is drained" if worker.drained and not held else ""
 
 
 def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dict[str, Any]]:

@@ -38,8 +38,8 @@ def make(
         for name, chosen in current.assignments.items()
         if name in wish.jobs and wish.jobs[name].group == current.jobs[name].group
     }
-    placed = placement.place(wish.jobs, wish.together, workers, previous, recompute=recompute)
     around = surroundings or Surroundings()
+    placed = placement.place(wish.jobs, wish.together, workers, previous, recompute=recompute, groups=around.groups)
     special = [name for name in _used(placed.assignments) if around.contexts.has(Level.WORKER, name)]
     if special:
         seen = [
@@ -84,7 +84,7 @@ def _for_workers(
     for worker, other in seen:
         contexts.update(other.contexts)
         for name, job in jobs.items():
-            if worker in assignments[name] and name in other.jobs and other.jobs[name].document != job.document:
+            if name in other.jobs and other.jobs[name].document != job.document:  # also where it may move to
                 jobs[name] = dataclasses.replace(job, variants={**job.variants, worker: other.jobs[name].document})
     for name, job in jobs.items():
         if job.variants:

@@ -33,6 +33,7 @@ class Surroundings:
     worker: str = ""  # whose own context values are seen
     secrets: frozenset[str] | None = None  # full names, scope/name
     features: frozenset[str] | None = None
+    groups: frozenset[str] = frozenset()  # worker groups that exist, with workers or without
 
 
 class Contexts:

@@ -125,14 +125,16 @@ async def _placed(engine: Engine, tenant: str, name: str, wish: State, warnings:
     await observed.workers_started(engine.fleet)
     workers = observed.workers(engine.fleet, tenant, name)
     if any("" in chosen for chosen in wish.assignments.values()):
-        placed = placement.place(wish.jobs, wish.together, workers, wish.assignments)
+        groups = engine.fleet.groups.names()
+        placed = placement.place(wish.jobs, wish.together, workers, wish.assignments, groups=groups)
         chosen = {
             job: tuple(old or new for old, new in zip(wish.assignments[job], found, strict=True))
             for job, found in placed.assignments.items()
         }
         warnings = [finding.to_dict() for finding in placed.warnings]
         wish = State.from_dict({**wish.to_dict(), "assignments": {job: list(w) for job, w in chosen.items()}})
-    apply.check_workers(wish, workers, warnings)
+    held = {(row["job"], row["worker"]) for row in observed.rows(engine.fleet, tenant, name)}
+    apply.check_workers(wish, workers, warnings, held)
     return wish
 
 

@@ -221,6 +221,7 @@ async def _around(engine: Engine, caller: Caller, environment: str, contexts: La
         environment,
         secrets=engine.vault.names(caller.tenant),
         features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
+        groups=engine.fleet.groups.names(),
     )
 
 

@@ -167,8 +167,8 @@ def _members(engine: Engine, name: str) -> list[str]:
     return [worker.name for worker in engine.fleet.workers.values() if worker.group == name]
 
 
-def _default(what: str) -> errors.Busy:
-    return errors.Busy(
+def _default(what: str) -> errors.InvalidParams:
+    return errors.InvalidParams(
         f"The worker group {DEFAULT_GROUP} cannot be {what}: it is where workers and steps begin.",
         hint="Make another group and put the workers in it.",
     )

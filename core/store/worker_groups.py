@@ -55,7 +55,7 @@ def update(
 ) -> None:
     """Change a group; with another name, its `members` and its context values go with it.
 
-    Raises NotFound, AlreadyExists (the new name), Busy (a group that is used keeps its name).
+    Raises NotFound, AlreadyExists (the new name, and a group that is used which keeps its name).
     """
     if not exists(db, name):
         raise missing(name)
@@ -76,7 +76,7 @@ def update(
 
 
 def delete(db: Database, name: str, audit_row: tuple[Any, ...]) -> None:
-    """Raises NotFound, Busy while a worker belongs to it or a job is placed in it."""
+    """Raises NotFound, AlreadyExists while a worker belongs to it or a job is placed in it."""
     if not exists(db, name):
         raise missing(name)
     _refuse_used(db, name, "deleted")
@@ -111,15 +111,15 @@ def _refuse_used(db: Database, name: str, what: str) -> None:
     used = uses(db, name)
     if used:
         more = f" and {len(used) - 3} more" if len(used) > 3 else ""
-        raise errors.Busy(
+        raise errors.AlreadyExists(
             f"Worker group {name} is used by {', '.join(used[:3])}{more}, so it cannot be {what}.",
             hint="Place these in another group first (plan with placement or worker_group, or undeploy the job).",
             details={"used_by": used[:50]},
         )
 
 
-def has_workers(name: str, members: Collection[str]) -> errors.Busy:
-    return errors.Busy(
+def has_workers(name: str, members: Collection[str]) -> errors.AlreadyExists:
+    return errors.AlreadyExists(
         f"Worker group {name} has workers: {', '.join(sorted(members)[:5])}.",
         hint="Move them to another group first: worker_update(name=..., group=...).",
     )

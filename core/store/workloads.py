@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from core import errors
 from core.model.states import WorkloadState
-from core.store import audit
+from core.store import audit, worker_groups
 
 
 def all_rows(db: Database) -> list[dict[str, Any]]:
@@ -21,8 +22,14 @@ def all_rows(db: Database) -> list[dict[str, Any]]:
 def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: list[dict[str, Any]]) -> None:
     """Make `rows` the wish for one deployment, or (deployment "", with a job) for one unmanaged job.
 
-    A row whose worker, version and document are as before keeps its state; every other one starts anew.
+    A row whose worker, version and document are as before keeps its state; every other one starts anew. Raises
+    TargetUnavailable when a worker group has gone meanwhile.
     """
+    for group in {row["group_name"] for row in rows}:
+        if not worker_groups.exists(db, group):
+            raise errors.TargetUnavailable(
+                f"There is no worker group {errors.shorten(group, 64)} any more.", hint="Place it in another group."
+            )
     where, values = "tenant = ? AND deployment = ?", [tenant, deployment]
     if job is not None:
         where, values = where + " AND job = ?", [*values, job]
