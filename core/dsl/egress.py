@@ -8,6 +8,7 @@ a spelling of an address, nor a DNS answer that changes, nor a redirect or a pro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import ipaddress
 import re
@@ -105,7 +106,7 @@ def check_url(url: str) -> httpx.URL:
         raise Forbidden(f"the address {shown} is too long or has a backslash, space or control character", hint=hint)
     try:
         parsed = httpx.URL(url)
-        port = parsed.port
+        host, port = parsed.host, parsed.port
     except (httpx.InvalidURL, ValueError) as error:
         raise Forbidden(f"the address {shown} is not valid: {error}", hint=hint) from error
     if parsed.scheme not in ("http", "https") or not re.match(r"https?://[^/]", url, re.IGNORECASE):
@@ -113,10 +114,33 @@ def check_url(url: str) -> httpx.URL:
     authority = url.split("://", 1)[1].split("/", 1)[0].split("?", 1)[0].split("#", 1)[0]
     if "@" in authority or parsed.userinfo:
         raise Forbidden(f"the address {shown} has a user name in it", hint="give credentials with the auth key")
-    if not parsed.host or not _HOST.fullmatch(parsed.raw_host.decode("ascii").strip("[]")):
+    if not host or not _HOST.fullmatch(parsed.raw_host.decode("ascii").strip("[]")):
         raise Forbidden(f"the address {shown} has no usable host", hint=hint)
     if port is not None and not 0 < port < 65536:
         raise Forbidden(f"the address {shown} has no usable port", hint=hint)
+    return parsed
+
+
+def check_target(url: str, allow: Iterable[str]) -> httpx.URL:
+    """Like `check_url`, and raises Forbidden also when the host is plainly one that may not be reached.
+
+    A name is only judged when it is dialled, by what it leads to then.
+    """
+    parsed = check_url(url)
+    host = parsed.host.strip("[]").rstrip(".").lower()
+    address: Address | None = None
+    try:
+        address = ipaddress.ip_address(host.replace("%25", "%"))
+    except ValueError:
+        with contextlib.suppress(OSError, UnicodeError):
+            address = ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f.1, 2130706433: resolvers read these
+    if host == "localhost" or host.endswith(".localhost"):
+        address = ipaddress.IPv4Address("127.0.0.1")
+    if address is not None and denied(address, allowed_networks(allow)):
+        raise Forbidden(
+            f"{shorten(host)} is an address that may not be reached",
+            hint="private, local and reserved addresses are closed; the setting egress_allow opens some of them",
+        )
     return parsed
 
 
@@ -350,13 +374,15 @@ class Egress:
         max_bytes: int = MOST_RESPONSE_BYTES,
         cut: bool = False,
         inflate: bool = False,
+        without_body: bool = False,
     ) -> Reply:
         """Send one request and read its answer, all within `deadline_seconds`.
 
         A longer body than `max_bytes` is cut off when `cut` is set. A body that is compressed although that was not
         asked for is refused, or unpacked with `inflate` (gzip only, up to `max_bytes`). Raises Forbidden when the
         address or a header is not allowed, Unreachable when there is no complete answer, JobFailed when it cannot be
-        used. The status is not judged here; redirects are answers.
+        used. The status is not judged here; redirects are answers. With `without_body` the answer is complete when its
+        headers are there, whatever comes behind them.
         """
         target = check_url(url)
         if params:
@@ -370,6 +396,9 @@ class Egress:
                 asyncio.timeout(deadline_seconds),
                 self._client.stream(method, target, headers=sent, content=content) as answer,
             ):
+                pairs = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in answer.headers.raw]
+                if without_body:
+                    return Reply(answer.status_code, pairs, b"", False)
                 encoding = answer.headers.get("content-encoding", "identity").strip().lower()
                 zipped = inflate and encoding in ("gzip", "x-gzip")
                 if encoding != "identity" and not zipped:
@@ -381,7 +410,6 @@ class Egress:
                         if not cut:
                             raise JobFailed(f"the answer of {where} is longer than {max_bytes} bytes")
                         break
-                pairs = [(key.decode("latin-1").lower(), value.decode("latin-1")) for key, value in answer.headers.raw]
                 data = _unzip(bytes(body), max_bytes, where) if zipped else bytes(body[:max_bytes])
                 return Reply(answer.status_code, pairs, data, len(body) > max_bytes)
         except TimeoutError as error:
