@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,3 +146,77 @@ def test_no_worker_is_given_more_than_it_can_hold_nor_a_job_of_another_group(
         assert len(chosen) == wanted[name].replicas
         assert all(by_name[worker].group == wanted[name].group for worker in chosen if worker)
     assert bool(placed.warnings) == any("" in chosen for chosen in placed.assignments.values())
+
+
+def test_a_drained_worker_gets_nothing_new_and_gives_away_what_has_room_elsewhere() -> None:
+    drained = Worker("w1", "default", drained=True)
+    assert placement.place(jobs(job("a")), [], [drained, TWO[1]], {}).assignments == {"a": ("w2",)}
+    placed = placement.place(jobs(job("a"), job("b")), [], [drained, Worker("w2", "default", slots=1)], {"a": ("w1",)})
+    assert placed.assignments == {"a": ("w2",), "b": ("",)}
+    stays = placement.place(jobs(job("a")), [], [drained, Worker("w2", "default", slots=0)], {"a": ("w1",)})
+    assert (stays.assignments, stays.warnings) == ({"a": ("w1",)}, [])
+
+
+def test_a_group_that_exists_without_workers_is_not_a_missing_one() -> None:
+    placed = placement.place(jobs(job("a", group="etl")), [], TWO, {}, groups={"etl"})
+    assert [(w.code, "worker_update" in w.hint) for w in placed.warnings] == [("no_workers", True)]
+    drained = [Worker("w1", "default", drained=True)]
+    assert "worker_resume" in placement.place(jobs(job("a")), [], drained, {}).warnings[0].hint
+
+
+def test_a_worker_that_is_expected_back_keeps_what_it_has_and_gets_nothing_new() -> None:
+    away = [Worker("w1", "default", online=False), Worker("w2", "default")]
+    placed = placement.place(jobs(job("a"), job("b")), [], away, {"a": ("w1",)}, staying={"w1"})
+    assert placed.assignments == {"a": ("w1",), "b": ("w2",)}
+
+
+def test_moving_a_job_with_files_warns_that_they_stay() -> None:
+    one = replace(job("a"), document={"input": {"files": {"path": "/var/log/x"}}, "output": {"print": "STDOUT"}})
+    gone = [Worker("w1", "default", online=False), Worker("w2", "default")]
+    (warning,) = placement.place(jobs(one), [], gone, {"a": ("w1",)}).warnings
+    assert warning.code == "files_stay" and "/var/log/x" in warning.message and "w1 to w2" in warning.message
+
+
+SETS = st.lists(st.integers(0, 2), min_size=8, max_size=8)
+
+
+@given(JOBS, FLEETS, SETS, st.data())
+def test_placement_with_neighbours_keeps_its_promises(
+    wanted: dict[str, Job], fleet: list[Worker], sets: list[int], data: st.DataObject
+) -> None:
+    fleet = [replace(worker, drained=data.draw(st.booleans())) for worker in fleet]
+    by_set: dict[tuple[int, str], list[str]] = {}
+    for name, one in wanted.items():
+        if sets[int(name[1:])]:
+            by_set.setdefault((sets[int(name[1:])], one.group), []).append(name)
+    together = [tuple(members) for members in by_set.values() if len(members) > 1]
+    first = placement.place(wanted, together, fleet, {})
+    assert placement.place(wanted, together, fleet[::-1], {}) == first
+    by_name = {worker.name: worker for worker in fleet}
+    taken = Counter(worker for chosen in first.assignments.values() for worker in chosen if worker)
+    for name, count in taken.items():
+        assert by_name[name].online and not by_name[name].drained
+        assert count <= by_name[name].slots - by_name[name].load
+    for members in together:
+        for seat in range(min(wanted[name].replicas for name in members)):
+            assert len({first.assignments[name][seat] for name in members}) == 1
+    # What is placed stays, whoever comes to the fleet.
+    more = [*fleet, Worker("w9", "default"), Worker("w8", "edge")]
+    again = placement.place(wanted, together, more, first.assignments)
+    for name, chosen in first.assignments.items():
+        assert all(not old or old == new for old, new in zip(chosen, again.assignments[name], strict=True))
+
+
+def test_the_cost_of_a_placement_grows_with_its_jobs_and_no_faster() -> None:
+    def seconds(count: int) -> float:
+        many = jobs(*(job(f"j{n}") for n in range(count)))
+        pairs = [(f"j{n}", f"j{n + 1}") for n in range(0, count, 4)]
+        fleet = [Worker(f"w{n}", "default", slots=count) for n in range(50)]
+        best = 1e9
+        for _ in range(3):
+            started = time.perf_counter()
+            placement.place(many, pairs, fleet, {})
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert seconds(8000) < 8 * 3 * seconds(1000)
