@@ -8,7 +8,7 @@ A dispatch is the output of its step: no job of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,7 +82,9 @@ class _Weaver:
         self._channels = wired.channels
         self._dispatches = wired.dispatches
         # An empty text is what a wizard field without an answer leaves: the setting is not given.
-        self._options = {name: {k: v for k, v in given.items() if v != ""} for name, given in options.items()}
+        self._options = {
+            name: {k: v for k, v in given.items() if v != ""} if given else given for name, given in options.items()
+        }
         self._namespace = namespace
         self._hops: dict[str, Hop] = {}
         self._near: list[tuple[str, str]] = []  # pairs that share a worker without a hop between them
@@ -237,8 +239,8 @@ class _Weaver:
             if transport in spool.DURABLE:
                 self._read(name, ends)
                 self._warn(name, channel, ends)
-            else:
-                self.hop_at(self.hop(name)).shared = options.get("driver") == STANDARD
+            elif options.get("driver") == STANDARD:
+                self.hop_at(self.hop(name)).shared = True
         self._clone()
         self.out.together = self._join()
         self._check_groups()
@@ -280,10 +282,9 @@ class _Weaver:
     def _clone(self) -> None:
         """Give every reader of a hop that several jobs read all of its events."""
         for name, hop in self._hops.items():
-            readers = dict.fromkeys(hop.readers)
-            if len(readers) < 2 or hop.shared:
+            if len(hop.readers) < 2 or hop.shared:
                 continue
-            for reader in readers:
+            for reader in hop.readers:
                 draft = self.drafts[reader]
                 draft.document = {**draft.document, "input": {"worker-channel": {"channel": name, "driver": "clone"}}}
 
@@ -297,10 +298,13 @@ class _Weaver:
                 one = parent[one]
             return one
 
-        hops: Sequence[Sequence[str]] = [[*hop.writers, *hop.readers] for hop in self._hops.values()]
-        for members in (*hops, *self._near):
-            for other in members[1:]:
-                parent[find(other)] = find(members[0])
+        for hop in self._hops.values():
+            if hop.writers and hop.readers:
+                first = find(hop.writers[0])
+                for other in (*hop.writers[1:], *hop.readers):
+                    parent[find(other)] = first
+        for one, other in self._near:
+            parent[find(other)] = find(one)
         sets: dict[str, list[str]] = {}
         for name in self.drafts:
             sets.setdefault(find(name), []).append(name)
