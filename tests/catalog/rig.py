@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -68,6 +69,14 @@ def read(path: Path) -> list[Any]:
         return []
     whole, _, _ = path.read_bytes().rpartition(b"\n")  # a line may be on its way
     return [orjson.loads(line) for line in whole.splitlines()]
+
+
+def archived(directory: Path) -> list[Any]:
+    """The events in the compressed objects of an archive, so far."""
+    found = []
+    for path in sorted(directory.rglob("*.json.gz")):
+        found += [orjson.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    return found
 
 
 async def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -216,14 +215,8 @@ async def test_what_the_archive_sink_keeps_the_replay_source_reads_again(engine:
     archive = {"path": str(tmp_path / "archive"), "batch": 10, "timeout": "100ms"}
     source = await rig.published(engine, harness("archive-sink", tmp_path, **archive))
 
-    def archived() -> list[Any]:
-        found = []
-        for path in (tmp_path / "archive").glob("events/*.json.gz"):
-            found += [orjson.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-        return found
-
     async with rig.deployed(engine, "archive", source, {}):
-        await rig.until(archived, lambda found: len(found) == 25)
+        await rig.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) == 25)
     found = await kept(engine, "replay-source", tmp_path, 25, path=str(tmp_path / "archive"), prefix="events/")
     assert sorted(one["n"] for one in found) == list(range(25))
 
