@@ -10,6 +10,7 @@ Map, in reading order (each room's docstring goes on from here):
     explain/      why something is as it is, as a chain of causes
     triggers/     published actions: registry, invocation, responses
     deployments/  plan, apply, reconcile: what shall run, where, and why
+    gitops/       files as the desired state of an environment: read, compare, promote
     workflows/    what tenants write themselves: drafts, validation, versions, differences
     catalog/      built-in and local documents to start from
     fleet/        the owner's side of the workers: processes, assignments, what they send

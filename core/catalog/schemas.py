@@ -10,10 +10,17 @@ from pydantic import BaseModel
 
 from core.dsl import schemas as jobs
 from core.model.catalog import MODELS
+from core.model.gitops import ContextDocument, Manifest
 from core.model.trigger import Definition
 from core.model.wish import DeploymentDocument
 
-_OTHERS: dict[str, type[BaseModel]] = {**MODELS, "trigger": Definition, "deployment": DeploymentDocument}
+_OTHERS: dict[str, type[BaseModel]] = {
+    **MODELS,
+    "trigger": Definition,
+    "deployment": DeploymentDocument,
+    "context": ContextDocument,
+    "manifest": Manifest,
+}
 KINDS = ("job", *sorted(_OTHERS))
 _ENDS = ("port", "channel")  # what the input or output of a blueprint's job may be besides a component
 
@@ -24,8 +31,9 @@ def schema(kind: str) -> dict[str, Any]:
     if kind == "job":
         return jobs.job_schema()
     made = _OTHERS[kind].model_json_schema(by_alias=True)
-    made["properties"]["kind"] = {"const": kind, "description": "What this document is."}
-    if kind != "trigger":  # a trigger's definition is also sent bare
+    if kind != "manifest":  # says what it is by its schema_version
+        made["properties"]["kind"] = {"const": kind, "description": "What this document is."}
+    if kind not in ("manifest", "trigger"):  # a trigger's definition is also sent bare
         made["required"] = ["kind", *made.get("required", [])]
     if kind == "blueprint":
         _offer(made["properties"]["jobs"]["items"], made, in_blueprint=True)

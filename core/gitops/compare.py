@@ -85,9 +85,10 @@ def compare(items: Sequence[Item], there: Mapping[Key, Found], owned: Owned, *, 
 def _change(item: Item, found: Found | None) -> Change:
     if found is None:
         shown = item.kind in (Kind.DEPLOYMENT, Kind.CONTEXT)
+        given = {key: value for key, value in item.data.items() if value not in ({}, "")}
         reason = f"version {item.version}" if item.version else ""
         return Change(
-            Action.CREATE, item.kind, item.name, item.path, reason, difference({}, item.data) if shown else "", item
+            Action.CREATE, item.kind, item.name, item.path, reason, difference({}, given) if shown else "", item
         )
     if item.kind in VERSIONED:
         if found.version == item.version:

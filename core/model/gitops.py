@@ -1,5 +1,4 @@
-"""GitOps documents: the manifest that says which files are the desired state of one scope, and context values as a file
-(facts H.4)."""
+"""GitOps documents: the manifest of one scope, and context values as a file (facts H.4)."""
 
 from __future__ import annotations
 

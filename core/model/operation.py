@@ -20,7 +20,6 @@ from core.docstrings import Described
 from core.license import Feature
 from core.model.principal import Role
 
-
 MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
 
 

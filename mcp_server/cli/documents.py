@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,16 @@ def blamed(document: Document) -> Iterator[None]:
             problem if problem.where else replace(problem, where=document.where(problem.pointer))
             for problem in error.errors
         )
+        raise
+
+
+@contextlib.contextmanager
+def placed(place: Callable[[errors.Problem], errors.Problem]) -> Iterator[None]:
+    """Let `place` say where each fault is."""
+    try:
+        yield
+    except errors.SluiceError as error:
+        error.errors = tuple(map(place, error.errors))
         raise
 
 

@@ -69,7 +69,7 @@ async def schema(kind: str, /, *, common: connect.Common = connect.DEFAULTS) -> 
     Parameters
     ----------
     kind
-        job, blueprint, workflow, perspective, library-job, trigger or deployment.
+        job, blueprint, workflow, perspective, library-job, trigger, deployment, context or manifest.
     """
     async with connect.engine(common) as engine:
         render.json(await engine.call("schema_get", kind=kind))

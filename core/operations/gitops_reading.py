@@ -1,0 +1,215 @@
+"""What the files of a manifest ask for, in full: checked against the catalog and contexts as they would be then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from core import errors
+from core.catalog import items, names
+from core.catalog.items import Entry
+from core.contexts.layers import Layers
+from core.engine import Engine
+from core.errors import Problem
+from core.gitops import desired
+from core.gitops.desired import Item, Written
+from core.gitops.files import File
+from core.jobs import staging
+from core.model.catalog import Blueprint, Perspective, Workflow
+from core.model.gitops import Kind, Manifest
+from core.model.principal import Caller
+from core.model.states import WorkflowState
+from core.model.wish import DeploymentDocument
+from core.operations import catalog
+from core.operations.workflows import checked
+from core.store import contexts as context_table
+from core.store import workflows as workflow_table
+from core.triggers import registry
+from core.workflows import authoring, check, modules
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The items of a scope, and the catalog and contexts that there will be once they are applied."""
+
+    items: list[Item] = field(default_factory=list)
+    every: list[Entry] = field(default_factory=list)
+    contexts: Layers = field(default_factory=Layers)
+    problems: list[Problem] = field(default_factory=list)
+
+
+async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterable[File]) -> Wanted:
+    """Every item of the files; what is wrong with any of them is in `problems`, in the order of the files."""
+    parsed = await asyncio.to_thread(desired.parse, manifest, files)
+    out = Wanted(every=list(await catalog.entries(engine, caller)), problems=list(parsed.problems))
+    rows = await engine.database.read(workflow_table.published, caller.tenant)
+    for kind in (Kind.BLUEPRINT, Kind.PERSPECTIVE, Kind.WORKFLOW):
+        await _publishable(engine, caller, _modules_first(parsed.of(kind)), rows, out)
+    for one in parsed.of(Kind.CONTEXT):
+        values = one.document.data["values"]
+        for (name, _), value in zip(desired.context_keys(one.document.data), values.values(), strict=True):
+            out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
+    out.contexts = layers(await engine.database.read(context_table.of_tenant, caller.tenant), out.items)
+    for number, one in enumerate(parsed.of(Kind.JOB)):
+        _job(one, out)
+        if number % 20 == 19:
+            await asyncio.sleep(0)
+    for one in parsed.of(Kind.TRIGGER):
+        _trigger(one, caller, out)
+    for one in parsed.of(Kind.DEPLOYMENT):
+        _deployment(one, manifest, out)
+    out.problems.sort(key=_place)
+    return out
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    path, _, rest = (problem.where or "").rpartition(":")
+    path, _, line = path.rpartition(":")
+    return (path, int(line), int(rest)) if line.isdigit() and rest.isdigit() else (problem.where or "", 0, 0)
+
+
+def layers(rows: Iterable[dict[str, Any]], wanted: Iterable[Item], gone: Iterable[str] = ()) -> Layers:
+    """The contexts of a tenant once the items are applied and what is pruned is gone."""
+    values = {desired.context_name(row["level"], row["target"], row["key"]): row["value"] for row in rows}
+    values |= {item.name: item.data["value"] for item in wanted if item.kind is Kind.CONTEXT}
+    for name in gone:
+        values.pop(name, None)
+    return Layers.from_rows(
+        dict(zip(("level", "target", "key"), desired.context_place(name), strict=True), value=value)
+        for name, value in values.items()
+    )
+
+
+def _modules_first(written: list[Written]) -> list[Written]:
+    """Documents before those that name them as modules; in a circle, in the order of the files."""
+    by_slug = {one.name: one for one in written}
+    done: dict[str, Written] = {}
+
+    def visit(one: Written, above: tuple[str, ...]) -> None:
+        for slug in _named(one):
+            if slug in by_slug and slug not in done and slug not in above and len(above) < 100:
+                visit(by_slug[slug], (*above, one.name))
+        done.setdefault(one.name, one)
+
+    for one in written:
+        visit(one, (one.name,))
+    return list(done.values())
+
+
+def _named(one: Written) -> list[str]:
+    steps = one.document.data.get("steps")
+    uses = [step.get("use") for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    return [use.partition(":")[2].partition("@")[0] for use in uses if isinstance(use, str)]
+
+
+async def _publishable(
+    engine: Engine, caller: Caller, written: list[Written], rows: list[dict[str, Any]], out: Wanted
+) -> None:
+    """Documents of one kind with versions: check them, and find the version that each is or will be."""
+    versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        versions.setdefault((row["kind"], row["slug"]), []).append(row)
+    known = modules.of(out.every)
+    named = {slug for one in written for slug in _named(one)}
+    for one in written:
+        report = await checked(engine, caller, one.document, known)
+        if not report.valid:
+            out.problems += [fault.problem() for fault in report.faults[: check.TOLD]]
+            continue
+        model: Blueprint | Perspective | Workflow = report.require()
+        item = _versioned(one, model, versions.get((one.kind.value, one.name), []), out)
+        if item is None:
+            continue
+        out.items.append(item)
+        number: Any = int(item.version) if one.kind is Kind.WORKFLOW else item.version
+        if all((e.type, e.slug, str(e.version)) != (one.kind.value, one.name, item.version) for e in out.every):
+            out.every.append(items.entry(model.model_copy(update={"version": number})))
+            if one.name in named:
+                known = modules.of(out.every)
+
+
+def _versioned(
+    one: Written, model: Blueprint | Perspective | Workflow, versions: list[dict[str, Any]], out: Wanted
+) -> Item | None:
+    """The item with the version that says the same, or with the next one."""
+    if one.kind is Kind.WORKFLOW:
+        _, digest = authoring.published_form(model, "1")
+        published = [row for row in versions if row["state"] == WorkflowState.PUBLISHED]
+        same = [int(row["version"]) for row in published if row["digest"] == digest]
+        version = str(max(same) if same else max((int(row["version"]) for row in versions), default=0) + 1)
+        text, _ = authoring.published_form(model, version)
+        return Item(one.kind, one.name, orjson.loads(text), one.path, one.text, version)
+    version = str(model.version)
+    text, digest = authoring.published_form(model, version)
+    there = next((row for row in versions if row["version"] == version), None)
+    if there is not None and (retired := there["state"] == WorkflowState.RETIRED) | (there["digest"] != digest):
+        why = "is retired" if retired else "is published with other content"
+        what = f"version {version} {why}; a version never changes: raise it"
+        out.problems.append(Problem("/version", what, one.document.where("/version")))
+        return None
+    return Item(one.kind, one.name, orjson.loads(text), one.path, one.text, version)
+
+
+def _job(one: Written, out: Wanted) -> None:
+    text = one.text if one.document.index == 0 else one.document.text
+    try:
+        staged = staging.stage(text, out.contexts, one.path)
+    except errors.InvalidDocument as error:
+        out.problems += error.errors or [Problem("", error.message, one.document.where(""))]
+        return
+    out.items.append(Item(Kind.JOB, one.name, orjson.loads(staged.source or staged.text), one.path, one.text))
+
+
+def _trigger(one: Written, caller: Caller, out: Wanted) -> None:
+    try:
+        definition = registry.check(dict(one.document.data), caller)
+    except errors.InvalidParams as error:
+        out.problems += [replace(fault, where=one.document.where(fault.pointer)) for fault in error.errors]
+        return
+    out.items.append(Item(Kind.TRIGGER, one.name, definition.model_dump(exclude={"kind"}), one.path, one.text))
+
+
+def _deployment(one: Written, manifest: Manifest, out: Wanted) -> None:
+    document = DeploymentDocument.model_validate(one.document.data)
+    kind, _, rest = document.source.partition(":")
+    slug, _, version = rest.partition("@")
+    found = _source(kind, slug, version, out)
+    if found is None:
+        every = {str(e.version) for e in out.every if (e.type.value, e.slug) == (kind, slug)}
+        if every:
+            what = f"there is no version {version} of {kind} {slug}; there is {', '.join(sorted(every)[:10])}"
+        else:
+            guess = names.did_you_mean(slug, {e.slug for e in out.every if e.type.value == kind})
+            what = f"there is no {kind} {slug}, neither in these files nor in the catalog{guess}"
+        out.problems.append(Problem("/source", what, one.document.where("/source")))
+        return
+    data = {
+        "environment": manifest.scope.environment,
+        "source": found,
+        "worker_group": document.worker_group,
+        "values": document.values,
+        "placement": document.placement,
+        "replicas": document.replicas,
+    }
+    out.items.append(Item(Kind.DEPLOYMENT, one.name, data, one.path, one.text))
+
+
+def _source(kind: str, slug: str, version: str, out: Wanted) -> str | None:
+    """The exact version that a deployment means: the one of these files when it names none, else the newest."""
+    if not version:
+        here = next((i.version for i in out.items if (i.kind.value, i.name) == (kind, slug)), None)
+        if here is not None:
+            return f"{kind}:{slug}@{here}"
+    for entry in out.every if version else items.latest(out.every):
+        if (entry.type.value, entry.slug) == (kind, slug) and version in ("", str(entry.version)):
+            return f"{kind}:{slug}@{entry.version}"
+    return None
+
+
+def of_items(found: list[Item], every: list[Entry], rows: Iterable[dict[str, Any]]) -> Wanted:
+    """Items that were read before: those of an earlier run."""
+    return Wanted(found, every, layers(rows, found))
