@@ -13,7 +13,6 @@ from core import errors
 from core.catalog import installing, items
 from core.catalog.items import Entry
 from core.catalog.portal import Offer, Piece
-from core.dsl import compile as compiler
 from core.engine import Engine
 from core.license import Feature
 from core.model.catalog import LibraryJob
@@ -25,7 +24,7 @@ from core.operations.registry import operation
 from core.operations.workflows import checked
 from core.store import audit
 from core.store import catalog as table
-from core.workflows import modules
+from core.workflows import check, modules
 
 PortalName = Annotated[str, StringConstraints(max_length=40)]
 
@@ -260,10 +259,10 @@ async def _check(engine: Engine, caller: Caller, entries: list[Entry], pieces: l
     """Refuse documents that this engine could not use. Raises InvalidDocument with every fault of the first of them."""
     known = modules.of([*entries, *(items.entry(piece.model, "portal") for piece in pieces)])
     for piece in pieces:
-        if isinstance(piece.model, LibraryJob):
-            compiler.check_job(piece.model.job)
-        else:
+        if not isinstance(piece.model, LibraryJob):
             (await checked(engine, caller, piece.document, known)).require()
+        elif problems := check.library_job(piece.document):
+            raise errors.InvalidDocument(f"The job of {piece.offer.ref} cannot be used.", errors=problems)
         await asyncio.sleep(0)
 
 

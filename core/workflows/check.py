@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from core import errors
 from core.catalog import blueprints, graph
 from core.documents import Document
+from core.jobs import staging
 from core.model.catalog import Blueprint, Graph, Perspective
 from core.model.plan import Finding
 from core.workflows import authoring, checks, mending, trial
@@ -97,9 +100,7 @@ class Look:
         faults = list(self.faults)
         # A parameter that does not fit its schema is told once, at /steps/N/with/NAME.
         wrong = {"/".join(fault.pointer.split("/")[:4]) for fault in faults}
-        for fault in tried:
-            if fault.pointer not in wrong and not self.mended.follows(fault.pointer):
-                faults.append(fault)
+        faults += (fault for fault in tried if fault.pointer not in wrong and not self.mended.follows(fault.pointer))
         told = [_told(self.document, self.mended, fault) for fault in dict.fromkeys(faults)]
         told.sort(key=lambda one: _order(one.where))
         warnings = tuple(_told(self.document, self.mended, warning) for warning in self.warnings)
@@ -110,6 +111,20 @@ def check(document: Document, modules: Modules) -> Report:
     """Check a document of any kind that a tenant may own, against the modules that it may name."""
     found = look(document, modules)
     return found.report(fault for faults in found.trials() for fault in faults)
+
+
+def library_job(document: Document) -> list[errors.Problem]:
+    """The faults of the job in a library job, which has all it needs: values to be changed are in its `context`."""
+    try:
+        staging.stage(orjson.dumps(document.data["job"]).decode())
+    except errors.InvalidDocument as error:
+        found = error.errors or [errors.Problem("", error.message)]
+        places = [f"/job{problem.pointer}" for problem in found]
+        return [
+            errors.Problem(place, problem.message, document.where(place))
+            for place, problem in zip(places, found, strict=True)
+        ]
+    return []
 
 
 def look(document: Document, modules: Modules) -> Look:

@@ -15,7 +15,6 @@ from core import documents, errors
 from core.catalog import builtin, items
 from core.catalog.portal import INDEX, parse
 from core.documents import Document
-from core.dsl import compile as compiler
 from core.model.catalog import MODELS, PATH_PATTERN, SPELLINGS, LibraryJob
 from core.model.portal import MAX_ITEM_BYTES, SCHEMA_VERSION, PortalIndex, PortalItem
 from core.workflows import check, modules
@@ -125,16 +124,9 @@ def _twice(read: list[Read]) -> list[errors.Problem]:
 
 def _faults(one: Read, known: modules.Modules) -> list[errors.Problem]:
     _, document, entry, _ = one
-    if not isinstance(entry.model, LibraryJob):
-        return [fault.problem() for fault in check.check(document, known).faults]
-    try:
-        compiler.check_job(entry.model.job)
-    except errors.InvalidDocument as error:
-        return [
-            errors.Problem(f"/job{problem.pointer}", problem.message, document.where(f"/job{problem.pointer}"))
-            for problem in error.errors
-        ]
-    return []
+    if isinstance(entry.model, LibraryJob):
+        return check.library_job(document)
+    return [fault.problem() for fault in check.check(document, known).faults]
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -295,7 +296,7 @@ def test_everything_that_comes_with_sluice_is_valid() -> None:
 
 def test_a_version_that_is_retired_cannot_be_used_in_something_new() -> None:
     old = items.entry(authoring.KINDS["blueprint"].model_validate(authoring.read(PASS.replace("pass", "worn")).data))
-    retired = items.Entry(**{**{f: getattr(old, f) for f in old.__slots__}, "availability": items.RETIRED})
+    retired = replace(old, availability=items.RETIRED)
     worn = "{id: p, use: 'blueprint:worn@1.0.0', in: channel:c, out: channel:d}"
     body = f"kind: workflow\nslug: w\nsteps: [{A}, {worn}, {D}]"
     assert found(body, known([retired])) == [("retired_module", "/steps/1/use")]
