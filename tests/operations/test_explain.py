@@ -1,0 +1,114 @@
+"""Explain with a real engine: what it says fits what happened, in one short answer, and its calls exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core import errors
+from core.engine import Engine
+from core.operations import REGISTRY
+from mcp_server import results
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
+from tests.operations.test_deployments import apply, deployed, plan
+
+pytestmark = pytest.mark.anyio
+
+
+async def explain(engine: Engine, kind: str, id: str) -> dict[str, Any]:
+    found = await engine.call("explain", {"kind": kind, "id": id}, ADMIN)
+    for call in found["next"]:
+        REGISTRY[call["call"]].validate(call["arguments"])
+    assert len(orjson.dumps(results.success(found))) < 8_000, "below 2,000 tokens"
+    return found
+
+
+def told(found: dict[str, Any]) -> str:
+    return "\n".join(cause["what"] for cause in found["because"])
+
+
+async def test_a_deployment_with_a_job_that_fails_is_explained_down_to_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    async with engine_on(tmp_path / "home") as engine:
+        await deployed(engine, tmp_path / "store")
+        await apply(engine, await plan(engine, tmp_path / "file"))
+        found = await explain(engine, "deployment", "demo")
+        assert found["state"] == "degraded"
+        assert "as revision 1" in told(found) and "alice applied" in told(found)
+        assert "failed: " in told(found) and "is not a directory" in told(found)
+        down, back = found["next"][:2]
+        assert (down["call"], back["arguments"]) == ("explain", {"name": "demo", "to_revision": 1})
+        below = await engine.call("explain", down["arguments"], ADMIN)
+        assert below["state"] == "failed" and "is not a directory" in told(below)
+        mended = await apply(engine, await engine.call(back["call"], back["arguments"], ADMIN))
+        assert mended["state"] == "running"
+
+
+async def test_a_killed_worker_is_part_of_the_chain(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        await deployed(engine, tmp_path / "store")
+        worker = engine.fleet.workers["local-2"]
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        assert await engine.fleet.wait(lambda: worker.pid is None, 5)
+        found = await explain(engine, "deployment", "demo")
+        assert "local-2" in told(found)
+
+
+async def test_a_rollback_is_explained_by_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    async with engine_on(tmp_path / "home") as engine:
+        await deployed(engine, tmp_path / "store")
+        await apply(engine, await plan(engine, tmp_path / "file"), rollback_on_failure=True)
+        found = await explain(engine, "deployment", "demo")
+        assert found["state"] == "running"
+        assert "alice took back" in told(found) and "revision 2 was taken back: " in told(found)
+
+
+async def test_an_invocation_is_explained_by_its_own_history_and_its_job(tmp_path: Path) -> None:
+    definition = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
+    async with engine_on(tmp_path / "home") as engine:
+        await engine.call("trigger_publish", definition, ADMIN)
+        call = {"slug": "smoke_trigger", "params": {"env": "prod"}}
+        failed = await engine.call("trigger_invoke", call, ADMIN)
+        found = await explain(engine, "invocation", failed["invocation_id"])
+        assert found["state"] == "failed" and "is not deployed now" in told(found)
+        await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text())
+        done = await engine.call("trigger_invoke", call, ADMIN)
+        found = await explain(engine, "invocation", done["invocation_id"])
+        assert found["state"] == "succeeded" and "the record ended as succeeded" in told(found)
+        job = await explain(engine, "job", "smoke_trigger_handler")
+        assert job["state"] == "running" and "alice called job_deploy" in told(job)
+
+
+async def test_a_plan_is_explained_before_and_after_its_apply(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store")
+        before = await explain(engine, "plan", made["plan_id"])
+        assert before["state"] == "open" and "can be applied by alice until" in before["summary"]
+        await apply(engine, made)
+        after = await explain(engine, "plan", made["plan_id"])
+        assert after["state"] == "applied" and "as revision 1" in after["summary"]
+
+
+@pytest.mark.parametrize("kind", ["deployment", "invocation", "workload", "job", "plan"])
+async def test_what_is_not_there_or_is_another_tenants_is_not_found(tmp_path: Path, kind: str) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store")
+        await apply(engine, made, wait_seconds=0)
+        ids = {
+            "deployment": "demo",
+            "workload": "tenant-a/demo--print#0",
+            "job": "demo--print",
+            "plan": made["plan_id"],
+        }
+        for id in (ids.get(kind, "x"), "nothing", "\x1b[31m", "../etc"):
+            with pytest.raises(errors.NotFound):
+                await engine.call("explain", {"kind": kind, "id": id}, replace(ADMIN, tenant="tenant-b"))

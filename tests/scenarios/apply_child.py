@@ -1,0 +1,80 @@
+"""A process that owns a home, applies a plan there, and kills itself at the Nth boundary of the apply.
+
+Boundaries are: before and after each transaction, before and after each thing that a worker is told. With N = 0 it
+lives, and prints how many boundaries there were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from core import channel, ownership
+from core.engine import open_engine
+from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
+from core.operations import REGISTRY
+from core.settings import Settings
+from core.store.database import Database
+
+CALLER = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
+TOLD = ("assign", "unassign", "channels")
+
+
+class Boundaries:
+    """Counts from when it is started, and kills at the chosen one."""
+
+    def __init__(self, fatal: int) -> None:
+        self.fatal = fatal
+        self.count = -1  # not started
+
+    def pass_one(self) -> None:
+        if self.count < 0:
+            return
+        self.count += 1
+        if self.count == self.fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plant(boundaries: Boundaries) -> None:
+    """Put a boundary around every commit and around all that workers are told."""
+    attempt, notice = Database._attempt, channel.Channel.notice
+
+    def attempt_between(self: Database, *given: Any) -> Any:
+        boundaries.pass_one()
+        result = attempt(self, *given)
+        boundaries.pass_one()
+        return result
+
+    def notice_between(self: channel.Channel, name: str, data: Any) -> None:
+        if name not in TOLD:
+            return notice(self, name, data)
+        boundaries.pass_one()
+        notice(self, name, data)
+        self._flush()  # so that what is behind the boundary has really left
+        return boundaries.pass_one()
+
+    Database._attempt = attempt_between  # type: ignore[method-assign]
+    channel.Channel.notice = notice_between  # type: ignore[method-assign]
+
+
+async def main(home: Path, plan_id: str, fatal: int) -> None:
+    boundaries = Boundaries(fatal)
+    plant(boundaries)
+    owned = ownership.acquire(ownership.prepare(home))
+    assert owned is not None
+    async with open_engine(Settings(home=home, workers=2, drain_seconds=1.0), REGISTRY, owned) as engine:
+        workers = engine.fleet.worker_rows
+        await engine.fleet.wait(lambda: all(row["state"] == "online" for row in workers()), 20)
+        boundaries.count = 0
+        await engine.call("deployment_apply", {"plan_id": plan_id}, CALLER)
+        sys.stdout.write(f"{boundaries.count}\n")
+        sys.stdout.flush()
+        boundaries.count = -1
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
