@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from core import errors, operations, settings
-from core.catalog import schemas
+from core.catalog import builtin, items, schemas
 from core.dsl import reference
 from core.model import operation, states
+from core.model.catalog import ItemType
 from mcp_server.http import problems
 
 HERE = Path(__file__).parent
@@ -184,6 +185,57 @@ def _rows(keys: Iterable[reference.Key], above: str = "") -> Iterator[str]:
             yield from _rows(reference.keys_of(key.model), f"{above}{key.name}.")
 
 
+def page_catalog_items() -> str:
+    """What comes with Sluice: a table for each type of item."""
+    every = builtin.load()
+    out = [
+        NOTE,
+        "# Catalog items",
+        "",
+        *prose(
+            """What comes with Sluice. `sluice catalog show SLUG` shows an item whole, with `--graph mermaid` or
+            `--graph svg` its picture; `sluice plan NAME --from workflow:SLUG@1` plans a deployment of a workflow. Each
+            item is deployed on real workers by a test. Names in bold must be given; what is in parentheses is the
+            default."""
+        ),
+        "",
+    ]
+    graphs = {kind: [one for one in every if one.type is kind] for kind in ItemType}
+    out += ["## Workflows", "", "| workflow | what it does | it asks for | tags |", "|---|---|---|---|"]
+    out += [_item(one, _questions(one)) for one in graphs[ItemType.WORKFLOW]]
+    out += ["", "## Perspectives", "", "| perspective | what it is | open steps | tags |", "|---|---|---|---|"]
+    for one in graphs[ItemType.PERSPECTIVE]:
+        out.append(_item(one, ", ".join(f"`{step.id}`" for step in one.model.steps if step.slot is not None)))
+    out += ["", "## Blueprints", "", "| blueprint | what it does | parameters | tags |", "|---|---|---|---|"]
+    for side, title in (((0, 1), "source"), ((1, 1), "transform"), ((1, 0), "sink"), ((0, 0), "on its own")):
+        for one in graphs[ItemType.BLUEPRINT]:
+            if (len(one.model.ports.in_), len(one.model.ports.out)) == side:
+                needs = [f"secret `{name}`" for name in one.model.requires.secrets]
+                needs += [f"feature `{name}`" for name in one.model.requires.features]
+                more = f"<br>Needs the {' and the '.join(needs)}." if needs else ""
+                out.append(_item(one, _questions(one) + more, f" ({title})"))
+    out += ["", "## Library jobs", "", "| job | what it does | values in its `context` | tags |", "|---|---|---|---|"]
+    for one in graphs[ItemType.JOB]:
+        context = one.model.job.get("context", {})
+        out.append(_item(one, ", ".join(f"{name} (`{_cell(_json(value))}`)" for name, value in context.items())))
+    return "\n".join(out) + "\n"
+
+
+def _item(one: items.Entry, asks: str, more: str = "") -> str:
+    return f"| `{one.slug}`{more} | {_cell(one.summary)} | {asks} | {', '.join(one.tags)} |"
+
+
+def _questions(one: items.Entry) -> str:
+    """The wizard fields of a workflow, or the parameters of a blueprint."""
+    asked = [
+        f"**{question['field']}**"
+        if question["required"]
+        else f"{question['field']} (`{_cell(_json(question['default']))}`)"
+        for question in items.wizard(one)
+    ]
+    return ", ".join(asked)
+
+
 def page_schema(kind: str) -> str:
     """The JSON Schema of one kind of document, a definition on each line."""
     schema = dict(schemas.schema(kind))
@@ -218,6 +270,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": page_errors,
     "states.md": page_states,
     "components.md": page_components,
+    "catalog-items.md": page_catalog_items,
     **{f"schemas/{kind}.json": functools.partial(page_schema, kind) for kind in schemas.KINDS},
 }
 

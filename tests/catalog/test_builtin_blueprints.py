@@ -89,7 +89,7 @@ TRANSFORMS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         [{"id": "one"}, {}, {"id": 1}],
         [{"id": 1}],
     ),
-    "kv-dedupe": ({}, [{"id": 1}, {"id": 2}, {"id": 1}], [{"id": 1}, {"id": 2}]),
+    "kv-dedupe": ({"namespace": "seen"}, [{"id": 1}, {"id": 2}, {"id": 1}], [{"id": 1}, {"id": 2}]),
     "lookup-enricher": (
         {"lookup_file": "{dir}/hosts.csv", "field": "host", "column": "name", "default": {"owner": "unknown"}},
         [{"host": "db1"}, {"host": "db2"}],

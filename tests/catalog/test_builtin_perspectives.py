@@ -90,7 +90,8 @@ async def test_collect_dedupe_deliver(engine: Engine, tmp_path: Path) -> None:
     async with web.serve(body) as api, web.serve(web.answer(200)) as target:
         collect = {"url": api.url("/"), "interval": "200ms"}
         source = await bound(engine, "collect-dedupe-deliver", collect=collect, deliver={"url": target.url("/")})
-        async with rig.deployed(engine, "collect", source, {"path": str(tmp_path / "spool")}):
+        values = {"path": str(tmp_path / "spool"), "namespace": "seen"}
+        async with rig.deployed(engine, "collect", source, values):
             await rig.until(lambda: target.requests, bool)
             await rig.until(lambda: len(api.requests), lambda count: count >= 3)
     assert [orjson.loads(request.body) for request in target.requests] == [EVENTS]

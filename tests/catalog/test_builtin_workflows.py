@@ -105,6 +105,7 @@ async def test_two_sources_come_together_in_one_archive(engine: Engine, tmp_path
 async def test_a_webhook_that_is_called_twice_writes_each_event_once(engine: Engine, tmp_path: Path) -> None:
     port = rig.free_port()
     values = {"address": f"127.0.0.1:{port}", "spool": str(tmp_path / "spool"), "target": str(tmp_path / "out")}
+    values |= {"namespace": "webhook-events"}
     async with rig.deployed(engine, "webhook", "workflow:webhook-dedupe-files@1", values):
         assert await send(port, EVENTS, EVENTS[:10], {"id": 99}) == [200] * 3
         await rig.until(lambda: rig.read(tmp_path / "out"), lambda found: {"id": 99} in found)
@@ -116,7 +117,7 @@ async def test_records_are_collected_again_and_again_and_delivered_once(engine: 
     answers = [web.answer(200, page, content_type="application/json") for page in pages]
     async with web.serve(*answers) as api, web.serve(web.answer(503), web.answer(200)) as target:
         values = {"source_url": api.url("/orders"), "target_url": target.url("/in"), "interval": "300ms"}
-        values |= {"spool": str(tmp_path / "spool")}
+        values |= {"spool": str(tmp_path / "spool"), "namespace": "collected"}
         async with rig.deployed(engine, "collect", "workflow:http-collect-deliver@1", values):
             await rig.until(lambda: len({e["id"] for e in posted(target)}), lambda count: count == 40)
             await rig.until(lambda: len(api.requests), lambda count: count >= 4)
@@ -174,7 +175,7 @@ async def test_an_archive_is_delivered_once_however_often_it_is_read(engine: Eng
         gzip.compress(b"".join(orjson.dumps(event) + b"\n" for event in EVENTS[20:]))
     )
     async with web.serve(web.answer(200)) as site:
-        values = {"archive": str(tmp_path / "archive"), "target_url": site.url("/in")}
+        values = {"archive": str(tmp_path / "archive"), "target_url": site.url("/in"), "namespace": "backfilled"}
         for attempt in range(2):
             async with rig.deployed(engine, f"backfill-{attempt}", "workflow:archive-backfill@1", values) as workloads:
                 await rig.until(lambda: len(posted(site)), lambda count: count >= 40)
