@@ -174,10 +174,11 @@ def _absent(name: str, worker: Worker | None, group: str, held: bool) -> str:
     return f"worker {name} is drained" if worker.drained and not held else ""
 
 
-def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dict[str, Any]]:
-    """The rows of the workloads that a wish asks for."""
+def workload_rows(tenant: str, name: str, state: State, now_ns: int, revision: int = 0) -> list[dict[str, Any]]:
+    """The rows of the workloads that a wish asks for, each with where it comes from; `revision` is the wish's."""
     rows = []
     for job in state.jobs.values():
+        origin = orjson.dumps({"module": job.origin, "role": job.role.value, "digest": job.digest}).decode()
         documents = {
             worker: orjson.dumps(job.document_on(worker)).decode() for worker in set(state.assignments[job.name])
         }
@@ -195,6 +196,8 @@ def workload_rows(tenant: str, name: str, state: State, now_ns: int) -> list[dic
                 "document": documents[worker],
                 "restarts": 0,
                 "updated_at_ns": now_ns,
+                "revision": revision,
+                "origin": origin,
             }
             for replica, worker in enumerate(state.assignments[job.name])
             if worker

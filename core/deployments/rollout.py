@@ -72,7 +72,7 @@ class Rollouts:
         tenant = caller.tenant
         gate = gate or self._gates.get((tenant, name)) or Gate()
         large = len(wish.jobs) >= MANY_JOBS
-        make = (_rows, tenant, name, wish, now)
+        make = (_rows, tenant, name, wish, now, revision)
         desired, wanted = await asyncio.to_thread(*make) if large else _rows(*make[1:])
         if adjust is not None:  # what a reconcile leaves alone is not as the wish says
             wanted = adjust(wanted)
@@ -235,5 +235,7 @@ class Rollouts:
             log.warning("rollback_overtaken", tenant=tenant, deployment=name)
 
 
-def _rows(tenant: str, name: str, wish: State, now_ns: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    return wish.to_dict(), apply.workload_rows(tenant, name, wish, now_ns)
+def _rows(
+    tenant: str, name: str, wish: State, now_ns: int, revision: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    return wish.to_dict(), apply.workload_rows(tenant, name, wish, now_ns, revision)

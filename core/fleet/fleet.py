@@ -365,6 +365,10 @@ class Fleet:
         """The job document of a wanted workload; do not change it."""
         return self._workloads.document(workload)
 
+    def origin(self, workload: str) -> dict[str, Any] | None:
+        """What made a workload of a deployment, as `Workloads.origin` tells it; None for an unmanaged one."""
+        return self._workloads.origin(workload)
+
     def settled(self, ids: Iterable[str]) -> bool:
         """Has every one of these workloads come up, completed or failed?"""
         return self._workloads.settled(ids)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import structlog
 
-from core import clock
+from core import clock, errors
 from core.bus.base import Bus, GroupKey
 from core.dsl import compile as compiler
 from core.fleet import channels
@@ -27,6 +27,14 @@ def group_of(workload: str) -> GroupKey:
     """The tenant and the job of a workload id: `TENANT/JOB#REPLICA`."""
     tenant, _, rest = workload.partition("/")
     return tenant, rest.rpartition("#")[0]
+
+
+def _filter(document: str) -> Filter | None:
+    """What a document waits for; nothing, when it is none that runs, which its worker will say."""
+    try:
+        return compiler.message_filter(document)
+    except errors.InvalidDocument:
+        return None
 
 
 class Workloads:
@@ -48,8 +56,11 @@ class Workloads:
         return self._rows.get(id)
 
     async def load(self) -> set[str]:
-        """Read what the store wants; returns the ids that are wanted no more."""
-        rows = {row["id"]: row for row in await self._database.read(workloads.all_rows)}
+        """Read what the store wants; returns the ids that are wanted no more.
+
+        A row whose document is no JSON object (somebody edited it) is as good as not there.
+        """
+        rows = {row["id"]: row for row in await self._database.read(workloads.all_rows) if self._readable(row)}
         gone = self._rows.keys() - rows.keys()
         for id in gone:
             self._observed.pop(id, None)
@@ -72,6 +83,17 @@ class Workloads:
         """The job document of a wanted workload; do not change it."""
         return self._parsed(self._rows[id])[1]
 
+    def origin(self, id: str) -> dict[str, Any] | None:
+        """What made a workload of a deployment: {deployment, step, module, role, revision, digest}; else None.
+
+        `revision` is that of the deployment that brought it in its present form, `digest` names the content.
+        """
+        row = self._rows[id]
+        if not row["deployment"]:
+            return None
+        made = orjson.loads(row["origin"] or b"{}")
+        return {"deployment": row["deployment"], "step": row["step"], **made, "revision": row["revision"]}
+
     def filter(self, row: Row) -> Filter | None:
         """The messages that a workload waits for, None when it does not wait for messages."""
         return self._parsed(row)[2]
@@ -80,8 +102,20 @@ class Workloads:
         known = self._documents.get(row["id"])
         if known is None or known[0] != row["document"]:
             text = row["document"]
-            known = self._documents[row["id"]] = (text, orjson.loads(text), compiler.message_filter(text))
+            known = self._documents[row["id"]] = (text, orjson.loads(text), _filter(text))
         return known
+
+    def _readable(self, row: Row) -> bool:
+        known = self._documents.get(row["id"])
+        if known is not None and known[0] == row["document"]:
+            return True
+        try:
+            readable = isinstance(orjson.loads(row["document"]), dict)
+        except orjson.JSONDecodeError:
+            readable = False
+        if not readable:
+            log.error("workload_unreadable", workload=row["id"])
+        return readable
 
     def channels(self, rows: Iterable[Row]) -> list[channels.Told]:
         """The channels between these workloads of one worker."""

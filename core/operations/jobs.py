@@ -70,7 +70,10 @@ class JobGet(Params):
     toolset="jobs",
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
-    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log."""
+    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log.
+
+    `origin` of a managed job: deployment, step, module and role, the revision that brought it, digest of its content.
+    """
     tenant, name = caller.tenant, params.name
     versions = await engine.database.read(table.versions, tenant, name)
     draft = await engine.database.read(drafts.get, tenant, name)
@@ -88,6 +91,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "name": name,
         "version": version,
         "managed_by": managed,
+        "origin": engine.fleet.origin(workloads[0]["id"]) if managed is not None else None,
         "document": document,
         "draft": None if draft is None else _draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],

@@ -453,3 +453,27 @@ def m0006_catalog(db: Database) -> None:
         {"name": str, "location": str, "etag": str, "fetched_at_ns": int, "body": bytes},
         "name",
     )
+
+
+@STEPS()
+def m0009_callbacks(db: Database) -> None:
+    for statement in (
+        "ALTER TABLE invocations ADD COLUMN proxy_nonce TEXT",  # what a trigger_proxy_response has to bring back
+        "ALTER TABLE invocations ADD COLUMN callback TEXT",  # where updates go, as far as it may be shown
+        "ALTER TABLE invocations ADD COLUMN rerun_of TEXT",  # the invocation that this one repeats
+        # The whole address and the headers, encrypted: they are credentials of whoever called.
+        "CREATE TABLE callback_targets (invocation_id INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT",
+        "CREATE TABLE callback_deliveries (id INTEGER PRIMARY KEY, invocation_id INTEGER NOT NULL,"
+        " tenant TEXT NOT NULL, receiver TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT NOT NULL,"
+        " attempts INTEGER NOT NULL, due_at_ns INTEGER NOT NULL, finished_at_ns INTEGER, log TEXT NOT NULL,"
+        " body BLOB NOT NULL) STRICT",
+        "CREATE INDEX callback_deliveries_invocation ON callback_deliveries (invocation_id)",
+        "CREATE INDEX callback_deliveries_pending ON callback_deliveries (id) WHERE outcome = 'pending'",
+    ):
+        db.execute(statement)
+
+
+@STEPS()
+def m0013_origins(db: Database) -> None:
+    db.execute("ALTER TABLE workloads ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")  # that brought it
+    db.execute("ALTER TABLE workloads ADD COLUMN origin TEXT NOT NULL DEFAULT ''")  # JSON: module, role, digest

@@ -22,7 +22,8 @@ def all_rows(db: Database) -> list[dict[str, Any]]:
 def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: list[dict[str, Any]]) -> None:
     """Make `rows` the wish for one deployment, or (deployment "", with a job) for one unmanaged job.
 
-    A row whose worker, version and document are as before keeps its state; every other one starts anew. Raises
+    A row whose worker, version and document are as before keeps its state and the revision that brought it; every
+    other one starts anew. Raises
     TargetUnavailable when a worker group has gone meanwhile.
     """
     for group in {row["group_name"] for row in rows}:
@@ -38,6 +39,8 @@ def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: l
         old = before.pop(row["id"], None)
         if old is None or any(old[key] != row[key] for key in ("worker", "version", "document")):
             db.table("workloads").upsert({**row, "state": WorkloadState.ASSIGNED.value, "reason": ""}, pk="id")
+        elif old["origin"] != row.get("origin", ""):  # another module makes the same job
+            db.table("workloads").update(row["id"], {"origin": row["origin"]})
     for id in before:
         db.table("workloads").delete(id)
 

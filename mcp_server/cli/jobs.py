@@ -66,11 +66,13 @@ async def show(
     if common.json:
         render.json(result)
         return 0
-    failure, draft = result["last_failure"], result["draft"]
+    failure, draft, origin = result["last_failure"], result["draft"], result["origin"]
     shown = {
         "name": result["name"],
         "version": result["version"],
         "managed_by": result["managed_by"],
+        "origin": origin
+        and f"{origin['role']} of step {origin['step']}, {origin['module']}, revision {origin['revision']}",
         "draft": draft and f"revision {draft['revision']}, by {draft['updated_by']} at {draft['updated_at']}",
         "last_failure": failure and f"{failure['at']}  {failure['reason']}",
     }

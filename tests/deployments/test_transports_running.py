@@ -272,3 +272,32 @@ async def test_an_object_store_is_a_spool_in_a_bucket(tmp_path: Path) -> None:
             ]
     finally:
         running.stop()
+
+
+async def test_every_job_tells_where_it_comes_from(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", range(1))
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            spool(tmp_path),
+            "wizard: [{field: out}]",
+            "steps:",
+            step("a", "tail", tmp_path / "a.in", out="channel:c"),
+            '  - {id: x, use: "blueprint:keep@1.0.0", with: {path: "{{wizard.out}}"}, in: channel:c}',
+        )
+        await apply(engine, source, values={"out": str(tmp_path / "1.out")})
+        await apply(engine, source, values={"out": str(tmp_path / "2.out")})
+
+        async def origin(job: str) -> dict[str, Any]:
+            shown = await engine.call("job_get", {"name": job}, ADMIN)
+            assert shown["origin"].pop("digest").startswith(shown["version"])
+            return shown["origin"]  # type: ignore[no-any-return]
+
+        common = {"deployment": "demo", "step": "x"}
+        module = "blueprint:keep@1.0.0"
+        assert await origin("demo--x") == {**common, "module": module, "role": "step", "revision": 2}
+        assert await origin("demo--x--c-reader") == {**common, "module": "channel c", "role": "reader", "revision": 1}
+        await engine.call(
+            "job_put", {"document": "{name: mine, input: {echo: {event: x}}, output: {discard: {}}}"}, ADMIN
+        )
+        assert (await engine.call("job_get", {"name": "mine"}, ADMIN))["origin"] is None
