@@ -112,12 +112,13 @@ async def test_an_apply_that_is_killed_anywhere_ends_in_the_same_state(
         home = tmp_path / f"at-{fatal}"
         shutil.copytree(template, home)
         process = child(home, plan_id, fatal)
-        assert await anyio.to_thread.run_sync(process.wait) in (-signal.SIGKILL, 0)
+        await anyio.to_thread.run_sync(process.communicate)
+        assert process.returncode in (-signal.SIGKILL, 0)
         before, state = await taken_up(home, plan_id)
         met[before] = met.get(before, 0) + 1
         assert state == wanted, f"killed at boundary {fatal} of {count}"
         shutil.rmtree(home)
-    assert met[PlanState.OPEN] == 1 and met[PlanState.APPLIED] >= 2, met
+    assert met[PlanState.OPEN] >= 1 and met[PlanState.APPLIED] >= 3, met
     chance = random.Random(11)
     for number in range(instants):
         home = tmp_path / f"instant-{number}"
@@ -125,7 +126,7 @@ async def test_an_apply_that_is_killed_anywhere_ends_in_the_same_state(
         process = child(home, plan_id, 0)
         await anyio.to_thread.run_sync(time.sleep, chance.uniform(0.3, 3.0))  # the moment is what is random here
         process.kill()
-        await anyio.to_thread.run_sync(process.wait)
+        await anyio.to_thread.run_sync(process.communicate)
         _, state = await taken_up(home, plan_id)
         assert state == wanted
         shutil.rmtree(home)
