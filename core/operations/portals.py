@@ -77,9 +77,8 @@ async def catalog_install(engine: Engine, caller: Caller, params: CatalogInstall
 
     Each document must have the SHA-256 that the portal's index names, and be valid.
     """
-    offered = await _offered(engine, params.portal, params.slug, params.type)
-    offer = _choose(offered, params)
-    return await _install(engine, caller, [offer], await engine.portals.of(offer.portal), "catalog_install")
+    fitting, offered = await _offered(engine, params.portal, params.slug, params.type)
+    return await _install(engine, caller, [_choose(fitting, params)], offered, "catalog_install")
 
 
 class CatalogUpdate(Params):
@@ -172,8 +171,10 @@ async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUnins
     }
 
 
-async def _offered(engine: Engine, portal: str | None, slug: str, type: str | None) -> list[Offer]:
-    """The offers under a slug: of the portal that is named, as it is now, or of the first that has any."""
+async def _offered(
+    engine: Engine, portal: str | None, slug: str, type: str | None
+) -> tuple[list[Offer], tuple[Offer, ...]]:
+    """(offers under a slug, all offers) of the portal that is named, as it is now, or of the first that has any."""
     names = [portal] if portal is not None else engine.portals.names
     failed: list[errors.SluiceError] = []
     for name in names:
@@ -186,7 +187,7 @@ async def _offered(engine: Engine, portal: str | None, slug: str, type: str | No
             continue
         found = [offer for offer in offers if offer.slug == slug and type in (None, offer.type.value)]
         if found:
-            return found
+            return found, offers
     if failed:  # it may well be there
         raise failed[0]
     raise errors.NotFound(
