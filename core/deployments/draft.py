@@ -1,4 +1,4 @@
-"""A job on its way from a step to what a worker runs, and how long a generated name may be."""
+"""The pieces that a deployment is woven of: jobs whose ends may be open, hops between them, ends of channels."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ class Draft:
     outs: Mapping[str, str] = field(default_factory=dict)
     pointer: str = ""
     spread: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Hop:
+    """One worker channel of the deployment: the jobs at its two ends, and whether its readers share the events."""
+
+    writers: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class Ends:
+    """The jobs of steps at the two ends of a channel, and the jobs that read its objects."""
+
+    producers: list[Draft] = field(default_factory=list)
+    consumers: list[Draft] = field(default_factory=list)
+    readers: list[Draft] = field(default_factory=list)
 
 
 def bounded(name: str) -> str:

@@ -72,8 +72,10 @@ class Rollouts:
         tenant = caller.tenant
         gate = gate or self._gates.get((tenant, name)) or Gate()
         large = len(wish.jobs) >= MANY_JOBS
-        make = (_rows, tenant, name, wish, now, revision)
-        desired, wanted = await asyncio.to_thread(*make) if large else _rows(*make[1:])
+        if large:
+            desired, wanted = await asyncio.to_thread(_rows, tenant, name, wish, now, revision)
+        else:
+            desired, wanted = _rows(tenant, name, wish, now, revision)
         if adjust is not None:  # what a reconcile leaves alone is not as the wish says
             wanted = adjust(wanted)
         row = {

@@ -15,7 +15,7 @@ from typing import Any
 from core.catalog import wiring
 from core.deployments import draft as drafting
 from core.deployments import message_edges, spool
-from core.deployments.draft import Draft
+from core.deployments.draft import Draft, Ends, Hop
 from core.model import deployment
 from core.model.catalog import Transport
 from core.model.deployment import Role
@@ -33,24 +33,6 @@ class Woven:
     together: list[tuple[str, ...]] = field(default_factory=list)
     blockers: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Hop:
-    """One worker channel of the deployment: the jobs at its two ends, and whether its readers share the events."""
-
-    writers: list[str] = field(default_factory=list)
-    readers: list[str] = field(default_factory=list)
-    shared: bool = False
-
-
-@dataclass(slots=True)
-class Ends:
-    """The jobs of steps at the two ends of a channel, and the jobs that read its objects."""
-
-    producers: list[Draft] = field(default_factory=list)
-    consumers: list[Draft] = field(default_factory=list)
-    readers: list[Draft] = field(default_factory=list)
 
 
 def weave(

@@ -171,9 +171,10 @@ class Dispatch(CatalogModel):
     field: Annotated[str, StringConstraints(max_length=255)] = ""
     """The field that decides (conditional)."""
     routes: dict[str, Name] = Field(default_factory=dict)
-    """Value of the field -> name of the output (conditional)."""
+    """Value of the field -> name of the output (conditional); numbers and booleans as in JSON: 200, true."""
     default: Name | None = None
-    """The output for every other value (conditional); without one such events are dropped."""
+    """The output for every other value, and for events without the field (conditional); without one such events are
+    refused: counted as errors."""
 
 
 class Channel(CatalogModel):

@@ -301,3 +301,72 @@ async def test_every_job_tells_where_it_comes_from(tmp_path: Path) -> None:
             "job_put", {"document": "{name: mine, input: {echo: {event: x}}, output: {discard: {}}}"}, ADMIN
         )
         assert (await engine.call("job_get", {"name": "mine"}, ADMIN))["origin"] is None
+
+
+async def test_a_killed_worker_under_a_fan_out_loses_nothing(tmp_path: Path) -> None:
+    wanted = range(6000)
+    async with engine_on(tmp_path / "home", workers=1) as engine:
+        source = await workflow(
+            engine,
+            "steps:",
+            step("a", "tail", tmp_path / "*.in", out="{l: channel:l, r: channel:r}", dispatch="{mode: clone}"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:l"),
+            step("y", "keep", tmp_path / "y.out", in_="channel:l"),
+            step("z", "keep", tmp_path / "z.out", in_="channel:r"),
+        )
+        await apply(engine, source)
+        worker = engine.fleet.workers["local-1"]
+        for part in range(6):
+            write(tmp_path / "a.in", wanted[part * 1000 : (part + 1) * 1000])
+            if part in (2, 4):
+                await arrived(tmp_path / "z.out", wanted[:1000])
+                if worker.pid is not None:
+                    os.kill(worker.pid, signal.SIGKILL)
+        for name in ("x.out", "y.out", "z.out"):
+            assert set(await arrived(tmp_path / name, wanted, 40)) == set(wanted)
+
+
+async def test_a_consumer_that_comes_and_goes_takes_no_events_from_the_others(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        base = (
+            "steps:",
+            step("a", "tail", tmp_path / "*.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+        )
+        one = await workflow(engine, *base)
+        await apply(engine, one)
+        write(tmp_path / "a.in", range(100))
+        await arrived(tmp_path / "x.out", range(100))
+        two = await workflow(engine, *base, step("y", "keep", tmp_path / "y.out", in_="channel:c"))
+        write(tmp_path / "a.in", range(100, 200))
+        await apply(engine, two)
+        write(tmp_path / "a.in", range(200, 300))
+        await arrived(tmp_path / "y.out", range(200, 300))
+        await apply(engine, one)
+        write(tmp_path / "a.in", range(300, 400))
+        assert set(await arrived(tmp_path / "x.out", range(400))) == set(range(400))
+
+
+async def test_a_consumer_that_fails_gets_what_it_missed_when_it_is_well_again(tmp_path: Path) -> None:
+    write(tmp_path / "a.in", range(300))
+    (tmp_path / "sub").write_text("not a directory")
+    async with engine_on(tmp_path / "home", workers=2) as engine:
+        source = await workflow(
+            engine,
+            "steps:",
+            step("a", "tail", tmp_path / "a.in", out="channel:c"),
+            step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+            step("y", "keep", tmp_path / "sub" / "y.out", in_="channel:c"),
+        )
+        made = await plan(engine, source)
+        await engine.call("deployment_apply", {"plan_id": made["plan_id"], "wait_seconds": 1}, ADMIN)
+
+        def failed() -> bool:
+            rows = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="demo--y")
+            return any(row["restarts"] for row in rows)
+
+        await rig.until(failed, 20)
+        (tmp_path / "sub").unlink()
+        (tmp_path / "sub").mkdir()
+        for path in (tmp_path / "x.out", tmp_path / "sub" / "y.out"):
+            assert set(await arrived(path, range(300), 40)) == set(range(300))
