@@ -27,6 +27,7 @@ from core.dsl.registry import load_components
 KINDS = ("input", "action", "output", "trigger", "expansion", "condition", "document")
 ANSWER_CHARACTERS = 3_000  # of the JSON; with the text that a door adds, below 2,000 tokens of 3 characters
 DOC_CHARACTERS = 110
+_WORD = re.compile(r"[^\W_]+")
 
 _BLOCKS: dict[tuple[str, str], tuple[type[Config], str]] = {
     ("document", "emit"): (
@@ -256,8 +257,23 @@ def _with_keys(head: dict[str, Any], about: str, keys: Sequence[Key], rest: dict
 
 
 def search(query: str) -> dict[str, Any]:
-    """The entries and keys in which every word of the query is found, best first."""
+    """The entries and keys in which every word of the query is found, best first; failing that, most words."""
     words = query.casefold().replace("-", " ").split()
+    told = errors.shorten(query, 80)
+    items, hint = _with_all(words), "kind and name show an entry."
+    if not items:
+        items, hint = _with_most(words), "Nothing has all these words; these have most of them."
+    if not items:
+        return {"query": told, "items": [], "total": 0, "next": "Nothing has these words; without arguments: index."}
+    for shown in range(min(len(items), 15), 0, -1):
+        out = {"query": told, "items": items[:shown], "total": len(items), "next": hint}
+        if fits(out):
+            break
+    return out
+
+
+def _with_all(words: list[str]) -> list[dict[str, Any]]:
+    """Entries and keys that have every word, those with the words in their names first."""
     ranked: list[tuple[int, int, dict[str, Any]]] = []
     for number, entry in enumerate(entries().values()):
         name = entry.name.casefold().replace("-", " ")
@@ -269,21 +285,30 @@ def search(query: str) -> dict[str, Any]:
             rank = _rank(words, (key.name.replace("-", " "), f"{key.name} {name}", f"{name} {key.name} {key.doc}"))
             if rank is not None:
                 ranked.append((rank * 2 + 1, number, {**at, "key": key.name, "summary": first_sentence(key.doc)}))
-    ranked.sort(key=lambda found: found[:2])
-    items = [found[2] for found in ranked]
-    told = errors.shorten(query, 80)
-    if not items:
-        return {
-            "query": told,
-            "items": [],
-            "total": 0,
-            "next": "Nothing has all these words; without arguments: index.",
-        }
-    for shown in range(min(len(items), 15), 0, -1):
-        out = {"query": told, "items": items[:shown], "total": len(items), "next": "kind and name show an entry."}
-        if fits(out):
-            break
-    return out
+    return [found[2] for found in sorted(ranked, key=lambda found: found[:2])]
+
+
+def _with_most(words: list[str]) -> list[dict[str, Any]]:
+    """Entries that have some of the words as words, best first: a question in plain language has words of its own.
+
+    A word counts more the fewer entries have it, so that `a` and `the` count next to nothing, and three times in the
+    name of the entry. Entries with less than half of the best one's weight are left out.
+    """
+    texts: dict[tuple[str, str], set[str]] = {}
+    for at, entry in entries().items():
+        keys = " ".join(f"{key.name} {key.doc}" for key in entry.keys)
+        texts[at] = set(_WORD.findall(f"{entry.name} {entry.kind} {entry.text} {keys}".casefold()))
+    asked = {form for word in words for form in _WORD.findall(word)}
+    rarity = {word: sum(word in text for text in texts.values()) for word in asked}
+    weights: list[tuple[float, Entry]] = []
+    for at, entry in entries().items():
+        names = set(_WORD.findall(entry.name.casefold()))
+        weight = sum((3 if word in names else 1) / rarity[word] for word in asked & texts[at])
+        weights.append((weight, entry))
+    weights.sort(key=lambda found: -found[0])
+    least = max(weights[0][0] / 2, 1e-9)
+    best = [entry for weight, entry in weights if weight >= least]
+    return [{"kind": entry.kind, "name": entry.name, "summary": entry.summary} for entry in best]
 
 
 def _rank(words: list[str], texts: tuple[str, str, str]) -> int | None:

@@ -28,6 +28,7 @@ SHORTCUTS = {
     "@midnight": "0 0 0 * * *",
     "@hourly": "0 0 * * * *",
 }
+FORMER_SOURCES = {"agent": "worker", "pipe": "job"}  # older documents call the sources so
 
 
 class Clocks(dict[str, Any]):
@@ -214,7 +215,7 @@ class MessageFilter(Config):
     filter_tag: Texts = ()
     """The exact tag of a user-generated message."""
     filter_source: Texts = ()
-    """`server`, `worker` or `job`."""
+    """`server`, `worker` or `job` (`agent` and `pipe` are older words for the last two)."""
     filter_job: Texts = ()
     """The name of the job that sent it."""
     filter_worker: Texts = ()
@@ -228,7 +229,7 @@ class MessageFilter(Config):
     @field_validator("filter_source")
     @classmethod
     def _known_source(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _known("source", value, message.Source)
+        return _known("source", tuple(FORMER_SOURCES.get(source, source) for source in value), message.Source)
 
     def filter(self) -> message.Filter:
         """The filter as the bus takes it."""

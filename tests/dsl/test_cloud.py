@@ -377,6 +377,12 @@ SERVICE_ACCOUNT = '{"client_email": "a@b", "private_key": "k", "private_key_id":
             "b",
             {"service_account_key": SERVICE_ACCOUNT},
         ),
+        (
+            {"gcs": {"bucket-name": "b", "credentials": "${dyn|KEY}"}},
+            "GCSStore",
+            "b",
+            {"service_account_key": SERVICE_ACCOUNT},
+        ),
         ({"gcs": {"bucket-name": "b", "credentials": {"application-default": {}}}}, "GCSStore", "b", {}),
         ({"gcs": {"bucket-name": "b", "credentials": {"anonymous": True}}}, "GCSStore", "b", {"skip_signature": True}),
         ({"gcs": {"bucket": "b"}}, "GCSStore", "b", {}),

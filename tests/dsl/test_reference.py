@@ -85,7 +85,23 @@ def test_a_search_finds_names_keys_and_descriptions_best_first() -> None:
     }
     assert {"input", "output"} <= {item["kind"] for item in reference.search("gzip")["items"]}
     assert reference.search("cron")["items"][0]["kind"] == "trigger"
-    assert reference.search("nothing like this")["items"] == []
+    assert reference.search("zzzz qqqq")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("how do I poll an api with pagination and a bearer token", "http-poll"),
+        ("tail a log file", "files"),
+        ("lookup table", "enrich"),
+        ("regular expression capture groups", "extract"),
+        ("read lines from a TCP socket!", "tcp"),
+    ],
+)
+def test_a_question_in_plain_language_finds_what_has_most_of_its_words(question: str, name: str) -> None:
+    found = reference.search(question)
+    assert name in [item["name"] for item in found["items"]][:3]
+    assert "most of them" in found["next"]
 
 
 def test_what_is_not_there_is_told_with_what_was_meant() -> None:

@@ -159,6 +159,12 @@ def test_a_message_trigger_becomes_a_filter_of_the_bus() -> None:
     assert trigger.message.filter() == Filter("user", ("user-generated",), "smoke.invoke")
 
 
+def test_the_older_words_for_the_sources_of_messages_are_read() -> None:
+    trigger = Trigger.model_validate({"message": {"filter-source": ["server", "agent", "pipe"]}})
+    assert trigger.message is not None
+    assert trigger.message.filter().sources == ("server", "worker", "job")
+
+
 @pytest.mark.parametrize(
     ("body", "told"),
     [

@@ -82,12 +82,16 @@ class S3Place(Config):
 class ServiceAccount(Config):
     """A service account of Google Cloud."""
 
+    scalar = "key"
+
     key: expand.Text
     """Its key as JSON; give it as `${secret|…}`, not as text."""
 
 
 class GcsCredentials(Config):
-    """Who we are for Google Cloud Storage: exactly one of the keys."""
+    """Who we are for Google Cloud Storage: exactly one of the keys. A bare text is the key of a service account."""
+
+    scalar = "service-account"
 
     service_account: ServiceAccount | None = None
     """A service account with its key."""
