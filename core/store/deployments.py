@@ -65,12 +65,17 @@ def commit(
     """Make a wish the present one, all or nothing: row, history, workloads, audit, and the plan that asked for it.
 
     `expect` is the revision that the wish was computed on (0: none). Raises StalePlan when the deployment has moved
-    since, PlanUsed when the plan was applied meanwhile.
+    since, PlanUsed when the plan was applied meanwhile, AlreadyExists when something else has a job of that name.
     """
     before = get(db, row["tenant"], row["name"])
     revision = before["revision"] if before is not None else 0
     if revision != expect:
         raise errors.StalePlan(f"Deployment {row['name']} is at revision {revision} now, not {expect}.")
+    for job, owner in workloads.owned_by_others(db, row["tenant"], row["name"], {one["job"] for one in wanted}).items():
+        raise errors.AlreadyExists(
+            f"A job {job} exists already ({f'of deployment {owner}' if owner else 'unmanaged'}); nothing was changed.",
+            hint="Undeploy it, or give the deployment another name.",
+        )
     if plan_id and plans.advance(db, plan_id, PlanState.APPLIED) is not PlanState.OPEN:
         raise errors.PlanUsed()
     if before is not None:

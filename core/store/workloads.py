@@ -45,6 +45,14 @@ def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: l
         db.table("workloads").delete(id)
 
 
+def owned_by_others(db: Database, tenant: str, deployment: str, jobs: set[str]) -> dict[str, str]:
+    """Of these jobs the ones that something else runs: job -> its deployment, or "" for an unmanaged one."""
+    rows = db.conn.execute(
+        "SELECT DISTINCT job, deployment FROM workloads WHERE tenant = ? AND deployment != ?", (tenant, deployment)
+    )
+    return {job: owner for job, owner in rows if job in jobs}
+
+
 def replace_unmanaged(
     db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]
 ) -> None:
