@@ -10,7 +10,7 @@ import orjson
 
 from core import clock
 from core.deployments import edits, observed, reconcile
-from core.deployments.reconcile import Drift, DriftKind, Presence, StepAction
+from core.deployments.reconcile import Presence, StepAction
 from core.deployments.rollout import Rollouts
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
@@ -33,7 +33,7 @@ class Healer:
 
     async def refresh(self) -> Holdings:
         """Read the store again and ask the workers, so that edits made behind the engine's back are seen."""
-        await self._fleet.sync()
+        await self._fleet.reread()
         return await self._fleet.holdings()
 
     async def look(
@@ -75,7 +75,15 @@ class Healer:
         stored = {row["id"]: row for row in self._fleet.stored(caller.tenant, name)}
         moves = sum(step.action is StepAction.MOVE for step in decided.steps)
         steps = sum(step.action is not StepAction.WAIT for step in decided.steps)
-        self._fleet.tell_again([one.id for one in decided.drift if not one.muted and _untold(one)])
+        telling = (StepAction.ASSIGN, StepAction.MOVE)
+        self._fleet.tell_again({step.id: step.worker for step in decided.steps if step.action in telling})
+        self._fleet.stop_strays(
+            {
+                step.id: step.worker
+                for step in decided.steps
+                if step.action is StepAction.UNASSIGN and not self._fleet.wants(step.id)
+            }
+        )
         await self._rollouts.commit(
             caller,
             name,
@@ -87,11 +95,6 @@ class Healer:
             reason=told(decided),
             adjust=lambda rows: left_alone(rows, stored, muted, ignored),
         )
-
-
-def _untold(one: Drift) -> bool:
-    """Whether the store is as it should be and the worker is not."""
-    return one.kind in (DriftKind.OUT_OF_SYNC, DriftKind.MODIFIED, DriftKind.EXTRA)
 
 
 def told(decided: reconcile.Decision) -> str:

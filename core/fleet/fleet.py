@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -245,12 +245,28 @@ class Fleet:
         """Ask every worker what it holds; a worker that does not answer is left out."""
         return await ask(self.workers.values(), self._bus, REPLY_SECONDS)
 
-    def tell_again(self, ids: Iterable[str]) -> None:
-        """Forget that workers were told these workloads: the next sync tells them again, or to stop them."""
-        for worker in self.workers.values():
-            for id in ids:
-                if worker.sent.pop(id, None) is None and worker.channel is not None and worker.online:
-                    worker.channel.notice("unassign", id)
+    async def reread(self) -> None:
+        """Read what the store wants without sending it, to compare it with what was applied."""
+        async with self._syncing:
+            for id in await self._workloads.load():
+                self._needs.forget(id)
+
+    def tell_again(self, wanted: Mapping[str, str]) -> None:
+        """Forget that these workloads were told to the workers that should run them: the next sync tells them again.
+
+        Another worker that was told one of them keeps that in mind, so that the sync tells it to stop.
+        """
+        for id, name in wanted.items():
+            worker = self.workers.get(name)
+            if worker is not None:
+                worker.sent.pop(id, None)
+
+    def stop_strays(self, strays: Mapping[str, str]) -> None:
+        """Stop what workers run without having been told: workload id -> worker."""
+        for id, name in strays.items():
+            worker = self.workers.get(name)
+            if worker is not None and worker.channel is not None and worker.online and id not in worker.sent:
+                worker.channel.notice("unassign", id)
 
     def secrets_changed(self) -> None:
         """Secrets were set or removed: give them anew to the workloads that name them."""
