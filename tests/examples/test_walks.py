@@ -1,0 +1,74 @@
+"""The walk-throughs under examples/: their commands are run as they stand, and print what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+
+from mcp_server.cli import stage
+from tests.catalog import rig
+
+pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parents[2]
+WALKS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "examples").glob("*.md"))
+    if path.name != "README.md"
+}
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage.Stage]:
+    running = stage.Stage(tmp_path_factory.mktemp("walks") / "home")
+    try:
+        await running.start(workers=2)
+        yield running
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await running.stop()
+
+
+async def shell(script: str, home: Path, *, must: bool = True) -> tuple[str, str]:
+    """What a script prints, and what it says on the side; it ends at its first fault."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**stage.environment(), "SLUICE_HOME": str(home), "PATH": path}
+    done = await anyio.run_process(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, check=False, env=environment)
+    assert done.returncode == 0 or not must, (script, done.stderr.decode())
+    return done.stdout.decode().strip(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("walk", WALKS)
+async def test_the_commands_of_a_walk_print_what_it_says(scene: stage.Stage, tmp_path: Path, walk: str) -> None:
+    text = WALKS[walk].replace("/tmp/sluice-walk", str(tmp_path))
+    blocks = [*BLOCK.findall(text.replace("127.0.0.1:8089", f"127.0.0.1:{rig.free_port()}")), ("sh", "")]
+    plan = ""
+    with anyio.fail_after(90):
+        for (language, script), (shown, wanted) in pairwise(blocks):
+            if language != "sh":
+                continue
+            printed, said = await shell(script.replace("PLAN_ID", plan), scene.home, must=shown == "sh")
+            plan = "".join(re.findall(r"sluice apply (plan_\w+)", said)) or plan
+            while shown != "sh" and printed != wanted.strip():
+                assert not script.startswith("curl"), printed
+                await anyio.sleep(0.1)  # what it shows is on its way
+                printed, _ = await shell(script, scene.home, must=False)
+
+
+def test_there_are_three_walks_with_a_document_each() -> None:
+    assert len(WALKS) >= 3
+    for name, text in WALKS.items():
+        assert f"examples/{name}.yaml" in text
+        assert (ROOT / "examples" / f"{name}.yaml").exists()
