@@ -84,12 +84,9 @@ def compare(items: Sequence[Item], there: Mapping[Key, Found], owned: Owned, *, 
 
 def _change(item: Item, found: Found | None) -> Change:
     if found is None:
-        shown = item.kind in (Kind.DEPLOYMENT, Kind.CONTEXT)
-        given = {key: value for key, value in item.data.items() if value not in ({}, "")}
+        shown = item.data if item.kind in (Kind.DEPLOYMENT, Kind.CONTEXT) else {}
         reason = f"version {item.version}" if item.version else ""
-        return Change(
-            Action.CREATE, item.kind, item.name, item.path, reason, difference({}, given) if shown else "", item
-        )
+        return Change(Action.CREATE, item.kind, item.name, item.path, reason, _content(shown), item)
     if item.kind in VERSIONED:
         if found.version == item.version:
             return Change(Action.UNCHANGED, item.kind, item.name, item.path, f"version {item.version}", "", item)
@@ -123,6 +120,13 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         lines = [line.removeprefix("    ") for line in first] + lines
     text = "\n".join(lines)
     return text if len(text) <= SHOWN_DIFF else f"{text[:SHOWN_DIFF]}\n... cut"
+
+
+def _content(data: Mapping[str, Any]) -> str:
+    """What a new thing says, but for what is empty."""
+    sides = tuple((key, comparison.ABSENT, value) for key, value in data.items() if value not in ({}, ""))
+    lines = str(comparison.Difference("added", "", "", sides)).splitlines()[1:]
+    return "\n".join(line.strip() for line in lines)[:SHOWN_DIFF]
 
 
 def blockers(changes: Iterable[Change], there: Mapping[Key, Found], owned: Owned, environment: str) -> list[Finding]:

@@ -170,7 +170,11 @@ class _Reader:
         What is checked is what was opened: a link that is put there in between leads nowhere.
         """
         whole = self._root / path
-        if not whole.resolve().is_relative_to(self._real):
+        try:
+            resolved = whole.resolve()
+        except RuntimeError:  # what Python before 3.13 raises for a circle of links
+            raise OSError("it is a symbolic link to itself") from None
+        if not resolved.is_relative_to(self._real):
             raise OSError(_OUTSIDE)
         if whole.is_symlink():
             raise OSError("it is a symbolic link")

@@ -371,7 +371,7 @@ async def runs(
         render.rows(one["events"], ("at", "action", "kind", "id", "state", "message"), empty="Nothing had to change.")
     else:
         render.rows(
-            result["items"],
+            [{**row, "commit_sha": (row["commit_sha"] or "")[:12]} for row in result["items"]],
             ("run_id", "action", "environment", "state", "commit_sha", "summary", "by", "started_at", "reason"),
             empty="Nothing was applied yet. Start with: sluice gitops import",
             more=result.get("next_cursor"),
