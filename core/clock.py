@@ -35,6 +35,12 @@ def iso(ns: int) -> str:
     return datetime.fromtimestamp(ns / NANOSECONDS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def from_datetime(at: datetime) -> int:
+    """A time with a zone in nanoseconds since the epoch (microseconds are the finest that it has)."""
+    whole = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return ((whole.days * 86_400 + whole.seconds) * 1_000_000 + whole.microseconds) * 1_000
+
+
 class Ids:
     """Row ids that only grow: the wall clock in nanoseconds, or the last id plus one when the clock has not moved on.
 

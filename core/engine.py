@@ -36,9 +36,10 @@ from core.kv.local import LocalKV
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Role, Surface
 from core.settings import Settings
-from core.store import audit, gitops, invocations, messages
+from core.store import audit, callbacks, gitops, invocations, messages
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
+from core.triggers.deliveries import Deliveries
 from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
 from core.triggers.registry import Trigger, TriggerRegistry
@@ -84,8 +85,9 @@ class Engine:
         self.portals = Portals(settings, database)
         self.collections = Collections()
         self.triggers = TriggerRegistry(database, self.announce)
-        self.pending = Pending(database, self.bus, self.announce)
-        self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce)
+        self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
+        self.pending = Pending(database, self.bus, self.announce, self.deliveries, lambda: self.ids.next())
+        self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce, self.deliveries)
         self.traffic = Traffic(database, self.bus, self.ids, self.pending, self.announce, self.variables)
         self.fleet = Fleet(
             settings,
@@ -243,6 +245,7 @@ class Engine:
             self.bus.release(delivery)
         if owed:
             log.warning("deliveries_resumed", count=len(owed))
+        await self.deliveries.start()
 
     async def keep_retention(self) -> None:
         """Prune the message log and the finished invocations, a bounded piece at a time."""
@@ -265,6 +268,7 @@ class Engine:
                 now - settings.invocation_retention_hours * hour,
                 now - 24 * hour,
             )
+            await self.database.write(callbacks.prune)
         except errors.StorageUnavailable as error:
             log.error("retention_failed", error=str(error))
         return gone
@@ -352,6 +356,7 @@ async def open_engine(
         engine = Engine(settings, operations, database, spawn)
         engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
         stack.callback(engine.pending.close)
+        stack.push_async_callback(engine.deliveries.close)
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.tracer.close)
         stack.push_async_callback(engine.portals.close)

@@ -13,7 +13,7 @@ from core.bus.base import Bus, Delivery
 from core.contexts.variables import Variables
 from core.fleet.connection import Worker
 from core.model.message import Kind, Message, Source, Type
-from core.store import messages, traffic
+from core.store import invocations, messages, traffic
 from core.store.database import Database
 from core.triggers import responses
 from core.triggers.pending import Pending
@@ -62,13 +62,28 @@ class Traffic:
             data=data,
         )
         body = data.get("job_event") if isinstance(data, dict) else None
-        if responses.is_response(body) and message.type == Type.USER_GENERATED:
-            decision = self._pending.consider(body, tenant, message.at_ns)  # type: ignore[arg-type]
-            if isinstance(decision, traffic.Finish):
-                self._batch.finishes.append(decision)
-            elif decision is not None:
-                self._batch.events.append(decision)
+        if isinstance(body, dict):
+            self._consider(body, message)
         self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
+
+    def _consider(self, body: dict[str, Any], message: Message) -> None:
+        """Take a payload that may be meant for an invocation."""
+        decision: invocations.Finish | invocations.Capture | invocations.Late | tuple[int, str] | None = None
+        if responses.is_response(body):
+            if message.type == Type.USER_GENERATED:
+                decision = self._pending.consider(body, message.tenant, message.at_ns)
+        elif responses.is_proxy_response(body):
+            from_sink = message.type == Type.TRIGGER_PROXY_RESPONSE
+            decision = self._pending.consider_proxy(body, message.tenant, message.at_ns, from_sink=from_sink)
+        match decision:
+            case invocations.Finish():
+                self._batch.finishes.append(decision)
+            case invocations.Capture():
+                self._batch.captures.append(decision)
+            case invocations.Late():
+                self._batch.late.append(decision)
+            case (_, _):
+                self._batch.events.append(decision)
 
     def set_variable(
         self, tenant: str, name: str, value: str, by: str, *, source: str = Source.SERVER, job: str = ""
@@ -162,14 +177,17 @@ class Traffic:
         batch, deliveries, confirm = self._batch, self._deliveries, self._confirm
         self._batch, self._deliveries, self._confirm = traffic.Absorbed(), [], {}
 
-        def absorbed(won: list[bool] | None, error: BaseException | None) -> None:
-            if error is not None:
+        def absorbed(decided: tuple[list[bool], list[bool]] | None, error: BaseException | None) -> None:
+            if error is not None or decided is None:
                 # Nothing of this batch is recorded. Workers are not confirmed, so what they have not seen confirmed
                 # is still theirs; settlements are owed, and the runs they stand for may be run again.
                 log.error("traffic_not_recorded", error=str(error), messages=len(batch.messages))
                 self._retry(batch, deliveries, confirm)
                 return
-            for finish, first in zip(batch.finishes, won or (), strict=True):
+            won, in_time = decided
+            for capture, recorded in zip(batch.captures, in_time, strict=True):
+                self._pending.captured(capture, recorded)
+            for finish, first in zip(batch.finishes, won, strict=True):
                 self._pending.ended(finish, first)
             for tenant, name, value, _, _ in batch.variables:
                 self._variables.committed(tenant, name, value)
@@ -185,8 +203,10 @@ class Traffic:
         def again() -> None:
             self._batch.messages[:0] = batch.messages
             self._batch.dispatches[:0] = batch.dispatches
+            self._batch.captures[:0] = batch.captures
             self._batch.finishes[:0] = batch.finishes
             self._batch.events[:0] = batch.events
+            self._batch.late[:0] = batch.late
             self._batch.settled[:0] = batch.settled
             self._batch.variables[:0] = batch.variables
             self._deliveries[:0] = deliveries

@@ -42,6 +42,8 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
         "params": orjson.loads(row["params"]),
         "caller": {"username": row["username"], "role": row["role"]},
         "surface": row["surface"],
+        "rerun_of": row["rerun_of"],
+        "callback": row["callback"],
         "requested_at_ns": row["requested_at_ns"],
         "deadline_ns": row["deadline_ns"],
         "finished_at_ns": row["finished_at_ns"],

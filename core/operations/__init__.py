@@ -4,6 +4,7 @@ One module per noun; `registry` holds the registry that they fill. First file to
 """
 
 from core.operations import (
+    callbacks,
     catalog,
     contexts,
     deployment_status,
@@ -38,6 +39,7 @@ from core.operations.registry import REGISTRY
 
 __all__ = [
     "REGISTRY",
+    "callbacks",
     "catalog",
     "contexts",
     "deployment_status",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from core import errors
+from core import clock, errors
 from core.engine import Engine
 from core.model import invocation
-from core.model.operation import Params
+from core.model.operation import Effect, Params
 from core.model.principal import Caller
-from core.model.trigger import MAX_WAIT_SECONDS
-from core.operations.registry import Page, items_schema, operation, position
+from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
+from core.operations.registry import Page, items_schema, moment, operation, position
 from core.operations.triggers import RECORD
+from core.operations.triggers import find as find_trigger
+from core.store import callbacks as callback_table
 from core.store import invocations as table
+from core.triggers import callbacks
+from core.triggers.callbacks import Callback
+
+Time = Annotated[str, Field(max_length=40)] | None
 
 
 class InvocationGet(Params):
@@ -31,26 +37,45 @@ class InvocationGet(Params):
     result=RECORD,
 )
 async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> dict[str, Any]:
-    """Fetch an invocation: state, result and history of one run.
+    """Fetch an invocation: state, result and history of one run, and the deliveries of its callback.
 
     Terminal states are succeeded, failed and timed_out. Prefer wait_seconds over polling in a loop.
     """
-    parsed = invocation.parse_id(params.invocation_id)
-    if parsed is not None:
-        record = await engine.pending.get(parsed[0], 0)
-        if _mine(record, params.invocation_id, caller):
-            if params.wait_seconds and record is not None and record["finished_at_ns"] is None:
-                record = await engine.pending.get(parsed[0], params.wait_seconds)
-            assert record is not None
-            return record
+    id, record = await find(engine, caller, params.invocation_id)
+    if params.wait_seconds and record["finished_at_ns"] is None:
+        record = await engine.pending.get(id, params.wait_seconds) or record
+    if record["callback"] is None:
+        return record
+    rows = await engine.database.read(callback_table.of_invocation, id)
+    return {**record, "callbacks": [delivery(row, record["invocation_id"]) for row in rows]}
+
+
+async def find(engine: Engine, caller: Caller, text_id: str) -> tuple[int, dict[str, Any]]:
+    """The row id and the record of an invocation. Raises NotFound, also for one in a tenant of others."""
+    parsed = invocation.parse_id(text_id)
+    record = await engine.pending.get(parsed[0], 0) if parsed is not None else None
+    if parsed is not None and record is not None:
+        if record["invocation_id"] == text_id and caller.member_of(record["tenant_id"]):
+            return parsed[0], record
     raise errors.NotFound(
-        f"There is no invocation {errors.shorten(params.invocation_id, 64)}.",
+        f"There is no invocation {errors.shorten(text_id, 64)}.",
         hint="trigger_invocation_list shows the recent ones.",
     )
 
 
-def _mine(record: dict[str, Any] | None, id: str, caller: Caller) -> bool:
-    return record is not None and record["invocation_id"] == id and caller.member_of(record["tenant_id"])
+def delivery(row: dict[str, Any], invocation_id: str) -> dict[str, Any]:
+    """A callback delivery as it is shown."""
+    return {
+        "event_id": callbacks.event_id(row["id"]),
+        "invocation_id": invocation_id,
+        "receiver": row["receiver"],
+        "state": row["state"],
+        "outcome": row["outcome"],
+        "attempts": row["attempts"],
+        "next_try_at": clock.iso(row["due_at_ns"]) if row["outcome"] == callback_table.PENDING else None,
+        "finished_at_ns": row["finished_at_ns"],
+        "tries": row["log"],
+    }
 
 
 class InvocationList(Page):
@@ -60,6 +85,14 @@ class InvocationList(Page):
     """Only runs in this state."""
     username: str | None = Field(default=None, max_length=200)
     """Only runs by this user."""
+    surface: Literal["mcp", "http", "cli", "internal"] | None = None
+    """Only runs asked for through this door."""
+    tag: str | None = Field(default=None, max_length=100)
+    """Only runs of triggers with this tag."""
+    since: Time = None
+    """Only runs asked for at this time or later: ISO 8601 with a zone, or how long ago, e.g. 90s, 15m, 2h, 7d."""
+    until: Time = None
+    """Only runs asked for before this time."""
     tenant_id: str | None = Field(default=None, max_length=64)
     """The tenant to look in; your own when left out."""
 
@@ -71,19 +104,27 @@ class InvocationList(Page):
     result=items_schema(),
 )
 async def trigger_invocation_list(engine: Engine, caller: Caller, params: InvocationList) -> dict[str, Any]:
-    """List invocations, newest first; use trigger_invocation_get for params, result and history of one."""
-    rows = await engine.database.read(
+    """List invocations, newest first; use trigger_invocation_get for params, result and history of one.
+
+    `total` counts what fits the filters, up to 10,000.
+    """
+    wanted = {name: getattr(params, name) for name in ("slug", "state", "username", "surface")}
+    now = clock.now_ns()
+    since = 0 if params.since is None else moment(params.since, now, "/since")
+    until = None if params.until is None else moment(params.until, now, "/until")
+    before = position(params.cursor)
+    rows, total = await engine.database.read(
         lambda db: table.search(
             db,
             caller.tenant,
-            slug=params.slug or "",
-            state=params.state or "",
-            username=params.username or "",
-            before=position(params.cursor),
+            equal={name: value for name, value in wanted.items() if value is not None},
+            tag=params.tag or "",
+            since_ns=since,
+            until_ns=until,
+            before=before,
             limit=params.limit + 1,
         )
     )
-    total = await engine.database.read(table.count, caller.tenant)
     shown = rows[: params.limit]
     return {
         "items": [
@@ -94,6 +135,8 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
                 "state": row["state"],
                 "caller": {"username": row["username"], "role": row["role"]},
                 "surface": row["surface"],
+                "attempts": row["attempts"],
+                "rerun_of": row["rerun_of"],
                 "requested_at_ns": row["requested_at_ns"],
                 "finished_at_ns": row["finished_at_ns"],
             }
@@ -102,3 +145,46 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
         "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
         "total": total,
     }
+
+
+class InvocationRerun(Params):
+    invocation_id: str = Field(max_length=64)
+    """The run to repeat."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Parameters that shall be others than in that run; all others are taken from it."""
+    unset: list[Annotated[str, Field(max_length=200)]] = Field(default_factory=list, max_length=100)
+    """Parameters of that run to leave out; defaults fill them again."""
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=255)
+    """Repeat a call with the same key to get the same invocation instead of a further run."""
+    wait_timeout_seconds: int = Field(default=DEFAULT_WAIT_SECONDS, ge=0, le=MAX_WAIT_SECONDS)
+    """How long this call waits for the end of the run."""
+    callback: Callback | None = None
+    """Post each change of the run's state to an address; that of the first run is not used again."""
+
+
+@operation(
+    summary="Run a trigger again with the parameters of an earlier run.",
+    http="POST /api/trigger-invocations/{invocation_id}/rerun",
+    toolset="triggers",
+    effect=Effect.WRITE,
+    open_world=True,
+    result=RECORD,
+)
+async def trigger_invocation_rerun(engine: Engine, caller: Caller, params: InvocationRerun) -> dict[str, Any]:
+    """Start a new run of the present revision with the parameters of an earlier one, some of them edited.
+
+    The new record names the first one in `rerun_of`. Policy, schema and rate limit hold as for any run.
+    """
+    _, first = await find(engine, caller, params.invocation_id)
+    within = engine.in_tenant(caller, first["tenant_id"])
+    trigger = find_trigger(engine, within, first["trigger_slug"], first["tenant_id"])
+    kept = {name: value for name, value in first["params"].items() if name not in params.unset}
+    return await engine.invoker.invoke(
+        trigger,
+        {**kept, **params.params},
+        within,
+        idempotency_key=params.idempotency_key,
+        wait_seconds=params.wait_timeout_seconds,
+        callback=params.callback,
+        rerun_of=first["invocation_id"],
+    )

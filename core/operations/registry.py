@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
-from core import errors
+from core import clock, errors
 from core.model.operation import Params, Registry
 
 REGISTRY = Registry()
@@ -14,6 +16,9 @@ operation = REGISTRY.operation
 
 PAGE = 25
 MAX_PAGE = 200
+
+_AGO = re.compile(r"([0-9]{1,9})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Page(Params):
@@ -36,6 +41,24 @@ def position(cursor: str | None) -> int | None:
             errors=[errors.Problem("/cursor", "must be a next_cursor of this operation")],
         )
     return int(cursor)
+
+
+def moment(text: str, now_ns: int, pointer: str) -> int:
+    """The time in ns that a filter names: ISO 8601 with a zone, or how long before now. Raises InvalidParams."""
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return max(0, now_ns - int(ago[1]) * _SECONDS[ago[2]] * clock.NANOSECONDS)
+    try:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return max(0, clock.from_datetime(at))
+    except (ValueError, OverflowError):
+        pass  # told below, with the one that has no zone
+    raise errors.InvalidParams(
+        f"{errors.shorten(text, 40)} is not a time.",
+        hint="Write it like 2026-03-13T10:15:00Z, or as a time ago: 90s, 15m, 2h, 7d.",
+        errors=[errors.Problem(pointer, "must be ISO 8601 with a zone, or a number with s, m, h or d")],
+    )
 
 
 def offset_page(items: list[Any], page: Page) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from core.model.principal import DEFAULT_TENANT, EVERY_TENANT, PLATFORM, Caller,
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.triggers import registry
+from core.triggers.callbacks import Callback
 from core.triggers.registry import Trigger
 
 RECORD = {
@@ -29,6 +30,7 @@ RECORD = {
         "deadline_ns": {"type": ["integer", "null"]},
         "result": {"type": "object"},
         "deduplicated": {"type": "boolean"},
+        "rerun_of": {"type": ["string", "null"]},
     },
     "required": ["invocation_id", "trigger_slug", "state", "result"],
 }
@@ -172,6 +174,8 @@ class TriggerInvoke(Params):
     """How long this call waits for the end of the run."""
     tenant_id: str | None = Field(default=None, max_length=64)
     """The tenant of the trigger; your own when left out."""
+    callback: Callback | None = None
+    """Post each change of the run's state to an address; signed when the secret callback/signing-secret is set."""
 
 
 @operation(
@@ -195,6 +199,7 @@ async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) 
         caller,
         idempotency_key=params.idempotency_key,
         wait_seconds=params.wait_timeout_seconds,
+        callback=params.callback,
     )
 
 

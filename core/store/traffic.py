@@ -7,20 +7,9 @@ from dataclasses import dataclass, field
 from sqlite_utils import Database
 
 from core.store import invocations, messages, variables
+from core.store.invocations import Capture, Finish, Late
 from core.store.messages import DispatchRow, MessageRow
 from core.store.variables import VariableRow
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """A wish to end an invocation; the store decides whether it is the first one."""
-
-    id: int
-    state: str
-    at_ns: int
-    result: str
-    event: str
-    attempts: int
 
 
 @dataclass(slots=True)
@@ -29,8 +18,10 @@ class Absorbed:
 
     messages: list[MessageRow] = field(default_factory=list)
     dispatches: list[DispatchRow] = field(default_factory=list)
+    captures: list[Capture] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)  # (invocation id, event as JSON text)
+    late: list[Late] = field(default_factory=list)
     settled: list[tuple[int]] = field(default_factory=list)  # delivery ids
     variables: list[VariableRow] = field(default_factory=list)
 
@@ -38,15 +29,21 @@ class Absorbed:
         return bool(self.messages or self.finishes or self.events or self.settled or self.variables)
 
 
-def absorb(db: Database, traffic: Absorbed) -> list[bool]:
-    """Write it all; returns, for each finish in order, whether it was the one that ended its invocation."""
+def absorb(db: Database, traffic: Absorbed) -> tuple[list[bool], list[bool]]:
+    """Write it all; returns, for each finish and each capture in order, whether it was in time for its invocation.
+
+    Finishes go last: what came before the response of its tick is part of the record that the response ends.
+    """
     if traffic.messages:
         messages.insert(db, traffic.messages, traffic.dispatches)
-    won = [invocations.finish(db, f.id, f.state, f.at_ns, f.result, f.event, f.attempts) for f in traffic.finishes]
     for id, event in traffic.events:
         invocations.append_event(db, id, event)
+    captured = [invocations.capture(db, capture) for capture in traffic.captures]
+    won = [invocations.finish(db, finish) for finish in traffic.finishes]
+    for late in traffic.late:
+        invocations.append_late(db, late)
     if traffic.variables:
         variables.put_many(db, traffic.variables)
     if traffic.settled:
         messages.settle(db, traffic.settled)
-    return won
+    return won, captured

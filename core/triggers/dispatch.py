@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from core import clock, errors
+from core import errors
 from core.documents import canonical
 from core.model.message import Filter, Message
 from core.model.principal import Caller
 from core.model.trigger import Definition
+from core.triggers import responses
 from core.triggers.registry import Trigger
 
-ALLOWED_PROXY_HEADERS = "content-type content-length date etag last-modified location retry-after x-request-id".split()
-MAX_PROXY_BODY_BYTES = 64 * 1024
 
-
-def payload(trigger: Trigger, text_id: str, params: dict[str, Any], caller: Caller, now: int) -> dict[str, Any]:
-    """The job_event of the dispatch message (seed: Trigger Dispatch Payload)."""
+def payload(
+    trigger: Trigger, text_id: str, params: dict[str, Any], caller: Caller, now: int, proxy_nonce: str | None
+) -> dict[str, Any]:
+    """The job_event of the dispatch message (seed: Trigger Dispatch Payload); `proxy_nonce` is set in proxy mode."""
     definition = trigger.definition
     payload = {
         "type": "trigger_invoke",
@@ -33,16 +33,16 @@ def payload(trigger: Trigger, text_id: str, params: dict[str, Any], caller: Call
         "params": params,
         "requested_at_ns": now,
     }
-    if definition.proxy_policy.mode != "off":
+    if proxy_nonce is not None:
         payload["trigger_proxy"] = {
             "tenant_id": trigger.tenant,
             "invocation_id": text_id,
             "response_slot": definition.response_slot,
-            "nonce": clock.token(20),
+            "nonce": proxy_nonce,
             "mode": definition.proxy_policy.mode,
             "timeout_seconds": definition.proxy_policy.timeout_seconds,
-            "max_body_bytes": MAX_PROXY_BODY_BYTES,
-            "allowed_headers": list(ALLOWED_PROXY_HEADERS),
+            "max_body_bytes": responses.MOST_BODY_BYTES,
+            "allowed_headers": sorted(responses.HEADERS),
         }
     return payload
 

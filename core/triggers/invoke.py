@@ -11,8 +11,9 @@ still owed is released again at the next start.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -28,13 +29,29 @@ from core.model.trigger import Definition
 from core.store import audit, invocations, messages
 from core.store.database import Database
 from core.triggers import dispatch
+from core.triggers.callbacks import Callback
+from core.triggers.deliveries import Deliveries
+from core.triggers.limits import Limits
 from core.triggers.pending import Open, Pending
 from core.triggers.registry import Trigger
 
+PROXY_NONCE_CHARACTERS = 32
 DISPATCH_ONLY = orjson.dumps(
     {"status": "accepted_for_dispatch", "mode": "dispatch_only", "state": "succeeded"}
 ).decode()
 DISPATCHED = orjson.dumps({"status": "accepted_for_dispatch", "mode": "response_slot", "state": "dispatched"}).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What one call wants beside its parameters."""
+
+    wait_seconds: float
+    idempotency_key: str | None = None
+    key: tuple[bytes, bytes] | None = None
+    rerun_of: str | None = None
+    receiver: str | None = None
+    sealed: bytes | None = None  # the target of a callback
 
 
 class Invoker:
@@ -47,13 +64,15 @@ class Invoker:
         ids: clock.Ids,
         pending: Pending,
         announce: Callable[[str, dict[str, Any]], None],
+        deliveries: Deliveries,
     ) -> None:
         self._database = database
         self._bus = bus
         self._pending = pending
         self.ids = ids
         self._announce = announce
-        self._recent: dict[tuple[str, str, str], deque[float]] = {}
+        self._deliveries = deliveries
+        self._limits = Limits(database)
 
     async def invoke(
         self,
@@ -63,11 +82,13 @@ class Invoker:
         *,
         idempotency_key: str | None = None,
         wait_seconds: float = 15.0,
+        callback: Callback | None = None,
+        rerun_of: str | None = None,
     ) -> dict[str, Any]:
         """Run a trigger and return its record: terminal, or as it is after `wait_seconds`.
 
-        Raises Forbidden (policy), InvalidParams (with every fault), RateLimited, IdempotencyMismatch,
-        StorageUnavailable. Nothing is recorded for a call that raises.
+        `rerun_of` is the id of an invocation that this one repeats. Raises Forbidden (policy), InvalidParams (with
+        every fault), RateLimited, IdempotencyMismatch, StorageUnavailable. Nothing is recorded for a call that raises.
         """
         definition = trigger.definition
         if not trigger.active:
@@ -87,22 +108,43 @@ class Invoker:
                 errors=schema_problems(trigger.validator, merged),
             )
         key = None if idempotency_key is None else dispatch.idempotency(trigger, caller, idempotency_key, params)
-        self._check_rate(trigger, caller)
+        options = _Options(wait_seconds, idempotency_key, key, rerun_of)
+        if callback is not None:
+            options = await self._with_callback(options, callback, trigger.tenant)
+        give_back = _nothing
+        limit = definition.invoke_policy.rate_limit
+        if limit is not None:
+            try:
+                give_back = await self._limits.take(trigger, limit, caller)
+            except errors.RateLimited:
+                taken = None if key is None else await self._database.read(invocations.holder, key[0])
+                if taken is None:
+                    raise
+                return await self._replay(taken, key, wait_seconds)  # what ran already may be asked for at any rate
         done: asyncio.Future[dict[str, Any] | tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self._record(trigger, merged, caller, idempotency_key, key, wait_seconds, done)
-        outcome = await done
+        self._record(trigger, merged, caller, options, done)
+        try:
+            outcome = await done
+        except errors.SluiceError:
+            give_back()
+            raise
         if isinstance(outcome, tuple):
+            give_back()
             return await self._replay(outcome, key, wait_seconds)
         return outcome
+
+    async def _with_callback(self, options: _Options, wish: Callback, tenant: str) -> _Options:
+        """The options of a call that wants updates, with their target checked and sealed."""
+        target = self._deliveries.check(wish, tenant)
+        sealed = await self._deliveries.seal(target, tenant, self.ids.next())
+        return dataclasses.replace(options, receiver=target.receiver, sealed=sealed)
 
     def _record(
         self,
         trigger: Trigger,
         params: dict[str, Any],
         caller: Caller,
-        idempotency_key: str | None,
-        key: tuple[bytes, bytes] | None,
-        wait_seconds: float,
+        options: _Options,
         done: asyncio.Future[Any],
     ) -> None:
         definition = trigger.definition
@@ -111,6 +153,7 @@ class Invoker:
         id = self.ids.next()
         nonce = clock.token(invocation.NONCE_CHARACTERS)
         text_id = invocation.text_id(id, nonce)
+        proxy_nonce = clock.token(PROXY_NONCE_CHARACTERS) if definition.proxy_policy.mode != "off" else None
         group = (tenant, definition.target_job_name)
         waits = bool(definition.response_slot)
         message = Message(
@@ -121,20 +164,22 @@ class Invoker:
             type=Type.USER_GENERATED.value,
             tag=definition.target_message_tag,
             at_ns=now,
-            data={"job_event": dispatch.payload(trigger, text_id, params, caller, now)},
+            data={"job_event": dispatch.payload(trigger, text_id, params, caller, now, proxy_nonce)},
         )
         refusal = dispatch.refusal(self._bus.filter_of(group), message, definition)
         delivery = None
-        accepted = invocations.encode_event(now, "accepted", surface=caller.surface.value)
+        events = [invocations.encode_event(now, "accepted", surface=caller.surface.value)]
         if refusal is not None:
             state, result = InvocationState.FAILED, orjson.dumps(refusal).decode()
-            events = f"[{accepted},{invocations.encode_event(now, 'failed', reason=refusal['error_code'])}]"
+            events.append(invocations.encode_event(now, "failed", reason=refusal["error_code"]))
         else:
-            state, result = (
-                (InvocationState.DISPATCHED, DISPATCHED) if waits else (InvocationState.SUCCEEDED, DISPATCH_ONLY)
-            )
-            events = f"[{accepted},{invocations.encode_event(now, 'dispatched', job=definition.target_job_name)}]"
+            events.append(invocations.encode_event(now, "dispatched", job=definition.target_job_name))
             delivery = Delivery(self.ids.next(), group, message.encode(), invocation_id=id)
+            if waits:
+                state, result = InvocationState.DISPATCHED, DISPATCHED
+            else:
+                state, result = InvocationState.SUCCEEDED, DISPATCH_ONLY
+                events.append(invocations.encode_event(now, "succeeded", by="dispatch"))
         deadline = now + definition.response_timeout_seconds * clock.NANOSECONDS if waits else None
         row = (
             id,
@@ -147,15 +192,23 @@ class Invoker:
             caller.username,
             caller.principal.role.value,
             orjson.dumps(params).decode(),
-            idempotency_key,
+            options.idempotency_key,
             now,
             deadline,
             None if state is InvocationState.DISPATCHED else now,
             None,
             1,
             result,
-            events,
+            f"[{','.join(events)}]",
+            proxy_nonce,
+            options.receiver,
+            options.rerun_of,
         )
+        update = target = None
+        if options.sealed is not None:
+            values = dict(zip(invocations.COLUMNS, row, strict=True))
+            update = self._deliveries.update(self.ids.next(), values, state.value, result, now)
+            target = (id, options.sealed)
         message_row = dispatch_row = None
         if delivery is not None:
             message_row = messages.row(message, delivery.body)
@@ -171,22 +224,26 @@ class Invoker:
                 entry = Open(values, text_id, definition.response_slot, trigger, group, delivery.id)
                 self._pending.watch(entry, definition.response_timeout_seconds)
                 self._bus.release(delivery)
-                self._pending.wait(entry, wait_seconds, done)
+                self._pending.wait(entry, options.wait_seconds, done)
             else:
                 if delivery is not None:
                     self._bus.release(delivery)
                 if not done.done():
                     done.set_result(invocation.record(values))
             self._announce("invocation", {"invocation_id": text_id, "tenant": tenant, "state": state.value})
+            if update is not None:
+                self._deliveries.added(update)
 
         self._database.submit(
             recorded,
             invocations.record,
             row,
             audit.row(self.ids.next(), caller, "trigger_invoke", f"{tenant}/{trigger.slug}"),
-            key,
+            options.key,
             message_row,
             dispatch_row,
+            target,
+            update,
         )
 
     async def _replay(
@@ -203,22 +260,9 @@ class Invoker:
             raise errors.NotFound("The run of this idempotency key is beyond the retention.", hint="Use a new key.")
         return {**found, "deduplicated": True}
 
-    def _check_rate(self, trigger: Trigger, caller: Caller) -> None:
-        limit = trigger.definition.invoke_policy.rate_limit
-        if limit is None:
-            return
-        now = clock.monotonic()
-        recent = self._recent.setdefault((trigger.tenant, trigger.slug, caller.username), deque())
-        while recent and recent[0] <= now - limit.per_seconds:
-            recent.popleft()
-        if len(recent) >= limit.per_user:
-            retry = max(1, round(recent[0] + limit.per_seconds - now + 0.5))
-            raise errors.RateLimited(
-                f"Trigger {trigger.slug} allows {limit.per_user} runs per user in {limit.per_seconds} s.",
-                hint=f"Try again in {retry} s.",
-                details={"retry_after_seconds": retry},
-            )
-        recent.append(now)
+
+def _nothing() -> None:
+    """What is given back when nothing was taken."""
 
 
 def _names(definition: Definition) -> str:

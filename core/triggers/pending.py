@@ -20,12 +20,15 @@ from core.model.states import INVOCATION, InvocationState
 from core.model.trigger import MAX_WAIT_SECONDS
 from core.store import invocations, messages
 from core.store.database import Database
-from core.store.traffic import Finish
+from core.store.invocations import Capture, Finish, Late
 from core.triggers import responses
 from core.triggers.deadlines import Deadlines
+from core.triggers.deliveries import Deliveries
 from core.triggers.registry import Trigger
 
 MAX_RESPONSE_BYTES = 256 * 1024
+Note = tuple[int, str]
+"""(invocation id, event as JSON text): an event of a pending record."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,16 +44,26 @@ class Open:
     attempts: int = 1
     bucket: int = 0
     notes: int = 0
+    proxied: str = ""  # the proxy response that its result will have, as JSON text
     waiters: dict[asyncio.Future[dict[str, Any]], int] = field(default_factory=dict)  # with their deadline's bucket
 
 
 class Pending:
     """The open invocations of one engine. Use from its loop."""
 
-    def __init__(self, database: Database, bus: Bus, announce: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        announce: Callable[[str, dict[str, Any]], None],
+        deliveries: Deliveries,
+        next_id: Callable[[], int],
+    ) -> None:
         self._database = database
         self._bus = bus
         self._announce = announce
+        self._deliveries = deliveries
+        self._next_id = next_id
         self._open: dict[int, Open] = {}
         self._deadlines = Deadlines()
 
@@ -92,21 +105,16 @@ class Pending:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def consider(self, envelope: dict[str, Any], sender_tenant: str, now: int) -> Finish | tuple[int, str] | None:
-        """What a job's trigger_response asks for: an end, an event of the record (id, text), or nothing.
+    def consider(self, envelope: dict[str, Any], sender_tenant: str, now: int) -> Finish | Late | Note | None:
+        """What a job's trigger_response asks for: an end, an event of the record, or nothing.
 
         A response that is late, malformed or for another slot changes nothing but the history; one from another
         tenant not even that.
         """
-        text_id = envelope.get("invocation_id")
-        parsed = invocation.parse_id(text_id) if isinstance(text_id, str) else None
-        if parsed is None:
-            return None
-        entry = self._open.get(parsed[0])
-        if entry is None or entry.row["nonce"] != parsed[1] or entry.row["tenant"] != sender_tenant:
-            return None
-        expected = responses.Expected(entry.text_id, entry.row["tenant"], entry.slot)
-        reason = responses.fault(envelope, expected, sender_tenant)
+        entry, late = self._meant(envelope, sender_tenant, now, "response_refused")
+        if entry is None:
+            return late
+        reason = responses.fault(envelope, self._expected(entry), sender_tenant)
         if reason is None and entry.trigger is not None and envelope["outcome"] == "succeeded":
             validator = entry.trigger.result_validator
             if validator is not None and not validator.is_valid(envelope.get("result", {})):
@@ -123,7 +131,64 @@ class Pending:
             "state": state.value,
             "trigger_response": orjson.Fragment(encoded),
         }
-        return self._finish(entry, state, now, result, invocations.encode_event(now, state.value, by="response"))
+        event = invocations.encode_event(now, state.value, by="response")
+        return self._finish(entry, state, now, result, event, late=_late(now, "response_refused"))
+
+    def consider_proxy(
+        self, envelope: dict[str, Any], sender_tenant: str, now: int, *, from_sink: bool
+    ) -> Capture | Late | Note | None:
+        """What a trigger_proxy_response asks for: to be recorded with a pending invocation, which goes on waiting.
+
+        The latest one counts, since a run that is repeated sends its request again. What a job wrote itself, and what
+        does not fit the envelope that went out, is an event of the record and nothing else.
+        """
+        entry, late = self._meant(envelope, sender_tenant, now, "proxy_response_refused")
+        if entry is None:
+            return late
+        reason = responses.proxy_fault(envelope, self._expected(entry), sender_tenant)
+        if not from_sink:
+            reason = "only an output can report a proxy response"
+        if reason is not None:
+            return self._note(entry, invocations.encode_event(now, "proxy_response_refused", reason=reason))
+        if entry.notes >= invocations.MAX_EVENTS - 5:
+            return None
+        entry.notes += 1
+        entry.proxied = orjson.dumps(envelope).decode()
+        result = {**orjson.loads(entry.row["result"]), responses.PROXY_RESPONSE: orjson.Fragment(entry.proxied)}
+        event = invocations.encode_event(now, "proxy_recorded", status=envelope["status"])
+        encoded = orjson.dumps(result).decode()
+        return Capture(entry.row["id"], now, encoded, event, _late(now, "proxy_response_refused"))
+
+    def _meant(
+        self, envelope: dict[str, Any], sender_tenant: str, now: int, event: str
+    ) -> tuple[Open | None, Late | None]:
+        """The pending invocation that an envelope names, or what to note if that one has ended."""
+        text_id = envelope.get("invocation_id")
+        parsed = invocation.parse_id(text_id) if isinstance(text_id, str) else None
+        if parsed is None:
+            return None, None
+        entry = self._open.get(parsed[0])
+        if entry is None:
+            return None, Late(*parsed, sender_tenant, _late(now, event))
+        if entry.row["nonce"] != parsed[1] or entry.row["tenant"] != sender_tenant:
+            return None, None
+        return entry, None
+
+    def _expected(self, entry: Open) -> responses.Expected:
+        return responses.Expected(entry.text_id, entry.row["tenant"], entry.slot, entry.row["proxy_nonce"])
+
+    def captured(self, capture: Capture, in_time: bool) -> None:
+        """The store has decided about a proxy response."""
+        entry = self._open.get(capture.id)
+        if entry is None or not in_time:
+            return
+        entry.row["result"] = capture.result
+        entry.row["proxy_recorded_at_ns"] = capture.at_ns
+        entry.row["events"] = f"{entry.row['events'][:-1]},{capture.event}]"
+        self._announce(
+            "invocation",
+            {"invocation_id": entry.text_id, "tenant": entry.row["tenant"], "state": entry.row["state"]},
+        )
 
     def ended(self, finish: Finish, won: bool) -> None:
         """The store has decided about a finish; only the one that won ends the run."""
@@ -146,6 +211,8 @@ class Pending:
                 if not waiter.done():
                     waiter.set_result(record)
         self._announce("invocation", {"invocation_id": entry.text_id, "tenant": row["tenant"], "state": finish.state})
+        if finish.update is not None:
+            self._deliveries.added(finish.update)
 
     def give_up(self, id: int, code: str, message: str) -> None:
         """End an open invocation as failed because its message can no longer be delivered."""
@@ -173,7 +240,7 @@ class Pending:
             entry.row["events"] = f"{entry.row['events'][:-1]},{event}]"
         self._database.submit(_ignore_result, invocations.attempted, id, attempt, event)
 
-    def run_failed(self, id: int, reason: str) -> tuple[int, str] | None:
+    def run_failed(self, id: int, reason: str) -> Note | None:
         """The job's run ended with an error; the record says so and goes on waiting (the seed's rule)."""
         entry = self._open.get(id)
         if entry is None:
@@ -182,7 +249,7 @@ class Pending:
             entry, invocations.encode_event(clock.now_ns(), "run_failed", reason=errors.shorten(reason, 500))
         )
 
-    def _note(self, entry: Open, event: str) -> tuple[int, str] | None:
+    def _note(self, entry: Open, event: str) -> Note | None:
         """Add to the history of an open record, here and (by what is returned) in the store; bounded."""
         if entry.notes >= invocations.MAX_EVENTS - 5:
             return None
@@ -207,9 +274,18 @@ class Pending:
             self._database.submit(_ignore_result, messages.settle, [(entry.delivery_id,)])
         self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
 
-    def _finish(self, entry: Open, state: InvocationState, now: int, result: dict[str, Any], event: str) -> Finish:
-        INVOCATION.advance(InvocationState(entry.row["state"]), state)
-        return Finish(entry.row["id"], state.value, now, orjson.dumps(result).decode(), event, entry.attempts)
+    def _finish(
+        self, entry: Open, state: InvocationState, now: int, result: dict[str, Any], event: str, *, late: str = ""
+    ) -> Finish:
+        row = entry.row
+        INVOCATION.advance(InvocationState(row["state"]), state)
+        if entry.proxied:
+            result[responses.PROXY_RESPONSE] = orjson.Fragment(entry.proxied)
+        encoded = orjson.dumps(result).decode()
+        update = None
+        if row["callback"] is not None:
+            update = self._deliveries.update(self._next_id(), row, state.value, encoded, now)
+        return Finish(row["id"], state.value, now, encoded, event, entry.attempts, late, update)
 
     def _submit(self, finish: Finish) -> None:
         def done(won: bool | None, error: BaseException | None) -> None:
@@ -220,16 +296,7 @@ class Pending:
                 return
             self.ended(finish, bool(won))
 
-        self._database.submit(
-            done,
-            invocations.finish,
-            finish.id,
-            finish.state,
-            finish.at_ns,
-            finish.result,
-            finish.event,
-            finish.attempts,
-        )
+        self._database.submit(done, invocations.finish, finish)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -239,6 +306,9 @@ class Pending:
         slot, job = (definition.response_slot, definition.target_job_name) if definition is not None else ("", "")
         text_id = invocation.text_id(row["id"], row["nonce"])
         entry = Open(row, text_id, slot, trigger, (row["tenant"], job), attempts=row["attempts"])
+        captured = orjson.loads(row["result"]).get(responses.PROXY_RESPONSE)
+        if captured is not None:
+            entry.proxied = orjson.dumps(captured).decode()
         left = (row["deadline_ns"] - clock.now_ns()) / clock.NANOSECONDS
         self.watch(entry, max(0.0, left))
 
@@ -250,6 +320,10 @@ class Pending:
                 if not waiter.done():
                     waiter.set_exception(errors.Busy("The engine is shutting down.", hint="Poll the invocation by id."))
         self._open.clear()
+
+
+def _late(now: int, event: str) -> str:
+    return invocations.encode_event(now, event, reason="it came after the end of the invocation")
 
 
 def _ignore_result(result: Any, error: BaseException | None) -> None:

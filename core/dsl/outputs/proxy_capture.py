@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 from typing import Any
 
 from core import clock
@@ -45,9 +46,9 @@ def message(found: dict[str, Any], reply: egress.Reply) -> Outgoing:
     allowed = HEADERS & {str(name).lower() for name in told} if isinstance(told, list) else HEADERS
     bound = found.get("max_body_bytes")
     most = min(bound, MOST_BODY_BYTES) if type(bound) is int and bound >= 0 else MOST_BODY_BYTES
-    body = reply.body[:most]
-    try:
-        text, encoding = body.decode(), "utf-8"
+    body, truncated = reply.body[:most], reply.truncated or len(reply.body) > most
+    try:  # a character that was cut through is left out
+        text, encoding = codecs.getincrementaldecoder("utf-8")().decode(body, final=not truncated), "utf-8"
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(body).decode(), "base64"
     response = {
@@ -58,7 +59,7 @@ def message(found: dict[str, Any], reply: egress.Reply) -> Outgoing:
         "headers": {name: value for name, value in reply.headers if name in allowed},
         "body": text,
         "body_encoding": encoding,
-        "truncated": reply.truncated or len(reply.body) > most,
+        "truncated": truncated,
         "emitted_at_ns": clock.now_ns(),
     }
     return Outgoing(Kind.SYSTEM, Type.TRIGGER_PROXY_RESPONSE, data={"job_event": response})

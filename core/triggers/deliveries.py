@@ -1,0 +1,261 @@
+"""Posts the updates that are owed to callbacks, beside everything else: nothing that runs a trigger waits for it.
+
+What is owed is in the store before anybody is told of the state it tells of; here is only the order of the tries. A
+receiver (tenant, scheme, host, port) has its own queue and few lanes, and one only until it has accepted something, so
+that one that hangs takes little from others. A try that the owner did not live to write down is made again, under the
+same event id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import structlog
+
+from core import clock, errors
+from core.contexts.envelopes import Envelopes
+from core.contexts.secrets import Vault
+from core.dsl import egress, http
+from core.model.secret import Reference
+from core.store import audit
+from core.store import callbacks as table
+from core.store.database import Database
+from core.triggers import callbacks, signing
+
+log = structlog.get_logger("core.triggers")
+
+LANES = 4  # requests to one receiver at once
+TENANT_LANES = 128  # requests of one tenant at once
+ALL_LANES = 256
+LOOKED_AT = 64  # parked receivers that a free lane is offered to
+DEADLINE_SECONDS = 10.0  # of one request, from the name to the headers of the answer
+STORE_PAUSE_SECONDS = 1.0  # while the store cannot be used
+MOST_PENDING = 10_000  # deliveries that one receiver may be owed; further ones are dead letters at once
+
+SIGNING = (Reference("callback", "signing-secret"), Reference("callback", "signing-secret-previous"))
+"""The secrets that sign, if they are set: the present one, and the one before while receivers change over."""
+
+Key = tuple[str, str]  # (tenant, receiver)
+
+
+@dataclass(slots=True, eq=False)
+class _Receiver:
+    key: Key
+    owed: list[tuple[float, int]] = field(default_factory=list)  # heap of (monotonic time when due, delivery id)
+    active: int = 0
+    proven: bool = False  # its last answer was an acceptance
+    parked: bool = False  # waits for a lane that others have
+    timer: asyncio.TimerHandle | None = None
+    client: egress.Egress | None = None
+
+
+class Deliveries:
+    """The deliveries of one engine. Use from its loop."""
+
+    def __init__(self, database: Database, vault: Vault, allow: Iterable[str]) -> None:
+        self._database = database
+        self._vault = vault
+        self._envelopes = Envelopes(vault, "callbacks")
+        self._allow = tuple(allow)
+        self._receivers: dict[Key, _Receiver] = {}
+        self._parked: deque[_Receiver] = deque()
+        self._active: Counter[str] = Counter()  # by tenant
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # -- what is asked for ---------------------------------------------------------------------------------
+
+    def check(self, wish: callbacks.Callback, tenant: str) -> callbacks.Target:
+        """The target of a callback that a caller asks for. Raises InvalidParams with every fault."""
+        target = callbacks.check(wish, self._allow)
+        self._keys(tenant)
+        return target
+
+    async def seal(self, target: callbacks.Target, tenant: str, audit_id: int) -> bytes:
+        """The target as it is kept. Raises SecretsLocked, StorageUnavailable."""
+        return await self._envelopes.seal(target.to_text(), tenant, audit_id)
+
+    def update(self, id: int, row: Mapping[str, Any], state: str, result: str, at_ns: int) -> table.DeliveryRow:
+        """The delivery that tells of a state of an invocation with a callback, to be written with that state.
+
+        A receiver that is owed too much already gets no more by itself: the delivery is a dead letter from the start.
+        """
+        made = callbacks.update(id, row, state, result, at_ns)
+        found = self._receivers.get((row["tenant"], row["callback"]))
+        if found is None or len(found.owed) < MOST_PENDING:
+            return made
+        entry = {"at_ns": at_ns, "reason": f"the receiver was owed {MOST_PENDING} deliveries already"}
+        return (*made[:5], table.DEAD, 0, at_ns, at_ns, orjson.dumps([entry]).decode(), made[10])
+
+    def added(self, row: table.DeliveryRow) -> None:
+        """A delivery is committed: it is tried as soon as a lane is free."""
+        if row[5] == table.PENDING:
+            self._owe(row[2], row[3], row[0], clock.monotonic())
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> int:
+        """Take up what an earlier owner owed; returns how much that is."""
+        now_ns, now = clock.now_ns(), clock.monotonic()
+        latest = now_ns + int(http.LONGEST_RETRY_AFTER_SECONDS * clock.NANOSECONDS)
+        owed = await self._database.write(table.resume, latest)
+        for id, tenant, receiver, due_at_ns in owed:
+            self._owe(tenant, receiver, id, now + max(0.0, (due_at_ns - now_ns) / clock.NANOSECONDS))
+        return len(owed)
+
+    async def close(self) -> None:
+        """Stop; what is under way is cut off and owed still."""
+        self._closed = True
+        for receiver in self._receivers.values():
+            if receiver.timer is not None:
+                receiver.timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._closing, return_exceptions=True)
+        for receiver in self._receivers.values():
+            if receiver.client is not None:
+                await receiver.client.aclose()
+
+    # -- who is next ---------------------------------------------------------------------------------------
+
+    def _owe(self, tenant: str, receiver: str, id: int, due: float) -> None:
+        key = (tenant, receiver)
+        found = self._receivers.get(key)
+        if found is None:
+            found = self._receivers[key] = _Receiver(key)
+        heapq.heappush(found.owed, (due, id))
+        self._pump(found)
+
+    def _pump(self, receiver: _Receiver) -> None:
+        """Start what is due, as far as there are lanes; come back when the next one is."""
+        if receiver.timer is not None:
+            receiver.timer.cancel()
+            receiver.timer = None
+        if self._closed:
+            return
+        lanes = LANES if receiver.proven else 1
+        while receiver.owed and receiver.active < lanes:
+            wait = receiver.owed[0][0] - clock.monotonic()
+            if wait > 0:
+                receiver.timer = asyncio.get_running_loop().call_later(wait, self._pump, receiver)
+                return
+            if self._active[receiver.key[0]] >= TENANT_LANES or len(self._tasks) >= ALL_LANES:
+                if not receiver.parked:
+                    receiver.parked = True
+                    self._parked.append(receiver)
+                return
+            _, id = heapq.heappop(receiver.owed)
+            receiver.active += 1
+            self._active[receiver.key[0]] += 1
+            task = asyncio.create_task(self._try(receiver, id))
+            self._tasks.add(task)
+            task.add_done_callback(lambda task, receiver=receiver: self._ended(receiver, task))  # type: ignore[misc]
+
+    def _ended(self, receiver: _Receiver, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        receiver.active -= 1
+        self._active[receiver.key[0]] -= 1
+        if not task.cancelled() and task.exception() is not None:  # a fault of ours must not be a silent one
+            log.error("callback_task_failed", receiver=receiver.key[1], error=str(task.exception()))
+        self._pump(receiver)
+        for _ in range(min(len(self._parked), LOOKED_AT)):
+            parked = self._parked.popleft()
+            parked.parked = False
+            self._pump(parked)
+        if not receiver.owed and not receiver.active and not self._closed:
+            del self._receivers[receiver.key]
+            if receiver.client is not None:
+                closing = asyncio.create_task(receiver.client.aclose())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+
+    # -- one try -------------------------------------------------------------------------------------------
+
+    async def _try(self, receiver: _Receiver, id: int) -> None:
+        try:
+            found = await self._database.read(table.to_send, id)
+        except (errors.Busy, errors.StorageUnavailable):
+            heapq.heappush(receiver.owed, (clock.monotonic() + STORE_PAUSE_SECONDS, id))
+            return
+        if found is None:
+            return  # its invocation is kept no longer
+        tenant, tries, body, sealed = found
+        started, started_ns = clock.monotonic(), clock.now_ns()
+        status, retry_after, fault, hopeless = None, "", "", False
+        try:
+            url, headers = self._target(sealed, tenant)
+            headers |= signing.headers(
+                self._keys(tenant), callbacks.event_id(id), started_ns // clock.NANOSECONDS, body
+            )
+            if receiver.client is None:
+                receiver.client = egress.Egress(self._allow)
+            reply = await receiver.client.request(
+                "POST", url, headers=headers, content=body, deadline_seconds=DEADLINE_SECONDS, without_body=True
+            )
+            status, retry_after = reply.status, reply.header("retry-after")
+        except egress.Unreachable as error:
+            fault = error.message
+        except (errors.Forbidden, errors.SecretsLocked, errors.JobFailed) as error:
+            fault, hopeless = error.message, True
+        except errors.InvalidParams as error:  # the signing secret is not one any more; an admin can mend it
+            fault = error.message
+        verdict = callbacks.judge(tries + 1, status, retry_after, fault)
+        if hopeless:
+            verdict = callbacks.Verdict(table.DEAD, reason=fault)
+        receiver.proven = verdict.outcome == table.DELIVERED
+        entry: dict[str, Any] = {"at_ns": started_ns, "seconds": round(clock.monotonic() - started, 3)}
+        entry |= {key: value for key, value in (("status", status), ("reason", verdict.reason)) if value}
+        if verdict.outcome == table.DEAD:
+            log.warning("callback_dead", receiver=receiver.key[1], delivery=id, reason=verdict.reason)
+        await self._write_down(receiver, id, verdict, entry)
+
+    async def _write_down(
+        self, receiver: _Receiver, id: int, verdict: callbacks.Verdict, entry: dict[str, Any]
+    ) -> None:
+        now_ns = clock.now_ns()
+        due_ns = now_ns + int(verdict.pause_seconds * clock.NANOSECONDS)
+        text = orjson.dumps(entry).decode()
+        while True:
+            try:
+                await self._database.write(table.tried, id, verdict.outcome, now_ns, due_ns, text)
+                break
+            except errors.StorageUnavailable:
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+        if verdict.outcome == table.PENDING:
+            heapq.heappush(receiver.owed, (clock.monotonic() + verdict.pause_seconds, id))
+
+    def _target(self, sealed: bytes | None, tenant: str) -> tuple[str, dict[str, str]]:
+        if sealed is None:
+            raise errors.SecretsLocked("Where to post it is not kept any longer.")
+        url, headers = orjson.loads(self._envelopes.open(sealed, tenant))
+        return url, {**headers, "content-type": "application/json"}
+
+    def _keys(self, tenant: str) -> list[bytes]:
+        """The keys that sign for a tenant. Raises InvalidParams when one is no signing secret."""
+        values = self._vault.values(tenant, SIGNING)
+        keys = []
+        for who in SIGNING:
+            if who.secret not in values:
+                continue
+            try:
+                keys.append(signing.key(values[who.secret]))
+            except ValueError as error:
+                raise errors.InvalidParams(
+                    f"The secret {who.secret} of tenant {tenant} cannot sign callbacks: it {error}.",
+                    hint="An admin sets it anew with secret_set, or deletes it to send callbacks unsigned.",
+                ) from error
+        return keys
+
+    async def redeliver(self, tenant: str, receiver: str, id: int, audit_row: tuple[Any, ...]) -> bool:
+        """Owe an ended delivery once more; false when it has not ended."""
+        changed = await self._database.write(table.again, id, clock.now_ns(), audit_row, audit.INSERT)
+        if changed:
+            self._owe(tenant, receiver, id, clock.monotonic())
+        return changed
