@@ -25,6 +25,7 @@ VOLATILE = frozenset(
         "nonce",
         "last_heartbeat_at",
         "pid",
+        "plan_id",
         "emitted_at_ns",
         "surface",
         "events",
@@ -150,6 +151,21 @@ VALUES = [
         {"slug": "greetings"},
     ),
     Call("GET /api/deployments", "status", "deployment_list"),
+    Call("GET /api/plans?state=open", "plans list --state open"),
+    Call("GET /api/deployments/seen/history", "history seen", "deployment_history", {"name": "seen"}),
+    Call(
+        "GET /api/explain/job/smoke_trigger_handler",
+        "explain job smoke_trigger_handler",
+        "explain",
+        {"kind": "job", "id": "smoke_trigger_handler"},
+    ),
+    Call(
+        "POST /api/deployments/seen/plan",
+        "rollback seen --to 1",
+        "deployment_plan",
+        {"name": "seen", "to_revision": 1},
+        {"to_revision": 1},
+    ),
     Call("GET /api/kv", "kv namespaces", "kv_namespaces"),
     Call("GET /api/kv/keys?namespace=n&prefix=p", "kv list n --prefix p", "kv_list", {"namespace": "n", "prefix": "p"}),
     Call("GET /api/kv/value?namespace=n&key=p", "kv get n p", "kv_get", {"namespace": "n", "key": "p"}),
@@ -303,6 +319,22 @@ FAULTS = [
         ),
         "invalid_params",
     ),
+    (Call("GET /api/plans/none", "plans show none", "plan_get", {"plan_id": "none"}), "not_found"),
+    (Call("DELETE /api/plans/none", "plans discard none"), "not_found"),
+    (
+        Call(
+            "POST /api/deployments/seen/plan",
+            "rollback seen --to 77",
+            "deployment_plan",
+            {"name": "seen", "to_revision": 77},
+            {"to_revision": 77},
+        ),
+        "not_found",
+    ),
+    (
+        Call("GET /api/explain/plan/none", "explain plan none", "explain", {"kind": "plan", "id": "none"}),
+        "not_found",
+    ),
     (Call("POST /api/plans/none/apply", "apply none", "deployment_apply", {"plan_id": "none"}), "not_found"),
     (Call("POST /api/jobs/none/deploy", "job deploy none", "job_deploy", {"name": "none"}), "not_found"),
     (Call("DELETE /api/variables/none", "variable delete none", "variable_delete", {"name": "none"}), "not_found"),
@@ -413,6 +445,11 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
             ):
                 answer = await scene.cli(*shlex.split(words), tenant=TENANT)
                 assert not answer.code, (words, answer)
+            spool = scene.home.parent / "spool"
+            deployed = f"plan seen --from workflow:quickstart-file-store-roundtrip --set path={spool}"
+            made = await scene.cli(*shlex.split(deployed), tenant=TENANT)
+            answer = await scene.cli("apply", made.result["plan_id"], tenant=TENANT)
+            assert not answer.code, answer
         async with scene.mcp(TENANT, toolsets="all") as client:
             yield Doors(scene, client)
     finally:
