@@ -61,8 +61,8 @@ class _Walk:
     def add(self, code: str, pointer: str, message: str, hint: str = "") -> None:
         self.wiring.findings.append(Finding(code, message, hint, pointer))
 
-    def guess(self, name: str, known: Iterable[str]) -> str:
-        return did_you_mean(name, known) if len(self.wiring.findings) < GUESSED else ""
+    def guess(self, name: str, known: Iterable[str], prefix: str = "") -> str:
+        return did_you_mean(name, known, prefix) if len(self.wiring.findings) < GUESSED else ""
 
     def open_ports(self, graph: Graph) -> Ends:
         """A channel for each port, whose other end is outside."""
@@ -180,7 +180,11 @@ class _Walk:
             message = f"Step {id} uses {ref}, but there is no version {shorten(version, 40)} of {name}."
             self.add("unknown_version", pointer, message, f"Versions: {', '.join(sorted(versions)[-20:])}.")
             return
-        near = self.guess(name, {other.rpartition("@")[0] for other in self._names})
+        there = {other.rpartition("@")[0] for other in self._names}
+        same = min((other for other in there if other.endswith(f":{slug}")), default="")
+        kind = f"{what}:"
+        alike = {other.removeprefix(kind) for other in there if other.startswith(kind)}
+        near = f" (did you mean {same}?)" if same else self.guess(slug, alike, kind)
         message = f"Step {id} uses {ref}, which is not in the catalog{near}."
         self.add(f"unknown_{what}", pointer, message, f"Look for it: catalog_search(query={slug!r}, type={what!r}).")
 

@@ -19,13 +19,16 @@ def duplicates(names: Iterable[str]) -> list[tuple[int, str]]:
     return found
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean x?)`, or nothing when no known name is close. Among many, only alike beginnings are compared."""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """` (did you mean x?)`, or nothing when no known name is close. Among many, only alike beginnings are compared.
+
+    `prefix` is told before the name, and is no part of the comparison: it would make all names alike.
+    """
     names = list(known)
     if len(names) > MANY:
         names = [one for one in names if one[:2] == name[:2] and abs(len(one) - len(name)) <= 2][:MANY]
     near = difflib.get_close_matches(name, names, 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f" (did you mean {prefix}{near[0]}?)" if near else ""
 
 
 def listed(names: Collection[str], limit: int = 20) -> str:

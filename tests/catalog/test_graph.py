@@ -89,3 +89,18 @@ def test_circles_are_circles_and_an_order_has_none(size: int, pairs: list[tuple[
     if not found:
         order = {str(n): [s for s in before[str(n)] if int(s) < n] for n in range(size)}
         assert cycles.cycles(order) == []
+
+
+def test_a_guess_at_a_module_compares_the_slug_and_not_the_kind_before_it() -> None:
+    text = "kind: workflow\nslug: w\nsteps:\n"
+    uses = ("blueprint:echo-sorce@1.0.0", "blueprint:shout@1.0.0", "workflow:file-printer@1")
+    for index, use in enumerate(uses):
+        text += f"  - {{id: s{index}, use: '{use}'}}\n"
+    there = ("blueprint:echo-source@1.0.0", "blueprint:file-printer@1.0.0", "blueprint:schema-gate@1.0.0")
+    document = documents.check(documents.load(text)[0], Workflow)
+    messages = [found.message for found in graph.wire(document, lambda ref: None, names=there).findings]
+    assert messages == [
+        "Step s0 uses blueprint:echo-sorce@1.0.0, which is not in the catalog (did you mean blueprint:echo-source?).",
+        "Step s1 uses blueprint:shout@1.0.0, which is not in the catalog.",
+        "Step s2 uses workflow:file-printer@1, which is not in the catalog (did you mean blueprint:file-printer?).",
+    ]
