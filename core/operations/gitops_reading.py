@@ -40,6 +40,7 @@ class Wanted:
     every: list[Entry] = field(default_factory=list)
     contexts: Layers = field(default_factory=Layers)
     problems: list[Problem] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)  # kind:slug of documents with faults: what names them is not at fault
 
 
 async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterable[File]) -> Wanted:
@@ -118,11 +119,14 @@ async def _publishable(
     for one in written:
         report = await checked(engine, caller, one.document, known)
         if not report.valid:
-            out.problems += [fault.problem() for fault in report.faults[: check.TOLD]]
+            own = [one for one in report.faults if not any(f"{other}@" in one.message for other in out.broken)]
+            out.problems += [fault.problem() for fault in own[: check.TOLD]]
+            out.broken.add(f"{one.kind.value}:{one.name}")
             continue
         model: Blueprint | Perspective | Workflow = report.require()
         item = _versioned(one, model, versions.get((one.kind.value, one.name), []), out)
         if item is None:
+            out.broken.add(f"{one.kind.value}:{one.name}")
             continue
         out.items.append(item)
         number: Any = int(item.version) if one.kind is Kind.WORKFLOW else item.version
@@ -178,6 +182,8 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> None:
     kind, _, rest = document.source.partition(":")
     slug, _, version = rest.partition("@")
     found = _source(kind, slug, version, out)
+    if found is None and f"{kind}:{slug}" in out.broken:
+        return
     if found is None:
         every = {str(e.version) for e in out.every if (e.type.value, e.slug) == (kind, slug)}
         if every:
