@@ -6,6 +6,7 @@ The engine is a real `sluice serve`; the three clients are real ones, each in a 
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
+from core.workflows import packing
 from mcp_server.cli import stage
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +80,23 @@ VALUES = [
     ),
     Call("GET /api/workers", "worker list", "worker_list"),
     Call("GET /api/workers?state=lost", "worker list --state lost", "worker_list", {"state": "lost"}),
+    Call("GET /api/worker-groups", "group list", "worker_group_list"),
+    Call("GET /api/worker-groups/default", "group show default", "worker_group_get", {"name": "default"}),
+    Call(
+        "PATCH /api/worker-groups/default",
+        "group update default --slots 0 --label zone=eu",
+        "worker_group_update",
+        {"name": "default", "slots": 0, "labels": ["zone=eu"]},
+        {"slots": 0, "labels": ["zone=eu"]},
+    ),
+    Call(
+        "PATCH /api/workers/local-1",
+        "worker update local-1 --label gpu",
+        "worker_update",
+        {"name": "local-1", "labels": ["gpu"]},
+        {"labels": ["gpu"]},
+    ),
+    Call("POST /api/workers/local-1/resume", "worker resume local-1", "worker_resume", {"name": "local-1"}),
     Call("GET /api/jobs", "job list", "job_list"),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(
@@ -134,6 +153,27 @@ VALUES = [
         "catalog_get",
         {"slug": "quickstart-file-store-roundtrip"},
     ),
+    Call(
+        "GET /api/catalog/ticks?detail=detailed",
+        "catalog show ticks --detail detailed",
+        "catalog_get",
+        {"slug": "ticks", "detail": "detailed"},
+    ),
+    Call(
+        "GET /api/catalog?source=portal&availability=portal-only&limit=1",
+        "catalog search --source portal --availability portal-only --limit 1",
+        "catalog_search",
+        {"source": "portal", "availability": "portal-only", "limit": 1},
+    ),
+    Call("GET /api/portals", "catalog portals", "catalog_portals"),
+    Call(
+        "POST /api/catalog/ticks/install",
+        "catalog install ticks --type blueprint",
+        "catalog_install",
+        {"slug": "ticks", "type": "blueprint"},
+        {"type": "blueprint"},
+    ),
+    Call("POST /api/catalog/ticks/update", "catalog update ticks", "catalog_update", {"slug": "ticks"}),
     Call("GET /api/workflows?source=local", "workflow list --source local", "workflow_list", {"source": "local"}),
     Call("GET /api/workflows/greetings", "workflow show greetings", "workflow_get", {"slug": "greetings"}),
     Call(
@@ -266,6 +306,25 @@ FAULTS = [
     ),
     (Call("GET /api/messages?cursor=x", "messages --cursor x", "message_search", {"cursor": "x"}), "invalid_params"),
     (Call("GET /api/catalog/none", "catalog show none", "catalog_get", {"slug": "none"}), "not_found"),
+    (
+        Call("POST /api/catalog/none/install", "catalog install none", "catalog_install", {"slug": "none"}),
+        "not_found",
+    ),
+    (Call("POST /api/catalog/none/update", "catalog update none", "catalog_update", {"slug": "none"}), "not_found"),
+    (
+        Call("DELETE /api/catalog/ticks", "catalog uninstall ticks", "catalog_uninstall", {"slug": "ticks"}),
+        "already_exists",
+    ),
+    (
+        Call(
+            "POST /api/catalog/ticks/install",
+            "catalog install ticks --portal nowhere",
+            "catalog_install",
+            {"slug": "ticks", "portal": "nowhere"},
+            {"portal": "nowhere"},
+        ),
+        "not_found",
+    ),
     (Call("GET /api/workflows/none", "workflow show none", "workflow_get", {"slug": "none"}), "not_found"),
     (
         Call("POST /api/workflows/none/publish", "workflow publish none", "workflow_publish", {"slug": "none"}),
@@ -299,6 +358,52 @@ FAULTS = [
             {"document": (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")},
         ),
         "invalid_document",
+    ),
+    (Call("GET /api/worker-groups/none", "group show none", "worker_group_get", {"name": "none"}), "not_found"),
+    (
+        Call("DELETE /api/worker-groups/default", "group delete default", "worker_group_delete", {"name": "default"}),
+        "invalid_params",
+    ),
+    (
+        Call(
+            "POST /api/worker-groups",
+            "group create default",
+            "worker_group_create",
+            {"name": "default"},
+            {"name": "default"},
+        ),
+        "already_exists",
+    ),
+    (Call("POST /api/workers/none/drain", "worker drain none", "worker_drain", {"name": "none"}), "not_found"),
+    (
+        Call(
+            "PATCH /api/workers/local-1",
+            "worker update local-1 --group none",
+            "worker_update",
+            {"name": "local-1", "group": "none"},
+            {"group": "none"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "PATCH /api/deployments/none",
+            "deployment set none --reconcile manual",
+            "deployment_set",
+            {"name": "none", "reconcile": "manual"},
+            {"reconcile": "manual"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "PATCH /api/deployments/none",
+            "deployment set none --ignore nonsense",
+            "deployment_set",
+            {"name": "none", "ignore": ["nonsense"]},
+            {"ignore": ["nonsense"]},
+        ),
+        "invalid_params",
     ),
     (Call("GET /api/deployments/none", "status none", "deployment_get", {"name": "none"}), "not_found"),
     (
@@ -426,7 +531,10 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors]:
-    scene = stage.Stage(tmp_path_factory.mktemp("parity") / "home")
+    place = tmp_path_factory.mktemp("parity")
+    shutil.copytree(EXAMPLES / "portal", place / "portal")
+    packing.pack(place / "portal", title="Team")
+    scene = stage.Stage(place / "home", SLUICE_PORTALS=f"team={place / 'portal'}")
     try:
         with anyio.fail_after(60):
             await scene.start(workers=1)
@@ -439,6 +547,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
                 f"workflow save -f {EXAMPLES / 'greetings.yaml'}",
                 "workflow publish greetings",
                 "workflow clone greetings",
+                "catalog install printed-ticks",
                 """kv set n p '{"a": 1}'""",
                 "context set region=eu n=3 --job j1",
                 "secret set web/token --from-env HOME",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -116,9 +117,11 @@ async def show(
         render.heading("Related")
         render.rows(item["related"], ("relation", "type", "slug", "version", "title"), empty="")
     if detail == "detailed":
-        render.heading("Uses")
+        render.heading("Use")
         render.facts(item, ("modules", "used_by", "deployments"))
     render.heading("Next")
     for step in item["next"]:
         render.text(f"{step['why']}\n  {step['command'] or step['operation']}")
+        if not step["command"]:
+            render.text(textwrap.indent(step["arguments"]["document"], "    "))
     return 0

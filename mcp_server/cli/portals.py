@@ -28,7 +28,7 @@ async def portals(
         render.json(found)
     else:
         shown = [{**one, "error": (one["error"] or {}).get("message")} for one in found["items"]]
-        columns = ("name", "state", "items", "versions", "location", "fetched_at", "error")
+        columns = ("name", "title", "state", "items", "versions", "location", "fetched_at", "error")
         render.rows(shown, columns, empty="No portals: give the setting portals, NAME=https://... or NAME=DIRECTORY.")
     return 0
 

@@ -50,8 +50,10 @@ class Answer:
 class Stage:
     """A throw-away home with an engine in a process of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
+        """`settings` are environment variables of the engine."""
         self.home = home
+        self._settings = settings
         self.url = ""
         self._server: Process | None = None
         self._log: IO[bytes] | None = None
@@ -72,7 +74,7 @@ class Stage:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
-            env=environment(),
+            env={**environment(), **self._settings},
         )
 
         def listening() -> str | None:
