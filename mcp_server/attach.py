@@ -24,6 +24,7 @@ log = structlog.get_logger("mcp_server.attach")
 
 KINDS = ("registry", "invocation", "deployment", "progress", "tokens", "message")
 TRIES = 4
+RUNS = ("trigger_invoke", "trigger_invocation_rerun")
 
 
 class Session:
@@ -84,7 +85,7 @@ class Session:
 
     def _repeatable(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
         # A run that is asked for without a key gets one here, so that a repeat after the owner's death finds it.
-        if operation == "trigger_invoke" and isinstance(arguments, dict) and not arguments.get("idempotency_key"):
+        if operation in RUNS and isinstance(arguments, dict) and not arguments.get("idempotency_key"):
             return {**arguments, "idempotency_key": "auto-" + clock.token(20)}
         return arguments
 

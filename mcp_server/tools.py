@@ -94,6 +94,8 @@ def trigger_tool(trigger: Mapping[str, Any]) -> Tool:
         idempotent=bool(hints.get("idempotent", False)),
         open_world=bool(hints.get("open_world", True)),
     )
+    if "anyOf" in tool.get("outputSchema", {}):  # a result that was cut because it was too large is admitted as well
+        tool["outputSchema"]["anyOf"].append({"required": ["truncated"]})
     if trigger.get("title"):
         tool["title"] = str(trigger["title"])
     return tool

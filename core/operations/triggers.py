@@ -13,10 +13,13 @@ from core.model.operation import Effect, Params
 from core.model.principal import DEFAULT_TENANT, EVERY_TENANT, PLATFORM, Caller, Role
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
 from core.operations.registry import Page, items_schema, offset_page, operation
+from core.store import triggers as table
 from core.triggers import registry
 from core.triggers.callbacks import Callback
 from core.triggers.registry import Trigger
+from core.workflows import comparison
 
+SHOWN_REVISIONS = 50
 RECORD = {
     "type": "object",
     "properties": {
@@ -75,11 +78,18 @@ def _on_surface(trigger: Trigger, surface: str, caller: Caller) -> bool:
     return publication.ui_admin if caller.is_admin else publication.ui_user
 
 
-class TriggerGet(Params):
+class TriggerRef(Params):
     slug: str = Field(max_length=64)
     """The slug of the trigger, e.g. smoke_trigger."""
     tenant_id: str | None = Field(default=None, max_length=64)
     """Its tenant; your own when left out."""
+
+
+class TriggerGet(TriggerRef):
+    revision: int | None = Field(default=None, ge=1, le=2**31)
+    """Show this revision instead of the present one."""
+    compare: int | None = Field(default=None, ge=1, le=2**31)
+    """Tell in `changes` what differs from this revision."""
 
 
 @operation(
@@ -88,15 +98,39 @@ class TriggerGet(Params):
     toolset="triggers",
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
-    """Show the present revision of a trigger: its whole definition, who made it, and the tool that runs it."""
-    trigger = find(engine, caller, params.slug, params.tenant_id)
-    return {
-        **trigger.summary(),
-        "definition": trigger.definition.model_dump(exclude={"kind"}),
-        "created_at_ns": trigger.created_at_ns,
-        "created_by": trigger.created_by,
-        "invokable": trigger.invokable_by(caller),
+    """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
+    present = find(engine, caller, params.slug, params.tenant_id)
+    rows = await engine.database.read(table.revisions, present.tenant, present.slug)
+    shown = present if params.revision in (None, present.revision) else _revision(rows, params.revision, "/revision")
+    out = {
+        **shown.summary(),
+        "active": shown.active and shown.revision == present.revision,
+        "definition": shown.definition.model_dump(exclude={"kind"}),
+        "created_at_ns": shown.created_at_ns,
+        "created_by": shown.created_by,
+        "invokable": shown.revision == present.revision and present.invokable_by(caller),
+        "revisions": [
+            {"revision": row["revision"], "created_at_ns": row["created_at_ns"], "created_by": row["created_by"]}
+            for row in rows[:SHOWN_REVISIONS]
+        ],
     }
+    if params.compare is not None:
+        other = _revision(rows, params.compare, "/compare")
+        sides = (one.definition.model_dump(exclude={"kind"}) for one in (other, shown))
+        out["compared_with"] = params.compare
+        out["changes"] = [change for one in comparison.compare(*sides) for change in one.to_dict()["changes"]]
+    return out
+
+
+def _revision(rows: list[dict[str, Any]], number: int | None, pointer: str) -> Trigger:
+    for row in rows:
+        if row["revision"] == number:
+            return Trigger.from_row(row)
+    raise errors.NotFound(
+        f"There is no revision {number} of this trigger.",
+        hint=f"It has the revisions 1 to {rows[0]['revision']}.",
+        errors=[errors.Problem(pointer, "is not a revision of this trigger")],
+    )
 
 
 @operation(
@@ -157,7 +191,7 @@ def _published(trigger: Trigger) -> dict[str, Any]:
     role=Role.ADMIN,
     idempotent=True,
 )
-async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
+async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef) -> dict[str, Any]:
     """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back."""
     present = find(engine, caller, params.slug, params.tenant_id)
     return _published(await engine.triggers.deactivate(present, caller, engine.ids.next()))

@@ -26,6 +26,12 @@ def revision(db: Database, tenant: str, slug: str, number: int) -> dict[str, Any
     return next((_load(row) for row in db.table("triggers").rows_where(where, [tenant, slug, number])), None)
 
 
+def revisions(db: Database, tenant: str, slug: str) -> list[dict[str, Any]]:
+    """Every revision of a trigger, newest first."""
+    rows = db.table("triggers").rows_where("tenant = ? AND slug = ?", [tenant, slug], order_by="revision DESC")
+    return [_load(row) for row in rows]
+
+
 def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...], *, expect: int) -> None:
     """Add a revision; `expect` is the revision that the caller saw as the present one (0: none).
 

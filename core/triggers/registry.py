@@ -138,7 +138,14 @@ class Trigger:
 
 
 def _output_schema(result_schema: dict[str, Any]) -> dict[str, Any]:
-    response = {"type": "object", "properties": {"result": {"type": "object"}}}
+    """What a run answers: the record, and in a response that succeeded a result of the trigger's own schema."""
+    response = {
+        "type": "object",
+        "properties": {"outcome": {"type": "string"}},
+        "required": ["outcome"],
+        "if": {"properties": {"outcome": {"const": "succeeded"}}},
+        "then": {"properties": {"result": {"$ref": "#/$defs/result"}}},
+    }
     return {
         "type": "object",
         "properties": {
@@ -147,7 +154,7 @@ def _output_schema(result_schema: dict[str, Any]) -> dict[str, Any]:
             "result": {"type": "object", "properties": {"trigger_response": response}},
         },
         "required": ["invocation_id", "state", "result"],
-        "$comment": f"trigger_response.result has the properties {', '.join(result_schema.get('properties', {}))}",
+        "$defs": {"result": schemas.moved(result_schema, "#/$defs/result")},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import jsonschema_rs
@@ -102,6 +103,16 @@ def default_problems(schema: dict[str, Any], defaults: dict[str, Any], at: str) 
             for problem in schema_problems(compile_schema(wrapped), {key: value})
         ]
     return found
+
+
+def moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
+    """A copy of an accepted schema with its references changed, so that it can stand at the pointer `to` of another."""
+    copy: dict[str, Any] = deepcopy(schema)
+    for _, node, _ in _walk(copy, "", 0):
+        if isinstance(node.get("$ref"), str):
+            node["$ref"] = to + node["$ref"].removeprefix("#")
+        node.pop("$schema", None)
+    return copy
 
 
 def _walk(node: Any, pointer: str, depth: int) -> Iterator[tuple[str, dict[str, Any], int]]:
