@@ -13,7 +13,7 @@ from core.errors import shorten
 
 MOST_CAUSES = 14
 MOST_CALLS = 4
-CAUSE_CHARACTERS = 300
+CAUSE_CHARACTERS = 400
 ANSWER_BYTES = 3_400  # below 2,000 tokens, also where it is sent as values and as text
 LOG_LINES = 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,6 +26,7 @@ from core.store import triggers as trigger_table
 from core.triggers.registry import Trigger
 
 MOST_FAILURES = 3
+LOOKED_THROUGH = 50  # of the newest failures
 MOST_WORKER_NOTES = 4
 
 
@@ -78,6 +79,8 @@ async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explan
     there = _there(engine, tenant=caller.tenant, deployment=name)
     failed = [one for one in there if one["state"] == "failed"][:2]
     applied_at = history[0]["id"] if history else 0
+    # What failed before a version was taken back is what explains it.
+    since = history[1]["id"] if len(history) > 1 and history[0]["action"] == "rollback" else applied_at
     ran = ("apply", "rollback", "reconcile")
     earlier = next(
         (one["revision"] for one in history if one["action"] in ran and one["revision"] < row["revision"]), None
@@ -91,7 +94,7 @@ async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explan
             history,
             there,
             [one.to_dict() for one in drift],
-            await _failures(engine, caller.tenant, [one["job"] for one in failed], failed),
+            await _failures(engine, caller.tenant, {one["job"] for one in there}, failed, since),
             await _workers(engine, {one["worker"] for one in there}, applied_at),
             earlier,
         )
@@ -113,7 +116,7 @@ async def _invocation(engine: Engine, caller: Caller, id: str) -> chain.Explanat
     well = record["state"] == "succeeded"
     since = record["requested_at_ns"]
     until = record["finished_at_ns"] or engine.now_ns()
-    failures = [] if well or not job else await _failures(engine, tenant, [job], there[:1])
+    failures = [] if well or not job else await _failures(engine, tenant, {job}, there[:1], since)
     lost = [] if well and record["attempts"] <= 1 else await _workers(engine, {one["worker"] for one in there}, since)
     return invocations.explain(
         invocations.Facts(
@@ -169,7 +172,7 @@ async def _job_facts(
         name,
         there,
         deeds,
-        await _failures(engine, tenant, [name], there),
+        await _failures(engine, tenant, {name}, there),
         await _workers(engine, {one["worker"] for one in there}, since),
         newest["version"] if newest is not None else None,
         workload,
@@ -194,16 +197,21 @@ def _there(engine: Engine, **which: Any) -> list[dict[str, Any]]:
     ]
 
 
-async def _failures(engine: Engine, tenant: str, names: Iterable[str], there: Sequence[dict[str, Any]]) -> list[Cause]:
-    """What jobs said when they failed, and what these workloads wrote last."""
-    causes = []
-    for name in dict.fromkeys(names):
-        found = await engine.database.read(
-            lambda db, name=name: messages.search(db, tenant, type=Type.JOB_FAILED, job=name, limit=MOST_FAILURES)  # type: ignore[misc]
-        )
-        for event in found:
-            data = event.get("message_data") or {}
-            causes.append(Cause(f"{name} failed: {data.get('reason', '')}", event["nanoseconds_since_epoch"]))
+async def _failures(
+    engine: Engine, tenant: str, names: set[str], there: Sequence[dict[str, Any]], since_ns: int = 0
+) -> list[Cause]:
+    """What jobs said when they failed since a time, and what these workloads wrote last."""
+    job = next(iter(names)) if len(names) == 1 else ""
+    found = await engine.database.read(
+        lambda db: messages.search(db, tenant, type=Type.JOB_FAILED, job=job, limit=LOOKED_THROUGH)
+    )
+    causes, last = [], ""
+    for event in found:
+        what = f"{event.get('job_name', '')} failed: {(event.get('message_data') or {}).get('reason', '')}"
+        if event.get("job_name") in names and event["nanoseconds_since_epoch"] >= since_ns and what != last:
+            causes.append(Cause(what, event["nanoseconds_since_epoch"]))
+            last = what
+    causes = causes[:MOST_FAILURES]
     for row in there[:2]:
         lines = [
             {"at_ns": at_ns, "level": level, "text": text}
