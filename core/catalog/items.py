@@ -152,7 +152,7 @@ def wizard(one: Entry) -> list[dict[str, Any]]:
         {
             "field": name,
             "title": schema.get("title", name),
-            "type": schema.get("type", "string"),
+            "type": _type(schema.get("type", "string")),
             "required": name in required,
             "default": schema.get("default"),
             "description": schema.get("description", ""),
@@ -161,6 +161,11 @@ def wizard(one: Entry) -> list[dict[str, Any]]:
         for name, schema in one.model.parameters.get("properties", {}).items()
         if isinstance(schema, dict)
     ]
+
+
+def _type(named: str | list[str]) -> str:
+    """One type, as a question has; that a parameter may also be null is said by its default."""
+    return named if isinstance(named, str) else next((one for one in named if one != "null"), "string")
 
 
 def version_key(version: int | str) -> tuple[Any, ...]:

@@ -57,10 +57,8 @@ def test_it_says_what_it_is(one: items.Entry) -> None:
     assert one.tags and len(set(one.tags)) == len(one.tags)
 
 
-@FILLED
+@pytest.mark.parametrize("one", [*GRAPHS, *BLUEPRINTS], ids=lambda one: one.slug)
 def test_its_graph_can_be_drawn(one: items.Entry) -> None:
-    if isinstance(one.model, LibraryJob):
-        pytest.skip("a job is not a graph")
     graph = picture.picture(one.model)
     assert graph["nodes"]
     assert picture.mermaid(graph).startswith("flowchart")

@@ -74,6 +74,11 @@ def test_the_parameters_of_a_blueprint_are_asked_for_like_a_wizard() -> None:
     assert [(field["field"], field["default"]) for field in asked] == [("event", "{}"), ("interval", "5s")]
 
 
+def test_a_parameter_that_may_be_null_is_asked_for_by_its_other_type() -> None:
+    asked = {one["field"]: one for one in items.wizard(items.pick(builtin.load(), "http-poll-source"))}
+    assert (asked["events_field"]["type"], asked["events_field"]["default"]) == ("string", None)
+
+
 def test_a_document_reads_back_as_the_same_model() -> None:
     for one in builtin.load():
         if not isinstance(one.model, LibraryJob):
