@@ -90,8 +90,9 @@ class Rollouts:
             "updated_by": caller.username,
             "gate": gate.to_text(),
         }
+        history_id = self._next_id()
         entry = {
-            "id": self._next_id(),
+            "id": history_id,
             "tenant": tenant,
             "name": name,
             "revision": revision,
@@ -118,7 +119,7 @@ class Rollouts:
         self._announce("deployment", {"tenant": tenant, "name": name, "revision": revision, "action": action})
         if state is DeploymentState.REMOVING:
             await self.settle(tenant, name, revision, DeploymentState.REMOVED, reason)
-        return clock.encode(int(entry["id"]))
+        return clock.encode(history_id)
 
     async def settle(self, tenant: str, name: str, revision: int, state: DeploymentState, reason: str) -> None:
         """Record how an apply ended, unless another one has begun."""

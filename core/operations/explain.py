@@ -227,7 +227,7 @@ async def _workers(engine: Engine, names: set[str], since_ns: int) -> list[Cause
     causes = []
     for type, what in ((Type.WORKER_LOST, "was lost"), (Type.WORKER_ONLINE, "came online")):
         found = await engine.database.read(
-            lambda db, type=type: messages.search(db, DEFAULT_TENANT, type=type, limit=20)  # type: ignore[misc]
+            lambda db, type=type: messages.search(db, DEFAULT_TENANT, type=type, limit=20)
         )
         mine = [
             Cause(f"worker {event['worker_id']} {what}", event["nanoseconds_since_epoch"])
