@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -136,7 +136,7 @@ def _taken(name: str) -> errors.AlreadyExists:
 
 
 def _put(db: Database, group: WorkerGroup, at_ns: int, by: str) -> None:
-    row: Mapping[str, Any] = {
+    row = {
         "name": group.name,
         "slots": group.slots,
         "labels": orjson.dumps(group.labels).decode(),
