@@ -10,12 +10,12 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from engines import ADMIN, engine_on
 
 from core import errors, license
 from core.engine import Engine
 from core.model.principal import Caller, Principal, Role, Surface
 from core.operations import gitops, gitops_run
-from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
 A, B = "a" * 40, "b" * 40
