@@ -46,6 +46,7 @@ class Rollouts:
         self._announce = announce
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._gates: dict[tuple[str, str], Gate] = {}  # of the tasks
+        self._committing: set[asyncio.Task[str]] = set()
 
     async def commit(
         self,
@@ -67,6 +68,7 @@ class Rollouts:
         `revision` is the new one; the wish was computed on the one before. Without a gate of its own it is watched
         by the one that is open, as when a worker is lost during an apply. Raises StalePlan when the deployment has
         moved since, PlanUsed when the plan was applied meanwhile.
+        A caller that goes away in the middle stops nothing.
         """
         now = clock.now_ns()
         tenant = caller.tenant
@@ -105,21 +107,30 @@ class Rollouts:
             "reason": reason,
         }
         note = audit.row(self._next_id(), caller, f"deployment_{action}", f"{tenant}/{name}")
-        await self._database.write(
-            lambda db: table.commit(db, row, entry, wanted, note, expect=revision - 1, plan_id=plan_id)
-        )
-        if state is DeploymentState.APPLYING:
-            self._watch(tenant, name, revision, wish, gate)
-        await self._fleet.sync()
-        told_by = {"deployment": name, "revision": revision, "action": action, "source": wish.source}
-        self._traffic.message(
-            tenant, type=Type.DEPLOYMENT_APPLIED, data={**told_by, **({"reason": reason} if reason else {})}
-        )
-        self._traffic.flush()
-        self._announce("deployment", {"tenant": tenant, "name": name, "revision": revision, "action": action})
-        if state is DeploymentState.REMOVING:
-            await self.settle(tenant, name, revision, DeploymentState.REMOVED, reason)
-        return clock.encode(history_id)
+
+        async def carry_out() -> str:
+            await self._database.write(
+                lambda db: table.commit(db, row, entry, wanted, note, expect=revision - 1, plan_id=plan_id)
+            )
+            try:
+                await self._fleet.sync()
+            finally:  # it is committed: whatever happened, it is watched
+                if state is DeploymentState.APPLYING:
+                    self._watch(tenant, name, revision, wish, gate)
+            told_by = {"deployment": name, "revision": revision, "action": action, "source": wish.source}
+            self._traffic.message(
+                tenant, type=Type.DEPLOYMENT_APPLIED, data={**told_by, **({"reason": reason} if reason else {})}
+            )
+            self._traffic.flush()
+            self._announce("deployment", {"tenant": tenant, "name": name, "revision": revision, "action": action})
+            if state is DeploymentState.REMOVING:
+                await self.settle(tenant, name, revision, DeploymentState.REMOVED, reason)
+            return clock.encode(history_id)
+
+        work = asyncio.create_task(carry_out())
+        self._committing.add(work)
+        work.add_done_callback(self._committing.discard)
+        return await asyncio.shield(work)
 
     async def settle(self, tenant: str, name: str, revision: int, state: DeploymentState, reason: str) -> None:
         """Record how an apply ended, unless another one has begun."""
@@ -147,6 +158,7 @@ class Rollouts:
 
     async def close(self) -> None:
         """Stop watching; the next owner goes on."""
+        await asyncio.gather(*self._committing, return_exceptions=True)
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -157,7 +169,7 @@ class Rollouts:
     def _watch(self, tenant: str, name: str, revision: int, wish: State, gate: Gate) -> None:
         key = (tenant, name)
         before = self._tasks.get(key)
-        if before is not None and before is not asyncio.current_task():
+        if before is not None:
             before.cancel()
         wanted = {one.id: one.job for one in workloads(tenant, wish)}
         watch = Watch(gate, wanted, clock.monotonic())
@@ -191,7 +203,7 @@ class Rollouts:
         while True:
             news = self._fleet.changes
             verdict = watch.judge(self._fleet.workload_rows(tenant=tenant, deployment=name), clock.monotonic())
-            if watch.up != shown or verdict is not Verdict.PENDING:
+            if watch.up != shown:
                 shown = watch.up
                 self._announce(
                     "progress",

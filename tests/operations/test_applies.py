@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from core import errors
@@ -213,3 +214,25 @@ async def test_the_way_back_brings_a_removed_deployment_back(tmp_path: Path) -> 
         back = await engine.call("deployment_plan", {"name": "demo", "to_revision": 1}, ADMIN)
         assert back["summary"]["create"] == 9
         assert (await apply(engine, back))["revision"] == 3
+
+
+async def test_a_caller_that_goes_away_in_the_middle_of_an_apply_stops_nothing(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store")
+        committing = anyio.Event()
+        write = engine.database.write
+
+        async def slow(fn: Any, *args: Any) -> Any:
+            committing.set()
+            return await write(fn, *args)
+
+        engine.database.write = slow  # type: ignore[method-assign]
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                group.start_soon(apply, engine, made)
+                await committing.wait()
+                group.cancel_scope.cancel()
+            while (await engine.call("deployment_list", {}, ADMIN))["items"] == []:
+                await anyio.lowlevel.checkpoint()
+            await engine.rollouts.reached(ADMIN.tenant, "demo", 20)
+        assert (await get(engine))["state"] == "running"
