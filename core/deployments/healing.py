@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import orjson
 from core import clock
 from core.deployments import edits, observed, reconcile
 from core.deployments.reconcile import Presence, StepAction
-from core.deployments.rollout import Rollouts
+from core.deployments.rollout import MANY_JOBS, Rollouts
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
 from core.model.deployment import State, Worker
@@ -48,7 +49,11 @@ class Healer:
             clock.monotonic() - self._fleet.started,
             special,
         )
-        return reconcile.decide(tenant, wish, seen, present, patience_seconds=patience_seconds, ignored=ignored)
+
+        def decide() -> reconcile.Decision:
+            return reconcile.decide(tenant, wish, seen, present, patience_seconds=patience_seconds, ignored=ignored)
+
+        return await asyncio.to_thread(decide) if len(wish.jobs) >= MANY_JOBS else decide()
 
     async def special(self, tenant: str) -> frozenset[str]:
         """The workers that have context values of their own in a tenant."""

@@ -202,6 +202,9 @@ def decide(
     by_name = {one.worker.name: one for one in workers}
     found = drift(tenant, state, observed, by_name, ignored)
     muted = {one.id for one in found if one.muted}
+    drained = {one.worker.name for one in workers if one.worker.drained}
+    if len(muted) == len(found) and drained.isdisjoint(*state.assignments.values()):
+        return Decision(tuple(found), (), state.assignments)
     old = {wish.id: wish for wish in wanted(tenant, state)}
     staying = {one.worker.name for one in workers if not one.worker.online and one.gone_seconds < patience_seconds}
     placed = placement.place(

@@ -265,6 +265,9 @@ async def reconcile(
         render.json(result)
     else:
         _drift(result.get("drift", []))
+        if result.get("warnings"):
+            render.heading("Warnings")
+            render.rows(result["warnings"], ("message", "hint"), empty="")
         if result.get("steps"):
             render.heading("Steps" if not dry_run else "Steps that would be taken")
             render.rows(result["steps"], tuple(result["steps"][0]), empty="")
