@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -203,7 +204,7 @@ def decide(
     found = drift(tenant, state, observed, by_name, ignored)
     muted = {one.id for one in found if one.muted}
     drained = {one.worker.name for one in workers if one.worker.drained}
-    if len(muted) == len(found) and drained.isdisjoint(*state.assignments.values()):
+    if len(muted) == len(found) and drained.isdisjoint(itertools.chain.from_iterable(state.assignments.values())):
         return Decision(tuple(found), (), state.assignments)
     old = {wish.id: wish for wish in wanted(tenant, state)}
     staying = {one.worker.name for one in workers if not one.worker.online and one.gone_seconds < patience_seconds}
