@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
+from core.gitops import files
 from core.workflows import packing
 from mcp_server.cli import stage
 
@@ -55,6 +56,13 @@ class Call:
 INVOKE = "POST /api/triggers/smoke_trigger/invoke"
 HANDLER = EXAMPLES / "smoke_trigger_handler.yaml"
 TRACED = {"document": HANDLER.read_text(encoding="utf-8"), "message": {"job_event": {"requested_at_ns": 1}}}
+MANIFEST = EXAMPLES / "gitops" / "dev.yaml"
+BUNDLE = files.read(MANIFEST)
+FILES = {
+    "manifest": BUNDLE.manifest.model_dump(mode="json"),
+    "files": [file.to_dict() for file in BUNDLE.files],
+}
+PROMOTION = {"from_environment": "dev", "to_environment": "prod"}
 VALUES = [
     Call("GET /api/dsl", "dsl", "dsl_reference"),
     Call(
@@ -191,6 +199,10 @@ VALUES = [
         {"slug": "greetings"},
     ),
     Call("GET /api/deployments", "status", "deployment_list"),
+    Call("POST /api/gitops/validate", f"gitops validate {MANIFEST}", "gitops_validate", FILES, FILES),
+    Call("POST /api/gitops/diff", f"gitops diff {MANIFEST}", "gitops_diff", FILES, FILES),
+    Call("GET /api/gitops/runs", "gitops runs", "gitops_runs"),
+    Call("GET /api/gitops/status", "gitops status", "gitops_status"),
     Call("GET /api/plans?state=open", "plans list --state open"),
     Call("GET /api/deployments/seen/history", "history seen", "deployment_history", {"name": "seen"}),
     Call(
@@ -404,6 +416,27 @@ FAULTS = [
             {"ignore": ["nonsense"]},
         ),
         "invalid_params",
+    ),
+    (Call("GET /api/gitops/runs/none", "gitops runs none", "gitops_runs", {"run_id": "none"}), "not_found"),
+    (
+        Call(
+            "POST /api/gitops/promote",
+            "gitops promote --from dev --to prod --change c",
+            "gitops_promote",
+            {**PROMOTION, "change": "c"},
+            {**PROMOTION, "change": "c"},
+        ),
+        "invalid_params",
+    ),
+    (
+        Call(
+            "POST /api/gitops/rollback",
+            f"gitops rollback --environment dev --change c --approved-by a --commit {'a' * 40}",
+            "gitops_rollback",
+            {"environment": "dev", "change": "c", "approved_by": "a", "commit": "a" * 40},
+            {"environment": "dev", "change": "c", "approved_by": "a", "commit": "a" * 40},
+        ),
+        "not_found",
     ),
     (Call("GET /api/deployments/none", "status none", "deployment_get", {"name": "none"}), "not_found"),
     (
