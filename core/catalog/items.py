@@ -111,7 +111,10 @@ def pick(entries: Iterable[E], slug: str, type: str | None = None, version: int 
     what = f"{type or 'item'} {errors.shorten(slug, 64)}"
     if not named:
         guess = names.did_you_mean(slug, {one.slug for one in every if type is None or one.type.value == type})
-        raise errors.NotFound(f"There is no {what} in the catalog{guess}.", hint="catalog_search lists what there is.")
+        raise errors.NotFound(
+            f"There is no {what} in the catalog{guess}.",
+            hint="catalog_search lists what there is; an item of a portal is installed first.",
+        )
     types = sorted({one.type.value for one in named})
     if len(types) > 1:
         raise errors.InvalidParams(

@@ -9,11 +9,13 @@ import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from core import errors
 from core.catalog.portal import INDEX, MAX_INDEX_BYTES
-from core.dsl import egress
+
+if TYPE_CHECKING:
+    from core.dsl import egress
 
 INDEX_SECONDS = 20.0
 ITEM_SECONDS = 20.0

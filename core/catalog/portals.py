@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from core import clock, errors
 from core.catalog import portal_source
 from core.catalog.portal import Offer, Piece, offers, parse, verify
-from core.dsl import egress
 from core.settings import Settings
 from core.store import catalog as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.dsl import egress
 
 log = structlog.get_logger("core.catalog.portals")
 
@@ -197,6 +199,8 @@ class Portals:
 
     def _client(self) -> egress.Egress:
         if self._http is None:
+            from core.dsl import egress  # an HTTP client takes 60 ms to import, and most engines have no such portal
+
             settings = self._settings
             self._http = egress.Egress(settings.egress_allow, tls=portal_source.tls(settings.portal_ca_file))
         return self._http

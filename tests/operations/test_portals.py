@@ -275,6 +275,13 @@ async def test_an_item_cannot_take_the_place_of_an_own_one_nor_of_its_draft(engi
     assert (await call(engine, "catalog_install", slug="hello-job"))["changed"] is True
 
 
+async def test_nothing_stays_of_an_install_that_fails_at_its_last_item(engine: Engine) -> None:
+    await call(engine, "workflow_save_draft", document=PRINTED)  # the module of the portal's item comes before it
+    await refused(engine, errors.AlreadyExists, "workflow printed-ticks of your own", slug="printed-ticks")
+    rows = await engine.database.read(audit.recent, ADMIN.tenant)
+    assert "catalog_install" not in {row["operation"] for row in rows}
+
+
 async def test_an_own_document_cannot_take_the_place_of_an_installed_one(engine: Engine) -> None:
     await call(engine, "catalog_install", slug="ticks")
     with pytest.raises(errors.AlreadyExists, match="installed from the portal shop"):
