@@ -468,6 +468,10 @@ def m0009_callbacks(db: Database) -> None:
         " attempts INTEGER NOT NULL, due_at_ns INTEGER NOT NULL, finished_at_ns INTEGER, log TEXT NOT NULL,"
         " body BLOB NOT NULL) STRICT",
         "CREATE INDEX callback_deliveries_invocation ON callback_deliveries (invocation_id)",
+        # Lists walk a tenant's runs from the newest one, and look at these columns before they touch a record.
+        "DROP INDEX idx_invocations_tenant_slug",
+        "CREATE INDEX invocations_list ON invocations (tenant, id, slug, username, surface)",
+        "CREATE INDEX invocations_bad ON invocations (tenant, id) WHERE state IN ('failed', 'timed_out')",
         "CREATE INDEX callback_deliveries_pending ON callback_deliveries (id) WHERE outcome = 'pending'",
     ):
         db.execute(statement)
