@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -198,7 +198,7 @@ def decide(
 
     A worker that is gone keeps its replicas for `patience_seconds`, because most come back at once; then they move
     within their group, together with those that share a worker-channel. A job that fails is not moved: it would fail
-    elsewhere as well. What has no better place stays.
+    elsewhere as well; one that is complete is not moved either: it would run again. What has no better place stays.
     """
     by_name = {one.worker.name: one for one in workers}
     found = drift(tenant, state, observed, by_name, ignored)
@@ -216,11 +216,13 @@ def decide(
         staying=staying,
         pinned={old[id].job for id in muted if id in old},
     )
-    assignments = {
-        job: tuple(new or before for new, before in zip(chosen, state.assignments.get(job, chosen), strict=True))
-        for job, chosen in placed.assignments.items()
-    }
-    where = {wish.id: assignments[wish.job][wish.replica] for wish in old.values()}
+    where = {}
+    for id, replica in old.items():
+        seen = observed.get(id)
+        complete = seen is not None and seen.state == WorkloadState.COMPLETED
+        new = placed.assignments[replica.job][replica.replica]
+        where[id] = replica.worker if complete or not new else new
+    assignments = _by_job(old.values(), where)
     steps = []
     for one in found:
         wish = old.get(one.id)
@@ -244,6 +246,14 @@ def decide(
         if worker != old[id].worker and id not in moved
     ]
     return Decision(tuple(found), tuple(steps), assignments, tuple(_left_behind(state, assignments)))
+
+
+def _by_job(wished: Iterable[Workload], where: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The workers of each job in the order of its replicas, which is the order of the wish."""
+    out: dict[str, list[str]] = {}
+    for wish in wished:
+        out.setdefault(wish.job, []).append(where[wish.id])
+    return {job: tuple(workers) for job, workers in out.items()}
 
 
 def _waits(one: Drift, wish: Workload, seen: Seen | None) -> bool:

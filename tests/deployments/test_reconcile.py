@@ -104,6 +104,16 @@ def test_a_worker_that_stays_away_loses_its_replicas_within_its_group() -> None:
     assert decided.assignments["demo--generate"] == state.assignments["demo--generate"]
 
 
+def test_a_job_that_is_complete_is_not_run_again_elsewhere() -> None:
+    state = wish()
+    seen = all_running(state)
+    seen[PRINT] = Seen(PRINT, "w2", seen[PRINT].version, "completed")
+    drained = (HERE[0], Presence(Worker("w2", "default", drained=True)))
+    for workers in (GONE, drained):
+        moved = {step.id for step in decide(state, seen, workers, patience=3.0).steps}
+        assert moved == {"t/demo--print--roundtrip-reader#0"}
+
+
 def test_replicas_stay_when_no_worker_of_the_group_could_take_them() -> None:
     state = wish()
     nobody = tuple(Presence(Worker(name, "default", online=False), 99.0) for name in ("w1", "w2"))
