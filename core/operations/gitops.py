@@ -60,7 +60,7 @@ class GitopsApply(GitopsDiff):
     """The digest of the diff that was reviewed; refused when the changes are others by now."""
     wait_seconds: int = Field(default=60, ge=0, le=300)
     """How long to wait for the end of the run; it goes on without its caller."""
-    health_seconds: int = Field(default=gitops_run.HEALTH_SECONDS, ge=1, le=600)
+    health_seconds: int = Field(default=gitops_run.HEALTH_SECONDS, ge=1, le=gitops_run.MOST_HEALTH_SECONDS)
     """How long the workloads of each deployment may take to come up."""
     rollback_on_failure: bool = False
     """Take the version before back for each deployment that does not come up."""

@@ -17,7 +17,7 @@ from core.model.gitops import Kind
 from core.model.plan import Finding
 from core.model.principal import Caller
 from core.model.states import DeploymentState, WorkflowState
-from core.operations import gitops_reading, plans
+from core.operations import gitops_reading
 from core.operations.gitops_reading import Wanted
 from core.store import contexts as context_table
 from core.store import deployments as deployment_table
@@ -135,7 +135,7 @@ async def look(engine: Engine, caller: Caller, label: Label, wanted: Wanted, *, 
     gone = [one.name for one in changes if one.action is Action.PRUNE and one.kind is Kind.CONTEXT]
     if gone:
         rows = await engine.database.read(context_table.of_tenant, caller.tenant)
-        wanted = replace(wanted, contexts=gitops_reading.layers(rows, wanted.items, gone))
+        wanted = replace(wanted, contexts=gitops_reading.layers(rows, wanted.items, gone), plans={})
     warnings: list[Finding] = []
     out = []
     for change in changes:
@@ -150,8 +150,7 @@ async def look(engine: Engine, caller: Caller, label: Label, wanted: Wanted, *, 
 async def _planned(
     engine: Engine, caller: Caller, change: Change, item: Item, wanted: Wanted
 ) -> tuple[Change, list[Finding], list[Finding]]:
-    params = plans.DeploymentPlan(name=item.name, exact=True, **item.data)
-    made = await plans.plan_with(engine, caller, params, wanted.every, wanted.contexts)
+    made = wanted.plans.get(item.name) or await gitops_reading.plan(engine, caller, item, wanted)
     warnings, blocked = (_named(item.name, found) for found in (made.warnings, made.blockers))
     if made.empty:
         return change, warnings, blocked

@@ -21,15 +21,18 @@ from core.gitops.files import File
 from core.jobs import staging
 from core.model.catalog import Blueprint, Perspective, Workflow
 from core.model.gitops import Kind, Manifest
+from core.model.plan import Plan
 from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
-from core.operations import catalog
+from core.operations import catalog, plans
 from core.operations.workflows import checked
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
 from core.triggers import registry
 from core.workflows import authoring, check, modules
+
+_IN_FILE = ("/values/", "/placement/", "/replicas/")  # blockers that point into the document of a deployment
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Wanted:
     every: list[Entry] = field(default_factory=list)
     contexts: Layers = field(default_factory=Layers)
     problems: list[Problem] = field(default_factory=list)
+    plans: dict[str, Plan] = field(default_factory=dict)  # of the deployments, by name
     broken: set[str] = field(default_factory=set)  # kind:slug of documents with faults: what names them is not at fault
 
 
@@ -62,7 +66,10 @@ async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterab
     for one in parsed.of(Kind.TRIGGER):
         _trigger(one, caller, out)
     for one in parsed.of(Kind.DEPLOYMENT):
-        _deployment(one, manifest, out)
+        item = _deployment(one, manifest, out)
+        if item is not None:
+            out.items.append(item)
+            await _planned(engine, caller, one, item, out)
     out.problems.sort(key=_place)
     return out
 
@@ -177,13 +184,13 @@ def _trigger(one: Written, caller: Caller, out: Wanted) -> None:
     out.items.append(Item(Kind.TRIGGER, one.name, definition.model_dump(exclude={"kind"}), one.path, one.text))
 
 
-def _deployment(one: Written, manifest: Manifest, out: Wanted) -> None:
+def _deployment(one: Written, manifest: Manifest, out: Wanted) -> Item | None:
     document = DeploymentDocument.model_validate(one.document.data)
     kind, _, rest = document.source.partition(":")
     slug, _, version = rest.partition("@")
     found = _source(kind, slug, version, out)
     if found is None and f"{kind}:{slug}" in out.broken:
-        return
+        return None
     if found is None:
         every = {str(e.version) for e in out.every if (e.type.value, e.slug) == (kind, slug)}
         if every:
@@ -192,7 +199,7 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> None:
             guess = names.did_you_mean(slug, {e.slug for e in out.every if e.type.value == kind})
             what = f"there is no {kind} {slug}, neither in these files nor in the catalog{guess}"
         out.problems.append(Problem("/source", what, one.document.where("/source")))
-        return
+        return None
     data = {
         "environment": manifest.scope.environment,
         "source": found,
@@ -201,7 +208,24 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> None:
         "placement": document.placement,
         "replicas": document.replicas,
     }
-    out.items.append(Item(Kind.DEPLOYMENT, one.name, data, one.path, one.text))
+    return Item(Kind.DEPLOYMENT, one.name, data, one.path, one.text)
+
+
+async def _planned(engine: Engine, caller: Caller, one: Written, item: Item, out: Wanted) -> None:
+    """Plan a deployment as it would be then; what its file says wrong is a fault of the file."""
+    made = await plan(engine, caller, item, out)
+    at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE)]
+    out.problems += [
+        Problem(found.pointer, f"{found.message} {found.hint}".strip(), one.document.where(found.pointer))
+        for found in at_fault
+    ]
+    out.plans[item.name] = made
+
+
+async def plan(engine: Engine, caller: Caller, item: Item, wanted: Wanted) -> Plan:
+    """The plan of a deployment with the catalog and the contexts that there will be."""
+    params = plans.DeploymentPlan(name=item.name, exact=True, **item.data)
+    return await plans.plan_with(engine, caller, params, wanted.every, wanted.contexts)
 
 
 def _source(kind: str, slug: str, version: str, out: Wanted) -> str | None:

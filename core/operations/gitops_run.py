@@ -32,6 +32,7 @@ from core.workflows import authoring
 log = structlog.get_logger("core.gitops")
 
 HEALTH_SECONDS = 60  # for the workloads of one deployment to come up
+MOST_HEALTH_SECONDS = 270
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ class _Run:
         reached = await self._call(
             "deployment_apply",
             plan_id=planned["plan_id"],
-            wait_seconds=min(300, self._how.health_seconds + 30),
+            wait_seconds=self._how.health_seconds + 30,
             health_seconds=self._how.health_seconds,
             rollback_on_failure=self._how.rollback_on_failure,
         )

@@ -117,6 +117,12 @@ async def gitops_status(engine: Engine, caller: Caller, params: GitopsStatus) ->
     runs = await engine.database.read(table.runs, caller.tenant, params.environment)
     rows = await engine.database.read(deployment_table.all_rows, caller.tenant)
     there = await present(engine, caller)
+    owned = await engine.database.read(table.items, caller.tenant)
+    creators = {
+        one["name"]: f"{one['environment'] or '-'}/{one['manifest']}"
+        for one in owned
+        if one["created"] and one["kind"] == Kind.DEPLOYMENT
+    }
     names = {found.data["environment"] for (kind, _), found in there.items() if kind is Kind.DEPLOYMENT}
     names |= {run["environment"] for run in runs}
     if params.environment is not None:
@@ -136,6 +142,7 @@ async def gitops_status(engine: Engine, caller: Caller, params: GitopsStatus) ->
                     "name": row["name"],
                     "source": row["source"],
                     "revision": row["revision"],
+                    "created_by": creators.get(row["name"]),
                     "state": state.value,
                     "reason": reason,
                     "drift": len(found),

@@ -400,7 +400,9 @@ async def status(*, environment: str | None = None, common: connect.Common = con
         told = f"{last['run_id']} ({last['action']} by {last['by']}, {last['state']})" if last else "none"
         render.facts({"commit": one["commit_sha"], "last run": told}, ("commit", "last run"))
         render.rows(
-            one["deployments"], ("name", "state", "source", "revision", "drift", "reason"), empty="No deployments."
+            one["deployments"],
+            ("name", "state", "source", "revision", "created_by", "drift", "reason"),
+            empty="No deployments.",
         )
         if one["drift"]:
             render.rows(one["drift"], ("kind", "id", "what", "diff"), empty="")

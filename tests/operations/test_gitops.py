@@ -108,6 +108,9 @@ async def test_an_apply_brings_everything_about_once_and_the_second_one_changes_
     assert done(second) == []
     assert second["summary"] == {"create": 0, "update": 0, "unchanged": 6, "prune": 0}
     assert (await engine.call("deployment_history", {"name": "beat-dev"}, ADMIN))["total"] == before
+    (dev,) = (await engine.call("gitops_status", {}, ADMIN))["environments"]
+    assert [(one["name"], one["created_by"]) for one in dev["deployments"]] == [("beat-dev", "dev/default")]
+    assert (dev["commit_sha"], dev["applied_by_run"]) == (A, second["run_id"])
     assert await diff(engine, *files) == []
 
 
@@ -201,10 +204,14 @@ async def test_faults_of_all_files_are_told_in_one_pass_and_nothing_is_changed(e
         ("trigger", TRIGGER + "parameter_schema: {type: array}\n"),
         ("deployment", deployment(source="workflow:baet")),
         ("deployment", deployment("other", "blueprint:echo-source@9.9.9")),
+        (
+            "deployment",
+            deployment("third", "workflow:quickstart-file-store-roundtrip", values={"pth": 1}, replicas={"x": 2}),
+        ),
     )
     found = await engine.call("gitops_validate", sent(*files), ADMIN)
     assert not found["valid"]
-    assert {fault["where"].partition(":")[0] for fault in found["errors"]} == {f"{n}.yaml" for n in range(6)}
+    assert {fault["where"].partition(":")[0] for fault in found["errors"]} == {f"{n}.yaml" for n in range(7)}
     assert all(fault["where"].count(":") == 2 for fault in found["errors"]), found["errors"]
     assert found["errors"] == sorted(
         found["errors"], key=lambda f: [int(x) for x in f["where"].replace(".yaml", "").split(":")]
