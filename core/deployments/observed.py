@@ -33,6 +33,17 @@ def rows(fleet: Fleet, tenant: str, name: str) -> list[dict[str, Any]]:
     return fleet.workload_rows(tenant=tenant, deployment=name)
 
 
+def alive(fleet: Fleet, **which: Any) -> list[dict[str, Any]]:
+    """Workload rows with the truth about those whose worker is not there: they do not run, whatever was said last."""
+    online = {row["name"] for row in fleet.worker_rows() if row["state"] in ("online", "draining")}
+    return [
+        row
+        if row["state"] == "completed" or row["worker"] in online
+        else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there"}
+        for row in fleet.workload_rows(**which)
+    ]
+
+
 def seen(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None) -> dict[str, reconcile.Seen]:
     """What is known of the workloads of a deployment; `held` is what the workers said when they were asked."""
     held = held or Holdings()

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from core import clock, errors
-from core.deployments import apply
+from core.deployments import apply, observed
 from core.deployments.gate import Gate, Verdict, Watch, told
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
@@ -202,7 +202,7 @@ class Rollouts:
         shown = -1
         while True:
             news = self._fleet.changes
-            verdict = watch.judge(self._fleet.workload_rows(tenant=tenant, deployment=name), clock.monotonic())
+            verdict = watch.judge(observed.alive(self._fleet, tenant=tenant, deployment=name), clock.monotonic())
             if watch.up != shown:
                 shown = watch.up
                 self._announce(

@@ -37,6 +37,13 @@ def _filter(document: str) -> Filter | None:
         return None
 
 
+def _as_stored(row: Row) -> Observed:
+    """What is known of a workload that no worker has told of yet: only an end lasts longer than its process."""
+    if row["state"] == WorkloadState.COMPLETED:
+        return Observed(row["state"], row["reason"], row["restarts"], row["version"])
+    return Observed(WorkloadState.ASSIGNED.value, "", row["restarts"], row["version"])
+
+
 class Workloads:
     """Rows by id, with what workers reported; the reports are written back to the store."""
 
@@ -69,7 +76,7 @@ class Workloads:
             seen = self._observed.get(id)
             old = self._rows.get(id)
             if seen is None or old is None or any(old[k] != row[k] for k in ("version", "document", "worker")):
-                self._observed[id] = Observed(row["state"], row["reason"], row["restarts"], row["version"])
+                self._observed[id] = _as_stored(row)
             else:
                 row["state"] = old["state"]  # what was reported may not be written yet
         self._rows = rows

@@ -76,7 +76,7 @@ async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explan
     row = await find_deployment(engine, caller, name)
     state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
     history = await engine.database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
-    there = _there(engine, tenant=caller.tenant, deployment=name)
+    there = observed.alive(engine.fleet, tenant=caller.tenant, deployment=name)
     failed = [one for one in there if one["state"] == "failed"][:2]
     applied_at = history[0]["id"] if history else 0
     # What failed before a version was taken back is what explains it.
@@ -112,7 +112,7 @@ async def _invocation(engine: Engine, caller: Caller, id: str) -> chain.Explanat
     slug, revision = record["trigger_slug"], record["trigger_revision"]
     row = await engine.database.read(trigger_table.revision, tenant, slug, revision)
     job = Trigger.from_row(row).definition.target_job_name if row is not None else ""
-    there = _there(engine, tenant=tenant, job=job) if job else []
+    there = observed.alive(engine.fleet, tenant=tenant, job=job) if job else []
     well = record["state"] == "succeeded"
     since = record["requested_at_ns"]
     until = record["finished_at_ns"] or engine.now_ns()
@@ -133,7 +133,9 @@ async def _workload(engine: Engine, caller: Caller, id: str) -> chain.Explanatio
     tenant, slash, rest = id.partition("/")
     name = rest if slash and tenant == caller.tenant else id
     job = name.rpartition("#")[0]
-    there = [one for one in _there(engine, tenant=caller.tenant, job=job) if one["id"].endswith(f"/{name}")]
+    there = [
+        one for one in observed.alive(engine.fleet, tenant=caller.tenant, job=job) if one["id"].endswith(f"/{name}")
+    ]
     if not there:
         raise errors.NotFound(
             f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
@@ -143,7 +145,7 @@ async def _workload(engine: Engine, caller: Caller, id: str) -> chain.Explanatio
 
 
 async def _job(engine: Engine, caller: Caller, name: str) -> chain.Explanation:
-    there = _there(engine, tenant=caller.tenant, job=name)
+    there = observed.alive(engine.fleet, tenant=caller.tenant, job=name)
     facts = await _job_facts(engine, caller, name, there, "")
     if not there and facts.staged is None:
         raise errors.NotFound(
@@ -184,17 +186,6 @@ async def _plan(engine: Engine, caller: Caller, id: str) -> chain.Explanation:
     row = await engine.database.read(table.get, caller.tenant, saved["name"])
     since = await engine.database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
     return plans.explain(plans.Facts(saved, row["revision"] if row is not None else 0, since))
-
-
-def _there(engine: Engine, **which: Any) -> list[dict[str, Any]]:
-    """Workloads as they are shown elsewhere; one whose worker is not there does not run, whatever was said last."""
-    online = {row["name"] for row in engine.fleet.worker_rows() if row["state"] in ("online", "draining")}
-    return [
-        row
-        if row["state"] == "completed" or row["worker"] in online
-        else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there"}
-        for row in engine.fleet.workload_rows(**which)
-    ]
 
 
 async def _failures(

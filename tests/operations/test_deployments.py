@@ -200,8 +200,8 @@ async def test_a_stored_plan_that_was_tampered_with_is_refused(tmp_path: Path) -
 async def test_without_workers_a_plan_warns_and_an_apply_is_refused(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=0) as engine:
         made = await plan(engine, tmp_path / "store")
-        assert [warning["code"] for warning in made["warnings"]] == ["missing_group"]
-        with pytest.raises(errors.TargetUnavailable, match="no worker group default"):
+        assert [warning["code"] for warning in made["warnings"]] == ["no_workers"]
+        with pytest.raises(errors.TargetUnavailable, match="group default"):
             await apply(engine, made)
         with pytest.raises(errors.NotFound):
             await get(engine)
