@@ -15,6 +15,12 @@ TOOL_PREFIX = "trigger_invoke_"
 DEFAULT_RESPONSE_TIMEOUT_SECONDS = 15
 DEFAULT_WAIT_SECONDS = 15
 MAX_WAIT_SECONDS = 300
+PROXY_RESPONSE = "trigger_proxy_response"
+PROXY_HEADERS = frozenset(
+    "content-type content-length date etag last-modified location retry-after x-request-id".split(),
+)
+"""The headers of an answer that a proxy response tells of."""
+MOST_PROXY_BODY_BYTES = 64 * 1024
 
 
 class Publication(Params):

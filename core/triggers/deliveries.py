@@ -13,7 +13,8 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -21,12 +22,14 @@ import structlog
 from core import clock, errors
 from core.contexts.envelopes import Envelopes
 from core.contexts.secrets import Vault
-from core.dsl import egress, http
 from core.model.secret import Reference
 from core.store import audit
 from core.store import callbacks as table
 from core.store.database import Database
 from core.triggers import callbacks, signing
+
+if TYPE_CHECKING:
+    from core.triggers import posting
 
 log = structlog.get_logger("core.triggers")
 
@@ -34,7 +37,7 @@ LANES = 4  # requests to one receiver at once
 TENANT_LANES = 128  # requests of one tenant at once
 ALL_LANES = 256
 LOOKED_AT = 64  # parked receivers that a free lane is offered to
-DEADLINE_SECONDS = 10.0  # of one request, from the name to the headers of the answer
+LONGEST_PAUSE_SECONDS = 3600  # that a receiver may ask for
 STORE_PAUSE_SECONDS = 1.0  # while the store cannot be used
 MOST_PENDING = 10_000  # deliveries that one receiver may be owed; further ones are dead letters at once
 
@@ -52,7 +55,7 @@ class _Receiver:
     proven: bool = False  # its last answer was an acceptance
     parked: bool = False  # waits for a lane that others have
     timer: asyncio.TimerHandle | None = None
-    client: egress.Egress | None = None
+    client: posting.Client | None = None
 
 
 class Deliveries:
@@ -74,7 +77,7 @@ class Deliveries:
 
     def check(self, wish: callbacks.Callback, tenant: str) -> callbacks.Target:
         """The target of a callback that a caller asks for. Raises InvalidParams with every fault."""
-        target = callbacks.check(wish, self._allow)
+        target: callbacks.Target = _posting().check(wish, self._allow)
         self._keys(tenant)
         return target
 
@@ -104,7 +107,7 @@ class Deliveries:
     async def start(self) -> int:
         """Take up what an earlier owner owed; returns how much that is."""
         now_ns, now = clock.now_ns(), clock.monotonic()
-        latest = now_ns + int(http.LONGEST_RETRY_AFTER_SECONDS * clock.NANOSECONDS)
+        latest = now_ns + LONGEST_PAUSE_SECONDS * clock.NANOSECONDS
         owed = await self._database.write(table.resume, latest)
         for id, tenant, receiver, due_at_ns in owed:
             self._owe(tenant, receiver, id, now + max(0.0, (due_at_ns - now_ns) / clock.NANOSECONDS))
@@ -162,8 +165,6 @@ class Deliveries:
         self._tasks.discard(task)
         receiver.active -= 1
         self._active[receiver.key[0]] -= 1
-        if not task.cancelled() and task.exception() is not None:  # a fault of ours must not be a silent one
-            log.error("callback_task_failed", receiver=receiver.key[1], error=str(task.exception()))
         self._pump(receiver)
         for _ in range(min(len(self._parked), LOOKED_AT)):
             parked = self._parked.popleft()
@@ -188,37 +189,30 @@ class Deliveries:
             return  # its invocation is kept no longer
         tenant, tries, body, sealed = found
         started, started_ns = clock.monotonic(), clock.now_ns()
-        status, retry_after, fault, hopeless = None, "", "", False
+        posting = _posting()
         try:
             url, headers = self._target(sealed, tenant)
-            headers |= signing.headers(
-                self._keys(tenant), callbacks.event_id(id), started_ns // clock.NANOSECONDS, body
-            )
+            keys, seconds = self._keys(tenant), started_ns // clock.NANOSECONDS
+            headers |= signing.headers(keys, callbacks.event_id(id), seconds, body)
             if receiver.client is None:
-                receiver.client = egress.Egress(self._allow)
-            reply = await receiver.client.request(
-                "POST", url, headers=headers, content=body, deadline_seconds=DEADLINE_SECONDS, without_body=True
-            )
-            status, retry_after = reply.status, reply.header("retry-after")
-        except egress.Unreachable as error:
-            fault = error.message
-        except (errors.Forbidden, errors.SecretsLocked, errors.JobFailed) as error:
-            fault, hopeless = error.message, True
-        except errors.InvalidParams as error:  # the signing secret is not one any more; an admin can mend it
-            fault = error.message
-        verdict = callbacks.judge(tries + 1, status, retry_after, fault)
-        if hopeless:
-            verdict = callbacks.Verdict(table.DEAD, reason=fault)
+                receiver.client = posting.Client(self._allow)
+            answer = await receiver.client.post(url, headers, body)
+        except errors.SecretsLocked as error:
+            answer = posting.Answer(fault=error.message, hopeless=True)
+        except errors.InvalidParams as error:  # the signing secret is none any more; an admin can mend it
+            answer = posting.Answer(fault=error.message)
+        except Exception:  # a boundary: whatever it was, the delivery must not be forgotten
+            log.exception("callback_failed", receiver=receiver.key[1], delivery=id)
+            answer = posting.Answer(fault="something failed inside Sluice; its log says what")
+        verdict = posting.judge(tries + 1, answer)
         receiver.proven = verdict.outcome == table.DELIVERED
         entry: dict[str, Any] = {"at_ns": started_ns, "seconds": round(clock.monotonic() - started, 3)}
-        entry |= {key: value for key, value in (("status", status), ("reason", verdict.reason)) if value}
+        entry |= {key: value for key, value in (("status", answer.status), ("reason", verdict.reason)) if value}
         if verdict.outcome == table.DEAD:
             log.warning("callback_dead", receiver=receiver.key[1], delivery=id, reason=verdict.reason)
         await self._write_down(receiver, id, verdict, entry)
 
-    async def _write_down(
-        self, receiver: _Receiver, id: int, verdict: callbacks.Verdict, entry: dict[str, Any]
-    ) -> None:
+    async def _write_down(self, receiver: _Receiver, id: int, verdict: posting.Verdict, entry: dict[str, Any]) -> None:
         now_ns = clock.now_ns()
         due_ns = now_ns + int(verdict.pause_seconds * clock.NANOSECONDS)
         text = orjson.dumps(entry).decode()
@@ -259,3 +253,9 @@ class Deliveries:
         if changed:
             self._owe(tenant, receiver, id, clock.monotonic())
         return changed
+
+
+def _posting() -> ModuleType:
+    from core.triggers import posting  # not before there is a callback: see there
+
+    return posting

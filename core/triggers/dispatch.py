@@ -9,8 +9,7 @@ from core import errors
 from core.documents import canonical
 from core.model.message import Filter, Message
 from core.model.principal import Caller
-from core.model.trigger import Definition
-from core.triggers import responses
+from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, Definition
 from core.triggers.registry import Trigger
 
 
@@ -41,8 +40,8 @@ def payload(
             "nonce": proxy_nonce,
             "mode": definition.proxy_policy.mode,
             "timeout_seconds": definition.proxy_policy.timeout_seconds,
-            "max_body_bytes": responses.MOST_BODY_BYTES,
-            "allowed_headers": sorted(responses.HEADERS),
+            "max_body_bytes": MOST_PROXY_BODY_BYTES,
+            "allowed_headers": sorted(PROXY_HEADERS),
         }
     return payload
 

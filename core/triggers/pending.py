@@ -17,7 +17,7 @@ from core import clock, errors
 from core.bus.base import Bus
 from core.model import invocation
 from core.model.states import INVOCATION, InvocationState
-from core.model.trigger import MAX_WAIT_SECONDS
+from core.model.trigger import MAX_WAIT_SECONDS, PROXY_RESPONSE
 from core.store import invocations, messages
 from core.store.database import Database
 from core.store.invocations import Capture, Finish, Late
@@ -154,7 +154,7 @@ class Pending:
             return None
         entry.notes += 1
         entry.proxied = orjson.dumps(envelope).decode()
-        result = {**orjson.loads(entry.row["result"]), responses.PROXY_RESPONSE: orjson.Fragment(entry.proxied)}
+        result = {**orjson.loads(entry.row["result"]), PROXY_RESPONSE: orjson.Fragment(entry.proxied)}
         event = invocations.encode_event(now, "proxy_recorded", status=envelope["status"])
         encoded = orjson.dumps(result).decode()
         return Capture(entry.row["id"], now, encoded, event, _late(now, "proxy_response_refused"))
@@ -280,7 +280,7 @@ class Pending:
         row = entry.row
         INVOCATION.advance(InvocationState(row["state"]), state)
         if entry.proxied:
-            result[responses.PROXY_RESPONSE] = orjson.Fragment(entry.proxied)
+            result[PROXY_RESPONSE] = orjson.Fragment(entry.proxied)
         encoded = orjson.dumps(result).decode()
         update = None
         if row["callback"] is not None:
@@ -306,7 +306,7 @@ class Pending:
         slot, job = (definition.response_slot, definition.target_job_name) if definition is not None else ("", "")
         text_id = invocation.text_id(row["id"], row["nonce"])
         entry = Open(row, text_id, slot, trigger, (row["tenant"], job), attempts=row["attempts"])
-        captured = orjson.loads(row["result"]).get(responses.PROXY_RESPONSE)
+        captured = orjson.loads(row["result"]).get(PROXY_RESPONSE)
         if captured is not None:
             entry.proxied = orjson.dumps(captured).decode()
         left = (row["deadline_ns"] - clock.now_ns()) / clock.NANOSECONDS

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from core import errors
-from core.dsl.outputs import proxy_capture
 from core.model.states import InvocationState
+from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, PROXY_RESPONSE
 
 RESPONSE = "trigger_response"
-PROXY_RESPONSE = proxy_capture.RESPONSE
 REQUIRED = ("type", "version", "tenant_id", "invocation_id", "response_slot", "nonce", "outcome", "emitted_at_ns")
 OPTIONAL = ("result", "error_code", "error_message")
 _ALLOWED = frozenset((*REQUIRED, *OPTIONAL))
 
-HEADERS = proxy_capture.HEADERS
-"""The headers that a proxy response may tell of."""
-MOST_BODY_BYTES = proxy_capture.MOST_BODY_BYTES
 PROXY_REQUIRED = (
     *("type", "version", "tenant_id", "invocation_id", "response_slot", "nonce"),
     *("status", "headers", "body", "body_encoding", "truncated", "emitted_at_ns"),
@@ -79,14 +75,14 @@ def proxy_fault(envelope: dict[str, Any], expected: Expected, sender_tenant: str
         return "status must be an HTTP status"
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         return "headers must be an object of strings"
-    unknown = sorted(headers.keys() - HEADERS)
+    unknown = sorted(headers.keys() - PROXY_HEADERS)
     if unknown:
         return f"the header {errors.shorten(unknown[0], 60)!r} is not on the allow-list"
     if envelope["body_encoding"] not in ("utf-8", "base64"):
         return "body_encoding must be 'utf-8' or 'base64'"
-    most = MOST_BODY_BYTES if envelope["body_encoding"] == "utf-8" else -(-MOST_BODY_BYTES // 3) * 4
+    most = MOST_PROXY_BODY_BYTES if envelope["body_encoding"] == "utf-8" else -(-MOST_PROXY_BODY_BYTES // 3) * 4
     if not isinstance(body, str) or len(body.encode(errors="surrogatepass")) > most:
-        return f"body must be a string of at most {MOST_BODY_BYTES} bytes"
+        return f"body must be a string of at most {MOST_PROXY_BODY_BYTES} bytes"
     if not isinstance(envelope["truncated"], bool):
         return "truncated must be true or false"
     if not _is_int(envelope["emitted_at_ns"]):

@@ -14,7 +14,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
-from core.triggers import callbacks, deliveries
+from core.triggers import posting
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ LOOPBACK = ("127.0.0.0/8",)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callbacks, "PAUSES_SECONDS", (0.02, 0.02, 0.02, 0.02))
+    monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.02, 0.02, 0.02, 0.02))
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ async def test_redeliver_owes_an_ended_delivery_once_more(plain: Engine) -> None
 
 
 async def test_receivers_that_hang_delay_no_other_and_no_run(plain: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "DEADLINE_SECONDS", 60.0)
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 60.0)
 
     async def hang(request: web.Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.get_running_loop().create_future()

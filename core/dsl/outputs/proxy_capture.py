@@ -10,14 +10,9 @@ from core import clock
 from core.dsl import egress
 from core.dsl.component import Event, Outgoing
 from core.model.message import Kind, Type
+from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, PROXY_RESPONSE
 
 FIELD = "trigger_proxy"
-RESPONSE = "trigger_proxy_response"
-# What the envelope allows is cut to this: it travels through the events of a job, where anyone may change it.
-HEADERS = frozenset(
-    "content-type content-length date etag last-modified location retry-after x-request-id".split(),
-)
-MOST_BODY_BYTES = 64 * 1024
 _TEXTS = ("tenant_id", "invocation_id", "response_slot", "nonce")
 
 
@@ -42,17 +37,19 @@ def seconds(found: dict[str, Any], most: float) -> float:
 
 def message(found: dict[str, Any], reply: egress.Reply) -> Outgoing:
     """The message that carries the answer to the invocation: status, allowed headers, a bounded body."""
+    # What the envelope allows is cut to our own bounds: it travels through the events of a job, where anyone may change
+    # it.
     told = found.get("allowed_headers")
-    allowed = HEADERS & {str(name).lower() for name in told} if isinstance(told, list) else HEADERS
+    allowed = PROXY_HEADERS & {str(name).lower() for name in told} if isinstance(told, list) else PROXY_HEADERS
     bound = found.get("max_body_bytes")
-    most = min(bound, MOST_BODY_BYTES) if type(bound) is int and bound >= 0 else MOST_BODY_BYTES
+    most = min(bound, MOST_PROXY_BODY_BYTES) if type(bound) is int and bound >= 0 else MOST_PROXY_BODY_BYTES
     body, truncated = reply.body[:most], reply.truncated or len(reply.body) > most
     try:  # a character that was cut through is left out
         text, encoding = codecs.getincrementaldecoder("utf-8")().decode(body, final=not truncated), "utf-8"
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(body).decode(), "base64"
     response = {
-        "type": RESPONSE,
+        "type": PROXY_RESPONSE,
         "version": 1,
         **{name: found[name] for name in _TEXTS},
         "status": reply.status,
