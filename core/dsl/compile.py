@@ -11,7 +11,7 @@ import orjson
 import pydantic
 
 from core.documents import lint
-from core.dsl import conditions, omitted
+from core.dsl import conditions, omitted, paths, places
 from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
@@ -81,13 +81,15 @@ class CompiledJob:
 # ---- checking ------------------------------------------------------------------------------------------------------
 
 
-def check_job(data: dict[str, Any], where: Where | None = None) -> CheckedJob:
-    """Validate a staged job document; `where` turns a pointer into file:line:column.
+def check_job(
+    data: dict[str, Any], where: Where | None = None, files: paths.FileAccess = places.ANYWHERE
+) -> CheckedJob:
+    """Validate a staged job document; `where` turns a pointer into file:line:column, `files` says what is allowed.
 
     Raises InvalidDocument with every fault at once.
     """
     load_components()
-    faults = _Faults(where)
+    faults = _Faults(where, files)
     for key in data:
         if key not in KEYS:
             faults.add(f"/{_escape(key)}", f"unknown key {shorten(key, 60)!r}{lint.suggest(str(key), KEYS)}")
@@ -130,9 +132,10 @@ def check_job(data: dict[str, Any], where: Where | None = None) -> CheckedJob:
 class _Faults:
     """Collects every fault of one document."""
 
-    def __init__(self, where: Where | None) -> None:
+    def __init__(self, where: Where | None, files: paths.FileAccess) -> None:
         self.problems: list[Problem] = []
         self._where = where
+        self._files = files
 
     def add(self, pointer: str, text: str) -> None:
         self.problems.append(Problem(pointer, text, self._where(pointer) if self._where else None))
@@ -161,10 +164,13 @@ class _Faults:
             self.add(at, f"there is no {kind} {shorten(name, 60)!r}{why}")
             return None
         try:
-            return cls.model_validate({} if config is None else config)
+            component = cls.model_validate({} if config is None else config)
         except pydantic.ValidationError as error:
             self.problems += lint.problems_of(error, cls, self._where, at, config)
             return None
+        for place, why in places.faults(component, self._files, at):
+            self.add(place, why)
+        return component
 
     def emits(self, value: Any) -> tuple[Emit, ...]:
         """What stands under `emit`: one, or a list of them."""

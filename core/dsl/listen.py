@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator
 
-from core.dsl import select
+from core.dsl import places, select
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.egress import allowed_networks
 from core.dsl.paths import FileAccess
@@ -77,9 +77,9 @@ ConnectAddress = Annotated[str, AfterValidator(_connect_text)]
 class ServerTls(Config):
     """The certificate of a server."""
 
-    cert: str
+    cert: Annotated[str, places.FILE_PATH]
     """A PEM file with the certificate and those between it and its root."""
-    key: str
+    key: Annotated[str, places.FILE_PATH]
     """A PEM file with the private key."""
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar, NamedTuple, Self
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from core import clock
+from core.dsl import places
 from core.dsl.component import Config
 from core.dsl.duration import Duration
 from core.errors import shorten
@@ -30,7 +31,7 @@ class WindowStart(Config):
 
     start_time: str = ""
     """UTC, as YYYY-MM-DD HH:MM:SS. From there on each window follows the one before it without a gap."""
-    tracked: str = Field(default="", max_length=4096)
+    tracked: Annotated[str, places.FILE_PATH] = Field(default="", max_length=4096)
     """A file on the worker that keeps the end of the last successful window; a restart goes on from there."""
 
     @field_validator("start_time")

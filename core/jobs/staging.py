@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,6 +15,9 @@ from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand, hops, mentions
+from core.dsl.component import Limits
+from core.dsl.paths import FileAccess
+from core.dsl.places import ANYWHERE
 from core.model.secret import Reference
 
 NO_CONTEXTS = Layers()
@@ -31,8 +35,15 @@ class Staged:
     source: str = ""  # canonical JSON of what was written, when it has placeholders: a worker may see other values
 
 
-def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>") -> Staged:
-    """Load, resolve `{{}}` and check one job document, wherever it will run.
+def file_access(home: Path, file_roots: Sequence[str] = ()) -> FileAccess:
+    """Where the jobs of this engine's own workers may read and write files."""
+    return FileAccess(Limits(file_roots=tuple(file_roots), denied_roots=(str(home),)))
+
+
+def stage(
+    text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>", files: FileAccess = ANYWHERE
+) -> Staged:
+    """Load, resolve `{{}}` and check one job document, wherever it will run; `files` says where files may be.
 
     A key that only some environment, group or worker gives has the value of one of them here; `resolve` has the last
     word. Raises InvalidDocument with every fault and its place.
@@ -43,9 +54,9 @@ def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>")
         data = expand.stage(document.data, contexts.example(job=name if isinstance(name, str) else ""))
     except errors.InvalidDocument as error:  # what resolves placeholders sees values, not the text they came from
         missing = (replace(problem, where=document.where(problem.pointer)) for problem in error.errors)
-        error.errors = (*missing, *_other_faults(document))
+        error.errors = (*missing, *_other_faults(document, files))
         raise
-    compiler.check_job(data, where=document.where)
+    compiler.check_job(data, where=document.where, files=files)
     data.pop("kind", None)
     body = canonical.canonical(data)
     written = {key: value for key, value in document.data.items() if key != "kind"}
@@ -55,10 +66,10 @@ def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>")
     return Staged(data["name"], body.decode(), canonical.digest([data, written]), data, source)
 
 
-def _other_faults(document: documents.Document) -> list[errors.Problem]:
+def _other_faults(document: documents.Document, files: FileAccess) -> list[errors.Problem]:
     """What is wrong with a document besides its missing keys: nothing is said about values that wait for one."""
     try:
-        compiler.check_job(document.data, where=document.where)
+        compiler.check_job(document.data, where=document.where, files=files)
     except errors.InvalidDocument as error:
         return [problem for problem in error.errors if "{{" not in _written_at(document.data, problem.pointer)]
     return []
@@ -77,7 +88,15 @@ def _written_at(value: Any, pointer: str) -> str:
     return canonical.canonical(value).decode()
 
 
-def resolve(job: dict[str, Any], contexts: Layers, *, worker: str, group: str, environment: str) -> dict[str, Any]:
+def resolve(
+    job: dict[str, Any],
+    contexts: Layers,
+    *,
+    worker: str,
+    group: str,
+    environment: str,
+    files: FileAccess = ANYWHERE,
+) -> dict[str, Any]:
     """The document of a staged job (a row of the table jobs) as one worker runs it.
 
     Raises InvalidDocument when a key has no value there, or one that does not fit.
@@ -88,7 +107,7 @@ def resolve(job: dict[str, Any], contexts: Layers, *, worker: str, group: str, e
     context = contexts.resolve(job=job["name"], worker=worker, group=group, environment=environment)
     try:
         data = expand.stage(orjson.loads(job["source"]), context)
-        compiler.check_job(data)
+        compiler.check_job(data, files=files)
     except errors.InvalidDocument as error:
         error.message = f"On worker {worker}: {error.message}"
         raise

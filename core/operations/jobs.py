@@ -10,6 +10,7 @@ from pydantic import Field
 from core import clock, errors
 from core.documents import canonical
 from core.dsl import mentions
+from core.dsl.paths import FileAccess
 from core.engine import Engine
 from core.jobs import comparison, staging
 from core.model.message import Type
@@ -159,7 +160,12 @@ async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> d
 
 async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged:
     """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
-    return staging.stage(document, await layers_of(engine, caller.tenant))
+    return staging.stage(document, await layers_of(engine, caller.tenant), files=file_access(engine))
+
+
+def file_access(engine: Engine) -> FileAccess:
+    """Where jobs may read and write files, as the settings of this engine say."""
+    return staging.file_access(engine.settings.home, engine.settings.file_roots)
 
 
 async def check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:
@@ -316,9 +322,10 @@ async def _complete(
 ) -> None:
     """Give each workload the document that its worker runs. Raises InvalidDocument for missing keys and secrets."""
     contexts = await layers_of(engine, caller.tenant)
+    files = file_access(engine)
     for row in wanted:
         document = staging.resolve(
-            job, contexts, worker=row["worker"], group=params.worker_group, environment=params.environment
+            job, contexts, worker=row["worker"], group=params.worker_group, environment=params.environment, files=files
         )
         staging.check_secrets(document, lambda names: engine.vault.missing(caller.tenant, names))
         engine.vault.check(caller.tenant, mentions.secrets(document))

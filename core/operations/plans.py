@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from core.model.states import DeploymentState
 from core.operations import catalog
 from core.operations.contexts import layers_of
 from core.operations.deployment_status import unknown
+from core.operations.jobs import file_access
 from core.operations.registry import Page, items_schema, operation, position
 from core.store import audit
 from core.store import deployments as table
@@ -196,6 +198,7 @@ async def _plan(
         contexts,
     )
     workers = observed.workers(engine.fleet, caller.tenant, params.name)
+    check_job = functools.partial(compiler.check_job, files=file_access(engine))
     # Beside the loop: a plan of thousands of steps takes long enough to be felt by everyone else.
     made = await asyncio.to_thread(
         lambda: plan.make(
@@ -205,7 +208,7 @@ async def _plan(
             workers,
             current,
             surroundings=around,
-            check_job=compiler.check_job,
+            check_job=check_job,
             recompute=params.recompute_placement,
         )
     )

@@ -163,6 +163,23 @@ async def test_a_missing_key_does_not_hide_the_other_faults(engine: Engine) -> N
     assert [p["where"] for p in found] == ["<document>:3:35", "<document>:5:27", "<document>:6:10"]
 
 
+async def test_a_job_in_the_home_of_the_engine_is_refused_by_job_put_and_blocks_a_plan(engine: Engine) -> None:
+    inside = str(engine.settings.home / "engine")
+    document = f"name: thief\ninput: {{files: {{path: {inside}}}}}\noutput: {{print: STDOUT}}\n"
+    with pytest.raises(errors.InvalidDocument) as caught:
+        await call(engine, "job_put", document=document)
+    assert [problem.pointer for problem in caught.value.errors] == ["/input/files/paths/0"]
+    plan = await call(
+        engine,
+        "deployment_plan",
+        name="thief",
+        source="workflow:quickstart-file-store-roundtrip",
+        values={"path": inside},
+    )
+    told = [blocker["message"] for blocker in plan["blockers"]]
+    assert any("/output/file-store/path" in one and "the engine's own directory" in one for one in told), told
+
+
 async def test_a_pointer_leads_to_what_is_written_and_not_to_its_long_form(engine: Engine) -> None:
     text = HELLO.replace("json: true", 'json: true, trigger: {cron: "* * * * *"}')
     (problem,) = (await call(engine, "job_validate", document=text))["errors"]

@@ -9,7 +9,7 @@ import jsonschema_rs
 import orjson
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
-from core.dsl import paths
+from core.dsl import paths, places
 from core.dsl.action import Action, Each, JobAborted
 from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Config, Env, Event, Run
@@ -39,7 +39,7 @@ class Schema(Config):
 
     schema_string: str | None = Field(default=None, max_length=MAX_SCHEMA_BYTES)
     """The schema itself, as JSON text."""
-    schema_file: str | None = None
+    schema_file: Annotated[str | None, places.FILE_PATH] = None
     """A file on the worker that holds the schema as JSON; read when the job starts."""
 
     @model_validator(mode="after")

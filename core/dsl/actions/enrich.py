@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from core.dsl import select, values
+from core.dsl import places, select, values
 from core.dsl.action import Action
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config, Event
@@ -80,7 +80,7 @@ actions:
 output: {print: STDOUT}
 """
 
-    lookup_file: str = Field(min_length=1)
+    lookup_file: Annotated[str, places.FILE_PATH] = Field(min_length=1)
     """The file on the worker: CSV with a header line, a JSON array of objects, or a JSON object of objects, whose names
     then are the field `key` (and values that are no objects the field `value`)."""
     format: Format | None = None

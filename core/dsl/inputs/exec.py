@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from core import clock
-from core.dsl import expand, paths, select
+from core.dsl import expand, paths, places, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import lines
@@ -47,7 +47,7 @@ class ResultFields(Config):
 class Environment(Config):
     """Variables of the command, besides a fixed PATH and LANG."""
 
-    file: str | None = None
+    file: Annotated[str | None, places.FILE_PATH] = None
     """A file with a line NAME=value for each variable."""
     values: expand.Text | None = None
     """A line NAME=value for each variable; `${…}` is filled in within the values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from core.dsl import expand, paths
+from core.dsl import expand, paths, places
 from core.dsl.component import REGISTRY, Env
 from core.dsl.inputs.objects import ObjectInput
 from core.dsl.stores import LocalStore, Opener
@@ -26,7 +26,7 @@ input:
 output: {print: STDOUT}
 """
 
-    path: expand.Text
+    path: places.PathText
     """The root directory on the worker."""
 
     def opener(self, env: Env) -> Opener:

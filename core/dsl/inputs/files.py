@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core import clock
-from core.dsl import expand, memory, paths, preprocess, select
+from core.dsl import expand, memory, paths, places, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import globs, lines
@@ -60,6 +60,7 @@ output: {print: STDOUT}
                 ]
             }
         ),
+        places.FILE_PATH,
     ]
     """Files, directories or patterns (`*`, `?`, `[a-z]`, `**`); one text or a list. `@{job}`, `${dyn|NAME}` and the
     like are filled in when the job starts."""

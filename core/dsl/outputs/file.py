@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from core import clock
-from core.dsl import expand, memory, paths
+from core.dsl import expand, memory, paths, places
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.outputs import content
 from core.dsl.select import Selector
@@ -44,7 +44,7 @@ output:
   file: {path: "/tmp/sluice-example/out/${day}.jsonl"}
 """
 
-    path: expand.Text
+    path: places.PathText
     """The file; `${field}` of the event, `@{job}` and the like are filled in. It must begin with a fixed directory."""
     file_per_event: bool = False
     """Write each event to a file of its own (replacing one of that name) instead of appending."""

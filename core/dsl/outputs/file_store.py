@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from core.dsl import expand, paths
+from core.dsl import expand, paths, places
 from core.dsl.component import REGISTRY, Env
 from core.dsl.outputs.objects import ObjectOutput
 from core.dsl.stores import LocalStore, Opener
@@ -25,7 +25,7 @@ output:
   file-store: {path: /tmp/sluice-example/store, object-name: {name: "@{job}/part"}}
 """
 
-    path: expand.Text
+    path: places.PathText
     """The root directory on the worker; it is made when missing."""
 
     def opener(self, env: Env) -> Opener:
