@@ -37,6 +37,10 @@ class Healer:
         await self._fleet.reread()
         return await self._fleet.holdings()
 
+    def deliver(self) -> None:
+        """After the healing: what is in the store now is what shall run, also an edit that is left alone."""
+        self._fleet.deliver()
+
     async def look(
         self, tenant: str, name: str, wish: State, ignored: edits.Ignored, patience_seconds: float, held: Holdings
     ) -> reconcile.Decision:

@@ -103,6 +103,7 @@ class Keeper:
             held = await self._healer.refresh()
             for row, wish in zip(due, wishes, strict=True):
                 await self._keep(row, wish, held)
+            self._healer.deliver()
         now = clock.monotonic()
         return max(0.01, min([usual, *(turn.due - now for turn in self._turns.values())]))
 

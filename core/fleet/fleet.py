@@ -180,12 +180,17 @@ class Fleet:
 
     async def sync(self) -> None:
         """Read what the store wants and bring every connected worker to it."""
-        async with self._syncing:  # a reading that is older than another one must not be applied after it
-            await self._sync()
+        await self.reread()
+        self.deliver()
 
-    async def _sync(self) -> None:
-        for id in await self._workloads.load():
-            self._needs.forget(id)
+    async def reread(self) -> None:
+        """Read what the store wants without sending it, to compare it with what was applied."""
+        async with self._syncing:  # a reading that is older than another one must not be applied after it
+            for id in await self._workloads.load():
+                self._needs.forget(id)
+
+    def deliver(self) -> None:
+        """Bring every connected worker to what the store wanted when it was read."""
         self._declare()
         for worker in self.workers.values():
             self._bring(worker)
@@ -244,12 +249,6 @@ class Fleet:
     async def holdings(self) -> Holdings:
         """Ask every worker what it holds; a worker that does not answer is left out."""
         return await ask(self.workers.values(), self._bus, REPLY_SECONDS)
-
-    async def reread(self) -> None:
-        """Read what the store wants without sending it, to compare it with what was applied."""
-        async with self._syncing:
-            for id in await self._workloads.load():
-                self._needs.forget(id)
 
     def tell_again(self, wanted: Mapping[str, str]) -> None:
         """Forget that these workloads were told to the workers that should run them: the next sync tells them again.

@@ -59,6 +59,8 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
     await observed.workers_started(engine.fleet)
     wish, decided = await _look(engine, caller, row, engine.settings.reconcile_patience_seconds)
     first, steps, warnings = decided.drift, list(decided.steps), list(decided.warnings)
+    if not params.dry_run and not decided.acts:
+        engine.healer.deliver()
     if not params.dry_run and steps:
         await _mend(engine, caller, row, wish, decided)
         ids = {one.id for one in workloads(caller.tenant, wish)}
