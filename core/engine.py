@@ -36,7 +36,7 @@ from core.kv.local import LocalKV
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Role, Surface
 from core.settings import Settings
-from core.store import audit, callbacks, gitops, invocations, messages
+from core.store import audit, callbacks, gitops, invocations, messages, replays
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.triggers.deliveries import Deliveries
@@ -200,7 +200,7 @@ class Engine:
     def subscribe(self, callback: Notice) -> Callable[[], None]:
         """Have `callback(kind, data)` called for every notice.
 
-        Kinds are registry, invocation, message, deployment and progress. Notices are hints; the store is the guarantee.
+        Kinds are registry, invocation, message, deployment, workflow, progress and tokens. Notices are hints; the store is the guarantee.
         """
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
@@ -269,6 +269,7 @@ class Engine:
                 now - 24 * hour,
             )
             await self.database.write(callbacks.prune)
+            await self.database.write(replays.prune, now - 24 * hour)
         except errors.StorageUnavailable as error:
             log.error("retention_failed", error=str(error))
         return gone

@@ -22,7 +22,7 @@ from mcp_server.session import Notice
 
 log = structlog.get_logger("mcp_server.attach")
 
-KINDS = ("registry", "invocation", "deployment", "progress", "tokens", "message")
+KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message")
 TRIES = 4
 RUNS = ("trigger_invoke", "trigger_invocation_rerun")
 

@@ -1,4 +1,4 @@
-"""Tells connected clients that the list of tools, or an invocation, has changed; in both protocol eras.
+"""Tells connected clients that the list of tools, or a resource, has changed; in both protocol eras.
 
 Clients of 2026-07-28 open `subscriptions/listen` and are served from a bus; clients of earlier protocols get a bare
 notification on each live session. Callers are kept apart: nobody hears of changes in tenants that are not theirs.
@@ -123,18 +123,14 @@ class Changes:
         Notices that arrive before the clients were told are merged into one.
         """
         audiences = [a for a in self._audiences.values() if concerns(a.caller, data.get("tenant"))]
-        event: ServerEvent
-        if topic == "registry":
-            event = ToolsListChanged()
-        elif topic == "invocation":
-            uri = resources.invocation_uri(str(data.get("invocation_id")))
-            audiences = [audience for audience in audiences if uri in audience.watched]
-            event = ResourceUpdated(uri=uri)
-        else:
-            return
+        uris = resources.changed(topic, data)
         for audience in audiences:
-            audience.pending.add(event)
-            if len(audience.pending) == 1:
+            events: set[ServerEvent] = {ResourceUpdated(uri=uri) for uri in uris if uri in audience.watched}
+            if topic == "registry":
+                events.add(ToolsListChanged())
+            idle = not audience.pending
+            audience.pending |= events
+            if idle and events:
                 task = asyncio.get_running_loop().create_task(_tell(audience))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)

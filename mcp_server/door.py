@@ -18,6 +18,7 @@ from core import clock, errors
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Surface
 from mcp_server import results, tools
+from mcp_server.activity import Forwarder
 from mcp_server.session import EngineSession, Options, SessionFactory, concerns
 
 log = structlog.get_logger("mcp_server.door")
@@ -76,6 +77,9 @@ class Door:
         self._timed_out = 0
         self._active = 0
         self._peak = 0
+        self._activity: Forwarder | None = None
+        if options.activity_forward:
+            self._activity = Forwarder(self.session, {"label": options.label[:100], "transport": transport})
 
     async def session(self) -> EngineSession:
         """The engine session, opened by the first one who asks.
@@ -93,6 +97,8 @@ class Door:
 
     async def aclose(self) -> None:
         """Leave the engine, if the session was ever opened."""
+        if self._activity is not None:
+            await self._activity.aclose()
         session, self._session = self._session, None
         if self._unsubscribe is not None:
             self._unsubscribe()
@@ -119,6 +125,11 @@ class Door:
             allow_write=caller.allow_write and options.allow_write,
             label=options.label or caller.label,
         )
+
+    def offers(self, name: str) -> bool:
+        """Whether there is an operation of this name among the tools; known once the session is open."""
+        operation = self._operations.get(name)
+        return operation is None or tools.offered(operation, self.options)
 
     async def listing(self, caller: Caller, *, verified: bool = True) -> Listing:
         """The tools of a caller.
@@ -158,18 +169,26 @@ class Door:
         except errors.SluiceError as error:
             return results.failure(error)
         self._calls[name] += 1
+        started = clock.monotonic()
         try:
             result = await self._run(operation, prepared, origin)
         except errors.SluiceError as error:
-            self._errors[name] += 1
+            self._ended(name, error.code, started, origin)
             return results.failure(_as_tool_error(error) if name != operation.name else error)
         except Exception:  # the boundary: a bug of ours must reach the log and not end the session
             log.exception("tool_raised", tool=name)
-            self._errors[name] += 1
+            self._ended(name, errors.Internal.code, started, origin)
             return results.failure(errors.Internal(hint="This is a fault of Sluice; its log (stderr) says more."))
         if result.get("state") == "timed_out":
             self._timed_out += 1
+        self._ended(name, "ok", started, origin)
         return results.success(result)
+
+    def _ended(self, name: str, outcome: str, started: float, origin: Origin) -> None:
+        if outcome != "ok":
+            self._errors[name] += 1
+        if self._activity is not None:
+            self._activity.note(origin.caller, origin.protocol, name, outcome, clock.monotonic() - started)
 
     async def _run(self, operation: Operation, arguments: dict[str, Any], origin: Origin) -> dict[str, Any]:
         if self._active >= self.options.concurrency:
@@ -241,6 +260,16 @@ class Door:
             },
             "concurrency": {"active": self._active, "peak": self._peak, "limit": self.options.concurrency},
             "session_label": self.options.label,
+            "activity": {
+                "forward": self._activity is not None,
+                "sent": 0 if self._activity is None else self._activity.sent,
+                "dropped": 0 if self._activity is None else self._activity.dropped,
+            },
+            "limits": {
+                "argument_bytes": self.options.argument_bytes,
+                "page_bytes": self.options.page_bytes,
+                "trigger_tools_max": self.options.trigger_tools_max,
+            },
         }
 
 

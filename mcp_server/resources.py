@@ -1,52 +1,176 @@
-"""The resources of the MCP server: `invocation://{invocation_id}`, and the schemas of documents as `schema://{kind}`."""
+"""The resources of the MCP server: records of the engine by their names, schemas of documents, and pages to read.
+
+Records are read through the same operations, with the same rights, as the tools; a resource is never a way around.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import orjson
 
 from core import errors
 from core.catalog import schemas
 from core.model.principal import Caller
+from mcp_server import apps, results
 from mcp_server.session import EngineSession
 
-_INVOCATION = re.compile(r"invocation://([^/?#]{1,200})/?")
-_SCHEMA = re.compile(r"schema://([a-z-]{1,40})/?")
+JSON = "application/json"
+SCHEMA = "application/schema+json"
+MARKDOWN = "text/markdown"
+MAX_BYTES = 512 * 1024
+"""What a resource may hold; clients refuse events of 1 MiB."""
+
+DOCS: Mapping[str, str] = {
+    "catalog": "The catalog: built-in items, portals, installing.",
+    "deployments": "Plan, apply, drift, health gate, rollback.",
+    "errors": "Every error code and what to do about it.",
+    "gitops": "Files as the desired state of an environment.",
+    "glossary": "The words of Sluice and what they mean.",
+    "jobs": "How a job is written.",
+    "mcp": "What an MCP client can expect of this server.",
+    "states": "The states of deployments, plans and invocations.",
+    "workflows": "Workflows, perspectives and blueprints: drafts and versions.",
+}
+"""The pages that are readable as docs://{page}."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A family of resources: a URI template, and the operation that reads one."""
+
+    name: str
+    template: str
+    title: str
+    description: str
+    operation: str
+    mime: str = JSON
+    fixed: tuple[tuple[str, str], ...] = ()  # further arguments of the operation
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(re.findall(r"\{(\w+)\}", self.template))
+
+    def arguments(self, uri: str) -> dict[str, str] | None:
+        """The variables of the template, as this URI has them; None when it is none of this kind."""
+        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/?#]{1,200})", self.template)
+        match = re.fullmatch(f"{pattern}/?", uri)
+        return None if match is None else {name: unquote(value) for name, value in match.groupdict().items()}
+
+    def uri(self, **variables: str) -> str:
+        return self.template.format(**{name: quote(value, safe="") for name, value in variables.items()})
+
+
+KINDS = (
+    Kind(
+        "catalog",
+        "catalog://{type}/{slug}",
+        "Catalog item",
+        "One item of the catalog, newest version: document, graph, wizard fields, related items. type is workflow, "
+        "perspective, blueprint or job.",
+        "catalog_get",
+        fixed=(("detail", "detailed"),),
+    ),
+    Kind(
+        "deployment",
+        "deployment://{name}",
+        "Deployment",
+        "A deployment as it is now: state, workloads, drift, health.",
+        "deployment_get",
+        fixed=(("detail", "detailed"),),
+    ),
+    Kind(
+        "invocation",
+        "invocation://{invocation_id}",
+        "Trigger invocation",
+        "The record of one run of a trigger: state, parameters, result, events.",
+        "trigger_invocation_get",
+    ),
+    Kind(
+        "schema",
+        "schema://{kind}",
+        "Schema of a document",
+        f"The JSON Schema of one kind of document: {', '.join(schemas.KINDS)}.",
+        "schema_get",
+        SCHEMA,
+    ),
+    Kind(
+        "workflow",
+        "workflow://{slug}",
+        "Workflow",
+        "A workflow of your own: its newest version, or the draft when nothing is published.",
+        "workflow_get",
+        fixed=(("detail", "detailed"),),
+    ),
+)
+BY_NAME = {kind.name: kind for kind in KINDS}
 
 TEMPLATES: list[dict[str, Any]] = [
     {
-        "uriTemplate": "invocation://{invocation_id}",
-        "name": "invocation",
-        "title": "Trigger invocation",
-        "description": "The record of one run of a trigger: state, parameters, result, events.",
-        "mimeType": "application/json",
-    },
+        "uriTemplate": kind.template,
+        "name": kind.name,
+        "title": kind.title,
+        "description": kind.description,
+        "mimeType": kind.mime,
+    }
+    for kind in KINDS
+] + [
     {
-        "uriTemplate": "schema://{kind}",
-        "name": "schema",
-        "title": "Schema of a document",
-        "description": f"The JSON Schema of one kind of document: {', '.join(schemas.KINDS)}.",
-        "mimeType": "application/schema+json",
-    },
+        "uriTemplate": "docs://{page}",
+        "name": "docs",
+        "title": "Page of the manual",
+        "description": f"A page of the manual: {', '.join(DOCS)}.",
+        "mimeType": MARKDOWN,
+    }
 ]
 
-SCHEMAS: list[dict[str, Any]] = [
-    {
-        "uri": f"schema://{kind}",
-        "name": f"schema-{kind}",
-        "title": f"Schema of a {kind}",
-        "description": f"The JSON Schema (2020-12) of a {kind} document.",
-        "mimeType": "application/schema+json",
-    }
-    for kind in schemas.KINDS
+FIXED: list[dict[str, Any]] = [
+    *(
+        {
+            "uri": f"docs://{page}",
+            "name": f"docs-{page}",
+            "title": page.capitalize(),
+            "description": about,
+            "mimeType": MARKDOWN,
+        }
+        for page, about in DOCS.items()
+    ),
+    *(
+        {
+            "uri": f"schema://{kind}",
+            "name": f"schema-{kind}",
+            "title": f"Schema of a {kind}",
+            "description": f"The JSON Schema (2020-12) of a {kind} document.",
+            "mimeType": SCHEMA,
+        }
+        for kind in schemas.KINDS
+    ),
+    *apps.RESOURCES,
 ]
+"""What resources/list shows: the things that are the same for everyone. Records are found by template."""
 
 
 def invocation_uri(invocation_id: str) -> str:
-    return f"invocation://{invocation_id}"
+    return BY_NAME["invocation"].uri(invocation_id=invocation_id)
+
+
+def changed(topic: str, data: Mapping[str, Any]) -> list[str]:
+    """The URIs of the resources that a notice of the engine is about."""
+    match topic:
+        case "invocation":
+            return [invocation_uri(str(data.get("invocation_id")))]
+        case "deployment":
+            return [BY_NAME["deployment"].uri(name=str(data.get("name")))]
+        case "workflow":
+            kind, slug = str(data.get("type")), str(data.get("slug"))
+            in_catalog = BY_NAME["catalog"].uri(type=kind, slug=slug)
+            return [BY_NAME["workflow"].uri(slug=slug), in_catalog] if kind == "workflow" else [in_catalog]
+    return []
 
 
 async def read(session: EngineSession, uri: str, caller: Caller) -> dict[str, Any]:
@@ -54,16 +178,39 @@ async def read(session: EngineSession, uri: str, caller: Caller) -> dict[str, An
 
     Raises NotFound for a URI that names nothing this caller may see.
     """
-    if (named := _SCHEMA.fullmatch(uri)) is not None:
-        schema = await session.call("schema_get", {"kind": named[1]}, caller)
-        contents = {"uri": uri, "mimeType": "application/schema+json", "text": orjson.dumps(schema).decode()}
-        return {"resultType": "complete", "contents": [contents]}
-    match = _INVOCATION.fullmatch(uri)
-    if match is None:
-        raise errors.NotFound(
-            f"There is no resource {errors.shorten(uri)}.",
-            hint="Resources are invocation://{invocation_id} and schema://{kind}.",
-        )
-    record = await session.call("trigger_invocation_get", {"invocation_id": unquote(match[1])}, caller)
-    text = orjson.dumps(record, option=orjson.OPT_INDENT_2, default=str).decode()
-    return {"resultType": "complete", "contents": [{"uri": uri, "mimeType": "application/json", "text": text}]}
+    page = apps.page(uri)
+    if page is not None:
+        return {"resultType": "complete", "contents": [page]}
+    if uri.startswith("docs://"):
+        return _contents(uri, MARKDOWN, document(uri.removeprefix("docs://").rstrip("/")))
+    for kind in KINDS:
+        arguments = kind.arguments(uri)
+        if arguments is not None:
+            record = await session.call(kind.operation, {**arguments, **dict(kind.fixed)}, caller)
+            return _contents(uri, kind.mime, as_text(record))
+    raise errors.NotFound(
+        f"There is no resource {errors.shorten(uri)}.",
+        hint=f"Resources are {', '.join(kind.template for kind in KINDS)} and docs://{{page}}.",
+    )
+
+
+def as_text(record: dict[str, Any], limit: int = MAX_BYTES) -> str:
+    """A record as JSON text of at most about `limit` bytes."""
+    kept = results.bounded(results.cleaned(record), limit)
+    return orjson.dumps(kept, option=orjson.OPT_INDENT_2, default=str).decode()
+
+
+def document(page: str) -> str:
+    """The text of a page of the manual. Raises NotFound for one that is not offered."""
+    if page in DOCS:
+        here = Path(__file__).resolve()
+        for place in (here.parent / "docs", here.parents[1] / "docs"):  # in the wheel, and in the repository
+            if (place / f"{page}.md").exists():
+                return (place / f"{page}.md").read_text()
+    raise errors.NotFound(
+        f"There is no page {errors.shorten(page, 60)} in the manual.", hint=f"Pages: {', '.join(DOCS)}."
+    )
+
+
+def _contents(uri: str, mime: str, text: str) -> dict[str, Any]:
+    return {"resultType": "complete", "contents": [{"uri": uri, "mimeType": mime, "text": text}]}

@@ -1,10 +1,11 @@
-"""What a tool call answers: structured content and the same facts as short text, bounded in size.
+"""What a tool call answers: structured content and the same facts as short text, cleaned and bounded in size.
 
 Pure: results and errors of the engine in, CallToolResult in its wire form out.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -19,9 +20,19 @@ _STEPS = ((4000, 100), (1500, 50), (500, 25), (200, 12), (80, 6), (40, 2))
 """How a large answer is shrunk, gently first: (characters of a string, entries of an array or object)."""
 
 
+# What no reader sees and a model does: control characters, escape sequences of terminals, marks that reverse the
+# direction of writing, zero-width marks, and the tag characters in which whole sentences can be hidden.
+_UNSEEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
+_UNSEEN_TEXT = re.compile(f"[{_UNSEEN}]")
+# The same in the bytes of JSON; it may find too much (an escaped backslash before a b), never too little.
+_UNSEEN_JSON = re.compile(
+    rb"\\u00|\\[bf]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8b\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xf3\xa0[\x80\x81]"
+)
+
+
 def success(result: dict[str, Any]) -> dict[str, Any]:
     """The result of an operation."""
-    structured = bounded(result, STRUCTURED_BYTES)
+    structured = bounded(cleaned(result), STRUCTURED_BYTES)
     return {
         "resultType": "complete",
         "content": [{"type": "text", "text": as_text(structured, TEXT_CHARACTERS)}],
@@ -34,10 +45,30 @@ def failure(error: errors.SluiceError) -> dict[str, Any]:
     """A fault that the model can see and mend: what is wrong, where, and what to do next."""
     return {
         "resultType": "complete",
-        "content": [{"type": "text", "text": _shortened(str(error), TEXT_CHARACTERS)}],
-        "structuredContent": bounded({"error": error.to_dict()}, STRUCTURED_BYTES),
+        "content": [{"type": "text", "text": _shortened(visible(str(error)), TEXT_CHARACTERS)}],
+        "structuredContent": bounded(cleaned({"error": error.to_dict()}), STRUCTURED_BYTES),
         "isError": True,
     }
+
+
+def visible(text: str) -> str:
+    """The text with a replacement character for everything that a reader would not see."""
+    return _UNSEEN_TEXT.sub("\ufffd", text)
+
+
+def cleaned(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with every string visible; what jobs, callers and portals wrote is data, and must look like it."""
+    if _UNSEEN_JSON.search(_dumps(result)) is None:
+        return result
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return visible(value)
+        if isinstance(value, dict):
+            return {visible(key) if isinstance(key, str) else key: clean(inner) for key, inner in value.items()}
+        return [clean(inner) for inner in value] if isinstance(value, list) else value
+
+    return {key: clean(value) for key, value in result.items()}
 
 
 def bounded(result: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -101,7 +132,8 @@ def _one_line(entry: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    return value if isinstance(value, str) else _dumps(value).decode()
+    # A line break within a value would let it write lines of its own.
+    return value if isinstance(value, str) and "\n" not in value else _dumps(value).decode()
 
 
 def _shortened(text: str, limit: int) -> str:

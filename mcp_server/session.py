@@ -76,6 +76,8 @@ class Options:
     """With more triggers than this, the generic trigger_invoke is offered beside the tool of each trigger."""
     label: str = ""
     """A human name of this session, for records."""
+    activity_forward: bool = False
+    """Tell the engine which tools are called (names, outcomes and times; no arguments and no results)."""
     page_bytes: int = 500 * 1024
     """The tools on one page of tools/list; with the envelope below 512 KiB (clients refuse events of 1 MiB)."""
     list_ttl_seconds: float = 5.0

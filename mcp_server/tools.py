@@ -14,6 +14,7 @@ import orjson
 
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
+from mcp_server import apps
 from mcp_server.session import Options
 
 Tool = dict[str, Any]
@@ -69,7 +70,7 @@ def operation_tool(operation: Operation, allow_write: bool) -> Tool:
     """
     body = operation.description
     text = body if body.startswith(operation.summary) else f"{operation.summary}\n{body}"
-    return _tool(
+    tool = _tool(
         operation.name,
         text,
         operation.schema,
@@ -79,6 +80,8 @@ def operation_tool(operation: Operation, allow_write: bool) -> Tool:
         idempotent=operation.effect is Effect.READ or operation.idempotent,
         open_world=operation.open_world,
     )
+    meta = apps.tool_meta(operation.name)
+    return tool if meta is None else {**tool, "_meta": meta}
 
 
 def trigger_tool(trigger: Mapping[str, Any]) -> Tool:

@@ -4,6 +4,7 @@ One module per noun; `registry` holds the registry that they fill. First file to
 """
 
 from core.operations import (
+    activity,
     callbacks,
     catalog,
     contexts,
@@ -25,6 +26,7 @@ from core.operations import (
     portals,
     reconcile,
     reference,
+    replays,
     secrets,
     tokens,
     trace,
@@ -39,6 +41,7 @@ from core.operations.registry import REGISTRY
 
 __all__ = [
     "REGISTRY",
+    "activity",
     "callbacks",
     "catalog",
     "contexts",
@@ -60,6 +63,7 @@ __all__ = [
     "portals",
     "reconcile",
     "reference",
+    "replays",
     "secrets",
     "tokens",
     "trace",

@@ -73,6 +73,7 @@ async def _save(
     except errors.AlreadyExists as error:
         await _say_what_differs(engine, key, document, error)
         raise
+    _announce(engine, caller, kind, slug)
     return {
         "slug": slug,
         "type": kind,
@@ -81,6 +82,10 @@ async def _save(
         "derived_from": row["derived_from"] or None,
         **told(report),
     }
+
+
+def _announce(engine: Engine, caller: Caller, kind: str, slug: str) -> None:
+    engine.announce("workflow", {"tenant": caller.tenant, "type": kind, "slug": slug})
 
 
 async def _say_what_differs(engine: Engine, key: table.Key, mine: Document, error: errors.AlreadyExists) -> None:
@@ -144,6 +149,7 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
     note = audit.row(engine.ids.next(), caller, "workflow_publish", f"{caller.tenant}/{params.type}:{params.slug}")
     version, changed = await engine.database.write(table.publish, key, revision, row, note)
     engine.library.forget(caller.tenant)
+    _announce(engine, caller, params.type, params.slug)
     number: int | str = int(version) if params.type == "workflow" else version
     return {
         "slug": params.slug,
@@ -234,9 +240,11 @@ async def workflow_retire(engine: Engine, caller: Caller, params: WorkflowRetire
     now = engine.now_ns()
     if found.version is None:
         changed = await engine.database.write(table.discard, key, note, now, caller.username)
+        _announce(engine, caller, params.type, params.slug)
         return {"slug": found.slug, "type": found.kind, "version": DRAFT, "state": "discarded", "changed": changed}
     changed = await engine.database.write(table.retire, key, str(found.version), note, now, caller.username)
     engine.library.forget(caller.tenant)
+    _announce(engine, caller, params.type, params.slug)
     return {
         "slug": found.slug,
         "type": found.kind,

@@ -481,3 +481,36 @@ def m0009_callbacks(db: Database) -> None:
 def m0013_origins(db: Database) -> None:
     db.execute("ALTER TABLE workloads ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")  # that brought it
     db.execute("ALTER TABLE workloads ADD COLUMN origin TEXT NOT NULL DEFAULT ''")  # JSON: module, role, digest
+
+
+@STEPS()
+def m0014_mcp_activity(db: Database) -> None:
+    _table(
+        db,
+        "mcp_activity",
+        {
+            "id": int,
+            "tenant": str,
+            "username": str,
+            "role": str,
+            "label": str,
+            "transport": str,
+            "protocol": str,
+            "tool": str,
+            "outcome": str,
+            "duration_ms": int,
+            "at_ns": int,
+        },
+        "id",
+    )
+    db.execute("CREATE INDEX mcp_activity_tenant ON mcp_activity (tenant, id)")
+
+
+@STEPS()
+def m0011_http_idempotency(db: Database) -> None:
+    db.execute(
+        "CREATE TABLE replays (tenant TEXT NOT NULL, username TEXT NOT NULL, operation TEXT NOT NULL, key TEXT NOT NULL,"
+        " digest BLOB NOT NULL, life INTEGER NOT NULL, started_at_ns INTEGER NOT NULL, status INTEGER, answer BLOB,"
+        " PRIMARY KEY (tenant, username, operation, key)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX replays_age ON replays (started_at_ns)")

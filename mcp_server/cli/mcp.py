@@ -30,6 +30,7 @@ async def mcp(
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
     trigger_tools_max: int = 30,
     as_: Annotated[str | None, Parameter(name="--as")] = None,
+    activity_forward: Flag = False,
     activity_session_label: str = "",
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
@@ -49,6 +50,8 @@ async def mcp(
         With more triggers than this, offer one generic tool beside the tool of each trigger.
     as_
         Act as this user instead of the one who started the server.
+    activity_forward
+        Tell the engine which tools are called, for admins to see: names, outcomes and times, nothing else.
     activity_session_label
         A name of this session, for records.
     """
@@ -62,6 +65,7 @@ async def mcp(
         toolsets=tuple(part.strip() for part in toolsets.split(",") if part.strip()),
         trigger_tools_max=trigger_tools_max,
         label=activity_session_label,
+        activity_forward=activity_forward,
     )
     settings = common.settings()
     logs.configure(settings.log_level)

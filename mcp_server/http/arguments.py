@@ -16,6 +16,8 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 class Malformed(errors.InvalidParams):
     """The request cannot be read at all (HTTP 400), as opposed to saying something wrong (422)."""
 
+    status = 400
+
 
 _JSON_TYPES: Mapping[type, str] = {
     list: "an array",

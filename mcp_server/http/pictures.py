@@ -56,8 +56,6 @@ def _handler(engine: session.EngineSession, op: operation.Operation) -> routes.H
             item = await engine.call(op.name, arguments.merge(query, {}, request.path_params), caller)
             title = f"{item['type']} {item['slug']} {item['version'] or 'draft'}"
             drawn = await asyncio.to_thread(svg.svg, item["graph"], title)
-        except arguments.Malformed as error:
-            return problems.response(error, 400)
         except errors.SluiceError as error:
             return problems.response(error)
         except Exception:

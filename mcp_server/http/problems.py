@@ -36,6 +36,12 @@ STATUS: dict[str, int] = {
 SAFE_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
+def status_of(error: errors.SluiceError) -> int:
+    """The status of an error: its class's own, where the door has one, or that of its code."""
+    own = getattr(error, "status", None)
+    return own if isinstance(own, int) else STATUS[error.code]
+
+
 def body(error: errors.SluiceError, status: int) -> dict[str, Any]:
     """The problem document of an error: type, title, status, detail, code, hint, errors[], details?."""
     document: dict[str, Any] = {
@@ -54,10 +60,15 @@ def body(error: errors.SluiceError, status: int) -> dict[str, Any]:
 
 def response(error: errors.SluiceError, status: int | None = None, headers: dict[str, str] | None = None) -> Response:
     """Answer with an error; 401 names the scheme, 429 and 503 say when to come back."""
-    code = status or STATUS[error.code]
+    code = status or status_of(error)
     sent = {**SAFE_HEADERS, **(headers or {})}
     if code == HTTPStatus.UNAUTHORIZED:
         sent["www-authenticate"] = 'Bearer realm="sluice"'
     elif code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         sent["retry-after"] = str(max(1, int(error.details.get("retry_after_seconds", 1))))
     return Response(orjson.dumps(body(error, code), default=str), code, sent, MEDIA_TYPE)
+
+
+def again(problem: bytes, status: int, headers: dict[str, str]) -> Response:
+    """A problem document that was made before."""
+    return Response(problem, status, {**SAFE_HEADERS, **headers}, MEDIA_TYPE)

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from core import errors
-from core.model import operation
+from core.model import operation, principal
 from mcp_server import session
-from mcp_server.http import arguments, auth, guard, metrics, openapi, problems
+from mcp_server.http import arguments, auth, guard, metrics, openapi, problems, replays
 
 TENANT_HEADER = "x-sluice-tenant"
 PREFIX = "/api"
@@ -72,11 +72,13 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
     name, schema = op.name, op.schema
     takes_tenant = "tenant_id" in schema.get("properties", {})
 
+    writes = op.effect is not operation.Effect.READ
+
     async def handle(request: Request) -> Response:
         started = counts.now()
+        headers = request.headers
         try:
             raw = await request.body()
-            headers = request.headers
             body = arguments.from_body(raw, headers.get("content-type"), op.max_bytes) if raw else {}
             query = arguments.from_query(request.query_params.multi_items(), schema) if request.url.query else {}
             given = arguments.merge(query, body, request.path_params)
@@ -84,10 +86,12 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
             if wish is None and takes_tenant and isinstance(given.get("tenant_id"), str):
                 wish = given["tenant_id"]
             caller = auth.caller(request.scope[guard.PRINCIPAL], wish)
-            result = await engine.call(name, given, caller)
-            answer = Response(orjson.dumps(result), status(op, result), _HEADERS)
-        except arguments.Malformed as error:
-            answer = problems.response(error, 400)
+            key = replays.key_of(op, headers.getlist(replays.HEADER), given) if writes else None
+            if key is None:
+                result = await engine.call(name, given, caller)
+                answer = Response(orjson.dumps(result), status(op, result), _HEADERS)
+            else:
+                answer = await _once(key, given, caller)
         except errors.SluiceError as error:
             answer = problems.response(error)
         except Exception:
@@ -96,6 +100,29 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
             answer = problems.response(errors.Internal())
         counts.count(name, answer.status_code, started)
         return answer
+
+    async def _once(key: str, given: dict[str, Any], caller: principal.Caller) -> Response:
+        fault: errors.SluiceError | None = None
+
+        async def do() -> replays.Answer:
+            nonlocal fault
+            try:
+                result = await engine.call(name, given, caller)
+                return status(op, result), orjson.dumps(result)
+            except errors.SluiceError as error:
+                fault = error
+            except Exception:
+                _log.exception("operation %s failed", name)
+                fault = errors.Internal()
+            return replays.problem(fault)
+
+        (code, body), replayed = await replays.once(engine, op, key, given, caller, do)
+        if fault is not None:
+            return problems.response(fault)
+        more = {replays.REPLAYED: "true"} if replayed else {}
+        if code >= 400:
+            return problems.again(body, code, more)
+        return Response(body, code, {**_HEADERS, **more})
 
     return handle
 

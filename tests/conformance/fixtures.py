@@ -16,7 +16,7 @@ from mcp.server import CacheHint
 from mcp.server.context import HandlerResult
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
-from mcp_server.server import Context, McpServer
+from mcp_server.protocol import Context, McpServer
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WAV = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="

@@ -16,7 +16,7 @@ from mcp.client.session import IncomingMessage
 from mcp.client.subscriptions import ToolsListChanged
 
 from core import errors
-from mcp_server import server
+from mcp_server import protocol, server
 from mcp_server.door import Door
 from mcp_server.session import EngineSession, Options
 from tests.mcp_server import fake
@@ -419,7 +419,7 @@ async def test_the_engine_is_opened_once_behind_the_first_request_and_again_only
 
 
 def test_the_instructions_are_short() -> None:
-    assert len(server.INSTRUCTIONS.encode()) <= 1500
+    assert len(protocol.INSTRUCTIONS.encode()) <= 1500
 
 
 async def test_after_a_change_of_owner_lists_are_built_anew_although_the_version_is_the_same() -> None:

@@ -1,0 +1,75 @@
+"""MCP Apps: two pages that a host shows beside an answer, the plan as a picture and the form of a trigger.
+
+Each is one self-contained HTML document: script and style are inside, allowed by their hashes, and its policy admits
+no connection and nothing from elsewhere. A host without MCP Apps shows the text of the answer, which says the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+EXTENSION = "io.modelcontextprotocol/ui"
+MIME = "text/html;profile=mcp-app"
+PLAN = "ui://sluice/plan.html"
+TRIGGER = "ui://sluice/trigger.html"
+
+TOOLS: Mapping[str, str] = {"deployment_plan": PLAN, "plan_get": PLAN, "trigger_get": TRIGGER}
+"""Which tool's answer is shown on which page."""
+
+_TITLES = {PLAN: "Plan of a deployment", TRIGGER: "Form of a trigger"}
+_META = {"ui": {"csp": {"connectDomains": [], "resourceDomains": [], "frameDomains": []}, "prefersBorder": True}}
+
+RESOURCES: list[dict[str, Any]] = [
+    {
+        "uri": uri,
+        "name": uri.rpartition("/")[2].removesuffix(".html") + "-page",
+        "title": title,
+        "description": f"{title}, shown by hosts with MCP Apps.",
+        "mimeType": MIME,
+        "_meta": _META,
+    }
+    for uri, title in _TITLES.items()
+]
+
+
+def tool_meta(name: str) -> dict[str, Any] | None:
+    """The `_meta` of the tool whose answer has a page."""
+    return None if name not in TOOLS else {"ui": {"resourceUri": TOOLS[name], "visibility": ["model", "app"]}}
+
+
+def page(uri: str) -> dict[str, Any] | None:
+    """The contents of a page in the wire form of a resource; None for any other URI."""
+    if uri not in _TITLES:
+        return None
+    return {"uri": uri, "mimeType": MIME, "text": html(uri), "_meta": _META}
+
+
+@functools.cache
+def html(uri: str) -> str:
+    """The whole document of a page."""
+    here = Path(__file__).parent
+    name = uri.rpartition("/")[2].removesuffix(".html")
+    script = (here / "bridge.js").read_text() + (here / f"{name}.js").read_text()
+    script = script.replace("__VERSION__", importlib.metadata.version("sluice-mcp"))
+    style = (here / "style.css").read_text()
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f"<title>{_TITLES[uri]}</title><style>{style}</style></head>"
+        f'<body><main id="main"><p class="quiet">Waiting for the answer…</p></main>'
+        f'<p id="status" role="status"></p><script>{script}</script></body></html>\n'
+    )
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
