@@ -1,0 +1,146 @@
+"""One engine behind its HTTP door on a real port, and identities that call it: what the attacks are aimed at."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from core.documents import canonical
+from core.engine import Engine
+from core.model.principal import Caller, Principal, Role, Surface
+from core.settings import Settings
+from mcp_server import attach, session
+from mcp_server.http import app, auth, serving
+from tests.engines import ADMIN, EXAMPLES, deploy
+
+TRIGGER = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
+HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")
+IDENTITIES = {  # token name -> (username, role, tenants)
+    "admin": ("ada", "admin", ["tenant-a"]),
+    "user": ("bob", "user", ["tenant-a"]),
+    "second": ("cid", "user", ["tenant-a"]),
+    "other": ("eve", "admin", ["tenant-b"]),
+}
+
+
+def params_digest(call: dict[str, Any]) -> bytes:
+    """What a request asks for, as it is compared under an idempotency key."""
+    return canonical.params_digest(call)
+
+
+@dataclass
+class Target:
+    """The server under attack."""
+
+    url: str
+    port: int
+    engine: Engine
+    home: Path
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def client(self, who: str | None = "admin", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A client with the token of one of IDENTITIES; None sends none."""
+        own = {"authorization": f"Bearer {self.tokens[who]}"} if who else {}
+        async with httpx.AsyncClient(base_url=self.url, headers={**own, **headers}, timeout=10) as made:
+            yield made
+
+    async def call(self, method: str, path: str, body: Any = None, who: str | None = "admin", **headers: str) -> Any:
+        """One request and its answer."""
+        async with self.client(who, **headers) as client:
+            if isinstance(body, bytes):
+                return await client.request(method, path, content=body, headers={"content-type": "application/json"})
+            return await client.request(method, path, json=body)
+
+    async def raw(self, data: bytes, seconds: float = 5.0) -> bytes:
+        """Bytes as they are; what came back until the server closed or fell silent, at most 64 KiB."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        parts: list[bytes] = []
+        try:
+            writer.write(data)
+            async with asyncio.timeout(seconds):
+                await writer.drain()
+                while sum(map(len, parts)) < 65536 and (part := await reader.read(65536)):
+                    parts.append(part)
+                    if b"\r\n\r\n" in part:
+                        break
+        except (TimeoutError, ConnectionError):
+            pass  # what there is says it
+        finally:
+            writer.close()
+        return b"".join(parts)
+
+    def rows(self, query: str) -> list[Any]:
+        """The first column of a query on the store."""
+        connection = sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)
+        try:
+            return [row[0] for row in connection.execute(query)]
+        finally:
+            connection.close()
+
+    def digest(self) -> str:
+        """A digest of everything that the store keeps except the audit log, which refusals may write to."""
+        connection = sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)
+        try:
+            lines = [line for line in connection.iterdump() if 'INTO "audit' not in line]
+        finally:
+            connection.close()
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@asynccontextmanager
+async def target(home: Path, *, mcp: bool = False, **settings: Any) -> AsyncIterator[Target]:
+    """A running server with the smoke trigger in tenant-a, and its handler deployed when there are workers."""
+    chosen = Settings(home=home, **{"workers": 0, "drain_seconds": 0.5, **settings})
+    listener = serving.bind("127.0.0.1", 0)
+    try:
+        async with attach.open_session(chosen, serve_workers=chosen.workers) as way:
+            engine: Engine = way.engine
+            authenticator = auth.TokenAuth(way)
+            served = app.create(way, authenticator, mcp=_mcp(way, authenticator) if mcp else None)
+            async with serving.running(served, [listener], drain_seconds=1):
+                made = Target(serving.url(listener), listener.getsockname()[1], engine, home)
+                for name, (username, role, tenants) in IDENTITIES.items():
+                    wanted = {"name": name, "username": username, "role": role, "tenants": tenants}
+                    made.tokens[name] = (await engine.call("token_create", wanted, ADMIN))["token"]
+                if chosen.workers:
+                    await deploy(engine, HANDLER)
+                await engine.call("trigger_publish", {**TRIGGER, "tenant_id": "tenant-a"}, ADMIN)
+                yield made
+    finally:
+        listener.close()
+
+
+def _mcp(way: session.EngineSession, authenticator: auth.Authenticator) -> Any:
+    """MCP at /mcp over the same engine, as `sluice serve` puts it there."""
+    from mcp_server import server
+
+    async def authenticate(headers: Any) -> Caller:
+        identity = await authenticator.principal(headers.get("authorization"))
+        return replace(auth.caller(identity, headers.get("x-sluice-tenant")), surface=Surface.MCP)
+
+    async def open_session() -> session.EngineSession:
+        return _Shared(way)
+
+    local = Caller(Principal("op", Role.ADMIN), surface=Surface.MCP)
+    options = session.Options(caller=local, allow_write=True, toolsets=("all",))
+    return server.http_app(open_session, options, authenticate=authenticate, host="127.0.0.1")
+
+
+class _Shared:
+    """The engine session, lent to the MCP door, which must not close it."""
+
+    def __init__(self, way: session.EngineSession) -> None:
+        self.operations, self.call, self.subscribe = way.operations, way.call, way.subscribe
+
+    async def aclose(self) -> None:
+        """Leave the engine running."""

@@ -1,0 +1,148 @@
+"""Idempotency keys: once done, always the same answer; never done twice; never kept in the clear."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import clock, errors
+from core.engine import Engine
+from core.operations import replays
+from core.store import replays as table
+from tests.attacks import rig
+
+pytestmark = pytest.mark.anyio
+KEY = {"idempotency-key": "k-1"}
+VALUES = {"values": {"region": "eu"}}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[rig.Target]:
+    async with rig.target(tmp_path / "home") as made:
+        yield made
+
+
+def token(name: str) -> dict[str, Any]:
+    return {"name": name, "username": "dan", "role": "user", "tenants": ["tenant-a"]}
+
+
+async def test_a_repeat_gets_the_same_bytes_and_does_nothing(server: rig.Target) -> None:
+    first = await server.call("POST", "/api/tokens", token("a"), **KEY)
+    again = await server.call("POST", "/api/tokens", token("a"), **KEY)
+    assert (again.status_code, again.content) == (first.status_code, first.content) and first.status_code == 201
+    assert again.headers["idempotent-replayed"] == "true" and "idempotent-replayed" not in first.headers
+    rows = (await server.call("GET", "/api/tokens")).json()["items"]
+    assert sum(row["username"] == "dan" for row in rows) == 1
+
+
+async def test_the_answer_is_kept_encrypted_because_it_may_hold_a_token(server: rig.Target) -> None:
+    made = (await server.call("POST", "/api/tokens", token("a"), **KEY)).json()["token"]
+    kept = b"".join(server.rows("SELECT answer FROM replays"))
+    assert len(kept) > len(made) and made.encode() not in kept
+
+
+async def test_the_same_key_for_something_else_is_refused_and_changes_nothing(server: rig.Target) -> None:
+    assert (await server.call("POST", "/api/tokens", token("a"), **KEY)).status_code == 201
+    before = server.digest()
+    other = await server.call("POST", "/api/tokens", token("b"), **KEY)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert server.digest() == before
+
+
+async def test_a_failure_is_kept_too_but_what_was_refused_before_it_began_is_not(server: rig.Target) -> None:
+    exists = await server.call("POST", "/api/triggers/publish", rig.TRIGGER, **KEY)
+    await server.call("POST", f"/api/triggers/{rig.TRIGGER['slug']}/deactivate")
+    again = await server.call("POST", "/api/triggers/publish", rig.TRIGGER, **KEY)
+    assert exists.status_code == 409 and again.content == exists.content
+    assert again.headers["content-type"] == "application/problem+json"
+    wrong = await server.call("POST", "/api/tokens", {**token("a"), "role": "king"}, **KEY)
+    right = await server.call("POST", "/api/tokens", token("a"), **KEY)
+    assert (wrong.status_code, right.status_code) == (422, 201)
+
+
+async def test_of_many_at_once_one_is_done_and_the_others_get_its_answer_or_in_progress(server: rig.Target) -> None:
+    async with server.client() as client:
+        answers = await asyncio.gather(*(client.post("/api/tokens", json=token("a"), headers=KEY) for _ in range(40)))
+    made = {answer.content for answer in answers if answer.status_code == 201}
+    assert len(made) == 1 and {answer.status_code for answer in answers} <= {201, 409}
+    rows = (await server.call("GET", "/api/tokens")).json()["items"]
+    assert sum(row["username"] == "dan" for row in rows) == 1
+
+
+async def test_a_request_that_is_under_way_is_told_as_such(server: rig.Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+    call = Engine.call
+
+    async def slow(self: Engine, name: str, *rest: Any) -> dict[str, Any]:
+        if name == "token_create":
+            entered.set()
+            await go.wait()
+        return await call(self, name, *rest)
+
+    monkeypatch.setattr(Engine, "call", slow)
+    first = asyncio.create_task(server.call("POST", "/api/tokens", token("a"), **KEY))
+    async with asyncio.timeout(5):
+        await entered.wait()
+        second = await server.call("POST", "/api/tokens", token("a"), **KEY)
+        go.set()
+        assert (await first).status_code == 201
+    assert (second.status_code, second.json()["code"]) == (409, "busy")
+
+
+async def test_after_a_crash_what_may_be_done_twice_is_and_the_rest_says_that_it_is_open(server: rig.Target) -> None:
+    now = clock.now_ns()
+    for operation, body in (("token_create", token("a")), ("context_set", VALUES)):
+        who = table.Who("tenant-a", "ada", operation, "k-1")
+        digest = rig.params_digest(body)
+        assert await server.engine.database.write(table.begin, who, digest, 1, now, 0, (9, 9**9)) is None
+    unknown = await server.call("POST", "/api/tokens", token("a"), **KEY)
+    again = await server.call("POST", "/api/contexts/update-global", VALUES, **KEY)
+    assert unknown.status_code == 409 and "cut off" in unknown.json()["detail"]
+    assert again.status_code == 200
+
+
+async def test_a_key_is_kept_for_a_day_and_then_forgotten(server: rig.Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await server.call("POST", "/api/tokens", token("a"), **KEY)
+    now = clock.now_ns()
+    for hours, same in ((23, True), (25, False)):
+        monkeypatch.setattr(clock, "now_ns", lambda hours=hours: now + hours * 3600 * clock.NANOSECONDS)
+        await server.engine.prune()
+        again = await server.call("POST", "/api/tokens", token("a"), **KEY)
+        assert (again.content == first.content) is same
+
+
+async def test_the_keys_of_one_user_are_bounded_and_leave_the_others_alone(
+    server: rig.Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "MOST_KEYS", 3)
+    statuses = [
+        (await server.call("POST", "/api/contexts/update-global", VALUES, **{"idempotency-key": f"k{n}"})).status_code
+        for n in range(5)
+    ]
+    other = await server.call("POST", "/api/contexts/update-global", VALUES, who="other", **KEY)
+    assert statuses == [200, 200, 200, 429, 429] and other.status_code == 200
+
+
+async def test_an_operation_with_keys_of_its_own_takes_the_header_as_its_argument(server: rig.Target) -> None:
+    call = {"params": {"env": "x"}, "wait_timeout_seconds": 0}
+    first = (await server.call("POST", "/api/triggers/smoke_trigger/invoke", call, **KEY)).json()
+    again = (await server.call("POST", "/api/triggers/smoke_trigger/invoke", call, **KEY)).json()
+    differs = await server.call("POST", "/api/triggers/smoke_trigger/invoke", {**call, "idempotency_key": "x"}, **KEY)
+    assert again["invocation_id"] == first["invocation_id"] and again["deduplicated"] is True
+    assert (differs.status_code, differs.json()["errors"][0]["pointer"]) == (422, "/idempotency_key")
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
+    server: rig.Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise errors.StorageUnavailable
+
+    monkeypatch.setattr(table, "end", full)
+    first = await server.call("POST", "/api/contexts/update-global", VALUES, **KEY)
+    again = await server.call("POST", "/api/contexts/update-global", VALUES, **KEY)
+    assert (first.status_code, again.status_code) == (200, 409)
