@@ -77,6 +77,10 @@ async def taken_up(home: Path, plan_id: str) -> tuple[str, str]:
                 met = PlanState.APPLIED.value
                 assert used.details["revision"] == 1, "the refusal tells what was reached"
             await engine.rollouts.reached(ADMIN.tenant, "big", 60)
+            there = engine.fleet.workload_rows
+            assert await engine.fleet.wait(
+                lambda: all(up(row["state"]) for row in there(tenant=ADMIN.tenant, deployment="big")), 30
+            )
         history = await engine.call("deployment_history", {"name": "big"}, ADMIN)
         assert [row["plan_id"] for row in history["items"]] == [plan_id], "applied exactly once"
         with pytest.raises(errors.PlanUsed):
