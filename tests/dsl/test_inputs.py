@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -208,6 +209,20 @@ async def test_a_command_that_hangs_is_killed_with_everything_it_started(shell: 
             await anyio.sleep(0.01)
 
 
+@pytest.mark.parametrize("status", [0, 3])
+async def test_a_daemon_that_has_left_the_group_of_its_command_is_killed_when_the_command_ends(
+    shell: Worker, tmp_path: Path, status: int
+) -> None:
+    told = tmp_path / "pid"
+    inner = f"echo $$ > {told}; exec sleep 60 > /dev/null 2>&1"
+    command = f"setsid sh -c '{inner}' & while [ ! -s {told} ]; do sleep 0.01; done; exit {status}"
+    with anyio.fail_after(10):
+        read = shell.read({"exec": {"command": command, "result": {"status-field": "code"}, "timeout": "8s"}})
+        assert await read == [{"code": status}]
+        while _alive(int(told.read_text())):  # noqa: ASYNC110 - it is another process
+            await anyio.sleep(0.01)
+
+
 def _alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as stat:  # noqa: PTH123
@@ -228,7 +243,7 @@ async def test_exec_runs_with_a_clean_environment_and_without_our_descriptors(
     events = await shell.read({"exec": {"command": "env; ls /proc/self/fd", "env": {"values": "A=1\nB=x y"}}})
     texts = [event["_raw"] for event in events]
     names = {text.split("=")[0] for text in texts if "=" in text}
-    assert names <= {"PATH", "LANG", "HOME", "A", "B", "PWD", "SHLVL", "_", "OLDPWD"}
+    assert names <= {"PATH", "LANG", "HOME", "A", "B", "PWD", "SHLVL", "_", "OLDPWD", "SLUICE_COMMAND"}
     assert "B=x y" in texts
     assert {int(text) for text in texts if text.isdigit()} <= {0, 1, 2, 3}  # 3 is ls looking
 

@@ -17,7 +17,7 @@ from core import clock
 from core.dsl import expand, paths, places, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
 from core.dsl.duration import Duration
-from core.dsl.inputs import lines
+from core.dsl.inputs import descendants, lines
 from core.dsl.retry import Retry, Temporary, attempt
 from core.dsl.select import Selector
 from core.errors import Forbidden, JobFailed, shorten
@@ -60,8 +60,8 @@ class Exec(lines.TextInput):
     A text runs in /bin/sh exactly as written: nothing is filled in, so no value can become a part of the command;
     values reach it through `env`. A list is a program with its arguments, without a shell; `${…}` in an argument
     stays one argument. The command runs in its own process group with a clean environment and an empty standard
-    input. An exit status other than 0 fails the job unless `result.status-field` is set; lines that were passed on
-    before stay delivered.
+    input; what it leaves running is killed when it ends. An exit status other than 0 fails the job unless
+    `result.status-field` is set; lines that were passed on before stay delivered.
     """
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks"}
@@ -157,6 +157,7 @@ class ExecSource:
             arguments = ["/bin/sh", "-c", text if self._config.no_strip_linefeeds else " ".join(text.splitlines())]
         directory = self._env.state_dir / "exec"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = descendants.mark()
         try:
             process = await asyncio.create_subprocess_exec(
                 *arguments,
@@ -164,7 +165,7 @@ class ExecSource:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=directory,
-                env={**ENVIRONMENT, "HOME": str(directory), **self._variables(run)},
+                env={**ENVIRONMENT, "HOME": str(directory), **self._variables(run), descendants.NAME: mark},
                 start_new_session=True,
             )
         except OSError as error:
@@ -172,7 +173,7 @@ class ExecSource:
         for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024)):
             with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have ended already
                 resource.prlimit(process.pid, kind, (most, most))
-        return _Running(process, self._config.timeout)
+        return _Running(process, self._config.timeout, mark)
 
     async def _collect(self, run: Run, limit: int) -> list[Event]:
         config = self._config
@@ -228,10 +229,11 @@ class ExecSource:
 
 
 class _Running:
-    """A started command; leaving the context ends its whole process group, whatever state it is in."""
+    """A started command; leaving the context ends all that it has started, whatever state it is in."""
 
-    def __init__(self, process: asyncio.subprocess.Process, timeout_seconds: float) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, timeout_seconds: float, mark: str) -> None:
         self._process = process
+        self._mark = mark
         self._deadline = clock.monotonic() + timeout_seconds
         self._seconds = timeout_seconds
         self.stderr = b""
@@ -247,6 +249,7 @@ class _Running:
         self._signal(signal.SIGTERM)
         await asyncio.wait({self._ended}, timeout=GRACE_SECONDS)
         self._signal(signal.SIGKILL)  # also what the command left behind in its group
+        await asyncio.to_thread(descendants.kill, self._mark)  # and what has left its group
         await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
         tasks = {self._drain, self._closed, self._ended}
         for task in tasks:
