@@ -155,7 +155,7 @@ def build(door: Door) -> McpServer:
             raise MCPError(types.INTERNAL_ERROR, error.message, error.to_dict()) from error
 
     async def _tasks() -> tasks.Methods:
-        if not running.sources:
+        if not any(isinstance(source, tasks.Invocations) for source in running.sources):
             running.sources.append(tasks.Invocations(await _or_protocol_error(door.session())))
         return running
 

@@ -12,11 +12,10 @@ from typing import Any, cast
 import anyio
 import mcp_types as types
 from mcp import MCPError
-from mcp.server import CacheHint
 from mcp.server.context import HandlerResult
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from mcp_server.protocol import Context, McpServer
+from tests.conformance import running
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WAV = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
@@ -148,6 +147,41 @@ def sampling(question: str) -> Wire:
     return {"method": "sampling/createMessage", "params": {"messages": messages, "maxTokens": 100}}
 
 
+def eliciting(name: str, **properties: Wire) -> None:
+    """A tool that asks the user of an earlier protocol, with the request that confirmations are asked with."""
+
+    @tool(name)
+    async def answered(ctx: Context, params: types.CallToolRequestParams) -> Wire:
+        message = str((params.arguments or {}).get("message", "Please answer."))
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        said = await ctx.session.elicit_form(message, schema, related_request_id=ctx.request_id)
+        return done(text(f"Elicitation completed: action={said.action}, content={said.content}"))
+
+
+def titled(*values: str) -> list[Wire]:
+    return [{"const": value, "title": value.title()} for value in values]
+
+
+OPTIONS = ["option1", "option2", "option3"]
+eliciting("test_elicitation", username={"type": "string"}, email={"type": "string"})
+eliciting(
+    "test_elicitation_sep1034_defaults",
+    name={"type": "string", "default": "John Doe"},
+    age={"type": "integer", "default": 30},
+    score={"type": "number", "default": 95.5},
+    status={"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"},
+    verified={"type": "boolean", "default": True},
+)
+eliciting(
+    "test_elicitation_sep1330_enums",
+    untitledSingle={"type": "string", "enum": OPTIONS},
+    titledSingle={"type": "string", "oneOf": titled("value1", "value2", "value3")},
+    legacyEnum={"type": "string", "enum": ["opt1", "opt2", "opt3"], "enumNames": ["One", "Two", "Three"]},
+    untitledMulti={"type": "array", "items": {"type": "string", "enum": OPTIONS}},
+    titledMulti={"type": "array", "items": {"anyOf": titled("value1", "value2", "value3")}},
+)
+
+
 ROOTS: Wire = {"method": "roots/list", "params": {}}
 STRING, BOOLEAN = {"type": "string"}, {"type": "boolean"}
 NAME = elicitation("What is your name?", name=STRING)
@@ -253,21 +287,23 @@ RESOURCES: Mapping[str, Wire] = {
 
 def mount(server: McpServer) -> McpServer:
     """Put the fixtures beside what the server offers; its own tools and resources stay as they are."""
-    # The cache of the tool list is keyed by the server's own state, which the fixtures do not change.
-    server.middleware.insert(1, RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=server.name))
     server.get_tool_input_schema = lambda name: TOOLS[name][0]["inputSchema"] if name in TOOLS else None
-    server.cache_hints["prompts/list"] = CacheHint(ttl_ms=1000)
+    source = running.Tasks()
+    server.tasks.sources.append(source)
     own = {method: cast(Any, server.get_request_handler(method)).handler for method in ("tools/list", "tools/call")}
     own_read = cast(Any, server.get_request_handler("resources/read")).handler
 
     async def list_tools(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
         answer = await own["tools/list"](ctx, params)
-        fixtures = [TOOLS[name][0] for name in sorted(TOOLS)] if params.cursor is None else []
+        fixtures = [TOOLS[name][0] for name in sorted(TOOLS)] + [running.listed(name) for name in running.SCHEMAS]
+        fixtures = fixtures if params.cursor is None else []
         return {**answer, "tools": [*answer["tools"], *fixtures]}
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
         if params.name in TOOLS:
             return await TOOLS[params.name][1](ctx, params)
+        if params.name in running.SCHEMAS:
+            return await running.call(source, ctx, params)
         return cast(HandlerResult, await own["tools/call"](ctx, params))
 
     async def list_resources(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:

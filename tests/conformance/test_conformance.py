@@ -126,9 +126,9 @@ def test_the_frozen_requirements_of_the_newest_protocol_are_met(packages: Path, 
     done = suite(packages, serve("--fixtures"), "--requirements", "2026-07-28", "-o", str(tmp_path))
     assert done.returncode == 0, done.stdout[-6000:]
     scored = done.stdout.split("=== SUMMARY ===")[1]
-    failed = [line for line in scored.splitlines() if line.startswith("✗")]
-    # The tasks extension is optional and not offered yet.
-    assert all("tasks-" in line for line in failed), failed
+    assert "✗" not in scored, scored
+    tasks = [line for line in scored.splitlines() if "✓ tasks-" in line]
+    assert len(tasks) == 10, "every scenario of the tasks extension runs and passes"
 
 
 def test_every_scenario_of_the_newest_protocol_passes(packages: Path, serve: Any) -> None:
