@@ -147,7 +147,7 @@ def sampling(question: str) -> Wire:
     return {"method": "sampling/createMessage", "params": {"messages": messages, "maxTokens": 100}}
 
 
-def eliciting(name: str, **properties: Wire) -> None:
+def eliciting(name: str, /, **properties: Wire) -> None:
     """A tool that asks the user of an earlier protocol, with the request that confirmations are asked with."""
 
     @tool(name)
