@@ -13,6 +13,7 @@ from core import errors
 from core.catalog import items, names
 from core.catalog.items import Entry
 from core.contexts.layers import Layers
+from core.dsl.paths import FileAccess
 from core.engine import Engine
 from core.errors import Problem
 from core.gitops import desired
@@ -26,6 +27,7 @@ from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
 from core.operations import catalog, plans
+from core.operations.jobs import file_access
 from core.operations.workflows import checked
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
@@ -59,8 +61,9 @@ async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterab
         for (name, _), value in zip(desired.context_keys(one.document.data), values.values(), strict=True):
             out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
     out.contexts = layers(await engine.database.read(context_table.of_tenant, caller.tenant), out.items)
+    access = file_access(engine)
     for number, one in enumerate(parsed.of(Kind.JOB)):
-        _job(one, out)
+        _job(one, access, out)
         if number % 20 == 19:
             await asyncio.sleep(0)
     for one in parsed.of(Kind.TRIGGER):
@@ -123,7 +126,12 @@ async def _publishable(
         versions.setdefault((row["kind"], row["slug"]), []).append(row)
     known = modules.of(out.every)
     named = {slug for one in written for slug in _named(one)}
+    installed = {(entry.type.value, entry.slug): entry for entry in out.every if entry.source == "portal"}
     for one in written:
+        if (there := installed.get((one.kind.value, one.name))) is not None:
+            what = f"{one.name} is installed from the portal {there.portal}; choose another slug"
+            out.problems.append(Problem("/slug", what, one.document.where("/slug")))
+            continue
         report = await checked(engine, caller, one.document, known)
         if not report.valid:
             own = [one for one in report.faults if not any(f"{other}@" in one.message for other in out.broken)]
@@ -165,10 +173,10 @@ def _versioned(
     return Item(one.kind, one.name, orjson.loads(text), one.path, one.text, version)
 
 
-def _job(one: Written, out: Wanted) -> None:
-    text = one.text if one.document.index == 0 else one.document.text
+def _job(one: Written, files: FileAccess, out: Wanted) -> None:
+    text = one.document.text if one.document.index == 0 else one.text  # the first has the lines of the file
     try:
-        staged = staging.stage(text, out.contexts, one.path)
+        staged = staging.stage(text, out.contexts, one.path, files)
     except errors.InvalidDocument as error:
         out.problems += error.errors or [Problem("", error.message, one.document.where(""))]
         return

@@ -116,7 +116,7 @@ def add(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> bool:
     """Publish a version without a draft; an open draft stays as it is. False when that version says the same already.
 
     `row` has what `save` and `publish` take together. Raises AlreadyExists when the version has other content or is
-    retired.
+    retired, or when an item of a portal has the slug.
     """
     key = (row["tenant"], row["kind"], row["slug"])
     there = _row(db, key, row["version"])
@@ -124,6 +124,7 @@ def add(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> bool:
         return False
     if there is not None:
         raise _taken(key, there)
+    catalog.refuse_installed(db, key)
     newest = db.conn.execute(f"SELECT coalesce(max(revision), 0) FROM documents WHERE {_KEY}", key).fetchone()[0]
     state = WORKFLOW.advance(WORKFLOW.initial, WorkflowState.PUBLISHED)
     db.table("documents").insert({**row, "state": state.value, "revision": newest + 1, "derived_from": ""})

@@ -16,6 +16,7 @@ from core import errors, license
 from core.engine import Engine
 from core.model.principal import Caller, Principal, Role, Surface
 from core.operations import gitops, gitops_run
+from core.workflows import packing
 
 pytestmark = pytest.mark.anyio
 A, B = "a" * 40, "b" * 40
@@ -200,7 +201,7 @@ async def test_faults_of_all_files_are_told_in_one_pass_and_nothing_is_changed(e
     files = (
         ("workflow", WORKFLOW.replace("echo-source", "echo-sorce").replace("in: channel:c", "in: channel:d")),
         ("blueprint", BLUEPRINT.replace("{event: x", "{evnt: x")),
-        ("job", JOB.replace("print:", "prnt:")),
+        ("job", f"{JOB}---\n{JOB.replace('print:', 'prnt:').replace('lonely', 'second')}"),
         ("trigger", TRIGGER + "parameter_schema: {type: array}\n"),
         ("deployment", deployment(source="workflow:baet")),
         ("deployment", deployment("other", "blueprint:echo-source@9.9.9")),
@@ -216,6 +217,7 @@ async def test_faults_of_all_files_are_told_in_one_pass_and_nothing_is_changed(e
     assert found["errors"] == sorted(
         found["errors"], key=lambda f: [int(x) for x in f["where"].replace(".yaml", "").split(":")]
     )
+    assert "2.yaml:7:10" in {fault["where"] for fault in found["errors"]}
     with pytest.raises(errors.InvalidDocument) as caught:
         await apply(engine, *files)
     assert len(caught.value.errors) == len(found["errors"])
@@ -236,6 +238,25 @@ async def test_a_version_that_is_published_never_changes(engine: Engine) -> None
     assert "raise it" in found["errors"][0]["message"]
     raised = BLUEPRINT.replace("1h", "2h").replace("1.0.0", "1.1.0")
     assert done(await apply(engine, ("blueprint", raised))) == [("update", "source")]
+
+
+async def test_what_came_with_sluice_or_from_a_portal_keeps_its_name(tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "source.yaml").write_text(BLUEPRINT)
+    packing.pack(shelf, title="Shelf", author="The team")
+    async with engine_on(tmp_path / "home", portals=[f"shelf={shelf}"]) as engine:
+        await engine.call("catalog_install", {"slug": "source"}, ADMIN)
+        files = (
+            ("blueprint", BLUEPRINT),
+            ("workflow", WORKFLOW.replace("beat\n", "quickstart-file-store-roundtrip\n")),
+        )
+        found = await engine.call("gitops_validate", sent(*files), ADMIN)
+    assert [(fault["where"], fault["pointer"]) for fault in found["errors"]] == [
+        ("0.yaml:2:1", "/slug"),
+        ("1.yaml:2:1", "/slug"),
+    ]
+    assert "installed from the portal shelf" in found["errors"][0]["message"]
 
 
 async def test_two_environments_at_two_commits_do_not_publish_in_turns(engine: Engine) -> None:
@@ -327,9 +348,12 @@ async def test_a_second_run_in_the_same_environment_is_refused_and_elsewhere_it_
     assert (ended["state"], len(ended["events"])) == ("succeeded", 40)
 
 
-async def test_a_deployment_that_does_not_come_up_fails_the_run_after_the_others(engine: Engine) -> None:
+async def test_a_deployment_that_does_not_come_up_fails_the_run_after_the_others(
+    engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
     bad = BLUEPRINT.replace("ports: {in: [], out: [out]}", "ports: {}")
-    bad = bad.replace("output: {port: out}", "output: {file: {path: /proc/none/x}}")
+    bad = bad.replace("output: {port: out}", f"output: {{file: {{path: {tmp_path / 'file' / 'x'}}}}}")
     files = (("blueprint", bad), ("deployment", deployment("a-dev", "blueprint:source")), *DEV)
     with anyio.fail_after(90):
         run = await apply(engine, *files, health_seconds=10)

@@ -155,7 +155,13 @@ async def test_the_exit_code_tells_nothing_changes_and_errors_apart(tmp_path: Pa
         return done.returncode, done.stderr.decode() + done.stdout.decode()
 
     with anyio.fail_after(120):
-        async with serving(tmp_path / "home"):
+        async with serving(tmp_path / "home") as scene:
+            large = "kind: context\nenvironment: dev\nvalues:\n" + "".join(
+                f"  KEY{n}: '{'x' * 60_000}'\n" for n in range(15)
+            )
+            body = {**_body(manifest), "files": []}
+            body["files"] = [{"kind": "context", "path": f"{k}.yaml", "text": large.replace("KEY", k)} for k in "abc"]
+            assert (await scene.must("POST", "/api/gitops/validate", **body))["counts"] == {"context": 45}
             assert (await code("gitops", "validate", str(manifest)))[0] == 0
             assert (await code("gitops", "diff", str(manifest)))[0] == 2
             assert (await code("gitops", "diff", "--manifest", str(manifest), "--no-exit-code"))[0] == 0
