@@ -54,6 +54,7 @@ class Call:
 
 
 INVOKE = "POST /api/triggers/smoke_trigger/invoke"
+CALLBACK = {"url": "http://10.0.0.1/", "headers": {"host": "x"}}
 HANDLER = EXAMPLES / "smoke_trigger_handler.yaml"
 TRACED = {"document": HANDLER.read_text(encoding="utf-8"), "message": {"job_event": {"requested_at_ns": 1}}}
 MANIFEST = EXAMPLES / "gitops" / "dev.yaml"
@@ -128,6 +129,31 @@ VALUES = [
         {"surface": "mcp", "limit": 1},
     ),
     Call("GET /api/triggers/smoke_trigger", "trigger show smoke_trigger", "trigger_get", {"slug": "smoke_trigger"}),
+    Call(
+        "GET /api/triggers/smoke_trigger?revision=1&compare=1",
+        "trigger show smoke_trigger --revision 1 --compare 1",
+        "trigger_get",
+        {"slug": "smoke_trigger", "revision": 1, "compare": 1},
+    ),
+    Call(
+        "GET /api/trigger-invocations?slug=smoke_trigger&surface=internal&tag=none&since=1h&until=1s&username=x",
+        "invocation list --trigger smoke_trigger --surface internal --tag none --since 1h --until 1s --user x",
+        "trigger_invocation_list",
+        {
+            "slug": "smoke_trigger",
+            "surface": "internal",
+            "tag": "none",
+            "since": "1h",
+            "until": "1s",
+            "username": "x",
+        },
+    ),
+    Call(
+        "GET /api/callback-deliveries?outcome=dead",
+        "invocation callbacks --outcome dead",
+        "callback_delivery_list",
+        {"outcome": "dead"},
+    ),
     Call(
         "GET /api/trigger-invocations?state=failed",
         "invocation list --state failed",
@@ -315,6 +341,53 @@ FAULTS = [
             {"invocation_id": "inv_x"},
         ),
         "not_found",
+    ),
+    (
+        Call(
+            "GET /api/triggers/smoke_trigger?compare=9",
+            "trigger show smoke_trigger --compare 9",
+            "trigger_get",
+            {"slug": "smoke_trigger", "compare": 9},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "POST /api/trigger-invocations/inv_x/rerun",
+            "invocation rerun inv_x --set a=1",
+            "trigger_invocation_rerun",
+            {"invocation_id": "inv_x", "params": {"a": 1}},
+            {"params": {"a": 1}},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "POST /api/callback-deliveries/evt_x/redeliver",
+            "invocation redeliver evt_x",
+            "callback_redeliver",
+            {"event_id": "evt_x"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            INVOKE,
+            "trigger invoke smoke_trigger --set env=a --callback http://10.0.0.1/ --callback-header host=x",
+            "trigger_invoke",
+            {"slug": "smoke_trigger", "params": {"env": "a"}, "callback": CALLBACK},
+            {"params": {"env": "a"}, "callback": CALLBACK},
+        ),
+        "invalid_params",
+    ),
+    (
+        Call(
+            "GET /api/trigger-invocations?since=yesterday",
+            "invocation list --since yesterday",
+            "trigger_invocation_list",
+            {"since": "yesterday"},
+        ),
+        "invalid_params",
     ),
     (Call("GET /api/messages?cursor=x", "messages --cursor x", "message_search", {"cursor": "x"}), "invalid_params"),
     (Call("GET /api/catalog/none", "catalog show none", "catalog_get", {"slug": "none"}), "not_found"),
@@ -640,3 +713,22 @@ async def test_the_same_key_gives_the_same_invocation_behind_every_door(doors: D
     with anyio.fail_after(60):
         answers = await doors.answers(call)
     assert len({answer.result["invocation_id"] for answer in answers.values()}) == 1
+
+
+async def test_a_rerun_is_the_same_behind_every_door(doors: Doors) -> None:
+    with anyio.fail_after(60):
+        first = (
+            await doors.scene.http("POST", "/api/triggers/smoke_trigger/invoke", TENANT, params={"env": "a"})
+        ).result
+        id = first["invocation_id"]
+        call = Call(
+            f"POST /api/trigger-invocations/{id}/rerun",
+            f"invocation rerun {id} --set depth=3",
+            "trigger_invocation_rerun",
+            {"invocation_id": id, "params": {"depth": 3}},
+            {"params": {"depth": 3}},
+        )
+        answers = await doors.answers(call)
+    for answer in answers.values():
+        assert (answer.code, answer.result["rerun_of"], answer.result["params"]) == ("", id, {"env": "a", "depth": 3})
+    assert len({answer.result["invocation_id"] for answer in answers.values()}) == 3

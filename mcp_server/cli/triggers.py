@@ -1,4 +1,4 @@
-"""`sluice trigger` and `sluice invocation`."""
+"""`sluice trigger`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from core import clock, errors
+from core import errors
 from core.documents import Document
-from mcp_server.cli import connect, documents, render
-
-WAIT_SECONDS = 30  # how long one look of `invocation watch` waits at the engine
-ENDED = frozenset({"succeeded", "failed", "timed_out"})
+from mcp_server.cli import connect, documents, invocations, render
 
 File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
-_SHOWN = ("invocation_id", "trigger_slug", "trigger_revision", "state", "deduplicated", "caller", "requested_at_ns")
+_FACTS = (
+    *("slug", "tenant_id", "revision", "active", "invokable", "display_name", "description", "target_job_name", "mode"),
+    *("tool_name", "tags", "created_at_ns", "created_by"),
+)
 
 
 async def list_triggers(
     *,
     surface: str | None = None,
     invokable_only: Annotated[bool, Parameter(negative=())] = False,
+    tag: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
     common: connect.Common = connect.DEFAULTS,
@@ -33,6 +34,8 @@ async def list_triggers(
         Only triggers published to this surface: ui or mcp.
     invokable_only
         Only triggers that you may invoke.
+    tag
+        Only triggers with this tag.
     limit
         How many rows.
     cursor
@@ -40,7 +43,12 @@ async def list_triggers(
     """
     async with connect.engine(common) as engine:
         result = await engine.call(
-            "trigger_list", surface=surface, invokable_only=invokable_only or None, limit=limit, cursor=cursor
+            "trigger_list",
+            surface=surface,
+            invokable_only=invokable_only or None,
+            tag=tag,
+            limit=limit,
+            cursor=cursor,
         )
     if common.json:
         render.json(result)
@@ -54,17 +62,39 @@ async def list_triggers(
     return 0
 
 
-async def show(slug: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show one trigger.
+async def show(
+    slug: str,
+    /,
+    *,
+    revision: int | None = None,
+    compare: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Show one trigger, or what differs between two of its revisions.
 
     Parameters
     ----------
     slug
         The trigger.
+    revision
+        Show this revision instead of the present one.
+    compare
+        Tell what differs from this revision.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("trigger_get", slug=slug)
-    render.json(result) if common.json else render.facts(result, tuple(result))
+        result = await engine.call("trigger_get", slug=slug, revision=revision, compare=compare)
+    if common.json:
+        render.json(result)
+        return 0
+    if compare is not None:
+        render.heading(f"From revision {compare} to {result['revision']}")
+        render.rows(result["changes"], ("key", "before", "after"), empty="Nothing differs.")
+        return 0
+    render.facts(result, _FACTS)
+    render.heading("Definition")
+    render.text(render.yaml(result["definition"]))
+    render.heading("Revisions")
+    render.rows(result["revisions"], ("revision", "created_at_ns", "created_by"), empty="")
     return 0
 
 
@@ -130,6 +160,9 @@ async def invoke(
     file: Annotated[str | None, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)] = None,
     idempotency_key: str | None = None,
     wait: int | None = None,
+    callback: str | None = None,
+    callback_header: invocations.Header = None,
+    callback_header_env: invocations.HeaderEnv = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Run a trigger now, and wait for its result.
@@ -146,98 +179,21 @@ async def invoke(
         A second call with the same key gives the first call's invocation.
     wait
         How many seconds to wait for the end (0-300).
+    callback
+        Post each change of state to this address.
+    callback_header
+        A header of these posts, NAME=VALUE; may be repeated.
+    callback_header_env
+        The same with the value taken from an environment variable, NAME=VARIABLE.
     """
     given = {**(documents.one(file).data if file is not None else {}), **documents.values(set_ or ())}
     async with connect.engine(common, workers=common.settings().workers) as engine:
         result = await engine.call(
-            "trigger_invoke", slug=slug, params=given, idempotency_key=idempotency_key, wait_timeout_seconds=wait
+            "trigger_invoke",
+            slug=slug,
+            params=given,
+            idempotency_key=idempotency_key,
+            wait_timeout_seconds=wait,
+            callback=invocations.callback_of(callback, callback_header, callback_header_env),
         )
-    return _show(result, common)
-
-
-async def invocation_get(invocation_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show one invocation.
-
-    Parameters
-    ----------
-    invocation_id
-        The invocation.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("trigger_invocation_get", invocation_id=invocation_id)
-    return _show(result, common, failing=False)
-
-
-async def invocation_list(
-    *,
-    trigger: str | None = None,
-    state: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """List invocations, the newest first.
-
-    Parameters
-    ----------
-    trigger
-        Only those of this trigger.
-    state
-        Only those in this state.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("trigger_invocation_list", slug=trigger, state=state, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            _SHOWN,
-            empty="There are no invocations. Make one with: sluice trigger invoke SLUG",
-            more=result.get("next_cursor"),
-        )
-    return 0
-
-
-async def invocation_watch(
-    invocation_id: str,
-    /,
-    *,
-    within: Annotated[float | None, Parameter(name="--timeout")] = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Wait until an invocation has ended, and show it.
-
-    Parameters
-    ----------
-    invocation_id
-        The invocation.
-    within
-        Give up after so many seconds; without it, wait as long as it takes.
-    """
-    deadline = None if within is None else clock.monotonic() + within
-    async with connect.engine(common, workers=common.settings().workers) as engine:
-        while True:
-            left = WAIT_SECONDS if deadline is None else max(0, min(WAIT_SECONDS, int(deadline - clock.monotonic())))
-            result = await engine.call("trigger_invocation_get", invocation_id=invocation_id, wait_seconds=left)
-            if result["state"] in ENDED or (deadline is not None and clock.monotonic() >= deadline - 1):
-                return _show(result, common)
-
-
-def _show(invocation: dict[str, Any], common: connect.Common, *, failing: bool = True) -> int:
-    """Print an invocation; the exit code says whether it failed."""
-    if common.json:
-        render.json(invocation)
-    else:
-        render.facts(invocation, (*_SHOWN, "params"))
-        if invocation.get("result") is not None:
-            render.heading("Result")
-            render.json(invocation["result"])
-        if invocation.get("events"):
-            render.heading("Events")
-            render.rows(invocation["events"], tuple(invocation["events"][0]), empty="")
-    return 1 if failing and invocation["state"] in ("failed", "timed_out") else 0
+    return invocations.show(result, common)
