@@ -192,7 +192,7 @@ def test_extract_writes_groups_and_says_when_nothing_matched() -> None:
     assert "_raw does not match" in env.lines[0][1]
     named = {"extract": {"pattern": "(?P<k>[a-z]+)=(?P<v>[a-z]+)", "input-field": "t", "drop": True}}
     assert run([{"t": "a=b"}, {"t": "ab"}, {"t": 5}], named) == [{"t": "a=b", "k": "a", "v": "b"}]
-    with pytest.raises(ValidationError, match="1 groups and output-fields has 2"):
+    with pytest.raises(ValidationError, match="1 group and output-fields has 2"):
         Extract.model_validate({"pattern": "(a)", "output-fields": ["x", "y"]})
 
 

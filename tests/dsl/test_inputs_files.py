@@ -224,6 +224,18 @@ def test_a_files_input_that_makes_no_sense_is_refused(body: dict[str, Any], told
         rig.declare("input", {"files": body})
 
 
+async def test_a_path_that_matches_no_regular_file_is_told_and_no_fault(worker: Worker, data: Path) -> None:
+    os.mkfifo(data / "pipe")
+    for path in (f"{data}/nothere.txt", f"{data}/pipe"):
+        worker.log_lines.clear()
+        assert await worker.read({"files": {"paths": path, "mode": "batch"}}) == []
+        assert worker.warnings == [f"files: no regular file matches {path}"]
+    (data / "a.txt").write_text("one\n")
+    worker.log_lines.clear()
+    assert raws(await worker.read({"files": {"paths": f"{data}/a.txt", "mode": "batch"}})) == ["one"]
+    assert worker.warnings == []
+
+
 # ---- files, followed
 
 

@@ -115,7 +115,8 @@ def _targets(names: patterns.Groups, fields: tuple[str, ...]) -> list[tuple[int,
         return list(enumerate(fields))
     unnamed = [n for n, name in enumerate(names) if name is None]
     if fields and len(fields) != len(unnamed):
-        raise ValueError(f"the pattern has {len(names)} groups and output-fields has {len(fields)}")
+        groups = f"{len(names)} group{'' if len(names) == 1 else 's'}"
+        raise ValueError(f"the pattern has {groups} and output-fields has {len(fields)}; they must be as many")
     if not fields and not any(names):
         raise ValueError("give output-fields, or name the groups: (?P<name>...)")
     named = [(n, name) for n, name in enumerate(names) if name is not None]

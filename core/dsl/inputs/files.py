@@ -37,8 +37,8 @@ class Files(lines.LinesInput):
 
     A file that cannot be read (no permission, a link, a truncated gzip) is skipped, counted and told once; it is
     tried again at the next look. Bytes that are not UTF-8 are replaced and counted; with `json` a line that is no
-    object stays text in `_raw` and is counted. A file that vanishes is read to its end if it was open or is still in
-    its directory under another name.
+    object stays text in `_raw` and is counted. That no file matches is told once and no fault. A file that vanishes
+    is read to its end if it was open or is still in its directory under another name.
     """
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks", "path": "paths"}
@@ -118,6 +118,7 @@ class FilesSource:
         self._shelf = Shelf(access, patterns, self._places, is_packed=self._is_packed, warn=partial(env.log, "warning"))
         self._first_look = not self._places.data
         self._behind_since: float | None = None
+        self._told_nothing = False
         self._put_path = None if config.path_field is None else select.setter(select.parse(config.path_field))
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
@@ -128,6 +129,7 @@ class FilesSource:
                 started = clock.monotonic()
                 await asyncio.to_thread(shelf.look, from_end=self._first_look and config.start_at == "end")
                 looked = clock.monotonic() - started
+                self._tell_nothing()
                 if not any(map(self._is_due, shelf.files.values())):
                     self._behind_since = None
                 elif self._behind_since is None:
@@ -147,6 +149,15 @@ class FilesSource:
                     await asyncio.sleep(max(config.poll_interval, looked / LOOK_SHARE))
         finally:
             self._places.save()
+
+    def _tell_nothing(self) -> None:
+        """Say once that there is nothing to read: a mistyped path looks like a source that is quiet."""
+        nothing = not self._shelf.files
+        if nothing and not self._told_nothing:
+            config, named = self._config, shorten(", ".join(self._config.paths))
+            level, waits = ("warning", "") if config.mode == "batch" else ("info", " yet; new files are looked for")
+            self._env.log(level, f"files: no regular file matches {named}{waits}")
+        self._told_nothing = nothing
 
     def behind_since(self) -> float | None:
         """Since when, on the monotonic clock, there has always been something unread; None when there is nothing."""
