@@ -38,7 +38,7 @@ DOCUMENTS = (
     "  - {name: j, input: {echo: {event: x, trigger: {interval: {duration: 1h}}}}, output: {print: STDOUT}}\n",
     "# with a remark\nkind: workflow\nslug: beat\nwizard: [{field: n, type: integer}]\nsteps:\n"
     "  # the source\n"
-    "  - {id: beat, use: 'blueprint:echo-source@1.0.0', with: {event: 'n{{wizard.n}}'}, out: channel:c}\n"
+    "  - {id: beat, use: 'blueprint:echo-source@1.0.0', with: {event: '{\"a\": {{wizard.n}} }'}, out: channel:c}\n"
     "  - {id: print, use: 'blueprint:file-printer@1.0.0', in: channel:c}\n",
 )
 
