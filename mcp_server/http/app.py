@@ -13,10 +13,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from core import errors
 from mcp_server import session
-from mcp_server.http import auth, guard, messages, metrics, openapi, pictures, problems, routes
+from mcp_server.http import auth, guard, metrics, openapi, pictures, problems, routes, streams
 
 
 def create(
@@ -52,9 +53,9 @@ def create(
         lifespan=lifespan,
         exception_handlers={HTTPException: _no_route, Exception: _fault},
     )
-    app.include_router(routes.router(engine, counts))
-    app.include_router(messages.router(engine))
-    app.include_router(pictures.router(engine))
+    # Streams come before the {placeholders} that would take their fixed segment.
+    for part in (streams.router(engine), routes.router(engine, counts), pictures.router(engine)):
+        app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 
     @app.get("/health", include_in_schema=False)
     async def health() -> Response:
@@ -101,7 +102,7 @@ def _describe(app: FastAPI) -> None:
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _methods(request)
         fault: errors.SluiceError = errors.InvalidParams(
             f"This path does not take {errors.shorten(request.method, 20)}.", hint=f"It takes {allowed}."
         )
@@ -113,6 +114,15 @@ async def _no_route(request: Request, error: Exception) -> Response:
         )
         return problems.response(fault)
     return problems.response(errors.InvalidParams(str(error.detail)), error.status_code)
+
+
+def _methods(request: Request) -> str:
+    """Every method that the path of a request takes; Starlette tells those of the first route only."""
+    found: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches({**request.scope, "method": ""})[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from core.model import operation
-from mcp_server.http import problems
+from mcp_server.http import problems, replays
 
 PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -45,6 +45,15 @@ _REFUSALS = {
     "429": "Too many calls; see Retry-After.",
     "503": "Cannot be done right now; see Retry-After.",
 }
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": replays.PATTERN, "maxLength": 255},
+    "description": "Repeat a request with the same key to get the same answer instead of doing it twice; "
+    "kept for 24 hours.",
+}
+CURSOR = "^[0-9]{1,18}$"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -57,6 +66,8 @@ def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
     parameters = [_parameter(name, "path", properties.get(name, {"type": "string"}), True) for name in in_path]
     rest = {name: node for name, node in properties.items() if name not in in_path}
     out: dict[str, Any] = {}
+    if op.effect is not operation.Effect.READ:
+        parameters.append(IDEMPOTENCY_KEY)
     if method in ("GET", "DELETE"):
         parameters += [_parameter(name, "query", node, name in required) for name, node in rest.items()]
     elif rest:
@@ -69,9 +80,22 @@ def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
         out["parameters"] = parameters
     result = {"application/json": {"schema": _inline(op.result) if op.result else {"type": "object"}}}
     out["responses"] = {code: {"description": text, "content": result} for code, text in _answers(op).items()}
-    refusal = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    out["responses"] |= {code: {"description": text, "content": refusal} for code, text in _REFUSALS.items()}
+    out["responses"] |= _refusals()
     return out
+
+
+def stream(filters: tuple[str, ...]) -> dict[str, Any]:
+    """The description of a stream of server-sent events."""
+    described = {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    return {
+        "parameters": [_parameter(name, "query", {"type": "string"}, False) for name in filters],
+        "responses": {"200": described, **_refusals()},
+    }
+
+
+def _refusals() -> dict[str, Any]:
+    refusal = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {code: {"description": text, "content": refusal} for code, text in _REFUSALS.items()}
 
 
 def placeholders(path: str) -> list[str]:
@@ -86,11 +110,23 @@ def _answers(op: operation.Operation) -> dict[str, str]:
 
 
 def _parameter(name: str, place: str, node: dict[str, Any], required: bool) -> dict[str, Any]:
-    schema = {key: value for key, value in node.items() if key != "description"}
+    schema = {key: value for key, value in _not_null(node).items() if key != "description"}
+    if name == "cursor":
+        schema["pattern"] = CURSOR
     out = {"name": name, "in": place, "required": required, "schema": schema}
     if "description" in node:
         out["description"] = node["description"]
     return out
+
+
+def _not_null(node: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value that a path or a query carries: it can be left out, and never is null."""
+    branches = [branch for branch in node.get("anyOf", ()) if branch.get("type") != "null"]
+    rest = {key: value for key, value in node.items() if key not in ("anyOf", "default") or value is not None}
+    if "anyOf" not in node:
+        return rest
+    rest.pop("anyOf", None)
+    return {**rest, **branches[0]} if len(branches) == 1 else {**rest, "anyOf": branches}
 
 
 def _inline(schema: dict[str, Any]) -> dict[str, Any]:

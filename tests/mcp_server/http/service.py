@@ -99,6 +99,17 @@ async def trigger_invoke(engine: Service, caller: Caller, params: Invoke) -> dic
     return {"state": engine.state, "params": params.params or {}, "tenant": caller.tenant}
 
 
+class Run(Params):
+    invocation_id: str
+
+
+@REGISTRY.operation(summary="Fetch.", http="GET /api/runs/{invocation_id}", toolset="things")
+async def trigger_invocation_get(engine: Service, caller: Caller, params: Run) -> dict[str, Any]:
+    if params.invocation_id in engine.faults:
+        raise engine.faults[params.invocation_id]
+    return {"invocation_id": params.invocation_id, "state": "dispatched"}
+
+
 @REGISTRY.operation(summary="Who.", http="", toolset="things", tool=False)
 async def token_verify(engine: Service, caller: Caller, params: Token) -> dict[str, Any]:
     engine.verified += 1

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from core import errors
-from mcp_server.http import messages, problems, routes
+from core.model.principal import Caller
+from mcp_server.http import problems, routes, streams
 from tests.mcp_server.http import service as made
 
 pytestmark = pytest.mark.anyio
@@ -191,7 +192,10 @@ async def test_the_description_names_every_parameter_once(service: made.Service)
     async with made.client(service) as client:
         document = (await client.get("/api/openapi.json")).json()
     invoke = document["paths"]["/api/things/{slug}/invoke"]["post"]
-    assert [(p["name"], p["in"], p["required"]) for p in invoke["parameters"]] == [("slug", "path", True)]
+    assert [(p["name"], p["in"], p["required"]) for p in invoke["parameters"]] == [
+        ("slug", "path", True),
+        ("Idempotency-Key", "header", False),
+    ]
     assert set(invoke["requestBody"]["content"]["application/json"]["schema"]["properties"]) == {"params", "tenant_id"}
     assert {"200", "202", "401", "422", "429", "503"} <= set(invoke["responses"])
     listing = document["paths"]["/api/things"]["get"]
@@ -211,7 +215,7 @@ async def test_requests_are_counted_by_operation_and_status(service: made.Servic
 
 
 async def test_the_message_stream_shows_the_tenant_its_own_messages(service: made.Service) -> None:
-    stream = messages.stream(service, "default", {"tag": "wanted"})
+    stream = streams.stream(service, "default", {"tag": "wanted"})
     assert await anext(stream) == b": connected\n\n"
 
     def tell(tenant: str, event: Any) -> None:
@@ -226,6 +230,31 @@ async def test_the_message_stream_shows_the_tenant_its_own_messages(service: mad
         await stream.aclose()
     assert first == b'event: message\nid: m3\ndata: {"id":"m3","tag":"wanted"}\n\n'
     assert service.callbacks == []
+
+
+async def test_an_invocation_is_followed_from_its_present_state_to_its_end(service: made.Service) -> None:
+    caller = Caller(made.OPERATOR, "default")
+    stream = streams.invocations(service, caller, {"invocation_id": "inv_1"})
+    assert await anext(stream) == b": connected\n\n"
+
+    def tell(tenant: str, id: str, state: str) -> None:
+        for callback in service.callbacks:
+            callback("invocation", {"tenant": tenant, "invocation_id": id, "state": state})
+
+    with anyio.fail_after(5):
+        tell("other", "inv_1", "succeeded")
+        tell("default", "inv_2", "succeeded")
+        tell("default", "inv_1", "succeeded")
+        states = [part async for part in stream]
+    assert [b'"state":"dispatched"' in states[0], b'"state":"succeeded"' in states[1]] == [True, True]
+    assert len(states) == 2 and service.callbacks == []
+
+
+async def test_the_invocation_stream_of_what_is_not_there_is_a_404(service: made.Service) -> None:
+    service.faults["inv_9"] = errors.NotFound()
+    async with made.client(service) as client:
+        answer = await client.get("/api/trigger-invocations/subscribe?invocation_id=inv_9")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_the_message_stream_refuses_an_unknown_filter(service: made.Service) -> None:
