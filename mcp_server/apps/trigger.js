@@ -34,9 +34,9 @@ function shown(trigger) {
     field(name, one, required.includes(name), name in defaults ? defaults[name] : one.default));
   // One key for this form: pressing twice, or again after a lost answer, runs it once. Edited parameters make a new one.
   let key = "", sent = "";
-  const button = make("button", { type: "submit", id: "run", disabled: trigger.invokable === false }, "Run now");
-  const submit = async (event) => {
-    event.preventDefault();
+  // No form element: a sandbox without allow-forms swallows its submit event.
+  const run = async () => {
+    if (button.disabled) return;
     const args = {};
     for (const one of fields) {
       one.fault.textContent = "";
@@ -70,10 +70,12 @@ function shown(trigger) {
       button.disabled = false;
     }
   };
+  const button = make("button", { type: "button", id: "run", disabled: trigger.invokable === false, click: run }, "Run now");
+  const enter = (event) => { if (event.key === "Enter" && event.target.tagName === "INPUT") run(); };
   show(
     make("h1", {}, trigger.display_name || trigger.slug),
     make("p", { class: "quiet" }, `${trigger.description || ""} (revision ${trigger.revision}${trigger.active === false ? ", inactive" : ""})`),
-    make("form", { novalidate: true, submit }, ...fields.map((one) => one.element), button));
+    make("div", { keydown: enter }, ...fields.map((one) => one.element), button));
 }
 
 host.on("tool-result", (answer) => {
