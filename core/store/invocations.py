@@ -22,7 +22,7 @@ MOST_COUNTED = 10_000  # records that a list counts for its total
 Row = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """A wish to end an invocation; the store decides whether it is the first one."""
 

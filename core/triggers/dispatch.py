@@ -5,16 +5,30 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import orjson
+
 from core import errors
 from core.documents import canonical
 from core.model.message import Filter, Message
 from core.model.principal import Caller
+from core.model.states import InvocationState
 from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, Definition
+from core.store import invocations
 from core.triggers.registry import Trigger
+
+DISPATCHED = InvocationState.DISPATCHED.value
+SUCCEEDED = InvocationState.SUCCEEDED.value
+FAILED = InvocationState.FAILED.value
+DISPATCH_ONLY_RESULT = orjson.dumps(
+    {"status": "accepted_for_dispatch", "mode": "dispatch_only", "state": "succeeded"}
+).decode()
+WAITING_RESULT = orjson.dumps(
+    {"status": "accepted_for_dispatch", "mode": "response_slot", "state": "dispatched"}
+).decode()
 
 
 def payload(
-    trigger: Trigger, text_id: str, params: dict[str, Any], caller: Caller, now: int, proxy_nonce: str | None
+    trigger: Trigger, text_id: str, params: dict[str, Any], username: str, role: str, now: int, proxy_nonce: str | None
 ) -> dict[str, Any]:
     """The job_event of the dispatch message (seed: Trigger Dispatch Payload); `proxy_nonce` is set in proxy mode."""
     definition = trigger.definition
@@ -28,7 +42,7 @@ def payload(
             "revision": trigger.revision,
             "tenant_id": trigger.tenant,
         },
-        "caller": {"username": caller.username, "role": caller.principal.role.value},
+        "caller": {"username": username, "role": role},
         "params": params,
         "requested_at_ns": now,
     }
@@ -44,6 +58,23 @@ def payload(
             "allowed_headers": sorted(PROXY_HEADERS),
         }
     return payload
+
+
+def beginning(trigger: Trigger, refused: dict[str, Any] | None, now: int, surface: str) -> tuple[str, str, str]:
+    """How the record of a run begins: (state, result, events), the last two as JSON text; `refused` as by `refusal`.
+
+    The events are written out, since this is on the way of every run: nothing in them but the name of the job, which
+    the trigger has encoded, could need escaping.
+    """
+    accepted = f'{{"at_ns":{now},"type":"accepted","surface":"{surface}"}}'
+    if refused is not None:
+        failed = invocations.encode_event(now, "failed", reason=refused["error_code"])
+        return FAILED, orjson.dumps(refused).decode(), f"[{accepted},{failed}]"
+    dispatched = f'{{"at_ns":{now},"type":"dispatched","job":{trigger.job_json}}}'
+    if trigger.definition.response_slot:
+        return DISPATCHED, WAITING_RESULT, f"[{accepted},{dispatched}]"
+    succeeded = f'{{"at_ns":{now},"type":"succeeded","by":"dispatch"}}'
+    return SUCCEEDED, DISPATCH_ONLY_RESULT, f"[{accepted},{dispatched},{succeeded}]"
 
 
 def refusal(filter: Filter | None, message: Message, definition: Definition) -> dict[str, Any] | None:

@@ -24,7 +24,6 @@ from core.model import invocation
 from core.model.message import Kind, Message, Source, Type
 from core.model.operation import schema_problems
 from core.model.principal import Caller
-from core.model.states import InvocationState
 from core.model.trigger import Definition
 from core.store import audit, invocations, messages
 from core.store.database import Database
@@ -36,13 +35,10 @@ from core.triggers.pending import Open, Pending
 from core.triggers.registry import Trigger
 
 PROXY_NONCE_CHARACTERS = 32
-DISPATCH_ONLY = orjson.dumps(
-    {"status": "accepted_for_dispatch", "mode": "dispatch_only", "state": "succeeded"}
-).decode()
-DISPATCHED = orjson.dumps({"status": "accepted_for_dispatch", "mode": "response_slot", "state": "dispatched"}).decode()
+_USER, _SERVER, _USER_GENERATED = Kind.USER.value, Source.SERVER.value, Type.USER_GENERATED.value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Options:
     """What one call wants beside its parameters."""
 
@@ -149,57 +145,50 @@ class Invoker:
     ) -> None:
         definition = trigger.definition
         tenant = trigger.tenant
+        surface, username, role = caller.surface.value, caller.username, caller.principal.role.value
         now = clock.now_ns()
         id = self.ids.next()
-        nonce = clock.token(invocation.NONCE_CHARACTERS)
+        random = clock.token(invocation.NONCE_CHARACTERS + PROXY_NONCE_CHARACTERS)
+        nonce = random[: invocation.NONCE_CHARACTERS]
         text_id = invocation.text_id(id, nonce)
-        proxy_nonce = clock.token(PROXY_NONCE_CHARACTERS) if definition.proxy_policy.mode != "off" else None
+        proxy_nonce = random[invocation.NONCE_CHARACTERS :] if definition.proxy_policy.mode != "off" else None
         group = (tenant, definition.target_job_name)
-        waits = bool(definition.response_slot)
+        payload = dispatch.payload(trigger, text_id, params, username, role, now, proxy_nonce)
         message = Message(
             id=self.ids.next(),
             tenant=tenant,
-            kind=Kind.USER.value,
-            source=Source.SERVER.value,
-            type=Type.USER_GENERATED.value,
+            kind=_USER,
+            source=_SERVER,
+            type=_USER_GENERATED,
             tag=definition.target_message_tag,
             at_ns=now,
-            data={"job_event": dispatch.payload(trigger, text_id, params, caller, now, proxy_nonce)},
+            data={"job_event": payload},
         )
-        refusal = dispatch.refusal(self._bus.filter_of(group), message, definition)
+        refused = dispatch.refusal(self._bus.filter_of(group), message, definition)
+        state, result, events = dispatch.beginning(trigger, refused, now, surface)
+        waits = state == dispatch.DISPATCHED
         delivery = None
-        events = [invocations.encode_event(now, "accepted", surface=caller.surface.value)]
-        if refusal is not None:
-            state, result = InvocationState.FAILED, orjson.dumps(refusal).decode()
-            events.append(invocations.encode_event(now, "failed", reason=refusal["error_code"]))
-        else:
-            events.append(invocations.encode_event(now, "dispatched", job=definition.target_job_name))
+        if refused is None:
             delivery = Delivery(self.ids.next(), group, message.encode(), invocation_id=id)
-            if waits:
-                state, result = InvocationState.DISPATCHED, DISPATCHED
-            else:
-                state, result = InvocationState.SUCCEEDED, DISPATCH_ONLY
-                events.append(invocations.encode_event(now, "succeeded", by="dispatch"))
-        deadline = now + definition.response_timeout_seconds * clock.NANOSECONDS if waits else None
         row = (
             id,
             nonce,
             tenant,
-            trigger.slug,
+            definition.slug,
             trigger.revision,
-            state.value,
-            caller.surface.value,
-            caller.username,
-            caller.principal.role.value,
+            state,
+            surface,
+            username,
+            role,
             orjson.dumps(params).decode(),
             options.idempotency_key,
             now,
-            deadline,
-            None if state is InvocationState.DISPATCHED else now,
+            now + definition.response_timeout_seconds * clock.NANOSECONDS if definition.response_slot else None,
+            None if waits else now,
             None,
             1,
             result,
-            f"[{','.join(events)}]",
+            events,
             proxy_nonce,
             options.receiver,
             options.rerun_of,
@@ -207,7 +196,7 @@ class Invoker:
         update = target = None
         if options.sealed is not None:
             values = dict(zip(invocations.COLUMNS, row, strict=True))
-            update = self._deliveries.update(self.ids.next(), values, state.value, result, now)
+            update = self._deliveries.update(self.ids.next(), values, state, result, now)
             target = (id, options.sealed)
         message_row = dispatch_row = None
         if delivery is not None:
@@ -220,7 +209,7 @@ class Invoker:
                     done.set_exception(error) if error is not None else done.set_result(taken)
                 return
             values = dict(zip(invocations.COLUMNS, row, strict=True))
-            if state is InvocationState.DISPATCHED and delivery is not None:
+            if waits and delivery is not None:
                 entry = Open(values, text_id, definition.response_slot, trigger, group, delivery.id)
                 self._pending.watch(entry, definition.response_timeout_seconds)
                 self._bus.release(delivery)
@@ -230,7 +219,7 @@ class Invoker:
                     self._bus.release(delivery)
                 if not done.done():
                     done.set_result(invocation.record(values))
-            self._announce("invocation", {"invocation_id": text_id, "tenant": tenant, "state": state.value})
+            self._announce("invocation", {"invocation_id": text_id, "tenant": tenant, "state": state})
             if update is not None:
                 self._deliveries.added(update)
 

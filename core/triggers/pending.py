@@ -131,7 +131,7 @@ class Pending:
             "state": state.value,
             "trigger_response": orjson.Fragment(encoded),
         }
-        event = invocations.encode_event(now, state.value, by="response")
+        event = f'{{"at_ns":{now},"type":"{result["state"]}","by":"response"}}'
         return self._finish(entry, state, now, result, event, late=_late(now, "response_refused"))
 
     def consider_proxy(
@@ -284,8 +284,8 @@ class Pending:
         encoded = orjson.dumps(result).decode()
         update = None
         if row["callback"] is not None:
-            update = self._deliveries.update(self._next_id(), row, state.value, encoded, now)
-        return Finish(row["id"], state.value, now, encoded, event, entry.attempts, late, update)
+            update = self._deliveries.update(self._next_id(), row, result["state"], encoded, now)
+        return Finish(row["id"], result["state"], now, encoded, event, entry.attempts, late, update)
 
     def _submit(self, finish: Finish) -> None:
         def done(won: bool | None, error: BaseException | None) -> None:
@@ -323,7 +323,7 @@ class Pending:
 
 
 def _late(now: int, event: str) -> str:
-    return invocations.encode_event(now, event, reason="it came after the end of the invocation")
+    return f'{{"at_ns":{now},"type":"{event}","reason":"it came after the end of the invocation"}}'
 
 
 def _ignore_result(result: Any, error: BaseException | None) -> None:

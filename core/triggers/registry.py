@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
+import orjson
 import pydantic
 
 from core import clock, errors
@@ -72,6 +73,11 @@ class Trigger:
     def result_validator(self) -> Any | None:
         schema = self.definition.result_schema
         return None if schema is None else schemas.compile_schema(schema)
+
+    @cached_property
+    def job_json(self) -> str:
+        """The name of the target job as JSON text."""
+        return orjson.dumps(self.definition.target_job_name).decode()
 
     @cached_property
     def text_id(self) -> str:
