@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 
 from core import errors
 from mcp_server import session
@@ -118,11 +119,15 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> str:
     """Every method that the path of a request takes; Starlette tells those of the first route only."""
-    found: set[str] = set()
-    for route in request.app.router.routes:
-        if isinstance(route, Route) and route.matches({**request.scope, "method": ""})[0] is not Match.NONE:
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+    routes = [route for route in request.app.router.routes if isinstance(route, Route)]
+    path = request.scope["path"]
+    form = next((_form(route) for route in routes if route.path_regex.match(path)), "")
+    return ", ".join(sorted({method for route in routes if _form(route) == form for method in route.methods or ()}))
+
+
+def _form(route: Route) -> str:
+    """The path of a route without the names of its placeholders."""
+    return re.sub(r"\{\w+\}", "{}", route.path)
 
 
 async def _fault(request: Request, error: Exception) -> Response:

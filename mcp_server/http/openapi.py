@@ -53,7 +53,6 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
     "description": "Repeat a request with the same key to get the same answer instead of doing it twice; "
     "kept for 24 hours.",
 }
-CURSOR = "^[0-9]{1,18}$"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -111,8 +110,6 @@ def _answers(op: operation.Operation) -> dict[str, str]:
 
 def _parameter(name: str, place: str, node: dict[str, Any], required: bool) -> dict[str, Any]:
     schema = {key: value for key, value in _not_null(node).items() if key != "description"}
-    if name == "cursor":
-        schema["pattern"] = CURSOR
     out = {"name": name, "in": place, "required": required, "schema": schema}
     if "description" in node:
         out["description"] = node["description"]
