@@ -34,7 +34,7 @@ from core.fleet.traffic import Traffic
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
-from core.model.principal import PLATFORM, Caller, Role, Surface
+from core.model.principal import PLATFORM, Caller, Surface
 from core.settings import Settings
 from core.store import audit, callbacks, gitops, invocations, messages, replays
 from core.store import triggers as trigger_table
@@ -150,9 +150,10 @@ class Engine:
             timing.seconds += clock.monotonic() - started
 
     def _authorise(self, operation: Operation, caller: Caller) -> None:
-        if operation.role is Role.ADMIN and not caller.is_admin:
+        if not operation.allows(caller.principal.role):
+            needed = f"the role {operation.role}" if operation.role else "a role, and no rule names one"
             raise errors.Forbidden(
-                f"{operation.name} needs the role admin; {caller.username} has the role {caller.principal.role.value}.",
+                f"{operation.name} needs {needed}; {caller.username} has the role {caller.principal.role.value}.",
                 hint="Ask an admin.",
             )
         if caller.surface is Surface.MCP:
@@ -200,7 +201,8 @@ class Engine:
     def subscribe(self, callback: Notice) -> Callable[[], None]:
         """Have `callback(kind, data)` called for every notice.
 
-        Kinds are registry, invocation, message, deployment, workflow, progress and tokens. Notices are hints; the store is the guarantee.
+        Kinds are registry, invocation, message, deployment, workflow, progress and tokens. Notices are hints; the
+        store is the guarantee.
         """
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)

@@ -16,7 +16,7 @@ import structlog
 
 from core import clock, errors
 from core.model.operation import Operation, Params, Registry
-from core.model.principal import Caller, Surface
+from core.model.principal import Caller, Role, Surface
 from mcp_server import results, tools
 from mcp_server.activity import Forwarder
 from mcp_server.session import EngineSession, Options, SessionFactory, concerns
@@ -281,6 +281,7 @@ class NoParams(Params):
     summary="Tell how this session is set up: transport, allow_write, toolsets, identity, protocol, calls so far.",
     http="",
     toolset="session",
+    role=Role.USER,
 )
 async def mcp_server_metrics(door: Door, origin: Origin, params: NoParams) -> dict[str, Any]:
     return door.metrics(origin)

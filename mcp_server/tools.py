@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from core.model.operation import Effect, Operation
-from core.model.principal import Caller, Role
+from core.model.principal import Caller
 from mcp_server import apps
 from mcp_server.session import Options
 
@@ -44,7 +44,7 @@ def visible(operation: Operation, caller: Caller, options: Options) -> bool:
         offered(operation, options)
         and operation.name != GENERIC_INVOKE
         and may_run(operation, caller)
-        and (caller.is_admin or operation.role is not Role.ADMIN)
+        and operation.allows(caller.principal.role)
     )
 
 

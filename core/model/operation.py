@@ -57,7 +57,7 @@ class Operation:
     effect: Effect
     toolset: str
     http: str
-    role: Role = Role.USER
+    role: Role | None = None  # who may call it; None: nobody, so that an operation without a rule opens no door
     idempotent: bool = False
     open_world: bool = False
     result: dict[str, Any] | None = None
@@ -66,6 +66,10 @@ class Operation:
     http_also: tuple[str, ...] = ()
     feature: Feature | None = None  # what the license must grant
     max_bytes: int = MAX_BYTES  # of the arguments
+
+    def allows(self, role: Role) -> bool:
+        """Whether a principal of this role may call it at all."""
+        return self.role is not None and (role is Role.ADMIN or self.role is Role.USER)
 
     @cached_property
     def schema(self) -> dict[str, Any]:

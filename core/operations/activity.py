@@ -49,6 +49,7 @@ class ActivityRecord(Params):
     effect=Effect.WRITE,
     gated=False,
     tool=False,
+    role=Role.USER,
 )
 async def mcp_activity_record(engine: Engine, caller: Caller, params: ActivityRecord) -> dict[str, Any]:
     """Keep metadata of tool calls, in the name of the caller: an MCP server with --activity-forward sends it."""

@@ -32,6 +32,7 @@ class CallbackList(Page):
     http="GET /api/callback-deliveries",
     toolset="messages",
     result=items_schema(),
+    role=Role.USER,
 )
 async def callback_delivery_list(engine: Engine, caller: Caller, params: CallbackList) -> dict[str, Any]:
     """List what was posted to callbacks: receiver, outcome and every try with its status or fault.

@@ -15,7 +15,7 @@ from core.engine import Engine
 from core.license import Feature
 from core.model.catalog import Graph, LibraryJob
 from core.model.operation import Params
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import deployments as deployment_table
@@ -65,7 +65,9 @@ class CatalogSearch(Page):
     """Only items that carry all of these tags."""
 
 
-@operation(summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", result=items_schema())
+@operation(
+    summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", result=items_schema(), role=Role.USER
+)
 async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) -> dict[str, Any]:
     """Find workflows, perspectives, blueprints and library jobs, best match first.
 
@@ -99,7 +101,7 @@ class CatalogGet(Params):
     """`detailed` adds the document as text, its modules, and every item and deployment that uses it."""
 
 
-@operation(summary="Show one item of the catalog.", http="GET /api/catalog/{slug}", toolset="catalog")
+@operation(summary="Show one item of the catalog.", http="GET /api/catalog/{slug}", toolset="catalog", role=Role.USER)
 async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dict[str, Any]:
     """Show an item: document, graph, the values that a deployment asks for, where it came from, related items.
 

@@ -125,7 +125,10 @@ class ContextGet(Params):
 
 
 @operation(
-    summary="Show which context values a job sees, and why.", http="GET /api/contexts/effective", toolset="contexts"
+    summary="Show which context values a job sees, and why.",
+    http="GET /api/contexts/effective",
+    toolset="contexts",
+    role=Role.USER,
 )
 async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dict[str, Any]:
     """Show the value of every key as a job in this place sees it, and which level gives it.
@@ -157,6 +160,7 @@ class ContextList(Page, Place):
     http="GET /api/contexts",
     toolset="contexts",
     result=items_schema(),
+    role=Role.USER,
 )
 async def context_list(engine: Engine, caller: Caller, params: ContextList) -> dict[str, Any]:
     """List every context value with its place; context_get shows which of them wins."""

@@ -12,7 +12,7 @@ from core.engine import Engine
 from core.license import Feature
 from core.model.deployment import State
 from core.model.operation import Params
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
 from core.operations.registry import Page, items_schema, offset_page, operation, position
 from core.store import deployments as table
@@ -30,6 +30,7 @@ class DeploymentGet(Params):
     http="GET /api/deployments/{name}",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
+    role=Role.USER,
 )
 async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
     """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs.
@@ -79,6 +80,7 @@ class DeploymentList(Page):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     result=items_schema(),
+    role=Role.USER,
 )
 async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList) -> dict[str, Any]:
     """List the deployments with state, health and revision."""
@@ -118,6 +120,7 @@ class DeploymentHistory(Page):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     result=items_schema(),
+    role=Role.USER,
 )
 async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
     """Show every apply, removal, rollback and reconcile of a deployment, newest first: what, who, when, through which

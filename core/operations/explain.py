@@ -15,7 +15,7 @@ from core.explain.chain import Cause
 from core.model import invocation
 from core.model.message import Type
 from core.model.operation import Params
-from core.model.principal import DEFAULT_TENANT, Caller
+from core.model.principal import DEFAULT_TENANT, Caller, Role
 from core.operations.deployment_status import find as find_deployment
 from core.operations.plans import find as find_plan
 from core.operations.registry import operation
@@ -54,6 +54,7 @@ EXPLAINED = {
     http="GET /api/explain/{kind}/{id}",
     toolset="session",
     result=EXPLAINED,
+    role=Role.USER,
 )
 async def explain(engine: Engine, caller: Caller, params: Explain) -> dict[str, Any]:
     """The state of a deployment, invocation, workload, job or plan; `because`, its causes in the order of time (who

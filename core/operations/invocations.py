@@ -10,7 +10,7 @@ from core import clock, errors
 from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from core.operations.registry import Page, items_schema, moment, operation, position
 from core.operations.triggers import RECORD
@@ -35,6 +35,7 @@ class InvocationGet(Params):
     http="GET /api/trigger-invocations/{invocation_id}",
     toolset="triggers",
     result=RECORD,
+    role=Role.USER,
 )
 async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> dict[str, Any]:
     """Fetch an invocation: state, result and history of one run, and the deliveries of its callback.
@@ -102,6 +103,7 @@ class InvocationList(Page):
     http="GET /api/trigger-invocations",
     toolset="triggers",
     result=items_schema(),
+    role=Role.USER,
 )
 async def trigger_invocation_list(engine: Engine, caller: Caller, params: InvocationList) -> dict[str, Any]:
     """List invocations, newest first; use trigger_invocation_get for params, result and history of one.
@@ -169,6 +171,7 @@ class InvocationRerun(Params):
     effect=Effect.WRITE,
     open_world=True,
     result=RECORD,
+    role=Role.USER,
 )
 async def trigger_invocation_rerun(engine: Engine, caller: Caller, params: InvocationRerun) -> dict[str, Any]:
     """Start a new run of the present revision with the parameters of an earlier one, some of them edited.

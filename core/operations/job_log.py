@@ -12,7 +12,7 @@ from core import errors
 from core.engine import Engine
 from core.fleet.logs import shown
 from core.model.operation import Params
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.operations.registry import operation
 from core.store import jobs as table
 from core.worker.journal import Line
@@ -35,7 +35,7 @@ class JobLog(Params):
     """The most characters of all lines together; `truncated` tells that lines were left out."""
 
 
-@operation(summary="Read or follow the log of a job.", http="GET /api/jobs/{name}/log", toolset="jobs")
+@operation(summary="Read or follow the log of a job.", http="GET /api/jobs/{name}/log", toolset="jobs", role=Role.USER)
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
     """The last lines of a job's log from all its replicas, oldest first. To follow: pass `cursor` back as `after`
     with wait_seconds. `unreachable` lists workers that did not answer; then their lines are those sent before."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from core.engine import Engine
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.operations.registry import Page, items_schema, offset_page, operation
 
 
@@ -21,6 +21,7 @@ class JobMetrics(Page):
     http="GET /api/jobs/metrics",
     toolset="jobs",
     result=items_schema(),
+    role=Role.USER,
 )
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, runs, and

@@ -33,7 +33,9 @@ class JobList(Page):
     pass
 
 
-@operation(summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", result=items_schema())
+@operation(
+    summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", result=items_schema(), role=Role.USER
+)
 async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str, Any]:
     """List jobs with version, draft revision, where each runs, and its state; managed ones belong to a deployment."""
     items: dict[str, dict[str, Any]] = {}
@@ -69,6 +71,7 @@ class JobGet(Params):
     summary="Show one job: document, versions, draft, workloads, last failure, log.",
     http="GET /api/jobs/{name}",
     toolset="jobs",
+    role=Role.USER,
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
     """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log.
@@ -152,6 +155,7 @@ class JobValidate(Params):
     summary="Check a job document without staging it.",
     http="POST /api/jobs/validate",
     toolset="jobs",
+    role=Role.USER,
 )
 async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> dict[str, Any]:
     """Check a job document: every fault at once, each with its place and what is allowed there."""
@@ -286,7 +290,7 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
     """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed).
 
     Read workloads[].state and reason: a job that fails at once says so there. A job goes to the worker that holds the
-    other end of its worker channel. One that ran once and has completed is run again.
+    other end of its worker channel. One that has completed or failed is started anew.
     """
     refuse_managed(engine, caller, params.name)
     if params.version is None:
@@ -300,7 +304,7 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
     near = _other_end(engine, caller, row)
     wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns(), near)
     await _complete(engine, caller, row, wanted, params)
-    if before and all(w["state"] == WorkloadState.COMPLETED for w in before):
+    if before and all(w["state"] in (WorkloadState.COMPLETED, WorkloadState.FAILED) for w in before):
         note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
         await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, [], note)
         await engine.fleet.sync()  # what is over is cleared, so that what is deployed now starts anew

@@ -48,6 +48,7 @@ class KvNamespaces(InPages):
     http="GET /api/kv",
     toolset="kv",
     result=_listed({"type": "object"}),
+    role=Role.USER,
 )
 async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) -> dict[str, Any]:
     """List the KV namespaces of this tenant that hold values, sets or queue items, each with its queue."""
@@ -66,6 +67,7 @@ class KvList(InNamespace, InPages):
     http="GET /api/kv/keys",
     toolset="kv",
     result=_listed({"type": "object"}),
+    role=Role.USER,
 )
 async def kv_list(engine: Engine, caller: Caller, params: KvList) -> dict[str, Any]:
     """List the values of a namespace by key: key, the beginning of the value, size, revision, expires_at.
@@ -92,7 +94,7 @@ class InKey(InNamespace):
     """The key."""
 
 
-@operation(summary="Show the value, and the set, of a key.", http="GET /api/kv/value", toolset="kv")
+@operation(summary="Show the value, and the set, of a key.", http="GET /api/kv/value", toolset="kv", role=Role.USER)
 async def kv_get(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any]:
     """Show one key: value (text that is no JSON as text), revision, expires_at, and the members of its set."""
     space = _space(engine, caller, params.namespace)
@@ -164,7 +166,7 @@ class KvQueue(InNamespace):
     """How many dead items to show."""
 
 
-@operation(summary="Show the work queue of a namespace.", http="GET /api/kv/queue", toolset="kv")
+@operation(summary="Show the work queue of a namespace.", http="GET /api/kv/queue", toolset="kv", role=Role.USER)
 async def kv_queue(engine: Engine, caller: Caller, params: KvQueue) -> dict[str, Any]:
     """Show a queue: depth (items that wait), leased, dead, and the oldest dead items with their attempts."""
     space = _space(engine, caller, params.namespace)

@@ -27,6 +27,7 @@ class LicenseShow(Params):
     http="GET /api/license/show",
     toolset="administration",
     tool=False,
+    role=Role.USER,
 )
 async def license_show(engine: Engine, caller: Caller, params: LicenseShow) -> dict[str, Any]:
     """Show the license in force: edition, features, limits, until when, and why it is not what was expected."""

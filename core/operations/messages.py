@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core.engine import Engine
 from core.model.message import Type
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.operations.registry import Page, items_schema, operation, position
 from core.store import messages as table
 
@@ -31,6 +31,7 @@ class MessageSearch(Page):
     http="GET /api/messages",
     toolset="messages",
     result=items_schema(),
+    role=Role.USER,
 )
 async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> dict[str, Any]:
     """Search the messages of the bus, newest first, by kind, type, tag, job and source."""
@@ -47,6 +48,7 @@ class JobNotifications(Page):
     http="GET /api/jobs/notifications",
     toolset="messages",
     result=items_schema(),
+    role=Role.USER,
 )
 async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNotifications) -> dict[str, Any]:
     """The recent notifications of jobs, newest first, for clients that poll instead of holding a stream."""

@@ -315,6 +315,7 @@ class PlanGet(Params):
     http="GET /api/plans/{plan_id}",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
+    role=Role.USER,
 )
 async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str, Any]:
     """Show a saved plan as it was made: all its changes, a page at a time, and its state (open, applied, stale,
@@ -354,6 +355,7 @@ class PlanList(Page):
     feature=Feature.DEPLOYMENTS,
     result=items_schema(),
     tool=False,
+    role=Role.USER,
 )
 async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[str, Any]:
     """List the plans of this tenant with who made them and their state; one that is over is kept for seven days."""

@@ -40,6 +40,7 @@ class CatalogPortals(Params):
     toolset="workflows",
     feature=Feature.PORTAL,
     open_world=True,
+    role=Role.USER,
 )
 async def catalog_portals(engine: Engine, caller: Caller, params: CatalogPortals) -> dict[str, Any]:
     """List the shared catalogs that the setting `portals` names; one that fails says why and keeps its last offers."""

@@ -11,7 +11,7 @@ from core.catalog import schemas
 from core.dsl import reference
 from core.engine import Engine
 from core.model.operation import Params
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.operations.registry import operation
 
 Kind = Literal["input", "action", "output", "trigger", "expansion", "condition", "document"]
@@ -28,7 +28,9 @@ class DslReference(Params):
     """Words to search for, in names, keys and descriptions."""
 
 
-@operation(summary="Look up the job language: components, keys, examples.", http="GET /api/dsl", toolset="jobs")
+@operation(
+    summary="Look up the job language: components, keys, examples.", http="GET /api/dsl", toolset="jobs", role=Role.USER
+)
 async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) -> dict[str, Any]:
     """Look up how jobs are written. Without arguments: all names. query searches; kind and name show one entry.
 
@@ -61,6 +63,7 @@ class SchemaGet(Params):
     http="GET /api/schemas/{kind}",
     toolset="jobs",
     tool=False,
+    role=Role.USER,
 )
 async def schema_get(engine: Engine, caller: Caller, params: SchemaGet) -> dict[str, Any]:
     """The JSON Schema (2020-12) by which an editor completes and checks documents of that kind."""

@@ -10,7 +10,7 @@ from core import clock, errors
 from core.contexts.envelopes import Envelopes
 from core.engine import Engine
 from core.model.operation import Effect, Params
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.operations.registry import operation
 from core.store import replays as table
 
@@ -40,6 +40,7 @@ class ReplayBegin(ReplayKey):
     toolset="administration",
     effect=Effect.WRITE,
     tool=False,
+    role=Role.USER,
 )
 async def replay_begin(engine: Engine, caller: Caller, params: ReplayBegin) -> dict[str, Any]:
     """Whether a request may go on: {state: new, done, running or interrupted, status, answer}; for the HTTP door only.
@@ -92,6 +93,7 @@ class ReplayEnd(ReplayKey):
     effect=Effect.WRITE,
     tool=False,
     max_bytes=MAX_ANSWER_BYTES,
+    role=Role.USER,
 )
 async def replay_end(engine: Engine, caller: Caller, params: ReplayEnd) -> dict[str, Any]:
     """End the request that holds a key; for the HTTP door only. The answer is kept encrypted: it may hold a token."""

@@ -130,7 +130,7 @@ class TokenVerify(Params):
     token: str = Field(max_length=256)
 
 
-@operation(summary="Who a token stands for.", http="", toolset="administration", tool=False)
+@operation(summary="Who a token stands for.", http="", toolset="administration", tool=False, role=Role.USER)
 async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> dict[str, Any]:
     """The principal behind a token: {username, role, tenants, platform}; for the HTTP door only.
 

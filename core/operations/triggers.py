@@ -55,6 +55,7 @@ class TriggerList(Page):
     http="GET /api/triggers",
     toolset="triggers",
     result=items_schema(),
+    role=Role.USER,
 )
 async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> dict[str, Any]:
     """List the published triggers: slug, revision, target job, and whether each is active.
@@ -96,6 +97,7 @@ class TriggerGet(TriggerRef):
     summary="Show one trigger with its schema and defaults.",
     http="GET /api/triggers/{slug}",
     toolset="triggers",
+    role=Role.USER,
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
     """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
@@ -219,6 +221,7 @@ class TriggerInvoke(Params):
     effect=Effect.WRITE,
     open_world=True,
     result=RECORD,
+    role=Role.USER,
 )
 async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) -> dict[str, Any]:
     """Run a trigger by slug: validates the parameters, sends the message to the job, waits for the end of the run.
@@ -247,6 +250,7 @@ class TriggerTools(Params):
     http="",
     toolset="triggers",
     tool=False,
+    role=Role.USER,
 )
 async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) -> dict[str, Any]:
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""

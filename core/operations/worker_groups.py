@@ -31,6 +31,7 @@ class WorkerGroupList(Page):
     http="GET /api/worker-groups",
     toolset="workers",
     result=items_schema(),
+    role=Role.USER,
 )
 async def worker_group_list(engine: Engine, caller: Caller, params: WorkerGroupList) -> dict[str, Any]:
     """List the worker groups with labels, their workers, and how many jobs they can hold and do hold."""
@@ -43,7 +44,7 @@ class WorkerGroupGet(Params):
     """The group."""
 
 
-@operation(summary="Show one worker group.", http="GET /api/worker-groups/{name}", toolset="workers")
+@operation(summary="Show one worker group.", http="GET /api/worker-groups/{name}", toolset="workers", role=Role.USER)
 async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> dict[str, Any]:
     """Show a worker group: labels, slots, its workers, and what is placed in it (of this tenant)."""
     group = _find(engine, params.name)

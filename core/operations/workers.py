@@ -27,7 +27,9 @@ class WorkerList(Page):
     """Only workers with this label, of their own or of their group."""
 
 
-@operation(summary="List the workers.", http="GET /api/workers", toolset="workers", result=items_schema())
+@operation(
+    summary="List the workers.", http="GET /api/workers", toolset="workers", result=items_schema(), role=Role.USER
+)
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
     """List the workers with group, state, process id, slots, labels, and how many jobs each holds."""
     groups = engine.fleet.groups
@@ -47,7 +49,12 @@ class WorkerGet(Params):
     """The name of the worker."""
 
 
-@operation(summary="Show one worker: memory, loop lag, its jobs.", http="GET /api/workers/{name}", toolset="workers")
+@operation(
+    summary="Show one worker: memory, loop lag, its jobs.",
+    http="GET /api/workers/{name}",
+    toolset="workers",
+    role=Role.USER,
+)
 async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[str, Any]:
     """Show a worker: what it reports of itself now (memory, loop lag, channels) and this tenant's jobs on it with
     state and metrics. `report` is null when it does not answer, and `unreachable` says why."""

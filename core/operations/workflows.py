@@ -15,7 +15,7 @@ from core.engine import Engine
 from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.plan import Finding
-from core.model.principal import Caller
+from core.model.principal import Caller, Role
 from core.model.states import WorkflowState
 from core.operations import catalog
 from core.operations.registry import Page, items_schema, offset_page, operation
@@ -126,6 +126,7 @@ class WorkflowList(Page):
     http="GET /api/workflows",
     toolset="workflows",
     result=items_schema(),
+    role=Role.USER,
 )
 async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) -> dict[str, Any]:
     """List your own documents first, then all others; each with its newest version and open draft."""
@@ -203,7 +204,12 @@ class WorkflowGet(Params):
     """`detailed` adds the text as it was written, with comments."""
 
 
-@operation(summary="Show a workflow, perspective or blueprint.", http="GET /api/workflows/{slug}", toolset="workflows")
+@operation(
+    summary="Show a workflow, perspective or blueprint.",
+    http="GET /api/workflows/{slug}",
+    toolset="workflows",
+    role=Role.USER,
+)
 async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> dict[str, Any]:
     """Show a document: its graph, versions and wizard fields; of a draft also its revision and every fault."""
     found = await find(engine, caller, params.type, params.slug, params.version)
@@ -274,6 +280,7 @@ class WorkflowValidate(Params):
         },
         "required": ["valid", "errors"],
     },
+    role=Role.USER,
 )
 async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowValidate) -> dict[str, Any]:
     """Check a document or a saved draft: every fault at once, each with its place and what to do. Saves nothing."""
@@ -313,6 +320,7 @@ class WorkflowDiff(Params):
     summary="Show what differs between two versions of a workflow.",
     http="GET /api/workflows/{slug}/diff",
     toolset="workflows",
+    role=Role.USER,
 )
 async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) -> dict[str, Any]:
     """Compare two versions, or the newest one with the draft: steps, channels, parameters, each before and after."""

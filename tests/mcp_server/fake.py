@@ -50,7 +50,7 @@ class Known(Params):
     known_version: int | None = None
 
 
-@REGISTRY.operation(summary="Search the catalog.", http="GET /api/catalog", toolset="catalog")
+@REGISTRY.operation(summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", role=Role.USER)
 async def catalog_search(engine: Any, caller: Caller, params: Search) -> dict[str, Any]:
     rows = [{"slug": f"item-{n}", "title": "x" * engine.title_size} for n in range(min(params.limit, 1000))]
     return {"items": rows, "next_cursor": None, "total": len(rows)}
@@ -63,6 +63,7 @@ async def catalog_search(engine: Any, caller: Caller, params: Search) -> dict[st
     effect=Effect.WRITE,
     gated=False,
     result={"type": "object", "properties": {"plan_id": {"type": ["string", "null"]}}, "required": ["plan_id"]},
+    role=Role.USER,
 )
 async def deployment_plan(engine: Any, caller: Caller, params: Search) -> dict[str, Any]:
     if params.query == "missing":
@@ -82,17 +83,21 @@ async def deployment_apply(engine: Any, caller: Caller, params: Apply) -> dict[s
     return {"deployment": "d", "state": "running"}
 
 
-@REGISTRY.operation(summary="Save a job.", http="PUT /api/jobs", toolset="jobs", effect=Effect.WRITE, idempotent=True)
+@REGISTRY.operation(
+    summary="Save a job.", http="PUT /api/jobs", toolset="jobs", effect=Effect.WRITE, idempotent=True, role=Role.USER
+)
 async def job_put(engine: Any, caller: Caller, params: Search) -> dict[str, Any]:
     raise RuntimeError("a bug")
 
 
-@REGISTRY.operation(summary="Explain a thing.", http="GET /api/explain", toolset="session")
+@REGISTRY.operation(summary="Explain a thing.", http="GET /api/explain", toolset="session", role=Role.USER)
 async def explain(engine: Any, caller: Caller, params: Nothing) -> dict[str, Any]:
     return {"state": "running", "because": []}
 
 
-@REGISTRY.operation(summary="Read an invocation.", http="GET /api/trigger-invocations/{id}", toolset="triggers")
+@REGISTRY.operation(
+    summary="Read an invocation.", http="GET /api/trigger-invocations/{id}", toolset="triggers", role=Role.USER
+)
 async def trigger_invocation_get(engine: Any, caller: Caller, params: Get) -> dict[str, Any]:
     if params.invocation_id not in engine.invocations:
         raise errors.NotFound(f"There is no invocation {params.invocation_id}.")
@@ -100,7 +105,11 @@ async def trigger_invocation_get(engine: Any, caller: Caller, params: Get) -> di
 
 
 @REGISTRY.operation(
-    summary="Run any trigger by its slug.", http="POST /api/invoke", toolset="triggers", effect=Effect.WRITE
+    summary="Run any trigger by its slug.",
+    http="POST /api/invoke",
+    toolset="triggers",
+    effect=Effect.WRITE,
+    role=Role.USER,
 )
 async def trigger_invoke(engine: Any, caller: Caller, params: Invoke) -> dict[str, Any]:
     if "bad" in params.params:
@@ -111,7 +120,7 @@ async def trigger_invoke(engine: Any, caller: Caller, params: Invoke) -> dict[st
     return record
 
 
-@REGISTRY.operation(summary="Internal.", http="", toolset="triggers", tool=False)
+@REGISTRY.operation(summary="Internal.", http="", toolset="triggers", tool=False, role=Role.USER)
 async def trigger_tools(engine: Any, caller: Caller, params: Known) -> dict[str, Any]:
     engine.lists += 1
     if params.known_version == engine.version:

@@ -77,24 +77,28 @@ class Service:
         """Nothing to close."""
 
 
-@REGISTRY.operation(summary="List.", http="GET /api/things", toolset="things")
+@REGISTRY.operation(summary="List.", http="GET /api/things", toolset="things", role=Role.USER)
 async def thing_list(engine: Service, caller: Caller, params: Search) -> dict[str, Any]:
     return {"items": [params.model_dump()], "tenant": caller.tenant, "user": caller.username}
 
 
-@REGISTRY.operation(summary="Show.", http="GET /api/things/{slug}", toolset="things")
+@REGISTRY.operation(summary="Show.", http="GET /api/things/{slug}", toolset="things", role=Role.USER)
 async def thing_get(engine: Service, caller: Caller, params: Thing) -> dict[str, Any]:
     if params.slug in engine.faults:
         raise engine.faults[params.slug]
     return {"slug": params.slug, "state": "dispatched"}
 
 
-@REGISTRY.operation(summary="Publish.", http="POST /api/things/publish", toolset="things", effect=Effect.WRITE)
+@REGISTRY.operation(
+    summary="Publish.", http="POST /api/things/publish", toolset="things", effect=Effect.WRITE, role=Role.USER
+)
 async def thing_publish(engine: Service, caller: Caller, params: Thing) -> dict[str, Any]:
     return {"slug": params.slug, "revision": 1}
 
 
-@REGISTRY.operation(summary="Run.", http="POST /api/things/{slug}/invoke", toolset="things", effect=Effect.WRITE)
+@REGISTRY.operation(
+    summary="Run.", http="POST /api/things/{slug}/invoke", toolset="things", effect=Effect.WRITE, role=Role.USER
+)
 async def trigger_invoke(engine: Service, caller: Caller, params: Invoke) -> dict[str, Any]:
     return {"state": engine.state, "params": params.params or {}, "tenant": caller.tenant}
 
@@ -103,14 +107,14 @@ class Run(Params):
     invocation_id: str
 
 
-@REGISTRY.operation(summary="Fetch.", http="GET /api/runs/{invocation_id}", toolset="things")
+@REGISTRY.operation(summary="Fetch.", http="GET /api/runs/{invocation_id}", toolset="things", role=Role.USER)
 async def trigger_invocation_get(engine: Service, caller: Caller, params: Run) -> dict[str, Any]:
     if params.invocation_id in engine.faults:
         raise engine.faults[params.invocation_id]
     return {"invocation_id": params.invocation_id, "state": "dispatched"}
 
 
-@REGISTRY.operation(summary="Who.", http="", toolset="things", tool=False)
+@REGISTRY.operation(summary="Who.", http="", toolset="things", tool=False, role=Role.USER)
 async def token_verify(engine: Service, caller: Caller, params: Token) -> dict[str, Any]:
     engine.verified += 1
     if params.token not in engine.tokens:
