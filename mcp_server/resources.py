@@ -103,7 +103,7 @@ KINDS = (
         "workflow",
         "workflow://{slug}",
         "Workflow",
-        "A workflow of your own: its newest version, or the draft when nothing is published.",
+        "A workflow: its newest version, or the draft when nothing is published.",
         "workflow_get",
         fixed=(("detail", "detailed"),),
     ),
