@@ -99,10 +99,10 @@ def refusal(filter: Filter | None, message: Message, definition: Definition) -> 
 
 
 def idempotency(trigger: Trigger, caller: Caller, key: str, params: dict[str, Any]) -> tuple[bytes, bytes]:
-    if not 1 <= len(key) <= 255 or not key.isprintable():
+    if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise errors.InvalidParams(
-            "An idempotency key has 1 to 255 printable characters.",
-            errors=[errors.Problem("/idempotency_key", f"has {len(key)} characters or control characters")],
+            "An idempotency key has 1 to 255 printable ASCII characters.",
+            errors=[errors.Problem("/idempotency_key", "is too long, or has other than printable ASCII characters")],
         )
     scope = "\0".join((trigger.tenant, trigger.slug, caller.username, key))
     return hashlib.blake2b(scope.encode(), digest_size=16).digest(), canonical.params_digest(params)
