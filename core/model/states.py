@@ -59,7 +59,7 @@ class WorkloadState(StrEnum):
     STARTING = "starting"  # compiling and opening its input and output
     RUNNING = "running"  # at work, or waiting for its schedule or messages
     COMPLETED = "completed"  # a run-once job came to its end
-    FAILED = "failed"  # ended with an error; restarts after a back-off
+    FAILED = "failed"  # ended with an error; restarts after a back-off, unless it was aborted
     STOPPED = "stopped"  # was told to stop
 
 

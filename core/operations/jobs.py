@@ -100,7 +100,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "draft": None if draft is None else _draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
         "workloads": workloads,
-        "last_failure": await _last_failure(engine, tenant, name),
+        "last_failure": await _last_failure(engine, tenant, name, workloads),
         "log": engine.fleet.log_lines([w["id"] for w in workloads], params.log_lines),
     }
     if params.compare is not None:
@@ -118,11 +118,17 @@ def _draft(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _last_failure(engine: Engine, tenant: str, name: str) -> dict[str, Any] | None:
+async def _last_failure(
+    engine: Engine, tenant: str, name: str, workloads: list[dict[str, Any]]
+) -> dict[str, Any] | None:
     """The last time that the job could not go on, as far back as the message log reaches."""
     found = await engine.database.read(lambda db: messages.search(db, tenant, type=Type.JOB_FAILED, job=name, limit=1))
     if not found:
-        return None
+        # A failure is written to the message log a moment after the workload says so.
+        fresh = next((w for w in workloads if w["state"] == WorkloadState.FAILED), None)
+        if fresh is None:
+            return None
+        return {"at": clock.iso(engine.now_ns()), "workload": fresh["id"], "reason": fresh["reason"]}
     data = found[0].get("message_data") or {}
     return {"at": found[0]["at"], "workload": data.get("workload", ""), "reason": data.get("reason", "")}
 

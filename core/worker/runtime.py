@@ -16,6 +16,7 @@ import orjson
 from core import channel, clock, errors
 from core.dsl import compile as compiler
 from core.dsl import hops
+from core.dsl.action import JobAborted
 from core.dsl.component import Limits
 from core.model import deployment, secret
 from core.model.states import WorkloadState
@@ -269,8 +270,11 @@ class Runtime:
             except Exception as error:  # the boundary of a job: its fault is told, and never the worker's end
                 self._journal.write(workload.id, "error", _reason(error))
                 self._say(workload, WorkloadState.FAILED, _reason(error))
+                aborted = isinstance(error, JobAborted)
             _take_over(workload, workload, failed=True)
             workload.executor = None
+            if aborted:  # its document says that it must not go on; whoever deploys it again says that it may
+                return
             workload.restarts += 1
             if clock.monotonic() - started > STEADY_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS

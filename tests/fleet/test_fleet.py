@@ -137,6 +137,24 @@ async def test_a_failing_job_says_why_restarts_and_disturbs_nobody(engine: Engin
     assert "exec" in failed["items"][0]["message_data"]["reason"]
 
 
+async def test_a_job_that_aborts_is_not_restarted_until_it_is_deployed_again(engine: Engine) -> None:
+    document = (
+        'name: poisoned\ninput: {echo: {event: \'{"kind": "poison"}\', json: true}}\n'
+        "actions: [{abort: {condition: 'kind == \"poison\"', message: 'found ${kind}'}}]\noutput: {discard: {}}"
+    )
+    with anyio.fail_after(30):
+        await deploy(engine, TICK)
+        await engine.call("job_put", {"document": document}, ADMIN)
+        for _ in range(2):
+            shown = await engine.call("job_deploy", {"name": "poisoned"}, ADMIN)
+            assert [(w["state"], w["reason"]) for w in shown["workloads"]] == [("failed", "found poison")]
+            await _until(engine, await _ticks(engine) + 12)  # longer than the first back-off
+            rows = engine.fleet.workload_rows(tenant="tenant-a", job="poisoned")
+            assert [(w["state"], w["restarts"]) for w in rows] == [("failed", 0)]
+        failed = await engine.call("message_search", {"type": "job-failed", "job": "poisoned"}, ADMIN)
+    assert len(failed["items"]) == 2
+
+
 async def test_undeploy_stops_the_job_and_the_bus_forgets_it(engine: Engine) -> None:
     definition = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
     with anyio.fail_after(30):

@@ -93,8 +93,8 @@ output: {print: STDOUT}
     schema_: Schema
     """The schema."""
     behaviour: Annotated[str, WithJsonSchema(_FORMS)] = DROP
-    """`drop-onfailure`: drop the event with a warning; `abort-on-failure`: stop the job. As `{no-warnings: ...}` the
-    same without the warning."""
+    """`drop-onfailure`: drop the event with a warning; `abort-on-failure`: stop the job, as the action abort does. As
+    `{no-warnings: ...}` the same without the warning."""
     no_warnings: bool = Field(default=False, exclude=True, json_schema_extra={"deprecated": True})
     """Do not write a warning for events that do not fit."""
 

@@ -15,7 +15,10 @@ from core.model.message import Kind, Type
 
 @REGISTRY.register("abort")
 class Abort(Action):
-    """Stop the job: the run fails with this message and its input is not acknowledged. Give it a condition."""
+    """Stop the job: it fails with this message, its input is not acknowledged, and it is not restarted.
+
+    It starts again when it is deployed again, or when its worker is restarted. Give it a condition.
+    """
 
     scalar: ClassVar[str] = "message"
     example: ClassVar[str] = """
