@@ -163,6 +163,7 @@ VALUES = [
     ),
     Call("GET /api/messages?type=nothing", "messages --type nothing", "message_search", {"type": "nothing"}),
     Call("GET /api/tokens", "token list"),
+    Call("GET /api/audit?operation=job_put&limit=1", "audit --operation job_put --limit 1"),
     Call(
         "POST /api/contexts/update-job-map/j1",
         "context set region=eu n=3 --job j1",
@@ -390,6 +391,7 @@ FAULTS = [
         ),
         "invalid_params",
     ),
+    (Call("GET /api/audit?since=yesterday", "audit --since yesterday"), "invalid_params"),
     (Call("GET /api/messages?cursor=x", "messages --cursor x", "message_search", {"cursor": "x"}), "invalid_params"),
     (Call("GET /api/catalog/none", "catalog show none", "catalog_get", {"slug": "none"}), "not_found"),
     (

@@ -5,6 +5,7 @@ One module per noun; `registry` holds the registry that they fill. First file to
 
 from core.operations import (
     activity,
+    audit,
     callbacks,
     catalog,
     contexts,
@@ -42,6 +43,7 @@ from core.operations.registry import REGISTRY
 __all__ = [
     "REGISTRY",
     "activity",
+    "audit",
     "callbacks",
     "catalog",
     "contexts",

@@ -40,3 +40,29 @@ def about(db: Database, tenant: str, target: str, limit: int) -> list[dict[str, 
     """The last things that were allowed to be done to one target, newest first."""
     where, values = "tenant = ? AND target = ? AND decision = 'allowed'", [tenant, target]
     return list(db.table("audit").rows_where(where, values, order_by="id desc", limit=limit))
+
+
+def search(
+    db: Database,
+    tenant: str,
+    wanted: dict[str, Any],
+    since: int | None,
+    until: int | None,
+    before: int | None,
+    limit: int,
+) -> tuple[list[dict[str, Any]], int]:
+    """A page of a tenant's rows, newest first, and how many there are; `wanted` maps columns to the value they have.
+
+    There is no index besides the id: rows are added with every write, and read by an admin now and then.
+    """
+    where, values = ["tenant = ?", *(f"{column} = ?" for column in wanted)], [tenant, *wanted.values()]
+    for bound, value in (("id >= ?", since), ("id < ?", until)):
+        if value is not None:
+            where.append(bound)
+            values.append(value)
+    total = db.table("audit").count_where(" AND ".join(where), values)
+    if before is not None:
+        where.append("id < ?")
+        values.append(before)
+    rows = db.table("audit").rows_where(" AND ".join(where), values, order_by="id desc", limit=limit)
+    return list(rows), total

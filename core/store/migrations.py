@@ -514,3 +514,10 @@ def m0011_http_idempotency(db: Database) -> None:
         " PRIMARY KEY (tenant, username, operation, key)) STRICT, WITHOUT ROWID"
     )
     db.execute("CREATE INDEX replays_age ON replays (started_at_ns)")
+
+
+@STEPS()
+def m0010_identity(db: Database) -> None:
+    db.execute("ALTER TABLE tokens ADD COLUMN scopes TEXT NOT NULL DEFAULT '[]'")  # JSON: what the key is limited to
+    db.execute("ALTER TABLE tokens ADD COLUMN last_used_at_ns INTEGER")
+    db.execute("CREATE UNIQUE INDEX tokens_hash ON tokens (hash)")

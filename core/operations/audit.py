@@ -1,0 +1,72 @@
+"""The audit log: who did what through which door, and what was refused; for admins."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from core import clock
+from core.engine import Engine
+from core.model.principal import Caller, Role
+from core.operations.registry import Page, items_schema, moment, operation, position
+from core.store import audit as table
+
+
+class AuditList(Page):
+    username: str | None = Field(default=None, max_length=200)
+    """Only what this user did."""
+    operation: str | None = Field(default=None, max_length=64)
+    """Only this operation."""
+    target: str | None = Field(default=None, max_length=200)
+    """Only what was done to the thing of this name or id."""
+    surface: Literal["mcp", "http", "cli", "internal"] | None = None
+    """Only what came through this door."""
+    decision: str | None = Field(default=None, max_length=40)
+    """Only what was decided so: allowed, forbidden or write_disabled."""
+    since: str | None = Field(default=None, max_length=40)
+    """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
+    until: str | None = Field(default=None, max_length=40)
+    """Before this time."""
+
+
+@operation(
+    summary="List who changed what, and what was refused.",
+    http="GET /api/audit",
+    toolset="administration",
+    role=Role.ADMIN,
+    tool=False,
+    result=items_schema(),
+)
+async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[str, Any]:
+    """List what was changed in this tenant, and the calls that were refused, newest first.
+
+    An entry names the user, role, door, operation and the thing; it never holds arguments, documents or credentials.
+    It is written in the transaction of the change, so what happened is here, and what is here happened.
+    """
+    now = engine.now_ns()
+    named = {name: getattr(params, name) for name in ("username", "operation", "target", "surface", "decision")}
+    wanted = {name: value for name, value in named.items() if value is not None}
+    since = moment(params.since, now, "/since") if params.since is not None else None
+    until = moment(params.until, now, "/until") if params.until is not None else None
+    before = position(params.cursor)
+    rows, total = await engine.database.read(
+        table.search, caller.tenant, wanted, since, until, before, params.limit + 1
+    )
+    shown = rows[: params.limit]
+    return {
+        "items": [
+            {
+                "at": clock.iso(row["id"]),
+                "username": row["username"],
+                "role": row["role"],
+                "surface": row["surface"],
+                "operation": row["operation"],
+                "target": row["target"],
+                "decision": row["decision"],
+            }
+            for row in shown
+        ],
+        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
+        "total": total,
+    }
