@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,9 @@ import anyio
 import pytest
 from engines import ADMIN, EXAMPLES, deploy, engine_on
 
-from core import errors
+from core import clock, errors
 from core.engine import Engine
-from core.triggers import posting
+from core.triggers import deliveries, posting, signing
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -162,3 +163,209 @@ async def test_receivers_that_hang_delay_no_other_and_no_run(plain: Engine, monk
         with anyio.fail_after(1):
             (told,) = await ended(plain, record["invocation_id"])
     assert told["outcome"] == "delivered"
+
+
+# ---- receivers that mean no good
+
+
+async def drip(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 10_000:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def continues(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def many_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"h%d: %s\r\n" % (n, b"v" * 100) for n in range(10_000)) + b"\r\n")
+
+
+async def reset(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def nonsense(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x00\x01 what?\r\n\r\n")
+
+
+@pytest.mark.parametrize("receiver", [drip, continues, many_headers, reset, nonsense])
+async def test_an_answer_that_never_comes_or_makes_no_sense_is_a_passing_fault(
+    plain: Engine, monkeypatch: pytest.MonkeyPatch, receiver: web.Handler
+) -> None:
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 0.3)
+    with anyio.fail_after(30):
+        async with web.serve(receiver) as site:
+            record = await invoke(plain, site.url())
+            (told,) = await ended(plain, record["invocation_id"])
+    assert (told["outcome"], told["attempts"]) == ("dead", 5)
+    assert all(entry["seconds"] < 2 for entry in told["tries"])
+
+
+async def endless(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
+async def slow_body(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    await asyncio.get_running_loop().create_future()
+
+
+async def bomb(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(web.answer(200, b"\x1f\x8b" + b"\0" * 1000, content_encoding="gzip"))
+
+
+@pytest.mark.parametrize("receiver", [endless, slow_body, bomb])
+async def test_a_success_counts_whatever_comes_behind_its_headers(plain: Engine, receiver: web.Handler) -> None:
+    with anyio.fail_after(5):
+        async with web.serve(receiver) as site:
+            record = await invoke(plain, site.url())
+            (told,) = await ended(plain, record["invocation_id"])
+    assert (told["outcome"], told["attempts"]) == ("delivered", 1)
+
+
+async def test_a_name_that_leads_inside_at_the_next_try_is_not_dialled(
+    plain: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with web.serve(web.answer(503), host="127.0.0.2") as site, web.serve(web.answer()) as trap:
+        trap_url = site.url(host="flip.test")
+        loop, answers = asyncio.get_running_loop(), iter(["127.0.0.2"])
+
+        async def getaddrinfo(host: Any, port: Any, **options: Any) -> Any:
+            return [(2, 1, 6, "", (next(answers, "10.0.0.1"), port))]
+
+        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+        with anyio.fail_after(10):
+            record = await invoke(plain, trap_url)
+            (told,) = await ended(plain, record["invocation_id"])
+    assert (told["outcome"], told["attempts"], trap.connections) == ("dead", 2, 0)
+    assert "may not reach" in told["tries"][-1]["reason"]
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        {"url": "http://10.0.0.1/"},
+        {"url": "http://127.0.0.1/", "headers": {"host": "x"}},
+        {"url": "http://127.0.0.1/", "headers": {"x": 5}},
+        {"url": "http://127.0.0.1/", "headers": []},
+        {"url": "http://127.0.0.1/", "headers": {f"x-{n}": "" for n in range(33)}},
+        {"url": "http://127.0.0.1/", "secret": "x"},
+        {"headers": {}},
+        "http://127.0.0.1/",
+    ],
+    ids=str,
+)
+async def test_nothing_runs_for_a_callback_that_is_not_valid(plain: Engine, callback: Any) -> None:
+    with pytest.raises(errors.InvalidParams) as caught:
+        arguments = {"slug": "smoke_trigger", "params": {"env": "a"}, "callback": callback}
+        await plain.call("trigger_invoke", arguments, ADMIN)
+    assert caught.value.errors
+    assert all(problem.pointer.startswith("/callback") for problem in caught.value.errors)
+    assert (await plain.call("trigger_invocation_list", {}, ADMIN))["total"] == 0
+
+
+async def test_a_receiver_is_owed_at_most_so_much_and_the_rest_can_be_asked_for(
+    plain: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "MOST_PENDING", 3)
+    monkeypatch.setattr(posting, "PAUSES_SECONDS", (60.0,) * 4)
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(503)) as site:
+            for _ in range(8):
+                await invoke(plain, site.url())
+            dead = await plain.call("callback_delivery_list", {"outcome": "dead"}, ADMIN)
+            assert 4 <= dead["total"] <= 5, "three are owed, and one may be on its way"
+            assert "was owed 3 deliveries" in dead["items"][0]["tries"][0]["reason"]
+            assert all(one["attempts"] == 0 for one in dead["items"])
+
+
+# ---- signing and what is kept
+
+
+async def set_secret(engine: Engine, name: str, value: str) -> None:
+    await engine.call("secret_set", {"name": f"callback/{name}", "value": value}, ADMIN)
+
+
+def signed_by(request: web.Request, secret: str) -> bool:
+    told = request.headers
+    made = signing.headers([signing.key(secret)], told["webhook-id"], int(told["webhook-timestamp"]), request.body)
+    return made["webhook-signature"] in told["webhook-signature"].split(" ")
+
+
+OLD, NEW = ("whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+
+
+async def test_updates_are_signed_by_the_secret_of_the_tenant_and_by_the_one_before(plain: Engine) -> None:
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(204)) as site:
+            await set_secret(plain, "signing-secret", OLD)
+            await ended(plain, (await invoke(plain, site.url()))["invocation_id"])
+            await set_secret(plain, "signing-secret", NEW)
+            await set_secret(plain, "signing-secret-previous", OLD)
+            await ended(plain, (await invoke(plain, site.url()))["invocation_id"])
+            await plain.call("secret_delete", {"name": "callback/signing-secret-previous"}, ADMIN)
+            await ended(plain, (await invoke(plain, site.url()))["invocation_id"])
+    verdicts = [(signed_by(request, OLD), signed_by(request, NEW)) for request in site.requests]
+    assert verdicts == [(True, False), (True, True), (False, True)]
+    assert abs(int(site.requests[0].headers["webhook-timestamp"]) - clock.now_ns() // clock.NANOSECONDS) < 60
+
+
+async def test_a_secret_that_cannot_sign_stops_the_call_and_is_not_told(plain: Engine) -> None:
+    await set_secret(plain, "signing-secret", "my-s3cret-text")
+    with pytest.raises(errors.InvalidParams) as caught:
+        await invoke(plain, "https://a.example/")
+    assert "callback/signing-secret" in str(caught.value)
+    assert "my-s3cret-text" not in str(caught.value)
+    assert (await plain.call("trigger_invocation_list", {}, ADMIN))["total"] == 0
+
+
+async def test_a_rotation_of_the_vault_leaves_what_is_owed_readable(plain: Engine) -> None:
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(404), web.answer(204)) as site:
+            record = await invoke(plain, site.url("/t0ken"))
+            (told,) = await ended(plain, record["invocation_id"])
+            await plain.call("secret_rotate_key", {}, ADMIN)
+            await plain.call("callback_redeliver", {"event_id": told["event_id"]}, ADMIN)
+            (again,) = await ended(plain, record["invocation_id"])
+    assert again["outcome"] == "delivered"
+    assert [request.line.split()[1] for request in site.requests] == ["/t0ken"] * 2
+    assert (await plain.call("secret_list", {}, ADMIN))["items"] == [], "the key is nobody's secret"
+
+
+async def test_without_its_key_a_delivery_is_given_up_and_new_callbacks_work(tmp_path: Path) -> None:
+    async with web.serve(web.answer(404), web.answer(204)) as site:
+        async with engine_on(tmp_path / "home", workers=0, egress_allow=LOOPBACK) as engine:
+            await engine.call("trigger_publish", DEFINITION, ADMIN)
+            first = await invoke(engine, site.url())
+            with anyio.fail_after(10):
+                (told,) = await ended(engine, first["invocation_id"])
+        (tmp_path / "home" / "secrets.key").unlink()
+        async with engine_on(tmp_path / "home", workers=0, egress_allow=LOOPBACK) as engine:
+            await engine.call("callback_redeliver", {"event_id": told["event_id"]}, ADMIN)
+            with anyio.fail_after(10):
+                (lost,) = await ended(engine, first["invocation_id"])
+                second = await invoke(engine, site.url())
+                (fresh,) = await ended(engine, second["invocation_id"])
+    assert (lost["outcome"], fresh["outcome"]) == ("dead", "delivered")
+    assert "cannot be decrypted" in lost["tries"][-1]["reason"]
+
+
+async def test_an_address_or_header_is_in_no_answer_message_or_log(plain: Engine, capfd: Any) -> None:
+    canary = "c4nary"
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(400, canary.encode())) as site:
+            record = await invoke(plain, site.url(f"/{canary}?k={canary}"), headers={"authorization": canary})
+            told = await ended(plain, record["invocation_id"])
+    listed = await plain.call("callback_delivery_list", {}, ADMIN)
+    stored = await plain.database.read(lambda db: "\n".join(db.conn.iterdump()))
+    for text in (json.dumps([record, told, listed]), stored, *capfd.readouterr()):
+        assert canary not in text
