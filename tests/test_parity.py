@@ -34,6 +34,7 @@ VOLATILE = frozenset(
         "events",
         "report",
         "lag_seconds",
+        "at",
         "metrics",
     }
 )

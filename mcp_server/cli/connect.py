@@ -51,7 +51,7 @@ class Client:
     session: session.EngineSession
     caller: principal.Caller
 
-    async def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+    async def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """Do an operation; arguments that are None were not given and are left out."""
         given = {name: value for name, value in arguments.items() if value is not None}
         return await self.session.call(operation, given, self.caller)
