@@ -14,6 +14,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -214,10 +215,39 @@ async def _open_addresses(host: str, port: int, allow: Sequence[Network]) -> lis
     return open_to_us
 
 
+async def lookup(host: str, port: int) -> list[Any]:
+    """What `socket.getaddrinfo` finds. Raises what it raises.
+
+    Each look-up has a thread of its own that nobody waits for at the end: a resolver that hangs holds up neither those
+    who ask for other names, nor the exit of the process.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[Any]] = loop.create_future()
+
+    def settle(value: list[Any] | None, fault: Exception | None) -> None:
+        if not found.done():
+            found.set_exception(fault) if fault is not None else found.set_result(value or [])
+
+    def look() -> None:
+        value, fault = None, None
+        try:
+            value = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except Exception as error:  # a boundary between threads: it is raised where it is awaited
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left who could be told
+            loop.call_soon_threadsafe(settle, value, fault)
+
+    try:
+        threading.Thread(target=look, name="sluice-resolver", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError("there are too many threads to look up a name") from error
+    return await found
+
+
 async def _resolve(host: str, port: int) -> list[Address]:
     try:
         async with asyncio.timeout(DNS_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await lookup(host, port)
     except TimeoutError as error:
         raise httpcore.ConnectTimeout(f"no answer for the name {shorten(host)} in {DNS_SECONDS} s") from error
     except (OSError, UnicodeError) as error:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import ipaddress
 import socket
+import threading
 from typing import Any
 
 import anyio
@@ -125,14 +126,13 @@ class Names:
     """A resolver whose answers the test writes: a list of answers, the last one again and again."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: list[list[str]]) -> None:
-        loop = asyncio.get_running_loop()
-        real = loop.getaddrinfo
+        real = egress.lookup
         self.asked: list[str] = []
 
-        async def getaddrinfo(host: Any, port: Any, **options: Any) -> Any:
+        async def lookup(host: Any, port: Any) -> Any:
             name = host.decode() if isinstance(host, bytes) else str(host)
             if name.replace(".", "_") not in answers:
-                return await real(host, port, **options)
+                return await real(host, port)
             self.asked.append(name)
             left = answers[name.replace(".", "_")]
             addresses = left.pop(0) if len(left) > 1 else left[0]
@@ -141,7 +141,7 @@ class Names:
                 for a in addresses
             ]
 
-        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(egress, "lookup", lookup)
 
 
 @pytest.mark.anyio
@@ -342,3 +342,26 @@ async def test_a_request_that_is_no_http_is_told_without_its_values() -> None:
             await client.request("GE T", site.url(), headers={"x": "hush"})
         await client.aclose()
     assert "hush" not in str(failed.value)
+
+
+@pytest.mark.anyio
+async def test_a_resolver_that_hangs_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, release = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: Any, *args: Any, **options: Any) -> Any:
+        if host.endswith(".slow.test"):
+            release.wait(30)
+            raise OSError("no answer")
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    async with web.serve(web.answer(204)) as site:
+        client = Egress(LOOPBACK)
+        hanging = [asyncio.create_task(client.request("GET", f"http://n{n}.slow.test/")) for n in range(12)]
+        await asyncio.sleep(0)
+        with anyio.fail_after(3):
+            assert (await client.request("GET", site.url(host="localhost"))).status == 204
+        release.set()
+        outcomes = await asyncio.gather(*hanging, return_exceptions=True)
+        await client.aclose()
+    assert all(isinstance(outcome, Unreachable) for outcome in outcomes)

@@ -14,6 +14,7 @@ import pytest
 from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock, errors
+from core.dsl import egress
 from core.engine import Engine
 from core.triggers import deliveries, posting, signing
 from tests.dsl import web
@@ -237,12 +238,12 @@ async def test_a_name_that_leads_inside_at_the_next_try_is_not_dialled(
 ) -> None:
     async with web.serve(web.answer(503), host="127.0.0.2") as site, web.serve(web.answer()) as trap:
         trap_url = site.url(host="flip.test")
-        loop, answers = asyncio.get_running_loop(), iter(["127.0.0.2"])
+        answers = iter(["127.0.0.2"])
 
-        async def getaddrinfo(host: Any, port: Any, **options: Any) -> Any:
+        async def lookup(host: Any, port: Any) -> Any:
             return [(2, 1, 6, "", (next(answers, "10.0.0.1"), port))]
 
-        monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(egress, "lookup", lookup)
         with anyio.fail_after(10):
             record = await invoke(plain, trap_url)
             (told,) = await ended(plain, record["invocation_id"])

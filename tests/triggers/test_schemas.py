@@ -54,7 +54,7 @@ def _deep(levels: int) -> dict[str, Any]:
         ({"type": "object", "properties": {"a": {"pattern": "("}}}, "/s", ""),
         ({"type": "object", "properties": {"a": {"pattern": "(?<=a)b"}}}, "/s", "compiled"),
         ({"type": "object", "properties": {"a": {"pattern": "(a)\\1"}}}, "/s", "compiled"),
-        ({"type": "object", "allOf": [{"$ref": "#"}]}, "/s/$ref", "leads back to itself"),
+        ({"type": "object", "allOf": [{"$ref": "#"}]}, "/s/allOf/0/$ref", "leads back to itself"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/no"}}}, "/s/properties/a/$ref", "leads nowhere"),
         (
             {
