@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
@@ -12,6 +13,7 @@ from core import errors
 from core.errors import Problem
 from core.model.operation import schema_problems
 from core.model.trigger import RESERVED_KEYS
+from core.triggers import schema_growth
 
 MAX_DEPTH = 32
 MAX_NODES = 2_000
@@ -26,6 +28,12 @@ _ONE = (
 _LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAP = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 
+# A property that clients repeat as an HTTP header Mcp-Param-NAME; with a wrong annotation they drop the whole tool.
+HEADER_KEY = "x-mcp-header"
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_HEADER_PLACE = re.compile(r"(/properties/[^/]+)+")
+_HEADER_TYPES = ("string", "integer", "boolean")
+
 # The linear-time engine: a pattern that needs backtracking (look-around, back-references) is refused at publish.
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20)
 
@@ -38,8 +46,8 @@ def compile_schema(schema: dict[str, Any]) -> Any:
 def problems(schema: Any, at: str, *, reserved: tuple[str, ...] = RESERVED_KEYS) -> list[Problem]:
     """Every reason why `schema` (found at pointer `at`) cannot be published; empty when it can.
 
-    The rules: root type object, JSON Schema 2020-12, local references only, no reference cycle that consumes
-    nothing, bounded depth and size, linear-time patterns, `uniqueItems` only with a bound, no reserved property.
+    The rules: root type object, JSON Schema 2020-12, local references only, a bounded number of subschemas for
+    each value, bounded depth and size, linear-time patterns, `uniqueItems` only with a bound, no reserved property.
     """
     if not isinstance(schema, dict):
         return [Problem(at, "a JSON Schema must be an object")]
@@ -76,9 +84,10 @@ def problems(schema: Any, at: str, *, reserved: tuple[str, ...] = RESERVED_KEYS)
             found.append(Problem(f"{pointer}/uniqueItems", f"uniqueItems needs maxItems of at most {MAX_UNIQUE_ITEMS}"))
     if found and not local_refs:
         return found
+    found += _header_problems(schema, at)
     found += _meta_problems(schema, at)
     if not found:
-        found += _reference_cycles(schema, at)
+        found += schema_growth.problems(schema, at)
     if not found:
         try:
             compile_schema(schema)
@@ -142,6 +151,28 @@ def _bounded(node: dict[str, Any]) -> bool:
     return isinstance(limit, int) and limit <= MAX_UNIQUE_ITEMS
 
 
+def _header_problems(schema: dict[str, Any], at: str) -> list[Problem]:
+    """What is wrong with `x-mcp-header` annotations: a token, on a string, integer or boolean, at most once, and
+    reached by `properties` alone."""
+    found: list[Problem] = []
+    names: set[str] = set()
+    for pointer, node, _ in _walk(schema, at, 0):
+        if HEADER_KEY not in node:
+            continue
+        name, where = node[HEADER_KEY], f"{pointer}/{HEADER_KEY}"
+        if not _HEADER_PLACE.fullmatch(pointer.removeprefix(at)):
+            found.append(Problem(where, "only a property that is reached by properties alone can be a header"))
+        elif not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            found.append(Problem(where, "must be the name of a header, at most 64 characters, e.g. Region"))
+        elif node.get("type") not in _HEADER_TYPES:
+            found.append(Problem(where, "only a property of type string, integer or boolean can be a header"))
+        elif name.lower() in names:
+            found.append(Problem(where, f"two properties are the header {name}"))
+        else:
+            names.add(name.lower())
+    return found
+
+
 def _meta_problems(schema: dict[str, Any], at: str) -> list[Problem]:
     if jsonschema_rs.meta.is_valid({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"}):
         return []
@@ -151,45 +182,3 @@ def _meta_problems(schema: dict[str, Any], at: str) -> list[Problem]:
         pointer = at + "".join(f"/{part}" for part in error.instance_path)
         return [Problem(pointer, errors.shorten(f"not a valid JSON Schema: {error.message}", 300))]
     return []
-
-
-def _reference_cycles(schema: dict[str, Any], at: str) -> list[Problem]:
-    """References that lead back to themselves without going into the instance, which no validation could end."""
-    step = ("allOf", "anyOf", "oneOf")
-
-    def same_instance(node: Any) -> Iterator[tuple[str, Any]]:
-        if not isinstance(node, dict):
-            return
-        if isinstance(node.get("$ref"), str):
-            yield node["$ref"], _resolve(schema, node["$ref"])
-        for keyword in step:
-            for sub in node.get(keyword, ()) if isinstance(node.get(keyword), list) else ():
-                yield from same_instance(sub)
-        for keyword in ("not", "if", "then", "else"):
-            yield from same_instance(node.get(keyword))
-
-    def loops(ref: str, target: Any, seen: frozenset[str]) -> bool:
-        if ref in seen:
-            return True
-        return any(loops(r, t, seen | {ref}) for r, t in same_instance(target))
-
-    for pointer, node, _ in _walk(schema, at, 0):
-        for ref, target in same_instance(node):
-            if target is None:
-                return [Problem(f"{pointer}/$ref", f"the reference {errors.shorten(ref, 80)} leads nowhere")]
-            if loops(ref, target, frozenset()):
-                return [Problem(f"{pointer}/$ref", f"the reference {errors.shorten(ref, 80)} leads back to itself")]
-    return []
-
-
-def _resolve(schema: Any, ref: str) -> Any:
-    node = schema
-    for part in ref.removeprefix("#").split("/")[1:]:
-        part = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        elif isinstance(node, dict) and part in node:
-            node = node[part]
-        else:
-            return None
-    return node

@@ -6,6 +6,7 @@ import timeit
 from typing import Any
 
 import pytest
+from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from core.triggers import schemas
 
@@ -89,3 +90,33 @@ def test_defaults_that_fit_nothing_are_told() -> None:
     found = schemas.default_problems(closed, {"depth": 0, "other": 1}, "/d")
     assert {problem.pointer for problem in found} == {"/d/depth", "/d/other"}
     assert schemas.default_problems(GOOD, {"depth": 3}, "/d") == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "pointer"),
+    [
+        ({"a": {"type": "string", "x-mcp-header": "Two words"}}, "/s/properties/a/x-mcp-header"),
+        ({"a": {"type": "string", "x-mcp-header": 1}}, "/s/properties/a/x-mcp-header"),
+        ({"a": {"type": "number", "x-mcp-header": "A"}}, "/s/properties/a/x-mcp-header"),
+        ({"a": {"type": ["string", "null"], "x-mcp-header": "A"}}, "/s/properties/a/x-mcp-header"),
+        (
+            {"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}},
+            "/s/properties/b/x-mcp-header",
+        ),
+        (
+            {"a": {"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}},
+            "/s/properties/a/items/x-mcp-header",
+        ),
+    ],
+)
+def test_a_header_annotation_that_clients_would_drop_the_tool_for_is_refused(properties: Any, pointer: str) -> None:
+    schema = {"type": "object", "properties": properties}
+    assert [problem.pointer for problem in schemas.problems(schema, "/s")] == [pointer]
+    assert find_invalid_x_mcp_header(schema) is not None, "the same rule as in the SDK"
+
+
+def test_a_sound_header_annotation_is_accepted() -> None:
+    inner = {"type": "object", "properties": {"zone": {"type": "integer", "x-mcp-header": "Zone"}}}
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}, "in": inner}}
+    assert schemas.problems(schema, "/s") == []
+    assert find_invalid_x_mcp_header(schema) is None
