@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, documents, progress, render
+from mcp_server.cli import connect, documents, progress, render, wording
 
 CHANGES = 2
 
@@ -23,6 +23,7 @@ async def plan(
     place: Pairs = None,
     replicas: Pairs = None,
     environment: str | None = None,
+    exact: Annotated[bool, Parameter(negative=())] = False,
     recompute_placement: Annotated[bool, Parameter(negative=())] = False,
     remove: Annotated[bool, Parameter(negative=())] = False,
     exit_code: Annotated[bool, Parameter(negative=())] = False,
@@ -47,6 +48,8 @@ async def plan(
         How many copies of a step, STEP=N; may be repeated.
     environment
         Whose context values {{name}} sees, such as prod; as before when left out.
+    exact
+        What is given is all: nothing that is left out stays as it was applied.
     recompute_placement
         Forget where things run now and place them afresh.
     remove
@@ -66,6 +69,7 @@ async def plan(
             placement=documents.texts(place, "--place") if place else None,
             replicas=documents.numbers(replicas, "--replicas") if replicas else None,
             environment=environment,
+            exact=exact or None,
             recompute_placement=recompute_placement or None,
             remove=remove or None,
             detail=detail,
@@ -112,7 +116,7 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
 
 
 def _shown(made: dict[str, Any], detailed: bool) -> None:
-    render.text(made["text"])
+    render.text(wording.hint(made["text"]))
     for change in made["changes"]:
         if change["diff"] and (detailed or change["action"] == "update"):
             render.heading(f"{change['action']} {change['kind']} {change['id']}")
@@ -248,6 +252,7 @@ async def reconcile(
     /,
     *,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    wait: int | None = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Bring what runs back to what was applied.
@@ -258,9 +263,11 @@ async def reconcile(
         The deployment.
     dry_run
         Only show the drift and the steps.
+    wait
+        How many seconds to wait until the workloads have settled; 0 returns at once.
     """
     async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
-        result = await engine.call("deployment_reconcile", name=name, dry_run=dry_run or None)
+        result = await engine.call("deployment_reconcile", name=name, dry_run=dry_run or None, wait_seconds=wait)
     if common.json:
         render.json(result)
     else:
@@ -313,19 +320,33 @@ async def set_(
     return 0
 
 
-async def status(name: str | None = None, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+async def status(
+    name: str | None = None,
+    /,
+    *,
+    removed: Annotated[bool, Parameter(negative=())] = False,
+    limit: int | None = None,
+    cursor: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
     """Show deployments, or one of them with its workloads and drift.
 
     Parameters
     ----------
     name
         The deployment; without it, all of them.
+    removed
+        Of all: also those that were removed.
+    limit
+        Of all: how many rows.
+    cursor
+        Of all: where the last page ended.
     """
     async with connect.engine(common) as engine:
         result = (
             await engine.call("deployment_get", name=name, detail="detailed")
             if name is not None
-            else await engine.call("deployment_list")
+            else await engine.call("deployment_list", include_removed=removed or None, limit=limit, cursor=cursor)
         )
     if common.json:
         render.json(result)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import Any, Literal
+from typing import Literal
 
-import orjson
-
-from mcp_server.cli import connect, render
+from mcp_server.cli import connect, render, wording
 
 
 async def explain(
@@ -34,61 +31,11 @@ async def explain(
     render.text(result["summary"])
     render.heading("Because")
     for cause in result["because"]:
-        render.text(f"  {cause['at'] or 'now':<24}  {render.printable('', cause['what'])}")
+        render.text(f"  {cause['at'] or 'now':<24}  {wording.hint(render.printable('', cause['what']))}")
     if result["next"]:
         render.heading("Next")
         for call in result["next"]:
-            render.text(f"  {command(call['call'], call['arguments'])}\n      {render.printable('', call['why'])}")
+            render.text(
+                f"  {wording.command(call['call'], call['arguments'])}\n      {render.printable('', call['why'])}"
+            )
     return 0
-
-
-def command(operation: str, arguments: dict[str, Any]) -> str:
-    """A call as what a person types."""
-    given = dict(arguments)
-
-    def take(name: str) -> str:
-        return shlex.quote(str(given.pop(name)))
-
-    match operation:
-        case "explain":
-            words = ["explain", take("kind"), take("id")]
-        case "deployment_get":
-            words = ["status", take("name")]
-            given.pop("detail", None)
-        case "deployment_history":
-            words = ["history", take("name")]
-        case "deployment_plan" if "to_revision" in given:
-            words = ["rollback", take("name"), "--to", take("to_revision")]
-        case "deployment_plan":
-            words = ["plan", take("name")]
-            if "source" in given:
-                words += ["--from", take("source")]
-            for name, value in given.pop("values", {}).items():
-                words += ["--set", shlex.quote(f"{name}={_text(value)}")]
-        case "deployment_apply":
-            words = ["apply", take("plan_id")]
-        case "deployment_reconcile":
-            words = ["reconcile", take("name")]
-        case "plan_get":
-            words = ["plans", "show", take("plan_id")]
-        case "job_get":
-            words = ["job", "show", take("name")]
-        case "job_deploy":
-            words = ["job", "deploy", take("name")]
-        case "trigger_get":
-            words = ["trigger", "show", take("slug")]
-        case "trigger_invoke":
-            words = ["trigger", "invoke", take("slug")]
-            for name, value in given.pop("params", {}).items():
-                words += ["--set", shlex.quote(f"{name}={_text(value)}")]
-        case "trigger_invocation_get":
-            wait = given.pop("wait_seconds", None)
-            words = ["invocation", "watch" if wait else "get", take("invocation_id")]
-        case _:
-            return f"{operation} {orjson.dumps(arguments).decode()}"
-    words += [f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in given.items()]
-    return " ".join(["sluice", *words])
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()

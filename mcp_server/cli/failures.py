@@ -9,6 +9,7 @@ import orjson
 import pydantic
 
 from core import errors
+from mcp_server.cli import wording
 
 ERROR = 1
 USAGE = 2
@@ -31,6 +32,7 @@ def report(error: Exception, *, as_json: bool) -> int:
     if as_json:
         sys.stderr.write(orjson.dumps({"error": fault.to_dict()}, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
+        fault.hint = wording.hint(fault.hint)
         sys.stderr.write(f"error: {fault}\n")
         if "at" in fault.details:
             sys.stderr.write(f"  at: {fault.details['at']}\n")

@@ -146,16 +146,18 @@ async def delete(namespace: str, key: str, /, *, common: connect.Common = connec
     return 0
 
 
-async def queue(namespace: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+async def queue(namespace: str, /, *, dead_items: int | None = None, common: connect.Common = connect.DEFAULTS) -> int:
     """Show the work queue of a namespace.
 
     Parameters
     ----------
     namespace
         The namespace.
+    dead_items
+        How many dead items to show.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("kv_queue", namespace=namespace)
+        result = await engine.call("kv_queue", namespace=namespace, dead_items=dead_items)
     if common.json:
         render.json(result)
         return 0

@@ -18,6 +18,11 @@ app.command(
     "mcp_server.cli.install:install", name="install", help="Connect an MCP client to this engine, and try it once."
 )
 
+app.command("mcp_server.cli.activity:activity", name="activity", help="List what MCP sessions called lately.")
+app.command(
+    "mcp_server.cli.activity:notifications", name="notifications", help="Show how a client hears of what jobs do."
+)
+
 Flag = Annotated[bool, Parameter(negative=())]
 
 

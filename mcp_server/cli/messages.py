@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio
 import orjson
@@ -21,6 +21,7 @@ async def messages(
     type: str | None = None,
     tag: str | None = None,
     job: str | None = None,
+    source: Literal["server", "worker", "job"] | None = None,
     limit: int | None = None,
     cursor: str | None = None,
     common: connect.Common = connect.DEFAULTS,
@@ -39,27 +40,43 @@ async def messages(
         Only messages with this tag.
     job
         Only messages of this job.
+    source
+        Only messages from there.
     limit
         How many rows.
     cursor
         Where the last page ended.
     """
-    wanted: dict[str, Any] = {"kind": kind, "type": type, "tag": tag, "job": job}
+    wanted: dict[str, Any] = {"kind": kind, "type": type, "tag": tag, "job": job, "source": source}
     async with connect.engine(common) as engine:
         if follow:
             await _follow(engine, {name: value for name, value in wanted.items() if value is not None})
             return 0
         result = await engine.call("message_search", **wanted, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            _COLUMNS,
-            empty="No messages fit.",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(result, _COLUMNS, empty="No messages fit.", as_json=common.json)
+
+
+async def notifications(
+    *,
+    job: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Show what jobs reported lately: alerts, failures, ends of runs.
+
+    Parameters
+    ----------
+    job
+        Only notifications of this job.
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("job_notifications_recent", job=job, limit=limit, cursor=cursor)
+    return render.page(result, _COLUMNS, empty="No job has reported anything.", as_json=common.json)
 
 
 async def _follow(engine: connect.Client, wanted: dict[str, Any]) -> None:

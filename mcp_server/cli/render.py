@@ -11,6 +11,7 @@ from rich import box, console, markup, table
 
 from core import clock
 from core.documents import dump
+from mcp_server.cli import wording
 
 _STYLES = {
     "running": "green",
@@ -36,6 +37,21 @@ def out() -> console.Console:
 def json(value: Any) -> None:
     """Print a result as JSON."""
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def page(result: dict[str, Any], columns: Sequence[str], *, empty: str, as_json: bool) -> int:
+    """Print a page of a list, as JSON or as a table; the exit code is 0."""
+    if as_json:
+        json(result)
+    else:
+        rows(result["items"], columns, empty=empty, more=result.get("next_cursor"))
+    return 0
+
+
+def one(result: dict[str, Any], names: Iterable[str] | None = None, *, as_json: bool) -> int:
+    """Print one thing, as JSON or by its facts (all of them, or those named); the exit code is 0."""
+    json(result) if as_json else facts(result, tuple(result) if names is None else names)
+    return 0
 
 
 def rows(items: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str, more: str | None = None) -> None:
@@ -97,6 +113,8 @@ def printable(name: str, value: Any) -> str:
     """One value as one line of text without control characters."""
     if value is None:
         return ""
+    if name == "hint":
+        value = wording.hint(str(value))
     if name.endswith("_ns") and isinstance(value, int):
         return clock.iso(value)
     if isinstance(value, bool):

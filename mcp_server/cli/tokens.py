@@ -50,16 +50,22 @@ async def create(
     return 0
 
 
-async def list_tokens(*, common: connect.Common = connect.DEFAULTS) -> int:
-    """List tokens (never their values)."""
+async def list_tokens(
+    *, limit: int | None = None, cursor: str | None = None, common: connect.Common = connect.DEFAULTS
+) -> int:
+    """List tokens (never their values).
+
+    Parameters
+    ----------
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
+    """
     async with connect.engine(common) as engine:
-        result = await engine.call("token_list")
-    if common.json:
-        render.json(result)
-    else:
-        columns = tuple(result["items"][0]) if result["items"] else ()
-        render.rows(result["items"], columns, empty="There are no tokens.")
-    return 0
+        result = await engine.call("token_list", limit=limit, cursor=cursor)
+    columns = tuple(result["items"][0]) if result["items"] else ()
+    return render.page(result, columns, empty="There are no tokens.", as_json=common.json)
 
 
 async def revoke(token_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:

@@ -20,6 +20,7 @@ async def trace(
     /,
     *,
     job: str | None = None,
+    version: int | None = None,
     events: Source | None = None,
     message: str | None = None,
     sample: int | None = None,
@@ -33,6 +34,8 @@ async def trace(
         The job document, or - for standard input.
     job
         Instead of a document: the name of a stored job.
+    version
+        With --job: which staged version; the newest when left out.
     events
         A file of events: JSON lines or one JSON array; - for standard input.
     message
@@ -48,7 +51,7 @@ async def trace(
     with documents.named(name):
         async with connect.engine(common) as engine:
             result = await engine.call(
-                "job_trace", document=text, name=job, events=given, message=payload, sample=sample
+                "job_trace", document=text, name=job, version=version, events=given, message=payload, sample=sample
             )
     if common.json:
         render.json(result)

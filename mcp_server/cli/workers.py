@@ -16,6 +16,8 @@ async def list_workers(
     group: str | None = None,
     state: str | None = None,
     label: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """List workers.
@@ -28,18 +30,19 @@ async def list_workers(
         Only workers in this state.
     label
         Only workers with this label, of their own or of their group.
+    limit
+        How many rows.
+    cursor
+        Where the last page ended.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("worker_list", group=group, state=state, label=label)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("name", "group", "state", "pid", "slots", "jobs", "labels", "last_heartbeat_at"),
-            empty="There are no workers. 'sluice serve' starts two.",
-        )
-    return 0
+        result = await engine.call("worker_list", group=group, state=state, label=label, limit=limit, cursor=cursor)
+    return render.page(
+        result,
+        ("name", "group", "state", "pid", "slots", "jobs", "labels", "last_heartbeat_at"),
+        empty="There are no workers. 'sluice serve' starts two.",
+        as_json=common.json,
+    )
 
 
 async def show(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:

@@ -1,0 +1,193 @@
+"""Every operation has a command, which takes every argument; what the engine advises is said in commands."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import pytest
+
+import mcp_server.cli
+from core.operations import REGISTRY
+from mcp_server.cli import main, wording
+
+HERE = Path(mcp_server.cli.__file__).parent
+DOORS = sorted((one for one in REGISTRY if one.http or one.tool), key=lambda one: one.name)
+SENT_BY_PROGRAMS = {"mcp_activity_record"}  # an MCP server sends it by itself: sluice mcp --activity-forward
+WHOLE = {"trigger_publish", "trigger_revise"}  # the file that the command takes is all the arguments
+SAID_OTHERWISE = {
+    "tenant_id": "every command has --tenant",
+    "trigger_invocation_get.wait_seconds": "sluice invocation watch",
+}
+
+
+@functools.cache
+def commands() -> dict[str, Any]:
+    """The function of every command by its path."""
+    found: dict[str, Any] = {}
+
+    def walk(app: cyclopts.App, path: str) -> None:
+        if app.default_command is not None:
+            found[path] = app.default_command
+        for name in app:
+            if not name.startswith("-"):
+                walk(app[name], f"{path} {name}".strip())
+
+    walk(main.build(), "")
+    return found
+
+
+@functools.cache
+def functions(module: str) -> dict[str, ast.AST]:
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def calls(command: Any) -> dict[str, set[str] | None]:
+    """The operations that a command names, each with the arguments that it gives; None when they are made elsewhere."""
+    own, seen, todo = functions(command.__module__), set(), [command.__name__]
+    found: dict[str, set[str] | None] = {}
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in own:
+            continue
+        seen.add(name)
+        for node in ast.walk(own[name]):
+            if isinstance(node, ast.Name):
+                todo.append(node.id)
+            if not isinstance(node, ast.Call):
+                continue
+            for given in node.args:
+                if isinstance(given, ast.Constant) and given.value in REGISTRY:
+                    names = {keyword.arg for keyword in node.keywords}
+                    before = found.get(given.value, set())
+                    open_ended = None in names or before is None
+                    found[given.value] = None if open_ended else {*(before or ()), *map(str, names)}
+    return found
+
+
+@pytest.mark.parametrize("operation", [one.name for one in DOORS])
+def test_every_operation_has_a_command_that_does_it(operation: str) -> None:
+    assert operation in wording.VERBS, f"which command does {operation}? say it in mcp_server/cli/wording.py"
+    path = wording.path(operation)
+    assert path in commands(), f"there is no command sluice {path}"
+    if operation not in SENT_BY_PROGRAMS:
+        assert operation in calls(commands()[path])
+
+
+@pytest.mark.parametrize("operation", [one.name for one in DOORS if one.name not in SENT_BY_PROGRAMS | WHOLE])
+def test_every_argument_of_an_operation_can_be_given_on_the_command_line(operation: str) -> None:
+    given: set[str] = set()
+    for command in commands().values():
+        for name, arguments in calls(command).items():
+            if name == operation:
+                if arguments is None:
+                    return
+                given |= arguments
+    missing = set(REGISTRY[operation].schema.get("properties", {})) - given
+    assert {name for name in missing if name not in SAID_OTHERWISE and f"{operation}.{name}" not in SAID_OTHERWISE} == (
+        set()
+    )
+
+
+def test_no_command_is_named_for_an_operation_that_is_gone() -> None:
+    assert set(wording.VERBS) <= {one.name for one in REGISTRY}
+
+
+@pytest.mark.parametrize("operation", sorted(wording.VERBS))
+def test_the_flags_that_a_command_is_said_to_have_are_flags_of_it(operation: str) -> None:
+    arguments = REGISTRY[operation].schema.get("properties", {})
+    places = set(wording._PLACE.findall(wording.VERBS[operation]))
+    assert {name for name, _ in places} <= set(arguments)
+    known = {
+        name
+        for argument in commands_app(wording.path(operation)).assemble_argument_collection()
+        for name in argument.names
+    }
+    for flag in re.findall(r" (--?[a-z-]+)", wording.VERBS[operation]):
+        assert flag in known
+
+
+def commands_app(path: str) -> cyclopts.App:
+    app = main.build()
+    for word in path.split():
+        app = app[word]
+    return app
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "typed"),
+    [
+        ("deployment_get", {"name": "a b", "detail": "detailed"}, "sluice status 'a b'"),
+        ("deployment_list", {}, "sluice status"),
+        ("deployment_plan", {"name": "x", "to_revision": 3}, "sluice rollback x --to 3"),
+        (
+            "deployment_plan",
+            {"name": "x", "source": "workflow:a@1", "values": {"path": "/tmp/a b", "n": 3}, "worker_group": "etl"},
+            "sluice plan x --from workflow:a@1 --set 'path=/tmp/a b' --set n=3 --group etl",
+        ),
+        ("deployment_reconcile", {"name": "x", "dry_run": True}, "sluice reconcile x --dry-run"),
+        ("catalog_search", {"source": "portal"}, "sluice catalog search --source portal"),
+        ("trigger_invocation_get", {"invocation_id": "inv_1", "wait_seconds": 60}, "sluice invocation watch inv_1"),
+        ("trigger_invoke", {"slug": "s", "params": {"env": "prod"}}, "sluice trigger invoke s --set env=prod"),
+        ("worker_update", {"name": "w", "labels": ["a", "b"]}, "sluice worker update w --label a --label b"),
+        ("trigger_tools", {"known_version": 1}, 'trigger_tools {"known_version":1}'),
+    ],
+)
+def test_a_call_is_shown_as_what_is_typed(operation: str, arguments: dict[str, Any], typed: str) -> None:
+    assert wording.command(operation, arguments) == typed
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("job_list shows what there is.", "'sluice job list' shows what there is."),
+        (
+            "Plan again and look at the new plan: deployment_plan(name='roundtrip').",
+            "Plan again and look at the new plan: 'sluice plan roundtrip'.",
+        ),
+        (
+            "Move them to another group first: worker_update(name=..., group=...).",
+            "Move them to another group first: 'sluice worker update NAME'.",
+        ),
+        (
+            "Leave base_revision out to start a new draft.",
+            "Leave --base-revision out to start a new draft.",
+        ),
+        ("Ask an admin.", "Ask an admin."),
+    ],
+)
+def test_a_hint_names_commands_to_people(said: str, shown: str) -> None:
+    assert wording.hint(said) == shown
+
+
+def hints() -> list[str]:
+    """The hints that are written in the engine."""
+    found = []
+    for file in sorted((HERE.parents[1] / "core").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                parts = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+                found.append(" ".join(part for part in parts if isinstance(part, str)))
+    return found
+
+
+def test_no_hint_leaves_the_name_of_an_operation_to_a_person() -> None:
+    names = re.compile(r"\b(" + "|".join(one.name for one in REGISTRY if "_" in one.name) + r")\b")
+    assert len(hints()) > 100
+    assert [text for text in map(wording.hint, hints()) if names.search(text)] == []
+
+
+def test_every_command_that_a_hint_leads_to_exists() -> None:
+    known = set(commands())
+    for text in map(wording.hint, hints()):
+        for line in re.findall(r"'sluice ([^']+)'", text):
+            words = [word for word in shlex.split(line) if re.fullmatch(r"[a-z-]+", word)]
+            assert " ".join(words[:2]) in known or words[0] in known, text
