@@ -301,6 +301,30 @@ def test_a_file_store_output_that_makes_no_sense_is_refused(body: dict[str, Any]
 # ---- file
 
 
+async def test_a_sender_that_waits_for_each_small_event_is_not_held_for_long(worker: Worker, tmp_path: Path) -> None:
+    sink = rig.declare("output", {"file": {"path": f"{tmp_path}/out"}}).open(worker.env())
+    with anyio.fail_after(4):  # a quarter of a second for each of the 40 would be more
+        for number in range(40):
+            settled = asyncio.Event()
+            await sink.write(Batch([{"n": number}], lambda error, settled=settled: settled.set()), Run())
+            await settled.wait()
+    await sink.close()
+    assert len((tmp_path / "out").read_bytes().splitlines()) == 40
+
+
+async def test_much_data_is_synced_a_few_times_a_second(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = rig.declare("output", {"file": {"path": f"{tmp_path}/out"}}).open(worker.env())
+    delays: list[float] = []
+    monkeypatch.setattr(sink, "_patience", lambda kept=sink._patience: delays.append(kept()) or delays[-1])
+    for _ in range(20):
+        await sink.write(Batch([{"text": "x" * 40_000}]), Run())
+        await sink._sync()
+    await sink.close()
+    assert set(delays) == {0.25}
+
+
 async def test_events_are_appended_as_lines_over_several_runs(worker: Worker, tmp_path: Path) -> None:
     for _ in range(2):
         await worker.write('{"n":1}', {"file": str(tmp_path / "out" / "a.jsonl")})

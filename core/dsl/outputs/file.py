@@ -20,6 +20,8 @@ from core.errors import Forbidden, JobFailed, shorten
 
 MOST_OPEN_FILES = 64
 SYNC_SECONDS = 0.25  # how long a batch may wait for its fdatasync
+TRICKLE_BYTES = 16 * 1024  # so little between two syncs does not wait so long: a sender may be waiting for it
+SYNC_SHARE = 0.2  # of the time that may go into syncing a trickle
 MOST_UNSYNCED_BYTES = 64 * 1024 * 1024
 
 Settle = Callable[[BaseException | None], None]
@@ -29,11 +31,11 @@ Settle = Callable[[BaseException | None], None]
 class FileOutput(Output):
     """Append each event as one line to a file on the worker.
 
-    A batch counts as delivered when fdatasync has put it on the disk, which happens at most four times a second for
-    all batches that wait. When the disk is full nothing of the batch stays in the file and the job fails; it is
-    restarted and goes on when there is room. A crash may leave part of a line at the end of a file: the next append
-    ends that line first, so it stays as a line of its own and its event comes again, whole. An event whose values
-    make no allowed path is counted as an error and left out.
+    A batch counts as delivered when fdatasync has put it on the disk: under load at most four times a second for all
+    batches that wait, and after some milliseconds when little comes. When the disk is full nothing of the batch stays
+    in the file and the job fails; it is restarted and goes on when there is room. A crash may leave part of a line at
+    the end of a file: the next append ends that line first, so it stays as a line of its own and its event comes
+    again, whole. An event whose values make no allowed path is counted as an error and left out.
     """
 
     scalar = "path"
@@ -92,6 +94,8 @@ class FileSink:
         self._dirty: set[str] = set()
         self._unsynced: list[Settle] = []
         self._unsynced_bytes = 0
+        self._sync_took = 0.0  # seconds, the last time
+        self._synced_bytes = 0  # by the last sync
         self._timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()  # runs of one job at the same time: opening and compressing may wait in between
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,7 +118,13 @@ class FileSink:
             if self._unsynced_bytes > MOST_UNSYNCED_BYTES:
                 await self._sync()
             elif self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(SYNC_SECONDS, self._sync_later)
+                self._timer = asyncio.get_running_loop().call_later(self._patience(), self._sync_later)
+
+    def _patience(self) -> float:
+        """How long to collect before the next sync: longer when much comes, or when syncing is slow here."""
+        if max(self._unsynced_bytes, self._synced_bytes) > TRICKLE_BYTES:
+            return SYNC_SECONDS
+        return min(SYNC_SECONDS, max(0.001, self._sync_took * (1 - SYNC_SHARE) / SYNC_SHARE))
 
     def _path_of(self, event: Event, run: Run) -> str | None:
         """The file of one event; an event whose values make no allowed path is counted and left out."""
@@ -220,13 +230,16 @@ class FileSink:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        settles, self._unsynced, self._unsynced_bytes = self._unsynced, [], 0
+        settles, self._unsynced = self._unsynced, []
+        self._synced_bytes, self._unsynced_bytes = self._unsynced_bytes, 0
         dirty, self._dirty = self._dirty, set()
         fault: JobFailed | None = None
         try:
             duplicates = [os.dup(self._files[path]) for path in dirty]
             if duplicates:
+                started = clock.monotonic()
                 await asyncio.to_thread(_sync_and_close, duplicates)
+                self._sync_took = clock.monotonic() - started
         except OSError as error:
             fault = JobFailed(f"file: cannot sync: {error.strerror}")
         for settle in settles:
