@@ -31,6 +31,9 @@ from mcp_server.session import concerns
 
 MAX_SUBSCRIPTIONS = 1024
 """How many listen streams a caller may have open, and how many resources one earlier session may follow."""
+SETTLE_SECONDS = 0.05
+"""How long a change of the list waits for the next one: ten triggers published at once, or an owner that comes and
+goes in a take-over, are one notification."""
 SEND_SECONDS = 5.0
 """How long one slow client may take to accept a notification."""
 
@@ -137,6 +140,8 @@ class Changes:
 
 
 async def _tell(audience: Audience) -> None:
+    if ToolsListChanged() in audience.pending:
+        await anyio.sleep(SETTLE_SECONDS)
     events, audience.pending = audience.pending, set()
     for event in events:
         await audience.bus.publish(event)

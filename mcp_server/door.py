@@ -42,6 +42,7 @@ class Listing:
     version: int
     tools: list[tools.Tool]
     slugs: dict[str, str]
+    headers: dict[str, dict[str, Any]] = field(default_factory=dict)  # input schemas with arguments that are headers
     pages: dict[tuple[str, str | None], dict[str, Any]] = field(default_factory=dict)
     cursors: set[str | None] = field(default_factory=lambda: {None})
 
@@ -153,11 +154,21 @@ class Door:
             tools.listing(self._operations, triggers, caller, self.options),
             {str(trigger["name"]): str(trigger["slug"]) for trigger in triggers},
         )
+        schemas = ((str(tool["name"]), tool["inputSchema"]) for tool in listing.tools)
+        listing.headers = {name: schema for name, schema in schemas if tools.has_headers(schema)}
         self._listings.pop(caller, None)
         self._listings[caller] = listing
         while len(self._listings) > IDENTITIES:
             self._listings.pop(next(iter(self._listings)))
         return listing
+
+    def header_schema(self, name: str) -> dict[str, Any] | None:
+        """The input schema of a tool, if arguments of it are repeated as HTTP headers that have to agree with them.
+
+        None also when callers see different triggers of this name: whose it is, is not known yet at this point.
+        """
+        found = [listing.headers.get(name) for listing in self._listings.values() if name in listing.slugs]
+        return found[0] if found and all(schema == found[0] for schema in found) else None
 
     async def call(self, name: str, arguments: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
         """Run a tool and return a CallToolResult in its wire form.

@@ -160,13 +160,13 @@ def build(door: Door) -> McpServer:
         return running
 
     async def get_task(ctx: Context, params: tasks.TaskParams) -> HandlerResult:
-        return await (await _tasks()).get(ctx, params, caller_of(ctx))
+        return await _or_protocol_error((await _tasks()).get(ctx, params, caller_of(ctx)))
 
     async def cancel_task(ctx: Context, params: tasks.TaskParams) -> HandlerResult:
-        return await (await _tasks()).cancel(ctx, params, caller_of(ctx))
+        return await _or_protocol_error((await _tasks()).cancel(ctx, params, caller_of(ctx)))
 
     async def update_task(ctx: Context, params: tasks.UpdateParams) -> HandlerResult:
-        return await (await _tasks()).update(ctx, params, caller_of(ctx))
+        return await _or_protocol_error((await _tasks()).update(ctx, params, caller_of(ctx)))
 
     async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> HandlerResult:
         uri = str(params.uri)
@@ -232,9 +232,8 @@ def build(door: Door) -> McpServer:
             "prompts/list": CacheHint(ttl_ms=60_000, scope="private"),
             "server/discover": CacheHint(ttl_ms=60_000, scope="private"),
         },
-        # No schema of ours carries x-mcp-header (tools.without_headers), so there is nothing to compare with headers.
-        # Without this the SDK would walk tools/list before every call over HTTP.
-        get_tool_input_schema=lambda name: None,
+        # Without this the SDK would walk tools/list before every call over HTTP, to compare headers with arguments.
+        get_tool_input_schema=door.header_schema,
     )
     for method, params_type, handler in (
         ("tools/list", types.PaginatedRequestParams, list_tools),

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller
+from core.model.scopes import permits
 from mcp_server import apps
 from mcp_server.session import Options
 
@@ -45,6 +47,7 @@ def visible(operation: Operation, caller: Caller, options: Options) -> bool:
         and operation.name != GENERIC_INVOKE
         and may_run(operation, caller)
         and operation.allows(caller.principal.role)
+        and permits(caller.principal.scopes, operation, None)
     )
 
 
@@ -118,7 +121,7 @@ def _tool(
     tool: Tool = {
         "name": name,
         "description": cut(description, DESCRIPTION_BYTES),
-        "inputSchema": without_headers({"type": "object", **input_schema}),
+        "inputSchema": with_sound_headers({"type": "object", **input_schema}),
         "annotations": {
             "readOnlyHint": read_only,
             "destructiveHint": destructive and not read_only,
@@ -145,9 +148,17 @@ def admitting_errors(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**outer, "anyOf": [inner, {"required": ["error"]}]}
 
 
-def without_headers(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without `x-mcp-header` annotations: a wrong one makes clients drop the tool."""
-    if b'"x-mcp-header"' not in orjson.dumps(schema):
+def has_headers(schema: Mapping[str, Any]) -> bool:
+    """Whether an argument of this schema is repeated as an HTTP header."""
+    return b'"x-mcp-header"' in orjson.dumps(schema)
+
+
+def with_sound_headers(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, without its `x-mcp-header` annotations when one of them is wrong: clients would drop the tool.
+
+    What is published is checked; a trigger of an earlier version of Sluice may not be.
+    """
+    if not has_headers(schema) or find_invalid_x_mcp_header(schema) is None:
         return schema
 
     def strip(node: Any) -> Any:

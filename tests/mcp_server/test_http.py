@@ -23,6 +23,7 @@ from core.model.principal import Caller, Principal, Role
 from mcp_server import asgi, server
 from mcp_server.session import EngineSession
 from tests.mcp_server import fake
+from tests.mcp_server.wire import wire
 
 pytestmark = pytest.mark.anyio
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -237,3 +238,18 @@ def test_without_authentication_only_loopback_is_served() -> None:
     with pytest.raises(errors.Forbidden):
         asgi.security("0.0.0.0", (), authenticated=False)
     assert asgi.security("0.0.0.0", ("sluice.example",), authenticated=True).enable_dns_rebinding_protection
+
+
+async def test_an_argument_that_is_a_header_has_to_agree_with_it() -> None:
+    engine = fake.FakeSession()
+    engine.publish("here", region={"type": "string", "x-mcp-header": "Region"})
+    async with wire(engine) as client:
+        call = {"method": "tools/call", "name": "trigger_invoke_here", "arguments": {"region": "eu"}}
+        await client.result("tools/list")
+        for headers in ({}, {"mcp-param-region": "us"}):
+            status, answer = await client.ask(**call, headers=headers)
+            assert (status, answer["error"]["code"]) == (400, -32020)
+        ran = await client.result(**call, headers={"mcp-param-region": "eu"})
+        assert ran["structuredContent"]["result"] == {"region": "eu"}
+        engine.publish("plain")
+        assert await client.result("tools/call", name="trigger_invoke_plain", arguments={"value": "a"})

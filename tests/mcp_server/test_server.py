@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import mcp
 import mcp_types as types
 import pytest
@@ -292,6 +293,21 @@ async def test_a_listen_stream_hears_of_a_published_trigger_of_its_tenant_only()
             assert await anext(aiter(stream)) == ToolsListChanged()
             assert await names(client) and "trigger_invoke_other" not in await names(client)
             with anyio.move_on_after(0.05) as waited:
+                await anext(aiter(stream))
+            assert waited.cancelled_caught
+
+
+async def test_many_changes_in_a_moment_are_one_notification() -> None:
+    bench = Bench()
+    async with bench.client("2026-07-28") as client:
+        await client.list_tools()
+        async with client.listen(tools_list_changed=True) as stream:
+            for number in range(10):
+                bench.engine.publish(f"t{number}")
+                await anyio.lowlevel.checkpoint()
+            bench.engine.notify("registry", {"tenant": "", "version": -1})  # what a take-over says
+            assert await anext(aiter(stream)) == ToolsListChanged()
+            with anyio.move_on_after(0.1) as waited:
                 await anext(aiter(stream))
             assert waited.cancelled_caught
 

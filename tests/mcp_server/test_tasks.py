@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import httpx
 import mcp
 import mcp_types as types
 import orjson
 import pytest
 
 from core import errors
-from core.model.principal import Caller, Principal, Role
+from core.model.principal import Caller
 from core.settings import Settings
-from mcp_server import attach, confirmation, protocol, results, server, tasks
+from mcp_server import attach, confirmation, protocol, results, tasks
 from mcp_server.door import Door
 from mcp_server.session import EngineSession
 from tests.mcp_server import fake
+from tests.mcp_server.wire import wire
 
 pytestmark = pytest.mark.anyio
 ERAS = ("legacy", "2026-07-28")
@@ -35,75 +35,6 @@ TRIGGER = {
     "response_slot": "answer",
     "response_timeout_seconds": 60,
 }
-SOMEBODY = {"ada": Role.ADMIN, "eve": Role.ADMIN, "bob": Role.USER}
-
-
-class Wire:
-    """Requests of protocol 2026-07-28 as bytes, which no SDK shapes; the bearer token is the name of the user."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-        self._id = 0
-
-    async def ask(
-        self,
-        method: str,
-        *,
-        user: str = "ada",
-        extensions: dict[str, Any] | None = None,
-        header: str = "",
-        **params: Any,
-    ) -> tuple[int, dict[str, Any]]:
-        """Send a request; returns the HTTP status and the JSON-RPC message."""
-        self._id += 1
-        capabilities = {
-            "extensions": EXTENSIONS if extensions is None else extensions,
-            **params.pop("capabilities", {}),
-        }
-        meta = {
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": capabilities,
-            "io.modelcontextprotocol/clientInfo": {"name": "wire", "version": "1"},
-        }
-        answer = await self._http.post(
-            "/mcp",
-            json={"jsonrpc": "2.0", "id": self._id, "method": method, "params": {**params, "_meta": meta}},
-            headers={
-                "authorization": f"Bearer {user}",
-                "accept": "application/json, text/event-stream",
-                "mcp-protocol-version": "2026-07-28",
-                "mcp-method": method,
-                "mcp-name": header or str(params.get("taskId") or params.get("name") or ""),
-            },
-        )
-        return answer.status_code, orjson.loads(answer.content)
-
-    async def result(self, method: str, **more: Any) -> dict[str, Any]:
-        _, message = await self.ask(method, **more)
-        assert "result" in message, message
-        result: dict[str, Any] = message["result"]
-        return result
-
-    async def fault(self, method: str, **more: Any) -> int:
-        _, message = await self.ask(method, **more)
-        return int(message["error"]["code"])
-
-
-@asynccontextmanager
-async def wire(session: EngineSession) -> AsyncIterator[Wire]:
-    async def opened() -> EngineSession:
-        return session
-
-    async def authenticate(headers: Any) -> Caller:
-        name = headers["authorization"].removeprefix("Bearer ")
-        return Caller(Principal(name, SOMEBODY[name], ("default",)))
-
-    app = server.http_app(opened, fake.options(allow_write=True), authenticate=authenticate)
-    transport = httpx.ASGITransport(app)
-    with anyio.fail_after(20):
-        async with app.router.lifespan_context(app):
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:1") as http:
-                yield Wire(http)
 
 
 class Open(fake.FakeSession):

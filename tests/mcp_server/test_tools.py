@@ -82,9 +82,11 @@ def test_a_long_description_is_cut_to_two_kilobytes_without_breaking_a_character
     assert tool["description"].endswith("ä…")
 
 
-def test_header_annotations_of_a_trigger_schema_are_dropped() -> None:
+def test_a_sound_header_annotation_stays_and_a_wrong_one_is_dropped() -> None:
     tool = tools.trigger_tool(fake.trigger("t", region={"type": "string", "x-mcp-header": "bad header"}))
     assert tool["inputSchema"]["properties"]["region"] == {"type": "string"}
+    tool = tools.trigger_tool(fake.trigger("t", region={"type": "string", "x-mcp-header": "Region"}))
+    assert tool["inputSchema"]["properties"]["region"] == {"type": "string", "x-mcp-header": "Region"}
 
 
 def test_an_output_schema_with_demands_also_accepts_an_error() -> None:

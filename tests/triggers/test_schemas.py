@@ -101,7 +101,7 @@ def test_defaults_that_fit_nothing_are_told() -> None:
         ({"a": {"type": ["string", "null"], "x-mcp-header": "A"}}, "/s/properties/a/x-mcp-header"),
         (
             {"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}},
-            "/s/properties/b/x-mcp-header",
+            "/s/properties/a/x-mcp-header",
         ),
         (
             {"a": {"type": "array", "items": {"type": "string", "x-mcp-header": "A"}}},
