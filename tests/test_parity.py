@@ -163,6 +163,8 @@ VALUES = [
         {"state": "failed"},
     ),
     Call("GET /api/messages?type=nothing", "messages --type nothing", "message_search", {"type": "nothing"}),
+    Call("GET /api/mcp/activity?label=none", "mcp activity --label none", "mcp_activity_list", {"label": "none"}),
+    Call("GET /api/mcp/notifications/transport", "mcp notifications", "mcp_notifications_transport_get"),
     Call("GET /api/tokens", "token list"),
     Call("GET /api/audit?operation=job_put&limit=1", "audit --operation job_put --limit 1"),
     Call(
