@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
-from core.dsl import expand, select
+from core.dsl import expand, http, select
 from core.dsl.component import Env, Event, Outgoing, Output, Run
 from core.errors import SluiceError, shorten
 
@@ -75,12 +76,18 @@ def _masked(key: str, value: Any) -> Any:
     return value
 
 
+def _address(text: str, env: Env) -> Callable[[Event, Run], str]:
+    """An address as the request would have it, with its values percent-encoded; a mask stays a mask."""
+    render, encoded = http.url_template(text, env), quote(MASK)
+    return lambda event, run: render(event, run).replace(encoded, MASK)
+
+
 def _renderer(settings: dict[str, Any], env: Env) -> Callable[[Event, Run], dict[str, Any]]:
     """A function that fills in the templates of settings; a text that is no template stays as it is."""
     templates: dict[str, Callable[[Event, Run], Any]] = {}
     for key, value in settings.items():
         try:
-            templates[key] = expand.structure(value, env)
+            templates[key] = _address(value, env) if key == "url" else expand.structure(value, env)
         except ValueError:
             continue
 

@@ -204,6 +204,12 @@ async def test_what_the_output_would_get_is_shown_with_its_address_and_without_s
     assert shown["auth"] == "***"
     assert shown["body"] == {"n": "7", "s": "***"}
     assert found["events_out"] == [{"n": 7, "s": "***", "d": "***"}]
+
+
+async def test_the_address_of_a_request_is_shown_as_it_would_be_sent(engine: Engine) -> None:
+    sink = "{http-post: {url: 'https://example.com/${n}/${secret|a/b}?q=${n}'}}"
+    found = await trace(engine, job(sink=sink), events=[{"n": "a b/c&d"}])
+    assert found["would_emit"][0]["url"] == "https://example.com/a%20b/c%26d/***?q=a%20b%2Fc%26d"
     assert "hush" not in orjson.dumps(found).decode()
 
 
