@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
+import os
 import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -288,6 +290,8 @@ class Engine:
                 forget = self.subscribe(lambda kind, data: _forward(link, kinds, kind, data))
                 asyncio.get_running_loop().create_task(_until_closed(link, forget))
                 return {}
+            case "about":
+                return {"version": importlib.metadata.version("sluice-mcp"), "pid": os.getpid()}
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 

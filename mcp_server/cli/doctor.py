@@ -2,119 +2,95 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import os
-import shutil
-import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 
 import anyio
 
-from core import errors, ownership
-from mcp_server.cli import connect, render
+from core import errors, ownership, settings
+from mcp_server.cli import checkup, connect, render
+from mcp_server.cli.checkup import Finding
 
-FREE_BYTES = 200 * 1024 * 1024
 ANSWER_SECONDS = 5
-_LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "ruamel.yaml", "re2", "httpx")
+SILENT_HEARTBEATS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+async def doctor(*, host: str = "127.0.0.1", port: int = 3000, common: connect.Common = connect.DEFAULTS) -> int:
+    """Check this machine, the home directory and the engine; exits with 1 when something is wrong.
 
-    check: str
-    ok: bool
-    found: str
-    hint: str = ""
-
-
-async def doctor(*, common: connect.Common = connect.DEFAULTS) -> int:
-    """Check this machine, the home directory and the engine."""
-    home = common.settings().home
-    findings = [_python(), _libraries(), _home(home), _space(home), await _engine(common), _program()]
+    Parameters
+    ----------
+    host
+        The address that 'sluice serve' is to listen on.
+    port
+        The port that 'sluice serve' is to listen on.
+    """
+    wanted = common.settings()
+    findings = list(_machine(wanted))
+    running = await _engine(wanted, common, findings)
+    findings.append(await checkup.port(host, port, engine_runs=running))
+    findings += checkup.clients()
+    findings = [replace(one, hint="") if one.state == "ok" else one for one in findings]
+    fine = all(one.state != "fault" for one in findings)
     if common.json:
-        render.json({"ok": all(one.ok for one in findings), "checks": [asdict(one) for one in findings]})
-    else:
-        render.rows(
-            [
-                {
-                    "check": one.check,
-                    "ok": "ok" if one.ok else "NO",
-                    "found": one.found,
-                    "hint": "" if one.ok else one.hint,
-                }
-                for one in findings
-            ],
-            ("check", "ok", "found", "hint"),
-            empty="",
-        )
-    return 0 if all(one.ok for one in findings) else 1
+        render.json({"ok": fine, "checks": [asdict(one) for one in findings]})
+        return 0 if fine else 1
+    render.rows([asdict(one) for one in findings], ("check", "state", "found", "hint"), empty="")
+    bad = sum(one.state == "fault" for one in findings)
+    connect.note(
+        "All is well." if fine else f"{bad} of {len(findings)} checks found a fault; the hints say what helps."
+    )
+    return 0 if fine else 1
 
 
-def _python() -> Finding:
-    found = f"{sys.version.split()[0]} at {sys.executable}"
-    return Finding("python", sys.version_info >= (3, 11), found, "Sluice needs Python 3.11 or later.")
+def _machine(wanted: settings.Settings) -> Iterator[Finding]:
+    yield checkup.python()
+    yield checkup.libraries()
+    yield checkup.extras()
+    yield checkup.programs()
+    yield checkup.home(wanted.home)
+    yield checkup.permissions(wanted.home)
+    yield checkup.disk(wanted.home)
+    yield checkup.open_files(wanted)
+    yield checkup.wall_clock(wanted.home)
+    yield checkup.database(wanted.database)
 
 
-def _libraries() -> Finding:
-    missing = []
-    for name in _LIBRARIES:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            missing.append(f"{name} ({error})")
-    version = importlib.metadata.version("sluice-mcp")
-    if missing:
-        return Finding("libraries", False, "; ".join(missing), "pip install --force-reinstall sluice-mcp")
-    return Finding("libraries", True, f"sluice-mcp {version}, mcp {importlib.metadata.version('mcp')}")
-
-
-def _home(home: Path) -> Finding:
-    if not home.exists():
-        return Finding("home", True, f"{home} does not exist yet; the first engine makes it")
-    try:
-        ownership.prepare(home)
-    except errors.SluiceError as error:
-        return Finding("home", False, error.message, error.hint)
-    return Finding("home", True, str(home))
-
-
-def _space(home: Path) -> Finding:
-    place = next(path for path in (home, *home.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    return Finding("disk", free >= FREE_BYTES, f"{free // 2**20} MiB free at {place}", "Make room on that disk.")
-
-
-async def _engine(common: connect.Common) -> Finding:
-    home = common.settings().home
-    pid = ownership.owner_pid(home)
-    if common.url is None and (pid is None or not _alive(pid)):
-        return Finding("engine", True, "not running; 'sluice serve' or an MCP client starts it")
+async def _engine(wanted: settings.Settings, common: connect.Common, findings: list[Finding]) -> bool:
+    """Find out who holds the lock, whether it answers, which version it is and how its workers are."""
+    held = checkup.held(wanted.home)
+    pid = ownership.owner_pid(wanted.home)
+    if common.url is None and not held:
+        findings.append(Finding("lock", "ok", "nobody holds it"))
+        findings.append(Finding("engine", "ok", "not running; 'sluice serve' or an MCP client starts it"))
+        return False
+    findings.append(Finding("lock", "ok", f"held by process {pid}" if common.url is None else "of a remote engine"))
     try:
         with anyio.fail_after(ANSWER_SECONDS):
+            if common.url is None:
+                findings.append(checkup.version(await _about(wanted), pid))
             async with connect.engine(common) as engine:
-                workers = (await engine.call("worker_list"))["items"]
+                workers = (await engine.call("worker_list", limit=200))["items"]
     except (errors.SluiceError, TimeoutError) as error:
-        return Finding(
-            "engine", False, f"process {pid} does not answer: {error}", f"Look at process {pid}, or stop it."
-        )
-    online = sum(one["state"] == "online" for one in workers)
-    return Finding("engine", True, f"process {pid}, {online} of {len(workers)} workers online")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+        where = f"process {pid}" if common.url is None else "it"
+        why = "no answer in time" if isinstance(error, TimeoutError) else str(error).partition("\n")[0]
+        hint = f"Look at process {pid}; if it hangs, stop it, and the next command takes over."
+        findings.append(Finding("engine", "fault", f"{where} does not answer: {why}", hint if pid else "Check --url."))
         return True
+    findings.append(Finding("engine", "ok", "answers"))
+    findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))
     return True
 
 
-def _program() -> Finding:
-    path = Path(sys.executable).with_name("sluice-mcp")
-    found = shutil.which("sluice-mcp") or (str(path) if path.exists() else "")
-    return Finding("sluice-mcp", bool(found), found or "not found", "Install the package into this environment.")
+async def _about(wanted: settings.Settings) -> dict[str, str]:
+    """What the owner says of itself; nothing when it is so old that it does not know the question."""
+    link = await ownership.connect(wanted.home)
+    if link is None:
+        raise errors.Busy("nobody listens at its socket")
+    try:
+        said: dict[str, str] = await link.call("about", {})
+        return said
+    except errors.NotFound:
+        return {}
+    finally:
+        await link.close()

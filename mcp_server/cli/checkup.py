@@ -1,0 +1,261 @@
+"""What `sluice doctor` looks at, each check a function that returns one finding and changes nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import importlib.metadata
+import json
+import os
+import resource
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from core import clock, errors, ownership
+from core import settings as engine_settings
+from mcp_server import install
+from mcp_server.http import serving
+
+FREE_BYTES = 200 * 1024 * 1024
+FREE_INODES = 1000
+CLOCK_SLACK_NS = 5_000_000_000
+_LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "ruamel.yaml", "re2", "httpx")
+_EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "nats": "nats"}
+_PRIVATE = ("sluice.db", "sluice.db-wal", "engine.lock", "engine.sock", "admin.token", "secrets.key", "jwt.key")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; a warning is worth knowing, a fault keeps something from working."""
+
+    check: str
+    state: Literal["ok", "warning", "fault"]
+    found: str
+    hint: str = ""
+
+
+def python() -> Finding:
+    found = f"{sys.version.split()[0]} at {sys.executable}"
+    fine = sys.version_info >= (3, 11)
+    return Finding("python", "ok" if fine else "fault", found, "Sluice needs Python 3.11 or later.")
+
+
+def libraries() -> Finding:
+    """What Sluice is made of can be imported."""
+    missing = [f"{name} ({why})" for name in _LIBRARIES if (why := _import_fault(name))]
+    if missing:
+        return Finding("libraries", "fault", "; ".join(missing), "pip install --force-reinstall sluice-mcp")
+    own, mcp = importlib.metadata.version("sluice-mcp"), importlib.metadata.version("mcp")
+    return Finding("libraries", "ok", f"sluice-mcp {own}, mcp {mcp}")
+
+
+def extras() -> Finding:
+    """Which extras are installed; one that is there and broken is a fault."""
+    there, absent, broken = [], [], []
+    for extra, module in _EXTRAS.items():
+        if importlib.util.find_spec(module) is None:
+            absent.append(extra)
+        elif why := _import_fault(module):
+            broken.append(f"{extra}: {module} ({why})")
+        else:
+            there.append(extra)
+    hint = f"pip install 'sluice-mcp[{','.join(absent or _EXTRAS)}]'"
+    if broken:
+        return Finding("extras", "fault", "; ".join(broken), hint)
+    found = f"installed: {', '.join(there) or 'none'}" + (f"; to have {', '.join(absent)}: {hint}" if absent else "")
+    return Finding("extras", "ok", found)
+
+
+def _import_fault(name: str) -> str:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
+def programs() -> Finding:
+    """Where the programs are; an MCP client starts sluice-mcp by its absolute path."""
+    beside = Path(sys.executable).with_name("sluice-mcp")
+    found = str(beside) if beside.exists() else shutil.which("sluice-mcp") or ""
+    state: Literal["ok", "fault"] = "ok" if found else "fault"
+    return Finding("programs", state, found or "sluice-mcp is not found", "Install the package into this environment.")
+
+
+def home(path: Path) -> Finding:
+    """The home directory can be used."""
+    if not path.exists():
+        return Finding("home", "ok", f"{path} does not exist yet; the first engine makes it")
+    try:
+        ownership.prepare(path)
+    except errors.SluiceError as error:
+        return Finding("home", "fault", error.message, error.hint)
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return Finding("home", "fault", f"{path} cannot be read and written", f"chmod 700 {path}")
+    return Finding("home", "ok", str(path))
+
+
+def permissions(path: Path) -> Finding:
+    """What is private in the home is so."""
+    open_to_others = []
+    looked = 0
+    for name in _PRIVATE:
+        try:
+            info = (path / name).lstat()
+        except OSError:
+            continue
+        looked += 1
+        if info.st_uid != os.geteuid() or info.st_mode & 0o077:
+            open_to_others.append(f"{name} (mode {stat.S_IMODE(info.st_mode):04o}, user id {info.st_uid})")
+    if open_to_others:
+        names = " ".join(str(path / one.partition(" ")[0]) for one in open_to_others)
+        return Finding("permissions", "fault", f"not yours alone: {', '.join(open_to_others)}", f"chmod 600 {names}")
+    return Finding("permissions", "ok", f"{looked} private files are yours alone")
+
+
+def disk(path: Path) -> Finding:
+    """There is room where the home is."""
+    place = next(one for one in (path, *path.absolute().parents) if one.exists())
+    free, numbers = shutil.disk_usage(place).free, os.statvfs(place)
+    found = f"{free // 2**20} MiB free at {place}"
+    if numbers.f_files and numbers.f_favail < FREE_INODES:
+        return Finding("disk", "fault", f"only {numbers.f_favail} files can be made at {place}", "Remove files there.")
+    return Finding("disk", "ok" if free >= FREE_BYTES else "fault", found, "Make room on that disk.")
+
+
+def open_files(wanted: engine_settings.Settings) -> Finding:
+    """The engine may open as many files as workers and clients need."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = 256 + 8 * wanted.workers
+    fine = limit == resource.RLIM_INFINITY or limit >= needed
+    return Finding("open files", "ok" if fine else "warning", f"at most {limit}", f"ulimit -n {max(1024, needed)}")
+
+
+def wall_clock(path: Path) -> Finding:
+    """The wall clock has not gone back behind what this home has recorded."""
+    now = clock.now_ns()
+    newest = max((one.lstat().st_mtime_ns for one in path.iterdir()), default=0) if path.is_dir() else 0
+    found = f"{clock.iso(now)}"
+    if newest > now + CLOCK_SLACK_NS:
+        ahead = (newest - now) // 1_000_000_000
+        hint = "Set the clock (NTP). Until it catches up, deadlines and schedules are late."
+        return Finding("clock", "fault", f"{found} is {ahead} s behind a file of the home", hint)
+    return Finding("clock", "ok", found)
+
+
+def database(path: Path) -> Finding:
+    """The database is whole, and of this version."""
+    from core.store import inspection  # the store is paid for by the one command that looks at it
+
+    if not path.exists():
+        return Finding("database", "ok", "none yet")
+    seen = inspection.inspect(path)
+    if seen.fault:
+        hint = "Stop the engine, keep a copy of the home, and restore the last backup."
+        return Finding("database", "fault", errors.shorten(seen.fault), hint)
+    if seen.unknown:
+        found = f"made by a newer Sluice ({', '.join(seen.unknown)})"
+        return Finding("database", "fault", found, "Upgrade sluice-mcp, or use another --home.")
+    notes = [f"{seen.steps} schema steps", f"{path.stat().st_size // 2**20} MiB"]
+    notes += [f"{len(seen.missing)} more steps come with the next start of an engine"] if seen.missing else []
+    notes += [] if seen.whole else ["too large to be checked whole here"]
+    return Finding("database", "ok", ", ".join(notes))
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the lock of the home; looks without taking it for longer than a moment."""
+    try:
+        handle = os.open(path / "engine.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def version(about: Mapping[str, Any], pid: int | None) -> Finding:
+    """The running engine is of the version that this command is of."""
+    own = importlib.metadata.version("sluice-mcp")
+    theirs = str(about.get("version") or "of an older version")
+    if theirs == own:
+        return Finding("versions", "ok", f"engine and command are {own}")
+    hint = f"Restart the engine (process {pid}), so that both are the same."
+    return Finding("versions", "warning", f"the engine is {theirs}, this command {own}", hint)
+
+
+def workers(rows: Sequence[Mapping[str, Any]], silent_seconds: float) -> Finding:
+    """The workers are there and speak."""
+    states = [str(row["state"]) for row in rows]
+    now = clock.now_ns() / 1e9
+    silent = [
+        str(row["name"])
+        for row in rows
+        if row["state"] == "online" and (at := row.get("last_heartbeat_at")) and now - _seconds(at) > silent_seconds
+    ]
+    found = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+    if silent:
+        return Finding("workers", "fault", f"{found}; silent: {', '.join(silent)}", "Look at the log of the engine.")
+    if "online" not in states:
+        return Finding("workers", "warning", found, "Jobs run on workers: 'sluice serve --workers 2' starts two.")
+    if "lost" in states:
+        return Finding("workers", "warning", found, "'sluice worker list --state lost' shows which ones.")
+    return Finding("workers", "ok", found)
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
+    """The port of `sluice serve` is free, or it is Sluice that listens there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), number))
+        except OSError as error:
+            fault = error.strerror or str(error)
+        else:
+            return Finding("ports", "ok", f"{host}:{number} is free")
+    reached = host if serving.is_loopback(host) else "127.0.0.1"
+    for scheme in ("http", "https"):
+        try:
+            async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # only who it is
+                answer = await client.get(f"{scheme}://{reached}:{number}/health")
+            if answer.status_code == 200 and answer.json().get("status") == "ok":
+                whose = "" if engine_runs else ", of another home"
+                return Finding("ports", "ok", f"Sluice answers at {scheme}://{reached}:{number}{whose}")
+        except (httpx.HTTPError, ValueError, AttributeError):
+            continue
+    hint = "Choose another one: 'sluice serve --port 3001'."
+    return Finding("ports", "warning", f"{host}:{number} is not free for Sluice: {fault}", hint)
+
+
+def clients() -> Iterator[Finding]:
+    """The MCP clients that are told of Sluice, and whether what they would start is there."""
+    for name, spec in install.CLIENTS.items():
+        path = install.location(name, home=Path.home(), project=Path.cwd())
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8"))[spec.key][install.SERVER_NAME]
+            program = Path(str(entry["command"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # it is not installed, not told of Sluice, or keeps comments, which only its editor reads
+        check = f"client {name}"
+        if program.is_absolute() and os.access(program, os.X_OK):
+            yield Finding(check, "ok", f"{path} starts {program}")
+        else:
+            hint = f"sluice mcp install {name}"
+            yield Finding(check, "fault", f"{path} would start {program}, which is not there", hint)
