@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import structlog
 
-from core import channel, clock, errors, license, ownership
+from core import channel, clock, errors, license, ownership, signing
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.collection import Collections
@@ -37,6 +37,7 @@ from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
+from core.model.scopes import permits
 from core.settings import Settings
 from core.store import audit, callbacks, gitops, invocations, messages, replays
 from core.store import triggers as trigger_table
@@ -75,6 +76,7 @@ class Engine:
         self.started_at_ns = clock.now_ns()
         self.license = license.EVERYTHING
         self.read_license()
+        self._signer: signing.Signer | None = None
         self.timings: dict[str, Timing] = {}
         self._subscribers: list[Notice] = []
         if self.license.limits.workers is not None:  # what a license allows, it allows to the settings as well
@@ -128,7 +130,7 @@ class Engine:
             operation = self.operations.get(name)
             if operation is None:
                 raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
-            self._authorise(operation, caller)
+            self._authorise(operation, caller, arguments)
             check_tenant(caller)
             check_size(name, arguments, operation.max_bytes)
             params = operation.validate(arguments)
@@ -151,12 +153,18 @@ class Engine:
         finally:
             timing.seconds += clock.monotonic() - started
 
-    def _authorise(self, operation: Operation, caller: Caller) -> None:
+    def _authorise(self, operation: Operation, caller: Caller, arguments: Any) -> None:
         if not operation.allows(caller.principal.role):
             needed = f"the role {operation.role}" if operation.role else "a role, and no rule names one"
             raise errors.Forbidden(
                 f"{operation.name} needs {needed}; {caller.username} has the role {caller.principal.role.value}.",
                 hint="Ask an admin.",
+            )
+        scopes = caller.principal.scopes
+        if scopes and not permits(scopes, operation, arguments if isinstance(arguments, dict) else {}):
+            raise errors.Forbidden(
+                f"The scopes of this credential do not include this call of {operation.name}.",
+                hint=f"Its scopes: {', '.join(scopes)}. Ask an admin for a key with another one.",
             )
         if caller.surface is Surface.MCP:
             self.license.require(license.Feature.MCP_SERVER, "The MCP server")
@@ -176,6 +184,13 @@ class Engine:
             log.warning("license", edition=found.edition, status=found.status.value, reason=found.reason)
         self.license = found
         return found
+
+    @property
+    def signer(self) -> signing.Signer:
+        """What signs the JWTs of this installation; its key is read, or made, when it is first needed."""
+        if self._signer is None:
+            self._signer = signing.open_signer(self.settings.home, self.settings.jwt_key_file)
+        return self._signer
 
     def in_tenant(self, caller: Caller, tenant: str) -> Caller:
         """The caller acting in another of its tenants. Raises NotFound for one that it is not a member of."""

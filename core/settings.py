@@ -85,6 +85,8 @@ class Settings(Described, BaseModel):
     """What holds without a license file: everything, or the Community Edition."""
     license_keys: tuple[str, ...] = ()
     """Public ed25519 keys (base64) whose licenses this installation trusts."""
+    jwt_key_file: Path | None = None
+    """A file (mode 0600) with the secret that signs JWTs, at least 32 bytes; without one, a key is made in the home."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 PLATFORM = "platform"
@@ -28,12 +28,16 @@ class Surface(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An identity: one user name, one role, its tenants."""
+    """An identity: one user name, one role, its tenants; and what its credential is limited to (core.model.scopes)."""
 
     username: str
     role: Role = Role.USER
     tenants: tuple[str, ...] = ("default",)
     platform: bool = False
+    scopes: tuple[str, ...] = ()
+    # Where the identity comes from is no part of it: two keys of one user with the same rights see the same lists.
+    credential: str = field(default="", compare=False)  # the id of the API key; empty for the local user
+    minted: bool = field(default=False, compare=False)  # whether a JWT of that key was shown, and not the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Caller:
             "role": self.principal.role.value,
             "tenants": list(self.principal.tenants),
             "platform": self.principal.platform,
+            "scopes": list(self.principal.scopes),
+            "credential": self.principal.credential,
             "tenant": self.tenant,
             "surface": self.surface.value,
             "allow_write": self.allow_write,
@@ -75,13 +81,15 @@ class Caller:
 
     @staticmethod
     def from_dict(data: dict[str, object]) -> Caller:
-        tenants = data.get("tenants")
+        tenants, scopes = data.get("tenants"), data.get("scopes")
         return Caller(
             Principal(
                 str(data["username"]),
                 Role(str(data["role"])),
                 tuple(str(t) for t in tenants) if isinstance(tenants, list) else (),
                 bool(data.get("platform")),
+                tuple(str(s) for s in scopes) if isinstance(scopes, list) else (),
+                str(data.get("credential", "")),
             ),
             str(data["tenant"]),
             Surface(str(data["surface"])),

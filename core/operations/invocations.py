@@ -11,6 +11,7 @@ from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
+from core.model.scopes import may_see_runs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from core.operations.registry import Page, items_schema, moment, operation, position
 from core.operations.triggers import RECORD
@@ -56,7 +57,8 @@ async def find(engine: Engine, caller: Caller, text_id: str) -> tuple[int, dict[
     parsed = invocation.parse_id(text_id)
     record = await engine.pending.get(parsed[0], 0) if parsed is not None else None
     if parsed is not None and record is not None:
-        if record["invocation_id"] == text_id and caller.member_of(record["tenant_id"]):
+        seen = may_see_runs(caller.principal.scopes, record["trigger_slug"])
+        if record["invocation_id"] == text_id and caller.member_of(record["tenant_id"]) and seen:
             return parsed[0], record
     raise errors.NotFound(
         f"There is no invocation {errors.shorten(text_id, 64)}.",

@@ -22,6 +22,15 @@ def all_rows(db: Database) -> list[dict[str, Any]]:
     return list(db.table("tokens").rows_where(order_by="created_at_ns desc"))
 
 
+def by_id(db: Database, id: str) -> dict[str, Any] | None:
+    return next(iter(db.table("tokens").rows_where("id = ?", [id])), None)
+
+
+def touch(db: Database, id: str, at_ns: int) -> None:
+    """Note that a token was used."""
+    db.conn.execute("UPDATE tokens SET last_used_at_ns = ? WHERE id = ?", (at_ns, id))
+
+
 def revoke(db: Database, id: str, at_ns: int, audit_row: tuple[Any, ...]) -> bool:
     """Withdraw a token; true when there was one to withdraw."""
     found = db.conn.execute(

@@ -20,6 +20,7 @@ from core import clock, errors
 from core.errors import Problem
 from core.model.operation import compact, schema_problems
 from core.model.principal import PLATFORM, Caller
+from core.model.scopes import may_invoke
 from core.model.trigger import (
     DEFAULT_WAIT_SECONDS,
     MAX_WAIT_SECONDS,
@@ -123,7 +124,8 @@ class Trigger:
 
     def invokable_by(self, caller: Caller) -> bool:
         policy = self.definition.invoke_policy
-        return self.active and (policy.allow_admin if caller.is_admin else policy.allow_user)
+        allowed = policy.allow_admin if caller.is_admin else policy.allow_user
+        return self.active and allowed and may_invoke(caller.principal.scopes, self.slug)
 
     def summary(self) -> dict[str, Any]:
         """The row of trigger_list."""

@@ -16,6 +16,8 @@ async def create(
     role: Literal["admin", "user"] = "user",
     member: Annotated[list[str] | None, Parameter(negative=())] = None,
     expires_in_seconds: int | None = None,
+    scope: Annotated[list[str] | None, Parameter(negative=())] = None,
+    platform: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Make a token for a user name; it is shown once.
@@ -32,6 +34,10 @@ async def create(
         A tenant that the bearer belongs to; may be repeated.
     expires_in_seconds
         How long it is valid; for ever when left out.
+    scope
+        Limit it to: read, toolset:NAME, operation:NAME or trigger:SLUG; may be repeated.
+    platform
+        Let it act on what all tenants share, such as worker groups.
     """
     async with connect.engine(common) as engine:
         result = await engine.call(
@@ -41,6 +47,8 @@ async def create(
             role=role,
             tenants=member or [common.tenant],
             expires_in_seconds=expires_in_seconds,
+            scopes=scope,
+            platform=platform or None,
         )
     if common.json:
         render.json(result)

@@ -27,6 +27,7 @@ MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
 PRINCIPAL = "sluice.principal"  # where the identity is left in the ASGI scope
 
+_CREDENTIAL = re.compile(rb"(?i)(?:^|&)(?:access_token|token|api_?key|jwt|authorization|bearer)=").search
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
@@ -65,7 +66,9 @@ class Guard:
             if refusal is None:
                 receive = await _bounded(headers, receive, limit)
                 if scope["path"] not in OPEN_PATHS:
-                    scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"))
+                    _no_credentials_in(scope.get("query_string", b""))
+                    client = str((scope.get("client") or ("",))[0])
+                    scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"), client)
         except _TooLarge:
             refusal = (
                 413,
@@ -106,6 +109,15 @@ class Guard:
         except ValueError:
             return False
         return origin == f"{parts.scheme}://{host}" and parts.scheme in ("http", "https")
+
+
+def _no_credentials_in(query: bytes) -> None:
+    """Raises Unauthenticated for a credential in the address, where every log and history on its way keeps it."""
+    if query and _CREDENTIAL(query):
+        raise errors.Unauthenticated(
+            "A credential in the query string is not accepted, and should be revoked: addresses are logged.",
+            hint="Send 'Authorization: Bearer TOKEN'.",
+        )
 
 
 def _limit(path: str) -> int:

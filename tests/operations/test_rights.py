@@ -38,6 +38,7 @@ def test_only_an_admin_may_administer() -> None:
     assert changing == {
         "trigger_invoke",
         "trigger_invocation_rerun",
+        "token_mint",
         "mcp_activity_record",
         "replay_begin",
         "replay_end",
@@ -66,7 +67,7 @@ async def test_an_operation_without_a_rule_is_refused_to_everybody(engine: Engin
 
     for caller in (ADMIN, USER, SYSTEM):
         with pytest.raises(errors.Forbidden, match="no rule"):
-            engine._authorise(registry["newcomer"], caller)
+            engine._authorise(registry["newcomer"], caller, {})
 
 
 @pytest.mark.parametrize("operation", [op for op in REGISTRY if op.role is Role.ADMIN], ids=lambda op: op.name)
