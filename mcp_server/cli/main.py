@@ -10,6 +10,7 @@ import cyclopts
 from cyclopts.config import Env
 
 PROGRAM = "sluice"
+PROGRAM_MCP = "sluice-mcp"
 USAGE = 2
 
 _GROUPS = {
@@ -35,6 +36,7 @@ _COMMANDS = (
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
     ("doctor", "doctor:doctor", "Check this machine, the home directory and the engine."),
+    ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
     ("plan", "deployments:plan", "Compute what a deployment would change, and save it."),
     ("plans list", "deployments:plan_list", "List the saved plans."),
     ("plans show", "deployments:plan_show", "Show a saved plan again."),
@@ -158,11 +160,37 @@ def build() -> cyclopts.App:
     groups = {name: cyclopts.App(name=name, help=text) for name, text in _GROUPS.items()}
     for group in groups.values():
         app.command(group)
+    groups["worker"].default(_join)
     for path, place, text in _COMMANDS:
         group_name, _, name = path.rpartition(" ")
         parent = groups[group_name] if group_name else app
         parent.command(f"mcp_server.cli.{place}", name=name, help=text)
     return app
+
+
+def _join(*, nats: str | None = None, group: str = "default", name: str | None = None, slots: int = 64) -> int:
+    """See the workers, group, label and drain them; with --nats, run one on this machine.
+
+    Parameters
+    ----------
+    nats
+        The address of the NATS server that the engine uses: nats://HOST:PORT.
+    group
+        The worker group to join.
+    name
+        The name of the worker; one is made when left out.
+    slots
+        How many jobs it may hold.
+    """
+    if nats is None:
+        build()["worker"].help_print([])
+        return 0
+    from core import errors
+
+    raise errors.TargetUnavailable(
+        "Workers on other machines are not available in this version: this build has no NATS transport.",
+        hint="Start workers beside the engine: 'sluice serve --workers default=4'.",
+    )
 
 
 def _version() -> str:

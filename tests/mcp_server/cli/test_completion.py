@@ -1,0 +1,90 @@
+"""Shell completion: what a real bash completes, and where the scripts are put."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mcp_server.cli import completion, main
+
+BASH = shutil.which("bash")
+
+
+def script(capsys: pytest.CaptureFixture[str], shell: str) -> str:
+    assert main.run(["completion", shell]) == 0
+    return capsys.readouterr().out
+
+
+def completed(script: str, *words: str) -> list[str]:
+    """What bash offers for the last word."""
+    assert BASH is not None
+    function = "_" + words[0].replace("-", "_")
+    asked = " ".join(f"'{word}'" for word in words)
+    typed = f"COMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}; {function}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    done = subprocess.run(
+        [BASH, "--norc", "-s"], input=f"{script}\n{typed}\n", capture_output=True, text=True, timeout=20, check=True
+    )
+    return [line.strip() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash here")
+def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    made = script(capsys, "bash")
+    assert completed(made, "sluice", "wor") == ["worker", "workflow"]
+    assert completed(made, "sluice", "job", "de") == ["delete", "deploy"]
+    assert "--rollback-on-failure" in completed(made, "sluice", "apply", "--")
+    assert completed(made, "sluice", "completion", "") == list(completion.SHELLS)
+    assert completed(made, "sluice-mcp", "ins") == ["install"]
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_every_shell_knows_every_command_and_both_programs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    made = script(capsys, shell)
+    assert main.PROGRAM_MCP in made
+    for path, _, _ in main._COMMANDS:
+        assert path.split()[-1] in made
+
+
+def test_the_shell_of_the_user_is_the_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHELL", "/usr/bin/fish")
+    assert main.run(["completion"]) == 0
+    assert "complete -c sluice" in capsys.readouterr().out
+    monkeypatch.setenv("SHELL", "/usr/bin/tcsh")
+    assert main.run(["completion"]) == 1
+    assert "sluice completion bash|zsh|fish" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_install_writes_the_scripts_once_and_tells_where(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("ZSH", "ZSH_CUSTOM", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert main.run(["completion", shell, "--install"]) == 0
+    told = [Path(line.removeprefix("Wrote ")) for line in capsys.readouterr().out.splitlines()]
+    assert [path.is_file() and path.is_relative_to(tmp_path) for path in told] == [True, True]
+    start = tmp_path / f".{shell}rc"
+    before = start.read_text() if start.exists() else ""
+    assert main.run(["completion", shell, "--install"]) == 0
+    assert (start.read_text() if start.exists() else "") == before
+
+
+def test_install_leaves_the_start_file_alone_when_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main.run(["completion", "bash", "--install", "--no-startup"]) == 0
+    assert not (tmp_path / ".bashrc").exists()
+
+
+def test_a_worker_of_another_machine_is_refused_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["worker", "--nats", "nats://127.0.0.1:4222"]) == 1
+    said = capsys.readouterr().err
+    assert "not available in this version" in said
+    assert "sluice serve --workers" in said
+    assert main.run(["worker"]) == 0
+    assert "drain" in capsys.readouterr().out
