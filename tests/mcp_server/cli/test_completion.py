@@ -27,7 +27,7 @@ def completed(script: str, *words: str) -> list[str]:
     done = subprocess.run(
         [BASH, "--norc", "-s"], input=f"{script}\n{typed}\n", capture_output=True, text=True, timeout=20, check=True
     )
-    return [line.strip() for line in done.stdout.splitlines()]
+    return sorted(line.strip() for line in done.stdout.splitlines())
 
 
 @pytest.mark.skipif(BASH is None, reason="there is no bash here")
@@ -36,7 +36,7 @@ def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture
     assert completed(made, "sluice", "wor") == ["worker", "workflow"]
     assert completed(made, "sluice", "job", "de") == ["delete", "deploy"]
     assert "--rollback-on-failure" in completed(made, "sluice", "apply", "--")
-    assert completed(made, "sluice", "completion", "") == list(completion.SHELLS)
+    assert completed(made, "sluice", "completion", "") == sorted(completion.SHELLS)
     assert completed(made, "sluice-mcp", "ins") == ["install"]
 
 
