@@ -15,7 +15,7 @@ import mcp
 import mcp_types as types
 import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from mcp.client.subscriptions import ToolsListChanged
+from mcp.client.subscriptions import ResourceUpdated, ToolsListChanged
 
 from core import ownership
 
@@ -118,3 +118,36 @@ async def test_a_reader_beside_a_writer_changes_nothing(home: Path, silent: Text
                 assert "--allow-write" in refused.structured_content["error"]["hint"]
             runs = await reader.call_tool("trigger_invocation_list", {})
             assert runs.structured_content["total"] == 0
+
+
+async def test_who_follows_a_workflow_hears_of_an_edit_in_another_process(home: Path, silent: TextIO) -> None:
+    text = "kind: workflow\nslug: mine\ntitle: Mine\nsteps: []\n"
+    flags = ("--allow-write", "--toolsets", "all")
+    with anyio.fail_after(30):
+        async with (
+            session(home, silent, "2026-07-28", *flags) as reader,
+            session(home, silent, "2026-07-28", *flags) as author,
+        ):
+            await reader.list_tools()
+            async with reader.listen(resource_subscriptions=["workflow://mine"]) as stream:
+                saved = await author.call_tool("workflow_save_draft", {"document": text})
+                assert not saved.is_error
+                assert await anext(aiter(stream)) == ResourceUpdated(uri="workflow://mine")
+            read = await reader.read_resource("workflow://mine")
+            assert '"title": "Mine"' in read.contents[0].text
+
+
+async def test_what_a_session_calls_is_seen_by_an_admin_in_another_process(home: Path, silent: TextIO) -> None:
+    flags = ("--activity-forward", "--activity-session-label", "ci")
+    with anyio.fail_after(30):
+        async with session(home, silent, "2026-07-28", "--toolsets", "all") as admin:
+            await admin.list_tools()
+            async with session(home, silent, "legacy", *flags) as watched:
+                await watched.call_tool("catalog_search", {"query": "quickstart"})
+                metrics = await watched.call_tool("mcp_server_metrics", {})
+                assert metrics.structured_content["activity"]["forward"] is True
+                assert metrics.structured_content["session_label"] == "ci"
+            listed = await admin.call_tool("mcp_activity_list", {"label": "ci"})
+            seen = [(row["tool"], row["outcome"], row["transport"]) for row in listed.structured_content["items"]]
+            assert ("catalog_search", "ok", "stdio") in seen
+            assert "quickstart" not in str(listed.structured_content)
