@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -338,17 +339,24 @@ class Runtime:
         if workload.state is state:
             return
         workload.state = state
+        if state in (WorkloadState.COMPLETED, WorkloadState.STOPPED, WorkloadState.FAILED):
+            self._link.figures(self._figures([workload], Now.read()))  # the last ones must not wait for a heartbeat
         self._link.status(workload.id, workload.version, state.value, reason, workload.restarts)
+
+    def _figures(self, workloads: Iterable[_Workload], now: Now) -> dict[str, dict[str, float]]:
+        """The metrics of those workloads for which they have changed since they were told."""
+        changed = {}
+        for workload in workloads:
+            numbers = _numbers(workload, now)
+            if numbers != workload.told:
+                workload.told = numbers
+                changed[workload.id] = dict(zip(_METRICS, numbers, strict=True))
+        return changed
 
     async def _beat(self, link: channel.Channel) -> None:
         while not link.closed.is_set():
-            changed, now = {}, Now.read()
-            for workload in self._workloads.values():
-                numbers = _numbers(workload, now)
-                if numbers != workload.told:
-                    workload.told = numbers
-                    changed[workload.id] = dict(zip(_METRICS, numbers, strict=True))
-            link.notice("beat", {"metrics": changed})
+            now = Now.read()
+            self._link.figures(self._figures(self._workloads.values(), now))
             await asyncio.sleep(self._options.heartbeat_seconds)
             self._vitals.loop_lag_seconds = clock.monotonic() - now.monotonic - self._options.heartbeat_seconds
 

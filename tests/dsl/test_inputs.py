@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.dsl.component import Batch, Limits, Run
-from core.dsl.inputs import lines
+from core.dsl.inputs import descendants, lines
 from core.dsl.inputs.lines import Splitter
 from core.errors import Forbidden, JobFailed
 from core.worker.runs import Delivery
@@ -221,6 +223,23 @@ async def test_a_daemon_that_has_left_the_group_of_its_command_is_killed_when_th
         assert await read == [{"code": status}]
         while _alive(int(told.read_text())):  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.01)
+
+
+async def test_what_a_killed_worker_left_running_is_killed_before_the_command_runs_again(shell: Worker) -> None:
+    owner = descendants.owner(shell.env().state_dir / "exec")
+    left, other = (
+        subprocess.Popen(["sleep", "60"], env={descendants.NAME: descendants.mark(whose)})  # noqa: ASYNC220
+        for whose in (owner, descendants.owner(Path("/x")))
+    )
+    try:
+        with anyio.fail_after(10):
+            assert await shell.read({"exec": {"command": "echo again"}}) == [{"_raw": "again"}]
+            assert await anyio.to_thread.run_sync(left.wait) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait()
 
 
 def _alive(pid: int) -> bool:

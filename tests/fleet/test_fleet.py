@@ -119,6 +119,18 @@ async def test_a_silent_worker_is_killed_and_replaced(tmp_path: Path) -> None:
     assert not psutil.pid_exists(pid)
 
 
+async def test_the_figures_of_a_complete_job_do_not_wait_for_a_heartbeat(tmp_path: Path) -> None:
+    events = "\\n".join(f"line {number}" for number in range(100))
+    once = f'name: once\ninput: {{echo: {{event: "{events}"}}}}\noutput: {{discard: {{}}}}'
+    async with engine_on(tmp_path / "home", workers=1, heartbeat_seconds=30.0) as engine:
+        with anyio.fail_after(20):
+            deployed = await deploy(engine, once)
+            assert deployed["workloads"][0]["state"] == "completed"
+            shown = await engine.call("job_get", {"name": "once"}, ADMIN)
+    metrics = shown["workloads"][0]["metrics"]
+    assert (metrics["events_in"], metrics["events_out"], metrics["runs"]) == (100, 100, 1)
+
+
 async def test_a_failing_job_says_why_restarts_and_disturbs_nobody(engine: Engine) -> None:
     failing = "name: failing\ninput: {exec: {command: 'echo hi', trigger: {interval: 1s}}}\noutput: {discard: {}}"
     with anyio.fail_after(30):

@@ -216,6 +216,8 @@ async def test_a_message_is_answered_within_a_few_slices_beside_jobs_that_use_al
         asked = clock.processor()
         await asyncio.sleep(0.001)  # the message is on its way: whoever is at work now goes on
         handler.deliver(bus.delivery(number, who="alice"))
+        # At once, or in a turn of its own where a busy machine has made the runs before it look slow.
+        await rig.until(lambda number=number: number in bus.settled)
         waits.append(clock.processor() - asked)
         assert bus.settled[number] is None
     assert sorted(waits)[10] < 0.010, "four jobs with batches of hundreds of milliseconds each"

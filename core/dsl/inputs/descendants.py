@@ -7,6 +7,7 @@ purpose is not found; whoever may run commands is trusted that far.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import signal
@@ -17,17 +18,25 @@ _MOST_ROUNDS = 20  # of looking again for what was started while others were bei
 _PROC = Path("/proc")
 
 
-def mark() -> str:
+def owner(place: Path) -> str:
+    """How the marks of all commands begin that one workload starts, whose private directory is `place`."""
+    return hashlib.blake2b(bytes(place.absolute()), digest_size=12).hexdigest() + "."
+
+
+def mark(owner: str) -> str:
     """A value for the variable NAME that no other command has."""
-    return secrets.token_hex(16)
+    return owner + secrets.token_hex(8)
 
 
 def kill(value: str) -> int:
-    """Kill every process of this user that carries a mark; how many there were. It reads all of /proc: use a thread."""
+    """Kill every process of this user whose mark begins so; how many there were. It reads all of /proc: use a thread.
+
+    With the mark of a command it ends what that command left; with an `owner`, what a killed worker left.
+    """
     sought = f"{NAME}={value}".encode()
     killed: set[str] = set()
     for _ in range(_MOST_ROUNDS):
-        found = {name for name in _processes() - killed if sought in _environment(name)}
+        found = {name for name in _processes() - killed if any(one.startswith(sought) for one in _environment(name))}
         for name in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(int(name), signal.SIGKILL)

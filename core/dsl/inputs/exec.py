@@ -114,6 +114,7 @@ class ExecSource:
     def __init__(self, config: Exec, env: Env) -> None:
         self._config = config
         self._env = env
+        self._cleared = False
         self._arguments: list[tuple[Callable[[Event, Run], str], bool]] = []
         if isinstance(config.command, tuple):
             for text in config.command:
@@ -157,7 +158,12 @@ class ExecSource:
             arguments = ["/bin/sh", "-c", text if self._config.no_strip_linefeeds else " ".join(text.splitlines())]
         directory = self._env.state_dir / "exec"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark = descendants.mark()
+        owner = descendants.owner(directory)
+        if not self._cleared:  # a worker that was killed could not end its command, and two must not run
+            self._cleared = True
+            if left := await asyncio.to_thread(descendants.kill, owner):
+                self._env.log("warning", f"exec: killed {left} processes that an earlier run had left")
+        mark = descendants.mark(owner)
         try:
             process = await asyncio.create_subprocess_exec(
                 *arguments,
