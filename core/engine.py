@@ -232,6 +232,8 @@ class Engine:
                 log.exception("notice_not_heard", kind=kind)
 
     def _workload_changed(self, tenant: str, deployment: str) -> None:
+        if deployment:
+            self.announce("deployment", {"tenant": tenant, "name": deployment})
         for listener in self.workload_listeners:
             listener(tenant, deployment)
 
