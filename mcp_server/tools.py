@@ -16,7 +16,7 @@ from mcp.shared.inbound import find_invalid_x_mcp_header
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller
 from core.model.scopes import permits
-from mcp_server import apps
+from mcp_server import apps, results
 from mcp_server.session import Options
 
 Tool = dict[str, Any]
@@ -93,7 +93,7 @@ def trigger_tool(trigger: Mapping[str, Any]) -> Tool:
     tool = _tool(
         str(trigger["name"]),
         str(trigger.get("description") or trigger.get("title") or f"Run the trigger {trigger['slug']} now."),
-        trigger["input_schema"],
+        described(trigger["input_schema"]),
         trigger.get("output_schema"),
         read_only=bool(hints.get("read_only", False)),
         destructive=bool(hints.get("destructive", True)),
@@ -103,8 +103,28 @@ def trigger_tool(trigger: Mapping[str, Any]) -> Tool:
     if "anyOf" in tool.get("outputSchema", {}):  # a result that was cut because it was too large is admitted as well
         tool["outputSchema"]["anyOf"].append({"required": ["truncated"]})
     if trigger.get("title"):
-        tool["title"] = str(trigger["title"])
+        tool["title"] = results.visible(str(trigger["title"]))
     return tool
+
+
+def described(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with visible titles and descriptions: a model reads them, and whoever approves a tool has to see the
+    same. Everything else stays as it was published, because arguments are checked against it."""
+    if results.cleaned(schema) is schema:
+        return schema
+
+    def clean(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {
+                key: results.visible(value)
+                if key in ("title", "description") and isinstance(value, str)
+                else clean(value)
+                for key, value in node.items()
+            }
+        return [clean(item) for item in node] if isinstance(node, list) else node
+
+    shown: dict[str, Any] = clean(schema)
+    return shown
 
 
 def _tool(
@@ -120,7 +140,7 @@ def _tool(
 ) -> Tool:
     tool: Tool = {
         "name": name,
-        "description": cut(description, DESCRIPTION_BYTES),
+        "description": cut(results.visible(description), DESCRIPTION_BYTES),
         "inputSchema": with_sound_headers({"type": "object", **input_schema}),
         "annotations": {
             "readOnlyHint": read_only,

@@ -124,3 +124,12 @@ def test_a_walk_stays_whole_when_tools_come_and_go_between_pages() -> None:
 def test_a_cursor_that_was_not_handed_out_is_refused(cursor: str) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         tools.page([], cursor, 1000)
+
+
+def test_what_a_trigger_says_of_itself_is_visible_and_its_values_stay() -> None:
+    hidden = "Run\u202e it\U000e0041\x1b[2J"
+    kind = {"type": "string", "description": hidden, "enum": ["a\u200bb"]}
+    tool = tools.trigger_tool({**fake.trigger("t", description=hidden, kind=kind), "title": hidden})
+    shown = "Run\ufffd it\ufffd\ufffd[2J"
+    assert tool["description"] == tool["title"] == shown
+    assert tool["inputSchema"]["properties"]["kind"] == {"type": "string", "description": shown, "enum": ["a\u200bb"]}
