@@ -129,7 +129,7 @@ async def test_a_report_tells_memory_loop_lag_and_channels(engine: Engine) -> No
 
 async def test_figures_of_a_job_survive_its_failures(engine: Engine) -> None:
     id = "t/job#0"
-    failing = {**ticking("x"), "output": {"file": {"path": "/dev/null/x"}}}
+    failing = {**ticking("x"), "output": {"http-post": {"url": "http://127.0.0.1:9/"}}}
     engine.assign(id, "1", failing)
     await rig.until(lambda: engine.states(id).count(("1", "failed")) >= 2)
     figures = [data["metrics"][id] for name, data in engine.told if name == "beat" and id in data["metrics"]]
