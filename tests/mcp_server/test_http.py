@@ -253,3 +253,29 @@ async def test_an_argument_that_is_a_header_has_to_agree_with_it() -> None:
         assert ran["structuredContent"]["result"] == {"region": "eu"}
         engine.publish("plain")
         assert await client.result("tools/call", name="trigger_invoke_plain", arguments={"value": "a"})
+
+
+class Planned(fake.FakeSession):
+    """An engine with one open plan, which it applies."""
+
+    async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        if operation == "plan_get":
+            return {"name": "demo", "state": "open", "blockers": [], "text": "1 to create", "base_revision": 0}
+        return await super().call(operation, arguments, caller)
+
+
+@pytest.mark.parametrize("era", ["legacy", "auto", "2026-07-28"])
+@pytest.mark.parametrize("yes", [True, False])
+async def test_a_client_over_http_asks_its_user_before_an_apply(era: str, yes: bool) -> None:
+    asked: list[str] = []
+
+    async def on_elicit(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        asked.append(params.message)
+        return types.ElicitResult(action="accept", content={"confirm": yes})
+
+    engine = Planned()
+    async with serving(engine) as url, client(url, era, elicitation_callback=on_elicit) as connected:
+        answer = await connected.call_tool("deployment_apply", {"plan_id": "p"})
+    assert asked == ["Apply this plan to deployment demo, in tenant default?\n\n1 to create"]
+    assert answer.is_error is not yes
+    assert ("deployment_apply" in [name for name, _ in engine.calls]) is yes
