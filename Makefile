@@ -3,7 +3,7 @@ PYTHON ?= $(shell [ -x .venv/bin/python ] && echo .venv/bin/python || echo pytho
 BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types imports docs test check demo wheel
+.PHONY: help setup fmt lint types imports docs test check demo wheel bundle
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,3 +36,6 @@ demo: ## see the product work
 
 wheel: ## build the wheel, and try it in a clean environment from another directory
 	bash .ci/wheel $(PYTHON)
+
+bundle: ## make dist/sluice.mcpb, which MCP clients install by a click
+	$(PYTHON) packaging/bundle.py
