@@ -137,6 +137,8 @@ def _plain(value: Any, raw: bytes) -> bool:
             stack.extend(item.values())
         elif type(item) is list:
             stack.extend(item)
-        elif (type(item) is int or type(item) is float) and not -LARGEST <= item < LARGEST:
+        elif (type(item) is int and not -LARGEST <= item < LARGEST) or (
+            type(item) is float and not -LARGEST < item < LARGEST  # an integer below -2^63 was read as this very float
+        ):
             return False
     return len(_KEY.findall(raw)) == keys

@@ -446,6 +446,8 @@ class Egress:
             raise Unreachable(f"no complete answer of {where} within {deadline_seconds:g} s") from error
         except httpx.LocalProtocolError as error:  # its text may hold the value of a header
             raise JobFailed(f"the request to {where} is not valid HTTP") from error
+        except httpx.InvalidURL as error:  # httpx reads the Location of a redirect although it does not follow it
+            raise JobFailed(f"{where} answered with a redirect to what is no address") from error
         except httpx.TransportError as error:
             raise Unreachable(f"cannot reach {where}: {shorten(str(error) or type(error).__name__, 120)}") from error
 

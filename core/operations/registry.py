@@ -34,7 +34,7 @@ def position(cursor: str | None) -> int | None:
     """The row id behind a cursor. Raises InvalidParams for one that this server did not make."""
     if cursor is None:
         return None
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 19:
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 19 or int(cursor) >= 2**63:
         raise errors.InvalidParams(
             "This cursor is not one of ours.",
             hint="Leave it out for the first page.",

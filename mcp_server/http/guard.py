@@ -25,6 +25,7 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs"})
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
+GITOPS_OPERATIONS = "/api/operations/gitops_"
 PRINCIPAL = "sluice.principal"  # where the identity is left in the ASGI scope
 
 _CREDENTIAL = re.compile(rb"(?i)(?:^|&)(?:access_token|token|api_?key|jwt|authorization|bearer)=").search
@@ -99,6 +100,8 @@ class Guard:
                 f"The web origin {errors.shorten(origins[0], 80)} may not call this server.",
                 hint="Start the server with --allow-origin ORIGIN if that page is yours.",
             )
+        if any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers):
+            return 400, errors.InvalidParams("This server has no WebSockets.", hint="Streams are server-sent events.")
         return None
 
     def _origin_allowed(self, origin: str, host: str) -> bool:
@@ -122,7 +125,7 @@ def _no_credentials_in(query: bytes) -> None:
 
 def _limit(path: str) -> int:
     """How many bytes a body may have there."""
-    if path.startswith(GITOPS_PATH):
+    if path.startswith((GITOPS_PATH, GITOPS_OPERATIONS)):
         return MAX_GITOPS_BODY_BYTES
     return MAX_MCP_BODY_BYTES if path == MCP_PATH else MAX_BODY_BYTES
 

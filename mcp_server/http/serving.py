@@ -17,6 +17,8 @@ from core import errors
 
 START_SECONDS = 30
 MAX_HEAD_BYTES = 64 * 1024
+FRAMING = 8  # bytes of framing that a byte of a body may cost, beyond MAX_HEAD_BYTES
+_TOO_MUCH = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -66,21 +68,28 @@ def url(listener: socket.socket) -> str:
 
 
 class _Protocol(HttpToolsProtocol):
-    """The HTTP parser, with a bound on the head of a request: it keeps a head in memory until it is complete."""
+    """The HTTP parser, with bounds on what is no body: the head of a request, which it keeps in memory until it is
+    complete, and the framing of chunks, which it reads and forgets however long it is."""
 
     _head = 0  # bytes received since the parser last came to the end of a head or of a message
+    _body = 0  # bytes of the body among them
     _in_head = True
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
         super().data_received(data)
-        if self._in_head and self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
+        bound = MAX_HEAD_BYTES if self._in_head else MAX_HEAD_BYTES + FRAMING * self._body
+        if self._head > bound and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE if self._in_head else _TOO_MUCH)
             self.transport.close()
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head = False, 0
+        self._in_head, self._head, self._body = False, 0, 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_head, self._head = True, 0

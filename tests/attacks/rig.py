@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
+from core import clock
 from core.documents import canonical
 from core.engine import Engine
 from core.model.principal import Caller, Principal, Role, Surface
@@ -45,13 +46,20 @@ class Target:
     port: int
     engine: Engine
     home: Path
+    authenticator: auth.TokenAuth
     tokens: dict[str, str] = field(default_factory=dict)
+
+    def forgive(self) -> None:
+        """Forget how many bad credentials came from this address, so that the next one is looked at."""
+        self.authenticator._failures = auth.Failures(clock.monotonic)
 
     @asynccontextmanager
     async def client(self, who: str | None = "admin", **headers: str) -> AsyncIterator[httpx.AsyncClient]:
         """A client with the token of one of IDENTITIES; None sends none."""
         own = {"authorization": f"Bearer {self.tokens[who]}"} if who else {}
-        async with httpx.AsyncClient(base_url=self.url, headers={**own, **headers}, timeout=10) as made:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={**own, **headers}, timeout=10, trust_env=False
+        ) as made:
             yield made
 
     async def call(self, method: str, path: str, body: Any = None, who: str | None = "admin", **headers: str) -> Any:
@@ -88,13 +96,17 @@ class Target:
             connection.close()
 
     def digest(self) -> str:
-        """A digest of everything that the store keeps except the audit log, which refusals may write to."""
+        """A digest of all that is kept, but for what a refusal may write too: audit rows, last use of tokens."""
         connection = sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)
         try:
-            lines = [line for line in connection.iterdump() if 'INTO "audit' not in line]
+            lines = [line for line in connection.iterdump() if not line.startswith(_CHANGES_BY_LOOKING)]
+            lines += map(str, connection.execute("SELECT id, hash, revoked_at_ns FROM tokens ORDER BY id"))
         finally:
             connection.close()
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+_CHANGES_BY_LOOKING = ('INSERT INTO "audit"', 'INSERT INTO "tokens"')  # denials, and when a token was last used
 
 
 @asynccontextmanager
@@ -108,7 +120,7 @@ async def target(home: Path, *, mcp: bool = False, **settings: Any) -> AsyncIter
             authenticator = auth.TokenAuth(way)
             served = app.create(way, authenticator, mcp=_mcp(way, authenticator) if mcp else None)
             async with serving.running(served, [listener], drain_seconds=1):
-                made = Target(serving.url(listener), listener.getsockname()[1], engine, home)
+                made = Target(serving.url(listener), listener.getsockname()[1], engine, home, authenticator)
                 for name, (username, role, tenants) in IDENTITIES.items():
                     wanted = {"name": name, "username": username, "role": role, "tenants": tenants}
                     made.tokens[name] = (await engine.call("token_create", wanted, ADMIN))["token"]

@@ -59,6 +59,7 @@ def test_params_are_compared_as_the_table_says(left: object, right: object, same
         (b'{"x":{"\\u0061":1,"a":2}}', "'a' stands twice"),
         (b"[9223372036854775808]", "64 bits"),
         (b"[18446744073709551616]", "64 bits"),
+        (b"[-9223372036854775809]", "64 bits"),
         (b"[" + b"9" * 5000 + b"]", "not valid JSON"),
         (b"[NaN]", "not valid JSON"),
         (b"[1e999]", "infinity"),
