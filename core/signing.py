@@ -9,7 +9,6 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core import clock, errors
 
@@ -57,11 +56,15 @@ class Signer:
         """The claims of a token that this installation minted and that is valid now; None for every other text."""
         import jwt
 
-        checks: dict[str, Any] = {"require": list(REQUIRED), "verify_exp": False, "verify_nbf": False}
-        checks["verify_iat"] = False  # all three are compared with `now_ns` below
         try:
             claims = jwt.decode(
-                token, self._key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=checks
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # The times are compared below, with `now_ns`.
+                options={"require": list(REQUIRED), "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
         except jwt.InvalidTokenError:
             return None

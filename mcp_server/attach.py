@@ -14,17 +14,16 @@ from typing import Any
 
 import structlog
 
-from core import channel, clock, errors, ownership
-from core.model.operation import Effect, Registry
+from core import channel, errors, ownership
+from core.model.operation import Registry
 from core.model.principal import Caller
 from core.settings import Settings
-from mcp_server.session import Notice
+from mcp_server.session import Notice, repeatable, safe_to_repeat
 
 log = structlog.get_logger("mcp_server.attach")
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message")
 TRIES = 4
-RUNS = ("trigger_invoke", "trigger_invocation_rerun")
 
 
 class Session:
@@ -62,7 +61,7 @@ class Session:
         if self._engine is not None:
             result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
             return result
-        arguments = self._repeatable(operation, arguments)
+        arguments = repeatable(operation, arguments)
         for attempt in range(TRIES):
             link = await self._connected()
             if link is None:
@@ -72,7 +71,7 @@ class Session:
                 answer: dict[str, Any] = await link.call("call", request)
                 return answer
             except channel.ChannelClosed as error:
-                if attempt == TRIES - 1 or not self._safe_to_repeat(operation, arguments):
+                if attempt == TRIES - 1 or not safe_to_repeat(self.operations, operation, arguments):
                     raise errors.Busy(
                         "The engine went away while this call was under way; it may or may not have been recorded.",
                         hint="Look at the present state, then call again if it is needed.",
@@ -83,17 +82,9 @@ class Session:
                 ) from error
         raise errors.Busy("No engine could be reached.", hint="Try again.")
 
-    def _repeatable(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        # A run that is asked for without a key gets one here, so that a repeat after the owner's death finds it.
-        if operation in RUNS and isinstance(arguments, dict) and not arguments.get("idempotency_key"):
-            return {**arguments, "idempotency_key": "auto-" + clock.token(20)}
-        return arguments
-
-    def _safe_to_repeat(self, operation: str, arguments: dict[str, Any]) -> bool:
-        known = self.operations.get(operation)
-        if known is None:
-            return False
-        return known.effect is Effect.READ or known.idempotent or bool(arguments.get("idempotency_key"))
+    def acting(self, caller: Caller) -> Caller:
+        """The caller itself: whoever can reach the home directory says who calls."""
+        return caller
 
     def subscribe(self, callback: Notice) -> Callable[[], None]:
         """See mcp_server.session.EngineSession.subscribe; survives a change of owner."""
@@ -173,9 +164,7 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(
-    settings: Settings, *, url: str | None = None, api_key: str | None = None, serve_workers: int | None = None
-) -> AsyncIterator[Session]:
+async def open_session(settings: Settings, *, serve_workers: int | None = None) -> AsyncIterator[Session]:
     """A session on the home directory of `settings`; connected before it is yielded.
 
     `serve_workers` is how many workers the engine starts if this session becomes its owner (None: as in settings).
@@ -183,11 +172,6 @@ async def open_session(
     """
     from core.operations import REGISTRY  # imports every room; an attached session needs it for the schemas only
 
-    if url is not None:
-        raise errors.InvalidParams(
-            "Remote engines (--url) are not available in this version.",
-            hint="Run the command on the host of the engine, or use its HTTP API with a token.",
-        )
     if serve_workers is not None:
         settings = settings.model_copy(update={"workers": serve_workers})
     session = Session(settings, REGISTRY)

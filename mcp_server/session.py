@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from core import errors
-from core.model.operation import Registry
+from core import clock, errors
+from core.model.operation import Effect, Registry
 from core.model.principal import PLATFORM, Caller
 
 Notice = Callable[[str, dict[str, Any]], None]
@@ -44,9 +44,34 @@ class EngineSession(Protocol):
         """
         ...
 
+    def acting(self, caller: Caller) -> Caller:
+        """The caller as the engine will take it: the same one, unless a remote engine decides who it is by a token."""
+        ...
+
     async def aclose(self) -> None:
         """Leave the engine; the owner also stops it. Called once, last."""
         ...
+
+
+RUNS = ("trigger_invoke", "trigger_invocation_rerun")
+
+
+def repeatable(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that make a repeat of the call find what the first one did.
+
+    A run that is asked for without a key gets one, so that a repeat after the owner's death finds it.
+    """
+    if operation in RUNS and isinstance(arguments, dict) and not arguments.get("idempotency_key"):
+        return {**arguments, "idempotency_key": "auto-" + clock.token(20)}
+    return arguments
+
+
+def safe_to_repeat(operations: Registry, operation: str, arguments: dict[str, Any]) -> bool:
+    """Whether a call whose answer was lost may be made once more."""
+    known = operations.get(operation)
+    if known is None:
+        return False
+    return known.effect is Effect.READ or known.idempotent or bool(arguments.get("idempotency_key"))
 
 
 SessionFactory = Callable[[], Awaitable[EngineSession]]

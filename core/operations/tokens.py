@@ -255,7 +255,9 @@ async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> d
             await engine.database.write(table.touch, row["id"], now)
         except errors.StorageUnavailable as error:  # who it is, is known all the same
             log.warning("use_of_token_not_recorded", id=row["id"], error=str(error))
-    ends = [at for at in (row["expires_at_ns"], claims and claims.expires_at_ns) if at is not None]
+    ends: list[int] = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+    if claims is not None:
+        ends.append(claims.expires_at_ns)
     return {
         "username": row["username"],
         "role": row["role"],

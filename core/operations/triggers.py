@@ -247,7 +247,7 @@ class TriggerTools(Params):
 
 @operation(
     summary="The MCP tools that the caller's triggers are.",
-    http="",
+    http="GET /api/mcp/trigger-tools",
     toolset="triggers",
     tool=False,
     role=Role.USER,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -16,6 +16,9 @@ from core import logs
 from core import settings as engine_settings
 from core.model import principal
 from mcp_server import attach, session
+
+if TYPE_CHECKING:
+    from mcp_server import remote  # it brings an HTTP client, which only remote sessions pay for
 
 DEFAULT_TENANT = "default"
 
@@ -33,12 +36,30 @@ class Common:
     "The tenant to act in."
     url: str | None = None
     "Work on a remote engine at this address instead of the one in the home directory."
+    profile: str = ""
+    "Which login to use, when there are several for one address."
+    jwt: Annotated[str | None, Parameter(show_default=False)] = None
+    "The bearer token for a remote engine; it is not refreshed."
     api_key: Annotated[str | None, Parameter(show_default=False)] = None
-    "The token for a remote engine."
+    "The API key for a remote engine, from which short-lived tokens are minted."
+    ttl: int | None = None
+    "How many seconds a minted token shall be valid."
+    tls_ca: Path | None = None
+    "A PEM file with the certificate of the remote engine, or of its authority."
+    tls_insecure: Annotated[bool, Parameter(negative=())] = False
+    "Do not check the certificate of the remote engine."
 
     def settings(self, **overrides: object) -> engine_settings.Settings:
         """The engine's settings from these flags and the environment."""
         return engine_settings.from_environment(home=self.home, **overrides)
+
+    def target(self) -> remote.Target | None:
+        """The remote engine that these flags name, if any."""
+        if self.url is None:
+            return None
+        from mcp_server import remote
+
+        return remote.Target(self.url, self.profile, self.jwt, self.api_key, self.ttl, self.tls_ca, self.tls_insecure)
 
 
 DEFAULTS = Common()
@@ -65,14 +86,27 @@ def local_caller(tenant: str = DEFAULT_TENANT) -> principal.Caller:
 
 @contextlib.asynccontextmanager
 async def engine(common: Common, *, workers: int = 0) -> AsyncIterator[Client]:
-    """The engine of the home directory: the running one, or one of our own for as long as this command takes.
+    """The engine at --url; or that of the home directory: the running one, or one of our own for this command.
 
     `workers` is how many workers an engine of our own starts.
     """
     settings = common.settings()
     logs.configure(settings.log_level)
-    async with attach.open_session(settings, url=common.url, api_key=common.api_key, serve_workers=workers) as opened:
-        yield Client(opened, local_caller(common.tenant))
+    caller = local_caller(common.tenant)
+    async with opened(common, settings, caller, workers=workers) as session:
+        yield Client(session, session.acting(caller))
+
+
+def opened(
+    common: Common, settings: engine_settings.Settings, caller: principal.Caller, *, workers: int | None = None
+) -> contextlib.AbstractAsyncContextManager[session.EngineSession]:
+    """The session that the common flags ask for: remote, or on the home directory."""
+    target = common.target()
+    if target is None:
+        return attach.open_session(settings, serve_workers=workers)
+    from mcp_server import remote
+
+    return remote.open_remote(target, caller)
 
 
 def note(text: str) -> None:

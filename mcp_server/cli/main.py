@@ -9,6 +9,8 @@ from typing import Any
 import cyclopts
 from cyclopts.config import Env
 
+from mcp_server.cli import samples
+
 PROGRAM = "sluice"
 PROGRAM_MCP = "sluice-mcp"
 USAGE = 2
@@ -128,6 +130,8 @@ _COMMANDS = (
     ("variable set", "variables:set_value", "Set a dynamic variable."),
     ("variable list", "variables:list_variables", "List dynamic variables."),
     ("variable delete", "variables:delete", "Remove a dynamic variable."),
+    ("login", "login:login", "Log in to a remote engine with an API key, for a while."),
+    ("logout", "login:logout", "Forget a login."),
     ("token create", "tokens:create", "Make a token; it is shown once."),
     ("token list", "tokens:list_tokens", "List tokens (never their values)."),
     ("token revoke", "tokens:revoke", "Revoke a token."),
@@ -161,10 +165,12 @@ def build() -> cyclopts.App:
     for group in groups.values():
         app.command(group)
     groups["worker"].default(_join)
+    groups["worker"].help_epilogue = samples.epilogue("worker")
     for path, place, text in _COMMANDS:
         group_name, _, name = path.rpartition(" ")
         parent = groups[group_name] if group_name else app
-        parent.command(f"mcp_server.cli.{place}", name=name, help=text)
+        shown = {} if place.endswith(":app") else {"help_epilogue": samples.epilogue(path)}  # an app has its own
+        parent.command(f"mcp_server.cli.{place}", name=name, help=text, **shown)
     return app
 
 

@@ -6,23 +6,27 @@ import contextlib
 from dataclasses import replace
 from typing import Annotated
 
+import anyio
 from cyclopts import App, Parameter
 
 from core import errors, logs
 from core.model import principal
-from mcp_server import attach, session
-from mcp_server.cli import connect
+from mcp_server import session
+from mcp_server.cli import connect, samples
 
-app = App(name="mcp", help="Serve MCP (the same as sluice-mcp), or connect an MCP client.")
-app.command(
-    "mcp_server.cli.install:install", name="install", help="Connect an MCP client to this engine, and try it once."
+app = App(
+    name="mcp",
+    help="Serve MCP (the same as sluice-mcp), or connect an MCP client.",
+    help_epilogue=samples.epilogue("mcp"),
 )
+for name, place, text in (
+    ("install", "install:install", "Connect an MCP client to this engine, and try it once."),
+    ("activity", "activity:activity", "List what MCP sessions called lately."),
+    ("notifications", "activity:notifications", "Show how a client hears of what jobs do."),
+):
+    app.command(f"mcp_server.cli.{place}", name=name, help=text, help_epilogue=samples.epilogue(f"mcp {name}"))
 
-app.command("mcp_server.cli.activity:activity", name="activity", help="List what MCP sessions called lately.")
-app.command(
-    "mcp_server.cli.activity:notifications", name="notifications", help="Show how a client hears of what jobs do."
-)
-
+IDENTIFY_SECONDS = 10
 Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -64,6 +68,8 @@ async def mcp(
 
     if stdio and http:
         raise errors.InvalidParams("--stdio and --http exclude each other.")
+    if common.url and as_:
+        raise errors.InvalidParams("--as is for the engine of this host; a remote one decides by its token who calls.")
     options = session.Options(
         caller=caller(common.tenant, as_, activity_session_label),
         allow_write=allow_write,
@@ -75,11 +81,20 @@ async def mcp(
     settings = common.settings()
     logs.configure(settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
+        first: session.EngineSession | None = None
 
         async def open_session() -> session.EngineSession:
-            return await stack.enter_async_context(
-                attach.open_session(settings, url=common.url, api_key=common.api_key)
-            )
+            if first is not None:
+                return first
+            return await stack.enter_async_context(connect.opened(common, settings, options.caller))
+
+        if common.url is not None:  # who this is decides which tools there are, so the engine is asked at once
+            try:
+                with anyio.fail_after(IDENTIFY_SECONDS):
+                    first = await open_session()
+                options = replace(options, caller=first.acting(options.caller))
+            except (errors.SluiceError, TimeoutError) as error:  # each request tries again, and is told
+                connect.note(f"sluice-mcp: {error or 'the engine does not answer'}")
 
         if http is None:
             await server.serve_stdio(open_session, options)

@@ -157,6 +157,7 @@ class _Shared:
         self.operations = engine.operations
         self.call = engine.call
         self.subscribe = engine.subscribe
+        self.acting = engine.acting
 
     async def aclose(self) -> None:
         """Leave the engine running."""

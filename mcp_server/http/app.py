@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from core import errors
 from mcp_server import session
-from mcp_server.http import auth, guard, metrics, openapi, pictures, problems, routes, streams
+from mcp_server.http import auth, guard, metrics, openapi, pictures, problems, routes, sessions, streams
 
 
 def create(
@@ -55,7 +55,12 @@ def create(
         exception_handlers={HTTPException: _no_route, Exception: _fault},
     )
     # Streams come before the {placeholders} that would take their fixed segment.
-    for part in (streams.router(engine), routes.router(engine, counts), pictures.router(engine)):
+    for part in (
+        streams.router(engine),
+        routes.router(engine, counts),
+        pictures.router(engine),
+        sessions.router(engine, counts),
+    ):
         app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 
     @app.get("/health", include_in_schema=False)

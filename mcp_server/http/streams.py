@@ -99,7 +99,7 @@ async def stream(engine: session.EngineSession, tenant: str, wanted: Mapping[str
         fits = all(event.get(key) == value for key, value in named.items())
         return (str(event.get("id", "")), event) if fits else None
 
-    async with contextlib.aclosing(_told(engine, "message", select)) as parts:
+    async with contextlib.aclosing(told(engine, "message", select)) as parts:
         async for part, _ in parts:
             yield part
 
@@ -119,7 +119,7 @@ async def invocations(
         event = {"invocation_id": data["invocation_id"], "state": data["state"]}
         return ("", event) if all(event.get(key) == value for key, value in wanted.items()) else None
 
-    async with contextlib.aclosing(_told(engine, "invocation", select)) as parts:
+    async with contextlib.aclosing(told(engine, "invocation", select)) as parts:
         async for part, event in parts:
             yield part
             if one is not None and not event and part == CONNECTED:  # from here on no change is missed
@@ -136,7 +136,7 @@ async def invocations(
 CONNECTED = b": connected\n\n"
 
 
-async def _told(engine: session.EngineSession, name: str, select: Select) -> AsyncGenerator[Part, None]:
+async def told(engine: session.EngineSession, name: str, select: Select) -> AsyncGenerator[Part, None]:
     """Selected notices as (bytes to send, data); a slow reader is told how many it missed."""
     waiting: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(BACKLOG)
     missed = 0

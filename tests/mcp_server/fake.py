@@ -166,6 +166,9 @@ class FakeSession:
         self.version += 1
         self.notify("registry", {"tenant": tenant, "version": self.version})
 
+    def acting(self, caller: Caller) -> Caller:
+        return caller
+
     async def aclose(self) -> None:
         self.closed = True
 

@@ -73,6 +73,9 @@ class Service:
         self.callbacks.append(callback)
         return lambda: self.callbacks.remove(callback)
 
+    def acting(self, caller: Caller) -> Caller:
+        return caller
+
     async def aclose(self) -> None:
         """Nothing to close."""
 
