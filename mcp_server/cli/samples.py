@@ -1,0 +1,151 @@
+"""One line of example for each command, in an order in which they can be typed one after the other.
+
+`--help` and docs/cli.md show them; tests/mcp_server/cli/test_help.py runs them all in this order, in a directory that
+holds examples/. What another command has printed stands in capitals: PLAN_ID, INVOCATION_ID, EVENT_ID, TOKEN_ID.
+"""
+
+from __future__ import annotations
+
+STORY = (
+    "sluice demo",
+    "sluice catalog pack examples/portal --title 'Shared blueprints'",
+    "sluice serve --workers default=2,etl=1 --allow-write",
+    "sluice doctor",
+    "sluice completion bash",
+    "sluice mcp",
+    "sluice mcp install claude-code --allow-write",
+    "sluice mcp activity --limit 5",
+    "sluice mcp notifications",
+    "sluice login https://sluice.example --api-key-file key.txt",
+    "sluice logout https://sluice.example",
+    # the catalog, and what is written on top of it
+    "sluice catalog search file",
+    "sluice catalog show quickstart-file-store-roundtrip",
+    "sluice catalog portals --refresh",
+    "sluice catalog install printed-ticks",
+    "sluice catalog update printed-ticks",
+    "sluice workflow validate -f examples/greetings.yaml",
+    "sluice workflow save -f examples/greetings.yaml",
+    "sluice workflow publish greetings",
+    "sluice workflow list --state published",
+    "sluice workflow show greetings --graph mermaid",
+    "sluice workflow clone greetings",
+    "sluice workflow diff greetings",
+    # groups and workers
+    "sluice group create spare --label zone=eu",
+    "sluice group list",
+    "sluice group show spare",
+    "sluice group update spare --slots 8",
+    "sluice group delete spare",
+    "sluice worker list",
+    "sluice worker show local-1",
+    "sluice worker update local-1 --label gpu",
+    "sluice worker drain local-2",
+    "sluice worker resume local-2",
+    "sluice worker --nats nats://nats.example:4222 --group etl",
+    # deployments
+    "sluice plan roundtrip --from workflow:quickstart-file-store-roundtrip --set path=files",
+    "sluice plans list --state open",
+    "sluice plans show PLAN_ID",
+    "sluice apply PLAN_ID",
+    "sluice status roundtrip",
+    "sluice history roundtrip",
+    "sluice explain deployment roundtrip",
+    "sluice reconcile roundtrip --dry-run",
+    "sluice deployment set roundtrip --reconcile manual",
+    "sluice rollback roundtrip --to 1",
+    "sluice plans discard PLAN_ID",
+    # what jobs find around them
+    "sluice context set region=eu retries=3",
+    "sluice context get",
+    "sluice context list",
+    "sluice context delete retries",
+    "sluice secret set web/token --from-file token.txt",
+    "sluice secret list",
+    "sluice secret rotate-key",
+    "sluice secret delete web/token",
+    "sluice variable set RATE 10",
+    "sluice variable list",
+    "sluice variable delete RATE",
+    # single jobs
+    "sluice dsl input/http-poll --key auth",
+    "sluice schema job",
+    "sluice job validate -f examples/dedupe.yaml",
+    "sluice job trace examples/queue_producer.yaml --message '{}'",
+    "sluice job put -f examples/smoke_trigger_handler.yaml --tenant tenant-a",
+    "sluice job deploy smoke_trigger_handler --tenant tenant-a",
+    "sluice job list --tenant tenant-a",
+    "sluice job show smoke_trigger_handler --tenant tenant-a",
+    "sluice job log smoke_trigger_handler --limit 20 --tenant tenant-a",
+    "sluice job metrics --tenant tenant-a",
+    "sluice job notifications --tenant tenant-a",
+    "sluice job clone smoke_trigger_handler my_handler --tenant tenant-a",
+    "sluice job stage my_handler --tenant tenant-a",
+    # triggers and their runs
+    "sluice trigger publish -f examples/smoke_trigger.json",
+    "sluice trigger list --tenant tenant-a",
+    "sluice trigger show smoke_trigger --tenant tenant-a",
+    "sluice trigger revise smoke_trigger -f examples/smoke_trigger.json",
+    "sluice trigger invoke smoke_trigger --set env=staging --callback http://127.0.0.1:9000/done --tenant tenant-a",
+    "sluice invocation list --trigger smoke_trigger --tenant tenant-a",
+    "sluice invocation get INVOCATION_ID --tenant tenant-a",
+    "sluice invocation watch INVOCATION_ID --tenant tenant-a",
+    "sluice invocation rerun INVOCATION_ID --set env=prod --tenant tenant-a",
+    "sluice invocation callbacks INVOCATION_ID --tenant tenant-a",
+    "sluice invocation redeliver EVENT_ID --tenant tenant-a",
+    "sluice messages --type trigger-invocation --tenant tenant-a",
+    "sluice trigger deactivate smoke_trigger --tenant tenant-a",
+    "sluice job undeploy smoke_trigger_handler --tenant tenant-a",
+    "sluice job delete my_handler --tenant tenant-a",
+    # what jobs keep
+    "sluice kv set settings rate 10",
+    "sluice kv get settings rate",
+    "sluice kv list settings",
+    "sluice kv namespaces",
+    "sluice kv delete settings rate",
+    "sluice kv queue tickets",
+    "sluice kv dead-items tickets requeue",
+    # an environment as files
+    "sluice gitops validate examples/gitops/dev.yaml",
+    "sluice gitops diff examples/gitops/dev.yaml --no-exit-code",
+    "sluice gitops apply examples/gitops/shared.yaml",
+    "sluice gitops apply examples/gitops/dev.yaml --commit 1111111111111111111111111111111111111111",
+    "sluice gitops apply examples/gitops/prod.yaml --commit 1111111111111111111111111111111111111111",
+    "sluice gitops status",
+    "sluice gitops promote --from dev --to prod --dry-run",
+    "sluice gitops rollback --environment dev --commit 1111111111111111111111111111111111111111 --dry-run",
+    "sluice gitops runs",
+    "sluice gitops import written --environment dev",
+    # who may do what, and who did
+    "sluice token create --username ada --role user --member tenant-a",
+    "sluice token list",
+    "sluice token revoke TOKEN_ID",
+    "sluice audit --limit 20",
+    "sluice license show",
+    "sluice license install license.json",
+    "sluice workflow retire greetings 1",
+    "sluice catalog uninstall printed-ticks",
+)
+
+
+_WITH_SUBCOMMANDS = frozenset({"mcp", "worker"})  # commands that do something without one, too
+
+
+def of(path: str) -> list[str]:
+    """The examples of a command."""
+    found = []
+    for line in STORY:
+        rest = line.removeprefix(f"sluice {path}")
+        if rest == line or rest[:1] not in ("", " "):
+            continue
+        if path in _WITH_SUBCOMMANDS and rest and not rest.startswith(" -"):
+            continue  # `sluice mcp install ...` is no example of `sluice mcp`
+        found.append(line)
+    return found
+
+
+def epilogue(path: str) -> str | None:
+    """What stands below the help of a command; None when it has no example."""
+    lines = of(path)
+    title = "Examples:" if len(lines) > 1 else "Example:"
+    return "\n".join((title, *(f"  {line}" for line in lines))) if lines else None

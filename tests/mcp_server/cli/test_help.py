@@ -1,0 +1,131 @@
+"""Every command explains itself: each flag is in its help, each has an example, and the examples run as written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import cyclopts
+import pytest
+
+from mcp_server.cli import main, samples, stage
+
+ROOT = Path(__file__).parents[3]
+ELSEWHERE = {
+    # commands whose examples are not run here, and why
+    "sluice demo": "tests/mcp_server/cli/test_demo.py runs it",
+    "sluice serve": "it is the engine of this test",
+    "sluice mcp": "it serves until its client leaves; tests/mcp_server/test_stdio.py",
+    "sluice login": "it asks a remote engine; the tests of identity run it",
+    "sluice logout": "it asks a remote engine; the tests of identity run it",
+    "sluice license install": "it needs a signed file; tests/test_license.py",
+}
+REFUSED = {"sluice worker --nats": 1}  # there are no workers of other machines in this version
+
+
+def leaves(app: cyclopts.App, path: str = "") -> list[tuple[str, cyclopts.App]]:
+    """Every command that does something, by its path."""
+    found = [(path, app)] if path and app.default_command is not None else []
+    for name in app:
+        if not name.startswith("-"):
+            found += leaves(app[name], f"{path} {name}".strip())
+    return found
+
+
+COMMANDS = leaves(main.build())
+
+
+@pytest.mark.parametrize("path", [path for path, _ in COMMANDS])
+def test_help_names_every_flag_and_explains_it(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run([*path.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    app = dict(COMMANDS)[path]
+    for argument in app.assemble_argument_collection(parse_docstring=True):
+        if not argument.show or not argument.parse:
+            continue
+        assert argument.parameter.help, f"sluice {path}: {argument.name} is not explained"
+        assert argument.name in said or argument.name.upper() in said, (
+            f"sluice {path}: {argument.name} is not in --help"
+        )
+
+
+@pytest.mark.parametrize("path", [path for path, _ in COMMANDS])
+def test_help_ends_with_an_example(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = samples.of(path)
+    assert examples, f"sluice {path} has no example in mcp_server/cli/samples.py"
+    assert main.run([*path.split(), "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for line in examples:
+        assert line in said
+
+
+def test_every_line_of_the_story_is_the_example_of_a_command() -> None:
+    shown = [line for path, _ in COMMANDS for line in samples.of(path)]
+    assert sorted(shown) == sorted(samples.STORY)
+
+
+@pytest.fixture
+async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "token.txt").write_text("s3cret\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+async def scene(place: Path) -> AsyncIterator[stage.Stage]:
+    made = stage.Stage(
+        place / "home",
+        SLUICE_PORTALS=f"shared={place / 'examples' / 'portal'}",
+        SLUICE_ALLOW_WRITE="1",
+        SLUICE_EGRESS_ALLOW="127.0.0.1/32",
+    )
+    assert main.run(["catalog", "pack", "examples/portal", "--title", "Shared blueprints"]) == 0
+    try:
+        with anyio.fail_after(30):
+            await made.start(workers=3)
+        yield made
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await made.stop()
+
+
+KNOWN = {
+    "PLAN_ID": r"\bplan_[0-9A-Za-z]+",
+    "INVOCATION_ID": r"\binv_[0-9A-Za-z]+",
+    "EVENT_ID": r"\bevt_[0-9A-Za-z]+",
+    "TOKEN_ID": r"\btok_[0-9A-Za-z]+",
+}
+
+
+@pytest.mark.anyio
+async def test_the_examples_run_one_after_the_other(
+    place: Path, scene: stage.Stage, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen: dict[str, str] = {}
+    with anyio.fail_after(180):
+        for line in samples.STORY:
+            if any(line in samples.of(known.removeprefix("sluice ")) for known in ELSEWHERE):
+                continue
+            here = line.replace("http://127.0.0.1:9000", scene.url)  # where callbacks are refused, for good
+            words = [seen.get(word, word) for word in shlex.split(here)[1:]]
+            while True:
+                code = await anyio.to_thread.run_sync(main.run, words)
+                done = capfd.readouterr()
+                if "error: busy: " not in done.err:
+                    break
+                await anyio.sleep(0.1)  # what the command before began has not ended yet
+            expected = next((code for known, code in REFUSED.items() if line.startswith(known)), 0)
+            assert code == expected, f"{line}\n{done.out}\n{done.err}"
+            assert "Traceback" not in done.out + done.err
+            for name, pattern in KNOWN.items():
+                found = re.search(pattern, done.out + done.err)
+                seen |= {name: found[0]} if found else {}
