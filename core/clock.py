@@ -55,7 +55,8 @@ class Ids:
         self._now = now
 
     def next(self) -> int:
-        self._last = max(self._last + 1, self._now())
+        now = self._now()
+        self._last = now if now > self._last else self._last + 1
         return self._last
 
 

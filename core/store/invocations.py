@@ -34,6 +34,7 @@ class Finish:
     attempts: int
     late: str = ""  # the event to note when the invocation had ended before
     update: callbacks.DeliveryRow | None = None  # the callback that tells of this end
+    told: Any = None  # the result as a value, for whoever waits; not stored
 
 
 @dataclass(frozen=True, slots=True)

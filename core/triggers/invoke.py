@@ -210,7 +210,7 @@ class Invoker:
                 return
             values = dict(zip(invocations.COLUMNS, row, strict=True))
             if waits and delivery is not None:
-                entry = Open(values, text_id, definition.response_slot, trigger, group, delivery.id)
+                entry = Open(values, text_id, definition.response_slot, trigger, group, delivery.id, params)
                 self._pending.watch(entry, definition.response_timeout_seconds)
                 self._bus.release(delivery)
                 self._pending.wait(entry, options.wait_seconds, done)

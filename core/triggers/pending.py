@@ -41,6 +41,7 @@ class Open:
     trigger: Trigger | None
     group: tuple[str, str]
     delivery_id: int = 0
+    params: dict[str, Any] | None = None  # of the row as a value; nobody changes it
     attempts: int = 1
     bucket: int = 0
     notes: int = 0
@@ -125,14 +126,11 @@ class Pending:
         if reason is not None:
             return self._note(entry, invocations.encode_event(now, "response_refused", reason=reason))
         state = responses.outcome(envelope)
-        result = {
-            "status": "completed",
-            "mode": "response_slot",
-            "state": state.value,
-            "trigger_response": orjson.Fragment(encoded),
-        }
+        result: dict[str, Any] = {"status": "completed", "mode": "response_slot", "state": state.value}
+        told = None if entry.proxied else {**result, "trigger_response": envelope}
+        result["trigger_response"] = orjson.Fragment(encoded)
         event = f'{{"at_ns":{now},"type":"{result["state"]}","by":"response"}}'
-        return self._finish(entry, state, now, result, event, late=_late(now, "response_refused"))
+        return self._finish(entry, state, now, result, event, late=_late(now, "response_refused"), told=told)
 
     def consider_proxy(
         self, envelope: dict[str, Any], sender_tenant: str, now: int, *, from_sink: bool
@@ -205,7 +203,7 @@ class Pending:
         row["attempts"] = finish.attempts
         row["events"] = f"{row['events'][:-1]},{finish.event}]"
         if entry.waiters:
-            record = invocation.record(row)
+            record = invocation.record(row, params=entry.params, result=finish.told)
             for waiter, bucket in entry.waiters.items():
                 self._deadlines.forget(waiter, bucket)
                 if not waiter.done():
@@ -275,7 +273,15 @@ class Pending:
         self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
 
     def _finish(
-        self, entry: Open, state: InvocationState, now: int, result: dict[str, Any], event: str, *, late: str = ""
+        self,
+        entry: Open,
+        state: InvocationState,
+        now: int,
+        result: dict[str, Any],
+        event: str,
+        *,
+        late: str = "",
+        told: dict[str, Any] | None = None,
     ) -> Finish:
         row = entry.row
         INVOCATION.advance(InvocationState(row["state"]), state)
@@ -285,7 +291,7 @@ class Pending:
         update = None
         if row["callback"] is not None:
             update = self._deliveries.update(self._next_id(), row, result["state"], encoded, now)
-        return Finish(row["id"], result["state"], now, encoded, event, entry.attempts, late, update)
+        return Finish(row["id"], result["state"], now, encoded, event, entry.attempts, late, update, told)
 
     def _submit(self, finish: Finish) -> None:
         def done(won: bool | None, error: BaseException | None) -> None:

@@ -98,12 +98,11 @@ def _correlation(
     sender_tenant: str,
 ) -> str | None:
     """What both envelopes have in common: exactly the keys that are known, and the invocation that is meant."""
-    extra = sorted(set(envelope) - allowed)
-    if extra:
-        return f"unknown key {errors.shorten(extra[0], 60)!r}"
-    missing = [key for key in required if key not in envelope]
-    if missing:
-        return f"missing key {missing[0]!r}"
+    if not envelope.keys() <= allowed:
+        return f"unknown key {errors.shorten(min(envelope.keys() - allowed), 60)!r}"
+    for key in required:
+        if key not in envelope:
+            return f"missing key {key!r}"
     if not _is_int(envelope["version"]) or envelope["version"] != 1:
         return "version must be 1"
     if not isinstance(envelope["tenant_id"], str) or not envelope["tenant_id"]:
