@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import jsonschema_rs
+import orjson
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
@@ -111,10 +112,18 @@ def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[erro
     problems: list[errors.Problem] = []
     for error in itertools.chain.from_iterable(map(_without_null, validator.iter_errors(instance))):
         pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in error.instance_path)
-        problems.append(errors.Problem(pointer, errors.shorten(error.message, 300)))
+        problems.append(errors.Problem(pointer, errors.shorten(_message(error), 300)))
         if len(problems) >= limit:
             break
     return problems
+
+
+def _message(error: Any) -> str:
+    """What a fault says, with every value that is allowed; the library names two of them."""
+    if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Enum):
+        return str(error.message)
+    found, told, _ = str(error.message).rpartition(" is not one of ")
+    return found + told + ", ".join(orjson.dumps(one).decode() for one in error.kind.options)
 
 
 def _without_null(error: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from core.model import invocation
 from core.model.message import Type
 from core.model.operation import Params
 from core.model.principal import DEFAULT_TENANT, Caller, Role
+from core.model.states import DeploymentState
 from core.operations.deployment_status import find as find_deployment
 from core.operations.plans import find as find_plan
 from core.operations.registry import operation
@@ -34,7 +35,7 @@ class Explain(Params):
     kind: Literal["deployment", "invocation", "workload", "job", "plan"]
     """What sort of thing."""
     id: str = Field(min_length=1, max_length=200)
-    """Its name or id; of a workload, JOB#REPLICA."""
+    """Its name or id; of a workload, JOB#REPLICA, or JOB when it has one replica."""
 
 
 EXPLAINED = {
@@ -91,7 +92,7 @@ async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explan
             name,
             row["revision"],
             state.value,
-            row["reason"] or reason,
+            reason or ("" if state is DeploymentState.RUNNING else row["reason"]),
             history,
             there,
             [one.to_dict() for one in drift],
@@ -134,9 +135,16 @@ async def _workload(engine: Engine, caller: Caller, id: str) -> chain.Explanatio
     tenant, slash, rest = id.partition("/")
     name = rest if slash and tenant == caller.tenant else id
     job = name.rpartition("#")[0]
-    there = [
-        one for one in observed.alive(engine.fleet, tenant=caller.tenant, job=job) if one["id"].endswith(f"/{name}")
-    ]
+    of_job = observed.alive(engine.fleet, tenant=caller.tenant, job=job or name)
+    if not job and len(of_job) == 1:
+        job, name = name, of_job[0]["id"].partition("/")[2]
+    there = [one for one in of_job if one["id"].endswith(f"/{name}")]
+    if not there and of_job:
+        known = ", ".join(one["id"].partition("/")[2] for one in of_job[:10])
+        raise errors.NotFound(
+            f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
+            hint=f"Workloads of job {job or name}: {known}.",
+        )
     if not there:
         raise errors.NotFound(
             f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",

@@ -112,3 +112,26 @@ async def test_what_is_not_there_or_is_another_tenants_is_not_found(tmp_path: Pa
         for id in (ids.get(kind, "x"), "nothing", "\x1b[31m", "../etc"):
             with pytest.raises(errors.NotFound):
                 await engine.call("explain", {"kind": kind, "id": id}, replace(ADMIN, tenant="tenant-b"))
+
+
+async def test_what_did_not_come_up_at_first_is_not_told_of_a_deployment_that_is_well_now(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    async with engine_on(tmp_path / "home") as engine:
+        await apply(engine, await plan(engine, tmp_path / "file"))
+        (tmp_path / "file").unlink()
+        rows = lambda: engine.fleet.workload_rows(tenant="tenant-a", deployment="demo")  # noqa: E731
+        assert await engine.fleet.wait(lambda: {row["state"] for row in rows()} == {"running"}, 20)
+        found = await explain(engine, "deployment", "demo")
+        assert found["state"] == "running" and "did not come up" not in found["summary"]
+
+
+async def test_a_workload_is_found_by_its_job_when_it_is_the_only_one(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deployed(engine, tmp_path / "store")
+        found = await explain(engine, "workload", "demo--print")
+        assert (found["kind"], found["id"], found["state"]) == ("workload", "demo--print#0", "running")
+        with pytest.raises(errors.NotFound) as raised:
+            await explain(engine, "workload", "demo--print#7")
+        assert "demo--print#0" in str(raised.value.hint)
+        with pytest.raises(errors.InvalidParams, match=r"invocation.*workload.*job.*plan"):
+            await explain(engine, "worker", "local-1")
