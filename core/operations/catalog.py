@@ -121,15 +121,15 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
         nexts.append(starting.from_portal(listed))
     told = {
         **one.row(),
+        "next": nexts,  # what answers a caller who reads only the start comes first
+        "wizard": items.wizard(entry),
+        "slots": starting.slots(entry),
         "versions": [o.version for o in every.entries if key_of(o) == key_of(one)],
         "available_versions": [offer.version for offer in every.offered(listed)],
         "document": items.document(entry),
         "graph": drawn(entry.model),
-        "wizard": items.wizard(entry),
-        "slots": starting.slots(entry),
         "provenance": _provenance(entry),
         "related": [_brief(relation, other) for relation, other in every.related(entry)],
-        "next": nexts,
     }
     return {**told, **await _more(engine, caller, every, entry)} if params.detail == "detailed" else told
 

@@ -15,6 +15,7 @@ from core.documents import dump
 from core.engine import Engine
 from core.model.principal import Caller
 from core.store import audit
+from mcp_server import results
 from tests.engines import ADMIN, USER, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -394,3 +395,9 @@ async def test_the_engine_answers_others_while_it_checks_a_large_document(engine
                 answered += 1
                 await anyio.lowlevel.checkpoint()
     assert answered > 10
+
+
+async def test_the_call_to_go_on_with_is_in_the_text_of_an_item_that_is_cut(engine: Engine) -> None:
+    found = await engine.call("catalog_get", {"slug": "access-log-fan-out"}, ADMIN)
+    text = results.as_text(found, results.TEXT_CHARACTERS)
+    assert "see the structured content" in text and "operation=deployment_plan" in text
