@@ -43,9 +43,11 @@ async def vacate(engine: Engine, caller: Caller, worker: str) -> Given:
             await _deployment(engine, acting, deployment, given)
         else:
             await _jobs(engine, acting, given)
-    now = {row["id"]: row["worker"] for row in here} | {row["id"]: worker for row in engine.fleet.on(worker)}
-    for id in now:
-        if id not in given.moved and engine.fleet.wants(id):
+    there = next(row for row in engine.fleet.worker_rows() if row["name"] == worker)
+    now = {row["id"]: row["group_name"] for row in (*here, *engine.fleet.on(worker))}
+    for id, group in now.items():
+        at_home = group == there["group"] and not there["drained"]
+        if id not in given.moved and not at_home and engine.fleet.wants(id):
             given.stays.setdefault(id, "no other worker of its group has room")
     return given
 

@@ -201,6 +201,16 @@ async def test_what_has_no_other_place_stays_and_runs_on_without_drift(tmp_path:
             await deploy(engine, WAITING.format(name="new"))
 
 
+async def test_a_worker_that_comes_back_to_its_group_is_told_no_room_is_missing(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=1, **LATER) as engine:
+        await quiet(engine, replicas=1)
+        await call(engine, "worker_group_create", name="etl")
+        away = await call(engine, "worker_update", name="local-1", group="etl")
+        assert [one["id"] for one in away["stays"]] == [FIRST]
+        back = await call(engine, "worker_update", name="local-1", group="default")
+        assert (back["moved"], back["stays"]) == ([], [])
+
+
 async def test_a_drain_heals_no_other_drift(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=2, **LATER) as engine:
         await quiet(engine, replicas=2)
