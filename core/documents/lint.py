@@ -145,8 +145,8 @@ def _model_in(annotation: Any) -> Any:
     return next((part for part in inner if _is_model(part)), None)
 
 
-def check(document: Document, model: type[M]) -> M:
-    """The document as a value of `model`.
+def check(document: Document, model: type[M], what: str = "") -> M:
+    """The document as a value of `model`; `what` is how faults call it, its kind when left out.
 
     Raises InvalidDocument with every fault at once, each with pointer, place and what is allowed.
     """
@@ -155,7 +155,7 @@ def check(document: Document, model: type[M]) -> M:
     except pydantic.ValidationError as error:
         problems = problems_of(error, model, document.where, data=document.data)
         raise errors.InvalidDocument(
-            f"{document.origin} is not a valid {document.kind}: {len(problems)} "
+            f"{document.origin} is not a valid {what or document.kind}: {len(problems)} "
             f"{'fault' if len(problems) == 1 else 'faults'}.",
             errors=problems,
         ) from error

@@ -50,7 +50,7 @@ def read(path: Path) -> Bundle:
     """
     origin = str(path)
     document = _manifest(path, origin)
-    manifest = documents.check(document, Manifest)
+    manifest = documents.check(document, Manifest, "manifest")
     bundle = Bundle(manifest, document)
     reader = _Reader(path.parent, bundle)
     for number, include in enumerate(manifest.includes):

@@ -151,6 +151,7 @@ def test_faults_of_the_manifest_are_told_with_their_place(tmp_path: Path, text: 
     with pytest.raises(errors.InvalidDocument) as caught:
         files.read(tmp_path / "m.yaml")
     assert any(what in problem.message for problem in caught.value.errors), caught.value
+    assert "is not a valid manifest" in caught.value.message
     assert all(problem.where and "m.yaml:" in problem.where for problem in caught.value.errors)
 
 
