@@ -85,7 +85,7 @@ def create(
     if mcp is not None:
         app.router.routes.extend(mcp.routes)
     _describe(app)
-    return guard.Guard(app, authenticator, hosts=hosts, origins=origins)
+    return guard.Guard(routes.direct(app, engine, counts), authenticator, hosts=hosts, origins=origins)
 
 
 def _describe(app: FastAPI) -> None:
