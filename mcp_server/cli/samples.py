@@ -84,6 +84,7 @@ STORY = (
     # triggers and their runs
     "sluice trigger publish -f examples/smoke_trigger.json",
     "sluice trigger list --tenant tenant-a",
+    "sluice trigger tools --tenant tenant-a",
     "sluice trigger show smoke_trigger --tenant tenant-a",
     "sluice trigger revise smoke_trigger -f examples/smoke_trigger.json",
     "sluice trigger invoke smoke_trigger --set env=staging --callback http://127.0.0.1:9000/done --tenant tenant-a",
@@ -117,6 +118,7 @@ STORY = (
     "sluice gitops runs",
     "sluice gitops import written --environment dev",
     # who may do what, and who did
+    "sluice whoami",
     "sluice token create --username ada --role user --member tenant-a",
     "sluice token list",
     "sluice token revoke TOKEN_ID",

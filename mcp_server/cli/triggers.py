@@ -98,6 +98,18 @@ async def show(
     return 0
 
 
+async def tools(*, common: connect.Common = connect.DEFAULTS) -> int:
+    """List the MCP tools that your triggers are."""
+    async with connect.engine(common) as engine:
+        result = await engine.call("trigger_tools")
+    if common.json:
+        render.json(result)
+    else:
+        rows = [{**tool, "summary": str(tool["description"]).partition("\n")[0]} for tool in result["tools"]]
+        render.rows(rows, ("name", "summary"), empty="No trigger is published to MCP, or you may invoke none.")
+    return 0
+
+
 async def publish(*, file: File, common: connect.Common = connect.DEFAULTS) -> int:
     """Publish a trigger definition.
 

@@ -20,10 +20,14 @@ from mcp_server.cli import main, wording
 
 HERE = Path(mcp_server.cli.__file__).parent
 DOORS = sorted((one for one in REGISTRY if one.http or one.tool), key=lambda one: one.name)
-SENT_BY_PROGRAMS = {"mcp_activity_record"}  # an MCP server sends it by itself: sluice mcp --activity-forward
+SENT_BY_PROGRAMS = {
+    "mcp_activity_record",  # an MCP server sends it by itself: sluice mcp --activity-forward
+    "token_mint",  # the way to a remote engine asks for it: mcp_server/remote.py
+}
 WHOLE = {"trigger_publish", "trigger_revise"}  # the file that the command takes is all the arguments
 SAID_OTHERWISE = {
     "tenant_id": "every command has --tenant",
+    "trigger_tools.known_version": "for programs that keep the list",
     "trigger_invocation_get.wait_seconds": "sluice invocation watch",
 }
 
@@ -138,7 +142,7 @@ def commands_app(path: str) -> cyclopts.App:
         ("trigger_invocation_get", {"invocation_id": "inv_1", "wait_seconds": 60}, "sluice invocation watch inv_1"),
         ("trigger_invoke", {"slug": "s", "params": {"env": "prod"}}, "sluice trigger invoke s --set env=prod"),
         ("worker_update", {"name": "w", "labels": ["a", "b"]}, "sluice worker update w --label a --label b"),
-        ("trigger_tools", {"known_version": 1}, 'trigger_tools {"known_version":1}'),
+        ("token_verify", {"token": "x"}, 'token_verify {"token":"x"}'),
     ],
 )
 def test_a_call_is_shown_as_what_is_typed(operation: str, arguments: dict[str, Any], typed: str) -> None:
