@@ -444,7 +444,7 @@ async def test_without_the_license_there_is_no_portal_but_what_was_installed_sta
 async def test_an_older_database_gets_the_tables(tmp_path: Path, shop: Path) -> None:
     first = open_database(tmp_path / "sluice.db")
     await first.write(lambda db: [db.execute(f"DROP TABLE {t}") for t in ("installed_items", "portal_indexes")])
-    await first.write(lambda db: db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0006_catalog'"))
+    await first.write(lambda db: db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0009_catalog'"))
     await first.close()
     second = open_database(tmp_path / "sluice.db")
     assert await second.read(table.installed, "t") == []

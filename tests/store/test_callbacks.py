@@ -15,7 +15,7 @@ from core.store import callbacks, invocations, migrations
 def older(tmp_path: Path) -> sqlite_utils.Database:
     """A database as it was before callbacks, with runs in it."""
     db = sqlite_utils.Database(tmp_path / "sluice.db")
-    migrations.STEPS.apply(db, stop_before="m0009_callbacks")
+    migrations.STEPS.apply(db, stop_before="m0010_callbacks")
     for n, (state, finished) in enumerate([("succeeded", 5), ("failed", 5), ("dispatched", None)], 1):
         row = (n, "n" * 12, "tenant-a", "s", 1, state, "http", "u", "admin", "{}", None, n, 9, finished, None, 1, "{}")
         db.conn.execute(f"INSERT INTO invocations VALUES ({', '.join('?' * 18)})", (*row, "[]"))

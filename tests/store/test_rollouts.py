@@ -1,4 +1,4 @@
-"""The step m0012: deployments that an older Sluice applied go on, and so do applies that were under way."""
+"""The step m0006: deployments that an older Sluice applied go on, and so do applies that were under way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_an_apply_that_an_older_sluice_left_under_way_comes_to_its_end(tmp
     with sqlite3.connect(tmp_path / "home" / "sluice.db") as older:
         older.execute("ALTER TABLE deployments DROP COLUMN gate")
         older.execute("ALTER TABLE deployment_history DROP COLUMN reason")
-        older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0012_rollouts'")
+        older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0006_rollouts'")
         older.execute("UPDATE deployments SET state = 'applying'")
     older.close()
     async with engine_on(tmp_path / "home") as engine:

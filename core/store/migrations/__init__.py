@@ -1,0 +1,29 @@
+"""The schema, as numbered forward-only steps; each runs with its own record in one transaction.
+
+A step is never edited once it has landed. An older Sluice refuses a database that a newer one has migrated.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+
+from core import errors
+from core.store.migrations import doors  # noqa: F401 - the last steps; they bring those before them
+from core.store.migrations.steps import STEPS
+
+__all__ = ["STEPS", "migrate"]
+
+
+def migrate(db: Database) -> None:
+    """Apply the steps that are missing.
+
+    Raises StorageUnavailable, without a write, when the database knows steps that this Sluice does not.
+    """
+    known = {step.name for step in STEPS._migrations}
+    unknown = sorted(step.name for step in STEPS.applied(db) if step.name not in known)
+    if unknown:
+        raise errors.StorageUnavailable(
+            f"This database was made by a newer Sluice (it has {', '.join(unknown)}).",
+            hint="Upgrade sluice-mcp, or use another home directory.",
+        )
+    STEPS.apply(db)
