@@ -20,6 +20,8 @@ from core.catalog import builtin, items, schemas
 from core.dsl import reference
 from core.model import operation, states
 from core.model.catalog import ItemType
+from mcp_server.cli import main as cli
+from mcp_server.cli import wording
 from mcp_server.http import problems
 
 HERE = Path(__file__).parent
@@ -70,6 +72,68 @@ def _operation(op: operation.Operation) -> list[str]:
             out.append(f"| `{name}` | {_type(node, op.schema)} | {need} | {_cell(node.get('description', ''))} |")
         out.append("")
     return out
+
+
+def page_cli() -> str:
+    """Every command with its flags, the operation that it does and an example."""
+    doers: dict[str, list[str]] = {}
+    for name in wording.VERBS:
+        doers.setdefault(wording.path(name), []).append(name)
+    app = cli.build()
+    shared = app["status"].assemble_argument_collection(parse_docstring=True)
+    common = {argument.name for argument in shared if argument.keys}
+    out = [
+        NOTE,
+        "# Commands",
+        "",
+        *prose(
+            """`sluice` lists the commands, and `sluice COMMAND --help` says what stands here. What a command prints is
+            for people; with `--json` it is for programs. Results go to stdout, everything else to stderr. Exit codes:
+            0 fine; 1 an error, with its code, places and hint on stderr; 2 wrong usage, and for `plan --exit-code` and
+            `gitops diff` changes; 130 interrupted. A flag that is a switch takes no value. The shell completes commands and
+            flags after `sluice completion --install`."""
+        ),
+        "",
+        "## Flags of every command",
+        "",
+        "| flag | variable | |",
+        "|---|---|---|",
+        *(_flag(argument) for argument in shared if argument.name in common),
+        "",
+    ]
+    for path, command in _commands(app):
+        out += [f"## sluice {path}", "", str(command.help or "").partition("\n\n")[0], ""]
+        if path in doers:
+            links = ", ".join(f"[`{name}`](operations.md#{name})" for name in sorted(doers[path]))
+            out += [f"Operation: {links}.", ""]
+        own = [
+            argument
+            for argument in command.assemble_argument_collection(parse_docstring=True)
+            if argument.show and argument.parse and not (argument.keys and argument.name in common)
+        ]
+        if own:
+            out += ["| argument | variable | |", "|---|---|---|", *map(_flag, own), ""]
+        lines = cli.samples.of(path)
+        out += ["```", *lines, "```", ""] if lines else []
+    return "\n".join(out)
+
+
+def _commands(app: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by its path."""
+    if path and app.default_command is not None:
+        yield path, app
+    for name in sorted(name for name in app if not name.startswith("-")):
+        yield from _commands(app[name], f"{path} {name}".strip())
+
+
+def _flag(argument: Any) -> str:
+    positional = argument.field_info.is_positional_only
+    names = argument.name.upper() if positional else ", ".join(argument.names)
+    variable = "" if positional else f"`{cli.VARIABLES}{argument.name.lstrip('-').upper().replace('-', '_')}`"
+    need = " Required." if argument.required else ""
+    choices = argument.get_choices()
+    among = f" One of: {', '.join(choices)}." if choices else ""
+    return f"| `{names}` | {variable} | {_cell(argument.parameter.help or '')}{among}{need} |"
 
 
 def page_settings() -> str:
@@ -266,6 +330,7 @@ def _cell(text: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "operations.md": page_operations,
+    "cli.md": page_cli,
     "settings.md": page_settings,
     "errors.md": page_errors,
     "states.md": page_states,

@@ -14,6 +14,7 @@ from mcp_server.cli import samples
 PROGRAM = "sluice"
 PROGRAM_MCP = "sluice-mcp"
 USAGE = 2
+VARIABLES = "SLUICE_"  # a flag that is not given comes from this and its name
 
 _GROUPS = {
     "catalog": "Find workflows, perspectives, blueprints and library jobs.",
@@ -158,7 +159,7 @@ def build() -> cyclopts.App:
         help="Sluice: a control plane for data pipelines that people and AI agents operate safely.",
         help_epilogue="Every command takes --home, --json and --tenant; every flag has a variable SLUICE_<FLAG>.",
         help_format="plaintext",
-        config=Environment("SLUICE_", command=False),
+        config=Environment(VARIABLES, command=False),
         version=_version,
         result_action="return_value",
         backend="asyncio",
