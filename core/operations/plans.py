@@ -32,6 +32,7 @@ from core.operations.registry import Page, items_schema, operation, position
 from core.store import audit
 from core.store import deployments as table
 from core.store import plans as plan_table
+from core.store import workflows as documents
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Step = Annotated[str, StringConstraints(max_length=200)]
@@ -169,7 +170,7 @@ async def _plan(
             errors=[errors.Problem("/source", "required for a new deployment")],
         )
     every = await catalog.entries(engine, caller) if every is None else every
-    one = _resolve(every, source)
+    one = await _named(engine, caller, every, source)
     if isinstance(one.model, LibraryJob):
         raise errors.InvalidParams(
             f"{one.slug} is a library job, which is deployed on its own.",
@@ -267,6 +268,19 @@ def _secrets(wish: State) -> set[str]:
 
 def _still(given: Mapping[str, Any], same: bool, steps: set[str]) -> dict[str, Any]:
     return {step: value for step, value in given.items() if same and step.partition(".")[0] in steps}
+
+
+async def _named(engine: Engine, caller: Caller, every: list[items.Entry], source: str) -> items.Entry:
+    """The item that a source names; of a mere draft, NotFound says how to publish it."""
+    try:
+        return _resolve(every, source)
+    except errors.NotFound as error:
+        kind, _, slug = source.partition("@")[0].partition(":")
+        if await engine.database.read(documents.draft, (caller.tenant, kind, slug)) is not None:
+            error.hint = (
+                f"It is a draft; publish it first: workflow_publish(slug='{slug}', type='{kind}')."
+            )
+        raise
 
 
 def _resolve(every: list[items.Entry], source: str) -> items.Entry:

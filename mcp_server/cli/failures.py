@@ -34,6 +34,8 @@ def report(error: Exception, *, as_json: bool) -> int:
     else:
         fault.hint = wording.hint(fault.hint)
         sys.stderr.write(f"error: {fault}\n")
+        if isinstance(diff := fault.details.get("diff"), str):
+            sys.stderr.write("".join(f"  {line}\n" for line in diff.splitlines()))
         if "at" in fault.details:
             sys.stderr.write(f"  at: {fault.details['at']}\n")
     return code

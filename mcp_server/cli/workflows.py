@@ -170,7 +170,9 @@ async def publish(
         render.json(result)
     else:
         render.facts(result, ("type", "slug", "version", "state", "changed"))
-        if result["type"] != "perspective":
+        if result["type"] == "blueprint":
+            connect.note(f"Use it in a step (use: {result['source']}); without open ports, it can be planned as it is.")
+        elif result["type"] == "workflow":
             connect.note(f"Deploy it with: sluice plan NAME --from {result['source']}")
     return 0
 

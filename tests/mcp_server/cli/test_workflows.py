@@ -44,6 +44,8 @@ def test_a_file_becomes_a_version_that_can_be_shown_compared_and_retired(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(capsys, "workflow", "save", "-f", str(GREETINGS))[0] == 0
+    code, _, err = run(capsys, "plan", "hello", "--from", "workflow:greetings")
+    assert (code, "sluice workflow publish greetings" in err) == (1, True), "a draft is not a version yet"
     code, out, err = run(capsys, "workflow", "publish", "greetings")
     assert (code, "version  1" in out) == (0, True)
     assert "sluice plan NAME --from workflow:greetings@1" in err
@@ -52,6 +54,7 @@ def test_a_file_becomes_a_version_that_can_be_shown_compared_and_retired(
     assert run(capsys, "workflow", "clone", "greetings")[0] == 0
     code, _, err = run(capsys, "workflow", "save", "-f", str(changed), "--base-revision", "7")
     assert (code, "started from revision 7" in err) == (1, True)
+    assert "with.interval: 1s -> 3s" in err, "what differs is told"
     assert run(capsys, "workflow", "save", "-f", str(changed), "--base-revision", "2")[0] == 0
     code, out, _ = run(capsys, "workflow", "diff", "greetings")
     assert out.splitlines() == [
