@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,17 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
     first = await server.call("POST", "/api/contexts/update-global", VALUES, **KEY)
     again = await server.call("POST", "/api/contexts/update-global", VALUES, **KEY)
     assert (first.status_code, again.status_code) == (200, 409)
+
+
+async def test_a_database_of_an_earlier_version_takes_keys_too(tmp_path: Path) -> None:
+    async with rig.target(tmp_path / "home"):
+        pass
+    older = sqlite3.connect(tmp_path / "home" / "sluice.db")
+    with older:
+        older.execute("DROP TABLE replays")
+        older.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '%_http_idempotency'")
+        older.execute("DELETE FROM triggers")  # the rig publishes its own again
+    older.close()
+    async with rig.target(tmp_path / "home") as server:
+        answers = [await server.call("POST", "/api/variables/V", {"value": "x"}, **KEY) for _ in range(2)]
+    assert answers[0].content == answers[1].content and answers[1].headers["idempotent-replayed"] == "true"
