@@ -127,14 +127,23 @@ class Stage:
             raise Surprise(f"{method} {path} answered {answer.code} {', '.join(answer.pointers)}.")
         return answer.result
 
-    async def cli(self, *words: str, tenant: str = "default") -> Answer:
+    def _way(self, remote: bool) -> tuple[list[str], dict[str, str]]:
+        """The flags and variables with which a client reaches the engine: through its home, or over its HTTP API."""
+        if not remote:
+            return ["--home", str(self.home)], environment()
+        key = (self.home / ADMIN_TOKEN).read_text(encoding="ascii").strip()
+        other = ["--url", self.url, "--home", str(self.home.parent / "elsewhere")]
+        return other, {**environment(), "SLUICE_API_KEY": key}
+
+    async def cli(self, *words: str, tenant: str = "default", remote: bool = False) -> Answer:
         """Run the sluice command in a process of its own."""
+        flags, variables = self._way(remote)
         with anyio.fail_after(CALL_SECONDS):
             done = await anyio.run_process(
-                [program("sluice"), *words, "--home", str(self.home), "--tenant", tenant, "--json"],
+                [program("sluice"), *words, *flags, "--tenant", tenant, "--json"],
                 check=False,
                 stdin=subprocess.DEVNULL,
-                env=environment(),
+                env=variables,
             )
         try:
             if done.stdout:
@@ -147,16 +156,17 @@ class Stage:
             ) from error
 
     @contextlib.asynccontextmanager
-    async def mcp(self, tenant: str, toolsets: str = "") -> AsyncIterator[McpClient]:
+    async def mcp(self, tenant: str, toolsets: str = "", *, remote: bool = False) -> AsyncIterator[McpClient]:
         """A real MCP client that has started sluice-mcp as Claude would."""
         from mcp import Client
         from mcp.client.stdio import StdioServerParameters
 
         chosen = ["--toolsets", toolsets] if toolsets else []
+        flags, variables = self._way(remote)
         server = StdioServerParameters(
             command=program("sluice-mcp"),
-            args=[*chosen, "--home", str(self.home), "--tenant", tenant, "--allow-write"],
-            env=environment(),
+            args=[*chosen, *flags, "--tenant", tenant, "--allow-write"],
+            env=variables,
         )
         async with Client(server, read_timeout_seconds=CALL_SECONDS) as client:
             yield McpClient(client)
