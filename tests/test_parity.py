@@ -1,7 +1,7 @@
-"""The same call through MCP, HTTP, the command line and a remote session: the same value, or the same error code and pointers.
+"""The same call through MCP, HTTP, the command line and a remote session: one value, or one code and its pointers.
 
-The engine is a real `sluice serve`; the clients are real ones, each in a process of its own. The remote ones (sluice-mcp
-for what is a tool, otherwise sluice) know the address of the engine and an API key, and not its home.
+The engine is a real `sluice serve`; the clients are real ones, each in a process of its own. The remote ones
+(sluice-mcp for what is a tool, otherwise sluice) know the address of the engine and an API key, and not its home.
 """
 
 from __future__ import annotations

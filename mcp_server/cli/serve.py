@@ -6,16 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from core import errors, logs, ownership
+from core import clock, errors, logs, ownership
 from core.model import principal
 from mcp_server import attach, session
 from mcp_server.cli import connect, signals
 from mcp_server.http import app, serving
 from mcp_server.http import auth as identities
+
+if TYPE_CHECKING:
+    from mcp_server.http import tls as tls_files
 
 ADMIN_TOKEN = "admin.token"
 
@@ -32,6 +35,10 @@ async def serve(
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
     allow_host: Many = None,
     allow_origin: Many = None,
+    tls: Annotated[bool, Parameter(negative=())] = False,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    disable_tls: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Run the engine until it is told to stop (SIGTERM or Ctrl-C).
@@ -54,6 +61,14 @@ async def serve(
         Another host name that requests may use; may be repeated.
     allow_origin
         A web origin, besides this server's own, whose pages may call it; may be repeated.
+    tls
+        Serve HTTPS on loopback as well. On every other address it is HTTPS unless --disable-tls is given.
+    tls_cert
+        A PEM file with the certificate and its chain; without one, the server signs one itself at the first start.
+    tls_key
+        A PEM file with the key of the certificate.
+    disable_tls
+        Serve plain HTTP also on an address that others reach, behind a proxy that speaks HTTPS.
     """
     if common.url is not None:
         raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
@@ -62,6 +77,10 @@ async def serve(
             f"Without authentication the API is served on loopback only, not on {errors.shorten(host, 80)}.",
             hint="Leave --auth at token, or use --host 127.0.0.1.",
         )
+    if (tls_cert is None) != (tls_key is None):
+        raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
+    if disable_tls and (tls or tls_cert):
+        raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
     settings = common.settings(workers=workers)
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
@@ -83,15 +102,30 @@ async def serve(
                 origins=allow_origin or (),
                 mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local),
             )
-            async with serving.running(served, [listener], drain_seconds=settings.drain_seconds):
-                address = serving.url(listener)
+            certificate = None
+            if not disable_tls and (tls or tls_cert or not serving.is_loopback(host)):
+                certificate = _certificate(settings.home, tls_cert, tls_key, hosts)
+            async with serving.running(
+                served, [listener], drain_seconds=settings.drain_seconds, certificate=certificate
+            ):
+                address = serving.url(listener, secure=certificate is not None)
                 connect.note(f"Sluice listens on {address} with {settings.workers} workers, home {settings.home}")
                 connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
+                if certificate is not None:
+                    connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
                 number = await signals.stop_requested()
                 connect.note(f"{number.name}: draining")
     finally:
         listener.close()
     return 0
+
+
+def _certificate(home: Path, cert: Path | None, key: Path | None, hosts: tuple[str, ...]) -> tls_files.Certificate:
+    from mcp_server.http import tls as tls_files
+
+    if cert is not None and key is not None:
+        return tls_files.given(cert, key)
+    return tls_files.own(home, [name for name in hosts if name not in ("0.0.0.0", "::")], clock.now_ns())
 
 
 def _require_ownership(engine: session.EngineSession, home: Path) -> None:

@@ -7,13 +7,16 @@ import ipaddress
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core import errors
+
+if TYPE_CHECKING:
+    from mcp_server.http import tls  # brings x509, which only HTTPS needs
 
 START_SECONDS = 30
 MAX_HEAD_BYTES = 64 * 1024
@@ -60,11 +63,11 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url(listener: socket.socket) -> str:
+def url(listener: socket.socket, *, secure: bool = False) -> str:
     """The address that a client on this machine calls."""
     host, port = listener.getsockname()[:2]
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
+    return f"{'https' if secure else 'http'}://{name}:{port}"
 
 
 class _Protocol(HttpToolsProtocol):
@@ -113,8 +116,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(app: Any, listeners: list[socket.socket], *, drain_seconds: float) -> AsyncIterator[None]:
-    """Serve for as long as the block runs; then stop accepting, finish open requests, and close by the deadline."""
+async def running(
+    app: Any, listeners: list[socket.socket], *, drain_seconds: float, certificate: tls.Certificate | None = None
+) -> AsyncIterator[None]:
+    """Serve for as long as the block runs; then stop accepting, finish open requests, and close by the deadline.
+
+    With a certificate it serves HTTPS and nothing else.
+    """
     config = uvicorn.Config(
         app,
         http=_Protocol,
@@ -125,6 +133,8 @@ async def running(app: Any, listeners: list[socket.socket], *, drain_seconds: fl
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        ssl_certfile=None if certificate is None else certificate.cert,
+        ssl_keyfile=None if certificate is None else certificate.key,
         timeout_graceful_shutdown=max(1, round(drain_seconds)),
     )
     # It warns of every malformed request, which lets anybody who can connect fill the log.
