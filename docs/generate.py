@@ -90,8 +90,8 @@ def page_cli() -> str:
             """`sluice` lists the commands, and `sluice COMMAND --help` says what stands here. What a command prints is
             for people; with `--json` it is for programs. Results go to stdout, everything else to stderr. Exit codes:
             0 fine; 1 an error, with its code, places and hint on stderr; 2 wrong usage, and for `plan --exit-code` and
-            `gitops diff` changes; 130 interrupted. A flag that is a switch takes no value. The shell completes commands and
-            flags after `sluice completion --install`."""
+            `gitops diff` changes; 130 interrupted. A flag that is a switch takes no value. The shell completes
+            commands and flags after `sluice completion --install`."""
         ),
         "",
         "## Flags of every command",

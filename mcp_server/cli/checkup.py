@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import resource

@@ -354,7 +354,7 @@ async def status(
         render.rows(
             result["items"],
             ("name", "state", "health", "revision", "source", "workloads", "drift", "reconcile"),
-            empty="Nothing is deployed. Start with: sluice catalog search",
+            empty="Nothing is deployed. Start with: sluice catalog search --type workflow",
             more=result.get("next_cursor"),
         )
     else:

@@ -11,9 +11,12 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import cyclopts
+import orjson
 import pytest
 
-from mcp_server.cli import main, samples, stage
+from core.model.operation import Effect
+from core.operations import REGISTRY
+from mcp_server.cli import main, samples, stage, wording
 
 ROOT = Path(__file__).parents[3]
 ELSEWHERE = {
@@ -106,6 +109,14 @@ KNOWN = {
 }
 
 
+def reads(line: str) -> bool:
+    """Whether a line does an operation that changes nothing, and prints its result."""
+    own = [name for name in wording.VERBS if line in samples.of(wording.path(name))]
+    if "--graph" in line or own == ["gitops_export"]:  # it prints a picture, or writes files
+        return False
+    return bool(own) and all(REGISTRY[name].effect is Effect.READ for name in own)
+
+
 @pytest.mark.anyio
 async def test_the_examples_run_one_after_the_other(
     place: Path, scene: stage.Stage, capfd: pytest.CaptureFixture[str]
@@ -126,6 +137,9 @@ async def test_the_examples_run_one_after_the_other(
             expected = next((code for known, code in REFUSED.items() if line.startswith(known)), 0)
             assert code == expected, f"{line}\n{done.out}\n{done.err}"
             assert "Traceback" not in done.out + done.err
+            if reads(line):
+                assert await anyio.to_thread.run_sync(main.run, [*words, "--json"]) == expected, line
+                assert orjson.loads(capfd.readouterr().out) is not None, line
             for name, pattern in KNOWN.items():
                 found = re.search(pattern, done.out + done.err)
                 seen |= {name: found[0]} if found else {}
