@@ -47,8 +47,7 @@ async def set_values(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("context_set", values=documents.values(pairs, "KEY=VALUE:"), **place.given())
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def get(*, place: Place = GLOBAL, common: connect.Common = connect.DEFAULTS) -> int:
@@ -84,16 +83,12 @@ async def list_values(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("context_list", level=level, limit=limit, cursor=cursor, **place.given())
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("level", "target", "key", "value", "updated_at", "updated_by"),
-            empty="Nothing is set. Set a value with: sluice context set KEY=VALUE",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result,
+        ("level", "target", "key", "value", "updated_at", "updated_by"),
+        empty="Nothing is set. Set a value with: sluice context set KEY=VALUE",
+        as_json=common.json,
+    )
 
 
 async def delete(
@@ -112,5 +107,4 @@ async def delete(
         raise errors.InvalidParams("Name the keys to remove, or say --every.")
     async with connect.engine(common) as engine:
         result = await engine.call("context_delete", keys=None if every else list(keys), **place.given())
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)

@@ -177,12 +177,8 @@ async def plan_list(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("plan_list", name=name, state=state, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        columns = ("plan_id", "name", "state", "base_revision", "by", "created_at", "expires_at")
-        render.rows(result["items"], columns, empty="No plan is saved.", more=result.get("next_cursor"))
-    return 0
+    columns = ("plan_id", "name", "state", "base_revision", "by", "created_at", "expires_at")
+    return render.page(result, columns, empty="No plan is saved.", as_json=common.json)
 
 
 async def plan_discard(plan_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
@@ -316,8 +312,7 @@ async def set_(
             interval_seconds=interval,
             ignore=[] if ignore_nothing else ignore,
         )
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def status(
@@ -388,12 +383,8 @@ async def history(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("deployment_history", name=name, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        columns = ("revision", "action", "source", "by", "surface", "at", "plan_id", "summary", "reason")
-        render.rows(result["items"], columns, empty="Nothing was applied yet.", more=result.get("next_cursor"))
-    return 0
+    columns = ("revision", "action", "source", "by", "surface", "at", "plan_id", "summary", "reason")
+    return render.page(result, columns, empty="Nothing was applied yet.", as_json=common.json)
 
 
 def _workloads(workloads: list[dict[str, Any]]) -> None:

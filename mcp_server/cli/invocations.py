@@ -90,16 +90,12 @@ async def list_invocations(
             limit=limit,
             cursor=cursor,
         )
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            _LISTED,
-            empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result,
+        _LISTED,
+        empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
+        as_json=common.json,
+    )
 
 
 async def watch(
@@ -239,8 +235,7 @@ async def redeliver(event_id: str, /, *, common: connect.Common = connect.DEFAUL
     """
     async with connect.engine(common) as engine:
         result = await engine.call("callback_redeliver", event_id=event_id)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 def callback_of(

@@ -26,16 +26,12 @@ async def list_jobs(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("job_list", limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("name", "version", "draft", "managed_by", "workloads"),
-            empty="There are no jobs. Store one with: sluice job put -f job.yaml",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result,
+        ("name", "version", "draft", "managed_by", "workloads"),
+        empty="There are no jobs. Store one with: sluice job put -f job.yaml",
+        as_json=common.json,
+    )
 
 
 async def show(
@@ -172,8 +168,7 @@ async def stage(name: str, /, *, revision: int | None = None, common: connect.Co
     with documents.named(f"draft of {name}"):
         async with connect.engine(common) as engine:
             result = await engine.call("job_stage", name=name, revision=revision)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def clone(
@@ -216,8 +211,7 @@ async def delete(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("job_delete", name=name, draft_only=draft or None)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def deploy(
@@ -289,5 +283,4 @@ async def undeploy(name: str, /, *, common: connect.Common = connect.DEFAULTS) -
     """
     async with connect.engine(common) as engine:
         result = await engine.call("job_undeploy", name=name)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)

@@ -26,12 +26,8 @@ async def namespaces(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("kv_namespaces", limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        columns = ("namespace", "depth", "leased", "dead")
-        render.rows(result["items"], columns, empty="No job keeps anything.", more=result.get("next_cursor"))
-    return 0
+    columns = ("namespace", "depth", "leased", "dead")
+    return render.page(result, columns, empty="No job keeps anything.", as_json=common.json)
 
 
 async def list_keys(
@@ -58,16 +54,9 @@ async def list_keys(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("kv_list", namespace=namespace, prefix=prefix, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("key", "value", "revision", "expires_at"),
-            empty="There are no values.",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result, ("key", "value", "revision", "expires_at"), empty="There are no values.", as_json=common.json
+    )
 
 
 async def get(namespace: str, key: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
@@ -82,8 +71,7 @@ async def get(namespace: str, key: str, /, *, common: connect.Common = connect.D
     """
     async with connect.engine(common) as engine:
         result = await engine.call("kv_get", namespace=namespace, key=key)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def set_value(
@@ -142,8 +130,7 @@ async def delete(namespace: str, key: str, /, *, common: connect.Common = connec
     """
     async with connect.engine(common) as engine:
         result = await engine.call("kv_delete", namespace=namespace, key=key)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def queue(namespace: str, /, *, dead_items: int | None = None, common: connect.Common = connect.DEFAULTS) -> int:
@@ -189,5 +176,4 @@ async def dead_items(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("kv_dead_items", namespace=namespace, action=action, limit=limit)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)

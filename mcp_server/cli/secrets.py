@@ -36,8 +36,7 @@ async def set_value(
     value = _read(from_file, from_env)
     async with connect.engine(common) as engine:
         result = await engine.call("secret_set", name=name, value=value)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 def _read(file: Path | None, variable: str | None) -> str:
@@ -78,16 +77,12 @@ async def list_secrets(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("secret_list", limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("name", "version", "updated_at", "updated_by", "used_by"),
-            empty="There are no secrets. Set one with: sluice secret set SCOPE/NAME --from-file FILE",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result,
+        ("name", "version", "updated_at", "updated_by", "used_by"),
+        empty="There are no secrets. Set one with: sluice secret set SCOPE/NAME --from-file FILE",
+        as_json=common.json,
+    )
 
 
 async def delete(name: str, /, *, force: bool = False, common: connect.Common = connect.DEFAULTS) -> int:
@@ -102,8 +97,7 @@ async def delete(name: str, /, *, force: bool = False, common: connect.Common = 
     """
     async with connect.engine(common) as engine:
         result = await engine.call("secret_delete", name=name, force=force or None)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def rotate_key(*, common: connect.Common = connect.DEFAULTS) -> int:

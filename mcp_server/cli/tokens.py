@@ -86,5 +86,4 @@ async def revoke(token_id: str, /, *, common: connect.Common = connect.DEFAULTS)
     """
     async with connect.engine(common) as engine:
         result = await engine.call("token_revoke", id=token_id)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)

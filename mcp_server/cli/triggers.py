@@ -50,16 +50,12 @@ async def list_triggers(
             limit=limit,
             cursor=cursor,
         )
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("slug", "revision", "active", "display_name", "target_job_name", "tool_name"),
-            empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result,
+        ("slug", "revision", "active", "display_name", "target_job_name", "tool_name"),
+        empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
+        as_json=common.json,
+    )
 
 
 async def show(
@@ -146,8 +142,7 @@ async def _define(operation: str, document: Document, definition: dict[str, Any]
     with documents.blamed(document):
         async with connect.engine(common) as engine:
             result = await engine.session.call(operation, definition, engine.caller)
-    render.json(result) if common.json else render.facts(result, ("slug", "revision", "active", "tool_name"))
-    return 0
+    return render.one(result, ("slug", "revision", "active", "tool_name"), as_json=common.json)
 
 
 async def deactivate(slug: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
@@ -160,8 +155,7 @@ async def deactivate(slug: str, /, *, common: connect.Common = connect.DEFAULTS)
     """
     async with connect.engine(common) as engine:
         result = await engine.call("trigger_deactivate", slug=slug)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def invoke(

@@ -27,8 +27,7 @@ async def set_value(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("variable_set", name=name, value=value)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 async def list_variables(
@@ -45,16 +44,12 @@ async def list_variables(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("variable_list", limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(
-            result["items"],
-            ("name", "value", "updated_at", "updated_by"),
-            empty="There are no variables. Set one with: sluice variable set NAME VALUE",
-            more=result.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        result,
+        ("name", "value", "updated_at", "updated_by"),
+        empty="There are no variables. Set one with: sluice variable set NAME VALUE",
+        as_json=common.json,
+    )
 
 
 async def delete(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
@@ -67,5 +62,4 @@ async def delete(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> 
     """
     async with connect.engine(common) as engine:
         result = await engine.call("variable_delete", name=name)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)

@@ -32,11 +32,7 @@ async def list_groups(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("worker_group_list", label=label, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(result["items"], COLUMNS, empty="There are no worker groups.", more=result.get("next_cursor"))
-    return 0
+    return render.page(result, COLUMNS, empty="There are no worker groups.", as_json=common.json)
 
 
 async def show(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
@@ -125,10 +121,8 @@ async def delete(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> 
     """
     async with connect.engine(common) as engine:
         result = await engine.call("worker_group_delete", name=name)
-    render.json(result) if common.json else render.facts(result, tuple(result))
-    return 0
+    return render.one(result, as_json=common.json)
 
 
 def _shown(result: dict[str, Any], common: connect.Common) -> int:
-    render.json(result) if common.json else render.facts(result, COLUMNS)
-    return 0
+    return render.one(result, COLUMNS, as_json=common.json)

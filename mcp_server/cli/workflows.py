@@ -43,16 +43,12 @@ async def list_workflows(
     given = {"query": query or None, "type": type, "state": state, "source": source, "limit": limit, "cursor": cursor}
     async with connect.engine(common) as engine:
         found = await engine.call("workflow_list", **given)
-    if common.json:
-        render.json(found)
-    else:
-        render.rows(
-            found["items"],
-            ("type", "slug", "version", "states", "draft_revision", "title", "source", "updated_by"),
-            empty="Nothing fits. Save one with: sluice workflow save -f workflow.yaml",
-            more=found.get("next_cursor"),
-        )
-    return 0
+    return render.page(
+        found,
+        ("type", "slug", "version", "states", "draft_revision", "title", "source", "updated_by"),
+        empty="Nothing fits. Save one with: sluice workflow save -f workflow.yaml",
+        as_json=common.json,
+    )
 
 
 async def show(
@@ -262,8 +258,7 @@ async def retire(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("workflow_retire", slug=slug, version=version, type=type)
-    render.json(result) if common.json else render.facts(result, ("type", "slug", "version", "state", "changed"))
-    return 0
+    return render.one(result, ("type", "slug", "version", "state", "changed"), as_json=common.json)
 
 
 def _saved(result: dict[str, Any], name: str, *, as_json: bool) -> None:
