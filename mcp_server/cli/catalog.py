@@ -92,7 +92,7 @@ async def show(
     detail
         detailed also names the modules, and the items and deployments that use it.
     graph
-        Print its graph instead: svg or mermaid.
+        Print its graph instead: tree, mermaid or svg.
     document
         Print its document instead; of a library job, the job.
     """

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, documents, progress, render, wording
+from mcp_server.cli import connect, documents, graphs, progress, render, wording
 
 CHANGES = 2
 
@@ -28,6 +28,7 @@ async def plan(
     remove: Annotated[bool, Parameter(negative=())] = False,
     exit_code: Annotated[bool, Parameter(negative=())] = False,
     detail: Literal["concise", "detailed"] = "concise",
+    tree: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Compute what a deployment would change, show it, and save it for `sluice apply`.
@@ -58,6 +59,8 @@ async def plan(
         Exit with 2 when there are changes.
     detail
         detailed shows the document of every job that comes, changes or goes.
+    tree
+        Also show the steps as a tree, with what the plan does to each: + new, ~ changed, > moved.
     """
     async with connect.engine(common) as engine:
         made = await engine.call(
@@ -74,6 +77,8 @@ async def plan(
             remove=remove or None,
             detail=detail,
         )
+        if tree and not common.json:
+            await _tree(engine, made)
     return _planned(made, common, detailed=detail == "detailed", exit_code=exit_code)
 
 
@@ -102,6 +107,15 @@ async def rollback(
     async with connect.engine(common) as engine:
         made = await engine.call("deployment_plan", name=name, to_revision=to, detail=detail)
     return _planned(made, common, detailed=detail == "detailed", exit_code=exit_code)
+
+
+async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:
+    """Print the steps of what is planned, as a tree."""
+    kind, _, rest = made["source"].partition(":")
+    slug, _, version = rest.partition("@")
+    item = await engine.call("catalog_get", slug=slug, type=kind or None, version=version or None)
+    if item.get("graph"):
+        render.text("\n".join([*graphs.tree(item["graph"], made["name"], graphs.marks(made)), ""]))
 
 
 def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, exit_code: bool) -> int:

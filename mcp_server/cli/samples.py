@@ -21,6 +21,7 @@ STORY = (
     # the catalog, and what is written on top of it
     "sluice catalog search file",
     "sluice catalog show quickstart-file-store-roundtrip",
+    "sluice catalog show access-log-fan-out --graph tree",
     "sluice catalog portals --refresh",
     "sluice catalog install printed-ticks",
     "sluice catalog update printed-ticks",
@@ -44,7 +45,7 @@ STORY = (
     "sluice worker resume local-2",
     "sluice worker --nats nats://nats.example:4222 --group etl",
     # deployments
-    "sluice plan roundtrip --from workflow:quickstart-file-store-roundtrip --set path=files",
+    "sluice plan roundtrip --from workflow:quickstart-file-store-roundtrip --set path=files --tree",
     "sluice plans list --state open",
     "sluice plans show PLAN_ID",
     "sluice apply PLAN_ID",

@@ -71,7 +71,7 @@ async def show(
     version
         A version, or draft; without it the newest version, or the draft when nothing is published.
     graph
-        Print its graph instead: svg or mermaid.
+        Print its graph instead: tree, mermaid or svg.
     """
     async with connect.engine(common) as engine:
         item = await engine.call("workflow_get", slug=slug, type=type, version=version, detail="detailed")
