@@ -57,9 +57,10 @@ class Common:
         """The remote engine that these flags name, if any."""
         if self.url is None:
             return None
+        ca = None if self.tls_ca == Path() else self.tls_ca  # an empty variable is one that is not set
         from mcp_server import remote
 
-        return remote.Target(self.url, self.profile, self.jwt, self.api_key, self.ttl, self.tls_ca, self.tls_insecure)
+        return remote.Target(self.url, self.profile, self.jwt, self.api_key, self.ttl, ca, self.tls_insecure)
 
 
 DEFAULTS = Common()
