@@ -277,9 +277,7 @@ async def _named(engine: Engine, caller: Caller, every: list[items.Entry], sourc
     except errors.NotFound as error:
         kind, _, slug = source.partition("@")[0].partition(":")
         if await engine.database.read(documents.draft, (caller.tenant, kind, slug)) is not None:
-            error.hint = (
-                f"It is a draft; publish it first: workflow_publish(slug='{slug}', type='{kind}')."
-            )
+            error.hint = f"It is a draft; publish it first: workflow_publish(slug='{slug}', type='{kind}')."
         raise
 
 

@@ -277,7 +277,8 @@ async def reconcile(
         How many seconds to wait until the workloads have settled; 0 returns at once.
     """
     async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
-        result = await engine.call("deployment_reconcile", name=name, dry_run=dry_run or None, wait_seconds=wait)
+        with progress.bar(engine, name, f"reconciling {name}", quiet=common.json):
+            result = await engine.call("deployment_reconcile", name=name, dry_run=dry_run or None, wait_seconds=wait)
     if common.json:
         render.json(result)
     else:

@@ -9,7 +9,7 @@ import anyio
 from cyclopts import Parameter
 
 from core import clock, errors
-from mcp_server.cli import connect, documents, render
+from mcp_server.cli import connect, documents, progress, render
 
 ENDED = frozenset({"succeeded", "failed", "timed_out"})
 LOOK_SECONDS = 1.0  # between two looks at a run when nothing was announced
@@ -180,15 +180,16 @@ async def rerun(
         The same with the value taken from an environment variable, NAME=VARIABLE.
     """
     async with connect.engine(common, workers=common.settings().workers) as engine:
-        result = await engine.call(
-            "trigger_invocation_rerun",
-            invocation_id=invocation_id,
-            params=documents.values(set_ or ()) or None,
-            unset=unset or None,
-            idempotency_key=idempotency_key,
-            wait_timeout_seconds=wait,
-            callback=callback_of(callback, callback_header, callback_header_env),
-        )
+        with progress.bar(engine, invocation_id, f"repeating {invocation_id}", quiet=common.json):
+            result = await engine.call(
+                "trigger_invocation_rerun",
+                invocation_id=invocation_id,
+                params=documents.values(set_ or ()) or None,
+                unset=unset or None,
+                idempotency_key=idempotency_key,
+                wait_timeout_seconds=wait,
+                callback=callback_of(callback, callback_header, callback_header_env),
+            )
     return show(result, common)
 
 

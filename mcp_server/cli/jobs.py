@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, documents, render
+from mcp_server.cli import connect, documents, progress, render
 
 File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
 GOOD = frozenset({"running", "completed"})
@@ -246,15 +246,16 @@ async def deploy(
         Do not wait for it.
     """
     async with connect.engine(common, workers=common.settings().workers) as engine:
-        result = await engine.call(
-            "job_deploy",
-            name=name,
-            worker_group=group,
-            replicas=replicas,
-            version=version,
-            environment=environment,
-            wait_seconds=0 if no_wait else wait,
-        )
+        with progress.bar(engine, name, f"deploying {name}", quiet=common.json):
+            result = await engine.call(
+                "job_deploy",
+                name=name,
+                worker_group=group,
+                replicas=replicas,
+                version=version,
+                environment=environment,
+                wait_seconds=0 if no_wait else wait,
+            )
     if common.json:
         render.json(result)
     else:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from core import errors
 from core.documents import Document
-from mcp_server.cli import connect, documents, invocations, render
+from mcp_server.cli import connect, documents, invocations, progress, render
 
 File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
 _FACTS = (
@@ -194,12 +194,13 @@ async def invoke(
     """
     given = {**(documents.one(file).data if file is not None else {}), **documents.values(set_ or ())}
     async with connect.engine(common, workers=common.settings().workers) as engine:
-        result = await engine.call(
-            "trigger_invoke",
-            slug=slug,
-            params=given,
-            idempotency_key=idempotency_key,
-            wait_timeout_seconds=wait,
-            callback=invocations.callback_of(callback, callback_header, callback_header_env),
-        )
+        with progress.bar(engine, slug, f"running {slug}", quiet=common.json):
+            result = await engine.call(
+                "trigger_invoke",
+                slug=slug,
+                params=given,
+                idempotency_key=idempotency_key,
+                wait_timeout_seconds=wait,
+                callback=invocations.callback_of(callback, callback_header, callback_header_env),
+            )
     return invocations.show(result, common)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, render
+from mcp_server.cli import connect, progress, render
 
 Many = Annotated[list[str] | None, Parameter(negative=())]
 
@@ -96,7 +96,8 @@ async def update(
     """
     labels = [] if no_labels else label
     async with connect.engine(common) as engine:
-        result = await engine.call("worker_update", name=name, group=group, labels=labels, wait_seconds=wait)
+        with progress.bar(engine, name, f"updating {name}", quiet=common.json):
+            result = await engine.call("worker_update", name=name, group=group, labels=labels, wait_seconds=wait)
     return _said(result, common)
 
 
@@ -111,7 +112,8 @@ async def drain(name: str, /, *, wait: int | None = None, common: connect.Common
         How many seconds to wait until what moves has settled.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("worker_drain", name=name, wait_seconds=wait)
+        with progress.bar(engine, name, f"draining {name}", quiet=common.json):
+            result = await engine.call("worker_drain", name=name, wait_seconds=wait)
     return _said(result, common)
 
 

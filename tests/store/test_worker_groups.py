@@ -32,7 +32,8 @@ async def test_a_database_from_before_groups_gets_the_default_group_and_deployme
             "ALTER TABLE deployments DROP COLUMN reconcile_interval_seconds",
             "ALTER TABLE deployments DROP COLUMN ignored",
             "DELETE FROM _sqlite_migrations WHERE name = 'm0007_groups_and_reconcile'",
-            "INSERT INTO deployments (tenant, name, revision, state, reason, source, desired, updated_at_ns, updated_by)"
+            "INSERT INTO deployments"
+            " (tenant, name, revision, state, reason, source, desired, updated_at_ns, updated_by)"
             " VALUES ('t', 'd', 1, 'running', '', 's', '{}', 1, 'a')",
         ):
             older.conn.execute(statement)
