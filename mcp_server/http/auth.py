@@ -74,8 +74,9 @@ class TokenAuth:
     """Bearer tokens (API keys and JWTs), checked by the engine and remembered for a moment.
 
     Tokens are remembered by their hash, so that a memory dump of this table holds no credential, and are looked up by
-    it, so that the time of an answer tells nothing about a token. The engine's notice of a revocation empties the
-    table; should it be lost, a revoked token works for at most CACHE_SECONDS.
+    it, so that the time of an answer tells nothing about a token. After the engine's notice of a revocation each one is
+    checked anew; should it be lost, a revoked token works for at most CACHE_SECONDS. A token that was good once is
+    looked at however many bad ones come from its address, since others may call from there, too.
     """
 
     def __init__(self, engine: session.EngineSession, now: Callable[[], float] = clock.monotonic) -> None:
@@ -89,7 +90,8 @@ class TokenAuth:
     def _noticed(self, kind: str, data: object) -> None:
         if kind == "tokens":
             self._generation += 1
-            self._known.clear()
+            for key, (_, identity, ends) in self._known.items():
+                self._known[key] = (0.0, identity, ends)
 
     async def principal(self, authorization: str | None, client: str = "") -> principal.Principal:
         scheme, _, token = (authorization or "").partition(" ")
@@ -100,8 +102,8 @@ class TokenAuth:
         known = self._known.get(key)
         if known is not None and known[0] > self._now() and (known[2] is None or known[2] > clock.now_ns()):
             return known[1]
-        wait = self._failures.wait_seconds(client)
-        if wait:  # tokens that are known to be good pass all the same
+        wait = self._failures.wait_seconds(client) if known is None else 0.0
+        if wait:
             raise errors.RateLimited(
                 "Too many credentials that are not valid came from this address.",
                 hint="Wait, then send one that is.",
@@ -124,8 +126,8 @@ class TokenAuth:
             bool(found.get("minted", False)),
         )
         if generation == self._generation:  # otherwise something was revoked while the engine looked
-            if len(self._known) >= CACHE_SIZE:
-                self._known.clear()
+            while key not in self._known and len(self._known) >= CACHE_SIZE:
+                self._known.pop(next(iter(self._known)))
             self._known[key] = (self._now() + CACHE_SECONDS, identity, found.get("expires_at_ns"))
         return identity
 

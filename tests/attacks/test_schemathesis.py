@@ -14,6 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_server.http import auth
 from tests.attacks import rig
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,13 @@ async def generated(home: Path, *options: str, seconds: float) -> int:
     found = re.search(r"([0-9]+) generated", report)
     assert found is not None
     return int(found[1])
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad credentials come from the address of the good ones here, and each is to be told so; that many of them are
+    slowed down is tests/operations/test_tokens.py."""
+    monkeypatch.setattr(auth, "FAILURES", 1_000_000)
 
 
 async def test_every_operation_answers_as_it_is_described(tmp_path: Path) -> None:

@@ -326,11 +326,37 @@ async def test_an_address_that_guesses_is_made_to_wait_and_a_known_token_passes_
             await door.principal("Bearer sluice_guess", "10.0.0.1")
         assert 1 <= caught.value.details["retry_after_seconds"] <= auth.FAILURE_SECONDS + 1
         assert (await door.principal(good, "10.0.0.1")).username == "bob"
+        door._noticed("tokens", {})  # and so it does when it has to be checked anew
+        assert (await door.principal(good, "10.0.0.1")).username == "bob"
         with pytest.raises(errors.Unauthenticated):
             await door.principal("Bearer sluice_guess", "10.0.0.2")
         now += auth.FAILURE_SECONDS
         with pytest.raises(errors.Unauthenticated):
             await door.principal("Bearer sluice_guess", "10.0.0.1")
+
+
+async def test_a_token_that_was_good_once_and_was_revoked_is_refused_once_and_then_waits(engine: Engine) -> None:
+    door = TokenAuth(engine, lambda: 0.0)  # type: ignore[arg-type]
+    with anyio.fail_after(10):
+        made = await _make(engine)
+        await door.principal(f"Bearer {made['token']}", "10.0.0.1")
+        for _ in range(auth.FAILURES):
+            with pytest.raises(errors.Unauthenticated):
+                await door.principal("Bearer sluice_guess", "10.0.0.1")
+        await engine.call("token_revoke", {"id": made["id"]}, ADMIN)
+        with pytest.raises(errors.Unauthenticated):
+            await door.principal(f"Bearer {made['token']}", "10.0.0.1")
+        with pytest.raises(errors.RateLimited):
+            await door.principal(f"Bearer {made['token']}", "10.0.0.1")
+
+
+async def test_the_table_of_known_tokens_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "CACHE_SIZE", 3)
+    door = TokenAuth(engine, lambda: 0.0)  # type: ignore[arg-type]
+    tokens = [(await _make(engine, name=f"n{n}"))["token"] for n in range(5)]
+    for token in tokens * 2:
+        assert (await door.principal(f"Bearer {token}")).username == "bob"
+    assert len(door._known) == 3
 
 
 def test_the_table_of_addresses_is_bounded() -> None:
