@@ -108,6 +108,7 @@ class Run:
     bytes_out: int = 0
     documents: int = 0  # documents of the input that have ended, for what an action remembers of one
     errors: int = 0  # events that a component refused; the run goes on
+    left_out: int = 0  # those of them that the output refused; their batches are accepted without them
     last_error: str = ""  # why the last of them was refused
 
     def refuse(self, env: Env, text: str, count: int = 1) -> None:
@@ -116,6 +117,11 @@ class Run:
         self.last_error = text
         if self.errors <= LOGGED_ERRORS:
             env.log("warning", text)
+
+    def leave_out(self, env: Env, text: str, count: int = 1) -> None:
+        """Refuse events of a batch that the output accepts without them: they do not count as `events_out`."""
+        self.left_out += count
+        self.refuse(env, text, count)
 
 
 @dataclass(slots=True)

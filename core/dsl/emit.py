@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -68,32 +69,32 @@ class Emitter:
         self._env = env
         self._tag = expand.template(config.tag, env)
         self._data = expand.structure(config.data, env) if config.data is not None else None
-        self._sent_at = 0.0
+        self._sent_at = -math.inf  # the first one never waits, however young the monotonic clock is
         self._owed = False  # a batch was accepted that no message has told of
 
-    def batch(self, run: Run, accepted: int, document_end: bool) -> None:
-        """The output accepted a batch; `accepted` counts the events of the run so far."""
+    def batch(self, run: Run, document_end: bool) -> None:
+        """The output accepted a batch, which `run.events_out` counts already."""
         if self.on == "document" and document_end:
-            self._send(run, accepted)
+            self._send(run)
         elif self.on == "batch":
             now = clock.monotonic()
             self._owed = now - self._sent_at < self._every
             if not self._owed:
                 self._sent_at = now
-                self._send(run, accepted)
+                self._send(run)
 
     def run(self, run: Run, *, complete: bool) -> None:
         """A run has ended well; `complete` when it was not cut short by a stop."""
         if self._owed or (self.on == "run" and complete):
             self._owed = False
-            self._send(run, run.events_out)
+            self._send(run)
 
-    def message(self, run: Run, events_out: int) -> Outgoing:
+    def message(self, run: Run) -> Outgoing:
         """What is sent, also for a trace that only shows it."""
         run.stat |= {
             "run_id": run.id,
             "events_in": run.events_in,
-            "events_out": events_out,
+            "events_out": run.events_out,
             "errors": run.errors,
             "bytes_in": run.bytes_in,
             "bytes_out": run.bytes_out,
@@ -102,11 +103,11 @@ class Emitter:
             data = self._data({}, run)
         else:
             data = {"job": self._env.job, "run_id": run.id, "events_in": run.events_in}
-            data |= {"events_out": events_out, "errors": run.errors}
+            data |= {"events_out": run.events_out, "errors": run.errors}
         return Outgoing(Kind.USER, Type.USER_GENERATED, self._tag({}, run), {"job_event": data})
 
-    def _send(self, run: Run, events_out: int) -> None:
-        future = self._env.publish(self.message(run, events_out))
+    def _send(self, run: Run) -> None:
+        future = self._env.publish(self.message(run))
         if not future.done() or future.exception() is not None:
             future.add_done_callback(self._report)
 
@@ -125,10 +126,10 @@ class Emitters:
     def __bool__(self) -> bool:
         return bool(self._all)
 
-    def batch(self, run: Run, accepted: int, document_end: bool) -> None:
-        if accepted:
+    def batch(self, run: Run, document_end: bool) -> None:
+        if run.events_out:
             for emitter in self._all:
-                emitter.batch(run, accepted, document_end)
+                emitter.batch(run, document_end)
 
     def run(self, run: Run, *, complete: bool) -> None:
         if run.events_out:

@@ -213,11 +213,10 @@ class Executor:
         reason = ""
         try:
             events = self._job.process(events_of(run), run)
-            faults = run.errors
             write(events, run)
-            run.events_out += len(events) - (run.errors - faults)
+            run.events_out += len(events) - run.left_out
             if self._emitters:
-                self._emitters.batch(run, run.events_out, True)
+                self._emitters.batch(run, True)
                 self._emitters.run(run, complete=True)
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             reason = reason_of(error)
@@ -313,6 +312,7 @@ class Executor:
             self._report(run, trigger, started, reason_of(error))
             raise
         finally:
+            flight.count(run, self.metrics)
             self._flight = None
         self._report(run, trigger, started, "")
 
@@ -330,7 +330,6 @@ class Executor:
             raise flight.fault
         await self._sink.flush(run)
         await flight.landed()
-        flight.count(run, self.metrics)
         self._emitters.run(run, complete=self.mode == "continuous" or not self._stopping)
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:

@@ -14,11 +14,11 @@ Settle = Callable[[BaseException | None], None]
 
 
 class Flight:
-    """The batches of one run that the output has not settled yet."""
+    """The batches of one run that the output has not settled yet, and the count of what it has accepted."""
 
     def __init__(self, interrupt: Callable[[], None]) -> None:
         self.fault: BaseException | None = None
-        self.accepted = 0  # events of settled batches; only counted for `emit`
+        self._left_out = 0  # events that the output left out and that `accept` has taken off
         self._interrupt = interrupt  # called when a batch failed
         self._unsettled: dict[Settle, float] = {}  # since when, on the monotonic clock; the oldest first
         self._empty: asyncio.Event | None = None
@@ -42,6 +42,16 @@ class Flight:
 
         self._unsettled[settle] = clock.monotonic()
         return settle
+
+    def accept(self, run: Run, sent: int) -> None:
+        """The output accepted a batch of that many events: they count as out, without those that it left out.
+
+        What it left out may belong to a batch that it accepts later; it is taken off once, so that the count never
+        falls, and is exact when all batches are settled.
+        """
+        less = min(sent, run.left_out - self._left_out)
+        self._left_out += less
+        run.events_out += sent - less
 
     async def landed(self) -> None:
         """Wait until every batch is settled, then raise what went wrong."""

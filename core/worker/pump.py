@@ -1,4 +1,4 @@
-"""Moves batches from the actions to the output, in parts and turns, and lets `emit` tell what was accepted."""
+"""Moves batches from the actions to the output, in parts and turns; counts, and lets `emit` tell, what it accepted."""
 
 from __future__ import annotations
 
@@ -55,22 +55,21 @@ class Pump:
         if batch.document_end:
             run.documents += 1  # what comes next is another document, for actions that remember of one (csv)
         batch.events = []  # the batch lives until its output has accepted it, its events need not
-        faults, sent = run.errors, len(events)
-        if self._emitters.batches:
-            settle = self._told(settle, run, flight, sent, batch.document_end)
+        settle = self._counted(settle, run, flight, len(events), batch.document_end)
         await self._sink.write(Batch(events, settle, batch.document_end), run)
-        run.events_out += sent - (run.errors - faults)
         flight.count(run, self._metrics)
         if flight.fault is not None:
             raise flight.fault
 
-    def _told(self, settle: Settle, run: Run, flight: Flight, sent: int, document_end: bool) -> Settle:
-        """Let `emit` tell of a batch when it is accepted, just before its source hears of it."""
+    def _counted(self, settle: Settle, run: Run, flight: Flight, sent: int, document_end: bool) -> Settle:
+        """Count a batch when it is accepted, and let `emit` tell of it, just before its source hears of it."""
 
-        def told(error: BaseException | None) -> None:
+        def counted(error: BaseException | None) -> None:
             if error is None:
-                flight.accepted += sent
-                self._emitters.batch(run, flight.accepted, document_end)
+                flight.accept(run, sent)
+                flight.count(run, self._metrics)
+                if self._emitters.batches:
+                    self._emitters.batch(run, document_end)
             settle(error)
 
-        return told
+        return counted

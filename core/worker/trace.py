@@ -132,9 +132,8 @@ async def trace(request: Request) -> dict[str, Any]:
     env.step = "output"
     written, refused = preview.output(job.output, env, run, out)
     faults += refused
-    run.events_in, run.errors = len(events), len(faults)
-    accepted = len(out) - len(refused)
-    told = [preview.message(emit.open(env).message(run, accepted), "emit") for emit in job.emit if accepted]
+    run.events_in, run.events_out, run.errors = len(events), len(out) - len(refused), len(faults)
+    told = [preview.message(emit.open(env).message(run), "emit") for emit in job.emit if run.events_out]
     return {**result, "events_out": out, "would_emit": [*env.sent, *written, *told], "errors": faults}
 
 

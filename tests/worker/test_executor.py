@@ -115,6 +115,73 @@ async def test_a_consumer_that_fails_tells_the_sender(worker: Worker) -> None:
             await consuming
 
 
+# ---- what counts as out
+
+
+async def test_events_count_as_out_when_the_output_has_accepted_them(worker: Worker) -> None:
+    worker.held = []
+    executor = worker.executor({"worker-channel": "c"}, {"message": {}})
+    task = asyncio.create_task(executor.run())
+    channel = worker.env("sender").channel("c")
+    settled: list[BaseException | None] = []
+    await channel.put(Batch([{"n": 1}], settled.append))
+    await rig.until(lambda: worker.held)
+    assert executor.metrics.events_out == 0
+    worker.held[0].set_result(None)
+    await rig.until(lambda: settled)
+    assert (executor.metrics.events_in, executor.metrics.events_out) == (1, 1), "also when no further batch comes"
+    await executor.drain(5)
+    await task
+    assert (worker.reports[0].events_in, worker.reports[0].events_out) == (1, 1)
+
+
+async def test_what_a_failed_output_had_taken_and_not_accepted_does_not_count(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "late").write_text("in the way of a directory")
+    lines = "\n".join(f'{{"n": {n}, "to": "{"late/x" if n == 5 else "out"}"}}' for n in range(6))
+    store = {"file-store": {"path": str(tmp_path), "object-name": {"field": "to"}, "batch": {"fixed-size": 5}}}
+    executor = worker.executor({"echo": {"event": lines, "json": True}}, store)
+    with pytest.raises(JobFailed):
+        await executor.run()
+    (report,) = worker.reports
+    assert (report.ok, report.events_in, report.events_out) == (False, 6, 5), "one group is in the store, one is not"
+    assert (executor.metrics.events_in, executor.metrics.events_out, executor.metrics.runs_failed) == (6, 5, 1)
+
+
+async def test_a_channel_counts_what_its_consumer_accepted(worker: Worker) -> None:
+    def fail(events: list[Event], run: Run) -> list[Event]:
+        raise OSError("broken consumer")
+
+    consumer = worker.executor({"worker-channel": "c"}, {"discard": {}}, fail, "consumer")
+    consuming = asyncio.create_task(consumer.run())
+    sender = worker.executor({"echo": {"event": "a"}}, {"worker-channel": "c"}, name="sender")
+    with anyio.fail_after(5):
+        with pytest.raises(JobFailed):
+            await sender.run()
+        with pytest.raises(JobFailed):
+            await consuming
+    assert (sender.metrics.events_in, sender.metrics.events_out) == (1, 0)
+
+
+async def test_what_an_output_leaves_out_of_an_accepted_batch_does_not_count(worker: Worker, tmp_path: Path) -> None:
+    """Each group is written long after the batches that its events came with."""
+    store = {
+        "path": str(tmp_path),
+        "object-name": {"field": "to"},
+        "batch": {"fixed-size": 2, "timeout": "1h"},
+    }
+    executor = worker.executor({"worker-channel": "c"}, {"file-store": store})
+    task = asyncio.create_task(executor.run())
+    settled: list[BaseException | None] = []
+    for to in ("../out", "a", "b"):  # the first two make a group, whose name comes from the first
+        await worker.env("sender").channel("c").put(Batch([{"to": to}], settled.append))
+    await rig.until(lambda: len(settled) == 2)
+    assert executor.metrics.events_out == 0
+    await executor.drain(5)
+    await task
+    assert settled == [None, None, None]
+    assert (worker.reports[0].events_out, worker.reports[0].errors) == (1, 2)
+
+
 # ---- by time
 
 

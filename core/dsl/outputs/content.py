@@ -16,7 +16,7 @@ def encoder(input_field: str | None, env: Env, where: str) -> Encode:
     """A function from events to their bytes, one for each event and without line ends.
 
     Without a field: compact JSON. With one: text as it is, anything else as JSON; an event whose field is missing,
-    null or empty has no content: it is left out, counted in `run.errors` and logged.
+    null or empty has no content: it is left out, counted as an error and logged.
     """
     if input_field is None:
         dumps = orjson.dumps
@@ -36,7 +36,7 @@ def encoder(input_field: str | None, env: Env, where: str) -> Encode:
         for event in events:
             value = get(event)
             if value is select.MISSING or value is None or value == "":
-                run.refuse(env, f"{where}: the event has no field {input_field}")
+                run.leave_out(env, f"{where}: the event has no field {input_field}")
             elif type(value) is str:
                 out.append(value.encode(errors="replace"))
             elif (data := to_json(value, env, run, where)) is not None:
@@ -51,5 +51,5 @@ def to_json(value: object, env: Env, run: Run, where: str) -> bytes | None:
     try:
         return orjson.dumps(value)
     except TypeError as error:
-        run.refuse(env, f"{where}: the event cannot be written as JSON: {error}")
+        run.leave_out(env, f"{where}: the event cannot be written as JSON: {error}")
         return None

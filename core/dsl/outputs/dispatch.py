@@ -153,10 +153,10 @@ class _Routes:
             if name is not None:
                 out.setdefault(name, []).append(event)
             elif value is select.MISSING:
-                run.refuse(self._env, f"dispatch: an event has no field {self._field}, and there is no default output")
+                run.leave_out(self._env, f"dispatch: an event has no field {self._field}, and no output is the default")
             else:
                 said = shorten(value if type(value) is str else _key(value) or type(value).__name__, 60)
-                run.refuse(self._env, f"dispatch: no route for {self._field}: {said}, and there is no default output")
+                run.leave_out(self._env, f"dispatch: no route for {self._field}: {said}, and no output is the default")
         return out
 
 

@@ -103,15 +103,15 @@ class ElasticsearchSink:
         target = {"_index": self._index(event, run)}
         document: Any = event if self._get is None else self._get(event)
         if type(document) is not dict:
-            run.refuse(self._env, f"elasticsearch: {self._config.input_field} of the event is no object")
+            run.leave_out(self._env, f"elasticsearch: {self._config.input_field} of the event is no object")
             return None
         if not target["_index"]:
-            run.refuse(self._env, "elasticsearch: the index is empty for this event")
+            run.leave_out(self._env, "elasticsearch: the index is empty for this event")
             return None
         if self._id is not None:
             found = self._id(event)
             if type(found) not in (str, int) or found == "":
-                run.refuse(self._env, f"elasticsearch: {self._config.id_field} of the event is no text or whole number")
+                run.leave_out(self._env, f"elasticsearch: {self._config.id_field} is no text or whole number")
                 return None
             target["_id"] = str(found)
         data = content.to_json(document, self._env, run, "elasticsearch")
@@ -156,7 +156,7 @@ class ElasticsearchSink:
                 again.append(item)
                 last = f"{status} {_reason(result)}"
             else:
-                run.refuse(self._env, f"elasticsearch: a document was refused: {status} {_reason(result)}")
+                run.leave_out(self._env, f"elasticsearch: a document was refused: {status} {_reason(result)}")
         return again, last
 
     async def flush(self, run: Run) -> None:

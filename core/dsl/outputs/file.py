@@ -132,7 +132,7 @@ class FileSink:
             path = self._path(event, run)
             return path if path in self._files else self._access.locate(path)
         except (Forbidden, expand.TextTooLong) as error:
-            run.refuse(self._env, f"file: {error.message if isinstance(error, Forbidden) else error}")
+            run.leave_out(self._env, f"file: {error.message if isinstance(error, Forbidden) else error}")
             return None
 
     async def _append(self, path: str, lines: list[bytes], run: Run) -> None:

@@ -66,7 +66,7 @@ class MessageSink:
         for event in events:
             value: Any = event if get is None else get(event)
             if value is select.MISSING:
-                run.refuse(self._env, f"message: the event has no field {self._config.input_field}")
+                run.leave_out(self._env, f"message: the event has no field {self._config.input_field}")
             elif variable:
                 text = value if isinstance(value, str) else orjson.dumps(value).decode()
                 yield Outgoing(Kind.USER, Type.USER_GENERATED, "", {"value": text}, variable)

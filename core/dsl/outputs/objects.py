@@ -110,7 +110,7 @@ class ObjectSink:
             datas = [item.data for item in group]
             self._numbers.begin(datas, run, self._env)
             if (name := self._object_name(group[0].event, run)) is None:
-                run.refuse(self._env, f"{self._config.name}: the events of that group were left out", len(group) - 1)
+                run.leave_out(self._env, f"{self._config.name}: the events of that group were left out", len(group) - 1)
                 continue
             data = self._content(datas)
             if self._config.preprocessors:  # compressing may take a while: not on the loop
@@ -147,7 +147,7 @@ class ObjectSink:
                 name = f"{name}{self._config.guid_prefix}{guid}{self._config.guid_suffix}"
             return paths.check_name(name)
         except (Forbidden, expand.TextTooLong) as error:
-            run.refuse(self._env, f"{self._config.name}: {error.message if isinstance(error, Forbidden) else error}")
+            run.leave_out(self._env, f"{self._config.name}: {error.message if isinstance(error, Forbidden) else error}")
             return None
 
     async def flush(self, run: Run) -> None:

@@ -100,7 +100,7 @@ class SplunkSink:
     def _envelope(self, event: Event, run: Run) -> bytes | None:
         value: Any = event if self._get is None else self._get(event)
         if value is MISSING or value is None or value == "":
-            run.refuse(self._env, f"splunk-hec: the event has no field {self._config.input_field}")
+            run.leave_out(self._env, f"splunk-hec: the event has no field {self._config.input_field}")
             return None
         out: dict[str, Any] = {name: text for name, text in self._metadata(event, run).items() if text}
         if self._time is not None:
@@ -117,7 +117,7 @@ class SplunkSink:
         try:
             return orjson.dumps(out)
         except TypeError as error:
-            run.refuse(self._env, f"splunk-hec: the event cannot be written as JSON: {error}")
+            run.leave_out(self._env, f"splunk-hec: the event cannot be written as JSON: {error}")
             return None
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
@@ -136,7 +136,7 @@ class SplunkSink:
                 if reply.status == 200:
                     break
                 number, why = _invalid(reply)
-                run.refuse(self._env, f"splunk-hec: the collector refused an event: {why}")
+                run.leave_out(self._env, f"splunk-hec: the collector refused an event: {why}")
                 left = [item for at, item in enumerate(left) if at != number]
 
     async def flush(self, run: Run) -> None:
