@@ -9,7 +9,16 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from core import clock
 from core.dsl.component import Config
@@ -254,6 +263,16 @@ def _scalar(values: tuple[str, ...]) -> message.Wanted:
     return values if len(values) > 1 else values[0] if values else ""
 
 
+BESIDE: dict[str, dict[str, Any]] = {
+    "immediate": {"type": "boolean"},
+    "random-offset": {"type": "string"},
+    "random_offset": {"type": "string"},
+    "window": {"type": ["string", "object"]},
+    "block": {"type": "boolean"},
+}
+"""The keys of a timer that older documents write beside it, with the schema of each."""
+
+
 class Trigger(Config):
     """When an input fires: exactly one of interval, cron and message. Without a trigger the job runs exactly once."""
 
@@ -263,6 +282,30 @@ class Trigger(Config):
     """Clock times, e.g. `cron: "0 0 * * * *"` for every full hour."""
     message: MessageFilter | None = None
     """Messages of the bus, e.g. `message: {filter-tag: smoke.invoke}`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_in(cls, data: Any) -> Any:
+        """Bring keys that stand beside the one timer, as in `{cron: "@hourly", window: 1h}`, into it."""
+        if not isinstance(data, dict) or data.keys().isdisjoint(BESIDE):
+            return data
+        beside = {key: data[key] for key in BESIDE if key in data}
+        rest = {key: value for key, value in data.items() if key not in beside}
+        timers = [(name, rest[name], of) for name, of in (("interval", Interval), ("cron", Cron)) if name in rest]
+        if len(timers) != 1:
+            raise ValueError(f"{next(iter(beside))} belongs to one of interval and cron")
+        ((name, given, of),) = timers
+        body = given if isinstance(given, dict) else {of.scalar: given}
+        if twice := next((key for key in beside if key in body), None):
+            raise ValueError(f"{twice} stands in {name} and beside it; keep one")
+        return {**rest, name: {**body, **beside}}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        out = super().__get_pydantic_json_schema__(schema, handler)
+        for key, form in BESIDE.items():
+            out["properties"][key] = {**form, "deprecated": True, "description": "Belongs into interval or cron."}
+        return out
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from core.dsl.component import Env, Event, Input, Run
-from core.dsl.schedule import Trigger
+from core.dsl.component import Env, Event, Run
+from core.dsl.inputs.scheduled import Scheduled
 from core.errors import JobFailed, shorten
 
 # What is read at once, and so the size of a batch: about 250 events of 130 bytes. Measured: a batch that stays in the
@@ -16,13 +16,6 @@ from core.errors import JobFailed, shorten
 BATCH_BYTES = 32 * 1024
 RAW = "_raw"
 _DICT = {dict}
-
-
-class Scheduled(Input):
-    """Base of the inputs that have a `trigger`."""
-
-    trigger: Trigger | None = None
-    """When to run: interval, cron or message. Left out: exactly once."""
 
 
 class TextInput(Scheduled):

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from core.dsl import expand, select, values
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run, Source
 from core.dsl.inputs import lines
+from core.dsl.inputs.scheduled import Scheduled
 from core.dsl.leases import LEASE_FIELD, Leases, namespace_of
 from core.dsl.retry import Retry, Temporary, attempt
 from core.dsl.schedule import Trigger
@@ -89,7 +90,7 @@ class Operation(Config):
 
 
 @REGISTRY.register("worker-kv")
-class WorkerKv(lines.Scheduled):
+class WorkerKv(Scheduled):
     """Read the KV store: the value of a key, leased items of a work queue, or the keys that change.
 
     A value that is a JSON object is the event; any other value is under `_raw`. One that was to be JSON and is none
