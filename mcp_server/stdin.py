@@ -18,6 +18,7 @@ from core import errors
 from core.documents import canonical
 
 LINE_BYTES = 64 * 1024 * 1024
+MOST_ID_CHARACTERS = 256  # of an id that is told back in a line that could not be read as a whole
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
 
 Refuse = Callable[[str | int | None, int, str], Awaitable[None]]
@@ -70,7 +71,9 @@ def _id_of(line: bytes) -> str | int | None:
     except (ValueError, RecursionError):
         return None
     found = message.get("id") if isinstance(message, dict) else None
-    return found if type(found) in (str, int) else None
+    if isinstance(found, str) and found.isprintable() and len(found) <= MOST_ID_CHARACTERS:  # no lone surrogate is
+        return found
+    return found if type(found) is int and abs(found) < 2**63 else None
 
 
 @asynccontextmanager

@@ -155,6 +155,8 @@ def test_ten_megabytes_in_an_argument_are_refused_clearly(process: Process) -> N
         ('{"jsonrpc":"2.0","id":null,"method":"tools/list"}', None, -32600),
         ('{"jsonrpc":"2.0","id":11,"method":"tools/list","params":{"cursor":"\\ud800"}}', 11, -32700),
         ('{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","name":"y"}}', "a", -32700),
+        ('{"jsonrpc":"2.0","id":"\\ud800","method":"ping"}', None, -32700),
+        ('{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}', None, -32700),
     ],
 )
 def test_a_line_that_is_no_message_is_answered_and_the_session_goes_on(
