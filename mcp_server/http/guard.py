@@ -65,11 +65,15 @@ class Guard:
         try:
             refusal = self._refuse(headers)
             if refusal is None:
-                receive = await _bounded(headers, receive, limit)
+                coming = _comes_with_a_body(headers, limit)
                 if scope["path"] not in OPEN_PATHS:
                     _no_credentials_in(scope.get("query_string", b""))
                     client = str((scope.get("client") or ("",))[0])
                     scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"), client)
+                if coming:
+                    receive = await _whole(receive, limit)
+        except _Gone:
+            return  # there is nobody who could be answered, and nothing was asked for
         except _TooLarge:
             refusal = (
                 413,
@@ -134,6 +138,10 @@ class _TooLarge(Exception):
     """The body is over the limit."""
 
 
+class _Gone(Exception):
+    """The client left before it had sent its request."""
+
+
 def _value(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
     for name, value in headers:
         if name == wanted:
@@ -154,25 +162,30 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _bounded(headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> Receive:
-    """A receive that cannot deliver more than the limit; a body of unknown length is read here, up to it."""
+def _comes_with_a_body(headers: list[tuple[bytes, bytes]], limit: int) -> bool:
+    """Whether there is a body to read. Raises _TooLarge when it says that it is over the limit."""
     declared = _value(headers, b"content-length")
-    if declared is not None:
-        if not declared.isdigit() or int(declared[:20]) > limit:
-            raise _TooLarge
-        return receive  # the HTTP parser holds the client to what it declared
-    if _value(headers, b"transfer-encoding") is None:
-        return receive
+    if declared is None:
+        return _value(headers, b"transfer-encoding") is not None
+    if not declared.isdigit() or int(declared[:20]) > limit:
+        raise _TooLarge
+    return declared.strip("0") != ""
+
+
+async def _whole(receive: Receive, limit: int) -> Receive:
+    """The body, read to its end before anyone acts on it, as a receive that gives it at once.
+
+    Raises _TooLarge when it grows over the limit, _Gone when the client leaves before the end.
+    """
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            break
+            raise _Gone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
             raise _TooLarge
         if not message.get("more_body", False):
-            break
-    return _replay(b"".join(parts), receive)
+            return _replay(b"".join(parts), receive)
