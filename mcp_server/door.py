@@ -127,11 +127,6 @@ class Door:
             label=options.label or caller.label,
         )
 
-    def offers(self, name: str) -> bool:
-        """Whether there is an operation of this name among the tools; known once the session is open."""
-        operation = self._operations.get(name)
-        return operation is None or tools.offered(operation, self.options)
-
     async def listing(self, caller: Caller, *, verified: bool = True) -> Listing:
         """The tools of a caller.
 
@@ -176,7 +171,7 @@ class Door:
         Raises UnknownTool; every other fault is a result with isError.
         """
         try:
-            operation, prepared = await self._resolve(name, arguments, origin.caller)
+            operation, prepared = await self.resolve(name, arguments, origin.caller)
         except errors.SluiceError as error:
             return results.failure(error)
         self._calls[name] += 1
@@ -214,10 +209,10 @@ class Door:
         finally:
             self._active -= 1
 
-    async def _resolve(
+    async def resolve(
         self, name: str, arguments: Mapping[str, Any], caller: Caller
     ) -> tuple[Operation, dict[str, Any]]:
-        """The operation behind a tool name, and its arguments.
+        """The operation behind a tool name, and its arguments. Raises UnknownTool, SluiceError.
 
         The write gate is checked here as well as in the engine, because a remote engine decides by its token and does
         not know the flags of this server.

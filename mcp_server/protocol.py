@@ -20,7 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from core import errors
 from core.model.principal import Caller
-from mcp_server import apps, asgi, completion, confirmation, prompts, resources, tasks, tools
+from mcp_server import apps, asgi, completion, confirmation, prompts, resources, task_updates, tasks, tools
 from mcp_server.changes import Changes
 from mcp_server.door import Door, Origin, UnknownTool
 from mcp_server.progress import Progress
@@ -72,7 +72,9 @@ def build(door: Door) -> McpServer:
     changes = Changes()
     progress = Progress()
     running = tasks.Methods()
+    updates = task_updates.TaskUpdates(running)
     door.on_notice(changes.noticed)
+    door.on_notice(updates.noticed)
     door.on_notice(progress.noticed)
 
     def caller_of(ctx: Context) -> Caller:
@@ -91,9 +93,12 @@ def build(door: Door) -> McpServer:
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
         origin = Origin(caller_of(ctx), ctx.protocol_version)
         arguments = params.arguments or {}
-        refused = await _refused(ctx, params, origin.caller)
-        if refused is not None:
-            return refused
+        about = await _question(ctx, params, origin.caller)
+        if about is not None:
+            refused = await confirmation.asked(ctx, params, about)
+            if refused is not None:
+                return refused
+            arguments = {**arguments, **about.pinned}
         as_task = tasks.offered(params.name) and tasks.declared(ctx)
         if as_task:
             arguments = tasks.patient(params.name, arguments)
@@ -108,13 +113,17 @@ def build(door: Door) -> McpServer:
                 "more with --toolsets.",
             ) from error
 
-    async def _refused(ctx: Context, params: types.CallToolRequestParams, caller: Caller) -> dict[str, Any] | None:
-        """What to answer instead of the call, if the user has to be asked first and has not said yes."""
-        if params.name != confirmation.TOOL or not door.offers(params.name) or not confirmation.can_be_asked(ctx):
+    async def _question(
+        ctx: Context, params: types.CallToolRequestParams, caller: Caller
+    ) -> confirmation.Question | None:
+        """What the user is asked before this call, if anything and if the client can ask."""
+        if not confirmation.can_be_asked(ctx):
             return None
-        session = await _or_protocol_error(door.session())
-        about = await confirmation.question(session, params.name, params.arguments or {}, caller)
-        return None if about is None else await confirmation.asked(ctx, params, about)
+        try:
+            operation, arguments = await door.resolve(params.name, params.arguments or {}, caller)
+            return await confirmation.question(await door.session(), operation, arguments, caller)
+        except (UnknownTool, errors.SluiceError):
+            return None  # the call tells what is wrong with it
 
     def _reported(
         ctx: Context, params: types.CallToolRequestParams, caller: Caller
@@ -191,7 +200,12 @@ def build(door: Door) -> McpServer:
 
     async def listen(ctx: Context, params: types.SubscriptionsListenRequestParams) -> HandlerResult:
         await _or_protocol_error(door.session())
-        return await changes.serve_listen(ctx, params, caller_of(ctx))
+        task_ids = (params.notifications.model_extra or {}).get("taskIds")
+        if task_ids is None:
+            return await changes.serve_listen(ctx, params, caller_of(ctx))
+        await _tasks()
+        async with updates.followed(ctx, task_ids, caller_of(ctx)) as following:
+            return await changes.serve_listen(following, params, caller_of(ctx))
 
     async def cache_list(ctx: Context, call_next: CallNext) -> HandlerResult:
         """Innermost middleware: answer tools/list with the finished wire form of an earlier, equal answer.

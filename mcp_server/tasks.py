@@ -31,6 +31,9 @@ POLL_MS = 1000
 FIRST_WAIT_SECONDS = 1
 """How long a call waits for the end of the run before it becomes a task, unless the caller said how long."""
 
+OVER = ("completed", "failed", "cancelled")
+"""The states of a task that no other follows."""
+
 _OPEN = ("accepted", "dispatched")
 _RUNS = {"trigger_invoke": "wait_timeout_seconds", "trigger_invocation_rerun": "wait_timeout_seconds"}
 
@@ -147,12 +150,20 @@ class Methods:
     def __init__(self) -> None:
         self.sources: list[Source] = []
 
-    async def get(self, ctx: Any, params: TaskParams, caller: Caller) -> HandlerResult:
-        for source in self._checked(ctx, params):
-            task = await source.get(params.task_id, caller)
+    async def find(self, task_id: str, caller: Caller) -> dict[str, Any] | None:
+        """The task as it is now; None when this caller has none of that id."""
+        for source in self.sources:
+            task = await source.get(task_id, caller)
             if task is not None:
-                return {"resultType": "complete", **task}
-        raise _unknown(params.task_id)
+                return task
+        return None
+
+    async def get(self, ctx: Any, params: TaskParams, caller: Caller) -> HandlerResult:
+        self._check(ctx, params)
+        task = await self.find(params.task_id, caller)
+        if task is None:
+            raise _unknown(params.task_id)
+        return {"resultType": "complete", **task}
 
     async def cancel(self, ctx: Any, params: TaskParams, caller: Caller) -> HandlerResult:
         source = await self._owner(ctx, params, caller)
@@ -165,12 +176,13 @@ class Methods:
         return {"resultType": "complete"}
 
     async def _owner(self, ctx: Any, params: TaskParams, caller: Caller) -> Source:
-        for source in self._checked(ctx, params):
+        self._check(ctx, params)
+        for source in self.sources:
             if await source.get(params.task_id, caller) is not None:
                 return source
         raise _unknown(params.task_id)
 
-    def _checked(self, ctx: Any, params: TaskParams) -> list[Source]:
+    def _check(self, ctx: Any, params: TaskParams) -> None:
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             raise MCPError(types.METHOD_NOT_FOUND, "Method not found")
         # The SDK compares Mcp-Name with the body for the methods of the core protocol only.
@@ -178,12 +190,13 @@ class Methods:
         if headers is not None and decode_header_value(headers.get(MCP_NAME_HEADER)) != params.task_id:
             raise MCPError(HEADER_MISMATCH, f"{MCP_NAME_HEADER} header does not match params.taskId.")
         if not declared(ctx):
-            raise MCPError(
-                MISSING_CAPABILITY,
-                f"{ctx.method} needs the client capability {EXTENSION}.",
-                {"requiredCapabilities": {"extensions": {EXTENSION: {}}}},
-            )
-        return self.sources
+            raise undeclared(ctx.method)
+
+
+def undeclared(what: str) -> MCPError:
+    """The refusal of a client that does not say that it understands tasks."""
+    needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+    return MCPError(MISSING_CAPABILITY, f"{what} needs the client capability {EXTENSION}.", needed)
 
 
 def _unknown(task_id: str) -> MCPError:
