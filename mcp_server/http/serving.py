@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 START_SECONDS = 30
 MAX_HEAD_BYTES = 64 * 1024
+REQUEST_SECONDS = 120.0  # from the first byte of a request, or the connection, to its last byte
 FRAMING = 8  # bytes of framing that a byte of a body may cost, beyond MAX_HEAD_BYTES
 _TOO_MUCH = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def is_loopback(host: str) -> bool:
@@ -72,15 +75,42 @@ def url(listener: socket.socket, *, secure: bool = False) -> str:
 
 class _Protocol(HttpToolsProtocol):
     """The HTTP parser, with bounds on what is no body: the head of a request, which it keeps in memory until it is
-    complete, and the framing of chunks, which it reads and forgets however long it is."""
+    complete, and the framing of chunks, which it reads and forgets however long it is. A request that is not sent
+    whole in time ends its connection, so that nobody holds many of them by saying little."""
 
     _head = 0  # bytes received since the parser last came to the end of a head or of a message
     _body = 0  # bytes of the body among them
     _in_head = True
+    _deadline: asyncio.TimerHandle | None = None  # while a request is incomplete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._too_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._whole()
+        super().connection_lost(exc)
+
+    def _whole(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_TOO_LATE)
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
         super().data_received(data)
+        if self._in_head and self._head == 0:
+            self._whole()
+        elif self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._too_late)
         bound = MAX_HEAD_BYTES if self._in_head else MAX_HEAD_BYTES + FRAMING * self._body
         if self._head > bound and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE if self._in_head else _TOO_MUCH)

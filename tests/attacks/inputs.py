@@ -15,6 +15,7 @@ from core.dsl import expand
 from core.dsl.component import Run
 from core.errors import InvalidDocument, InvalidParams
 from core.triggers import schemas
+from mcp_server.http import serving
 from tests.attacks.access import CALL, INVOKE
 from tests.attacks.rig import TRIGGER, Target
 from tests.attacks.rows import Scene, row
@@ -166,7 +167,10 @@ async def requests_that_lie_about_their_length(scene: Scene) -> None:
     # A client that asks first is told to go on, and then answered like any other.
     asked = await server.raw(head(server, "Expect: 100-continue", f"Content-Length: {len(body) - 5}") + body)
     assert asked.startswith((b"HTTP/1.1 100 ", b"HTTP/1.1 400 "))
-    assert await server.raw(head(server, f"Content-Length: {len(body) + 5}") + body, seconds=0.3) == b""
+    # What is never sent whole ends in time, in the head, in the body, or before the first byte.
+    scene.patch.setattr(serving, "REQUEST_SECONDS", 0.2)
+    for part in (head(server, f"Content-Length: {len(body) + 5}") + body, head(server)[:-2], b"POST /", b""):
+        assert (await server.raw(part)).startswith(b"HTTP/1.1 408 "), part
     assert server.digest() == before
 
 
