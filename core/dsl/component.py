@@ -107,6 +107,8 @@ class Run:
     bytes_in: int = 0
     bytes_out: int = 0
     documents: int = 0  # documents of the input that have ended, for what an action remembers of one
+    document: str = ""  # the one that the events at hand are from, when its source can resume in the middle of it
+    begins: bool = False  # whether they are its first events
     errors: int = 0  # events that a component refused; the run goes on
     left_out: int = 0  # those of them that the output refused; their batches are accepted without them
     last_error: str = ""  # why the last of them was refused
@@ -131,6 +133,8 @@ class Batch:
     events: list[Event]
     settle: Callable[[BaseException | None], None] = lambda error: None
     document_end: bool = False  # the last batch of a document, for `batch.mode: document`
+    document: str = ""  # see Run; a name that stays the same over restarts
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True)

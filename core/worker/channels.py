@@ -130,7 +130,7 @@ class _Clone:
             for index, (reader, queue) in enumerate(queues):
                 last = index == len(queues) - 1  # the last reader may have the original: nobody else holds it
                 events = batch.events if last else [fan_out.copy(event) for event in batch.events]
-                await queue.put(Batch(events, settle, batch.document_end))
+                await queue.put(Batch(events, settle, batch.document_end, batch.document, batch.begins))
                 if self._queues.get(reader) is not queue:  # it was detached while we waited for room
                     _give_up(queue)
 

@@ -38,7 +38,10 @@ class Pump:
         batch.events = []
         while at < len(events):
             end = at + self._pace.size
-            part = Batch(events[at:end], parts.part(), batch.document_end and end >= len(events))
+            last, first = end >= len(events), at == 0
+            part = Batch(
+                events[at:end], parts.part(), batch.document_end and last, batch.document, batch.begins and first
+            )
             at = end
             await self._pass(part, run, flight)
         parts.close()
@@ -46,6 +49,7 @@ class Pump:
     async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
         settle = flight.track(batch)
         await self._turns.next(flight)
+        run.document, run.begins = batch.document, batch.begins
         if self._stages is None:
             started, count = clock.processor(), len(batch.events)
             events = self._process(batch.events, run)
@@ -56,7 +60,7 @@ class Pump:
             run.documents += 1  # what comes next is another document, for actions that remember of one (csv)
         batch.events = []  # the batch lives until its output has accepted it, its events need not
         settle = self._counted(settle, run, flight, len(events), batch.document_end)
-        await self._sink.write(Batch(events, settle, batch.document_end), run)
+        await self._sink.write(Batch(events, settle, batch.document_end, batch.document, batch.begins), run)
         flight.count(run, self._metrics)
         if flight.fault is not None:
             raise flight.fault

@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,12 @@ def size_of(target: Path) -> int:
 
 
 async def run_and_kill(
-    state: Path, source: dict[str, Any], sink: dict[str, Any], target: Path, sizes: list[int]
+    state: Path,
+    source: dict[str, Any],
+    sink: dict[str, Any],
+    target: Path,
+    sizes: list[int],
+    actions: Sequence[dict[str, Any]] = (),
 ) -> int:
     """Start the job, kill it when the target has grown to each of the sizes, let it end; how often it was killed."""
     kills = 0
@@ -35,6 +41,7 @@ async def run_and_kill(
             str(state),
             json.dumps(source),
             json.dumps(sink),
+            json.dumps(actions),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections import OrderedDict
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
@@ -13,16 +13,17 @@ from core.dsl import select, values
 from core.dsl.action import Action
 from core.dsl.actions.convert import CHANGES, KIND_SCHEMA, Kind
 from core.dsl.actions.copies import copier
+from core.dsl.actions.headers import Headers, Stream
 from core.dsl.actions.parsing import RAW
 from core.dsl.codegen import Builder, Warn
-from core.dsl.component import REGISTRY, Config, Event, Run
+from core.dsl.component import REGISTRY, Config, Event
 from core.dsl.select import MISSING, Selector
 from core.errors import shorten
 
 Row = list[str]
 Header = tuple[str, ...]
 
-MAX_STREAMS = 32  # runs whose header is remembered at the same time
+MOST_WIDTHS = 32  # tables of generated names that are kept, by the number of their columns
 csv.field_size_limit(2**31 - 1)  # the inputs bound the size of an event; the module's own bound is 128 KiB
 
 _NAMED_DELIMITERS = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
@@ -72,8 +73,9 @@ class Csv(CsvOptions, Action):
 
     A row with too few cells leaves the last fields out, one with too many goes on with columnN, both with a warning;
     a cell that does not fit its type stays text, with a warning, and an empty one is null. A field that is missing,
-    empty, no text, or no valid CSV (a quote that is not closed) leaves the event as it is, with a warning. A job that
-    resumes in the middle of a file does not see its header again: for files that are tailed name the `fields` instead.
+    empty, no text, or no valid CSV (a quote that is not closed) leaves the event as it is, with a warning. Files that
+    are read side by side have a header each, which is remembered: a job that resumes in the middle of a file knows it.
+    Where nobody has read it (`start-at: end`) the rows stay as they are, with a warning: name the `fields` there.
     """
 
     splits: ClassVar[bool] = True
@@ -115,44 +117,13 @@ output: {print: STDOUT}
         return self
 
     def emit(self, code: Builder) -> None:
-        parse = _Parse(self, code.warn)
-        headers = _Headers()
+        # The same declaration finds its headers again, also when a new version of the job has other actions before it.
+        own = hashlib.blake2b(f"{self.input_field}\n{self.condition}".encode(), digest_size=8).hexdigest()
+        headers: Headers[_Table] = Headers(code.env.state_dir / f"csv-{own}")
+        parse = _Parse(self, headers, code.warn)
         stream = code.hoist(f"{code.bind(headers.of)}(run)")
         code.line(f"event = {code.bind(parse)}(event, {stream})")
         code.line("if event is None: continue")
-
-
-class _Stream:
-    """What is known of the document that is being read: its header."""
-
-    __slots__ = ("documents", "run", "table", "text")
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.documents = run.documents
-        self.text: str | None = None
-        self.table: _Table | None = None
-
-
-class _Headers:
-    """The streams of the runs that are going on; runs of one job may take turns.
-
-    A run is known by its id (a trace shows each event with a Run of its own), one without an id by itself.
-    """
-
-    def __init__(self) -> None:
-        self._streams: OrderedDict[str | int, _Stream] = OrderedDict()
-
-    def of(self, run: Run) -> _Stream:
-        key = run.id or id(run)
-        stream = self._streams.get(key)
-        if stream is None or (not run.id and stream.run is not run):
-            stream = self._streams[key] = _Stream(run)
-            if len(self._streams) > MAX_STREAMS:
-                self._streams.popitem(last=False)
-        elif stream.documents != run.documents:
-            stream.documents, stream.text, stream.table = run.documents, None, None
-        return stream
 
 
 class _Table:
@@ -188,8 +159,9 @@ class _Table:
 class _Parse:
     """One event to one, several or none."""
 
-    def __init__(self, config: Csv, warn: Warn) -> None:
+    def __init__(self, config: Csv, headers: Headers[_Table], warn: Warn) -> None:
         self._config = config
+        self._headers = headers
         self._warn = warn
         path = select.parse(config.input_field)
         self._get, self._take = select.getter(path), select.remover(path)
@@ -197,7 +169,7 @@ class _Parse:
         self._tables: dict[int, _Table] = {}  # of generated names, by the number of cells
         self._named = _Table(tuple(config.fields), config, warn) if config.fields and not config.header else None
 
-    def __call__(self, event: Event, stream: _Stream) -> Event | list[Event] | None:
+    def __call__(self, event: Event, stream: Stream[_Table]) -> Event | list[Event] | None:
         text = self._get(event)
         if type(text) is not str or not text:
             told = "empty" if text == "" else "missing" if text is MISSING else f"a {values.kind(text)} and not a text"
@@ -219,9 +191,16 @@ class _Parse:
         if not self._config.header:
             return self._put(event, (self._named or self._generated(len(cells))).record(cells))
         if stream.table is None:
-            stream.table, stream.text = self._header(cells), line
-            return None
-        return self._put(event, stream.table.record(cells)) if line != stream.text else None
+            if stream.lost:
+                self._warn(
+                    "the header of the file was read before and is not known any more; name its columns in `fields`"
+                )
+                return event
+            if stream.line is None:
+                self._headers.learn(stream, line, self._header(cells))
+                return None
+            stream.table = self._header(self._rows(stream.line)[0])
+        return self._put(event, stream.table.record(cells)) if line != stream.line else None
 
     def _rows(self, text: str) -> list[Row]:
         lines, delim = io.StringIO(text, newline=""), self._config.delim
@@ -275,6 +254,6 @@ class _Parse:
         table = self._tables.get(count)
         if table is None:
             table = _Table(tuple(f"column{number}" for number in range(1, count + 1)), self._config, self._warn)
-            if len(self._tables) < MAX_STREAMS:
+            if len(self._tables) < MOST_WIDTHS:
                 self._tables[count] = table
         return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -182,7 +182,7 @@ class FilesSource:
             elif file.splitter is not None and file.settled is not None:  # a last line without an end is complete now
                 where = f"files: {shorten(file.path)}"
                 events = lines.from_lines(file.splitter.end(), self._config.json_, self._env, run, where)
-                yield Batch(self._stamped(events, file, run), file.settled.expect((file.at, file.tail)), True)
+                yield self._batch(events, file, run, file.settled.expect((file.at, file.tail)), end=True)
             shelf.drop(file)
             return
         except (Forbidden, preprocess.BadContent, paths.Unreadable) as error:
@@ -198,17 +198,17 @@ class FilesSource:
         splitter, settled = self._shelf.reader(file, partial(lines.Splitter, long.max_bytes, where, long))
         if config.ignore_linebreaks:
             if events := self._whole(self._chunks(file), long, where, run):
-                yield Batch(self._stamped(events, file, run), settled.expect((file.at, file.tail)), True)
+                yield self._batch(events, file, run, settled.expect((file.at, file.tail)), end=True)
             return
         for chunk in self._chunks(file):
             run.bytes_in += len(chunk)
             if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
-                yield Batch(self._stamped(events, file, run), settled.expect(_place(file, splitter, chunk)))
+                yield self._batch(events, file, run, settled.expect(_place(file, splitter, chunk)))
         if file.splitter is not splitter:  # it became another file while we read
             yield from self._lines(file, run)
         elif config.mode == "batch" or file.gone:
             events = lines.from_lines(splitter.end(), config.json_, env, run, where)
-            yield Batch(self._stamped(events, file, run), settled.expect((file.at, file.tail)), True)
+            yield self._batch(events, file, run, settled.expect((file.at, file.tail)), end=True)
 
     def _unpacked(self, file: Tracked, run: Run) -> Iterator[Batch]:
         """Read a packed file from its start and pass over what was accepted before."""
@@ -225,10 +225,10 @@ class FilesSource:
             for chunk in parts:
                 run.bytes_in += len(chunk)
                 if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
-                    yield Batch(self._stamped(events, file, run), settled.expect((file.at - splitter.pending, b"")))
+                    yield self._batch(events, file, run, settled.expect((file.at - splitter.pending, b"")))
             events = lines.from_lines(splitter.end(), config.json_, env, run, where)
         file.read_size = size
-        yield Batch(self._stamped(events, file, run), settled.expect((file.at, b"")), True)
+        yield self._batch(events, file, run, settled.expect((file.at, b"")), end=True)
 
     def _decoded(self, file: Tracked, skip: int) -> Iterator[bytes]:
         decoder = preprocess.decoder(self._config.preprocessors, file.path)
@@ -266,14 +266,23 @@ class FilesSource:
         limit = self._env.limits.max_line_bytes
         return where, lines.LongLines(self._config.long_lines, limit, where, lambda text: run.refuse(self._env, text))
 
-    def _stamped(self, events: list[Event], file: Tracked, run: Run) -> list[Event]:
+    def _batch(
+        self,
+        events: list[Event],
+        file: Tracked,
+        run: Run,
+        settle: Callable[[BaseException | None], None],
+        *,
+        end: bool = False,
+    ) -> Batch:
         if self._put_path is not None:
             for event in events:
                 try:
                     self._put_path(event, file.path)
                 except ValueError as error:
                     run.refuse(self._env, f"files: {error}")
-        return events
+        begins, file.begun = not file.begun, file.begun or bool(events)
+        return Batch(events, settle, end, file.key, begins)
 
     async def close(self) -> None:
         self._shelf.clear()

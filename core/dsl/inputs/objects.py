@@ -178,6 +178,7 @@ class ObjectSource:
                     raise
                 except (Forbidden, JobFailed) as error:
                     run.refuse(self._env, f"{config.name}: {shorten(one.name)} was skipped: {error.message}")
+                    yield Batch([], document_end=True)  # what comes next is another object, also after half of this one
         finally:
             self._taken -= ours
 

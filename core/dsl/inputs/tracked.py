@@ -38,6 +38,7 @@ class Tracked:
     head: bytes = b""  # digest of its first bytes
     head_length: int = 0
     tail: bytes = b""  # what comes before `at`
+    begun: bool = False  # whether events of its start were read before
     splitter: lines.Splitter | None = None
     settled: memory.Settled[Place] | None = None
     fd: int = -1
@@ -98,10 +99,12 @@ class Shelf:
             file.head = bytes.fromhex(place.get("head", ""))
             file.head_length = place.get("head_bytes", 0)
             file.tail = bytes.fromhex(place.get("tail", ""))
+            file.begun = file.at > 0
             if file.at > found.size and not file.packed:
                 self.restart(file)
         elif from_end:
             file.at = found.size
+            file.begun = file.at > 0
             self._places.set(found.key, {"path": found.path, "at": file.at})
         return file
 
@@ -116,6 +119,7 @@ class Shelf:
         self.close(file)
         file.at, file.read_size, file.head, file.head_length, file.tail = 0, -1, b"", 0, b""
         file.splitter = file.settled = None
+        file.begun = False
 
     def reader(self, file: Tracked, make: Callable[[], lines.Splitter]) -> tuple[lines.Splitter, memory.Settled[Place]]:
         """The splitter of a file, and what remembers how far the output has accepted it."""
