@@ -70,8 +70,7 @@ class Guard:
                     _no_credentials_in(scope.get("query_string", b""))
                     client = str((scope.get("client") or ("",))[0])
                     scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"), client)
-                if coming:
-                    receive = await _whole(receive, limit)
+                receive = await _whole(receive, limit) if coming else _replay(b"", receive)
         except _Gone:
             return  # there is nobody who could be answered, and nothing was asked for
         except _TooLarge:
