@@ -30,11 +30,12 @@ _Write = tuple[Callable[..., Any], tuple[Any, ...], Done]
 READERS = 2
 READ_DEADLINE_SECONDS = 5.0  # a read snapshot that lives longer keeps the -wal from being reset
 MAX_BATCH = 2048
+OPEN_LOCK_MS = 5000  # how long to wait for a lock that a stray program holds: while opening,
+WRITE_LOCK_MS = 1000  # and for each commit, of which a caller may have to wait for two
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_CORRUPT,
@@ -121,8 +122,9 @@ class Database:
         try:
             results = self._attempt(connection, batch)
         except Exception as error:  # a boundary: whatever it was, every caller gets an answer
-            if len(batch) == 1:
-                return [(batch[0][2], None, _translate(error))]
+            if len(batch) == 1 or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                # A lock that someone else holds has nothing to do with what is written: waiting for it once is enough.
+                return [(done, None, _translate(error)) for _, _, done in batch]
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]
         self.commits += 1
@@ -197,6 +199,11 @@ def _translate(error: BaseException) -> BaseException:
         primary = code & 0xFF if code is not None else None
         if primary == sqlite3.SQLITE_INTERRUPT:
             return errors.Busy("This read took too long.", hint="Ask for fewer rows, or filter.")
+        if primary == sqlite3.SQLITE_BUSY:
+            return errors.StorageUnavailable(
+                "Another program holds the lock of the database.",
+                hint="End what has sluice.db open besides Sluice; the engine goes on by itself.",
+            )
         if primary in _UNAVAILABLE:
             return errors.StorageUnavailable(
                 f"The store cannot be used right now: {error}.",
@@ -206,12 +213,11 @@ def _translate(error: BaseException) -> BaseException:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=OPEN_LOCK_MS / 1000)
     for pragma in (
         "page_size = 8192",  # of a new file: the pages of a commit cost a fifth less than with 4096
         "journal_mode = WAL",
         "synchronous = FULL",
-        "busy_timeout = 5000",
         "trusted_schema = OFF",
         "temp_store = MEMORY",
         "cache_size = -65536",
@@ -234,6 +240,7 @@ def open_database(path: Path) -> Database:
         connection = _connect(path)
         writer = sqlite_utils.Database(connection)
         migrations.migrate(writer)
+        connection.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
     except BaseException as error:
         if connection is not None:
             connection.close()
