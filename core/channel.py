@@ -62,7 +62,7 @@ class Channel(asyncio.Protocol):
     async def call(self, name: str, args: Any) -> Any:
         """Send a call and wait for its answer.
 
-        Raises the SluiceError that the peer answered with, or Busy when the channel ends first.
+        Raises the SluiceError that the peer answered with, or Busy when the channel ends or is given up first.
         """
         if self.closed.is_set():
             raise ChannelClosed()
@@ -73,6 +73,19 @@ class Channel(asyncio.Protocol):
         if not self._writable.is_set():
             await self._writable.wait()
         return await future
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a call has no answer yet."""
+        return bool(self._answers)
+
+    def give_up(self) -> None:
+        """End every call that waits with ChannelSilent; the channel stays, and a late answer is for nobody."""
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(ChannelSilent())
+                future.exception()  # a waiter that is gone already must not make asyncio warn
+        self._answers.clear()
 
     def notice(self, name: str, data: Any) -> None:
         """Send something that needs no answer; dropped when the channel has ended."""
@@ -197,6 +210,10 @@ class Channel(asyncio.Protocol):
 
 class ChannelClosed(errors.Busy):
     """The engine went away while this call was under way."""
+
+
+class ChannelSilent(errors.Busy):
+    """The engine says nothing, although it is there."""
 
 
 async def over_socket(sock: socket.socket, **handlers: Any) -> Channel:

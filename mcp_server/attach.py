@@ -8,6 +8,7 @@ operations, invocations with an idempotency key); for any other write the caller
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -24,6 +25,7 @@ log = structlog.get_logger("mcp_server.attach")
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message")
 TRIES = 4
+SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call waits is stopped, or might as well be
 
 
 class Session:
@@ -42,6 +44,7 @@ class Session:
         self._subscribers: list[Notice] = []
         self._closing = False
         self._returning: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def owner(self) -> bool:
@@ -70,6 +73,8 @@ class Session:
             try:
                 answer: dict[str, Any] = await link.call("call", request)
                 return answer
+            except channel.ChannelSilent as error:
+                raise self._silent("This call may or may not have been recorded.") from error
             except channel.ChannelClosed as error:
                 if attempt == TRIES - 1 or not safe_to_repeat(self.operations, operation, arguments):
                     raise errors.Busy(
@@ -119,10 +124,15 @@ class Session:
                 await self._own(reached)
                 return None
             try:
-                await reached.call("subscribe", {"kinds": KINDS})
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await reached.call("subscribe", {"kinds": KINDS})
             except channel.ChannelClosed:
                 continue  # the owner died between the connection and the answer: the next round finds the next owner
+            except TimeoutError as error:
+                reached.abort()
+                raise self._silent("Nothing was asked of it.") from error
             self._link = reached
+            self._watch = asyncio.get_running_loop().create_task(_watch(reached))
             return reached
         raise errors.Busy("The engine keeps going away.", hint="Try again; 'sluice doctor' shows who owns the home.")
 
@@ -137,6 +147,13 @@ class Session:
             raise
         engine.subscribe(self._tell)
         self._engine = engine
+
+    def _silent(self, outcome: str) -> errors.Busy:
+        pid = ownership.owner_pid(self._settings.home)
+        return errors.Busy(
+            f"The engine of {self._settings.home} has said nothing for {SILENCE_SECONDS:g} s. {outcome}",
+            hint=f"Process {pid} is the engine: see whether it is stopped or its machine overloaded, then try again.",
+        )
 
     def _lost(self) -> None:
         """The owner is gone: attach or take over at once, so that notices and jobs go on without a call."""
@@ -157,10 +174,27 @@ class Session:
         self._closing = True
         if self._returning is not None:
             await asyncio.gather(self._returning, return_exceptions=True)
+        if self._watch is not None:
+            self._watch.cancel()
         if self._link is not None:
             await self._link.close()
         self._engine = None
         await self._engine_stack.aclose()
+
+
+async def _watch(link: channel.Channel) -> None:
+    """Give up the calls of a link whose owner does not even say who it is: nobody waits for a stopped process."""
+    while not link.closed.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(link.closed.wait(), SILENCE_SECONDS / 2)
+        if link.waiting:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    await link.call("about", {})
+            except TimeoutError:
+                link.give_up()
+            except errors.SluiceError:
+                continue  # it has answered, or is gone: the loop says which
 
 
 @asynccontextmanager

@@ -86,6 +86,19 @@ async def test_a_call_under_way_ends_when_the_peer_dies(ends: Ends) -> None:
             await ends.ours.call("echo", {})
 
 
+async def test_calls_that_are_given_up_end_and_the_channel_goes_on(ends: Ends) -> None:
+    with anyio.fail_after(5):
+        assert not ends.ours.waiting
+        hanging = asyncio.ensure_future(ends.ours.call("hang", None))
+        await ends.ours.call("echo", None)
+        assert ends.ours.waiting
+        ends.ours.give_up()
+        with pytest.raises(channel.ChannelSilent):
+            await hanging
+        assert not ends.ours.waiting
+        assert (await ends.ours.call("echo", 1))["args"] == 1
+
+
 async def test_bytes_that_are_no_frame_end_the_channel() -> None:
     left, right = socket.socketpair()
     link = await channel.over_socket(right)

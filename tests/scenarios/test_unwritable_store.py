@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,8 +16,12 @@ from typing import Any
 import anyio
 import pytest
 
-from core import clock
+from core import clock, errors
+from core.settings import Settings
+from mcp_server import attach
+from mcp_server.cli import stage
 from tests.attacks import rig
+from tests.engines import ADMIN
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +92,36 @@ async def test_a_lock_that_another_process_holds_refuses_every_write_in_time(ser
                 refused(answer)
         assert (await write(server, "k0")).status_code == 200, "it goes on by itself, and the key is free"
         assert await total(server) == 2, "nothing that was refused has been done"
+
+
+async def test_an_owner_that_is_stopped_is_told_in_time_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "SILENCE_SECONDS", 0.5)
+    owner = stage.Stage(tmp_path / "home")
+    settings = Settings(home=tmp_path / "home", workers=0)
+    with anyio.fail_after(60):
+        await owner.start(0)
+        try:
+            async with attach.open_session(settings) as session:
+                assert not session.owner
+                os.kill(owner.pid, signal.SIGSTOP)
+                started = clock.monotonic()
+                with pytest.raises(errors.Busy, match="may or may not have been recorded") as caught:
+                    await session.call("context_set", {"values": {"a": 1}}, ADMIN)
+                assert clock.monotonic() - started < ANSWER_SECONDS
+                assert str(owner.pid) in caught.value.hint
+                with pytest.raises(errors.Busy, match="Nothing was asked of it"):
+                    async with attach.open_session(settings):
+                        pass
+                os.kill(owner.pid, signal.SIGCONT)
+                values = (await session.call("context_get", {}, ADMIN))["values"]
+                assert values in ({}, {"a": 1}), "as it was told: one or the other"
+                await session.call("context_set", {"values": {"a": 2}}, ADMIN)
+                assert (await session.call("context_get", {}, ADMIN))["values"] == {"a": 2}
+        finally:
+            os.kill(owner.pid, signal.SIGCONT)
+            await owner.stop()
 
 
 class Faulty:
