@@ -9,17 +9,18 @@ so files with more than one name are refused.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import functools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
 
 from core import clock
+from core.dsl import opening
 from core.dsl.component import Limits
 from core.errors import Forbidden, JobFailed, shorten
 
@@ -27,11 +28,6 @@ MAX_PATH_BYTES = 4095
 MAX_NAME_BYTES = 255
 TEMPORARY_SUFFIX = ".sluice-tmp"
 _SYSTEM_TREES = ("/proc", "/sys", "/dev")
-
-_SYS_OPENAT2 = 437  # one number on every architecture of Linux
-_AT_FDCWD = -100
-_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
-_BASE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking: opening a FIFO must not hang
 
 
 class NotThere(JobFailed):
@@ -44,58 +40,6 @@ class Unreadable(JobFailed):
 
 class NotADirectory(Unreadable):
     """That is a file and not a directory."""
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _openat2(directory: int, path: str, flags: int, mode: int, resolve: int) -> int:
-    how = _OpenHow(flags, mode, resolve)
-    fd: int = _libc.syscall(
-        _SYS_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
-    )
-    if fd < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
-    return fd
-
-
-def _walk_open(directory: int, path: str, flags: int, mode: int) -> int:
-    """The same promise without openat2: every component is opened by itself, without following a link."""
-    at = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        *way, last = [part for part in path.split("/") if part] or ["."]
-        for part in way:
-            step = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-            os.close(at)
-            at = step
-        return os.open(last, flags, mode, dir_fd=at)
-    finally:
-        os.close(at)
-
-
-def _has_openat2() -> bool:
-    try:
-        os.close(_openat2(_AT_FDCWD, "/", os.O_PATH | os.O_CLOEXEC, 0, _NO_SYMLINKS))
-    except OSError:
-        return False
-    return True
-
-
-_KERNEL_CHECKS = _has_openat2()
-
-
-def _open(directory: int | None, path: str, flags: int, mode: int = 0) -> int:
-    flags |= _BASE_FLAGS
-    if not _KERNEL_CHECKS:
-        return _walk_open(_AT_FDCWD if directory is None else directory, path, flags, mode)
-    if directory is None:
-        return _openat2(_AT_FDCWD, path, flags, mode, _NO_SYMLINKS | _NO_MAGICLINKS)
-    return _openat2(directory, path, flags, mode, _NO_SYMLINKS | _NO_MAGICLINKS | _BENEATH)
 
 
 def check_name(name: str) -> str:
@@ -191,7 +135,7 @@ class FileAccess:
         """
         full = self.locate(path)
         try:
-            fd = _open(None, full, os.O_RDONLY | os.O_DIRECTORY)
+            fd = opening.open_at(None, full, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
             if not create or full == "/":
                 _explain(error, full)
@@ -246,7 +190,7 @@ class Directory:
         """Open a directory below this one, with `create` also what is missing on the way."""
         full = self._access.locate(f"{self.path}/{name}")
         try:
-            fd = _open(self._fd, name, os.O_RDONLY | os.O_DIRECTORY)
+            fd = opening.open_at(self._fd, name, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
             if not create:
                 _explain(error, full)
@@ -283,7 +227,7 @@ class Directory:
     def _file(self, name: str, flags: int, mode: int = 0) -> int:
         full = self._access.locate(f"{self.path}/{name}")
         try:
-            fd = _open(self._fd, name, flags, mode)
+            fd = opening.open_at(self._fd, name, flags, mode)
         except OSError as error:
             _explain(error, full)
         status = os.fstat(fd)
@@ -328,7 +272,7 @@ class Directory:
         full = self._access.locate(f"{self.path}/{name}")
         temporary = f".{clock.token()}{TEMPORARY_SUFFIX}"
         try:
-            fd = _open(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            fd = opening.open_at(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
                 with os.fdopen(fd, "wb") as out:
                     yield out
@@ -371,25 +315,36 @@ class Directory:
         """Make the names of this directory durable."""
         os.fsync(self._fd)
 
-    def files(self, depth: int | None = None) -> Iterator[tuple[str, os.stat_result]]:
+    def files(
+        self, depth: int | None = None, linked: Callable[[str, bool], None] | None = None
+    ) -> Iterator[tuple[str, os.stat_result]]:
         """Regular files below, as (relative name, status), in `depth` levels or all of them.
 
-        Links, devices and half-written files are left out.
+        Links, devices and half-written files are left out; `linked` hears of the links that would have been listed or
+        gone into: the relative name, and whether it leads to a directory.
         """
         with os.scandir(self._fd) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
             for entry in found:
                 try:
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_symlink():
+                        if linked is not None and not ((leads_down := entry.is_dir()) and depth == 1):
+                            linked(entry.name, leads_down)
+                    elif entry.is_dir(follow_symlinks=False):
                         if depth == 1:
                             continue
                         with self.directory(entry.name) as below:
-                            for name, status in below.files(None if depth is None else depth - 1):
+                            inner = None if linked is None else partial(_below, linked, entry.name)
+                            for name, status in below.files(None if depth is None else depth - 1, inner):
                                 yield f"{entry.name}/{name}", status
                     elif entry.is_file(follow_symlinks=False) and not entry.name.endswith(TEMPORARY_SUFFIX):
                         yield entry.name, entry.stat(follow_symlinks=False)
                 except (FileNotFoundError, JobFailed, Forbidden):
                     continue  # it went away, or is closed to us: a listing tells what can be read
+
+
+def _below(linked: Callable[[str, bool], None], directory: str, name: str, leads_down: bool) -> None:
+    linked(f"{directory}/{name}", leads_down)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

@@ -124,6 +124,38 @@ async def test_a_pattern_finds_regular_files_in_order(
     assert found == names
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"files": {"path": "DATA/**/*.log", "mode": "batch"}}, ["current", "old.log"]),
+        ({"files": {"path": "DATA/*/*.log", "mode": "batch"}}, ["current"]),
+        ({"files": {"path": "DATA/*.log", "mode": "batch"}}, ["old.log"]),
+        ({"files": {"path": "DATA/sub/**", "mode": "batch"}}, []),
+        ({"file-store": {"path": "DATA"}}, ["current", "old.log"]),
+        ({"file-store": {"path": "DATA", "object-names": ["current/a"]}}, ["current"]),
+        ({"file-store": {"path": "DATA", "object-names": ["sub"]}}, []),
+    ],
+)
+async def test_a_link_that_is_left_out_is_told_once(
+    worker: Worker, data: Path, source: dict[str, Any], told: list[str]
+) -> None:
+    (data / "sub").mkdir()
+    (data / "sub" / "c.log").write_text("x")
+    (data.parent / "elsewhere").mkdir()
+    (data.parent / "elsewhere" / "a.log").write_text("hidden")
+    (data / "current").symlink_to(data.parent / "elsewhere")
+    (data / "old.log").symlink_to(data / "sub" / "c.log")
+    ((name, body),) = source.items()
+    opened = rig.declare("input", {name: {**body, "path": body["path"].replace("DATA", str(data))}}).open(worker.env())
+    events = []
+    for _ in range(2):
+        events += [event async for batch in opened.batches(Run()) for event in batch.events]
+    await opened.close()
+    links = [line for line in worker.warnings if "is a symbolic link and links are never followed" in line]
+    assert sorted(line.split(" is a ")[0].rpartition("/")[2] for line in links) == told
+    assert {"_raw": "hidden"} not in events
+
+
 # ---- files, to the end
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.dsl import paths
+from core.dsl import opening, paths
 from core.dsl.component import Limits
 from core.dsl.paths import FileAccess, check_name
 from core.errors import Forbidden, JobFailed
@@ -18,9 +18,9 @@ from core.errors import Forbidden, JobFailed
 @pytest.fixture(params=["kernel", "walk"])
 def access(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FileAccess:
     """Both ways of opening: openat2, and the walk for kernels without it."""
-    if request.param == "kernel" and not paths._KERNEL_CHECKS:
+    if request.param == "kernel" and not opening.KERNEL_CHECKS:
         pytest.skip("this kernel has no openat2")
-    monkeypatch.setattr(paths, "_KERNEL_CHECKS", request.param == "kernel")
+    monkeypatch.setattr(opening, "KERNEL_CHECKS", request.param == "kernel")
     return FileAccess(Limits())
 
 

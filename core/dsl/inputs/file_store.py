@@ -7,6 +7,7 @@ from typing import ClassVar
 from core.dsl import expand, paths, places
 from core.dsl.component import REGISTRY, Env
 from core.dsl.inputs.objects import ObjectInput
+from core.dsl.links import Links
 from core.dsl.stores import LocalStore, Opener
 
 
@@ -16,7 +17,8 @@ class FileStoreInput(ObjectInput):
 
     An object that cannot be read or decoded is skipped, counted in the errors of the run and told in the log; it is
     tried again at the next firing. What was read of it before the fault has been delivered. Bytes that are not UTF-8
-    are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted.
+    are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. Symbolic links
+    are not followed; the log names each of them once.
     """
 
     example: ClassVar[str] = """
@@ -31,4 +33,5 @@ output: {print: STDOUT}
 
     def opener(self, env: Env) -> Opener:
         access, root = paths.FileAccess(env.limits), expand.template(self.path, env)
-        return lambda run: LocalStore(access, root({}, run))
+        links = Links(env, "file-store")
+        return lambda run: LocalStore(access, root({}, run), links)

@@ -16,6 +16,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import globs, lines
 from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patterns
+from core.dsl.links import Links
 from core.dsl.select import Selector
 from core.errors import Forbidden, shorten
 
@@ -35,10 +36,11 @@ class Files(lines.LinesInput):
     reads what is new at each firing. After a restart reading resumes behind the last line that was accepted, so some
     lines may come twice and none is lost.
 
-    A file that cannot be read (no permission, a link, a truncated gzip) is skipped, counted and told once; it is
-    tried again at the next look. Bytes that are not UTF-8 are replaced and counted; with `json` a line that is no
-    object stays text in `_raw` and is counted. That no file matches is told once and no fault. A file that vanishes
-    is read to its end if it was open or is still in its directory under another name.
+    A file that cannot be read (no permission, a hard link, a truncated gzip) is skipped, counted and told once; it is
+    tried again at the next look. Symbolic links are not followed; the log names each of them once. Bytes that are not
+    UTF-8 are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. That no
+    file matches is told once and no fault. A file that vanishes is read to its end if it was open or is still in its
+    directory under another name.
     """
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks", "path": "paths"}
@@ -115,7 +117,14 @@ class FilesSource:
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
         self._places = memory.Places(env.state_dir / "files.json")
-        self._shelf = Shelf(access, patterns, self._places, is_packed=self._is_packed, warn=partial(env.log, "warning"))
+        self._shelf = Shelf(
+            access,
+            patterns,
+            self._places,
+            is_packed=self._is_packed,
+            warn=partial(env.log, "warning"),
+            links=Links(env, "files"),
+        )
         self._first_look = not self._places.data
         self._behind_since: float | None = None
         self._told_nothing = False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from core.dsl import paths
+from core.dsl.links import Links
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -58,8 +60,10 @@ def check(pattern: str) -> str:
     return pattern
 
 
-def find(access: paths.FileAccess, pattern: str) -> Iterator[Found]:
+def find(access: paths.FileAccess, pattern: str, links: Links | None = None) -> Iterator[Found]:
     """The regular files that match, sorted by name; a pattern that is a directory means the files in it.
+
+    `links` hears of the symbolic links on the way.
 
     What is not there matches nothing. Raises Forbidden when the pattern starts where nothing may be read.
     """
@@ -68,14 +72,14 @@ def find(access: paths.FileAccess, pattern: str) -> Iterator[Found]:
         head, _, last = full.rpartition("/")
         try:
             with access.directory(full) as directory:
-                yield from _below(directory, re.compile(r"[^/]*"), 1)
+                yield from _below(directory, "*", 1, links)
             return
         except paths.NotThere:
             return
         except paths.NotADirectory:
             pass
         with access.directory(head or "/") as directory:
-            yield from _below(directory, re.compile(re.escape(last)), 1)
+            yield from _below(directory, last, 1, links)
         return
     parts = pattern.split("/")
     first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
@@ -84,12 +88,25 @@ def find(access: paths.FileAccess, pattern: str) -> Iterator[Found]:
     depth = None if "**" in rest else len(parts) - first
     try:
         with access.directory(base) as directory:
-            yield from _below(directory, re.compile(translate(rest)), depth)
+            yield from _below(directory, rest, depth, links)
     except paths.NotThere:
         return
 
 
-def _below(directory: paths.Directory, matches: re.Pattern[str], depth: int | None) -> Iterator[Found]:
-    for name, status in directory.files(depth):
+def _below(directory: paths.Directory, rest: str, depth: int | None, links: Links | None) -> Iterator[Found]:
+    matches = re.compile(translate(rest))
+    linked = None if links is None else links.within(directory.path, partial(_concerns, rest.split("/")))
+    for name, status in directory.files(depth, linked):
         if matches.fullmatch(name) and not name.rsplit("/", 1)[-1].startswith("."):
             yield Found(f"{directory.path.rstrip('/')}/{name}", f"{status.st_dev}:{status.st_ino}", status.st_size)
+
+
+def _concerns(parts: list[str], name: str, leads_down: bool) -> bool:
+    """Whether a pattern, given by its parts, matches this name, or would look for files below it."""
+    names = name.split("/")
+    for number, one in enumerate(names):
+        if "**" in parts[number]:
+            return True
+        if not re.fullmatch(translate(parts[number]), one):
+            return False
+    return leads_down == (len(names) < len(parts))

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.dsl import memory, paths
 from core.dsl.inputs import globs, lines
+from core.dsl.links import Links
 from core.errors import JobFailed, shorten
 
 MOST_OPEN_FILES = 64  # descriptors that one input keeps; the others are opened again when there is something to read
@@ -62,6 +63,7 @@ class Shelf:
         *,
         is_packed: Callable[[str], bool],
         warn: Callable[[str], None],
+        links: Links,
     ) -> None:
         self.files: dict[str, Tracked] = {}
         self._access = access
@@ -69,13 +71,14 @@ class Shelf:
         self._places = places
         self._is_packed = is_packed
         self._warn = warn
+        self._links = links
         self._open: OrderedDict[str, Tracked] = OrderedDict()  # the one that was read last at the end
 
     def look(self, *, from_end: bool) -> None:
         """Find new, renamed, shortened and vanished files; with `from_end` new ones are read from their present end."""
         seen: set[str] = set()
         for pattern in self._patterns:
-            for found in globs.find(self._access, pattern):
+            for found in globs.find(self._access, pattern, self._links):
                 if found.key in seen:
                     continue
                 seen.add(found.key)

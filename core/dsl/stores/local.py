@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 
 from core import clock
 from core.dsl import paths
+from core.dsl.links import Links
 from core.dsl.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
@@ -21,8 +23,10 @@ class LocalStore:
     is done in place, a chunk at a time.
     """
 
-    def __init__(self, access: paths.FileAccess, root: str) -> None:
+    def __init__(self, access: paths.FileAccess, root: str, links: Links | None = None) -> None:
+        """`links` hears of the symbolic links that a listing leaves out."""
         self._access = access
+        self._links = links
         self._root = root
 
     async def listing(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
@@ -31,7 +35,8 @@ class LocalStore:
     def _list(self, prefixes: tuple[str, ...], keep: Callable[[Object], bool]) -> list[Object]:
         found: list[Object] = []
         with self._access.directory(self._root) as directory:
-            for name, status in directory.files():
+            linked = None if self._links is None else self._links.within(directory.path, partial(_concerns, prefixes))
+            for name, status in directory.files(linked=linked):
                 if prefixes and not name.startswith(prefixes):
                     continue
                 one = _object(name, status)
@@ -92,6 +97,11 @@ class LocalStore:
 
     async def close(self) -> None:
         pass
+
+
+def _concerns(prefixes: tuple[str, ...], name: str, leads_down: bool) -> bool:
+    """Whether a listing with these prefixes would have this name, or names below it."""
+    return not prefixes or any(name.startswith(one) or (leads_down and one.startswith(f"{name}/")) for one in prefixes)
 
 
 def _object(name: str, status: os.stat_result) -> Object:
