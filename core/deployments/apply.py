@@ -245,6 +245,6 @@ def health(state: DeploymentState) -> str:
             return "degraded"
 
 
-def up(state: str) -> bool:
-    """Whether a workload is as it should be."""
-    return state in SETTLED
+def up(row: Mapping[str, Any]) -> bool:
+    """Whether a workload, {state, failing} and more, is as it should be: up, and over its last failure."""
+    return row["state"] in SETTLED and not row["failing"]

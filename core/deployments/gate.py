@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import orjson
 
 from core.deployments.apply import up
+from core.deployments.reconcile import SETTLED
 from core.model.states import WorkloadState
 
 DEADLINE_SECONDS = 30
@@ -21,24 +22,35 @@ SHOWN_REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """How an apply is watched. `back_to` is the revision to take back when it does not come up (0: remove it)."""
+    """How an apply is watched.
+
+    `back_to` is the revision to take back when it does not come up (0: remove it), `excused` the workloads that are
+    not judged: they were unwell before, and the apply does not touch them.
+    """
 
     seconds: float = DEADLINE_SECONDS
     back_to: int | None = None
     plan_id: str = ""
+    excused: frozenset[str] = frozenset()
 
     @property
     def steady_seconds(self) -> float:
         return STEADY_SECONDS if self.back_to is None else STEADY_BEFORE_KEEPING_SECONDS
 
     def to_text(self) -> str:
-        return orjson.dumps({"seconds": self.seconds, "back_to": self.back_to, "plan_id": self.plan_id}).decode()
+        data = {"seconds": self.seconds, "back_to": self.back_to, "plan_id": self.plan_id}
+        return orjson.dumps({**data, "excused": sorted(self.excused)}).decode()
 
     @staticmethod
     def from_text(text: str) -> Gate:
         """The gate that was stored; the usual one when none was (a row of an older Sluice)."""
         data = orjson.loads(text) if text else {}
-        return Gate(data.get("seconds", DEADLINE_SECONDS), data.get("back_to"), data.get("plan_id", ""))
+        return Gate(
+            data.get("seconds", DEADLINE_SECONDS),
+            data.get("back_to"),
+            data.get("plan_id", ""),
+            frozenset(data.get("excused", ())),
+        )
 
 
 class Verdict(StrEnum):
@@ -72,23 +84,34 @@ class Fault:
         return f"{self.job} is {self.state}" + (f": {self.reason}" if self.reason else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the gate of a revision has found: whether all that it judges came up, and what was unwell before."""
+
+    revision: int
+    came_up: bool
+    unwell_before: tuple[Fault, ...] = ()
+
+
 @dataclass(slots=True)
 class Watch:
     """One apply under watch. Times are seconds on the monotonic clock."""
 
     gate: Gate
-    wanted: Mapping[str, str]  # workload id -> its job
+    wanted: Mapping[str, str]  # workload id -> its job, of all that is judged
     started: float
     faults: list[Fault] = field(default_factory=list)
+    unwell_before: list[Fault] = field(default_factory=list)  # what is not judged, and still not up
     up: int = 0
     _before: dict[str, int] = field(default_factory=dict)  # restarts when the watch began
     _calm_since: float | None = None
     _restarts: int = 0
 
     def judge(self, rows: Iterable[Mapping[str, Any]], now: float) -> Verdict:
-        """Look at the workloads, {id, job, worker, state, reason, restarts} each, and decide."""
+        """Look at the workloads, {id, job, worker, state, reason, failing, restarts} each, and decide."""
         seen = {row["id"]: row for row in rows}
         self.faults = []
+        self.unwell_before = [_fault(seen[id]) for id in self.gate.excused if id in seen and not up(seen[id])]
         restarts, given_up = 0, False
         for id, job in self.wanted.items():
             row = seen.get(id)
@@ -97,8 +120,8 @@ class Watch:
                 continue
             since = row["restarts"] - self._before.setdefault(id, row["restarts"])
             restarts += row["restarts"]
-            if not up(row["state"]):
-                self.faults.append(Fault(id, job, row["worker"], row["state"], row["reason"]))
+            if not up(row):
+                self.faults.append(_fault(row))
                 given_up |= row["state"] == WorkloadState.FAILED and since + 1 >= MOST_FAILURES
         self.up = len(self.wanted) - len(self.faults)
         if self.faults or restarts != self._restarts:
@@ -129,6 +152,44 @@ def told(faults: Sequence[Fault], total: int) -> str:
     """Why an apply is not healthy, in one line."""
     if not faults:
         return "the workloads did not stay up"
-    shown = "; ".join(str(fault) for fault in faults[:SHOWN_REASONS])
-    more = f" (and {len(faults) - SHOWN_REASONS} more)" if len(faults) > SHOWN_REASONS else ""
-    return f"{len(faults)} of {total} workloads did not come up: {shown}{more}"
+    return f"{len(faults)} of {total} workloads did not come up: {_some(faults)}"
+
+
+def told_before(faults: Sequence[Fault]) -> str:
+    """What was unwell before an apply and is not touched by it, in one line; empty when there is nothing."""
+    return f"unwell before, and not touched: {_some(faults)}" if faults else ""
+
+
+def _some(faults: Sequence[Fault]) -> str:
+    gravest = sorted(faults, key=lambda fault: fault.state in SETTLED)  # what is up again last
+    shown = "; ".join(str(fault) for fault in gravest[:SHOWN_REASONS])
+    return f"{shown} (and {len(faults) - SHOWN_REASONS} more)" if len(faults) > SHOWN_REASONS else shown
+
+
+def _fault(row: Mapping[str, Any]) -> Fault:
+    return Fault(row["id"], row["job"], row["worker"], row["state"], row["reason"])
+
+
+def excusing(
+    gate: Gate,
+    wanted: Iterable[Mapping[str, Any]],
+    stored: Iterable[Mapping[str, Any]],
+    observed: Iterable[Mapping[str, Any]],
+    *,
+    under_way: bool,
+) -> Gate:
+    """The gate with the workloads that it does not judge: untouched by a commit, and unwell before it.
+
+    `wanted` are the rows of the commit and `stored` those before it, {id, worker, version, document}; `observed` is
+    what was seen of the latter just before, as `Watch.judge` takes it. A gate that is `under_way` goes on to judge
+    what it judged: what is unwell now may be so by the apply that it watches.
+    """
+    before = {row["id"]: row for row in stored}
+    untouched = frozenset(
+        row["id"]
+        for row in wanted
+        if row["id"] in before and all(before[row["id"]][key] == row[key] for key in ("worker", "version", "document"))
+    )
+    # One that is just coming up has no reason yet, and is judged.
+    unwell = {row["id"] for row in observed if not up(row) and (row["reason"] or row["state"] == WorkloadState.FAILED)}
+    return replace(gate, excused=untouched & (gate.excused if under_way else unwell))

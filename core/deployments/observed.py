@@ -6,6 +6,7 @@ from typing import Any
 
 from core import clock
 from core.deployments import apply, edits, reconcile
+from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
 from core.model.deployment import State, Worker
@@ -39,7 +40,7 @@ def alive(fleet: Fleet, **which: Any) -> list[dict[str, Any]]:
     return [
         row
         if row["state"] == "completed" or row["worker"] in online
-        else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there"}
+        else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there", "failing": ""}
         for row in fleet.workload_rows(**which)
     ]
 
@@ -56,7 +57,7 @@ def seen(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None) -> 
         elif id in held.another:
             answer = reconcile.Held.ANOTHER
         found[id] = reconcile.Seen(
-            id, row["worker"], row["version"], row["state"], row["reason"], fleet.document(id), answer
+            id, row["worker"], row["version"], row["state"], row["reason"], fleet.document(id), answer, row["failing"]
         )
     for id, worker in held.stray.items():
         if id.startswith(f"{tenant}/{name}--") and id not in found and not fleet.wants(id):
@@ -91,9 +92,17 @@ def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
 
 
 async def workers_started(fleet: Fleet) -> None:
-    """Give workers that have never reported yet a moment to come up, so that a fresh engine does not plan on none."""
+    """Give workers that have never reported yet a moment to come up, so that a fresh engine does not plan on none.
+
+    Those of other machines may be gone for good: they are waited for only while the engine is fresh.
+    """
+    fresh_until = fleet.started + WORKER_START_SECONDS
     await fleet.wait(
-        lambda: all(row["last_heartbeat_at"] and row["state"] != "offline" for row in fleet.worker_rows()),
+        lambda: all(
+            (row["last_heartbeat_at"] and row["state"] != "offline")
+            or (row["kind"] == EXTERNAL and clock.monotonic() > fresh_until)
+            for row in fleet.worker_rows()
+        ),
         WORKER_START_SECONDS,
     )
 
@@ -104,5 +113,5 @@ def workload_rows(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -
     shown += ["group", "metrics"] if metrics else []
     found = rows(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
-        found = sorted(found, key=lambda row: apply.up(row["state"]))[:SHOWN_WORKLOADS]
+        found = sorted(found, key=apply.up)[:SHOWN_WORKLOADS]
     return [{key: row[key] for key in shown} for row in found]

@@ -24,7 +24,7 @@ class DriftKind(StrEnum):
     EXTRA = "extra"  # something runs that nobody wished for
     MODIFIED = "modified"  # somebody edited its job document
     MOVED = "moved"  # it is elsewhere, or its worker has gone to another group
-    NOT_RUNNING = "not-running"  # a replica is there and does not run
+    NOT_RUNNING = "not-running"  # a replica is there and does not run, or has failed and is not over that
     WORKER_OFFLINE = "worker-offline"  # its worker is not there
     OUT_OF_SYNC = "out-of-sync"  # it runs another version, or its worker does not hold what it was told
 
@@ -48,6 +48,7 @@ class Seen:
     reason: str = ""
     document: Mapping[str, Any] | None = None
     held: Held = Held.AS_TOLD
+    failing: str = ""  # why it failed last, when it is up again and not over that
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,9 @@ def _compare(wish: Workload, state: State, seen: Seen | None, present: Presence 
             yield Drift(DriftKind.MODIFIED, wish.id, "the applied document", observation, ("document",))
         case Held.AS_TOLD:
             pass
-    if seen.state not in SETTLED:
+    if seen.failing:
+        yield Drift(DriftKind.NOT_RUNNING, wish.id, "running without a failure", seen.reason, ("state",))
+    elif seen.state not in SETTLED:
         observation = f"{seen.state}: {seen.reason}" if seen.reason else seen.state
         yield Drift(DriftKind.NOT_RUNNING, wish.id, "running", observation, ("state",))
 

@@ -14,7 +14,7 @@ import structlog
 
 from core import clock, errors
 from core.deployments import apply, observed
-from core.deployments.gate import Gate, Verdict, Watch, told
+from core.deployments.gate import Gate, Outcome, Verdict, Watch, excusing, told, told_before
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.model.deployment import State, workloads
@@ -46,6 +46,7 @@ class Rollouts:
         self._announce = announce
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._gates: dict[tuple[str, str], Gate] = {}  # of the tasks
+        self._outcomes: dict[tuple[str, str], Outcome] = {}  # of the last gate of each deployment
         self._committing: set[asyncio.Task[str]] = set()
 
     async def commit(
@@ -72,7 +73,7 @@ class Rollouts:
         """
         now = clock.now_ns()
         tenant = caller.tenant
-        gate = gate or self._gates.get((tenant, name)) or Gate()
+        open_gate = self._gates.get((tenant, name)) if gate is None else None
         large = len(wish.jobs) >= MANY_JOBS
         if large:
             desired, wanted = await asyncio.to_thread(_rows, tenant, name, wish, now, revision)
@@ -80,6 +81,13 @@ class Rollouts:
             desired, wanted = _rows(tenant, name, wish, now, revision)
         if adjust is not None:  # what a reconcile leaves alone is not as the wish says
             wanted = adjust(wanted)
+        gate = excusing(
+            open_gate or gate or Gate(),
+            wanted,
+            self._fleet.stored(tenant, name),
+            observed.alive(self._fleet, tenant=tenant, deployment=name),
+            under_way=open_gate is not None,
+        )
         row = {
             "tenant": tenant,
             "name": name,
@@ -147,6 +155,11 @@ class Rollouts:
                 return
             await asyncio.wait({task}, timeout=left)
 
+    def outcome(self, tenant: str, name: str, revision: int) -> Outcome | None:
+        """What the gate of a revision has found; None while it is open, and of what an earlier owner judged."""
+        found = self._outcomes.get((tenant, name))
+        return found if found is not None and found.revision == revision else None
+
     async def recover(self) -> None:
         """Go on with what an earlier owner left on its way."""
         for row in await self._database.read(table.under_way):
@@ -171,7 +184,7 @@ class Rollouts:
         before = self._tasks.get(key)
         if before is not None:
             before.cancel()
-        wanted = {one.id: one.job for one in workloads(tenant, wish)}
+        wanted = {one.id: one.job for one in workloads(tenant, wish) if one.id not in gate.excused}
         watch = Watch(gate, wanted, clock.monotonic())
         self._gates[key] = gate
         task = self._tasks[key] = asyncio.create_task(self._gate(tenant, name, revision, watch))
@@ -185,13 +198,15 @@ class Rollouts:
 
     async def _gate(self, tenant: str, name: str, revision: int, watch: Watch) -> None:
         verdict = await self._verdict(tenant, name, watch)
-        reason = "" if verdict is Verdict.HEALTHY else told(watch.faults, len(watch.wanted))
+        healthy, before = verdict is Verdict.HEALTHY, told_before(watch.unwell_before)
+        reason = "; ".join(filter(None, ("" if healthy else told(watch.faults, len(watch.wanted)), before)))
+        self._outcomes[tenant, name] = Outcome(revision, healthy, tuple(watch.unwell_before))
         while True:
             try:
-                if verdict is Verdict.UNHEALTHY and watch.gate.back_to is not None:
+                if not healthy and watch.gate.back_to is not None:
                     await self._take_back(tenant, name, revision, watch.gate.back_to, reason)
                 else:
-                    state = DeploymentState.RUNNING if verdict is Verdict.HEALTHY else DeploymentState.DEGRADED
+                    state = DeploymentState.RUNNING if healthy and not before else DeploymentState.DEGRADED
                     await self.settle(tenant, name, revision, state, reason)
                 return
             except errors.StorageUnavailable as error:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.deployments import apply
 from core.explain.chain import Call, Cause, Explanation, counted
+from core.model.states import WorkloadState
 
 SHOWN_FAULTS = 4
-UP = ("running", "completed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Facts:
     state: str
     reason: str
     history: Sequence[Mapping[str, Any]]  # newest first: id, revision, action, source, username, surface, summary, …
-    workloads: Sequence[Mapping[str, Any]]  # id, job, worker, state, reason, restarts
+    workloads: Sequence[Mapping[str, Any]]  # id, job, worker, state, reason, failing, restarts
     drift: Sequence[Mapping[str, str]]  # kind, id, expected, observed
     failures: Sequence[Cause]  # what jobs said of their failures, and their last log lines
     workers: Sequence[Cause]  # which workers of it were lost, and which came back
@@ -30,7 +31,7 @@ class Facts:
 
 def explain(facts: Facts) -> Explanation:
     causes = [Cause(applied(entry), entry["id"]) for entry in facts.history[:4]]
-    unwell = [row for row in facts.workloads if row["state"] not in UP]
+    unwell = [row for row in facts.workloads if not apply.up(row)]
     causes += [*facts.workers, *facts.failures]
     for row in unwell[:SHOWN_FAULTS]:
         again = f" after {row['restarts']} restarts" if row["restarts"] else ""
@@ -70,7 +71,7 @@ def _next(facts: Facts, unwell: Sequence[Mapping[str, Any]]) -> list[Call]:
             arguments = {"name": name, "to_revision": facts.earlier}
             calls.append(Call("deployment_plan", arguments, "plan to bring back what ran last"))
         return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
-    failed = next((row for row in unwell if row["state"] == "failed"), None)
+    failed = next((row for row in unwell if row["state"] == WorkloadState.FAILED or row["failing"]), None)
     if failed is not None:
         id = failed["id"].partition("/")[2]
         calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))

@@ -10,6 +10,7 @@ from core import clock
 from core.bus.base import Delivery
 from core.channel import Channel
 from core.fleet.channels import Told
+from core.fleet.failing import Failure
 from core.model.states import WorkerState
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -47,6 +48,8 @@ class Observed:
     version: str = ""
     at_ns: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+    run_failed: bool = False  # the last run of its schedule, if it has one
 
 
 @dataclass(slots=True, eq=False)

@@ -62,7 +62,7 @@ class Fleet:
         self._traffic = traffic
         self._kv = KvCalls(store)
         self._spawn = spawn
-        self._workloads = Workloads(database, bus, changed)
+        self._workloads = Workloads(database, bus, changed, self._wake)
         self.logs = JobLogs()
         self._needs = Needs(vault)
         self._variables = variables
@@ -297,6 +297,7 @@ class Fleet:
                 self.logs.add(*data)
             case "run":
                 workload, *told = data
+                self._workloads.run_ended(workload, trigger=told[1], ok=told[7])
                 self._traffic.run_ended(worker, *group_of(workload), workload, *told)
             case "status":
                 self._status(worker, *data)

@@ -12,7 +12,7 @@ import structlog
 from core import clock, errors
 from core.bus.base import Bus, GroupKey
 from core.dsl import compile as compiler
-from core.fleet import channels
+from core.fleet import channels, failing
 from core.fleet.connection import Observed, Worker
 from core.model.message import Filter
 from core.model.states import WorkloadState
@@ -47,10 +47,13 @@ def _as_stored(row: Row) -> Observed:
 class Workloads:
     """Rows by id, with what workers reported; the reports are written back to the store."""
 
-    def __init__(self, database: Database, bus: Bus, changed: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, database: Database, bus: Bus, changed: Callable[[str, str], None], wake: Callable[[], None]
+    ) -> None:
         self._database = database
         self._bus = bus
         self._changed = changed  # (tenant, deployment) whose workloads changed
+        self._wake = wake  # after a change that no report brings
         self._rows: dict[str, Row] = {}
         self._documents: dict[str, tuple[str, dict[str, Any], Filter | None]] = {}  # id -> (text, parsed, filter)
         self._observed: dict[str, Observed] = {}
@@ -133,11 +136,34 @@ class Workloads:
     def observe(self, id: str, seen: Observed) -> None:
         old = self._observed.get(id)
         if old is not None:
-            seen.metrics = old.metrics
+            seen.metrics, seen.run_failed = old.metrics, old.run_failed
+        now = clock.monotonic()
+        before = old.failure if old is not None else None
+        seen.failure = failing.after_state(before, seen.state, seen.reason, seen.run_failed, now)
         self._observed[id] = seen
+        if seen.failure is not None and seen.failure.up_since is not None and not seen.failure.of_run:
+            asyncio.get_running_loop().call_later(failing.SETTLED_SECONDS, self._came_through, id)
         row = self._rows.get(id)
         if row is not None:
             self._changed(row["tenant"], row["deployment"])
+
+    def _came_through(self, id: str) -> None:
+        """A workload that had failed may have been up for long enough by now."""
+        row = self._rows.get(id)
+        if row is not None:
+            self._changed(row["tenant"], row["deployment"])
+            self._wake()
+
+    def run_ended(self, id: str, trigger: str, ok: bool) -> None:
+        """A worker told the end of a run, or of many of a message-triggered job together."""
+        seen = self._observed.get(id)
+        if seen is None:
+            return
+        if trigger in failing.SCHEDULED:
+            seen.run_failed = not ok
+        if ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
+            seen.failure = None
+            self._came_through(id)
 
     def measured(self, id: str, metrics: dict[str, Any]) -> None:
         """A worker told the figures of a workload."""
@@ -186,14 +212,20 @@ class Workloads:
         self, *, tenant: str, deployment: str | None = None, job: str | None = None, worker: str | None = None
     ) -> list[dict[str, Any]]:
         """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,
-        worker, state, reason, restarts, metrics}."""
-        out = []
+        worker, state, reason, failing, restarts, metrics}.
+
+        `failing` is why it failed last, when it is up again and has not come through since (core.fleet.failing).
+        """
+        out, now = [], clock.monotonic()
         for row in self._rows.values():
             if row["tenant"] != tenant or (deployment is not None and row["deployment"] != deployment):
                 continue
             if (job is not None and row["job"] != job) or (worker is not None and row["worker"] != worker):
                 continue
             seen = self._observed.get(row["id"]) or Observed(row["state"], row["reason"])
+            failed = ""
+            if seen.failure is not None and seen.state != WorkloadState.FAILED and seen.failure.stands(now):
+                failed = seen.failure.reason or "it did not say why"
             out.append(
                 {
                     "id": row["id"],
@@ -205,7 +237,8 @@ class Workloads:
                     "group": row["group_name"],
                     "worker": row["worker"],
                     "state": seen.state,
-                    "reason": seen.reason,
+                    "reason": seen.reason or (f"up again after it failed: {failed}" if failed else ""),
+                    "failing": failed,
                     "restarts": seen.restarts,
                     "metrics": self._metrics(row, seen),
                 }

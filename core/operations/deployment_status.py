@@ -50,7 +50,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         "revision": row["revision"],
         "source": row["source"],
         "worker_group": wish.group,
-        "workloads_up": f"{sum(apply.up(one['state']) for one in there)}/{len(there)}",
+        "workloads_up": f"{sum(map(apply.up, there))}/{len(there)}",
         "workloads": observed.workload_rows(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
@@ -90,7 +90,7 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
         if state is DeploymentState.REMOVED and not params.include_removed:
             continue
         there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])
-        up = sum(apply.up(one["state"]) for one in there)
+        up = sum(map(apply.up, there))
         listed.append(
             {
                 "name": row["name"],

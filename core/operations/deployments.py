@@ -47,6 +47,7 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
 
     Refused when the deployment has moved since (the answer says what moved), and when the plan is used, expired or
     blocked, or its workers are not there. Waits until everything runs; `state` is running, or degraded with reasons.
+    `came_up` is about what this apply touches; `unwell_before` lists what was broken already and was left as it is.
     """
     saved, wish, seen = await _check(engine, caller, params.plan_id)
     name, removal = saved["name"], saved["body"]["remove"]
@@ -107,6 +108,7 @@ async def _outcome(engine: Engine, tenant: str, name: str, revision: int, histor
         state = DeploymentState.APPLYING  # up or not, it is not yet judged
     elif state is DeploymentState.DEGRADED and row["state"] == DeploymentState.DEGRADED:
         reason = row["reason"] or reason  # the gate has seen every job; a look tells of the first one
+    judged = engine.rollouts.outcome(tenant, name, revision)
     since = await engine.database.read(table.history, tenant, name, revision)
     taken_back = next((one for one in since if one["action"] == "rollback"), None)
     return {
@@ -114,7 +116,9 @@ async def _outcome(engine: Engine, tenant: str, name: str, revision: int, histor
         "revision": row["revision"],
         "state": state.value,
         "reason": reason or (taken_back["reason"] if taken_back else ""),
+        "came_up": False if taken_back is not None else judged.came_up if judged is not None else None,
         "rolled_back": taken_back is not None,
+        "unwell_before": [fault.to_dict() for fault in judged.unwell_before[: observed.SHOWN_DRIFT]] if judged else [],
         "workloads": observed.workload_rows(engine.fleet, tenant, name),
         "history_id": history_id,
     }

@@ -263,8 +263,8 @@ class _Run:
             rollback_on_failure=self._how.rollback_on_failure,
         )
         told = f"revision {reached['revision']} is {reached['state']}"
-        if reached.get("rolled_back") or reached["state"] in ("degraded", "failed"):
-            back = "; the version before was taken back" if reached.get("rolled_back") else ""
+        if reached["rolled_back"] or reached["came_up"] is False:
+            back = "; the version before was taken back" if reached["rolled_back"] else ""
             raise Unhealthy(f"deployment {item.name}: {reached['reason'] or told}{back}")
         return told
 

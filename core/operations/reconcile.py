@@ -106,7 +106,7 @@ async def _mend(engine: Engine, caller: Caller, row: dict[str, Any], wish: State
 
 def _up(engine: Engine, caller: Caller, name: str, ids: set[str]) -> bool:
     shown = observed.rows(engine.fleet, caller.tenant, name)
-    return engine.fleet.settled(ids) and all(apply.up(one["state"]) for one in shown)
+    return engine.fleet.settled(ids) and all(map(apply.up, shown))
 
 
 class DeploymentSet(Params):

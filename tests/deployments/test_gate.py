@@ -6,13 +6,24 @@ from typing import Any
 
 import pytest
 
-from core.deployments.gate import MOST_FAILURES, SHOWN_REASONS, Fault, Gate, Verdict, Watch, told
+from core.deployments.gate import (
+    MOST_FAILURES,
+    SHOWN_REASONS,
+    Fault,
+    Gate,
+    Verdict,
+    Watch,
+    excusing,
+    told,
+    told_before,
+)
 
 WANTED = {"t/a#0": "a", "t/b#0": "b"}
 
 
-def row(id: str, state: str, restarts: int = 0, reason: str = "") -> dict[str, Any]:
-    return {"id": id, "job": WANTED[id], "worker": "w1", "state": state, "reason": reason, "restarts": restarts}
+def row(id: str, state: str, restarts: int = 0, reason: str = "", failing: str = "") -> dict[str, Any]:
+    seen = {"id": id, "job": id[2], "worker": "w1", "state": state, "reason": reason, "restarts": restarts}
+    return {**seen, "failing": failing}
 
 
 def watch(**gate: Any) -> Watch:
@@ -77,6 +88,54 @@ def test_many_faults_are_told_short() -> None:
 
 
 def test_a_gate_survives_being_stored() -> None:
-    gate = Gate(12, 3, "plan_x")
+    gate = Gate(12, 3, "plan_x", frozenset({"t/b#0", "t/a#0"}))
     assert Gate.from_text(gate.to_text()) == gate
     assert Gate.from_text("") == Gate()
+
+
+def test_what_is_up_again_after_a_failure_is_waited_for_until_it_has_come_through() -> None:
+    one = watch()
+    again = row("t/a#0", "running", 1, "up again after it failed: no such file", failing="no such file")
+    assert one.judge([again, UP[1]], 100.0) is Verdict.PENDING
+    assert one.judge([again, UP[1]], 120.0) is Verdict.PENDING
+    assert one.progress() == "1 of 2 workloads are up; a is running: up again after it failed: no such file"
+    assert one.judge([row("t/a#0", "running", 1), UP[1]], 120.0) is Verdict.PENDING
+    assert one.judge([row("t/a#0", "running", 1), UP[1]], 120.01 + one.gate.steady_seconds) is Verdict.HEALTHY
+
+
+def stored(id: str, **other: Any) -> dict[str, Any]:
+    return {"id": id, "worker": "w1", "version": "1", "document": "{}", **other}
+
+
+BROKEN = [row("t/a#0", "running"), row("t/b#0", "failed", 9, "no such file"), row("t/c#0", "assigned", 0, "w2 is gone")]
+
+
+def test_what_was_unwell_before_and_is_not_touched_is_not_judged() -> None:
+    before = [stored("t/a#0"), stored("t/b#0"), stored("t/c#0")]
+    assert excusing(Gate(), before, before, BROKEN, under_way=False).excused == {"t/b#0", "t/c#0"}
+    touched = [stored("t/a#0"), stored("t/b#0", version="2"), stored("t/c#0", worker="w1", document="[]")]
+    assert excusing(Gate(), touched, before, BROKEN, under_way=False).excused == set()
+    assert excusing(Gate(), [stored("t/d#0")], before, BROKEN, under_way=False).excused == set()
+
+
+def test_what_is_just_coming_up_is_judged() -> None:
+    before = [stored("t/a#0"), stored("t/b#0")]
+    coming = [row("t/a#0", "assigned"), row("t/b#0", "starting")]
+    assert excusing(Gate(), before, before, coming, under_way=False).excused == set()
+
+
+def test_a_gate_that_is_under_way_goes_on_to_judge_what_it_judged() -> None:
+    before = [stored("t/a#0"), stored("t/b#0"), stored("t/c#0")]
+    gate = Gate(excused=frozenset({"t/c#0"}))
+    assert excusing(gate, before, before, BROKEN, under_way=True).excused == {"t/c#0"}
+    moved = [*before[:2], stored("t/c#0", worker="w2")]
+    assert excusing(gate, moved, before, BROKEN, under_way=True).excused == set()
+
+
+def test_the_way_back_is_not_taken_for_what_was_unwell_before() -> None:
+    one = Watch(Gate(seconds=5, back_to=1, excused=frozenset({"t/b#0"})), {"t/a#0": "a"}, started=100.0)
+    assert one.judge(BROKEN, 100.0) is Verdict.PENDING
+    assert one.judge(BROKEN, 104.0) is Verdict.HEALTHY
+    assert told_before(one.unwell_before) == "unwell before, and not touched: b is failed: no such file"
+    assert one.judge([BROKEN[0], row("t/b#0", "running")], 104.0) is Verdict.HEALTHY
+    assert told_before(one.unwell_before) == ""

@@ -47,6 +47,7 @@ def workload(state: str, **more: Any) -> dict[str, Any]:
         "worker": "local-1",
         "state": state,
         "reason": "",
+        "failing": "",
         "restarts": 0,
         "version": "abc",
         "metrics": {},

@@ -13,6 +13,7 @@ import pytest
 from core import errors
 from core.engine import Engine
 from core.model.principal import Surface
+from tests.deployments.running import publish
 from tests.engines import ADMIN, engine_on
 from tests.operations.test_deployments import SOURCE, apply, deployed, get, plan
 
@@ -35,7 +36,8 @@ async def test_jobs_that_do_not_come_up_make_the_apply_degraded_with_a_reason_fo
     async with engine_on(tmp_path / "home") as engine:
         result = await apply(engine, await plan(engine, broken(tmp_path)))
         assert (result["state"], result["rolled_back"], result["revision"]) == ("degraded", False, 1)
-        assert "workloads did not come up: demo--print--roundtrip-reader is failed: " in result["reason"]
+        assert "workloads did not come up: demo--" in result["reason"] and "-reader is failed: " in result["reason"]
+        assert (result["came_up"], result["unwell_before"]) == (False, [])
         assert next(w["reason"] for w in result["workloads"] if w["state"] == "failed")
         row = await engine.database.read(lambda db: next(db.table("deployments").rows))
         assert (row["state"], row["gate"]) == ("degraded", "")
@@ -64,6 +66,50 @@ async def test_a_first_version_that_does_not_come_up_is_removed_again(tmp_path: 
         # What was removed before is nothing to go back to either.
         again = await apply(engine, await plan(engine, broken(tmp_path)), rollback_on_failure=True)
         assert (again["rolled_back"], again["state"], again["revision"]) == (True, "removed", 4)
+
+
+TWO = """
+kind: blueprint
+slug: beat
+version: 1.0.0
+parameters: {type: object, properties: {path: {type: string}}, required: [path]}
+jobs:
+  - name: write
+    input: {echo: {event: "{}", json: true, trigger: {interval: 100ms}}}
+    output: {file: {path: "{{path}}"}}
+---
+kind: workflow
+slug: two
+wizard:
+  - {field: one, title: One, type: string, required: true}
+  - {field: other, title: Other, type: string, required: true}
+steps:
+  - {id: one, use: "blueprint:beat@1.0.0", with: {path: "{{wizard.one}}"}}
+  - {id: other, use: "blueprint:beat@1.0.0", with: {path: "{{wizard.other}}"}}
+"""
+
+
+async def test_what_was_broken_before_and_is_not_touched_takes_nothing_back(tmp_path: Path) -> None:
+    blocked = str(broken(tmp_path) / "out.jsonl")
+    async with engine_on(tmp_path / "home") as engine:
+        *_, source = await publish(engine, *TWO.split("---"))
+
+        async def applied(**values: str) -> dict[str, Any]:
+            made = await engine.call("deployment_plan", {"name": "demo", "source": source, "values": values}, ADMIN)
+            return await apply(engine, made, rollback_on_failure="one" in values and "other" not in values)
+
+        first = await applied(one=str(tmp_path / "1.jsonl"), other=blocked)
+        assert (first["state"], first["came_up"], first["unwell_before"]) == ("degraded", False, [])
+        second = await applied(one=str(tmp_path / "2.jsonl"))
+        assert (second["state"], second["came_up"], second["rolled_back"]) == ("degraded", True, False)
+        assert [fault["job"] for fault in second["unwell_before"]] == ["demo--other"]
+        assert second["reason"].startswith("unwell before, and not touched: demo--other is ")
+        third = await applied(one=blocked)
+        assert (third["came_up"], third["rolled_back"], third["revision"]) == (False, True, 4)
+        newest = (await history(engine))[0]
+        assert "demo--one is failed" in newest["reason"].partition("unwell before")[0]
+        mended = await applied(other=str(tmp_path / "3.jsonl"))
+        assert (mended["state"], mended["came_up"], mended["reason"]) == ("running", True, "")
 
 
 async def test_a_version_that_comes_up_is_kept(tmp_path: Path) -> None:

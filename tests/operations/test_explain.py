@@ -13,7 +13,9 @@ import orjson
 import pytest
 
 from core import errors
+from core.deployments.apply import up
 from core.engine import Engine
+from core.fleet import failing
 from core.operations import REGISTRY
 from mcp_server import results
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
@@ -114,13 +116,16 @@ async def test_what_is_not_there_or_is_another_tenants_is_not_found(tmp_path: Pa
                 await engine.call("explain", {"kind": kind, "id": id}, replace(ADMIN, tenant="tenant-b"))
 
 
-async def test_what_did_not_come_up_at_first_is_not_told_of_a_deployment_that_is_well_now(tmp_path: Path) -> None:
+async def test_what_did_not_come_up_at_first_is_not_told_of_a_deployment_that_is_well_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failing, "SETTLED_SECONDS", 0.2)
     (tmp_path / "file").write_text("not a directory")
     async with engine_on(tmp_path / "home") as engine:
         await apply(engine, await plan(engine, tmp_path / "file"))
         (tmp_path / "file").unlink()
         rows = lambda: engine.fleet.workload_rows(tenant="tenant-a", deployment="demo")  # noqa: E731
-        assert await engine.fleet.wait(lambda: {row["state"] for row in rows()} == {"running"}, 20)
+        assert await engine.fleet.wait(lambda: all(map(up, rows())), 20)
         found = await explain(engine, "deployment", "demo")
         assert found["state"] == "running" and "did not come up" not in found["summary"]
 
