@@ -6,6 +6,7 @@ tests/repo/test_docs.py fails when a page is not what this makes.
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import json
 import re
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from core import errors, operations, settings
 from core.catalog import builtin, items, schemas
 from core.dsl import reference
-from core.model import operation, states
+from core.model import operation, principal, states
 from core.model.catalog import ItemType
+from mcp_server import door, session, tools
 from mcp_server.cli import main as cli
 from mcp_server.cli import wording
 from mcp_server.http import problems
@@ -134,6 +138,17 @@ def _flag(argument: Any) -> str:
     choices = argument.get_choices()
     among = f" One of: {', '.join(choices)}." if choices else ""
     return f"| `{names}` | {variable} | {_cell(argument.parameter.help or '')}{among}{need} |"
+
+
+def page_tools() -> str:
+    """A SHA-256 of each tool of the MCP server that is an operation: what a host approved, and a change of it."""
+    caller = principal.Caller(principal.Principal("anyone", principal.Role.ADMIN))
+    every = {one.name: one for one in (*operations.REGISTRY, *door.LOCAL)}
+    listed = tools.listing(every, [], caller, session.Options(caller, True, ("all",)))
+    return "\n".join(
+        f"{hashlib.sha256(orjson.dumps(tool, option=orjson.OPT_SORT_KEYS)).hexdigest()}  {tool['name']}"
+        for tool in listed
+    )
 
 
 def page_settings() -> str:
@@ -330,6 +345,7 @@ def _cell(text: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "operations.md": page_operations,
+    "tools.sha256": page_tools,
     "cli.md": page_cli,
     "settings.md": page_settings,
     "errors.md": page_errors,

@@ -20,14 +20,19 @@ _STEPS = ((4000, 100), (1500, 50), (500, 25), (200, 12), (80, 6), (40, 2))
 """How a large answer is shrunk, gently first: (characters of a string, entries of an array or object)."""
 
 
-# What no reader sees and a model does: control characters, escape sequences of terminals, marks that reverse the
-# direction of writing, zero-width marks, and the tag characters in which whole sentences can be hidden.
-_UNSEEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
-_UNSEEN_TEXT = re.compile(f"[{_UNSEEN}]")
-# The same in the bytes of JSON; it may find too much (an escaped backslash before a b), never too little.
-_UNSEEN_JSON = re.compile(
-    rb"\\u00|\\[bf]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8b\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf|\xf3\xa0[\x80\x81]"
+# What no reader sees and a model does: control characters, escape sequences of terminals, marks that turn the direction
+# of writing, zero-width marks, and the tag characters in which whole sentences can be hidden.
+_UNSEEN = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
 )
+# Joiners and variation selectors belong to emoji and to several scripts, where each of them follows something that is
+# seen; one behind the other they carry hidden bytes.
+_JOINERS, _SELECTORS = "\u200c\u200d", "\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_UNSEEN_TEXT = re.compile(
+    f"[{_UNSEEN}]|(?<=[{_SELECTORS}])[{_SELECTORS}]|(?<=[{_JOINERS}])[{_JOINERS}{_SELECTORS}]",
+)
+_UNSEEN_ASCII = (b"\\u00", b"\\b", b"\\f", b"\x7f")  # as JSON writes them; may find too much (an escaped backslash)
 
 
 def success(result: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def visible(text: str) -> str:
 
 def cleaned(result: dict[str, Any]) -> dict[str, Any]:
     """The result with every string visible; what jobs, callers and portals wrote is data, and must look like it."""
-    if _UNSEEN_JSON.search(_dumps(result)) is None:
+    if not _has_unseen(_dumps(result)):
         return result
 
     def clean(value: Any) -> Any:
@@ -69,6 +74,12 @@ def cleaned(result: dict[str, Any]) -> dict[str, Any]:
         return [clean(inner) for inner in value] if isinstance(value, list) else value
 
     return {key: clean(value) for key, value in result.items()}
+
+
+def _has_unseen(raw: bytes) -> bool:
+    if any(mark in raw for mark in _UNSEEN_ASCII):
+        return True
+    return not raw.isascii() and _UNSEEN_TEXT.search(raw.decode()) is not None
 
 
 def bounded(result: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -133,7 +144,7 @@ def _one_line(entry: Any) -> str:
 
 def _scalar(value: Any) -> str:
     # A line break within a value would let it write lines of its own.
-    return value if isinstance(value, str) and "\n" not in value else _dumps(value).decode()
+    return value if isinstance(value, str) and not {"\n", "\r"} & set(value) else _dumps(value).decode()
 
 
 def _shortened(text: str, limit: int) -> str:
