@@ -410,3 +410,9 @@ async def test_a_channel_end_of_another_tenant_is_another_channel(worker: Worker
 
 def test_forbidden_is_not_a_retry_reason() -> None:
     assert not issubclass(Forbidden, JobFailed)
+
+
+async def test_an_input_keeps_the_digits_of_integers_of_64_bits_and_no_longer_ones(worker: Worker) -> None:
+    texts = ["18446744073709551615", "-9223372036854775808", "18446744073709551616"]
+    events = await worker.read({"echo": {"event": "\n".join(f'{{"n": {text}}}' for text in texts), "json": True}})
+    assert [repr(event["n"]) for event in events] == [*texts[:2], "1.8446744073709552e+19"]  # as docs/jobs.md says

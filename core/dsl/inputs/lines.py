@@ -24,7 +24,8 @@ class TextInput(Scheduled):
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks"}
 
     json_: bool = False
-    """Each line is a JSON object and becomes the event. A line that is not stays text in `_raw`, and is counted."""
+    """Each line is a JSON object and becomes the event. A line that is not stays text in `_raw`, and is counted.
+    Integers of up to 64 bits stay exact; a longer one becomes a floating-point number."""
     ignore_linebreaks: bool = False
     """The whole text is one event instead of one event for each line."""
 
