@@ -100,6 +100,8 @@ def page_cli() -> str:
         "",
         "## Flags of every command",
         "",
+        "They may stand before the command as well: `sluice --tenant tenant-a status`.",
+        "",
         "| flag | variable | |",
         "|---|---|---|",
         *(_flag(argument) for argument in shared if argument.name in common),

@@ -9,7 +9,7 @@ from typing import Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import samples
+from mcp_server.cli import leading, samples
 
 PROGRAM = "sluice"
 PROGRAM_MCP = "sluice-mcp"
@@ -157,9 +157,10 @@ def build() -> cyclopts.App:
     app = cyclopts.App(
         name=PROGRAM,
         help="Sluice: a control plane for data pipelines that people and AI agents operate safely.",
-        help_epilogue="Every command takes --home, --json and --tenant; every flag has a variable SLUICE_<FLAG>.",
+        help_epilogue="Every command takes --home, --json and --tenant, before it or after it. "
+        "Every flag has a variable SLUICE_<FLAG>.",
         help_format="plaintext",
-        config=Environment(VARIABLES, command=False),
+        config=Environment(VARIABLES, command=False, show=False),  # the rule is told once, in the help of the program
         version=_version,
         result_action="return_value",
         backend="asyncio",
@@ -233,5 +234,6 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:
         from mcp_server.cli import failures
 
+    words = leading.behind_the_command(argv, {*_GROUPS, "mcp"})
         return failures.report(error, as_json="--json" in argv)
     return code if isinstance(code, int) else 0
