@@ -132,6 +132,8 @@ class Engine:
                 raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
             self._authorise(operation, caller, arguments)
             check_tenant(caller)
+            if not caller.operator and not caller.member_of(caller.tenant):
+                raise _NoTenant(caller, caller.tenant)
             check_size(name, arguments, operation.max_bytes)
             params = operation.validate(arguments)
             tenant = getattr(params, "tenant_id", None)
@@ -140,7 +142,7 @@ class Engine:
             return await operation.handler(self, caller, params)
         except errors.SluiceError as error:
             timing.errors += 1
-            if isinstance(error, errors.Forbidden | errors.WriteDisabled):
+            if isinstance(error, errors.Forbidden | errors.WriteDisabled | _NoTenant):
                 await self._audit_denial(name, caller, error)
             raise
         except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
@@ -195,16 +197,18 @@ class Engine:
     def in_tenant(self, caller: Caller, tenant: str) -> Caller:
         """The caller acting in another of its tenants. Raises NotFound for one that it is not a member of."""
         if not caller.member_of(tenant):
-            raise errors.NotFound(
-                f"There is no tenant {errors.shorten(tenant, 64)} for {caller.username}.",
-                hint=f"Your tenants: {', '.join(caller.principal.tenants) or 'none'}.".replace("*", "every one"),
-            )
+            raise _NoTenant(caller, tenant)
         moved = replace(caller, tenant=tenant)
         check_tenant(moved)
         return moved
 
     async def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
-        row = audit.row(self.ids.next(), caller, name, "", decision=error.code)
+        target = ""
+        if isinstance(error, _NoTenant):  # for the admins of whoever tried: nobody writes into another tenant's log
+            target, own = f"tenant {error.tenant}", caller.principal.tenants
+            if not caller.member_of(caller.tenant):
+                caller = replace(caller, tenant=own[0] if own else PLATFORM)
+        row = audit.row(self.ids.next(), caller, name, target, decision=error.code)
         try:
             await self.database.write(audit.insert, row)
         except errors.StorageUnavailable as unavailable:  # the denial holds, recorded or not
@@ -312,6 +316,18 @@ class Engine:
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 
+class _NoTenant(errors.NotFound):
+    """A caller asked for a tenant that it is no member of; it is told as one that is not there, and is on record."""
+
+    def __init__(self, caller: Caller, tenant: str) -> None:
+        self.tenant = errors.shorten(tenant, 64)
+        own = ", ".join(caller.principal.tenants) or "none"
+        super().__init__(
+            f"There is no tenant {self.tenant} for {caller.username}.",
+            hint=f"Your tenants: {own}.".replace("*", "every one"),
+        )
+
+
 async def _end_all(tasks: Mapping[str, asyncio.Task[None]]) -> None:
     running = list(tasks.values())
     for task in running:
@@ -399,6 +415,5 @@ async def open_engine(
         stack.callback(server.close)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)  # large plans and tool lists are trees, not garbage
         gc.set_threshold(50_000, 20, 50)  # a call makes hundreds of objects and hardly a cycle
         yield engine

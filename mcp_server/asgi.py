@@ -55,8 +55,8 @@ def caller_of(request: Any) -> Caller | None:
 def _refusal(error: errors.SluiceError) -> JSONResponse:
     if isinstance(error, errors.Unauthenticated):
         return JSONResponse(error.to_dict(), 401, {"WWW-Authenticate": 'Bearer realm="sluice"'})
-    status = {"forbidden": 403, "rate_limited": 429}.get(error.code, 503)
-    return JSONResponse(error.to_dict(), status, {"Retry-After": "1"} if status != 403 else None)
+    status = {"invalid_params": 422, "forbidden": 403, "not_found": 404, "rate_limited": 429}.get(error.code, 503)
+    return JSONResponse(error.to_dict(), status, {"Retry-After": "1"} if status in (429, 503) else None)
 
 
 def is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -50,6 +51,11 @@ class Session:
     def owner(self) -> bool:
         """Whether the engine runs in this process."""
         return self._engine is not None
+
+    @property
+    def home(self) -> Path:
+        """The home directory."""
+        return self._settings.home
 
     @property
     def engine(self) -> Any:

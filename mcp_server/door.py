@@ -16,7 +16,7 @@ import structlog
 
 from core import clock, errors
 from core.model.operation import Operation, Params, Registry
-from core.model.principal import Caller, Role, Surface
+from core.model.principal import Caller, Principal, Role, Surface
 from mcp_server import results, tools
 from mcp_server.activity import Forwarder
 from mcp_server.session import EngineSession, Options, SessionFactory, concerns
@@ -24,7 +24,17 @@ from mcp_server.session import EngineSession, Options, SessionFactory, concerns
 log = structlog.get_logger("mcp_server.door")
 
 IDENTITIES = 256
-"""How many callers' lists are kept."""
+"""How many callers' lists and counts are kept."""
+
+
+@dataclass
+class Tally:
+    """What one identity called in one tenant. The names of tools tell which triggers there are, so everyone is told of
+    his own calls alone."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    errors: int = 0
+    timed_out: int = 0
 
 
 class UnknownTool(LookupError):
@@ -73,9 +83,7 @@ class Door:
         self._listings: dict[Caller, Listing] = {}
         self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
         self._started = clock.monotonic()
-        self._calls: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
-        self._timed_out = 0
+        self._tallies: dict[tuple[str, Principal], Tally] = {}
         self._active = 0
         self._peak = 0
         self._activity: Forwarder | None = None
@@ -174,7 +182,7 @@ class Door:
             operation, prepared = await self.resolve(name, arguments, origin.caller)
         except errors.SluiceError as error:
             return results.failure(error)
-        self._calls[name] += 1
+        self._tally(origin.caller).calls[name] += 1
         started = clock.monotonic()
         try:
             result = await self._run(operation, prepared, origin)
@@ -186,15 +194,23 @@ class Door:
             self._ended(name, errors.Internal.code, started, origin)
             return results.failure(errors.Internal(hint="This is a fault of Sluice; its log (stderr) says more."))
         if result.get("state") == "timed_out":
-            self._timed_out += 1
+            self._tally(origin.caller).timed_out += 1
         self._ended(name, "ok", started, origin)
         return results.success(result)
 
     def _ended(self, name: str, outcome: str, started: float, origin: Origin) -> None:
         if outcome != "ok":
-            self._errors[name] += 1
+            self._tally(origin.caller).errors += 1
         if self._activity is not None:
             self._activity.note(origin.caller, origin.protocol, name, outcome, clock.monotonic() - started)
+
+    def _tally(self, caller: Caller) -> Tally:
+        key = (caller.tenant, caller.principal)
+        tally = self._tallies.pop(key, None) or Tally()
+        self._tallies[key] = tally  # the one that was used last stands last
+        while len(self._tallies) > IDENTITIES:
+            self._tallies.pop(next(iter(self._tallies)))
+        return tally
 
     async def _run(self, operation: Operation, arguments: dict[str, Any], origin: Origin) -> dict[str, Any]:
         if self._active >= self.options.concurrency:
@@ -246,6 +262,7 @@ class Door:
     def metrics(self, origin: Origin) -> dict[str, Any]:
         """What mcp_server_metrics answers."""
         caller = origin.caller
+        tally = self._tally(caller)
         return {
             "transport": self.transport,
             "allow_write": caller.allow_write,
@@ -254,15 +271,15 @@ class Door:
             "protocol": origin.protocol,
             "uptime_seconds": round(clock.monotonic() - self._started, 1),
             "calls": {
-                "total": self._calls.total(),
-                "errors": self._errors.total(),
-                "by_tool": dict(self._calls.most_common(20)),
+                "total": tally.calls.total(),
+                "errors": tally.errors,
+                "by_tool": dict(tally.calls.most_common(20)),
             },
             "timeouts": {
                 "wait_default_seconds": 15,
                 "wait_max_seconds": 300,
                 "heartbeat_seconds": self.options.heartbeat_seconds,
-                "timed_out": self._timed_out,
+                "timed_out": tally.timed_out,
             },
             "concurrency": {"active": self._active, "peak": self._peak, "limit": self.options.concurrency},
             "session_label": self.options.label,

@@ -61,6 +61,11 @@ class Caller:
         return tenant in principal.tenants or EVERY_TENANT in principal.tenants
 
     @property
+    def operator(self) -> bool:
+        """Whether this is who owns the home directory, and with it every tenant."""
+        return EVERY_TENANT in self.principal.tenants
+
+    @property
     def is_admin(self) -> bool:
         return self.principal.role is Role.ADMIN
 
@@ -73,6 +78,7 @@ class Caller:
             "platform": self.principal.platform,
             "scopes": list(self.principal.scopes),
             "credential": self.principal.credential,
+            "minted": self.principal.minted,
             "tenant": self.tenant,
             "surface": self.surface.value,
             "allow_write": self.allow_write,
@@ -90,6 +96,7 @@ class Caller:
                 bool(data.get("platform")),
                 tuple(str(s) for s in scopes) if isinstance(scopes, list) else (),
                 str(data.get("credential", "")),
+                bool(data.get("minted")),
             ),
             str(data["tenant"]),
             Surface(str(data["surface"])),

@@ -23,7 +23,8 @@ class AuditList(Page):
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
     """Only what came through this door."""
     decision: str | None = Field(default=None, max_length=40)
-    """Only what was decided so: allowed, forbidden or write_disabled."""
+    """Only what was decided so: allowed, forbidden, write_disabled, or not_found for a tenant that is not the
+    caller's."""
     since: str | None = Field(default=None, max_length=40)
     """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
     until: str | None = Field(default=None, max_length=40)

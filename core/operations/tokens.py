@@ -58,7 +58,7 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
             raise errors.Forbidden("Only the operator of the home directory can make a token for every tenant.")
         engine.in_tenant(caller, tenant) if tenant != EVERY_TENANT else None
     _check_scopes(engine, caller, params.scopes)
-    if params.platform and not (caller.principal.platform or EVERY_TENANT in caller.principal.tenants):
+    if params.platform and not (caller.principal.platform or caller.operator):
         raise errors.Forbidden("Only a platform principal can make a platform token.")
     secret = PREFIX + clock.token(64)
     id = "tok_" + clock.token(12)
@@ -133,8 +133,12 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 async def token_list(engine: Engine, caller: Caller, params: Page) -> dict[str, Any]:
     """List the tokens, without their secrets, which nobody has."""
     rows = [_shown(row) for row in await engine.database.read(table.all_rows)]
-    everything = EVERY_TENANT in caller.principal.tenants
-    return offset_page([r for r in rows if everything or all(map(caller.member_of, r["tenants"]))], params)
+    return offset_page([row for row in rows if _administers(caller, row)], params)
+
+
+def _administers(caller: Caller, token: dict[str, Any]) -> bool:
+    """Whether a token is the caller's to see and to revoke: it opens no tenant besides the caller's own."""
+    return caller.operator or all(map(caller.member_of, token["tenants"]))
 
 
 class TokenRevoke(Params):
@@ -152,10 +156,10 @@ class TokenRevoke(Params):
 )
 async def token_revoke(engine: Engine, caller: Caller, params: TokenRevoke) -> dict[str, Any]:
     """Withdraw a token at once."""
-    mine = (await token_list(engine, caller, Page(limit=200)))["items"]
-    known = {row["id"] for row in mine if not row["revoked"]}
+    row = await engine.database.read(table.by_id, params.id)
     note = audit.row(engine.ids.next(), caller, "token_revoke", params.id)
-    if params.id not in known or not await engine.database.write(table.revoke, params.id, clock.now_ns(), note):
+    mine = row is not None and _administers(caller, _shown(row))
+    if not mine or not await engine.database.write(table.revoke, params.id, clock.now_ns(), note):
         raise errors.NotFound(
             f"There is no token {errors.shorten(params.id, 64)} to revoke.", hint="token_list shows them."
         )

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from core import errors
 from core.engine import Engine
 from core.model.operation import Effect, Params
-from core.model.principal import EVERY_TENANT, Caller, Role
+from core.model.principal import Caller, Role
 from core.model.worker_group import DEFAULT_GROUP, LABEL_PATTERN, MOST_LABELS, NAME_PATTERN, WorkerGroup
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
@@ -149,7 +149,7 @@ async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGrou
 
 def require_operator(caller: Caller) -> None:
     """Raises Forbidden for an admin of single tenants: workers and groups are shared by all of them."""
-    if not caller.principal.platform and EVERY_TENANT not in caller.principal.tenants:
+    if not caller.principal.platform and not caller.operator:
         raise errors.Forbidden(
             f"Workers and their groups are shared by all tenants, and {caller.username} administers only "
             f"{', '.join(caller.principal.tenants) or 'none'}.",

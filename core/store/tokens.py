@@ -36,5 +36,6 @@ def revoke(db: Database, id: str, at_ns: int, audit_row: tuple[Any, ...]) -> boo
     found = db.conn.execute(
         "UPDATE tokens SET revoked_at_ns = ? WHERE id = ? AND revoked_at_ns IS NULL", (at_ns, id)
     ).rowcount
-    audit.insert(db, audit_row)
-    return found == 1
+    if found:
+        audit.insert(db, audit_row)
+    return bool(found)

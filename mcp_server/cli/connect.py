@@ -81,7 +81,8 @@ class Client:
 
 def local_caller(tenant: str = DEFAULT_TENANT) -> principal.Caller:
     """The OS user, who owns the home directory and so administers what is in it."""
-    identity = principal.Principal(getpass.getuser(), principal.Role.ADMIN, (principal.EVERY_TENANT,))
+    tenants = (principal.EVERY_TENANT,)
+    identity = principal.Principal(getpass.getuser(), principal.Role.ADMIN, tenants, platform=True)
     return principal.Caller(identity, tenant, principal.Surface.CLI)
 
 

@@ -86,7 +86,6 @@ async def serve(
     listener = serving.bind(host, port)
     try:
         async with attach.open_session(settings, serve_workers=settings.workers) as engine:
-            _require_ownership(engine, settings.home)
             local = connect.local_caller(common.tenant)
             authenticator: identities.Authenticator
             if auth == "token":
@@ -109,7 +108,7 @@ async def serve(
                 served, [listener], drain_seconds=settings.drain_seconds, certificate=certificate
             ):
                 address = serving.url(listener, secure=certificate is not None)
-                connect.note(f"Sluice listens on {address} with {settings.workers} workers, home {settings.home}")
+                connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
                 connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
                 if certificate is not None:
                     connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
@@ -128,15 +127,13 @@ def _certificate(home: Path, cert: Path | None, key: Path | None, hosts: tuple[s
     return tls_files.own(home, [name for name in hosts if name not in ("0.0.0.0", "::")], clock.now_ns())
 
 
-def _require_ownership(engine: session.EngineSession, home: Path) -> None:
-    if not getattr(engine, "owner", False):
-        pid = ownership.owner_pid(home)
-        raise errors.Busy(
-            f"Process {pid} already runs the engine of {home}: another 'sluice serve', or a sluice-mcp that an MCP "
-            "client started.",
-            hint=f"Stop it (kill {pid}, or close the MCP client) and start again; the client then attaches to this "
-            "server. Or choose another --home.",
-        )
+def _engine(engine: attach.Session, workers: int) -> str:
+    """Whose engine this server works on: its own, or that of an MCP session (or another server) which came first."""
+    if engine.owner:
+        return f"with {workers} workers"
+    # It holds the home until it ends; then this server, or whoever else is attached, takes over at once.
+    pid = ownership.owner_pid(engine.home)
+    return f"through the engine of process {pid}, with its workers and settings until that one ends"
 
 
 async def _first_token(engine: session.EngineSession, home: Path, local: principal.Caller) -> None:
@@ -149,6 +146,7 @@ async def _first_token(engine: session.EngineSession, home: Path, local: princip
         "username": local.username,
         "role": "admin",
         "tenants": list(local.principal.tenants),
+        "platform": local.principal.platform,
     }
     made = await engine.call("token_create", wanted, local)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -72,7 +72,7 @@ def create(
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus(request: Request) -> Response:
-        """The door's own counters, and the jobs of the caller's tenant."""
+        """The jobs of the caller's tenant and, for those who operate the server, the counters of its requests."""
         try:
             caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
             jobs: list[dict[str, Any]] = []
@@ -83,7 +83,8 @@ def create(
                 cursor = page["next_cursor"]
         except errors.SluiceError as error:
             return problems.response(error)
-        return Response(counts.render(jobs, caller.tenant), media_type=metrics.MEDIA_TYPE)
+        everything = caller.operator or caller.principal.platform
+        return Response(counts.render(jobs, caller.tenant, requests=everything), media_type=metrics.MEDIA_TYPE)
 
     if mcp is not None:
         app.router.routes.extend(mcp.routes)

@@ -24,12 +24,21 @@ class Metrics:
         self._requests[operation, status] += 1
         self._seconds[operation] = self._seconds.get(operation, 0.0) + self.now() - started
 
-    def render(self, jobs: Sequence[dict[str, Any]] = (), tenant: str = "") -> str:
-        """All series; `jobs` are the items of job_metrics for that tenant."""
+    def render(self, jobs: Sequence[dict[str, Any]] = (), tenant: str = "", *, requests: bool = True) -> str:
+        """All series; `jobs` are the items of job_metrics for that tenant.
+
+        `requests` are those of every tenant together: leave them out for who is no operator.
+        """
         lines = [
             "# HELP sluice_uptime_seconds Time since this server started.",
             "# TYPE sluice_uptime_seconds gauge",
             f"sluice_uptime_seconds {self.now() - self._started:.3f}",
+            *(self._door() if requests else ()),
+        ]
+        return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
+
+    def _door(self) -> list[str]:
+        lines = [
             "# HELP sluice_http_requests_total Requests by operation and status.",
             "# TYPE sluice_http_requests_total counter",
         ]
@@ -41,7 +50,7 @@ class Metrics:
         ]
         for name, seconds in sorted(self._seconds.items()):
             lines.append(f'sluice_http_request_seconds_total{{operation="{name}"}} {seconds:.6f}')
-        return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
+        return lines
 
 
 _JOBS = (

@@ -87,3 +87,17 @@ async def test_a_time_that_is_none_is_told(engine: Engine) -> None:
     with pytest.raises(errors.InvalidParams) as caught:
         await _list(engine, since="yesterday")
     assert caught.value.errors[0].pointer == "/since"
+
+
+async def test_who_asks_for_a_tenant_that_is_not_his_is_on_record_in_the_log_of_his_own(engine: Engine) -> None:
+    stranger = replace(USER, principal=replace(USER.principal, username="eve"), tenant="tenant-b")
+    ways = [(stranger, {}), (replace(stranger, tenant="tenant-a"), {"tenant_id": "tenant-b"})]
+    for caller, arguments in ways:
+        with anyio.fail_after(5), pytest.raises(errors.NotFound, match="no tenant tenant-b for eve"):
+            await engine.call("trigger_list", arguments, caller)
+    listed = await _list(engine, username="eve")
+    assert [(row["operation"], row["decision"], row["target"]) for row in listed["items"]] == [
+        ("trigger_list", "not_found", "tenant tenant-b")
+    ] * 2
+    theirs = await engine.call("audit_list", {}, replace(ADMIN, tenant="tenant-b"))
+    assert "eve" not in str(theirs)

@@ -5,14 +5,14 @@ Both tests walk the registry, so that a new operation is part of them without be
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, EXAMPLES, USER, deploy, engine_on
+from engines import ADMIN, USER, engine_on
+from furnished import CANARY, arguments_of, furnish, naming
 
 from core import errors
 from core.engine import Engine
@@ -54,7 +54,7 @@ def anyio_backend() -> str:
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
     async with engine_on(tmp_path_factory.mktemp("rights") / "home", workers=1) as running:
         with anyio.fail_after(30):
-            await _furnish(running)
+            await furnish(running)
         yield running
 
 
@@ -80,7 +80,6 @@ async def test_a_user_is_refused_what_is_for_admins_and_the_refusal_is_on_record
 
 # -- tenants ----------------------------------------------------------------------------------------------------------
 
-CANARY = "canary-of-tenant-a"
 MALLORY = Caller(Principal("mallory", Role.ADMIN, ("tenant-b",)), "tenant-b", Surface.HTTP)
 BOB_OF_B = replace(MALLORY, principal=replace(MALLORY.principal, role=Role.USER))
 SHARED = {op.name for op in REGISTRY if op.toolset == "workers" and op.name != "deployment_set"} | {
@@ -88,135 +87,6 @@ SHARED = {op.name for op in REGISTRY if op.toolset == "workers" and op.name != "
     "mcp_notifications_transport_get",
 }  # fmt: skip
 """About the installation and not about what a tenant owns."""
-JOB = "name: a_job\ninput: {echo: {event: %s, trigger: {interval: {duration: 1h}}}}\noutput: {print: STDOUT}\n"
-WORKFLOW = """\
-kind: workflow
-slug: a-flow
-summary: %s
-steps:
-  - {id: beat, use: "blueprint:echo-source@1.0.0", with: {event: "{}", interval: 1h}, out: channel:c}
-  - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:c}
-"""
-MANIFEST = {"schema_version": "v1", "scope": {"tenant_id": "tenant-a", "environment": "dev"}, "includes": []}
-NAMES: dict[str, str] = {
-    # What tenant-a owns, by toolset and argument; `_furnish` adds the ids that are made.
-    "jobs name": "a_job",
-    "jobs job": "a_job",
-    "deployments name": "a_place",
-    "workers name": "a_place",
-    "triggers slug": "a_trigger",
-    "workflows slug": "a-flow",
-    "catalog slug": "a-flow",
-    "contexts name": "A_THING",
-    "contexts job": "a_job",
-    "kv namespace": "a_space",
-    "kv key": "a_key",
-    "session id": "a_job",
-}
-GIVEN: dict[str, Any] = {
-    # What an operation needs besides the name of a thing.
-    "action": "requeue",
-    "digest": "0" * 32,
-    "document": JOB % "mine",
-    "from_environment": "dev",
-    "environment": "dev",
-    "key": "k",
-    "keys": ["region"],
-    "kind": "job",
-    "manifest": MANIFEST,
-    "new_name": "copied",
-    "operation": "job_put",
-    "records": [{"tool": "x", "outcome": "ok", "duration_ms": 1, "at_ns": 1}],
-    "status": 0,
-    "target_job_name": "a_job",
-    "to_environment": "prod",
-    "token": "x",
-    "username": "mallory",
-    "value": "mine",
-    "values": {"region": "mine"},
-    "version": 1,
-}
-SPECIAL: dict[str, dict[str, Any]] = {
-    "deployment_plan": {"remove": True},
-    "job_trace": {"name": "a_job"},
-    "workflow_save_draft": {"document": WORKFLOW % "mine"},
-    "workflow_validate": {"slug": "a-flow"},
-    "workflow_retire": {"version": "1"},
-    "catalog_update": {"type": "workflow"},
-    "secret_delete": {"name": "web/a"},
-    "secret_set": {"name": "web/a"},
-    "token_create": {"tenants": ["tenant-b"]},
-}
-
-
-async def _furnish(engine: Engine) -> None:
-    """Give tenant-a one of each thing, with the canary in it."""
-
-    async def do(operation: str, **arguments: Any) -> dict[str, Any]:
-        return await engine.call(operation, arguments, ADMIN)
-
-    await deploy(engine, JOB % CANARY)
-    await do("job_put", document=JOB % CANARY + f"# {CANARY}", draft=True)
-    await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
-    await do(
-        "trigger_publish",
-        slug="a_trigger",
-        description=CANARY,
-        target_job_name="smoke_trigger_handler",
-        target_message_tag="smoke.invoke",
-        publication={"mcp": True, "ui_admin": True, "ui_user": True},
-        invoke_policy={"allow_admin": True, "allow_user": True},
-    )
-    run = await do("trigger_invoke", slug="a_trigger", params={"env": CANARY}, wait_timeout_seconds=0)
-    await do("workflow_save_draft", document=WORKFLOW % CANARY)
-    await do("workflow_publish", slug="a-flow")
-    await do("workflow_save_draft", document=WORKFLOW % (CANARY + " draft"))
-    plan = await do("deployment_plan", name="a_place", source="workflow:a-flow")
-    await do("deployment_apply", plan_id=plan["plan_id"])
-    later = await do("deployment_plan", name="a_place", remove=True)
-    await do("context_set", values={"region": CANARY}, job="a_job")
-    await do("context_set", values={"region": CANARY})
-    await do("variable_set", name="A_THING", value=CANARY)
-    await do("secret_set", name="web/a", value=CANARY)
-    await do("kv_set", namespace="a_space", key="a_key", value=CANARY)
-    await do("mcp_activity_record", records=[{"tool": CANARY, "outcome": "ok", "duration_ms": 1, "at_ns": 1}])
-    token = await do("token_create", username="alice", name=CANARY, tenants=["tenant-a"])
-    NAMES.update(
-        {
-            "triggers invocation_id": run["invocation_id"],
-            "messages invocation_id": run["invocation_id"],
-            "messages event_id": "evt_" + run["invocation_id"][4:],
-            "deployments plan_id": later["plan_id"],
-            "administration id": token["id"],
-        }
-    )
-
-
-def arguments_of(operation: Operation, *, real: bool) -> dict[str, Any]:
-    """Arguments that name what tenant-a owns, or something of the same shape that nobody owns."""
-    schema = operation.schema
-    placeholders = set(re.findall(r"{(\w+)}", operation.http))
-    wanted = placeholders | set(schema.get("required", ()))
-    out: dict[str, Any] = {}
-    for argument in sorted(wanted):
-        name = NAMES.get(f"{operation.toolset} {argument}")
-        if name is not None:
-            out[argument] = name
-        elif argument in GIVEN:
-            out[argument] = GIVEN[argument]
-        elif argument not in SPECIAL.get(operation.name, {}):
-            raise AssertionError(f"say in NAMES or GIVEN what {argument} of {operation.name} ({operation.toolset}) is")
-    out.update(SPECIAL.get(operation.name, {}))
-    return out if real else {key: _other(value) if key in _naming() else value for key, value in out.items()}
-
-
-def _naming() -> set[str]:
-    return {key.split()[1] for key in NAMES}
-
-
-def _other(value: Any) -> Any:
-    """A name of the same shape that nobody has."""
-    return value[:-1] + ("0" if value[-1] != "0" else "1") if isinstance(value, str) else value
 
 
 async def _outcome(engine: Engine, operation: Operation, caller: Caller, *, real: bool) -> str:
@@ -229,7 +99,7 @@ async def _outcome(engine: Engine, operation: Operation, caller: Caller, *, real
         said = str(result)
     assert CANARY not in said, f"{operation.name} shows what tenant-a owns"
     for key, value in given.items():
-        if key in _naming():
+        if key in naming():
             said = said.replace(str(value), f"<{key}>")
     return said
 

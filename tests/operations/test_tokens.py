@@ -14,6 +14,7 @@ from engines import ADMIN, USER, engine_on
 from core import clock, errors, signing
 from core.engine import Engine
 from core.model.principal import SYSTEM, Caller, Principal, Role, Surface
+from core.operations.registry import MAX_PAGE
 from mcp_server.http import auth
 from mcp_server.http.auth import TokenAuth
 
@@ -74,6 +75,16 @@ async def test_a_revoked_token_is_refused_at_once_also_by_the_http_door(engine: 
             await door.principal(f"Bearer {made['token']}")
         with pytest.raises(errors.NotFound):
             await engine.call("token_revoke", {"id": made["id"]}, ADMIN)
+
+
+async def test_one_of_very_many_tokens_is_revoked_as_well(engine: Engine) -> None:
+    with anyio.fail_after(30):
+        oldest = await _make(engine)
+        for _ in range(MAX_PAGE + 1):
+            await _make(engine)
+        assert (await engine.call("token_revoke", {"id": oldest["id"]}, ADMIN))["revoked"] is True
+        revoked = await engine.call("audit_list", {"operation": "token_revoke"}, ADMIN)
+        assert [row["target"] for row in revoked["items"]] == [oldest["id"]]
 
 
 async def test_an_expired_token_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import orjson
 import pytest
 from mcp.client.streamable_http import streamable_http_client
 
-from core import errors
+from core import errors, ownership
 from mcp_server.cli import stage
 from mcp_server.http import serving
 
@@ -46,10 +48,35 @@ async def test_the_first_start_leaves_a_token_for_its_owner_alone(scene: stage.S
     assert path.read_text().strip() not in str(tokens)
 
 
-async def test_a_second_server_on_the_home_is_told_who_has_it(scene: stage.Stage) -> None:
-    done = await sluice("serve", "--home", str(scene.home), "--port", "0")
-    assert done.returncode == 1
-    assert f"Process {scene.pid} already runs the engine" in done.stderr.decode()
+async def test_a_server_works_through_the_session_that_came_first_and_takes_over_when_that_one_is_killed(
+    tmp_path: Path,
+) -> None:
+    made = stage.Stage(tmp_path / "home")
+    try:
+        with anyio.fail_after(60):
+            async with made.mcp("default", "all") as first:
+                await first.tools()  # the first request opens the engine
+                pid = ownership.owner_pid(made.home)
+                assert pid is not None
+                await made.start(workers=0)
+                assert f"through the engine of process {pid}" in (tmp_path / "serve.log").read_text()
+                await made.must("POST", "/api/kv/set", namespace="n", key="k", value=1)
+                assert (await first.call("kv_get", namespace="n", key="k")).result["value"] == 1
+                token = await made.must("POST", "/api/auth/token")
+                again = await _mint(made, token["access_token"])
+                assert (again.status_code, again.json()["code"]) == (403, "forbidden"), "a JWT mints no other one"
+                os.kill(pid, signal.SIGKILL)
+                await made.must("POST", "/api/kv/set", namespace="n", key="k", value=2)
+                assert (await made.must("GET", "/api/kv/value?namespace=n&key=k"))["value"] == 2
+                assert ownership.owner_pid(made.home) == made.pid
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await made.stop()
+
+
+async def _mint(made: stage.Stage, token: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=made.url, trust_env=False) as client:
+        return await client.post("/api/auth/token", headers={"authorization": f"Bearer {token}"})
 
 
 async def test_sigterm_ends_it_with_0_and_the_home_is_free(scene: stage.Stage) -> None:

@@ -218,10 +218,13 @@ async def test_the_page_of_the_description_names_every_operation_and_loads_nothi
 
 
 async def test_requests_are_counted_by_operation_and_status(service: made.Service) -> None:
-    async with made.client(service) as client:
+    service.tokens["op"] = {**service.tokens["ada"], "tenants": ["*"]}
+    async with made.client(service, token="op") as client:
         await client.get("/api/things/one")
         await client.get("/api/things?limit=x")
         text = (await client.get("/metrics")).text
+        ada = await client.get("/metrics", headers={"authorization": "Bearer ada"})
+    assert "sluice_http_requests_total" not in ada.text, "the calls of other tenants are none of hers"
     assert 'sluice_http_requests_total{operation="thing_get",status="200"} 1' in text
     assert 'sluice_http_requests_total{operation="thing_list",status="422"} 1' in text
 

@@ -1,0 +1,161 @@
+"""A tenant with one of each thing, and the names of them: what tests of rights ask for, and others must not see.
+
+Every thing holds the canary. `arguments_of` gives the arguments of any operation that name what the tenant owns, or
+names of the same shape that nobody has; a new operation whose arguments are not known here fails the test that asks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from engines import ADMIN, EXAMPLES, deploy
+
+from core.engine import Engine
+from core.model.operation import Operation
+
+CANARY = "canary-of-tenant-a"
+JOB = "name: a_job\ninput: {echo: {event: %s, trigger: {interval: {duration: 1h}}}}\noutput: {print: STDOUT}\n"
+WORKFLOW = """\
+kind: workflow
+slug: a-flow
+summary: %s
+steps:
+  - {id: beat, use: "blueprint:echo-source@1.0.0", with: {event: "{}", interval: 1h}, out: channel:c}
+  - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:c}
+"""
+MANIFEST = {"schema_version": "v1", "scope": {"tenant_id": "tenant-a", "environment": "dev"}, "includes": []}
+CONTEXT = {
+    "kind": "context",
+    "path": "context.yaml",
+    "text": f"kind: context\nenvironment: dev\nvalues: {{from_git: {CANARY}}}\n",
+}
+NAMES: dict[str, str] = {
+    # What tenant-a owns, by toolset and argument; `furnish` adds the ids that are made.
+    "jobs name": "a_job",
+    "jobs job": "a_job",
+    "deployments name": "a_place",
+    "workers name": "a_place",
+    "triggers slug": "a_trigger",
+    "workflows slug": "a-flow",
+    "catalog slug": "a-flow",
+    "contexts name": "A_THING",
+    "contexts job": "a_job",
+    "kv namespace": "a_space",
+    "kv key": "a_key",
+    "session id": "a_job",
+}
+GIVEN: dict[str, Any] = {
+    # What an operation needs besides the name of a thing.
+    "action": "requeue",
+    "digest": "0" * 32,
+    "document": JOB % "mine",
+    "from_environment": "dev",
+    "group": "default",
+    "environment": "dev",
+    "key": "k",
+    "keys": ["region"],
+    "kind": "job",
+    "manifest": MANIFEST,
+    "new_name": "copied",
+    "operation": "job_put",
+    "records": [{"tool": "x", "outcome": "ok", "duration_ms": 1, "at_ns": 1}],
+    "status": 0,
+    "target_job_name": "a_job",
+    "to_environment": "prod",
+    "token": "x",
+    "type": "workflow",
+    "username": "mallory",
+    "value": "mine",
+    "values": {"region": "mine"},
+    "version": 1,
+    "worker": "local-1",
+}
+SPECIAL: dict[str, dict[str, Any]] = {
+    "deployment_plan": {"remove": True},
+    "job_trace": {"name": "a_job"},
+    "workflow_save_draft": {"document": WORKFLOW % "mine"},
+    "workflow_validate": {"slug": "a-flow"},
+    "workflow_retire": {"version": "1"},
+    "catalog_update": {"type": "workflow"},
+    "secret_delete": {"name": "web/a"},
+    "secret_set": {"name": "web/a"},
+    "token_create": {"tenants": ["tenant-b"]},
+    "worker_get": {"name": "local-1"},
+    "worker_group_get": {"name": "default"},
+}
+
+
+async def furnish(engine: Engine) -> None:
+    """Give tenant-a one of each thing, with the canary in it."""
+
+    async def do(operation: str, **arguments: Any) -> dict[str, Any]:
+        return await engine.call(operation, arguments, ADMIN)
+
+    await deploy(engine, JOB % CANARY)
+    await do("job_put", document=JOB % CANARY + f"# {CANARY}", draft=True)
+    await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
+    await do(
+        "trigger_publish",
+        slug="a_trigger",
+        description=CANARY,
+        target_job_name="smoke_trigger_handler",
+        target_message_tag="smoke.invoke",
+        publication={"mcp": True, "ui_admin": True, "ui_user": True},
+        invoke_policy={"allow_admin": True, "allow_user": True},
+    )
+    run = await do("trigger_invoke", slug="a_trigger", params={"env": CANARY}, wait_timeout_seconds=0)
+    await do("workflow_save_draft", document=WORKFLOW % CANARY)
+    await do("workflow_publish", slug="a-flow")
+    await do("workflow_save_draft", document=WORKFLOW % (CANARY + " draft"))
+    plan = await do("deployment_plan", name="a_place", source="workflow:a-flow")
+    await do("deployment_apply", plan_id=plan["plan_id"])
+    later = await do("deployment_plan", name="a_place", remove=True)
+    made = await do("gitops_apply", manifest={**MANIFEST, "name": "default"}, files=[CONTEXT])
+    await do("context_set", values={"region": CANARY}, job="a_job")
+    await do("context_set", values={"region": CANARY})
+    await do("variable_set", name="A_THING", value=CANARY)
+    await do("secret_set", name="web/a", value=CANARY)
+    await do("kv_set", namespace="a_space", key="a_key", value=CANARY)
+    await do("mcp_activity_record", records=[{"tool": CANARY, "outcome": "ok", "duration_ms": 1, "at_ns": 1}])
+    token = await do("token_create", username="alice", name=CANARY, tenants=["tenant-a"])
+    NAMES.update(
+        {
+            "triggers invocation_id": run["invocation_id"],
+            "messages invocation_id": run["invocation_id"],
+            "messages event_id": "evt_" + run["invocation_id"][4:],
+            "deployments plan_id": later["plan_id"],
+            "administration id": token["id"],
+            "gitops run_id": made["run_id"],
+        }
+    )
+
+
+def arguments_of(operation: Operation, *, real: bool, http: str | None = None) -> dict[str, Any]:
+    """Arguments that name what tenant-a owns, or something of the same shape that nobody owns.
+
+    `http` is one of the operation's other routes, whose placeholders are arguments as well.
+    """
+    schema = operation.schema
+    placeholders = set(re.findall(r"{(\w+)}", operation.http if http is None else http))
+    wanted = placeholders | set(schema.get("required", ()))
+    out: dict[str, Any] = {}
+    for argument in sorted(wanted):
+        name = NAMES.get(f"{operation.toolset} {argument}")
+        if name is not None:
+            out[argument] = name
+        elif argument in GIVEN:
+            out[argument] = GIVEN[argument]
+        elif argument not in SPECIAL.get(operation.name, {}):
+            raise AssertionError(f"say in NAMES or GIVEN what {argument} of {operation.name} ({operation.toolset}) is")
+    out.update(SPECIAL.get(operation.name, {}))
+    return out if real else {key: other(value) if key in naming() else value for key, value in out.items()}
+
+
+def naming() -> set[str]:
+    return {key.split()[1] for key in NAMES}
+
+
+def other(value: Any) -> Any:
+    """A name of the same shape that nobody has."""
+    return value[:-1] + ("0" if value[-1] != "0" else "1") if isinstance(value, str) else value
