@@ -13,6 +13,7 @@ Map, in reading order (each room's docstring goes on from here):
     gitops/       files as the desired state of an environment: read, compare, promote
     workflows/    what tenants write themselves: drafts, validation, versions, differences
     catalog/      documents to start from: what comes with Sluice, the tenants' own, and what portals offer
+    external/     workers of other machines, over NATS
     fleet/        the owner's side of the workers: processes, assignments, what they send
     contexts/     what jobs find around them: context values, dynamic variables, secrets
     worker/       the data plane: a process that runs jobs and never sees the store

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -47,6 +47,9 @@ from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
 from core.triggers.registry import Trigger, TriggerRegistry
 from core.workflows.library import Library
+
+if TYPE_CHECKING:
+    from core.external import gateway as gateways  # only an engine with NATS pays for it
 
 log = structlog.get_logger("core.engine")
 
@@ -110,6 +113,11 @@ class Engine:
             settings, database, self.healer, lambda: license.Feature.DEPLOYMENTS in self.license.features
         )
         self.tracer = Tracer(settings)
+        self.gateway: gateways.Gateway | None = None
+        if settings.nats:
+            from core.external.gateway import Gateway
+
+            self.gateway = Gateway(settings, self.fleet, database, lambda: self.license, lambda: self.ids.next())
         self.runs: dict[str, asyncio.Task[None]] = {}  # GitOps runs that are under way, by their id
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
@@ -397,12 +405,16 @@ async def open_engine(
         engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
         stack.callback(engine.pending.close)
         stack.push_async_callback(engine.deliveries.close)
+        if engine.gateway is not None:
+            stack.push_async_callback(engine.gateway.close)
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.tracer.close)
         stack.push_async_callback(engine.portals.close)
         stack.push_async_callback(engine.rollouts.close)
         stack.push_async_callback(_end_all, engine.runs)
         await engine.recover()
+        if engine.gateway is not None:
+            engine.gateway.open()
         for keeping in (engine.keep_retention(), engine.kv.run(), engine.keeper.run()):
             stack.callback(asyncio.create_task(keeping).cancel)
         loop = asyncio.get_running_loop()

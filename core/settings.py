@@ -71,6 +71,9 @@ class Settings(Described, BaseModel):
     """For how long a worker that is gone keeps its replicas; then they move within its group."""
     heartbeat_seconds: float = Field(default=1.0, gt=0)
     """How often a worker reports; one that is silent for five of these is lost."""
+    nats: str = ""
+    """The NATS server over which workers of other machines join: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or
+    tls:// in place of nats://. Empty: only workers of this machine."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
     portals: tuple[str, ...] = ()
@@ -118,6 +121,13 @@ class Settings(Described, BaseModel):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             ipaddress.ip_network(text, strict=False)  # its ValueError says what is wrong
+        return value
+
+    @field_validator("nats")
+    @classmethod
+    def _nats(cls, value: str) -> str:
+        if value and not re.fullmatch(r"(?:nats|tls)://[^\s/?#]+/?", value):
+            raise ValueError("the address of a NATS server is nats://HOST:PORT or tls://HOST:PORT")
         return value
 
     @field_validator("portals")

@@ -5,17 +5,14 @@ One algorithm (HS256), one issuer, one audience; everything else is refused. Tim
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import clock, errors
+from core import clock, keyfile
 
 ALGORITHM = "HS256"
 ISSUER = "sluice"
 AUDIENCE = "sluice-api"
-KEY_BYTES = 32
 KEY_FILE = "jwt.key"
 REQUIRED = ("iss", "aud", "sub", "key", "iat", "nbf", "exp", "jti")
 
@@ -86,38 +83,5 @@ def open_signer(home: Path, key_file: Path | None) -> Signer:
 
     Raises StorageUnavailable when the key cannot be read, is too short, or others can read it.
     """
-    path = key_file or home / KEY_FILE
-    if key_file is None and not path.exists():
-        _make(path)
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            key = file.read(4096).strip()
-    except OSError as error:
-        raise errors.StorageUnavailable(
-            f"The key that signs tokens cannot be read ({path}): {error.strerror}.",
-            hint="Look at the file, or point SLUICE_JWT_KEY_FILE at another one.",
-        ) from None
-    if stat.S_IMODE(mode) & 0o077:
-        raise errors.StorageUnavailable(
-            f"Others can read the key that signs tokens ({path}, mode {stat.S_IMODE(mode):04o}).",
-            hint=f"chmod 600 {path}; if it was read, remove it: a new one is made, and old tokens end.",
-        )
-    if len(key) < KEY_BYTES:
-        raise errors.StorageUnavailable(
-            f"The key that signs tokens ({path}) has {len(key)} bytes; at least {KEY_BYTES} are needed.",
-            hint="openssl rand -hex 32 makes one.",
-        )
-    return Signer(key)
-
-
-def _make(path: Path) -> None:
-    """Write a new key whole before it has its name, so that a crash leaves none that is cut."""
-    fresh = path.with_name(f"{path.name}.{clock.token(8)}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(clock.token(2 * KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    purpose = "signs tokens"
+    return Signer(keyfile.read(key_file, purpose) if key_file else keyfile.read_or_make(home / KEY_FILE, purpose))

@@ -109,6 +109,7 @@ VALUES = [
         {"labels": ["gpu"]},
     ),
     Call("POST /api/workers/local-1/resume", "worker resume local-1", "worker_resume", {"name": "local-1"}),
+    Call("DELETE /api/workers/local-1", "worker remove local-1", "worker_remove", {"name": "local-1"}),
     Call("GET /api/jobs", "job list", "job_list"),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(

@@ -23,7 +23,9 @@ CLOUD_ENVIRONMENT = ("AWS_", "GOOGLE_", "AZURE_")  # beginnings of names; with t
 class Child(Protocol):
     """What the fleet needs of a worker process."""
 
-    pid: int
+    @property
+    def pid(self) -> int | None:
+        """Its process id on this machine, if it runs here."""
 
     def terminate(self) -> None:
         """Ask it to drain and end."""
@@ -43,7 +45,7 @@ class Process:
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
         self._popen = popen
-        self.pid = popen.pid
+        self.pid: int | None = popen.pid
 
     def terminate(self) -> None:
         if self._popen.poll() is None:

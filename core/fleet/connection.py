@@ -16,6 +16,8 @@ from core.model.states import WorkerState
 Stamp = tuple[tuple[str, int, int], ...]
 """Names some secrets in their present versions (see Vault.stamp)."""
 
+LOCAL = "local"  # a process that this engine starts
+EXTERNAL = "external"  # a process of another machine that joins (core.external)
 WINDOW = 64  # deliveries that one replica may hold; enough to keep it busy while an answer travels
 
 
@@ -59,7 +61,7 @@ class Worker:
     name: str
     started_in: str  # the group that its engine started it in
     slots: int
-    kind: str = "local"
+    kind: str = LOCAL
     group: str = ""  # where it is
     labels: tuple[str, ...] = ()
     state: WorkerState = WorkerState.OFFLINE
@@ -74,9 +76,11 @@ class Worker:
     channels: list[Told] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
     restarts: int = 0
+    started_slots: int = 0  # with how many it was started
 
     def __post_init__(self) -> None:
         self.group = self.group or self.started_in
+        self.started_slots = self.slots
 
     @property
     def online(self) -> bool:

@@ -18,7 +18,7 @@ from core.bus.base import Bus, GroupKey
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.fleet.child import Child, Spawn
-from core.fleet.connection import Replica, Worker
+from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.groups import Groups
 from core.fleet.holdings import Holdings, ask
 from core.fleet.kv_calls import KvCalls
@@ -30,7 +30,9 @@ from core.model import deployment
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.states import WorkerState, WorkloadState
+from core.model.worker_group import External
 from core.settings import Settings
+from core.store import external_workers
 from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
@@ -58,6 +60,7 @@ class Fleet:
         variables: Variables,
     ) -> None:
         self._settings = settings
+        self._database = database
         self._bus = bus
         self._traffic = traffic
         self._kv = KvCalls(store)
@@ -73,7 +76,7 @@ class Fleet:
         self.changes = 0  # grows with whatever a waiter may wait for
         self._stopping = False
         self._syncing = asyncio.Lock()
-        self.groups = Groups(settings, database)
+        self.groups = Groups(database)
         self.started = clock.monotonic()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
 
@@ -84,10 +87,13 @@ class Fleet:
 
     async def start(self) -> None:
         """Load what the store wants and start the worker processes; does not wait for them."""
+        for external in await self._database.read(external_workers.known):
+            self.workers[external.name] = _external(external)
         await self.groups.load(self.workers.values())
         await self.sync()
-        for worker in self.workers.values():
-            self._tasks.append(asyncio.create_task(self._supervise(worker)))
+        for worker in tuple(self.workers.values()):
+            if worker.kind == LOCAL:
+                self._tasks.append(asyncio.create_task(self._supervise(worker)))
         self._tasks.append(asyncio.create_task(self._watch()))
 
     async def stop(self) -> None:
@@ -113,14 +119,7 @@ class Fleet:
         while not self._stopping:
             started = clock.monotonic()
             ours, theirs = socket.socketpair()
-            ended = asyncio.Event()
-            link = await channel.over_socket(
-                ours,
-                on_call=self._asked,
-                on_notice=lambda _, name, data: self._heard(worker, name, data),
-                on_tick=lambda _: self._read(worker),
-                on_close=lambda _, ended=ended: ended.set(),
-            )
+            link, ended = await self._linked(worker, ours)
             try:
                 child = self._spawn(worker.name, self._settings, theirs)
             except OSError as error:
@@ -130,11 +129,7 @@ class Fleet:
                 continue
             finally:
                 theirs.close()
-            worker.channel, worker.pid = link, child.pid
-            worker.heard()
-            self._children[worker.name] = child
-            await ended.wait()
-            self._gone(worker)
+            await self._work(worker, link, child, ended)
             if await child.wait(self._settings.drain_seconds + 1.0) is None:
                 child.kill()
                 await child.wait(5.0)
@@ -145,6 +140,53 @@ class Fleet:
                 backoff = FIRST_BACKOFF_SECONDS
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+
+    async def _linked(self, worker: Worker, sock: socket.socket) -> tuple[channel.Channel, asyncio.Event]:
+        """Our end of the channel to a worker, and what is set when it has ended."""
+        ended = asyncio.Event()
+        link = await channel.over_socket(
+            sock,
+            on_call=self._asked,
+            on_notice=lambda _, name, data: self._heard(worker, name, data),
+            on_tick=lambda _: self._read(worker),
+            on_close=lambda _: ended.set(),
+        )
+        return link, ended
+
+    async def _work(self, worker: Worker, link: channel.Channel, child: Child, ended: asyncio.Event) -> None:
+        """Work with a worker until its channel ends."""
+        worker.channel, worker.pid = link, child.pid
+        worker.heard()
+        self._children[worker.name] = child
+        await ended.wait()
+        self._gone(worker)
+
+    def admits(self, name: str) -> None:
+        """Raises Busy when a worker of this name is connected, or is one that the engine starts itself."""
+        worker = self.workers.get(name)
+        if worker is not None and (worker.connected or worker.kind == LOCAL):
+            raise errors.Busy(
+                f"A worker {name} is connected already.",
+                hint="Give each worker its own --name; one that was cut off is let in again after some seconds.",
+            )
+
+    async def joined(self, external: External, sock: socket.socket, child: Child) -> None:
+        """Work with a worker of another machine until it is gone; `child` stands for its process.
+
+        Raises Busy like `admits`.
+        """
+        self.admits(external.name)
+        worker = self.workers.setdefault(external.name, _external(external))
+        worker.started_in, worker.started_slots = external.group, external.slots
+        await self.groups.load(self.workers.values())
+        link, ended = await self._linked(worker, sock)
+        await self._work(worker, link, child, ended)
+        del self._children[worker.name]
+
+    def forget(self, name: str) -> None:
+        """A worker of another machine was removed."""
+        self.workers.pop(name, None)
+        self._wake()
 
     async def _watch(self) -> None:
         """Kill a worker that is silent: its jobs start again in a fresh process."""
@@ -248,7 +290,7 @@ class Fleet:
 
     async def holdings(self) -> Holdings:
         """Ask every worker what it holds; a worker that does not answer is left out."""
-        return await ask(self.workers.values(), self._bus, REPLY_SECONDS)
+        return await ask(tuple(self.workers.values()), self._bus, REPLY_SECONDS)
 
     def tell_again(self, wanted: Mapping[str, str]) -> None:
         """Forget that these workloads were told to the workers that should run them: the next sync tells them again.
@@ -419,3 +461,7 @@ class Fleet:
         for future in self._waiters:
             if not future.done():
                 future.set_result(None)
+
+
+def _external(external: External) -> Worker:
+    return Worker(external.name, external.group, external.slots, EXTERNAL)

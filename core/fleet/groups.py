@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from core import clock
 from core.fleet.connection import Worker
 from core.model.worker_group import WorkerGroup, WorkerSetting
-from core.settings import Settings
 from core.store import worker_groups
 from core.store.database import Database
 
@@ -15,8 +14,7 @@ from core.store.database import Database
 class Groups:
     """The groups and the settings of workers, as they were last read."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._groups: dict[str, WorkerGroup] = {}
         self._workers: dict[str, WorkerSetting] = {}
@@ -36,7 +34,7 @@ class Groups:
             worker.group = self.group_of(worker)
             worker.labels = said.labels
             worker.drained = said.drained
-            worker.slots = known[worker.group].slots or self._settings.worker_slots
+            worker.slots = known[worker.group].slots or worker.started_slots
 
     def group_of(self, worker: Worker) -> str:
         """The group that somebody gave a worker, or the one that it was started in."""

@@ -30,3 +30,12 @@ class WorkerSetting:
     group: str | None = None
     labels: tuple[str, ...] = ()
     drained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A worker of another machine that has joined once: the group and the slots that it was started with."""
+
+    name: str
+    group: str
+    slots: int

@@ -9,13 +9,14 @@ from pydantic import Field
 
 from core import errors
 from core.engine import Engine
+from core.fleet.connection import LOCAL
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import WorkerSetting
 from core.operations import draining
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.operations.worker_groups import GroupName, Labels, require_operator
-from core.store import audit, worker_groups
+from core.store import audit, external_workers, worker_groups
 
 
 class WorkerList(Page):
@@ -146,6 +147,36 @@ async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) ->
     """End the drain of a worker. What has moved away stays where it is until a plan recomputes the placement."""
     said = replace(_said(engine, params.name), drained=False)
     return await _say(engine, caller, said, "worker_resume", 0, leaves=False)
+
+
+class WorkerRemove(Params):
+    name: str = Field(max_length=64)
+    """The worker."""
+
+
+@operation(
+    summary="Forget a worker of another machine that has gone for good.",
+    http="DELETE /api/workers/{name}",
+    toolset="workers",
+    effect=Effect.DESTRUCTIVE,
+    role=Role.ADMIN,
+)
+async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> dict[str, Any]:
+    """Forget an external worker, with its labels and its drain. What it still should run moves at the next reconcile.
+    A worker that is connected, or that this engine starts itself, is not removed; one that joins again is new."""
+    require_operator(caller)
+    row = _row(engine, params.name)
+    if row["kind"] == LOCAL:
+        raise errors.AlreadyExists(
+            f"The engine starts worker {params.name} itself.", hint="Start the engine with fewer --workers."
+        )
+    if engine.fleet.workers[params.name].connected:
+        raise errors.Busy(f"Worker {params.name} is connected.", hint="Stop 'sluice worker' on its machine first.")
+    note = audit.row(engine.ids.next(), caller, "worker_remove", params.name)
+    await engine.database.write(external_workers.forget, params.name, note)
+    engine.fleet.forget(params.name)
+    await engine.fleet.regroup()
+    return {"name": params.name, "removed": True}
 
 
 async def _say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cyclopts
@@ -115,6 +116,7 @@ _COMMANDS = (
     ("worker update", "workers:update", "Put a worker in another group, or label it."),
     ("worker drain", "workers:drain", "Take a worker out of service: nothing new for it, and what can move does."),
     ("worker resume", "workers:resume", "Let a drained worker take jobs again."),
+    ("worker remove", "workers:remove", "Forget a worker of another machine that has gone for good."),
     ("group list", "worker_groups:list_groups", "List worker groups."),
     ("group show", "worker_groups:show", "Show one worker group, its workers and what is placed in it."),
     ("group create", "worker_groups:create", "Make a worker group."),
@@ -178,7 +180,15 @@ def build() -> cyclopts.App:
     return app
 
 
-def _join(*, nats: str | None = None, group: str = "default", name: str | None = None, slots: int = 64) -> int:
+async def _join(
+    *,
+    nats: str | None = None,
+    group: str = "default",
+    name: str | None = None,
+    slots: int = 64,
+    key_file: Path | None = None,
+    home: Path | None = None,
+) -> int:
     """See the workers, group, label and drain them; with --nats, run one on this machine.
 
     Parameters
@@ -188,19 +198,21 @@ def _join(*, nats: str | None = None, group: str = "default", name: str | None =
     group
         The worker group to join.
     name
-        The name of the worker; one is made when left out.
+        The name of the worker, the same at each start; the name of this machine when left out.
     slots
         How many jobs it may hold.
+    key_file
+        A copy of the file worker.key in the home directory of the engine; worker.key in the home directory of the
+        worker when left out.
+    home
+        The data directory of the worker.
     """
     if nats is None:
         build()["worker"].help_print([])
         return 0
-    from core import errors
+    from mcp_server.cli import join
 
-    raise errors.TargetUnavailable(
-        "Workers on other machines are not available in this version: this build has no NATS transport.",
-        hint="Start workers beside the engine: 'sluice serve --workers default=4'.",
-    )
+    return await join.join(nats, group, name, slots, key_file, home)
 
 
 def _version() -> str:

@@ -43,7 +43,8 @@ STORY = (
     "sluice worker update local-1 --label gpu",
     "sluice worker drain local-2",
     "sluice worker resume local-2",
-    "sluice worker --nats nats://nats.example:4222 --group etl",
+    "sluice worker --nats nats://nats.example:4222 --group etl --key-file worker.key",
+    "sluice worker remove edge-1",
     # deployments
     "sluice plan roundtrip --from workflow:quickstart-file-store-roundtrip --set path=files --tree",
     "sluice plans list --state open",

@@ -30,6 +30,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 3000,
     workers: str = "2",
+    nats: str | None = None,
     auth: Literal["token", "none"] = "token",
     allow_write: Annotated[bool, Parameter(negative=())] = False,
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
@@ -51,6 +52,9 @@ async def serve(
         The port to listen on; 0 takes a free one.
     workers
         How many worker processes to run, as a number, or by worker group: default=2,etl=1.
+    nats
+        The NATS server over which workers of other machines join: nats://HOST:PORT. They need a copy of worker.key in
+        the home directory.
     auth
         token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
     allow_write
@@ -81,7 +85,7 @@ async def serve(
         raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
     if disable_tls and (tls or tls_cert):
         raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
-    settings = common.settings(workers=workers)
+    settings = common.settings(workers=workers, nats=nats)
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     try:

@@ -103,6 +103,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "worker_group_list": "group list",
         "worker_group_update": "group update {name}",
         "worker_list": "worker list",
+        "worker_remove": "worker remove {name}",
         "worker_resume": "worker resume {name}",
         "worker_update": "worker update {name}",
         "workflow_clone": "workflow clone {slug} {new_slug?}",

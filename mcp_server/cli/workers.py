@@ -39,7 +39,7 @@ async def list_workers(
         result = await engine.call("worker_list", group=group, state=state, label=label, limit=limit, cursor=cursor)
     return render.page(
         result,
-        ("name", "group", "state", "pid", "slots", "jobs", "labels", "last_heartbeat_at"),
+        ("name", "kind", "group", "state", "pid", "slots", "jobs", "labels", "last_heartbeat_at"),
         empty="There are no workers. 'sluice serve' starts two.",
         as_json=common.json,
     )
@@ -130,6 +130,19 @@ async def resume(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> 
     return _said(result, common)
 
 
+async def remove(name: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
+    """Forget a worker of another machine that has gone for good.
+
+    Parameters
+    ----------
+    name
+        The worker.
+    """
+    async with connect.engine(common) as engine:
+        result = await engine.call("worker_remove", name=name)
+    return render.one(result, as_json=common.json)
+
+
 def _said(result: dict[str, Any], common: connect.Common) -> int:
     if common.json:
         render.json(result)
@@ -138,8 +151,8 @@ def _said(result: dict[str, Any], common: connect.Common) -> int:
     render.facts(result, ("name", "group", "state", "slots", "jobs", "labels"))
     if moved:
         render.heading("Moved")
-        render.rows(moved, ("id", "worker"), empty="")
+        render.rows(render.folded(moved, "id", "worker"), ("number", "id", "worker"), empty="")
     if stays:
         render.heading("Stays")
-        render.rows(stays, ("id", "reason"), empty="")
+        render.rows(render.folded(stays, "id", "reason"), ("number", "id", "reason"), empty="")
     return 0

@@ -81,10 +81,10 @@ def test_install_leaves_the_start_file_alone_when_told_so(tmp_path: Path, monkey
     assert not (tmp_path / ".bashrc").exists()
 
 
-def test_a_worker_of_another_machine_is_refused_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["worker", "--nats", "nats://127.0.0.1:4222"]) == 1
+def test_a_worker_without_its_key_is_told_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["worker", "--nats", "nats://127.0.0.1:4222", "--home", str(tmp_path / "home")]) == 1
     said = capsys.readouterr().err
-    assert "not available in this version" in said
-    assert "sluice serve --workers" in said
+    assert "The key that lets workers join cannot be read" in said
+    assert "--key-file" in said
     assert main.run(["worker"]) == 0
     assert "drain" in capsys.readouterr().out

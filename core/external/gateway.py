@@ -1,0 +1,214 @@
+"""The engine's side: answers joins, and ties each tunnel to the fleet as if a child process were at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core import clock, errors, keyfile
+from core.external import nats
+from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
+from core.external.tunnel import Tunnel
+from core.fleet.fleet import Fleet
+from core.license import Feature, License
+from core.model.principal import SYSTEM
+from core.model.worker_group import NAME_PATTERN, External
+from core.settings import Settings
+from core.store import audit, external_workers
+from core.store.database import Database
+
+log = structlog.get_logger("core.external")
+
+KEY_FILE = "worker.key"
+KEY_PURPOSE = "lets workers join"
+PROTOCOL = 1
+HELLO_SECONDS = 5.0
+MOST_SESSIONS = 256
+RETRY_SECONDS = 2.0
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class Join(BaseModel):
+    """What a worker asks with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    protocol: Literal[1]
+    random: str = Field(pattern="^[0-9a-f]{64}$")
+    session: str = Field(pattern="^[0-9a-f]{32}$")
+    name: Name
+    group: Name
+    slots: int = Field(ge=1, le=4096)
+
+
+class Session:
+    """One joined worker as the fleet knows the process of a worker."""
+
+    pid = None
+
+    def __init__(self, tunnel: Tunnel, running: asyncio.Task[str]) -> None:
+        self._tunnel = tunnel
+        self._running = running
+
+    def terminate(self) -> None:
+        self._tunnel.end("the engine has ended it")
+
+    kill = terminate
+
+    async def wait(self, seconds: float) -> int | None:
+        done, _ = await asyncio.wait([self._running], timeout=seconds)
+        return 0 if done else None
+
+
+class Gateway:
+    """Lets workers of other machines join. Use from the engine's loop; whoever opens it closes it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        database: Database,
+        license: Callable[[], License],
+        id: Callable[[], int],
+    ) -> None:
+        nats.require()
+        self._settings = settings
+        self._fleet = fleet
+        self._database = database
+        self._license = license
+        self._id = id
+        self._key = WorkerKey(keyfile.read_or_make(settings.home / KEY_FILE, KEY_PURPOSE))
+        self._wire: nats.Wire | None = None
+        self._sessions: dict[str, asyncio.Task[None]] = {}  # by the name of the worker
+        self._opening: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the NATS server can be reached at present."""
+        return self._wire is not None and self._wire.connected
+
+    def open(self) -> None:
+        """Connect in the background: an engine works, with its own workers, also while NATS is away."""
+        self._opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> None:
+        told = False
+        while True:
+            try:
+                wire = await nats.connect(self._settings.nats, f"sluice engine {self._key.installation}")
+                break
+            except errors.TargetUnavailable as error:
+                if not told:
+                    log.warning("nats_unreachable", error=error.message, hint=error.hint)
+                    told = True
+                await asyncio.sleep(RETRY_SECONDS)
+        self._wire = wire
+        await wire.answer(f"sluice.{self._key.installation}.join", self._asked)
+
+    async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        for session in self._sessions.values():
+            session.cancel()
+        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
+        if self._wire is not None:
+            await self._wire.close()
+
+    async def _asked(self, data: bytes) -> bytes | None:
+        """Answer a join; silence for whoever does not have the key."""
+        letter = self._key.open(data, b"join")
+        if letter is None or self._wire is None:
+            return None
+        random = str(letter.get("random", ""))[: 2 * RANDOM_BYTES]
+        try:
+            answer = await self._admit(self._wire, letter)
+        except errors.SluiceError as error:
+            log.warning("worker_refused", name=str(letter.get("name"))[:64], code=error.code, reason=error.message)
+            answer = {"error": error.to_dict()}
+        return self._key.seal(answer, b"welcome" + random.encode())
+
+    async def _admit(self, wire: nats.Wire, letter: dict[str, Any]) -> dict[str, Any]:
+        """Raises InvalidParams, NotLicensed or Busy."""
+        if letter.get("protocol") != PROTOCOL:
+            raise errors.InvalidParams(
+                f"This engine speaks protocol {PROTOCOL} with workers, and the worker another one.",
+                hint="Install the same version of sluice-mcp on both machines.",
+            )
+        try:
+            join = Join.model_validate(letter)
+        except ValidationError as fault:
+            first = fault.errors()[0]
+            raise errors.InvalidParams(f"{first['loc'][0]}: {first['msg']}.") from None
+        license = self._license()
+        license.require(Feature.EXTERNAL_WORKERS, "A worker on another machine")
+        if (
+            license.limits.workers is not None
+            and len(self._fleet.workers.keys() | {join.name}) > license.limits.workers
+        ):
+            raise errors.NotLicensed(
+                f"The {license.edition} edition holds {license.limits.workers} workers, and there are as many.",
+                hint="Install a license with `sluice license install FILE`, or remove a worker.",
+                details={"limit": "workers", "edition": license.edition},
+            )
+        self._fleet.admits(join.name)
+        if join.name in self._sessions:
+            raise errors.Busy(f"A worker {join.name} is being let in already.", hint="Try again in some seconds.")
+        if len(self._sessions) >= MOST_SESSIONS:
+            raise errors.Busy(f"{MOST_SESSIONS} workers of other machines are connected.", hint="Remove one first.")
+        ours = os.urandom(RANDOM_BYTES)
+        of_worker, of_engine = self._key.session(bytes.fromhex(join.random), ours)
+        near, far = socket.socketpair()
+        subject = f"sluice.{self._key.installation}.{join.session}"
+
+        async def send(record: bytes) -> None:
+            await wire.send(f"{subject}.worker", record)
+
+        inbox = await wire.listen(f"{subject}.engine")
+        tunnel = Tunnel(
+            far,
+            Records(sends=of_engine, receives=of_worker),
+            send,
+            inbox.take,
+            beat_seconds=self._settings.heartbeat_seconds,
+            chunk_bytes=wire.chunk_bytes,
+        )
+        member = External(join.name, join.group, join.slots)
+        task = asyncio.create_task(self._serve(member, tunnel, near, inbox))
+        self._sessions[join.name] = task
+        return {
+            "random": ours.hex(),
+            "heartbeat_seconds": self._settings.heartbeat_seconds,
+            "drain_seconds": self._settings.drain_seconds,
+        }
+
+    async def _serve(self, member: External, tunnel: Tunnel, near: socket.socket, inbox: nats.Inbox) -> None:
+        running = asyncio.create_task(tunnel.run())
+        try:
+            if await tunnel.opened(HELLO_SECONDS):  # a join that was recorded and repeated gets no further
+                await self._remember(member)
+                await self._fleet.joined(member, near, Session(tunnel, running))
+            else:
+                log.warning("worker_never_spoke", name=member.name)
+        except errors.SluiceError as error:
+            log.warning("worker_refused", name=member.name, code=error.code, reason=error.message)
+        finally:
+            del self._sessions[member.name]
+            tunnel.end("the engine has ended it")
+            near.close()
+            with contextlib.suppress(asyncio.CancelledError):
+                log.warning("worker_session_ended", name=member.name, reason=await running)
+            await inbox.end()
+
+    async def _remember(self, member: External) -> None:
+        if member not in await self._database.read(external_workers.known):
+            note = audit.row(self._id(), SYSTEM, "worker_join", member.name)
+            await self._database.write(external_workers.keep, member, clock.now_ns(), note)

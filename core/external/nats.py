@@ -1,0 +1,178 @@
+"""The wire: subjects of a NATS server. Nothing else imports nats.
+
+Subjects of an installation, whose name comes from its worker key (core.external.sealed):
+
+    sluice.NAME.join              a worker asks, the engine answers (request and reply)
+    sluice.NAME.SESSION.engine    records for the engine
+    sluice.NAME.SESSION.worker    records for the worker
+
+The client makes a lost connection anew for as long as that takes; what was published meanwhile may be gone, which the
+tunnel notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import structlog
+
+from core import errors
+from core.external.sealed import OVERHEAD_BYTES
+from core.external.tunnel import CHUNK_BYTES, WireBroken
+
+if TYPE_CHECKING:  # an extra, which an installation without external workers does not have
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+log = structlog.get_logger("core.external")
+
+CONNECT_SECONDS = 5.0
+RECONNECT_SECONDS = 0.5
+PING_SECONDS = 5
+MOST_WAITING = 1024  # records that have arrived and wait for their tunnel; more wait in the client
+PENDING_BYTES = 64 * 1024 * 1024  # more than the windows of some tunnels; beyond it the wire says that it is broken
+
+
+class Wire:
+    """A connection to a NATS server. Made by `connect`; whoever makes it closes it."""
+
+    def __init__(self, client: Client, faults: tuple[type[Exception], ...]) -> None:
+        self._client = client
+        self._faults = faults
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How much data one record may hold."""
+        return min(CHUNK_BYTES, self._client.max_payload - OVERHEAD_BYTES)
+
+    async def send(self, subject: str, data: bytes) -> None:
+        """Raises WireBroken."""
+        try:
+            await self._client.publish(subject, data)
+        except self._faults as error:
+            raise WireBroken(f"NATS takes nothing: {error}") from error
+
+    async def ask(self, subject: str, data: bytes, seconds: float) -> bytes | None:
+        """The answer to a request; None when nobody listens, or nobody answers within `seconds`."""
+        try:
+            return (await self._client.request(subject, data, timeout=seconds)).data
+        except self._faults:
+            return None
+
+    async def listen(self, subject: str) -> Inbox:
+        """Listen to a subject from now on; whoever asks for it ends it."""
+        records: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+
+        async def take(message: Msg) -> None:
+            await records.put(message.data)
+
+        subscription = await self._client.subscribe(subject, cb=take)
+        await self._client.flush()  # the server knows of it before the other side hears the subject
+        return Inbox(records, subscription, self._faults)
+
+    async def answer(self, subject: str, reply: Callable[[bytes], Awaitable[bytes | None]]) -> None:
+        """Answer what is asked on a subject until the wire is closed; None answers nothing."""
+
+        async def take(message: Msg) -> None:
+            said = await reply(message.data)
+            if said is not None and message.reply:
+                await self.send(message.reply, said)
+
+        await self._client.subscribe(subject, cb=take)
+        await self._client.flush()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class Inbox:
+    """What arrives on one subject, in order."""
+
+    def __init__(
+        self, records: asyncio.Queue[bytes], subscription: Subscription, gone: tuple[type[Exception], ...]
+    ) -> None:
+        self._records = records
+        self._subscription = subscription
+        self._gone = gone  # what it raises when it has ended with its connection
+
+    async def take(self) -> bytes:
+        return await self._records.get()
+
+    async def end(self) -> None:
+        with contextlib.suppress(*self._gone):
+            await self._subscription.unsubscribe()
+
+
+def require() -> None:
+    """Raises TargetUnavailable without the extra `nats`."""
+    if importlib.util.find_spec("nats") is None:
+        raise errors.TargetUnavailable(
+            "Workers on other machines need the extra 'nats', which is not installed.",
+            hint="pip install 'sluice-mcp[nats]'",
+        )
+
+
+async def connect(url: str, name: str) -> Wire:
+    """Connect to a NATS server: nats://[USER:PASSWORD@]HOST:PORT, or tls://.
+
+    Raises TargetUnavailable.
+    """
+    from nats.aio.client import Client
+    from nats.errors import Error
+
+    shown = without_credentials(url)
+    last = ""
+
+    async def failed(error: Exception) -> None:
+        nonlocal last
+        text = str(error) or type(error).__name__
+        if text != last:  # a server that is away says the same at every try
+            last = text
+            log.warning("nats_fault", server=shown, error=text)
+
+    async def away() -> None:
+        log.warning("nats_away", server=shown)
+
+    async def back() -> None:
+        nonlocal last
+        last = ""
+        log.warning("nats_back", server=shown)
+
+    client = Client()
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
+            await client.connect(
+                url,
+                name=name,
+                error_cb=failed,
+                disconnected_cb=away,
+                reconnected_cb=back,
+                connect_timeout=int(CONNECT_SECONDS),
+                ping_interval=PING_SECONDS,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it
+                pending_size=PENDING_BYTES,
+            )
+    except (Error, OSError, TimeoutError, ValueError) as error:
+        await client.close()
+        raise errors.TargetUnavailable(
+            f"The NATS server at {shown} cannot be reached: {last or str(error) or 'no answer'}.",
+            hint="Is it running, and are the address and the credentials right?",
+        ) from error
+    return Wire(client, (Error, OSError, TimeoutError))
+
+
+def without_credentials(url: str) -> str:
+    """The address as logs and people may see it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

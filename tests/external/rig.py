@@ -1,0 +1,102 @@
+"""An engine and workers of "other machines" (processes with a home of their own) on one real NATS server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from engines import ADMIN, EXAMPLES, deploy
+
+from core.engine import Engine
+
+HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text()
+DEFINITION: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
+FAST = {"heartbeat_seconds": 0.5, "drain_seconds": 1.0, "reconcile_patience_seconds": 30.0}
+
+
+@dataclass
+class Machine:
+    """One `sluice worker` process."""
+
+    process: asyncio.subprocess.Process
+    said: list[str] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    reading: asyncio.Task[None] | None = None
+
+    async def read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.said.append(line.decode())
+            self.heard.set()
+        self.heard.set()
+
+    async def says(self, text: str) -> None:
+        while not any(text in line for line in self.said):
+            assert self.process.returncode is None, "".join(self.said)
+            self.heard.clear()
+            await self.heard.wait()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        code = await self.process.wait()
+        if self.reading is not None:
+            await self.reading
+        return code
+
+
+@asynccontextmanager
+async def machine(home: Path, url: str, key: Path, name: str = "edge-1", **settings: str) -> AsyncIterator[Machine]:
+    """A worker that runs while the body does; then it is killed, if it has not ended."""
+    environment = {**os.environ, **{f"SLUICE_{key.upper()}": value for key, value in settings.items()}}
+    program = str(Path(sys.executable).with_name("sluice"))
+    flags = ["--nats", url, "--home", str(home), "--key-file", str(key), "--name", name]
+    process = await asyncio.create_subprocess_exec(
+        program, "worker", *flags, env=environment, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+    )
+    made = Machine(process)
+    made.reading = asyncio.create_task(made.read())
+    try:
+        yield made
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        with anyio.fail_after(20, shield=True):
+            await made.ended()
+
+
+async def online(engine: Engine, name: str = "edge-1", seconds: float = 20.0) -> None:
+    fleet = engine.fleet
+    assert await fleet.wait(lambda: name in fleet.workers and fleet.workers[name].online, seconds), name
+
+
+async def lost(engine: Engine, name: str = "edge-1", seconds: float = 20.0) -> None:
+    fleet = engine.fleet
+    assert await fleet.wait(lambda: not fleet.workers[name].online, seconds), name
+
+
+async def publish(engine: Engine, handler: str = HANDLER) -> None:
+    await engine.call("trigger_publish", DEFINITION, ADMIN)
+    await deploy(engine, handler)
+
+
+async def invoke(engine: Engine, **more: Any) -> dict[str, Any]:
+    call = {"slug": "smoke_trigger", "params": {"env": "prod"}, "wait_timeout_seconds": 30, **more}
+    return await engine.call("trigger_invoke", call, ADMIN)
+
+
+async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    with anyio.fail_after(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)

