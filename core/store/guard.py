@@ -2,8 +2,9 @@
 
 SQLite's POSIX locks belong to (process, inode): if any code in the owner process opens and closes the database
 file by itself (a copy, a hash, an indexer), the kernel drops SQLite's locks and committed rows can vanish. So the
-owner refuses it: an audit hook raises on every `open` of a protected name. SQLite itself opens files below Python
-and is not affected. Audit hooks cannot be removed; this one costs a dictionary look-up per audited open.
+owner refuses it: an audit hook raises on every `open` of a protected file, by its name or by any other (a hard or
+symbolic link, a descriptor in /proc). SQLite itself opens files below Python and is not affected. Audit hooks cannot
+be removed; this one costs a few stat calls per audited open, and nothing when no database is open.
 """
 
 from __future__ import annotations
@@ -41,8 +42,23 @@ def release(database: Path) -> None:
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if event != "open" or not isinstance(args[0], str | bytes):
+    if event != "open" or not _protected or not isinstance(args[0], str | bytes):
         return
     name = os.fsdecode(args[0])
-    if name.rpartition("/")[2] in _names and os.path.realpath(name) in _protected:
+    named = name.rpartition("/")[2] in _names and os.path.realpath(name) in _protected
+    if named or _is_protected(name):
         raise DatabaseOpenedByName(f"{name} may only be opened by SQLite")
+
+
+def _is_protected(name: str) -> bool:
+    """Whether the name leads to a protected file that is there, whatever the name is."""
+    info = _file(name)
+    return info is not None and any(info == _file(path) for path in tuple(_protected))
+
+
+def _file(name: str) -> tuple[int, int] | None:
+    try:
+        info = os.stat(name)  # noqa: PTH116 - runs inside every open(): no Path objects here
+    except (OSError, ValueError):  # it is not there, or is no name: open() says so itself
+        return None
+    return info.st_dev, info.st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -125,6 +126,27 @@ async def test_code_of_the_owner_cannot_open_the_database_by_name(database: Data
             path.read_bytes()
         with pytest.raises(guard.DatabaseOpenedByName):
             os.open(path, os.O_RDONLY)
+
+
+def _descriptor_of(file: Path) -> Path:
+    return next(fd for fd in Path("/proc/self/fd").iterdir() if fd.exists() and fd.resolve() == file)
+
+
+async def test_no_other_name_of_the_database_opens_it_either(database: Database, tmp_path: Path) -> None:
+    await database.write(_make)
+    (tmp_path / "elsewhere").mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        file = database.path.with_name(database.path.name + suffix)
+        hard, soft = tmp_path / "elsewhere" / f"hard{suffix}", tmp_path / "elsewhere" / f"soft{suffix}"
+        hard.hardlink_to(file)
+        soft.symlink_to(file)
+        for name in (hard, soft, _descriptor_of(file)):
+            with pytest.raises(guard.DatabaseOpenedByName):
+                os.open(name, os.O_RDONLY)
+            with pytest.raises(guard.DatabaseOpenedByName):
+                shutil.copy(name, tmp_path / "copy")
+    (tmp_path / "elsewhere" / "mine").write_text("other files are nobody's business")
+    assert await database.read(_all) == []
 
 
 async def test_a_database_of_a_newer_sluice_is_refused_without_a_write(tmp_path: Path) -> None:
