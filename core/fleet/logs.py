@@ -35,6 +35,11 @@ class JobLogs:
         """The lines of one workload, the oldest first."""
         return list(self._lines.get(workload, ()))
 
+    def workloads(self, tenant: str, job: str) -> list[str]:
+        """The ids of a job's replicas that have lines here, also of those that are gone."""
+        start = f"{tenant}/{job}#"
+        return [id for id in self._lines if id.startswith(start)]
+
     def last(self, workloads: Iterable[str], limit: int) -> list[dict[str, Any]]:
         """The last lines of these workloads together, the oldest first."""
         lines = sorted(((line, id) for id in workloads for line in self._lines.get(id, ())), key=lambda one: one[0][0])

@@ -38,7 +38,8 @@ class JobLog(Params):
 @operation(summary="Read or follow the log of a job.", http="GET /api/jobs/{name}/log", toolset="jobs", role=Role.USER)
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
     """The last lines of a job's log from all its replicas, oldest first. To follow: pass `cursor` back as `after`
-    with wait_seconds. `unreachable` lists workers that did not answer; then their lines are those sent before."""
+    with wait_seconds. `unreachable` lists workers that did not answer; then their lines are those sent before. When
+    `deployed` is false, they are those of its last run, which the engine keeps until it ends."""
     workloads = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
     if not workloads and await engine.database.read(table.newest, caller.tenant, params.name) is None:
         raise errors.NotFound(
@@ -47,15 +48,16 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
         )
     after_ns = int(params.after, 16) if params.after else 0
     with engine.fleet.logs.watch([workload["id"] for workload in workloads]) as arrived:
-        lines, unreachable = await _lines(engine, workloads, after_ns, params.level)
+        lines, unreachable = await _lines(engine, caller.tenant, params, workloads, after_ns)
         if not lines and params.wait_seconds and workloads:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(arrived.wait(), params.wait_seconds)
-            lines, unreachable = await _lines(engine, workloads, after_ns, params.level)
+            lines, unreachable = await _lines(engine, caller.tenant, params, workloads, after_ns)
     kept, truncated = _fit(lines, params.limit, params.characters, oldest_first=bool(after_ns))
     last = kept[-1][1][0] if kept else after_ns
     return {
         "name": params.name,
+        "deployed": bool(workloads),
         "items": [shown(id, line) for id, line in kept],
         "truncated": truncated,
         "cursor": f"{last:016x}",
@@ -64,7 +66,7 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
 
 
 async def _lines(
-    engine: Engine, workloads: list[dict[str, Any]], after_ns: int, level: str | None
+    engine: Engine, tenant: str, params: JobLog, workloads: list[dict[str, Any]], after_ns: int
 ) -> tuple[list[tuple[str, Line]], list[str]]:
     """(workload id, line) by time, and the workers that did not answer."""
 
@@ -76,13 +78,13 @@ async def _lines(
             return None
         return [(at, level, text, fields) for at, level, text, fields in reply["lines"]]
 
-    unreachable, found = set(), []
-    for workload, fresh in zip(workloads, await asyncio.gather(*map(ask, workloads)), strict=True):
-        if fresh is None:
-            unreachable.add(workload["worker"])
-        # What a worker that died had sent is only here; what it has not sent (a job that writes too fast) only there.
-        lines = {(line[0], line[2]): line for line in (*engine.fleet.logs.of(workload["id"]), *(fresh or ()))}
-        found += [(workload["id"], line) for line in lines.values() if line[0] > after_ns and _passes(line[1], level)]
+    answers = dict(zip([w["id"] for w in workloads], await asyncio.gather(*map(ask, workloads)), strict=True))
+    unreachable = {workload["worker"] for workload in workloads if answers[workload["id"]] is None}
+    found = []
+    for id in {**dict.fromkeys(engine.fleet.logs.workloads(tenant, params.name)), **answers}:
+        # What a replica that is gone had sent is only here, what one has not sent (it writes too fast) only there.
+        lines = {(line[0], line[2]): line for line in (*engine.fleet.logs.of(id), *(answers.get(id) or ()))}
+        found += [(id, line) for line in lines.values() if line[0] > after_ns and _passes(line[1], params.level)]
     found.sort(key=lambda one: one[1][0])
     return found, sorted(unreachable)
 

@@ -45,6 +45,8 @@ async def log(
             connect.note(f"note: worker {worker} does not answer; these are the lines that it had sent")
         if not result["items"] and not follow:
             connect.note(f"The log of {name} is empty.")
+        elif not result["deployed"]:
+            connect.note(f"note: {name} is not deployed; these are the lines of its last run")
         _print(result["items"], as_json=common.json)
         while follow:
             result = await engine.call(
