@@ -14,7 +14,7 @@ from core.model.principal import Caller, Role
 from core.model.scopes import may_see_runs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from core.operations.registry import Page, items_schema, moment, operation, position
-from core.operations.triggers import RECORD
+from core.operations.triggers import RECORD, reachable
 from core.operations.triggers import find as find_trigger
 from core.store import callbacks as callback_table
 from core.store import invocations as table
@@ -148,7 +148,16 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
         ],
         "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
         "total": total,
+        **({} if total else _elsewhere(engine, caller, params.tenant_id)),
     }
+
+
+def _elsewhere(engine: Engine, caller: Caller, tenant: str | None) -> dict[str, str]:
+    """A hint for a caller who named no tenant, and whose other tenants may have the runs that were looked for."""
+    others = sorted({trigger.tenant for trigger in reachable(engine, caller, tenant)} - {caller.tenant})
+    if not others:
+        return {}
+    return {"hint": f"None fits in tenant {caller.tenant}. Give tenant_id to look in {', '.join(others[:10])}."}
 
 
 class InvocationRerun(Params):

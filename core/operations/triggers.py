@@ -10,7 +10,7 @@ from pydantic import Field
 from core import errors
 from core.engine import Engine
 from core.model.operation import Effect, Params
-from core.model.principal import DEFAULT_TENANT, EVERY_TENANT, PLATFORM, Caller, Role
+from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller, Role
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import triggers as table
@@ -47,7 +47,7 @@ class TriggerList(Page):
     tag: str | None = Field(default=None, max_length=100)
     """Only triggers with this tag."""
     tenant_id: str | None = Field(default=None, max_length=64)
-    """The tenant to look in; your own when left out."""
+    """The tenant to look in; your own when left out, and for the local operator every one."""
 
 
 @operation(
@@ -64,7 +64,7 @@ async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> d
     """
     found = [
         trigger
-        for trigger in engine.triggers.visible({caller.tenant})
+        for trigger in reachable(engine, caller, params.tenant_id)
         if (not params.invokable_only or trigger.invokable_by(caller))
         and (params.surface is None or _on_surface(trigger, params.surface, caller))
         and (params.tag is None or params.tag in trigger.definition.tags)
@@ -257,11 +257,11 @@ async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) ->
     if params.known_version == engine.triggers.version:
         return {"version": engine.triggers.version, "tools": None}
     own = {trigger.slug for trigger in engine.triggers.visible({caller.tenant})}
-    reachable = _reachable(engine, caller)
-    count = Counter(trigger.slug for trigger in reachable)
+    meant = reachable(engine, caller)
+    count = Counter(trigger.slug for trigger in meant)
     tools = [
         trigger.tool
-        for trigger in reachable
+        for trigger in meant
         if trigger.definition.publication.mcp
         and trigger.invokable_by(caller)
         and (trigger.tenant == caller.tenant or (trigger.slug not in own and count[trigger.slug] == 1))
@@ -269,10 +269,13 @@ async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) ->
     return {"version": engine.triggers.version, "tools": tools}
 
 
-def _reachable(engine: Engine, caller: Caller) -> list[Trigger]:
-    """The triggers of the caller's tenant; for the local operator then those of the others, by slug."""
+def reachable(engine: Engine, caller: Caller, tenant: str | None = None) -> list[Trigger]:
+    """The triggers that a call can mean: those of its tenant; for the local operator then those of the others, by slug.
+
+    A call that names a tenant, or acts in another than the default one, means that tenant and no other.
+    """
     own = engine.triggers.visible({caller.tenant})
-    if EVERY_TENANT not in caller.principal.tenants:
+    if not caller.operator or tenant or caller.tenant != DEFAULT_TENANT:
         return own
     others = engine.triggers.tenants() - {caller.tenant, PLATFORM}
     return own + engine.triggers.visible(others)
@@ -281,15 +284,13 @@ def _reachable(engine: Engine, caller: Caller) -> list[Trigger]:
 def find(engine: Engine, caller: Caller, slug: str, tenant: str | None = None) -> Trigger:
     """The present revision of a trigger that the caller can see.
 
-    A call that names a tenant, or acts in another than the default one, means that tenant and no other.
     Raises NotFound, also for a slug of a tenant that is not the caller's; InvalidParams when several of the
     caller's tenants have it.
     """
     own = engine.triggers.get(caller.tenant, slug)
     if own is not None:
         return own
-    named = bool(tenant) or caller.tenant != DEFAULT_TENANT
-    found = [] if named else [trigger for trigger in _reachable(engine, caller) if trigger.slug == slug]
+    found = [trigger for trigger in reachable(engine, caller, tenant) if trigger.slug == slug]
     if not found:
         raise errors.NotFound(
             f"There is no trigger {errors.shorten(slug, 64)} in tenant {caller.tenant}.",

@@ -93,7 +93,7 @@ async def list_invocations(
     return render.page(
         result,
         _LISTED,
-        empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
+        empty=result.get("hint") or "There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
         as_json=common.json,
     )
 

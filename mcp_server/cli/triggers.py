@@ -52,7 +52,7 @@ async def list_triggers(
         )
     return render.page(
         result,
-        ("slug", "revision", "active", "display_name", "target_job_name", "tool_name"),
+        ("slug", "tenant_id", "revision", "active", "display_name", "target_job_name", "tool_name"),
         empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
         as_json=common.json,
     )
@@ -142,7 +142,7 @@ async def _define(operation: str, document: Document, definition: dict[str, Any]
     with documents.blamed(document):
         async with connect.engine(common) as engine:
             result = await engine.session.call(operation, definition, engine.caller)
-    return render.one(result, ("slug", "revision", "active", "tool_name"), as_json=common.json)
+    return render.one(result, as_json=common.json)
 
 
 async def deactivate(slug: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from engines import ADMIN, engine_on
 
 from core import errors
 from core.engine import Engine
+from core.model.principal import Principal, Role
 
 pytestmark = pytest.mark.anyio
 
+OPERATOR = replace(ADMIN, tenant="default")
+"""Who owns the home directory, in no tenant in particular."""
 DRAFT = {"slug": "check", "display_name": "Check", "parameter_schema": {"type": "object"}, "target_job_name": "check"}
 
 
@@ -44,7 +48,39 @@ async def test_a_named_tenant_is_that_tenant_and_no_other(
 
 
 async def test_the_local_operator_may_leave_out_the_only_tenant_that_has_the_trigger(engine: Engine) -> None:
-    assert (await engine.call("trigger_get", {"slug": "check"}, ADMIN))["tenant_id"] == "tenant-a"
+    assert (await engine.call("trigger_get", {"slug": "check"}, OPERATOR))["tenant_id"] == "tenant-a"
+    assert await slugs(engine, {}) == ["tenant-a/check"]
+    assert await slugs(engine, {"tenant_id": "default"}) == []
+    await engine.call("trigger_publish", DRAFT, OPERATOR)
+    assert await slugs(engine, {}) == ["default/check", "tenant-a/check"]
+    with pytest.raises(errors.NotFound):
+        await engine.call("trigger_get", {"slug": "check", "tenant_id": "tenant-b"}, OPERATOR)
+
+
+async def test_a_session_in_a_tenant_is_offered_what_it_can_call(engine: Engine) -> None:
+    await engine.call("trigger_revise", {**DRAFT, "tenant_id": "tenant-a", "publication": {"mcp": True}}, ADMIN)
+    for tenant, offered in (("default", 1), ("tenant-a", 1), ("tenant-b", 0)):
+        caller = replace(OPERATOR, tenant=tenant)
+        assert len((await engine.call("trigger_tools", {}, caller))["tools"]) == offered
+        assert (await engine.call("trigger_list", {}, caller))["total"] == offered
+        if offered:
+            assert (await engine.call("trigger_invoke", {"slug": "check"}, caller))["tenant_id"] == "tenant-a"
+
+
+async def slugs(engine: Engine, arguments: dict[str, Any]) -> list[str]:
+    listed = await engine.call("trigger_list", {"invokable_only": True, **arguments}, OPERATOR)
+    return [f"{one['tenant_id']}/{one['slug']}" for one in listed["items"]]
+
+
+async def test_an_empty_list_of_runs_tells_where_else_there_may_be_some(engine: Engine) -> None:
+    await engine.call("trigger_invoke", {"slug": "check"}, OPERATOR)
+    empty = await engine.call("trigger_invocation_list", {}, OPERATOR)
+    assert (empty["total"], "tenant-a" in empty["hint"]) == (0, True)
+    for arguments in ({"tenant_id": "tenant-a"}, {"tenant_id": "default"}):
+        assert "hint" not in await engine.call("trigger_invocation_list", arguments, OPERATOR)
+    member = replace(OPERATOR, principal=Principal("bob", Role.ADMIN, ("default",)))
+    assert "hint" not in await engine.call("trigger_invocation_list", {}, member), "others' tenants are not told"
+    assert (await engine.call("trigger_list", {}, member))["items"] == []
 
 
 async def test_an_optional_argument_that_does_not_fit_is_told_what_fits(engine: Engine) -> None:
