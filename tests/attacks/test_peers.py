@@ -186,6 +186,7 @@ async def test_a_tcp_connection_of_a_job_passes_the_same_guard(answers: dict[str
 def test_the_table_denies_both_ends_of_every_network_and_not_the_neighbours() -> None:
     for network in egress.DENIED:
         assert egress.denied(network[0]) and egress.denied(network[-1])
-    for text in ("1.1.1.1", "9.255.255.255", "11.0.0.0", "172.15.255.255", "172.32.0.0", "192.167.255.255",
-                 "223.255.255.255", "100.63.255.255", "100.128.0.0", "169.253.255.255", "169.255.0.0", "2606:4700::1111"):  # fmt: skip
+    neighbours = """1.1.1.1 9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255 223.255.255.255
+        100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 2606:4700::1111"""
+    for text in neighbours.split():
         assert not egress.denied(ipaddress.ip_address(text)), text
