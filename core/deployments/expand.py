@@ -190,18 +190,24 @@ class _Expander:
         """Replace {{}}; what is missing becomes blockers and an empty text."""
         if b"{{" not in orjson.dumps(data):
             return data
-        self._contexts.note(data, context, place)
+        return self._fill(templates.Prepared(data), context, pointer, place)
+
+    def _fill(
+        self, prepared: templates.Prepared, context: Mapping[str, Any], pointer: str, place: Place
+    ) -> dict[str, Any]:
+        self._contexts.note(prepared.names, context, place)
         try:
-            return templates.stage({"data": data}, context)["data"]  # type: ignore[no-any-return]
+            return prepared.fill(context)  # type: ignore[no-any-return]
         except InvalidDocument as error:
             for problem in error.errors or ():
-                where = pointer + problem.pointer.removeprefix("/data")
-                self.block("missing_value", f"{_sentence(problem.message)}.", error.hint, where)
+                self.block("missing_value", f"{_sentence(problem.message)}.", error.hint, pointer + problem.pointer)
             if not error.errors:
                 self.block("invalid_values", error.message, error.hint, pointer)
             return {}
 
     def _check_overrides(self, wired: wiring.Wiring) -> None:
+        if not self.request.placement and not self.request.replicas:
+            return
         steps = {part for id in wired.nodes for part in _prefixes(id)}
         for what, keys in (("placement", self.request.placement), ("replicas", self.request.replicas)):
             for key in keys:
@@ -232,10 +238,10 @@ class _Expander:
         drafts = []
         for index, (name, (job, open_part)) in enumerate(zip(jobs, module.jobs, strict=True)):
             document = job
-            if open_part:
+            if open_part is not None:
                 place = self._contexts.place(group, name)
                 inner = {**(job.get("context") or {}), **self._context(node.scope, place), **params}
-                document = {**job, **self._stage(open_part, inner, f"{node.pointer}/use/jobs/{index}", place)}
+                document = {**job, **self._fill(open_part, inner, f"{node.pointer}/use/jobs/{index}", place)}
             drafts.append(
                 Draft(
                     name,
@@ -255,7 +261,7 @@ class _Expander:
 
     def _params(self, node: wiring.Node, module: _Module, place: Place) -> dict[str, Any]:
         context = self._context(node.scope, place)
-        given = self._stage(dict(node.step.with_), context, f"{node.pointer}/with", place)
+        given = self._stage(node.step.with_, context, f"{node.pointer}/with", place)
         params = {**module.defaults, **given}
         if module.validator is not None and not module.validator.is_valid(params):
             for problem in schema_problems(module.validator, params):
@@ -324,8 +330,7 @@ class _Module:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        self.jobs = [(job, {k: v for k, v in job.items() if b"{{" in orjson.dumps(v)}) for job in blueprint.jobs]
-        self.staged = any(open_part for _, open_part in self.jobs)
+        self.jobs = [(job, _open_part(job)) for job in blueprint.jobs]
         properties = blueprint.parameters.get("properties", {})
         self.defaults = {
             name: schema["default"]
@@ -337,12 +342,20 @@ class _Module:
             self.validator = jsonschema_rs.validator_for(blueprint.parameters, offline=True)
 
 
+def _open_part(job: dict[str, Any]) -> templates.Prepared | None:
+    """The keys of a job with placeholders below them."""
+    found = {key: value for key, value in job.items() if b"{{" in orjson.dumps(value)}
+    return templates.Prepared(found) if found else None
+
+
 def _own(tree: Graph) -> dict[str, Any]:
     return dict(getattr(tree, "context", None) or {})
 
 
 def _override(given: Mapping[str, Any], id: str) -> Any:
     """The setting for a step, or for the module that it is in."""
+    if not given:
+        return None
     return next((given[part] for part in reversed(_prefixes(id)) if part in given), None)
 
 

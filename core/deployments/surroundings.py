@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from core.contexts.layers import Given, Layers, Level, digest
-
-_KEYS = re.compile(rb"\{\{\s*([A-Za-z_][\w-]*)")
 
 
 class Place(NamedTuple):
@@ -41,11 +36,14 @@ class Contexts:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self._differ = any(around.contexts.values.get(level) for level in (Level.GROUP, Level.JOB))
         self._seen: dict[Place, tuple[dict[str, Given], dict[str, Any]]] = {}
         self.used: dict[tuple[str, Level, str], str] = {}  # (key, level, target) -> digest of the value
 
     def place(self, group: str, job: str) -> Place:
         """The place of a job; jobs that see the same values share one."""
+        if not self._differ:
+            return EVERYWHERE
         layers = self._around.contexts
         return Place(group if layers.has(Level.GROUP, group) else "", job if layers.has(Level.JOB, job) else "")
 
@@ -53,10 +51,10 @@ class Contexts:
         """What a job in this place sees."""
         return self._at(place)[1]
 
-    def note(self, data: Mapping[str, Any], context: Mapping[str, Any], place: Place) -> None:
-        """Record which context values the placeholders of `data` take, of all that `context` offers."""
+    def note(self, names: Collection[str], context: Mapping[str, Any], place: Place) -> None:
+        """Record which context values the placeholders with these names take, of all that `context` offers."""
         seen = self._at(place)[0]
-        for key in {found.decode() for found in _KEYS.findall(orjson.dumps(data))} & seen.keys():
+        for key in seen.keys() & names:
             given = seen[key]
             if context.get(key) is given.value:
                 self.used[key, given.level, given.target] = digest(given.value)

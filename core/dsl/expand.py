@@ -57,44 +57,103 @@ def stage(document: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, 
     missing keys are told at once. Raises InvalidDocument.
     """
     own = document.get("context")
-    staging = _Staging({**own, **context} if isinstance(own, Mapping) else context)
-    staged = {key: staging.walk(value, f"/{escape(key)}") for key, value in document.items() if key != "context"}
-    if staging.problems:
-        raise InvalidDocument(
-            "The document uses names that no context gives.",
-            hint="Give the value with the deployment, set it in a context (sluice context set KEY=VALUE, globally or "
-            "for an environment, a group, a worker or a job), or add it to the document's context block.",
-            errors=staging.problems,
-        )
-    return staged
+    body = {key: value for key, value in document.items() if key != "context"}
+    return Prepared(body).fill({**own, **context} if isinstance(own, Mapping) else context)  # type: ignore[no-any-return]
 
 
-class _Staging:
+class Prepared:
+    """A value whose placeholders were looked for once, to be filled in often.
+
+    What has none is shared by all results, so neither the value nor a result may be changed in place.
+    """
+
+    __slots__ = ("_hole", "_value", "names")
+
+    def __init__(self, value: Any) -> None:
+        found: set[str] = set()
+        self._value = value
+        self._hole = _hole(value, "", found)
+        self.names = frozenset(found)  # what its placeholders begin with
+
+    def fill(self, context: Mapping[str, Any]) -> Any:
+        """The value with every placeholder replaced. Raises InvalidDocument, which names all missing ones."""
+        if self._hole is None:
+            return self._value
+        filling = _Filling(context)
+        filled = self._hole.fill(filling)
+        if filling.problems:
+            raise InvalidDocument(
+                "The document uses names that no context gives.",
+                hint="Give the value with the deployment, set it in a context (sluice context set KEY=VALUE, globally "
+                "or for an environment, a group, a worker or a job), or add it to the document's context block.",
+                errors=filling.problems,
+            )
+        return filled
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text with a placeholder; `whole` is the name when it is nothing else."""
+
+    text: str
+    whole: str
+    pointer: str
+
+    def fill(self, filling: _Filling) -> Any:
+        if self.whole:
+            return filling.value(self.whole, self.pointer)
+        return _STAGED.sub(lambda match: filling.embedded(match[1], self.pointer), self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """An object or array with placeholders below some of its keys or indices."""
+
+    value: dict[str, Any] | list[Any]
+    open: list[tuple[Any, _Text | _Parts]]
+
+    def fill(self, filling: _Filling) -> Any:
+        out: Any = self.value.copy()
+        for key, inner in self.open:
+            out[key] = inner.fill(filling)
+        return out
+
+
+def _hole(value: Any, pointer: str, names: set[str]) -> _Text | _Parts | None:
+    """Where placeholders are in a value; None when there are none."""
+    if isinstance(value, str):
+        found = [match[1] for match in _STAGED.finditer(value)] if "{{" in value else []
+        if not found:
+            return None
+        names.update(name.partition(".")[0] for name in found)
+        whole = _STAGED.fullmatch(value)
+        return _Text(value, whole[1] if whole is not None else "", pointer)
+    if isinstance(value, dict):
+        inside = [(key, _hole(inner, f"{pointer}/{escape(key)}", names)) for key, inner in value.items()]
+    elif isinstance(value, list):
+        inside = [(index, _hole(inner, f"{pointer}/{index}", names)) for index, inner in enumerate(value)]
+    else:
+        return None
+    filled = [(key, hole) for key, hole in inside if hole is not None]
+    return _Parts(value, filled) if filled else None
+
+
+class _Filling:
+    """One pass over the placeholders of a value."""
+
     def __init__(self, context: Mapping[str, Any]) -> None:
         self.context = context
         self.problems: list[Problem] = []
         self.added = 0
 
-    def walk(self, value: Any, pointer: str) -> Any:
-        if isinstance(value, str):
-            return self._text(value, pointer) if "{{" in value else value
-        if isinstance(value, dict):
-            return {key: self.walk(inner, f"{pointer}/{escape(key)}") for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self.walk(inner, f"{pointer}/{index}") for index, inner in enumerate(value)]
+    def value(self, name: str, pointer: str) -> Any:
+        value = self._lookup(name, pointer)
+        if isinstance(value, dict | list):
+            self._charge(len(orjson.dumps(value)))
+            return copy.deepcopy(value)
         return value
 
-    def _text(self, text: str, pointer: str) -> Any:
-        whole = _STAGED.fullmatch(text)
-        if whole is not None:
-            value = self._lookup(whole[1], pointer)
-            if isinstance(value, dict | list):
-                self._charge(len(orjson.dumps(value)))
-                return copy.deepcopy(value)
-            return value
-        return _STAGED.sub(lambda match: self._embedded(match[1], pointer), text)
-
-    def _embedded(self, name: str, pointer: str) -> str:
+    def embedded(self, name: str, pointer: str) -> str:
         text = text_of(self._lookup(name, pointer))
         self._charge(len(text))
         return text

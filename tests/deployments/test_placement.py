@@ -213,10 +213,10 @@ def test_the_cost_of_a_placement_grows_with_its_jobs_and_no_faster() -> None:
         pairs = [(f"j{n}", f"j{n + 1}") for n in range(0, count, 4)]
         fleet = [Worker(f"w{n}", "default", slots=count) for n in range(50)]
         best = 1e9
-        for _ in range(3):
-            started = time.perf_counter()
+        for _ in range(5):
+            started = time.process_time()
             placement.place(many, pairs, fleet, {})
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.process_time() - started)
         return best
 
     assert seconds(8000) < 8 * 3 * seconds(1000)
