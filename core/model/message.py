@@ -12,6 +12,7 @@ import orjson
 from core import clock
 
 VERSION = "0.1"  # of the event shape that an internal-messages input delivers
+TRIGGER_INVOKE = "trigger_invoke"  # the type of the payload of an invocation
 
 
 class Kind(StrEnum):
@@ -143,3 +144,9 @@ def _fits(wanted: Wanted, value: str) -> bool:
 
 def _wanted(value: str | list[str] | tuple[str, ...]) -> Wanted:
     return value if isinstance(value, str) else tuple(value)
+
+
+def is_invocation(event: Mapping[str, Any]) -> bool:
+    """Whether a message, as an event, is an invocation: then somebody hears of its run, and can have it run again."""
+    body = (event.get("message_data") or {}).get("job_event")
+    return isinstance(body, Mapping) and body.get("type") == TRIGGER_INVOKE

@@ -9,7 +9,7 @@ import orjson
 
 from core import errors
 from core.documents import canonical
-from core.model.message import Filter, Message
+from core.model.message import TRIGGER_INVOKE, Filter, Message
 from core.model.principal import Caller
 from core.model.states import InvocationState
 from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, Definition
@@ -33,7 +33,7 @@ def payload(
     """The job_event of the dispatch message (seed: Trigger Dispatch Payload); `proxy_nonce` is set in proxy mode."""
     definition = trigger.definition
     payload = {
-        "type": "trigger_invoke",
+        "type": TRIGGER_INVOKE,
         "version": 1,
         "invocation_id": text_id,
         "trigger": {

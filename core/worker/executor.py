@@ -6,12 +6,14 @@ It only raises when the job cannot go on; what follows from that (restart, back-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import count
 from typing import Any, Literal
 
 from core import clock
+from core.dsl.action import JobAborted
 from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, BehindSource, Env, Event, InstantSink, InstantSource, Run, Sink, Source
 from core.dsl.emit import Emitters
@@ -20,6 +22,7 @@ from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
 from core.dsl.window import Span
 from core.errors import JobFailed
 from core.model import message
+from core.worker import runs
 from core.worker.flight import Flight, add
 from core.worker.pump import Pump
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
@@ -28,7 +31,6 @@ from core.worker.turns import Turns
 from core.worker.waits import Waits
 from core.worker.watermark import Watermark
 
-MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
 MOST_RUNS_AT_ONCE = 16  # of one message-triggered instance whose output has to wait
 LONGEST_SLEEP_SECONDS = 30.0  # a schedule looks at the clock at least this often, so that a clock that jumps is seen
 SLOW_RUN_NS = 500_000  # a message-triggered job whose runs take longer waits for its turn
@@ -83,6 +85,7 @@ class Executor:
         self._pump: Pump
         self._stopping = False
         self._overdue = False
+        self._drained = asyncio.Event()  # it is to end
         self._finished = asyncio.Event()
         self._finished.set()  # not running
         self._run_prefix = clock.token(8)
@@ -167,14 +170,14 @@ class Executor:
     def unsettled(self, *, failed: bool) -> list[Delivery]:
         """What this instance took and never settled, for the one that takes its place; asked after `run` has ended.
 
-        With `failed` each counts as a further attempt, and what was tried MOST_ATTEMPTS times is settled as given up.
+        With `failed` each counts as a further attempt, and what was tried MOST_ATTEMPTS times is given up.
         """
         held, self._held = list(self._held.values()), {}
         again = []
         for delivery in held:
             delivery.attempt += failed
-            if delivery.attempt > MOST_ATTEMPTS:
-                delivery.settle(f"given up after {MOST_ATTEMPTS} runs of the job that failed with it")
+            if delivery.attempt > runs.MOST_ATTEMPTS:
+                delivery.settle(runs.GIVEN_UP)
             else:
                 again.append(delivery)
         return again
@@ -190,6 +193,7 @@ class Executor:
     async def drain(self, deadline_seconds: float) -> None:
         """Take nothing new, finish and flush what is in flight; at the deadline stop hard. Safe to call twice."""
         self._stopping = True
+        self._drained.set()
         self._waits.interrupt()
         try:
             async with asyncio.timeout(deadline_seconds):
@@ -227,6 +231,8 @@ class Executor:
     def _end_message_run(self, delivery: Delivery, run: Run, started: int, reason: str) -> int:
         if not reason and run.errors and not run.events_out:
             reason = run.last_error or "no event came through; the log of the job says why"
+        if reason:
+            self._env.log("error", f"a run failed: {reason}")
         self._held.pop(delivery.id, None)
         delivery.settle(reason or None)
         return self._report(run, "message", started, reason)
@@ -258,6 +264,17 @@ class Executor:
             self._run_now(self._waiting.popleft())
 
     async def _run_delivery(self, delivery: Delivery) -> None:
+        """A run that fails is tried again: nobody else would send its message once more."""
+        pause = runs.FIRST_PAUSE_SECONDS
+        while await self._try_delivery(delivery, pause):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), pause)
+            if self._stopping:  # it stays unsettled and goes to someone else
+                return
+            pause = min(2 * pause, runs.LONGEST_PAUSE_SECONDS)
+
+    async def _try_delivery(self, delivery: Delivery, pause: float) -> bool:
+        """One run; whether the message must be tried again after that pause, in seconds."""
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
         flight = Flight(_nothing)
@@ -271,8 +288,17 @@ class Executor:
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             flight.abandon(error)
             reason = reason_of(error)
+            if not isinstance(error, JobAborted) and not message.is_invocation(delivery.message):
+                if delivery.attempt < runs.MOST_ATTEMPTS:
+                    delivery.attempt += 1
+                    flight.count(run, self.metrics)
+                    self._env.log("warning", f"a run failed: {reason}; its message is tried again in {pause:g} s")
+                    self._report(run, "message", started, reason)
+                    return True
+                reason = f"{runs.GIVEN_UP}: {reason}"
         flight.count(run, self.metrics)
         self._end_message_run(delivery, run, started, reason)
+        return False
 
     async def _cancel_runs(self) -> None:
         for task in self._runs:

@@ -8,6 +8,11 @@ from typing import Any, NamedTuple
 
 from core.errors import SluiceError
 
+MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
+GIVEN_UP = f"given up after {MOST_ATTEMPTS} runs of the job that failed with it"
+FIRST_PAUSE_SECONDS = 0.5  # before a message whose run failed is tried again; it doubles
+LONGEST_PAUSE_SECONDS = 30.0
+
 
 @dataclass(slots=True)
 class Delivery:

@@ -13,6 +13,7 @@ from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.outputs import file as file_output
 from core.errors import JobFailed
 from core.worker import executor as executors
+from core.worker import runs
 from core.worker.runs import Delivery
 from core.worker.timetable import Now
 from tests.dsl import rig
@@ -271,6 +272,87 @@ async def test_a_run_that_fails_settles_with_the_reason_and_the_next_one_works(w
     assert (executor.metrics.runs, executor.metrics.runs_failed) == (2, 1)
     await executor.drain(1)
     await task
+
+
+async def test_a_message_whose_run_failed_is_tried_again_until_the_source_is_back(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that is woken by a message, as those of durable channels are."""
+    monkeypatch.setattr(runs, "FIRST_PAUSE_SECONDS", 0.01)
+    trigger = {"message": {"filter-tag": "new-objects"}}
+    store = {"path": str(tmp_path / "store"), "mode": "download-objects", "object-names": ["a"], "trigger": trigger}
+    executor, bus = worker.executor({"file-store": store}, {"print": "STDOUT"}), Bus()
+    task = asyncio.create_task(executor.run())
+    (tmp_path / "store").mkdir()
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1))
+    await rig.until(lambda: executor.metrics.runs_failed >= 2)
+    assert bus.settled == {}
+    (tmp_path / "store" / "a").write_text("here it is\n")
+    await rig.until(lambda: bus.settled)
+    assert bus.settled == {1: None}
+    assert worker.printed == ['{"_raw":"here it is"}']
+    assert any("its message is tried again in 0.01 s" in line for line in worker.warnings)
+    await executor.drain(1)
+    await task
+
+
+async def test_a_message_whose_runs_all_fail_is_given_up_with_the_reason(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(runs, "LONGEST_PAUSE_SECONDS", 0.002)
+
+    def fail(events: list[Event], run: Run) -> list[Event]:
+        raise OSError("no way out")
+
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1, who="alice"))
+    await rig.until(lambda: bus.settled)
+    assert bus.settled == {1: "given up after 10 runs of the job that failed with it: no way out"}
+    assert (executor.metrics.runs, executor.metrics.runs_failed) == (10, 10)
+    assert ("error", "a run failed: given up after 10 runs of the job that failed with it: no way out", {}) in (
+        worker.log_lines
+    )
+    await executor.drain(1)
+    await task
+
+
+async def test_an_invocation_whose_run_failed_is_told_and_not_run_again(worker: Worker) -> None:
+    def fail(events: list[Event], run: Run) -> list[Event]:
+        raise OSError("no way out")
+
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1, type="trigger_invoke", who="alice"))
+    await rig.until(lambda: bus.settled)
+    assert bus.settled == {1: "no way out"}
+    assert executor.metrics.runs == 1
+    await executor.drain(1)
+    await task
+
+
+async def test_a_message_that_waits_to_be_tried_again_goes_to_someone_else_when_the_job_is_drained(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "FIRST_PAUSE_SECONDS", 3600)
+
+    def fail(events: list[Event], run: Run) -> list[Event]:
+        raise OSError("no way out")
+
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    executor.deliver(bus.delivery(1, who="alice"))
+    await rig.until(lambda: executor.metrics.runs_failed)
+    with anyio.fail_after(2):
+        await executor.drain(30)
+        await task
+    assert bus.settled == {}
+    assert [(delivery.id, delivery.attempt) for delivery in executor.unsettled(failed=False)] == [(1, 2)]
 
 
 async def test_a_run_whose_only_event_was_refused_settles_with_why(worker: Worker) -> None:
