@@ -6,16 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 from cyclopts import Parameter
 
 from core import errors
 from core.gitops import files
 from core.gitops.files import Bundle
-from mcp_server.cli import connect, documents, render
+from mcp_server.cli import connect, documents, gitops_runs, render
 
-CHANGES = 2
-POLL_SECONDS = 0.2
 MANIFEST = "sluice.yaml"
 
 Switch = Annotated[bool, Parameter(negative=())]
@@ -114,13 +111,9 @@ async def diff(
         render.json(found)
     else:
         render.text(found["text"])
-        if _count(found) and not found["blockers"]:
-            connect.note(f"\nTo do exactly this: sluice gitops apply {manifest} --expect {found['digest']}")
-    return CHANGES if exit_code and _count(found) else 0
-
-
-def _count(found: dict[str, Any]) -> int:
-    return sum(number for action, number in found["summary"].items() if action != "unchanged")
+        if gitops_runs.count(found) and not found["blockers"]:
+            render.text(f"\nTo do exactly this: sluice gitops apply {manifest} --expect {found['digest']}")
+    return gitops_runs.CHANGES if exit_code and gitops_runs.count(found) else 0
 
 
 def _placed(path: Path) -> Any:
@@ -177,236 +170,7 @@ async def apply(
                 rollback_on_failure=rollback_on_failure or None,
                 wait_seconds=0,
             )
-        return await _followed(engine, run, wait, common)
-
-
-async def promote(
-    *,
-    from_: Annotated[str, Parameter(name="--from")],
-    to: str,
-    approved_by: str | None = None,
-    change: str | None = None,
-    commit: str | None = None,
-    dry_run: Switch = False,
-    expect: str | None = None,
-    health: int = 60,
-    rollback_on_failure: Switch = False,
-    wait: float = 300,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Deploy in one environment what a reviewed commit has deployed in another.
-
-    Parameters
-    ----------
-    from_
-        The environment where the reviewed revision runs.
-    to
-        The environment that takes it over.
-    approved_by
-        Who approved it; required, but for --dry-run.
-    change
-        The ticket, change request or pull request; required, but for --dry-run.
-    commit
-        The reviewed commit; required, but for --dry-run.
-    dry_run
-        Only show what would change.
-    expect
-        The digest of the dry run: do exactly that or nothing.
-    health
-        How many seconds the workloads of each deployment may take to come up.
-    rollback_on_failure
-        Take the version before back for each deployment that does not come up.
-    wait
-        How many seconds to wait for the end; the run goes on without this command.
-    """
-    async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
-        made = await engine.call(
-            "gitops_promote",
-            from_environment=from_,
-            to_environment=to,
-            **_evidence(approved_by, change, commit, dry_run, expect, health, rollback_on_failure),
-        )
-        return await _followed(engine, made, wait, common)
-
-
-async def rollback(
-    *,
-    environment: str,
-    to_run: str | None = None,
-    approved_by: str | None = None,
-    change: str | None = None,
-    commit: str | None = None,
-    dry_run: Switch = False,
-    expect: str | None = None,
-    health: int = 60,
-    rollback_on_failure: Switch = False,
-    wait: float = 300,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Bring an environment back to what an earlier successful run left there.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    to_run
-        The run to go back to; the newest successful one of the commit when left out.
-    approved_by
-        Who approved it; required, but for --dry-run.
-    change
-        The ticket, change request or pull request; required, but for --dry-run.
-    commit
-        The commit to go back to; required, but for --dry-run.
-    dry_run
-        Only show what would change.
-    expect
-        The digest of the dry run: do exactly that or nothing.
-    health
-        How many seconds the workloads of each deployment may take to come up.
-    rollback_on_failure
-        Take the version before back for each deployment that does not come up.
-    wait
-        How many seconds to wait for the end; the run goes on without this command.
-    """
-    async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
-        made = await engine.call(
-            "gitops_rollback",
-            environment=environment,
-            to_run=to_run,
-            **_evidence(approved_by, change, commit, dry_run, expect, health, rollback_on_failure),
-        )
-        return await _followed(engine, made, wait, common)
-
-
-def _evidence(
-    approved_by: str | None,
-    change: str | None,
-    commit: str | None,
-    dry_run: bool,
-    expect: str | None,
-    health: int,
-    rollback_on_failure: bool,
-) -> dict[str, Any]:
-    return {
-        "approved_by": approved_by,
-        "change": change,
-        "commit": commit,
-        "dry_run": dry_run or None,
-        "expect": expect,
-        "health_seconds": health,
-        "rollback_on_failure": rollback_on_failure or None,
-        "wait_seconds": 0,
-    }
-
-
-async def _followed(engine: connect.Client, run: dict[str, Any], wait: float, common: connect.Common) -> int:
-    """Show a run until it has ended or the time is over, or the diff of a dry run."""
-    if run.get("dry_run"):
-        render.json(run) if common.json else render.text(run["text"])
-        return CHANGES if _count(run) else 0
-    shown = 0
-    with anyio.move_on_after(wait):
-        while True:
-            if not common.json:
-                for event in run["events"][shown:]:
-                    render.text(_line(event))
-            shown = len(run["events"])
-            if run["state"] != "running":
-                break
-            await anyio.sleep(POLL_SECONDS)
-            run = (await engine.call("gitops_runs", run_id=run["run_id"]))["items"][0]
-    if common.json:
-        render.json(run)
-    else:
-        counts = ", ".join(f"{number} {action}" for action, number in run["summary"].items() if number) or "no files"
-        where = f"{run['action']}, environment {run['environment'] or '(none)'}"
-        render.text(f"{run['run_id']} ({where}) {run['state']}: {counts}")
-        if run["reason"]:
-            render.text(f"  {run['reason']}")
-    if getattr(engine.session, "owner", False):
-        connect.note(
-            "\nNo engine was running, so this command ran one, and the workloads stop with it. "
-            "'sluice serve' keeps them running."
-        )
-    return 1 if run["state"] in ("failed", "interrupted") else 0
-
-
-def _line(event: dict[str, Any]) -> str:
-    mark = {"create": "+", "update": "~", "prune": "-"}.get(event["action"], " ")
-    told = f": {event['message']}" if event["message"] else ""
-    return f"{mark} {event['kind']} {event['id']} {event['state']}{told}"
-
-
-async def runs(
-    run: str | None = None,
-    /,
-    *,
-    environment: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """List the runs, newest first, or show one with its events.
-
-    Parameters
-    ----------
-    run
-        The run to show.
-    environment
-        Only runs of this environment.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("gitops_runs", run_id=run, environment=environment, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    elif run is not None:
-        one = result["items"][0]
-        names = ("run_id", "action", "environment", "manifest", "state", "reason", "commit_sha", "summary", "by")
-        render.facts(one, (*names, "approval", "source", "started_at", "finished_at"))
-        render.heading("Events")
-        render.rows(one["events"], ("at", "action", "kind", "id", "state", "message"), empty="Nothing had to change.")
-    else:
-        render.rows(
-            [{**row, "commit_sha": (row["commit_sha"] or "")[:12]} for row in result["items"]],
-            ("run_id", "action", "environment", "state", "commit_sha", "summary", "by", "started_at", "reason"),
-            empty="Nothing was applied yet. Start with: sluice gitops import",
-            more=result.get("next_cursor"),
-        )
-    return 0
-
-
-async def status(*, environment: str | None = None, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show how each environment stands: its commit, its deployments, and what is not as it was applied.
-
-    Parameters
-    ----------
-    environment
-        Only this environment.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("gitops_status", environment=environment)
-    if common.json:
-        render.json(result)
-        return 0
-    if not result["environments"]:
-        render.text("There is no environment yet. Start with: sluice gitops import")
-    for one in result["environments"]:
-        render.heading(f"Environment {one['environment'] or '(none)'}: {'in sync' if one['in_sync'] else 'drifted'}")
-        last = one["last_run"]
-        told = f"{last['run_id']} ({last['action']} by {last['by']}, {last['state']})" if last else "none"
-        render.facts({"commit": one["commit_sha"], "last run": told}, ("commit", "last run"))
-        render.rows(
-            one["deployments"],
-            ("name", "state", "source", "revision", "created_by", "drift", "reason"),
-            empty="No deployments.",
-        )
-        if one["drift"]:
-            render.rows(one["drift"], ("kind", "id", "what", "diff"), empty="")
-    return 0
+        return await gitops_runs.followed(engine, run, wait, common)
 
 
 async def import_(

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Container, Mapping, Sequence
 
 
+_OF_THE_PROGRAM = ("--help", "-h", "--version")
+
+
 def common_flags() -> Mapping[str, bool]:
     """The flags that every command takes, and whether a value follows."""
     from mcp_server.cli import connect  # what it brings is paid for only where a flag stands first
@@ -19,7 +22,8 @@ def behind_the_command(argv: Sequence[str], groups: Container[str]) -> list[str]
 
     `groups` are the first words of commands of two words. A line with flags and no command is left without them.
     """
-    if not argv or not any(word.startswith("-") for word in argv[:2]):
+    first = next((word for word in argv[:2] if word.startswith("-")), None)
+    if first is None or first in _OF_THE_PROGRAM:
         return list(argv)
     flags, rest = common_flags(), list(argv)
     path: list[str] = []

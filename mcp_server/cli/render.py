@@ -11,6 +11,7 @@ from rich import box, console, markup, table
 
 from core import clock
 from core.documents import dump
+from mcp_server import results
 from mcp_server.cli import wording
 
 _STYLES = {
@@ -70,6 +71,21 @@ def rows(items: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str,
         out().print(f"More: add --cursor {markup.escape(more)}", style="dim")
 
 
+def folded(items: Iterable[dict[str, Any]], name: str, by: str, most: int = 5) -> list[dict[str, Any]]:
+    """Items that have the same value of `by` as one row with that value, their number and the first of their names.
+
+    Fifty rows with one reason say no more than one; --json has them all.
+    """
+    groups: dict[Any, list[str]] = {}
+    for item in items:
+        groups.setdefault(item[by], []).append(str(item[name]))
+    rows = []
+    for value, names in groups.items():
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        rows.append({"number": len(names), name: ", ".join(names[:most]) + more, by: value})
+    return rows
+
+
 def facts(item: dict[str, Any], names: Iterable[str]) -> None:
     """Print the named facts of one thing, one a line."""
     grid = table.Table.grid(padding=(0, 2))
@@ -90,14 +106,14 @@ def heading(text: str) -> None:
 
 
 def text(value: str) -> None:
-    """Print a text of the engine as it is."""
-    sys.stdout.write(value.rstrip("\n") + "\n")
+    """Print a text of the engine as it is, but for what would act on the terminal instead of being read."""
+    sys.stdout.write(results.visible(value.rstrip("\n")) + "\n")
 
 
 def diff(value: str) -> None:
     """Print a unified diff, coloured when someone watches."""
     screen = out()
-    for line in value.splitlines():
+    for line in results.visible(value).splitlines():
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
         screen.print(markup.escape(line), style=style, soft_wrap=True)
 

@@ -34,14 +34,16 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     for path, _, _ in main._COMMANDS:
         assert path.split()[0] in out
+    assert "SLUICE_<FLAG>" in out
 
 
 @pytest.mark.parametrize("path", [path for path, _, _ in main._COMMANDS] + ["mcp install"])
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], path: str) -> None:
     code, out, _ = run(capsys, *path.split(), "--help")
     assert code == 0
-    for flag in ("--home", "--json", "--tenant", "SLUICE_HOME"):
+    for flag in ("--home", "--json", "--tenant"):
         assert flag in out
+    assert "env var" not in out, "SLUICE_<FLAG> is told once, in the help of the program"
 
 
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,9 +204,30 @@ def test_a_number_has_to_be_one() -> None:
 
 def test_what_is_printed_has_no_control_characters_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     render.rows([{"name": "[red]\x1b[31mx", "state": "[/]"}], ("name", "state"), empty="")
+    render.text("one\x1b]0;title\x07two")
+    render.diff("+[red]\x1b[31mx")
     out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert "[red]" in out
+    assert "\x1b" not in out and "\x07" not in out
+    assert "[red]" in out and "two" in out
+
+
+def test_rows_with_the_same_reason_are_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    stays = [{"id": f"web#{n}", "reason": "no room"} for n in range(50)] + [{"id": "one#0", "reason": "pinned"}]
+    render.rows(render.folded(stays, "id", "reason"), ("number", "id", "reason"), empty="")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:] if line.strip()]
+    assert rows == [
+        "50 web#0, web#1, web#2, web#3, web#4 and 45 more no room".split(),
+        "1 one#0 pinned".split(),
+    ]
+
+
+def test_what_a_plan_needs_next_is_in_its_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source = ("--from", "workflow:quickstart-file-store-roundtrip", "--set", f"path={tmp_path / 'files'}")
+    code, out, err = run(capsys, "plan", "web", *source)
+    assert (code, err) == (0, "")
+    plan_id = out.rstrip().rpartition(" ")[2]
+    assert out.rstrip().splitlines()[-1] == f"To carry it out: sluice apply {plan_id}"
+    assert run(capsys, "plans", "show", plan_id)[0] == 0
 
 
 @pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["job", "list"], ["serve", "--help"]])
