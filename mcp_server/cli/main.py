@@ -234,8 +234,9 @@ def main_mcp() -> None:
 def run(argv: Sequence[str]) -> int:
     """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes, for plan)."""
     app = build()
+    words = leading.behind_the_command(argv, {*_GROUPS, "mcp"})
     try:
-        code = app(list(argv) or ["--help"], exit_on_error=False, print_error=True)
+        code = app(words or ["--help"], exit_on_error=False, print_error=True)
     except cyclopts.CycloptsError:
         return USAGE  # cyclopts has printed it
     except KeyboardInterrupt:
@@ -246,6 +247,5 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:
         from mcp_server.cli import failures
 
-    words = leading.behind_the_command(argv, {*_GROUPS, "mcp"})
         return failures.report(error, as_json="--json" in argv)
     return code if isinstance(code, int) else 0
