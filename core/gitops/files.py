@@ -7,11 +7,14 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pydantic
 
 from core import documents, errors
 from core.documents import Document
 from core.errors import Problem
-from core.model.gitops import Kind, Manifest
+from core.model.gitops import Include, Kind, Manifest
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 6 * 1024 * 1024  # of one manifest: what one call carries, see `core.operations.gitops.MAX_BYTES`
@@ -35,7 +38,10 @@ class File:
 
 @dataclass(slots=True)
 class Bundle:
-    """A manifest with its files, as far as they could be read, and what was wrong with the others."""
+    """A manifest with its files, as far as they could be read, and what was wrong with the rest.
+
+    Of a manifest with faults `manifest` is what can be used: its scope, and the includes that are well formed.
+    """
 
     manifest: Manifest
     document: Document
@@ -44,19 +50,45 @@ class Bundle:
 
 
 def read(path: Path) -> Bundle:
-    """Read a manifest and everything that it includes.
+    """Read a manifest and everything that it includes, as far as both can be read; the faults are in `problems`.
 
-    Raises InvalidDocument when the manifest itself cannot be used; what is wrong with the files is in `problems`.
+    Raises InvalidDocument when there is no manifest at `path`, or when it does not say what the files are for: with
+    all that is wrong with it, and which files cannot be read.
     """
-    origin = str(path)
-    document = _manifest(path, origin)
-    manifest = documents.check(document, Manifest, "manifest")
-    bundle = Bundle(manifest, document)
-    reader = _Reader(path.parent, bundle)
-    for number, include in enumerate(manifest.includes):
+    document = _manifest(path, str(path))
+    includes = document.data.get("includes")
+    readable = {number: one for number, one in enumerate(includes if isinstance(includes, list) else ()) if _fits(one)}
+    fault: errors.InvalidDocument | None = None
+    manifest: Manifest | None
+    try:
+        manifest = documents.check(document, Manifest, "manifest")
+    except errors.InvalidDocument as error:
+        fault = error
+        kept = {key: document.data[key] for key in ("schema_version", "scope") if key in document.data}
+        try:
+            manifest = Manifest.model_validate({**kept, "includes": list(readable.values())})
+        except pydantic.ValidationError:
+            manifest = None
+    reader = _Reader(path.parent)
+    for number, data in readable.items():
+        include = Include.model_validate(data)
         for index, pattern in enumerate(include.paths):
             reader.include(include.kind, pattern, document.where(f"/includes/{number}/paths/{index}"))
-    return bundle
+    problems = [*(fault.errors if fault is not None else ()), *reader.problems]
+    if fault is not None and manifest is None:
+        fault.errors = tuple(problems)
+        fault.hint = "What is in the files is looked at once the manifest says what they are for."
+        raise fault
+    assert manifest is not None  # without a fault it is the whole one
+    return Bundle(manifest, document, reader.files, problems)
+
+
+def _fits(include: Any) -> bool:
+    try:
+        Include.model_validate(include)
+    except pydantic.ValidationError:
+        return False
+    return True
 
 
 def _manifest(path: Path, origin: str) -> Document:
@@ -84,10 +116,11 @@ def _manifest(path: Path, origin: str) -> Document:
 class _Reader:
     """Reads below one directory, within the budgets."""
 
-    def __init__(self, root: Path, bundle: Bundle) -> None:
+    def __init__(self, root: Path) -> None:
+        self.files: list[File] = []
+        self.problems: list[Problem] = []
         self._root = root
         self._real = root.resolve()
-        self._bundle = bundle
         self._seen: dict[str, Kind] = {}
         self._bytes = 0
         self._visited = 0
@@ -145,7 +178,7 @@ class _Reader:
                 self._note(f"{path} is included as {before.value} and as {kind.value}", where)
             return
         self._seen[path] = kind
-        if len(self._bundle.files) >= MAX_FILES:
+        if len(self.files) >= MAX_FILES:
             self._note(f"the manifest includes more than {MAX_FILES} files", where, once=True)
             return
         try:
@@ -160,7 +193,7 @@ class _Reader:
             self._note(f"the files take more than {MAX_TOTAL_BYTES} bytes; divide the manifest", where, once=True)
         else:
             try:
-                self._bundle.files.append(File(kind, path, raw.decode("utf-8")))
+                self.files.append(File(kind, path, raw.decode("utf-8")))
             except UnicodeDecodeError as error:
                 self._note(f"{path} is not UTF-8 at byte {error.start}", where)
 
@@ -188,8 +221,8 @@ class _Reader:
             return file.read(MAX_FILE_BYTES + 1)
 
     def _note(self, message: str, where: str, *, once: bool = False) -> None:
-        if not once or all(problem.message != message for problem in self._bundle.problems):
-            self._bundle.problems.append(Problem("", message, where))
+        if not once or all(problem.message != message for problem in self.problems):
+            self.problems.append(Problem("", message, where))
 
 
 def _unsafe(pattern: str) -> str:

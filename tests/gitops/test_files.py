@@ -148,11 +148,41 @@ def test_budgets_hold_for_a_file_and_for_all_of_them(repository: Path, monkeypat
 )
 def test_faults_of_the_manifest_are_told_with_their_place(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "m.yaml").write_text(text)
+    if text.startswith(HEAD):
+        problems = files.read(tmp_path / "m.yaml").problems
+    else:  # it does not say what the files are for
+        with pytest.raises(errors.InvalidDocument, match="is not a valid manifest") as caught:
+            files.read(tmp_path / "m.yaml")
+        problems = list(caught.value.errors)
+    assert any(what in problem.message for problem in problems), problems
+    assert all(problem.where and "m.yaml:" in problem.where for problem in problems)
+
+
+FAULTS = """
+name: "No Name"
+prune: true
+source: {commit_sha: abc}
+includes:
+  - {kind: jobs, paths: [jobs/a.yaml]}
+  - {kind: job, paths: [jobs/a.yaml, none.yaml]}
+  - {kind: job}
+"""
+
+
+def test_faults_of_a_manifest_do_not_hide_those_of_its_files(repository: Path) -> None:
+    manifest = repository / "m.yaml"
+    manifest.write_text(HEAD + FAULTS)
+    bundle = files.read(manifest)
+    assert [file.path for file in bundle.files] == ["jobs/a.yaml"]
+    assert (bundle.manifest.scope.tenant_id, bundle.manifest.scope.environment) == ("default", "dev")
+    places = [str(problem.where).partition("m.yaml:")[2].partition(":")[0] for problem in bundle.problems]
+    assert sorted(map(int, places)) == [4, 5, 6, 8, 9, 10], bundle.problems
+    manifest.write_text("schema_version: v1\nscope: {environment: dev}\n" + FAULTS)
     with pytest.raises(errors.InvalidDocument) as caught:
-        files.read(tmp_path / "m.yaml")
-    assert any(what in problem.message for problem in caught.value.errors), caught.value
-    assert "is not a valid manifest" in caught.value.message
-    assert all(problem.where and "m.yaml:" in problem.where for problem in caught.value.errors)
+        files.read(manifest)
+    told = [problem.message for problem in caught.value.errors]
+    assert any("'tenant_id' is missing" in message for message in told), told
+    assert any(message.startswith("cannot read none.yaml") for message in told), told
 
 
 @pytest.mark.parametrize(

@@ -170,12 +170,16 @@ async def test_the_exit_code_tells_nothing_changes_and_errors_apart(tmp_path: Pa
             workflow = manifest.parent / "workflows" / "beat.yaml"
             workflow.write_text(WORKFLOW.replace("echo-source", "echo-sorce"))
             (manifest.parent / "jobs" / "bad.yaml").symlink_to("/etc/passwd")
+            right = manifest.read_text()
+            manifest.write_text(right.replace("{", '{"prune": true, ', 1))
             for command in ("validate", "diff", "apply"):
                 status, said = await code("gitops", command, str(manifest))
                 assert status == 1
                 assert f"{workflow}:4:" in said
                 assert "cannot read jobs/bad.yaml: it leads outside" in said
                 assert f"{manifest}:1:" in said
+                assert "prune" in said
+            manifest.write_text(right)
             (manifest.parent / "jobs" / "bad.yaml").unlink()
             workflow.write_text(WORKFLOW)
             status, said = await code("gitops", "import", str(tmp_path / "written"), "--environment", "dev")
