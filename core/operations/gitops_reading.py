@@ -222,10 +222,11 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> Item | None:
 async def _planned(engine: Engine, caller: Caller, one: Written, item: Item, out: Wanted) -> None:
     """Plan a deployment as it would be then; what its file says wrong is a fault of the file."""
     made = await plan(engine, caller, item, out)
-    at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE)]
+    at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE) or found.code == "invalid_job"]
+    places = [found.pointer if found.pointer.startswith(_IN_FILE) else "/source" for found in at_fault]
     out.problems += [
-        Problem(found.pointer, f"{found.message} {found.hint}".strip(), one.document.where(found.pointer))
-        for found in at_fault
+        Problem(place, f"{found.message} {found.hint}".strip(), one.document.where(place))
+        for found, place in zip(at_fault, places, strict=True)
     ]
     out.plans[item.name] = made
 

@@ -460,3 +460,31 @@ async def test_more_than_a_megabyte_of_files_is_taken_and_there_is_an_end(engine
     huge = {"kind": "job", "path": "x.yaml", "text": "x" * 1_000_000}
     with pytest.raises(errors.InvalidParams, match=f"at most {gitops.MAX_BYTES}"):
         await engine.call("gitops_diff", {**sent(), "files": [huge] * 9}, ADMIN)
+
+
+THIEF = """\
+kind: workflow
+slug: thief
+steps:
+  - {id: beat, use: "blueprint:echo-source@1.0.0", with: {event: '{"n": 1}', interval: 1s}, out: channel:c}
+  - {id: keep, use: "blueprint:file-sink@1.0.0", with: {path: PATH}, in: channel:c}
+"""
+
+
+async def test_files_cannot_lead_a_job_into_the_home_of_the_engine(engine: Engine) -> None:
+    """Neither one that is written as such, nor one that a workflow makes, nor by way of a context."""
+    inside = str(engine.settings.home / "engine.db")
+    job = f"name: thief\ninput: {{files: {{path: {inside}}}}}\noutput: {{print: STDOUT}}\n"
+    by_context = "name: thief\ninput: {files: {path: '{{where}}'}}\noutput: {print: STDOUT}\n"
+    workflow = ("workflow", THIEF.replace("PATH", inside))
+    for files in (
+        (("job", job),),
+        (("context", context(where=inside)), ("job", by_context)),
+        (workflow, ("deployment", deployment("thief", "workflow:thief"))),
+    ):
+        found = await engine.call("gitops_validate", sent(*files), ADMIN)
+        assert not found["valid"], found
+        assert any("the engine's own directory" in problem["message"] for problem in found["errors"]), found
+        with pytest.raises(errors.SluiceError, match=r"own directory|fault"):
+            await apply(engine, *files)
+    assert (await engine.call("job_list", {}, ADMIN))["items"] == []
