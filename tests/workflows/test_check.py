@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from core import errors
-from core.catalog import builtin, items
+from core.catalog import builtin, graph, items
 from core.workflows import authoring, check
 from tests.workflows.texts import KNOWN, PASS, SPOOL, found, known, report
 
@@ -264,6 +264,24 @@ def test_a_module_that_uses_itself_is_told_with_the_way_round() -> None:
     told = report("{kind: workflow, slug: w, steps: [{id: a, use: 'workflow:one@1'}]}", known(entries)).faults
     assert [(fault.code, fault.where) for fault in told] == [("module_cycle", "w.yaml:1:43")]
     assert "workflow:one@1 -> workflow:two@1 -> workflow:one@1" in told[0].message
+
+
+def test_an_older_version_of_itself_is_a_module_like_any_other() -> None:
+    step = "{id: s, use: 'workflow:spool@1', with: {dir: /x}, in: channel:c, out: channel:d}"
+    assert found(f"{{kind: workflow, slug: spool, steps: [{A}, {step}, {D}]}}") == []
+
+
+def test_modules_are_opened_eight_levels_deep_and_no_further() -> None:
+    def entries(depth: int) -> list[items.Entry]:
+        steps = [f"{{id: s, use: 'workflow:m{n + 1}@1'}}" for n in range(depth - 1)] + [A + ", " + B]
+        texts = [f"{{kind: workflow, slug: m{n}, version: 1, steps: [{step}]}}" for n, step in enumerate(steps)]
+        return [items.entry(authoring.KINDS["workflow"].model_validate(authoring.read(text).data)) for text in texts]
+
+    outer = "{kind: workflow, slug: w, steps: [{id: a, use: 'workflow:m0@1'}]}"
+    # The blueprints of the innermost workflow are a level as well.
+    assert found(outer, known(entries(graph.MAX_DEPTH - 1))) == []
+    (told,) = report(outer, known(entries(graph.MAX_DEPTH))).faults[:1]
+    assert told.code == "module_cycle" and "is nested too deeply" in told.message
 
 
 def test_every_circle_is_told_and_not_only_the_first() -> None:
