@@ -149,6 +149,38 @@ class Unreachable(JobFailed):
     """There was no complete answer; it may come at the next try."""
 
 
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed also when the deadline comes within its TLS handshake: httpcore forgets it then, and
+    a peer that never goes on would hold it open for ever."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's signature
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
 class _Backend(httpcore.AsyncNetworkBackend):
     """Connects for httpcore, to allowed addresses only."""
 
@@ -179,7 +211,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
             except Forbidden:
                 await stream.aclose()
                 raise
-            return stream
+            return _Stream(stream)
         raise fault if fault is not None else httpcore.ConnectError("no address")
 
     async def connect_unix_socket(

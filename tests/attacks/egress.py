@@ -294,7 +294,7 @@ async def when_to_come_back(scene: Scene) -> None:
         assert 0.8 <= pause <= 3600, (value, pause)
 
 
-elsewhere("S15", "triggers/test_deliveries.py", "test_receivers_that_hang_delay_no_other_and_no_run")
+elsewhere("S15", "triggers/test_receivers.py", "test_receivers_that_hang_delay_no_other_and_no_run")
 
 
 @row("S16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,11 +21,12 @@ class Request:
 @dataclass
 class Site:
     port: int = 0
+    scheme: str = "http"
     connections: int = 0
     requests: list[Request] = field(default_factory=list)
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
@@ -34,9 +36,11 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def serve(*answers: bytes | Handler, host: str = "127.0.0.1") -> AsyncIterator[Site]:
+async def serve(
+    *answers: bytes | Handler, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Site]:
     """Answer the requests in order; the last answer is given again and again."""
-    site = Site()
+    site = Site(scheme="https" if tls else "http")
     queue = list(answers)
     tasks: set[asyncio.Task[None]] = set()
 
@@ -62,7 +66,7 @@ async def serve(*answers: bytes | Handler, host: str = "127.0.0.1") -> AsyncIter
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(talk, host, 0)
+    server = await asyncio.start_server(talk, host, 0, ssl=tls)
     site.port = server.sockets[0].getsockname()[1]
     try:
         yield site

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -147,90 +146,6 @@ async def test_redeliver_owes_an_ended_delivery_once_more(plain: Engine) -> None
     assert again["outcome"] == "delivered"
     assert [entry["status"] for entry in again["tries"]] == [404, 200]
     assert site.requests[0].body == site.requests[1].body
-
-
-async def test_receivers_that_hang_delay_no_other_and_no_run(plain: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 60.0)
-
-    async def hang(request: web.Request, writer: asyncio.StreamWriter) -> None:
-        await asyncio.get_running_loop().create_future()
-
-    async with web.serve(hang, host="0.0.0.0") as bad, web.serve(web.answer(200)) as good:
-        with anyio.fail_after(20):
-            for n in range(50):
-                for _ in range(3):
-                    await invoke(plain, bad.url(host=f"127.0.0.{n + 2}"))
-            record = await invoke(plain, good.url())
-        with anyio.fail_after(1):
-            (told,) = await ended(plain, record["invocation_id"])
-    assert told["outcome"] == "delivered"
-
-
-# ---- receivers that mean no good
-
-
-async def drip(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    for byte in b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 10_000:
-        writer.write(bytes([byte]))
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
-async def continues(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
-        await writer.drain()
-        await asyncio.sleep(0.01)
-
-
-async def many_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"h%d: %s\r\n" % (n, b"v" * 100) for n in range(10_000)) + b"\r\n")
-
-
-async def reset(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-
-
-async def nonsense(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"\x00\x01 what?\r\n\r\n")
-
-
-@pytest.mark.parametrize("receiver", [drip, continues, many_headers, reset, nonsense])
-async def test_an_answer_that_never_comes_or_makes_no_sense_is_a_passing_fault(
-    plain: Engine, monkeypatch: pytest.MonkeyPatch, receiver: web.Handler
-) -> None:
-    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 0.3)
-    with anyio.fail_after(30):
-        async with web.serve(receiver) as site:
-            record = await invoke(plain, site.url())
-            (told,) = await ended(plain, record["invocation_id"])
-    assert (told["outcome"], told["attempts"]) == ("dead", 5)
-    assert all(entry["seconds"] < 2 for entry in told["tries"])
-
-
-async def endless(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    while True:
-        writer.write(b"x" * 65536)
-        await writer.drain()
-
-
-async def slow_body(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
-    await asyncio.get_running_loop().create_future()
-
-
-async def bomb(request: web.Request, writer: asyncio.StreamWriter) -> None:
-    writer.write(web.answer(200, b"\x1f\x8b" + b"\0" * 1000, content_encoding="gzip"))
-
-
-@pytest.mark.parametrize("receiver", [endless, slow_body, bomb])
-async def test_a_success_counts_whatever_comes_behind_its_headers(plain: Engine, receiver: web.Handler) -> None:
-    with anyio.fail_after(5):
-        async with web.serve(receiver) as site:
-            record = await invoke(plain, site.url())
-            (told,) = await ended(plain, record["invocation_id"])
-    assert (told["outcome"], told["attempts"]) == ("delivered", 1)
 
 
 async def test_a_name_that_leads_inside_at_the_next_try_is_not_dialled(

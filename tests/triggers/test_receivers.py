@@ -1,0 +1,388 @@
+"""Receivers of callbacks that mean no good, or cannot do better: each ends in its class, in time and in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gzip
+import ipaddress
+import json
+import math
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from engines import ADMIN, EXAMPLES, engine_on
+
+from core import clock
+from core.dsl import egress
+from core.engine import Engine
+from core.triggers import posting
+from tests.dsl import web
+
+pytestmark = pytest.mark.anyio
+
+DEFINITION: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
+LOOPBACK = ("127.0.0.0/8",)
+NO_DEADLINE = 3600.0
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    """An engine without workers: each run is refused at once, which is one update."""
+    async with engine_on(tmp_path / "home", workers=0, egress_allow=LOOPBACK) as running:
+        await running.call("trigger_publish", DEFINITION, ADMIN)
+        yield running
+
+
+async def invoke(engine: Engine, url: str) -> str:
+    arguments = {"slug": "smoke_trigger", "params": {"env": "prod"}, "callback": {"url": url}}
+    return str((await engine.call("trigger_invoke", arguments, ADMIN))["invocation_id"])
+
+
+async def delivery(engine: Engine, invocation_id: str, *, tries: int = 0) -> dict[str, Any]:
+    """The one delivery of an invocation: when it has ended, or as soon as it was tried so often."""
+    while True:
+        record = await engine.call("trigger_invocation_get", {"invocation_id": invocation_id}, ADMIN)
+        (one,) = record["callbacks"]
+        if one["outcome"] != "pending" or (tries and one["attempts"] >= tries):
+            return dict(one)
+        await anyio.sleep(0.01)
+
+
+# ---- what a receiver may do. The first word says what follows from it.
+
+
+async def hang(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def hang_after_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    await asyncio.get_running_loop().create_future()
+
+
+async def hang_within_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nx: y")
+    await asyncio.get_running_loop().create_future()
+
+
+async def a_byte_now_and_then(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 10_000:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def a_flood_of_interim_answers(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def ten_thousand_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"h%d: %s\r\n" % (n, b"v" * 100) for n in range(10_000)) + b"\r\n")
+
+
+async def a_header_of_200_kilobytes(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 200_000 + b"\r\n\r\n")
+
+
+async def reset(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def close_without_a_word(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def close_within_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-le")
+
+
+async def nonsense(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x00\x01 what?\r\n\r\n")
+
+
+async def another_protocol(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"SSH-2.0-OpenSSH_9.7\r\n")
+
+
+async def a_body_without_end(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
+async def close_within_the_body(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nshort")
+
+
+async def bad_chunks(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nnot a chunk\r\n-1\r\n\r\n")
+
+
+async def an_interim_answer_first(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n" + web.answer(200))
+
+
+BOMB = gzip.compress(gzip.compress(b"0" * 50_000_000))
+PASSING = [
+    *(hang, hang_within_headers, a_byte_now_and_then, a_flood_of_interim_answers, ten_thousand_headers),
+    *(a_header_of_200_kilobytes, reset, close_without_a_word, close_within_headers, nonsense, another_protocol),
+]
+ACCEPTED: dict[str, web.Handler | bytes] = {
+    "200": web.answer(200),
+    "204": web.answer(204),
+    "299": web.answer(299),
+    "a bomb": web.answer(200, BOMB, content_encoding="gzip"),
+    "a page with a cookie": web.answer(200, b"<script>", content_type="text/html", set_cookie="a=b"),
+    "a hang after the headers": hang_after_headers,
+    "a body without end": a_body_without_end,
+    "a body that is cut off": close_within_the_body,
+    "bad chunks": bad_chunks,
+    "an interim answer first": an_interim_answer_first,
+}
+
+
+@pytest.mark.parametrize("receiver", PASSING, ids=lambda one: one.__name__)
+async def test_an_answer_that_never_comes_or_makes_no_sense_is_a_passing_fault(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, receiver: web.Handler
+) -> None:
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 0.3)
+    monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.02,) * 4)
+    with anyio.fail_after(30):
+        async with web.serve(receiver) as site:
+            told = await delivery(engine, await invoke(engine, site.url()))
+    assert (told["outcome"], told["attempts"], len(told["tries"])) == ("dead", 5, 5)
+    assert all(entry["reason"] and entry["seconds"] < 2 for entry in told["tries"])
+    assert len({request.headers["webhook-id"] for request in site.requests}) == 1
+    assert len(site.requests) == 5
+
+
+@pytest.mark.parametrize("receiver", ACCEPTED)
+async def test_a_success_counts_whatever_comes_before_it_or_behind_its_headers(engine: Engine, receiver: str) -> None:
+    with anyio.fail_after(5):
+        async with web.serve(ACCEPTED[receiver]) as site:
+            told = await delivery(engine, await invoke(engine, site.url()))
+    assert (told["outcome"], told["attempts"], "reason" in told["tries"][0]) == ("delivered", 1, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "least", "most"),
+    [
+        (429, "120", 119.9, 121),
+        (503, "120", 119.9, 121),
+        (429, "IN 120 S", 118, 121),  # as a date
+        (429, "1000000000", 3599, 3601),
+        (429, "1e9", 1.6, 2.5),
+        (429, "-5", 1.6, 2.5),
+        (429, "0", 1.6, 2.5),
+        (429, "soon", 1.6, 2.5),
+        (429, "Wed, 21 Oct 2015 07:28:00 GMT", 1.6, 2.5),
+        (500, "120", 1.6, 2.5),  # it does not say when it will be well
+        (408, "120", 1.6, 2.5),
+    ],
+    ids=str,
+)
+async def test_the_next_try_is_when_the_receiver_wants_it_within_bounds(
+    engine: Engine, status: int, retry_after: str, least: float, most: float
+) -> None:
+    if retry_after == "IN 120 S":
+        at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=120)
+        retry_after = at.strftime("%a, %d %b %Y %H:%M:%S GMT")
+    with anyio.fail_after(10):
+        async with web.serve(web.answer(status, retry_after=retry_after)) as site:
+            told = await delivery(engine, await invoke(engine, site.url()), tries=1)
+    (entry,) = told["tries"]
+    due = datetime.datetime.fromisoformat(told["next_try_at"]).timestamp()
+    assert (told["outcome"], entry["status"]) == ("pending", status)
+    assert least <= due - entry["at_ns"] / clock.NANOSECONDS - entry["seconds"] <= most + 1
+
+
+# ---- certificates
+
+
+@dataclass
+class Authority:
+    """Who signs the certificates of these tests; `trusting` is a client that believes nobody else."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Authority:
+        key = ec.generate_private_key(ec.SECP256R1())
+        return cls(key, _certificate("test authority", key, "test authority", key, authority=True), folder)
+
+    @property
+    def trusting(self) -> ssl.SSLContext:
+        pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+        return ssl.create_default_context(cadata=pem)
+
+    def serving(self, host: str, *, days: int = 1, self_signed: bool = False) -> ssl.SSLContext:
+        """TLS of a server; with `days` below zero its certificate has ended."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer, signer = (host, key) if self_signed else ("test authority", self.key)
+        made = _certificate(host, key, issuer, signer, days=days)
+        cert, private = self.folder / "cert.pem", self.folder / "key.pem"
+        cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        private.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, private)
+        return context
+
+
+def _certificate(
+    host: str, key: Any, issuer: str, signer: Any, *, days: int = 1, authority: bool = False
+) -> x509.Certificate:
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    now = datetime.datetime.now(datetime.UTC)
+    alternative: x509.GeneralName = x509.DNSName(host.replace(" ", "-"))
+    if host[0].isdigit():
+        alternative = x509.IPAddress(ipaddress.ip_address(host))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name(host))
+        .issuer_name(name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+    return builder.sign(signer, hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "fault"),
+    [
+        ("127.0.0.1", {}, ""),
+        ("127.0.0.1", {"days": -1}, "expired"),
+        ("elsewhere.example", {}, "IP address mismatch"),
+        ("127.0.0.1", {"self_signed": True}, "self-signed"),
+    ],
+    ids=["sound", "expired", "of another host", "self-signed"],
+)
+async def test_only_a_sound_certificate_is_believed(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    host: str,
+    options: dict[str, Any],
+    fault: str,
+) -> None:
+    authority = Authority.make(tmp_path)
+    monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.02,) * 4)
+    monkeypatch.setattr(egress, "client_context", lambda insecure: authority.trusting)
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(204), tls=authority.serving(host, **options)) as site:
+            told = await delivery(engine, await invoke(engine, site.url()))
+    assert (told["outcome"], told["attempts"]) == (("dead", 5) if fault else ("delivered", 1))
+    assert len(site.requests) == (0 if fault else 1), "nothing was sent to it"
+    assert fault in told["tries"][-1].get("reason", "")
+
+
+async def test_plain_text_is_no_answer_to_https(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", 0.3)
+    monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.02,) * 4)
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(204)) as site:
+            told = await delivery(engine, await invoke(engine, site.url().replace("http:", "https:")))
+    assert (told["outcome"], told["attempts"], site.requests) == ("dead", 5, [])
+
+
+async def test_a_handshake_that_hangs_leaves_no_connection_behind() -> None:
+    closed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        closed.set_result(await reader.read())  # up to the end, which comes when the other side has closed
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    client = egress.Egress(LOOPBACK)
+    async with server:
+        with anyio.fail_after(5):
+            with pytest.raises(egress.Unreachable, match="within"):
+                url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+                await client.request("POST", url, content=b"{}", deadline_seconds=0.2)
+            assert (await closed)[:1] == b"\x16", "a TLS hello came, and nothing after it"
+    await client.aclose()
+
+
+# ---- bounds: time, memory, and the others
+
+
+async def test_the_deadline_of_ten_seconds_is_kept_and_nothing_piles_up(engine: Engine) -> None:
+    slow = (hang, hang_within_headers, a_byte_now_and_then, a_flood_of_interim_answers)
+    large = (a_body_without_end, ten_thousand_headers, web.answer(200, BOMB, content_encoding="gzip"))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(anyio.fail_after(40))
+        sites = [await stack.enter_async_context(web.serve(one)) for one in (*slow, *large)]
+        memory = psutil.Process().memory_info().rss
+        runs = [await invoke(engine, site.url()) for site in sites]
+        for _ in range(40):
+            await invoke(engine, sites[len(slow)].url())
+        told = [await delivery(engine, run, tries=1) for run in runs]
+        grown = psutil.Process().memory_info().rss - memory
+    assert all(9 <= one["tries"][0]["seconds"] <= 11 for one in told[: len(slow)]), told
+    assert all(one["tries"][0]["seconds"] < 5 for one in told[len(slow) :]), told
+    assert grown < 20 * 1024 * 1024
+
+
+async def test_receivers_that_hang_delay_no_other_and_no_run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", NO_DEADLINE)
+    healthy = 30
+    delays: list[float] = []
+    all_there, all_hang = anyio.Event(), anyio.Event()
+    hanging = 0
+
+    async def bad_one(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal hanging
+        hanging += 1
+        if hanging == 50:
+            all_hang.set()
+        await hang(request, writer)
+
+    async def good(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        delays.append((clock.now_ns() - json.loads(request.body)["emitted_at"]) / clock.NANOSECONDS)
+        writer.write(web.answer(204))
+        if len(delays) == healthy:
+            all_there.set()
+
+    async with web.serve(bad_one, host="0.0.0.0") as bad, web.serve(good) as site:
+        with anyio.fail_after(60):
+            for n in range(50):
+                for _ in range(3):
+                    await invoke(engine, bad.url(host=f"127.0.0.{n + 2}"))
+            await all_hang.wait()
+            for _ in range(healthy):
+                await invoke(engine, site.url())
+            await all_there.wait()
+    assert hanging == 50, "one request each, while none of them accepts"
+    assert math.ceil(max(delays)) <= 1, f"the slowest of {healthy} took {max(delays):.3f} s"
