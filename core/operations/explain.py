@@ -18,8 +18,8 @@ from core.model.operation import Params
 from core.model.principal import DEFAULT_TENANT, Caller, Role
 from core.model.states import DeploymentState, WorkloadState
 from core.operations.deployment_status import find as find_deployment
-from core.operations.plans import find as find_plan
 from core.operations.registry import operation
+from core.operations.saved_plans import find as find_plan
 from core.store import audit, messages
 from core.store import deployments as table
 from core.store import jobs as job_table
