@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+
+from core import errors
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: str, **fields: str) -> None:
-    """Send every log of this process to stderr at `level`, each line with `fields`."""
+def configure(level: str, *, plain: bool = False, **fields: str) -> None:
+    """Send every log of this process to stderr at `level`, each with `fields`: as logfmt, or `plain` for people."""
     structlog.contextvars.bind_contextvars(**fields)
+    structured: list[Any] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+    ]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False),
+            *([_in_words] if plain else structured),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level, logging.WARNING)),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # whatever stderr is at that moment
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=LEVELS.get(level, logging.WARNING), stream=sys.stderr, force=True)
+
+
+def _in_words(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """A log line as a person reads it: `warning: worker lost: worker local-1`."""
+    level, what = event.pop("level", method), str(event.pop("event", ""))
+    event.pop("exc_info", None)
+    facts = ", ".join(f"{name} {value}" for name, value in event.items() if name != "traceback")
+    return errors.shorten(f"{level}: {what.replace('_', ' ')}" + (f": {facts}" if facts else ""), 500)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcp_server import remote  # it brings an HTTP client, which only remote sessions pay for
 
 DEFAULT_TENANT = "default"
+QUIET = "error"
+"""What a command logs unless a log level is asked for: it tells its result, and whoever serves tells the rest."""
 
 
 @Parameter(name="*")
@@ -93,10 +95,28 @@ async def engine(common: Common, *, workers: int = 0) -> AsyncIterator[Client]:
     `workers` is how many workers an engine of our own starts.
     """
     settings = common.settings()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
     caller = local_caller(common.tenant)
     async with opened(common, settings, caller, workers=workers) as session:
-        yield Client(session, session.acting(caller))
+        forget = session.subscribe(_tell_take_over(session))
+        try:
+            yield Client(session, session.acting(caller))
+        finally:
+            forget()
+
+
+def _tell_take_over(session: session.EngineSession) -> session.Notice:
+    """A listener that says so when the engine that this command was attached to is gone, and the command is it now."""
+    before = bool(getattr(session, "owner", False))
+
+    def hear(kind: str, data: dict[str, Any]) -> None:
+        nonlocal before
+        now = bool(getattr(session, "owner", False))
+        if now and not before:
+            note("The engine that was running has gone; this command goes on with one of its own until it ends.")
+        before = now
+
+    return hear
 
 
 def opened(

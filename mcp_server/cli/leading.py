@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Container, Mapping, Sequence
 
-
 _OF_THE_PROGRAM = ("--help", "-h", "--version")
 
 

@@ -165,6 +165,33 @@ async def test_messages_can_be_followed(tmp_path: Path) -> None:
     assert (told["message_type"], told["job_name"]) == ("job-run-ended", "once")
 
 
+async def test_a_command_that_outlives_the_engine_says_so_in_a_sentence(tmp_path: Path) -> None:
+    scene = stage.Stage(tmp_path / "home")
+    words = ["messages", "--follow", "--home", str(scene.home)]
+    try:
+        with anyio.fail_after(60):
+            await scene.start(workers=1)
+            await scene.must(
+                "POST", "/api/jobs", document=JOB.replace("once", "ever").replace("json: true", "interval: 1h")
+            )
+            await scene.must("POST", "/api/jobs/ever/deploy")
+            async with await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as follower:
+                assert follower.stderr is not None
+                assert b"Following" in await follower.stderr.receive()
+                os.kill(scene.pid, signal.SIGKILL)
+                said = await follower.stderr.receive()
+                assert ownership.owner_pid(scene.home) == follower.pid
+                follower.send_signal(signal.SIGINT)
+                async for more in follower.stderr:
+                    said += more
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await scene.stop()
+    assert said.decode() == (
+        "The engine that was running has gone; this command goes on with one of its own until it ends.\n"
+    )
+
+
 async def test_a_large_body_is_refused_and_the_connection_lives(scene: stage.Stage) -> None:
     token = (scene.home / "admin.token").read_text().strip()
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
