@@ -230,7 +230,7 @@ class Engine:
     def subscribe(self, callback: Notice) -> Callable[[], None]:
         """Have `callback(kind, data)` called for every notice.
 
-        Kinds are registry, invocation, message, deployment, workflow, progress and tokens. Notices are hints; the
+        Kinds are registry, invocation, message, job, deployment, workflow, progress and tokens. Notices are hints; the
         store is the guarantee.
         """
         self._subscribers.append(callback)

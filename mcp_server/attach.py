@@ -24,7 +24,7 @@ from mcp_server.session import Notice, repeatable, safe_to_repeat
 
 log = structlog.get_logger("mcp_server.attach")
 
-KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message")
+KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message", "job")
 TRIES = 4
 SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call waits is stopped, or might as well be
 

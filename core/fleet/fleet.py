@@ -65,7 +65,7 @@ class Fleet:
         self._traffic = traffic
         self._kv = KvCalls(store)
         self._spawn = spawn
-        self._workloads = Workloads(database, bus, changed, self._wake)
+        self._workloads = Workloads(database, bus, changed, traffic.workload_state, self._wake)
         self.logs = JobLogs()
         self._needs = Needs(vault)
         self._variables = variables
@@ -190,11 +190,15 @@ class Fleet:
 
     async def _watch(self) -> None:
         """Kill a worker that is silent: its jobs start again in a fresh process."""
-        beat = self._settings.heartbeat_seconds
+        beat, before = self._settings.heartbeat_seconds, clock.monotonic()
         while True:
             await asyncio.sleep(beat)
+            now = clock.monotonic()
+            # While this process itself stood still, nobody was silent: what workers said then has yet to be read.
+            still, before = max(0.0, now - before - beat), now
             for worker in self.workers.values():
-                if worker.state is WorkerState.ONLINE and clock.monotonic() - worker.last_seen > beat * SILENT_BEATS:
+                worker.last_seen = min(now, worker.last_seen + still)
+                if worker.state is WorkerState.ONLINE and now - worker.last_seen > beat * SILENT_BEATS:
                     log.error("worker_silent", worker=worker.name, seconds=beat * SILENT_BEATS)
                     self._children[worker.name].kill()
 

@@ -149,6 +149,12 @@ class Traffic:
         for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
             self.message(tenant, source=Source.JOB, type=type, job=job, worker=worker.name, data=data)
 
+    def workload_state(self, row: dict[str, Any], state: str, reason: str) -> None:
+        """Announce that a workload, given by its row in the store, has another state."""
+        told = {key: row[key] for key in ("job", "worker", "deployment")}
+        told |= {"workload": row["id"], "state": state, "reason": reason, "at_ns": clock.now_ns()}
+        self._announce("job", {"tenant": row["tenant"], **told})
+
     def settle(self, delivery: Delivery, reason: str | None) -> None:
         """A replica is done with a delivery; with a reason, its run failed."""
         self._batch.settled.append((delivery.id,))

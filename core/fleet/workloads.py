@@ -48,11 +48,17 @@ class Workloads:
     """Rows by id, with what workers reported; the reports are written back to the store."""
 
     def __init__(
-        self, database: Database, bus: Bus, changed: Callable[[str, str], None], wake: Callable[[], None]
+        self,
+        database: Database,
+        bus: Bus,
+        changed: Callable[[str, str], None],
+        told: Callable[[Row, str, str], None],
+        wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._bus = bus
         self._changed = changed  # (tenant, deployment) whose workloads changed
+        self._told = told  # the row of a workload that has another state, with the state and its reason
         self._wake = wake  # after a change that no report brings
         self._rows: dict[str, Row] = {}
         self._documents: dict[str, tuple[str, dict[str, Any], Filter | None]] = {}  # id -> (text, parsed, filter)
@@ -73,6 +79,7 @@ class Workloads:
         rows = {row["id"]: row for row in await self._database.read(workloads.all_rows) if self._readable(row)}
         gone = self._rows.keys() - rows.keys()
         for id in gone:
+            self._told(self._rows[id], WorkloadState.STOPPED.value, "it is not deployed any more")
             self._observed.pop(id, None)
             self._documents.pop(id, None)
         for id, row in rows.items():
@@ -146,6 +153,8 @@ class Workloads:
         row = self._rows.get(id)
         if row is not None:
             self._changed(row["tenant"], row["deployment"])
+            if old is None or (old.state, old.reason) != (seen.state, seen.reason):
+                self._told(row, seen.state, seen.reason)
 
     def _came_through(self, id: str) -> None:
         """A workload that had failed may have been up for long enough by now."""

@@ -1,4 +1,4 @@
-"""What happens, as it happens, as server-sent events: messages, and the states of trigger invocations."""
+"""What happens, as it happens, as server-sent events: messages, and the states of trigger invocations and of jobs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ KEEP_ALIVE_SECONDS = 15.0
 FILTERS = ("kind", "type", "source", "tag", "job", "worker")
 _FIELDS = {"type": "message_type", "job": "job_name", "worker": "worker_id"}  # a filter's name -> the event's key
 INVOCATION_FILTERS = ("invocation_id", "state")
+JOB_FILTERS = ("job", "worker", "deployment", "state")
 TERMINAL = frozenset({"succeeded", "failed", "timed_out"})
 
 Select = Callable[[str, dict[str, Any]], tuple[str, dict[str, Any]] | None]
@@ -31,7 +32,7 @@ Part = tuple[bytes, dict[str, Any]]
 
 
 def router(engine: session.EngineSession) -> APIRouter:
-    """The two streams."""
+    """The streams."""
     out = APIRouter(route_class=routes.PlainRoute)
 
     async def message_subscribe(request: Request) -> Response:
@@ -50,12 +51,20 @@ def router(engine: session.EngineSession) -> APIRouter:
             return problems.response(error)
         return _answer(invocations(engine, caller, wanted))
 
+    async def job_subscribe(request: Request) -> Response:
+        try:
+            wanted, caller = _asked(request, JOB_FILTERS)
+        except errors.SluiceError as error:
+            return problems.response(error)
+        return _answer(jobs(engine, caller.tenant, wanted))
+
     for name, path, tag, summary, endpoint, filters in (
         ("message_subscribe", "/api/messages/subscribe", "messages", "Follow messages as they happen.",
          message_subscribe, FILTERS),
         ("trigger_invocation_subscribe", "/api/trigger-invocations/subscribe", "triggers",
          "Follow the states of invocations; of one invocation until its end.", invocation_subscribe,
          INVOCATION_FILTERS),
+        ("job_subscribe", "/api/jobs/subscription", "jobs", "Follow the states of jobs.", job_subscribe, JOB_FILTERS),
     ):  # fmt: skip
         out.add_api_route(
             path,
@@ -131,6 +140,23 @@ async def invocations(
                     return
             elif one is not None and event.get("state") in TERMINAL:
                 return
+
+
+async def jobs(engine: session.EngineSession, tenant: str, wanted: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
+    """The changes of state of a tenant's workloads: {job, workload, worker, deployment, state, reason, at_ns}.
+
+    One that is not deployed any more is told as stopped.
+    """
+
+    def select(kind: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        if kind != "job" or data.get("tenant") != tenant:
+            return None
+        event = {key: value for key, value in data.items() if key != "tenant"}
+        return ("", event) if all(event.get(key) == value for key, value in wanted.items()) else None
+
+    async with contextlib.aclosing(told(engine, "job", select)) as parts:
+        async for part, _ in parts:
+            yield part
 
 
 CONNECTED = b": connected\n\n"

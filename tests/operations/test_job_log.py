@@ -198,3 +198,16 @@ emit: {{tag: loaded, data: {{n: "${{stat|events_out}}"}}}}
 """
     await deploy(engine, loader)
     await printed(engine, '{"n":"2"}')
+
+
+async def test_each_change_of_state_of_a_job_is_announced(engine: Engine) -> None:
+    heard: list[tuple[str, str, str]] = []
+    forget = engine.subscribe(
+        lambda kind, data: heard.append((data["tenant"], data["job"], data["state"])) if kind == "job" else None
+    )
+    await deploy(engine, TICK)
+    await engine.call("job_undeploy", {"name": "ticker"}, ADMIN)
+    forget()
+    assert {(tenant, job) for tenant, job, _ in heard} == {(ADMIN.tenant, "ticker")}
+    states = [state for _, _, state in heard]
+    assert states.index("running") < states.index("stopped")

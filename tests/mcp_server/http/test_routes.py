@@ -247,6 +247,24 @@ async def test_the_message_stream_shows_the_tenant_its_own_messages(service: mad
     assert service.callbacks == []
 
 
+async def test_the_job_stream_shows_the_tenant_the_states_of_its_own_jobs(service: made.Service) -> None:
+    stream = streams.jobs(service, "default", {"job": "tick"})
+    assert await anext(stream) == b": connected\n\n"
+
+    def tell(tenant: str, job: str) -> None:
+        for callback in service.callbacks:
+            callback("job", {"tenant": tenant, "job": job, "state": "failed", "reason": tenant})
+
+    with anyio.fail_after(5):
+        tell("other", "tick")
+        tell("default", "tock")
+        tell("default", "tick")
+        first = await anext(stream)
+        await stream.aclose()
+    assert first == b'event: job\ndata: {"job":"tick","state":"failed","reason":"default"}\n\n'
+    assert service.callbacks == []
+
+
 async def test_an_invocation_is_followed_from_its_present_state_to_its_end(service: made.Service) -> None:
     caller = Caller(made.OPERATOR, "default")
     stream = streams.invocations(service, caller, {"invocation_id": "inv_1"})
@@ -272,10 +290,11 @@ async def test_the_invocation_stream_of_what_is_not_there_is_a_404(service: made
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
-async def test_the_message_stream_refuses_an_unknown_filter(service: made.Service) -> None:
+@pytest.mark.parametrize("path", ["/api/messages/subscribe", "/api/jobs/subscription"])
+async def test_a_stream_refuses_an_unknown_filter(service: made.Service, path: str) -> None:
     async with made.client(service) as client:
-        answer = await client.get("/api/messages/subscribe?tagg=x")
-    assert answer.status_code == 422
+        answer = await client.get(f"{path}?tagg=x")
+    assert (answer.status_code, "Filters: " in answer.text) == (422, True)
 
 
 def test_a_read_is_done_whatever_its_state() -> None:
