@@ -98,5 +98,5 @@ async def invoke(engine: Engine, **more: Any) -> dict[str, Any]:
 
 async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     with anyio.fail_after(seconds):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - nothing announces what is waited for here
             await asyncio.sleep(0.01)

@@ -23,7 +23,6 @@ from . import rig, server
 pytestmark = pytest.mark.anyio
 
 
-
 @pytest.fixture
 def bus() -> Iterator[server.Server]:
     with server.running() as started:
@@ -39,6 +38,10 @@ async def engine(tmp_path: Path, bus: server.Server) -> AsyncIterator[Engine]:
 @pytest.fixture
 def key(tmp_path: Path) -> Path:
     return tmp_path / "engine" / "worker.key"
+
+
+def installation_of(key: Path) -> str:
+    return WorkerKey(key.read_bytes().strip()).installation
 
 
 async def test_a_worker_joins_and_runs_what_is_asked(
@@ -164,7 +167,7 @@ async def test_whoever_lacks_the_key_is_not_answered(engine: Engine, bus: server
 async def test_foreign_messages_on_the_subjects_are_dropped(
     engine: Engine, bus: server.Server, key: Path, tmp_path: Path
 ) -> None:
-    installation = WorkerKey(key.read_bytes().strip()).installation
+    installation = installation_of(key)
     with anyio.fail_after(60):
         async with rig.machine(tmp_path / "edge", bus.url, key):
             await rig.online(engine)
@@ -187,7 +190,7 @@ async def test_foreign_messages_on_the_subjects_are_dropped(
 async def test_secrets_and_params_are_not_readable_on_the_wire(
     engine: Engine, bus: server.Server, key: Path, tmp_path: Path
 ) -> None:
-    installation = WorkerKey(key.read_bytes().strip()).installation
+    installation = installation_of(key)
     with anyio.fail_after(60):
         async with rig.machine(tmp_path / "edge", bus.url, key):
             await rig.online(engine)
