@@ -17,17 +17,21 @@ class Problem:
     """One fault at one place.
 
     `pointer` is a JSON Pointer (RFC 6901) into the arguments or the document; `where` is `file:line:column`
-    when the fault is in a text that someone wrote.
+    when the fault is in a text that someone wrote. `pattern` is the regular expression that a text had to match, for
+    programs; the message says the same in words.
     """
 
     pointer: str
     message: str
     where: str | None = None
+    pattern: str | None = None
 
     def to_dict(self) -> dict[str, str]:
         out = {"pointer": self.pointer, "message": self.message}
         if self.where:
             out["where"] = self.where
+        if self.pattern:
+            out["pattern"] = self.pattern
         return out
 
 
@@ -220,7 +224,10 @@ def from_dict(data: dict[str, Any]) -> SluiceError:
     return cls(
         str(data.get("message", "")),
         hint=str(data.get("hint", "")),
-        errors=[Problem(e.get("pointer", ""), e.get("message", ""), e.get("where")) for e in data.get("errors", ())],
+        errors=[
+            Problem(e.get("pointer", ""), e.get("message", ""), e.get("where"), e.get("pattern"))
+            for e in data.get("errors", ())
+        ],
         details=data.get("details"),
     )
 

@@ -13,7 +13,7 @@ import pydantic
 from core import errors
 from core.documents.load import Document
 from core.errors import Problem
-from core.model.catalog import SPELLINGS
+from core.model import spellings
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
@@ -47,15 +47,16 @@ def problems_of(
     """
     found = []
     for fault in faults_of(error):
-        location = fault["loc"]
+        location, pattern = fault["loc"], None
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             allowed = keys_at(model, location[:-1])
             message = f"unknown key {errors.shorten(str(location[-1]), 60)!r}{suggest(str(location[-1]), allowed)}"
         elif fault["type"] == "missing":
             message = f"the key {location[-1]!r} is missing"
-        elif fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] in SPELLINGS:
-            message = f"{SPELLINGS[fault['ctx']['pattern']]}; found {errors.shorten(repr(fault['input']), 80)}"
+        elif fault["type"] == "string_pattern_mismatch":
+            pattern = fault["ctx"]["pattern"]
+            message = f"{spellings.told(pattern)}; found {errors.shorten(repr(fault['input']), 80)}"
         elif fault["type"] in ("enum", "literal_error") and isinstance(fault["input"], str):
             allowed = choices(fault)
             near = difflib.get_close_matches(fault["input"], allowed, n=1, cutoff=0.6)
@@ -66,7 +67,7 @@ def problems_of(
         if data is not None:
             location = _as_written(location, data, model, missing=fault["type"] == "missing")
         pointer = at + pointer_of(location)
-        found.append(Problem(pointer, message, where(pointer) if where is not None else None))
+        found.append(Problem(pointer, message, where(pointer) if where is not None else None, pattern))
     return found
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from core import errors
 from core.docstrings import Described
 from core.license import Feature
+from core.model import spellings
 from core.model.principal import Role
 
 MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
@@ -112,14 +113,18 @@ def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[erro
     problems: list[errors.Problem] = []
     for error in itertools.chain.from_iterable(map(_without_null, validator.iter_errors(instance))):
         pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in error.instance_path)
-        problems.append(errors.Problem(pointer, errors.shorten(_message(error), 300)))
+        pattern = error.kind.pattern if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Pattern) else None
+        problems.append(errors.Problem(pointer, errors.shorten(_message(error, pattern), 300), pattern=pattern))
         if len(problems) >= limit:
             break
     return problems
 
 
-def _message(error: Any) -> str:
-    """What a fault says, with every value that is allowed; the library names two of them."""
+def _message(error: Any, pattern: str | None) -> str:
+    """What a fault says: patterns in words, and every value that is allowed; the library names two of them."""
+    if pattern is not None:
+        found = str(error.message).rpartition(" does not match ")[0]  # as the library quotes or masks it
+        return f"{spellings.told(pattern)}; found {errors.shorten(found, 80)}"
     if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Enum):
         return str(error.message)
     found, told, _ = str(error.message).rpartition(" is not one of ")

@@ -27,6 +27,7 @@ PROBLEM: dict[str, Any] = {
                     "pointer": {"type": "string", "description": "JSON Pointer to the fault"},
                     "message": {"type": "string"},
                     "where": {"type": "string", "description": "file:line:column, when the fault is in a text"},
+                    "pattern": {"type": "string", "description": "The regular expression that a text had to match"},
                 },
             },
         },
