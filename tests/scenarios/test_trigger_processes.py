@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
@@ -123,13 +124,16 @@ async def _deliveries(engine: Engine, outcome: str) -> list[dict[str, Any]]:
     return list((await engine.call("callback_delivery_list", {"outcome": outcome, "limit": 100}, ADMIN))["items"])
 
 
-async def test_a_worker_that_falls_silent_is_replaced_after_its_lease_and_its_run_ends_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [pytest.param(3, id="ci"), pytest.param(200, id="full", marks=pytest.mark.soak)])
+async def test_a_worker_that_falls_silent_is_replaced_after_its_lease_and_its_run_ends_once(
+    tmp_path: Path, rounds: int
+) -> None:
     beat = 0.2
     lease = beat * 5
     async with engine_on(tmp_path / "home", heartbeat_seconds=beat) as engine:
         await engine.call("trigger_publish", {**DEFINITION, "response_timeout_seconds": 60}, ADMIN)
         await deploy(engine, HANDLER)
-        for round in range(2):
+        for round in range(rounds):
             (worker,) = (await engine.call("worker_list", {}, ADMIN))["items"]
             stopped = psutil.Process(worker["pid"])
             stopped.suspend()
@@ -143,6 +147,56 @@ async def test_a_worker_that_falls_silent_is_replaced_after_its_lease_and_its_ru
             taken_over = next(event["at_ns"] for event in record["events"] if event["type"] == "redelivered")
             # A beat was last heard at most one beat before the worker was stopped.
             assert lease - beat <= (taken_over - since) / clock.NANOSECONDS <= lease + 2.0
+            with contextlib.suppress(psutil.NoSuchProcess):
+                stopped.resume()  # it was killed before its work went to another, so there is nobody to write late
+            given = {"invocation_id": record["invocation_id"]}
+            assert await engine.call("trigger_invocation_get", given, ADMIN) == record
+
+
+STOPPED_OWNER = """
+import asyncio, json, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from engines import ADMIN, deploy, engine_on
+from tests.triggers.rig import DEFINITION
+from tests.scenarios.test_trigger_processes import HANDLER
+
+async def main():
+    async with engine_on(Path(sys.argv[1]), heartbeat_seconds=0.2) as engine:
+        await engine.call("trigger_publish", DEFINITION, ADMIN)
+        await deploy(engine, HANDLER)
+        while True:
+            record = await engine.call("trigger_invoke", {"slug": "smoke_trigger", "params": {"env": "a"}}, ADMIN)
+            (worker,) = (await engine.call("worker_list", {}, ADMIN))["items"]
+            print(json.dumps([record["state"], record["attempts"], worker["pid"], worker["restarts"]]), flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+asyncio.run(main())
+"""
+
+
+async def test_an_owner_that_stood_still_takes_no_healthy_worker_for_silent(tmp_path: Path) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STOPPED_OWNER, str(tmp_path / "home"), str(HERE.parent)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=HERE.parents[1],
+    )
+    assert owner.stdin is not None and owner.stdout is not None
+    try:
+        with anyio.fail_after(60):
+            first = json.loads(await owner.stdout.readline())
+            for _ in range(3):
+                owner.send_signal(signal.SIGSTOP)
+                await anyio.sleep(2.5)  # two and a half leases, in which nobody is there who could listen
+                owner.send_signal(signal.SIGCONT)
+                await anyio.sleep(0.5)  # and a few looks at its workers
+                owner.stdin.write(b"\n")
+                assert json.loads(await owner.stdout.readline()) == first
+    finally:
+        owner.kill()
+        await owner.wait()
+    assert first[:2] == ["succeeded", 1]
 
 
 async def test_a_worker_that_stutters_within_its_lease_keeps_its_run(tmp_path: Path) -> None:
