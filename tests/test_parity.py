@@ -113,6 +113,12 @@ VALUES = [
     Call("GET /api/jobs", "job list", "job_list"),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(
+        "GET /api/jobs/metrics?name=smoke_trigger_handler",
+        "job metrics smoke_trigger_handler",
+        "job_metrics",
+        {"name": "smoke_trigger_handler"},
+    ),
+    Call(
         "GET /api/jobs/smoke_trigger_handler/log?limit=5&level=error",
         "job log smoke_trigger_handler --limit 5 --level error",
         "job_log",

@@ -12,7 +12,7 @@ from core.operations.registry import Page, items_schema, offset_page, operation
 
 
 class JobMetrics(Page):
-    job: str | None = Field(default=None, max_length=200)
+    name: str | None = Field(default=None, max_length=200)
     """Only this job."""
 
 
@@ -26,7 +26,7 @@ class JobMetrics(Page):
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, runs, and
     lag_seconds, the age of the oldest message or batch that is not yet accepted by the output."""
-    rows = engine.fleet.workload_rows(tenant=caller.tenant, job=params.job)
+    rows = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
     keys = ("job", "replica", "worker", "state", "restarts", "metrics")
     rows.sort(key=lambda row: (row["job"], row["replica"]))
     return offset_page([{key: row[key] for key in keys} for row in rows], params)

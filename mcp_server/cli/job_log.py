@@ -93,7 +93,7 @@ async def metrics(
         Where the last page ended.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("job_metrics", job=name, limit=limit, cursor=cursor)
+        result = await engine.call("job_metrics", name=name, limit=limit, cursor=cursor)
     if common.json:
         render.json(result)
         return 0

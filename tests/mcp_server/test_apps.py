@@ -1,6 +1,6 @@
 """MCP Apps in a real browser: a host that speaks the protocol embeds each page in a sandbox, as hosts do.
 
-Needs Chromium: that of Playwright (`playwright install chromium`), or one named by SLUICE_CHROMIUM.
+Needs Chromium: one named by SLUICE_CHROMIUM, that of Playwright (`playwright install chromium`), or an installed one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import html
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,13 +83,23 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return asyncio.run(_answers(home))
 
 
+def chromium(of_playwright: str) -> str | None:
+    """The browser to use: the one that SLUICE_CHROMIUM names, Playwright's own, or one of this machine."""
+    named = os.environ.get("SLUICE_CHROMIUM")
+    if named:
+        return named  # if it is not there, the launch says so
+    if Path(of_playwright).exists():
+        return of_playwright
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 @pytest.fixture(scope="module")
 def browser(answers: dict[str, Any]) -> Iterator[Any]:  # the answers first: Playwright takes the event loop
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        path = os.environ.get("SLUICE_CHROMIUM") or playwright.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no Chromium: run `playwright install chromium`, or name one in SLUICE_CHROMIUM")
+        path = chromium(playwright.chromium.executable_path)
+        if path is None:
+            pytest.skip("no Chromium: install one, run `playwright install chromium`, or name one in SLUICE_CHROMIUM")
         launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield launched
         launched.close()

@@ -120,7 +120,7 @@ async def test_the_figures_of_a_job_are_counted_and_told(engine: Engine) -> None
     await deploy(engine, TICK)
 
     async def figures() -> dict[str, Any]:
-        (item,) = (await engine.call("job_metrics", {"job": "ticker"}, USER))["items"]
+        (item,) = (await engine.call("job_metrics", {"name": "ticker"}, USER))["items"]
         assert (item["job"], item["worker"], item["state"]) == ("ticker", "local-1", "running")
         metrics: dict[str, Any] = item["metrics"]
         return metrics
