@@ -143,17 +143,17 @@ def check_workers(
     `held` are the (job, worker) that run already: a drained worker keeps those, and gets nothing new.
     """
     known = {worker.name: worker for worker in workers}
-    missing: dict[str, list[str]] = {}
+    missing: dict[str, dict[str, None]] = {}  # why -> the jobs, each once
     for job, chosen in state.assignments.items():
         for worker in chosen:
             why = _absent(worker, known.get(worker), state.jobs[job].group, (job, worker) in held)
             if why:
-                missing.setdefault(why, []).append(job)
+                missing.setdefault(why, {})[job] = None
     if not missing:
         return
     notes = [note for note in warnings if note["code"] in ("missing_group", "no_workers", "too_few_slots")]
     problems = [
-        errors.Problem("", f"{', '.join(jobs[:3])}{' and others' if len(jobs) > 3 else ''}: {why}")
+        errors.Problem("", f"{', '.join(list(jobs)[:3])}{' and others' if len(jobs) > 3 else ''}: {why}")
         for why, jobs in missing.items()
     ]
     raise errors.TargetUnavailable(

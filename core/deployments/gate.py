@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -25,13 +25,15 @@ class Gate:
     """How an apply is watched.
 
     `back_to` is the revision to take back when it does not come up (0: remove it), `excused` the workloads that are
-    not judged: they were unwell before, and the apply does not touch them.
+    not judged: they were unwell before, and the apply does not touch them. Of these it waits for the `awaited`, which
+    hand events directly to or from what it touches: that may be all that ailed them.
     """
 
     seconds: float = DEADLINE_SECONDS
     back_to: int | None = None
     plan_id: str = ""
     excused: frozenset[str] = frozenset()
+    awaited: frozenset[str] = frozenset()
 
     @property
     def steady_seconds(self) -> float:
@@ -39,7 +41,7 @@ class Gate:
 
     def to_text(self) -> str:
         data = {"seconds": self.seconds, "back_to": self.back_to, "plan_id": self.plan_id}
-        return orjson.dumps({**data, "excused": sorted(self.excused)}).decode()
+        return orjson.dumps({**data, "excused": sorted(self.excused), "awaited": sorted(self.awaited)}).decode()
 
     @staticmethod
     def from_text(text: str) -> Gate:
@@ -50,6 +52,7 @@ class Gate:
             data.get("back_to"),
             data.get("plan_id", ""),
             frozenset(data.get("excused", ())),
+            frozenset(data.get("awaited", ())),
         )
 
 
@@ -129,23 +132,27 @@ class Watch:
         self._restarts = restarts
         if not self.faults and self._calm_since is None:
             self._calm_since = now
-        if self._calm_since is not None and now - self._calm_since >= self.gate.steady_seconds:
+        over = now - self.started >= self.gate.seconds
+        awaited = any(fault.workload in self.gate.awaited for fault in self.unwell_before)
+        calm = self._calm_since is not None and now - self._calm_since >= self.gate.steady_seconds
+        if calm and (over or not awaited):
             return Verdict.HEALTHY
-        if given_up or now - self.started >= self.gate.seconds:
+        if given_up or over:
             return Verdict.UNHEALTHY
         return Verdict.PENDING
 
     def due(self, now: float) -> float:
         """How many seconds from now the verdict may change without any news."""
         deadline = self.started + self.gate.seconds
-        if self._calm_since is not None:
+        if self._calm_since is not None and now < self._calm_since + self.gate.steady_seconds:
             deadline = min(deadline, self._calm_since + self.gate.steady_seconds)
         return max(0.0, deadline - now)
 
     def progress(self) -> str:
         """How far it is, for people."""
         text = f"{self.up} of {len(self.wanted)} workloads are up"
-        return f"{text}; {self.faults[0]}" if self.faults else text
+        first = next(iter((*self.faults, *self.unwell_before)), None)
+        return f"{text}; {first}" if first is not None else text
 
 
 def told(faults: Sequence[Fault], total: int) -> str:
@@ -175,16 +182,18 @@ def excusing(
     wanted: Iterable[Mapping[str, Any]],
     stored: Iterable[Mapping[str, Any]],
     observed: Iterable[Mapping[str, Any]],
+    together: Iterable[Collection[str]],
     *,
     under_way: bool,
 ) -> Gate:
     """The gate with the workloads that it does not judge: untouched by a commit, and unwell before it.
 
-    `wanted` are the rows of the commit and `stored` those before it, {id, worker, version, document}; `observed` is
-    what was seen of the latter just before, as `Watch.judge` takes it. A gate that is `under_way` goes on to judge
+    `wanted` are the rows of the commit and `stored` those before it, {id, job, worker, version, document}; `observed`
+    is what was seen of the latter just before, as `Watch.judge` takes it. `together` are the sets of jobs that are
+    joined by worker channels. A gate that is `under_way` goes on to judge
     what it judged: what is unwell now may be so by the apply that it watches.
     """
-    before = {row["id"]: row for row in stored}
+    wanted, before = list(wanted), {row["id"]: row for row in stored}
     untouched = frozenset(
         row["id"]
         for row in wanted
@@ -192,4 +201,10 @@ def excusing(
     )
     # One that is just coming up has no reason yet, and is judged.
     unwell = {row["id"] for row in observed if not up(row) and (row["reason"] or row["state"] == WorkloadState.FAILED)}
-    return replace(gate, excused=untouched & (gate.excused if under_way else unwell))
+    if under_way:
+        return replace(gate, excused=untouched & gate.excused, awaited=untouched & gate.awaited)
+    excused = untouched & unwell
+    touched = {row["job"] for row in wanted if row["id"] not in untouched}
+    near = {job for jobs in together if not touched.isdisjoint(jobs) for job in jobs}
+    awaited = frozenset(row["id"] for row in wanted if row["id"] in excused and row["job"] in near)
+    return replace(gate, excused=excused, awaited=awaited)

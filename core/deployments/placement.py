@@ -15,6 +15,7 @@ from core.model.deployment import Assignments, Job, Worker
 from core.model.plan import Finding
 
 NOWHERE = ""
+FILES_STAY = "files_stay"
 FILE_COMPONENTS = frozenset({"file", "files", "file-store"})  # their data are on a disk
 
 
@@ -191,7 +192,7 @@ def files_of(job: Job, before: Sequence[str], after: Sequence[str]) -> list[Find
         return []
     return [
         Finding(
-            "files_stay",
+            FILES_STAY,
             f"{job.name} moves from {', '.join(dict.fromkeys(moves))}; its files under {', '.join(paths)} do not.",
             "Workers of one machine share its disk; otherwise keep these files on storage that both workers reach.",
         )

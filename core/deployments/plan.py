@@ -109,7 +109,12 @@ def back(
     """The plan that makes an earlier wish the present one: its jobs as they were, where they were if that is there."""
     placed = placement.place(wish.jobs, wish.together, workers, wish.assignments)
     desired = dataclasses.replace(wish, assignments=placed.assignments)
-    return dataclasses.replace(compute(name, desired, current, placed.warnings, blockers), secrets=secrets)
+    # What moves, moves from where it is now, and not from where it was then.
+    warnings = [one for one in placed.warnings if one.code != placement.FILES_STAY]
+    for job in desired.jobs.values():
+        if (now := current.assignments.get(job.name)) is not None and now != placed.assignments[job.name]:
+            warnings += placement.files_of(job, now, placed.assignments[job.name])
+    return dataclasses.replace(compute(name, desired, current, warnings, blockers), secrets=secrets)
 
 
 def remove(name: str, current: State) -> Plan:

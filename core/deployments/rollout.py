@@ -86,6 +86,7 @@ class Rollouts:
             wanted,
             self._fleet.stored(tenant, name),
             observed.alive(self._fleet, tenant=tenant, deployment=name),
+            wish.together,
             under_way=open_gate is not None,
         )
         row = {

@@ -88,7 +88,7 @@ def test_many_faults_are_told_short() -> None:
 
 
 def test_a_gate_survives_being_stored() -> None:
-    gate = Gate(12, 3, "plan_x", frozenset({"t/b#0", "t/a#0"}))
+    gate = Gate(12, 3, "plan_x", frozenset({"t/b#0", "t/a#0"}), frozenset({"t/a#0"}))
     assert Gate.from_text(gate.to_text()) == gate
     assert Gate.from_text("") == Gate()
 
@@ -104,7 +104,7 @@ def test_what_is_up_again_after_a_failure_is_waited_for_until_it_has_come_throug
 
 
 def stored(id: str, **other: Any) -> dict[str, Any]:
-    return {"id": id, "worker": "w1", "version": "1", "document": "{}", **other}
+    return {"id": id, "job": id[2], "worker": "w1", "version": "1", "document": "{}", **other}
 
 
 BROKEN = [row("t/a#0", "running"), row("t/b#0", "failed", 9, "no such file"), row("t/c#0", "assigned", 0, "w2 is gone")]
@@ -112,24 +112,24 @@ BROKEN = [row("t/a#0", "running"), row("t/b#0", "failed", 9, "no such file"), ro
 
 def test_what_was_unwell_before_and_is_not_touched_is_not_judged() -> None:
     before = [stored("t/a#0"), stored("t/b#0"), stored("t/c#0")]
-    assert excusing(Gate(), before, before, BROKEN, under_way=False).excused == {"t/b#0", "t/c#0"}
+    assert excusing(Gate(), before, before, BROKEN, (), under_way=False).excused == {"t/b#0", "t/c#0"}
     touched = [stored("t/a#0"), stored("t/b#0", version="2"), stored("t/c#0", worker="w1", document="[]")]
-    assert excusing(Gate(), touched, before, BROKEN, under_way=False).excused == set()
-    assert excusing(Gate(), [stored("t/d#0")], before, BROKEN, under_way=False).excused == set()
+    assert excusing(Gate(), touched, before, BROKEN, (), under_way=False).excused == set()
+    assert excusing(Gate(), [stored("t/d#0")], before, BROKEN, (), under_way=False).excused == set()
 
 
 def test_what_is_just_coming_up_is_judged() -> None:
     before = [stored("t/a#0"), stored("t/b#0")]
     coming = [row("t/a#0", "assigned"), row("t/b#0", "starting")]
-    assert excusing(Gate(), before, before, coming, under_way=False).excused == set()
+    assert excusing(Gate(), before, before, coming, (), under_way=False).excused == set()
 
 
 def test_a_gate_that_is_under_way_goes_on_to_judge_what_it_judged() -> None:
     before = [stored("t/a#0"), stored("t/b#0"), stored("t/c#0")]
     gate = Gate(excused=frozenset({"t/c#0"}))
-    assert excusing(gate, before, before, BROKEN, under_way=True).excused == {"t/c#0"}
+    assert excusing(gate, before, before, BROKEN, (), under_way=True).excused == {"t/c#0"}
     moved = [*before[:2], stored("t/c#0", worker="w2")]
-    assert excusing(gate, moved, before, BROKEN, under_way=True).excused == set()
+    assert excusing(gate, moved, before, BROKEN, (), under_way=True).excused == set()
 
 
 def test_the_way_back_is_not_taken_for_what_was_unwell_before() -> None:
@@ -139,3 +139,20 @@ def test_the_way_back_is_not_taken_for_what_was_unwell_before() -> None:
     assert told_before(one.unwell_before) == "unwell before, and not touched: b is failed: no such file"
     assert one.judge([BROKEN[0], row("t/b#0", "running")], 104.0) is Verdict.HEALTHY
     assert told_before(one.unwell_before) == ""
+
+
+def test_what_was_unwell_next_to_what_is_touched_is_waited_for_and_not_judged() -> None:
+    before = [stored("t/a#0"), stored("t/b#0"), stored("t/c#0")]
+    wanted = [stored("t/a#0", version="2"), *before[1:]]
+    gate = excusing(Gate(seconds=5, back_to=1), wanted, before, BROKEN, [("a", "b"), ("c",)], under_way=False)
+    assert (gate.excused, gate.awaited) == ({"t/b#0", "t/c#0"}, {"t/b#0"})
+    later = [stored("t/b#0", worker="w2"), before[2]]
+    assert excusing(gate, later, before, BROKEN, [("a", "b")], under_way=True).awaited == set()
+    one = Watch(gate, {"t/a#0": "a"}, started=100.0)
+    well, wait = [BROKEN[0], row("t/b#0", "running")], one.gate.steady_seconds + 0.01
+    one.judge(BROKEN, 100.0)
+    assert one.judge(BROKEN, 100.0 + wait) is Verdict.PENDING
+    assert one.due(100.0 + wait) == pytest.approx(5 - wait)
+    assert one.judge(well, 103.0) is Verdict.HEALTHY
+    assert one.judge(BROKEN, 105.0) is Verdict.HEALTHY  # the time is over, and it is not held against the apply
+    assert sorted(fault.workload for fault in one.unwell_before) == ["t/b#0", "t/c#0"]

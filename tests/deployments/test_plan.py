@@ -224,3 +224,17 @@ def _without_values(state: State) -> Mapping[str, object]:
         for f in dataclasses.fields(state)
         if f.name in ("source", "jobs", "channels", "assignments")
     } | {"order": (list(state.jobs), list(state.channels))}
+
+
+def test_the_way_back_warns_of_files_that_stay_where_they_are_now() -> None:
+    text = "kind: workflow\nslug: w\nsteps: [{id: a, use: 'blueprint:echo-source@1.0.0', out: channel:c}, %s]\n%s"
+    sink = "{id: b, use: 'blueprint:file-printer@1.0.0', in: channel:c}"
+    spooled = text % (sink, "channels: {c: {transport: file-store, with: {path: /x}}}")
+    first = make(spooled, workers=WORKERS[:1]).desired  # on w1
+    moved = make(spooled, workers=WORKERS[1:2], current=first).desired  # on w2, and so are its files
+    still = plan.back("demo", first, WORKERS[1:2], moved)
+    assert (still.summary["move"], [one.code for one in still.warnings]) == (0, [])
+    back = plan.back("demo", first, WORKERS, moved)
+    assert back.summary["move"] == 4
+    assert {one.code for one in back.warnings} == {"files_stay"}
+    assert all("moves from w2 to w1" in one.message for one in back.warnings)
