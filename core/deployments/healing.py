@@ -107,16 +107,24 @@ class Healer:
 
 
 def told(decided: reconcile.Decision) -> str:
-    """Why a deployment was healed, in one line."""
+    """Why a deployment was healed, in one line: what was done for one reason is told together."""
     kinds: dict[str, int] = {}
     for one in decided.drift:
         if not one.muted:
             kinds[one.kind.value] = kinds.get(one.kind.value, 0) + 1
     drift = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    steps = [step for step in decided.steps if step.action is not StepAction.WAIT]
-    shown = "; ".join(f"{step.action.value} {step.id}: {step.reason}" for step in steps[:SHOWN_REASONS])
-    more = f" (and {len(steps) - SHOWN_REASONS} more)" if len(steps) > SHOWN_REASONS else ""
-    return f"{drift + ': ' if drift else ''}{shown}{more}"
+    done: dict[tuple[str, str], list[str]] = {}
+    for step in decided.steps:
+        if step.action is not StepAction.WAIT:
+            done.setdefault((step.action.value, step.reason), []).append(step.id.partition("/")[2])
+    shown = "; ".join(f"{action} {_some(ids)}: {reason}" for (action, reason), ids in [*done.items()][:SHOWN_REASONS])
+    left = sum(map(len, [*done.values()][SHOWN_REASONS:]))
+    return f"{drift + ': ' if drift else ''}{shown}{f' (and {left} more)' if left else ''}"
+
+
+def _some(ids: list[str]) -> str:
+    more = f" and {len(ids) - SHOWN_REASONS} more" if len(ids) > SHOWN_REASONS else ""
+    return ", ".join(ids[:SHOWN_REASONS]) + more
 
 
 def workers_for(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.deployments import reconcile
-from core.deployments.reconcile import DriftKind, Presence, Seen, StepAction
+from core.deployments import healing, reconcile
+from core.deployments.reconcile import Decision, Drift, DriftKind, Presence, Seen, Step, StepAction
 from core.model.deployment import State, Worker, workloads
 from tests.deployments.documents import make, quickstart
 
@@ -127,3 +127,26 @@ def test_taking_the_moves_leaves_no_drift() -> None:
     decided = decide(state, all_running(state), GONE, patience=3.0)
     after = State.from_dict({**state.to_dict(), "assignments": {k: list(v) for k, v in decided.assignments.items()}})
     assert drift(after, all_running(after), GONE) == []
+
+
+def test_what_is_done_for_one_reason_is_told_together() -> None:
+    drained = [Step(StepAction.MOVE, f"t/d--a#{n}", "w2", "w1 is drained") for n in range(50)]
+    others = [Step(StepAction.ASSIGN, f"t/d--{name}#0", "w1", f"{name} was edited") for name in "bcd"]
+    waiting = Step(StepAction.WAIT, "t/d--e#0", "w1", "it restarts")
+    drift = (Drift(DriftKind.MODIFIED, "t/d--b#0", "x", "y"),)
+    assert healing.told(Decision(drift, (*drained, waiting, *others), {})) == (
+        "1 modified: move d--a#0, d--a#1, d--a#2 and 47 more: w1 is drained; assign d--b#0: b was edited;"
+        " assign d--c#0: c was edited (and 1 more)"
+    )
+
+
+def test_what_is_up_again_after_a_failure_is_not_running_and_is_waited_for() -> None:
+    state = wish()
+    seen = all_running(state)
+    id = next(iter(seen))
+    seen[id] = Seen(id, seen[id].worker, seen[id].version, "running", "up again after it failed: x", failing="x")
+    decided = reconcile.decide("t", state, seen, HERE, patience_seconds=60)
+    assert [(one.kind, one.id, one.observed) for one in decided.drift] == [
+        (DriftKind.NOT_RUNNING, id, "up again after it failed: x")
+    ]
+    assert [step.action for step in decided.steps] == [StepAction.WAIT] and not decided.acts
