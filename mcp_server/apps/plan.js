@@ -1,5 +1,5 @@
 // The plan of a deployment: its graph with what comes, changes, moves and goes, and a button that applies just this plan.
-const WIDTH = 190, HEIGHT = 46, ACROSS = 80, DOWN = 22, MARGIN = 16;
+const WIDTH = 190, HEIGHT = 46, ACROSS = 80, DOWN = 22, MARGIN = 16, LEAST = 0.65;
 
 // Nodes and edges: the graph of the source, marked with the changes; what only the changes know is added.
 function graphOf(plan, source) {
@@ -60,9 +60,12 @@ function picture({ nodes, edges }) {
     const [x1, y1] = places.get(one.from), [x2, y2] = places.get(one.to);
     const a = [x1 + WIDTH, y1 + HEIGHT / 2], b = [x2, y2 + HEIGHT / 2];
     const bend = Math.max(ACROSS / 2, Math.abs(b[0] - a[0]) / 2);
+    // Where lines part, a name stands at the end of its own line.
+    const parts = edges.some((other) => other !== one && other.from === one.from);
+    const [x, y, anchor] = parts ? [b[0] - 12, b[1] - 6, "end"] : [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2 - 5, "middle"];
     return make("g", {},
       make("path", { class: one.action, d: `M${a}C${a[0] + bend} ${a[1]} ${b[0] - bend} ${b[1]} ${b}l-7 -4m7 4l-7 4` }),
-      make("text", { class: "small", "text-anchor": "middle", x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2 - 5 }, cut(one.label, 14)));
+      make("text", { class: "small label", "text-anchor": anchor, x, y }, cut(one.label, 12)));
   });
   const boxes = nodes.map((one) => {
     const [x, y] = places.get(one.id);
@@ -72,17 +75,19 @@ function picture({ nodes, edges }) {
       make("text", { x: x + 10, y: y + 19 }, `${SIGNS[one.action] || " "} ${cut(one.label, 24)}`),
       make("text", { class: "small", x: x + 10, y: y + 35 }, cut(one.detail, 32)));
   });
-  return make("div", { class: "picture" },
-    make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Graph of the plan" }, ...lines, ...boxes));
+  const drawn = make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Graph of the plan" },
+    ...lines, ...boxes);
+  drawn.style.minWidth = `${Math.round(width * LEAST)}px`;  // smaller than that, it is scrolled
+  return make("div", { class: "picture" }, drawn);
 }
 
 const SIGNS = { create: "+", update: "~", remove: "−", move: "→" };
 
 function shown(plan, source) {
-  const counts = Object.entries(plan.summary || {}).filter(([, count]) => count).map(([what, count]) => `${count} ${what}`);
+  const counts = Object.entries(plan.summary || {}).filter(([, count]) => count).map(([what, count]) => `${count} ${what === "unchanged" ? what : `to ${what}`}`);
   const rows = (plan.changes || []).map((one) => make("tr", {},
-    make("td", { class: one.action }, `${SIGNS[one.action] || ""} ${one.action}`),
-    make("td", {}, one.kind), make("td", {}, one.id), make("td", {}, one.where || ""),
+    make("td", { class: `${one.action} whole` }, `${SIGNS[one.action] || ""} ${one.action}`),
+    make("td", { class: "whole" }, one.kind), make("td", {}, one.id), make("td", {}, one.where || ""),
     make("td", {}, one.reason || "", one.diff ? make("pre", {}, one.diff) : null)));
   const notes = [...(plan.blockers || []).map((one) => ["fault", one]), ...(plan.warnings || []).map((one) => ["update", one])];
   const applicable = plan.plan_id && !(plan.blockers || []).length && rows.length;

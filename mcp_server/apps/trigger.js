@@ -74,7 +74,8 @@ function shown(trigger) {
   const enter = (event) => { if (event.key === "Enter" && event.target.tagName === "INPUT") run(); };
   show(
     make("h1", {}, trigger.display_name || trigger.slug),
-    make("p", { class: "quiet" }, `${trigger.description || ""} (revision ${trigger.revision}${trigger.active === false ? ", inactive" : ""})`),
+    make("p", { class: "quiet" },
+      [trigger.description, `revision ${trigger.revision}`, trigger.active === false && "inactive"].filter(Boolean).join(" · ")),
     make("div", { keydown: enter }, ...fields.map((one) => one.element), button));
 }
 
