@@ -270,15 +270,18 @@ async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) ->
 
 
 def reachable(engine: Engine, caller: Caller, tenant: str | None = None) -> list[Trigger]:
-    """The triggers that a call can mean: those of its tenant; for the local operator then those of the others, by slug.
+    """The triggers that a call can mean: those of its tenant, then those of the others, by slug.
 
-    A call that names a tenant, or acts in another than the default one, means that tenant and no other.
+    The others are the tenants for the local operator, and the platform's scope for a platform principal. A call that
+    names a tenant, or acts in another than the default one, means that tenant and no other.
     """
     own = engine.triggers.visible({caller.tenant})
-    if not caller.operator or tenant or caller.tenant != DEFAULT_TENANT:
+    if tenant or caller.tenant != DEFAULT_TENANT:
         return own
-    others = engine.triggers.tenants() - {caller.tenant, PLATFORM}
-    return own + engine.triggers.visible(others)
+    others = {name for name in engine.triggers.tenants() if caller.operator or name == PLATFORM}
+    if not caller.principal.platform:
+        others.discard(PLATFORM)
+    return own + engine.triggers.visible(others - {caller.tenant})
 
 
 def find(engine: Engine, caller: Caller, slug: str, tenant: str | None = None) -> Trigger:

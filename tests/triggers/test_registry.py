@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,15 @@ async def test_platform_triggers_are_for_platform_principals_and_dispatch_only(e
     await engine.call("trigger_publish", plain, OPERATOR)
     record = await engine.call("trigger_invoke", {"slug": "sweep"}, OPERATOR)
     assert (record["tenant_id"], record["result"]["mode"]) == ("platform", "dispatch_only")
+    member = Caller(Principal("root", Role.ADMIN, ("default",), platform=True), "default", Surface.HTTP)
+    for tenant in ({}, {"tenant_id": ""}, {"tenant_id": None}):
+        again = await engine.call("trigger_invoke", {"slug": "sweep", **tenant}, member)
+        assert again["tenant_id"] == "platform", "an empty tenant is the platform's scope for who may act in it"
+    with pytest.raises(errors.NotFound):
+        await engine.call("trigger_invoke", {"slug": "sweep", "tenant_id": "default"}, member)
+    for plain_one in (replace(member, principal=Principal("root", Role.ADMIN, ("default",))), ADMIN):
+        with pytest.raises(errors.NotFound):
+            await engine.call("trigger_invoke", {"slug": "sweep"}, plain_one)
     with pytest.raises(errors.NotFound):
         await engine.call("trigger_invoke", {"slug": "sweep", "tenant_id": "platform"}, ADMIN)
     with pytest.raises(errors.NotFound):
