@@ -25,6 +25,8 @@ from core.errors import InvalidDocument, Problem, shorten
 from core.model import secret
 
 MAX_TEXT = 64 * 1024  # characters that one template may produce
+MOST_PLACEHOLDERS = 10_000  # in one text
+MOST_IN_ONE_LITERAL = 100  # parts of a formatted string literal, which is the fastest; Python reads long ones slowly
 MAX_STAGED = 4 * 1024 * 1024  # characters that placeholders may add to one document
 
 Render = Callable[[Event, Run], str]
@@ -216,6 +218,8 @@ def parse(text: str) -> list[Part]:
     parts: list[Part] = []
     at = 0
     while (match := _OPENING.search(text, at)) is not None:
+        if len(parts) > 2 * MOST_PLACEHOLDERS:
+            raise ValueError(f"a text may have at most {MOST_PLACEHOLDERS} placeholders")
         parts.append(text[at : match.start()])
         sign = match[0]
         if len(sign) == 3:
@@ -297,7 +301,12 @@ def emit(text: str, code: Builder) -> str:
     if not any(isinstance(piece, Lookup) for piece in pieces):
         return code.bind("".join(piece for piece in pieces if isinstance(piece, str)))
     expressions = [code.bind(piece) if isinstance(piece, str) else _emit_lookup(piece, code) for piece in pieces]
-    joined = expressions[0] if len(expressions) == 1 else 'f"' + "".join(f"{{{e}}}" for e in expressions) + '"'
+    if len(expressions) == 1:
+        joined = expressions[0]
+    elif len(expressions) <= MOST_IN_ONE_LITERAL:
+        joined = 'f"' + "".join(f"{{{e}}}" for e in expressions) + '"'
+    else:
+        joined = f"{code.bind(''.join)}(({', '.join(expressions)}))"
     result = code.local()
     return f"({result} if len({result} := {joined}) <= {MAX_TEXT} else {code.bind(_too_long)}())"
 

@@ -57,6 +57,13 @@ def test_expansion_is_one_pass_over_data(text: str, event: dict[str, Any]) -> No
     assert render(text, event) == reference(text, event)
 
 
+@pytest.mark.soak
+@settings(deadline=None, max_examples=20_000)
+@given(st.lists(PIECES, max_size=6).map("".join), st.dictionaries(NAMES, HOSTILE | JSON, max_size=3))
+def test_twenty_thousand_expansions_are_one_pass_over_data(text: str, event: dict[str, Any]) -> None:
+    assert render(text, event) == reference(text, event)
+
+
 @settings(deadline=None)
 @given(st.dictionaries(NAMES, HOSTILE | JSON))
 def test_staging_is_one_pass_over_data(context: dict[str, Any]) -> None:
@@ -138,6 +145,16 @@ def test_a_missing_field_becomes_empty_and_is_told_once() -> None:
     assert [fill({}, Run()), fill({}, Run())] == ["<>", "<>"]
     assert len(env.lines) == 1
     assert "${gone}" in env.lines[0][1]
+
+
+@pytest.mark.parametrize("count", [2, expand.MOST_IN_ONE_LITERAL, expand.MOST_IN_ONE_LITERAL + 1, 5_000])
+def test_a_text_of_many_placeholders_is_filled_in_place(count: int) -> None:
+    assert render("${a}-" * count, {"a": "b"}) == "b-" * count
+
+
+def test_more_placeholders_than_anyone_writes_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 10000 placeholders"):
+        expand.check("${a}" * (expand.MOST_PLACEHOLDERS + 2))
 
 
 def test_a_template_cannot_blow_up() -> None:

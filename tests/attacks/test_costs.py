@@ -1,0 +1,44 @@
+"""What hostile input of up to 1 MiB costs to read and check: time and memory; and nothing is reached by it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 1.0
+YAML_SECONDS = 10.0  # of a text of 100,000 values, which takes 4 here: YAML is read in Python, 25,000 values a second
+TEXTS = ("yaml ", "job of ", "workflow of ")
+MEMORY_BYTES = 200 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.attacks.costs"], cwd=ROOT, capture_output=True, timeout=240, check=True
+    )
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_no_input_costs_more_than_its_budget(told: dict[str, dict[str, float]]) -> None:
+    assert len(told["cpu"]) > 250
+    over = {
+        name: seconds
+        for name, seconds in told["cpu"].items()
+        if seconds > (YAML_SECONDS if name.startswith(TEXTS) else SECONDS)
+    }
+    assert over == {}
+
+
+def test_all_of_it_together_takes_little_memory(told: dict[str, int]) -> None:
+    assert told["rss"] < MEMORY_BYTES
+
+
+def test_no_schema_reaches_a_file_or_an_address(told: dict[str, list[str]]) -> None:
+    assert told["control"] == ["open '/dev/null'"], "what is reached is seen"
+    assert told["reached"] == []
