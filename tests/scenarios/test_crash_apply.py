@@ -59,7 +59,7 @@ async def digest(engine: Engine) -> str:
 
     stored = await engine.database.read(rows)
     seen = [
-        [row["id"], row["worker"], row["version"], up(row["state"])]
+        [row["id"], row["worker"], row["version"], up(row)]
         for row in engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="big")
     ]
     return canonical.digest([stored, sorted(seen)])
@@ -79,7 +79,7 @@ async def taken_up(home: Path, plan_id: str) -> tuple[str, str]:
             await engine.rollouts.reached(ADMIN.tenant, "big", 60)
             there = engine.fleet.workload_rows
             assert await engine.fleet.wait(
-                lambda: all(up(row["state"]) for row in there(tenant=ADMIN.tenant, deployment="big")), 30
+                lambda: all(up(row) for row in there(tenant=ADMIN.tenant, deployment="big")), 30
             )
         history = await engine.call("deployment_history", {"name": "big"}, ADMIN)
         assert [row["plan_id"] for row in history["items"]] == [plan_id], "applied exactly once"
