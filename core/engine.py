@@ -87,7 +87,7 @@ class Engine:
         self.bus = LocalBus(self)
         self.vault = Vault(database, settings.home)
         self.variables = Variables(database)
-        self.kv = LocalKV(database)
+        self.kv = LocalKV(database, tenant_bytes=settings.kv_tenant_mb * 1024 * 1024)
         self.library = Library(database)
         self.portals = Portals(settings, database)
         self.collections = Collections()

@@ -76,6 +76,8 @@ class Settings(Described, BaseModel):
     tls:// in place of nats://. Empty: only workers of this machine."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
+    kv_tenant_mb: int = Field(default=1024, ge=1)
+    """How much the KV store keeps for one tenant, in MiB: keys, values, members of sets and items of queues."""
     portals: tuple[str, ...] = ()
     """Shared catalogs to install from, each NAME=URL (https://) or NAME=DIRECTORY; of several that have an item, the
     first offers it."""

@@ -27,7 +27,11 @@ def _now_ms() -> int:
 class LocalKV:
     """See core.model.kv.KV for the contract. Use from the engine's loop; `run` prunes in the background."""
 
-    def __init__(self, database: Database, now_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self, database: Database, now_ms: Callable[[], int] = _now_ms, tenant_bytes: int | None = None
+    ) -> None:
+        """`tenant_bytes`: the most that is kept for one tenant."""
+        self.tenant_bytes = tenant_bytes
         self._database = database
         self._now_ms = now_ms
         self._waiting: dict[str, deque[asyncio.Event]] = {}  # pops under way, by namespace, the oldest first
@@ -37,7 +41,7 @@ class LocalKV:
         kv.check(ops)
         if all(op[0] in READS for op in ops):
             return (await self._database.read(table.apply, namespace, ops, self._now_ms())).results
-        done = await self._database.write(table.apply, namespace, ops, self._now_ms(), note)
+        done = await self._database.write(table.apply, namespace, ops, self._now_ms(), note, self.tenant_bytes)
         self._tell(namespace, done)
         return done.results
 

@@ -14,7 +14,7 @@ from core.model.kv import Namespace, Op, Verb
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import MAX_PAGE, PAGE, operation
-from core.store import audit
+from core.store import audit, kv_usage
 from core.store import kv as table
 
 SHOWN = 200  # characters of a value in a list
@@ -51,10 +51,18 @@ class KvNamespaces(InPages):
     role=Role.USER,
 )
 async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) -> dict[str, Any]:
-    """List the KV namespaces of this tenant that hold values, sets or queue items, each with its queue."""
+    """List the KV namespaces of this tenant that hold values, sets or queue items, each with its queue.
+
+    `used_bytes` of `most_bytes`: what all of them keep, and may keep.
+    """
     names = await engine.database.read(table.namespaces, caller.tenant, params.cursor or "", params.limit + 1)
     items = [{"namespace": name, **await _depth(engine, name)} for name in names[: params.limit]]
-    return {"items": items, "next_cursor": items[-1]["namespace"] if len(names) > params.limit else None}
+    return {
+        "items": items,
+        "next_cursor": items[-1]["namespace"] if len(names) > params.limit else None,
+        "used_bytes": await engine.database.read(kv_usage.used, caller.tenant),
+        "most_bytes": engine.kv.tenant_bytes,
+    }
 
 
 class KvList(InNamespace, InPages):

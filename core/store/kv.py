@@ -14,14 +14,17 @@ from sqlite_utils import Database
 from core import errors
 from core.model import kv
 from core.model.kv import Change, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
-from core.store import audit
+from core.store import audit, kv_usage
 
 ALIVE = "(expires_at_ms IS NULL OR expires_at_ms > ?)"
 PRUNED_AT_ONCE = 2000
 
 _GET = f"SELECT value, revision FROM kv_entries WHERE namespace = ? AND key = ? AND {ALIVE}"
 _REVISION = f"SELECT revision FROM kv_entries WHERE namespace = ? AND key = ? AND {ALIVE}"
-_SET = "INSERT OR REPLACE INTO kv_entries VALUES (?, ?, ?, ?, ?)"
+_SET = (
+    "INSERT INTO kv_entries VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
+    " revision = excluded.revision, expires_at_ms = excluded.expires_at_ms"
+)
 # A value whose time is over counts as absent, and is replaced in the same statement.
 _SET_IF_ABSENT = (
     "INSERT INTO kv_entries VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
@@ -29,11 +32,10 @@ _SET_IF_ABSENT = (
     " WHERE kv_entries.expires_at_ms IS NOT NULL AND kv_entries.expires_at_ms <= ?"
 )
 _ACQUIRE = _SET_IF_ABSENT + " OR kv_entries.value = excluded.value"
-_ADD = (
-    "INSERT INTO kv_members VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET expires_at_ms = excluded.expires_at_ms"
-    " WHERE kv_members.expires_at_ms IS NOT NULL AND kv_members.expires_at_ms <= ?"
-)
+_ADD = "INSERT INTO kv_members VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _PROLONG = "UPDATE kv_members SET expires_at_ms = ? WHERE namespace = ? AND key = ? AND member = ?"
+_RENEW = f"{_PROLONG} AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?"
+_OLD_SIZE = "SELECT length(CAST(value AS BLOB)) FROM kv_entries WHERE namespace = ? AND key = ?"
 _MEMBERS = f"SELECT member FROM kv_members WHERE namespace = ? AND key = ? AND {ALIVE} ORDER BY member LIMIT ?"
 
 
@@ -45,13 +47,29 @@ class Applied(NamedTuple):
     pushed: bool
 
 
-def apply(db: Database, namespace: str, ops: Sequence[Op], now_ms: int, note: tuple[Any, ...] | None = None) -> Applied:
+def apply(
+    db: Database,
+    namespace: str,
+    ops: Sequence[Op],
+    now_ms: int,
+    note: tuple[Any, ...] | None = None,
+    most_bytes: int | None = None,
+) -> Applied:
     """Do checked operations in order, with the audit row of who asked for it, if it was a person.
 
-    Reads alone may also be done on a reader connection.
+    Reads alone may also be done on a reader connection. Raises StorageUnavailable when the tenant would then keep
+    more than `most_bytes`, unless it keeps less than before.
     """
     session = _Session(db, namespace, now_ms)
     results = [_DO[op[0]](session, op) for op in ops]
+    if session.grown:
+        keeps = kv_usage.charge(db, namespace, session.grown)
+        if most_bytes is not None and session.grown > 0 and keeps > most_bytes:
+            raise errors.StorageUnavailable(
+                f"The KV store keeps {keeps - session.grown:,} bytes for tenant {kv_usage.tenant_of(namespace)},"
+                f" and may keep {most_bytes:,}.",
+                hint="Delete keys, let them expire, or empty queues; the setting kv_tenant_mb gives more.",
+            )
     if session.revision:
         db.conn.execute("UPDATE kv_revision SET last = ?", (session.revision,))
     if note is not None:
@@ -62,7 +80,7 @@ def apply(db: Database, namespace: str, ops: Sequence[Op], now_ms: int, note: tu
 class _Session:
     """One apply under way."""
 
-    __slots__ = ("_db", "_namespace", "_now", "_read", "changes", "execute", "pushed", "revision")
+    __slots__ = ("_db", "_namespace", "_now", "_read", "changes", "execute", "grown", "pushed", "revision")
 
     def __init__(self, db: Database, namespace: str, now_ms: int) -> None:
         self._db = db
@@ -73,6 +91,7 @@ class _Session:
         self._read = 0
         self.changes: list[Change] = []
         self.pushed = False
+        self.grown = 0  # bytes that are kept more, or less
 
     def _next_revision(self) -> int:
         if not self.revision:
@@ -97,9 +116,15 @@ class _Session:
 
     def set(self, op: Op) -> Result:
         revision = self._next_revision()
+        self.grown += self._growth(op)
         self.execute(_SET, (self._namespace, op[1], op[2], revision, self._until(op[3])))
         self.changes.append(Change(op[1], False))
         return Result(True, revision)
+
+    def _growth(self, op: Op) -> int:
+        """What is kept more when this value takes the place of the present one."""
+        row = self.execute(_OLD_SIZE, (self._namespace, op[1])).fetchone()
+        return kv_usage.bytes_of(op[1], op[2]) - (0 if row is None else kv_usage.bytes_of(op[1]) + row[0])
 
     def set_if_absent(self, op: Op) -> Result:
         return self._conditional(_SET_IF_ABSENT, op)
@@ -110,7 +135,9 @@ class _Session:
     def _conditional(self, statement: str, op: Op) -> Result:
         revision = self._next_revision()
         values = (self._namespace, op[1], op[2], revision, self._until(op[3]), self._now)
+        growth = self._growth(op)
         if self.execute(statement, values).rowcount:
+            self.grown += growth
             self.changes.append(Change(op[1], False))
             return Result(True, revision)
         self.revision -= 1
@@ -127,17 +154,26 @@ class _Session:
     def delete(self, op: Op) -> Result:
         where = (self._namespace, op[1])
         found = self._present(op[1]) or self.execute(_MEMBERS, (*where, self._now, 1)).fetchone() is not None
-        if self.execute("DELETE FROM kv_entries WHERE namespace = ? AND key = ?", where).rowcount:
+        for (value,) in self.execute(
+            "DELETE FROM kv_entries WHERE namespace = ? AND key = ? RETURNING value", where
+        ).fetchall():
             self.changes.append(Change(op[1], True))
-        self.execute("DELETE FROM kv_members WHERE namespace = ? AND key = ?", where)
+            self.grown -= kv_usage.bytes_of(op[1], value)
+        for (member,) in self.execute(
+            "DELETE FROM kv_members WHERE namespace = ? AND key = ? RETURNING member", where
+        ).fetchall():
+            self.grown -= kv_usage.bytes_of(op[1], member)
         return Result(bool(found))
 
     def add(self, op: Op) -> Result:
         until = self._until(op[3])
-        values = (self._namespace, op[1], op[2], until, self._now)
-        if self.execute(_ADD, values).rowcount:
+        where = (self._namespace, op[1], op[2])
+        if self.execute(_ADD, (*where, until)).rowcount:
+            self.grown += kv_usage.bytes_of(op[1], op[2])
             return Result(True)
-        self.execute(_PROLONG, (until, self._namespace, op[1], op[2]))
+        if self.execute(_RENEW, (until, *where, self._now)).rowcount:  # its time was over
+            return Result(True)
+        self.execute(_PROLONG, (until, *where))
         return Result(False)
 
     def remove(self, op: Op) -> Result:
@@ -146,6 +182,8 @@ class _Session:
             f"DELETE FROM kv_members WHERE namespace = ? AND key = ? AND member = ? RETURNING {ALIVE}",
             (*values, self._now),
         ).fetchone()
+        if row is not None:
+            self.grown -= kv_usage.bytes_of(op[1], op[2])
         return Result(row is not None and bool(row[0]))
 
     def members(self, op: Op) -> Result:
@@ -154,14 +192,16 @@ class _Session:
 
     def push(self, op: Op) -> Result:
         self.execute("INSERT INTO kv_items (namespace, value) VALUES (?, ?)", (self._namespace, op[2]))
+        self.grown += kv_usage.bytes_of(op[2])
         self.pushed = True
         return Result(True)
 
     def ack(self, op: Op) -> Result:
         if not self._end(op[1]):
             return Result(False)
-        affected = self.execute("DELETE FROM kv_items WHERE lease = ?", (op[1],)).rowcount
-        return Result(True, affected=affected)
+        gone = self.execute("DELETE FROM kv_items WHERE lease = ? RETURNING value", (op[1],)).fetchall()
+        self.grown -= sum(kv_usage.bytes_of(value) for (value,) in gone)
+        return Result(True, affected=len(gone))
 
     def release(self, op: Op) -> Result:
         max_attempts = self._end(op[1])
@@ -272,10 +312,14 @@ def end_dead(db: Database, namespace: str, limit: int, requeue: bool, note: tupl
     """Make the oldest dead items ready again with their attempts forgotten, or delete them; how many."""
     what = "UPDATE kv_items SET dead = 0, attempts = 0" if requeue else "DELETE FROM kv_items"
     audit.insert(db, note)
-    return db.conn.execute(
-        f"{what} WHERE id IN (SELECT id FROM kv_items WHERE namespace = ? AND dead = 1 ORDER BY id LIMIT ?)",
+    ended = db.conn.execute(
+        f"{what} WHERE id IN (SELECT id FROM kv_items WHERE namespace = ? AND dead = 1 ORDER BY id LIMIT ?)"
+        " RETURNING value",
         (namespace, limit),
-    ).rowcount
+    ).fetchall()
+    if not requeue:
+        kv_usage.charge(db, namespace, -sum(kv_usage.bytes_of(value) for (value,) in ended))
+    return len(ended)
 
 
 # ---- lists and retention -------------------------------------------------------------------------------------------
@@ -347,12 +391,18 @@ def prune(db: Database, now_ms: int, at_most: int = PRUNED_AT_ONCE) -> list[tupl
     gone = db.conn.execute(
         "DELETE FROM kv_entries WHERE (namespace, key) IN"
         " (SELECT namespace, key FROM kv_entries WHERE expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?)"
-        " RETURNING namespace, key",
+        " RETURNING namespace, key, value",
         (now_ms, at_most),
     ).fetchall()
-    db.conn.execute(
+    members = db.conn.execute(
         "DELETE FROM kv_members WHERE (namespace, key, member) IN"
-        " (SELECT namespace, key, member FROM kv_members WHERE expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?)",
+        " (SELECT namespace, key, member FROM kv_members WHERE expires_at_ms <= ? ORDER BY expires_at_ms LIMIT ?)"
+        " RETURNING namespace, key, member",
         (now_ms, at_most),
-    )
-    return gone
+    ).fetchall()
+    shrunk: dict[str, int] = {}
+    for namespace, key, text in (*gone, *members):
+        shrunk[namespace] = shrunk.get(namespace, 0) + kv_usage.bytes_of(key, text)
+    for namespace, size in shrunk.items():
+        kv_usage.charge(db, namespace, -size)
+    return [(namespace, key) for namespace, key, _ in gone]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
+from core import errors
 from core.kv.local import LocalKV
 from core.model.kv import Depth, Namespace
 from core.store.database import Database, open_database
+from core.store.kv_usage import ROW_BYTES
+from tests.kv.stores import START_MS
 
 pytestmark = pytest.mark.anyio
 
@@ -148,5 +153,86 @@ async def test_what_was_written_is_there_for_the_next_owner(tmp_path: Path) -> N
         assert (await space.set("k2", "v")).revision > written.revision
         assert await space.depth() == Depth(0, 1, 0)
         assert (await space.ack(lease.id)).affected == 1
+    finally:
+        await second.close()
+
+
+# ---- how much a tenant may keep
+
+
+def counted(db: Any) -> dict[str, int]:
+    return dict(db.conn.execute("SELECT tenant, bytes FROM kv_usage").fetchall())
+
+
+def weighed(db: Any) -> dict[str, int]:
+    """What `kv_usage` should say, by looking at every row."""
+    found: dict[str, int] = {}
+    for table, texts in (("kv_entries", "key || value"), ("kv_members", "key || member"), ("kv_items", "value")):
+        for namespace, text in db.conn.execute(f"SELECT namespace, {texts} FROM {table}"):
+            tenant = namespace.partition(":")[0]
+            found[tenant] = found.get(tenant, 0) + len(text.encode()) + ROW_BYTES
+    return found
+
+
+async def test_what_a_tenant_keeps_is_counted_whatever_is_done(database: Database) -> None:
+    now = [START_MS]
+    store = LocalKV(database, lambda: now[0])
+    chance = random.Random(3)
+    spaces = [Namespace(store, name) for name in ("a:x", "a:y", "b:x")]
+    for _ in range(400):
+        space, key, text = chance.choice(spaces), f"k{chance.randrange(5)}", "ü" * chance.randrange(50)
+        match chance.randrange(8):
+            case 0 | 1:
+                await space.set(key, text, chance.choice([0, 5]))
+            case 2:
+                await space.set_if_absent(key, text, 5)
+            case 3:
+                await space.delete(key)
+            case 4:
+                await space.add(key, text or "m", chance.choice([0, 5]))
+            case 5:
+                await space.push(text)
+            case 6:
+                if (lease := await space.pop_batch(3, 5, 2, 0)) is not None and chance.random() < 0.7:
+                    await space.ack(lease.id)
+            case 7:
+                now[0] += 3
+                await store.prune()
+    seen, meant = await database.read(counted), await database.read(weighed)
+    assert {tenant: size for tenant, size in seen.items() if size} == meant
+
+
+async def test_a_tenant_that_is_full_may_only_write_less_and_others_go_on(database: Database) -> None:
+    store = LocalKV(database, tenant_bytes=1000)
+    full, other = Namespace(store, "a:x"), Namespace(store, "b:x")
+    await full.set("k", "x" * 800)
+    with pytest.raises(errors.StorageUnavailable, match="keeps 865 bytes for tenant a, and may keep 1,000"):
+        await full.push("y" * 200)
+    with pytest.raises(errors.StorageUnavailable):
+        await Namespace(store, "a:another").set("k", "x" * 800)
+    await asyncio.gather(other.set("k", "x" * 800), full.set("k", "x" * 100))  # in one commit
+    await full.push("y" * 200)
+    assert await full.depth() == Depth(1, 0, 0)
+    assert (await full.get("k")).value == "x" * 100
+
+
+async def test_what_was_kept_before_it_was_counted_counts(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    first = open_database(path)
+    space = Namespace(LocalKV(first), "t:n")
+    await space.set("k", "value")
+    await space.add("s", "member")
+    await space.push("item")
+
+    def make_old(db: Any) -> None:
+        db.execute("DROP TABLE kv_usage")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0016_kv_usage'")
+
+    await first.write(make_old)
+    await first.close()
+    second = open_database(path)
+    try:
+        await Namespace(LocalKV(second), "t:n").set("k", "longer value")
+        assert await second.read(counted) == await second.read(weighed) != {}
     finally:
         await second.close()

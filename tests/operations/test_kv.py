@@ -140,3 +140,13 @@ async def test_changing_needs_an_admin(engine: Engine) -> None:
 async def test_a_value_beyond_the_bounds_is_refused(engine: Engine) -> None:
     with pytest.raises(errors.InvalidParams):
         await engine.call("kv_set", {"namespace": "n", "key": "é" * 300, "value": 1}, ADMIN)
+
+
+async def test_what_a_tenant_keeps_is_told_beside_what_it_may_keep(engine: Engine) -> None:
+    await engine.call("kv_set", {"namespace": "n", "key": "k", "value": "x" * 100}, ADMIN)
+    found = await engine.call("kv_namespaces", {}, ADMIN)
+    assert (found["used_bytes"], found["most_bytes"]) == (64 + 1 + 102, 1024 * 1024 * 1024)
+    engine.kv.tenant_bytes = 200
+    with pytest.raises(errors.StorageUnavailable) as caught:
+        await engine.call("kv_set", {"namespace": "other", "key": "k", "value": "x" * 100}, ADMIN)
+    assert "kv_tenant_mb" in caught.value.hint
