@@ -117,7 +117,7 @@ def edge_label(edge: Mapping[str, Any]) -> str:
     """What is written at an arrow: the channel, with its transport when it is durable, or the tag of the message."""
     if edge["kind"] == "message":
         return str(edge["tag"])
-    name = " / ".join(filter(None, (edge.get("channel", ""), edge.get("output", ""))))
+    name = " / ".join(dict.fromkeys(filter(None, (edge.get("channel", ""), edge.get("output", "")))))  # one, if equal
     return name if edge.get("transport", "worker-channel") == "worker-channel" else f"{name} ({edge['transport']})"
 
 

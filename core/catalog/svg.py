@@ -17,6 +17,7 @@ _STYLE = (
     "svg{background:#fff;font:12px ui-sans-serif,system-ui,sans-serif}"
     "rect{fill:#eef3fb;stroke:#4a6fa5;stroke-width:1.2}.slot{fill:#fff7e0;stroke:#c08a00;stroke-dasharray:5 3}"
     ".port{fill:#f3f3f3;stroke:#777}text{fill:#1b1f24}.bound,.name{font-size:10px;fill:#57606a}"
+    ".name{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}"
     "path{fill:none;stroke:#4a6fa5;stroke-width:1.3}.durable{stroke-width:2.6}"
     ".message{stroke:#a0522d;stroke-dasharray:4 3}"
 )
@@ -43,7 +44,8 @@ def svg(graph: Mapping[str, Any], title: str = "") -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
         ' role="img">',
         f"<title>{_safe(title)}</title><style>{_STYLE}</style>{_ARROW}",
-        *(_edge(edge, places) for edge in edges),
+        *(_line(edge, places) for edge in edges),
+        *(_name(edge, edges, places) for edge in edges if picture.edge_label(edge)),
         *(_box(node, *places[node["id"]]) for node in nodes),
     ]
     if len(graph["nodes"]) > MOST:
@@ -96,21 +98,27 @@ def _box(node: Mapping[str, Any], x: int, y: int) -> str:
     )
 
 
-def _edge(edge: Mapping[str, Any], places: Mapping[str, tuple[int, int]]) -> str:
+def _ends(edge: Mapping[str, Any], places: Mapping[str, tuple[int, int]]) -> tuple[int, int, int, int]:
     (x1, y1), (x2, y2) = places[edge["from"]], places[edge["to"]]
-    x1, y1, y2 = x1 + WIDTH, y1 + HEIGHT // 2, y2 + HEIGHT // 2
+    return x1 + WIDTH, y1 + HEIGHT // 2, x2, y2 + HEIGHT // 2
+
+
+def _line(edge: Mapping[str, Any], places: Mapping[str, tuple[int, int]]) -> str:
+    x1, y1, x2, y2 = _ends(edge, places)
     bend = max(ACROSS // 2, abs(x2 - x1) // 2)
     durable = edge.get("transport", "worker-channel") != "worker-channel"
     kind = "message" if edge["kind"] == "message" else "durable" if durable else "channel"
-    name = picture.edge_label(edge)
-    said = (
-        f'<text class="name" text-anchor="middle" x="{(x1 + x2) // 2}" y="{(y1 + y2) // 2 - 4}">'
-        f"{_safe(shorten(name, 22))}</text>"
-        if name
-        else ""
-    )
     curve = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
-    return f'<g><path class="{kind}" d="{curve}" marker-end="url(#a)"/>{said}</g>'
+    return f'<path class="{kind}" d="{curve}" marker-end="url(#a)"/>'
+
+
+def _name(edge: Mapping[str, Any], edges: list[Mapping[str, Any]], places: Mapping[str, tuple[int, int]]) -> str:
+    """The name of a line at its middle; where lines part, at its own end, so that names do not cover each other."""
+    x1, y1, x2, y2 = _ends(edge, places)
+    parts = sum(other["from"] == edge["from"] for other in edges) > 1
+    anchor, x, y = ("end", x2 - 12, y2 - 6) if parts else ("middle", (x1 + x2) // 2, (y1 + y2) // 2 - 4)
+    name = _safe(shorten(picture.edge_label(edge), 22))
+    return f'<text class="name" text-anchor="{anchor}" x="{x}" y="{y}">{name}</text>'
 
 
 def _safe(text: str) -> str:
