@@ -44,11 +44,11 @@ async def workflow_save_draft(engine: Engine, caller: Caller, params: WorkflowSa
     Refused when somebody else saved the draft since base_revision; the answer then says what differs.
     """
     document = await asyncio.to_thread(authoring.read, params.document)
-    return await _save(engine, caller, document, params.document, params.base_revision, "")
+    return await _save(engine, caller, "workflow_save_draft", document, params.document, params.base_revision)
 
 
 async def _save(
-    engine: Engine, caller: Caller, document: Document, text: str, base: int, derived_from: str
+    engine: Engine, caller: Caller, operation: str, document: Document, text: str, base: int, derived_from: str = ""
 ) -> dict[str, Any]:
     kind, slug = document.kind, str(document.data["slug"])
     _refuse_reserved(kind, slug)
@@ -67,7 +67,7 @@ async def _save(
     key = (caller.tenant, kind, slug)
     if not derived_from and (before := await engine.database.read(table.draft, key)) is not None:
         row["derived_from"] = before["derived_from"]
-    note = audit.row(engine.ids.next(), caller, "workflow_save_draft", f"{caller.tenant}/{kind}:{slug}")
+    note = audit.row(engine.ids.next(), caller, operation, f"{caller.tenant}/{kind}:{slug}")
     try:
         revision, changed = await engine.database.write(table.save, row, base, note)
     except errors.AlreadyExists as error:
@@ -204,7 +204,7 @@ async def workflow_clone(engine: Engine, caller: Caller, params: WorkflowClone) 
         text = found.text  # as it was written, with its comments
     document = await asyncio.to_thread(authoring.read, text)
     origin = f"{found.kind}:{found.slug}@{found.version}"
-    saved = await _save(engine, caller, document, text, 0, origin)
+    saved = await _save(engine, caller, "workflow_clone", document, text, 0, origin)
     return {**saved, "document": text}
 
 

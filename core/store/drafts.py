@@ -53,6 +53,8 @@ def stage(
     if present != revision:
         raise _moved(row["name"], revision, last, present)
     version, changed = jobs.put(db, row, audit_row)
+    if not changed:  # it is a version already; that the draft is gone is on record all the same
+        audit.insert(db, audit_row)
     _close(db, row["tenant"], row["name"], at_ns, by)
     return version, changed
 

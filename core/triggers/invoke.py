@@ -203,6 +203,8 @@ class Invoker:
             message_row = messages.row(message, delivery.body)
             dispatch_row = (delivery.id, message.id, tenant, group[1], id, 1)
 
+        operation = "trigger_invoke" if options.rerun_of is None else "trigger_invocation_rerun"
+
         def recorded(taken: tuple[int, bytes] | None, error: BaseException | None) -> None:
             if error is not None or taken is not None:
                 if not done.done():
@@ -227,7 +229,7 @@ class Invoker:
             recorded,
             invocations.record,
             row,
-            audit.row(self.ids.next(), caller, "trigger_invoke", f"{tenant}/{trigger.slug}"),
+            audit.row(self.ids.next(), caller, operation, f"{tenant}/{trigger.slug}"),
             options.key,
             message_row,
             dispatch_row,

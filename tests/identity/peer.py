@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import orjson
+from mcp.shared.inbound import encode_header_value
 
 from mcp_server import tasks
 
@@ -54,7 +55,7 @@ class Peer:
             params = modern(params)
             headers |= {"mcp-method": method, "mcp-protocol-version": self.era}
             if method in NAMED and NAMED[method] in params:
-                headers["mcp-name"] = str(params[NAMED[method]])
+                headers["mcp-name"] = encode_header_value(str(params[NAMED[method]]))
         elif method != "initialize":
             headers["mcp-protocol-version"] = self.era
         body = {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}

@@ -345,7 +345,7 @@ async def test_what_was_done_is_in_the_audit(engine: Engine) -> None:
     assert [(row["operation"], row["target"]) for row in reversed(rows)] == [
         ("workflow_save_draft", "tenant-a/workflow:greet"),
         ("workflow_publish", "tenant-a/workflow:greet"),
-        ("workflow_save_draft", "tenant-a/workflow:greet"),
+        ("workflow_clone", "tenant-a/workflow:greet"),
         ("workflow_retire", "tenant-a/workflow:greet@draft"),
         ("workflow_retire", "tenant-a/workflow:greet@1"),
     ]

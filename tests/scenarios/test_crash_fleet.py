@@ -135,6 +135,10 @@ async def _verify(engine: Engine, fleet: Fleet, tmp_path: Path) -> None:
         assert path[-1] == "succeeded"
         assert path.count("succeeded") == 1
         assert set(path[2:-1]) <= {"redelivered", "run_failed"}
+    noted = await engine.database.read(
+        lambda db: db.table("audit").count_where("operation = 'trigger_invoke' AND decision = 'allowed'")
+    )
+    assert noted == len(rows), "each write has its row in the audit log, and each row its write"
     assert await engine.database.read(invocations.open_ones) == []
     checked = await engine.database.read(lambda db: db.conn.execute("PRAGMA integrity_check").fetchone()[0])
     assert checked == "ok"

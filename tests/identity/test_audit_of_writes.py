@@ -1,0 +1,275 @@
+"""Every operation that changes something says so in the audit log, in the transaction of its change.
+
+All of them are carried out once, in an order that makes sense. Of every write to the store the test knows which
+operation asked for it, which tables it changed, and whether an audit row was among them: a change of what users own
+without one fails, as does a new operation that is not carried out here.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from core.engine import Engine
+from core.model.kv import Namespace
+from core.model.operation import Effect
+from core.model.principal import Caller, Principal, Role, Surface
+from core.model.worker_group import External
+from core.operations import REGISTRY
+from core.store import audit, external_workers, workloads
+from core.triggers import posting
+from core.workflows import packing
+from tests import test_license
+from tests.dsl import web
+from tests.engines import EXAMPLES, engine_on
+from tests.operations import test_gitops as git
+from tests.portals import DOCUMENTS, ticks
+
+pytestmark = pytest.mark.anyio
+
+ALICE = Caller(Principal("alice", Role.ADMIN, ("*",), platform=True), "tenant-a", Surface.HTTP)
+HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")
+JOB = "name: a_job\ninput: {echo: {event: x, trigger: {interval: {duration: 1h}}}}\noutput: {print: STDOUT}\n"
+FLOW = """\
+kind: workflow
+slug: a-flow
+title: %s
+steps:
+  - {id: beat, use: "blueprint:echo-source@1.0.0", with: {event: "{}", interval: 1h}, out: channel:c}
+  - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:c}
+"""
+TRIGGER = {"slug": "a-trigger", "target_job_name": "smoke_trigger_handler", "target_message_tag": "smoke.invoke"}
+RUN = {"slug": "a-trigger", "params": {}, "wait_timeout_seconds": 5}
+
+NOTED_ELSEWHERE = {
+    "mcp_activity_record": "what it records is itself a record of who called what",
+    "replay_begin": "the book-keeping of an idempotency key; the write that has the key is noted",
+    "replay_end": "the same",
+    "token_mint": "changes nothing in the store, and is noted all the same",
+    "secret_rotate_key": "is noted before the first of its pieces",
+    "license_install": "changes a file, and is noted after it",
+}
+BY_THE_ENGINE = {"callback_deliveries", "dispatches", "messages", "workloads"}
+"""What the engine writes about what runs, while and after somebody asked for something: observations, no wishes."""
+IN_STEPS = {
+    # What goes on after the transaction that has the audit row, in steps that a next start takes up.
+    ("deployment_apply", "deployments"): "the state moves on when its workloads are up",
+    ("deployment_reconcile", "deployments"): "the same",
+    ("secret_rotate_key", "secrets"): "a piece at a time",
+    **dict.fromkeys(
+        [(f"gitops_{action}", f"gitops_{table}") for action in ("apply", "promote", "rollback")
+         for table in ("runs", "events", "items")],
+        "the record of the run itself; each change that it makes has a row of its own",
+    ),
+    **{(f"gitops_{action}", "deployments"): "as for an apply" for action in ("apply", "promote", "rollback")},
+}  # fmt: skip
+AUDIT = "audit"
+
+asked_by: contextvars.ContextVar[str] = contextvars.ContextVar("asked_by", default="")
+_CHANGES = re.compile(
+    r"\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM|REPLACE\s+INTO)\s+[\[\"`]?(\w+)", re.I
+)
+
+
+@dataclass
+class Write:
+    """One write to the store: who asked for it, and how many rows of which tables it changed."""
+
+    operation: str
+    tables: set[str] = field(default_factory=set)
+    noted: list[tuple[str, str]] = field(default_factory=list)  # (operation, decision) of its audit rows
+
+
+class Recorder:
+    """Watches every write of an engine's store."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.writes: list[Write] = []
+        self._database = engine.database
+        self._statements: list[str] = []
+        self._submit = engine.database.submit
+        engine.database._writer.conn.set_trace_callback(self._statements.append)
+        engine.database.submit = self.submit  # type: ignore[method-assign]
+
+    def submit(self, done: Any, fn: Any, *args: Any) -> None:
+        write = Write(asked_by.get())
+
+        def watched(db: Any, *args: Any) -> Any:
+            last = db.conn.execute("SELECT coalesce(max(rowid), 0) FROM audit").fetchone()[0]
+            self._statements.clear()
+            try:
+                return fn(db, *args)
+            finally:
+                before = db.conn.total_changes
+                for text in tuple(self._statements):
+                    match = _CHANGES.match(text)
+                    if match:
+                        write.tables.add(match[1].lower())
+                rows = db.conn.execute("SELECT operation, decision FROM audit WHERE rowid > ?", (last,)).fetchall()
+                write.noted = [tuple(row) for row in rows]
+                assert db.conn.total_changes == before
+                self.writes.append(write)
+
+        self._submit(done, watched, *args)
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+    monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.01,) * 4)
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for kind, text in DOCUMENTS.items():
+        (shop / f"{kind}.yaml").write_text(text, encoding="utf-8")
+    packing.pack(shop, title="Shop", author="The shop")
+    settings: dict[str, Any] = {"portals": (f"shop={shop}",), "egress_allow": ("127.0.0.0/8",)}
+    async with engine_on(tmp_path / "home", workers=0) as before:  # when a worker of another machine was there
+        await before.database.write(external_workers.keep, External("edge-1", "default", 4), 1, _note(before))
+    async with engine_on(tmp_path / "home", workers=2, license_keys=(test_license.PUBLIC,), **settings) as made:
+        yield made
+
+
+def _note(engine: Engine) -> tuple[Any, ...]:
+    return audit.row(engine.ids.next(), ALICE, "worker_join", "edge-1")
+
+
+class Calls:
+    """Calls operations in the name of the test, and remembers which ones."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.made: set[str] = set()
+
+    async def __call__(self, name: str, /, **arguments: Any) -> dict[str, Any]:
+        self.made.add(name)
+        token = asked_by.set(name)
+        try:
+            caller = arguments.pop("as_", ALICE)
+            return await self._engine.call(name, arguments, caller)
+        finally:
+            asked_by.reset(token)
+
+
+async def _jobs_and_triggers(do: Calls, engine: Engine) -> None:
+    await do("job_put", document=HANDLER)
+    await do("job_deploy", name="smoke_trigger_handler")
+    await do("job_put", document=JOB)
+    await do("job_put", document=JOB + "# later\n", draft=True)
+    await do("job_stage", name="a_job")
+    await do("job_clone", name="a_job", new_name="another_job")
+    await do("job_deploy", name="a_job")
+    await do("job_undeploy", name="a_job")
+    await do("job_delete", name="another_job")
+    await do("trigger_publish", **TRIGGER)
+    await do("trigger_revise", **TRIGGER, description="again")
+    async with web.serve(web.answer(404)) as site:
+        run = await do("trigger_invoke", **RUN, callback={"url": site.url()})
+        while True:
+            given = {"invocation_id": run["invocation_id"]}
+            told = (await engine.call("trigger_invocation_get", given, ALICE))["callbacks"]
+            if told and all(one["outcome"] == "dead" for one in told):
+                break
+        await do("callback_redeliver", event_id=told[0]["event_id"])
+    await do("trigger_invocation_rerun", invocation_id=run["invocation_id"], wait_timeout_seconds=5)
+    await do("trigger_deactivate", slug="a-trigger")
+
+
+async def _workflows_and_deployments(do: Calls, engine: Engine, shop: Path) -> None:
+    await do("workflow_save_draft", document=FLOW % "First")
+    await do("workflow_publish", slug="a-flow")
+    await do("workflow_clone", slug="a-flow", new_slug="its-copy")
+    await do("workflow_save_draft", document=FLOW % "Second")
+    await do("workflow_publish", slug="a-flow")
+    plan = await do("deployment_plan", name="a-place", source="workflow:a-flow@2")
+    await do("deployment_apply", plan_id=plan["plan_id"])
+    await do("deployment_set", name="a-place", interval_seconds=600)
+    (job, *_) = (await engine.call("deployment_get", {"name": "a-place"}, ALICE))["workloads"]
+    await engine.database.write(workloads.replace, "tenant-a", "a-place", job["job"], [])
+    assert (await do("deployment_reconcile", name="a-place"))["drift"]
+    plan = await do("deployment_plan", name="a-place", remove=True)
+    await do("plan_discard", plan_id=plan["plan_id"])
+    plan = await do("deployment_plan", name="a-place", remove=True)
+    await do("deployment_apply", plan_id=plan["plan_id"])
+    await do("workflow_retire", slug="a-flow", version="1")
+    await do("catalog_install", slug="ticks")
+    (shop / "ticks-1.1.0.yaml").write_text(ticks("1.1.0"), encoding="utf-8")
+    packing.pack(shop)
+    assert (await do("catalog_update", slug="ticks"))["changed"] is True
+    await do("catalog_uninstall", slug="ticks", type="blueprint")
+
+
+async def _values(do: Calls, engine: Engine) -> None:
+    await do("context_set", values={"region": "eu"})
+    await do("context_delete", keys=["region"])
+    await do("variable_set", name="A", value="x")
+    await do("variable_delete", name="A")
+    await do("secret_set", name="web/a", value="hidden")
+    await do("secret_rotate_key")
+    await do("secret_delete", name="web/a")
+    await do("kv_set", namespace="n", key="k", value=1)
+    await do("kv_delete", namespace="n", key="k")
+    space = Namespace(engine.kv, "tenant-a:q")
+    await space.push('"a"')
+    lease = await space.pop_batch(1, max_attempts=1)
+    assert lease is not None
+    await space.release(lease.id)
+    await do("kv_dead_items", namespace="q", action="discard")
+
+
+async def _administration(do: Calls, engine: Engine) -> None:
+    await do("worker_group_create", name="etl")
+    await do("worker_group_update", name="etl", labels=["big"])
+    await do("worker_update", name="local-2", group="etl")
+    await do("worker_drain", name="local-2")
+    await do("worker_resume", name="local-2")
+    await do("worker_update", name="local-2", group="default")
+    await do("worker_group_delete", name="etl")
+    await do("worker_remove", name="edge-1")
+    made = await do("token_create", username="bob", tenants=["tenant-a"])
+    principal = Principal("bob", Role.USER, ("tenant-a",), credential=made["id"])
+    await do("token_mint", as_=Caller(principal, "tenant-a", Surface.HTTP))
+    await do("token_revoke", id=made["id"])
+    await do(
+        "license_install",
+        document=test_license.signed(features=["deployments", "mcp-server", "portal", "external-workers"]).decode(),
+    )
+
+
+async def _gitops(do: Calls) -> None:
+    await do("gitops_apply", **git.sent(*git.DEV, commit=git.A))
+    await do("gitops_apply", **git.sent(*git.PROD, environment="prod", commit=git.A))
+    later = (("workflow", git.WORKFLOW.replace("1s", "3s")), *git.DEV[1:])
+    await do("gitops_apply", **git.sent(*later, commit=git.B))
+    promoted = {"from_environment": "dev", "to_environment": "prod", "commit": git.B}
+    await do("gitops_promote", **git.EVIDENCE, **promoted)
+    await do("gitops_rollback", **git.EVIDENCE, environment="dev", commit=git.A)
+
+
+async def test_every_write_is_on_record_in_its_own_transaction(engine: Engine, tmp_path: Path) -> None:
+    recorder, do = Recorder(engine), Calls(engine)
+    with anyio.fail_after(120):
+        await _jobs_and_triggers(do, engine)
+        await _workflows_and_deployments(do, engine, tmp_path / "shop")
+        await _values(do, engine)
+        await _administration(do, engine)
+        await _gitops(do)
+    writing = {op.name for op in REGISTRY if op.effect is not Effect.READ}
+    assert do.made | set(NOTED_ELSEWHERE) >= writing, writing - do.made
+    unnoted = {
+        (write.operation, table)
+        for write in recorder.writes
+        for table in write.tables - BY_THE_ENGINE
+        if write.operation and not write.noted
+    }
+    assert unnoted <= set(IN_STEPS), unnoted - set(IN_STEPS)
+    noted = {operation for write in recorder.writes for operation, decision in write.noted if decision == "allowed"}
+    assert do.made - noted == set()
+    for name in do.made - set(NOTED_ELSEWHERE):
+        mine = [write for write in recorder.writes if write.operation == name and write.tables - {AUDIT}]
+        assert any(write.noted for write in mine), f"{name} is noted apart from what it changes"
