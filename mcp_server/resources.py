@@ -35,6 +35,7 @@ DOCS: Mapping[str, str] = {
     "jobs": "How a job is written.",
     "mcp": "What an MCP client can expect of this server.",
     "states": "The states of deployments, plans and invocations.",
+    "triggers": "Publishing and running triggers: responses, timeouts, proxy capture, callbacks.",
     "workflows": "Workflows, perspectives and blueprints: drafts and versions.",
 }
 """The pages that are readable as docs://{page}."""
