@@ -17,6 +17,7 @@ import structlog
 from core import clock, errors
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
+from core.model.trigger import MAX_WAIT_SECONDS
 from mcp_server import results, tools
 from mcp_server.activity import Forwarder
 from mcp_server.session import EngineSession, Options, SessionFactory, concerns
@@ -327,7 +328,11 @@ def _as_tool_error(error: errors.SluiceError) -> errors.SluiceError:
         replace(p, pointer=names.get(p.pointer, p.pointer.removeprefix("/params") if p.pointer != "/params" else ""))
         for p in error.errors
     ]
-    return type(error)(error.message, hint=error.hint, errors=places, details=error.details)
+    message, hint = error.message, error.hint
+    if any(place.pointer.removeprefix("/") in _RESERVED for place in places):  # trigger_invoke names what it is called
+        message = "The control arguments of this tool do not fit."
+        hint = f"_idempotency_key is a text of 1 to 255 characters, _wait_timeout_seconds from 0 to {MAX_WAIT_SECONDS}."
+    return type(error)(message, hint=hint, errors=places, details=error.details)
 
 
 def _as_json(arguments: Mapping[str, Any], limit: int) -> dict[str, Any]:
