@@ -35,6 +35,7 @@ from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
+from core.kv.lookouts import Lookouts
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
@@ -88,6 +89,7 @@ class Engine:
         self.vault = Vault(database, settings.home)
         self.variables = Variables(database)
         self.kv = LocalKV(database, tenant_bytes=settings.kv_tenant_mb * 1024 * 1024)
+        self.lookouts = Lookouts(self.kv)
         self.library = Library(database)
         self.portals = Portals(settings, database)
         self.collections = Collections()

@@ -169,6 +169,41 @@ async def kv_delete(engine: Engine, caller: Caller, params: InKey) -> dict[str, 
     return {"namespace": space.name, "key": params.key, "done": result.done}
 
 
+class KvWatch(InNamespace):
+    prefix: str = Field(default="", max_length=kv.MAX_KEY_BYTES)
+    """Only keys that begin with this; it counts when a watch begins."""
+    watch: str = Field(default="", max_length=64)
+    """`watch` of the answer before; left out: begin, and tell what is there now."""
+    wait_seconds: int = Field(default=0, ge=0, le=60)
+    """Wait this long for a change when there is none."""
+
+
+@operation(summary="Follow the keys of a KV namespace.", http="GET /api/kv/watch", toolset="kv", role=Role.USER)
+async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> dict[str, Any]:
+    """Follow values as they change: first those that are there (the first 1,000), then each key that changed since
+    the answer before, in its last state. Pass `watch` back within two minutes. `lagged`: some are left out; kv_list."""
+    space = _space(engine, caller, params.namespace)
+    if not params.watch:
+        id = await engine.lookouts.begin(space.name, params.prefix)
+        page = await space.list(params.prefix, "", kv.MAX_LIST)
+        return {"watch": id, "items": [_state(entry.key, entry) for entry in page.entries], "lagged": page.more}
+    changes, lagged = await engine.lookouts.next(params.watch, space.name, params.wait_seconds)
+    read = changes[: kv.MAX_LIST]
+    items = []
+    for key, deleted in read:
+        found = None if deleted else next(iter((await space.list(key, "", 1)).entries), None)
+        items.append(_state(key, found if found is not None and found.key == key else None))
+    return {"watch": params.watch, "items": items, "lagged": lagged or len(changes) > len(read)}
+
+
+def _state(key: str, entry: kv.Entry | None) -> dict[str, Any]:
+    """A key as a watch tells it; without an entry it is gone."""
+    if entry is None:
+        return {"key": key, "deleted": True}
+    shown = {"value": entry.value[:SHOWN], "characters": len(entry.value), "revision": entry.revision}
+    return {"key": key, "deleted": False, **shown, "expires_at": _time(entry.expires_at_ms)}
+
+
 class KvQueue(InNamespace):
     dead_items: int = Field(default=10, ge=0, le=MAX_PAGE)
     """How many dead items to show."""

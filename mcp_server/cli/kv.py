@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Annotated, Any, Literal
 
+import anyio
 import orjson
 from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
 Flag = Annotated[bool, Parameter(negative=())]
+WATCH_SECONDS = 20
 
 
 async def namespaces(
@@ -72,6 +76,47 @@ async def get(namespace: str, key: str, /, *, common: connect.Common = connect.D
     async with connect.engine(common) as engine:
         result = await engine.call("kv_get", namespace=namespace, key=key)
     return render.one(result, as_json=common.json)
+
+
+async def watch(
+    namespace: str,
+    /,
+    *,
+    prefix: str | None = None,
+    seconds: int | None = None,
+    common: connect.Common = connect.DEFAULTS,
+) -> int:
+    """Show the values of a namespace, and each key that changes, until interrupted.
+
+    Parameters
+    ----------
+    namespace
+        The namespace.
+    prefix
+        Only keys that begin with this.
+    seconds
+        Stop after this time.
+    """
+    with anyio.move_on_after(math.inf if seconds is None else seconds):
+        async with connect.engine(common) as engine:
+            result = await engine.call("kv_watch", namespace=namespace, prefix=prefix)
+            while True:
+                if result["lagged"]:
+                    connect.note("note: some keys are left out; sluice kv list shows all")
+                for item in result["items"]:
+                    _tell(item, as_json=common.json)
+                sys.stdout.flush()
+                result = await engine.call(
+                    "kv_watch", namespace=namespace, watch=result["watch"], wait_seconds=WATCH_SECONDS
+                )
+    return 0
+
+
+def _tell(item: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(orjson.dumps(item).decode() + "\n")
+        return
+    render.text(f"{item['key']}  " + ("(deleted)" if item["deleted"] else f"{item['value']}  @{item['revision']}"))
 
 
 async def set_value(

@@ -107,6 +107,7 @@ _COMMANDS = (
     ("kv namespaces", "kv:namespaces", "List the namespaces that hold anything."),
     ("kv list", "kv:list_keys", "List the values of a namespace."),
     ("kv get", "kv:get", "Show the value, and the set, of a key."),
+    ("kv watch", "kv:watch", "Follow the values of a namespace as they change."),
     ("kv set", "kv:set_value", "Set the value of a key."),
     ("kv delete", "kv:delete", "Delete a key."),
     ("kv queue", "kv:queue", "Show the work queue of a namespace."),

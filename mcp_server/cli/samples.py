@@ -104,6 +104,7 @@ STORY = (
     "sluice kv set settings rate 10",
     "sluice kv get settings rate",
     "sluice kv list settings",
+    "sluice kv watch settings --seconds 1",
     "sluice kv namespaces",
     "sluice kv delete settings rate",
     "sluice kv queue tickets",

@@ -62,6 +62,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "kv_list": "kv list {namespace}",
         "kv_namespaces": "kv namespaces",
         "kv_queue": "kv queue {namespace}",
+        "kv_watch": "kv watch {namespace}",
         "kv_set": "kv set {namespace} {key} {value}",
         "license_install": "license install FILE",
         "license_show": "license show",

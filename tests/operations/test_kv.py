@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 from engines import ADMIN, USER, engine_on
 
 from core import errors
 from core.engine import Engine
+from core.kv import lookouts
 from core.model.kv import Namespace
 from core.store import audit
 
@@ -150,3 +154,54 @@ async def test_what_a_tenant_keeps_is_told_beside_what_it_may_keep(engine: Engin
     with pytest.raises(errors.StorageUnavailable) as caught:
         await engine.call("kv_set", {"namespace": "other", "key": "k", "value": "x" * 100}, ADMIN)
     assert "kv_tenant_mb" in caught.value.hint
+
+
+async def watched(engine: Engine, **arguments: object) -> dict[str, Any]:
+    return await engine.call("kv_watch", {"namespace": "n", **arguments}, USER)
+
+
+async def test_people_follow_what_changes_from_what_is_there(engine: Engine) -> None:
+    space = Namespace(engine.kv, "tenant-a:n")
+    await space.set("jobs/a", "1")
+    await space.set("else", "2")
+    first = await watched(engine, prefix="jobs/")
+    assert [(item["key"], item["value"]) for item in first["items"]] == [("jobs/a", "1")]
+    assert (await watched(engine, watch=first["watch"]))["items"] == []
+    waiting = asyncio.create_task(watched(engine, watch=first["watch"], wait_seconds=10))
+    await asyncio.sleep(0)
+    await space.set("jobs/b", "3")
+    with anyio.fail_after(5):
+        (item,) = (await waiting)["items"]
+    assert (item["key"], item["value"], item["deleted"]) == ("jobs/b", "3", False)
+    await space.delete("jobs/a")
+    await space.set("jobs/b", "4")
+    await space.set("else", "5")
+    then = await watched(engine, watch=first["watch"])
+    assert [(item["key"], item.get("value"), item["deleted"]) for item in then["items"]] == [
+        ("jobs/a", None, True),
+        ("jobs/b", "4", False),
+    ]
+    assert not then["lagged"]
+
+
+async def test_a_watch_belongs_to_its_namespace_and_ends_when_nobody_asks(engine: Engine) -> None:
+    now = [0.0]
+    engine.lookouts = lookouts.Lookouts(engine.kv, lambda: now[0])
+    id = (await watched(engine))["watch"]
+    with pytest.raises(errors.NotFound):
+        await watched(engine, namespace="other", watch=id)
+    now[0] = lookouts.KEPT_SECONDS - 1
+    assert (await watched(engine, watch=id))["items"] == []
+    now[0] *= 3
+    with pytest.raises(errors.NotFound, match="has ended"):
+        await watched(engine, watch=id)
+    assert not engine.kv._watches
+
+
+async def test_a_tenant_has_a_bounded_number_of_watches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookouts, "MOST_OF_A_TENANT", 2)
+    for _ in range(2):
+        await watched(engine)
+    with pytest.raises(errors.Busy):
+        await watched(engine)
+    await engine.call("kv_watch", {"namespace": "n"}, replace(ADMIN, tenant="tenant-b"))
