@@ -72,7 +72,7 @@ def documents(site: web.Site, broken: web.Site, folder: Path) -> dict[str, str]:
         "kv": job(
             "kv", actions=f"[{ADD}, {{worker-kv: {{namespace: n, operation: {{set: {{key: k, value: '{SECRET}'}}}}}}}}]"
         ),
-        "file": job("file", sink=f"{{file: {{path: '/proc/{SECRET}/x'}}}}"),
+        "file": job("file", sink=f"{{file: {{path: '{folder}/plain/{SECRET}/x'}}}}"),
         "refused": job("refused", sink=f"{{http-post: {{url: '{bad}', {header}}}}}"),
         "redirected": job("redirected", sink=f"{{http-post: {{url: '{broken.url('/moved')}?k={SECRET}'}}}}"),
         "unreachable": job("unreachable", sink=f"{{http-post: {{url: '{gone}?key={SECRET}'}}}}"),

@@ -87,7 +87,7 @@ async def test_batches_are_told_as_they_are_accepted_and_the_last_figures_at_the
     channel = worker.env("sender").channel("c")
     for _ in range(3):
         await channel.put(Batch([{"n": 1}]))
-    await rig.until(lambda: len(worker.printed) == 3)
+    await rig.until(lambda: len(worker.printed) == 3 and worker.messages != [])
     assert [m.data["job_event"]["events_out"] for m in worker.messages if m.data] == [1]
     await running.drain(1)
     await task

@@ -149,7 +149,7 @@ async def test_a_person_does_the_same_with_commands(scene: stage.Stage, tmp_path
     assert (await run(scene, "job", "stage", "by-hand"))[0] == 1
     code, _, err = await run(scene, "job", "put", "--draft", "-f", str(mended))
     assert code == 1
-    assert "base_revision 1" in err
+    assert "--base-revision 1" in err
     assert (await run(scene, "job", "put", "--draft", "-f", str(mended), "--base-revision", "1"))[0] == 0
     assert (await run(scene, "job", "stage", "by-hand"))[0] == 0
     assert (await run(scene, "job", "deploy", "by-hand"))[0] == 0
