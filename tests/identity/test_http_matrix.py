@@ -35,7 +35,12 @@ PICTURES = {
     "/api/catalog/{type}/{slug}/graph.svg": "catalog_get",
     "/api/workflows/{slug}/graph.svg": "workflow_get",
 }
-STREAMS = {"/api/notices", "/api/messages/subscribe", "/api/trigger-invocations/subscribe"}
+STREAMS = {
+    "/api/notices",
+    "/api/jobs/subscription",
+    "/api/messages/subscribe",
+    "/api/trigger-invocations/subscribe",
+}
 BY_NAME = "/api/operations/{operation}"  # every operation again, by its name
 ELSEWHERE = {("GET", "/metrics"), ("*", "/mcp")}  # tests of their own: below, and in test_mcp_matrix.py
 WITHOUT = ("none", "bad", "expired", "expired jwt", "revoked", "wrong audience")
