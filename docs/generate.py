@@ -346,6 +346,7 @@ def _cell(text: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "../core/catalog/builtin/parsed.json": lambda: builtin.parsed().decode(),
     "operations.md": page_operations,
     "tools.sha256": page_tools,
     "cli.md": page_cli,

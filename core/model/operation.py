@@ -36,7 +36,8 @@ class Effect(StrEnum):
 class Params(Described, BaseModel):
     """Base of every params model: unknown keys are refused, so that a misspelt argument is never ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    # A process does few of its operations: what validates the params of one is built when it is first called.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 Handler = Callable[..., Awaitable[dict[str, Any]]]
