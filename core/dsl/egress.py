@@ -27,6 +27,7 @@ from core.errors import Forbidden, JobFailed, shorten
 DNS_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
 MOST_ADDRESSES = 16
+MOST_CONNECTIONS = 16  # of one client at once, unless it says otherwise
 MOST_RESPONSE_BYTES = 32 * 1024 * 1024
 MOST_URL_CHARACTERS = 8192
 
@@ -325,10 +326,10 @@ def _translate(error: Exception) -> httpx.TransportError:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """The transport of an httpx client: a connection pool whose connections pass the guard."""
 
-    def __init__(self, allow: Sequence[Network], context: ssl.SSLContext) -> None:
+    def __init__(self, allow: Sequence[Network], context: ssl.SSLContext, connections: int = MOST_CONNECTIONS) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,
-            max_connections=16,
+            max_connections=connections,
             max_keepalive_connections=4,
             keepalive_expiry=15.0,
             network_backend=_Backend(allow),
@@ -416,9 +417,16 @@ class Egress:
     """An HTTP client for jobs, callbacks and portals: guarded addresses, no redirects, no proxies, deadlines, bounded
     bodies. `tls` is for those who trust other certificates than the system does."""
 
-    def __init__(self, allow: Iterable[str] = (), *, insecure: bool = False, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        allow: Iterable[str] = (),
+        *,
+        insecure: bool = False,
+        tls: ssl.SSLContext | None = None,
+        connections: int = MOST_CONNECTIONS,
+    ) -> None:
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(allowed_networks(allow), tls or client_context(insecure)),
+            transport=GuardedTransport(allowed_networks(allow), tls or client_context(insecure), connections),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),

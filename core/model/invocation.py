@@ -30,6 +30,16 @@ def parse_id(text: str) -> tuple[int, str] | None:
         return None
 
 
+def receiver(site: str, mark: str) -> str:
+    """Whom callbacks go to, as it is stored: scheme, host and port, and a mark that tells its addresses apart."""
+    return f"{site}#{mark}"
+
+
+def site(receiver: str) -> str:
+    """What may be shown of a receiver: scheme, host and port."""
+    return receiver.partition("#")[0]
+
+
 def record(row: Mapping[str, Any], *, params: Any = None, result: Any = None) -> dict[str, Any]:
     """The invocation as every door shows it, from a row of the store; what is known as a value is not parsed again."""
     proxied = row["proxy_recorded_at_ns"]
@@ -43,7 +53,7 @@ def record(row: Mapping[str, Any], *, params: Any = None, result: Any = None) ->
         "caller": {"username": row["username"], "role": row["role"]},
         "surface": row["surface"],
         "rerun_of": row["rerun_of"],
-        "callback": row["callback"],
+        "callback": None if row["callback"] is None else site(row["callback"]),
         "requested_at_ns": row["requested_at_ns"],
         "deadline_ns": row["deadline_ns"],
         "finished_at_ns": row["finished_at_ns"],

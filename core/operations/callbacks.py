@@ -89,4 +89,4 @@ async def callback_redeliver(engine: Engine, caller: Caller, params: CallbackRed
     note = audit.row(engine.ids.next(), caller, "callback_redeliver", f"{caller.tenant}/{params.event_id}")
     if not await engine.deliveries.redeliver(caller.tenant, row["receiver"], id, note):
         raise errors.Busy("This delivery has not ended; it is being tried.", hint="Look at it again later.")
-    return {"event_id": params.event_id, "outcome": table.PENDING, "receiver": row["receiver"]}
+    return {"event_id": params.event_id, "outcome": table.PENDING, "receiver": invocation.site(row["receiver"])}

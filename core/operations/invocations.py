@@ -71,7 +71,7 @@ def delivery(row: dict[str, Any], invocation_id: str) -> dict[str, Any]:
     return {
         "event_id": callbacks.event_id(row["id"]),
         "invocation_id": invocation_id,
-        "receiver": row["receiver"],
+        "receiver": invocation.site(row["receiver"]),
         "state": row["state"],
         "outcome": row["outcome"],
         "attempts": row["attempts"],

@@ -34,7 +34,7 @@ class Target:
     url: str
     headers: dict[str, str]
     receiver: str
-    """Scheme, host and port: what may be shown, and what one slow receiver is told from another by."""
+    """What one slow receiver is told from another by: its site, which may be shown, and a mark (model.invocation)."""
 
     def to_text(self) -> str:
         """What is sealed."""

@@ -1,15 +1,18 @@
 """Posts the updates that are owed to callbacks, beside everything else: nothing that runs a trigger waits for it.
 
 What is owed is in the store before anybody is told of the state it tells of; here is only the order of the tries. A
-receiver (tenant, scheme, host, port) has its own queue and few lanes, and one only until it has accepted something, so
-that one that hangs takes little from others. A try that the owner did not live to write down is made again, under the
-same event id.
+receiver (an address of a tenant) has its own queue and few lanes, and one only until it has accepted something, so
+that one that hangs takes little from others. The receivers of one site (scheme, host, port) share its connections and
+a bound. A try that the owner did not live to write down is made again, under the same event id.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import hashlib
 import heapq
+import secrets
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +25,7 @@ import structlog
 from core import clock, errors
 from core.contexts.envelopes import Envelopes
 from core.contexts.secrets import Vault
+from core.model import invocation
 from core.model.secret import Reference
 from core.store import audit
 from core.store import callbacks as table
@@ -34,28 +38,40 @@ if TYPE_CHECKING:
 log = structlog.get_logger("core.triggers")
 
 LANES = 4  # requests to one receiver at once
+SITE_LANES = 64  # requests to one site at once, whatever the addresses
 TENANT_LANES = 128  # requests of one tenant at once
 ALL_LANES = 256
 LOOKED_AT = 64  # parked receivers that a free lane is offered to
 LONGEST_PAUSE_SECONDS = 3600  # that a receiver may ask for
 STORE_PAUSE_SECONDS = 1.0  # while the store cannot be used
-MOST_PENDING = 10_000  # deliveries that one receiver may be owed; further ones are dead letters at once
+MOST_PENDING = 10_000  # deliveries that one site may be owed; further ones are dead letters at once
 
 SIGNING = (Reference("callback", "signing-secret"), Reference("callback", "signing-secret-previous"))
 """The secrets that sign, if they are set: the present one, and the one before while receivers change over."""
 
-Key = tuple[str, str]  # (tenant, receiver)
+Key = tuple[str, str]  # (tenant, receiver or site)
+
+
+@dataclass(slots=True, eq=False)
+class _Site:
+    """A scheme, host and port."""
+
+    key: Key
+    receivers: int = 0
+    owed: int = 0  # deliveries that wait for their time or a lane
+    active: int = 0
+    client: posting.Client | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Receiver:
     key: Key
+    site: _Site
     owed: list[tuple[float, int]] = field(default_factory=list)  # heap of (monotonic time when due, delivery id)
     active: int = 0
     proven: bool = False  # its last answer was an acceptance
     parked: bool = False  # waits for a lane that others have
     timer: asyncio.TimerHandle | None = None
-    client: posting.Client | None = None
 
 
 class Deliveries:
@@ -67,6 +83,8 @@ class Deliveries:
         self._envelopes = Envelopes(vault, "callbacks")
         self._allow = tuple(allow)
         self._receivers: dict[Key, _Receiver] = {}
+        self._sites: dict[Key, _Site] = {}
+        self._salt = secrets.token_bytes(16)
         self._parked: deque[_Receiver] = deque()
         self._active: Counter[str] = Counter()  # by tenant
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,7 +97,10 @@ class Deliveries:
         """The target of a callback that a caller asks for. Raises InvalidParams with every fault."""
         target: callbacks.Target = _posting().check(wish, self._allow)
         self._keys(tenant)
-        return target
+        # Two addresses of a site are two receivers. The mark tells nothing of the address, not even to who has the
+        # store: its salt dies with this owner, after which an address may for a while be two receivers.
+        mark = hashlib.blake2b(target.url.encode(), digest_size=8, key=self._salt).hexdigest()
+        return dataclasses.replace(target, receiver=invocation.receiver(target.receiver, mark))
 
     async def seal(self, target: callbacks.Target, tenant: str, audit_id: int) -> bytes:
         """The target as it is kept. Raises SecretsLocked, StorageUnavailable."""
@@ -88,13 +109,13 @@ class Deliveries:
     def update(self, id: int, row: Mapping[str, Any], state: str, result: str, at_ns: int) -> table.DeliveryRow:
         """The delivery that tells of a state of an invocation with a callback, to be written with that state.
 
-        A receiver that is owed too much already gets no more by itself: the delivery is a dead letter from the start.
+        A site that is owed too much already gets no more by itself: the delivery is a dead letter from the start.
         """
         made = callbacks.update(id, row, state, result, at_ns)
-        found = self._receivers.get((row["tenant"], row["callback"]))
-        if found is None or len(found.owed) < MOST_PENDING:
+        found = self._sites.get((row["tenant"], invocation.site(row["callback"])))
+        if found is None or found.owed < MOST_PENDING:
             return made
-        entry = {"at_ns": at_ns, "reason": f"the receiver was owed {MOST_PENDING} deliveries already"}
+        entry = {"at_ns": at_ns, "reason": f"the site was owed {MOST_PENDING} deliveries already"}
         return (*made[:5], table.DEAD, 0, at_ns, at_ns, orjson.dumps([entry]).decode(), made[10])
 
     def added(self, row: table.DeliveryRow) -> None:
@@ -122,9 +143,9 @@ class Deliveries:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._closing, return_exceptions=True)
-        for receiver in self._receivers.values():
-            if receiver.client is not None:
-                await receiver.client.aclose()
+        for site in self._sites.values():
+            if site.client is not None:
+                await site.client.aclose()
 
     # -- who is next ---------------------------------------------------------------------------------------
 
@@ -132,9 +153,18 @@ class Deliveries:
         key = (tenant, receiver)
         found = self._receivers.get(key)
         if found is None:
-            found = self._receivers[key] = _Receiver(key)
-        heapq.heappush(found.owed, (due, id))
+            place = (tenant, invocation.site(receiver))
+            site = self._sites.get(place)
+            if site is None:
+                site = self._sites[place] = _Site(place)
+            site.receivers += 1
+            found = self._receivers[key] = _Receiver(key, site)
+        self._push(found, due, id)
         self._pump(found)
+
+    def _push(self, receiver: _Receiver, due: float, id: int) -> None:
+        heapq.heappush(receiver.owed, (due, id))
+        receiver.site.owed += 1
 
     def _pump(self, receiver: _Receiver) -> None:
         """Start what is due, as far as there are lanes; come back when the next one is."""
@@ -149,12 +179,18 @@ class Deliveries:
             if wait > 0:
                 receiver.timer = asyncio.get_running_loop().call_later(wait, self._pump, receiver)
                 return
-            if self._active[receiver.key[0]] >= TENANT_LANES or len(self._tasks) >= ALL_LANES:
+            if (
+                receiver.site.active >= SITE_LANES
+                or self._active[receiver.key[0]] >= TENANT_LANES
+                or len(self._tasks) >= ALL_LANES
+            ):
                 if not receiver.parked:
                     receiver.parked = True
                     self._parked.append(receiver)
                 return
             _, id = heapq.heappop(receiver.owed)
+            receiver.site.owed -= 1
+            receiver.site.active += 1
             receiver.active += 1
             self._active[receiver.key[0]] += 1
             task = asyncio.create_task(self._try(receiver, id))
@@ -164,6 +200,7 @@ class Deliveries:
     def _ended(self, receiver: _Receiver, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         receiver.active -= 1
+        receiver.site.active -= 1
         self._active[receiver.key[0]] -= 1
         self._pump(receiver)
         for _ in range(min(len(self._parked), LOOKED_AT)):
@@ -172,10 +209,18 @@ class Deliveries:
             self._pump(parked)
         if not receiver.owed and not receiver.active and not self._closed:
             del self._receivers[receiver.key]
-            if receiver.client is not None:
-                closing = asyncio.create_task(receiver.client.aclose())
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
+            self._left(receiver.site)
+
+    def _left(self, site: _Site) -> None:
+        """A receiver is owed nothing any more; with the last one of its site go the connections."""
+        site.receivers -= 1
+        if site.receivers:
+            return
+        del self._sites[site.key]
+        if site.client is not None:
+            closing = asyncio.create_task(site.client.aclose())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     # -- one try -------------------------------------------------------------------------------------------
 
@@ -183,7 +228,7 @@ class Deliveries:
         try:
             found = await self._database.read(table.to_send, id)
         except (errors.Busy, errors.StorageUnavailable):
-            heapq.heappush(receiver.owed, (clock.monotonic() + STORE_PAUSE_SECONDS, id))
+            self._push(receiver, clock.monotonic() + STORE_PAUSE_SECONDS, id)
             return
         if found is None:
             return  # its invocation is kept no longer
@@ -194,22 +239,22 @@ class Deliveries:
             url, headers = self._target(sealed, tenant)
             keys, seconds = self._keys(tenant), started_ns // clock.NANOSECONDS
             headers |= signing.headers(keys, callbacks.event_id(id), seconds, body)
-            if receiver.client is None:
-                receiver.client = posting.Client(self._allow)
-            answer = await receiver.client.post(url, headers, body)
+            if receiver.site.client is None:
+                receiver.site.client = posting.Client(self._allow, SITE_LANES)
+            answer = await receiver.site.client.post(url, headers, body)
         except errors.SecretsLocked as error:
             answer = posting.Answer(fault=error.message, hopeless=True)
         except errors.InvalidParams as error:  # the signing secret is none any more; an admin can mend it
             answer = posting.Answer(fault=error.message)
         except Exception:  # a boundary: whatever it was, the delivery must not be forgotten
-            log.exception("callback_failed", receiver=receiver.key[1], delivery=id)
+            log.exception("callback_failed", receiver=receiver.site.key[1], delivery=id)
             answer = posting.Answer(fault="something failed inside Sluice; its log says what")
         verdict = posting.judge(tries + 1, answer)
         receiver.proven = verdict.outcome == table.DELIVERED
         entry: dict[str, Any] = {"at_ns": started_ns, "seconds": round(clock.monotonic() - started, 3)}
         entry |= {key: value for key, value in (("status", answer.status), ("reason", verdict.reason)) if value}
         if verdict.outcome == table.DEAD:
-            log.warning("callback_dead", receiver=receiver.key[1], delivery=id, reason=verdict.reason)
+            log.warning("callback_dead", receiver=receiver.site.key[1], delivery=id, reason=verdict.reason)
         await self._write_down(receiver, id, verdict, entry)
 
     async def _write_down(self, receiver: _Receiver, id: int, verdict: posting.Verdict, entry: dict[str, Any]) -> None:
@@ -223,7 +268,7 @@ class Deliveries:
             except errors.StorageUnavailable:
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
         if verdict.outcome == table.PENDING:
-            heapq.heappush(receiver.owed, (clock.monotonic() + verdict.pause_seconds, id))
+            self._push(receiver, clock.monotonic() + verdict.pause_seconds, id)
 
     def _target(self, sealed: bytes | None, tenant: str) -> tuple[str, dict[str, str]]:
         if sealed is None:

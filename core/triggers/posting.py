@@ -65,10 +65,10 @@ class Answer:
 
 
 class Client:
-    """Posts to one receiver."""
+    """Posts to one site, over at most so many `connections`."""
 
-    def __init__(self, allow: Iterable[str]) -> None:
-        self._http = egress.Egress(allow)
+    def __init__(self, allow: Iterable[str], connections: int) -> None:
+        self._http = egress.Egress(allow, connections=connections)
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         """Send one request; every fault is an answer."""

@@ -189,17 +189,17 @@ async def test_nothing_runs_for_a_callback_that_is_not_valid(plain: Engine, call
     assert (await plain.call("trigger_invocation_list", {}, ADMIN))["total"] == 0
 
 
-async def test_a_receiver_is_owed_at_most_so_much_and_the_rest_can_be_asked_for(
+async def test_a_site_is_owed_at_most_so_much_and_the_rest_can_be_asked_for(
     plain: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "MOST_PENDING", 3)
     monkeypatch.setattr(posting, "PAUSES_SECONDS", (60.0,) * 4)
     with anyio.fail_after(20):
         async with web.serve(web.answer(503)) as site:
-            for _ in range(8):
-                await invoke(plain, site.url())
+            for n in range(8):
+                await invoke(plain, site.url(f"/{n % 2}"))
             dead = await plain.call("callback_delivery_list", {"outcome": "dead"}, ADMIN)
-            assert 4 <= dead["total"] <= 5, "three are owed, and one may be on its way"
+            assert 3 <= dead["total"] <= 5, "three are owed, and one for each address may be on its way"
             assert "was owed 3 deliveries" in dead["items"][0]["tries"][0]["reason"]
             assert all(one["attempts"] == 0 for one in dead["items"])
 

@@ -29,7 +29,7 @@ from engines import ADMIN, EXAMPLES, engine_on
 from core import clock
 from core.dsl import egress
 from core.engine import Engine
-from core.triggers import posting
+from core.triggers import deliveries, posting
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -355,34 +355,74 @@ async def test_the_deadline_of_ten_seconds_is_kept_and_nothing_piles_up(engine: 
     assert grown < 20 * 1024 * 1024
 
 
-async def test_receivers_that_hang_delay_no_other_and_no_run(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["sites of their own", "addresses of the same site"])
+async def test_receivers_that_hang_delay_no_other_and_no_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     monkeypatch.setattr(posting, "DEADLINE_SECONDS", NO_DEADLINE)
-    healthy = 30
+    bad, healthy = 50, 30
     delays: list[float] = []
     all_there, all_hang = anyio.Event(), anyio.Event()
     hanging = 0
 
-    async def bad_one(request: web.Request, writer: asyncio.StreamWriter) -> None:
+    async def answer(request: web.Request, writer: asyncio.StreamWriter) -> None:
         nonlocal hanging
-        hanging += 1
-        if hanging == 50:
-            all_hang.set()
-        await hang(request, writer)
-
-    async def good(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        if "/bad/" in request.line:
+            hanging += 1
+            if hanging == bad:
+                all_hang.set()
+            await hang(request, writer)
         delays.append((clock.now_ns() - json.loads(request.body)["emitted_at"]) / clock.NANOSECONDS)
         writer.write(web.answer(204))
         if len(delays) == healthy:
             all_there.set()
 
-    async with web.serve(bad_one, host="0.0.0.0") as bad, web.serve(good) as site:
+    async with web.serve(answer, host="0.0.0.0") as site:
         with anyio.fail_after(60):
-            for n in range(50):
+            for n in range(bad):
+                host = f"127.0.0.{n + 2}" if where == "sites of their own" else "127.0.0.1"
                 for _ in range(3):
-                    await invoke(engine, bad.url(host=f"127.0.0.{n + 2}"))
+                    await invoke(engine, site.url(f"/bad/{n}", host=host))
             await all_hang.wait()
             for _ in range(healthy):
-                await invoke(engine, site.url())
+                await invoke(engine, site.url("/good"))
             await all_there.wait()
-    assert hanging == 50, "one request each, while none of them accepts"
+    assert hanging == bad, "one request each, while none of them accepts"
     assert math.ceil(max(delays)) <= 1, f"the slowest of {healthy} took {max(delays):.3f} s"
+
+
+async def test_a_site_gets_a_bounded_number_of_requests_at_once_whatever_the_addresses(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "DEADLINE_SECONDS", NO_DEADLINE)
+    at_once = 0
+    full, gate = anyio.Event(), anyio.Event()
+
+    async def wait_for_the_gate(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal at_once
+        at_once += 1
+        if at_once == deliveries.SITE_LANES:
+            full.set()
+        await gate.wait()
+        at_once -= 1
+        writer.write(web.answer(204))
+
+    async with web.serve(wait_for_the_gate) as site:
+        with anyio.fail_after(60):
+            runs = [await invoke(engine, site.url(f"/{n}")) for n in range(150)]
+            await full.wait()
+            for run in runs:  # time in which a further request would come
+                await engine.call("trigger_invocation_get", {"invocation_id": run}, ADMIN)
+            assert at_once == deliveries.SITE_LANES
+            gate.set()
+            told = [await delivery(engine, run) for run in runs]
+    assert {one["outcome"] for one in told} == {"delivered"}, "and every one has its turn"
+
+
+async def test_two_addresses_of_a_site_are_shown_alike_and_not_told(engine: Engine) -> None:
+    with anyio.fail_after(20):
+        async with web.serve(web.answer(204)) as site:
+            shown = [await delivery(engine, await invoke(engine, site.url(path))) for path in ("/s3cret", "/0ther")]
+    assert {one["receiver"] for one in shown} == {f"http://127.0.0.1:{site.port}"}
+    stored = await engine.database.read(lambda db: "\n".join(db.conn.iterdump()))
+    assert "s3cret" not in stored
