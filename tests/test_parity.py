@@ -109,7 +109,6 @@ VALUES = [
         {"labels": ["gpu"]},
     ),
     Call("POST /api/workers/local-1/resume", "worker resume local-1", "worker_resume", {"name": "local-1"}),
-    Call("DELETE /api/workers/local-1", "worker remove local-1", "worker_remove", {"name": "local-1"}),
     Call("GET /api/jobs", "job list", "job_list"),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(
@@ -471,6 +470,10 @@ FAULTS = [
             {"name": "default"},
             {"name": "default"},
         ),
+        "already_exists",
+    ),
+    (
+        Call("DELETE /api/workers/local-1", "worker remove local-1", "worker_remove", {"name": "local-1"}),
         "already_exists",
     ),
     (Call("POST /api/workers/none/drain", "worker drain none", "worker_drain", {"name": "none"}), "not_found"),
