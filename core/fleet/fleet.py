@@ -24,6 +24,7 @@ from core.fleet.holdings import Holdings, ask
 from core.fleet.kv_calls import KvCalls
 from core.fleet.logs import JobLogs
 from core.fleet.needs import Needs
+from core.fleet.processes import Processes
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads, group_of
 from core.model import deployment
@@ -37,10 +38,6 @@ from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
 
-SILENT_BEATS = 5
-FIRST_BACKOFF_SECONDS = 0.02
-LONGEST_BACKOFF_SECONDS = 5.0
-STEADY_SECONDS = 10.0
 REPLY_SECONDS = 2.0
 
 
@@ -64,21 +61,18 @@ class Fleet:
         self._bus = bus
         self._traffic = traffic
         self._kv = KvCalls(store)
-        self._spawn = spawn
         self._workloads = Workloads(database, bus, changed, traffic.workload_state, self._wake)
         self.logs = JobLogs()
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._children: dict[str, Child] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self.changes = 0  # grows with whatever a waiter may wait for
-        self._stopping = False
         self._syncing = asyncio.Lock()
         self.groups = Groups(database)
         self.started = clock.monotonic()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
+        self.processes = Processes(settings, spawn, self.workers, self._linked, self._gone)
 
     def _worker(self, number: int) -> Worker:
         return Worker(f"local-{number}", self._settings.group_of(number), self._settings.worker_slots)
@@ -91,55 +85,12 @@ class Fleet:
             self.workers[external.name] = _external(external)
         await self.groups.load(self.workers.values())
         await self.sync()
-        for worker in tuple(self.workers.values()):
-            if worker.kind == LOCAL:
-                self._tasks.append(asyncio.create_task(self._supervise(worker)))
-        self._tasks.append(asyncio.create_task(self._watch()))
+        self.processes.start()
 
     async def stop(self) -> None:
         """Drain every worker within the deadline, then make sure that no process is left."""
-        self._stopping = True
-        for worker in self.workers.values():
-            if worker.channel is not None:
-                worker.channel.notice("drain", None)
-        ended = [self._end(child) for child in self._children.values()]
-        await asyncio.gather(*ended)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.processes.stop()
         self._traffic.flush()
-
-    async def _end(self, child: Child) -> None:
-        if await child.wait(self._settings.drain_seconds + 1.0) is None:
-            child.kill()
-            await child.wait(5.0)
-
-    async def _supervise(self, worker: Worker) -> None:
-        backoff = FIRST_BACKOFF_SECONDS
-        while not self._stopping:
-            started = clock.monotonic()
-            ours, theirs = socket.socketpair()
-            link, ended = await self._linked(worker, ours)
-            try:
-                child = self._spawn(worker.name, self._settings, theirs)
-            except OSError as error:
-                log.error("worker_not_started", worker=worker.name, error=str(error))
-                link.abort()
-                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
-                continue
-            finally:
-                theirs.close()
-            await self._work(worker, link, child, ended)
-            if await child.wait(self._settings.drain_seconds + 1.0) is None:
-                child.kill()
-                await child.wait(5.0)
-            if self._stopping:
-                return
-            worker.restarts += 1
-            if clock.monotonic() - started > STEADY_SECONDS:
-                backoff = FIRST_BACKOFF_SECONDS
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
 
     async def _linked(self, worker: Worker, sock: socket.socket) -> tuple[channel.Channel, asyncio.Event]:
         """Our end of the channel to a worker, and what is set when it has ended."""
@@ -152,14 +103,6 @@ class Fleet:
             on_close=lambda _: ended.set(),
         )
         return link, ended
-
-    async def _work(self, worker: Worker, link: channel.Channel, child: Child, ended: asyncio.Event) -> None:
-        """Work with a worker until its channel ends."""
-        worker.channel, worker.pid = link, child.pid
-        worker.heard()
-        self._children[worker.name] = child
-        await ended.wait()
-        self._gone(worker)
 
     def admits(self, name: str) -> None:
         """Raises Busy when a worker of this name is connected, or is one that the engine starts itself."""
@@ -180,32 +123,18 @@ class Fleet:
         worker.started_in, worker.started_slots = external.group, external.slots
         await self.groups.load(self.workers.values())
         link, ended = await self._linked(worker, sock)
-        await self._work(worker, link, child, ended)
-        del self._children[worker.name]
+        await self.processes.work(worker, link, child, ended)
+        self.processes.forget(worker.name)
 
     def forget(self, name: str) -> None:
         """A worker of another machine was removed."""
         self.workers.pop(name, None)
         self._wake()
 
-    async def _watch(self) -> None:
-        """Kill a worker that is silent: its jobs start again in a fresh process."""
-        beat, before = self._settings.heartbeat_seconds, clock.monotonic()
-        while True:
-            await asyncio.sleep(beat)
-            now = clock.monotonic()
-            # While this process itself stood still, nobody was silent: what workers said then has yet to be read.
-            still, before = max(0.0, now - before - beat), now
-            for worker in self.workers.values():
-                worker.last_seen = min(now, worker.last_seen + still)
-                if worker.state is WorkerState.ONLINE and now - worker.last_seen > beat * SILENT_BEATS:
-                    log.error("worker_silent", worker=worker.name, seconds=beat * SILENT_BEATS)
-                    self._children[worker.name].kill()
-
     def _gone(self, worker: Worker) -> None:
         worker.channel, worker.pid = None, None
         was_online = worker.state is WorkerState.ONLINE
-        worker.state = WorkerState.OFFLINE if self._stopping else WorkerState.LOST
+        worker.state = WorkerState.OFFLINE if self.processes.stopping else WorkerState.LOST
         if was_online:
             worker.away_since = clock.monotonic()
         worker.sent.clear()
@@ -216,7 +145,7 @@ class Fleet:
         worker.channels = []
         self._bus.reach(worker.name, None)
         self._workloads.worker_gone(worker)
-        if was_online and not self._stopping:
+        if was_online and not self.processes.stopping:
             log.warning("worker_lost", worker=worker.name)
             self._traffic.message("default", type=Type.WORKER_LOST, worker=worker.name, data={"worker": worker.name})
         self._traffic.flush()
@@ -377,7 +306,7 @@ class Fleet:
         if row is None or row["version"] != version or row["worker"] != worker.name:
             return  # about a wish that has passed
         if state == WorkloadState.STOPPED:
-            if self._stopping:
+            if self.processes.stopping:
                 return  # the engine goes; the wish stays
         self._workloads.reported(row, version, state, reason, restarts)
         if state == WorkloadState.FAILED:

@@ -273,7 +273,7 @@ async def test_replicas_of_a_worker_that_stays_away_move_within_the_group_and_st
         applied = await quiet(engine)
         lost = engine.fleet.workers[applied["workloads"][0]["worker"]]
         other = next(name for name in engine.fleet.workers if name != lost.name)
-        spawn, engine.fleet._spawn = engine.fleet._spawn, _never
+        spawn, engine.fleet.processes.spawn = engine.fleet.processes.spawn, _never
         assert lost.pid is not None
         psutil.Process(lost.pid).kill()
         entry = await healed(engine)
@@ -282,7 +282,7 @@ async def test_replicas_of_a_worker_that_stays_away_move_within_the_group_and_st
             and entry["summary"]["move"] == 1
             and f"{lost.name} -> {other}" in entry["reason"]
         )
-        engine.fleet._spawn = spawn
+        engine.fleet.processes.spawn = spawn
         with anyio.fail_after(20):
             assert await engine.fleet.wait(lambda: lost.online, 15)
         await engine.keeper.round()
@@ -309,14 +309,14 @@ async def test_a_worker_that_never_comes_up_again_is_gone_however_often_it_is_st
     async with engine_on(tmp_path / "home", workers=2, **SOON) as engine:
         applied = await quiet(engine)
         lost = engine.fleet.workers[applied["workloads"][0]["worker"]]
-        spawn = engine.fleet._spawn
+        spawn = engine.fleet.processes.spawn
 
         def dying(name: str, settings: Any, sock: Any) -> Any:
             child = spawn(name, settings, sock)
             child.kill()
             return child
 
-        engine.fleet._spawn = dying
+        engine.fleet.processes.spawn = dying
         assert lost.pid is not None
         psutil.Process(lost.pid).kill()
         assert (await healed(engine))["summary"]["move"] == 1

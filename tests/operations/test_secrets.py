@@ -85,7 +85,7 @@ async def test_a_worker_that_comes_back_is_given_the_secrets_again(engine: Engin
         with anyio.fail_after(30):
             await _set(engine, "the-value")
             await deploy(engine, POST.format(url=site.url("/in")))
-            engine.fleet._children["local-1"].kill()
+            engine.fleet.processes.children["local-1"].kill()
             assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].restarts == 1, 10)
             site.requests.clear()
             while not site.requests:  # noqa: ASYNC110
