@@ -133,6 +133,8 @@ async def connect(url: str, name: str) -> Wire:
     shown = without_credentials(url)
     last = ""
 
+    client = Client()
+
     async def failed(error: Exception) -> None:
         nonlocal last
         text = str(error) or type(error).__name__
@@ -141,14 +143,14 @@ async def connect(url: str, name: str) -> Wire:
             log.warning("nats_fault", server=shown, error=text)
 
     async def away() -> None:
-        log.warning("nats_away", server=shown)
+        if not client.is_closed:  # by us
+            log.warning("nats_away", server=shown)
 
     async def back() -> None:
         nonlocal last
         last = ""
         log.warning("nats_back", server=shown)
 
-    client = Client()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
             await client.connect(

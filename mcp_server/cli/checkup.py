@@ -31,7 +31,16 @@ FREE_INODES = 1000
 CLOCK_SLACK_NS = 5_000_000_000
 _LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "ruamel.yaml", "re2", "httpx")
 _EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "nats": "nats"}
-_PRIVATE = ("sluice.db", "sluice.db-wal", "engine.lock", "engine.sock", "admin.token", "secrets.key", "jwt.key")
+_PRIVATE = (
+    "sluice.db",
+    "sluice.db-wal",
+    "engine.lock",
+    "engine.sock",
+    "admin.token",
+    "secrets.key",
+    "jwt.key",
+    "worker.key",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +252,20 @@ async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
             continue
     hint = "Choose another one: 'sluice serve --port 3001'."
     return Finding("ports", "warning", f"{host}:{number} is not free for Sluice: {fault}", hint)
+
+
+async def nats(url: str) -> Finding:
+    """The NATS server of workers on other machines answers."""
+    from core.external import nats as wires  # an extra
+
+    shown = wires.without_credentials(url)
+    try:
+        wires.require()
+        wire = await wires.connect(url, "sluice doctor")
+    except errors.TargetUnavailable as error:
+        return Finding("nats", "fault", error.message, error.hint)
+    await wire.close()
+    return Finding("nats", "ok", f"{shown} answers")
 
 
 def clients() -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import anyio
 
-from core import errors, ownership, settings
+from core import errors, logs, ownership, settings
 from mcp_server.cli import checkup, connect, render
 from mcp_server.cli.checkup import Finding
 
@@ -26,9 +26,12 @@ async def doctor(*, host: str = "127.0.0.1", port: int = 3000, common: connect.C
         The port that 'sluice serve' is to listen on.
     """
     wanted = common.settings()
+    logs.configure(wanted.log_level)
     findings = list(_machine(wanted))
     running = await _engine(wanted, common, findings)
     findings.append(await checkup.port(host, port, engine_runs=running))
+    if wanted.nats:
+        findings.append(await checkup.nats(wanted.nats))
     findings += checkup.clients()
     findings = [replace(one, hint="") if one.state == "ok" else one for one in findings]
     fine = all(one.state != "fault" for one in findings)

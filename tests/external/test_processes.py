@@ -67,3 +67,17 @@ async def test_serve_refuses_an_address_that_is_none(tmp_path: Path) -> None:
     code, said = await sluice(tmp_path / "home", "serve", "--nats", "http://127.0.0.1:4222")
     assert code != 0
     assert "nats://HOST:PORT" in json.dumps(said)
+
+
+async def test_doctor_looks_at_the_nats_server_that_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server.running() as bus, anyio.fail_after(60):
+        monkeypatch.setenv("SLUICE_NATS", bus.url.replace("//", "//ada:s3cret@"))
+        code, found = await sluice(tmp_path / "home", "doctor")
+        assert {"check": "nats", "state": "ok", "found": f"{bus.url} answers", "hint": ""} in found["checks"]
+        bus.kill()
+        code, found = await sluice(tmp_path / "home", "doctor")
+        (fault,) = [one for one in found["checks"] if one["check"] == "nats"]
+    assert code == 1
+    assert fault["state"] == "fault"
+    assert "cannot be reached" in fault["found"]
+    assert "s3cret" not in json.dumps(found)
