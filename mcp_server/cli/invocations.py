@@ -9,7 +9,7 @@ import anyio
 from cyclopts import Parameter
 
 from core import clock, errors
-from mcp_server.cli import connect, documents, progress, render
+from mcp_server.cli import connect, documents, progress, render, wording
 
 ENDED = frozenset({"succeeded", "failed", "timed_out"})
 LOOK_SECONDS = 1.0  # between two looks at a run when nothing was announced
@@ -90,10 +90,11 @@ async def list_invocations(
             limit=limit,
             cursor=cursor,
         )
+    none = "There are no invocations that fit. Make one with: sluice trigger invoke SLUG"
     return render.page(
         result,
         _LISTED,
-        empty=result.get("hint") or "There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
+        empty=wording.hint(result.get("hint", none)),
         as_json=common.json,
     )
 
