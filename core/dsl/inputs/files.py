@@ -37,8 +37,8 @@ class Files(lines.LinesInput):
     lines may come twice and none is lost.
 
     A file that cannot be read (no permission, a hard link, a truncated gzip) is skipped, counted and told once; it is
-    tried again at the next look. Symbolic links are not followed; the log names each of them once. Bytes that are not
-    UTF-8 are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. That no
+    tried again at the next look. Symbolic links are not followed; each of them is told once. Bytes that are not UTF-8
+    are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. That no
     file matches is told once and no fault. A file that vanishes is read to its end if it was open or is still in its
     directory under another name.
     """
