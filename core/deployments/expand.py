@@ -80,6 +80,7 @@ class _Expander:
         self._contexts = Contexts(self.around)
         self._offers: dict[tuple[int, Place], Mapping[str, Any]] = {}  # (id(scope), place) -> what {{}} sees there
         self._wizard: Mapping[str, Any] = {}  # the answers that the deployment gives
+        self._unanswered: set[str] = set()  # wizard fields whose answer is missing or wrong, which is told once
         self._absent: dict[str, tuple[str, str]] = {}  # full name of a secret -> (who needs it first, pointer)
         self._modules: dict[str, _Module] = {}
 
@@ -150,6 +151,7 @@ class _Expander:
             value = values.get(name, question.default)
             if value is None or (value == "" and question.required):
                 if question.required:
+                    self._unanswered.add(name)
                     self.block(
                         "missing_value",
                         f"{question.title or name} ({name}) has no value.",
@@ -160,6 +162,7 @@ class _Expander:
                 continue
             fits, value = answers.fit(question, value)
             if not fits:
+                self._unanswered.add(name)
                 allowed = answers.allowed(question)
                 self.block(
                     "wrong_value",
@@ -265,6 +268,8 @@ class _Expander:
         params = {**module.defaults, **given}
         if module.validator is not None and not module.validator.is_valid(params):
             for problem in schema_problems(module.validator, params):
+                if self._follows(node.step.with_.get(problem.pointer.split("/")[1]) if problem.pointer else None):
+                    continue
                 known = ", ".join(module.blueprint.parameters.get("properties", {})) or "none"
                 self.block(
                     "invalid_parameter",
@@ -275,6 +280,12 @@ class _Expander:
             for name in module.blueprint.parameters.get("required", ()):
                 params.setdefault(name, "")  # told above; its placeholders are not told again
         return params
+
+    def _follows(self, given: Any) -> bool:
+        """Whether what a step gives takes an answer that is told to be missing or wrong."""
+        if not self._unanswered or given is None:
+            return False
+        return not self._unanswered.isdisjoint(_ASKED.findall(orjson.dumps(given).decode()))
 
     def _check_requirements(self, node: wiring.Node) -> None:
         needs = node.blueprint.requires
@@ -322,6 +333,7 @@ class _Expander:
         )
 
 
+_ASKED = re.compile(r"\{\{\s*(?:wizard\.)?([\w-]+)")  # the wizard fields that a text may take
 _NOT_IN_JOBS = frozenset({"name", "kind", "context"})
 
 

@@ -423,3 +423,26 @@ def test_a_file_store_between_groups_is_a_warning() -> None:
     )
     assert [finding.code for finding in made.warnings] == ["shared_path_needed"]
     assert made.blockers == ()
+
+
+def test_what_follows_from_an_answer_that_is_missing_or_wrong_is_not_told_again() -> None:
+    strict = blueprint("""
+kind: blueprint
+slug: strict
+parameters: {type: object, properties: {a: {type: string, minLength: 1}, n: {type: integer}, b: {enum: [x]}}}
+jobs: [{name: j, input: {echo: {event: "{{a}}{{n}}{{b}}"}}, output: {print: STDOUT}}]
+""")
+    text = """
+kind: workflow
+slug: w
+wizard: [{field: a, required: true}, {field: n, type: number, required: true}]
+steps: [{id: s, use: "blueprint:strict@1.0.0", with: {a: "{{wizard.a}}", n: "{{ wizard.n }}", b: y}}]
+"""
+    told = [(one.code, one.pointer) for one in make(text, modules=[strict], values={"n": "many"}).blockers]
+    assert told == [
+        ("missing_value", "/values/a"),
+        ("wrong_value", "/values/n"),
+        ("invalid_parameter", "/steps/0/with/b"),
+    ]
+    told = [(one.code, one.pointer) for one in make(text, modules=[strict], values={"a": "", "n": 1.5}).blockers]
+    assert ("invalid_parameter", "/steps/0/with/n") in told  # the answer fits its question, and not the blueprint
