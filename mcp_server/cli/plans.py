@@ -56,7 +56,7 @@ async def plan(
     remove
         Plan the removal of the deployment.
     exit_code
-        Exit with 2 when there are changes.
+        Exit with 2 when there are changes, and with 1 when they cannot be applied.
     detail
         detailed shows the document of every job that comes, changes or goes.
     tree
@@ -100,7 +100,7 @@ async def rollback(
     to
         The revision to go back to; `sluice history` lists them.
     exit_code
-        Exit with 2 when there are changes.
+        Exit with 2 when there are changes, and with 1 when they cannot be applied.
     detail
         detailed shows the document of every job that comes, changes or goes.
     """
@@ -126,7 +126,9 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
         _shown(made, detailed)
         if changes and made["saved"] and not made["blockers"]:
             render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
-    return CHANGES if exit_code and changes else 0
+    if not exit_code:
+        return 0
+    return 1 if made["blockers"] else CHANGES if changes else 0
 
 
 def _shown(made: dict[str, Any], detailed: bool) -> None:

@@ -230,6 +230,16 @@ def test_what_a_plan_needs_next_is_in_its_output(capsys: pytest.CaptureFixture[s
     assert run(capsys, "plans", "show", plan_id)[0] == 0
 
 
+def test_the_exit_code_of_a_plan_tells_changes_and_blockers_apart(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    quickstart = ("plan", "web", "--from", "workflow:quickstart-file-store-roundtrip", "--exit-code")
+    assert run(capsys, *quickstart, "--set", f"path={tmp_path / 'files'}")[0] == 2
+    code, out, _ = run(capsys, *quickstart)
+    assert code == 1 and "Blockers" in out and "To carry it out" not in out
+    assert run(capsys, *quickstart[:-1])[0] == 0  # it was computed and shown, as was asked
+
+
 @pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["job", "list"], ["serve", "--help"]])
 def test_mcp_is_imported_only_to_serve_it(words: list[str], home: Path) -> None:
     script = (
