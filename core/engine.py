@@ -141,9 +141,9 @@ class Engine:
             if operation is None:
                 raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
             self._authorise(operation, caller, arguments)
-            check_tenant(caller)
             if not caller.operator and not caller.member_of(caller.tenant):
                 raise _NoTenant(caller, caller.tenant)
+            check_tenant(caller)
             check_size(name, arguments, operation.max_bytes)
             params = operation.validate(arguments)
             tenant = getattr(params, "tenant_id", None)

@@ -141,7 +141,7 @@ class RemoteSession:
         return _result(answer, self._target.url)
 
     async def mint(self) -> dict[str, Any]:
-        """A fresh JWT from the API key of the target, as POST /api/auth/token answers; for `sluice login`."""
+        """A fresh JWT from the API key of the target, as POST /api/auth/token answers."""
         return await self._mint(self._target.api_key or "", self._target.ttl_seconds)
 
     # -- notices -------------------------------------------------------------------------------------------
@@ -308,6 +308,16 @@ def _trust(target: Target) -> ssl.SSLContext:
             f"--tls-ca {target.tls_ca} cannot be read as certificates: {errors.shorten(str(error), 100)}.",
             hint="It takes a PEM file, such as tls/cert.pem in the home of the engine.",
         ) from None
+
+
+async def mint(target: Target) -> dict[str, Any]:
+    """A JWT from the API key of the target, as `sluice login` keeps it: the answer of POST /api/auth/token."""
+    target = replace(target, url=logins.address(target.url))
+    session = RemoteSession(target, Registry(), client_for(target))
+    try:
+        return await session.mint()
+    finally:
+        await session.aclose()
 
 
 @asynccontextmanager

@@ -46,8 +46,7 @@ async def login(
     ttl = common.ttl or DEFAULT_TTL_SECONDS
     wanted = replace(common, url=url, jwt=None, api_key=key, ttl=ttl).target()
     assert wanted is not None
-    async with remote.open_remote(wanted, connect.local_caller(common.tenant)) as session:
-        made = await session.mint()
+    made = await remote.mint(wanted)
     expires = clock.from_datetime(datetime.fromisoformat(made["expires_at"]))
     path = logins.save(logins.Login(url, common.profile, made["access_token"], made["username"], expires))
     result = {

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from core import clock, errors, logs, ownership
 from core.model import principal
+from core.operations.registry import MAX_PAGE
 from mcp_server import attach, session
 from mcp_server.cli import connect, signals
 from mcp_server.http import app, serving
@@ -141,9 +142,12 @@ def _engine(engine: attach.Session, workers: int) -> str:
 
 
 async def _first_token(engine: session.EngineSession, home: Path, local: principal.Caller) -> None:
-    """On the first start, make the administrator's token and leave it in the home directory (0600)."""
+    """Unless some admin has a token, make the operator's and leave it in the home directory (0600)."""
     path = home / ADMIN_TOKEN
-    if path.exists() or (await engine.call("token_list", {}, local))["items"]:
+    if path.exists():
+        return
+    listed = (await engine.call("token_list", {"limit": MAX_PAGE}, local))["items"]
+    if any(token["role"] == "admin" and not token["revoked"] for token in listed):
         return
     wanted = {
         "name": "first start",

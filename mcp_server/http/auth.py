@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+import structlog
+
 from core import clock, errors
 from core.model import principal
 from mcp_server import session
@@ -21,6 +23,7 @@ SURFACE_HEADER = "x-sluice-surface"
 READ_ONLY_HEADER = "x-sluice-read-only"
 LABEL_HEADER = "x-sluice-session-label"
 _HINT = "Send 'Authorization: Bearer TOKEN'; 'sluice token create' makes a token."
+log = structlog.get_logger("mcp_server.http.auth")
 _SURFACES = {surface.value: surface for surface in (principal.Surface.MCP, principal.Surface.CLI)}
 
 
@@ -115,6 +118,7 @@ class TokenAuth:
         except (errors.Unauthenticated, errors.NotFound, errors.InvalidParams):
             self._known.pop(key, None)
             self._failures.note(client)
+            log.warning("credential_refused", client=client)  # each address comes this far but now and then
             raise _refusal() from None
         identity = principal.Principal(
             str(found["username"]),
@@ -137,9 +141,16 @@ def _refusal() -> errors.Unauthenticated:
 
 
 def caller(
-    identity: principal.Principal, tenant: str | None, headers: Mapping[str, str] | None = None
+    identity: principal.Principal,
+    tenant: str | None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    member: bool = True,
 ) -> principal.Caller:
     """The caller of one HTTP request; `tenant` is what the request asked for.
+
+    Whether it is a member of that one is asked here, unless `member` is false: a call of an operation is refused by
+    the engine, which keeps it on record.
 
     A remote session (mcp_server.remote) says in `headers` which door of its own the call came through, a label for
     records, and whether it is read-only: all of them only take rights away, or none.
@@ -169,7 +180,8 @@ def caller(
         READ_ONLY_HEADER not in said,
         errors.shorten(said.get(LABEL_HEADER, ""), 100),
     )
-    if len(tenant) > MAX_TENANT or not made.member_of(tenant):
+    if member and (len(tenant) > MAX_TENANT or not made.member_of(tenant)):
+        log.warning("tenant_refused", username=identity.username, tenant=errors.shorten(tenant, 64))
         raise errors.NotFound(
             f"There is no tenant {errors.shorten(tenant, 64)} for {identity.username}.",
             hint=f"Your tenants: {', '.join(identity.tenants) or 'none'}.",

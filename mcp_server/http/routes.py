@@ -116,8 +116,9 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
             wish = headers.get(TENANT_HEADER)
             if wish is None and takes_tenant and isinstance(given.get("tenant_id"), str):
                 wish = given["tenant_id"]
-            caller = auth.caller(request.scope[guard.PRINCIPAL], wish, headers)
-            key = replays.key_of(op, headers.getlist(replays.HEADER), given) if writes else None
+            caller = auth.caller(request.scope[guard.PRINCIPAL], wish, headers, member=False)
+            own = writes and caller.member_of(caller.tenant)
+            key = replays.key_of(op, headers.getlist(replays.HEADER), given) if own else None
             if key is None:
                 result = await engine.call(name, given, caller)
                 answer = Response(orjson.dumps(result), status(op, result), _HEADERS)

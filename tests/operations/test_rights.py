@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from engines import ADMIN, USER, engine_on
-from furnished import CANARY, arguments_of, furnish, naming
+from furnished import CANARY, arguments_of, furnish, naming, settled
 
 from core import errors
 from core.engine import Engine
@@ -96,7 +96,7 @@ async def _outcome(engine: Engine, operation: Operation, caller: Caller, *, real
     except errors.SluiceError as error:
         said = str(error.to_dict())
     else:
-        said = str(result)
+        said = settled(str(result))
     assert CANARY not in said, f"{operation.name} shows what tenant-a owns"
     for key, value in given.items():
         if key in naming():

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import jwt
 import pytest
+import structlog
 from engines import ADMIN, USER, engine_on
 
 from core import clock, errors, signing
@@ -368,6 +369,13 @@ async def test_the_table_of_known_tokens_is_bounded(engine: Engine, monkeypatch:
     for token in tokens * 2:
         assert (await door.principal(f"Bearer {token}")).username == "bob"
     assert len(door._known) == 3
+
+
+async def test_a_refused_credential_is_in_the_log_of_the_server_without_being_told(engine: Engine) -> None:
+    door = TokenAuth(engine)  # type: ignore[arg-type]
+    with anyio.fail_after(10), structlog.testing.capture_logs() as logged, pytest.raises(errors.Unauthenticated):
+        await door.principal("Bearer sluice_guess", "10.0.0.1")
+    assert logged == [{"event": "credential_refused", "client": "10.0.0.1", "log_level": "warning"}]
 
 
 def test_the_table_of_addresses_is_bounded() -> None:

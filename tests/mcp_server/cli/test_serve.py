@@ -48,6 +48,20 @@ async def test_the_first_start_leaves_a_token_for_its_owner_alone(scene: stage.S
     assert path.read_text().strip() not in str(tokens)
 
 
+async def test_the_operator_gets_a_token_also_when_there_are_some_that_open_nothing(tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    user = await sluice("token", "create", "--home", home, "--username", "ci")
+    assert user.returncode == 0
+    made = stage.Stage(tmp_path / "home")
+    try:
+        with anyio.fail_after(30):
+            await made.start(workers=0)
+            assert {token["role"] for token in (await made.must("GET", "/api/tokens"))["items"]} == {"admin", "user"}
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await made.stop()
+
+
 async def test_a_server_works_through_the_session_that_came_first_and_takes_over_when_that_one_is_killed(
     tmp_path: Path,
 ) -> None:

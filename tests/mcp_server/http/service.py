@@ -62,6 +62,8 @@ class Service:
         }
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        if not caller.member_of(caller.tenant):  # the door leaves it to the engine
+            raise errors.NotFound(f"There is no tenant {caller.tenant}.")
         declared = REGISTRY[operation]
         params = declared.validate(arguments)
         if operation != "token_verify":
