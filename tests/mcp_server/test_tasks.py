@@ -226,3 +226,29 @@ async def test_a_stream_that_may_not_follow_tasks_is_refused() -> None:
         for wrong in ("inv_1", [1], ["x"] * (task_updates.MAX_TASKS + 1)):
             await client.ask(2, "subscriptions/listen", notifications={"taskIds": wrong})
             assert (await client.heard())["error"]["code"] == -32602
+
+
+JOB = """
+name: handler
+input: {echo: {event: "{}", json: true, trigger: {message: {filter-kind: user, filter-tag: go}}}}
+output: {print: STDOUT}
+"""
+
+
+async def test_the_end_of_a_run_of_a_real_engine_is_told(tmp_path: Path) -> None:
+    async with attach.open_session(Settings(home=tmp_path / "home", workers=1)) as session:
+        await session.call("job_put", {"document": JOB}, fake.CALLER)
+        await session.call("job_deploy", {"name": "handler"}, fake.CALLER)
+        definition = {**TRIGGER, "target_message_tag": "go", "response_timeout_seconds": 2}
+        await session.call("trigger_publish", definition, fake.CALLER)
+        async with line(session) as client:
+            await client.ask(1, "tools/call", name="trigger_invoke_slow", arguments={"_wait_timeout_seconds": 0})
+            made = (await client.heard())["result"]
+            assert made["resultType"] == "task" and made["status"] == "working"
+            await client.ask(7, "subscriptions/listen", notifications={"taskIds": [made["taskId"]]})
+            await client.heard()
+            while True:
+                message = await client.heard()
+                if told(message) == (made["taskId"], "completed"):
+                    break
+            assert message["params"]["result"]["structuredContent"]["state"] == "timed_out"
