@@ -11,7 +11,9 @@ import anyio.lowlevel
 import pytest
 
 from core import errors
+from core.deployments.apply import up
 from core.engine import Engine
+from core.fleet import failing
 from core.model.principal import Surface
 from tests.deployments.running import publish
 from tests.engines import ADMIN, engine_on
@@ -110,6 +112,24 @@ async def test_what_was_broken_before_and_is_not_touched_takes_nothing_back(tmp_
         assert "demo--one is failed" in newest["reason"].partition("unwell before")[0]
         mended = await applied(other=str(tmp_path / "3.jsonl"))
         assert (mended["state"], mended["came_up"], mended["reason"]) == ("running", True, "")
+
+
+async def test_a_run_that_succeeds_makes_up_for_a_failure_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failing, "SETTLED_SECONDS", 3600.0)  # to be up is not enough in this test
+    blocked = broken(tmp_path)
+    async with engine_on(tmp_path / "home") as engine:
+        *_, source = await publish(engine, *TWO.split("---"))
+        values = {"one": str(tmp_path / "1.jsonl"), "other": str(blocked / "out.jsonl")}
+        made = await engine.call("deployment_plan", {"name": "demo", "source": source, "values": values}, ADMIN)
+        assert (await apply(engine, made))["state"] == "degraded"
+        blocked.unlink()
+        blocked.mkdir()
+        rows = lambda: engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="demo")  # noqa: E731
+        assert await engine.fleet.wait(lambda: all(map(up, rows())), 40)
+        seen = await get(engine)
+        assert (seen["state"], seen["health"], seen["drift"]) == ("running", "healthy", [])
 
 
 async def test_a_version_that_comes_up_is_kept(tmp_path: Path) -> None:
