@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.model.principal import Caller, Principal, Role, Surface
 from tests.triggers.rig import DEFINITION, Rig, response
 
 pytestmark = pytest.mark.anyio
+NUMBERED = {"type": "object", "properties": {"n": {"type": "number"}}}
 OPEN = {"parameter_schema": {"type": "object"}, "default_params": {}}
 
 
@@ -154,6 +156,41 @@ async def test_what_has_ended_is_told_again_as_it_was_also_when_it_failed(rig: R
     again = await rig.invoke(params={}, idempotency_key="k", wait_timeout_seconds=5)
     assert again == {**record, "deduplicated": True}
     assert record["state"] == ("succeeded" if end == "succeeded" else "failed")
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_random_walk_of_calls_and_answers_agrees_with_a_model(rig: Rig, seed: int) -> None:
+    """The model: a key of a user holds the parameters of its first valid call, its id, and how that run has ended."""
+    chance = random.Random(seed)
+    held: dict[tuple[str, str], tuple[int, str]] = {}
+    state: dict[str, str] = {}
+    await rig.engine.call("trigger_revise", {**DEFINITION, **OPEN, "parameter_schema": NUMBERED}, ADMIN)
+    for step in range(250):
+        caller, key = chance.choice([ADMIN, USER]), f"k{step // 50}-{chance.randrange(4)}"
+        open_ones = [id for id, known in state.items() if known == "dispatched"]
+        if open_ones and chance.random() < 0.3:
+            id, outcome = chance.choice(open_ones), chance.choice(["succeeded", "failed"])
+            await rig.say(response({"invocation_id": id}, outcome=outcome))
+            state[id] = outcome
+            continue
+        n: Any = chance.choice([1, 2, 2.0, "not a number"])
+        call = rig.invoke(caller, params={"n": n}, idempotency_key=key)
+        taken = held.get((caller.username, key))
+        if isinstance(n, str):
+            with pytest.raises(errors.InvalidParams):
+                await call
+        elif taken is not None and taken[0] != n:
+            with pytest.raises(errors.IdempotencyMismatch):
+                await call
+        else:
+            record = await call
+            assert record.get("deduplicated", False) == (taken is not None)
+            number, id = held.setdefault((caller.username, key), (int(n), record["invocation_id"]))
+            state.setdefault(id, "dispatched")
+            assert (record["invocation_id"], record["state"], record["params"]["n"]) == (id, state[id], number)
+    runs = await rig.engine.call("trigger_invocation_list", {"limit": 100}, ADMIN)
+    assert {one["invocation_id"]: one["state"] for one in runs["items"]} == state
+    assert len(held) == len(state) > 10
 
 
 async def test_many_calls_at_once_with_one_key_are_one_run(rig: Rig) -> None:

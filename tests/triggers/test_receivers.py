@@ -5,25 +5,18 @@ from __future__ import annotations
 import asyncio
 import datetime
 import gzip
-import ipaddress
 import json
 import math
 import socket
-import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 import psutil
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from engines import ADMIN, EXAMPLES, engine_on
 
 from core import clock
@@ -31,6 +24,7 @@ from core.dsl import egress
 from core.engine import Engine
 from core.triggers import deliveries, posting
 from tests.dsl import web
+from tests.triggers.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -216,67 +210,6 @@ async def test_the_next_try_is_when_the_receiver_wants_it_within_bounds(
 
 
 # ---- certificates
-
-
-@dataclass
-class Authority:
-    """Who signs the certificates of these tests; `trusting` is a client that believes nobody else."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-    folder: Path
-
-    @classmethod
-    def make(cls, folder: Path) -> Authority:
-        key = ec.generate_private_key(ec.SECP256R1())
-        return cls(key, _certificate("test authority", key, "test authority", key, authority=True), folder)
-
-    @property
-    def trusting(self) -> ssl.SSLContext:
-        pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
-
-    def serving(self, host: str, *, days: int = 1, self_signed: bool = False) -> ssl.SSLContext:
-        """TLS of a server; with `days` below zero its certificate has ended."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        issuer, signer = (host, key) if self_signed else ("test authority", self.key)
-        made = _certificate(host, key, issuer, signer, days=days)
-        cert, private = self.folder / "cert.pem", self.folder / "key.pem"
-        cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        private.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert, private)
-        return context
-
-
-def _certificate(
-    host: str, key: Any, issuer: str, signer: Any, *, days: int = 1, authority: bool = False
-) -> x509.Certificate:
-    def name(text: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-    now = datetime.datetime.now(datetime.UTC)
-    alternative: x509.GeneralName = x509.DNSName(host.replace(" ", "-"))
-    if host[0].isdigit():
-        alternative = x509.IPAddress(ipaddress.ip_address(host))
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name(host))
-        .issuer_name(name(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=9))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )
-    return builder.sign(signer, hashes.SHA256())
 
 
 @pytest.mark.parametrize(
