@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import anyio
 import pytest
 from engines import deploy, engine_on
 
-from tests.triggers.rig import SILENT, Rig, path, proxy_response, response
+from core.bus import base
+from tests.triggers.rig import JOB, SILENT, Rig, path, proxy_response, response
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +71,39 @@ async def test_a_stranger_leaves_no_trace_not_even_after_the_end(rig: Rig, chang
         assert "response_refused" not in path(await rig.get(record))
         await rig.say(response(record))  # and once more when it has ended
     assert (await rig.get(record))["state"] == "succeeded"
+
+
+class Dying:
+    """A replica that takes every message, and whose worker dies of it."""
+
+    def __init__(self, name: str) -> None:
+        self.workload, self.window = name, 4
+        self.outstanding: dict[int, base.Delivery] = {}
+
+    def send(self, delivery: base.Delivery) -> None:
+        """Take it, and say nothing."""
+
+
+async def test_a_message_that_kills_its_workers_ends_its_run_as_failed(rig: Rig) -> None:
+    await rig.publish(response_timeout_seconds=3600)
+    record = await rig.invoke()
+    group = ("tenant-a", JOB)
+    waiting = asyncio.create_task(rig.get(record, wait_seconds=60))
+    for n in range(base.MAX_DEATHS):
+        replica = Dying(f"replica-{n}")
+        rig.engine.bus.attach(group, replica)
+        assert replica.outstanding, "it comes again while there is hope"
+        rig.engine.bus.detach(group, replica, died=True)
+    with anyio.fail_after(10):
+        ended = await waiting
+    assert (ended["state"], ended["result"]["error_code"]) == ("failed", "target_unavailable")
+    assert f"{base.MAX_DEATHS} workers died" in ended["result"]["error_message"]
+    again = ["redelivered"] * (base.MAX_DEATHS - 1)
+    assert path(ended) == ["accepted", "dispatched", *again, "failed"]
+    assert await rig.get(record) == ended
+    last = Dying("the next one")
+    rig.engine.bus.attach(group, last)
+    assert not last.outstanding, "and it comes no more"
 
 
 async def test_a_proxy_response_is_recorded_without_ending_the_run_and_stays_beside_the_response(rig: Rig) -> None:
