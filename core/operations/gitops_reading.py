@@ -62,10 +62,8 @@ async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterab
             out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
     out.contexts = layers(await engine.database.read(context_table.of_tenant, caller.tenant), out.items)
     access = file_access(engine)
-    for number, one in enumerate(parsed.of(Kind.JOB)):
-        _job(one, access, out)
-        if number % 20 == 19:
-            await asyncio.sleep(0)
+    for one in parsed.of(Kind.JOB):
+        await asyncio.to_thread(_job, one, access, out)
     for one in parsed.of(Kind.TRIGGER):
         _trigger(one, caller, out)
     for one in parsed.of(Kind.DEPLOYMENT):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -113,7 +114,8 @@ async def _source(engine: Engine, caller: Caller, params: JobClone) -> tuple[dic
     draft = await engine.database.read(drafts.get, tenant, name) if params.version is None else None
     if draft is None:
         raise unknown(name, caller)
-    return staging.plain(draft["document"]), f"draft of {name} revision {draft['revision']}", None
+    document = await asyncio.to_thread(staging.plain, draft["document"])
+    return document, f"draft of {name} revision {draft['revision']}", None
 
 
 async def _refuse_taken(engine: Engine, caller: Caller, name: str) -> None:

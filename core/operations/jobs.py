@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -147,7 +148,7 @@ async def _compare(
         return comparison.diff(other, document, f"version {params.compare}", f"version {version}")
     if draft is None:
         raise errors.NotFound(f"Job {params.name} has no draft to compare with.", hint="Compare two versions instead.")
-    after = staging.plain(draft["document"])
+    after = await asyncio.to_thread(staging.plain, draft["document"])
     return comparison.diff(document, after, f"version {version}", f"draft revision {draft['revision']}")
 
 
@@ -168,7 +169,9 @@ async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> d
 
 async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged:
     """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
-    return staging.stage(document, await layers_of(engine, caller.tenant), files=file_access(engine))
+    contexts = await layers_of(engine, caller.tenant)
+    # In a thread: a megabyte of YAML takes seconds to read, and everyone else shares the loop.
+    return await asyncio.to_thread(staging.stage, document, contexts, files=file_access(engine))
 
 
 def file_access(engine: Engine) -> FileAccess:
@@ -224,7 +227,7 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
 
 
 async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
-    name = staging.name_of(params.document)
+    name = await asyncio.to_thread(staging.name_of, params.document)
     refuse_managed(engine, caller, name)
     await require_room(engine, caller.tenant, name)
     row = draft_row(engine, caller, name, params.document)

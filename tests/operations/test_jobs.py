@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from core import errors
@@ -189,6 +191,28 @@ async def test_a_pointer_leads_to_what_is_written_and_not_to_its_long_form(engin
     found = (await call(engine, "job_validate", document=text))["errors"]
     assert {p["pointer"] for p in found} >= {"/input/files/path", "/input/files/mode", "/output/file-store/object-name"}
     assert all(p["where"].startswith("<document>:") for p in found)
+
+
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [("job_validate", {}), ("job_put", {}), ("job_put", {"draft": True}), ("job_trace", {"events": []})],
+)
+async def test_a_large_document_is_read_beside_the_loop_and_holds_up_nobody(
+    engine: Engine, operation: str, more: dict[str, Any]
+) -> None:
+    document = "name: j\nactions:\n" + "  - x: 1\n" * 5_000  # a good part of a second to read
+    answered = 0
+    with anyio.fail_after(60):
+        reading = asyncio.ensure_future(engine.call(operation, {"document": document, **more}, ADMIN))
+        while not reading.done():
+            await call(engine, "trigger_invocation_list")
+            answered += 1
+    assert answered > 10, "other calls are answered meanwhile"
+    if operation == "job_validate" or more.get("draft"):
+        assert (await reading)["valid"] is False
+    else:
+        with pytest.raises(errors.InvalidDocument):
+            await reading
 
 
 async def test_a_managed_job_is_not_edited_by_hand_and_can_be_cloned(tmp_path: Path) -> None:
