@@ -12,8 +12,6 @@ import inspect
 import sys
 from typing import Any
 
-from pydantic.fields import Field, FieldInfo
-
 
 @functools.cache
 def _of_module(name: str) -> dict[str, dict[str, str]]:
@@ -41,15 +39,15 @@ def _fields(node: ast.ClassDef) -> dict[str, str]:
 
 
 class Described:
-    """Mixin for pydantic models: the string below a field is its description, unless the field gives one itself."""
+    """Mixin for pydantic models: the string below a field is its description, unless the field gives one itself.
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for name, text in _of_module(cls.__module__).get(cls.__name__, {}).items():
-            present = cls.__dict__.get(name, ...)
-            if isinstance(present, FieldInfo):
-                if present.description is None:
-                    # Pydantic has not collected the fields yet: what is set here is what it finds.
-                    present.description = present._attributes_set["description"] = text
-            elif "ClassVar" not in str(cls.__annotations__.get(name, "")):
-                setattr(cls, name, Field(default=present, description=text))
+    The strings are read when the schema of a model is built, which for a model with `defer_build` is its first use.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        for name, field in cls.__pydantic_fields__.items():  # type: ignore[attr-defined]  # of the model
+            if field.description is None:
+                owner = next(base for base in cls.__mro__ if name in base.__dict__.get("__annotations__", ()))
+                field.description = _of_module(owner.__module__).get(owner.__name__, {}).get(name)
+        return handler(source)
