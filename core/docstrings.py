@@ -48,6 +48,6 @@ class Described:
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         for name, field in cls.__pydantic_fields__.items():  # type: ignore[attr-defined]  # of the model
             if field.description is None:
-                owner = next(base for base in cls.__mro__ if name in base.__dict__.get("__annotations__", ()))
+                owner = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
                 field.description = _of_module(owner.__module__).get(owner.__name__, {}).get(name)
         return handler(source)

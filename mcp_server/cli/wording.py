@@ -49,7 +49,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "job_get": "job show {name}",
         "job_list": "job list",
         "job_log": "job log {name}",
-        "job_metrics": "job metrics {job?}",
+        "job_metrics": "job metrics {name?}",
         "job_notifications_recent": "job notifications",
         "job_put": "job put -f FILE",
         "job_stage": "job stage {name}",

@@ -260,7 +260,8 @@ class Planned(fake.FakeSession):
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
         if operation == "plan_get":
-            return {"name": "demo", "state": "open", "blockers": [], "text": "1 to create", "base_revision": 0}
+            plan = {"plan_id": arguments["plan_id"], "name": "demo", "state": "open", "blockers": []}
+            return {**plan, "text": "1 to create", "base_revision": 0}
         return await super().call(operation, arguments, caller)
 
 
