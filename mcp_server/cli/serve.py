@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,9 @@ async def serve(
                 await _first_token(engine, settings.home, local)
             else:
                 authenticator = identities.NoAuth(local.principal)
-            hosts = (*(allow_host or ()), *(() if serving.is_loopback(host) else (host,)))
+            # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
+            own = () if serving.is_loopback(host) else (host, socket.gethostname().lower())
+            hosts = (*(allow_host or ()), *own)
             served = app.create(
                 engine,
                 authenticator,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,6 +47,29 @@ async def test_the_first_start_leaves_a_token_for_its_owner_alone(scene: stage.S
     tokens = await scene.must("GET", "/api/tokens")
     assert [(token["role"], token["tenants"]) for token in tokens["items"]] == [("admin", ["*"])]
     assert path.read_text().strip() not in str(tokens)
+
+
+async def test_on_every_address_it_answers_to_the_name_of_the_host_and_to_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [stage.program("sluice"), "serve", "--home", str(tmp_path / "home"), "--host", "0.0.0.0", "--port", "0"]
+    with log.open("wb") as out:
+        process = await anyio.open_process(
+            [*command, "--workers", "0"], stdout=out, stderr=out, env=stage.environment()
+        )
+    try:
+
+        def port() -> int:
+            found = [line for line in log.read_text().splitlines() if line.startswith(stage.LISTENS)]
+            return int(found[0].split()[3].rpartition(":")[2]) if found else 0
+
+        at = f"https://127.0.0.1:{await stage.until(port, 30, 'sluice serve')}"
+        async with httpx.AsyncClient(base_url=at, verify=False, trust_env=False) as client:
+            for name, status in ((socket.gethostname(), 200), ("localhost", 200), ("evil.example", 421)):
+                assert (await client.get("/health", headers={"host": name})).status_code == status, name
+    finally:
+        with anyio.CancelScope(shield=True):
+            process.terminate()
+            await process.aclose()
 
 
 async def test_the_operator_gets_a_token_also_when_there_are_some_that_open_nothing(tmp_path: Path) -> None:
