@@ -240,7 +240,9 @@ async def a_protocol_version_that_is_none(scene: Scene) -> None:
         assert answer.status_code == 400, (version, answer.text)
 
 
-elsewhere("A13", "mcp_server/test_tasks.py", "test_the_sealed_state_is_good_for_this_plan_this_caller_and_nothing_else")
+elsewhere(
+    "A13", "mcp_server/test_confirmation.py", "test_the_sealed_state_is_good_for_this_plan_this_caller_and_nothing_else"
+)
 
 
 @row("A14")
