@@ -62,7 +62,7 @@ def create(
     ):
         app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 
-    @app.get("/health", include_in_schema=False)
+    @app.api_route("/health", methods=["GET", "HEAD"], include_in_schema=False)
     async def health() -> Response:
         return Response(orjson.dumps({"status": "ok"}), media_type="application/json")
 

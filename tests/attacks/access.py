@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import Any
 
@@ -138,6 +139,14 @@ async def no_token_and_a_bad_one(scene: Scene) -> None:
 async def a_token_that_does_not_count(scene: Scene) -> None:
     """Revoked, expired, signed with nothing, or in the query string: 401, and the token is told nowhere."""
     server = scene.server
+    logged: list[str] = []
+    heard = logging.Handler()
+    heard.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
+    heard.addFilter(lambda record: not record.name.startswith("http"))  # what the client of this test logs is its own
+    logging.getLogger().addHandler(heard)
+    for name in ("", "uvicorn.error", "mcp_server", "core"):
+        scene.patch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+    logging.getLogger("core").debug("what is logged is heard")
     wanted = {"name": "t", "username": "zoe", "role": "user", "tenants": ["tenant-a"], "expires_in_seconds": 60}
     made = (await server.call("POST", "/api/tokens", wanted)).json()
     assert (await server.call("POST", f"/api/tokens/{made['id']}/revoke")).status_code == 200
@@ -150,6 +159,9 @@ async def a_token_that_does_not_count(scene: Scene) -> None:
         for query in ("access_token", "token", "api_key", "authorization"):
             answer = await client.get(f"/api/triggers?{query}={server.tokens['admin']}")
             assert answer.status_code == 401 and server.tokens["admin"] not in answer.text
+    logging.getLogger().removeHandler(heard)
+    told = "\n".join(logged)
+    assert logged and not any(token in told for token in (made["token"], none, server.tokens["admin"]))
     kept = "".join(str(value) for value in server.rows("SELECT hash FROM tokens"))
     assert made["token"] not in kept and made["token"].removeprefix("sluice_") not in kept
 

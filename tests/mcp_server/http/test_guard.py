@@ -85,6 +85,12 @@ async def test_health_and_the_description_are_open(service: made.Service, path: 
         assert (await client.get(path)).status_code == 200
 
 
+async def test_health_answers_a_head_too(service: made.Service) -> None:
+    async with made.client(service, token=None) as client:
+        answer = await client.head("/health")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
 async def test_a_token_is_remembered_for_a_moment_only(service: made.Service) -> None:
     async with made.client(service) as client:
         for _ in range(3):
