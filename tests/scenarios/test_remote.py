@@ -268,3 +268,11 @@ async def test_a_credential_in_the_address_is_refused_even_beside_a_good_one(far
         for query in (f"access_token={far.key}", f"API_KEY={far.key}", f"limit=1&token={far.key}"):
             answer = await client.get(f"/api/workers?{query}", headers={"authorization": f"Bearer {far.key}"})
             assert (answer.status_code, far.key in answer.text) == (401, False)
+
+
+async def test_a_session_cannot_say_to_a_remote_engine_who_it_is(far: Far) -> None:
+    with anyio.fail_after(30):
+        done = await anyio.run_process(
+            [stage.program("sluice-mcp"), "--as", "bob"], check=False, env=far.environment(SLUICE_API_KEY=far.key)
+        )
+    assert done.returncode == 1 and b"a remote one decides by its token who calls" in done.stderr
