@@ -8,6 +8,7 @@ import gzip
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 
@@ -299,12 +300,16 @@ elsewhere("S15", "triggers/test_receivers.py", "test_receivers_that_hang_delay_n
 
 @row("S16")
 async def what_a_receiver_leaves_behind(scene: Scene) -> None:
-    """Cookies and markup of an answer are never served as our own: JSON, nosniff, an allow-list of headers."""
+    """Cookies and markup of an answer are never served as our own: what is captured comes back inside JSON, nosniff."""
     kept = {name.lower() for name in PROXY_HEADERS}
     assert not kept & {"set-cookie", "authorization", "www-authenticate", "content-encoding", "link"}
-    answer = await scene.server.call("GET", "/api/trigger-invocations")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["x-content-type-options"] == "nosniff" and "set-cookie" not in answer.headers
+    markup = "<script>alert(1)</script>"
+    await scene.server.call("POST", "/api/variables/S16", {"value": markup})
+    for path in ("/api/trigger-invocations", "/api/variables", "/api/triggers/" + quote(markup, safe="")):
+        answer = await scene.server.call("GET", path)
+        assert answer.headers["content-type"] in ("application/json", "application/problem+json")
+        assert answer.headers["x-content-type-options"] == "nosniff" and "set-cookie" not in answer.headers
+    assert markup in (await scene.server.call("GET", "/api/variables")).text, "as a value, whole"
 
 
 elsewhere(
