@@ -288,6 +288,7 @@ elsewhere(
     "A16",
     "mcp_server/test_stdio.py",
     "test_ten_megabytes_in_an_argument_are_refused_clearly",
+    "test_a_line_without_end_is_refused_and_takes_bounded_memory",
     "test_a_line_that_is_no_message_is_answered_and_the_session_goes_on",
     "test_stdin_may_end_while_a_call_is_running",
 )

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 import anyio
 import mcp
+import psutil
 import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
@@ -144,6 +145,20 @@ def test_ten_megabytes_in_an_argument_are_refused_clearly(process: Process) -> N
     answer = process.ask({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call})
     assert answer["result"]["structuredContent"]["error"]["code"] == "invalid_params"
     assert len(json.dumps(answer)) < 2000
+
+
+def test_a_line_without_end_is_refused_and_takes_bounded_memory(process: Process) -> None:
+    shake_hands(process)
+    before = psutil.Process(process.popen.pid).memory_info().rss
+    part = "x" * 1_000_000
+    for _ in range(150):
+        process.stdin.write(part)
+    process.send("")
+    process.send({"jsonrpc": "2.0", "id": 77, "method": "ping"})
+    while (answer := json.loads(process.stdout.readline())).get("id") != 77:
+        assert answer["error"]["code"] == -32700
+    assert answer["result"] == {}
+    assert psutil.Process(process.popen.pid).memory_info().rss - before < 150 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
