@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from core import clock
-from core.dsl import egress, expand
+from core.dsl import dialing, egress, expand
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.http_auth import Auth, Url, open_auth
@@ -151,7 +151,7 @@ class Client:
                 cut=not self._whole,
                 inflate=self._whole,
             )
-        except egress.Unreachable as error:
+        except dialing.Unreachable as error:
             raise Temporary(f"{error.message} (after {clock.monotonic() - started:.1f} s)", hint=error.hint) from error
 
     def shown(self, url: str) -> str:

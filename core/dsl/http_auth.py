@@ -14,7 +14,7 @@ import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from core import clock
-from core.dsl import egress, expand
+from core.dsl import addresses, dialing, egress, expand
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.retry import Temporary
 from core.errors import Forbidden, JobFailed, shorten
@@ -31,7 +31,7 @@ def check_static_url(url: str) -> str:
     """
     if expand.parse(url) == [url] and "{{" not in url:
         try:
-            egress.check_url(url)
+            addresses.check_url(url)
         except Forbidden as error:
             raise ValueError(error.message) from error
     return url
@@ -220,7 +220,7 @@ class _Token:
                 deadline_seconds=self._deadline_seconds,
                 max_bytes=MOST_TOKEN_BYTES,
             )
-        except egress.Unreachable as error:
+        except dialing.Unreachable as error:
             raise Temporary(f"the token endpoint: {error.message}", hint=error.hint) from error
         self._take(reply)
 

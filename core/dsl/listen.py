@@ -16,8 +16,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator
 
 from core.dsl import places, select
+from core.dsl.addresses import allowed_networks
 from core.dsl.component import Config, Env, Event, Run
-from core.dsl.egress import allowed_networks
 from core.dsl.paths import FileAccess
 from core.errors import Forbidden, JobFailed, shorten
 

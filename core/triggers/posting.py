@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core import errors
-from core.dsl import egress, http
+from core.dsl import addresses, dialing, egress, http
 from core.errors import Problem, shorten
 from core.store import callbacks as table
 from core.triggers.callbacks import Callback, Target
@@ -31,7 +31,7 @@ def check(wish: Callback, allow: Iterable[str]) -> Target:
     """The target of a callback. Raises InvalidParams with every fault; the values of headers are never told."""
     problems, parsed = [], None
     try:
-        parsed = egress.check_target(wish.url, allow)
+        parsed = addresses.check_target(wish.url, allow)
     except errors.Forbidden as error:
         problems.append(Problem("/callback/url", error.message))
     for name, value in wish.headers.items():
@@ -76,7 +76,7 @@ class Client:
             reply = await self._http.request(
                 "POST", url, headers=headers, content=body, deadline_seconds=DEADLINE_SECONDS, without_body=True
             )
-        except egress.Unreachable as error:
+        except dialing.Unreachable as error:
             return Answer(fault=error.message)
         except (errors.Forbidden, errors.JobFailed) as error:
             return Answer(fault=error.message, hopeless=True)

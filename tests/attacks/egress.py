@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import psutil
 
-from core.dsl import egress
-from core.dsl.egress import Egress, Unreachable
+from core.dsl import addresses, dialing
+from core.dsl.dialing import Unreachable
+from core.dsl.egress import Egress
 from core.errors import Forbidden, JobFailed
 from core.model.trigger import PROXY_HEADERS
 from core.triggers import posting
@@ -72,7 +73,7 @@ async def no_connection(scene: Scene, hosts: list[str], *, at_call: bool = True)
 @contextlib.contextmanager
 def names(scene: Scene, **answers: list[list[str]]) -> Any:
     """Answers of the resolver that the test writes; the last one is given again and again."""
-    real = egress.lookup
+    real = dialing.lookup
 
     async def lookup(host: Any, port: Any) -> Any:
         name = (host.decode() if isinstance(host, bytes) else str(host)).replace(".", "_")
@@ -85,7 +86,7 @@ def names(scene: Scene, **answers: list[list[str]]) -> Any:
         return [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in found]
 
     with scene.patch.context() as patch:
-        patch.setattr(egress, "lookup", lookup)
+        patch.setattr(dialing, "lookup", lookup)
         yield
 
 
@@ -139,14 +140,14 @@ async def addresses_with_two_readings(scene: Scene) -> None:
         if "#" not in url and not url.endswith(":/@127.0.0.1"):  # those two have one reading: the host a.com
             await refused_at_call(scene, url)
             await refused_at_dial(url)
-    assert egress.check_url("http://a.com#@127.0.0.1/").host == "a.com"
+    assert addresses.check_url("http://a.com#@127.0.0.1/").host == "a.com"
     assert scene.server.digest() == before
 
 
 @row("S07")
 async def names_that_lie(scene: Scene) -> None:
     """Public when checked and loopback when dialled; mixed and very many answers; a resolver that says nothing."""
-    scene.patch.setattr(egress, "DNS_SECONDS", 0.2)
+    scene.patch.setattr(dialing, "DNS_SECONDS", 0.2)
     async with web.serve(web.answer(), host="127.0.0.2") as open_one, web.serve(web.answer()) as trap:
         many = ["127.0.0.1"] * 999 + ["127.0.0.3"]
         with names(
@@ -247,7 +248,7 @@ async def our_own_doors(scene: Scene) -> None:
         url = f"http://{host}:{server.port}/api/tokens"
         await refused_at_dial(url)
     try:
-        egress._check_peer(("203.0.114.9", 80), ("203.0.114.9", 50_000), (), "own.example")
+        dialing._check_peer(("203.0.114.9", 80), ("203.0.114.9", 50_000), (), "own.example")
         raise AssertionError("our own public address")
     except Forbidden:
         assert set(server.engine.timings) == set(timing)

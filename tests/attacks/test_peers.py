@@ -16,8 +16,9 @@ from typing import Any
 import anyio
 import pytest
 
-from core.dsl import egress
-from core.dsl.egress import Egress, Unreachable
+from core.dsl import addresses, dialing
+from core.dsl.dialing import Unreachable
+from core.dsl.egress import Egress
 from core.errors import Forbidden, JobFailed
 from tests.attacks.egress import BLOCKS, EMBEDDED, METADATA, SPELLINGS, TWO_WAYS, UNICODE
 from tests.dsl import web
@@ -28,7 +29,7 @@ NUMBERS = sorted(
     {host.strip("[]") for host in (*BLOCKS, *EMBEDDED, *METADATA) if host.strip("[]")[0] in "0123456789f:"}
 )
 ADDRESSES = [number for number in NUMBERS if "%" not in number] + ["127.0.0.1", "::1", "::", "0.0.0.0", "::ffff:7f00:1"]
-EXTREMES = sorted({str(end) for network in egress.DENIED for end in (network[0], network[-1])})
+EXTREMES = sorted({str(end) for network in addresses.DENIED for end in (network[0], network[-1])})
 SPELT = [*SPELLINGS, *UNICODE, *METADATA, *BLOCKS, *EMBEDDED]
 OPEN = "127.0.0.2"  # the one address that the client of these tests may reach
 _seen: list[str] | None = None
@@ -69,8 +70,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Iterator[list[str]]]:
         found = next(told[host])
         return [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in found]
 
-    real = egress.lookup
-    monkeypatch.setattr(egress, "lookup", lookup)
+    real = dialing.lookup
+    monkeypatch.setattr(dialing, "lookup", lookup)
     return told
 
 
@@ -179,14 +180,14 @@ async def test_a_tcp_connection_of_a_job_passes_the_same_guard(answers: dict[str
             answers["name.test"] = itertools.repeat([address])
             for host in (address, "name.test"):
                 with pytest.raises((Forbidden, Unreachable, JobFailed)):
-                    await egress.open_connection(host, 9, (), tls=None, limit=1024)
+                    await dialing.open_connection(host, 9, (), tls=None, limit=1024)
     assert seen == []
 
 
 def test_the_table_denies_both_ends_of_every_network_and_not_the_neighbours() -> None:
-    for network in egress.DENIED:
-        assert egress.denied(network[0]) and egress.denied(network[-1])
+    for network in addresses.DENIED:
+        assert addresses.denied(network[0]) and addresses.denied(network[-1])
     neighbours = """1.1.1.1 9.255.255.255 11.0.0.0 172.15.255.255 172.32.0.0 192.167.255.255 223.255.255.255
         100.63.255.255 100.128.0.0 169.253.255.255 169.255.0.0 2606:4700::1111"""
     for text in neighbours.split():
-        assert not egress.denied(ipaddress.ip_address(text)), text
+        assert not addresses.denied(ipaddress.ip_address(text)), text

@@ -11,8 +11,10 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from core.dsl import egress
-from core.dsl.egress import Egress, Unreachable, allowed_networks, check_url, denied
+from core.dsl import addresses, dialing
+from core.dsl.addresses import allowed_networks, check_url, denied
+from core.dsl.dialing import Unreachable
+from core.dsl.egress import Egress
 from core.errors import Forbidden, JobFailed
 from core.settings import Settings
 from tests.dsl import web
@@ -126,7 +128,7 @@ class Names:
     """A resolver whose answers the test writes: a list of answers, the last one again and again."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **answers: list[list[str]]) -> None:
-        real = egress.lookup
+        real = dialing.lookup
         self.asked: list[str] = []
 
         async def lookup(host: Any, port: Any) -> Any:
@@ -141,7 +143,7 @@ class Names:
                 for a in addresses
             ]
 
-        monkeypatch.setattr(egress, "lookup", lookup)
+        monkeypatch.setattr(dialing, "lookup", lookup)
 
 
 @pytest.mark.anyio
@@ -305,7 +307,7 @@ async def test_a_closed_port_is_a_clear_fault() -> None:
 
 def test_a_setting_that_is_no_network_is_refused() -> None:
     with pytest.raises(ValueError, match="nonsense"):
-        egress.allowed_networks(["nonsense"])
+        addresses.allowed_networks(["nonsense"])
     for name in ("egress_allow", "listen_allow"):
         with pytest.raises(ValidationError, match="nonsense"):
             Settings.model_validate({name: ["127.0.0.1/32", "nonsense"]})
@@ -316,9 +318,9 @@ async def test_a_tcp_connection_passes_the_same_guard() -> None:
     async with web.serve(web.answer(200)) as site:
         for host in ("127.0.0.1", "localhost", "::1", "0x7f.1", "::ffff:127.0.0.1"):
             with pytest.raises(Forbidden, match="may not reach"):
-                await egress.open_connection(host, site.port, (), tls=None, limit=1024)
+                await dialing.open_connection(host, site.port, (), tls=None, limit=1024)
         assert site.connections == 0
-        reader, writer = await egress.open_connection("localhost", site.port, ["127.0.0.1"], tls=None, limit=1024)
+        reader, writer = await dialing.open_connection("localhost", site.port, ["127.0.0.1"], tls=None, limit=1024)
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
         writer.close()
@@ -327,11 +329,11 @@ async def test_a_tcp_connection_passes_the_same_guard() -> None:
 @pytest.mark.anyio
 async def test_a_host_that_does_not_exist_or_listen_is_unreachable() -> None:
     with pytest.raises(Unreachable, match=r"cannot reach no-such-host\.invalid:1"):
-        await egress.open_connection("no-such-host.invalid", 1, (), tls=None, limit=1024)
+        await dialing.open_connection("no-such-host.invalid", 1, (), tls=None, limit=1024)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(Unreachable, match="cannot reach 127"):
-            await egress.open_connection("127.0.0.1", closed.getsockname()[1], ["127.0.0.1"], tls=None, limit=1024)
+            await dialing.open_connection("127.0.0.1", closed.getsockname()[1], ["127.0.0.1"], tls=None, limit=1024)
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ import pytest
 from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock, errors
-from core.dsl import egress
+from core.dsl import dialing
 from core.engine import Engine
 from core.triggers import deliveries, posting, signing
 from tests.dsl import web
@@ -158,7 +158,7 @@ async def test_a_name_that_leads_inside_at_the_next_try_is_not_dialled(
         async def lookup(host: Any, port: Any) -> Any:
             return [(2, 1, 6, "", (next(answers, "10.0.0.1"), port))]
 
-        monkeypatch.setattr(egress, "lookup", lookup)
+        monkeypatch.setattr(dialing, "lookup", lookup)
         with anyio.fail_after(10):
             record = await invoke(plain, trap_url)
             (told,) = await ended(plain, record["invocation_id"])

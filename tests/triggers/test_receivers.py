@@ -20,7 +20,7 @@ import pytest
 from engines import ADMIN, EXAMPLES, engine_on
 
 from core import clock
-from core.dsl import egress
+from core.dsl import dialing, egress
 from core.engine import Engine
 from core.triggers import deliveries, posting
 from tests.dsl import web
@@ -261,7 +261,7 @@ async def test_a_handshake_that_hangs_leaves_no_connection_behind() -> None:
     client = egress.Egress(LOOPBACK)
     async with server:
         with anyio.fail_after(5):
-            with pytest.raises(egress.Unreachable, match="within"):
+            with pytest.raises(dialing.Unreachable, match="within"):
                 url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
                 await client.request("POST", url, content=b"{}", deadline_seconds=0.2)
             assert (await closed)[:1] == b"\x16", "a TLS hello came, and nothing after it"

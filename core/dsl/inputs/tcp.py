@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import egress, listen
+from core.dsl import dialing, listen
 from core.dsl.component import REGISTRY, Batch, Config, Env, Input, Run
 from core.dsl.inputs import lines
 from core.dsl.retry import Retry, Temporary, attempt
@@ -165,10 +165,10 @@ class TcpSource:
 
     async def _dial(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
-            return await egress.open_connection(
+            return await dialing.open_connection(
                 host, port, self._env.limits.egress_allow, tls=self._tls, limit=lines.BATCH_BYTES
             )
-        except egress.Unreachable as error:
+        except dialing.Unreachable as error:
             raise Temporary(error.message, hint=error.hint) from error
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, run: Run) -> None:
@@ -204,7 +204,7 @@ def _context(config: Tcp, env: Env) -> ssl.SSLContext | None:
     if config.address is not None:
         return listen.server_context(tls.cert or "", tls.key or "", env)
     if tls.cert is None:
-        return egress.client_context(config.insecure)
+        return dialing.client_context(config.insecure)
     context = ssl.create_default_context()
     if config.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.dsl import egress, expand, http_auth
+from core.dsl import addresses, expand, http_auth
 from core.dsl.component import Config, Env, Run
 from core.dsl.stores.base import Opener, Store
 from core.dsl.stores.remote import Kind, RemoteStore, load
@@ -226,7 +226,7 @@ def _remote(
     credentials: Callable[[], Any] | None = None,
 ) -> Store:
     if endpoint:
-        egress.check_url(endpoint)
+        addresses.check_url(endpoint)
     return RemoteStore(
         kind,
         bucket,

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from core.dsl import egress
+from core.dsl import dialing
 from core.errors import Forbidden
 
 HEAD_SECONDS = 10.0
@@ -26,7 +26,7 @@ class Gate:
         self._allow = tuple(allow)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._fault: Forbidden | egress.Unreachable | None = None
+        self._fault: Forbidden | dialing.Unreachable | None = None
 
     async def url(self) -> str:
         """The address of the proxy, which is started when it is not running."""
@@ -35,7 +35,7 @@ class Gate:
         host, port = self._server.sockets[0].getsockname()[:2]
         return f"http://{host}:{port}"
 
-    def take_fault(self) -> Forbidden | egress.Unreachable | None:
+    def take_fault(self) -> Forbidden | dialing.Unreachable | None:
         """Why a connection was not made, if that happened since this was last asked."""
         fault, self._fault = self._fault, None
         return fault
@@ -60,13 +60,13 @@ class Gate:
         parts = urlsplit("//" + target.decode("ascii") if tunnel else target.decode("ascii"))
         host, port = parts.hostname or "", parts.port or (443 if tunnel else 80)
         try:
-            there, to_there = await egress.open_connection(host, port, self._allow, tls=None, limit=_CHUNK)
+            there, to_there = await dialing.open_connection(host, port, self._allow, tls=None, limit=_CHUNK)
         except Forbidden as error:
             self._fault = error
             writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             await writer.drain()
             return
-        except egress.Unreachable as error:
+        except dialing.Unreachable as error:
             self._fault = error
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             await writer.drain()

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from core import clock
-from core.dsl import egress
+from core.dsl import addresses, egress
 from core.errors import JobFailed, shorten
 
 SESSION_SECONDS = 3600
@@ -62,7 +62,7 @@ def signed(
     url: str, body: bytes, *, key: str, secret: str, token: str, region: str, now: datetime.datetime
 ) -> Mapping[str, str]:
     """The headers of a POST to the root of `url`, with its signature (AWS Signature Version 4)."""
-    host = egress.check_url(url).netloc.decode("ascii")
+    host = addresses.check_url(url).netloc.decode("ascii")
     stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     headers = {"content-type": "application/x-www-form-urlencoded", "host": host, "x-amz-date": stamp}
     if token:
