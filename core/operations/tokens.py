@@ -36,7 +36,7 @@ class TokenCreate(Params):
     tenants: list[str] = Field(default_factory=lambda: ["default"], min_length=1, max_length=50)
     """The tenants that it may act in."""
     expires_in_seconds: int | None = Field(default=None, ge=60, le=10 * 365 * 86_400)
-    """How long it is valid; forever when left out."""
+    """How long it is valid; when left out, forever, or as long as the key that makes it."""
     platform: bool = False
     """Whether it may also act in the platform's own scope, and on what all tenants share."""
     scopes: list[Annotated[str, Field(pattern=limits.PATTERN)]] = Field(default_factory=list, max_length=50)
@@ -64,6 +64,7 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
     id = "tok_" + clock.token(12)
     now = clock.now_ns()
     expires = None if params.expires_in_seconds is None else now + params.expires_in_seconds * clock.NANOSECONDS
+    expires = await _within_own(engine, caller, expires)
     row = {
         "id": id,
         "name": params.name,
@@ -80,6 +81,20 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
     note = audit.row(engine.ids.next(), caller, "token_create", id)
     await engine.database.write(table.insert, row, note)
     return {"token": secret, **_shown(row)}
+
+
+async def _within_own(engine: Engine, caller: Caller, expires: int | None) -> int | None:
+    """When a new key ends: as was asked, or with the key that makes it. Raises Forbidden for later than that."""
+    own = await engine.database.read(table.by_id, caller.principal.credential) if caller.principal.credential else None
+    latest = own["expires_at_ns"] if own is not None else None
+    if latest is None:
+        return expires
+    if expires is not None and expires > latest:
+        raise errors.Forbidden(
+            "A key that ends makes no keys that end later.",
+            hint=f"It ends at {clock.iso(latest)}; leave expires_in_seconds out to let the new one end with it.",
+        )
+    return int(latest) if expires is None else expires
 
 
 def _check_scopes(engine: Engine, caller: Caller, wanted: list[str]) -> None:

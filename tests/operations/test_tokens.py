@@ -394,3 +394,17 @@ def test_what_a_remote_session_says_of_itself_only_takes_rights_away() -> None:
     )  # fmt: skip
     for claimed in ("internal", "nonsense", ""):
         assert auth.caller(identity, "tenant-a", {"x-sluice-surface": claimed}).surface is Surface.HTTP
+
+
+async def test_a_key_that_ends_makes_no_key_that_outlives_it(engine: Engine) -> None:
+    with anyio.fail_after(10):
+        own = await _make(engine, role="admin", expires_in_seconds=3600)
+        holder = Caller(Principal("bob", Role.ADMIN, ("tenant-a",), credential=own["id"]), "tenant-a", Surface.HTTP)
+        assert (await _make(engine, holder))["expires_at"] == own["expires_at"]
+        shorter = await _make(engine, holder, expires_in_seconds=60)
+        assert shorter["expires_at"] < own["expires_at"]
+        with pytest.raises(errors.Forbidden, match="end later"):
+            await _make(engine, holder, expires_in_seconds=7200)
+        lasting = await _make(engine, role="admin")
+        holder = Caller(Principal("bob", Role.ADMIN, ("tenant-a",), credential=lasting["id"]), "tenant-a", Surface.HTTP)
+        assert (await _make(engine, holder))["expires_at"] is None

@@ -9,6 +9,7 @@ import anyio
 import psutil
 import pytest
 
+from core.dsl.action import JobAborted
 from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.outputs import file as file_output
 from core.errors import JobFailed
@@ -331,6 +332,22 @@ async def test_an_invocation_whose_run_failed_is_told_and_not_run_again(worker: 
     await rig.until(lambda: bus.settled)
     assert bus.settled == {1: "no way out"}
     assert executor.metrics.runs == 1
+    await executor.drain(1)
+    await task
+
+
+async def test_a_run_that_aborts_is_over_and_the_job_goes_on_with_the_next_message(worker: Worker) -> None:
+    def abort(events: list[Event], run: Run) -> list[Event]:
+        raise JobAborted("poison")
+
+    executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, abort), Bus()
+    task = asyncio.create_task(executor.run())
+    await asyncio.sleep(0)
+    for number in (1, 2):
+        executor.deliver(bus.delivery(number, type="user-generated", who="alice"))
+    await rig.until(lambda: len(bus.settled) == 2)
+    assert bus.settled == {1: "poison", 2: "poison"}
+    assert executor.metrics.runs == 2, "neither is tried again"
     await executor.drain(1)
     await task
 

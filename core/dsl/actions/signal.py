@@ -17,7 +17,8 @@ from core.model.message import Kind, Type
 class Abort(Action):
     """Stop the job: it fails with this message, its input is not acknowledged, and it is not restarted.
 
-    It starts again when it is deployed again, or when its worker is restarted. Give it a condition.
+    It starts again when it is deployed again, or when its worker is restarted. A job that messages trigger goes on:
+    only the run ends, its message is given up, and an invocation fails with this message. Give it a condition.
     """
 
     scalar: ClassVar[str] = "message"
