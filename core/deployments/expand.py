@@ -103,7 +103,15 @@ class _Expander:
         drafts = [draft for node in wired.nodes.values() for draft in self._node(node)]
         options = {name: self._options(channel) for name, channel in wired.channels.items()}
         complete = not any(one.code == "missing_value" for one in self.out.blockers)
-        woven = transports.weave(drafts, wired, options, self.request.tenant, self.request.name, complete=complete)
+        woven = transports.weave(
+            drafts,
+            wired,
+            options,
+            self.request.tenant,
+            self.request.name,
+            complete=complete,
+            nats=self.around.nats,
+        )
         self.out.blockers += woven.blockers
         self.out.warnings += woven.warnings
         self.out.together = woven.together

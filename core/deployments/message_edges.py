@@ -102,6 +102,8 @@ class _Edges:
                 # What a module spools for itself does not wait for messages from outside.
                 channel = _channel(draft)
                 producers = self._loom.ends[channel].producers
+                if self._loom.spool(channel) is None:
+                    continue  # a stream is read as it comes
                 if any(one.step != target and not one.step.startswith(inside) for one in producers):
                     out.append(draft)
         return out

@@ -16,7 +16,6 @@ from core.model.plan import Finding
 from core.model.transport import OPTIONS
 
 DEFAULT_INTERVAL = "1s"
-DURABLE = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE})
 _PLACES: Mapping[str, Mapping[str, str]] = {
     # store -> setting of the channel -> key of the component
     "s3": {

@@ -28,6 +28,7 @@ class Surroundings:
     worker: str = ""  # whose own context values are seen
     secrets: frozenset[str] | None = None  # full names, scope/name
     features: frozenset[str] | None = None
+    nats: bool = True  # whether the engine knows a NATS server
     groups: frozenset[str] = frozenset()  # worker groups that exist, with workers or without
 
 

@@ -1,8 +1,9 @@
 """How events move along the channels of a deployment: binds the ports of jobs and adds the adapter jobs.
 
 A worker-channel joins its jobs directly, so they share a worker; of several consumers each gets every event. A
-durable channel becomes, for each producer, a writer that takes its events to objects, and for each consumer a reader
-that brings them back; only the pair of a step and its own adapter shares a worker, and what lies between is durable.
+durable channel becomes, for each producer, a writer that takes its events to objects or a stream, and for each consumer
+a reader that brings them back; only the pair of a step and its own adapter shares a worker, and what lies between is
+durable.
 A dispatch is the output of its step: no job of its own.
 """
 
@@ -14,13 +15,15 @@ from typing import Any
 
 from core.catalog import wiring
 from core.deployments import draft as drafting
-from core.deployments import message_edges, spool
+from core.deployments import message_edges, spool, streams
 from core.deployments.draft import Draft, Ends, Hop
+from core.deployments.spool import Spool
 from core.model import deployment
 from core.model.catalog import Transport
 from core.model.deployment import Role
 from core.model.plan import Finding
 
+DURABLE = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE, Transport.JETSTREAM})
 STANDARD = "standard"  # the driver of a worker-channel whose consumers share its events
 
 
@@ -43,21 +46,24 @@ def weave(
     name: str,
     *,
     complete: bool = True,
+    nats: bool = True,
 ) -> Woven:
     """Bind every port and inner channel, and wire the message edges.
 
     `options` are the staged settings of each channel; unless `complete`, some of them are missing for a reason that
-    is told already.
+    is told already. `nats`: whether the engine knows a NATS server.
     """
-    weaver = _Weaver(wired, options, f"{tenant}/{name}")
+    weaver = _Weaver(wired, options, tenant, name)
     for draft in drafts:
         weaver.add(draft)
     message_edges.connect(weaver, wired.messages)
-    return weaver.finish(complete)
+    return weaver.finish(complete, nats)
 
 
 class _Weaver:
-    def __init__(self, wired: wiring.Wiring, options: Mapping[str, Mapping[str, Any]], namespace: str) -> None:
+    def __init__(
+        self, wired: wiring.Wiring, options: Mapping[str, Mapping[str, Any]], tenant: str, deployment: str
+    ) -> None:
         self.out = Woven()
         self.drafts: dict[str, Draft] = {}
         self.ends: dict[str, Ends] = {name: Ends() for name in wired.channels}
@@ -67,10 +73,11 @@ class _Weaver:
         self._options = {
             name: {k: v for k, v in given.items() if v != ""} if given else given for name, given in options.items()
         }
-        self._namespace = namespace
+        self._deployment = deployment
+        self._namespace = f"{tenant}/{deployment}"
         self._hops: dict[str, Hop] = {}
         self._near: list[tuple[str, str]] = []  # pairs that share a worker without a hop between them
-        self._spools: dict[str, spool.Spool | None] = {}
+        self._stores: dict[str, Spool | streams.Stream | None] = {}
 
     def block(self, code: str, message: str, hint: str, pointer: str) -> None:
         self.out.blockers.append(Finding(code, message, hint, pointer))
@@ -80,7 +87,7 @@ class _Weaver:
     def add(self, draft: Draft) -> None:
         """Bind both ends of a job, with the adapters that its channels need."""
         before = self._bind_input(draft)
-        after = self._bind_output(draft, 1 if before else draft.replicas)
+        after = self._bind_output(draft, before[0].replicas if before else draft.replicas)
         for one in (*before, draft, *after):
             self.keep(one)
 
@@ -102,8 +109,10 @@ class _Weaver:
         else:
             self.ends[channel].consumers.append(draft)
             hop = self.hop(channel)
-            if self.spool(channel) is not None:
-                reader = self._adapter(draft, channel, Role.READER, 1)
+            if (store := self._store(channel)) is not None:
+                # A stream is shared by its readers; the objects of a spool have one that remembers what it has read.
+                replicas = draft.replicas if isinstance(store, streams.Stream) else 1
+                reader = self._adapter(draft, channel, Role.READER, replicas)
                 hop = self.hop(channel, reader.name)
                 reader.document = {"output": {"worker-channel": {"channel": hop}}}  # its input: when all are known
                 self.hop_at(hop).writers.append(reader.name)
@@ -148,7 +157,7 @@ class _Weaver:
 
     def _feed(self, draft: Draft, channel: str, adapters: dict[str, Draft], replicas: int) -> str:
         """The hop that takes the events of a job to a channel; the writer of a durable one is added to `adapters`."""
-        store = self.spool(channel)
+        store = self._store(channel)
         if store is None:
             hop = self.hop(channel)
         else:
@@ -185,17 +194,25 @@ class _Weaver:
         """Two jobs have to share a worker: they use one disk."""
         self._near.append((one, other))
 
-    def spool(self, channel: str) -> spool.Spool | None:
-        """How a durable channel is stored; None for others."""
-        if channel not in self._spools:
-            place = f"{self._namespace}/{drafting.bounded(channel)}"
-            transport = self._channels[channel].definition.transport
-            self._spools[channel] = spool.of(transport, self._options[channel], place)
-        return self._spools[channel]
+    def spool(self, channel: str) -> Spool | None:
+        """How a durable channel is stored as objects; None for others."""
+        store = self._store(channel)
+        return store if isinstance(store, Spool) else None
+
+    def _store(self, channel: str) -> Spool | streams.Stream | None:
+        """What lies between the two sides of a durable channel; None for others."""
+        if channel not in self._stores:
+            transport, options = self._channels[channel].definition.transport, self._options[channel]
+            self._stores[channel] = (
+                streams.of(options, self._deployment, channel)
+                if transport is Transport.JETSTREAM
+                else spool.of(transport, options, f"{self._namespace}/{drafting.bounded(channel)}")
+            )
+        return self._stores[channel]
 
     # -- the whole -----------------------------------------------------------------------------------------
 
-    def finish(self, complete: bool) -> Woven:
+    def finish(self, complete: bool, nats: bool) -> Woven:
         self.out.drafts = list(self.drafts.values())
         for name, channel in self._channels.items():
             ends = self.ends[name]
@@ -207,18 +224,17 @@ class _Weaver:
                 tuple(dict.fromkeys(draft.step for draft in ends.producers)),
                 tuple(dict.fromkeys(draft.step for draft in ends.consumers)),
             )
-            if transport is Transport.JETSTREAM:
+            if transport is Transport.JETSTREAM and not nats:
                 self.block(
                     "transport_unavailable",
-                    f"Channel {name} uses the transport {transport}, which this engine does not have.",
-                    "Use file-store or object-store for a durable hop, or worker-channel within one worker.",
+                    f"Channel {name} uses the transport {transport}, and the setting nats names no NATS server.",
+                    "Start the engine with --nats nats://HOST:PORT (SLUICE_NATS), or use file-store or object-store.",
                     f"{channel.pointer}/transport",
                 )
-                continue
             options = self._options[name]
-            if options or transport in spool.DURABLE:
+            if options or transport in DURABLE:
                 self.out.blockers += spool.check(name, transport, options, channel.pointer, complete=complete)
-            if transport in spool.DURABLE:
+            if transport in DURABLE:
                 self._read(name, ends)
                 self._warn(name, channel, ends)
             elif options.get("driver") == STANDARD:
@@ -230,7 +246,7 @@ class _Weaver:
 
     def _read(self, channel: str, ends: Ends) -> None:
         """Give the readers of a durable channel their input: each has to know of the others."""
-        store = self.spool(channel)
+        store = self._store(channel)
         assert store is not None
         names = [reader.name for reader in ends.readers]
         for draft in ends.readers:
@@ -240,7 +256,7 @@ class _Weaver:
 
     def _warn(self, name: str, channel: wiring.WiredChannel, ends: Ends) -> None:
         for draft in ends.consumers:
-            if draft.replicas > 1:
+            if draft.replicas > 1 and self.spool(name) is not None:
                 self.out.warnings.append(
                     Finding(
                         "shared_reader",

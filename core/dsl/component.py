@@ -159,6 +159,7 @@ class Limits:
     listen_allow: tuple[str, ...] = ()  # addresses or CIDR blocks to listen at besides loopback
     lua_memory_mb: int = 64
     max_line_bytes: int = 16 * 1024 * 1024
+    nats: str = field(default="", repr=False)  # the address of the NATS server, perhaps with a password
 
 
 class Channel(Protocol):

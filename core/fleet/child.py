@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -84,14 +85,17 @@ def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
         "file_roots": list(settings.file_roots),
         "job_memory_mb": settings.job_memory_mb,
         "log_level": settings.log_level,
+        "nats": settings.nats,
     }
-    command = [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock.fileno())]
     popen = subprocess.Popen(
-        [*command, "--options", orjson.dumps(options).decode()],
+        [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock.fileno())],
         pass_fds=(sock.fileno(),),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=2,
         env=environment(cloud_credentials=settings.cloud_credentials),
         start_new_session=True,  # Ctrl-C is the owner's: it drains its workers
     )
+    assert popen.stdin is not None
+    with contextlib.suppress(BrokenPipeError), popen.stdin:  # a child that is dead already is noticed by its exit
+        popen.stdin.write(orjson.dumps(options))
     return Process(popen)

@@ -86,10 +86,19 @@ OPTIONS: Mapping[Transport, Mapping[str, Option]] = {
     },
     Transport.OBJECT_STORE: {**_STORES, **_SPOOL},
     Transport.JETSTREAM: {
-        "stream": Option("The stream; one named after the deployment and channel when it is not given.", _TEXT),
-        "retention": Option("How long events are kept in the stream.", _DURATION),
-        "replay": Option("Where a new reader begins: beginning, now, or a time.", _POINT),
-        "max-bytes": Option("Most bytes that the stream keeps.", {"type": "integer", "minimum": 1}),
-        "batch-size": _SPOOL["batch-size"],
+        "stream": Option(
+            "The stream of the tenant; one named after the deployment and channel when it is not given.",
+            {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$"},
+        ),
+        "batch-size": Option("Most events in one message.", _COUNT),
+        "retention": Option(
+            "How long events are kept after they were written. Here and for max-bytes: only what every reader has read"
+            " is ever deleted, and without either everything is kept.",
+            _DURATION,
+        ),
+        "max-bytes": Option(
+            "Delete the oldest events that were read while the stream is larger.", {"type": "integer", "minimum": 1}
+        ),
+        "replay": _SPOOL["replay"],
     },
 }

@@ -225,6 +225,7 @@ async def _around(engine: Engine, caller: Caller, environment: str, contexts: La
         environment,
         secrets=engine.vault.names(caller.tenant),
         features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
+        nats=bool(engine.settings.nats),
         groups=engine.fleet.groups.names(),
     )
 

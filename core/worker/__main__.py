@@ -26,12 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until the engine goes away, or until SIGTERM and the end of the drain."""
     parser = argparse.ArgumentParser(
         prog="python -m core.worker",
-        description="A Sluice worker: runs jobs for the engine at the other end of an inherited socket.",
+        description="A Sluice worker: runs jobs for the engine at the other end of an inherited socket. Its options"
+        " (name, home and limits, as JSON) come over stdin.",
     )
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socketpair")
-    parser.add_argument("--options", required=True, help="JSON: name, home and limits, as the engine gives them")
     given = parser.parse_args(arguments)
-    options = Options.from_json(given.options)
+    options = Options.from_json(sys.stdin.read())  # not an argument: others on this machine see those
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory may hold secrets: a crash leaves no image of it
     runtime = Runtime(options)
     sys.stderr = redact.Stream(sys.stderr, runtime.redactors)

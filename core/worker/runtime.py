@@ -53,6 +53,7 @@ class Options:
     file_roots: tuple[str, ...] = ()
     job_memory_mb: int = 64
     log_level: str = "warning"
+    nats: str = field(default="", repr=False)  # it may hold a password
 
     @staticmethod
     def from_json(text: str) -> Options:
@@ -99,6 +100,7 @@ class Runtime:
             egress_allow=options.egress_allow,
             listen_allow=options.listen_allow,
             lua_memory_mb=options.job_memory_mb,
+            nats=options.nats,
         )
         self._channels = Channels()
         self._turns = Turns()

@@ -25,7 +25,7 @@ from core.workflows.modules import Modules
 from core.workflows.placeholders import escape, is_open, texts
 
 _WIZARD = re.compile(r"\{\{\s*wizard\.([\w-]+)")
-_DURABLE = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE, Transport.JETSTREAM})
+_SPOOLS = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE})  # their readers can wait for messages
 
 
 def faults(graph: Graph, wired: Wiring, modules: Modules) -> Iterator[Finding]:
@@ -214,7 +214,7 @@ def _waits(nodes: list[Node], wired: Wiring) -> bool:
             source = _end(job, "input")
             if "port" in source:
                 channel = wired.channels.get(node.ins.get(str(source["port"]), ""))
-                if channel is None or channel.definition.transport in _DURABLE:
+                if channel is None or channel.definition.transport in _SPOOLS:
                     return True
             elif any(name == "internal-messages" or registry.takes_trigger(name) for name in source):
                 return True
