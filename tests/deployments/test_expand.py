@@ -218,7 +218,6 @@ FAULTS: dict[str, tuple[str, str]] = {
         f"messages: [{{from: a, to: b, tag: t}}]\nsteps: [{STEP_A}, {STEP_B}]",
         "/messages/0/to",
     ),
-    "transport_unavailable": (f"channels: {{c: {{transport: jetstream}}}}\nsteps: [{STEP_A}, {STEP_B}]", ""),
     "invalid_transport": (
         f"channels: {{c: {{transport: file-store, with: {{path: /x, gid-prefix: a}}}}}}\nsteps: [{STEP_A}, {STEP_B}]",
         "/channels/c/with/gid-prefix",

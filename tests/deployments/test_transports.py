@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
 from core.model.deployment import Role
 from core.model.plan import Plan
@@ -176,6 +177,9 @@ def test_an_object_store_is_asked_in_the_words_of_its_kind(store: str) -> None:
         ("{transport: object-store, with: {bucket-name: b, store: ftp}}", "/store", "ftp is no value"),
         ("{transport: object-store, with: {bucket-name: b, account: a}}", "/account", "kind s3 has no setting account"),
         ("{transport: object-store, with: {bucket-name: b, store: azure-blob}}", "", "needs account"),
+        ("{transport: jetstream, with: {stream: a.b}}", "/stream", "a.b is no value for stream"),
+        ("{transport: jetstream, with: {path: /x}}", "/path", "jetstream has no setting path"),
+        ("{transport: jetstream, with: {replay: soon}}", "/replay", "soon is no value"),
     ],
 )
 def test_a_setting_that_does_not_fit_blocks_the_plan(channel: str, pointer: str, told: str) -> None:
@@ -203,10 +207,49 @@ def test_replicas_behind_a_durable_channel_share_one_reader_and_one_worker() -> 
     assert [finding.code for finding in made.warnings] == ["shared_reader"]
 
 
-def test_what_the_engine_does_not_have_is_said_plainly() -> None:
-    made = make(graph(A, B, channel="{transport: jetstream}"))
-    assert codes(made) == ["transport_unavailable"]
-    assert "file-store or object-store" in made.blockers[0].hint
+def test_a_stream_joins_its_writers_and_readers_wherever_they_run() -> None:
+    far = B.replace("id: b", "id: x").replace("in:", "placement: {group: edge}, in:")
+    settings = "{batch-size: 7, retention: 7d, max-bytes: 9, replay: {from: now, marker: m}}"
+    made = check(make(graph(A, B, far, channel=f"{{transport: jetstream, with: {settings}}}")))
+    assert made.warnings == ()
+    output = document(made, "a--c-writer")["output"]["jetstream"]
+    assert (output["stream"], output["batch"]) == ("demo--c", {"mode": "fixed", "fixed-size": 7})
+    readers = ["demo--b--c-reader", "demo--x--c-reader"]
+    assert document(made, "x--c-reader")["input"]["jetstream"] == {
+        "stream": "demo--c",
+        "replay": {"from": "now", "marker": "m"},
+        "retention": {"age": "7d", "max-bytes": 9, "readers": readers},
+    }
+    assert made.desired.together == (("demo--a", "demo--a--c-writer"), (readers[0], "demo--b"), (readers[1], "demo--x"))
+    assert made.desired.assignments["demo--x"] == ("e1",)
+
+
+def test_a_stream_has_the_name_that_it_is_given_and_needs_no_settings() -> None:
+    made = check(make(graph(A, B, channel="{transport: jetstream, with: {stream: orders}}")))
+    assert document(made, "b--c-reader")["input"] == {"jetstream": {"stream": "orders"}}
+    plain = check(make(graph(A, B, channel="{transport: jetstream}"), name="other"))
+    assert plain.desired.jobs["other--b--c-reader"].document["input"] == {"jetstream": {"stream": "other--c"}}
+
+
+def test_replicas_behind_a_stream_have_a_reader_each_and_spread_over_the_workers() -> None:
+    many = B.replace("in:", "replicas: 2, in:")
+    made = check(make(graph(A, many, channel="{transport: jetstream}")))
+    assert made.warnings == ()
+    assert made.desired.jobs["demo--b--c-reader"].replicas == 2
+    assert made.desired.assignments["demo--b"] == made.desired.assignments["demo--b--c-reader"]
+    assert len(set(made.desired.assignments["demo--b"])) == 2
+
+
+def test_a_stream_needs_a_server_and_the_plan_names_the_setting() -> None:
+    made = make(graph(A, B, channel="{transport: jetstream}"), surroundings=Surroundings(nats=False))
+    assert [(one.code, one.pointer) for one in made.blockers] == [("transport_unavailable", "/channels/c/transport")]
+    assert "the setting nats" in made.blockers[0].message
+    assert "SLUICE_NATS" in made.blockers[0].hint
+
+
+def test_a_step_behind_a_stream_does_not_wait_for_messages() -> None:
+    made = make(graph(A, B, channel="{transport: jetstream}", messages=edge("a>b>go")))
+    assert set(codes(made)) == {"message_edge_unsupported"}
 
 
 # ---- message edges

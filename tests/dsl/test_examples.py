@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -16,6 +18,7 @@ from core.dsl.component import REGISTRY, Component
 from core.worker.executor import Executor
 from tests.dsl import web
 from tests.dsl.rig import Worker
+from tests.external import server
 from tests.kv import stores
 
 COMPONENTS = [component for component in REGISTRY if component.kind in ("input", "output")]
@@ -27,17 +30,27 @@ ANSWERS = {  # what the site says that an example calls
 }
 
 
+@pytest.fixture
+def more() -> Iterator[ExitStack]:
+    """What else an example needs, until its test has ended."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("component", COMPONENTS, ids=[f"{c.kind}-{c.name}" for c in COMPONENTS])
 async def test_the_example_of_a_component_is_a_job_that_runs(
-    component: type[Component], worker: Worker, tmp_path: Path
+    component: type[Component], worker: Worker, tmp_path: Path, more: ExitStack
 ) -> None:
     text = component.example.replace("/tmp/sluice-example", str(tmp_path / "data"))
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", text)
-    worker.limits = type(worker.limits)(allow_exec=True, egress_allow=("127.0.0.0/8",))
     worker.variables.update(SPLUNK_TOKEN="t", ELASTIC_KEY="k")
     async with web.serve(web.answer(200, ANSWERS.get(component.name, b""))) as site, stores.local(tmp_path) as kept:
         worker.store = kept.store
+        nats = ""
+        if component.name == "jetstream":
+            nats = more.enter_context(server.running("-js", "-sd", str(tmp_path / "streams"))).url
+        worker.limits = type(worker.limits)(allow_exec=True, egress_allow=("127.0.0.0/8",), nats=nats)
         if (component.kind, component.name) not in NEEDS_MORE:
             text = re.sub(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com", site.url(""), text)
         (loaded,) = load(text)
