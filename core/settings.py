@@ -72,8 +72,9 @@ class Settings(Described, BaseModel):
     heartbeat_seconds: float = Field(default=1.0, gt=0)
     """How often a worker reports; one that is silent for five of these is lost."""
     nats: str = ""
-    """The NATS server over which workers of other machines join: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or
-    tls:// in place of nats://. Empty: only workers of this machine."""
+    """The NATS server over which workers of other machines join, and whose JetStream keeps the channels with transport
+    jetstream: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or tls:// in place of nats://. Empty: there are only
+    workers of this machine, and no such channels."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
     kv_tenant_mb: int = Field(default=1024, ge=1)

@@ -134,6 +134,11 @@ async def connect(env: Env, stream: str) -> Stream:
             last = text
             env.log("warning", f"jetstream: the NATS server at {shown}: {shorten(text, 200)}")
 
+    async def back() -> None:
+        nonlocal last
+        last = ""
+        env.log("info", f"jetstream: the NATS server at {shown} is back")
+
     client = Client()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
@@ -141,6 +146,7 @@ async def connect(env: Env, stream: str) -> Stream:
                 url,
                 name=f"sluice job {env.tenant}/{env.job}",
                 error_cb=failed,
+                reconnected_cb=back,
                 connect_timeout=int(CONNECT_SECONDS),
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it

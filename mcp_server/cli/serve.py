@@ -55,8 +55,8 @@ async def serve(
     workers
         How many worker processes to run, as a number, or by worker group: default=2,etl=1.
     nats
-        The NATS server over which workers of other machines join: nats://HOST:PORT. They need a copy of worker.key in
-        the home directory.
+        The NATS server over which workers of other machines join, and that keeps channels with transport jetstream:
+        nats://HOST:PORT. The workers need a copy of worker.key in the home directory.
     auth
         token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
     allow_write

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,4 +79,4 @@ def test_messages_hold_all_events_in_order_and_none_is_too_large(datas: list[byt
     made = list(jetstream.messages(datas, most))
     assert [line for message in made for line in message.split(b"\n")] == datas
     assert all(len(message) <= most for message in made)
-    assert all(len(one) + 1 + len(other.split(b"\n")[0]) > most for one, other in zip(made, made[1:], strict=False))
+    assert all(len(one) + 1 + len(other.split(b"\n")[0]) > most for one, other in itertools.pairwise(made))
