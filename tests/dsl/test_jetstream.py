@@ -160,6 +160,19 @@ async def test_a_reader_that_gives_no_sign_of_life_loses_its_messages(worker: Wo
             assert await take(others, 1) == [0]
 
 
+async def test_a_job_with_another_ack_wait_stays_where_it_is(worker: Worker, stream: str) -> None:
+    await write(worker, stream, range(3))
+    async with reading(worker, stream=stream, replay="2020-01-01") as (_, batches):
+        assert await take(batches, 2) == [0, 1]
+    changed = {"stream": stream, "replay": "2020-01-01", "ack-wait": "2s"}
+    async with reading(worker, **changed) as (source, batches):
+        assert await take(batches, 1) == [2]
+        assert source._stream is not None
+        name = streams.consumer_name("job", "2020-01-01")
+        info = await source._stream._context.consumer_info(source._stream.name, name)
+        assert info.config.ack_wait == 2
+
+
 async def test_a_message_that_is_tried_again_is_kept_once(worker: Worker, stream: str) -> None:
     opened = await streams.connect(worker.env(), stream)
     for id in ("a", "a", "b"):
