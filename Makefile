@@ -27,7 +27,7 @@ docs: ## write the generated references under docs/
 	$(PYTHON) docs/generate.py
 
 test: ## run the tests
-	$(BIN)pytest
+	$(BIN)pytest -n auto
 
 check: lint types imports test ## everything that has to be green before a commit
 

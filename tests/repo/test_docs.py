@@ -47,7 +47,7 @@ def test_a_generated_page_is_what_the_code_says_now(page: str) -> None:
 
 def test_the_readme_begins_with_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [block.strip() for block in BLOCK.findall(text)][:2] == [INSTALL, ".venv/bin/pytest"]
+    assert [block.strip() for block in BLOCK.findall(text)][:2] == [INSTALL, ".venv/bin/pytest -n auto"]
 
 
 def commands(text: str) -> Iterator[list[str]]:
