@@ -19,7 +19,7 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 
 @pytest.mark.anyio
 async def test_every_example_of_the_guide_can_be_published_and_planned(tmp_path: Path) -> None:
-    async with engine_on(tmp_path / "home", workers=0) as engine:
+    async with engine_on(tmp_path / "home", workers=0, nats="nats://127.0.0.1:1") as engine:
         for text in EXAMPLES:
             (document,) = documents.load(text)
             saved = await engine.call("workflow_save_draft", {"document": text}, ADMIN)
@@ -33,7 +33,7 @@ async def test_every_example_of_the_guide_can_be_published_and_planned(tmp_path:
             values = {"values": {"path": str(tmp_path)}} if "path" in fields else {}
             planned = await engine.call("deployment_plan", {**wish, **values}, ADMIN)
             assert planned["blockers"] == [], document.data["slug"]
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
 
 
 def test_every_code_of_a_fault_is_in_the_guide() -> None:
