@@ -34,12 +34,12 @@ META = {
 
 
 @asynccontextmanager
-async def engine(home: Path, workers: int = 1) -> AsyncIterator[Engine]:
+async def engine(home: Path, workers: int = 1, **settings: Any) -> AsyncIterator[Engine]:
     """The engine of a home directory in this process; its workers are child processes."""
     owned = ownership.acquire(ownership.prepare(home))
     if owned is None:
         raise RuntimeError(f"another engine runs in {home}")
-    async with open_engine(Settings(home=home, workers=workers), REGISTRY, owned) as running:
+    async with open_engine(Settings(home=home, workers=workers, **settings), REGISTRY, owned) as running:
         names = [worker["name"] for worker in running.fleet.worker_rows()]
         if not await running.fleet.wait(lambda: all(running.fleet.workers[n].connected for n in names), 30):
             raise RuntimeError("the workers did not start")

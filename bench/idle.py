@@ -28,7 +28,7 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
 
 async def _many(scale: Scale, folder: Path) -> list[Row]:
     """Message-triggered jobs on one worker that wait for messages which never come."""
-    async with engines.engine(folder) as running:
+    async with engines.engine(folder, worker_slots=max(64, scale.waiting)) as running:
         started = time.perf_counter()
         for number in range(scale.waiting):
             await engines.deploy(running, WAITING_JOB.format(number=number))

@@ -74,6 +74,7 @@ class Executor:
         else:
             self.mode = "scheduled"
         self._source: Source
+        self._behind: BehindSource | None = None  # the source, when it knows how far behind it is
         self._sink: Sink
         self._instant: tuple[Callable[[Run], list[Event]], Callable[[list[Event], Run], None]] | None = None
         self._waiting: deque[Delivery] = deque()  # deliveries that came before the job was open, or above the bound
@@ -114,6 +115,7 @@ class Executor:
 
     async def _open_and_work(self) -> None:
         self._source = self._job.input.open(self._env)
+        self._behind = self._source if isinstance(self._source, BehindSource) else None
         try:
             self._sink = self._job.output.open(self._env)
             self._pump = Pump(self._job, self._sink, self._emitters, self.metrics, self._turns)
@@ -391,7 +393,7 @@ class Executor:
                 oldest = (now.wall_ns - at_ns) / clock.NANOSECONDS
             break
         taken = self._flight.oldest() if self._flight is not None else None
-        behind = self._source.behind_since() if self._open and isinstance(self._source, BehindSource) else None
+        behind = self._behind.behind_since() if self._open and self._behind is not None else None
         for since in (taken, behind):
             if since is not None:
                 oldest = max(oldest, now.monotonic - since)
