@@ -9,16 +9,15 @@ has no limits of its own, and readers purge what all of them have read.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from core import natsclient
 from core.dsl.component import Env
 from core.dsl.retry import Temporary
 from core.errors import JobFailed, shorten
@@ -29,9 +28,7 @@ if TYPE_CHECKING:  # an extra
     from nats.js.client import JetStreamContext
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$"
-CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 5.0
-RECONNECT_SECONDS = 0.2
 HEADER_BYTES = 1024  # what a message needs beside its events
 MOST_UNSETTLED = 1000  # messages that the readers of one consumer may hold
 DUPLICATE_SECONDS = 120.0  # for so long the server knows a message that was published a second time
@@ -116,48 +113,30 @@ async def connect(env: Env, stream: str) -> Stream:
             "jetstream: this worker knows no NATS server",
             hint="Start the engine (sluice serve), and each worker of another machine, with --nats nats://HOST:PORT.",
         )
-    if importlib.util.find_spec("nats") is None:
+    if not natsclient.installed():
         raise JobFailed(
             "jetstream needs the library nats-py, which is not installed on this worker",
             hint="pip install 'sluice-mcp[nats]'",
         )
-    from nats.aio.client import Client
-    from nats.errors import Error
-
     shown = urlsplit(url).netloc.rpartition("@")[2]
-    last = ""
-
-    async def failed(error: Exception) -> None:
-        nonlocal last
-        text = str(error) or type(error).__name__
-        if text != last:  # a server that is away says the same at every try
-            last = text
-            env.log("warning", f"jetstream: the NATS server at {shown}: {shorten(text, 200)}")
-
-    async def back() -> None:
-        nonlocal last
-        last = ""
-        env.log("info", f"jetstream: the NATS server at {shown} is back")
-
-    client = Client()
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
-            await client.connect(
-                url,
-                name=f"sluice job {env.tenant}/{env.job}",
-                error_cb=failed,
-                reconnected_cb=back,
-                connect_timeout=int(CONNECT_SECONDS),
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it
-            )
+        client = await natsclient.connect(
+            url,
+            f"sluice job {env.tenant}/{env.job}",
+            on_fault=lambda text: env.log("warning", f"jetstream: the NATS server at {shown}: {shorten(text, 200)}"),
+            on_away=lambda: None,
+            on_back=lambda: env.log("info", f"jetstream: the NATS server at {shown} is back"),
+        )
+    except natsclient.CannotConnect as error:
+        raise Temporary(f"jetstream: the NATS server at {shown} cannot be reached: {error}") from error
+    try:
         made = Stream(client, plain(env.tenant), stream, shown)
         await made.ensure()
     except BaseException as error:
         await client.close()
-        if isinstance(error, Error | OSError | TimeoutError | ValueError):
+        if isinstance(error, natsclient.faults()):
             raise Temporary(
-                f"jetstream: the NATS server at {shown} cannot be reached: {last or str(error) or 'no answer'}"
+                f"jetstream: the NATS server at {shown} cannot be reached: {error or 'no answer'}"
             ) from error
         raise
     return made

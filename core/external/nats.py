@@ -1,4 +1,4 @@
-"""The wire: subjects of a NATS server. Nothing else imports nats.
+"""The wire: subjects of a NATS server.
 
 Subjects of an installation, whose name comes from its worker key (core.external.sealed):
 
@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 import structlog
 
-from core import errors
+from core import errors, natsclient
 from core.external.sealed import OVERHEAD_BYTES
 from core.external.tunnel import CHUNK_BYTES, WireBroken
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:  # an extra, which an installation without external workers do
 
 log = structlog.get_logger("core.external")
 
-CONNECT_SECONDS = 5.0
-RECONNECT_SECONDS = 0.5
 PING_SECONDS = 5
 MOST_WAITING = 1024  # records that have arrived and wait for their tunnel; more wait in the client
 PENDING_BYTES = 64 * 1024 * 1024  # more than the windows of some tunnels; beyond it the wire says that it is broken
@@ -115,7 +111,7 @@ class Inbox:
 
 def require() -> None:
     """Raises TargetUnavailable without the extra `nats`."""
-    if importlib.util.find_spec("nats") is None:
+    if not natsclient.installed():
         raise errors.TargetUnavailable(
             "Workers on other machines need the extra 'nats', which is not installed.",
             hint="pip install 'sluice-mcp[nats]'",
@@ -123,58 +119,21 @@ def require() -> None:
 
 
 async def connect(url: str, name: str) -> Wire:
-    """Connect to a NATS server: nats://[USER:PASSWORD@]HOST:PORT, or tls://.
-
-    Raises TargetUnavailable.
-    """
-    from nats.aio.client import Client
-    from nats.errors import Error
-
-    shown = without_credentials(url)
-    last = ""
-
-    client = Client()
-
-    async def failed(error: Exception) -> None:
-        nonlocal last
-        text = str(error) or type(error).__name__
-        if text != last:  # a server that is away says the same at every try
-            last = text
-            log.warning("nats_fault", server=shown, error=text)
-
-    async def away() -> None:
-        if not client.is_closed:  # by us
-            log.warning("nats_away", server=shown)
-
-    async def back() -> None:
-        nonlocal last
-        last = ""
-        log.warning("nats_back", server=shown)
-
+    """Connect to a NATS server (core.natsclient). Raises TargetUnavailable."""
+    shown = natsclient.without_credentials(url)
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
-            await client.connect(
-                url,
-                name=name,
-                error_cb=failed,
-                disconnected_cb=away,
-                reconnected_cb=back,
-                connect_timeout=int(CONNECT_SECONDS),
-                ping_interval=PING_SECONDS,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it
-                pending_size=PENDING_BYTES,
-            )
-    except (Error, OSError, TimeoutError, ValueError) as error:
-        await client.close()
+        client = await natsclient.connect(
+            url,
+            name,
+            on_fault=lambda text: log.warning("nats_fault", server=shown, error=text),
+            on_away=lambda: log.warning("nats_away", server=shown),
+            on_back=lambda: log.warning("nats_back", server=shown),
+            ping_interval=PING_SECONDS,
+            pending_size=PENDING_BYTES,
+        )
+    except natsclient.CannotConnect as error:
         raise errors.TargetUnavailable(
-            f"The NATS server at {shown} cannot be reached: {last or str(error) or 'no answer'}.",
+            f"The NATS server at {shown} cannot be reached: {error}.",
             hint="Is it running, and are the address and the credentials right?",
         ) from error
-    return Wire(client, (Error, OSError, TimeoutError))
-
-
-def without_credentials(url: str) -> str:
-    """The address as logs and people may see it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return Wire(client, natsclient.faults())

@@ -256,9 +256,10 @@ async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
 
 async def nats(url: str) -> Finding:
     """The NATS server of workers on other machines answers."""
-    from core.external import nats as wires  # an extra
+    from core import natsclient
+    from core.external import nats as wires
 
-    shown = wires.without_credentials(url)
+    shown = natsclient.without_credentials(url)
     try:
         wires.require()
         wire = await wires.connect(url, "sluice doctor")

@@ -20,9 +20,10 @@ def test_every_type_of_item_comes_with_sluice() -> None:
 
 
 def test_every_builtin_library_job_is_a_valid_job() -> None:
-    for one in builtin.load():
-        if isinstance(one.model, LibraryJob):
-            staging.stage(orjson.dumps(one.model.job).decode())
+    jobs = [one.model.job for one in builtin.load() if isinstance(one.model, LibraryJob)]
+    assert len(jobs) >= 10
+    for job in jobs:
+        assert staging.stage(orjson.dumps(job).decode())
 
 
 def test_every_builtin_blueprint_and_workflow_is_wired_completely() -> None:

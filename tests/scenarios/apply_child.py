@@ -7,8 +7,6 @@ lives, and prints how many boundaries there were.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,24 +17,10 @@ from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from core.settings import Settings
 from core.store.database import Database
+from tests.scenarios.boundaries import Boundaries
 
 CALLER = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
 TOLD = ("assign", "unassign", "channels")
-
-
-class Boundaries:
-    """Counts from when it is started, and kills at the chosen one."""
-
-    def __init__(self, fatal: int) -> None:
-        self.fatal = fatal
-        self.count = -1  # not started
-
-    def pass_one(self) -> None:
-        if self.count < 0:
-            return
-        self.count += 1
-        if self.count == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def plant(boundaries: Boundaries) -> None:

@@ -7,8 +7,6 @@ and prints how many boundaries there were. What it was told of the run is printe
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,25 +18,11 @@ from core.settings import Settings
 from core.store.database import Database
 from core.triggers import posting
 from tests.engines import ADMIN
+from tests.scenarios.boundaries import Boundaries
 from tests.triggers.rig import Rig, response
 
 KEY = "the-run"
 SETTINGS: dict[str, Any] = {"workers": 0, "drain_seconds": 1.0, "egress_allow": ("127.0.0.0/8",)}
-
-
-class Boundaries:
-    """Counts from when it is started, and kills at the chosen one."""
-
-    def __init__(self, fatal: int) -> None:
-        self.fatal = fatal
-        self.count = -1  # not started
-
-    def pass_one(self) -> None:
-        if self.count < 0:
-            return
-        self.count += 1
-        if self.count == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def plant(boundaries: Boundaries) -> None:

@@ -1,0 +1,93 @@
+"""A client of a NATS server that connects within a deadline, and afterwards comes back for as long as that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:  # an extra, which an installation without NATS does not have
+    from nats.aio.client import Client
+
+CONNECT_SECONDS = 5.0
+RECONNECT_SECONDS = 0.2
+
+
+class CannotConnect(Exception):
+    """Nobody answered, or the server refused; the text says which."""
+
+
+def installed() -> bool:
+    """Whether the extra `nats` is there."""
+    return importlib.util.find_spec("nats") is not None
+
+
+def without_credentials(url: str) -> str:
+    """The address as logs and people may see it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """What calls of a client raise when the server is away or refuses."""
+    from nats.errors import Error
+
+    return (Error, OSError, TimeoutError)
+
+
+async def connect(
+    url: str,
+    name: str,
+    *,
+    on_fault: Callable[[str], None],
+    on_away: Callable[[], None],
+    on_back: Callable[[], None],
+    **options: Any,
+) -> Client:
+    """Connect to nats://[USER:PASSWORD@]HOST:PORT, or tls://; whoever does it closes the client.
+
+    `on_fault` hears each new text once: a server that is away says the same at every try. Raises CannotConnect.
+    """
+    from nats.aio.client import Client
+
+    client, last = Client(), ""
+    refusals: tuple[type[Exception], ...] = (*faults(), ValueError)
+
+    async def failed(error: Exception) -> None:
+        nonlocal last
+        text = str(error) or type(error).__name__
+        if text != last:
+            last = text
+            on_fault(text)
+
+    async def away() -> None:
+        if not client.is_closed:  # by us
+            on_away()
+
+    async def back() -> None:
+        nonlocal last
+        last = ""
+        on_back()
+
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
+            await client.connect(
+                url,
+                name=name,
+                error_cb=failed,
+                disconnected_cb=away,
+                reconnected_cb=back,
+                connect_timeout=int(CONNECT_SECONDS),
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it
+                **options,
+            )
+    except refusals as error:
+        await client.close()
+        raise CannotConnect(last or str(error) or "no answer") from error
+    except BaseException:
+        await client.close()
+        raise
+    return client
