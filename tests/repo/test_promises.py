@@ -9,13 +9,13 @@ from tests.attacks.test_rows import WANTED
 
 TESTS = Path(__file__).parents[1]
 TEXT = (TESTS.parent / "docs" / "promises.md").read_text(encoding="utf-8")
-PROMISED = {f"P{n}" for n in range(1, 35)} - {"P9"}
+KEPT = {f"P{n}" for n in range(1, 35)} - {"P9"}  # once given, a promise is not dropped
 ROWS = [line.split(" | ") for line in TEXT.splitlines() if re.match(r"\| P[0-9]+ ", line)]
 
 
 def test_every_promise_is_in_the_table_once_with_its_tests() -> None:
     ids = [cells[0].removeprefix("| ") for cells in ROWS]
-    assert len(ids) == len(set(ids)) and set(ids) == PROMISED
+    assert len(ids) == len(set(ids)) and set(ids) >= KEPT
     assert [cells[0] for cells in ROWS if not re.search(r"`\S+`", cells[2])] == []
 
 
