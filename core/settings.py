@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from core.docstrings import Described
+from core.fileroots import FileMode, FileRootText
 
 GROUP_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 
@@ -25,6 +26,11 @@ def default_home() -> Path:
         return Path.home() / "Library" / "Application Support" / "sluice"
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "sluice"
+
+
+def data_root_of(home: Path) -> Path:
+    """Where the files of tenants are unless a setting says otherwise: beside the home, which holds keys."""
+    return Path(f"{home.expanduser().absolute()}-data")
 
 
 class Settings(Described, BaseModel):
@@ -51,8 +57,20 @@ class Settings(Described, BaseModel):
     cloud_credentials: bool = False
     """Let jobs use the credentials for S3, GCS and Azure that the environment of the engine holds (AWS_*, GOOGLE_*,
     AZURE_*), when their documents name none. Off: only what a document or the metadata service gives."""
-    file_roots: tuple[str, ...] = ()
-    """Directories that file components may use; empty allows every path outside the home directory."""
+    data_root: Path = Field(default_factory=lambda values: data_root_of(values.get("home", default_home())))
+    """The directory with one directory for each tenant, in which its jobs keep their files and where relative paths of
+    documents start. It lies outside the home, which holds keys and the database."""
+    file_access: FileMode = FileMode.TENANT
+    """Where jobs may read and write files: tenant (below the data root of their tenant, and in its file roots), roots
+    (in its file roots alone; relative paths start at the first), anywhere (everywhere; not for tenants that do not
+    trust each other). Never, in no mode: the home, other tenants' directories, the interpreter and its packages, the
+    system, dot files of the user, and every file that a setting names."""
+    file_roots: tuple[FileRootText, ...] = ()
+    """More directories for jobs, each [GROUP:][TENANT=]PATH[:ro]: only for workers of that group, only for jobs of that
+    tenant (without one: shared by all tenants), only to read; e.g. acme=/srv/acme or etl:/srv/in:ro."""
+    private_files: tuple[Path, ...] = ()
+    """Files that no job may open, by whatever name and in whatever directory, e.g. keys of other programs. Those that
+    other settings and flags name belong to them anyway."""
     message_retention_count: int = Field(default=200_000, ge=0)
     """How many messages the log keeps."""
     message_retention_hours: int = Field(default=72, ge=1)
@@ -114,6 +132,11 @@ class Settings(Described, BaseModel):
     def group_of(self, number: int) -> str:
         """The worker group of the worker local-NUMBER."""
         return self.worker_groups[number - 1] if number <= len(self.worker_groups) else "default"
+
+    def of_group(self, group: str) -> Settings:
+        """These settings as the workers of one group have them: without the file roots of other groups."""
+        roots = tuple(root for root in self.file_roots if root.group in ("", group))
+        return self.model_copy(update={"file_roots": roots})
 
     @property
     def license_file(self) -> Path:

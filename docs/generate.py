@@ -168,7 +168,8 @@ def page_settings() -> str:
         "|---|---|---|",
     ]
     for name, field in settings.Settings.model_fields.items():
-        default = "the user's data directory" if name == "home" else f"`{_json(field.default)}`"
+        computed = {"home": "the user's data directory", "data_root": "the home with `-data` behind its name"}
+        default = computed.get(name) or f"`{_json(field.default)}`"
         out.append(f"| `SLUICE_{name.upper()}` | {default} | {_cell(field.description or '')} |")
     return "\n".join(out) + "\n"
 

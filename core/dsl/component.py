@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validato
 from pydantic_core import CoreSchema
 
 from core.docstrings import Described
+from core.filepolicy import CLOSED, FilePolicy
 from core.model.kv import Namespace
 
 Event = dict[str, Any]
@@ -155,6 +156,7 @@ class Limits:
     allow_exec: bool = False
     file_roots: tuple[str, ...] = ()  # empty: everywhere outside denied_roots
     denied_roots: tuple[str, ...] = ()  # the home directory of the engine
+    files: FilePolicy = CLOSED
     egress_allow: tuple[str, ...] = ()  # private addresses or CIDR blocks that outgoing HTTP may reach
     listen_allow: tuple[str, ...] = ()  # addresses or CIDR blocks to listen at besides loopback
     lua_memory_mb: int = 64

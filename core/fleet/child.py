@@ -14,6 +14,7 @@ from typing import Protocol
 
 import orjson
 
+from core import filepolicy
 from core.settings import Settings
 
 # A worker gets a fixed environment: nothing that a caller's shell happened to hold reaches the jobs.
@@ -82,7 +83,8 @@ def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
         "allow_exec": settings.allow_exec,
         "egress_allow": list(settings.egress_allow),
         "listen_allow": list(settings.listen_allow),
-        "file_roots": list(settings.file_roots),
+        "file_roots": [root.path for root in settings.file_roots],
+        "files": filepolicy.of(settings),
         "job_memory_mb": settings.job_memory_mb,
         "log_level": settings.log_level,
         "nats": settings.nats,

@@ -76,7 +76,7 @@ class Processes:
             ours, theirs = socket.socketpair()
             link, ended = await self._link(worker, ours)
             try:
-                child = self.spawn(worker.name, self._settings, theirs)
+                child = self.spawn(worker.name, self._settings.of_group(worker.started_in), theirs)
             except OSError as error:
                 log.error("worker_not_started", worker=worker.name, error=str(error))
                 link.abort()

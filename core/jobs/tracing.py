@@ -53,7 +53,7 @@ class Tracer:
         settings = self._settings
         return {
             "allow_exec": settings.allow_exec,
-            "file_roots": list(settings.file_roots),
+            "file_roots": [root.path for root in settings.file_roots],
             "denied_roots": [str(settings.home)],
             "egress_allow": list(settings.egress_allow),
             "lua_memory_mb": settings.job_memory_mb,

@@ -176,7 +176,7 @@ async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged
 
 def file_access(engine: Engine) -> FileAccess:
     """Where jobs may read and write files, as the settings of this engine say."""
-    return staging.file_access(engine.settings.home, engine.settings.file_roots)
+    return staging.file_access(engine.settings.home, [root.path for root in engine.settings.file_roots])
 
 
 async def check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:

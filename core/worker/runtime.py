@@ -19,6 +19,7 @@ from core.dsl import compile as compiler
 from core.dsl import hops
 from core.dsl.action import JobAborted
 from core.dsl.component import Limits
+from core.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, secret
 from core.model.states import WorkloadState
 from core.worker.channels import Channels
@@ -51,6 +52,7 @@ class Options:
     egress_allow: tuple[str, ...] = ()
     listen_allow: tuple[str, ...] = ()
     file_roots: tuple[str, ...] = ()
+    files: FilePolicy = CLOSED
     job_memory_mb: int = 64
     log_level: str = "warning"
     nats: str = field(default="", repr=False)  # it may hold a password
@@ -58,7 +60,8 @@ class Options:
     @staticmethod
     def from_json(text: str) -> Options:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in orjson.loads(text).items()}
-        return Options(**values)
+        files = FilePolicy.from_dict(values.pop("files"))
+        return Options(**values, files=files)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +100,7 @@ class Runtime:
             allow_exec=options.allow_exec,
             file_roots=options.file_roots,
             denied_roots=(options.home,),
+            files=options.files,
             egress_allow=options.egress_allow,
             listen_allow=options.listen_allow,
             lua_memory_mb=options.job_memory_mb,
