@@ -11,7 +11,7 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import anyio
 import mcp_types as types
@@ -32,8 +32,8 @@ KILL_SECONDS = 5
 """How long after SIGTERM the process may live at most."""
 
 
-async def serve_stdio(open_session: SessionFactory, options: Options) -> None:
-    """Serve one client over stdin and stdout until it closes stdin, or SIGTERM or SIGINT comes.
+async def serve_stdio(open_session: SessionFactory, options: Options, wire: TextIO) -> None:
+    """Serve one client over stdin and `wire` (see stdout.take) until it closes stdin, or SIGTERM or SIGINT comes.
 
     The engine session is opened behind the first request and left at the end, within CLOSE_SECONDS.
     """
@@ -51,7 +51,8 @@ async def serve_stdio(open_session: SessionFactory, options: Options) -> None:
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, stop)
-            async with stdin.lines() as lines, stdio_server(stdin=cast(Any, lines)) as (read, write):
+            to_client = anyio.wrap_file(wire)
+            async with stdin.lines() as lines, stdio_server(cast(Any, lines), to_client) as (read, write):
 
                 async def refuse(id: str | int | None, code: int, reason: str) -> None:
                     fault = types.JSONRPCError(jsonrpc="2.0", id=id, error=types.ErrorData(code=code, message=reason))

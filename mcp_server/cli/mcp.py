@@ -64,10 +64,11 @@ async def mcp(
     activity_session_label
         A name of this session, for records.
     """
-    from mcp_server import server
+    from mcp_server import server, stdout
 
     if stdio and http:
         raise errors.InvalidParams("--stdio and --http exclude each other.")
+    wire = stdout.take() if http is None else None
     if common.url and as_:
         raise errors.InvalidParams("--as is for the engine of this host; a remote one decides by its token who calls.")
     options = session.Options(
@@ -96,9 +97,9 @@ async def mcp(
             except (errors.SluiceError, TimeoutError) as error:  # each request tries again, and is told
                 connect.note(f"sluice-mcp: {error or 'the engine does not answer'}")
 
-        if http is None:
-            await server.serve_stdio(open_session, options)
-        else:
+        if wire is not None:
+            await server.serve_stdio(open_session, options, wire)
+        elif http is not None:
             await _serve_http(open_session, options, http)
     return 0
 

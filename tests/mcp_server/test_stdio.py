@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,10 +33,12 @@ INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 class Process:
     """The server with its pipes, spoken to line by line."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: list[str], variables: dict[str, str]) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | variables
         self.popen = subprocess.Popen(
-            COMMAND, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, cwd=ROOT, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
         assert self.popen.stdin and self.popen.stdout and self.popen.stderr
         self.stdin, self.stdout, self.stderr = self.popen.stdin, self.popen.stdout, self.popen.stderr
 
@@ -49,14 +52,22 @@ class Process:
         return answer
 
 
+@contextmanager
+def started(command: list[str] = COMMAND, **variables: str) -> Iterator[Process]:
+    process = Process(command, variables)
+    try:
+        yield process
+    finally:
+        process.popen.kill()
+        process.popen.wait(5)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
 @pytest.fixture
 def process() -> Iterator[Process]:
-    process = Process()
-    yield process
-    process.popen.kill()
-    process.popen.wait(5)
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        pipe.close()
+    with started() as process:
+        yield process
 
 
 @pytest.fixture
@@ -95,17 +106,41 @@ async def test_the_python_client_lists_and_calls(era: str, silent: TextIO) -> No
     assert len(beats) >= 2
 
 
-def test_stdout_carries_the_protocol_alone_and_the_end_of_stdin_ends_the_server(process: Process) -> None:
-    shake_hands(process)
-    listed = process.ask({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
-    assert "trigger_invoke_smoke" in [tool["name"] for tool in listed["result"]["tools"]]
-    before = time.monotonic()
-    out, err = process.popen.communicate(timeout=5)
-    assert time.monotonic() - before <= 2
-    assert process.popen.returncode == 0
+@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_stdout_carries_the_protocol_alone_and_the_end_of_stdin_ends_the_server(variables: dict[str, str]) -> None:
+    with started(**variables) as process:
+        shake_hands(process)
+        listed = process.ask({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        assert "trigger_invoke_smoke" in [tool["name"] for tool in listed["result"]["tools"]]
+        before = time.monotonic()
+        out, err = process.popen.communicate(timeout=5)
+        assert time.monotonic() - before <= 2
+        assert process.popen.returncode == 0
     assert out == ""
-    assert "a stray line" in err
     assert "ended in good order" in err
+    for moment in ("at its start", "while it serves", "behind its end", "at exit"):
+        for writer in ("print", "descriptor 1", "C", "a child", "a thread", "the stream of the start"):
+            assert f"stray: {writer}, {moment}" in err
+    assert ("stray: print, before it serves" in err) == (not variables)
+
+
+@pytest.mark.parametrize("closed", ["", "2>&-"], ids=["stderr", "no stderr"])
+def test_the_command_keeps_what_is_printed_around_it_off_the_wire(tmp_path: Path, closed: str) -> None:
+    """The real command, called by a program that prints before and behind it (a wrapper, a .pth file, a library)."""
+    program = (
+        "import atexit, sys; print('stray: before'); atexit.register(print, 'stray: at exit'); "
+        "from mcp_server.cli import main; sys.argv = sys.argv[:1] + sys.argv[2:]; main.main_mcp()"
+    )
+    arguments = [sys.executable, "-c", program, "--", "--home", str(tmp_path)]
+    command = ["bash", "-c", f'exec "$@" {closed}', "bash", *arguments]
+    with started(command, SLUICE_WORKERS="0") as process:
+        shake_hands(process)
+        assert process.ask({"jsonrpc": "2.0", "id": 5, "method": "tools/list"})["id"] == 5
+        out, err = process.popen.communicate(timeout=10)
+        assert process.popen.returncode == 0
+    assert out == ""
+    if not closed:
+        assert "stray: before" in err and "stray: at exit" in err
 
 
 def test_stdin_may_end_while_a_call_is_running(process: Process) -> None:
