@@ -1,7 +1,8 @@
 """YAML 1.2 and JSON text to plain values, remembering where each one stood.
 
 The text is untrusted: it is read as a stream of events with budgets, by the core schema alone (`off` stays text, 012
-is twelve), and anchors, aliases, tags, merge keys and duplicate keys are refused rather than interpreted.
+is twelve), and anchors, aliases, tags, merge keys and duplicate keys are refused rather than interpreted. libyaml makes
+the events, two million a second; what they mean is decided here.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from ruamel.yaml import YAML
-from ruamel.yaml import events as yaml_events
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from yaml import events as yaml_events
+from yaml.cyaml import CParser
+from yaml.error import Mark, MarkedYAMLError, YAMLError
 
 from core import errors
 from core.documents import canonical
@@ -32,6 +33,8 @@ _INT = re.compile(r"[-+]?[0-9]+\Z")
 _OCTAL = re.compile(r"0o[0-7]+\Z")
 _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
+_NOT_TOLD = "found character that"
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
@@ -110,9 +113,15 @@ def _spaced(text: str) -> str:
 
 def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
     documents: list[tuple[Any, Places]] = []
-    reader = _Reader(origin)
+    directive = _TAG_DIRECTIVE.search(text)
+    if directive is not None:  # libyaml compares each with all before it
+        where = f"{origin}:{text.count(chr(10), 0, directive.start()) + 1}:1"
+        told = "tags are not allowed, and so is %TAG"
+        raise errors.InvalidDocument(f"{where}: {told}.", errors=[Problem("", told, where)])
     try:
-        events = YAML(typ="safe", pure=True).parse(text)  # the other reader marks where `>` folded lines
+        plain, original = _one_kind_of_break(text)
+        reader = _Reader(origin, original)
+        events = _events(CParser(plain))
         for event in events:
             if isinstance(event, yaml_events.DocumentStartEvent):
                 reader.places = {}
@@ -120,15 +129,13 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
                 if data is not None or documents:
                     documents.append((data, reader.places))
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        what = errors.shorten(error.problem or error.context or "it cannot be read", 200)
+        line, column, what = _told(error, text)
         raise errors.InvalidDocument(
             f"{origin}:{line}:{column}: not valid YAML: {what}.",
             hint="Check indentation, quotes and colons at this place.",
             errors=[Problem("", what, f"{origin}:{line}:{column}")],
         ) from error
-    except YAMLError as error:
+    except (YAMLError, UnicodeEncodeError) as error:  # a character that no text may have; half of a surrogate pair
         what = errors.shorten(str(error).splitlines()[0], 200)
         raise errors.InvalidDocument(
             f"{origin}: not valid YAML: {what}.", errors=[Problem("", what, f"{origin}:1:1")]
@@ -138,11 +145,52 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
     return documents
 
 
+def _events(parser: CParser) -> Iterator[Any]:
+    while parser.check_event():
+        yield parser.get_event()
+
+
+def _one_kind_of_break(text: str) -> tuple[str, dict[int, int]]:
+    """The text with one character for each, at the same places, that libyaml takes for no line break, as in YAML 1.2,
+    and for no byte order mark; and the way back.
+
+    libyaml breaks lines at U+0085, U+2028 and U+2029 as YAML 1.1 did. They are stood in for by characters that the
+    text does not have: of the million beyond U+FFFF a text of MAX_BYTES holds a quarter at most.
+    """
+    mark, written = text[:1] if text.startswith("\ufeff") else "", text.removeprefix("\ufeff")
+    odd = [ord(character) for character in "\x85\u2028\u2029\ufeff" if character in written]
+    if not odd:
+        return text, {}
+    present = set(map(ord, text))
+    spare = (code for code in range(0x10FFFD, 0xFFFF, -1) if code not in present)
+    away = dict(zip(odd, spare, strict=False))
+    return mark + written.translate(away), {new: old for old, new in away.items()}
+
+
+def _told(error: MarkedYAMLError, text: str) -> tuple[int, int, str]:
+    """Line, column (both from 1) and what is wrong there; what ends too early is told where the text ends."""
+    what = str(error.problem or error.context or "it cannot be read")
+    mark: Mark | None = error.problem_mark or error.context_mark
+    if mark is None:
+        return 1, 1, errors.shorten(what, 200)
+    line, column = mark.line + 1, mark.column + 1
+    if what.startswith(_NOT_TOLD) and mark.index < len(text):
+        what = f"found character {text[mark.index]!r} that{what.removeprefix(_NOT_TOLD)}"
+    written = text.rstrip()
+    if mark.index >= len(written):
+        line, column = written.count("\n") + 1, len(written) - written.rfind("\n")
+    begun: Mark | None = error.context_mark
+    if begun is not None and begun.line + 1 < line:
+        what += f" {error.context} that begins on line {begun.line + 1}"
+    return line, column, errors.shorten(what, 200)
+
+
 class _Reader:
     """Builds plain values from YAML events, within the budgets."""
 
-    def __init__(self, origin: str) -> None:
+    def __init__(self, origin: str, original: dict[int, int]) -> None:
         self._origin = origin
+        self._original = original  # characters that were stood in for: their code -> the one in the text
         self._nodes = 0
         self.places: Places = {}
 
@@ -155,7 +203,7 @@ class _Reader:
             self._refuse(event, pointer, f"it is nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml_events.AliasEvent) or getattr(event, "anchor", None) is not None:
             self._refuse(event, pointer, "anchors and aliases are not allowed; write the value out")
-        tag = str(getattr(event, "tag", None) or getattr(event, "ctag", None) or "")
+        tag = str(getattr(event, "tag", None) or "")
         if tag and tag != "!":
             self._refuse(event, pointer, f"the tag {errors.shorten(tag, 60)} is not allowed")
         if isinstance(event, yaml_events.ScalarEvent):
@@ -181,10 +229,14 @@ class _Reader:
             self._refuse(event, pointer, "a key must be plain text")
         if event.value == "<<" and event.implicit[0]:
             self._refuse(event, pointer, "merge keys (<<) are not allowed; write the keys out")
-        return str(event.value)
+        return self._text(event)
+
+    def _text(self, event: Any) -> str:
+        text = str(event.value)
+        return text.translate(self._original) if self._original else text
 
     def _scalar(self, event: Any, pointer: str) -> Any:
-        text = str(event.value)
+        text = self._text(event)
         if "\0" in text:
             self._refuse(event, pointer, "the text has a NUL character")
         if not event.implicit[0]:  # quoted or block style

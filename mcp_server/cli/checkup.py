@@ -29,7 +29,7 @@ from mcp_server.http import serving
 FREE_BYTES = 200 * 1024 * 1024
 FREE_INODES = 1000
 CLOCK_SLACK_NS = 5_000_000_000
-_LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "ruamel.yaml", "re2", "httpx")
+_LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "yaml.cyaml", "re2", "httpx")
 _EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "nats": "nats"}
 _PRIVATE = (
     "sluice.db",

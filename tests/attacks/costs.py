@@ -70,6 +70,12 @@ def texts() -> Iterator[tuple[str, str]]:
     yield "flow in block", full("- {a: [1, {b: c}]}\n")
     yield "tabs", full("\t")
     yield "bidi", full("\u202e")
+    yield "map of maps", "{" + ",".join(f"k{n}: {{v: 1.5e3}}" for n in range(49_000)) + "}"
+    yield "long pointers", "a" * 500 + ":\n" + "".join(f" k{n}: {n}\n" for n in range(70_000))
+    yield "tag directives", "".join(f"%TAG !a{n}! x\n" for n in range(60_000)) + "---\na: 1"
+    yield "directives", full("%A b\n")
+    yield "other breaks", "a: '" + full("\u2028") + "'"
+    yield "every character", "a: '\x85" + "".join(map(chr, range(0x10FFFD, 0x10FFFD - 250_000, -1))) + "'"
 
 
 def schemata() -> Iterator[tuple[str, Any, Any]]:

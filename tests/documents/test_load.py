@@ -75,6 +75,10 @@ def test_places_are_those_of_the_text() -> None:
         ("a: \"\\0\"\n", "NUL"),
         ("a: \ud800\n", "not valid YAML"),
         ("? [1]\n: 2\n", "key"),
+        (": nameless\n", "expected key"),
+        ("%TAG ! x:\n---\na: 1\n", "f.yaml:1:1: tags"),
+        ("a: `b`\n", r"f.yaml:1:4: .*found character '`' that cannot start"),
+        ("a:\n  b: [1,\n    2\n\n\n", r"f.yaml:3:6: .* while parsing a flow sequence that begins on line 2"),
         ("a: " + "[" * 100 + "]" * 100, "deeper"),
         ("x: " + "y" * (1024 * 1024), "larger"),
         ("a: [" + "1," * 100_001 + "]", "more than"),
@@ -84,6 +88,18 @@ def test_what_is_refused_is_told_with_its_place(text: str, told: str) -> None:
     with pytest.raises(InvalidDocument, match=told) as caught:
         documents.load(text, origin="f.yaml")
     assert "f.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\u2029", "\ufeff", "\U0010fffd\u2028"])
+def test_characters_that_yaml_1_1_broke_lines_at_are_characters(odd: str) -> None:
+    (document,) = documents.load(f"a{odd}b: {{c: x{odd}y, d: '{odd}'}}\n{odd}e: |\n  p{odd}q\n", origin="f.yaml")
+    assert document.data == {f"a{odd}b": {"c": f"x{odd}y", "d": odd}, f"{odd}e": f"p{odd}q\n"}
+    assert document.where(f"/a{odd}b/d") == f"f.yaml:1:{13 + 2 * len(odd)}"
+    assert document.where(f"/{odd}e") == "f.yaml:2:1"
+
+
+def test_a_byte_order_mark_before_the_text_is_no_part_of_it() -> None:
+    assert documents.load("\ufeffa: 1\n")[0].data == {"a": 1}
 
 
 def test_an_alias_bomb_is_refused_at_once() -> None:

@@ -42,7 +42,7 @@ def test_every_fault_of_every_file_is_told_at_once() -> None:
         ("trigger", "slug: t\ntenant_id: other\ntarget_job_name: j\n"),
     )
     assert [where for where, _ in found] == [
-        "0.yaml:2:1",
+        "0.yaml:1:8",
         "1.yaml:1:1",
         "2.yaml:1:1",
         "3.yaml:1:1",

@@ -8,9 +8,8 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
-from core import clock
+from core import clock, documents
 from core.dsl import compile as compiler
 from core.dsl.component import Batch, Event, Run
 from core.errors import JobFailed
@@ -206,7 +205,7 @@ async def test_a_message_is_answered_within_a_few_slices_beside_jobs_that_use_al
     heavy = []
     for number in range(4):
         env = worker.env(f"heavy{number}")
-        job = compiler.compile_job(YAML(typ="safe").load(HEAVY.replace("SOURCE", str(source))), env)
+        job = compiler.compile_job(documents.load(HEAVY.replace("SOURCE", str(source)))[0].data, env)
         heavy.append(Executor(job, env, on_run=worker.reports.append, turns=shared))
     handler, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
     tasks = [asyncio.create_task(executor.run()) for executor in (*heavy, handler)]

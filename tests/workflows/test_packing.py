@@ -65,7 +65,7 @@ def test_the_faults_of_every_document_are_told_at_once(tmp_path: Path) -> None:
         ("name: job\ninput: {echo: {event: x}}\noutput: {print: STDOUT}\n", "must be one of blueprint"),
         (f"{SOURCE}---\n{JOB}", "holds 2 documents"),
         ("kind: blueprint\n", "missing"),
-        ("[", "expected the node content"),
+        ("[", "did not find expected node content"),
         ("a" * 1_100_000, "larger than"),
     ],
 )
