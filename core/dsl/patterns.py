@@ -42,6 +42,8 @@ class Pattern:
     names: tuple[str | None, ...]
     """The name of each group, None where it has none; one entry at least."""
     tame: bool
+    size: int
+    """Of its program: a text takes at most this many steps for each character."""
 
 
 @lru_cache(maxsize=512)
@@ -74,7 +76,7 @@ def compile(text: str) -> Pattern:
         return linear.search(subject) is not None
 
     if fast is None:
-        return Pattern(text, find_linear, matches_linear, names, False)
+        return Pattern(text, find_linear, matches_linear, names, False, linear.programsize)
     search = fast.search
 
     def find(subject: str) -> Groups | None:
@@ -91,7 +93,7 @@ def compile(text: str) -> Pattern:
             return matches_linear(subject)
         return search(subject) is not None
 
-    return Pattern(text, find, matches, names, True)
+    return Pattern(text, find, matches, names, True, linear.programsize)
 
 
 def finder(text: str) -> Callable[[str], list[str]]:

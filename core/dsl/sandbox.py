@@ -3,13 +3,15 @@
 What makes it safe: the code's globals are an allow-list without files, processes, modules, loading, debug,
 coroutines, metatables or pcall; no Python object is reachable from it; a hook ends every call that runs
 long, and because nothing can catch an error, the error of the hook always arrives; the library functions that could
-work long inside C, where no hook runs, are bounded by the sizes of their arguments.
+work long inside C, where no hook runs, are bounded by the sizes of their arguments (sandbox.lua).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 from lupa import lua54
@@ -21,107 +23,16 @@ from core.errors import shorten
 MAX_INSTRUCTIONS = 5_000_000
 MAX_CPU_SECONDS = 1.0
 MAX_DEPTH = 64
-MAX_NODES = 100_000
+MAX_NODES = 100_000  # values of a result, and items that a function of the library goes through
+MAX_STEPS = 50_000_000  # of a pattern over a text: some tenths of a second
+LOOK_EVERY = 200  # instructions
 
+# What a condition may name. The test of their costs walks all that they lead to.
 FUNCTIONS = ("assert", "error", "ipairs", "next", "pairs", "select", "tonumber", "tostring", "type")
 LIBRARIES = ("math", "string", "table", "utf8")
 HELPERS = ("count", "matches", "array")
 
-# string.* are replaced in place, because ("x"):rep(n) finds them through the metatable of strings.
-_PRELUDE = """
-local py_matches, max_ticks, max_seconds, every = ...
-local sethook, clock, load, setmetatable, getmetatable = debug.sethook, os.clock, load, setmetatable, getmetatable
-local error, type, next, rawlen, collect = error, type, next, rawlen, collectgarbage
-local calls, seen, ticks, started = 0, 0, 0, 0
-sethook(function()
-  if seen ~= calls then seen, ticks, started = calls, 0, clock() end
-  ticks = ticks + 1
-  if ticks > max_ticks or clock() - started > max_seconds then error("it runs too long", 0) end
-end, "", every)
-
-local rep, sub, find, match = string.rep, string.sub, string.find, string.match
-local gmatch, gsub = string.gmatch, string.gsub
-local unpack, MAX_TEXT = table.unpack, 1048576
-string.dump, string.pack, string.unpack, string.packsize, table.move, math.randomseed = nil, nil, nil, nil, nil, nil
-function string.rep(s, n, sep)
-  local size = #s + (sep and #sep or 0)
-  if n > 0 and (n > MAX_TEXT or size * n > MAX_TEXT) then error("string.rep: the text would be too long", 2) end
-  return rep(s, n, sep)
-end
-function table.unpack(t, i, j)
-  i, j = i or 1, j or rawlen(t)
-  if j - i > 1000 then error("table.unpack: too many values", 2) end
-  return unpack(t, i, j)
-end
--- A Lua pattern backtracks inside C: its work is at most length ^ (items that repeat and have something after them).
-local function bounded(s, pattern)
-  if type(s) ~= "string" or type(pattern) ~= "string" then return end
-  local power, at, last = 0, 1, 0
-  while at <= #pattern do
-    local c = sub(pattern, at, at)
-    if c == "%" then
-      c = sub(pattern, at + 1, at + 1)
-      if c == "b" or c == "f" then power = power + 1 end
-      at = at + 1
-    elseif c == "*" or c == "+" or c == "-" then power, last = power + 1, at
-    elseif c == "?" then power = power + 0.25
-    end
-    at = at + 1
-    if at > 1000 then error("the pattern is too long", 3) end
-  end
-  if last == #pattern and last > 0 then power = power - 1 end
-  if sub(pattern, 1, 1) ~= "^" then power = power + 1 end
-  if #s > 1 and (#s) ^ power > 20000000 then
-    error("this pattern could take too long on a text of " .. #s .. " bytes; use matches(text, pattern)", 3)
-  end
-end
-function string.find(s, p, init, plain) if not plain then bounded(s, p) end return find(s, p, init, plain) end
-function string.match(s, p, init) bounded(s, p) return match(s, p, init) end
-function string.gmatch(s, p) bounded(s, p) return gmatch(s, p) end
-function string.gsub(s, p, r, n) bounded(s, p) return gsub(s, p, r, n) end
-
-local null, array, number = {}, {}, 0
-local public = {
-  assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, select = select, tonumber = tonumber,
-  tostring = tostring, type = type, string = string, table = table, math = math, utf8 = utf8, null = null,
-  count = function() return number end,
-  array = function(t) return setmetatable(t or {}, array) end,
-  matches = function(text, pattern) return type(text) == "string" and py_matches(text, pattern) end,
-}
-local fallback = { __index = public }
-local function enter(n) calls = calls + 1; number = n end
-
--- Each of these begins a call of its own for the hook.
-local made = { null = null, collect = function() enter(0) collect() end }
-function made.mark(t) enter(0) return setmetatable(t, array) end
-function made.kind(t)
-  enter(0)
-  if t == null then return 0 elseif getmetatable(t) == array then return 1 end
-  return 2
-end
-function made.expression(source, name)
-  enter(0)
-  local chunk, problem = load(source, "=" .. name, "t", setmetatable({}, fallback))
-  if not chunk then return nil, problem end
-  return chunk(enter)
-end
-function made.script(source, name)
-  enter(0)
-  local globals = setmetatable({}, fallback)
-  local chunk, problem = load(source, "=" .. name, "t", globals)
-  if not chunk then return nil, problem end
-  return function(n, event)
-    enter(n)
-    for key in next, globals do globals[key] = nil end
-    globals.event = event
-    local result = chunk()
-    if result == nil then return globals.event end
-    return result
-  end
-end
-return made
-"""
-
+_INSIDE = files(__package__).joinpath("sandbox.lua").read_text(encoding="utf-8")
 
 LuaFault: type[Exception] = lua54.LuaError
 
@@ -135,7 +46,10 @@ def _refuse_attribute(subject: Any, name: Any, setting: bool) -> Any:
 
 
 def _matches(text: str, pattern: str) -> bool:
-    return patterns.compile(pattern).matches(text)
+    compiled = patterns.compile(pattern)
+    if not compiled.tame and len(text) * compiled.size > MAX_STEPS // 2:
+        raise ValueError(f"the pattern {shorten(pattern, 60)!r} takes too long on a text of {len(text)} characters")
+    return compiled.matches(text)
 
 
 def _in_order(result: Any, event: dict[str, Any]) -> Any:
@@ -145,6 +59,14 @@ def _in_order(result: Any, event: dict[str, Any]) -> Any:
     ordered = {key: result.pop(key) for key in event if key in result}
     ordered.update(sorted(result.items()))
     return ordered
+
+
+@dataclass(slots=True)
+class _Room:
+    """What a result may still take."""
+
+    values: int
+    text: int  # characters
 
 
 class Sandbox:
@@ -158,8 +80,10 @@ class Sandbox:
             unpack_returned_tuples=True,
             max_memory=memory_mb * 1024 * 1024,
         )
-        every = 200
-        made = self._lua.execute(_PRELUDE, _matches, instructions // every, MAX_CPU_SECONDS, every)
+        made = self._lua.execute(_INSIDE, _matches, instructions, MAX_CPU_SECONDS, LOOK_EVERY, MAX_NODES, MAX_STEPS)
+        self._max_text = memory_mb * 1024 * 1024
+        self.functions: frozenset[str] = frozenset(made.functions)
+        """What code can call, under the names that it calls it by, such as `string.find`."""
         self._null = made.null
         self._mark, self._kind, self._collect = made.mark, made.kind, made.collect
         self._expression, self._script = made.expression, made.script
@@ -224,13 +148,14 @@ class Sandbox:
     def from_lua(self, value: Any) -> Any:
         """Plain data from a Lua value.
 
-        Raises ValueError for functions, numbers that JSON lacks, arrays with holes, cycles and too much data.
+        Raises ValueError for functions, numbers that JSON lacks, arrays with holes, cycles and too much data. A text
+        or a table counts as often as it is found: a few that are named again and again could fill the memory.
         """
-        return self._from_lua(value, 0, [0])
+        return self._from_lua(value, 0, _Room(MAX_NODES, self._max_text))
 
-    def _from_lua(self, value: Any, depth: int, nodes: list[int]) -> Any:
-        nodes[0] += 1
-        if nodes[0] > MAX_NODES:
+    def _from_lua(self, value: Any, depth: int, room: _Room) -> Any:
+        room.values -= 1
+        if room.values < 0:
             raise ValueError(f"the result has more than {MAX_NODES} values")
         if isinstance(value, str | bool | int) or value is None:
             return value
@@ -245,15 +170,22 @@ class Sandbox:
             return None
         if depth > MAX_DEPTH:
             raise ValueError(f"the result is nested more than {MAX_DEPTH} deep")
-        pairs = list(value.items())
-        if (kind == 1 or pairs) and all(type(key) is int for key, _ in pairs):
-            numbered = dict(pairs)
-            if sorted(numbered) != list(range(1, len(pairs) + 1)):
+        pairs, numbered = {}, True
+        for key, inner in value.items():  # each is made a Python value only when it is asked for
+            if type(key) is not int:
+                numbered = False
+                if not isinstance(key, str | float):
+                    raise ValueError("the name of a field must be text")
+                if type(key) is str:
+                    room.text -= len(key)
+            if type(inner) is str:
+                room.text -= len(inner)
+            pairs[key] = inner
+            if len(pairs) > room.values or room.text < 0:
+                much = f"{MAX_NODES} values" if room.text >= 0 else f"{self._max_text} characters"
+                raise ValueError(f"the result has more than {much}")
+        if numbered and (kind == 1 or pairs):
+            if sorted(pairs) != list(range(1, len(pairs) + 1)):
                 raise ValueError("an array has holes; remove elements with table.remove")
-            return [self._from_lua(numbered[n], depth + 1, nodes) for n in range(1, len(pairs) + 1)]
-        out = {}
-        for key, inner in pairs:
-            if not isinstance(key, str | int | float) or isinstance(key, bool):
-                raise ValueError("the name of a field must be text")
-            out[str(key)] = self._from_lua(inner, depth + 1, nodes)
-        return out
+            return [self._from_lua(pairs[n], depth + 1, room) for n in range(1, len(pairs) + 1)]
+        return {str(key): self._from_lua(inner, depth + 1, room) for key, inner in pairs.items()}
