@@ -27,6 +27,7 @@ T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
 _Write = tuple[Callable[..., Any], tuple[Any, ...], Done]
 
+LEAST_SQLITE = (3, 40)  # what Debian 12 has; tests run on it, and on nothing older
 READERS = 2
 READ_DEADLINE_SECONDS = 5.0  # a read snapshot that lives longer keeps the -wal from being reset
 MAX_BATCH = 2048
@@ -226,12 +227,23 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def check_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
+    """Raises StorageUnavailable for an SQLite older than the least that the statements of the store are tested on."""
+    if found < LEAST_SQLITE:
+        raise errors.StorageUnavailable(
+            f"This Python has SQLite {'.'.join(map(str, found))}, and Sluice needs {LEAST_SQLITE[0]}.{LEAST_SQLITE[1]}"
+            " or later.",
+            hint="Use a Python that is built with a newer SQLite: that of Debian 12 or later, of python.org, or of uv.",
+        )
+
+
 def open_database(path: Path) -> Database:
     """Open (or make, 0600) the database and bring its schema up to date.
 
     Only the holder of the home directory's lock may call this. Raises StorageUnavailable when the file cannot be
-    used or was made by a newer Sluice.
+    used or was made by a newer Sluice, and when SQLite is too old.
     """
+    check_sqlite()
     connection = None
     try:
         if not path.exists():

@@ -35,6 +35,7 @@ _ACQUIRE = _SET_IF_ABSENT + " OR kv_entries.value = excluded.value"
 _ADD = "INSERT INTO kv_members VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _PROLONG = "UPDATE kv_members SET expires_at_ms = ? WHERE namespace = ? AND key = ? AND member = ?"
 _RENEW = f"{_PROLONG} AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?"
+_REMOVE = "DELETE FROM kv_members WHERE namespace = ? AND key = ? AND member = ? RETURNING expires_at_ms"
 _OLD_SIZE = "SELECT length(CAST(value AS BLOB)) FROM kv_entries WHERE namespace = ? AND key = ?"
 _MEMBERS = f"SELECT member FROM kv_members WHERE namespace = ? AND key = ? AND {ALIVE} ORDER BY member LIMIT ?"
 
@@ -177,14 +178,11 @@ class _Session:
         return Result(False)
 
     def remove(self, op: Op) -> Result:
-        values = (self._namespace, op[1], op[2])
-        row = self.execute(
-            f"DELETE FROM kv_members WHERE namespace = ? AND key = ? AND member = ? RETURNING {ALIVE}",
-            (*values, self._now),
-        ).fetchone()
-        if row is not None:
-            self.grown -= kv_usage.bytes_of(op[1], op[2])
-        return Result(row is not None and bool(row[0]))
+        row = self.execute(_REMOVE, (self._namespace, op[1], op[2])).fetchone()
+        if row is None:
+            return Result(False)
+        self.grown -= kv_usage.bytes_of(op[1], op[2])
+        return Result(row[0] is None or row[0] > self._now)
 
     def members(self, op: Op) -> Result:
         rows = self.execute(_MEMBERS, (self._namespace, op[1], self._now, kv.MAX_LIST)).fetchall()

@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import socket
+import sqlite3
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,9 +55,17 @@ class Finding:
 
 
 def python() -> Finding:
-    found = f"{sys.version.split()[0]} at {sys.executable}"
-    fine = sys.version_info >= (3, 11)
-    return Finding("python", "ok" if fine else "fault", found, "Sluice needs Python 3.11 or later.")
+    """Python, and the SQLite that it is built with, are not too old."""
+    from core.store import database as store
+
+    found = f"{sys.version.split()[0]} with SQLite {sqlite3.sqlite_version} at {sys.executable}"
+    if sys.version_info < (3, 11):
+        return Finding("python", "fault", found, "Sluice needs Python 3.11 or later.")
+    try:
+        store.check_sqlite()
+    except errors.StorageUnavailable as error:
+        return Finding("python", "fault", found, f"{error.message} {error.hint}")
+    return Finding("python", "ok", found)
 
 
 def libraries() -> Finding:
