@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 NANOSECONDS = 1_000_000_000
 _ENCODED = re.compile(r"[0-9a-f]{16}").fullmatch
@@ -25,9 +26,42 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def since_boot_ms() -> int:
+    """Milliseconds since this machine started, the time that it slept included; nobody can set this clock.
+
+    See clock_gettime(2), CLOCK_BOOTTIME; a system without one has its monotonic clock, which may stop in sleep.
+    """
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
+
+
+def boot_id() -> str:
+    """What is another text after each start of this machine (random(4)); empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 def processor() -> float:
     """Seconds of processor time that this thread has used: what others do meanwhile does not count."""
     return time.thread_time()
+
+
+class Age:
+    """The wall clock for ends of keys and records, which a clock that is set forward must not bring on.
+
+    It never runs ahead of the time that has passed since it was made: what has to be kept for a day is kept for one. A
+    clock that is set back counts at once, and so only keeps more.
+    """
+
+    __slots__ = ("_boot_ms", "_start_ns", "_wall_ns")
+
+    def __init__(self, wall_ns: Callable[[], int] = now_ns, boot_ms: Callable[[], int] = since_boot_ms) -> None:
+        self._wall_ns, self._boot_ms = wall_ns, boot_ms
+        self._start_ns = wall_ns() - boot_ms() * 1_000_000
+
+    def now_ns(self) -> int:
+        return min(self._wall_ns(), self._start_ns + self._boot_ms() * 1_000_000)
 
 
 def iso(ns: int) -> str:

@@ -78,6 +78,7 @@ class Engine:
         self.database = database
         self.ids = clock.Ids()
         self.started_at_ns = clock.now_ns()
+        self.age = clock.Age()
         self.license = license.EVERYTHING
         self.read_license()
         self._signer: signing.Signer | None = None
@@ -266,6 +267,7 @@ class Engine:
         await self.triggers.load()
         await self.vault.load()
         await self.variables.load()
+        await self.kv.start()
         await self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
@@ -291,7 +293,7 @@ class Engine:
 
     async def prune(self) -> int:
         """One pass of the retention; returns how many rows went."""
-        settings, now, hour = self.settings, clock.now_ns(), 3600 * clock.NANOSECONDS
+        settings, now, hour = self.settings, self.age.now_ns(), 3600 * clock.NANOSECONDS
         gone = 0
         try:
             gone += await self.database.write(

@@ -139,7 +139,7 @@ class Portals:
         if portal.failed_at is not None and clock.monotonic() - portal.failed_at < BACK_OFF_SECONDS:
             return None
         age = (clock.now_ns() - portal.fetched_at_ns) / clock.NANOSECONDS
-        fresh = portal.source.remote and age <= self._settings.portal_refresh_seconds
+        fresh = portal.source.remote and 0 <= age <= self._settings.portal_refresh_seconds
         if not fresh and (portal.asking is None or portal.asking.done()):
             portal.asking = asyncio.get_running_loop().create_task(self._refresh(portal))
         return portal.asking if not portal.source.remote or not portal.fetched_at_ns else None

@@ -11,8 +11,9 @@ from typing import Any
 import structlog
 
 from core import clock, errors
+from core.kv.timekeeping import StoreClock
 from core.model import kv
-from core.model.kv import READS, Change, Changes, Depth, Lease, Listing, Op, Result, Verb
+from core.model.kv import READS, Change, Changes, Depth, Entry, Lease, Listing, Op, Result, Verb
 from core.store import kv as table
 from core.store.database import Database
 
@@ -20,22 +21,25 @@ log = structlog.get_logger("core.kv")
 PRUNE_SECONDS = 5.0
 
 
-def _now_ms() -> int:
-    return clock.now_ns() // 1_000_000
-
-
 class LocalKV:
-    """See core.model.kv.KV for the contract. Use from the engine's loop; `run` prunes in the background."""
+    """See core.model.kv.KV for the contract. Use from the engine's loop, after `start`; `run` prunes in the background.
 
-    def __init__(
-        self, database: Database, now_ms: Callable[[], int] = _now_ms, tenant_bytes: int | None = None
-    ) -> None:
+    Inside, times are those of the store's clock; what is told outside is told by the wall clock.
+    """
+
+    def __init__(self, database: Database, time: StoreClock | None = None, tenant_bytes: int | None = None) -> None:
         """`tenant_bytes`: the most that is kept for one tenant."""
         self.tenant_bytes = tenant_bytes
         self._database = database
-        self._now_ms = now_ms
+        self._time = time or StoreClock()
+        self._now_ms = self._time.now_ms
         self._waiting: dict[str, deque[asyncio.Event]] = {}  # pops under way, by namespace, the oldest first
         self._watches: dict[str, set[LocalWatch]] = {}
+
+    async def start(self) -> None:
+        """Go on with the time that the store has, before anything is read or written."""
+        now = self._time.resume(await self._database.read(table.anchor))
+        await self._database.write(table.resume, now, self._now_ms())
 
     async def apply(self, namespace: str, ops: Sequence[Op], note: tuple[Any, ...] | None = None) -> list[Result]:
         kv.check(ops)
@@ -54,7 +58,12 @@ class LocalKV:
 
     async def list(self, namespace: str, prefix: str, after: str, limit: int) -> Listing:
         limit = max(1, min(limit, kv.MAX_LIST))
-        return await self._database.read(table.listing, namespace, prefix, after, limit, self._now_ms())
+        found = await self._database.read(table.listing, namespace, prefix, after, limit, self._now_ms())
+        return Listing(tuple(self._told(entry) for entry in found.entries), found.more)
+
+    def _told(self, entry: Entry) -> Entry:
+        end = entry.expires_at_ms
+        return entry if end is None else entry._replace(expires_at_ms=self._time.to_wall(end))
 
     async def depth(self, namespace: str) -> Depth:
         return await self._database.read(table.depth, namespace, self._now_ms())
@@ -82,8 +91,10 @@ class LocalKV:
                 woken.clear()
                 lease, next_end = await self._pop(namespace, size, lease_ms, max_attempts)
                 left = deadline - clock.monotonic()
-                if lease is not None or left <= 0:
-                    return lease
+                if lease is not None:
+                    return lease._replace(expires_at_ms=self._time.to_wall(lease.expires_at_ms))
+                if left <= 0:
+                    return None
                 if next_end is not None:
                     left = min(left, max(0.001, (next_end - self._now_ms()) / 1000))
                 with contextlib.suppress(TimeoutError):
@@ -155,9 +166,16 @@ class LocalKV:
         while True:
             await asyncio.sleep(PRUNE_SECONDS)
             try:
+                await self.keep_time()
                 await self.prune()
             except errors.SluiceError as error:
                 log.error("kv_not_pruned", error=str(error))
+
+    async def keep_time(self) -> None:
+        """Write down how the store's clock stands to the wall clock, when that has been set."""
+        if (moved := self._time.moved()) is not None:
+            log.warning("wall_clock_was_set", store_is_ahead_ms=moved.ahead_of_wall_ms)
+            await self._database.write(table.keep_anchor, moved)
 
     async def prune(self) -> None:
         """Delete everything that is over now, piece by piece, with room for other writes in between."""

@@ -132,6 +132,19 @@ class Change(NamedTuple):
     deleted: bool
 
 
+class Anchor(NamedTuple):
+    """How the clock of a store stands to the machine's: see core.kv.timekeeping.
+
+    `boot_ms`: when this was written, since the start of the machine that is named `boot_id`. `ahead_of_...`: what has
+    to be added to the time since that start, and to the wall clock, for the time of the store.
+    """
+
+    boot_id: str
+    boot_ms: int
+    ahead_of_boot_ms: int
+    ahead_of_wall_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What has changed since the last call; `lagged`: more than the watch could remember, so list anew."""

@@ -49,8 +49,8 @@ async def replay_begin(engine: Engine, caller: Caller, params: ReplayBegin) -> d
     done twice is then new again. Raises IdempotencyMismatch when the key is of a request for something else,
     RateLimited when the user holds too many keys.
     """
-    who, now = params.who(caller), clock.now_ns()
-    oldest = now - KEEP_HOURS * 3600 * clock.NANOSECONDS
+    who, now = params.who(caller), engine.ids.next()  # a time that only grows
+    oldest = engine.age.now_ns() - KEEP_HOURS * 3600 * clock.NANOSECONDS
     digest = bytes.fromhex(params.digest)
     most = MOST_KEYS, MOST_BYTES
     held = await engine.database.write(table.begin, who, digest, engine.started_at_ns, now, oldest, most)

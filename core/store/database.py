@@ -227,14 +227,18 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def check_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
-    """Raises StorageUnavailable for an SQLite older than the least that the statements of the store are tested on."""
+def check_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
+    """The version of SQLite.
+
+    Raises StorageUnavailable for one that is older than the least that the statements of the store are tested on.
+    """
+    version = ".".join(map(str, found))
     if found < LEAST_SQLITE:
         raise errors.StorageUnavailable(
-            f"This Python has SQLite {'.'.join(map(str, found))}, and Sluice needs {LEAST_SQLITE[0]}.{LEAST_SQLITE[1]}"
-            " or later.",
+            f"This Python has SQLite {version}, and Sluice needs {'.'.join(map(str, LEAST_SQLITE))} or later.",
             hint="Use a Python that is built with a newer SQLite: that of Debian 12 or later, of python.org, or of uv.",
         )
+    return version
 
 
 def open_database(path: Path) -> Database:

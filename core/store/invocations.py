@@ -78,7 +78,7 @@ def record(
         taken = holder(db, key[0])
         if taken is not None:
             return taken
-        execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key[0], row[0], key[1], row[11]))
+        execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key[0], row[0], key[1], row[0]))
     execute(INSERT, row)
     execute(audit.INSERT, audit_row)
     if message is not None:

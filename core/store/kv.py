@@ -1,6 +1,8 @@
 """Worker KV in SQLite: values with their expiry, sets, and queues with leases. Time comes in as a value.
 
 Expiry is exact: what is over is never read, whether or not it has been pruned. See core.model.kv for the contract.
+Times are those of the store's own clock (core.kv.timekeeping), and beside each end stands the length that it came from,
+so that `resume` can shorten what a clock that was wrong has made too long.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from sqlite_utils import Database
 
 from core import errors
 from core.model import kv
-from core.model.kv import Change, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
+from core.model.kv import Anchor, Change, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
 from core.store import audit, kv_usage
 
 ALIVE = "(expires_at_ms IS NULL OR expires_at_ms > ?)"
@@ -22,18 +24,14 @@ PRUNED_AT_ONCE = 2000
 _GET = f"SELECT value, revision FROM kv_entries WHERE namespace = ? AND key = ? AND {ALIVE}"
 _REVISION = f"SELECT revision FROM kv_entries WHERE namespace = ? AND key = ? AND {ALIVE}"
 _SET = (
-    "INSERT INTO kv_entries VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
-    " revision = excluded.revision, expires_at_ms = excluded.expires_at_ms"
+    "INSERT INTO kv_entries VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
+    " revision = excluded.revision, expires_at_ms = excluded.expires_at_ms, ttl_ms = excluded.ttl_ms"
 )
 # A value whose time is over counts as absent, and is replaced in the same statement.
-_SET_IF_ABSENT = (
-    "INSERT INTO kv_entries VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
-    " revision = excluded.revision, expires_at_ms = excluded.expires_at_ms"
-    " WHERE kv_entries.expires_at_ms IS NOT NULL AND kv_entries.expires_at_ms <= ?"
-)
+_SET_IF_ABSENT = f"{_SET} WHERE kv_entries.expires_at_ms IS NOT NULL AND kv_entries.expires_at_ms <= ?"
 _ACQUIRE = _SET_IF_ABSENT + " OR kv_entries.value = excluded.value"
-_ADD = "INSERT INTO kv_members VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_PROLONG = "UPDATE kv_members SET expires_at_ms = ? WHERE namespace = ? AND key = ? AND member = ?"
+_ADD = "INSERT INTO kv_members VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_PROLONG = "UPDATE kv_members SET expires_at_ms = ?, ttl_ms = ? WHERE namespace = ? AND key = ? AND member = ?"
 _RENEW = f"{_PROLONG} AND expires_at_ms IS NOT NULL AND expires_at_ms <= ?"
 _REMOVE = "DELETE FROM kv_members WHERE namespace = ? AND key = ? AND member = ? RETURNING expires_at_ms"
 _OLD_SIZE = "SELECT length(CAST(value AS BLOB)) FROM kv_entries WHERE namespace = ? AND key = ?"
@@ -100,8 +98,9 @@ class _Session:
         self.revision += 1
         return self.revision
 
-    def _until(self, ttl_ms: int) -> int | None:
-        return self._now + ttl_ms if ttl_ms else None
+    def _until(self, ttl_ms: int) -> tuple[int | None, int | None]:
+        """When what is written now is over, and the length that makes it so."""
+        return (self._now + ttl_ms, ttl_ms) if ttl_ms else (None, None)
 
     def get(self, op: Op) -> Result:
         row = self.execute(_GET, (self._namespace, op[1], self._now)).fetchone()
@@ -118,7 +117,7 @@ class _Session:
     def set(self, op: Op) -> Result:
         revision = self._next_revision()
         self.grown += self._growth(op)
-        self.execute(_SET, (self._namespace, op[1], op[2], revision, self._until(op[3])))
+        self.execute(_SET, (self._namespace, op[1], op[2], revision, *self._until(op[3])))
         self.changes.append(Change(op[1], False))
         return Result(True, revision)
 
@@ -135,7 +134,7 @@ class _Session:
 
     def _conditional(self, statement: str, op: Op) -> Result:
         revision = self._next_revision()
-        values = (self._namespace, op[1], op[2], revision, self._until(op[3]), self._now)
+        values = (self._namespace, op[1], op[2], revision, *self._until(op[3]), self._now)
         growth = self._growth(op)
         if self.execute(statement, values).rowcount:
             self.grown += growth
@@ -169,12 +168,12 @@ class _Session:
     def add(self, op: Op) -> Result:
         until = self._until(op[3])
         where = (self._namespace, op[1], op[2])
-        if self.execute(_ADD, (*where, until)).rowcount:
+        if self.execute(_ADD, (*where, *until)).rowcount:
             self.grown += kv_usage.bytes_of(op[1], op[2])
             return Result(True)
-        if self.execute(_RENEW, (until, *where, self._now)).rowcount:  # its time was over
+        if self.execute(_RENEW, (*until, *where, self._now)).rowcount:  # its time was over
             return Result(True)
-        self.execute(_PROLONG, (until, *where))
+        self.execute(_PROLONG, (*until, *where))
         return Result(False)
 
     def remove(self, op: Op) -> Result:
@@ -273,7 +272,7 @@ def pop_batch(
         waits = execute("SELECT min(expires_at_ms) FROM kv_leases WHERE namespace = ?", (namespace,)).fetchone()[0]
         return None, waits
     until = now_ms + lease_ms
-    execute("INSERT INTO kv_leases VALUES (?, ?, ?, ?)", (lease, namespace, until, max_attempts))
+    execute("INSERT INTO kv_leases VALUES (?, ?, ?, ?, ?)", (lease, namespace, until, max_attempts, lease_ms))
     db.conn.executemany(
         "UPDATE kv_items SET lease = ?, attempts = attempts + 1 WHERE id = ?", [(lease, item.id) for item in items]
     )
@@ -318,6 +317,34 @@ def end_dead(db: Database, namespace: str, limit: int, requeue: bool, note: tupl
     if not requeue:
         kv_usage.charge(db, namespace, -sum(kv_usage.bytes_of(value) for (value,) in ended))
     return len(ended)
+
+
+# ---- the clock -----------------------------------------------------------------------------------------------------
+
+
+def anchor(db: Database) -> Anchor | None:
+    """How the store's clock stood when an owner last wrote it down; None before the first one did."""
+    row = db.conn.execute("SELECT boot_id, boot_ms, ahead_of_boot_ms, ahead_of_wall_ms FROM kv_clock").fetchone()
+    return None if row is None else Anchor(*row)
+
+
+def keep_anchor(db: Database, now: Anchor) -> None:
+    db.conn.execute("DELETE FROM kv_clock")
+    db.conn.execute("INSERT INTO kv_clock VALUES (?, ?, ?, ?)", now)
+
+
+def resume(db: Database, now: Anchor, now_ms: int) -> None:
+    """Begin with this clock: nothing that was written before it lasts longer from now on than it was to last at all."""
+    keep_anchor(db, now)
+    for table, key in (("kv_entries", "namespace, key"), ("kv_members", "namespace, key, member")):
+        db.conn.execute(
+            f"UPDATE {table} SET expires_at_ms = :now + ttl_ms WHERE ({key}) IN"
+            f" (SELECT {key} FROM {table} WHERE expires_at_ms > :now + ttl_ms)",
+            {"now": now_ms},
+        )
+    db.conn.execute(
+        "UPDATE kv_leases SET expires_at_ms = :now + lease_ms WHERE expires_at_ms > :now + lease_ms", {"now": now_ms}
+    )
 
 
 # ---- lists and retention -------------------------------------------------------------------------------------------

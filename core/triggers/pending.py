@@ -315,8 +315,9 @@ class Pending:
         captured = orjson.loads(row["result"]).get(PROXY_RESPONSE)
         if captured is not None:
             entry.proxied = orjson.dumps(captured).decode()
-        left = (row["deadline_ns"] - clock.now_ns()) / clock.NANOSECONDS
-        self.watch(entry, max(0.0, left))
+        # Never more than the whole time that it has: the clock may have been set back since.
+        left = min(row["deadline_ns"] - clock.now_ns(), row["deadline_ns"] - row["requested_at_ns"])
+        self.watch(entry, max(0.0, left / clock.NANOSECONDS))
 
     def close(self) -> None:
         """Stop all timers; callers that still wait are told that the engine goes away."""

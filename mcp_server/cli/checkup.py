@@ -11,7 +11,6 @@ import os
 import resource
 import shutil
 import socket
-import sqlite3
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,16 +55,15 @@ class Finding:
 
 def python() -> Finding:
     """Python, and the SQLite that it is built with, are not too old."""
-    from core.store import database as store
+    from core.store import database as store  # as in `database`
 
-    found = f"{sys.version.split()[0]} with SQLite {sqlite3.sqlite_version} at {sys.executable}"
-    if sys.version_info < (3, 11):
+    found = f"{sys.version.split()[0]} at {sys.executable}"
+    if sys.version_info < (3, 11):  # noqa: UP036 - this command runs also where pip was told to look away
         return Finding("python", "fault", found, "Sluice needs Python 3.11 or later.")
     try:
-        store.check_sqlite()
+        return Finding("python", "ok", f"{found}, SQLite {store.check_sqlite()}")
     except errors.StorageUnavailable as error:
-        return Finding("python", "fault", found, f"{error.message} {error.hint}")
-    return Finding("python", "ok", found)
+        return Finding("python", "fault", f"{found}: {error.message}", error.hint)
 
 
 def libraries() -> Finding:

@@ -12,6 +12,7 @@ from typing import Any
 from core import channel
 from core.fleet.kv_calls import KvCalls
 from core.kv.local import LocalKV
+from core.kv.timekeeping import StoreClock
 from core.model.kv import KV, Namespace
 from core.store.database import open_database
 from core.worker.kv import RemoteKV
@@ -41,7 +42,8 @@ async def local(path: Path) -> AsyncIterator[Sitting]:
         now[0] += milliseconds
 
     try:
-        store = LocalKV(database, lambda: now[0])
+        store = LocalKV(database, StoreClock(boot_ms=lambda: now[0] - START_MS, wall_ms=lambda: now[0]))
+        await store.start()
         yield Sitting(store, advance, store.prune)
     finally:
         await database.close()

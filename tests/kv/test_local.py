@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+import sqlite_utils
 
 from core import errors
 from core.kv.local import LocalKV
+from core.kv.timekeeping import StoreClock
 from core.model.kv import Depth, Namespace
+from core.store import migrations
 from core.store.database import Database, open_database
 from core.store.kv_usage import ROW_BYTES
 from tests.kv.stores import START_MS
@@ -32,6 +37,15 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture
 def store(database: Database) -> LocalKV:
     return LocalKV(database)
+
+
+@contextmanager
+def before(path: Path, step: str) -> Iterator[sqlite_utils.Database]:
+    """A database as it was before a step of the schema."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        db = sqlite_utils.Database(connection)
+        migrations.STEPS.apply(db, stop_before=step)
+        yield db
 
 
 async def settled(database: Database) -> int:
@@ -102,7 +116,7 @@ async def test_reading_takes_no_commit(database: Database, store: LocalKV) -> No
 
 async def test_pruning_leaves_room_and_stops_when_nothing_is_over(database: Database) -> None:
     now = [1_000]
-    store = LocalKV(database, lambda: now[0])
+    store = LocalKV(database, StoreClock(boot_ms=lambda: now[0], wall_ms=lambda: now[0]))
     space = Namespace(store, "t:n")
     for n in range(50):
         await space.set(str(n), "x", 10)
@@ -116,16 +130,8 @@ async def test_pruning_leaves_room_and_stops_when_nothing_is_over(database: Data
 
 async def test_a_database_from_before_gets_the_store_and_keeps_what_it_has(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
-    first = open_database(path)
-
-    def make_old(db: object) -> None:
-        for table in ("kv_entries", "kv_members", "kv_items", "kv_leases", "kv_revision"):
-            db.execute(f"DROP TABLE {table}")  # type: ignore[attr-defined]
-        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0002_kv'")  # type: ignore[attr-defined]
-        db.execute("INSERT INTO idempotency VALUES (x'01', 1, x'02', 3)")  # type: ignore[attr-defined]
-
-    await first.write(make_old)
-    await first.close()
+    with before(path, "m0002_kv") as db:
+        db.execute("INSERT INTO idempotency VALUES (x'01', 1, x'02', 3)")
     second = open_database(path)
     try:
         queue = Namespace(LocalKV(second), "t:q")
@@ -176,7 +182,7 @@ def weighed(db: Any) -> dict[str, int]:
 
 async def test_what_a_tenant_keeps_is_counted_whatever_is_done(database: Database) -> None:
     now = [START_MS]
-    store = LocalKV(database, lambda: now[0])
+    store = LocalKV(database, StoreClock(boot_ms=lambda: now[0], wall_ms=lambda: now[0]))
     chance = random.Random(3)
     spaces = [Namespace(store, name) for name in ("a:x", "a:y", "b:x")]
     for _ in range(400):
@@ -218,18 +224,10 @@ async def test_a_tenant_that_is_full_may_only_write_less_and_others_go_on(databa
 
 async def test_what_was_kept_before_it_was_counted_counts(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
-    first = open_database(path)
-    space = Namespace(LocalKV(first), "t:n")
-    await space.set("k", "value")
-    await space.add("s", "member")
-    await space.push("item")
-
-    def make_old(db: Any) -> None:
-        db.execute("DROP TABLE kv_usage")
-        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0016_kv_usage'")
-
-    await first.write(make_old)
-    await first.close()
+    with before(path, "m0016_kv_usage") as db:
+        db.execute("INSERT INTO kv_entries VALUES ('t:n', 'k', 'value', 1, NULL)")
+        db.execute("INSERT INTO kv_members VALUES ('t:n', 's', 'member', NULL)")
+        db.execute("INSERT INTO kv_items (namespace, value) VALUES ('t:n', 'item')")
     second = open_database(path)
     try:
         await Namespace(LocalKV(second), "t:n").set("k", "longer value")

@@ -45,4 +45,4 @@ def test_a_returning_names_columns_and_computes_nothing() -> None:
 def test_an_sqlite_that_is_too_old_is_refused_in_a_plain_sentence() -> None:
     with pytest.raises(errors.StorageUnavailable, match=r"has SQLite 3.39.4, and Sluice needs 3.40 or later"):
         database.check_sqlite((3, 39, 4))
-    database.check_sqlite((3, 40, 0))
+    assert database.check_sqlite((3, 40, 0)) == "3.40.0"

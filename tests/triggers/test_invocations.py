@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+import sqlite_utils
 from engines import ADMIN, USER, deploy, engine_on
 
 from core import clock, errors
@@ -270,6 +271,24 @@ async def test_the_response_timeout_holds_without_anyone_who_waits_and_across_ow
             ended = await Rig(engine).get(record, wait_seconds=10)
     assert ended["state"] == "timed_out"
     assert ended["finished_at_ns"] >= record["deadline_ns"]
+
+
+async def test_a_clock_that_was_set_back_between_two_owners_makes_no_timeout_longer(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        rig = Rig(engine)
+        await rig.publish(response_timeout_seconds=2)
+        await deploy(engine, SILENT)
+        record = await rig.invoke()
+
+        def later(db: sqlite_utils.Database) -> None:  # as a clock that was a day ahead would have written it
+            day = 24 * 3600 * clock.NANOSECONDS
+            times = "requested_at_ns = requested_at_ns + ?, deadline_ns = deadline_ns + ?"
+            db.execute(f"UPDATE invocations SET {times}", [day, day])
+
+        await engine.database.write(later)
+    async with engine_on(tmp_path / "home") as engine:
+        with anyio.fail_after(10):
+            assert (await Rig(engine).get(record, wait_seconds=10))["state"] == "timed_out"
 
 
 async def test_the_proxy_timeout_bounds_the_request_of_the_sink_and_not_the_run(tmp_path: Path) -> None:

@@ -108,12 +108,32 @@ async def test_after_a_crash_what_may_be_done_twice_is_and_the_rest_says_that_it
 
 async def test_a_key_is_kept_for_a_day_and_then_forgotten(server: rig.Target, monkeypatch: pytest.MonkeyPatch) -> None:
     first = await server.call("POST", "/api/tokens", token("a"), **KEY)
-    now = clock.now_ns()
+    now, passed = clock.now_ns(), [0]
+    age = clock.Age(lambda: now + passed[0] * 3600 * clock.NANOSECONDS, lambda: passed[0] * 3_600_000)
+    monkeypatch.setattr(server.engine, "age", age)
     for hours, same in ((23, True), (25, False)):
-        monkeypatch.setattr(clock, "now_ns", lambda hours=hours: now + hours * 3600 * clock.NANOSECONDS)
+        passed[0] = hours
         await server.engine.prune()
         again = await server.call("POST", "/api/tokens", token("a"), **KEY)
         assert (again.content == first.content) is same
+
+
+@pytest.mark.parametrize("hours", [-24, 49])
+async def test_a_clock_that_is_set_frees_no_key(
+    server: rig.Target, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    now, set_by = clock.now_ns(), [0]
+    wall = lambda: now + set_by[0] * 3600 * clock.NANOSECONDS  # noqa: E731
+    monkeypatch.setattr(clock, "now_ns", wall)
+    monkeypatch.setattr(server.engine, "age", clock.Age(wall, lambda: 0))
+    first = await server.call("POST", "/api/tokens", token("a"), **KEY)
+    invoked = ("POST", "/api/triggers/smoke_trigger/invoke", {"params": {"env": "x"}, "wait_timeout_seconds": 0})
+    run = (await server.call(*invoked, **KEY)).json()
+    for jump in (hours, -hours, 0):
+        set_by[0] = jump
+        await server.engine.prune()
+        assert (await server.call("POST", "/api/tokens", token("a"), **KEY)).content == first.content
+        assert (await server.call(*invoked, **KEY)).json()["invocation_id"] == run["invocation_id"]
 
 
 async def test_the_keys_of_one_user_are_bounded_and_leave_the_others_alone(
