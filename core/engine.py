@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from core import channel, clock, errors, license, ownership, signing
+from core import accepting, channel, clock, errors, license, ownership, signing
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.collection import Collections
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("core.engine")
 
 RETENTION_SECONDS = 60.0
+MOST_SESSIONS = 1024  # attached processes, and at most an eighth of the files that this one may open
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 
 Notice = Callable[[str, dict[str, Any]], None]
@@ -84,6 +85,8 @@ class Engine:
         self._signer: signing.Signer | None = None
         self.timings: dict[str, Timing] = {}
         self._subscribers: list[Notice] = []
+        most = max(4, min(MOST_SESSIONS, accepting.raise_limit_of_files() // 8))
+        self.sessions = accepting.Room("engine.sock", most, max(2, most // 4))
         if self.license.limits.workers is not None:  # what a license allows, it allows to the settings as well
             settings = settings.model_copy(update={"workers": min(settings.workers, self.license.limits.workers)})
         self.bus = LocalBus(self)
@@ -347,6 +350,20 @@ async def _end_all(tasks: Mapping[str, asyncio.Task[None]]) -> None:
     await asyncio.gather(*running, return_exceptions=True)
 
 
+def _attached(engine: Engine, links: set[channel.Channel], guest: accepting.Guest) -> channel.Channel:
+    """Our end of the channel to an attached process; one that never says anything has to make room for others."""
+
+    def opened(link: channel.Channel) -> None:
+        links.add(link)
+        guest.leave = lambda _: link.abort()
+
+    def closed(link: channel.Channel) -> None:
+        links.discard(link)
+        guest.gone()
+
+    return channel.Channel(on_call=engine.serve_call, on_open=opened, on_close=closed, on_tick=lambda _: guest.works())
+
+
 def _abort_all(links: set[channel.Channel]) -> None:
     for link in tuple(links):
         link.abort()
@@ -421,13 +438,10 @@ async def open_engine(
             engine.gateway.open()
         for keeping in (engine.keep_retention(), engine.kv.run(), engine.keeper.run()):
             stack.callback(asyncio.create_task(keeping).cancel)
-        loop = asyncio.get_running_loop()
         links: set[channel.Channel] = set()
-        server = await loop.create_unix_server(
-            lambda: channel.Channel(on_call=engine.serve_call, on_open=links.add, on_close=links.discard),
-            sock=owned.listen(),
-        )
+        server = accepting.Acceptor(owned.listen(), engine.sessions, lambda guest: _attached(engine, links, guest))
         stack.callback(_abort_all, links)
+        stack.callback(engine.sessions.close)
         stack.callback(server.close)
         gc.collect()
         gc.freeze()

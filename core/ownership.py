@@ -101,6 +101,7 @@ class Ownership:
         finally:
             os.umask(old_umask)
         sock.listen(256)
+        sock.setblocking(False)
         self._socket = sock
         return sock
 

@@ -93,6 +93,11 @@ class Settings(Described, BaseModel):
     """The NATS server over which workers of other machines join, and whose JetStream keeps the channels with transport
     jetstream: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or tls:// in place of nats://. Empty: there are only
     workers of this machine, and no such channels."""
+    http_connections: int = Field(default=1000, ge=1)
+    """How many connections the HTTP server holds; never more than half of the files that its process may open."""
+    http_connections_per_address: int = Field(default=0, ge=0)
+    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. Behind a proxy, which is
+    one address, as many as `http_connections`."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
     kv_tenant_mb: int = Field(default=1024, ge=1)

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from core import channel, errors, ownership
+from core import accepting, channel, errors, ownership
 from core.model.operation import Registry
 from core.model.principal import Caller
 from core.settings import Settings
@@ -61,6 +61,10 @@ class Session:
     def engine(self) -> Any:
         """The engine itself, for the owner's own use (benchmarks, the serve command); None when attached."""
         return self._engine
+
+    def rooms(self) -> list[accepting.Room]:
+        """Who is attached to the engine, when that is in this process."""
+        return [] if self._engine is None else [self._engine.sessions]
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Do one operation on whichever engine owns the home now.

@@ -10,6 +10,7 @@ import anyio
 from cyclopts import App, Parameter
 
 from core import errors, logs
+from core import settings as engine_settings
 from core.model import principal
 from mcp_server import session
 from mcp_server.cli import connect, samples
@@ -100,7 +101,7 @@ async def mcp(
         if wire is not None:
             await server.serve_stdio(open_session, options, wire)
         elif http is not None:
-            await _serve_http(open_session, options, http)
+            await _serve_http(open_session, options, http, settings)
     return 0
 
 
@@ -111,7 +112,9 @@ def caller(tenant: str, username: str | None, label: str) -> principal.Caller:
     return replace(local, principal=identity, surface=principal.Surface.MCP, label=label)
 
 
-async def _serve_http(open_session: session.SessionFactory, options: session.Options, address: str) -> None:
+async def _serve_http(
+    open_session: session.SessionFactory, options: session.Options, address: str, settings: engine_settings.Settings
+) -> None:
     from mcp_server import server
     from mcp_server.cli import signals
     from mcp_server.http import serving
@@ -122,6 +125,6 @@ async def _serve_http(open_session: session.SessionFactory, options: session.Opt
     host = host or "127.0.0.1"
     app = server.http_app(open_session, options, host=host)
     listener = serving.bind(host, int(port))
-    async with serving.running(app, [listener], drain_seconds=2):
+    async with serving.running(app, [listener], serving.room(settings), drain_seconds=2):
         connect.note(f"sluice-mcp listens on {serving.url(listener)}/mcp")
         await signals.stop_requested()

@@ -102,9 +102,11 @@ async def serve(
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
             own = () if serving.is_loopback(host) else (host, socket.gethostname().lower())
             hosts = (*(allow_host or ()), *own)
+            visitors = serving.room(settings)
             served = app.create(
                 engine,
                 authenticator,
+                rooms=lambda: [visitors, *engine.rooms()],
                 hosts=hosts,
                 origins=allow_origin or (),
                 mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local),
@@ -113,7 +115,7 @@ async def serve(
             if not disable_tls and (tls or tls_cert or not serving.is_loopback(host)):
                 certificate = _certificate(settings.home, tls_cert, tls_key, hosts)
             async with serving.running(
-                served, [listener], drain_seconds=settings.drain_seconds, certificate=certificate
+                served, [listener], visitors, drain_seconds=settings.drain_seconds, certificate=certificate
             ):
                 address = serving.url(listener, secure=certificate is not None)
                 connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from core import errors
+from core import accepting, errors
 from mcp_server import session
 from mcp_server.http import auth, guard, metrics, openapi, pages, pictures, problems, routes, sessions, streams
 
@@ -28,8 +28,9 @@ def create(
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
     mcp: Starlette | None = None,
+    rooms: Callable[[], Sequence[accepting.Room]] = tuple,
 ) -> guard.Guard:
-    """Build the ASGI application over an engine session.
+    """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
     """
@@ -84,7 +85,7 @@ def create(
         except errors.SluiceError as error:
             return problems.response(error)
         everything = caller.operator or caller.principal.platform
-        return Response(counts.render(jobs, caller.tenant, requests=everything), media_type=metrics.MEDIA_TYPE)
+        return Response(counts.render(jobs, caller.tenant, rooms(), requests=everything), media_type=metrics.MEDIA_TYPE)
 
     if mcp is not None:
         app.router.routes.extend(mcp.routes)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from core import clock
+from core.accepting import Reason, Room
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -24,16 +25,23 @@ class Metrics:
         self._requests[operation, status] += 1
         self._seconds[operation] = self._seconds.get(operation, 0.0) + self.now() - started
 
-    def render(self, jobs: Sequence[dict[str, Any]] = (), tenant: str = "", *, requests: bool = True) -> str:
+    def render(
+        self,
+        jobs: Sequence[dict[str, Any]] = (),
+        tenant: str = "",
+        rooms: Sequence[Room] = (),
+        *,
+        requests: bool = True,
+    ) -> str:
         """All series; `jobs` are the items of job_metrics for that tenant.
 
-        `requests` are those of every tenant together: leave them out for who is no operator.
+        `requests` and connections are those of every tenant together: leave them out for who is no operator.
         """
         lines = [
             "# HELP sluice_uptime_seconds Time since this server started.",
             "# TYPE sluice_uptime_seconds gauge",
             f"sluice_uptime_seconds {self.now() - self._started:.3f}",
-            *(self._door() if requests else ()),
+            *((*self._door(), *_connections(rooms)) if requests else ()),
         ]
         return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
 
@@ -51,6 +59,21 @@ class Metrics:
         for name, seconds in sorted(self._seconds.items()):
             lines.append(f'sluice_http_request_seconds_total{{operation="{name}"}} {seconds:.6f}')
         return lines
+
+
+def _connections(rooms: Sequence[Room]) -> Iterator[str]:
+    yield "# HELP sluice_connections_open Connections that are open, by door."
+    yield "# TYPE sluice_connections_open gauge"
+    yield from (f'sluice_connections_open{{door="{room.door}"}} {room.open}' for room in rooms)
+    yield "# HELP sluice_connections_most How many connections a door takes."
+    yield "# TYPE sluice_connections_most gauge"
+    yield from (f'sluice_connections_most{{door="{room.door}"}} {room.most}' for room in rooms)
+    yield "# HELP sluice_connections_refused_total Connections that were not let in or sent away, by door and reason."
+    yield "# TYPE sluice_connections_refused_total counter"
+    for room in rooms:
+        for reason in Reason:
+            labels = f'door="{room.door}",reason="{reason}"'
+            yield f"sluice_connections_refused_total{{{labels}}} {room.refused[reason]}"
 
 
 _JOBS = (

@@ -7,24 +7,28 @@ import contextlib
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
-from core import errors
+from core import accepting, errors
+from core.settings import Settings
 
 if TYPE_CHECKING:
     from mcp_server.http import tls  # brings x509, which only HTTPS needs
 
 START_SECONDS = 30
 MAX_HEAD_BYTES = 64 * 1024
-REQUEST_SECONDS = 120.0  # from the first byte of a request, or the connection, to its last byte
+REQUEST_SECONDS = 120.0  # from the head of a request to its last byte
 FRAMING = 8  # bytes of framing that a byte of a body may cost, beyond MAX_HEAD_BYTES
 _TOO_MUCH = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -53,7 +57,7 @@ def bind(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(512)
+            listener.listen(2048)
         except OSError:
             listener.close()
             raise
@@ -73,23 +77,42 @@ def url(listener: socket.socket, *, secure: bool = False) -> str:
     return f"{'https' if secure else 'http'}://{name}:{port}"
 
 
+def room(settings: Settings) -> accepting.Room:
+    """How many may be connected over HTTP: what the settings say, and at most half of the files of this process, so
+    that the other half is left for the database, the workers, the socket of the engine and outgoing calls."""
+    most = max(1, min(settings.http_connections, accepting.raise_limit_of_files() // 2))
+    of_one = settings.http_connections_per_address or most // 4
+    return accepting.Room("http", most, max(1, min(of_one, most)))
+
+
 class _Protocol(HttpToolsProtocol):
     """The HTTP parser, with bounds on what is no body: the head of a request, which it keeps in memory until it is
-    complete, and the framing of chunks, which it reads and forgets however long it is. A request that is not sent
-    whole in time ends its connection, so that nobody holds many of them by saying little."""
+    complete, and the framing of chunks, which it reads and forgets however long it is. A connection whose head does
+    not come in time, or whose body does not, is ended, so that nobody holds many of them by saying little."""
 
     _head = 0  # bytes received since the parser last came to the end of a head or of a message
     _body = 0  # bytes of the body among them
     _in_head = True
-    _deadline: asyncio.TimerHandle | None = None  # while a request is incomplete
+    _deadline: asyncio.TimerHandle | None = None  # while a body is incomplete
+
+    def __init__(self, guest: accepting.Guest, config: uvicorn.Config, state: ServerState, app: dict[str, Any]) -> None:
+        super().__init__(config, state, app)
+        self._guest = guest
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._too_late)
+        self._guest.leave = self._sent_away
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._guest.gone()
         self._whole()
         super().connection_lost(exc)
+
+    def _sent_away(self, reason: accepting.Reason) -> None:
+        if reason is accepting.Reason.SLOW:
+            self._too_late()
+        else:
+            self.transport.abort()
 
     def _whole(self) -> None:
         if self._deadline is not None:
@@ -107,7 +130,7 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._head += len(data)
         super().data_received(data)
-        if self._in_head and self._head == 0:
+        if self._in_head:
             self._whole()
         elif self._deadline is None and not self.transport.is_closing():
             self._deadline = self.loop.call_later(REQUEST_SECONDS, self._too_late)
@@ -118,6 +141,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head, self._body = False, 0, 0
+        self._guest.works()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -127,18 +151,42 @@ class _Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head, self._head = True, 0
         super().on_message_complete()
+        self._answered()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._answered()
+
+    def _answered(self) -> None:
+        """Everything that was asked for is answered, if it is: the next head may come."""
+        if self._in_head and self.cycle.response_complete:
+            self._guest.waits()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it listens, and leaves signals to whoever runs the process."""
+    """uvicorn on connections that are accepted for a room; it says when it listens, and leaves signals to whoever runs
+    the process."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, visitors: accepting.Room) -> None:
         super().__init__(config)
         self.ready = anyio.Event()
+        self._visitors = visitors
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        # What the original does, with our way of accepting in place of loop.create_server.
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise errors.Internal("The HTTP application did not start.", hint="The log says why.")
+        tls: ssl.SSLContext | None = self.config.ssl
+        doors = [
+            accepting.Acceptor(one, self._visitors, self._protocol, tls=tls, refusal=_FULL) for one in sockets or ()
+        ]
+        self.servers = cast("list[asyncio.Server]", doors)  # of which the original closes them, and waits
+        self.started = True
         self.ready.set()
+
+    def _protocol(self, guest: accepting.Guest) -> _Protocol:
+        return _Protocol(guest, self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -147,7 +195,12 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def running(
-    app: Any, listeners: list[socket.socket], *, drain_seconds: float, certificate: tls.Certificate | None = None
+    app: Any,
+    listeners: list[socket.socket],
+    visitors: accepting.Room,
+    *,
+    drain_seconds: float,
+    certificate: tls.Certificate | None = None,
 ) -> AsyncIterator[None]:
     """Serve for as long as the block runs; then stop accepting, finish open requests, and close by the deadline.
 
@@ -155,7 +208,6 @@ async def running(
     """
     config = uvicorn.Config(
         app,
-        http=_Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -169,7 +221,7 @@ async def running(
     )
     # It warns of every malformed request, which lets anybody who can connect fill the log.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    server = _Server(config)
+    server = _Server(config, visitors)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, listeners)
         with anyio.fail_after(START_SECONDS):
@@ -178,3 +230,4 @@ async def running(
             yield
         finally:
             server.should_exit = True
+            visitors.close()

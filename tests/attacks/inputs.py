@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from core import documents
+from core import accepting, documents
 from core.documents import canonical
 from core.dsl import expand
 from core.dsl.component import Run
@@ -169,6 +169,8 @@ async def requests_that_lie_about_their_length(scene: Scene) -> None:
     assert asked.startswith((b"HTTP/1.1 100 ", b"HTTP/1.1 400 "))
     # What is never sent whole ends in time, in the head, in the body, or before the first byte.
     scene.patch.setattr(serving, "REQUEST_SECONDS", 0.2)
+    scene.patch.setattr(accepting, "PATIENCE_SECONDS", 0.2)
+    server.visitors.look()
     for part in (head(server, f"Content-Length: {len(body) + 5}") + body, head(server)[:-2], b"POST /", b""):
         assert (await server.raw(part)).startswith(b"HTTP/1.1 408 "), part
     assert server.digest() == before

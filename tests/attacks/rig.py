@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import orjson
 
-from core import clock
+from core import accepting, clock
 from core.documents import canonical
 from core.engine import Engine
 from core.model.principal import Caller, Principal, Role, Surface
@@ -47,6 +47,7 @@ class Target:
     engine: Engine
     home: Path
     authenticator: auth.TokenAuth
+    visitors: accepting.Room
     tokens: dict[str, str] = field(default_factory=dict)
 
     def forgive(self) -> None:
@@ -118,9 +119,13 @@ async def target(home: Path, *, mcp: bool = False, **settings: Any) -> AsyncIter
         async with attach.open_session(chosen, serve_workers=chosen.workers) as way:
             engine: Engine = way.engine
             authenticator = auth.TokenAuth(way)
-            served = app.create(way, authenticator, mcp=_mcp(way, authenticator) if mcp else None)
-            async with serving.running(served, [listener], drain_seconds=1):
-                made = Target(serving.url(listener), listener.getsockname()[1], engine, home, authenticator)
+            visitors = serving.room(chosen)
+            served = app.create(
+                way, authenticator, mcp=_mcp(way, authenticator) if mcp else None, rooms=lambda: [visitors]
+            )
+            async with serving.running(served, [listener], visitors, drain_seconds=1):
+                port = listener.getsockname()[1]
+                made = Target(serving.url(listener), port, engine, home, authenticator, visitors)
                 for name, (username, role, tenants) in IDENTITIES.items():
                     wanted = {"name": name, "username": username, "role": role, "tenants": tenants}
                     made.tokens[name] = (await engine.call("token_create", wanted, ADMIN))["token"]

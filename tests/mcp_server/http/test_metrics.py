@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.accepting import Reason, Room
 from mcp_server.http.metrics import Metrics
 
 FIGURES = {"events_in": 10, "events_out": 7, "bytes_in": 900, "errors": 3, "runs": 2, "lag_seconds": 1.5}
@@ -33,6 +34,19 @@ def test_the_figures_of_jobs_are_series_with_their_tenant_job_replica_and_worker
 def test_a_label_value_cannot_break_out_of_its_quotes() -> None:
     text = Metrics(lambda: 0.0).render([job('a"b\\c\nd')], "t")
     assert 'job="a\\"b\\\\c\\nd"' in text
+
+
+def test_connections_are_shown_by_door_and_reason_to_who_operates_the_server() -> None:
+    room = Room("http", 8, 2)
+    room.refused[Reason.SLOW] += 3
+    lines = Metrics(lambda: 0.0).render(rooms=[room]).splitlines()
+    assert 'sluice_connections_open{door="http"} 0' in lines
+    assert 'sluice_connections_most{door="http"} 8' in lines
+    assert 'sluice_connections_refused_total{door="http",reason="slow"} 3' in lines
+    assert {f'sluice_connections_refused_total{{door="http",reason="{one}"}} 0' for one in Reason} - set(lines) == {
+        'sluice_connections_refused_total{door="http",reason="slow"} 0'
+    }
+    assert "sluice_connections" not in Metrics(lambda: 0.0).render(rooms=[room], requests=False)
 
 
 def test_without_jobs_there_are_no_series_of_jobs() -> None:

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from core import clock, errors
+from core.settings import Settings
 from mcp_server.http import serving, tls
 from tests.portals import self_signed
 
@@ -27,7 +28,7 @@ async def test_the_certificate_of_an_operator_is_the_one_that_is_served(tmp_path
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
     listener = serving.bind("127.0.0.1", 0)
     with anyio.fail_after(20):
-        async with serving.running(app, [listener], drain_seconds=1, certificate=certificate):
+        async with serving.running(app, [listener], serving.room(Settings()), drain_seconds=1, certificate=certificate):
             url = serving.url(listener, secure=True)
             trusting = ssl.create_default_context(cafile=str(cert))
             async with httpx.AsyncClient(base_url=url, verify=trusting, trust_env=False) as client:

@@ -1,0 +1,320 @@
+"""Connections are accepted within bounds, so that whoever connects cannot take the files that the engine needs.
+
+A server of asyncio accepts whatever comes, a whole backlog in one turn of the loop, and logs each connection for which
+the process has no file left. Here a `Room` says who may come in: so many in all, so many from one address. When it is
+full, the one that has waited longest without saying what it wants makes room for the next; only when everybody is at
+work is the next one sent away. What was refused is counted by its reason and logged once a burst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import socket
+import ssl
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import structlog
+
+from core import clock
+
+log = structlog.get_logger("core.accepting")
+
+PATIENCE_SECONDS = 10.0  # for a connection to say what it wants: a TLS handshake, the head of a request, a first call
+QUIET_SECONDS = 60.0  # between two lines of the log about what was refused
+AGAIN_SECONDS = 0.2  # after the process had no file left
+AT_ONCE = 16  # connections that are accepted in one turn of the loop
+MOST_FILES = 65536
+OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Reason(StrEnum):
+    """Why a connection was refused or ended early."""
+
+    ADDRESS = "address"  # too many from one address, all of them at work
+    TOTAL = "total"  # too many in all, all of them at work
+    FILES = "files"  # the process may open no more files
+    SLOW = "slow"  # it did not say what it wanted in time
+    MADE_ROOM = "made_room"  # it waited while the room was full
+
+
+class Guest:
+    """One connection, from its acceptance to its end. Use from the loop; what comes after its end changes nothing."""
+
+    __slots__ = ("_here", "_room", "address", "leave", "since")
+
+    def __init__(self, room: Room, address: str) -> None:
+        self._room = room
+        self._here = True
+        self.address = address
+        self.since = 0.0  # since when it waits, in monotonic seconds
+        self.leave: Callable[[Reason], None] = _stay
+        """Ends the connection. Set by whoever holds it; called at most once, and must not raise."""
+
+    def works(self) -> None:
+        """It has said what it wants: it is not sent away before it waits again."""
+        if self._here:
+            self._room.works(self)
+
+    def waits(self) -> None:
+        """It may say what it wants next."""
+        if self._here:
+            self._room.waits(self)
+
+    def gone(self) -> None:
+        """The connection has ended."""
+        if self._here:
+            self._here = False
+            self._room.gone(self)
+
+
+def _stay(reason: Reason) -> None:
+    """Nobody holds the connection yet."""
+
+
+class Room:
+    """Who is connected through one door. Use from the loop.
+
+    `most` and `most_per_address` bound the connections; `refused` counts by Reason.
+    """
+
+    def __init__(self, door: str, most: int, most_per_address: int, now: Callable[[], float] = clock.monotonic) -> None:
+        self.door = door
+        self.most = most
+        self.most_per_address = most_per_address
+        self.refused: Counter[Reason] = Counter()
+        self._now = now
+        self._guests: Counter[str] = Counter()  # by address
+        self._waiting: dict[str, dict[Guest, None]] = {}  # by address; who has waited longest comes first
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._told_at = -QUIET_SECONDS
+        self._untold = 0
+
+    @property
+    def open(self) -> int:
+        """How many are connected."""
+        return self._guests.total()
+
+    def admit(self, address: str) -> Guest | None:
+        """Let one in from this address, if need be in the place of one that waits; None when all are at work."""
+        if self._guests[address] >= self.most_per_address and not self._make_room((address,)):
+            self._count(Reason.ADDRESS, address)
+            return None
+        if self.open >= self.most and not self._make_room(self._waiting):
+            self._count(Reason.TOTAL, address)
+            return None
+        self._guests[address] += 1
+        guest = Guest(self, address)
+        guest.waits()
+        return guest
+
+    def out_of_files(self) -> None:
+        """The process may open no more files: count it, and let one that waits give up its own."""
+        self._count(Reason.FILES, "")
+        self._make_room(self._waiting)
+
+    def close(self) -> None:
+        """Watch no longer over those that wait."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # -- what guests tell ----------------------------------------------------------------------------------
+
+    def waits(self, guest: Guest) -> None:
+        guest.since = self._now()
+        of_its_address = self._waiting.setdefault(guest.address, {})
+        of_its_address.pop(guest, None)
+        of_its_address[guest] = None
+        if self._timer is None and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.look)
+
+    def works(self, guest: Guest) -> None:
+        of_its_address = self._waiting.get(guest.address)
+        if of_its_address is not None and guest in of_its_address:
+            del of_its_address[guest]
+            if not of_its_address:
+                del self._waiting[guest.address]
+
+    def gone(self, guest: Guest) -> None:
+        self.works(guest)
+        self._guests[guest.address] -= 1
+        if not self._guests[guest.address]:
+            del self._guests[guest.address]
+
+    # -- who has to go -------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Send away those that have waited too long, and look again when the next one will have."""
+        now = self._now()
+        if self._timer is not None:
+            self._timer.cancel()
+        late = [one for some in self._waiting.values() for one in some if now - one.since >= PATIENCE_SECONDS]
+        for guest in late:
+            self._send_away(guest, Reason.SLOW)
+        self._timer = None
+        if self._waiting and not self._closed:
+            first = min(next(iter(some)).since for some in self._waiting.values())
+            left = max(0.05, first + PATIENCE_SECONDS - now)
+            self._timer = asyncio.get_running_loop().call_later(left, self.look)
+
+    def _make_room(self, addresses: Iterable[str]) -> bool:
+        """Send away who has waited longest at that of these addresses which has the most connections, if any waits."""
+        greedy = max((one for one in addresses if one in self._waiting), key=self._guests.__getitem__, default=None)
+        if greedy is None:
+            return False
+        self._send_away(next(iter(self._waiting[greedy])), Reason.MADE_ROOM)
+        return True
+
+    def _send_away(self, guest: Guest, reason: Reason) -> None:
+        self._count(reason, guest.address)
+        guest.gone()
+        guest.leave(reason)
+
+    def _count(self, reason: Reason, address: str) -> None:
+        self.refused[reason] += 1
+        self._untold += 1
+        now = self._now()
+        if now - self._told_at < QUIET_SECONDS:
+            return
+        log.warning(
+            "connections_refused",
+            door=self.door,
+            reason=reason.value,
+            address=address,
+            count=self._untold,
+            open=self.open,
+            most=self.most,
+            most_per_address=self.most_per_address,
+        )
+        self._told_at, self._untold = now, 0
+
+
+class Acceptor:
+    """Accepts the connections of one listening socket for a room.
+
+    `protocol` makes the protocol of a guest; it sets the guest's `leave` once it has a transport, and tells the guest
+    what it does. With `tls` the connection speaks TLS. `refusal` is written, if it can be at once, to who is not let
+    in. The listening socket is non-blocking and stays its caller's to close.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        room: Room,
+        protocol: Callable[[Guest], asyncio.Protocol],
+        *,
+        tls: ssl.SSLContext | None = None,
+        refusal: bytes = b"",
+    ) -> None:
+        self._listener = listener
+        self._room = room
+        self._protocol = protocol
+        self._tls = tls
+        self._refusal = b"" if tls is not None else refusal
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._again: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._loop.add_reader(listener.fileno(), self._ready)
+
+    def close(self) -> None:
+        """Accept nothing more; what is connected stays. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
+        self._loop.remove_reader(self._listener.fileno())
+        for task in self._tasks:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until nobody is on the way in."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ready(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                connection, peer = self._listener.accept()
+            except OSError as error:  # nobody waits any more, or who waited has gone
+                if error.errno in OUT_OF_FILES:
+                    self._pause()
+                return
+            guest = self._room.admit(address_of(connection, peer))
+            if guest is None:
+                _turn_away(connection, self._refusal)
+                continue
+            entering = self._loop.connect_accepted_socket(
+                partial(self._protocol, guest),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=PATIENCE_SECONDS if self._tls is not None else None,
+            )
+            task = self._loop.create_task(entering)
+            guest.leave = partial(_cancel, task)
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._entered, connection, guest))
+
+    def _entered(self, connection: socket.socket, guest: Guest, task: asyncio.Task[Any]) -> None:
+        """The protocol has its transport; or nothing came of the connection, as when it speaks no TLS."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
+            guest.gone()
+            connection.close()
+        if error is not None and not isinstance(error, OSError):
+            log.error("connection_not_served", door=self._room.door, exc_info=error)
+
+    def _pause(self) -> None:
+        """The kernel goes on to say that somebody waits: do not listen to it for a moment."""
+        self._room.out_of_files()
+        self._loop.remove_reader(self._listener.fileno())
+        self._again = self._loop.call_later(AGAIN_SECONDS, self._loop.add_reader, self._listener.fileno(), self._ready)
+
+
+def _cancel(task: asyncio.Task[Any], reason: Reason) -> None:
+    task.cancel()
+
+
+def _turn_away(connection: socket.socket, refusal: bytes) -> None:
+    connection.setblocking(False)
+    try:
+        connection.send(refusal)
+    except OSError:
+        pass  # it has gone already, or does not read
+    finally:
+        connection.close()
+
+
+def address_of(connection: socket.socket, peer: object) -> str:
+    """Whose connection it is: an IPv4 address, an IPv6 network of 64 bits, or a process of this machine."""
+    if connection.family == socket.AF_UNIX and not hasattr(socket, "SO_PEERCRED"):
+        return "this machine"
+    if connection.family == socket.AF_UNIX:
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return f"process {struct.unpack('3i', credentials)[0]}"
+    host = str(peer[0]) if isinstance(peer, tuple) else str(peer)
+    if connection.family == socket.AF_INET6:
+        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        if packed.startswith(b"\0" * 10 + b"\xff\xff"):
+            return socket.inet_ntop(socket.AF_INET, packed[12:])
+        return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
+    return host
+
+
+def raise_limit_of_files() -> int:
+    """Let this process open as many files as it may, and return how many that are, at most MOST_FILES."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        return allowed
+    return MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, MOST_FILES)
