@@ -43,6 +43,7 @@ class Consumer(Protocol):
     """One replica that takes deliveries: a workload on a connected worker."""
 
     workload: str
+    worker: str  # the name of the worker that it is on
     outstanding: dict[int, Delivery]
     window: int  # how many deliveries it may hold at once
 
@@ -81,8 +82,8 @@ class Bus(Protocol):
     def release(self, delivery: Delivery) -> None:
         """The delivery is durable: send it to one replica now, or as soon as one has room."""
 
-    def settle(self, delivery_id: int) -> Delivery | None:
-        """The replica that holds a delivery is done with it; None when nobody does (late, or already settled)."""
+    def settle(self, delivery_id: int, worker: str) -> Delivery | None:
+        """A replica of `worker` is done with a delivery; None when none of it holds it (late, or already settled)."""
 
     def cancel(self, delivery_id: int, group: GroupKey) -> bool:
         """Withdraw a delivery that no replica has taken; false when one has."""

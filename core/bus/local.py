@@ -115,10 +115,11 @@ class LocalBus:
         else:
             self._hand(delivery, consumer)
 
-    def settle(self, delivery_id: int) -> Delivery | None:
-        delivery = self._held.pop(delivery_id, None)
-        if delivery is None or delivery.consumer is None:
+    def settle(self, delivery_id: int, worker: str) -> Delivery | None:
+        delivery = self._held.get(delivery_id)
+        if delivery is None or delivery.consumer is None or delivery.consumer.worker != worker:
             return None
+        del self._held[delivery_id]
         consumer, delivery.consumer = delivery.consumer, None
         consumer.outstanding.pop(delivery_id, None)
         group = self._groups.get(delivery.group)

@@ -74,7 +74,7 @@ def presence(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Presen
 
 
 def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
-    """The workers with the load that is not of this deployment."""
+    """The workers that admit a tenant, with the load that is not of this deployment."""
     ours: dict[str, int] = {}
     for row in rows(fleet, tenant, name):
         ours[row["worker"]] = ours.get(row["worker"], 0) + (row["state"] != "completed")
@@ -87,7 +87,7 @@ def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
             max(0, row["jobs"] - ours.get(row["name"], 0)),
             row["drained"],
         )
-        for row in fleet.worker_rows()
+        for row in fleet.worker_rows(tenant)
     ]
 
 

@@ -162,8 +162,9 @@ class _Pool:
             groups = ", ".join(sorted(set(self._groups.values()))) or "none"
             return Finding(
                 "missing_group",
-                f"There is no worker group {group} for {some}.",
-                f"Groups with workers: {groups}. Make the group and put a worker in it, or place the step elsewhere.",
+                f"There is no worker group {group} for {some}, or it does not admit this tenant.",
+                f"Groups with workers for it: {groups}. Make the group and put a worker in it, admit the tenant"
+                " (worker_group_update), or place the step elsewhere.",
             )
         if group not in self._heaps:
             members = [name for name in self._groups if self._groups[name] == group]

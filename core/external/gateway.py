@@ -160,6 +160,7 @@ class Gateway:
                 details={"limit": "workers", "edition": license.edition},
             )
         self._fleet.admits(join.name)
+        self._refuse_open_group(join)
         if join.name in self._sessions:
             raise errors.Busy(f"A worker {join.name} is being let in already.", hint="Try again in some seconds.")
         if len(self._sessions) >= MOST_SESSIONS:
@@ -189,6 +190,22 @@ class Gateway:
             "heartbeat_seconds": self._settings.heartbeat_seconds,
             "drain_seconds": self._settings.drain_seconds,
         }
+
+    def _refuse_open_group(self, join: Join) -> None:
+        """Raises Forbidden when the worker's group does not name its tenants: whoever owns the worker's machine sees
+        the jobs and the secrets that it is given, so somebody has said whose these are."""
+        name = self._fleet.groups.said(join.name).group or join.group
+        group = self._fleet.groups.get(name)
+        if group is None:
+            raise errors.Forbidden(
+                f"There is no worker group {name} for workers of other machines.",
+                hint=f"Make it, with the tenants that it serves: sluice group create {name} --admit TENANT.",
+            )
+        if group.open:
+            raise errors.Forbidden(
+                f"Worker group {name} admits every tenant, and a worker of another machine serves tenants by name.",
+                hint=f"Name them: sluice group update {name} --admit TENANT, or join another group (--group).",
+            )
 
     async def _serve(self, member: External, tunnel: Tunnel, near: socket.socket, inbox: nats.Inbox) -> None:
         running = asyncio.create_task(tunnel.run())

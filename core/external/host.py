@@ -14,7 +14,7 @@ from core import errors
 from core.external import nats
 from core.external.gateway import PROTOCOL
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
-from core.external.tunnel import Tunnel
+from core.external.tunnel import SILENT_BEATS, Tunnel
 from core.fleet.child import Spawn
 from core.model.worker_group import External
 from core.settings import Settings
@@ -111,7 +111,8 @@ async def _carry(wire: nats.Wire, session: _Session, name: str, settings: Settin
     take = session.inbox.take
     tunnel = Tunnel(far, session.records, send, take, beat_seconds=beat, chunk_bytes=wire.chunk_bytes)
     with near:
-        child = spawn(name, settings.model_copy(update={"heartbeat_seconds": beat, "drain_seconds": drain}), near)
+        told = settings.model_copy(update={"heartbeat_seconds": beat, "drain_seconds": drain})
+        child = spawn(name, told, near, beat * SILENT_BEATS)
     running = asyncio.create_task(tunnel.run())
     try:
         return await asyncio.shield(running)

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Protocol
 
 import orjson
@@ -39,7 +38,10 @@ class Child(Protocol):
         """Its exit code, or None when it has not ended after `seconds`."""
 
 
-Spawn = Callable[[str, Settings, socket.socket], Child]
+class Spawn(Protocol):
+    """Starts a worker with one end of a socketpair; `lease_seconds` see core.worker.lease, 0 for none."""
+
+    def __call__(self, name: str, settings: Settings, sock: socket.socket, lease_seconds: float = 0.0, /) -> Child: ...
 
 
 class Process:
@@ -73,7 +75,7 @@ def environment(*, cloud_credentials: bool) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT or key.startswith(clouds)}
 
 
-def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
+def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: float = 0.0, /) -> Child:
     """Start a worker that inherits `sock` and nothing else; its stdout is our stderr, for stdout may be a protocol."""
     options = {
         "name": name,
@@ -88,6 +90,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket) -> Child:
         "job_memory_mb": settings.job_memory_mb,
         "log_level": settings.log_level,
         "nats": settings.nats,
+        "lease_seconds": lease_seconds,
     }
     popen = subprocess.Popen(
         [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock.fileno())],

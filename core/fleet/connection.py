@@ -24,10 +24,11 @@ WINDOW = 64  # deliveries that one replica may hold; enough to keep it busy whil
 class Replica:
     """A workload on a connected worker, as a consumer of the bus."""
 
-    __slots__ = ("_channel", "outstanding", "window", "workload")
+    __slots__ = ("_channel", "outstanding", "window", "worker", "workload")
 
-    def __init__(self, workload: str, channel: Channel) -> None:
+    def __init__(self, workload: str, worker: str, channel: Channel) -> None:
         self.workload = workload
+        self.worker = worker
         self.window = WINDOW
         self.outstanding: dict[int, Delivery] = {}
         self._channel = channel
@@ -71,6 +72,9 @@ class Worker:
     last_seen: float = 0.0  # monotonic
     away_since: float = field(default_factory=clock.monotonic)  # since when it is not online, unless it is
     sent: dict[str, str] = field(default_factory=dict)  # workload id -> fingerprint of what it was told
+    entrusted: set[str] = field(default_factory=set)  # every workload that this connection was told to run
+    tenants: set[str] = field(default_factory=set)  # of these: whose variables it knows
+    left: bool = False  # it has said that it ends, and holds nothing any more
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
     replicas: dict[str, Replica] = field(default_factory=dict)
     channels: list[Told] = field(default_factory=list)  # what it was told of its channels
@@ -89,6 +93,18 @@ class Worker:
     @property
     def connected(self) -> bool:
         return self.channel is not None and not self.channel.closed.is_set()
+
+    def connect(self, link: Channel, pid: int | None) -> None:
+        """A process took this name: it was told nothing yet."""
+        self.channel, self.pid, self.left = link, pid, False
+        self.heard()
+
+    def disconnect(self) -> None:
+        """Its process has gone, and with it all that it was told."""
+        self.channel, self.pid = None, None
+        for told in (self.sent, self.entrusted, self.tenants, self.given, self.replicas):
+            told.clear()
+        self.channels = []
 
     def heard(self) -> None:
         self.last_seen = clock.monotonic()

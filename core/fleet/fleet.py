@@ -30,6 +30,7 @@ from core.fleet.workloads import Workloads, group_of
 from core.model import deployment
 from core.model.kv import KV
 from core.model.message import Filter, Type
+from core.model.principal import DEFAULT_TENANT
 from core.model.states import WorkerState, WorkloadState
 from core.model.worker_group import External
 from core.settings import Settings
@@ -38,6 +39,7 @@ from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
 
+Row = dict[str, Any]
 REPLY_SECONDS = 2.0
 
 
@@ -67,6 +69,7 @@ class Fleet:
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
         self._waiters: set[asyncio.Future[None]] = set()
+        self.overreached = 0  # connections that spoke for a workload which they were not told to run
         self.changes = 0  # grows with whatever a waiter may wait for
         self._syncing = asyncio.Lock()
         self.groups = Groups(database)
@@ -97,7 +100,7 @@ class Fleet:
         ended = asyncio.Event()
         link = await channel.over_socket(
             sock,
-            on_call=self._asked,
+            on_call=lambda link, name, args: self._asked(worker, link, name, args),
             on_notice=lambda _, name, data: self._heard(worker, name, data),
             on_tick=lambda _: self._read(worker),
             on_close=lambda _: ended.set(),
@@ -132,22 +135,19 @@ class Fleet:
         self._wake()
 
     def _gone(self, worker: Worker) -> None:
-        worker.channel, worker.pid = None, None
         was_online = worker.state is WorkerState.ONLINE
-        worker.state = WorkerState.OFFLINE if self.processes.stopping else WorkerState.LOST
+        ended = self.processes.stopping or worker.left
+        worker.state = WorkerState.OFFLINE if ended else WorkerState.LOST
         if was_online:
             worker.away_since = clock.monotonic()
-        worker.sent.clear()
-        worker.given.clear()
         for id, replica in worker.replicas.items():
-            self._bus.detach(group_of(id), replica, died=True)
-        worker.replicas.clear()
-        worker.channels = []
+            self._bus.detach(group_of(id), replica, died=not worker.left)
+        worker.disconnect()
         self._bus.reach(worker.name, None)
         self._workloads.worker_gone(worker)
-        if was_online and not self.processes.stopping:
+        if was_online and not ended:
             log.warning("worker_lost", worker=worker.name)
-            self._traffic.message("default", type=Type.WORKER_LOST, worker=worker.name, data={"worker": worker.name})
+            self._tell_tenants(worker, Type.WORKER_LOST, {"worker": worker.name})
         self._traffic.flush()
         self._wake()
 
@@ -189,7 +189,7 @@ class Fleet:
         """Send a connected worker the difference between what it runs and what it should run."""
         if not worker.connected or worker.state is not WorkerState.ONLINE or worker.channel is None:
             return
-        wanted = {row["id"]: row for row in self._workloads.wanted_on(worker.name)}
+        wanted = self._admitted(worker)
         for id in [id for id in worker.sent if id not in wanted]:
             del worker.sent[id]
             worker.given.pop(id, None)
@@ -207,19 +207,38 @@ class Fleet:
             if worker.sent.get(id) == fingerprint:
                 continue
             worker.sent[id] = fingerprint
+            self._entrust(worker, id, row["tenant"])
             worker.channel.notice(
                 "assign", {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
             )
             if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:
-                    replica = worker.replicas[id] = Replica(id, worker.channel)
+                    replica = worker.replicas[id] = Replica(id, worker.name, worker.channel)
                 self._bus.attach((row["tenant"], row["job"]), replica)
 
+    def _admitted(self, worker: Worker) -> dict[str, Row]:
+        """What a worker shall run of the tenants that its group admits; the rest stays with us, and says why."""
+        wanted = {}
+        for row in self._workloads.wanted_on(worker.name):
+            if self.groups.admits(worker.group, row["tenant"]):
+                wanted[row["id"]] = row
+            else:
+                self._workloads.withheld(row, f"worker group {worker.group} does not admit tenant {row['tenant']}")
+        return wanted
+
+    def _entrust(self, worker: Worker, workload: str, tenant: str) -> None:
+        """From now on a worker speaks for a workload, and knows the variables of its tenant."""
+        worker.entrusted.add(workload)
+        if tenant not in worker.tenants:
+            worker.tenants.add(tenant)
+            for name, value in self.variables(tenant).items():
+                self._tell(worker, tenant, name, value)
+
     async def regroup(self) -> None:
-        """Something was said about groups or workers: read it."""
+        """Something was said about groups or workers: read it, and take from workers what they must not have now."""
         await self.groups.load(self.workers.values())
-        self._wake()
+        self.deliver()
 
     async def holdings(self) -> Holdings:
         """Ask every worker what it holds; a worker that does not answer is left out."""
@@ -261,38 +280,65 @@ class Fleet:
         match name:
             case "publish":
                 sequence, workload, outgoing = data
-                tenant, job = group_of(workload)
-                self._traffic.publish(worker, sequence, tenant, job, outgoing)
+                if self._speaks_for(worker, workload, name):
+                    tenant, job = group_of(workload)
+                    self._traffic.publish(worker, sequence, tenant, job, outgoing)
             case "settle":
                 delivery_id, reason = data
-                delivery = self._bus.settle(delivery_id)
+                delivery = self._bus.settle(delivery_id, worker.name)
                 if delivery is not None:
                     self._traffic.settle(delivery, reason)
             case "log":
-                self.logs.add(*data)
+                if self._speaks_for(worker, data[0], name):
+                    self.logs.add(*data)
             case "run":
                 workload, *told = data
-                self._workloads.run_ended(workload, trigger=told[1], ok=told[7])
-                self._traffic.run_ended(worker, *group_of(workload), workload, *told)
+                if self._speaks_for(worker, workload, name):
+                    self._workloads.run_ended(workload, trigger=told[1], ok=told[7])
+                    self._traffic.run_ended(worker, *group_of(workload), workload, *told)
             case "status":
-                self._status(worker, *data)
+                if self._speaks_for(worker, data[0], name):
+                    self._status(worker, *data)
             case "beat":
                 for id, metrics in data["metrics"].items():
-                    self._workloads.measured(id, metrics)
+                    if self._speaks_for(worker, id, name):
+                        self._workloads.measured(id, metrics)
+            case "bye":
+                worker.left = True
             case "hello":
                 worker.state = WorkerState.ONLINE
                 if worker.channel is not None:
                     self._bus.reach(worker.name, worker.channel.call)
-                self._traffic.message("default", type=Type.WORKER_ONLINE, worker=worker.name, data={"pid": worker.pid})
-                for tenant, variable, value in self._variables:
-                    self._tell(worker, tenant, variable, value)
+                self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})
                 self._bring(worker)
                 self._wake()
 
-    async def _asked(self, link: channel.Channel, name: str, args: Any) -> Any:
+    def _speaks_for(self, worker: Worker, workload: str, what: str) -> bool:
+        """Whether a connection was told to run a workload. One that speaks for another is no worker of ours: it ends.
+
+        An honest worker says nothing about what it was never told, so nothing that counts is lost here.
+        """
+        if workload in worker.entrusted:
+            return True
+        if worker.channel is not None and worker.connected:
+            self.overreached += 1
+            log.error("worker_overreached", worker=worker.name, workload=errors.shorten(workload, 100), what=what)
+            worker.channel.abort()
+        return False
+
+    def _tell_tenants(self, worker: Worker, type: Type, data: dict[str, Any]) -> None:
+        """A message about a worker for each tenant with something on it, and for the tenant of whoever operates."""
+        tenants = {row["tenant"] for row in self._workloads.wanted_on(worker.name)} | {DEFAULT_TENANT}
+        for tenant in sorted(tenants):
+            if self.groups.admits(worker.group, tenant):
+                self._traffic.message(tenant, type=type, worker=worker.name, data=data)
+
+    async def _asked(self, worker: Worker, link: channel.Channel, name: str, args: Any) -> Any:
         """Answer a call of a worker."""
         if name == "kv":
             workload, what, namespace, *given = args
+            if not self._speaks_for(worker, workload, name):
+                raise errors.Forbidden("This worker does not run that workload.")
             return await self._kv.answer(link, group_of(workload)[0], what, namespace, *given)
         raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
 
@@ -319,7 +365,8 @@ class Fleet:
 
     def _variable_changed(self, tenant: str, name: str, value: str | None) -> None:
         for worker in self.workers.values():
-            self._tell(worker, tenant, name, value)
+            if tenant in worker.tenants:
+                self._tell(worker, tenant, name, value)
 
     def variables(self, tenant: str) -> dict[str, str]:
         """The dynamic variables of a tenant."""
@@ -331,10 +378,14 @@ class Fleet:
 
     # -- what others may know ------------------------------------------------------------------------------
 
-    def worker_rows(self) -> list[dict[str, Any]]:
-        """Every worker as worker_list shows it."""
+    def worker_rows(self, tenant: str | None = None) -> list[dict[str, Any]]:
+        """Every worker as worker_list shows it; of a tenant, those that may be given its jobs."""
         jobs = self._workloads.per_worker()
-        return [worker.row(jobs.get(worker.name, 0)) for worker in self.workers.values()]
+        return [
+            worker.row(jobs.get(worker.name, 0))
+            for worker in self.workers.values()
+            if tenant is None or self.groups.admits(worker.group, tenant)
+        ]
 
     def workload_rows(self, **which: Any) -> list[dict[str, Any]]:
         """Wanted workloads with what was observed of each, as `Workloads.shown` selects and shows them."""

@@ -50,5 +50,11 @@ class Groups:
     def get(self, name: str) -> WorkerGroup | None:
         return self._groups.get(name)
 
-    def names(self) -> frozenset[str]:
-        return frozenset(self._groups)
+    def names(self, tenant: str) -> frozenset[str]:
+        """The groups that admit a tenant."""
+        return frozenset(name for name, group in self._groups.items() if group.admits(tenant))
+
+    def admits(self, name: str, tenant: str) -> bool:
+        """Whether workers of a group may be given jobs of a tenant."""
+        group = self._groups.get(name)
+        return group is not None and group.admits(tenant)

@@ -98,8 +98,7 @@ class Processes:
 
     async def work(self, worker: Worker, link: channel.Channel, child: Child, ended: asyncio.Event) -> None:
         """Work with a worker until its channel ends."""
-        worker.channel, worker.pid = link, child.pid
-        worker.heard()
+        worker.connect(link, child.pid)
         self.children[worker.name] = child
         await ended.wait()
         self._gone(worker)

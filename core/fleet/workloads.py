@@ -187,6 +187,12 @@ class Workloads:
             asyncio.get_running_loop().call_soon(self._write_reports)
         self._reports.append((state, reason, restarts, clock.now_ns(), row["id"], version))
 
+    def withheld(self, row: Row, reason: str) -> None:
+        """A workload is wanted on a worker that must not have it."""
+        seen = self._observed.get(row["id"])
+        if seen is None or (seen.state, seen.reason) != (WorkloadState.ASSIGNED.value, reason):
+            self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, reason, version=row["version"]))
+
     def worker_gone(self, worker: Worker) -> None:
         """Nothing of a worker runs any more; what was complete stays complete."""
         for row in self._rows.values():

@@ -204,7 +204,7 @@ def assign(
         groups = ", ".join(sorted({w["group"] for w in workers if not w["drained"]})) or "none"
         raise errors.TargetUnavailable(
             f"Worker group {errors.shorten(group, 64)} has no worker{' that is not drained' if members else ''}.",
-            hint=f"Groups with workers: {groups}.",
+            hint=f"Groups with workers for this tenant: {groups}.",
         )
     slots = {w["name"]: w["slots"] for w in eligible}
     load = {w["name"]: w["jobs"] for w in eligible}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_GROUP = "default"
+ANY_TENANT = "*"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/=-]{0,62}$"
 MOST_LABELS = 20
@@ -14,12 +15,22 @@ MOST_LABELS = 20
 class WorkerGroup:
     """One group. `slots` is how many jobs each of its workers may hold, None: as the worker was started.
 
-    Labels describe and are searched for; they do not place anything (facts I.1).
+    Labels describe and are searched for; they do not place anything (facts I.1). `tenants` are those whose jobs its
+    workers may be given, ANY_TENANT for all; a group with workers of other machines names them.
     """
 
     name: str
     slots: int | None = None
     labels: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = (ANY_TENANT,)
+
+    @property
+    def open(self) -> bool:
+        """Whether every tenant is admitted, those of tomorrow too."""
+        return ANY_TENANT in self.tenants
+
+    def admits(self, tenant: str) -> bool:
+        return self.open or tenant in self.tenants
 
 
 @dataclass(frozen=True, slots=True)

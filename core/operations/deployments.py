@@ -129,7 +129,7 @@ async def _placed(engine: Engine, tenant: str, name: str, wish: State, warnings:
     await observed.workers_started(engine.fleet)
     workers = observed.workers(engine.fleet, tenant, name)
     if any("" in chosen for chosen in wish.assignments.values()):
-        groups = engine.fleet.groups.names()
+        groups = engine.fleet.groups.names(tenant)
         placed = placement.place(wish.jobs, wish.together, workers, wish.assignments, groups=groups)
         chosen = {
             job: tuple(old or new for old, new in zip(wish.assignments[job], found, strict=True))

@@ -15,7 +15,7 @@ from core.explain.chain import Cause
 from core.model import invocation
 from core.model.message import Type
 from core.model.operation import Params
-from core.model.principal import DEFAULT_TENANT, Caller, Role
+from core.model.principal import Caller, Role
 from core.model.states import DeploymentState, WorkloadState
 from core.operations.deployment_status import find as find_deployment
 from core.operations.registry import operation
@@ -97,7 +97,7 @@ async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explan
             there,
             [one.to_dict() for one in drift],
             await _failures(engine, caller.tenant, {one["job"] for one in there}, failed, since),
-            await _workers(engine, {one["worker"] for one in there}, applied_at),
+            await _workers(engine, caller.tenant, {one["worker"] for one in there}, applied_at),
             earlier,
         )
     )
@@ -119,7 +119,8 @@ async def _invocation(engine: Engine, caller: Caller, id: str) -> chain.Explanat
     since = record["requested_at_ns"]
     until = record["finished_at_ns"] or engine.now_ns()
     failures = [] if well or not job else await _failures(engine, tenant, {job}, there[:1], since)
-    lost = [] if well and record["attempts"] <= 1 else await _workers(engine, {one["worker"] for one in there}, since)
+    on = {one["worker"] for one in there}
+    lost = [] if well and record["attempts"] <= 1 else await _workers(engine, tenant, on, since)
     return invocations.explain(
         invocations.Facts(
             record,
@@ -184,7 +185,7 @@ async def _job_facts(
         there,
         deeds,
         await _failures(engine, tenant, {name}, there),
-        await _workers(engine, {one["worker"] for one in there}, since),
+        await _workers(engine, caller.tenant, {one["worker"] for one in there}, since),
         newest["version"] if newest is not None else None,
         workload,
     )
@@ -222,13 +223,11 @@ async def _failures(
     return causes
 
 
-async def _workers(engine: Engine, names: set[str], since_ns: int) -> list[Cause]:
+async def _workers(engine: Engine, tenant: str, names: set[str], since_ns: int) -> list[Cause]:
     """Which of these workers were lost, or came back, since a time; and which are not there now."""
     causes = []
     for type, what in ((Type.WORKER_LOST, "was lost"), (Type.WORKER_ONLINE, "came online")):
-        found = await engine.database.read(
-            lambda db, type=type: messages.search(db, DEFAULT_TENANT, type=type, limit=20)
-        )
+        found = await engine.database.read(lambda db, type=type: messages.search(db, tenant, type=type, limit=20))
         mine = [
             Cause(f"worker {event['worker_id']} {what}", event["nanoseconds_since_epoch"])
             for event in found

@@ -59,7 +59,7 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
         row = await engine.database.read(table.get, caller.tenant, params.name, params.version)
     if row is None:
         raise await jobs.not_staged(engine, caller, params.name)
-    workers = engine.fleet.worker_rows()
+    workers = engine.fleet.worker_rows(caller.tenant)
     before = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
     near = _other_end(engine, caller, row)
     wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns(), near)

@@ -226,7 +226,7 @@ async def _around(engine: Engine, caller: Caller, environment: str, contexts: La
         secrets=engine.vault.names(caller.tenant),
         features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
         nats=bool(engine.settings.nats),
-        groups=engine.fleet.groups.names(),
+        groups=engine.fleet.groups.names(caller.tenant),
     )
 
 

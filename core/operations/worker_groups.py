@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from core import errors
 from core.engine import Engine
+from core.fleet.connection import EXTERNAL, Worker
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.worker_group import DEFAULT_GROUP, LABEL_PATTERN, MOST_LABELS, NAME_PATTERN, WorkerGroup
+from core.model.worker_group import ANY_TENANT, DEFAULT_GROUP, LABEL_PATTERN, MOST_LABELS, NAME_PATTERN, WorkerGroup
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
 from core.store import worker_groups as table
@@ -18,6 +20,8 @@ from core.store import worker_groups as table
 GroupName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
 Labels = Annotated[list[Label], Field(max_length=MOST_LABELS)]
+Tenant = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$")]
+Tenants = Annotated[list[Tenant], Field(max_length=1000)]
 Slots = Annotated[int, Field(ge=0, le=4096)]
 
 
@@ -34,8 +38,10 @@ class WorkerGroupList(Page):
     role=Role.USER,
 )
 async def worker_group_list(engine: Engine, caller: Caller, params: WorkerGroupList) -> dict[str, Any]:
-    """List the worker groups with labels, their workers, and how many jobs they can hold and do hold."""
-    listed = [_shown(engine, group) for group in sorted(engine.fleet.groups, key=lambda group: group.name)]
+    """List the worker groups that admit this tenant, with labels, their workers, and how many jobs they can hold and
+    do hold; to an admin of every tenant, all of them."""
+    groups = sorted((group for group in engine.fleet.groups if sees(caller, group)), key=lambda group: group.name)
+    listed = [_shown(engine, group, caller) for group in groups]
     return offset_page([one for one in listed if params.label is None or params.label in one["labels"]], params)
 
 
@@ -47,10 +53,10 @@ class WorkerGroupGet(Params):
 @operation(summary="Show one worker group.", http="GET /api/worker-groups/{name}", toolset="workers", role=Role.USER)
 async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> dict[str, Any]:
     """Show a worker group: labels, slots, its workers, and what is placed in it (of this tenant)."""
-    group = _find(engine, params.name)
+    group = _find(engine, caller, params.name)
     placed = [row for row in engine.fleet.workload_rows(tenant=caller.tenant) if row["group"] == group.name]
     return {
-        **_shown(engine, group),
+        **_shown(engine, group, caller),
         "worker_rows": [row for row in engine.fleet.worker_rows() if row["group"] == group.name],
         "deployments": sorted({row["deployment"] for row in placed if row["deployment"]}),
         "unmanaged_jobs": sorted({row["job"] for row in placed if not row["deployment"]}),
@@ -64,6 +70,9 @@ class WorkerGroupCreate(Params):
     """How many jobs each of its workers may hold; 0: as the worker was started."""
     labels: Labels = Field(default_factory=list)
     """Words that describe the group, such as zone=eu; they are searched for and place nothing."""
+    tenants: Tenants = Field(default_factory=lambda: [ANY_TENANT])
+    """The tenants whose jobs its workers may be given; * for every one. Workers of other machines only join a group
+    that names its tenants."""
 
 
 @operation(
@@ -76,11 +85,12 @@ class WorkerGroupCreate(Params):
 async def worker_group_create(engine: Engine, caller: Caller, params: WorkerGroupCreate) -> dict[str, Any]:
     """Make a worker group. Put workers in it with worker_update, or start them in it (--workers GROUP=N)."""
     require_operator(caller)
-    group = WorkerGroup(params.name, params.slots or None, tuple(dict.fromkeys(params.labels)))
+    labels, tenants = tuple(dict.fromkeys(params.labels)), tuple(sorted(set(params.tenants)))
+    group = WorkerGroup(params.name, params.slots or None, labels, tenants)
     note = audit.row(engine.ids.next(), caller, "worker_group_create", group.name)
     await engine.database.write(table.create, group, engine.now_ns(), caller.username, note)
     await engine.fleet.regroup()
-    return _shown(engine, group)
+    return _shown(engine, group, caller)
 
 
 class WorkerGroupUpdate(Params):
@@ -92,6 +102,9 @@ class WorkerGroupUpdate(Params):
     """How many jobs each of its workers may hold; 0: as the worker was started. As before when left out."""
     labels: Labels | None = None
     """In place of the labels before."""
+    tenants: Tenants | None = None
+    """In place of the tenants that it admitted before; * for every one. Refused while one that is left out has
+    something placed in it, and * while a worker of another machine belongs to it."""
 
 
 @operation(
@@ -103,21 +116,24 @@ class WorkerGroupUpdate(Params):
     idempotent=True,
 )
 async def worker_group_update(engine: Engine, caller: Caller, params: WorkerGroupUpdate) -> dict[str, Any]:
-    """Change the slots or labels of a worker group, or rename it. Fewer slots move nothing that runs."""
+    """Change the slots, labels or tenants of a worker group, or rename it. Fewer slots move nothing that runs."""
     require_operator(caller)
-    before = _find(engine, params.name)
+    before = _find(engine, caller, params.name)
     name = params.new_name or before.name
     if before.name == DEFAULT_GROUP and name != DEFAULT_GROUP:
         raise _default("renamed")
     slots = before.slots if params.slots is None else params.slots or None
     labels = before.labels if params.labels is None else tuple(dict.fromkeys(params.labels))
-    changed = WorkerGroup(name, slots, labels)
+    tenants = before.tenants if params.tenants is None else tuple(sorted(set(params.tenants)))
+    changed = WorkerGroup(name, slots, labels, tenants)
+    if changed.open:
+        refuse_external(changed, [one for one in engine.fleet.workers.values() if one.group == before.name])
     if changed != before:
         note = audit.row(engine.ids.next(), caller, "worker_group_update", f"{before.name} {name}".strip())
         members = _members(engine, before.name)
         await engine.database.write(table.update, before.name, changed, members, engine.now_ns(), caller.username, note)
         await engine.fleet.regroup()
-    return _shown(engine, changed)
+    return _shown(engine, changed, caller)
 
 
 class WorkerGroupDelete(Params):
@@ -135,7 +151,7 @@ class WorkerGroupDelete(Params):
 async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGroupDelete) -> dict[str, Any]:
     """Delete a worker group. Refused while it has workers, or a deployment or job is placed in it."""
     require_operator(caller)
-    group = _find(engine, params.name)
+    group = _find(engine, caller, params.name)
     if group.name == DEFAULT_GROUP:
         raise _default("deleted")
     members = _members(engine, group.name)
@@ -149,7 +165,7 @@ async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGrou
 
 def require_operator(caller: Caller) -> None:
     """Raises Forbidden for an admin of single tenants: workers and groups are shared by all of them."""
-    if not caller.principal.platform and not caller.operator:
+    if not _administers_all(caller):
         raise errors.Forbidden(
             f"Workers and their groups are shared by all tenants, and {caller.username} administers only "
             f"{', '.join(caller.principal.tenants) or 'none'}.",
@@ -157,9 +173,28 @@ def require_operator(caller: Caller) -> None:
         )
 
 
-def _find(engine: Engine, name: str) -> WorkerGroup:
+def _administers_all(caller: Caller) -> bool:
+    return caller.principal.platform or caller.operator
+
+
+def sees(caller: Caller, group: WorkerGroup | None) -> bool:
+    """Whether a group is there for a caller: it admits the tenant, or the caller administers all of them."""
+    return group is not None and (group.admits(caller.tenant) or _administers_all(caller))
+
+
+def refuse_external(group: WorkerGroup, workers: Iterable[Worker]) -> None:
+    """Raises InvalidParams when a group that admits every tenant would have one of these that is of another machine."""
+    names = [worker.name for worker in workers if worker.kind == EXTERNAL]
+    if names:
+        raise errors.InvalidParams(
+            f"{', '.join(names[:3])} is of another machine, and worker group {group.name} admits every tenant.",
+            hint=f"Name its tenants: sluice group update {group.name} --admit TENANT.",
+        )
+
+
+def _find(engine: Engine, caller: Caller, name: str) -> WorkerGroup:
     group = engine.fleet.groups.get(name)
-    if group is None:
+    if group is None or not sees(caller, group):
         raise table.missing(name)
     return group
 
@@ -175,12 +210,13 @@ def _default(what: str) -> errors.InvalidParams:
     )
 
 
-def _shown(engine: Engine, group: WorkerGroup) -> dict[str, Any]:
+def _shown(engine: Engine, group: WorkerGroup, caller: Caller) -> dict[str, Any]:
     rows = [row for row in engine.fleet.worker_rows() if row["group"] == group.name]
     return {
         "name": group.name,
         "labels": list(group.labels),
         "slots": group.slots,
+        "tenants": list(group.tenants) if group.open or _administers_all(caller) else [caller.tenant],
         "workers": [row["name"] for row in rows],
         "online": sum(row["state"] == "online" for row in rows),
         "capacity": sum(row["slots"] for row in rows if row["state"] == "online"),

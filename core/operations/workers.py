@@ -15,7 +15,7 @@ from core.model.principal import Caller, Role
 from core.model.worker_group import WorkerSetting
 from core.operations import draining
 from core.operations.registry import Page, items_schema, offset_page, operation
-from core.operations.worker_groups import GroupName, Labels, require_operator
+from core.operations.worker_groups import GroupName, Labels, refuse_external, require_operator, sees
 from core.store import audit, external_workers, worker_groups
 
 
@@ -32,13 +32,16 @@ class WorkerList(Page):
     summary="List the workers.", http="GET /api/workers", toolset="workers", result=items_schema(), role=Role.USER
 )
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
-    """List the workers with group, state, process id, slots, labels, and how many jobs each holds."""
-    groups = engine.fleet.groups
+    """List the workers whose groups admit this tenant: group, state, process id, slots, labels, and how many jobs
+    each holds."""
+    groups = [group for group in engine.fleet.groups if sees(caller, group)]
+    there = {group.name for group in groups}
     labelled = {group.name for group in groups if params.label in group.labels}
     rows = [
         row
         for row in engine.fleet.worker_rows()
-        if (params.group is None or row["group"] == params.group)
+        if row["group"] in there
+        and (params.group is None or row["group"] == params.group)
         and (params.state is None or row["state"] == params.state)
         and (params.label is None or params.label in row["labels"] or row["group"] in labelled)
     ]
@@ -59,7 +62,7 @@ class WorkerGet(Params):
 async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[str, Any]:
     """Show a worker: what it reports of itself now (memory, loop lag, channels) and this tenant's jobs on it with
     state and metrics. `report` is null when it does not answer, and `unreachable` says why."""
-    row = _row(engine, params.name)
+    row = _row(engine, caller, params.name)
     report, unreachable = None, ""
     try:
         report = await engine.fleet.request(params.name, "report", {})
@@ -99,7 +102,7 @@ class WorkerUpdate(Params):
 async def worker_update(engine: Engine, caller: Caller, params: WorkerUpdate) -> dict[str, Any]:
     """Change the group or the labels of a worker; this holds over restarts. Jobs whose group it leaves move away;
     what has no other place runs on where it is, and shows as drift of its deployment."""
-    said = _said(engine, params.name)
+    said = _said(engine, caller, params.name)
     changed = replace(
         said,
         group=params.group or said.group,
@@ -126,7 +129,7 @@ class WorkerDrain(Params):
 async def worker_drain(engine: Engine, caller: Caller, params: WorkerDrain) -> dict[str, Any]:
     """Take a worker out of service without loss: nothing new is placed on it, and what can move to other workers of
     its group does. `stays` names what has no other place; that runs on. worker_resume ends it."""
-    said = replace(_said(engine, params.name), drained=True)
+    said = replace(_said(engine, caller, params.name), drained=True)
     return await _say(engine, caller, said, "worker_drain", params.wait_seconds, leaves=True)
 
 
@@ -145,7 +148,7 @@ class WorkerResume(Params):
 )
 async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> dict[str, Any]:
     """End the drain of a worker. What has moved away stays where it is until a plan recomputes the placement."""
-    said = replace(_said(engine, params.name), drained=False)
+    said = replace(_said(engine, caller, params.name), drained=False)
     return await _say(engine, caller, said, "worker_resume", 0, leaves=False)
 
 
@@ -165,7 +168,7 @@ async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) ->
     """Forget an external worker, with its labels and its drain. What it still should run moves at the next reconcile.
     A worker that is connected, or that this engine starts itself, is not removed; one that joins again is new."""
     require_operator(caller)
-    row = _row(engine, params.name)
+    row = _row(engine, caller, params.name)
     if row["kind"] == LOCAL:
         raise errors.AlreadyExists(
             f"The engine starts worker {params.name} itself.", hint="Start the engine with fewer --workers."
@@ -184,6 +187,9 @@ async def _say(
 ) -> dict[str, Any]:
     """Keep what is said about a worker, and move away what must not stay on it: the worker with moved[], stays[]."""
     require_operator(caller)
+    group = engine.fleet.groups.get(said.group or "")
+    if group is not None and group.open:
+        refuse_external(group, [engine.fleet.workers[said.name]])
     if said != engine.fleet.groups.said(said.name):
         note = audit.row(engine.ids.next(), caller, operation, said.name)
         await engine.database.write(worker_groups.set_worker, said, engine.now_ns(), caller.username, note)
@@ -193,7 +199,7 @@ async def _say(
         await engine.fleet.wait(lambda: engine.fleet.settled(given.moved), wait_seconds)
     mine = f"{caller.tenant}/"
     return {
-        **_row(engine, said.name),
+        **_row(engine, caller, said.name),
         "moved": [{"id": id, "worker": to} for id, to in given.moved.items() if id.startswith(mine)],
         "stays": [{"id": id, "reason": why} for id, why in given.stays.items() if id.startswith(mine)],
         "moved_in_all": len(given.moved),
@@ -201,14 +207,14 @@ async def _say(
     }
 
 
-def _said(engine: Engine, name: str) -> WorkerSetting:
-    _row(engine, name)
+def _said(engine: Engine, caller: Caller, name: str) -> WorkerSetting:
+    _row(engine, caller, name)
     return engine.fleet.groups.said(name)
 
 
-def _row(engine: Engine, name: str) -> dict[str, Any]:
+def _row(engine: Engine, caller: Caller, name: str) -> dict[str, Any]:
     row = next((row for row in engine.fleet.worker_rows() if row["name"] == name), None)
-    if row is None:
+    if row is None or not sees(caller, engine.fleet.groups.get(row["group"])):
         raise errors.NotFound(
             f"There is no worker {errors.shorten(name, 64)}.", hint="worker_list shows what there is."
         )

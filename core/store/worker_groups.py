@@ -16,7 +16,10 @@ from core.store import audit
 
 def groups(db: Database) -> list[WorkerGroup]:
     rows = db.table("worker_groups").rows_where(order_by="name")
-    return [WorkerGroup(row["name"], row["slots"], tuple(orjson.loads(row["labels"]))) for row in rows]
+    return [
+        WorkerGroup(row["name"], row["slots"], tuple(orjson.loads(row["labels"])), tuple(orjson.loads(row["tenants"])))
+        for row in rows
+    ]
 
 
 def workers(db: Database) -> list[WorkerSetting]:
@@ -33,7 +36,8 @@ def exists(db: Database, name: str) -> bool:
 def ensure(db: Database, names: Collection[str], at_ns: int, by: str) -> None:
     """Make the groups that are not there yet."""
     for name in names:
-        db.conn.execute("INSERT OR IGNORE INTO worker_groups VALUES (?, NULL, '[]', ?, ?)", (name, at_ns, by))
+        if not exists(db, name):
+            _put(db, WorkerGroup(name), at_ns, by)
 
 
 def create(db: Database, group: WorkerGroup, at_ns: int, by: str, audit_row: tuple[Any, ...]) -> None:
@@ -55,10 +59,17 @@ def update(
 ) -> None:
     """Change a group; with another name, its `members` and its context values go with it.
 
-    Raises NotFound, AlreadyExists (the new name, and a group that is used which keeps its name).
+    Raises NotFound, AlreadyExists (the new name; a group that is used keeps its name, and the tenants that use it).
     """
     if not exists(db, name):
         raise missing(name)
+    shut_out = sorted(tenant for tenant in tenants_in(db, name) if not changed.admits(tenant))
+    if shut_out:
+        raise errors.AlreadyExists(
+            f"Worker group {name} runs jobs of {', '.join(shut_out[:5])}, so it goes on admitting them.",
+            hint="Place these jobs in another group first, or undeploy them.",
+            details={"tenants": shut_out[:50]},
+        )
     if changed.name != name:
         if exists(db, changed.name):
             raise _taken(changed.name)
@@ -107,6 +118,17 @@ def uses(db: Database, name: str) -> list[str]:
     return sorted(found)
 
 
+def tenants_in(db: Database, name: str) -> set[str]:
+    """The tenants that have something placed in a group."""
+    found = {tenant for (tenant,) in db.execute("SELECT DISTINCT tenant FROM workloads WHERE group_name = ?", [name])}
+    for tenant, desired in db.execute(
+        "SELECT tenant, desired FROM deployments WHERE state <> ?", [DeploymentState.REMOVED.value]
+    ):
+        if tenant not in found and any(job["group"] == name for job in orjson.loads(desired)["jobs"]):
+            found.add(tenant)
+    return found
+
+
 def _refuse_used(db: Database, name: str, what: str) -> None:
     used = uses(db, name)
     if used:
@@ -140,6 +162,7 @@ def _put(db: Database, group: WorkerGroup, at_ns: int, by: str) -> None:
         "name": group.name,
         "slots": group.slots,
         "labels": orjson.dumps(group.labels).decode(),
+        "tenants": orjson.dumps(group.tenants).decode(),
         "updated_at_ns": at_ns,
         "updated_by": by,
     }

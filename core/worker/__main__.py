@@ -15,10 +15,14 @@ import threading
 import time
 from pathlib import Path
 
+import structlog
+
 from core import logs
 from core.worker import redact
+from core.worker.lease import Lease
 from core.worker.runtime import Options, Runtime
 
+log = structlog.get_logger("core.worker")
 PREDECESSOR_SECONDS = 15.0
 
 
@@ -33,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     options = Options.from_json(sys.stdin.read())  # not an argument: others on this machine see those
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory may hold secrets: a crash leaves no image of it
-    runtime = Runtime(options)
+    runtime = Runtime(options, Lease(options.lease_seconds, _end_at_once) if options.lease_seconds else None)
     sys.stderr = redact.Stream(sys.stderr, runtime.redactors)
     logs.configure(options.log_level, worker=options.name)
     _end_with_parent(options.drain_seconds)
@@ -69,6 +73,13 @@ def _be_the_only_one(options: Options) -> int:
             if time.monotonic() > deadline:
                 sys.exit(f"worker {options.name}: the process before it does not end")
             time.sleep(0.01)
+
+
+def _end_at_once(silent_seconds: float) -> None:
+    """What this worker held is somebody else's by now: nothing of it may run here."""
+    log.error("worker_stood_still", seconds=round(silent_seconds, 1))
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _end_with_parent(drain_seconds: float) -> None:

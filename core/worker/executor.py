@@ -24,6 +24,7 @@ from core.errors import JobFailed
 from core.model import message
 from core.worker import runs
 from core.worker.flight import Flight, add
+from core.worker.lease import Lease
 from core.worker.pump import Pump
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
 from core.worker.timetable import Now, Timetable
@@ -49,8 +50,12 @@ class Executor:
         on_run: Callable[[RunReport], None],
         turns: Turns | None = None,
         metrics: Metrics | None = None,
+        lease: Lease | None = None,
     ) -> None:
-        """`turns` are those of the worker, which its jobs share; `metrics` goes on from an instance before."""
+        """`turns` are those of the worker, which its jobs share; `metrics` goes on from an instance before.
+
+        `lease` is asked before each run.
+        """
         self.metrics = metrics or Metrics()
         self.filter: message.Filter | None = None
         self.mode: Mode
@@ -58,6 +63,7 @@ class Executor:
         self._env = env
         self._on_run = on_run
         self._turns = turns or Turns()
+        self._lease = lease
         self._emitters = Emitters(job.emit, env)
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
@@ -367,6 +373,8 @@ class Executor:
         return None if self._stopping else await self._waits.wait(anext(batches, None))
 
     def _new_run(self, started_ns: int, event: dict[str, Any] | None, span: Span | None = None) -> Run:
+        if self._lease is not None:
+            self._lease.hold()
         payload = None if event is None else event.get("message_data") or {}
         return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, Clocks(started_ns, span))
 

@@ -26,6 +26,7 @@ from core.worker.channels import Channels
 from core.worker.environment import Environment, channel_name, reader_of
 from core.worker.executor import Executor
 from core.worker.journal import Journal
+from core.worker.lease import Lease
 from core.worker.link import Link
 from core.worker.redact import Redactor
 from core.worker.runs import Delivery, Metrics
@@ -56,6 +57,7 @@ class Options:
     job_memory_mb: int = 64
     log_level: str = "warning"
     nats: str = field(default="", repr=False)  # it may hold a password
+    lease_seconds: float = 0.0  # after that long a silence its engine counts it as lost; 0: the engine kills it then
 
     @staticmethod
     def from_json(text: str) -> Options:
@@ -94,8 +96,9 @@ class _Workload:
 class Runtime:
     """One worker."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, lease: Lease | None = None) -> None:
         self._options = options
+        self._lease = lease
         self._limits = Limits(
             allow_exec=options.allow_exec,
             file_roots=options.file_roots,
@@ -133,6 +136,7 @@ class Runtime:
         finally:
             beat.cancel()
             self._link.close()
+            link.notice("bye", None)
             await link.close()
 
     def drain(self) -> None:
@@ -319,6 +323,7 @@ class Runtime:
             on_run=lambda report: self._link.run_ended(workload.id, report),
             turns=self._turns,
             metrics=workload.metrics,
+            lease=self._lease,
         )
         workload.executor = executor
         early, workload.early = workload.early, []
@@ -361,6 +366,8 @@ class Runtime:
 
     async def _beat(self, link: channel.Channel) -> None:
         while not link.closed.is_set():
+            if self._lease is not None:
+                self._lease.renew()
             now = Now.read()
             self._link.figures(self._figures(self._workloads.values(), now))
             await asyncio.sleep(self._options.heartbeat_seconds)

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
-COLUMNS = ("name", "workers", "online", "slots", "capacity", "jobs", "labels")
+COLUMNS = ("name", "workers", "online", "slots", "capacity", "jobs", "tenants", "labels")
 Many = Annotated[list[str] | None, Parameter(negative=())]
 
 
@@ -62,6 +62,7 @@ async def create(
     *,
     slots: int | None = None,
     label: Many = None,
+    admit: Many = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Make a worker group.
@@ -74,9 +75,12 @@ async def create(
         How many jobs each of its workers may hold; as the worker was started when left out.
     label
         A label; may be repeated.
+    admit
+        A tenant whose jobs its workers may be given; may be repeated. Every tenant when left out; workers of other
+        machines only join a group that names its tenants.
     """
     async with connect.engine(common) as engine:
-        result = await engine.call("worker_group_create", name=name, slots=slots, labels=label)
+        result = await engine.call("worker_group_create", name=name, slots=slots, labels=label, tenants=admit)
     return _shown(result, common)
 
 
@@ -88,6 +92,7 @@ async def update(
     slots: int | None = None,
     label: Many = None,
     no_labels: Annotated[bool, Parameter(negative=())] = False,
+    admit: Many = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Change or rename a worker group.
@@ -104,10 +109,14 @@ async def update(
         A label, in place of those before; may be repeated.
     no_labels
         Take its labels away.
+    admit
+        A tenant whose jobs its workers may be given, in place of those before; may be repeated; '*' is every tenant.
     """
     labels = [] if no_labels else label
     async with connect.engine(common) as engine:
-        result = await engine.call("worker_group_update", name=name, new_name=new_name, slots=slots, labels=labels)
+        result = await engine.call(
+            "worker_group_update", name=name, new_name=new_name, slots=slots, labels=labels, tenants=admit
+        )
     return _shown(result, common)
 
 

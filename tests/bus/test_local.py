@@ -21,6 +21,7 @@ from core.model.message import Filter, Message
 class Replica:
     def __init__(self, workload: str, window: int = 4) -> None:
         self.workload = workload
+        self.worker = "here"
         self.window = window
         self.outstanding: dict[int, Delivery] = {}
         self.got: list[int] = []
@@ -77,15 +78,23 @@ def test_a_delivery_without_a_replica_waits_for_one() -> None:
     assert late.got == [1]
 
 
+def test_only_the_worker_that_holds_a_delivery_settles_it() -> None:
+    one = Replica("one")
+    bus, _ = _bus(one)
+    bus.release(Delivery(1, KEY, b"{}"))
+    assert bus.settle(1, "elsewhere") is None and set(one.outstanding) == {1}
+    assert bus.settle(1, "here") is not None and not one.outstanding
+
+
 def test_a_full_replica_gets_more_only_when_it_settles() -> None:
     one = Replica("one", window=2)
     bus, _ = _bus(one)
     for n in range(5):
         bus.release(Delivery(n, KEY, b"{}"))
     assert one.got == [0, 1]
-    assert bus.settle(0) is not None
+    assert bus.settle(0, "here") is not None
     assert one.got == [0, 1, 2]
-    assert bus.settle(0) is None, "a second settlement of the same delivery changes nothing"
+    assert bus.settle(0, "here") is None, "a second settlement of the same delivery changes nothing"
 
 
 def test_what_a_dead_replica_held_goes_out_again_in_order_as_a_further_attempt() -> None:
@@ -131,7 +140,7 @@ def test_cancel_takes_back_only_what_no_replica_has() -> None:
     bus.release(Delivery(2, KEY, b"{}"))
     assert not bus.cancel(1, KEY)
     assert bus.cancel(2, KEY)
-    bus.settle(1)
+    bus.settle(1, "here")
     assert one.got == [1]
 
 
@@ -180,7 +189,7 @@ def test_no_order_of_events_loses_or_doubles_a_delivery(steps: list[tuple[str, i
             bus.release(Delivery(released, KEY, b"{}"))
             released += 1
         elif action == "settle":
-            if bus.settle(n) is not None:
+            if bus.settle(n, "here") is not None:
                 assert n not in settled
                 settled.add(n)
         elif action == "attach":

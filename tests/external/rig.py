@@ -56,11 +56,13 @@ class Machine:
 
 
 @asynccontextmanager
-async def machine(home: Path, url: str, key: Path, name: str = "edge-1", **settings: str) -> AsyncIterator[Machine]:
+async def machine(
+    home: Path, url: str, key: Path, name: str = "edge-1", group: str = "default", **settings: str
+) -> AsyncIterator[Machine]:
     """A worker that runs while the body does; then it is killed, if it has not ended."""
     environment = {**os.environ, **{f"SLUICE_{key.upper()}": value for key, value in settings.items()}}
     program = str(Path(sys.executable).with_name("sluice"))
-    flags = ["--nats", url, "--home", str(home), "--key-file", str(key), "--name", name]
+    flags = ["--nats", url, "--home", str(home), "--key-file", str(key), "--name", name, "--group", group]
     process = await asyncio.create_subprocess_exec(
         program, "worker", *flags, env=environment, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
     )
@@ -74,6 +76,11 @@ async def machine(home: Path, url: str, key: Path, name: str = "edge-1", **setti
             process.kill()
         with anyio.fail_after(20, shield=True):
             await made.ended()
+
+
+async def admit(engine: Engine, *tenants: str) -> None:
+    """Name the tenants that workers of other machines serve in the default group."""
+    await engine.call("worker_group_update", {"name": "default", "tenants": list(tenants or (ADMIN.tenant,))}, ADMIN)
 
 
 async def online(engine: Engine, name: str = "edge-1", seconds: float = 20.0) -> None:

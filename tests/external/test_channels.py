@@ -42,6 +42,12 @@ async def workflow(engine: Engine, *body: str, settings: str = "batch-size: 50")
 
 
 @asynccontextmanager
+async def admitted(engine: Engine) -> AsyncIterator[None]:
+    await rig.admit(engine)
+    yield
+
+
+@asynccontextmanager
 async def machines(engine: Engine, tmp_path: Path, url: str, *names: str) -> AsyncIterator[dict[str, rig.Machine]]:
     async with AsyncExitStack() as stack:
         key = tmp_path / "engine" / "worker.key"
@@ -56,6 +62,7 @@ async def test_a_worker_that_is_killed_on_either_side_of_a_stream_loses_nothing(
     with anyio.fail_after(150):
         async with (
             engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as engine,
+            admitted(engine),
             machines(engine, tmp_path, bus.url, "edge-1", "edge-2") as there,
         ):
             for name in there:

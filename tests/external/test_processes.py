@@ -41,7 +41,13 @@ async def test_an_engine_and_a_worker_with_their_commands(tmp_path: Path) -> Non
         try:
             while b"listens on" not in await serve.stderr.readline():
                 assert serve.returncode is None
-            async with rig.machine(tmp_path / "edge", bus.url, home / "worker.key") as edge:
+            key = home / "worker.key"
+            async with rig.machine(tmp_path / "early", bus.url, key) as early:
+                assert await early.ended() == 1
+                assert "sluice group" in "".join(early.said), "it says how to let it in"
+            code, _ = await sluice(home, "group", "create", "edge", "--admit", "default")
+            assert code == 0
+            async with rig.machine(tmp_path / "edge", bus.url, key, group="edge") as edge:
                 await edge.says("has joined")
                 while True:
                     code, listed = await sluice(home, "worker", "list", "--state", "online")

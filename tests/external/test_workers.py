@@ -32,6 +32,7 @@ def bus() -> Iterator[server.Server]:
 @pytest.fixture
 async def engine(tmp_path: Path, bus: server.Server) -> AsyncIterator[Engine]:
     async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as running:
+        await rig.admit(running)
         yield running
 
 
@@ -62,6 +63,9 @@ async def test_a_worker_joins_and_runs_what_is_asked(
             assert await edge.ended() == 0
             assert "draining" in "".join(edge.said)
         await rig.lost(engine)
+        assert engine.fleet.worker_rows()[0]["state"] == "offline", "it said that it ends: it is not lost"
+        told = await engine.call("message_search", {"type": "worker-lost"}, ADMIN)
+        assert told["items"] == []
 
 
 async def test_the_death_of_its_process_is_a_further_attempt(
@@ -127,8 +131,8 @@ async def test_a_new_engine_finds_its_workers_again_and_moves_nothing(
 ) -> None:
     home = tmp_path / "engine"
     with anyio.fail_after(90):
-        async with engine_on(home, workers=0, nats=bus.url, **rig.FAST):
-            pass  # makes the key
+        async with engine_on(home, workers=0, nats=bus.url, **rig.FAST) as engine:
+            await rig.admit(engine)  # the key is there by now
         async with rig.machine(tmp_path / "edge", bus.url, key):
             for first in (True, False):
                 async with engine_on(home, workers=0, nats=bus.url, **rig.FAST) as engine:

@@ -1,0 +1,280 @@
+"""Whoever owns the machine of a worker gets what is meant for it alone; a worker that stood still is over."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import json
+import os
+import socket
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+from engines import ADMIN, engine_on
+
+from core import channel, errors
+from core.engine import Engine
+from core.external import nats
+from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
+from core.external.tunnel import Tunnel
+from core.fleet.fleet import Fleet
+from core.model.principal import Caller, Principal, Role, Surface
+from tests.external import rig, server
+
+pytestmark = pytest.mark.anyio
+
+EVIL = Caller(Principal("mallory", Role.ADMIN, ("evil",)), "evil", Surface.HTTP)
+LISTENER = """
+name: listens
+input: {echo: {trigger: {message: {filter-kind: user, filter-type: [user-generated], filter-tag: go}}, json: true,
+  event: "{}"}}
+actions: [{add: {output-fields: {key: "${secret|token}"}}}]
+output: {message: {input-field: key, tag: told}}
+"""
+
+
+@pytest.fixture
+def bus() -> Iterator[server.Server]:
+    with server.running() as started:
+        yield started
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, bus: server.Server) -> AsyncIterator[Engine]:
+    async with engine_on(tmp_path / "engine", workers=1, nats=bus.url, **rig.FAST) as running:
+        yield running
+
+
+class Thief:
+    """Somebody with a copy of the worker key and a program of their own in place of a worker."""
+
+    def __init__(self, key: Path, url: str, group: str) -> None:
+        self.key = WorkerKey(key.read_bytes().strip())
+        self.url = url
+        self.group = group
+        self.heard: list[tuple[str, Any]] = []
+        self.link: channel.Channel
+        self.over = asyncio.Event()
+
+    async def join(self, name: str = "thief") -> None:
+        """Raises what the engine refuses with."""
+        self.wire = await nats.connect(self.url, "thief")
+        ours, session = os.urandom(RANDOM_BYTES), os.urandom(16).hex()
+        subject = f"sluice.{self.key.installation}.{session}"
+        inbox = await self.wire.listen(f"{subject}.worker")
+        asked = {
+            "protocol": 1,
+            "random": ours.hex(),
+            "session": session,
+            "name": name,
+            "group": self.group,
+            "slots": 64,
+        }
+        data = await self.wire.ask(f"sluice.{self.key.installation}.join", self.key.seal(asked, b"join"), 10)
+        assert data is not None
+        letter = self.key.open(data, b"welcome" + ours.hex().encode())
+        assert letter is not None
+        if "error" in letter:
+            raise errors.from_dict(letter["error"])
+        of_worker, of_engine = self.key.session(ours, bytes.fromhex(letter["random"]))
+        near, far = socket.socketpair()
+
+        async def send(record: bytes) -> None:
+            await self.wire.send(f"{subject}.engine", record)
+
+        records = Records(sends=of_worker, receives=of_engine)
+        tunnel = Tunnel(far, records, send, inbox.take, beat_seconds=0.2, chunk_bytes=self.wire.chunk_bytes)
+        self.running = asyncio.create_task(tunnel.run())
+        self.link = await channel.over_socket(
+            near, on_notice=lambda _, what, data: self.heard.append((what, data)), on_close=lambda _: self.over.set()
+        )
+        self.link.notice("hello", {"name": name})
+
+    async def leave(self) -> None:
+        self.link.abort()
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        await self.wire.close()
+
+    def told(self, what: str) -> list[Any]:
+        return [data for name, data in self.heard if name == what]
+
+
+async def test_a_stolen_worker_key_opens_no_group_that_does_not_name_its_tenants(
+    engine: Engine, bus: server.Server, tmp_path: Path
+) -> None:
+    for group, said in (("default", "admits every tenant"), ("nowhere", "There is no worker group")):
+        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, group)
+        with pytest.raises(errors.Forbidden, match=said):
+            await thief.join()
+        await thief.wire.close()
+
+
+async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_not_admit(
+    engine: Engine, bus: server.Server, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
+        await engine.call("variable_set", {"name": "mine", "value": "canary-variable"}, ADMIN)
+        await engine.call("secret_set", {"name": "token", "value": "canary-secret"}, ADMIN)
+        await engine.call("job_put", {"document": LISTENER}, ADMIN)
+        with pytest.raises(errors.TargetUnavailable, match="has no worker"):
+            await engine.call("job_deploy", {"name": "listens", "worker_group": "edge"}, ADMIN)
+        await engine.call("job_deploy", {"name": "listens"}, ADMIN)
+        await engine.call("secret_set", {"name": "token", "value": "evils-own"}, EVIL)
+        await engine.call("job_put", {"document": LISTENER}, EVIL)
+        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
+        await thief.join()
+        await rig.online(engine, "thief")
+        await engine.call("job_deploy", {"name": "listens", "worker_group": "edge", "wait_seconds": 0}, EVIL)
+        await rig.until(lambda: bool(thief.told("assign")))
+        # Somebody who edits the table cannot place a job there either.
+        await engine.database.write(lambda db: db.conn.execute("UPDATE workloads SET worker = 'thief'"))
+        await engine.fleet.sync()
+        (row,) = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="listens")
+        assert row["reason"] == "worker group edge does not admit tenant tenant-a"
+        await engine.call("variable_set", {"name": "mine", "value": "canary-variable-2"}, ADMIN)
+        await engine.call("variable_set", {"name": "own", "value": "evils"}, EVIL)
+        await rig.until(lambda: ["evil", "own", "evils"] in thief.told("variable"))
+        assert {told["tenant"] for told in thief.told("assign")} == {"evil"}
+        assert "canary" not in json.dumps(thief.heard)
+        names = {row["name"] for row in (await engine.call("worker_list", {}, EVIL))["items"]}
+        assert "thief" in names
+        outsider = Caller(Principal("olga", Role.ADMIN, ("other",)), "other", Surface.HTTP)
+        listed = await engine.call("worker_list", {}, outsider)
+        groups = await engine.call("worker_group_list", {}, outsider)
+        assert "thief" not in json.dumps(listed) and "edge" not in json.dumps(groups)
+        for operation in ("worker_get", "worker_group_get"):
+            with pytest.raises(errors.NotFound):
+                await engine.call(operation, {"name": "thief" if operation == "worker_get" else "edge"}, outsider)
+        await thief.leave()
+
+
+WRITES = """
+name: writes
+input: {echo: {trigger: {message: {filter-kind: user, filter-type: [user-generated], filter-tag: write.it}}, json: true,
+  event: '{"id": "${msg|job_event.invocation_id}"}'}}
+output: {file-store: {path: "{{place}}", object-name: "${id}.json"}}
+"""
+DISPATCH = {
+    "slug": "write-it",
+    "display_name": "Write it",
+    "description": "Write an object.",
+    "parameter_schema": {"type": "object"},
+    "target_job_name": "writes",
+    "target_message_tag": "write.it",
+}
+
+
+def _context(worker: str, place: str) -> dict[str, Any]:
+    return {"worker": worker, "values": {"place": place}}
+
+
+async def _run(engine: Engine) -> str:
+    record = await engine.call("trigger_invoke", {"slug": "write-it"}, ADMIN)
+    return str(record["invocation_id"])
+
+
+MESSAGE = {"kind": "user", "type": "user-generated", "tag": "x", "data": {"a": 1}}
+SPEECHES: dict[str, Any] = {
+    "publish": [1, "tenant-a/smoke_trigger_handler#0", MESSAGE],
+    "log": ["tenant-a/smoke_trigger_handler#0", 1, "error", "forged", {}],
+    "run": ["tenant-a/smoke_trigger_handler#0", 1, "once", 1, 2, 0, 0, 0, True, ""],
+    "status": ["tenant-a/smoke_trigger_handler#0", "1", "failed", "forged", 0],
+    "beat": {"metrics": {"tenant-a/smoke_trigger_handler#0": {"events_in": 9}}},
+}
+
+
+OF_ITSELF = {"hello", "bye", "settle"}  # a settlement is checked against who holds the delivery, below
+
+
+def test_every_notice_of_a_worker_is_tried() -> None:
+    heard = ast.parse(textwrap.dedent(inspect.getsource(Fleet._heard)))
+    cases = {
+        node.value.value
+        for node in ast.walk(heard)
+        if isinstance(node, ast.MatchValue) and isinstance(node.value, ast.Constant)
+    }
+    assert cases == SPEECHES.keys() | OF_ITSELF
+
+
+@pytest.mark.parametrize("what", sorted(SPEECHES))
+async def test_a_worker_that_speaks_for_a_workload_of_others_is_cut_off_unheard(
+    engine: Engine, bus: server.Server, tmp_path: Path, what: str
+) -> None:
+    with anyio.fail_after(60):
+        await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
+        await rig.publish(engine)
+        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
+        await thief.join()
+        await rig.online(engine, "thief")
+        thief.link.notice(what, SPEECHES[what])
+        await thief.over.wait()
+        assert engine.fleet.overreached == 1
+        found = await engine.call("message_search", {}, ADMIN)
+        assert [one for one in found["items"] if one.get("worker_id") == "thief"] == []
+        assert (await rig.invoke(engine))["state"] == "succeeded"
+        await thief.leave()
+
+
+async def test_a_worker_reaches_no_keys_and_no_deliveries_of_others(
+    engine: Engine, bus: server.Server, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
+        await rig.publish(engine)
+        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
+        await thief.join()
+        await rig.online(engine, "thief")
+        (local,) = (worker for worker in engine.fleet.workers.values() if worker.pid)
+        psutil.Process(local.pid).suspend()
+        running = asyncio.create_task(rig.invoke(engine))
+        await rig.until(lambda: any(r.outstanding for r in local.replicas.values()))
+        for replica in local.replicas.values():
+            for id in replica.outstanding:
+                thief.link.notice("settle", [id, "forged"])
+        with pytest.raises((errors.Forbidden, channel.ChannelClosed)):
+            await thief.link.call("kv", ["tenant-a/smoke_trigger_handler#0", "list", "tenant-a:x", ["", "", 10]])
+        psutil.Process(local.pid).resume()
+        assert (await running)["state"] == "succeeded"
+        await thief.leave()
+
+
+async def test_a_machine_that_stood_still_runs_nothing_of_its_backlog(
+    engine: Engine, bus: server.Server, tmp_path: Path
+) -> None:
+    """Whoever wakes up after its lease finds what it had given to another worker, which has run it."""
+    places = {name: tmp_path / name / "objects" for name in ("edge-1", "edge-2")}
+    key = tmp_path / "engine" / "worker.key"
+    with anyio.fail_after(90):
+        await engine.call("worker_group_create", {"name": "edge", "tenants": [ADMIN.tenant]}, ADMIN)
+        for name, place in places.items():
+            place.mkdir(parents=True)
+            await engine.call("context_set", _context(name, str(place)), ADMIN)
+        async with (
+            rig.machine(tmp_path / "one", bus.url, key, "edge-1", "edge", file_roots=str(places["edge-1"])) as edge,
+            rig.machine(tmp_path / "two", bus.url, key, "edge-2", "edge", file_roots=str(places["edge-2"])),
+        ):
+            await rig.online(engine, "edge-1")
+            await rig.online(engine, "edge-2")
+            await engine.call("trigger_publish", DISPATCH, ADMIN)
+            await engine.call("job_put", {"document": WRITES}, ADMIN)
+            await engine.call("job_deploy", {"name": "writes", "worker_group": "edge", "replicas": 2}, ADMIN)
+            (worker,) = psutil.Process(edge.process.pid).children()
+            worker.suspend()  # what is sent to it now waits in its socket
+            ids = [await _run(engine) for _ in range(40)]
+            stopped = engine.fleet.workers["edge-1"]
+            assert sum(len(replica.outstanding) for replica in stopped.replicas.values()) > 10
+            await rig.lost(engine, "edge-1")
+            await rig.until(lambda: len(list(places["edge-2"].iterdir())) == len(ids))
+            worker.resume()
+            await edge.says("is cut off")
+            await rig.online(engine, "edge-1")
+            assert not psutil.pid_exists(worker.pid) or worker.status() == psutil.STATUS_ZOMBIE
+            assert list(places["edge-1"].iterdir()) == [], "nothing ran twice"
