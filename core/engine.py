@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
+from pydantic import BaseModel
 
 from core import accepting, channel, clock, errors, license, ownership, signing
 from core.bus.base import Delivery
@@ -141,23 +142,11 @@ class Engine:
             timing = self.timings[name] = Timing()
         timing.calls += 1
         try:
-            operation = self.operations.get(name)
-            if operation is None:
-                raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
-            self._authorise(operation, caller, arguments)
-            if not caller.operator and not caller.member_of(caller.tenant):
-                raise _NoTenant(caller, caller.tenant)
-            check_tenant(caller)
-            check_size(name, arguments, operation.max_bytes)
-            params = operation.validate(arguments)
-            tenant = getattr(params, "tenant_id", None)
-            if tenant and tenant != caller.tenant:
-                caller = self.in_tenant(caller, tenant)
+            operation, params, caller = self.admit(name, arguments, caller)
             return await operation.handler(self, caller, params)
         except errors.SluiceError as error:
             timing.errors += 1
-            if isinstance(error, errors.Forbidden | errors.WriteDisabled | _NoTenant):
-                await self._audit_denial(name, caller, error)
+            await self._audit_denial(name, caller, error)
             raise
         except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
             timing.errors += 1
@@ -168,6 +157,40 @@ class Engine:
             ) from error
         finally:
             timing.seconds += clock.monotonic() - started
+
+    def admit(self, name: str, arguments: dict[str, Any], caller: Caller) -> tuple[Operation, BaseModel, Caller]:
+        """All that is asked of a call before anything of it is done: (operation, params, caller in its tenant).
+
+        Raises NotFound, Forbidden, WriteDisabled, NotLicensed, InvalidParams.
+        """
+        operation = self.operations.get(name)
+        if operation is None:
+            raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
+        self._authorise(operation, caller, arguments)
+        if not caller.operator and not caller.member_of(caller.tenant):
+            raise _NoTenant(caller, caller.tenant)
+        check_tenant(caller)
+        check_size(name, arguments, operation.max_bytes)
+        params = operation.validate(arguments)
+        tenant = getattr(params, "tenant_id", None)
+        if tenant and tenant != caller.tenant:
+            caller = self.in_tenant(caller, tenant)
+        return operation, params, caller
+
+    async def refusal(self, name: str, arguments: dict[str, Any], caller: Caller) -> errors.SluiceError | None:
+        """Why a call would be refused before anything of it is done, or None; told and recorded as by the call itself.
+
+        Doors ask this before they look at what an earlier call was answered.
+        """
+        try:
+            self.admit(name, arguments, caller)
+        except errors.SluiceError as error:
+            timing = self.timings.setdefault(name, Timing())
+            timing.calls += 1
+            timing.errors += 1
+            await self._audit_denial(name, caller, error)
+            return error
+        return None
 
     def _authorise(self, operation: Operation, caller: Caller, arguments: Any) -> None:
         if not operation.allows(caller.principal.role):
@@ -181,6 +204,11 @@ class Engine:
             raise errors.Forbidden(
                 f"The scopes of this credential do not include this call of {operation.name}.",
                 hint=f"Its scopes: {', '.join(scopes)}. Ask an admin for a key with another one.",
+            )
+        if operation.told_once and caller.principal.minted:
+            raise errors.Forbidden(
+                f"{operation.name} makes a credential, and a JWT makes none: it would outlive the JWT.",
+                hint="Send the API key itself: Authorization: Bearer API_KEY, or --api-key on the command line.",
             )
         if caller.surface is Surface.MCP:
             self.license.require(license.Feature.MCP_SERVER, "The MCP server")
@@ -217,6 +245,9 @@ class Engine:
         return moved
 
     async def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
+        """Keep a refusal on record; other faults are none."""
+        if not isinstance(error, errors.Forbidden | errors.WriteDisabled | _NoTenant):
+            return
         target = ""
         if isinstance(error, _NoTenant):  # for the admins of whoever tried: nobody writes into another tenant's log
             target, own = f"tenant {error.tenant}", caller.principal.tenants

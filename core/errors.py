@@ -174,9 +174,15 @@ class SecretsLocked(StorageUnavailable):
 
 
 class Busy(SluiceError):
-    """The engine cannot answer right now; try again."""
+    """The engine cannot answer right now; nothing of this call was done; try again."""
 
     code = "busy"
+
+
+class Unconfirmed(SluiceError):
+    """No answer came: this may have been recorded; ask again with the same idempotency key, or look before you do."""
+
+    code = "unconfirmed"
 
 
 class Internal(SluiceError):
@@ -213,6 +219,7 @@ BY_CODE: dict[str, type[SluiceError]] = {
         TargetUnavailable,
         StorageUnavailable,
         Busy,
+        Unconfirmed,
         Internal,
     )
 }

@@ -2,7 +2,8 @@
 
 A session keeps working across the death of the owner: the next call, or the closed channel itself, makes it attach to
 the new owner or become it. A call that was under way then is repeated when that is safe (reads, idempotent
-operations, invocations with an idempotency key); for any other write the caller is told that its outcome is open.
+operations, invocations with an idempotency key); for any other write the caller is told `unconfirmed`: its outcome is
+open. `busy` says that nothing of a call was done.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from core import accepting, channel, errors, ownership
 from core.model.operation import Registry
 from core.model.principal import Caller
 from core.settings import Settings
-from mcp_server.session import Notice, repeatable, safe_to_repeat
+from mcp_server.session import Notice, Sent, repeatable, safe_to_repeat
 
 log = structlog.get_logger("mcp_server.attach")
 
@@ -69,12 +70,23 @@ class Session:
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Do one operation on whichever engine owns the home now.
 
-        Raises the operation's SluiceError, or Busy when no engine can be reached.
+        Raises the operation's SluiceError, Busy when no engine can be reached, or Unconfirmed when the engine that
+        took the call went away, or fell silent, before it answered.
         """
         if self._engine is not None:
             result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
             return result
-        arguments = repeatable(operation, arguments)
+        sent = Sent(self.operations, operation, repeatable(operation, arguments))
+        try:
+            return await self._ask(sent, caller)
+        except errors.SluiceError as error:
+            told = sent.told(error)
+            if told is error:
+                raise
+            raise told from error
+
+    async def _ask(self, sent: Sent, caller: Caller) -> dict[str, Any]:
+        operation, arguments = sent.operation, sent.arguments
         for attempt in range(TRIES):
             link = await self._connected()
             if link is None:
@@ -84,13 +96,12 @@ class Session:
                 answer: dict[str, Any] = await link.call("call", request)
                 return answer
             except channel.ChannelSilent as error:
-                raise self._silent("This call may or may not have been recorded.") from error
+                sent.lost, hint = self._silent()
+                raise errors.Busy(sent.lost, hint=hint) from error
             except channel.ChannelClosed as error:
+                sent.lost = "The engine went away while this call was under way."
                 if attempt == TRIES - 1 or not safe_to_repeat(self.operations, operation, arguments):
-                    raise errors.Busy(
-                        "The engine went away while this call was under way; it may or may not have been recorded.",
-                        hint="Look at the present state, then call again if it is needed.",
-                    ) from error
+                    raise errors.Busy(sent.lost) from error
             except TypeError as error:
                 raise errors.InvalidParams(
                     f"The arguments of {operation} cannot be carried as JSON: {errors.shorten(str(error), 100)}."
@@ -140,7 +151,8 @@ class Session:
                 continue  # the owner died between the connection and the answer: the next round finds the next owner
             except TimeoutError as error:
                 reached.abort()
-                raise self._silent("Nothing was asked of it.") from error
+                why, hint = self._silent()
+                raise errors.Busy(f"{why} Nothing was asked of it.", hint=hint) from error
             self._link = reached
             self._watch = asyncio.get_running_loop().create_task(_watch(reached))
             return reached
@@ -158,11 +170,12 @@ class Session:
         engine.subscribe(self._tell)
         self._engine = engine
 
-    def _silent(self, outcome: str) -> errors.Busy:
+    def _silent(self) -> tuple[str, str]:
+        """What is wrong, and where to look."""
         pid = ownership.owner_pid(self._settings.home)
-        return errors.Busy(
-            f"The engine of {self._settings.home} has said nothing for {SILENCE_SECONDS:g} s. {outcome}",
-            hint=f"Process {pid} is the engine: see whether it is stopped or its machine overloaded, then try again.",
+        return (
+            f"The engine of {self._settings.home} has said nothing for {SILENCE_SECONDS:g} s.",
+            f"Process {pid} is the engine: see whether it is stopped or its machine overloaded.",
         )
 
     def _lost(self) -> None:

@@ -267,13 +267,18 @@ def build(door: Door) -> McpServer:
     ):
         server.add_request_handler(method, params_type, handler)  # type: ignore[arg-type]  # each pair fits
     security = RequestStateSecurity.ephemeral(ttl=confirmation.VALID_SECONDS)
-    security.bind_principal = lambda ctx: "/".join((caller_of(ctx).tenant, caller_of(ctx).username))
+    security.bind_principal = lambda ctx: _bound_to(caller_of(ctx))
     boundary = RequestStateBoundary(security, default_audience=server.name)
     server.middleware += [remember_session, boundary, cache_list]
     server.extensions.update({tasks.EXTENSION: {}, apps.EXTENSION: {}})
     server.changes = changes
     server.tasks = running
     return server
+
+
+def _bound_to(caller: Caller) -> str:
+    """Whose the state of a request is: of one credential, since another one of the same user may do less."""
+    return "\0".join((caller.tenant, caller.username, caller.principal.credential))
 
 
 async def _or_protocol_error(awaitable: Awaitable[T]) -> T:

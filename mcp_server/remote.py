@@ -18,7 +18,7 @@ from core import errors
 from core.model.operation import Registry
 from core.model.principal import DEFAULT_TENANT, Caller, Principal, Role
 from mcp_server import credentials, logins
-from mcp_server.session import Notice, repeatable, safe_to_repeat
+from mcp_server.session import Notice, Sent, repeatable, safe_to_repeat
 
 log = structlog.get_logger("mcp_server.remote")
 
@@ -82,40 +82,53 @@ class RemoteSession:
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Do one operation on the remote engine.
 
-        Raises the operation's SluiceError, Unauthenticated, or Busy when the engine cannot be reached or went away
-        and the call cannot be repeated safely.
+        Raises the operation's SluiceError, Unauthenticated, Busy when the engine cannot be reached, or Unconfirmed when
+        a call that was sent got no answer and cannot be repeated safely.
         """
-        arguments = repeatable(operation, arguments)
+        sent = Sent(self.operations, operation, repeatable(operation, arguments))
         try:
-            body = orjson.dumps(arguments)
+            body = orjson.dumps(sent.arguments)
         except TypeError as error:
             raise errors.InvalidParams(
                 f"The arguments of {operation} cannot be carried as JSON: {errors.shorten(str(error), 100)}."
             ) from error
-        again = safe_to_repeat(self.operations, operation, arguments)
-        return await self._post(OPERATIONS + operation, body, _about(caller), again)
+        try:
+            return await self._post(sent, body, self._headers(operation, caller))
+        except errors.SluiceError as error:
+            told = sent.told(error)
+            if told is error:
+                raise
+            raise told from error
 
-    async def _post(self, path: str, body: bytes, headers: dict[str, str], again: bool) -> dict[str, Any]:
+    def _headers(self, operation: str, caller: Caller) -> dict[str, str]:
+        """What goes with a call; one that makes a credential shows the API key itself, since a JWT makes none."""
+        known, target = self.operations.get(operation), self._target
+        itself = target.api_key if known is not None and known.told_once and not target.jwt else None
+        return {**_about(caller), **({"authorization": f"Bearer {itself.strip()}"} if itself else {})}
+
+    async def _post(self, sent: Sent, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
+        again = safe_to_repeat(self.operations, sent.operation, sent.arguments)
+        path, url = OPERATIONS + sent.operation, self._target.url
         for attempt in range(TRIES):
             token = await self._credential.bearer()
             try:
                 answer = await self._client.post(
-                    path, content=body, headers={**headers, "authorization": f"Bearer {token}"}
+                    path, content=body, headers={"authorization": f"Bearer {token}", **headers}
                 )
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:  # nothing was sent
-                if _untrusted(error):
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL) as error:
+                if _untrusted(error):  # nothing was sent
                     raise self._not_trusted(error) from None
                 if attempt == TRIES - 1:
                     raise self._unreachable(error) from None
-            except (httpx.TransportError, httpx.InvalidURL) as error:
+            except httpx.TransportError as error:
+                sent.lost = "The engine went away while this call was under way."
                 if not again or attempt == TRIES - 1:
-                    raise errors.Busy(
-                        "The engine went away while this call was under way; it may or may not have been recorded.",
-                        hint="Look at the present state, then call again if it is needed.",
-                    ) from error
+                    raise errors.Busy(sent.lost) from error
             else:
                 if answer.status_code != 401:
-                    return _result(answer, self._target.url)
+                    if answer.is_server_error and _said(answer) is None:  # of something between us and an engine
+                        sent.lost = f"{url} answered {answer.status_code}, which is no answer of an engine."
+                    return _result(answer, url)
                 if attempt == TRIES - 1 or not await self._credential.refused(token):
                     raise self._credential.explain()
                 continue
@@ -241,18 +254,25 @@ def _about(caller: Caller) -> dict[str, str]:
 
 def _result(answer: httpx.Response, url: str) -> dict[str, Any]:
     """The result in an answer. Raises the error that it tells, or Busy for an answer that no engine gives."""
-    try:
-        said = orjson.loads(answer.content)
-    except orjson.JSONDecodeError:
-        said = None
-    if answer.is_success and isinstance(said, dict):
+    said = _said(answer)
+    if said is not None and answer.is_success:
         return said
-    if isinstance(said, dict) and said.get("code") in errors.BY_CODE:
+    if said is not None:
         raise errors.from_dict({**said, "message": said.get("detail", "")})
     raise errors.Busy(
         f"{url} answered {answer.status_code}, which is no answer of an engine.",
         hint="Compare --url with the address that 'sluice serve' printed; a proxy may stand in between.",
     )
+
+
+def _said(answer: httpx.Response) -> dict[str, Any] | None:
+    """What an engine said in an answer: a result, or an error; None for an answer that no engine gives."""
+    try:
+        said = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        return None
+    ours = isinstance(said, dict) and (answer.is_success or said.get("code") in errors.BY_CODE)
+    return said if ours else None
 
 
 def _untrusted(error: BaseException | None) -> bool:

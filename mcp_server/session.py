@@ -74,6 +74,41 @@ def safe_to_repeat(operations: Registry, operation: str, arguments: dict[str, An
     return known.effect is Effect.READ or known.idempotent or bool(arguments.get("idempotency_key"))
 
 
+@dataclass(slots=True)
+class Sent:
+    """One call on its way to an engine in another process, and what is known of it."""
+
+    operations: Registry
+    operation: str
+    arguments: dict[str, Any]
+    lost: str = ""
+    """How an engine that had the call was lost before it answered."""
+
+    def told(self, error: errors.SluiceError) -> errors.SluiceError:
+        """What the caller is told for an error: itself, or Unconfirmed when the call may have been recorded.
+
+        That is so when an answer was lost and nothing that came later settles the matter; a read leaves nothing open.
+        """
+        known = self.operations.get(self.operation)
+        if not self.lost or not isinstance(error, _NOT_NOW) or (known is not None and known.effect is Effect.READ):
+            return error
+        key = self.arguments.get("idempotency_key")
+        if key:
+            how = f"Ask again with the idempotency key {errors.shorten(key, 255)}: it is not done twice."
+        elif known is not None and known.idempotent:
+            how = "Ask again: it does no harm to do it twice."
+        else:
+            how = "Look at the present state, then ask again if it is needed."
+        return errors.Unconfirmed(
+            f"{self.lost} This call may or may not have been recorded.",
+            hint=f"{error.hint} {how}".strip(),
+            details={"idempotency_key": key} if key else None,
+        )
+
+
+_NOT_NOW = (errors.Busy, errors.StorageUnavailable, errors.Unauthenticated)
+
+
 SessionFactory = Callable[[], Awaitable[EngineSession]]
 """Opens the session; awaited behind the first request, and again only if it raised."""
 

@@ -48,6 +48,7 @@ NAMES: dict[str, str] = {
 GIVEN: dict[str, Any] = {
     # What an operation needs besides the name of a thing.
     "action": "requeue",
+    "arguments": {"document": JOB % "mine"},
     "digest": "0" * 32,
     "document": JOB % "mine",
     "from_environment": "dev",

@@ -69,6 +69,7 @@ class Operation:
     http_also: tuple[str, ...] = ()
     feature: Feature | None = None  # what the license must grant
     max_bytes: int = MAX_BYTES  # of the arguments
+    told_once: tuple[str, ...] = ()  # keys of the answer that hold a credential: never kept, and none for a JWT
 
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""

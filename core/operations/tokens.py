@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import getpass
 import hashlib
+import os
+import pwd
 from typing import Annotated, Any
 
 import orjson
@@ -11,9 +16,10 @@ from pydantic import Field
 
 from core import clock, errors, signing
 from core.engine import Engine
+from core.model import grants
 from core.model import scopes as limits
 from core.model.operation import Effect, Params
-from core.model.principal import EVERY_TENANT, Caller, Role
+from core.model.principal import EVERY_TENANT, PLATFORM, SYSTEM, Caller, Role
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
 from core.store import tokens as table
@@ -50,23 +56,41 @@ class TokenCreate(Params):
     effect=Effect.WRITE,
     role=Role.ADMIN,
     tool=False,
+    told_once=("token",),
 )
 async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> dict[str, Any]:
-    """Make an API token for the HTTP API and for MCP over HTTP. Only its hash is kept."""
+    """Make an API token for the HTTP API and for MCP over HTTP. Only its hash is kept.
+
+    It goes beyond the credential that makes it in nothing: role, tenants, platform, scopes, end; and ends with it when
+    that one is withdrawn. A user name that has tokens already is for those who may do all that these may.
+    """
     for tenant in params.tenants:
-        if tenant == EVERY_TENANT and EVERY_TENANT not in caller.principal.tenants:
-            raise errors.Forbidden("Only the operator of the home directory can make a token for every tenant.")
-        engine.in_tenant(caller, tenant) if tenant != EVERY_TENANT else None
-    _check_scopes(engine, caller, params.scopes)
-    if params.platform and not (caller.principal.platform or caller.operator):
-        raise errors.Forbidden("Only a platform principal can make a platform token.")
-    secret = PREFIX + clock.token(64)
-    id = "tok_" + clock.token(12)
+        if tenant != EVERY_TENANT:
+            engine.in_tenant(caller, tenant)
+    _check_scopes(engine, params.scopes)
     now = clock.now_ns()
-    expires = None if params.expires_in_seconds is None else now + params.expires_in_seconds * clock.NANOSECONDS
-    expires = await _within_own(engine, caller, expires)
+    own = grants.of(caller.principal, await _end(engine, caller))
+    wanted = params.expires_in_seconds
+    expires = own.ends_at_ns if wanted is None else now + wanted * clock.NANOSECONDS
+    made = grants.Grant(params.role, frozenset(params.tenants), params.platform, frozenset(params.scopes), expires)
+    beyond = grants.wider(made, own)
+    if beyond:
+        raise errors.Forbidden(
+            f"A credential makes none that goes beyond itself, as this one would: {', '.join(beyond)}.",
+            hint=f"What makes it has {_told(own)}.",
+        )
+
+    def check(others: list[dict[str, Any]]) -> None:
+        rights = [_granted(row) for row in others] + [grants.EVERYTHING] * (params.username in _owners())
+        if params.username != caller.username and not grants.may_act_as(own, rights):
+            raise errors.Forbidden(
+                f"The user name {errors.shorten(params.username, 100)} is in use, with rights that go beyond yours.",
+                hint="Choose another name, or ask an admin who may do all that this user may.",
+            )
+
+    secret = PREFIX + clock.token(64)
     row = {
-        "id": id,
+        "id": "tok_" + clock.token(12),
         "name": params.name,
         "hash": _hash(secret),
         "username": params.username,
@@ -77,28 +101,44 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
         "created_at_ns": now,
         "expires_at_ns": expires,
         "revoked_at_ns": None,
+        "made_by": caller.principal.credential,
     }
-    note = audit.row(engine.ids.next(), caller, "token_create", id)
-    await engine.database.write(table.insert, row, note)
+    note = audit.row(engine.ids.next(), caller, "token_create", str(row["id"]))
+    await engine.database.write(table.insert, row, check, note)
     return {"token": secret, **_shown(row)}
 
 
-async def _within_own(engine: Engine, caller: Caller, expires: int | None) -> int | None:
-    """When a new key ends: as was asked, or with the key that makes it. Raises Forbidden for later than that."""
+async def _end(engine: Engine, caller: Caller) -> int | None:
+    """When the API key of a caller ends; None when it does not, or when there is none."""
     own = await engine.database.read(table.by_id, caller.principal.credential) if caller.principal.credential else None
-    latest = own["expires_at_ns"] if own is not None else None
-    if latest is None:
-        return expires
-    if expires is not None and expires > latest:
-        raise errors.Forbidden(
-            "A key that ends makes no keys that end later.",
-            hint=f"It ends at {clock.iso(latest)}; leave expires_in_seconds out to let the new one end with it.",
-        )
-    return int(latest) if expires is None else expires
+    return None if own is None else own["expires_at_ns"]
 
 
-def _check_scopes(engine: Engine, caller: Caller, wanted: list[str]) -> None:
-    """Raises InvalidParams for a scope about nothing, Forbidden for one that the caller's own key does not have."""
+def _granted(row: dict[str, Any]) -> grants.Grant:
+    """The rights of a token."""
+    tenants, scopes = orjson.loads(row["tenants"]), orjson.loads(row["scopes"])
+    return grants.Grant(
+        Role(row["role"]), frozenset(tenants), bool(row["platform"]), frozenset(scopes), row["expires_at_ns"]
+    )
+
+
+def _told(own: grants.Grant) -> str:
+    limits = [f"role {own.role.value}", f"tenants {', '.join(sorted(own.tenants))}"]
+    limits += ["platform"] if own.platform else []
+    limits += [f"scopes {', '.join(sorted(own.scopes))}"] if own.scopes else []
+    return "; ".join(limits) + ("" if own.ends_at_ns is None else f"; and ends at {clock.iso(own.ends_at_ns)}")
+
+
+def _owners() -> frozenset[str]:
+    """The names that the owner of the home directory acts under, and the engine's own."""
+    names = {SYSTEM.username, getpass.getuser()}
+    with contextlib.suppress(KeyError):  # a container may run as a number that has no name
+        names.add(pwd.getpwuid(os.geteuid()).pw_name)
+    return frozenset(names)
+
+
+def _check_scopes(engine: Engine, wanted: list[str]) -> None:
+    """Raises InvalidParams for a scope about nothing."""
     toolsets = {operation.toolset for operation in engine.operations}
     for index, scope in enumerate(wanted):
         kind, _, name = scope.partition(":")
@@ -109,11 +149,6 @@ def _check_scopes(engine: Engine, caller: Caller, wanted: list[str]) -> None:
                 hint=f"Toolsets: {', '.join(sorted(toolsets))}." if kind == "toolset" else "",
                 errors=[errors.Problem(f"/scopes/{index}", f"names no {kind}")],
             )
-    own = caller.principal.scopes
-    if own and not (wanted and set(wanted) <= set(own)):
-        raise errors.Forbidden(
-            "A key with scopes makes keys with the same scopes or fewer.", hint=f"Its scopes: {', '.join(own)}."
-        )
 
 
 def _hash(secret: str) -> str:
@@ -134,6 +169,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "expires_at": clock.iso(row["expires_at_ns"]) if row["expires_at_ns"] else None,
         "last_used_at": clock.iso(row["last_used_at_ns"]) if row.get("last_used_at_ns") else None,
         "revoked": row["revoked_at_ns"] is not None,
+        "made_by": row["made_by"] or None,
     }
 
 
@@ -152,8 +188,9 @@ async def token_list(engine: Engine, caller: Caller, params: Page) -> dict[str, 
 
 
 def _administers(caller: Caller, token: dict[str, Any]) -> bool:
-    """Whether a token is the caller's to see and to revoke: it opens no tenant besides the caller's own."""
-    return caller.operator or all(map(caller.member_of, token["tenants"]))
+    """Whether a token is the caller's to see and to revoke: it opens nothing besides what the caller's own does."""
+    opens = [*token["tenants"], *([PLATFORM] if token["platform"] else [])]
+    return caller.operator or all(map(caller.member_of, opens))
 
 
 class TokenRevoke(Params):
@@ -165,21 +202,22 @@ class TokenRevoke(Params):
     summary="Withdraw an API token.",
     http="POST /api/tokens/{id}/revoke",
     toolset="administration",
-    effect=Effect.WRITE,
+    effect=Effect.DESTRUCTIVE,
     role=Role.ADMIN,
     tool=False,
 )
 async def token_revoke(engine: Engine, caller: Caller, params: TokenRevoke) -> dict[str, Any]:
-    """Withdraw a token at once."""
+    """Withdraw a token at once, with all that were made with it, and all their JWTs: {id, revoked, with}."""
     row = await engine.database.read(table.by_id, params.id)
-    note = audit.row(engine.ids.next(), caller, "token_revoke", params.id)
+    note = functools.partial(audit.row, engine.ids.next(), caller, "token_revoke")
     mine = row is not None and _administers(caller, _shown(row))
-    if not mine or not await engine.database.write(table.revoke, params.id, clock.now_ns(), note):
+    went = await engine.database.write(table.revoke, params.id, clock.now_ns(), note) if mine else []
+    if not went:
         raise errors.NotFound(
             f"There is no token {errors.shorten(params.id, 64)} to revoke.", hint="token_list shows them."
         )
     engine.announce("tokens", {"id": params.id})
-    return {"id": params.id, "revoked": True}
+    return {"id": params.id, "revoked": True, "with": went[1:]}
 
 
 class TokenMint(Params):
@@ -195,6 +233,7 @@ class TokenMint(Params):
     role=Role.USER,
     tool=False,
     gated=False,
+    told_once=("access_token",),
 )
 async def token_mint(engine: Engine, caller: Caller, params: TokenMint) -> dict[str, Any]:
     """Exchange an API key for a JWT: {access_token, token_type, expires_in, expires_at, username}.
@@ -204,7 +243,7 @@ async def token_mint(engine: Engine, caller: Caller, params: TokenMint) -> dict[
     """
     principal = caller.principal
     row = await engine.database.read(table.by_id, principal.credential) if principal.credential else None
-    if row is None or principal.minted:
+    if row is None:
         raise errors.Forbidden(
             "A JWT is minted from an API key, and this request carries none.",
             hint="Send 'Authorization: Bearer API_KEY'; 'sluice token create' makes one.",

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlite_utils import Database
 
+from core import errors
 from core.store import audit
 
 
-def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> None:
+def insert(
+    db: Database, row: dict[str, Any], check: Callable[[list[dict[str, Any]]], None], audit_row: tuple[Any, ...]
+) -> None:
+    """Keep a new token.
+
+    `check` gets the tokens of the same user that count now, and raises when the new one must not be beside them.
+    Raises Unauthenticated when the token that makes it (`made_by`) does not count any more.
+    """
+    now = row["created_at_ns"]
+    counts = "revoked_at_ns IS NULL AND (expires_at_ns IS NULL OR expires_at_ns > ?)"
+    if row["made_by"] and not db.table("tokens").count_where(f"id = ? AND {counts}", [row["made_by"], now]):
+        raise errors.Unauthenticated("The credential of this request was withdrawn meanwhile.")
+    check(list(db.table("tokens").rows_where(f"username = ? AND {counts}", [row["username"], now])))
     db.table("tokens").insert(row)
     audit.insert(db, audit_row)
 
@@ -31,11 +45,19 @@ def touch(db: Database, id: str, at_ns: int) -> None:
     db.conn.execute("UPDATE tokens SET last_used_at_ns = ? WHERE id = ?", (at_ns, id))
 
 
-def revoke(db: Database, id: str, at_ns: int, audit_row: tuple[Any, ...]) -> bool:
-    """Withdraw a token; true when there was one to withdraw."""
-    found = db.conn.execute(
-        "UPDATE tokens SET revoked_at_ns = ? WHERE id = ? AND revoked_at_ns IS NULL", (at_ns, id)
-    ).rowcount
-    if found:
-        audit.insert(db, audit_row)
-    return bool(found)
+def revoke(db: Database, id: str, at_ns: int, note: Callable[[str], tuple[Any, ...]]) -> list[str]:
+    """Withdraw a token and all that it made, directly and through others; the ids that went, its own first.
+
+    Nothing goes when the token itself was withdrawn before. `note` makes the audit row about a target.
+    """
+    went = db.conn.execute(
+        "WITH RECURSIVE family (id) AS (SELECT id FROM tokens WHERE id = ? AND revoked_at_ns IS NULL"
+        " UNION SELECT tokens.id FROM tokens JOIN family ON tokens.made_by = family.id)"
+        " UPDATE tokens SET revoked_at_ns = ? WHERE id IN family AND revoked_at_ns IS NULL RETURNING id",
+        (id, at_ns),
+    ).fetchall()
+    if not went:
+        return []
+    ids = [id, *sorted(other for (other,) in went if other != id)]
+    audit.insert(db, note(", ".join(ids)))
+    return ids

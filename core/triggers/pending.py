@@ -320,12 +320,12 @@ class Pending:
         self.watch(entry, max(0.0, left / clock.NANOSECONDS))
 
     def close(self) -> None:
-        """Stop all timers; callers that still wait are told that the engine goes away."""
+        """Stop all timers; callers that still wait get the records as they are: what was accepted stays accepted."""
         self._deadlines.close()
         for entry in self._open.values():
             for waiter in entry.waiters:
                 if not waiter.done():
-                    waiter.set_exception(errors.Busy("The engine is shutting down.", hint="Poll the invocation by id."))
+                    waiter.set_result(self._present(entry))
         self._open.clear()
 
 

@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     "target_unavailable": 409,
     "storage_unavailable": 503,
     "busy": 503,
+    "unconfirmed": 409,  # none of those that programs repeat by themselves
     "internal": 500,
 }
 
@@ -67,8 +68,3 @@ def response(error: errors.SluiceError, status: int | None = None, headers: dict
     elif code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         sent["retry-after"] = str(max(1, int(error.details.get("retry_after_seconds", 1))))
     return Response(orjson.dumps(body(error, code), default=str), code, sent, MEDIA_TYPE)
-
-
-def again(problem: bytes, status: int, headers: dict[str, str]) -> Response:
-    """A problem document that was made before."""
-    return Response(problem, status, {**SAFE_HEADERS, **headers}, MEDIA_TYPE)

@@ -1,30 +1,19 @@
-"""The Idempotency-Key header: the same key with the same request gets the same answer, and nothing is done twice."""
+"""The Idempotency-Key header: which key a request has. What a key does is in core/operations/replays.py."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
-
 from core import errors
-from core.documents import canonical
-from core.model import operation, principal
-from mcp_server import session
-from mcp_server.http import arguments, problems
+from core.model import operation
+from mcp_server.http import arguments
 
 HEADER = "idempotency-key"
 ARGUMENT = "idempotency_key"  # of operations that know keys themselves
 PATTERN = "^[ -~]{1,255}$"
 LARGEST_INTEGER = 2**53  # beyond it, two numbers may be one to another reader of JSON, so they cannot be compared
 _KEY = re.compile("[ -~]{1,255}")
-_NOTHING_DONE = frozenset({400, 401, 403, 404, 413, 422, 429, 503})
-_log = logging.getLogger(__name__)
-
-Answer = tuple[int, bytes]
-"""Status and JSON body."""
 REPLAYED = "idempotent-replayed"  # the header of an answer that was kept
 
 
@@ -63,52 +52,6 @@ def key_of(op: operation.Operation, given: list[str], call: dict[str, Any]) -> s
         call[ARGUMENT] = key
         return None  # the operation keeps it
     return key
-
-
-async def once(
-    engine: session.EngineSession,
-    op: operation.Operation,
-    key: str,
-    call: dict[str, Any],
-    caller: principal.Caller,
-    do: Callable[[], Awaitable[Answer]],
-) -> tuple[Answer, bool]:
-    """Do a write under a key, or give the answer that it had: (answer, whether it was kept from before).
-
-    What was refused before anything was done is not kept: the key is free again. Raises what the beginning of a
-    request raises, and Busy when the request is under way or was cut off; `do` raises nothing.
-    """
-    who = {"operation": op.name, "key": key}
-    held = await engine.call("replay_begin", {**who, "digest": canonical.params_digest(call).hex()}, caller)
-    if held["state"] == "done":
-        return (held["status"], held["answer"].encode()), True
-    if held["state"] == "running":
-        raise InProgress("A request with this idempotency key is under way.", hint="Ask again in a moment.")
-    if held["state"] == "interrupted":
-        raise InProgress(
-            "A request with this idempotency key was cut off, and it may or may not have been done.",
-            hint="Look at the present state; if it was not done, send the request with a new key.",
-        )
-    status, body = await do()
-    kept = {**who, "status": 0} if status in _NOTHING_DONE else {**who, "status": status, "answer": body.decode()}
-    try:
-        await engine.call("replay_end", kept, caller)
-    except errors.SluiceError as error:
-        # The answer stands; a repeat is told that the outcome is open, which is safe.
-        _log.error("the answer of %s is not kept: %s", op.name, error.message)
-    return (status, body), False
-
-
-class InProgress(errors.Busy):
-    """The key is held by a request that has no answer yet (HTTP 409)."""
-
-    status = 409
-
-
-def problem(error: errors.SluiceError) -> tuple[int, bytes]:
-    """A fault as an answer that can be kept."""
-    status = problems.status_of(error)
-    return status, orjson.dumps(problems.body(error, status), default=str)
 
 
 def _beyond(value: Any) -> bool:

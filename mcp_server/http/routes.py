@@ -134,27 +134,11 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
         return answer
 
     async def _once(key: str, given: dict[str, Any], caller: principal.Caller) -> Response:
-        fault: errors.SluiceError | None = None
-
-        async def do() -> replays.Answer:
-            nonlocal fault
-            try:
-                result = await engine.call(name, given, caller)
-                return status(op, result), orjson.dumps(result)
-            except errors.SluiceError as error:
-                fault = error
-            except Exception:
-                _log.exception("operation %s failed", name)
-                fault = errors.Internal()
-            return replays.problem(fault)
-
-        (code, body), replayed = await replays.once(engine, op, key, given, caller, do)
-        if fault is not None:
-            return problems.response(fault)
-        more = {replays.REPLAYED: "true"} if replayed else {}
-        if code >= 400:
-            return problems.again(body, code, more)
-        return Response(body, code, {**_HEADERS, **more})
+        said = await engine.call("call_once", {"operation": name, "key": key, "arguments": given}, caller)
+        more = {replays.REPLAYED: "true"} if said["replayed"] else {}
+        if "error" in said:
+            return problems.response(errors.from_dict(said["error"]), headers=more)
+        return Response(orjson.dumps(said["result"]), status(op, said["result"]), {**_HEADERS, **more})
 
     return handle
 

@@ -28,7 +28,7 @@ STREAM_SECONDS = 900.0
 def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
     """The two routes. They are described in docs/identity.md, and not in the OpenAPI document."""
     out = APIRouter(route_class=routes.PlainRoute)
-    # What has no HTTP form is for the doors alone (token_verify, replay_begin).
+    # What has no HTTP form is for the doors alone (token_verify, call_once).
     offered = {op.name: routes.handler(engine, op, counts) for op in engine.operations if op.http}
 
     async def operation_call(request: Request) -> Response:

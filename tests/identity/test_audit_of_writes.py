@@ -1,6 +1,7 @@
-"""Every operation that changes something says so in the audit log, in the transaction of its change.
+"""Every operation that changes something: it says so in the audit log, in the transaction of its change; and what it
+answers holds a credential only where the registry says so.
 
-All of them are carried out once, in an order that makes sense. Of every write to the store the test knows which
+All of them are carried out once, in an order that makes sense. Of every write to the store the tests know which
 operation asked for it, which tables it changed, and whether an audit row was among them: a change of what users own
 without one fails, as does a new operation that is not carried out here.
 """
@@ -10,17 +11,20 @@ from __future__ import annotations
 import contextvars
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import anyio
+import orjson
 import pytest
 
+from core import errors
 from core.engine import Engine
 from core.model.kv import Namespace
 from core.model.operation import Effect
-from core.model.principal import Caller, Principal, Role, Surface
+from core.model.principal import SYSTEM, Caller, Principal, Role, Surface
 from core.model.worker_group import External
 from core.operations import REGISTRY
 from core.store import audit, external_workers, workloads
@@ -50,8 +54,7 @@ RUN = {"slug": "a-trigger", "params": {}, "wait_timeout_seconds": 5}
 
 NOTED_ELSEWHERE = {
     "mcp_activity_record": "what it records is itself a record of who called what",
-    "replay_begin": "the book-keeping of an idempotency key; the write that has the key is noted",
-    "replay_end": "the same",
+    "call_once": "the book-keeping of an idempotency key; the write that has the key is noted",
     "token_mint": "changes nothing in the store, and is noted all the same",
     "secret_rotate_key": "is noted before the first of its pieces",
     "license_install": "changes a file, and is noted after it",
@@ -74,7 +77,8 @@ AUDIT = "audit"
 
 asked_by: contextvars.ContextVar[str] = contextvars.ContextVar("asked_by", default="")
 _CHANGES = re.compile(
-    r"\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM|REPLACE\s+INTO)\s+[\[\"`]?(\w+)", re.I
+    r"\s*(?:WITH\b.*?\)\s+)?(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM|REPLACE\s+INTO)\s+[\[\"`]?(\w+)",
+    re.I | re.S,
 )
 
 
@@ -120,18 +124,47 @@ class Recorder:
         self._submit(done, watched, *args)
 
 
-@pytest.fixture
-async def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
-    monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.01,) * 4)
-    shop = tmp_path / "shop"
+@dataclass
+class Carried:
+    """All operations that write, carried out once."""
+
+    writes: list[Write]
+    calls: Calls
+    credentials: dict[str, set[str]]
+    """By operation, the keys of its answers whose value opens a door."""
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def carried(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Carried]:
+    folder = tmp_path_factory.mktemp("writes")
+    with pytest.MonkeyPatch.context() as patch, anyio.fail_after(120):
+        patch.setattr(posting, "PAUSES_SECONDS", (0.01,) * 4)
+        async with _engine(folder) as engine:
+            recorder, do = Recorder(engine), Calls(engine)
+            await _jobs_and_triggers(do, engine)
+            await _workflows_and_deployments(do, engine, folder / "shop")
+            await _values(do, engine)
+            await _administration(do, engine)
+            await _gitops(do)
+            yield Carried(recorder.writes, do, do.credentials)
+
+
+@asynccontextmanager
+async def _engine(folder: Path) -> AsyncIterator[Engine]:
+    shop = folder / "shop"
     shop.mkdir()
     for kind, text in DOCUMENTS.items():
         (shop / f"{kind}.yaml").write_text(text, encoding="utf-8")
     packing.pack(shop, title="Shop", author="The shop")
     settings: dict[str, Any] = {"portals": (f"shop={shop}",), "egress_allow": ("127.0.0.0/8",)}
-    async with engine_on(tmp_path / "home", workers=0) as before:  # when a worker of another machine was there
+    async with engine_on(folder / "home", workers=0) as before:  # when a worker of another machine was there
         await before.database.write(external_workers.keep, External("edge-1", "default", 4), 1, _note(before))
-    async with engine_on(tmp_path / "home", workers=2, license_keys=(test_license.PUBLIC,), **settings) as made:
+    async with engine_on(folder / "home", workers=2, license_keys=(test_license.PUBLIC,), **settings) as made:
         yield made
 
 
@@ -145,15 +178,30 @@ class Calls:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.made: set[str] = set()
+        self.credentials: dict[str, set[str]] = {}
 
     async def __call__(self, name: str, /, **arguments: Any) -> dict[str, Any]:
         self.made.add(name)
         token = asked_by.set(name)
         try:
             caller = arguments.pop("as_", ALICE)
-            return await self._engine.call(name, arguments, caller)
+            answer = await self._engine.call(name, arguments, caller)
         finally:
             asked_by.reset(token)
+        for key, value in answer.items():
+            if await self._opens(orjson.dumps(value).decode()):
+                self.credentials.setdefault(name, set()).add(key)
+        return answer
+
+    async def _opens(self, text: str) -> bool:
+        """Whether a text holds something that the doors would take as a credential."""
+        for word in re.findall(r"[\w.-]{20,4096}", text):
+            try:
+                await self._engine.call("token_verify", {"token": word}, SYSTEM)
+            except errors.Unauthenticated:
+                continue
+            return True
+        return False
 
 
 async def _jobs_and_triggers(do: Calls, engine: Engine) -> None:
@@ -251,25 +299,24 @@ async def _gitops(do: Calls) -> None:
     await do("gitops_rollback", **git.EVIDENCE, environment="dev", commit=git.A)
 
 
-async def test_every_write_is_on_record_in_its_own_transaction(engine: Engine, tmp_path: Path) -> None:
-    recorder, do = Recorder(engine), Calls(engine)
-    with anyio.fail_after(120):
-        await _jobs_and_triggers(do, engine)
-        await _workflows_and_deployments(do, engine, tmp_path / "shop")
-        await _values(do, engine)
-        await _administration(do, engine)
-        await _gitops(do)
+async def test_every_write_is_on_record_in_its_own_transaction(carried: Carried) -> None:
+    do = carried.calls
     writing = {op.name for op in REGISTRY if op.effect is not Effect.READ}
     assert do.made | set(NOTED_ELSEWHERE) >= writing, writing - do.made
     unnoted = {
         (write.operation, table)
-        for write in recorder.writes
+        for write in carried.writes
         for table in write.tables - BY_THE_ENGINE
         if write.operation and not write.noted
     }
     assert unnoted <= set(IN_STEPS), unnoted - set(IN_STEPS)
-    noted = {operation for write in recorder.writes for operation, decision in write.noted if decision == "allowed"}
+    noted = {operation for write in carried.writes for operation, decision in write.noted if decision == "allowed"}
     assert do.made - noted == set()
     for name in do.made - set(NOTED_ELSEWHERE):
-        mine = [write for write in recorder.writes if write.operation == name and write.tables - {AUDIT}]
+        mine = [write for write in carried.writes if write.operation == name and write.tables - {AUDIT}]
         assert any(write.noted for write in mine), f"{name} is noted apart from what it changes"
+
+
+async def test_an_answer_that_holds_a_credential_says_so_in_the_registry(carried: Carried) -> None:
+    """So that it is never kept for a repeat, and that no JWT makes one (core/operations/replays.py, core/engine.py)."""
+    assert carried.credentials == {op.name: set(op.told_once) for op in REGISTRY if op.told_once}

@@ -40,8 +40,7 @@ def test_only_an_admin_may_administer() -> None:
         "trigger_invocation_rerun",
         "token_mint",
         "mcp_activity_record",
-        "replay_begin",
-        "replay_end",
+        "call_once",
     }
 
 
@@ -107,7 +106,7 @@ async def _outcome(engine: Engine, operation: Operation, caller: Caller, *, real
 OWNED = [op for op in REGISTRY if op.name not in SHARED]
 MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs.
-    "context_set", "job_put", "kv_set", "mcp_activity_record", "replay_begin", "replay_end", "secret_set",
+    "context_set", "job_put", "kv_set", "mcp_activity_record", "call_once", "secret_set",
     "token_create", "trigger_publish", "variable_set", "workflow_save_draft",
 }  # fmt: skip
 

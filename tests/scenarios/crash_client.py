@@ -40,7 +40,7 @@ async def main(home: Path, name: str, total: int, in_flight: int) -> None:
                     try:
                         record = await session.call("trigger_invoke", arguments, caller)
                         break
-                    except (errors.Busy, errors.StorageUnavailable):
+                    except (errors.Busy, errors.Unconfirmed, errors.StorageUnavailable):
                         await asyncio.sleep(0.01)
                 os.write(fd, f"{key} {record['invocation_id']} {record['state']} .\n".encode())
                 os.fsync(fd)

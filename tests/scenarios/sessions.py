@@ -20,7 +20,7 @@ import orjson
 from mcp_server.cli import stage
 
 TENANT = "tenant-a"
-AGAIN = ("busy", "storage_unavailable")  # what a client has to repeat, and may, since its call has a key
+AGAIN = ("busy", "unconfirmed", "storage_unavailable")  # what a client has to repeat, and may, since its call has a key
 ANSWER_SECONDS = 60.0
 PAUSE_SECONDS = 0.02
 

@@ -252,7 +252,7 @@ def _definition(tenant: str) -> str:
     ).decode()
 
 
-@pytest.mark.parametrize("operation", ["token_verify", "replay_begin", "replay_end", "none", "../tokens"])
+@pytest.mark.parametrize("operation", ["token_verify", "call_once", "none", "../tokens"])
 async def test_what_is_for_the_doors_alone_cannot_be_called_from_afar(far: Far, operation: str) -> None:
     async with httpx.AsyncClient(base_url=far.url, verify=ssl.create_default_context(cafile=far.ca)) as client:
         headers = {"authorization": f"Bearer {far.key}"}

@@ -107,7 +107,7 @@ async def test_an_owner_that_is_stopped_is_told_in_time_and_goes_on(
                 assert not session.owner
                 os.kill(owner.pid, signal.SIGSTOP)
                 started = clock.monotonic()
-                with pytest.raises(errors.Busy, match="may or may not have been recorded") as caught:
+                with pytest.raises(errors.Unconfirmed, match="may or may not have been recorded") as caught:
                     await session.call("context_set", {"values": {"a": 1}}, ADMIN)
                 assert clock.monotonic() - started < ANSWER_SECONDS
                 assert str(owner.pid) in caught.value.hint
