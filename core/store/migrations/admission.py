@@ -10,7 +10,7 @@ from core.store.migrations.steps import STEPS
 
 
 @STEPS()
-def m0017_admitted_tenants(db: Database) -> None:
+def m0018_admitted_tenants(db: Database) -> None:
     """Groups admit everybody, as before; one with workers of other machines those who have something on it."""
     db.execute("""ALTER TABLE worker_groups ADD COLUMN tenants TEXT NOT NULL DEFAULT '["*"]'""")
     external = (

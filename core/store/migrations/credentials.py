@@ -9,7 +9,7 @@ from core.store.migrations.steps import STEPS
 
 
 @STEPS()
-def m0018_credentials(db: Database) -> None:
+def m0019_credentials(db: Database) -> None:
     db.execute("ALTER TABLE tokens ADD COLUMN made_by TEXT NOT NULL DEFAULT ''")  # the id of the API key that made it
     db.execute("CREATE INDEX tokens_made_by ON tokens (made_by)")
     db.execute("CREATE INDEX tokens_username ON tokens (username)")
