@@ -262,6 +262,11 @@ class Engine:
     def now_ns(self) -> int:
         return clock.now_ns()
 
+    def trouble(self) -> str:
+        """What keeps this engine from its work, in sentences; empty when nothing does."""
+        loss = self.database.loss
+        return "" if loss is None else f"{loss.refusal().message} {loss.refusal().hint}"
+
     # -- notices -------------------------------------------------------------------------------------------
 
     def subscribe(self, callback: Notice) -> Callable[[], None]:
@@ -358,7 +363,8 @@ class Engine:
                 asyncio.get_running_loop().create_task(_until_closed(link, forget))
                 return {}
             case "about":
-                return {"version": importlib.metadata.version("sluice-mcp"), "pid": os.getpid()}
+                version = importlib.metadata.version("sluice-mcp")
+                return {"version": version, "pid": os.getpid(), "trouble": self.trouble()}
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 
@@ -451,7 +457,7 @@ async def open_engine(
     async with AsyncExitStack() as stack:
         stack.callback(owned.release)
         settings = settings.model_copy(update={"home": owned.home})
-        database = open_database(settings.database)
+        database = open_database(settings.database, [owned.lock])
         stack.push_async_callback(database.close)
         engine = Engine(settings, operations, database, spawn)
         engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))

@@ -90,6 +90,11 @@ class Ownership:
         self._lock_fd = lock_fd
         self._socket: socket.socket | None = None
 
+    @property
+    def lock(self) -> Path:
+        """The file whose lock this is; in its place as long as nobody else can be the owner."""
+        return self.home / "engine.lock"
+
     def listen(self) -> socket.socket:
         """Bind the 0600 unix socket; a stale one of a dead owner is replaced, which only the lock holder may do."""
         path = self.home / "engine.sock"

@@ -108,6 +108,19 @@ class Session:
                 ) from error
         raise errors.Busy("No engine could be reached.", hint="Try again.")
 
+    async def trouble(self) -> str:
+        """What keeps the engine from its work, in sentences; empty when nothing does."""
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                link = await self._connected()
+                if link is None:
+                    return str(self._engine.trouble())
+                return str((await link.call("about", {})).get("trouble", ""))
+        except TimeoutError:
+            return f"The engine says nothing for {SILENCE_SECONDS:g} s."
+        except errors.SluiceError as error:
+            return error.message
+
     def acting(self, caller: Caller) -> Caller:
         """The caller itself: whoever can reach the home directory says who calls."""
         return caller

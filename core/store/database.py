@@ -3,25 +3,31 @@
 Durability: WAL with `synchronous=FULL`, so a commit that was told to a caller survives a power cut. Speed: all
 writes that the event loop submits during one tick, and all that arrived while the last commit was syncing, share one
 `BEGIN IMMEDIATE ... COMMIT`. A write is a plain function `fn(db, *args)`: no await, no network, no user code inside.
-Nobody is told of a write before its commit.
+Nobody is told of a write before its commit, nor after it when the files are no longer those that their names lead to
+(core.store.files): such a database is closed to all writes until an engine opens it anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlite_utils
+import structlog
 
 from core import clock, errors
 from core.store import guard, migrations
+from core.store.files import Files, Loss, refuse_beside_a_rescue
+
+log = structlog.get_logger("core.store")
 
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
@@ -31,6 +37,7 @@ LEAST_SQLITE = (3, 40)  # what Debian 12 has; tests run on it, and on nothing ol
 READERS = 2
 READ_DEADLINE_SECONDS = 5.0  # a read snapshot that lives longer keeps the -wal from being reset
 MAX_BATCH = 2048
+LOOK_SECONDS = 1.0  # how often the names of the files are looked at when nothing is written
 OPEN_LOCK_MS = 5000  # how long to wait for a lock that a stray program holds: while opening,
 WRITE_LOCK_MS = 1000  # and for each commit, of which a caller may have to wait for two
 
@@ -45,17 +52,25 @@ _UNAVAILABLE = {
 
 
 class Database:
-    """An open database. Made by `open_database`; use from one event loop."""
+    """An open database. Made by `open_database`; use from one event loop.
 
-    def __init__(self, path: Path, writer: sqlite_utils.Database) -> None:
+    `loss`: what has become of its files, when they are no longer in their place; nothing is written then.
+    """
+
+    def __init__(
+        self, path: Path, writer: sqlite_utils.Database, readers: list[sqlite_utils.Database], files: Files
+    ) -> None:
         self.path = path
+        self.loss: Loss | None = None
+        self._files = files
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._pending: list[_Write] = []
         self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_loop, name="sluice-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sluice-reader")
-        self._reader_connections: list[sqlite_utils.Database] = []
+        self._reader_connections = readers
+        self._unused = list(readers)
         self._local = threading.local()
         self._closed = False
         self.commits = 0
@@ -97,7 +112,11 @@ class Database:
 
     def _write_loop(self) -> None:
         while True:
-            batch = self._queue.get()
+            try:
+                batch = self._queue.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                self._look()
+                continue
             if batch is None:
                 break
             stop = False
@@ -121,20 +140,41 @@ class Database:
     def _transact(self, batch: list[_Write]) -> list[tuple[Done, Any, BaseException | None]]:
         connection = self._writer.conn
         try:
+            if self.loss is not None:
+                raise self.loss.refusal()
             results = self._attempt(connection, batch)
         except Exception as error:  # a boundary: whatever it was, every caller gets an answer
+            self._look()
+            if self.loss is not None:
+                return [(done, None, self.loss.refusal()) for _, _, done in batch]
             if len(batch) == 1 or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 # A lock that someone else holds has nothing to do with what is written: waiting for it once is enough.
                 return [(done, None, _translate(error)) for _, _, done in batch]
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]
         self.commits += 1
+        if self._files.missing():  # since the look before the commit, which may have gone into a file without a name
+            self._look()
+            if self.loss is not None and not self.loss.safe:
+                return [(done, None, self.loss.open_outcome()) for _, _, done in batch]
         return [(write[2], result, None) for write, result in zip(batch, results, strict=True)]
+
+    def _look(self) -> None:
+        """See whether the files are in their place, and end all writing when they are not."""
+        if self.loss is None and (what := self._files.missing()):
+            try:
+                self.loss = self._files.save(self._writer.conn)
+            except Exception as error:  # a boundary: whatever it was, nothing may be written, and callers are answered
+                self.loss = Loss(what, replaced=True, safe=False, where=f"Nothing could be saved ({error}).")
+            if self.loss is not None:
+                log.critical("store_lost", what=self.loss.what, where=self.loss.where, hint="Restart the engine.")
 
     def _attempt(self, connection: sqlite3.Connection, batch: list[_Write]) -> list[Any]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [fn(self._writer, *args) for fn, args, _ in batch]
+            if what := self._files.missing():
+                raise errors.StorageUnavailable(f"{what} while the engine runs.")
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # a full disk has rolled back already
@@ -147,19 +187,20 @@ class Database:
     async def read(self, fn: Callable[..., T], *args: Any) -> T:
         """Run `fn(db, *args)` on a reader connection (query only, at most 5 seconds).
 
-        Raises StorageUnavailable when the file cannot be read, Busy when the read took too long.
+        Raises StorageUnavailable when the file cannot be read, or another one is in its place, Busy when the read took
+        too long.
         """
         if self._closed:
             raise errors.StorageUnavailable("The engine is shutting down.")
+        if self.loss is not None and self.loss.replaced:
+            raise self.loss.refusal()
         return await self._loop.run_in_executor(self._readers, self._read, fn, args)
 
     def _read(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
         db: sqlite_utils.Database | None = getattr(self._local, "db", None)
         try:
             if db is None:
-                db = self._local.db = sqlite_utils.Database(_connect(self.path))
-                db.conn.execute("PRAGMA query_only = ON")
-                self._reader_connections.append(db)
+                db = self._local.db = self._unused.pop()
             deadline = clock.monotonic() + READ_DEADLINE_SECONDS
             db.conn.set_progress_handler(lambda: int(clock.monotonic() > deadline), 100_000)
             return fn(db, *args)
@@ -179,7 +220,12 @@ class Database:
         await self._loop.run_in_executor(None, self._readers.shutdown)
         for db in self._reader_connections:
             db.conn.close()
-        self._writer.conn.close()
+        if self._files.log_is_foreign():
+            # The last connection to close deletes the log by its name, which leads to somebody else's now. It stays
+            # open to the end of the process: ctypes takes a reference to it that is never given back.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer.conn))
+        else:
+            self._writer.conn.close()
         guard.release(self.path)
 
 
@@ -241,24 +287,35 @@ def check_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
     return version
 
 
-def open_database(path: Path) -> Database:
+def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
     """Open (or make, 0600) the database and bring its schema up to date.
 
-    Only the holder of the home directory's lock may call this. Raises StorageUnavailable when the file cannot be
-    used or was made by a newer Sluice, and when SQLite is too old.
+    `beside`: files of the home without which nothing may be written either. Only the holder of the home directory's
+    lock may call this. Raises StorageUnavailable when the file cannot be used, was made by a newer Sluice or deleted
+    under an engine, and when SQLite is too old.
     """
     check_sqlite()
-    connection = None
+    refuse_beside_a_rescue(path)
+    opened: list[sqlite3.Connection] = []
+
+    def connect() -> sqlite_utils.Database:
+        opened.append(_connect(path))
+        return sqlite_utils.Database(opened[-1])
+
     try:
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         guard.protect(path)
-        connection = _connect(path)
-        writer = sqlite_utils.Database(connection)
+        writer = connect()
         migrations.migrate(writer)
-        connection.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
+        writer.conn.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
+        readers = [connect() for _ in range(READERS)]  # all at once: later the name might lead to another file
+        for reader in readers:
+            reader.conn.execute("PRAGMA query_only = ON")
+            reader.conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
+        files = Files(path, beside)
     except BaseException as error:
-        if connection is not None:
+        for connection in opened:
             connection.close()
         guard.release(path)
         if isinstance(error, sqlite3.Error | OSError):
@@ -267,4 +324,4 @@ def open_database(path: Path) -> Database:
                 hint="Check the disk and the permissions of its folder.",
             ) from error
         raise
-    return Database(path, writer)
+    return Database(path, writer, readers, files)

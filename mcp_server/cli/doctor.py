@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 import anyio
 
@@ -68,10 +69,12 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
         findings.append(Finding("engine", "ok", "not running; 'sluice serve' or an MCP client starts it"))
         return False
     findings.append(Finding("lock", "ok", f"held by process {pid}" if common.url is None else "of a remote engine"))
+    about: dict[str, Any] = {}
     try:
         with anyio.fail_after(ANSWER_SECONDS):
             if common.url is None:
-                findings.append(checkup.version(await _about(wanted), pid))
+                about = await _about(wanted)
+                findings.append(checkup.version(about, pid))
             async with connect.engine(common) as engine:
                 workers = (await engine.call("worker_list", limit=200))["items"]
     except (errors.SluiceError, TimeoutError) as error:
@@ -80,18 +83,21 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
         hint = f"Look at process {pid}; if it hangs, stop it, and the next command takes over."
         findings.append(Finding("engine", "fault", f"{where} does not answer: {why}", hint if pid else "Check --url."))
         return True
-    findings.append(Finding("engine", "ok", "answers"))
+    if trouble := str(about.get("trouble", "")):
+        findings.append(Finding("engine", "fault", errors.shorten(trouble, 500), f"Restart process {pid}."))
+    else:
+        findings.append(Finding("engine", "ok", "answers"))
     findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))
     return True
 
 
-async def _about(wanted: settings.Settings) -> dict[str, str]:
+async def _about(wanted: settings.Settings) -> dict[str, Any]:
     """What the owner says of itself; nothing when it is so old that it does not know the question."""
     link = await ownership.connect(wanted.home)
     if link is None:
         raise errors.Busy("nobody listens at its socket")
     try:
-        said: dict[str, str] = await link.call("about", {})
+        said: dict[str, Any] = await link.call("about", {})
         return said
     except errors.NotFound:
         return {}

@@ -110,6 +110,7 @@ async def serve(
                 hosts=hosts,
                 origins=allow_origin or (),
                 mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local),
+                trouble=engine.trouble,
             )
             certificate = None
             if not disable_tls and (tls or tls_cert or not serving.is_loopback(host)):

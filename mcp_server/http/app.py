@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -29,10 +29,12 @@ def create(
     origins: Iterable[str] = (),
     mcp: Starlette | None = None,
     rooms: Callable[[], Sequence[accepting.Room]] = tuple,
+    trouble: Callable[[], Awaitable[str]] | None = None,
 ) -> guard.Guard:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
+    `trouble` tells /health what keeps the engine from its work.
     """
     counts = metrics.Metrics()
 
@@ -65,7 +67,10 @@ def create(
 
     @app.api_route("/health", methods=["GET", "HEAD"], include_in_schema=False)
     async def health() -> Response:
-        return Response(orjson.dumps({"status": "ok"}), media_type="application/json")
+        """Whether the engine can work; 503 says that it has to be started again, or what else somebody has to do."""
+        found = await trouble() if trouble is not None else ""
+        said = {"status": "trouble", "trouble": found} if found else {"status": "ok"}
+        return Response(orjson.dumps(said), 503 if found else 200, media_type="application/json")
 
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -121,7 +121,11 @@ async def target(home: Path, *, mcp: bool = False, **settings: Any) -> AsyncIter
             authenticator = auth.TokenAuth(way)
             visitors = serving.room(chosen)
             served = app.create(
-                way, authenticator, mcp=_mcp(way, authenticator) if mcp else None, rooms=lambda: [visitors]
+                way,
+                authenticator,
+                mcp=_mcp(way, authenticator) if mcp else None,
+                rooms=lambda: [visitors],
+                trouble=way.trouble,
             )
             async with serving.running(served, [listener], visitors, drain_seconds=1):
                 port = listener.getsockname()[1]
