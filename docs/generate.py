@@ -56,7 +56,7 @@ def page_operations() -> str:
 
 def _operation(op: operation.Operation) -> list[str]:
     traits = [
-        f"effect **{op.effect.value}**",
+        f"effect **{op.effect.value}**" + (" or less, by its arguments" if op.effect_by is not None else ""),
         f"role **{op.role or 'nobody'}**",
         *(["idempotent"] if op.idempotent else []),
         *(["needs no --allow-write"] if op.effect is not operation.Effect.READ and not op.gated else []),

@@ -1,12 +1,14 @@
 """Asks the user, through the client, before what is destructive: input-required of 2026-07-28, elicitation before.
 
-One rule decides: the operation's effect in the registry, which is also the tool's `destructiveHint`. A dry run and a
-call that would be refused or change nothing are not asked about. A client that cannot be asked gets what every client
-has: an apply takes nothing but the id of a plan that was shown, and the host sees the annotation of the others.
+One rule decides: the effect of the call, by its operation in the registry and its arguments (a dry run is none); the
+most that any call may do is also the tool's `destructiveHint`. What goes, the operation says itself (`destroys`, asked
+by call_preview); a call that would be refused or change nothing is not asked about. A client that cannot be asked gets
+what every client has: an apply takes nothing but the id of a plan that was shown, and the host sees the annotation of
+the others.
 
 What the user answers counts for what was shown: the state that goes to the client and comes back is sealed (AES-GCM)
-and bound to the tool, its arguments, the caller and ten minutes; a plan is applied once, and files only while their
-differences are those that were shown.
+and bound to the tool, its arguments, the credential and ten minutes; a plan is applied once, files only while their
+differences are those that were shown, and of a list that grew meanwhile goes what was shown.
 """
 
 from __future__ import annotations
@@ -22,8 +24,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from core import errors
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller
-from core.model.scopes import permits
-from mcp_server import results, tools
+from mcp_server import results
 from mcp_server.session import EngineSession
 
 VALID_SECONDS = 600
@@ -48,63 +49,31 @@ class Question:
         return {"type": "object", "properties": {KEY: box}, "required": [KEY]}
 
 
-def concerns(operation: Operation, arguments: Mapping[str, Any]) -> bool:
-    """Whether this call is one that a user is asked about."""
-    return operation.effect is Effect.DESTRUCTIVE and arguments.get("dry_run") is not True
-
-
 async def question(
     session: EngineSession, operation: Operation, arguments: Mapping[str, Any], caller: Caller
 ) -> Question | None:
     """What to ask before this call; None when nothing is asked, or when the call will be refused anyway."""
-    allowed = (
-        tools.may_run(operation, caller)
-        and operation.allows(caller.principal.role)
-        and permits(caller.principal.scopes, operation, arguments)
-    )
-    if not allowed or not concerns(operation, arguments):
+    if operation.effect is not Effect.DESTRUCTIVE:
         return None
+    call = {"operation": operation.name, "arguments": dict(arguments)}
     try:
-        operation.validate(dict(arguments))
-        match operation.name:
-            case "deployment_apply":
-                return _of_plan(await session.call("plan_get", {"plan_id": arguments["plan_id"]}, caller), caller)
-            case "gitops_apply":
-                files = {name: arguments[name] for name in ("manifest", "files", "prune") if name in arguments}
-                return _of_files(operation, await session.call("gitops_diff", files, caller))
-            case "gitops_promote" | "gitops_rollback":
-                return _of_files(operation, await session.call(operation.name, {**arguments, "dry_run": True}, caller))
-    except errors.SluiceError:
-        return None  # the call tells what is wrong with it
-    given = results.as_text(results.cleaned(dict(arguments)), TEXT_CHARACTERS)
-    return Question(f"{_asking(operation)} Tenant {caller.tenant}.\n\n{given}", "Yes, do this", operation.name)
+        said = await session.call("call_preview", call, caller)
+    except errors.SluiceError:  # what goes is not known, so the user decides without it
+        given = results.as_text(results.cleaned(dict(arguments)), TEXT_CHARACTERS)
+        text = f"{operation.summary.rstrip('.')}? Tenant {caller.tenant}.\n\n{given}"
+        return Question(text, "Yes, do this", operation.name)
+    loss = said["loss"]
+    if said["refused"] is not None or loss is None:
+        return None  # the call tells what is wrong with it, or does no harm
+    return Question(f"{loss['question']}\n\n{_shown(loss)}", loss["yes"], loss["mark"], loss["pinned"])
 
 
-def _of_plan(plan: Mapping[str, Any], caller: Caller) -> Question | None:
-    if plan.get("state") != "open" or plan.get("blockers"):
-        return None
-    text = f"Apply this plan to deployment {plan['name']}, in tenant {caller.tenant}?\n\n{_shown(plan, 'plan_get')}"
-    mark = f"{plan['plan_id']}/{plan.get('digest', '')}/{plan['base_revision']}"
-    return Question(text, "Apply this plan", mark)
-
-
-def _of_files(operation: Operation, diff: Mapping[str, Any]) -> Question | None:
-    if diff["blockers"] or not diff["changes"]:
-        return None
-    tenant = diff["scope"]["tenant_id"]
-    text = f"{_asking(operation)} Tenant {tenant}.\n\n{_shown(diff, 'gitops_diff')}"
-    return Question(text, "Make these changes", str(diff["digest"]), {"expect": diff["digest"]})
-
-
-def _asking(operation: Operation) -> str:
-    return operation.summary.rstrip(".") + "?"
-
-
-def _shown(found: Mapping[str, Any], where: str) -> str:
-    text = results.visible(str(found["text"]))
+def _shown(loss: Mapping[str, Any]) -> str:
+    text = results.visible(str(loss["text"]))
     if len(text) <= TEXT_CHARACTERS:
         return text
-    return text[:TEXT_CHARACTERS] + f"\n… (there is more; {where} shows all of it)"
+    more = f"; {loss['where']} shows all of it" if loss["where"] else ""
+    return text[:TEXT_CHARACTERS] + f"\n… (there is more{more})"
 
 
 def can_be_asked(ctx: Any) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import itertools
 import typing
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema_rs
 import orjson
@@ -43,6 +43,26 @@ class Params(Described, BaseModel):
 Handler = Callable[..., Awaitable[dict[str, Any]]]
 
 
+class Loss(NamedTuple):
+    """What one call would take away, or change for good: what a user is asked about before it.
+
+    `text` names it: ids and counts, cut by who shows it, and `where` is the operation that shows all of it. `pinned`
+    are arguments that hold the call to what was named. `question` and `yes` stand in the place of the usual words, and
+    `tenant` in that of the caller's.
+    """
+
+    text: str
+    pinned: Mapping[str, Any] = {}
+    question: str = ""
+    yes: str = ""
+    where: str = ""
+    tenant: str = ""
+
+
+Destroys = Callable[..., Awaitable[Loss | None]]
+"""(engine, caller, params) -> what goes; None when nothing does. Raises what the call would be refused with."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One verb.
@@ -69,7 +89,17 @@ class Operation:
     http_also: tuple[str, ...] = ()
     feature: Feature | None = None  # what the license must grant
     max_bytes: int = MAX_BYTES  # of the arguments
+    effect_by: Callable[[Any], Effect] | None = None  # of one call, by its params; never beyond `effect`
+    destroys: Destroys | None = None  # of whatever is destructive, and of nothing else
     told_once: tuple[str, ...] = ()  # keys of the answer that hold a credential: never kept, and none for a JWT
+
+    def __post_init__(self) -> None:
+        if (self.effect is Effect.DESTRUCTIVE) != (self.destroys is not None):
+            raise ValueError(f"operation {self.name}: what is destructive, and nothing else, says what it destroys")
+
+    def effect_of(self, params: BaseModel) -> Effect:
+        """What one call may do to the world; the write gate asks for `effect`, the most that any call may."""
+        return self.effect if self.effect_by is None else self.effect_by(params)
 
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""

@@ -12,7 +12,7 @@ from typing import Any
 from core.model.operation import Effect, Operation
 
 PATTERN = r"^(read|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a-z0-9_-]{0,63})$"
-ALWAYS = frozenset({"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once"})
+ALWAYS = frozenset({"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once", "call_preview"})
 """What every session needs; trigger_tools lists only what the caller may invoke."""
 _OF_TRIGGER = frozenset({"trigger_get", "trigger_invoke"})
 _FILTERED = frozenset({"trigger_invocation_get"})  # these look at the trigger themselves, by `holds`

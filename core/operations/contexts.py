@@ -12,8 +12,9 @@ from core import clock, errors
 from core.contexts.layers import Layers, Level
 from core.dsl.expand import escape
 from core.engine import Engine
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
+from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
 from core.store import contexts as table
@@ -188,11 +189,22 @@ class ContextDelete(Place):
     """Which keys; all keys of the place when left out."""
 
 
+async def _values_go(engine: Engine, caller: Caller, params: ContextDelete) -> Loss | None:
+    level, target = params.place()
+    keys = [
+        row["key"]
+        for row in await engine.database.read(table.of_tenant, caller.tenant)
+        if (row["level"], row["target"]) == (level.value, target) and (params.keys is None or row["key"] in params.keys)
+    ]
+    return Loss(f"At {_place(level, target)} go {counted('value', keys)}.", {"keys": keys}) if keys else None
+
+
 @operation(
     summary="Remove context values.",
     http="POST /api/contexts/delete",
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
+    destroys=_values_go,
     role=Role.ADMIN,
     idempotent=True,
 )

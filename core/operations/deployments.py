@@ -15,9 +15,10 @@ from core.engine import Engine
 from core.license import Feature
 from core.model import secret
 from core.model.deployment import State
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState, PlanState
+from core.operations import saved_plans
 from core.operations.registry import operation
 from core.store import deployments as table
 from core.store import plans as plan_table
@@ -34,12 +35,21 @@ class DeploymentApply(Params):
     """Take the version before back when the workloads do not come up (a first version is removed)."""
 
 
+async def _plan_is_applied(engine: Engine, caller: Caller, params: DeploymentApply) -> Loss | None:
+    plan = await saved_plans.plan_get(engine, caller, saved_plans.PlanGet(plan_id=params.plan_id))
+    if plan["state"] != PlanState.OPEN or plan["blockers"]:
+        return None  # it is refused
+    question = f"Apply this plan to deployment {plan['name']}, in tenant {caller.tenant}?"
+    return Loss(plan["text"], question=question, yes="Apply this plan", where="plan_get")
+
+
 @operation(
     summary="Carry out a saved plan.",
     http="POST /api/plans/{plan_id}/apply",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     effect=Effect.DESTRUCTIVE,
+    destroys=_plan_is_applied,
     role=Role.ADMIN,
 )
 async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApply) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The files come with the call: this side never reads a repository or a directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -18,7 +18,7 @@ from core.gitops.desired import VERSIONED, Item
 from core.gitops.files import MAX_FILE_BYTES, MAX_FILES, File
 from core.license import Feature
 from core.model.gitops import Kind, Manifest
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations import gitops_reading, gitops_run
 from core.operations.gitops_present import Label, Look, look
@@ -105,11 +105,17 @@ async def gitops_diff(engine: Engine, caller: Caller, params: GitopsDiff) -> dic
     return told(await _look(engine, caller, label, params))
 
 
+async def _files_are_applied(engine: Engine, caller: Caller, params: GitopsApply) -> Loss | None:
+    caller, label = scope(engine, caller, params.manifest)
+    return of_changes(told(await _look(engine, caller, label, params)))
+
+
 @operation(
     summary="Bring a tenant's environment to what files say.",
     http="POST /api/gitops/apply",
     toolset="gitops",
     effect=Effect.DESTRUCTIVE,
+    destroys=_files_are_applied,
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
     idempotent=True,
@@ -177,6 +183,14 @@ def expected(found: Look, digest: str | None) -> None:
 def body(wanted: Iterable[Item]) -> list[dict[str, Any]]:
     """What a run leaves behind, for a rollback to it; published versions are there for good and need no copy."""
     return [item.to_dict() for item in wanted if item.kind not in VERSIONED]
+
+
+def of_changes(diff: Mapping[str, Any]) -> Loss | None:
+    """What a user is asked about a diff, and the arguments that hold the call to it."""
+    if diff["blockers"] or not diff["changes"]:
+        return None
+    pinned, tenant = {"expect": diff["digest"]}, diff["scope"]["tenant_id"]
+    return Loss(diff["text"], pinned, yes="Make these changes", where="gitops_diff", tenant=tenant)
 
 
 def told(found: Look) -> dict[str, Any]:

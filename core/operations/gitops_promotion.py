@@ -19,12 +19,12 @@ from core.gitops import export, promotion
 from core.gitops.desired import VERSIONED, Item
 from core.license import Feature
 from core.model.gitops import Approval, Environment, Kind
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.plan import Finding
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState, GitopsRunState
 from core.operations import catalog, gitops_reading, gitops_run
-from core.operations.gitops import body, expected, told
+from core.operations.gitops import body, expected, of_changes, told
 from core.operations.gitops_present import Label, Look, look, present
 from core.operations.gitops_runs import shown
 from core.operations.registry import operation
@@ -61,11 +61,18 @@ class GitopsPromote(Evidence):
     """Where it shall run, e.g. prod."""
 
 
+async def _is_promoted(engine: Engine, caller: Caller, params: GitopsPromote) -> Loss | None:
+    diff = await gitops_promote(engine, caller, params.model_copy(update={"dry_run": True}))
+    return of_changes(diff)
+
+
 @operation(
     summary="Promote a reviewed revision from one environment to another.",
     http="POST /api/gitops/promote",
     toolset="gitops",
     effect=Effect.DESTRUCTIVE,
+    destroys=_is_promoted,
+    effect_by=lambda params: Effect.READ if params.dry_run else Effect.DESTRUCTIVE,
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
 )
@@ -168,11 +175,18 @@ class GitopsRollback(Evidence):
     """The run to go back to; the newest successful one of the commit when left out."""
 
 
+async def _is_rolled_back(engine: Engine, caller: Caller, params: GitopsRollback) -> Loss | None:
+    diff = await gitops_rollback(engine, caller, params.model_copy(update={"dry_run": True}))
+    return of_changes(diff)
+
+
 @operation(
     summary="Roll an environment back to an earlier run.",
     http="POST /api/gitops/rollback",
     toolset="gitops",
     effect=Effect.DESTRUCTIVE,
+    destroys=_is_rolled_back,
+    effect_by=lambda params: Effect.READ if params.dry_run else Effect.DESTRUCTIVE,
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
 )

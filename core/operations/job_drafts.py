@@ -12,10 +12,11 @@ from core import errors
 from core.documents import dump
 from core.engine import Engine
 from core.jobs import staging
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.jobs import draft_row, refuse_managed, stage, unknown, version_row
 from core.operations.license import require_room
+from core.operations.losses import counted
 from core.operations.registry import operation
 from core.store import audit, drafts
 from core.store import jobs as table
@@ -139,11 +140,20 @@ class JobDelete(Params):
     """Throw away its draft and keep its versions."""
 
 
+async def _job_goes(engine: Engine, caller: Caller, params: JobDelete) -> Loss | None:
+    versions = [] if params.draft_only else await engine.database.read(table.versions, caller.tenant, params.name)
+    draft = await engine.database.read(drafts.get, caller.tenant, params.name)
+    gone = [counted("version", (row["version"] for row in versions))] if versions else []
+    gone += [f"its draft of {draft['updated_by']}"] if draft is not None else []
+    return Loss(f"Of job {errors.shorten(params.name, 100)} go {' and '.join(gone)}.") if gone else None
+
+
 @operation(
     summary="Delete an undeployed job, or only its draft.",
     http="DELETE /api/jobs/{name}",
     toolset="jobs",
     effect=Effect.DESTRUCTIVE,
+    destroys=_job_goes,
     role=Role.ADMIN,
 )
 async def job_delete(engine: Engine, caller: Caller, params: JobDelete) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from typing import Any
 import orjson
 from pydantic import Field
 
+from core import errors
 from core.documents import canonical
 from core.dsl import mentions
 from core.engine import Engine
 from core.jobs import staging
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
 from core.operations import jobs
 from core.operations.contexts import layers_of
+from core.operations.losses import counted
 from core.operations.registry import operation
 from core.store import audit, workloads
 from core.store import jobs as table
@@ -125,11 +127,18 @@ class JobUndeploy(Params):
     """The name of the job."""
 
 
+async def _workloads_go(engine: Engine, caller: Caller, params: JobUndeploy) -> Loss | None:
+    rows = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
+    ids = [row["id"] for row in rows if not row["deployment"]]
+    return Loss(f"Of job {errors.shorten(params.name, 100)} stop {counted('workload', ids)}.") if ids else None
+
+
 @operation(
     summary="Stop a job; its versions stay.",
     http="POST /api/jobs/{name}/undeploy",
     toolset="jobs",
     effect=Effect.DESTRUCTIVE,
+    destroys=_workloads_go,
     role=Role.ADMIN,
     idempotent=True,
 )

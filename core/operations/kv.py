@@ -11,8 +11,9 @@ from core import clock, errors
 from core.engine import Engine
 from core.model import kv
 from core.model.kv import Namespace, Op, Verb
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
+from core.operations.losses import counted
 from core.operations.registry import MAX_PAGE, PAGE, operation
 from core.store import audit, kv_usage
 from core.store import kv as table
@@ -153,11 +154,22 @@ async def kv_set(engine: Engine, caller: Caller, params: KvSet) -> dict[str, Any
     return {"namespace": space.name, "key": params.key, "done": result.done, "revision": result.revision}
 
 
+async def _key_goes(engine: Engine, caller: Caller, params: InKey) -> Loss | None:
+    space = _space(engine, caller, params.namespace)
+    found = [entry for entry in (await space.list(params.key, "", 1)).entries if entry.key == params.key]
+    members = await space.members(params.key)
+    gone = [f"its value ({len(found[0].value)} characters)"] if found else []
+    gone += [f"its set of {counted('member', members)}"] if members else []
+    where = f"key {errors.shorten(params.key, 100)} of {space.name}"
+    return Loss(f"Of {where} goes: {'; '.join(gone)}.") if gone else None
+
+
 @operation(
     summary="Delete a key: its value and its set.",
     http="POST /api/kv/delete",
     toolset="kv",
     effect=Effect.DESTRUCTIVE,
+    destroys=_key_goes,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -225,11 +237,20 @@ class KvDeadItems(InNamespace):
     """At most so many, the oldest first."""
 
 
+async def _dead_items_go(engine: Engine, caller: Caller, params: KvDeadItems) -> Loss | None:
+    space = _space(engine, caller, params.namespace)
+    items = await engine.database.read(table.dead_items, space.name, params.limit)
+    text = f"Of the queue of {space.name} go, the oldest first, {counted('dead item', (item.value for item in items))}."
+    return Loss(text, {"limit": len(items)}, where="kv_queue") if items else None
+
+
 @operation(
     summary="Requeue or discard the dead items of a queue.",
     http="POST /api/kv/dead-items",
     toolset="kv",
     effect=Effect.DESTRUCTIVE,
+    destroys=_dead_items_go,
+    effect_by=lambda params: Effect.DESTRUCTIVE if params.action == "discard" else Effect.WRITE,
     role=Role.ADMIN,
 )
 async def kv_dead_items(engine: Engine, caller: Caller, params: KvDeadItems) -> dict[str, Any]:

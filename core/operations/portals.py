@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -16,10 +16,11 @@ from core.catalog.portal import Offer, Piece
 from core.engine import Engine
 from core.license import Feature
 from core.model.catalog import LibraryJob
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations import catalog
 from core.operations.catalog import Slug, Type, Version
+from core.operations.losses import counted
 from core.operations.registry import operation
 from core.operations.workflows import checked
 from core.store import audit
@@ -128,23 +129,24 @@ class CatalogUninstall(Params):
     """Only this version; all of them when left out."""
 
 
+async def _item_goes(engine: Engine, caller: Caller, params: CatalogUninstall) -> Loss | None:
+    one, gone = _going(await engine.library.entries(caller.tenant), params)
+    versions = counted("version", (entry.version for entry in gone))
+    return Loss(f"Of the installed {one.type.value} {one.slug} go {versions}.") if gone else None
+
+
 @operation(
     summary="Remove an item that was installed from a portal.",
     http="DELETE /api/catalog/{slug}",
     toolset="workflows",
     effect=Effect.DESTRUCTIVE,
+    destroys=_item_goes,
     role=Role.ADMIN,
 )
 async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUninstall) -> dict[str, Any]:
     """Remove an installed item. Refused while a deployment or another item uses it; the modules it brought stay."""
     every = await engine.library.entries(caller.tenant)
-    one = _installed(every, params.slug, params.type)
-    gone = [
-        entry
-        for entry in every
-        if (entry.type, entry.slug, entry.source) == (one.type, one.slug, "portal")
-        and params.version in (None, entry.version, str(entry.version))
-    ]
+    one, gone = _going(every, params)
     if not gone:
         there = ", ".join(str(e.version) for e in every if (e.type, e.slug) == (one.type, one.slug))
         raise errors.NotFound(
@@ -170,6 +172,18 @@ async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUnins
         "uninstalled": [entry.version for entry in gone],
         "changed": bool(count),
     }
+
+
+def _going(every: Sequence[Entry], params: CatalogUninstall) -> tuple[Entry, list[Entry]]:
+    """One of the entries that are meant, and those of them that go. Raises NotFound."""
+    one = _installed(every, params.slug, params.type)
+    gone = [
+        entry
+        for entry in every
+        if (entry.type, entry.slug, entry.source) == (one.type, one.slug, "portal")
+        and params.version in (None, entry.version, str(entry.version))
+    ]
+    return one, gone
 
 
 async def _offered(

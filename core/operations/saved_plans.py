@@ -11,7 +11,7 @@ from core import clock, errors
 from core.deployments import planning
 from core.engine import Engine
 from core.license import Feature
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.plans import Detail
 from core.operations.registry import Page, items_schema, operation, position
@@ -113,12 +113,18 @@ class PlanDiscard(Params):
     """The plan."""
 
 
+async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Loss | None:
+    saved = await find(engine, caller, params.plan_id)
+    return Loss(f"The plan {saved['id']} of deployment {saved['name']} is withdrawn.", where="plan_get")
+
+
 @operation(
     summary="Discard a saved plan.",
     http="DELETE /api/plans/{plan_id}",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
-    effect=Effect.WRITE,
+    effect=Effect.DESTRUCTIVE,
+    destroys=_plan_goes,
     role=Role.ADMIN,
     idempotent=True,
     tool=False,

@@ -10,8 +10,9 @@ from core import clock, errors
 from core.contexts.secrets import MAX_BYTES
 from core.engine import Engine
 from core.model import secret
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import EVERY_TENANT, Caller, Role
+from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
 
@@ -92,11 +93,21 @@ class SecretDelete(Params):
     """Also when deployed jobs use it; they fail when they need it next."""
 
 
+async def _secret_goes(engine: Engine, caller: Caller, params: SecretDelete) -> Loss | None:
+    who = secret.named(params.name)
+    if who.secret not in engine.vault.names(caller.tenant):
+        return None
+    users = engine.fleet.secret_users(caller.tenant).get(who.secret, [])
+    used = f" It is used by {counted('job', users)}." if users else ""
+    return Loss(f"The secret {who.secret} goes for good.{used}") if params.force or not users else None
+
+
 @operation(
     summary="Delete a secret.",
     http="POST /api/secrets/delete",
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
+    destroys=_secret_goes,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -124,11 +135,18 @@ class SecretRotateKey(Params):
     pass
 
 
+async def _key_is_replaced(engine: Engine, caller: Caller, params: SecretRotateKey) -> Loss | None:
+    if EVERY_TENANT not in caller.principal.tenants:
+        return None  # it is refused
+    return Loss("The key of all secrets goes. Without it, the secrets in copies of the database of before are lost.")
+
+
 @operation(
     summary="Encrypt all secrets with a new key.",
     http="POST /api/secrets/rotate-key",
     toolset="contexts",
-    effect=Effect.WRITE,
+    effect=Effect.DESTRUCTIVE,
+    destroys=_key_is_replaced,
     role=Role.ADMIN,
 )
 async def secret_rotate_key(engine: Engine, caller: Caller, params: SecretRotateKey) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from core import clock, errors, signing
 from core.engine import Engine
 from core.model import grants
 from core.model import scopes as limits
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import EVERY_TENANT, PLATFORM, SYSTEM, Caller, Role
+from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
 from core.store import tokens as table
@@ -198,11 +199,21 @@ class TokenRevoke(Params):
     """The id of the token (tok_...)."""
 
 
+async def _tokens_go(engine: Engine, caller: Caller, params: TokenRevoke) -> Loss | None:
+    row = await engine.database.read(table.by_id, params.id)
+    if row is None or row["revoked_at_ns"] is not None or not _administers(caller, _shown(row)):
+        return None  # it is refused
+    made = await engine.database.read(table.made_with, params.id)
+    text = f"The token {params.id} of {errors.shorten(row['username'], 100)} goes"
+    return Loss(f"{text}, with {counted('token', made)} that it made." if made else f"{text}.", where="token_list")
+
+
 @operation(
     summary="Withdraw an API token.",
     http="POST /api/tokens/{id}/revoke",
     toolset="administration",
     effect=Effect.DESTRUCTIVE,
+    destroys=_tokens_go,
     role=Role.ADMIN,
     tool=False,
 )

@@ -9,7 +9,7 @@ from pydantic import Field
 from core import clock, errors
 from core.engine import Engine
 from core.model.message import Type
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.variable import MAX_CHARACTERS, NAME_PATTERN
 from core.operations.registry import Page, items_schema, offset_page, operation
@@ -70,11 +70,18 @@ class VariableDelete(Params):
     """The variable."""
 
 
+async def _variable_goes(engine: Engine, caller: Caller, params: VariableDelete) -> Loss | None:
+    rows = await engine.database.read(table.of_tenant, caller.tenant)
+    there = [row for row in rows if row["name"] == params.name]
+    return Loss(f"The variable {params.name} goes; it has {len(there[0]['value'])} characters.") if there else None
+
+
 @operation(
     summary="Remove a dynamic variable.",
     http="DELETE /api/variables/{name}",
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
+    destroys=_variable_goes,
     role=Role.ADMIN,
     idempotent=True,
 )

@@ -10,9 +10,10 @@ from pydantic import Field, StringConstraints
 from core import errors
 from core.engine import Engine
 from core.fleet.connection import EXTERNAL, Worker
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import ANY_TENANT, DEFAULT_GROUP, LABEL_PATTERN, MOST_LABELS, NAME_PATTERN, WorkerGroup
+from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit
 from core.store import worker_groups as table
@@ -141,11 +142,20 @@ class WorkerGroupDelete(Params):
     """The group."""
 
 
+async def _group_goes(engine: Engine, caller: Caller, params: WorkerGroupDelete) -> Loss | None:
+    require_operator(caller)
+    group = _find(engine, caller, params.name)
+    if group.name == DEFAULT_GROUP or _members(engine, group.name):
+        return None  # it is refused
+    return Loss(f"The worker group {group.name} goes, with {counted('label', group.labels)}.")
+
+
 @operation(
     summary="Delete a worker group that is not used.",
     http="DELETE /api/worker-groups/{name}",
     toolset="workers",
     effect=Effect.DESTRUCTIVE,
+    destroys=_group_goes,
     role=Role.ADMIN,
 )
 async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGroupDelete) -> dict[str, Any]:

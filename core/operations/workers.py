@@ -10,10 +10,11 @@ from pydantic import Field
 from core import errors
 from core.engine import Engine
 from core.fleet.connection import LOCAL
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import WorkerSetting
 from core.operations import draining
+from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.operations.worker_groups import GroupName, Labels, refuse_external, require_operator, sees
 from core.store import audit, external_workers, worker_groups
@@ -157,11 +158,23 @@ class WorkerRemove(Params):
     """The worker."""
 
 
+async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> Loss | None:
+    require_operator(caller)
+    row = _row(engine, caller, params.name)
+    if row["kind"] == LOCAL or engine.fleet.workers[params.name].connected:
+        return None  # it is refused
+    ids = [one["id"] for one in engine.fleet.on(params.name)]
+    mine = counted("workload", (id for id in ids if id.startswith(f"{caller.tenant}/")))
+    text = f"The worker {params.name} of group {row['group']} is forgotten; it should run {len(ids)} workloads"
+    return Loss(f"{text}, of this tenant {mine}.", where="worker_get")
+
+
 @operation(
     summary="Forget a worker of another machine that has gone for good.",
     http="DELETE /api/workers/{name}",
     toolset="workers",
     effect=Effect.DESTRUCTIVE,
+    destroys=_worker_goes,
     role=Role.ADMIN,
 )
 async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> dict[str, Any]:

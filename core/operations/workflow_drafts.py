@@ -12,7 +12,7 @@ from core.catalog import builtin
 from core.documents import Document
 from core.engine import Engine
 from core.model.catalog import SLUG_PATTERN
-from core.model.operation import Effect, Params
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
 from core.operations.workflows import DOCUMENT, DRAFT, Kind, Slug, Version, checked, find, told
@@ -217,11 +217,21 @@ class WorkflowRetire(Params):
     """The version to retire, or `draft` to throw the draft away."""
 
 
+async def _version_goes(engine: Engine, caller: Caller, params: WorkflowRetire) -> Loss | None:
+    found = await find(engine, caller, params.type, params.slug, params.version)
+    if found.source in ("builtin", "portal"):
+        return None  # it is refused
+    if found.version is None:
+        return Loss(f"The draft of {found.kind} {found.slug} is thrown away.")
+    return Loss(f"Version {found.version} of {found.kind} {found.slug} goes out of the offer for good.")
+
+
 @operation(
     summary="Retire a version, or throw a draft away.",
     http="POST /api/workflows/{slug}/retire",
     toolset="workflows",
     effect=Effect.DESTRUCTIVE,
+    destroys=_version_goes,
     role=Role.ADMIN,
     idempotent=True,
 )

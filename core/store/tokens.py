@@ -45,15 +45,26 @@ def touch(db: Database, id: str, at_ns: int) -> None:
     db.conn.execute("UPDATE tokens SET last_used_at_ns = ? WHERE id = ?", (at_ns, id))
 
 
+_FAMILY = (
+    "WITH RECURSIVE family (id) AS (SELECT id FROM tokens WHERE id = ? AND revoked_at_ns IS NULL"
+    " UNION SELECT tokens.id FROM tokens JOIN family ON tokens.made_by = family.id)"
+)
+
+
+def made_with(db: Database, id: str) -> list[str]:
+    """The tokens that one made, directly and through others, and that were not withdrawn."""
+    others = "SELECT id FROM tokens WHERE id IN family AND id != ? AND revoked_at_ns IS NULL ORDER BY id"
+    found = db.conn.execute(f"{_FAMILY} {others}", (id, id))
+    return [other for (other,) in found]
+
+
 def revoke(db: Database, id: str, at_ns: int, note: Callable[[str], tuple[Any, ...]]) -> list[str]:
     """Withdraw a token and all that it made, directly and through others; the ids that went, its own first.
 
     Nothing goes when the token itself was withdrawn before. `note` makes the audit row about a target.
     """
     went = db.conn.execute(
-        "WITH RECURSIVE family (id) AS (SELECT id FROM tokens WHERE id = ? AND revoked_at_ns IS NULL"
-        " UNION SELECT tokens.id FROM tokens JOIN family ON tokens.made_by = family.id)"
-        " UPDATE tokens SET revoked_at_ns = ? WHERE id IN family AND revoked_at_ns IS NULL RETURNING id",
+        f"{_FAMILY} UPDATE tokens SET revoked_at_ns = ? WHERE id IN family AND revoked_at_ns IS NULL RETURNING id",
         (id, at_ns),
     ).fetchall()
     if not went:

@@ -1,5 +1,5 @@
-"""Every operation that changes something: it says so in the audit log, in the transaction of its change; and what it
-answers holds a credential only where the registry says so.
+"""Every operation that changes something: it says so in the audit log, in the transaction of its change; what it
+answers holds a credential only where the registry says so; and what it destroys, it tells before.
 
 All of them are carried out once, in an order that makes sense. Of every write to the store the tests know which
 operation asked for it, which tables it changed, and whether an audit row was among them: a change of what users own
@@ -88,6 +88,7 @@ class Write:
 
     operation: str
     tables: set[str] = field(default_factory=set)
+    deletes: set[str] = field(default_factory=set)  # those of them that rows were deleted from
     noted: list[tuple[str, str]] = field(default_factory=list)  # (operation, decision) of its audit rows
 
 
@@ -116,6 +117,8 @@ class Recorder:
                     match = _CHANGES.match(text)
                     if match:
                         write.tables.add(match[1].lower())
+                        if text.lstrip().upper().startswith("DELETE"):
+                            write.deletes.add(match[1].lower())
                 rows = db.conn.execute("SELECT operation, decision FROM audit WHERE rowid > ?", (last,)).fetchall()
                 write.noted = [tuple(row) for row in rows]
                 assert db.conn.total_changes == before
@@ -179,12 +182,15 @@ class Calls:
         self._engine = engine
         self.made: set[str] = set()
         self.credentials: dict[str, set[str]] = {}
+        self.questions: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
 
     async def __call__(self, name: str, /, **arguments: Any) -> dict[str, Any]:
         self.made.add(name)
+        caller = arguments.pop("as_", ALICE)
+        if REGISTRY[name].effect is Effect.DESTRUCTIVE:
+            arguments |= await self._ask(name, arguments, caller)
         token = asked_by.set(name)
         try:
-            caller = arguments.pop("as_", ALICE)
             answer = await self._engine.call(name, arguments, caller)
         finally:
             asked_by.reset(token)
@@ -192,6 +198,16 @@ class Calls:
             if await self._opens(orjson.dumps(value).decode()):
                 self.credentials.setdefault(name, set()).add(key)
         return answer
+
+    async def _ask(self, name: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """What a user would be asked, which is remembered; the arguments that hold the call to it."""
+        token = asked_by.set("call_preview")
+        try:
+            said = await self._engine.call("call_preview", {"operation": name, "arguments": arguments}, caller)
+        finally:
+            asked_by.reset(token)
+        self.questions.setdefault(name, []).append((arguments, said))
+        return dict(said["loss"]["pinned"]) if said["loss"] else {}
 
     async def _opens(self, text: str) -> bool:
         """Whether a text holds something that the doors would take as a credential."""
@@ -320,3 +336,50 @@ async def test_every_write_is_on_record_in_its_own_transaction(carried: Carried)
 async def test_an_answer_that_holds_a_credential_says_so_in_the_registry(carried: Carried) -> None:
     """So that it is never kept for a repeat, and that no JWT makes one (core/operations/replays.py, core/engine.py)."""
     assert carried.credentials == {op.name: set(op.told_once) for op in REGISTRY if op.told_once}
+
+
+NOT_LOST = {
+    # What is deleted and is no loss.
+    ("deployment_plan", "plans"): "those that were over a week ago make room for the new one",
+}
+
+
+async def test_what_deletes_is_destructive(carried: Carried) -> None:
+    deleting = {
+        (write.operation, table)
+        for write in carried.writes
+        for table in write.deletes - BY_THE_ENGINE
+        if write.operation and REGISTRY[write.operation].effect is not Effect.DESTRUCTIVE
+    }
+    assert deleting == set(NOT_LOST)
+
+
+async def test_whatever_is_destructive_tells_before_what_goes(carried: Carried) -> None:
+    """Asked of the engine before each of these calls: what goes is named, in which tenant, and nothing is written."""
+    assert set(carried.calls.questions) == {op.name for op in REGISTRY if op.effect is Effect.DESTRUCTIVE}
+    assert not [write for write in carried.writes if write.operation == "call_preview"]
+    for name, asked in carried.calls.questions.items():
+        for arguments, said in asked:
+            assert said["effect"] == "destructive" and said["refused"] is None, (name, said)
+            loss = said["loss"]
+            told = loss["question"] + loss["text"]
+            assert "tenant-a" in told.lower(), (name, told)
+            assert len(loss["text"]) > 10 and loss["yes"] and len(loss["mark"]) == 32
+            named = [value for value in arguments.values() if isinstance(value, str) and value in told]
+            assert named or name in BY_CONTENT, (name, told)
+
+
+BY_CONTENT = {
+    *("deployment_apply", "gitops_apply", "gitops_promote", "gitops_rollback", "context_delete", "secret_rotate_key"),
+}
+"""They name what changes, and not what their arguments name."""
+
+
+def test_what_destroys_is_for_admins_and_behind_the_write_gate() -> None:
+    """One table, the registry: HTTP's DELETE and the verbs of destruction are destructive, and no user may do it."""
+    verbs = re.compile(r"_(delete|remove|revoke|discard|uninstall|retire|undeploy|purge|prune|drop|clear|forget)(_|$)")
+    for op in REGISTRY:
+        deletes = any(path.startswith("DELETE ") for path in (op.http, *op.http_also))
+        assert not (deletes or verbs.search(op.name)) or op.effect is Effect.DESTRUCTIVE, op.name
+        if op.effect is Effect.DESTRUCTIVE:
+            assert op.role is Role.ADMIN and op.gated and op.destroys is not None, op.name

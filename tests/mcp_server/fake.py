@@ -71,11 +71,16 @@ async def deployment_plan(engine: Any, caller: Caller, params: Search) -> dict[s
     return {"plan_id": "p1" if caller.allow_write else None, "saved": caller.allow_write, "text": "1 to create"}
 
 
+async def _nothing_goes(engine: Any, caller: Caller, params: Apply) -> None:
+    return None
+
+
 @REGISTRY.operation(
     summary="Apply a plan.",
     http="POST /api/apply",
     toolset="deployments",
     effect=Effect.DESTRUCTIVE,
+    destroys=_nothing_goes,
     role=Role.ADMIN,
 )
 async def deployment_apply(engine: Any, caller: Caller, params: Apply) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import mcp
 import mcp_types as types
 import pytest
 
+from core import errors
+from core.model.kv import Namespace
 from core.model.operation import Effect
 from core.model.principal import Role
 from core.operations import REGISTRY
@@ -77,9 +79,6 @@ def test_the_registry_says_what_a_user_is_asked_about() -> None:
         assert (
             not (destructive and operation.tool) or operation.name.endswith("_delete") or f"`{operation.name}`" in page
         )
-        assert confirmation.concerns(operation, {}) is destructive
-        assert confirmation.concerns(operation, {"dry_run": False}) is destructive
-        assert not confirmation.concerns(operation, {"dry_run": True})
         # The host sees the same mark on the tool, for the clients that cannot be asked.
         assert tools.operation_tool(operation, allow_write=True)["annotations"]["destructiveHint"] is destructive
 
@@ -187,13 +186,69 @@ async def test_a_deletion_is_asked_about_and_a_harmless_write_is_not(session: En
         assert asked == []
         refused = await connected.call_tool("kv_delete", key)
     assert refused.structured_content["error"]["code"] == "forbidden"
-    assert asked == ["Delete a key: its value and its set? Tenant default.\n\nnamespace: ns\nkey: k"]
+    gone = "Of key k of default:ns goes: its value (3 characters)."
+    assert asked == [f"Delete a key: its value and its set? Tenant default.\n\n{gone}"]
     assert (await session.call("kv_get", key, fake.CALLER))["value"] == "v"
     async with client(session, era, YES) as (connected, asked):
         assert not (await connected.call_tool("kv_delete", key)).is_error
         assert len(asked) == 1
         faulty = await connected.call_tool("kv_delete", {"namespace": "ns"})
         assert faulty.structured_content["error"]["code"] == "invalid_params" and len(asked) == 1
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_what_is_asked_about_depends_on_the_arguments_and_names_what_goes(
+    session: EngineSession, era: str
+) -> None:
+    """Dead items are discarded, as many as were shown, or handed out again, which destroys nothing."""
+    space = Namespace(session.engine.kv, "default:q")  # type: ignore[attr-defined]
+
+    async def die(*values: str) -> None:
+        for value in values:
+            await space.push(value)
+        lease = await space.pop_batch(len(values), max_attempts=1)
+        assert lease is not None
+        await space.release(lease.id)
+
+    await die('"a"', '"b"')
+    again, discard = [{"namespace": "q", "action": action} for action in ("requeue", "discard")]
+    async with client(session, era, NO) as (connected, asked):
+        assert (await connected.call_tool("kv_dead_items", discard)).is_error
+        assert len(asked) == 1 and '2 dead items: "a", "b".' in asked[0] and "Tenant default." in asked[0]
+        assert (await connected.call_tool("kv_dead_items", again)).structured_content["items"] == 2
+        assert (await connected.call_tool("kv_dead_items", discard)).structured_content["items"] == 0
+        assert len(asked) == 1, "handing out again destroys nothing, and where nothing is dead nothing goes"
+    lease = await space.pop_batch(2, max_attempts=1)
+    assert lease is not None
+    await space.release(lease.id)
+
+    late = ['"c"']
+
+    async def another_dies() -> None:
+        if late:
+            await die(late.pop())
+
+    async with client(session, era, YES, another_dies) as (connected, asked):
+        gone = await connected.call_tool("kv_dead_items", discard)
+    assert gone.structured_content["items"] == (2 if era == "legacy" else 3)
+    assert len(asked) == (1 if era == "legacy" else 2), "the call that comes again with the answer is another question"
+
+
+async def test_what_cannot_be_previewed_is_asked_about_all_the_same(
+    session: EngineSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = type(session).call
+
+    async def without(self: Any, name: str, *rest: Any) -> dict[str, Any]:
+        if name == "call_preview":
+            raise errors.Busy("Not now.")
+        return await call(self, name, *rest)
+
+    monkeypatch.setattr(type(session), "call", without)
+    async with client(session, "legacy", NO) as (connected, asked):
+        refused = await connected.call_tool("kv_delete", {"namespace": "ns", "key": "k"})
+    assert refused.structured_content["error"]["code"] == "forbidden"
+    assert asked == ["Delete a key: its value and its set? Tenant default.\n\nnamespace: ns\nkey: k"]
 
 
 FILES = {
