@@ -7,6 +7,7 @@ Map, in reading order (each room's docstring goes on from here):
     engine        the composition root; Engine.call answers every operation
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers
+    retention     what is kept, and for how long
     explain/      why something is as it is, as a chain of causes
     triggers/     published actions: registry, invocation, responses
     deployments/  plan, apply, reconcile: what shall run, where, and why

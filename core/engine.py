@@ -40,13 +40,15 @@ from core.kv.lookouts import Lookouts
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
+from core.retention import Retention
 from core.settings import Settings
-from core.store import audit, callbacks, gitops, invocations, messages, replays
+from core.store import audit, gitops, invocations, messages
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.triggers.deliveries import Deliveries
 from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
+from core.triggers.quota import MIB, Quota
 from core.triggers.registry import Trigger, TriggerRegistry
 from core.workflows.library import Library
 
@@ -100,8 +102,10 @@ class Engine:
         self.collections = Collections()
         self.triggers = TriggerRegistry(database, self.announce)
         self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
-        self.pending = Pending(database, self.bus, self.announce, self.deliveries, lambda: self.ids.next())
-        self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce, self.deliveries)
+        self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)
+        self.retention = Retention(settings, database, self.quota)
+        self.pending = Pending(database, self.bus, self.announce, self.deliveries, lambda: self.ids.next(), self.quota)
+        self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce, self.deliveries, self.quota)
         self.traffic = Traffic(database, self.bus, self.ids, self.pending, self.announce, self.variables)
         self.fleet = Fleet(
             settings,
@@ -303,6 +307,7 @@ class Engine:
 
     async def recover(self) -> None:
         """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
+        await self.quota.load(self.database)
         await self.triggers.load()
         await self.vault.load()
         await self.variables.load()
@@ -332,23 +337,7 @@ class Engine:
 
     async def prune(self) -> int:
         """One pass of the retention; returns how many rows went."""
-        settings, now, hour = self.settings, self.age.now_ns(), 3600 * clock.NANOSECONDS
-        gone = 0
-        try:
-            gone += await self.database.write(
-                messages.prune, settings.message_retention_count, now - settings.message_retention_hours * hour
-            )
-            gone += await self.database.write(
-                invocations.prune,
-                settings.invocation_retention_count,
-                now - settings.invocation_retention_hours * hour,
-                now - 24 * hour,
-            )
-            await self.database.write(callbacks.prune)
-            await self.database.write(replays.prune, now - 24 * hour)
-        except errors.StorageUnavailable as error:
-            log.error("retention_failed", error=str(error))
-        return gone
+        return await self.retention.prune(self.age.now_ns(), self.ids.next())
 
     # -- attached processes --------------------------------------------------------------------------------
 
@@ -471,6 +460,7 @@ async def open_engine(
         stack.push_async_callback(engine.rollouts.close)
         stack.push_async_callback(_end_all, engine.runs)
         await engine.recover()
+        stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
         if engine.gateway is not None:
             engine.gateway.open()
         for keeping in (engine.keep_retention(), engine.kv.run(), engine.keeper.run()):

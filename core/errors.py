@@ -145,6 +145,12 @@ class RateLimited(SluiceError):
     code = "rate_limited"
 
 
+class QuotaExceeded(SluiceError):
+    """As much is kept for this tenant or user as may be."""
+
+    code = "quota_exceeded"
+
+
 class IdempotencyMismatch(SluiceError):
     """This idempotency key was used before with other parameters."""
 
@@ -214,6 +220,7 @@ BY_CODE: dict[str, type[SluiceError]] = {
         Forbidden,
         Unauthenticated,
         RateLimited,
+        QuotaExceeded,
         IdempotencyMismatch,
         NotLicensed,
         TargetUnavailable,

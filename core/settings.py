@@ -79,6 +79,15 @@ class Settings(Described, BaseModel):
     """How many finished invocations are kept."""
     invocation_retention_hours: int = Field(default=24 * 30, ge=25)
     """How long a finished invocation is kept; idempotency keys live at least 24 hours."""
+    invocation_tenant_count: int = Field(default=500_000, ge=1)
+    """How many finished invocations are kept of one tenant; beyond it, its oldest go."""
+    invocation_tenant_mb: int = Field(default=8192, ge=1)
+    """How much the invocations of one tenant may take, in MiB: parameters, results, messages, and 1 KiB for each.
+    Beyond it, new ones are refused."""
+    invocation_user_mb: int = Field(default=4096, ge=1)
+    """How much of that the invocations of one user may take."""
+    message_tenant_mb: int = Field(default=1024, ge=1)
+    """How much the messages of one tenant take in the log, in MiB; beyond it, its oldest go."""
     plan_ttl_seconds: int = Field(default=3600, ge=10)
     """How long a saved plan can be applied."""
     drain_seconds: float = Field(default=5.0, ge=0)

@@ -64,7 +64,7 @@ def apply(
     if session.grown:
         keeps = kv_usage.charge(db, namespace, session.grown)
         if most_bytes is not None and session.grown > 0 and keeps > most_bytes:
-            raise errors.StorageUnavailable(
+            raise errors.QuotaExceeded(
                 f"The KV store keeps {keeps - session.grown:,} bytes for tenant {kv_usage.tenant_of(namespace)},"
                 f" and may keep {most_bytes:,}.",
                 hint="Delete keys, let them expire, or empty queues; the setting kv_tenant_mb gives more.",

@@ -108,6 +108,28 @@ def count(db: Database, tenant: str) -> int:
     return int(db.conn.execute("SELECT count(*) FROM messages WHERE tenant = ?", (tenant,)).fetchone()[0])
 
 
+def by_tenant(db: Database) -> list[tuple[str, int]]:
+    """How many bytes the messages of each tenant take; reads no bodies, only their lengths."""
+    return db.conn.execute("SELECT tenant, sum(length(body)) FROM messages GROUP BY tenant").fetchall()
+
+
+def prune_tenant(db: Database, tenant: str, excess: int, at_most: int = 5_000) -> int:
+    """Delete the oldest messages of a tenant, `excess` bytes of them, except those that are still owed to a job."""
+    rows = db.conn.execute(
+        "SELECT id, length(body) FROM messages WHERE tenant = ? AND id NOT IN (SELECT message_id FROM dispatches)"
+        " ORDER BY id LIMIT ?",
+        (tenant, at_most),
+    ).fetchall()
+    gone = []
+    for id, size in rows:
+        if excess <= 0:
+            break
+        gone.append((id,))
+        excess -= size
+    db.conn.executemany("DELETE FROM messages WHERE id = ?", gone)
+    return len(gone)
+
+
 def prune(db: Database, keep: int, older_than_ns: int, at_most: int = 5_000) -> int:
     """Delete messages beyond the retention, oldest first, except those that are still owed to a job."""
     floor = db.conn.execute("SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()

@@ -32,6 +32,7 @@ from core.triggers.callbacks import Callback
 from core.triggers.deliveries import Deliveries
 from core.triggers.limits import Limits
 from core.triggers.pending import Open, Pending
+from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
 
 PROXY_NONCE_CHARACTERS = 32
@@ -61,6 +62,7 @@ class Invoker:
         pending: Pending,
         announce: Callable[[str, dict[str, Any]], None],
         deliveries: Deliveries,
+        quota: Quota,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -68,6 +70,7 @@ class Invoker:
         self.ids = ids
         self._announce = announce
         self._deliveries = deliveries
+        self._quota = quota
         self._limits = Limits(database)
 
     async def invoke(
@@ -84,7 +87,8 @@ class Invoker:
         """Run a trigger and return its record: terminal, or as it is after `wait_seconds`.
 
         `rerun_of` is the id of an invocation that this one repeats. Raises Forbidden (policy), InvalidParams (with
-        every fault), RateLimited, IdempotencyMismatch, StorageUnavailable. Nothing is recorded for a call that raises.
+        every fault), RateLimited, QuotaExceeded, IdempotencyMismatch, StorageUnavailable. Nothing is recorded for a
+        call that raises.
         """
         definition = trigger.definition
         if not trigger.active:
@@ -112,15 +116,15 @@ class Invoker:
         if limit is not None:
             try:
                 give_back = await self._limits.take(trigger, limit, caller)
-            except errors.RateLimited:
-                taken = None if key is None else await self._database.read(invocations.holder, key[0])
-                if taken is None:
-                    raise
-                return await self._replay(taken, key, wait_seconds)  # what ran already may be asked for at any rate
+            except errors.RateLimited as refused:
+                return await self._ran_already(refused, key, wait_seconds)
         done: asyncio.Future[dict[str, Any] | tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self._record(trigger, merged, caller, options, done)
         try:
+            self._record(trigger, merged, caller, options, done)
             outcome = await done
+        except errors.QuotaExceeded as refused:
+            give_back()
+            return await self._ran_already(refused, key, wait_seconds)
         except errors.SluiceError:
             give_back()
             raise
@@ -128,6 +132,15 @@ class Invoker:
             give_back()
             return await self._replay(outcome, key, wait_seconds)
         return outcome
+
+    async def _ran_already(
+        self, refused: errors.SluiceError, key: tuple[bytes, bytes] | None, wait_seconds: float
+    ) -> dict[str, Any]:
+        """The run of this key, which no limit for new ones keeps from whoever asks for it; else the refusal."""
+        taken = None if key is None else await self._database.read(invocations.holder, key[0])
+        if taken is None:
+            raise refused
+        return await self._replay(taken, key, wait_seconds)
 
     async def _with_callback(self, options: _Options, wish: Callback, tenant: str) -> _Options:
         """The options of a call that wants updates, with their target checked and sealed."""
@@ -170,6 +183,9 @@ class Invoker:
         delivery = None
         if refused is None:
             delivery = Delivery(self.ids.next(), group, message.encode(), invocation_id=id)
+        text = orjson.dumps(params)
+        size = len(text) + (0 if delivery is None else len(delivery.body))
+        self._quota.take(tenant, username, size)
         row = (
             id,
             nonce,
@@ -180,7 +196,7 @@ class Invoker:
             surface,
             username,
             role,
-            orjson.dumps(params).decode(),
+            text.decode(),
             options.idempotency_key,
             now,
             now + definition.response_timeout_seconds * clock.NANOSECONDS if definition.response_slot else None,
@@ -207,6 +223,7 @@ class Invoker:
 
         def recorded(taken: tuple[int, bytes] | None, error: BaseException | None) -> None:
             if error is not None or taken is not None:
+                self._quota.give_back(tenant, username, size)
                 if not done.done():
                     done.set_exception(error) if error is not None else done.set_result(taken)
                 return

@@ -24,6 +24,7 @@ from core.store.invocations import Capture, Finish, Late
 from core.triggers import responses
 from core.triggers.deadlines import Deadlines
 from core.triggers.deliveries import Deliveries
+from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
 
 MAX_RESPONSE_BYTES = 256 * 1024
@@ -59,12 +60,14 @@ class Pending:
         announce: Callable[[str, dict[str, Any]], None],
         deliveries: Deliveries,
         next_id: Callable[[], int],
+        quota: Quota,
     ) -> None:
         self._database = database
         self._bus = bus
         self._announce = announce
         self._deliveries = deliveries
         self._next_id = next_id
+        self._quota = quota
         self._open: dict[int, Open] = {}
         self._deadlines = Deadlines()
 
@@ -202,6 +205,7 @@ class Pending:
         row["result"] = finish.result
         row["attempts"] = finish.attempts
         row["events"] = f"{row['events'][:-1]},{finish.event}]"
+        self._quota.ended(row["tenant"], row["username"], len(finish.result))
         if entry.waiters:
             record = invocation.record(row, params=entry.params, result=finish.told)
             for waiter, bucket in entry.waiters.items():

@@ -141,6 +141,7 @@ _COMMANDS = (
     ("token create", "tokens:create", "Make a token; it is shown once."),
     ("token list", "tokens:list_tokens", "List tokens (never their values)."),
     ("token revoke", "tokens:revoke", "Revoke a token."),
+    ("usage", "usage:usage", "Show how much this tenant keeps in the store, and how much it may."),
     ("license show", "license:show", "Show which edition and features are licensed."),
     ("license install", "license:install", "Install a license file; it takes effect at once."),
     ("mcp", "mcp:app", "Serve MCP (the same as sluice-mcp), or connect an MCP client."),

@@ -25,6 +25,7 @@ STATUS: dict[str, int] = {
     "forbidden": 403,
     "unauthenticated": 401,
     "rate_limited": 429,
+    "quota_exceeded": 507,
     "idempotency_mismatch": 422,
     "not_licensed": 403,
     "target_unavailable": 409,

@@ -212,9 +212,9 @@ async def test_a_tenant_that_is_full_may_only_write_less_and_others_go_on(databa
     store = LocalKV(database, tenant_bytes=1000)
     full, other = Namespace(store, "a:x"), Namespace(store, "b:x")
     await full.set("k", "x" * 800)
-    with pytest.raises(errors.StorageUnavailable, match="keeps 865 bytes for tenant a, and may keep 1,000"):
+    with pytest.raises(errors.QuotaExceeded, match="keeps 865 bytes for tenant a, and may keep 1,000"):
         await full.push("y" * 200)
-    with pytest.raises(errors.StorageUnavailable):
+    with pytest.raises(errors.QuotaExceeded):
         await Namespace(store, "a:another").set("k", "x" * 800)
     await asyncio.gather(other.set("k", "x" * 800), full.set("k", "x" * 100))  # in one commit
     await full.push("y" * 200)

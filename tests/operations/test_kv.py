@@ -151,7 +151,7 @@ async def test_what_a_tenant_keeps_is_told_beside_what_it_may_keep(engine: Engin
     found = await engine.call("kv_namespaces", {}, ADMIN)
     assert (found["used_bytes"], found["most_bytes"]) == (64 + 1 + 102, 1024 * 1024 * 1024)
     engine.kv.tenant_bytes = 200
-    with pytest.raises(errors.StorageUnavailable) as caught:
+    with pytest.raises(errors.QuotaExceeded) as caught:
         await engine.call("kv_set", {"namespace": "other", "key": "k", "value": "x" * 100}, ADMIN)
     assert "kv_tenant_mb" in caught.value.hint
 

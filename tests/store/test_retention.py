@@ -50,7 +50,7 @@ async def test_only_the_newest_messages_and_invocations_are_kept(tmp_path: Path)
             listed = await engine.call("trigger_invocation_list", {}, ADMIN)
             kept = [item["invocation_id"] for item in listed["items"]]
             assert kept == [record["invocation_id"] for record in reversed(records)][:3]
-            assert await engine.database.write(invocations.prune, 3, 0, 0) == 0
+            assert await engine.database.write(invocations.prune, 3, 0, 0) == []
 
 
 async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_pruning(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_prunin
             arguments = {"slug": "smoke_trigger", "params": {"env": "x"}, "wait_timeout_seconds": 0}
             record = await engine.call("trigger_invoke", arguments, ADMIN)
             later = clock.now_ns() + 10_000 * HOUR
-            assert await engine.database.write(invocations.prune, 0, later, later) == 0
+            assert await engine.database.write(invocations.prune, 0, later, later) == []
             await engine.database.write(messages.prune, 0, later)
             found = await engine.call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, ADMIN)
             assert found["state"] == "dispatched"

@@ -1,0 +1,85 @@
+"""What is kept, and for how long: one pass at a time, a bounded piece of each table, and a share for each tenant.
+
+A tenant with more than its share makes room with what is its own, before the oldest of all tenants goes.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from core import clock, errors
+from core.settings import Settings
+from core.store import callbacks, invocations, messages, replays
+from core.store.database import Database
+from core.triggers.quota import MIB, Quota
+
+log = structlog.get_logger("core.retention")
+
+HOUR_NS = 3600 * clock.NANOSECONDS
+KEYS_HOURS = 24  # idempotency keys
+GROWTH_BYTES = 64 * MIB  # of the database, after which the messages are measured again
+
+
+class Retention:
+    """Use from the engine's loop."""
+
+    def __init__(self, settings: Settings, database: Database, quota: Quota) -> None:
+        self._settings = settings
+        self._database = database
+        self._quota = quota
+        self._measured = 0  # size of the database when the messages were measured
+
+    async def prune(self, now_ns: int, last_id: int) -> int:
+        """One pass; returns how many rows went. `last_id` is younger than every record so far."""
+        gone = 0
+        try:
+            gone += await self._messages(now_ns)
+            gone += await self._invocations(now_ns)
+            await self._database.write(callbacks.prune)
+            await self._database.write(replays.prune, now_ns - KEYS_HOURS * HOUR_NS)
+            await self._quota.write_down(self._database, last_id)
+        except errors.StorageUnavailable as error:
+            log.error("retention_failed", error=str(error))
+        return gone
+
+    async def end(self, last_id: int) -> None:
+        """The engine ends: keep the count, so that the next one need not look at the records."""
+        try:
+            await self._quota.write_down(self._database, last_id)
+        except errors.StorageUnavailable as error:  # the next engine counts on from the last time
+            log.warning("usage_not_recorded", error=str(error))
+
+    async def _messages(self, now_ns: int) -> int:
+        settings = self._settings
+        oldest = now_ns - settings.message_retention_hours * HOUR_NS
+        gone = await self._database.write(messages.prune, settings.message_retention_count, oldest)
+        size = _size(settings)
+        if size > self._measured + GROWTH_BYTES:
+            most = settings.message_tenant_mb * MIB
+            over = [(who, kept - most) for who, kept in await self._database.read(messages.by_tenant) if kept > most]
+            for tenant, excess in over:
+                gone += await self._database.write(messages.prune_tenant, tenant, excess)
+            self._measured = 0 if over else size  # there may be more to take from them
+        return gone
+
+    async def _invocations(self, now_ns: int) -> int:
+        settings, pieces = self._settings, []
+        for tenant, excess in list(self._quota.beyond(settings.invocation_tenant_count)):
+            pieces.append(await self._database.write(invocations.prune_tenant, tenant, excess))
+        pieces.append(
+            await self._database.write(
+                invocations.prune,
+                settings.invocation_retention_count,
+                now_ns - settings.invocation_retention_hours * HOUR_NS,
+                now_ns - KEYS_HOURS * HOUR_NS,
+            )
+        )
+        for piece in pieces:
+            self._quota.count(piece, -1)
+        return sum(one.records for piece in pieces for one in piece)
+
+
+def _size(settings: Settings) -> int:
+    """Bytes of the database and of what waits beside it to be written into it."""
+    names = (settings.database, settings.database.with_name(settings.database.name + "-wal"))
+    return sum(name.stat().st_size for name in names if name.exists())
