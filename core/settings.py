@@ -125,6 +125,18 @@ class Settings(Described, BaseModel):
     """Public ed25519 keys (base64) whose licenses this installation trusts."""
     jwt_key_file: Path | None = None
     """A file (mode 0600) with the secret that signs JWTs, at least 32 bytes; without one, a key is made in the home."""
+    waits_per_user: int = Field(default=256, ge=1)
+    """How many calls of one user may wait for something at a time (wait_seconds), at each server; more are refused."""
+    waits_per_tenant: int = Field(default=1024, ge=1)
+    """How many calls of all users of a tenant may wait for something at a time, at each server."""
+    streams_per_user: int = Field(default=100, ge=1)
+    """How many event streams one user may hold open, at each server; `subscriptions/listen` of MCP is one as well."""
+    streams_per_tenant: int = Field(default=500, ge=1)
+    """How many event streams all users of a tenant may hold open, at each server."""
+    sessions_per_user: int = Field(default=100, ge=1)
+    """How many MCP sessions of earlier protocols one user may hold open over HTTP, at each server."""
+    sessions_per_tenant: int = Field(default=500, ge=1)
+    """How many MCP sessions of earlier protocols all users of a tenant may hold open over HTTP, at each server."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
 

@@ -3,47 +3,95 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
+import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.inbound import MCP_METHOD_HEADER
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from core import errors
 from core.model.principal import Caller
+from mcp_server import legacy
+from mcp_server.live import GRACE_SECONDS, Live, over
 from mcp_server.session import Authenticate
 
+LISTEN = "subscriptions/listen"
+Handle = legacy.Handle
 _CALLER = "sluice.caller"
+_calling: ContextVar[Caller | None] = ContextVar("calling", default=None)
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Endpoint:
-    """An ASGI application: authenticate, then hand over to the SDK's transport."""
+    """An ASGI application: authenticate, then hand over to the SDK's transport, with what stays open in `live`."""
 
-    def __init__(
-        self, handle: Callable[[Scope, Receive, Send], Awaitable[None]], authenticate: Authenticate | None
-    ) -> None:
-        self._handle = handle
+    def __init__(self, handle: Handle, authenticate: Authenticate | None, live: Live, local: Caller) -> None:
+        self._sessions = legacy.Sessions(handle, live)
         self._authenticate = authenticate
+        self._live = live
+        self._local = local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # uvicorn with httptools leaves optional white space around values (RFC 9110, 5.5), and the SDK compares them.
         scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
-        if self._authenticate is not None:
-            try:
+        caller = self._local
+        try:
+            if self._authenticate is not None:
                 caller = await self._authenticate(Headers(scope=scope))
-            except errors.SluiceError as error:
-                await _refusal(error)(scope, receive, send)
-                return
-            scope[_CALLER] = caller
-            # The SDK binds a session to the user that opened it, and refuses it to anyone else.
-            token = AccessToken(token="", client_id=f"{caller.tenant}/{caller.username}", scopes=[])
-            scope["user"] = AuthenticatedUser(token)
-        await self._handle(scope, receive, send)
+                scope[_CALLER] = caller
+                # The SDK binds a session to the client that opened it, which is a credential, and refuses it to others.
+                client = f"{caller.tenant}/{caller.username}/{caller.principal.credential}"
+                scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=client, scopes=[]))
+            _calling.set(caller)
+            serve = self._stream if _is_stream(scope) else self._sessions
+            await serve(scope, receive, send, caller)
+        except errors.SluiceError as error:  # raised before anything was answered
+            await _refusal(error)(scope, receive, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, caller: Caller) -> None:
+        """Serve a request that is answered by a stream, until the client leaves or the stream has to end."""
+        begun = done = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun, done
+            begun = True
+            done = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        with (
+            anyio.CancelScope() as stop,
+            self._live.stream(LISTEN, caller, lambda _: stop.cancel(), ages=False) as answer,
+        ):
+            await self._sessions(scope, receive, noted, caller)
+        if answer.reason is None or done:
+            return
+        if not begun:
+            raise over(answer.reason)
+        with anyio.move_on_after(GRACE_SECONDS):  # a client that does not read is not waited for
+            last = b'event: end\r\ndata: {"reason": "%s"}\r\n\r\n' % answer.reason.encode()
+            await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+def _is_stream(scope: Scope) -> bool:
+    """Whether a request is answered by a stream that stays open: of an earlier session, or `subscriptions/listen`.
+
+    The SDK refuses a request whose header names another method than its body.
+    """
+    if scope["method"] == "GET":
+        return True
+    return Headers(scope=scope).get(MCP_METHOD_HEADER) == LISTEN
+
+
+def calling() -> Caller | None:
+    """The caller of the HTTP request that is being served in this context; None over stdio."""
+    return _calling.get()
 
 
 def caller_of(request: Any) -> Caller | None:
@@ -56,7 +104,8 @@ def _refusal(error: errors.SluiceError) -> JSONResponse:
     if isinstance(error, errors.Unauthenticated):
         return JSONResponse(error.to_dict(), 401, {"WWW-Authenticate": 'Bearer realm="sluice"'})
     status = {"invalid_params": 422, "forbidden": 403, "not_found": 404, "rate_limited": 429}.get(error.code, 503)
-    return JSONResponse(error.to_dict(), status, {"Retry-After": "1"} if status in (429, 503) else None)
+    later = {"Retry-After": str(error.details.get("retry_after_seconds", 1))} if status in (429, 503) else None
+    return JSONResponse(error.to_dict(), status, later)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """Tells connected clients that the list of tools, or a resource, has changed; in both protocol eras.
 
 Clients of 2026-07-28 open `subscriptions/listen` and are served from a bus; clients of earlier protocols get a bare
-notification on each live session. Callers are kept apart: nobody hears of changes in tenants that are not theirs.
+notification on each live session. Callers are kept apart: nobody hears of what he could not ask for.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mcp.server.subscriptions import (
 
 from core.model.principal import Caller
 from mcp_server import resources
-from mcp_server.session import concerns
+from mcp_server.session import Hears
 
 MAX_SUBSCRIPTIONS = 1024
-"""How many listen streams a caller may have open, and how many resources one earlier session may follow."""
+"""How many resources one listen stream, or one earlier session, may follow."""
 SETTLE_SECONDS = 0.05
 """How long a change of the list waits for the next one: ten triggers published at once, or an owner that comes and
 goes in a take-over, are one notification."""
@@ -52,7 +52,7 @@ class Audience:
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
         self.bus = InMemorySubscriptionBus()
-        self.listen = ListenHandler(self.bus, max_subscriptions=MAX_SUBSCRIPTIONS)
+        self.listen = ListenHandler(self.bus)
         self.clients: dict[Connection, Client] = {}
         self.watched: Counter[str] = Counter()  # resources that any stream or session follows
         self.pending: set[ServerEvent] = set()
@@ -66,9 +66,10 @@ class Audience:
 
 
 class Changes:
-    """Turns notices of the engine into notifications."""
+    """Turns notices of the engine into notifications; `hears` says which of them are for a caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, hears: Hears) -> None:
+        self._hears = hears
         self._audiences: dict[Caller, Audience] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -84,6 +85,8 @@ class Changes:
         """Serve one `subscriptions/listen` stream until the client leaves."""
         audience = self.audience(caller)
         uris = params.notifications.resource_subscriptions or []
+        if len(uris) > MAX_SUBSCRIPTIONS:
+            raise MCPError(types.INVALID_PARAMS, f"A stream can follow {MAX_SUBSCRIPTIONS} resources.")
         audience.watch(*uris)
         try:
             return await audience.listen(ctx, params)
@@ -125,7 +128,7 @@ class Changes:
 
         Notices that arrive before the clients were told are merged into one.
         """
-        audiences = [a for a in self._audiences.values() if concerns(a.caller, data.get("tenant"))]
+        audiences = [a for a in self._audiences.values() if self._hears(a.caller, topic, data)]
         uris = resources.changed(topic, data)
         for audience in audiences:
             events: set[ServerEvent] = {ResourceUpdated(uri=uri) for uri in uris if uri in audience.watched}

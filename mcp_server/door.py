@@ -15,12 +15,14 @@ import orjson
 import structlog
 
 from core import clock, errors
+from core.model import notices
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.trigger import MAX_WAIT_SECONDS
 from mcp_server import results, tools
 from mcp_server.activity import Forwarder
-from mcp_server.session import EngineSession, Options, SessionFactory, concerns
+from mcp_server.live import Live
+from mcp_server.session import EngineSession, Options, SessionFactory
 
 log = structlog.get_logger("mcp_server.door")
 
@@ -73,7 +75,10 @@ LOCAL = Registry()
 class Door:
     """Serves one engine session to any number of MCP connections."""
 
-    def __init__(self, open_session: SessionFactory, options: Options, transport: str) -> None:
+    def __init__(
+        self, open_session: SessionFactory, options: Options, transport: str, live: Live | None = None
+    ) -> None:
+        self.live = live  # the long answers of a server that is there for many
         self.options = options
         self.transport = transport
         self._open_session = open_session
@@ -85,7 +90,7 @@ class Door:
         self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
         self._started = clock.monotonic()
         self._tallies: dict[tuple[str, Principal], Tally] = {}
-        self._active = 0
+        self._active: Counter[tuple[str, str]] = Counter()  # calls in flight, by tenant and user
         self._peak = 0
         self._activity: Forwarder | None = None
         if options.activity_forward:
@@ -121,10 +126,14 @@ class Door:
 
     def _noticed(self, topic: str, data: dict[str, Any]) -> None:
         if topic == "registry":
-            for caller in [caller for caller in self._listings if concerns(caller, data.get("tenant"))]:
+            for caller in [caller for caller in self._listings if self.hears(caller, topic, data)]:
                 del self._listings[caller]
         for listener in self._listeners:
             listener(topic, data)
+
+    def hears(self, caller: Caller, topic: str, data: Mapping[str, Any]) -> bool:
+        """Whether a notice of the engine is for this caller: what it could ask for, and nothing else."""
+        return self._session is not None and notices.hears(self._session.operations, caller, topic, data)
 
     def effective(self, caller: Caller) -> Caller:
         """The caller as this server lets it act: --allow-write never raises what the identity may do."""
@@ -166,13 +175,13 @@ class Door:
             self._listings.pop(next(iter(self._listings)))
         return listing
 
-    def header_schema(self, name: str) -> dict[str, Any] | None:
+    def header_schema(self, name: str, caller: Caller) -> dict[str, Any] | None:
         """The input schema of a tool, if arguments of it are repeated as HTTP headers that have to agree with them.
 
-        None also when callers see different triggers of this name: whose it is, is not known yet at this point.
+        None also for a tool that this caller does not see: whether others have one of that name is not told.
         """
-        found = [listing.headers.get(name) for listing in self._listings.values() if name in listing.slugs]
-        return found[0] if found and all(schema == found[0] for schema in found) else None
+        listing = self._listings.get(caller)
+        return None if listing is None else listing.headers.get(name)
 
     async def call(self, name: str, arguments: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
         """Run a tool and return a CallToolResult in its wire form.
@@ -214,17 +223,23 @@ class Door:
         return tally
 
     async def _run(self, operation: Operation, arguments: dict[str, Any], origin: Origin) -> dict[str, Any]:
-        if self._active >= self.options.concurrency:
-            raise errors.Busy(f"{self._active} calls are in flight.", hint="Wait for an answer before the next call.")
-        self._active += 1
-        self._peak = max(self._peak, self._active)
+        who, most = (origin.caller.tenant, origin.caller.username), self.options.concurrency
+        if self._active[who] >= most:
+            raise errors.Busy(
+                f"{origin.caller.username} has {most} calls in flight, as many as one user may have at an MCP server.",
+                hint="Wait for an answer before the next call.",
+            )
+        self._active[who] += 1
+        self._peak = max(self._peak, self._active[who])
         try:
             if operation.name in LOCAL:
                 answer: dict[str, Any] = await operation.handler(self, origin, operation.validate(arguments))
                 return answer
             return await (await self.session()).call(operation.name, arguments, origin.caller)
         finally:
-            self._active -= 1
+            self._active[who] -= 1
+            if not self._active[who]:
+                del self._active[who]
 
     async def resolve(
         self, name: str, arguments: Mapping[str, Any], caller: Caller
@@ -282,7 +297,12 @@ class Door:
                 "heartbeat_seconds": self.options.heartbeat_seconds,
                 "timed_out": tally.timed_out,
             },
-            "concurrency": {"active": self._active, "peak": self._peak, "limit": self.options.concurrency},
+            "concurrency": {
+                "active": self._active[caller.tenant, caller.username],
+                "peak": self._peak,
+                "limit": self.options.concurrency,
+            },
+            **({} if self.live is None else {"long_answers": self.live.told(caller)}),
             "session_label": self.options.label,
             "activity": {
                 "forward": self._activity is not None,

@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 
 from core.model.principal import Caller
-from mcp_server.session import concerns
+from mcp_server.beside import beside
+from mcp_server.session import Hears
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Sends (progress, total, message) to the client."""
@@ -24,7 +25,8 @@ STEP = 0.001  # what a sign of life without news adds, for a progress has to gro
 class Progress:
     """Who waits for what. Use from one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, hears: Hears) -> None:
+        self._hears = hears
         self._waiting: dict[str, list[Callable[[dict[str, Any]], None]]] = {}
 
     def noticed(self, kind: str, data: dict[str, Any]) -> None:
@@ -43,7 +45,7 @@ class Progress:
         last: dict[str, Any] = {}
 
         def hear(data: dict[str, Any]) -> None:
-            if concerns(caller, data.get("tenant")):
+            if self._hears(caller, "progress", data):
                 last.update(data)
                 news.set()
 
@@ -67,10 +69,8 @@ class Progress:
         for id in ids:
             self._waiting.setdefault(id, []).append(hear)
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(tell)
+            async with beside(tell()):
                 yield
-                group.cancel_scope.cancel()
         finally:
             for id in ids:
                 self._waiting[id].remove(hear)

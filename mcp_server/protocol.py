@@ -6,10 +6,11 @@ confirmation.py; this module joins them to the SDK.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import mcp_types as types
 from mcp import MCPError
@@ -29,6 +30,8 @@ Context = ServerRequestContext[Any, Any]
 T = TypeVar("T")
 
 LEGACY_RESOURCE_NOT_FOUND = -32002
+BAGGAGE = "baggage"
+TRACE = ("traceparent", "tracestate", BAGGAGE)
 
 INSTRUCTIONS = """\
 Sluice runs data pipelines: a catalog of workflows and blueprints, deployments of them on workers, and triggers ("run \
@@ -69,10 +72,10 @@ class McpServer(Server[Any]):
 
 def build(door: Door) -> McpServer:
     """The protocol in front of a door. The caller closes the door."""
-    changes = Changes()
-    progress = Progress()
+    changes = Changes(door.hears)
+    progress = Progress(door.hears)
     running = tasks.Methods()
-    updates = task_updates.TaskUpdates(running)
+    updates = task_updates.TaskUpdates(running, door.hears)
     door.on_notice(changes.noticed)
     door.on_notice(updates.noticed)
     door.on_notice(progress.noticed)
@@ -190,7 +193,8 @@ def build(door: Door) -> McpServer:
             raise MCPError(types.INTERNAL_ERROR, error.message, error.to_dict()) from error
 
     async def subscribe(ctx: Context, params: types.SubscribeRequestParams) -> HandlerResult:
-        await _or_protocol_error(door.session())  # without a session no notice would ever come
+        session = await _or_protocol_error(door.session())  # without a session no notice would ever come
+        await _or_protocol_error(resources.check_followed(session, [str(params.uri)], caller_of(ctx)))
         changes.follow(ctx.session, caller_of(ctx), str(params.uri))
         return types.EmptyResult()
 
@@ -199,13 +203,23 @@ def build(door: Door) -> McpServer:
         return types.EmptyResult()
 
     async def listen(ctx: Context, params: types.SubscriptionsListenRequestParams) -> HandlerResult:
-        await _or_protocol_error(door.session())
+        session, caller = await _or_protocol_error(door.session()), caller_of(ctx)
+        uris = map(str, params.notifications.resource_subscriptions or ())
+        await _or_protocol_error(resources.check_followed(session, uris, caller))
         task_ids = (params.notifications.model_extra or {}).get("taskIds")
         if task_ids is None:
-            return await changes.serve_listen(ctx, params, caller_of(ctx))
+            return await changes.serve_listen(ctx, params, caller)
         await _tasks()
-        async with updates.followed(ctx, task_ids, caller_of(ctx)) as following:
-            return await changes.serve_listen(following, params, caller_of(ctx))
+        return await _or_protocol_error(_listen_to_tasks(ctx, params, caller, task_ids))
+
+    async def _listen_to_tasks(
+        ctx: Context, params: types.SubscriptionsListenRequestParams, caller: Caller, task_ids: object
+    ) -> HandlerResult:
+        async with updates.followed(ctx, task_ids, caller) as following:
+            return await changes.serve_listen(following, params, caller)
+
+    def header_schema(name: str) -> dict[str, Any] | None:
+        return door.header_schema(name, door.effective(asgi.calling() or door.options.caller))
 
     async def cache_list(ctx: Context, call_next: CallNext) -> HandlerResult:
         """Innermost middleware: answer tools/list with the finished wire form of an earlier, equal answer.
@@ -233,6 +247,15 @@ def build(door: Door) -> McpServer:
             changes.remember(ctx.session, caller_of(ctx))
         return result
 
+    async def sound_trace(ctx: Context, call_next: CallNext) -> HandlerResult:
+        """Outermost middleware: keep of a client's trace context (W3C) what is text, and of its baggage nothing; what
+        makes spans of it would raise, and log what it does not understand."""
+        said = dict[str, Any](ctx.meta or {})
+        odd = [key for key in TRACE if key in said and (key == BAGGAGE or not isinstance(said[key], str))]
+        if odd:
+            ctx = dataclasses.replace(ctx, meta=cast(Any, {key: said[key] for key in said if key not in odd}))
+        return await call_next(ctx)
+
     server = McpServer(
         "sluice",
         version=importlib.metadata.version("sluice-mcp"),
@@ -247,7 +270,7 @@ def build(door: Door) -> McpServer:
             "server/discover": CacheHint(ttl_ms=60_000, scope="private"),
         },
         # Without this the SDK would walk tools/list before every call over HTTP, to compare headers with arguments.
-        get_tool_input_schema=door.header_schema,
+        get_tool_input_schema=header_schema,
     )
     for method, params_type, handler in (
         ("tools/list", types.PaginatedRequestParams, list_tools),
@@ -269,6 +292,7 @@ def build(door: Door) -> McpServer:
     security = RequestStateSecurity.ephemeral(ttl=confirmation.VALID_SECONDS)
     security.bind_principal = lambda ctx: _bound_to(caller_of(ctx))
     boundary = RequestStateBoundary(security, default_audience=server.name)
+    server.middleware.insert(0, sound_trace)
     server.middleware += [remember_session, boundary, cache_list]
     server.extensions.update({tasks.EXTENSION: {}, apps.EXTENSION: {}})
     server.changes = changes

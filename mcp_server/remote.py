@@ -213,6 +213,10 @@ class RemoteSession:
                     event = line[7:]
                 elif line.startswith("data: ") and event == "missed":
                     self._missed()
+                elif line.startswith("data: ") and event == "end":
+                    if orjson.loads(line[6:])["reason"] in ("revoked", "expired"):
+                        await self._credential.refused(token)
+                    return
                 elif line.startswith("data: "):
                     said = orjson.loads(line[6:])
                     yield str(said["kind"]), said["data"]

@@ -6,7 +6,7 @@ Records are read through the same operations, with the same rights, as the tools
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,15 +184,37 @@ async def read(session: EngineSession, uri: str, caller: Caller) -> dict[str, An
         return {"resultType": "complete", "contents": [page]}
     if uri.startswith("docs://"):
         return _contents(uri, MARKDOWN, document(uri.removeprefix("docs://").rstrip("/")))
-    for kind in KINDS:
-        arguments = kind.arguments(uri)
-        if arguments is not None:
-            record = await session.call(kind.operation, {**arguments, **dict(kind.fixed)}, caller)
-            return _contents(uri, kind.mime, as_text(record))
+    found = _record(uri)
+    if found is not None:
+        kind, arguments = found
+        return _contents(uri, kind.mime, as_text(await session.call(kind.operation, arguments, caller)))
     raise errors.NotFound(
         f"There is no resource {errors.shorten(uri)}.",
         hint=f"Resources are {', '.join(kind.template for kind in KINDS)} and docs://{{page}}.",
     )
+
+
+def _record(uri: str) -> tuple[Kind, dict[str, str]] | None:
+    """The kind of record that a URI names, and the arguments of the operation that reads it."""
+    for kind in KINDS:
+        arguments = kind.arguments(uri)
+        if arguments is not None:
+            return kind, {**arguments, **dict(kind.fixed)}
+    return None
+
+
+async def check_followed(session: EngineSession, uris: Iterable[str], caller: Caller) -> None:
+    """Raise what reading these resources would be refused with. What is not there yet can be followed, too.
+
+    One of each kind is read: to whom a kind is open does not depend on which one it is; of which one somebody hears is
+    decided with each notice.
+    """
+    found = [record for uri in uris if (record := _record(uri)) is not None]
+    for kind, arguments in {kind.name: (kind, arguments) for kind, arguments in found}.values():
+        try:
+            await session.call(kind.operation, arguments, caller)
+        except (errors.NotFound, errors.InvalidParams):
+            continue
 
 
 def as_text(record: dict[str, Any], limit: int = MAX_BYTES) -> str:

@@ -23,8 +23,9 @@ from starlette.routing import Route
 
 from mcp_server import asgi, stdin
 from mcp_server.door import Door
+from mcp_server.live import Live
 from mcp_server.protocol import build
-from mcp_server.session import Authenticate, Options, SessionFactory
+from mcp_server.session import Authenticate, EngineSession, Options, SessionFactory
 
 CLOSE_SECONDS = 1.5
 """How long leaving the engine may take when a stdio client goes away."""
@@ -74,18 +75,26 @@ def http_app(
     host: str = "127.0.0.1",
     allowed_hosts: Sequence[str] = (),
     path: str = "/mcp",
+    live: Live | None = None,
 ) -> Starlette:
     """An ASGI application that serves streamable HTTP at `path`.
 
     With `authenticate`, each request acts as the caller it returns; without, as `options.caller`, which is refused on
     an address that is not loopback. `allowed_hosts` are the Host headers to accept besides the loopback names.
+    `live` is the registry of long answers that it shares with other doors of this server.
     To serve it under another application, add its routes there and run its lifespan in that one's:
     `async with app.router.lifespan_context(app)`.
     """
-    door = Door(open_session, options, "http")
+    answers = Live() if live is None else live
+
+    async def opened() -> EngineSession:
+        return answers.watched(await open_session())
+
+    door = Door(opened, options, "http", answers)
     security = asgi.security(host, allowed_hosts, authenticated=authenticate is not None)
     server = build(door)
-    manager = StreamableHTTPSessionManager(server, security_settings=security)
+    # Which sessions there are, and when they end, is the business of legacy.py.
+    manager = StreamableHTTPSessionManager(server, security_settings=security, session_idle_timeout=None)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -96,7 +105,7 @@ def http_app(
         finally:
             await door.aclose()
 
-    endpoint = asgi.Endpoint(manager.handle_request, authenticate)
+    endpoint = asgi.Endpoint(manager.handle_request, authenticate, answers, options.caller)
     app = Starlette(routes=[Route(path, endpoint=endpoint)], lifespan=lifespan)
     app.state.server = server
     return app

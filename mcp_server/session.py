@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from core import clock, errors
 from core.model.operation import Effect, Registry
-from core.model.principal import PLATFORM, Caller
+from core.model.principal import Caller
 
 Notice = Callable[[str, dict[str, Any]], None]
 """Receives `("registry", {"tenant", "version"})`, `("invocation", {"tenant", "invocation_id", "state"})` and others.
@@ -20,9 +20,8 @@ An empty tenant stands for every tenant: after a change of owner nobody knows wh
 """
 
 
-def concerns(caller: Caller, tenant: object) -> bool:
-    """Whether a notice about a tenant is this caller's business."""
-    return not tenant or tenant == PLATFORM or caller.member_of(str(tenant)) or tenant == caller.tenant
+Hears = Callable[[Caller, str, Mapping[str, Any]], bool]
+"""Whether a notice, (topic, data), is for a caller; see core.model.notices."""
 
 
 class EngineSession(Protocol):
@@ -147,7 +146,7 @@ class Options:
     heartbeat_seconds: float = 3.0
     """How often a call that takes long reports progress to a client that asked for it."""
     concurrency: int = 256
-    """How many calls may be in flight; more are refused as busy."""
+    """How many calls one user may have in flight; more are refused as busy."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.toolsets if name not in (*TOOLSETS, "all")]

@@ -20,7 +20,8 @@ from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from core.model.principal import Caller
 from mcp_server import tasks
-from mcp_server.session import concerns
+from mcp_server.beside import beside
+from mcp_server.session import Hears
 
 MAX_TASKS = 256
 """How many tasks one stream may name."""
@@ -45,14 +46,15 @@ class Stream:
 class TaskUpdates:
     """The streams that follow tasks. Use from one event loop."""
 
-    def __init__(self, methods: tasks.Methods) -> None:
+    def __init__(self, methods: tasks.Methods, hears: Hears) -> None:
         self._methods = methods
+        self._hears = hears
         self._streams: set[Stream] = set()
 
     def noticed(self, topic: str, data: dict[str, Any]) -> None:
         """Take a notice of the engine. Runs on the event loop and does not block."""
         for stream in self._streams:
-            if topic == "invocation" and concerns(stream.caller, data.get("tenant")):
+            if topic == "invocation" and self._hears(stream.caller, topic, data):
                 stream.note([str(data.get("invocation_id"))])
             elif not data.get("tenant"):  # another owner: nobody knows what was missed
                 stream.note(stream.ids)
@@ -61,7 +63,8 @@ class TaskUpdates:
     async def followed(self, ctx: Any, task_ids: object, caller: Caller) -> AsyncIterator[Any]:
         """While the body serves the stream with the context that this yields, send what happens to the tasks.
 
-        Raises MCPError for a client that does not declare the extension, and for task ids that are no list of texts.
+        Raises MCPError for a client that does not declare the extension, and for task ids that are no list of texts;
+        what the engine refuses goes on as it is.
         """
         if not tasks.declared(ctx):
             raise tasks.undeclared("taskIds")
@@ -74,12 +77,10 @@ class TaskUpdates:
         session = _Acknowledging(ctx.session, sorted(known))
         self._streams.add(stream)
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._tell, ctx, session, stream)
+            async with beside(self._tell(ctx, session, stream)):
                 # What ended before the stream was open will not change any more, so it is told now.
                 stream.note(id for id, task in known.items() if task["status"] in tasks.OVER)
                 yield dataclasses.replace(ctx, session=session)
-                group.cancel_scope.cancel()
         finally:
             self._streams.discard(stream)
 

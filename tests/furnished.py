@@ -58,6 +58,7 @@ GIVEN: dict[str, Any] = {
     "keys": ["region"],
     "kind": "job",
     "manifest": MANIFEST,
+    "ids": ["tok_none"],
     "new_name": "copied",
     "operation": "job_put",
     "records": [{"tool": "x", "outcome": "ok", "duration_ms": 1, "at_ns": 1}],

@@ -10,11 +10,13 @@ from core.model.kv import KV, Watch
 
 KEPT_SECONDS = 120.0  # after the last call
 MOST_OF_A_TENANT = 100
+MOST_OF_A_USER = 25
 
 
 @dataclass(slots=True)
 class _Kept:
     namespace: str
+    username: str
     watch: Watch
     asked_at: float
     asking: int = 0  # calls that wait for it now
@@ -28,17 +30,26 @@ class Lookouts:
         self._now = now
         self._kept: dict[str, _Kept] = {}
 
-    async def begin(self, namespace: str, prefix: str) -> str:
-        """Watch the keys with this prefix; returns the id to ask with. Raises Busy for more than a tenant may have."""
+    async def begin(self, namespace: str, prefix: str, username: str) -> str:
+        """Watch the keys with this prefix; returns the id to ask with.
+
+        Raises RateLimited for more than a user, or all users of a tenant, may have.
+        """
         await self._expire()
         tenant = namespace.partition(":")[0] + ":"
-        if sum(kept.namespace.startswith(tenant) for kept in self._kept.values()) >= MOST_OF_A_TENANT:
-            raise errors.Busy(
-                f"This tenant has {MOST_OF_A_TENANT} watches already.",
-                hint=f"One ends {KEPT_SECONDS:.0f} s after its last call.",
-            )
+        theirs = [kept.username for kept in self._kept.values() if kept.namespace.startswith(tenant)]
+        for whose, number, most in (
+            (f"The user {errors.shorten(username, 100)}", theirs.count(username), MOST_OF_A_USER),
+            ("This tenant", len(theirs), MOST_OF_A_TENANT),
+        ):
+            if number >= most:
+                raise errors.RateLimited(
+                    f"{whose} has {most} watches already.",
+                    hint=f"One ends {KEPT_SECONDS:.0f} s after its last call; try again then.",
+                    details={"most": most, "retry_after_seconds": round(KEPT_SECONDS)},
+                )
         id = clock.token()
-        self._kept[id] = _Kept(namespace, await self._store.watch(namespace, prefix), self._now())
+        self._kept[id] = _Kept(namespace, username, await self._store.watch(namespace, prefix), self._now())
         return id
 
     async def next(self, id: str, namespace: str, wait_seconds: float) -> tuple[list[tuple[str, bool]], bool]:

@@ -23,6 +23,7 @@ from core.model import spellings
 from core.model.principal import Role
 
 MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
+WAITS = ("wait_seconds", "wait_timeout_seconds")  # what the argument is called that makes a call wait for something
 
 
 class Effect(StrEnum):
@@ -104,6 +105,12 @@ class Operation:
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""
         return self.role is not None and (role is Role.ADMIN or self.role is Role.USER)
+
+    @cached_property
+    def wait(self) -> tuple[str, float] | None:
+        """The argument that says how many seconds a call waits, and its default; None when it never waits for long."""
+        found = [(name, field.default) for name, field in self.params.model_fields.items() if name in WAITS]
+        return found[0] if found else None
 
     @cached_property
     def schema(self) -> dict[str, Any]:

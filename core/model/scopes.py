@@ -50,6 +50,14 @@ def may_invoke(scopes: tuple[str, ...], slug: str) -> bool:
     return not scopes or not wanted.isdisjoint(scopes)
 
 
+def may_hear(scopes: tuple[str, ...], operation: Operation, slug: str) -> bool:
+    """Whether a credential with these scopes may hear what an operation tells about a thing; `slug` is the trigger that
+    the thing belongs to, if it belongs to one."""
+    if operation.name in _FILTERED:
+        return may_see_runs(scopes, slug)
+    return permits(scopes, operation, {"slug": slug})
+
+
 def may_see_runs(scopes: tuple[str, ...], slug: str) -> bool:
     """Whether a credential with these scopes may fetch the runs of the trigger."""
     wanted = {"read", "toolset:triggers", "operation:trigger_invocation_get", f"trigger:{slug}"}

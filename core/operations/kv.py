@@ -196,7 +196,7 @@ async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> dict[str,
     the answer before, in its last state. Pass `watch` back within two minutes. `lagged`: some are left out; kv_list."""
     space = _space(engine, caller, params.namespace)
     if not params.watch:
-        id = await engine.lookouts.begin(space.name, params.prefix)
+        id = await engine.lookouts.begin(space.name, params.prefix, caller.username)
         page = await space.list(params.prefix, "", kv.MAX_LIST)
         return {"watch": id, "items": [_state(entry.key, entry) for entry in page.entries], "lagged": page.more}
     changes, lagged = await engine.lookouts.next(params.watch, space.name, params.wait_seconds)

@@ -72,3 +72,9 @@ def revoke(db: Database, id: str, at_ns: int, note: Callable[[str], tuple[Any, .
     ids = [id, *sorted(other for (other,) in went if other != id)]
     audit.insert(db, note(", ".join(ids)))
     return ids
+
+
+def by_ids(db: Database, ids: list[str]) -> list[dict[str, Any]]:
+    """Those of the tokens with these ids that there are."""
+    marks = ",".join("?" * len(ids))
+    return list(db.table("tokens").rows_where(f"id IN ({marks})", ids))

@@ -31,7 +31,7 @@ from core.triggers import dispatch
 from core.triggers.callbacks import Callback
 from core.triggers.deliveries import Deliveries
 from core.triggers.limits import Limits
-from core.triggers.pending import Open, Pending
+from core.triggers.pending import Open, Pending, notice
 from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
 
@@ -238,7 +238,7 @@ class Invoker:
                     self._bus.release(delivery)
                 if not done.done():
                     done.set_result(invocation.record(values))
-            self._announce("invocation", {"invocation_id": text_id, "tenant": tenant, "state": state})
+            self._announce("invocation", notice(text_id, tenant, definition.slug, state))
             if update is not None:
                 self._deliveries.added(update)
 

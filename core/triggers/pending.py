@@ -186,10 +186,8 @@ class Pending:
         entry.row["result"] = capture.result
         entry.row["proxy_recorded_at_ns"] = capture.at_ns
         entry.row["events"] = f"{entry.row['events'][:-1]},{capture.event}]"
-        self._announce(
-            "invocation",
-            {"invocation_id": entry.text_id, "tenant": entry.row["tenant"], "state": entry.row["state"]},
-        )
+        row = entry.row
+        self._announce("invocation", notice(entry.text_id, row["tenant"], row["slug"], row["state"]))
 
     def ended(self, finish: Finish, won: bool) -> None:
         """The store has decided about a finish; only the one that won ends the run."""
@@ -212,7 +210,7 @@ class Pending:
                 self._deadlines.forget(waiter, bucket)
                 if not waiter.done():
                     waiter.set_result(record)
-        self._announce("invocation", {"invocation_id": entry.text_id, "tenant": row["tenant"], "state": finish.state})
+        self._announce("invocation", notice(entry.text_id, row["tenant"], row["slug"], finish.state))
         if finish.update is not None:
             self._deliveries.added(finish.update)
 
@@ -331,6 +329,11 @@ class Pending:
                 if not waiter.done():
                     waiter.set_result(self._present(entry))
         self._open.clear()
+
+
+def notice(invocation_id: str, tenant: str, slug: str, state: str) -> dict[str, Any]:
+    """What is announced of an invocation, and of which trigger it is a run."""
+    return {"invocation_id": invocation_id, "tenant": tenant, "slug": slug, "state": state}
 
 
 def _late(now: int, event: str) -> str:

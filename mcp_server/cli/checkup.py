@@ -23,7 +23,7 @@ import httpx
 
 from core import clock, errors, ownership
 from core import settings as engine_settings
-from mcp_server import install
+from mcp_server import install, limits
 from mcp_server.http import serving
 
 FREE_BYTES = 200 * 1024 * 1024
@@ -155,6 +155,13 @@ def open_files(wanted: engine_settings.Settings) -> Finding:
     needed = 256 + 8 * wanted.workers
     fine = limit == resource.RLIM_INFINITY or limit >= needed
     return Finding("open files", "ok" if fine else "warning", f"at most {limit}", f"ulimit -n {max(1024, needed)}")
+
+
+def long_answers(wanted: engine_settings.Settings) -> Finding:
+    """How many waits, streams and MCP sessions the engine's servers hold open for a user and a tenant."""
+    most = limits.of(wanted)
+    told = ", ".join(f"{most[kind].user}/{most[kind].tenant} {kind}s" for kind in limits.KINDS)
+    return Finding("long answers", "ok", f"at most {told} for a user/tenant")
 
 
 def wall_clock(path: Path) -> Finding:

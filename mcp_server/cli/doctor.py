@@ -56,6 +56,7 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.permissions(wanted.home)
     yield checkup.disk(wanted.home)
     yield checkup.open_files(wanted)
+    yield checkup.long_answers(wanted)
     yield checkup.wall_clock(wanted.home)
     yield checkup.database(wanted.database)
 

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from core import clock, errors, logs, ownership
 from core.model import principal
 from core.operations.registry import MAX_PAGE
-from mcp_server import attach, session
+from mcp_server import attach, limits, live, session
 from mcp_server.cli import connect, signals
 from mcp_server.http import app, serving
 from mcp_server.http import auth as identities
@@ -99,6 +99,7 @@ async def serve(
                 await _first_token(engine, settings.home, local)
             else:
                 authenticator = identities.NoAuth(local.principal)
+            answers = live.Live(limits.of(settings))
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
             own = () if serving.is_loopback(host) else (host, socket.gethostname().lower())
             hosts = (*(allow_host or ()), *own)
@@ -109,7 +110,8 @@ async def serve(
                 rooms=lambda: [visitors, *engine.rooms()],
                 hosts=hosts,
                 origins=allow_origin or (),
-                mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local),
+                mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local, answers),
+                live=answers,
                 trouble=engine.trouble,
             )
             certificate = None
@@ -177,6 +179,7 @@ def _mcp(
     allow_write: bool,
     toolsets: str,
     local: principal.Caller,
+    answers: live.Live,
 ) -> Any:
     """The MCP application over the same engine; each request acts as its bearer."""
     from mcp_server import server
@@ -193,7 +196,9 @@ def _mcp(
         allow_write=allow_write,
         toolsets=tuple(part.strip() for part in toolsets.split(",") if part.strip()),
     )
-    return server.http_app(open_session, options, authenticate=authenticate, host=host, allowed_hosts=hosts)
+    return server.http_app(
+        open_session, options, authenticate=authenticate, host=host, allowed_hosts=hosts, live=answers
+    )
 
 
 class _Shared:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core import accepting, errors
+from mcp_server import live as registry
 from mcp_server import session
 from mcp_server.http import auth, guard, metrics, openapi, pages, pictures, problems, routes, sessions, streams
 
@@ -30,13 +31,17 @@ def create(
     mcp: Starlette | None = None,
     rooms: Callable[[], Sequence[accepting.Room]] = tuple,
     trouble: Callable[[], Awaitable[str]] | None = None,
+    live: registry.Live | None = None,
 ) -> guard.Guard:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
     `trouble` tells /health what keeps the engine from its work.
+    `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
+    live = registry.Live() if live is None else live
+    engine = live.watched(engine)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,10 +63,10 @@ def create(
     )
     # Streams come before the {placeholders} that would take their fixed segment.
     for part in (
-        streams.router(engine),
+        streams.router(engine, live),
         routes.router(engine, counts),
         pictures.router(engine),
-        sessions.router(engine, counts),
+        sessions.router(engine, counts, live),
     ):
         app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 
@@ -76,13 +81,12 @@ def create(
     async def docs() -> Response:
         return Response(pages.page(app.openapi()), headers=pages.HEADERS, media_type=pages.MEDIA_TYPE)
 
-    @app.get("/metrics", include_in_schema=False)
     async def prometheus(request: Request) -> Response:
         """The jobs of the caller's tenant and, for those who operate the server, the counters of its requests."""
         try:
             caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
             jobs: list[dict[str, Any]] = []
-            cursor = "0" if engine.operations.get("job_metrics") is not None else ""
+            cursor = "0"
             while cursor:
                 page = await engine.call("job_metrics", {"limit": 200, "cursor": cursor}, caller)
                 jobs += page["items"]
@@ -90,10 +94,15 @@ def create(
         except errors.SluiceError as error:
             return problems.response(error)
         everything = caller.operator or caller.principal.platform
-        return Response(counts.render(jobs, caller.tenant, rooms(), requests=everything), media_type=metrics.MEDIA_TYPE)
+        told = counts.render(jobs, caller.tenant, rooms(), live, requests=everything)
+        return Response(told, media_type=metrics.MEDIA_TYPE)
 
+    app.add_api_route("/metrics", routes.stands_for("job_metrics", prometheus), include_in_schema=False)
     if mcp is not None:
-        app.router.routes.extend(mcp.routes)
+        for route in mcp.routes:
+            routes.stands_for(routes.EACH, getattr(route, "endpoint"))  # noqa: B009
+            app.router.routes.append(route)
+    routes.account_for(app.router.routes, engine.operations)
     _describe(app)
     return guard.Guard(routes.direct(app, engine, counts), authenticator, hosts=hosts, origins=origins)
 

@@ -85,7 +85,7 @@ class TokenAuth:
     def __init__(self, engine: session.EngineSession, now: Callable[[], float] = clock.monotonic) -> None:
         self._engine = engine
         self._now = now
-        self._known: dict[bytes, tuple[float, principal.Principal, int | None]] = {}
+        self._known: dict[bytes, tuple[float, principal.Principal]] = {}
         self._generation = 0
         self._failures = Failures(now)
         engine.subscribe(self._noticed)
@@ -93,8 +93,8 @@ class TokenAuth:
     def _noticed(self, kind: str, data: object) -> None:
         if kind == "tokens":
             self._generation += 1
-            for key, (_, identity, ends) in self._known.items():
-                self._known[key] = (0.0, identity, ends)
+            for key, (_, identity) in self._known.items():
+                self._known[key] = (0.0, identity)
 
     async def principal(self, authorization: str | None, client: str = "") -> principal.Principal:
         scheme, _, token = (authorization or "").partition(" ")
@@ -103,8 +103,10 @@ class TokenAuth:
             raise _refusal()
         key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
         known = self._known.get(key)
-        if known is not None and known[0] > self._now() and (known[2] is None or known[2] > clock.now_ns()):
-            return known[1]
+        if known is not None and known[0] > self._now():
+            ends = known[1].ends_at_ns
+            if ends is None or ends > clock.now_ns():
+                return known[1]
         wait = self._failures.wait_seconds(client) if known is None else 0.0
         if wait:
             raise errors.RateLimited(
@@ -128,11 +130,12 @@ class TokenAuth:
             tuple(found.get("scopes", ())),
             str(found.get("credential", "")),
             bool(found.get("minted", False)),
+            found.get("expires_at_ns"),
         )
         if generation == self._generation:  # otherwise something was revoked while the engine looked
             while key not in self._known and len(self._known) >= CACHE_SIZE:
                 self._known.pop(next(iter(self._known)))
-            self._known[key] = (self._now() + CACHE_SECONDS, identity, found.get("expires_at_ns"))
+            self._known[key] = (self._now() + CACHE_SECONDS, identity)
         return identity
 
 

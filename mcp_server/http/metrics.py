@@ -8,6 +8,8 @@ from typing import Any
 
 from core import clock
 from core.accepting import Reason, Room
+from mcp_server import limits
+from mcp_server.live import Live
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,18 +32,19 @@ class Metrics:
         jobs: Sequence[dict[str, Any]] = (),
         tenant: str = "",
         rooms: Sequence[Room] = (),
+        live: Live | None = None,
         *,
         requests: bool = True,
     ) -> str:
         """All series; `jobs` are the items of job_metrics for that tenant.
 
-        `requests` and connections are those of every tenant together: leave them out for who is no operator.
+        `requests`, connections and long answers are those of all tenants: leave them out for who is no operator.
         """
         lines = [
             "# HELP sluice_uptime_seconds Time since this server started.",
             "# TYPE sluice_uptime_seconds gauge",
             f"sluice_uptime_seconds {self.now() - self._started:.3f}",
-            *((*self._door(), *_connections(rooms)) if requests else ()),
+            *((*self._door(), *_connections(rooms), *_live(live)) if requests else ()),
         ]
         return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
 
@@ -74,6 +77,30 @@ def _connections(rooms: Sequence[Room]) -> Iterator[str]:
         for reason in Reason:
             labels = f'door="{room.door}",reason="{reason}"'
             yield f"sluice_connections_refused_total{{{labels}}} {room.refused[reason]}"
+
+
+def _live(live: Live | None) -> Iterator[str]:
+    if live is None:
+        return
+    limiter = live.limiter
+    yield "# HELP sluice_long_answers Waits, event streams and MCP sessions that are open now."
+    yield "# TYPE sluice_long_answers gauge"
+    for kind in limits.KINDS:
+        yield f'sluice_long_answers{{kind="{kind}"}} {limiter.count(kind)}'
+    yield "# HELP sluice_long_answers_limit How many one user, or one tenant, may have open."
+    yield "# TYPE sluice_long_answers_limit gauge"
+    for kind in limits.KINDS:
+        for whose, most in zip(limits.WHOSE, limiter.most[kind], strict=True):
+            yield f'sluice_long_answers_limit{{kind="{kind}",of="{whose}"}} {most}'
+    yield "# HELP sluice_long_answers_refused_total Those that were one too many, by whose limit it was."
+    yield "# TYPE sluice_long_answers_refused_total counter"
+    for kind in limits.KINDS:
+        for whose in limits.WHOSE:
+            yield f'sluice_long_answers_refused_total{{kind="{kind}",of="{whose}"}} {limiter.refused[kind, whose]}'
+    yield "# HELP sluice_long_answers_ended_total Those that were ended, by the reason."
+    yield "# TYPE sluice_long_answers_ended_total counter"
+    for (kind, reason), number in sorted(live.ended.items()):
+        yield f'sluice_long_answers_ended_total{{kind="{kind}",reason="{reason.value}"}} {number}'
 
 
 _JOBS = (

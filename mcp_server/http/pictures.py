@@ -35,7 +35,7 @@ def router(engine: session.EngineSession) -> APIRouter:
         about["responses"]["200"] = {"description": "The picture.", "content": {MEDIA_TYPE: {}}}
         out.add_api_route(
             path,
-            _handler(engine, op),
+            routes.stands_for(op.name, _handler(engine, op)),
             methods=["GET"],
             name=f"{name}_graph",
             operation_id=f"{name}_graph",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from core import errors
 from core.model import operation, principal
@@ -32,6 +33,28 @@ _INVOKE = re.compile("/api/triggers/([^/]+)/invoke").fullmatch
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+EACH = "*"
+"""What an endpoint stands for that hands each request to the engine as the operation that it names."""
+_OPERATION = "sluice_operation"
+
+
+def stands_for(operation: str, endpoint: Handler) -> Handler:
+    """Say which operation an endpoint is like: whoever may not call that one is refused by both."""
+    setattr(endpoint, _OPERATION, operation)
+    return endpoint
+
+
+def account_for(table: Iterable[BaseRoute], operations: operation.Registry) -> None:
+    """Raise LookupError for a route that stands for no operation: nobody could say who may use it.
+
+    A route needs none when the guard lets everyone in (`guard.OPEN_PATHS`).
+    """
+    for route in table:
+        path = getattr(route, "path", "")
+        name = getattr(getattr(route, "endpoint", None), _OPERATION, None)
+        if path not in guard.OPEN_PATHS and name != EACH and (name is None or name not in operations):
+            raise LookupError(f"The route {path or repr(route)} stands for no operation ({name}).")
+
 
 class PlainRoute(APIRoute):
     """A route whose endpoint takes the request itself: the operation's schema validates, not FastAPI's parameters."""
@@ -50,7 +73,7 @@ def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
         method, path = split(http)
         out.add_api_route(
             path,
-            handler(engine, op, counts),
+            stands_for(op.name, handler(engine, op, counts)),
             methods=[method],
             name=op.name,
             operation_id=op.name if http == op.http else f"{op.name}_{'_'.join(openapi.placeholders(path))}",

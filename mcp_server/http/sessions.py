@@ -6,26 +6,27 @@ and gets the same answers and errors as a session on the engine's own host.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import contextlib
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from core import clock, errors
+from core import errors
 from core.model import principal
 from mcp_server import session
 from mcp_server.http import auth, guard, metrics, problems, routes, streams
+from mcp_server.live import Live
 
 OPERATIONS = "/api/operations/"
 NOTICES = "/api/notices"
 KINDS = frozenset({"registry", "invocation", "deployment", "workflow", "progress"})
-STREAM_SECONDS = 900.0
-"""How long one stream of notices lasts; who opens the next one shows a credential that is valid then."""
+OPENS = "whoami"
+"""What is asked before a stream of notices begins; each notice is then asked about (core.model.notices)."""
 
 
-def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
+def router(engine: session.EngineSession, counts: metrics.Metrics, live: Live) -> APIRouter:
     """The two routes. They are described in docs/identity.md, and not in the OpenAPI document."""
     out = APIRouter(route_class=routes.PlainRoute)
     # What has no HTTP form is for the doors alone (token_verify, call_once).
@@ -42,31 +43,25 @@ def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
     async def notices(request: Request) -> Response:
         try:
             caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
+            await engine.call(OPENS, {}, caller)
         except errors.SluiceError as error:
             return problems.response(error)
-        parts = stream(engine, caller, clock.monotonic() + STREAM_SECONDS)
-        return StreamingResponse(parts, media_type="text/event-stream", headers=problems.SAFE_HEADERS)
+        return streams.EventStream(live, OPENS, caller, lambda reader: stream(engine, caller, reader))
 
-    out.add_api_route(OPERATIONS + "{operation}", operation_call, methods=["POST"], include_in_schema=False)
-    out.add_api_route(NOTICES, notices, methods=["GET"], include_in_schema=False)
+    for path, method, operation, endpoint in (
+        (OPERATIONS + "{operation}", "POST", routes.EACH, operation_call),
+        (NOTICES, "GET", OPENS, notices),
+    ):
+        out.add_api_route(path, routes.stands_for(operation, endpoint), methods=[method], include_in_schema=False)
     return out
 
 
-async def stream(engine: session.EngineSession, caller: principal.Caller, until: float) -> AsyncGenerator[bytes, None]:
-    """The notices that concern a caller, as events with the data {kind, data}, until its credential is revoked."""
+async def stream(engine: session.EngineSession, caller: principal.Caller, reader: streams.Reader) -> streams.Parts:
+    """The notices that a caller may hear, as events with the data {kind, data}."""
 
-    def select(kind: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-        if kind == "tokens" and data.get("id") == caller.principal.credential:
-            return "", {"kind": "end", "data": {}}
-        if kind not in KINDS or "tenant" not in data or not session.concerns(caller, data["tenant"]):
-            return None
-        return "", {"kind": kind, "data": data}
+    def select(topic: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+        return ("", {"kind": topic, "data": data}) if topic in KINDS and "tenant" in data else None
 
-    parts = streams.told(engine, "notice", select)
-    try:
-        async for part, event in parts:
-            if event.get("kind") == "end" or clock.monotonic() > until:
-                return
+    async with contextlib.aclosing(reader.parts(engine, caller, "notice", select)) as parts:
+        async for part, _ in parts:
             yield part
-    finally:
-        await parts.aclose()

@@ -6,11 +6,13 @@ here, or a test fails.
 
 from __future__ import annotations
 
+import ast
 import re
 import statistics
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,13 +20,16 @@ import httpx
 import jwt
 import pytest
 from furnished import CANARY, NAMES, arguments_of, furnish, naming, other, settled
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from core import clock, signing
 from core.engine import Engine
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
 from core.operations import REGISTRY
-from mcp_server.http import app, auth, routes
+from mcp_server.http import app, auth, routes, sessions, streams
 from tests.attacks import rig
 from tests.engines import ADMIN, deploy
 
@@ -248,6 +253,37 @@ async def test_asking_for_the_tenant_by_its_name_is_no_way_in(row: Row, scene: S
         told = {key: mine["items"][0][key] for key in ("username", "operation", "decision", "target")}
         wanted = {"username": "eve", "operation": row.operation.name, "decision": "not_found"}
         assert told == wanted | {"target": "tenant tenant-x"}
+
+
+def test_a_route_that_stands_for_no_operation_does_not_start() -> None:
+    """Who may use a route is said by the operation that it is like; the real application says so of each."""
+    session: Any = _Session()
+    guarded: Any = app.create(session, auth.TokenAuth(session), mcp=rig._mcp(session, auth.TokenAuth(session)))
+    table = list(guarded._app._app.router.routes)
+    routes.account_for(table, REGISTRY)
+    assert {route.path for route in table} >= {feed.path for feed in streams.FEEDS} | {sessions.NOTICES, "/metrics"}
+
+    async def unaccounted(request: Request) -> Response:
+        return Response()
+
+    async def misspelt(request: Request) -> Response:
+        return Response()
+
+    for endpoint in (unaccounted, routes.stands_for("secret_listt", misspelt)):
+        stray = Route("/api/secrets/subscribe", endpoint)
+        with pytest.raises(LookupError, match="/api/secrets/subscribe stands for no operation"):
+            routes.account_for([*table, stray], REGISTRY)
+
+
+def test_streams_are_answered_in_one_place_alone() -> None:
+    """Whatever else would stream, would be in no registry, and outlive what allowed it."""
+    found = {
+        path.name
+        for path in Path(app.__file__).parents[1].rglob("*.py")
+        if {"StreamingResponse", "EventSourceResponse"}
+        & {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(ast.parse(path.read_text()))}
+    }
+    assert found == {"streams.py"}
 
 
 # -- streams and figures ----------------------------------------------------------------------------------------------

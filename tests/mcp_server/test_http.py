@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from core import errors
 from core.model.principal import Caller, Principal, Role
 from mcp_server import asgi, server
+from mcp_server.live import Live
 from mcp_server.session import EngineSession
 from tests.mcp_server import fake
 from tests.mcp_server.wire import wire
@@ -207,8 +208,8 @@ async def test_blanks_around_header_values_are_not_part_of_them() -> None:
     async def nothing(*message: Any) -> Any:
         raise AssertionError("nothing is read or sent")
 
-    endpoint = asgi.Endpoint(handle, None)
-    await endpoint({"type": "http", "headers": [(b"mcp-name", b" explain \t ")]}, nothing, nothing)
+    endpoint = asgi.Endpoint(handle, None, Live(), fake.CALLER)
+    await endpoint({"type": "http", "method": "POST", "headers": [(b"mcp-name", b" explain \t ")]}, nothing, nothing)
     assert seen == [(b"mcp-name", b"explain")]
 
 
@@ -253,6 +254,29 @@ async def test_an_argument_that_is_a_header_has_to_agree_with_it() -> None:
         assert ran["structuredContent"]["result"] == {"region": "eu"}
         engine.publish("plain")
         assert await client.result("tools/call", name="trigger_invoke_plain", arguments={"value": "a"})
+
+
+async def test_a_header_tells_nothing_of_a_tool_that_others_have() -> None:
+    """A trigger of another tenant whose arguments are headers is an unknown tool, whatever the headers say."""
+    engine = fake.FakeSession()
+    for slug, tenant in (("theirs", "other"), ("here", "default")):
+        engine.publish(slug, tenant, region={"type": "string", "x-mcp-header": "Region"})
+    async with wire(engine) as client:
+        assert "trigger_invoke_theirs" in str(await client.result("tools/list", user="far"))
+        for listed in (False, True):
+            if listed:
+                await client.result("tools/list")
+            for headers in ({}, {"mcp-param-region": "us"}, {"mcp-param-region": "eu"}):
+                answers = []
+                for name in ("theirs", "nobodys"):
+                    call = {"name": f"trigger_invoke_{name}", "arguments": {"region": "eu"}}
+                    status, answer = await client.ask("tools/call", **call, headers=headers)
+                    error = answer["error"]
+                    answers.append((status, error["code"], error["message"].replace(name, "NAME"), error.get("data")))
+                assert answers[0] == answers[1]
+                assert answers[0][1] == types.INVALID_PARAMS
+        own = {"name": "trigger_invoke_here", "arguments": {"region": "eu"}, "headers": {"mcp-param-region": "us"}}
+        assert (await client.ask("tools/call", **own))[1]["error"]["code"] == -32020
 
 
 class Planned(fake.FakeSession):

@@ -9,13 +9,19 @@ from typing import Any
 import anyio
 import pytest
 
-from core.model.principal import Principal, Role
+from core.model import notices
+from core.model.principal import Caller, Principal, Role
+from core.operations import REGISTRY
 from mcp_server.cli import stage
 from mcp_server.progress import Progress
 from tests.mcp_server import fake
 
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
+
+
+def hears(caller: Caller, topic: str, data: Any) -> bool:
+    return notices.hears(REGISTRY, caller, topic, data)
 
 
 class Client:
@@ -36,7 +42,7 @@ def count(done: int, total: int = 4, **more: Any) -> dict[str, Any]:
 
 
 async def test_counts_of_the_plan_that_is_applied_are_passed_on() -> None:
-    progress, client = Progress(), Client()
+    progress, client = Progress(hears), Client()
     with anyio.fail_after(5):
         async with progress.reported(client.report, "deployment_apply", {"plan_id": "plan_1"}, fake.CALLER, 60):
             for done in (1, 3, 4):
@@ -47,7 +53,7 @@ async def test_counts_of_the_plan_that_is_applied_are_passed_on() -> None:
 
 
 async def test_what_is_about_others_is_not_heard() -> None:
-    progress, client = Progress(), Client()
+    progress, client = Progress(hears), Client()
     other = replace(fake.CALLER, principal=Principal("eve", Role.ADMIN, ("default",)))
     with anyio.fail_after(5):
         async with progress.reported(client.report, "deployment_apply", {"plan_id": "plan_1"}, other, 0.02):
@@ -61,7 +67,7 @@ async def test_what_is_about_others_is_not_heard() -> None:
 
 
 async def test_it_grows_even_when_the_count_falls_or_nothing_is_new() -> None:
-    progress, client = Progress(), Client()
+    progress, client = Progress(hears), Client()
     with anyio.fail_after(5):
         async with progress.reported(client.report, "deployment_apply", {"plan_id": "plan_1"}, fake.CALLER, 0.02):
             for done in (3, 2, 4):

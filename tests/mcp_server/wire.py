@@ -16,7 +16,8 @@ from mcp_server.session import EngineSession
 from tests.mcp_server import fake
 
 EXTENSIONS: dict[str, Any] = {tasks.EXTENSION: {}}
-SOMEBODY = {"ada": Role.ADMIN, "eve": Role.ADMIN, "bob": Role.USER}
+SOMEBODY = {"ada": Role.ADMIN, "eve": Role.ADMIN, "bob": Role.USER, "far": Role.ADMIN}
+ELSEWHERE = {"far": "other"}  # the tenant of those who are not in `default`
 
 
 class Wire:
@@ -79,7 +80,8 @@ async def wire(session: EngineSession) -> AsyncIterator[Wire]:
 
     async def authenticate(headers: Any) -> Caller:
         name = headers["authorization"].removeprefix("Bearer ")
-        return Caller(Principal(name, SOMEBODY[name], ("default",)))
+        tenant = ELSEWHERE.get(name, "default")
+        return Caller(Principal(name, SOMEBODY[name], (tenant,)), tenant)
 
     app = server.http_app(opened, fake.options(allow_write=True), authenticate=authenticate)
     transport = httpx.ASGITransport(app)

@@ -198,10 +198,16 @@ async def test_a_watch_belongs_to_its_namespace_and_ends_when_nobody_asks(engine
     assert not engine.kv._watches
 
 
-async def test_a_tenant_has_a_bounded_number_of_watches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookouts, "MOST_OF_A_TENANT", 2)
+async def test_a_user_and_a_tenant_have_a_bounded_number_of_watches(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookouts, "MOST_OF_A_USER", 2)
+    monkeypatch.setattr(lookouts, "MOST_OF_A_TENANT", 3)
     for _ in range(2):
         await watched(engine)
-    with pytest.raises(errors.Busy):
+    with pytest.raises(errors.RateLimited, match="The user bob has 2 watches"):
         await watched(engine)
+    await engine.call("kv_watch", {"namespace": "n"}, ADMIN)  # his neighbour has room
+    with pytest.raises(errors.RateLimited, match="This tenant has 3 watches"):
+        await engine.call("kv_watch", {"namespace": "n"}, ADMIN)
     await engine.call("kv_watch", {"namespace": "n"}, replace(ADMIN, tenant="tenant-b"))

@@ -20,7 +20,8 @@ from core.store import inspection
 from mcp_server.cli import checkup, connect, main, stage
 
 CHECKS = [
-    *("python", "libraries", "extras", "programs", "home", "permissions", "disk", "open files", "clock", "database"),
+    *("python", "libraries", "extras", "programs", "home", "permissions", "disk", "open files", "long answers"),
+    *("clock", "database"),
     *("lock", "engine", "ports"),
 ]
 

@@ -127,6 +127,34 @@ async def token_verify(engine: Service, caller: Caller, params: Token) -> dict[s
     return engine.tokens[params.token]
 
 
+class Page(Params):
+    limit: int = 25
+    kind: str | None = None
+    type: str | None = None
+    tag: str | None = None
+    cursor: str | None = None
+
+
+def _list(name: str, toolset: str) -> None:
+    """An operation that has nothing to list, for the routes that stand for it."""
+
+    async def nothing(engine: Service, caller: Caller, params: Page) -> dict[str, Any]:
+        return {"items": [], "next_cursor": None, "total": 0}
+
+    nothing.__name__ = name
+    REGISTRY.operation(summary="List.", http="", toolset=toolset, role=Role.USER)(nothing)
+
+
+for name, toolset in (
+    ("message_search", "messages"),
+    ("trigger_invocation_list", "triggers"),
+    ("job_list", "jobs"),
+    ("job_metrics", "jobs"),
+    ("whoami", "administration"),
+):
+    _list(name, toolset)
+
+
 @asynccontextmanager
 async def client(service: Service, *, token: str | None = "ada", **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a socket between them."""

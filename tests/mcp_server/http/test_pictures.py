@@ -22,8 +22,8 @@ class Pictures(made.Service):
     def __init__(self) -> None:
         super().__init__()
         self.operations = Registry()
-        for name in ("catalog_get", "workflow_get"):
-            self.operations._operations[name] = REGISTRY[name]
+        self.operations._operations |= {operation.name: operation for operation in made.REGISTRY}
+        self.operations._operations |= {name: REGISTRY[name] for name in ("catalog_get", "workflow_get")}
         self.asked: list[tuple[str, dict[str, Any], str]] = []
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from core.model.principal import Caller
 from mcp_server.http import problems, routes, streams
 from tests.mcp_server.http import service as made
 
+CALLER = Caller(made.OPERATOR)
+
 pytestmark = pytest.mark.anyio
 JSON = {"content-type": "application/json"}
 
@@ -230,7 +232,7 @@ async def test_requests_are_counted_by_operation_and_status(service: made.Servic
 
 
 async def test_the_message_stream_shows_the_tenant_its_own_messages(service: made.Service) -> None:
-    stream = streams.stream(service, "default", {"tag": "wanted"})
+    stream = streams.messages(service, CALLER, {"tag": "wanted"}, streams.Reader())
     assert await anext(stream) == b": connected\n\n"
 
     def tell(tenant: str, event: Any) -> None:
@@ -248,7 +250,7 @@ async def test_the_message_stream_shows_the_tenant_its_own_messages(service: mad
 
 
 async def test_the_job_stream_shows_the_tenant_the_states_of_its_own_jobs(service: made.Service) -> None:
-    stream = streams.jobs(service, "default", {"job": "tick"})
+    stream = streams.jobs(service, CALLER, {"job": "tick"}, streams.Reader())
     assert await anext(stream) == b": connected\n\n"
 
     def tell(tenant: str, job: str) -> None:
@@ -266,8 +268,7 @@ async def test_the_job_stream_shows_the_tenant_the_states_of_its_own_jobs(servic
 
 
 async def test_an_invocation_is_followed_from_its_present_state_to_its_end(service: made.Service) -> None:
-    caller = Caller(made.OPERATOR, "default")
-    stream = streams.invocations(service, caller, {"invocation_id": "inv_1"})
+    stream = streams.invocations(service, CALLER, {"invocation_id": "inv_1"}, streams.Reader())
     assert await anext(stream) == b": connected\n\n"
 
     def tell(tenant: str, id: str, state: str) -> None:
