@@ -43,6 +43,7 @@ from core.model.scopes import permits
 from core.retention import Retention
 from core.settings import Settings
 from core.store import audit, gitops, invocations, messages
+from core.store import license as license_table
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.triggers.deliveries import Deliveries
@@ -76,7 +77,15 @@ class Timing:
 class Engine:
     """One engine on one home directory. Made by `open_engine`; use from one event loop."""
 
-    def __init__(self, settings: Settings, operations: Registry, database: Database, spawn: child.Spawn) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        operations: Registry,
+        database: Database,
+        spawn: child.Spawn,
+        kept_license: bytes | None,
+    ) -> None:
+        """`kept_license`: what the license file held when it was last read; None when it was not there."""
         self.settings = settings
         self.operations = operations
         self.database = database
@@ -84,7 +93,8 @@ class Engine:
         self.started_at_ns = clock.now_ns()
         self.age = clock.Age()
         self.license = license.EVERYTHING
-        self.read_license()
+        self._license_document = kept_license
+        self._read_license()
         self._signer: signing.Signer | None = None
         self.timings: dict[str, Timing] = {}
         self._subscribers: list[Notice] = []
@@ -224,10 +234,22 @@ class Engine:
                 hint="Start the MCP server with --allow-write to allow it.",
             )
 
-    def read_license(self) -> license.License:
+    async def read_license(self) -> license.License:
         """The license in force, read anew: it is asked for at the start, each minute, and after an install."""
+        before = self._license_document
+        found = self._read_license()
+        await self._keep_license_document(before)
+        return found
+
+    async def _keep_license_document(self, before: bytes | None) -> None:
+        if self._license_document != before:
+            await self.database.write(license_table.keep, self._license_document)
+
+    def _read_license(self) -> license.License:
         settings = self.settings
-        found = license.read(settings.license_file, settings.edition, settings.license_keys, clock.now_ns())
+        found, self._license_document = license.read(
+            settings.license_file, settings.edition, settings.license_keys, clock.now_ns(), self._license_document
+        )
         if found.reason and found != self.license:
             log.warning("license", edition=found.edition, status=found.status.value, reason=found.reason)
         self.license = found
@@ -329,10 +351,13 @@ class Engine:
         await self.deliveries.start()
 
     async def keep_retention(self) -> None:
-        """Prune the message log and the finished invocations, a bounded piece at a time."""
+        """Prune what is kept for a while, a bounded piece at a time, and look whether the license is another one."""
         while True:
             await self.prune()
-            self.read_license()
+            try:
+                await self.read_license()
+            except errors.SluiceError as error:
+                log.error("license_not_kept", error=str(error))
             await asyncio.sleep(RETENTION_SECONDS)
 
     async def prune(self) -> int:
@@ -448,7 +473,9 @@ async def open_engine(
         settings = settings.model_copy(update={"home": owned.home})
         database = open_database(settings.database, [owned.lock])
         stack.push_async_callback(database.close)
-        engine = Engine(settings, operations, database, spawn)
+        kept_license = await database.read(license_table.kept)
+        engine = Engine(settings, operations, database, spawn, kept_license)
+        await engine._keep_license_document(kept_license)
         engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
         stack.callback(engine.pending.close)
         stack.push_async_callback(engine.deliveries.close)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -132,15 +132,30 @@ def community(status: Status = Status.COMMUNITY, reason: str = "") -> License:
     return License("community", status, frozenset(), limits, reason=reason)
 
 
-def read(path: Path, edition: str, keys: Iterable[str], now_ns: int) -> License:
-    """The license in force: of the file if there is one, else as `edition` (full or community) says."""
+def read(
+    path: Path, edition: str, keys: Iterable[str], now_ns: int, kept: bytes | None
+) -> tuple[License, bytes | None]:
+    """The license in force, and what the file holds (None: there is none), to be given as `kept` the next time.
+
+    Without a file it is what `edition` (full or community) says. A file that is there and cannot be read (no
+    permission, no descriptor left, a fault of the disk) changes nothing: what it held before is in force.
+    """
+    keys = tuple(keys)
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        return community() if edition == "community" else EVERYTHING
+        return _in_force(None, edition, keys, now_ns), None
     except OSError as error:
-        return community(Status.INVALID, f"{path.name} cannot be read: {error.strerror}")
+        before = _in_force(kept, edition, keys, now_ns)
+        why = f"{path.name} cannot be read ({error.strerror}), so what was in force before is"
+        return replace(before, reason=f"{why}; {before.reason}" if before.reason else why), kept
+    return _in_force(raw, edition, keys, now_ns), raw
+
+
+def _in_force(raw: bytes | None, edition: str, keys: Iterable[str], now_ns: int) -> License:
+    if raw is None:
+        return community() if edition == "community" else EVERYTHING
     try:
         return decide(verify(raw, keys), now_ns)
     except errors.InvalidDocument as error:

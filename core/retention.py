@@ -9,7 +9,7 @@ import structlog
 
 from core import clock, errors
 from core.settings import Settings
-from core.store import callbacks, invocations, messages, replays
+from core.store import audit, callbacks, invocations, messages, replays
 from core.store.database import Database
 from core.triggers.quota import MIB, Quota
 
@@ -17,6 +17,7 @@ log = structlog.get_logger("core.retention")
 
 HOUR_NS = 3600 * clock.NANOSECONDS
 KEYS_HOURS = 24  # idempotency keys
+AUDIT_COUNT_SECONDS = 3600.0  # to count the audit log is to read the whole of it: two million rows take about a second
 GROWTH_BYTES = 64 * MIB  # of the database, after which the messages are measured again
 
 
@@ -28,6 +29,8 @@ class Retention:
         self._database = database
         self._quota = quota
         self._measured = 0  # size of the database when the messages were measured
+        self._audit_floor = 0  # the youngest audit row that is one too many, when they were last counted
+        self._audit_counted: float | None = None
 
     async def prune(self, now_ns: int, last_id: int) -> int:
         """One pass; returns how many rows went. `last_id` is younger than every record so far."""
@@ -37,8 +40,9 @@ class Retention:
             gone += await self._invocations(now_ns)
             await self._database.write(callbacks.prune)
             await self._database.write(replays.prune, now_ns - KEYS_HOURS * HOUR_NS)
+            gone += await self._audit(now_ns)
             await self._quota.write_down(self._database, last_id)
-        except errors.StorageUnavailable as error:
+        except errors.SluiceError as error:  # the next pass tries again
             log.error("retention_failed", error=str(error))
         return gone
 
@@ -77,6 +81,16 @@ class Retention:
         for piece in pieces:
             self._quota.count(piece, -1)
         return sum(one.records for piece in pieces for one in piece)
+
+    async def _audit(self, now_ns: int) -> int:
+        now, keep = clock.monotonic(), self._settings.audit_retention_count
+        if self._audit_counted is None or now - self._audit_counted >= AUDIT_COUNT_SECONDS:
+            self._audit_floor, self._audit_counted = await self._database.read(audit.beyond, keep), now
+        oldest = now_ns - self._settings.audit_retention_hours * HOUR_NS
+        gone = await self._database.write(audit.prune, max(oldest, self._audit_floor))
+        if gone:
+            log.info("audit_pruned", rows=gone)
+        return gone
 
 
 def _size(settings: Settings) -> int:

@@ -88,6 +88,10 @@ class Settings(Described, BaseModel):
     """How much of that the invocations of one user may take."""
     message_tenant_mb: int = Field(default=1024, ge=1)
     """How much the messages of one tenant take in the log, in MiB; beyond it, its oldest go."""
+    audit_retention_count: int = Field(default=2_000_000, ge=1000)
+    """How many rows the audit log keeps, those of all tenants together."""
+    audit_retention_hours: int = Field(default=24 * 365, ge=24)
+    """How long the audit log keeps a row."""
     plan_ttl_seconds: int = Field(default=3600, ge=10)
     """How long a saved plan can be applied."""
     drain_seconds: float = Field(default=5.0, ge=0)

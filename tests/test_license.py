@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,15 +45,16 @@ def ns(moment: datetime) -> int:
 
 
 def test_without_a_file_everything_is_on(tmp_path: Path) -> None:
-    found = license.read(tmp_path / "none", "full", (), 0)
-    assert found.status is Status.NONE
+    found, kept = license.read(tmp_path / "none", "full", (), 0, b"removed since")
+    assert (found.status, kept) == (Status.NONE, None)
     assert found.features == frozenset(Feature)
 
 
 def test_a_signed_file_grants_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "license.json"
     path.write_bytes(signed(limits={"jobs": 3}))
-    found = license.read(path, "full", (OTHER, PUBLIC), ns(START))
+    found, kept = license.read(path, "full", (OTHER, PUBLIC), ns(START), None)
+    assert kept == path.read_bytes()
     assert (found.status, found.customer, found.limits.jobs) == (Status.VALID, "Acme", 3)
     found.require(Feature.DEPLOYMENTS, "this")
     with pytest.raises(errors.NotLicensed, match="portal"):
@@ -60,9 +65,62 @@ def test_a_signed_file_grants_what_it_names(tmp_path: Path) -> None:
 def test_a_file_of_an_unknown_signer_leaves_the_community_edition(tmp_path: Path, keys: tuple[str, ...]) -> None:
     path = tmp_path / "license.json"
     path.write_bytes(signed())
-    found = license.read(path, "full", keys, ns(START))
+    found, _ = license.read(path, "full", keys, ns(START), None)
     assert (found.edition, found.status) == ("community", Status.INVALID)
     assert "not signed" in found.reason
+
+
+@pytest.mark.parametrize("edition", ["full", "community"])
+@pytest.mark.parametrize("kept", [None, b"", b"no license", signed()], ids=["none", "empty", "garbage", "signed"])
+def test_a_file_that_cannot_be_read_changes_nothing_and_says_so(
+    tmp_path: Path, edition: str, kept: bytes | None
+) -> None:
+    path, held = tmp_path / "license.json", tmp_path / "held.json"
+    path.mkdir()  # open(2) fails with EISDIR, also for root
+    if kept is not None:
+        held.write_bytes(kept)
+    before, _ = license.read(held, edition, (PUBLIC,), ns(START), None)
+    found, still = license.read(path, edition, (PUBLIC,), ns(START), kept)
+    assert (replace(found, reason=before.reason), still) == (before, kept)
+    assert found.reason.startswith("license.json cannot be read (Is a directory), so what was in force before is")
+
+
+def test_a_license_that_ends_while_it_cannot_be_read_ends(tmp_path: Path) -> None:
+    (tmp_path / "license.json").mkdir()
+    kept = signed(expires_at=(START + timedelta(days=1)).isoformat())
+    found, _ = license.read(tmp_path / "license.json", "full", (PUBLIC,), ns(START + timedelta(days=100)), kept)
+    assert found.status is Status.EXPIRED
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Nothing can be opened any more in this process; what is open stays so."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+@pytest.mark.anyio
+async def test_an_engine_without_descriptors_keeps_its_edition_also_through_a_restart(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"edition": "community", "workers": 0, "license_keys": (PUBLIC,)}
+    async with engine_on(tmp_path, **settings) as engine:
+        await engine.call("license_install", {"document": signed().decode()}, ADMIN)
+        with no_descriptor_left():
+            await engine.read_license()
+        shown = await engine.call("license_show", {}, ADMIN)
+        assert (shown["edition"], shown["status"]) == ("enterprise", "valid")
+        assert "license.json cannot be read (Too many open files)" in shown["reason"]
+        assert (await engine.read_license()).reason == ""
+    (tmp_path / "license.json").rename(tmp_path / "away.json")
+    (tmp_path / "license.json").mkdir()
+    async with engine_on(tmp_path, **settings) as engine:
+        assert (await engine.call("license_show", {}, ADMIN))["edition"] == "enterprise"
+    (tmp_path / "license.json").rmdir()
+    async with engine_on(tmp_path, **settings) as engine:
+        assert (await engine.call("license_show", {}, ADMIN))["status"] == "community", "it is really gone"
 
 
 @given(data=st.data())

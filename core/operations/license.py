@@ -65,7 +65,7 @@ async def license_install(engine: Engine, caller: Caller, params: LicenseInstall
         raise errors.InvalidDocument(f"This license is of no use: {decided.reason}.", hint="Ask for a new file.")
     await engine.database.write(audit.insert, audit.row(engine.ids.next(), caller, "license_install", decided.id))
     await anyio.to_thread.run_sync(_keep, engine.settings.license_file, raw)
-    return engine.read_license().to_dict()
+    return (await engine.read_license()).to_dict()
 
 
 def _keep(path: Path, raw: bytes) -> None:

@@ -31,6 +31,19 @@ def insert(db: Database, values: tuple[Any, ...]) -> None:
     db.conn.execute(INSERT, values)
 
 
+def beyond(db: Database, keep: int) -> int:
+    """The id of the youngest row that is not among the `keep` youngest; 0 when there are no more than that."""
+    row = db.conn.execute("SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def prune(db: Database, up_to: int, at_most: int = 5_000) -> int:
+    """Delete rows with ids (which are times) up to one, the oldest first; returns how many went."""
+    return db.conn.execute(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id <= ? ORDER BY id LIMIT ?)", (up_to, at_most)
+    ).rowcount
+
+
 def recent(db: Database, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
     rows = db.table("audit").rows_where("tenant = ?", [tenant], order_by="id desc", limit=limit)
     return [{**row, "at": clock.iso(row["id"])} for row in rows]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,11 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 from core import clock, errors
 from core.engine import Engine
 from core.model.message import Filter
-from core.store import invocations, messages
+from core.retention import Retention
+from core.settings import Settings
+from core.store import audit, invocations, messages
+from core.store.database import Database, open_database
+from core.triggers.quota import Quota
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +57,62 @@ async def test_only_the_newest_messages_and_invocations_are_kept(tmp_path: Path)
             kept = [item["invocation_id"] for item in listed["items"]]
             assert kept == [record["invocation_id"] for record in reversed(records)][:3]
             assert await engine.database.write(invocations.prune, 3, 0, 0) == []
+
+
+def _fill(db: sqlite_utils.Database, ids: list[int]) -> None:
+    db.conn.execute("DELETE FROM audit")
+    db.conn.executemany(audit.INSERT, [audit.row(id, ADMIN, "kv_set", "a") for id in ids])
+
+
+def _ids(db: sqlite_utils.Database) -> list[int]:
+    return [row[0] for row in db.conn.execute("SELECT id FROM audit ORDER BY id")]
+
+
+@asynccontextmanager
+async def _kept(home: Path, **settings: Any) -> AsyncIterator[tuple[Database, Callable[[], Awaitable[int]]]]:
+    """A database that nobody prunes but the test, and one pass of the retention."""
+    database, chosen = open_database(home / "sluice.db"), Settings(home=home, **settings)
+    try:
+        retention = Retention(chosen, database, Quota(10**9, 10**9))
+        yield database, lambda: retention.prune(clock.now_ns(), clock.now_ns())
+    finally:
+        await database.close()
+
+
+async def test_audit_rows_go_when_they_are_a_year_old_or_too_many_and_not_before(tmp_path: Path) -> None:
+    now, year = clock.now_ns(), 365 * 24 * HOUR
+    young, old = [now - n for n in range(1500, 0, -1)], [now - year - n for n in range(20, 0, -1)]
+    async with _kept(tmp_path, audit_retention_count=1000) as (database, prune):
+        await database.write(_fill, [*old, now - year + HOUR, *young[:900]])
+        assert await prune() == 20
+        assert await database.read(_ids) == [now - year + HOUR, *young[:900]]
+    async with _kept(tmp_path, audit_retention_count=1000) as (database, prune):
+        await database.write(_fill, young)
+        assert await prune() == 500
+        assert await database.read(_ids) == young[500:]
+        assert await prune() == 0
+
+
+async def test_a_pass_takes_a_bounded_piece_of_the_audit_log(tmp_path: Path) -> None:
+    async with _kept(tmp_path) as (database, _):
+        await database.write(_fill, list(range(1, 101)))
+        assert [await database.write(audit.prune, 90, 40) for _ in range(4)] == [40, 40, 10, 0]
+        assert await database.read(_ids) == list(range(91, 101))
+
+
+async def test_a_store_that_cannot_be_written_ends_no_pass_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _kept(tmp_path) as (database, prune):
+        await database.write(_fill, [1, 2, 3])
+        with monkeypatch.context() as broken:
+            broken.setattr(messages, "prune", _full)
+            assert await prune() == 0
+        assert await prune() == 3
+
+
+def _full(*_: object) -> int:
+    raise errors.StorageUnavailable
 
 
 async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_pruning(tmp_path: Path) -> None:
