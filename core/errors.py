@@ -175,6 +175,12 @@ class StorageUnavailable(SluiceError):
     code = "storage_unavailable"
 
 
+class CommitUnconfirmed(StorageUnavailable):
+    """The store failed while this was committed: it may have been recorded."""
+
+    code = "unconfirmed"
+
+
 class SecretsLocked(StorageUnavailable):
     """The secrets cannot be decrypted: their key is not here, or what is stored was changed."""
 

@@ -70,7 +70,7 @@ async def call_once(engine: Engine, caller: Caller, params: CallOnce) -> dict[st
         return {"replayed": True, **before}
     try:
         result = await engine.call(declared.name, params.arguments, caller)
-    except (errors.Unconfirmed, asyncio.CancelledError):  # nobody knows how far it came
+    except (errors.Unconfirmed, errors.CommitUnconfirmed, asyncio.CancelledError):  # nobody knows how far it came
         engine.database.submit(_nobody_waits, table.cut_off, who)
         raise
     except errors.SluiceError as error:
@@ -85,9 +85,13 @@ async def _before(engine: Engine, who: table.Who, declared: Operation, digest: b
     """What a request was answered before; None when it is ours to do now."""
     now = engine.ids.next()  # a time that only grows
     oldest = engine.age.now_ns() - KEEP_HOURS * 3600 * clock.NANOSECONDS
-    held = await engine.database.write(
-        table.begin, who, digest, engine.started_at_ns, now, oldest, (MOST_KEYS, MOST_BYTES)
-    )
+    most = (MOST_KEYS, MOST_BYTES)
+    try:
+        held = await engine.database.write(table.begin, who, digest, engine.started_at_ns, now, oldest, most)
+    except errors.CommitUnconfirmed as error:  # about the key alone
+        raise errors.StorageUnavailable(
+            "The disk failed before this request began; nothing of it was done.", hint=error.hint
+        ) from error
     if held is None:
         return None
     if isinstance(held, table.Full):

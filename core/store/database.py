@@ -175,7 +175,7 @@ class Database:
             results = [fn(self._writer, *args) for fn, args, _ in batch]
             if what := self._files.missing():
                 raise errors.StorageUnavailable(f"{what} while the engine runs.")
-            connection.execute("COMMIT")
+            _commit(connection)
         except BaseException:
             if connection.in_transaction:  # a full disk has rolled back already
                 connection.execute("ROLLBACK")
@@ -227,6 +227,23 @@ class Database:
         else:
             self._writer.conn.close()
         guard.release(self.path)
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    """Commit. Raises CommitUnconfirmed when the disk fails at it.
+
+    Then all of it may be in the log already, and only its sync have failed: it is rolled back and written over by the
+    next commit, but after a crash before that one, SQLite would take it for committed (https://sqlite.org/wal.html).
+    """
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR:
+            raise
+        raise errors.CommitUnconfirmed(
+            f"The disk failed while this was committed ({error}); it may or may not have been recorded.",
+            hint="Mend the disk; the engine goes on by itself. Look, or ask again with the same key.",
+        ) from error
 
 
 def _tell(outcome: list[tuple[Done, Any, BaseException | None]]) -> None:

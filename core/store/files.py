@@ -44,9 +44,9 @@ class Loss:
             hint=f"{self.where} Restart the engine.",
         )
 
-    def open_outcome(self) -> errors.Unconfirmed:
+    def open_outcome(self) -> errors.CommitUnconfirmed:
         """What those are told whose commit was under way when it happened."""
-        return errors.Unconfirmed(
+        return errors.CommitUnconfirmed(
             f"{self.what} while this was written; it may or may not have been recorded.",
             hint=f"{self.where} Restart the engine, then look, or ask again with the same key.",
         )

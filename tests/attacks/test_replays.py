@@ -103,3 +103,18 @@ async def test_a_jwt_is_its_key_so_a_client_may_renew_it_between_two_tries(scene
     body, header = {"value": "x"}, {"idempotency-key": "renewed"}
     first, again = [await scene.send(f"jwt {n}", "POST", "/api/variables/RENEWED", body, **header) for n in range(2)]
     assert again.content == first.content and again.headers["idempotent-replayed"] == "true"
+
+
+async def test_a_key_of_a_trigger_tells_those_who_may_not_run_it_nothing(scene: Scene) -> None:
+    """Its keys belong to the user name, so that a run is found through every door; who asks must be let run it."""
+    trigger = {"slug": "deploy_it", "target_job_name": "j", "target_message_tag": "t"}
+    policy = {"invoke_policy": {"allow_admin": True, "allow_user": False}}
+    assert (await scene.send("admin", "POST", "/api/triggers/publish", {**trigger, **policy})).status_code == 201
+    path, body = "/api/triggers/deploy_it/invoke", {"params": {}, "wait_timeout_seconds": 0}
+    run = await scene.send("admin", "POST", path, body, **{"idempotency-key": "run"})
+    again = await scene.send("second", "POST", path, body, **{"idempotency-key": "run"})
+    assert again.json()["invocation_id"] == run.json()["invocation_id"], "another key of this user that may run it"
+    for who, status in (("user", 403), ("trigger", 403), ("elsewhere", 404)):
+        answers = [await scene.send(who, "POST", path, body, **{"idempotency-key": key}) for key in ("run", "free")]
+        assert {answer.status_code for answer in answers} == {status}
+        assert answers[0].content == answers[1].content and run.json()["invocation_id"] not in answers[0].text

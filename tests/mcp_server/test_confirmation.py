@@ -151,14 +151,16 @@ async def test_the_sealed_state_is_good_for_this_plan_this_caller_and_nothing_el
         assert asked["resultType"] == "input_required" and set(asked["inputRequests"]) == {"confirm"}
         state = asked["requestState"]
         assert first not in state, "what the client holds is sealed"
-        # An answer without the question, a changed state, another plan, another user: none of them counts.
+        # An answer without the question, a changed state, another plan, another user or key: none of them counts.
         bare = await client.result("tools/call", **asking, arguments={"plan_id": first, **APPLY}, inputResponses=yes)
         assert bare["resultType"] == "input_required"
         answered = {**asking, "inputResponses": yes, "requestState": state}
         turned = {**answered, "requestState": state[:-2] + ("AA" if state[-2:] != "AA" else "BB")}
         assert await client.fault("tools/call", **turned, arguments={"plan_id": first, **APPLY}) == -32602
         assert await client.fault("tools/call", **answered, arguments={"plan_id": second, **APPLY}) == -32602
-        assert await client.fault("tools/call", **answered, arguments={"plan_id": first, **APPLY}, user="eve") == -32602
+        for other in ("eve", "ada/2"):  # also not another key of the same user, which may do less
+            moved = {**answered, "arguments": {"plan_id": first, **APPLY}, "user": other}
+            assert await client.fault("tools/call", **moved) == -32602
         for plan_id in (first, second):
             assert (await session.call("plan_get", {"plan_id": plan_id}, fake.CALLER))["state"] == "open"
         applied = await client.result("tools/call", **answered, arguments={"plan_id": first, **APPLY})

@@ -16,12 +16,12 @@ from mcp_server.session import EngineSession
 from tests.mcp_server import fake
 
 EXTENSIONS: dict[str, Any] = {tasks.EXTENSION: {}}
-SOMEBODY = {"ada": Role.ADMIN, "eve": Role.ADMIN, "bob": Role.USER, "far": Role.ADMIN}
+SOMEBODY = {"ada": Role.ADMIN, "ada/2": Role.ADMIN, "eve": Role.ADMIN, "bob": Role.USER, "far": Role.ADMIN}
 ELSEWHERE = {"far": "other"}  # the tenant of those who are not in `default`
 
 
 class Wire:
-    """Requests of protocol 2026-07-28 as bytes, which no SDK shapes; the bearer token is the name of the user."""
+    """Requests of protocol 2026-07-28 as bytes, which no SDK shapes; the bearer token is USER, or USER/KEY."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -80,8 +80,9 @@ async def wire(session: EngineSession) -> AsyncIterator[Wire]:
 
     async def authenticate(headers: Any) -> Caller:
         name = headers["authorization"].removeprefix("Bearer ")
-        tenant = ELSEWHERE.get(name, "default")
-        return Caller(Principal(name, SOMEBODY[name], (tenant,)), tenant)
+        username, _, credential = name.partition("/")
+        tenant = ELSEWHERE.get(username, "default")
+        return Caller(Principal(username, SOMEBODY[name], (tenant,), credential=credential), tenant)
 
     app = server.http_app(opened, fake.options(allow_write=True), authenticate=authenticate)
     transport = httpx.ASGITransport(app)

@@ -174,7 +174,7 @@ async def test_a_commit_that_was_under_way_is_told_as_what_it_is(
         await database.write(put, 100)
         assert found(database.path) == [*range(20), 100]
     else:
-        with pytest.raises(errors.Unconfirmed, match="may or may not have been recorded"):
+        with pytest.raises(errors.CommitUnconfirmed, match="may or may not have been recorded"):
             await database.write(put, 100)
         assert 100 in found(rescued(database.path))
     with pytest.raises(errors.StorageUnavailable):
