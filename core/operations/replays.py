@@ -28,8 +28,8 @@ MOST_BYTES = 64 * 1024 * 1024  # of their answers
 MAX_BYTES = 16 * 1024 * 1024  # of one call, and of one answer
 _PURPOSE = "replays"
 _NOTHING_DONE = (
-    *(errors.InvalidParams, errors.InvalidDocument, errors.NotFound, errors.IdempotencyMismatch),
-    *(errors.Forbidden, errors.WriteDisabled, errors.NotLicensed, errors.Unauthenticated, errors.RateLimited),
+    *(errors.InvalidParams, errors.InvalidDocument, errors.NotFound, errors.IdempotencyMismatch, errors.Forbidden),
+    *(errors.WriteDisabled, errors.NotLicensed, errors.Unauthenticated, errors.RateLimited, errors.QuotaExceeded),
     *(errors.Busy, errors.StorageUnavailable),
 )
 log = structlog.get_logger("core.operations.replays")
