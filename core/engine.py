@@ -34,6 +34,7 @@ from core.deployments.rollout import Rollouts
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
+from core.forever import Loops
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts
@@ -97,6 +98,7 @@ class Engine:
         self._read_license()
         self._signer: signing.Signer | None = None
         self.timings: dict[str, Timing] = {}
+        self.loops = Loops()
         self._subscribers: list[Notice] = []
         most = max(4, min(MOST_SESSIONS, accepting.raise_limit_of_files() // 8))
         self.sessions = accepting.Room("engine.sock", most, max(2, most // 4))
@@ -127,6 +129,7 @@ class Engine:
             self._workload_changed,
             self.vault,
             self.variables,
+            self.loops,
         )
         self.rollouts = Rollouts(database, self.fleet, self.traffic, lambda: self.ids.next(), self.announce)
         self.healer = Healer(database, self.fleet, self.rollouts)
@@ -138,7 +141,9 @@ class Engine:
         if settings.nats:
             from core.external.gateway import Gateway
 
-            self.gateway = Gateway(settings, self.fleet, database, lambda: self.license, lambda: self.ids.next())
+            self.gateway = Gateway(
+                settings, self.fleet, database, lambda: self.license, lambda: self.ids.next(), self.loops
+            )
         self.runs: dict[str, asyncio.Task[None]] = {}  # GitOps runs that are under way, by their id
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
@@ -351,14 +356,10 @@ class Engine:
         await self.deliveries.start()
 
     async def keep_retention(self) -> None:
-        """Prune what is kept for a while, a bounded piece at a time, and look whether the license is another one."""
-        while True:
-            await self.prune()
-            try:
-                await self.read_license()
-            except errors.SluiceError as error:
-                log.error("license_not_kept", error=str(error))
-            await asyncio.sleep(RETENTION_SECONDS)
+        """Prune what is kept for a while, a bounded piece at a time, look whether the license is another one, and wait."""
+        await self.prune()
+        await self.read_license()
+        await asyncio.sleep(RETENTION_SECONDS)
 
     async def prune(self) -> int:
         """One pass of the retention; returns how many rows went."""
@@ -490,8 +491,9 @@ async def open_engine(
         stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
         if engine.gateway is not None:
             engine.gateway.open()
-        for keeping in (engine.keep_retention(), engine.kv.run(), engine.keeper.run()):
-            stack.callback(asyncio.create_task(keeping).cancel)
+        steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
+        for name, step in steps.items():
+            stack.callback(engine.loops.start(name, step).cancel)
         links: set[channel.Channel] = set()
         server = accepting.Acceptor(owned.listen(), engine.sessions, lambda guest: _attached(engine, links, guest))
         stack.callback(_abort_all, links)

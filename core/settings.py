@@ -113,6 +113,8 @@ class Settings(Described, BaseModel):
     one address, as many as `http_connections`."""
     job_memory_mb: int = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
+    worker_memory_mb: int = Field(default=2048, ge=0)
+    """How much memory one worker process may have; one with more ends, and the job that took it is named. 0: any."""
     kv_tenant_mb: int = Field(default=1024, ge=1)
     """How much the KV store keeps for one tenant, in MiB: keys, values, members of sets and items of queues."""
     portals: tuple[str, ...] = ()

@@ -88,6 +88,9 @@ class Bus(Protocol):
     def cancel(self, delivery_id: int, group: GroupKey) -> bool:
         """Withdraw a delivery that no replica has taken; false when one has."""
 
+    def exhaust(self, group: GroupKey, deaths: int) -> None:
+        """Give up what waits for the group and what at least so many workers died with: its job is quarantined."""
+
     def backlog(self, group: GroupKey) -> tuple[int, int]:
         """(deliveries that no replica has taken, id of the oldest of them; ids are times in ns), (0, 0) for none."""
 

@@ -141,6 +141,13 @@ class LocalBus:
                 return True
         return False
 
+    def exhaust(self, group: GroupKey, deaths: int) -> None:
+        found = self._groups.get(group)
+        for delivery in [one for one in found.waiting if one.deaths >= deaths] if found is not None else ():
+            assert found is not None
+            found.waiting.remove(delivery)
+            self._owner.exhausted(delivery)
+
     def backlog(self, group: GroupKey) -> tuple[int, int]:
         found = self._groups.get(group)
         if found is None or not found.waiting:

@@ -125,6 +125,7 @@ class Watch:
             restarts += row["restarts"]
             if not up(row):
                 self.faults.append(_fault(row))
+                given_up |= row["state"] == WorkloadState.QUARANTINED
                 given_up |= row["state"] == WorkloadState.FAILED and since + 1 >= MOST_FAILURES
         self.up = len(self.wanted) - len(self.faults)
         if self.faults or restarts != self._restarts:

@@ -66,18 +66,9 @@ class Keeper:
         self._turns: dict[Key, Turn] = {}
         self._wishes: dict[Key, tuple[int, State]] = {}
 
-    async def run(self) -> None:
-        """Keep until cancelled."""
-        while True:
-            try:
-                pause = await self.round()
-            except errors.SluiceError as error:
-                log.error("reconcile_failed", error=error.message)
-                pause = self._settings.reconcile_interval_seconds
-            except Exception:  # a boundary: this round is lost, the next one sees the same state
-                log.exception("reconcile_failed")
-                pause = self._settings.reconcile_interval_seconds
-            await asyncio.sleep(pause)
+    async def keep(self) -> None:
+        """One round, and the wait for the next one, which sees the same state when this one fails."""
+        await asyncio.sleep(await self.round())
 
     async def round(self) -> float:
         """Look at every deployment whose turn it is; returns the seconds until the next round."""

@@ -39,7 +39,7 @@ def alive(fleet: Fleet, **which: Any) -> list[dict[str, Any]]:
     online = {row["name"] for row in fleet.worker_rows() if row["state"] in ("online", "draining")}
     return [
         row
-        if row["state"] == "completed" or row["worker"] in online
+        if row["state"] in ("completed", "quarantined") or row["worker"] in online
         else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there", "failing": ""}
         for row in fleet.workload_rows(**which)
     ]
@@ -77,7 +77,7 @@ def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
     """The workers that admit a tenant, with the load that is not of this deployment."""
     ours: dict[str, int] = {}
     for row in rows(fleet, tenant, name):
-        ours[row["worker"]] = ours.get(row["worker"], 0) + (row["state"] != "completed")
+        ours[row["worker"]] = ours.get(row["worker"], 0) + (row["state"] not in ("completed", "quarantined"))
     return [
         Worker(
             row["name"],

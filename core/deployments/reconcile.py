@@ -165,6 +165,10 @@ def _compare(wish: Workload, state: State, seen: Seen | None, present: Presence 
             yield Drift(DriftKind.MODIFIED, wish.id, "the applied document", f"edited at {told}", fields)
     if seen.state == WorkloadState.COMPLETED:
         return
+    if seen.state == WorkloadState.QUARANTINED:
+        observation = f"{seen.state}: {seen.reason}"
+        yield Drift(DriftKind.NOT_RUNNING, wish.id, "running", observation, ("state",))
+        return
     if present is None or not present.worker.online:
         observation = f"{wish.worker} is not there"
         yield Drift(DriftKind.WORKER_OFFLINE, wish.id, f"{wish.worker} online", observation, ("worker",))
@@ -201,7 +205,8 @@ def decide(
 
     A worker that is gone keeps its replicas for `patience_seconds`, because most come back at once; then they move
     within their group, together with those that share a worker-channel. A job that fails is not moved: it would fail
-    elsewhere as well; one that is complete is not moved either: it would run again. What has no better place stays.
+    elsewhere as well; one that is complete is not moved either: it would run again. Nor is one that is quarantined,
+    which would end the next worker. What has no better place stays.
     """
     by_name = {one.worker.name: one for one in workers}
     found = drift(tenant, state, observed, by_name, ignored)
@@ -222,9 +227,9 @@ def decide(
     where = {}
     for id, replica in old.items():
         seen = observed.get(id)
-        complete = seen is not None and seen.state == WorkloadState.COMPLETED
+        rests = seen is not None and seen.state in (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)
         new = placed.assignments[replica.job][replica.replica]
-        where[id] = replica.worker if complete or not new else new
+        where[id] = replica.worker if rests or not new else new
     assignments = _by_job(old.values(), where)
     steps = []
     for one in found:

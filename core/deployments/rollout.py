@@ -210,7 +210,7 @@ class Rollouts:
                     state = DeploymentState.RUNNING if healthy and not before else DeploymentState.DEGRADED
                     await self.settle(tenant, name, revision, state, reason)
                 return
-            except errors.StorageUnavailable as error:
+            except Exception as error:  # a boundary: whatever it was, the apply must not stay open for ever
                 log.error("gate_not_recorded", tenant=tenant, deployment=name, error=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
 

@@ -11,6 +11,7 @@ from core.explain.chain import Call, Cause, Explanation, counted
 from core.model.states import WorkloadState
 
 SHOWN_FAULTS = 4
+FAULTY = (WorkloadState.FAILED, WorkloadState.QUARANTINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,10 @@ def _next(facts: Facts, unwell: Sequence[Mapping[str, Any]]) -> list[Call]:
             arguments = {"name": name, "to_revision": facts.earlier}
             calls.append(Call("deployment_plan", arguments, "plan to bring back what ran last"))
         return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
-    failed = next((row for row in unwell if row["state"] == WorkloadState.FAILED or row["failing"]), None)
+    failed = next((row for row in unwell if row["state"] in FAULTY or row["failing"]), None)
+    if any(row["state"] == WorkloadState.QUARANTINED for row in unwell):
+        arguments = {"name": name, "release": True}
+        calls.append(Call("deployment_reconcile", arguments, "run what is quarantined again, once its cause is gone"))
     if failed is not None:
         id = failed["id"].partition("/")[2]
         calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))

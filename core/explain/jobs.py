@@ -48,7 +48,7 @@ def _state(facts: Facts) -> str:
     states = [row["state"] for row in facts.workloads]
     if not states:
         return "staged" if facts.staged is not None else "gone"
-    for worst in ("failed", "assigned", "starting", "stopped"):
+    for worst in ("quarantined", "failed", "assigned", "starting", "stopped"):
         if worst in states:
             return worst
     return "running" if "running" in states else "completed"
@@ -67,12 +67,16 @@ def _next(facts: Facts, state: str, managed: str) -> list[Call]:
         calls.append(Call("job_get", {"name": facts.name}, "see its document, figures and log"))
     if managed:
         calls.append(Call("explain", {"kind": "deployment", "id": managed}, "see the deployment that it belongs to"))
+        if state == "quarantined":
+            arguments = {"name": managed, "release": True}
+            why = "run it again as it is, once its cause is gone; a mended version that is applied runs at once"
+            calls.append(Call("deployment_reconcile", arguments, why))
         if state in ("assigned", "stopped"):
             arguments = {"name": managed, "dry_run": True}
             calls.append(Call("deployment_reconcile", arguments, "see what would mend it"))
     elif facts.staged is not None:
         if not facts.workloads:
             calls.append(Call("job_deploy", {"name": facts.name}, "run it"))
-        elif state == "failed":
+        elif state in ("failed", "quarantined"):
             calls.append(Call("job_deploy", {"name": facts.name}, "deploy it again once its document is mended"))
     return calls

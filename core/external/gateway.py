@@ -17,6 +17,7 @@ from core.external import nats
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import Tunnel
 from core.fleet.fleet import Fleet
+from core.forever import Loops
 from core.license import Feature, License
 from core.model.principal import SYSTEM
 from core.model.worker_group import NAME_PATTERN, External
@@ -67,6 +68,12 @@ class Session:
         done, _ = await asyncio.wait([self._running], timeout=seconds)
         return 0 if done else None
 
+    def seen(self) -> None:
+        """Its witness is on its own machine."""
+
+    def close(self) -> None:
+        """Whoever serves it ends its tunnel."""
+
 
 class Gateway:
     """Lets workers of other machines join. Use from the engine's loop; whoever opens it closes it."""
@@ -78,6 +85,7 @@ class Gateway:
         database: Database,
         license: Callable[[], License],
         id: Callable[[], int],
+        loops: Loops,
     ) -> None:
         nats.require()
         self._settings = settings
@@ -85,10 +93,12 @@ class Gateway:
         self._database = database
         self._license = license
         self._id = id
+        self._loops = loops
         self._key = WorkerKey(keyfile.read_or_make(settings.home / KEY_FILE, KEY_PURPOSE))
         self._wire: nats.Wire | None = None
         self._sessions: dict[str, asyncio.Task[None]] = {}  # by the name of the worker
         self._opening: asyncio.Task[None] | None = None
+        self._unreachable = ""  # what was said of it
 
     @property
     def connected(self) -> bool:
@@ -97,21 +107,26 @@ class Gateway:
 
     def open(self) -> None:
         """Connect in the background: an engine works, with its own workers, also while NATS is away."""
-        self._opening = asyncio.create_task(self._open())
+        self._opening = self._loops.start("nats", self.keep)
 
-    async def _open(self) -> None:
-        told = False
-        while True:
+    async def keep(self) -> None:
+        """Connect, and let workers join from then on; the connection comes back by itself when it is lost."""
+        if self._wire is None:
             try:
                 wire = await nats.connect(self._settings.nats, f"sluice engine {self._key.installation}")
-                break
             except errors.TargetUnavailable as error:
-                if not told:
+                if not self._unreachable:
                     log.warning("nats_unreachable", error=error.message, hint=error.hint)
-                    told = True
+                self._unreachable = error.message
                 await asyncio.sleep(RETRY_SECONDS)
-        self._wire = wire
-        await wire.answer(f"sluice.{self._key.installation}.join", self._asked)
+                return
+            try:
+                await wire.answer(f"sluice.{self._key.installation}.join", self._asked)
+            except BaseException:
+                await wire.close()
+                raise
+            self._wire = wire
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         if self._opening is not None:

@@ -126,4 +126,5 @@ async def _carry(wire: nats.Wire, session: _Session, name: str, settings: Settin
         if await child.wait(drain + 1.0) is None:
             child.kill()
             await child.wait(5.0)
+        child.close()
         await session.inbox.end()

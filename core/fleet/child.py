@@ -13,8 +13,9 @@ from typing import Protocol
 
 import orjson
 
-from core import filepolicy
+from core import filepolicy, witness
 from core.settings import Settings
+from core.witness import Seen, Witness
 
 # A worker gets a fixed environment: nothing that a caller's shell happened to hold reaches the jobs.
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
@@ -37,6 +38,12 @@ class Child(Protocol):
     async def wait(self, seconds: float) -> int | None:
         """Its exit code, or None when it has not ended after `seconds`."""
 
+    def seen(self) -> Seen | None:
+        """What its witness shows, also when it has ended; None when it has none that can be read here."""
+
+    def close(self) -> None:
+        """Let go of what is left of it; it has ended."""
+
 
 class Spawn(Protocol):
     """Starts a worker with one end of a socketpair; `lease_seconds` see core.worker.lease, 0 for none."""
@@ -47,8 +54,9 @@ class Spawn(Protocol):
 class Process:
     """A child as an operating system process."""
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], witness: Witness) -> None:
         self._popen = popen
+        self._witness = witness
         self.pid: int | None = popen.pid
 
     def terminate(self) -> None:
@@ -68,6 +76,12 @@ class Process:
 
         return await asyncio.get_running_loop().run_in_executor(None, ended)
 
+    def seen(self) -> Seen | None:
+        return self._witness.seen()
+
+    def close(self) -> None:
+        self._witness.close()
+
 
 def environment(*, cloud_credentials: bool) -> dict[str, str]:
     """The environment of a worker."""
@@ -76,7 +90,10 @@ def environment(*, cloud_credentials: bool) -> dict[str, str]:
 
 
 def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: float = 0.0, /) -> Child:
-    """Start a worker that inherits `sock` and nothing else; its stdout is our stderr, for stdout may be a protocol."""
+    """Start a worker that inherits `sock`, its witness and nothing else.
+
+    Its stdout is our stderr, for stdout may be a protocol. Raises OSError, and leaves nothing then.
+    """
     options = {
         "name": name,
         "home": str(settings.home),
@@ -88,13 +105,27 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "file_roots": [root.path for root in settings.file_roots],
         "files": filepolicy.of(settings),
         "job_memory_mb": settings.job_memory_mb,
+        "memory_mb": settings.worker_memory_mb,
         "log_level": settings.log_level,
         "nats": settings.nats,
         "lease_seconds": lease_seconds,
     }
+    fd = witness.make()
+    try:
+        seen = Witness(fd)
+        try:
+            return Process(_popen(sock.fileno(), fd, settings, orjson.dumps(options)), seen)
+        except BaseException:
+            seen.close()
+            raise
+    finally:
+        os.close(fd)
+
+
+def _popen(sock: int, shown: int, settings: Settings, options: bytes) -> subprocess.Popen[bytes]:
     popen = subprocess.Popen(
-        [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock.fileno())],
-        pass_fds=(sock.fileno(),),
+        [sys.executable, "-P", "-m", "core.worker", "--fd", str(sock), "--witness", str(shown)],
+        pass_fds=(sock, shown),
         stdin=subprocess.PIPE,
         stdout=2,
         env=environment(cloud_credentials=settings.cloud_credentials),
@@ -102,5 +133,5 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
     )
     assert popen.stdin is not None
     with contextlib.suppress(BrokenPipeError), popen.stdin:  # a child that is dead already is noticed by its exit
-        popen.stdin.write(orjson.dumps(options))
-    return Process(popen)
+        popen.stdin.write(options)
+    return popen

@@ -76,6 +76,7 @@ class Worker:
     tenants: set[str] = field(default_factory=set)  # of these: whose variables it knows
     left: bool = False  # it has said that it ends, and holds nothing any more
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
+    numbers: dict[str, int] = field(default_factory=dict)  # workload id -> what its witness calls it
     replicas: dict[str, Replica] = field(default_factory=dict)
     channels: list[Told] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
@@ -105,6 +106,10 @@ class Worker:
         for told in (self.sent, self.entrusted, self.tenants, self.given, self.replicas):
             told.clear()
         self.channels = []
+
+    def number(self, workload: str) -> int:
+        """What the witness of this worker calls a workload."""
+        return self.numbers.setdefault(workload, len(self.numbers) + 1)
 
     def heard(self) -> None:
         self.last_seen = clock.monotonic()

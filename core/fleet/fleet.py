@@ -21,12 +21,14 @@ from core.fleet.child import Child, Spawn
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.groups import Groups
 from core.fleet.holdings import Holdings, ask
+from core.fleet.inquest import Inquest
 from core.fleet.kv_calls import KvCalls
 from core.fleet.logs import JobLogs
 from core.fleet.needs import Needs
 from core.fleet.processes import Processes
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads, group_of
+from core.forever import Loops
 from core.model import deployment
 from core.model.kv import KV
 from core.model.message import Filter, Type
@@ -57,6 +59,7 @@ class Fleet:
         changed: Callable[[str, str], None],
         vault: Vault,
         variables: Variables,
+        loops: Loops,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -75,7 +78,12 @@ class Fleet:
         self.groups = Groups(database)
         self.started = clock.monotonic()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
-        self.processes = Processes(settings, spawn, self.workers, self._linked, self._gone)
+        self.inquest = Inquest(database, bus, traffic, self._workloads, self._note, self.deliver)
+        self.processes = Processes(settings, spawn, self.workers, self._linked, self._gone, self.inquest.hold, loops)
+
+    def _note(self, workload: str, text: str) -> None:
+        """Write a line of ours into the log of a workload."""
+        self.logs.add(workload, clock.now_ns(), "error", text, {})
 
     def _worker(self, number: int) -> Worker:
         return Worker(f"local-{number}", self._settings.group_of(number), self._settings.worker_slots)
@@ -87,6 +95,7 @@ class Fleet:
         for external in await self._database.read(external_workers.known):
             self.workers[external.name] = _external(external)
         await self.groups.load(self.workers.values())
+        await self.inquest.load()
         await self.sync()
         self.processes.start()
 
@@ -142,9 +151,9 @@ class Fleet:
             worker.away_since = clock.monotonic()
         for id, replica in worker.replicas.items():
             self._bus.detach(group_of(id), replica, died=not worker.left)
-        worker.disconnect()
         self._bus.reach(worker.name, None)
         self._workloads.worker_gone(worker)
+        worker.disconnect()  # at last: what a fault cuts short is done again
         if was_online and not ended:
             log.warning("worker_lost", worker=worker.name)
             self._tell_tenants(worker, Type.WORKER_LOST, {"worker": worker.name})
@@ -208,9 +217,8 @@ class Fleet:
                 continue
             worker.sent[id] = fingerprint
             self._entrust(worker, id, row["tenant"])
-            worker.channel.notice(
-                "assign", {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
-            )
+            told = {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
+            worker.channel.notice("assign", {**told, "number": worker.number(id)})
             if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:
@@ -351,6 +359,8 @@ class Fleet:
         row = self._workloads.get(id)
         if row is None or row["version"] != version or row["worker"] != worker.name:
             return  # about a wish that has passed
+        if row["state"] == WorkloadState.QUARANTINED:
+            return  # it was told to stop
         if state == WorkloadState.STOPPED:
             if self.processes.stopping:
                 return  # the engine goes; the wish stays
@@ -402,6 +412,11 @@ class Fleet:
     def wants(self, workload: str) -> bool:
         """Whether the store wants a workload of this id."""
         return self._workloads.get(workload) is not None
+
+    def quarantined(self) -> list[tuple[str, str]]:
+        """The quarantined jobs as (tenant, job), each once."""
+        rows = (row for row in self._workloads if row["state"] == WorkloadState.QUARANTINED)
+        return list(dict.fromkeys((row["tenant"], row["job"]) for row in rows))
 
     def document(self, workload: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
 from core import channel, clock
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import LOCAL, Worker
+from core.forever import Loops
 from core.model.states import WorkerState
 from core.settings import Settings
+from core.witness import Seen
 
 log = structlog.get_logger("core.fleet")
 
@@ -25,8 +31,19 @@ Link = Callable[[Worker, socket.socket], Awaitable[tuple[channel.Channel, asynci
 """Makes our end of the channel to a worker, and what is set when it has ended."""
 
 
+class End(NamedTuple):
+    """How the process of a worker ended: its exit code, and whether we killed it because it was silent."""
+
+    code: int | None
+    silent: bool
+    seen: Seen | None
+
+
 class Processes:
-    """Use from the engine's loop. `workers` may grow; `gone` is told when the channel of one has ended."""
+    """Use from the engine's loop. `workers` may grow; `gone` is told when the channel of one has ended.
+
+    `ended` is awaited when the process of a local one has ended that should not, before it is started again.
+    """
 
     def __init__(
         self,
@@ -35,6 +52,8 @@ class Processes:
         workers: Mapping[str, Worker],
         link: Link,
         gone: Callable[[Worker], None],
+        ended: Callable[[Worker, End], Awaitable[None]],
+        loops: Loops,
     ) -> None:
         self.spawn = spawn
         self.children: dict[str, Child] = {}  # of the workers that are connected, or were just now
@@ -43,14 +62,21 @@ class Processes:
         self._workers = workers
         self._link = link
         self._gone = gone
+        self._ended = ended
+        self._loops = loops
         self._tasks: list[asyncio.Task[None]] = []
+        self._silenced: set[str] = set()
+        self._backoff: dict[str, float] = {}
+        self._looked = clock.monotonic()
 
     def start(self) -> None:
         """Start the processes of the local workers; does not wait for them."""
         for worker in tuple(self._workers.values()):
             if worker.kind == LOCAL:
-                self._tasks.append(asyncio.create_task(self._supervise(worker)))
-        self._tasks.append(asyncio.create_task(self._watch()))
+                live = partial(self.live, worker)
+                self._tasks.append(self._loops.start(f"worker {worker.name}", live, LONGEST_BACKOFF_SECONDS))
+        self._looked = clock.monotonic()
+        self._tasks.append(self._loops.start("silent workers", self.look))
 
     async def stop(self) -> None:
         """Drain every worker within the deadline, then make sure that no process is left."""
@@ -58,43 +84,67 @@ class Processes:
         for worker in self._workers.values():
             if worker.channel is not None:
                 worker.channel.notice("drain", None)
-        ended = [self._end(child) for child in self.children.values()]
-        await asyncio.gather(*ended)
+        await asyncio.gather(*(self._end(child) for child in self.children.values()))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _end(self, child: Child) -> None:
-        if await child.wait(self._settings.drain_seconds + 1.0) is None:
+    async def _end(self, child: Child) -> int | None:
+        code = await child.wait(self._settings.drain_seconds + 1.0)
+        if code is None:
+            child.kill()
+            code = await child.wait(5.0)
+        return code
+
+    async def live(self, worker: Worker) -> None:
+        """One life of a local worker: its process from the start to the end, and the pause before the next one."""
+        if self.stopping:
+            await asyncio.Event().wait()  # for the end of this task
+        await self._clear(worker)
+        started = clock.monotonic()
+        async with self._process(worker) as (link, child, ended):
+            await self.work(worker, link, child, ended)
+            code = await self._end(child)
+        if self.stopping:
+            return
+        worker.restarts += 1
+        await self._ended(worker, End(code, worker.name in self._silenced, child.seen()))
+        if clock.monotonic() - started > STEADY_SECONDS:
+            self._backoff.pop(worker.name, None)
+        backoff = self._backoff.get(worker.name, FIRST_BACKOFF_SECONDS)
+        self._backoff[worker.name] = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+        await asyncio.sleep(backoff)
+
+    async def _clear(self, worker: Worker) -> None:
+        """Make sure that nothing is left of the life before, also where a fault has cut its end short."""
+        if worker.channel is not None:
+            worker.channel.abort()
+            self._gone(worker)
+        child = self.children.get(worker.name)
+        if child is not None:
             child.kill()
             await child.wait(5.0)
+            del self.children[worker.name]
+            child.close()
+        self._silenced.discard(worker.name)
+        worker.numbers.clear()
 
-    async def _supervise(self, worker: Worker) -> None:
-        backoff = FIRST_BACKOFF_SECONDS
-        while not self.stopping:
-            started = clock.monotonic()
-            ours, theirs = socket.socketpair()
+    @asynccontextmanager
+    async def _process(self, worker: Worker) -> AsyncIterator[tuple[channel.Channel, Child, asyncio.Event]]:
+        """A process of a worker, with our end of its channel. Raises OSError, and leaves nothing then."""
+        ours, theirs = socket.socketpair()
+        link: channel.Channel | None = None
+        try:
             link, ended = await self._link(worker, ours)
-            try:
-                child = self.spawn(worker.name, self._settings.of_group(worker.started_in), theirs)
-            except OSError as error:
-                log.error("worker_not_started", worker=worker.name, error=str(error))
+            child = self.children[worker.name] = self.spawn(worker.name, self._settings, theirs)
+            theirs.close()
+            yield link, child, ended
+        finally:
+            theirs.close()
+            if link is not None:
                 link.abort()
-                await asyncio.sleep(LONGEST_BACKOFF_SECONDS)
-                continue
-            finally:
-                theirs.close()
-            await self.work(worker, link, child, ended)
-            if await child.wait(self._settings.drain_seconds + 1.0) is None:
-                child.kill()
-                await child.wait(5.0)
-            if self.stopping:
-                return
-            worker.restarts += 1
-            if clock.monotonic() - started > STEADY_SECONDS:
-                backoff = FIRST_BACKOFF_SECONDS
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+            else:
+                ours.close()
 
     async def work(self, worker: Worker, link: channel.Channel, child: Child, ended: asyncio.Event) -> None:
         """Work with a worker until its channel ends."""
@@ -105,18 +155,30 @@ class Processes:
 
     def forget(self, name: str) -> None:
         """A worker of another machine is gone, and nobody starts it again from here."""
-        del self.children[name]
+        self.children.pop(name, None)
 
-    async def _watch(self) -> None:
-        """Kill a worker that is silent: its jobs start again in a fresh process."""
-        beat, before = self._settings.heartbeat_seconds, clock.monotonic()
-        while True:
-            await asyncio.sleep(beat)
-            now = clock.monotonic()
-            # While this process itself stood still, nobody was silent: what workers said then has yet to be read.
-            still, before = max(0.0, now - before - beat), now
-            for worker in self._workers.values():
-                worker.last_seen = min(now, worker.last_seen + still)
-                if worker.state is WorkerState.ONLINE and now - worker.last_seen > beat * SILENT_BEATS:
-                    log.error("worker_silent", worker=worker.name, seconds=beat * SILENT_BEATS)
-                    self.children[worker.name].kill()
+    async def look(self) -> None:
+        """Wait for a heartbeat, then kill what is silent: its jobs start again in a fresh process."""
+        beat, before = self._settings.heartbeat_seconds, self._looked
+        await asyncio.sleep(beat)
+        now = self._looked = clock.monotonic()
+        # While this process itself stood still, nobody was silent: what workers said then has yet to be read.
+        still = max(0.0, now - before - beat)
+        for worker in self._workers.values():
+            worker.last_seen = min(now, worker.last_seen + still)
+            child = self.children.get(worker.name)
+            if child is None or worker.state is not WorkerState.ONLINE or now - worker.last_seen <= beat * SILENT_BEATS:
+                continue
+            log.error("worker_silent", worker=worker.name, seconds=beat * SILENT_BEATS)
+            if not _stopped(child.pid):  # by somebody: then no job is to blame
+                self._silenced.add(worker.name)
+            child.kill()
+
+
+def _stopped(pid: int | None) -> bool:
+    """Whether a process was told to stand still (SIGSTOP); false where the system does not tell (proc(5))."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] in "Tt"

@@ -20,6 +20,7 @@ from core.store import workloads
 from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
+OVER = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # states that last longer than the process of a worker
 Row = dict[str, Any]
 
 
@@ -39,7 +40,7 @@ def _filter(document: str) -> Filter | None:
 
 def _as_stored(row: Row) -> Observed:
     """What is known of a workload that no worker has told of yet: only an end lasts longer than its process."""
-    if row["state"] == WorkloadState.COMPLETED:
+    if row["state"] in OVER:
         return Observed(row["state"], row["reason"], row["restarts"], row["version"])
     return Observed(WorkloadState.ASSIGNED.value, "", row["restarts"], row["version"])
 
@@ -64,6 +65,7 @@ class Workloads:
         self._documents: dict[str, tuple[str, dict[str, Any], Filter | None]] = {}  # id -> (text, parsed, filter)
         self._observed: dict[str, Observed] = {}
         self._reports: list[tuple[str, str, int, int, str, str]] = []
+        self._held_back: dict[tuple[str, str, str], float] = {}  # (tenant, job, version) -> until, monotonic
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows.values())
@@ -93,8 +95,36 @@ class Workloads:
         return gone
 
     def wanted_on(self, worker: str) -> list[Row]:
-        """The workloads that a worker shall run; one that ran once and is complete is not among them."""
-        return [r for r in self._rows.values() if r["worker"] == worker and r["state"] != WorkloadState.COMPLETED]
+        """The workloads that a worker shall run: none that is complete, quarantined, or held back for a while."""
+        mine = [row for row in self._rows.values() if row["worker"] == worker and row["state"] not in OVER]
+        if not self._held_back:
+            return mine
+        now = clock.monotonic()
+        self._held_back = {key: until for key, until in self._held_back.items() if until > now}
+        return [row for row in mine if (row["tenant"], row["job"], row["version"]) not in self._held_back]
+
+    def hold_back(self, tenant: str, job: str, version: str, seconds: float, reason: str) -> None:
+        """Give nobody this job for a while; what runs of it stops with the next sync."""
+        self._held_back[tenant, job, version] = clock.monotonic() + seconds
+        for row in self._of(tenant, job, version):
+            if row["state"] not in OVER:
+                self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, reason, version=version))
+
+    def quarantine(self, tenant: str, job: str, version: str, reason: str) -> None:
+        """Give nobody this job any more, until `release`."""
+        for row in self._of(tenant, job, version):
+            row["state"] = WorkloadState.QUARANTINED.value
+            self.observe(row["id"], Observed(row["state"], reason, version=version, at_ns=clock.now_ns()))
+
+    def release(self, tenant: str, job: str) -> None:
+        """End the quarantine of a job."""
+        for row in self._rows.values():
+            if (row["tenant"], row["job"]) == (tenant, job) and row["state"] == WorkloadState.QUARANTINED:
+                row["state"] = WorkloadState.ASSIGNED.value
+                self.observe(row["id"], Observed(row["state"], version=row["version"]))
+
+    def _of(self, tenant: str, job: str, version: str) -> list[Row]:
+        return [r for r in self._rows.values() if (r["tenant"], r["job"], r["version"]) == (tenant, job, version)]
 
     def document(self, id: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""
@@ -194,11 +224,11 @@ class Workloads:
             self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, reason, version=row["version"]))
 
     def worker_gone(self, worker: Worker) -> None:
-        """Nothing of a worker runs any more; what was complete stays complete."""
+        """Nothing of a worker runs any more; what was complete or quarantined stays so."""
         for row in self._rows.values():
             if row["worker"] == worker.name:
                 seen = self._observed.get(row["id"])
-                if seen is None or seen.state != WorkloadState.COMPLETED:
+                if seen is None or seen.state not in OVER:
                     self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
 
     def _write_reports(self) -> None:
@@ -212,14 +242,14 @@ class Workloads:
 
     def settled(self, ids: Iterable[str]) -> bool:
         """Has every one of these workloads come up, completed or failed?"""
-        resting = (WorkloadState.RUNNING, WorkloadState.COMPLETED, WorkloadState.FAILED)
+        resting = (WorkloadState.RUNNING, WorkloadState.FAILED, *OVER)
         return all(id in self._observed and self._observed[id].state in resting for id in ids)
 
     def per_worker(self) -> dict[str, int]:
         """How many workloads each worker holds."""
         jobs: dict[str, int] = {}
         for row in self._rows.values():
-            if row["state"] != WorkloadState.COMPLETED:
+            if row["state"] not in OVER:
                 jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
         return jobs
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from core import clock, errors
+from core import clock
 from core.kv.timekeeping import StoreClock
 from core.model import kv
 from core.model.kv import READS, Change, Changes, Depth, Entry, Lease, Listing, Op, Result, Verb
@@ -161,15 +161,11 @@ class LocalKV:
 
     # -- retention -----------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Prune what is over until cancelled; only a watch can tell when this happens, for reads are exact."""
-        while True:
-            await asyncio.sleep(PRUNE_SECONDS)
-            try:
-                await self.keep_time()
-                await self.prune()
-            except errors.SluiceError as error:
-                log.error("kv_not_pruned", error=str(error))
+    async def keep(self) -> None:
+        """Wait, and prune what is over; only a watch can tell when this happens, for reads are exact."""
+        await asyncio.sleep(PRUNE_SECONDS)
+        await self.keep_time()
+        await self.prune()
 
     async def keep_time(self) -> None:
         """Write down how the store's clock stands to the wall clock, when that has been set."""

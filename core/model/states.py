@@ -61,6 +61,7 @@ class WorkloadState(StrEnum):
     COMPLETED = "completed"  # a run-once job came to its end
     FAILED = "failed"  # ended with an error; restarts after a back-off, unless it was aborted
     STOPPED = "stopped"  # was told to stop
+    QUARANTINED = "quarantined"  # its workers died again and again while it was at work; kept from them
 
 
 class WorkerState(StrEnum):
@@ -142,10 +143,11 @@ WORKLOAD = _table(
     "workload",
     _W.ASSIGNED,
     {
-        _W.ASSIGNED: (_W.STARTING, _W.STOPPED),
-        _W.STARTING: (_W.RUNNING, _W.FAILED, _W.COMPLETED, _W.STOPPED),
-        _W.RUNNING: (_W.COMPLETED, _W.FAILED, _W.STOPPED),
-        _W.FAILED: (_W.STARTING, _W.STOPPED),
+        _W.ASSIGNED: (_W.STARTING, _W.STOPPED, _W.QUARANTINED),
+        _W.STARTING: (_W.RUNNING, _W.FAILED, _W.COMPLETED, _W.STOPPED, _W.QUARANTINED),
+        _W.RUNNING: (_W.COMPLETED, _W.FAILED, _W.STOPPED, _W.QUARANTINED),
+        _W.FAILED: (_W.STARTING, _W.STOPPED, _W.QUARANTINED),
+        _W.QUARANTINED: (_W.ASSIGNED,),
     },
 )
 WORKER = _table(

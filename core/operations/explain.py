@@ -16,7 +16,7 @@ from core.model import invocation
 from core.model.message import Type
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState, WorkloadState
+from core.model.states import DeploymentState
 from core.operations.deployment_status import find as find_deployment
 from core.operations.registry import operation
 from core.operations.saved_plans import find as find_plan
@@ -79,7 +79,7 @@ async def _deployment(engine: Engine, caller: Caller, name: str) -> chain.Explan
     state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
     history = await engine.database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
     there = observed.alive(engine.fleet, tenant=caller.tenant, deployment=name)
-    failed = [one for one in there if one["state"] == WorkloadState.FAILED or one["failing"]][:2]
+    failed = [one for one in there if one["state"] in deployments.FAULTY or one["failing"]][:2]
     applied_at = history[0]["id"] if history else 0
     # What failed before a version was taken back is what explains it.
     since = history[1]["id"] if len(history) > 1 and history[0]["action"] == "rollback" else applied_at

@@ -11,6 +11,7 @@ from core import errors
 from core.documents import canonical
 from core.dsl import mentions
 from core.engine import Engine
+from core.fleet.workloads import OVER
 from core.jobs import staging
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -52,7 +53,7 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
     """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed).
 
     Read workloads[].state and reason: a job that fails at once says so there. A job goes to the worker that holds the
-    other end of its worker channel. One that has completed or failed is started anew.
+    other end of its worker channel. One that has completed or failed, or is quarantined, is started anew.
     """
     jobs.refuse_managed(engine, caller, params.name)
     if params.version is None:
@@ -66,10 +67,12 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
     near = _other_end(engine, caller, row)
     wanted = staging.assign(row, params.worker_group, params.replicas, workers, before, engine.now_ns(), near)
     await _complete(engine, caller, row, wanted, params)
-    if before and all(w["state"] in (WorkloadState.COMPLETED, WorkloadState.FAILED) for w in before):
+    if before and all(w["state"] in (*OVER, WorkloadState.FAILED) for w in before):
         note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
         await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, [], note)
         await engine.fleet.sync()  # what is over is cleared, so that what is deployed now starts anew
+        if any(w["state"] == WorkloadState.QUARANTINED for w in before):
+            await engine.fleet.inquest.release(caller.tenant, [params.name])
     note = audit.row(engine.ids.next(), caller, "job_deploy", f"{caller.tenant}/{params.name}")
     await engine.database.write(workloads.replace_unmanaged, caller.tenant, params.name, wanted, note)
     await engine.fleet.sync()

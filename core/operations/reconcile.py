@@ -14,7 +14,7 @@ from core.license import Feature
 from core.model.deployment import State, workloads
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState
+from core.model.states import DeploymentState, WorkloadState
 from core.operations.deployment_status import find, unknown
 from core.operations.registry import operation
 from core.store import audit
@@ -34,6 +34,8 @@ class DeploymentReconcile(Params):
     """The deployment."""
     dry_run: bool = False
     """Only show the drift and the steps."""
+    release: bool = False
+    """Run again what is quarantined because its workers died again and again while it was at work."""
     wait_seconds: int = Field(default=10, ge=0, le=300)
     """How long to wait until the workloads have settled."""
 
@@ -57,6 +59,8 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
     if row["state"] == DeploymentState.REMOVED:
         raise unknown(params.name, caller)
     await observed.workers_started(engine.fleet)
+    if params.release and not params.dry_run:
+        await _release(engine, caller, params.name)
     wish, decided = await _look(engine, caller, row, engine.settings.reconcile_patience_seconds)
     first, steps, warnings = decided.drift, list(decided.steps), list(decided.warnings)
     if not params.dry_run and not decided.acts:
@@ -84,6 +88,15 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
         "reason": reason,
         "revision": row["revision"],
     }
+
+
+async def _release(engine: Engine, caller: Caller, name: str) -> None:
+    """End the quarantine of the jobs of a deployment."""
+    rows = observed.rows(engine.fleet, caller.tenant, name)
+    jobs = list(dict.fromkeys(row["job"] for row in rows if row["state"] == WorkloadState.QUARANTINED))
+    if jobs:
+        note = audit.row(engine.ids.next(), caller, "deployment_reconcile", f"{caller.tenant}/{name}")
+        await engine.fleet.inquest.release(caller.tenant, jobs, note)
 
 
 async def _look(

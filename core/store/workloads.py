@@ -23,8 +23,8 @@ def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: l
     """Make `rows` the wish for one deployment, or (deployment "", with a job) for one unmanaged job.
 
     A row whose worker, version and document are as before keeps its state and the revision that brought it; every
-    other one starts anew. Raises
-    TargetUnavailable when a worker group has gone meanwhile.
+    other one starts anew, unless this version of it is quarantined. Raises TargetUnavailable when a worker group has
+    gone meanwhile.
     """
     for group in {row["group_name"] for row in rows}:
         if not worker_groups.exists(db, group):
@@ -35,10 +35,17 @@ def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: l
     if job is not None:
         where, values = where + " AND job = ?", [*values, job]
     before = {row["id"]: row for row in db.table("workloads").rows_where(where, values)}
+    kept = {
+        (row["job"], row["version"]): row["reason"]
+        for row in before.values()
+        if row["state"] == WorkloadState.QUARANTINED
+    }
     for row in rows:
         old = before.pop(row["id"], None)
         if old is None or any(old[key] != row[key] for key in ("worker", "version", "document")):
-            db.table("workloads").upsert({**row, "state": WorkloadState.ASSIGNED.value, "reason": ""}, pk="id")
+            reason = kept.get((row["job"], row["version"]))
+            state = WorkloadState.ASSIGNED if reason is None else WorkloadState.QUARANTINED
+            db.table("workloads").upsert({**row, "state": state.value, "reason": reason or ""}, pk="id")
         elif old["origin"] != row.get("origin", ""):  # another module makes the same job
             db.table("workloads").update(row["id"], {"origin": row["origin"]})
     for id in before:

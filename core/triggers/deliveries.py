@@ -195,10 +195,13 @@ class Deliveries:
             self._active[receiver.key[0]] += 1
             task = asyncio.create_task(self._try(receiver, id))
             self._tasks.add(task)
-            task.add_done_callback(lambda task, receiver=receiver: self._ended(receiver, task))  # type: ignore[misc]
+            task.add_done_callback(lambda task, receiver=receiver, id=id: self._ended(receiver, id, task))  # type: ignore[misc]
 
-    def _ended(self, receiver: _Receiver, task: asyncio.Task[None]) -> None:
+    def _ended(self, receiver: _Receiver, id: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # a fault of ours: it is still owed
+            log.error("delivery_failed", receiver=receiver.site.key[1], delivery=id, error=repr(error))
+            self._push(receiver, clock.monotonic() + STORE_PAUSE_SECONDS, id)
         receiver.active -= 1
         receiver.site.active -= 1
         self._active[receiver.key[0]] -= 1

@@ -18,7 +18,8 @@ from pathlib import Path
 import structlog
 
 from core import logs
-from core.worker import redact
+from core.witness import Witness
+from core.worker import ceiling, redact
 from core.worker.lease import Lease
 from core.worker.runtime import Options, Runtime
 
@@ -34,10 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
         " (name, home and limits, as JSON) come over stdin.",
     )
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socketpair")
+    parser.add_argument("--witness", type=int, required=True, help="the inherited file that says whose code runs")
     given = parser.parse_args(arguments)
     options = Options.from_json(sys.stdin.read())  # not an argument: others on this machine see those
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory may hold secrets: a crash leaves no image of it
-    runtime = Runtime(options, Lease(options.lease_seconds, _end_at_once) if options.lease_seconds else None)
+    witness = Witness(given.witness)
+    os.close(given.witness)
+    ceiling.keep(options.memory_mb * 2**20, witness)
+    lease = Lease(options.lease_seconds, _end_at_once) if options.lease_seconds else None
+    runtime = Runtime(options, lease, witness)
     sys.stderr = redact.Stream(sys.stderr, runtime.redactors)
     logs.configure(options.log_level, worker=options.name)
     _end_with_parent(options.drain_seconds)

@@ -22,6 +22,7 @@ from core.dsl.component import Limits
 from core.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, secret
 from core.model.states import WorkloadState
+from core.witness import NOBODY, Witness
 from core.worker.channels import Channels
 from core.worker.environment import Environment, channel_name, reader_of
 from core.worker.executor import Executor
@@ -31,6 +32,7 @@ from core.worker.link import Link
 from core.worker.redact import Redactor
 from core.worker.runs import Delivery, Metrics
 from core.worker.timetable import Now
+from core.worker.turnbook import Turnbook
 from core.worker.turns import Turns
 from core.worker.vitals import Vitals
 
@@ -55,6 +57,7 @@ class Options:
     file_roots: tuple[str, ...] = ()
     files: FilePolicy = CLOSED
     job_memory_mb: int = 64
+    memory_mb: int = 0
     log_level: str = "warning"
     nats: str = field(default="", repr=False)  # it may hold a password
     lease_seconds: float = 0.0  # after that long a silence its engine counts it as lost; 0: the engine kills it then
@@ -73,6 +76,7 @@ class _Workload:
     job: str
     version: str
     document: dict[str, Any]
+    number: int = 0  # what the engine calls it in the witness
     fingerprint: str = ""  # of what the engine told to run
     task: asyncio.Task[None] | None = None
     executor: Executor | None = None
@@ -90,15 +94,16 @@ class _Workload:
 
     def again(self) -> _Workload:
         """The same workload, not started yet."""
-        return _Workload(self.id, self.tenant, self.job, self.version, self.document, self.fingerprint)
+        return _Workload(self.id, self.tenant, self.job, self.version, self.document, self.number, self.fingerprint)
 
 
 class Runtime:
     """One worker."""
 
-    def __init__(self, options: Options, lease: Lease | None = None) -> None:
+    def __init__(self, options: Options, lease: Lease | None = None, witness: Witness | None = None) -> None:
         self._options = options
         self._lease = lease
+        self._turnbook = Turnbook(witness)
         self._limits = Limits(
             allow_exec=options.allow_exec,
             file_roots=options.file_roots,
@@ -129,6 +134,7 @@ class Runtime:
             sock, on_notice=self._notice, on_call=self._call, on_close=lambda _: self.drain()
         )
         self._link = Link(link, self.redactors)
+        self._turnbook.inherit(asyncio.get_running_loop())
         link.notice("hello", {"name": self._options.name})
         beat = asyncio.create_task(self._beat(link))
         try:
@@ -229,18 +235,21 @@ class Runtime:
         if workload.executor is None:
             workload.early.append(delivery)
         else:
-            workload.executor.deliver(delivery)
+            self._turnbook.call(workload.number, workload.executor.deliver, delivery)
 
     def _assign(self, data: dict[str, Any]) -> None:
         version, text = data["version"], data["document"]
         told = deployment.fingerprint(version, text)
-        self._start(_Workload(data["id"], data["tenant"], data["job"], version, orjson.loads(text), told))
+        document = orjson.loads(text)
+        self._start(
+            _Workload(data["id"], data["tenant"], data["job"], version, document, data.get("number", NOBODY), told)
+        )
 
     def _start(self, workload: _Workload) -> None:
         """Run a workload, behind the one of its name that runs or is just ending."""
         workload.before = self._workloads.get(workload.id) or self._retiring.get(workload.id)
         self._workloads[workload.id] = workload
-        workload.task = asyncio.create_task(self._run(workload))
+        workload.task = asyncio.create_task(self._turnbook.noted(workload.number, self._run(workload)))
 
     def _unassign(self, workload_id: str) -> None:
         workload = self._workloads.pop(workload_id, None)

@@ -239,6 +239,18 @@ def workers(rows: Sequence[Mapping[str, Any]], silent_seconds: float) -> Finding
     return Finding("workers", "ok", found)
 
 
+def status(told: Mapping[str, Any]) -> Iterator[Finding]:
+    """What keeps the engine going comes through, and no job is kept from the workers."""
+    failing = [f"{loop['name']}: {loop['reason']}" for loop in told["loops"] if loop["failing"]]
+    failures = sum(loop["failures"] for loop in told["loops"])
+    found = "; ".join(failing) or f"{len(told['loops'])} come through" + (f", {failures} failures" if failures else "")
+    yield Finding("loops", "fault" if failing else "ok", found, "Each is tried again; the log of the engine says more.")
+    jobs = told["quarantined"]
+    if jobs:
+        hint = "'sluice explain job NAME' tells why, and how it runs again."
+        yield Finding("quarantine", "warning", f"{len(jobs)} jobs: {', '.join(jobs[:5])}", hint)
+
+
 def _seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 

@@ -61,6 +61,7 @@ async def reconcile(
     /,
     *,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    release: Annotated[bool, Parameter(negative=())] = False,
     wait: int | None = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
@@ -72,12 +73,20 @@ async def reconcile(
         The deployment.
     dry_run
         Only show the drift and the steps.
+    release
+        Run again what is quarantined because its workers died again and again while it was at work.
     wait
         How many seconds to wait until the workloads have settled; 0 returns at once.
     """
     async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
         with progress.bar(engine, name, f"reconciling {name}", quiet=common.json):
-            result = await engine.call("deployment_reconcile", name=name, dry_run=dry_run or None, wait_seconds=wait)
+            result = await engine.call(
+                "deployment_reconcile",
+                name=name,
+                dry_run=dry_run or None,
+                release=release or None,
+                wait_seconds=wait,
+            )
     if common.json:
         render.json(result)
     else:

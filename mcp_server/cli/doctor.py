@@ -78,6 +78,7 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
                 findings.append(checkup.version(about, pid))
             async with connect.engine(common) as engine:
                 workers = (await engine.call("worker_list", limit=200))["items"]
+                findings += await _status(engine)
     except (errors.SluiceError, TimeoutError) as error:
         where = f"process {pid}" if common.url is None else "it"
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error).partition("\n")[0]
@@ -90,6 +91,14 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
         findings.append(Finding("engine", "ok", "answers"))
     findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))
     return True
+
+
+async def _status(engine: connect.Client) -> list[Finding]:
+    """How the engine itself is, when it and this identity tell."""
+    try:
+        return list(checkup.status(await engine.call("engine_status")))
+    except (errors.Forbidden, errors.NotFound):
+        return []
 
 
 async def _about(wanted: settings.Settings) -> dict[str, Any]:

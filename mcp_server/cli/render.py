@@ -21,6 +21,7 @@ _STYLES = {
     "completed": "green",
     "active": "green",
     "failed": "red",
+    "quarantined": "red",
     "timed_out": "red",
     "lost": "red",
     "degraded": "yellow",

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core import accepting, errors
+from core.model.principal import Caller
 from mcp_server import live as registry
 from mcp_server import session
 from mcp_server.http import auth, guard, metrics, openapi, pages, pictures, problems, routes, sessions, streams
@@ -91,11 +92,12 @@ def create(
                 page = await engine.call("job_metrics", {"limit": 200, "cursor": cursor}, caller)
                 jobs += page["items"]
                 cursor = page["next_cursor"]
+            everything = caller.operator or caller.principal.platform
+            status = await _status(engine, caller) if everything else None
         except errors.SluiceError as error:
             return problems.response(error)
-        everything = caller.operator or caller.principal.platform
-        told = counts.render(jobs, caller.tenant, rooms(), live, requests=everything)
-        return Response(told, media_type=metrics.MEDIA_TYPE)
+        text = counts.render(jobs, caller.tenant, rooms(), live, requests=everything, status=status)
+        return Response(text, media_type=metrics.MEDIA_TYPE)
 
     app.add_api_route("/metrics", routes.stands_for("job_metrics", prometheus), include_in_schema=False)
     if mcp is not None:
@@ -105,6 +107,14 @@ def create(
     routes.account_for(app.router.routes, engine.operations)
     _describe(app)
     return guard.Guard(routes.direct(app, engine, counts), authenticator, hosts=hosts, origins=origins)
+
+
+async def _status(engine: session.EngineSession, caller: Caller) -> dict[str, Any] | None:
+    """How the engine itself is, for those who may know: an identity with scopes may not."""
+    if engine.operations.get("engine_status") is None or not caller.is_admin or caller.principal.scopes:
+        return None
+    told: dict[str, Any] = await engine.call("engine_status", {}, caller)
+    return told
 
 
 def _describe(app: FastAPI) -> None:

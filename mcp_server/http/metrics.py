@@ -35,8 +35,9 @@ class Metrics:
         live: Live | None = None,
         *,
         requests: bool = True,
+        status: dict[str, Any] | None = None,
     ) -> str:
-        """All series; `jobs` are the items of job_metrics for that tenant.
+        """All series; `jobs` are the items of job_metrics for that tenant, `status` is the answer of engine_status.
 
         `requests`, connections and long answers are those of all tenants: leave them out for who is no operator.
         """
@@ -45,6 +46,7 @@ class Metrics:
             "# TYPE sluice_uptime_seconds gauge",
             f"sluice_uptime_seconds {self.now() - self._started:.3f}",
             *((*self._door(), *_connections(rooms), *_live(live)) if requests else ()),
+            *(_engine(status) if status is not None else ()),
         ]
         return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
 
@@ -101,6 +103,20 @@ def _live(live: Live | None) -> Iterator[str]:
     yield "# TYPE sluice_long_answers_ended_total counter"
     for (kind, reason), number in sorted(live.ended.items()):
         yield f'sluice_long_answers_ended_total{{kind="{kind}",reason="{reason.value}"}} {number}'
+
+
+def _engine(status: dict[str, Any]) -> Iterator[str]:
+    yield "# HELP sluice_loop_failures_total Failed steps of a loop that keeps the engine going."
+    yield "# TYPE sluice_loop_failures_total counter"
+    for loop in status["loops"]:
+        yield f"sluice_loop_failures_total{{{_labels(loop=loop['name'])}}} {loop['failures']}"
+    yield "# HELP sluice_worker_deaths_total Ends of workers for which a job was to blame."
+    yield "# TYPE sluice_worker_deaths_total counter"
+    for cause, number in sorted(status["worker_deaths"].items()):
+        yield f"sluice_worker_deaths_total{{{_labels(cause=cause)}}} {number}"
+    yield "# HELP sluice_jobs_quarantined Jobs that do not run because their workers ended again and again."
+    yield "# TYPE sluice_jobs_quarantined gauge"
+    yield f"sluice_jobs_quarantined {len(status['quarantined'])}"
 
 
 _JOBS = (

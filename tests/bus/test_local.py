@@ -286,3 +286,19 @@ async def test_a_request_to_a_worker_that_is_away_silent_or_going_is_unavailable
     bus.reach("w1", None)
     with pytest.raises(TargetUnavailable, match="not connected"):
         await bus.request("w1", "report", {}, 1)
+
+
+def test_what_a_quarantined_job_kept_dying_with_is_given_up_and_the_rest_waits() -> None:
+    replica = Replica("w")
+    bus, owner = _bus(replica)
+    for number in (1, 2):
+        bus.release(Delivery(number, KEY, b"{}"))
+    for _ in range(3):
+        bus.detach(KEY, replica, died=True)
+        replica = Replica("w", window=1)
+        bus.attach(KEY, replica)
+    bus.detach(KEY, replica, died=False)
+    bus.release(Delivery(3, KEY, b"{}"))
+    bus.exhaust(KEY, 3)
+    assert owner.lost == [1]
+    assert bus.backlog(KEY)[0] == 2

@@ -1,0 +1,137 @@
+"""Asks of every worker that ended which job was at work, holds that job back, and quarantines it in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from core import clock, errors
+from core.bus.base import Bus
+from core.fleet import quarantine
+from core.fleet.connection import Worker
+from core.fleet.processes import End
+from core.fleet.quarantine import HOLD_SECONDS, MOST_DEATHS, WINDOW_SECONDS, Death
+from core.fleet.traffic import Traffic
+from core.fleet.workloads import Workloads
+from core.model.message import Type
+from core.model.principal import SYSTEM
+from core.store import audit
+from core.store import deaths as table
+from core.store.database import Database
+
+log = structlog.get_logger("core.fleet")
+Key = tuple[str, str, str]  # tenant, job, version
+
+
+class Inquest:
+    """One for a fleet. `told` writes a line into the log of a workload, `deliver` brings the workers to what is wanted.
+
+    What is decided holds at once; a store that cannot be written makes it hold for this engine only.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        traffic: Traffic,
+        workloads: Workloads,
+        told: Callable[[str, str], None],
+        deliver: Callable[[], None],
+    ) -> None:
+        self.deaths: Counter[str] = Counter()  # by cause, since this engine started
+        self._database = database
+        self._bus = bus
+        self._traffic = traffic
+        self._workloads = workloads
+        self._told = told
+        self._deliver = deliver
+        self._recent: dict[Key, list[int]] = {}
+        self._out_of_memory = _killed_for_memory()
+
+    async def load(self) -> None:
+        """Read what an earlier engine saw."""
+        since_ns = clock.now_ns() - WINDOW_SECONDS * clock.NANOSECONDS
+        for at_ns, tenant, job, version, *_ in await self._database.read(table.since, since_ns):
+            self._recent.setdefault((tenant, job, version), []).append(at_ns)
+
+    async def hold(self, worker: Worker, end: End) -> None:
+        """Look at the end of a worker, before it is started again."""
+        before, self._out_of_memory = self._out_of_memory, _killed_for_memory()
+        if end.seen is None:
+            return
+        blamed = quarantine.blame(end.code, end.silent, self._out_of_memory > before, end.seen)
+        if blamed is None:
+            return
+        cause, number = blamed
+        id = next((id for id, mine in worker.numbers.items() if mine == number), "")
+        row = self._workloads.get(id)
+        if row is None or row["worker"] != worker.name:
+            return  # it is not wanted there any more
+        tenant, job, version = key = row["tenant"], row["job"], row["version"]
+        death = Death(tenant, job, version, id, worker.name, cause, clock.now_ns())
+        self.deaths[cause.value] += 1
+        deaths = self._recent.setdefault(key, [])
+        deaths.append(death.at_ns)
+        count = quarantine.recent(deaths, death.at_ns)
+        if quarantine.decide(deaths, death.at_ns):
+            reason = _why(death, count)
+            self._workloads.quarantine(*key, reason)
+            self._bus.exhaust((tenant, job), MOST_DEATHS)
+            note = audit.row(
+                self._traffic.ids.next(), replace(SYSTEM, tenant=tenant), "job_quarantine", f"{tenant}/{job}"
+            )
+        else:
+            seconds = HOLD_SECONDS * count
+            reason = (
+                f"{death} ({count} of {MOST_DEATHS} times before it is quarantined); it is held back for {seconds:g} s"
+            )
+            self._workloads.hold_back(*key, seconds, reason)
+            asyncio.get_running_loop().call_later(seconds + 0.01, self._deliver)
+            note = None
+        self._tell(death, reason, quarantined=note is not None)
+        self._deliver()
+        await self._keep(death, reason, note)
+
+    def _tell(self, death: Death, reason: str, *, quarantined: bool) -> None:
+        log.error("job_quarantined" if quarantined else "job_held_back", workload=death.workload, reason=reason)
+        self._told(death.workload, reason)
+        data: dict[str, Any] = {"job": death.job, "workload": death.workload, "reason": reason, "cause": death.cause}
+        for type in (Type.JOB_FAILED, Type.JOB_QUARANTINED) if quarantined else (Type.JOB_FAILED,):
+            self._traffic.message(death.tenant, type=type, job=death.job, worker=death.worker, data=data)
+        self._traffic.flush()
+
+    async def _keep(self, death: Death, reason: str, note: tuple[Any, ...] | None) -> None:
+        row = (death.at_ns, *(death.tenant, death.job, death.version, death.workload, death.worker), death.cause.value)
+        old = death.at_ns - WINDOW_SECONDS * clock.NANOSECONDS
+        try:
+            await self._database.write(table.record, row, old, reason, note)
+        except errors.SluiceError as error:
+            log.error("death_not_recorded", workload=death.workload, error=error.message)
+
+    async def release(self, tenant: str, jobs: Sequence[str], audit_row: tuple[Any, ...] | None = None) -> None:
+        """Let quarantined jobs run again. Raises StorageUnavailable, without effect."""
+        await self._database.write(table.release, tenant, list(jobs), clock.now_ns(), audit_row)
+        for job in jobs:
+            self._recent = {key: at for key, at in self._recent.items() if key[:2] != (tenant, job)}
+            self._workloads.release(tenant, job)
+        self._deliver()
+
+
+def _why(death: Death, count: int) -> str:
+    times = f"{count} times within {WINDOW_SECONDS // 60} minutes"
+    return f"{times} a worker ended while it was at work, the last time because {death}"
+
+
+def _killed_for_memory() -> int:
+    """How many processes this system has killed for want of memory; 0 where it does not tell (proc(5))."""
+    try:
+        text = Path("/proc/vmstat").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)

@@ -1,0 +1,39 @@
+"""How the engine itself is: the loops that keep it going, and the ends of workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import clock
+from core.engine import Engine
+from core.model.operation import Params
+from core.model.principal import Caller, Role
+from core.operations.registry import operation
+from core.operations.worker_groups import require_operator
+
+
+class EngineStatus(Params):
+    pass
+
+
+@operation(
+    summary="Show how the engine itself is: its loops, ends of workers, quarantined jobs.",
+    http="GET /api/engine",
+    toolset="administration",
+    tool=False,
+    role=Role.ADMIN,
+)
+async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> dict[str, Any]:
+    """The loops that last as long as the engine with how often a step of them failed (`failing` while they
+    do), the ends of workers for which a job was to blame by cause, and the quarantined jobs of all tenants."""
+    require_operator(caller)
+    loops = [
+        {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
+        for loop in engine.loops
+    ]
+    return {
+        "started_at": clock.iso(engine.started_at_ns),
+        "loops": loops,
+        "worker_deaths": dict(engine.fleet.inquest.deaths),
+        "quarantined": [f"{tenant}/{job}" for tenant, job in engine.fleet.quarantined()],
+    }
