@@ -356,7 +356,7 @@ class Engine:
         await self.deliveries.start()
 
     async def keep_retention(self) -> None:
-        """Prune what is kept for a while, a bounded piece at a time, look whether the license is another one, and wait."""
+        """Prune what is kept for a while, a bounded piece at a time; look whether the license is another one; wait."""
         await self.prune()
         await self.read_license()
         await asyncio.sleep(RETENTION_SECONDS)
