@@ -78,11 +78,14 @@ class Stage:
         )
 
         def listening() -> str | None:
-            for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            said = log.read_text(encoding="utf-8", errors="replace")
+            for line in said.splitlines(keepends=True):
+                if not line.endswith("\n"):
+                    break  # the rest of it is on its way
                 if line.startswith(LISTENS):
                     return line.removeprefix(LISTENS).split()[0]
             if self._server is not None and self._server.returncode is not None:
-                raise Surprise(f"'sluice serve' ended at once: {errors.shorten(log.read_text(errors='replace'), 500)}")
+                raise Surprise(f"'sluice serve' ended at once: {errors.shorten(said, 500)}")
             return None
 
         self.url = await until(listening, START_SECONDS, "sluice serve to listen")

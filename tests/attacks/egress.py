@@ -19,6 +19,7 @@ from core.errors import Forbidden, JobFailed
 from core.model.trigger import PROXY_HEADERS
 from core.triggers import posting
 from core.triggers.posting import Answer
+from tests import waiting
 from tests.attacks.access import CALL, INVOKE
 from tests.attacks.rows import Scene, elsewhere, row
 from tests.dsl import web
@@ -82,7 +83,7 @@ def names(scene: Scene, **answers: list[list[str]]) -> Any:
         left = answers[name]
         found = left.pop(0) if len(left) > 1 else left[0]
         if found == ["stall"]:
-            await asyncio.sleep(30)
+            await waiting.pause(30)
         return [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in found]
 
     with scene.patch.context() as patch:
@@ -266,7 +267,7 @@ async def receivers_that_mean_harm(scene: Scene) -> None:
         while True:
             writer.write(b"x")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await waiting.pause(0.02)
 
     async def endless(request: web.Request, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import gzip
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
 import orjson
 
 from core.engine import Engine
+from tests import waiting
 from tests.engines import ADMIN, engine_on
 
 SECONDS = 25.0
@@ -65,10 +65,7 @@ def write(path: Path, *events: Any) -> Path:
 
 def read(path: Path) -> list[Any]:
     """The events in a file of JSON lines, so far; nothing while it is not there."""
-    if not path.exists():
-        return []
-    whole, _, _ = path.read_bytes().rpartition(b"\n")  # a line may be on its way
-    return [orjson.loads(line) for line in whole.splitlines()]
+    return [orjson.loads(line) for line in waiting.lines(path)]
 
 
 def archived(directory: Path) -> list[Any]:
@@ -79,30 +76,19 @@ def archived(directory: Path) -> list[Any]:
     return found
 
 
-async def until(look: Callable[[], T], enough: Callable[[T], bool]) -> T:
-    """What `look` sees as soon as it is enough."""
-    found = look()
-    with anyio.move_on_after(SECONDS):
-        while not enough(found):
-            await anyio.sleep(0.02)
-            found = look()
-    assert enough(found), found
-    return found
-
-
 async def lines(path: Path, count: int) -> list[Any]:
     """The events in a file as soon as there are so many."""
-    return await until(lambda: read(path), lambda found: len(found) >= count)
+    return await waiting.until(lambda: read(path), lambda found: len(found) >= count)
 
 
 async def messages(engine: Engine, count: int, **filters: Any) -> list[dict[str, Any]]:
     """The payloads of the messages that fit, the oldest first, as soon as there are so many."""
-    with anyio.fail_after(SECONDS):
-        while True:
-            page = await engine.call("message_search", {"limit": 200, **filters}, ADMIN)
-            if len(page["items"]) >= count:
-                return [item["message_data"] for item in reversed(page["items"])]
-            await anyio.sleep(0.02)
+
+    async def search() -> list[dict[str, Any]]:
+        page = await engine.call("message_search", {"limit": 200, **filters}, ADMIN)
+        return [item["message_data"] for item in reversed(page["items"])]
+
+    return await waiting.until(search, lambda found: len(found) >= count)
 
 
 def free_port() -> int:

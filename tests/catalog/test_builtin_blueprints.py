@@ -14,6 +14,7 @@ import pytest
 from core.catalog import builtin
 from core.engine import Engine
 from core.model.catalog import Blueprint, ItemType
+from tests import waiting
 from tests.catalog import rig
 from tests.dsl import web
 from tests.engines import ADMIN
@@ -216,7 +217,7 @@ async def test_what_the_archive_sink_keeps_the_replay_source_reads_again(engine:
     source = await rig.published(engine, harness("archive-sink", tmp_path, **archive))
 
     async with rig.deployed(engine, "archive", source, {}):
-        await rig.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) == 25)
+        await waiting.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) == 25)
     found = await kept(engine, "replay-source", tmp_path, 25, path=str(tmp_path / "archive"), prefix="events/")
     assert sorted(one["n"] for one in found) == list(range(25))
 
@@ -255,7 +256,7 @@ async def test_the_http_sink_posts_arrays_and_tries_again(engine: Engine, tmp_pa
         post = {"url": site.url("/in"), "batch": 5, "timeout": "200ms", "headers": {"x-source": "sluice"}}
         source = await rig.published(engine, harness("http-sink", tmp_path, **post))
         async with rig.deployed(engine, "http-sink", source, {}):
-            await rig.until(lambda: len(site.requests), lambda count: count >= 2)
+            await waiting.until(lambda: len(site.requests), lambda count: count >= 2)
     assert site.requests[0].body == site.requests[1].body == orjson.dumps([{"n": n} for n in range(5)])
     assert site.requests[1].headers["x-source"] == "sluice"
 
@@ -267,7 +268,7 @@ async def test_the_elasticsearch_sink_indexes_in_bulk_with_its_key(engine: Engin
         bulk = {"url": site.url(""), "index": "logs-${level}", "id_field": "id", "timeout": "200ms"}
         source = await rig.published(engine, harness("elasticsearch-sink", tmp_path, **bulk))
         async with rig.deployed(engine, "elasticsearch-sink", source, {}):
-            await rig.until(lambda: len(site.requests), lambda count: count >= 1)
+            await waiting.until(lambda: len(site.requests), lambda count: count >= 1)
     sent = [orjson.loads(line) for line in site.requests[0].body.splitlines()]
     assert [line["index"] for line in sent[::2]] == [
         {"_index": "logs-info", "_id": "a"},

@@ -15,6 +15,7 @@ import pytest
 from core.catalog import builtin
 from core.engine import Engine
 from core.model.catalog import LibraryJob
+from tests import waiting
 from tests.catalog import rig
 from tests.dsl import web
 from tests.engines import ADMIN, EXAMPLES, deploy
@@ -116,7 +117,7 @@ async def test_tickets_go_through_the_queue(engine: Engine, tmp_path: Path) -> N
     async with web.serve(web.answer(503), web.answer(200)) as site:
         async with running(engine, "queue-producer", paths=str(tmp_path / "in")):
             async with running(engine, "queue-consumer", url=site.url("/do")):
-                await rig.until(lambda: len(site.requests), lambda count: count >= 13)
+                await waiting.until(lambda: len(site.requests), lambda count: count >= 13)
     assert [orjson.loads(request.body) for request in site.requests[1:]] == EVENTS
 
 
@@ -137,7 +138,7 @@ async def test_people_are_told_of_server_errors_and_so_is_a_webhook(engine: Engi
                 with log.open("a") as more:
                     for status in (200, 502, 502):
                         more.write(f'10.0.0.7 - - [31/Jan/2026:10:00:01 +0000] "GET /new HTTP/1.1" {status} 9\n')
-                await rig.until(lambda: len(site.requests), lambda count: count >= 1)
+                await waiting.until(lambda: len(site.requests), lambda count: count >= 1)
     assert [orjson.loads(request.body) for request in site.requests] == [{"text": "GET /new answered 502"}]
     assert site.requests[0].headers["authorization"] == "Bearer s3cr3t-value"
 

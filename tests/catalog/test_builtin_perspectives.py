@@ -15,6 +15,7 @@ from core import documents
 from core.catalog import builtin
 from core.engine import Engine
 from core.model.catalog import ItemType
+from tests import waiting
 from tests.catalog import rig
 from tests.dsl import web
 from tests.engines import ADMIN
@@ -92,8 +93,8 @@ async def test_collect_dedupe_deliver(engine: Engine, tmp_path: Path) -> None:
         source = await bound(engine, "collect-dedupe-deliver", collect=collect, deliver={"url": target.url("/")})
         values = {"path": str(tmp_path / "spool"), "namespace": "seen"}
         async with rig.deployed(engine, "collect", source, values):
-            await rig.until(lambda: target.requests, bool)
-            await rig.until(lambda: len(api.requests), lambda count: count >= 3)
+            await waiting.until(lambda: target.requests, bool)
+            await waiting.until(lambda: len(api.requests), lambda count: count >= 3)
     assert [orjson.loads(request.body) for request in target.requests] == [EVENTS]
 
 
@@ -105,7 +106,7 @@ async def test_fan_in_hub(engine: Engine, tmp_path: Path) -> None:
     source = await bound(engine, "fan-in-hub", first={"address": f"127.0.0.1:{port}"}, second=tail, sink=archive)
     async with rig.deployed(engine, "hub", source, {"path": str(tmp_path / "spool")}), httpx.AsyncClient() as client:
         answer = await client.post(f"http://127.0.0.1:{port}/events", json=EVENTS[3:], timeout=20)
-        found = await rig.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) >= 6)
+        found = await waiting.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) >= 6)
     assert answer.status_code == 200
     assert sorted(one["id"] for one in found) == list(range(6))
 
@@ -124,8 +125,8 @@ async def test_archive_and_forward(engine: Engine, tmp_path: Path) -> None:
         filled = {"source": {"paths": str(tmp_path / "in"), "json": True}, "forward": {"url": site.url("/")}}
         source = await bound(engine, "archive-and-forward", **filled)
         async with rig.deployed(engine, "forward", source, {"archive": str(tmp_path / "archive")}):
-            found = await rig.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) >= 6)
-            await rig.until(lambda: site.requests, bool)
+            found = await waiting.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) >= 6)
+            await waiting.until(lambda: site.requests, bool)
     assert found == EVENTS == [event for request in site.requests for event in orjson.loads(request.body)]
 
 

@@ -16,6 +16,7 @@ import pytest
 from core.catalog import builtin
 from core.engine import Engine
 from core.model.catalog import ItemType
+from tests import waiting
 from tests.catalog import rig
 from tests.dsl import web
 from tests.engines import ADMIN
@@ -67,7 +68,7 @@ async def test_the_quickstart_writes_files_and_prints_them(engine: Engine, tmp_p
     source = "workflow:quickstart-file-store-roundtrip@1"
     async with rig.deployed(engine, "quickstart", source, {"path": str(tmp_path / "store")}):
         printed: list[str] = []
-        await rig.until(lambda: list((tmp_path / "store").rglob("demo-*.json")), bool)
+        await waiting.until(lambda: list((tmp_path / "store").rglob("demo-*.json")), bool)
         while not printed:
             shown = await engine.call("job_get", {"name": "quickstart--print"}, ADMIN)
             printed = [line["text"] for line in shown["log"] if line["level"] == "print"]
@@ -98,7 +99,7 @@ async def test_two_sources_come_together_in_one_archive(engine: Engine, tmp_path
     async with rig.deployed(engine, "fan-in", "workflow:fan-in-archive@1", values) as workloads:
         assert {one["worker"] for one in workloads} == {"local-1", "local-2"}
         assert await send(port, EVENTS[20:]) == [200]
-        found = await rig.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) >= 40)
+        found = await waiting.until(lambda: rig.archived(tmp_path / "archive"), lambda found: len(found) >= 40)
     assert ids(found) == list(range(40))
 
 
@@ -108,7 +109,7 @@ async def test_a_webhook_that_is_called_twice_writes_each_event_once(engine: Eng
     values |= {"namespace": "webhook-events"}
     async with rig.deployed(engine, "webhook", "workflow:webhook-dedupe-files@1", values):
         assert await send(port, EVENTS, EVENTS[:10], {"id": 99}) == [200] * 3
-        await rig.until(lambda: rig.read(tmp_path / "out"), lambda found: {"id": 99} in found)
+        await waiting.until(lambda: rig.read(tmp_path / "out"), lambda found: {"id": 99} in found)
     assert ids(rig.read(tmp_path / "out")) == [*range(40), 99]
 
 
@@ -119,8 +120,8 @@ async def test_records_are_collected_again_and_again_and_delivered_once(engine: 
         values = {"source_url": api.url("/orders"), "target_url": target.url("/in"), "interval": "300ms"}
         values |= {"spool": str(tmp_path / "spool"), "namespace": "collected"}
         async with rig.deployed(engine, "collect", "workflow:http-collect-deliver@1", values):
-            await rig.until(lambda: len({e["id"] for e in posted(target)}), lambda count: count == 40)
-            await rig.until(lambda: len(api.requests), lambda count: count >= 4)
+            await waiting.until(lambda: len({e["id"] for e in posted(target)}), lambda count: count == 40)
+            await waiting.until(lambda: len(api.requests), lambda count: count >= 4)
     assert ids([event for request in target.requests[1:] for event in orjson.loads(request.body)]) == list(range(40))
 
 
@@ -130,7 +131,7 @@ async def test_what_is_archived_is_counted_on_schedule(engine: Engine, tmp_path:
     values |= {"report": str(tmp_path / "report"), "name": "errors-of-the-day", "schedule": "* * * * * *"}
     values |= {"condition": 'level == "error"'}
     async with rig.deployed(engine, "report", "workflow:archive-and-report@1", values):
-        report = await rig.until(
+        report = await waiting.until(
             lambda: rig.read(tmp_path / "report"), lambda found: sum(one["count"] for one in found) >= 10
         )
     assert sum(one["count"] for one in report) == 10
@@ -147,7 +148,7 @@ async def test_answers_are_counted_by_severity_in_windows(engine: Engine, tmp_pa
         return sum((Counter(one["counts"]) for one in rig.read(tmp_path / "counts")), Counter())
 
     async with rig.deployed(engine, "rollup", "workflow:severity-rollup@1", values):
-        found = await rig.until(counted, lambda found: found.total() >= 5)
+        found = await waiting.until(counted, lambda found: found.total() >= 5)
     assert found == {"info": 3, "warning": 1, "error": 1}
 
 
@@ -159,13 +160,13 @@ async def test_a_spool_feeds_two_readers_and_is_read_again_from_a_point(engine: 
         values |= {"target_url": site.url("/in")}
         async with rig.deployed(engine, "replay", "workflow:spool-with-replay@1", values):
             await rig.lines(target, 40)
-            await rig.until(lambda: len(posted(site)), lambda count: count >= 40)
+            await waiting.until(lambda: len(posted(site)), lambda count: count >= 40)
             again = {"name": "replay", "values": {"replay_from": "2026-01-01T00:00:00Z"}}
             made = await engine.call("deployment_plan", again, ADMIN)
             assert (made["blockers"], made["warnings"]) == ([], [])
             await engine.call("deployment_apply", {"plan_id": made["plan_id"]}, ADMIN)
             await rig.lines(target, 80)
-            await rig.until(lambda: len(posted(site)), lambda count: count >= 80)
+            await waiting.until(lambda: len(posted(site)), lambda count: count >= 80)
     assert ids(rig.read(target)) == ids(posted(site)) == sorted([*range(40), *range(40)])
 
 
@@ -178,9 +179,9 @@ async def test_an_archive_is_delivered_once_however_often_it_is_read(engine: Eng
         values = {"archive": str(tmp_path / "archive"), "target_url": site.url("/in"), "namespace": "backfilled"}
         for attempt in range(2):
             async with rig.deployed(engine, f"backfill-{attempt}", "workflow:archive-backfill@1", values) as workloads:
-                await rig.until(lambda: len(posted(site)), lambda count: count >= 40)
+                await waiting.until(lambda: len(posted(site)), lambda count: count >= 40)
                 replay = next(one["id"] for one in workloads if one["step"] == "replay")
-                await rig.until(partial(state_of, engine, replay), lambda state: state == "completed")
+                await waiting.until(partial(state_of, engine, replay), lambda state: state == "completed")
     assert ids(posted(site)) == list(range(40))
 
 
@@ -189,7 +190,7 @@ async def test_tickets_of_a_queue_are_shared_by_two_consumers(engine: Engine, tm
     async with web.serve(web.answer(200)) as site:
         values = {"paths": str(tmp_path / "in.jsonl"), "queue": "work", "target_url": site.url("/do")}
         async with rig.deployed(engine, "queue", "workflow:work-queue@1", values) as workloads:
-            await rig.until(lambda: len(posted(site)), lambda count: count >= 40)
+            await waiting.until(lambda: len(posted(site)), lambda count: count >= 40)
             assert len({one["worker"] for one in workloads if one["step"] in ("first", "second")}) == 2
     assert ids(posted(site)) == list(range(40))
     assert {len(orjson.loads(request.body)) for request in site.requests} == {1}
@@ -210,7 +211,7 @@ async def test_two_services_take_turns(engine: Engine, tmp_path: Path) -> None:
         values = {"paths": str(tmp_path / "in.jsonl"), "spool": str(tmp_path / "spool")}
         values |= {"first_url": first.url("/"), "second_url": second.url("/")}
         async with rig.deployed(engine, "balance", "workflow:balanced-delivery@1", values):
-            await rig.until(lambda: len(posted(first)) + len(posted(second)), lambda count: count >= 40)
+            await waiting.until(lambda: len(posted(first)) + len(posted(second)), lambda count: count >= 40)
     assert ids(posted(first) + posted(second)) == list(range(40))
     assert len(posted(first)) == len(posted(second)) == 20
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-import anyio
 import mcp_types as types
 from mcp import MCPError
 from mcp.server.context import HandlerResult
 
 from mcp_server.protocol import Context, McpServer
+from tests import waiting
 from tests.conformance import running
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -86,7 +86,7 @@ always("test_logging_tool", text("nothing to log"))
 async def progress(ctx: Context, params: types.CallToolRequestParams) -> Wire:
     for step in (0, 50, 100):
         await ctx.session.report_progress(step, 100)
-        await anyio.sleep(0.05)
+        await waiting.pause(0.05)
     return done(text("done"))
 
 
@@ -133,7 +133,7 @@ async def echo(ctx: Context, params: types.CallToolRequestParams) -> Wire:
 async def reconnection(ctx: Context, params: types.CallToolRequestParams) -> Wire:
     if ctx.close_sse_stream is not None:
         await ctx.close_sse_stream()
-    await anyio.sleep(0.1)
+    await waiting.pause(0.1)
     return done(text("Reconnection test completed"))
 
 

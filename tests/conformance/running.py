@@ -18,6 +18,7 @@ from mcp import MCPError
 from core import clock
 from core.model.principal import Caller
 from mcp_server import tasks
+from tests import waiting
 
 Wire = dict[str, Any]
 MISSING = {"requiredCapabilities": {"extensions": {tasks.EXTENSION: {}}}}
@@ -120,7 +121,7 @@ class Tasks:
             await running.answered.wait()
             running.settle("working")
         if name == "slow_compute":
-            await anyio.sleep(float(arguments.get("seconds", 0)))
+            await waiting.pause(float(arguments.get("seconds", 0)))
         if name == "protocol_error_job":
             running.error = {"code": -32603, "message": "The job broke."}
             running.settle("failed")
@@ -151,6 +152,6 @@ async def call(source: Tasks, ctx: Any, params: types.CallToolRequestParams) -> 
     if tasks.declared(ctx):
         return source.start(params.name, arguments, said)
     if params.name == "slow_compute":
-        await anyio.sleep(float(arguments.get("seconds", 0)))
+        await waiting.pause(float(arguments.get("seconds", 0)))
         return {"resultType": "complete", **text("done")}
     raise MCPError(tasks.MISSING_CAPABILITY, f"{params.name} needs {tasks.EXTENSION}.", MISSING)

@@ -10,7 +10,7 @@ import orjson
 
 from core import documents
 from core.engine import Engine
-from tests.dsl import rig
+from tests import waiting
 from tests.engines import ADMIN
 
 LINES = """
@@ -73,15 +73,13 @@ def write(path: Path, numbers: range, **more: Any) -> None:
 
 def numbers(path: Path) -> Counter[int]:
     """The numbers of the events that arrived, each with how often."""
-    if not path.exists():
-        return Counter()
-    return Counter(orjson.loads(line)["n"] for line in path.read_bytes().splitlines())
+    return Counter(orjson.loads(line)["n"] for line in waiting.lines(path))
 
 
 async def arrived(path: Path, wanted: range | list[int], seconds: float = 20) -> Counter[int]:
     """Wait until every wanted event is there; returns what is."""
     need = set(wanted)
-    await rig.until(lambda: need <= numbers(path).keys(), seconds)
+    await waiting.until(lambda: need <= numbers(path).keys(), seconds=seconds)
     return numbers(path)
 
 

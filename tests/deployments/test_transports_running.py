@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.engine import Engine
+from tests import waiting
 from tests.deployments.running import KEEP, LINES, TAIL, apply, arrived, numbers, once, plan, publish, write
-from tests.dsl import rig
 from tests.engines import ADMIN, engine_on
 
 pytestmark = [
@@ -115,7 +115,7 @@ async def test_every_consumer_of_a_file_store_gets_all_events_and_what_all_have_
         for name in ("x.out", "y.out"):
             assert await arrived(tmp_path / name, ALL) == once(ALL)
         objects = tmp_path / "spool" / "tenant-a" / "demo" / "c"
-        await rig.until(lambda: not list(objects.glob("*.json")), 20)
+        await waiting.until(lambda: not list(objects.glob("*.json")))
         assert len(list((tmp_path / "spool").rglob("*-reader.json"))) == 2
 
 
@@ -157,7 +157,7 @@ async def test_a_replay_reads_the_spool_once_more_and_only_once(tmp_path: Path) 
         made = await plan(engine, source, values={"replay": "2020-01-01"})
         assert [(c["action"], c["id"]) for c in made["changes"]] == [("update", "demo--x--c-reader")]
         await engine.call("deployment_apply", {"plan_id": made["plan_id"]}, ADMIN)
-        await rig.until(lambda: numbers(tmp_path / "x.out") == once([*ALL, *ALL]), 20)
+        await waiting.until(lambda: numbers(tmp_path / "x.out") == once([*ALL, *ALL]))
         write(tmp_path / "a.in", range(500, 510))
         await arrived(tmp_path / "x.out", range(500, 510))
         assert numbers(tmp_path / "x.out") == once([*ALL, *ALL, *range(500, 510)])
@@ -266,7 +266,7 @@ async def test_an_object_store_is_a_spool_in_a_bucket(tmp_path: Path) -> None:
             def left() -> list[str]:
                 return [one["Key"] for one in client.list_objects_v2(Bucket="spool").get("Contents", [])]
 
-            await rig.until(lambda: all(".taken/" in name for name in left()), 20)
+            await waiting.until(lambda: all(".taken/" in name for name in left()))
             assert sorted(left()) == [
                 f"deep/down/tenant-a/demo/c.taken/demo--{step}--c-reader.json" for step in ("x", "y")
             ]
@@ -365,7 +365,7 @@ async def test_a_consumer_that_fails_gets_what_it_missed_when_it_is_well_again(t
             rows = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="demo--y")
             return any(row["restarts"] for row in rows)
 
-        await rig.until(failed, 20)
+        await waiting.until(failed)
         (tmp_path / "sub").unlink()
         (tmp_path / "sub").mkdir()
         for path in (tmp_path / "x.out", tmp_path / "sub" / "y.out"):

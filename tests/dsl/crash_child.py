@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from pathlib import Path
 
 from core.dsl.compile import compile_job
 from core.dsl.component import Event, Run
+from tests import waiting
 from tests.dsl.rig import Worker
 
 PAUSE_SECONDS = 0.005  # for each batch, so that a small job lasts longer than it takes to accept what it writes
@@ -25,7 +25,7 @@ async def main() -> None:
     process = compile_job(document, worker.env()).process
 
     def slowly(events: list[Event], run: Run) -> list[Event]:
-        time.sleep(PAUSE_SECONDS)
+        waiting.pause_thread(PAUSE_SECONDS)
         return process(events, run)
 
     await worker.run(source, sink, slowly)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anyio
-
 import core.dsl.inputs
 import core.dsl.outputs  # noqa: F401 - both fill the registry
 from core.dsl.compile import CompiledJob
@@ -114,10 +112,3 @@ def declare(kind: str, document: dict[str, Any]) -> Any:
 
 def job(source: dict[str, Any], sink: dict[str, Any], process: Process = pass_on, name: str = "job") -> CompiledJob:
     return CompiledJob(name, "", {}, declare("input", source), declare("output", sink), process, ())
-
-
-async def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
-    """Wait for something that gives no signal: a file, a line of the log, another process."""
-    with anyio.fail_after(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)

@@ -16,6 +16,7 @@ from core.dsl.component import Batch, Event, Run
 from core.dsl.emit import Emit
 from core.errors import InvalidDocument, JobFailed
 from core.worker.executor import Executor
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 from tests.worker.test_executor import ON_MESSAGE, Bus
@@ -87,7 +88,7 @@ async def test_batches_are_told_as_they_are_accepted_and_the_last_figures_at_the
     channel = worker.env("sender").channel("c")
     for _ in range(3):
         await channel.put(Batch([{"n": 1}]))
-    await rig.until(lambda: len(worker.printed) == 3 and worker.messages != [])
+    await waiting.until(lambda: len(worker.printed) == 3 and worker.messages != [])
     assert [m.data["job_event"]["events_out"] for m in worker.messages if m.data] == [1]
     await running.drain(1)
     await task
@@ -100,7 +101,7 @@ async def test_documents_are_told_at_their_ends(worker: Worker) -> None:
     channel = worker.env("sender").channel("c")
     for end in (False, True, False, True):
         await channel.put(Batch([{"n": 1}], document_end=end))
-    await rig.until(lambda: len(worker.printed) == 4)
+    await waiting.until(lambda: len(worker.printed) == 4)
     await running.drain(1)
     await task
     assert [m.data["job_event"]["events_out"] for m in worker.messages if m.data] == [2, 4]
@@ -111,7 +112,7 @@ async def test_the_message_leaves_before_the_source_hears_that_its_batch_was_acc
     seen: list[int] = []
     await worker.env("sender").channel("c").put(Batch([{"n": 1}], lambda error: seen.append(len(worker.messages))))
     task = asyncio.create_task(running.run())
-    await rig.until(lambda: seen)
+    await waiting.until(lambda: seen)
     assert seen == [1]
     await running.drain(1)
     await task
@@ -120,7 +121,7 @@ async def test_the_message_leaves_before_the_source_hears_that_its_batch_was_acc
 async def test_a_message_triggered_run_tells_before_its_delivery_is_settled(worker: Worker) -> None:
     running, bus = executor(worker, ON_MESSAGE, {"message": {"tag": "main"}}, "side"), Bus()
     task = asyncio.create_task(running.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     delivery = bus.delivery(1, who="alice")
     order: list[str] = []
     delivery.settle = lambda reason: order.extend(m.tag for m in worker.messages)
@@ -134,7 +135,7 @@ async def test_a_bus_that_does_not_take_the_message_does_not_fail_the_run(worker
     worker.bus_fault = JobFailed("no bus")
     await executor(worker, ECHO, {"print": "STDOUT"}, "t").run()
     assert worker.reports[0].ok
-    await rig.until(lambda: any("did not take a message" in text for _, text, _ in worker.log_lines))
+    await waiting.until(lambda: any("did not take a message" in text for _, text, _ in worker.log_lines))
 
 
 def document(emit: Any) -> dict[str, Any]:

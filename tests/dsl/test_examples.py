@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from core.documents import load
 from core.dsl.compile import compile_job
 from core.dsl.component import REGISTRY, Component
 from core.worker.executor import Executor
+from tests import waiting
 from tests.dsl import web
 from tests.dsl.rig import Worker
 from tests.external import server
@@ -65,10 +65,9 @@ async def run_example(component: type[Component], executor: Executor, worker: Wo
         async with anyio.create_task_group() as group:
             group.start_soon(executor.run)
             if executor.mode == "scheduled":
-                while not worker.reports:  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
+                await waiting.until(lambda: worker.reports)
             if executor.mode != "once":
-                await asyncio.sleep(0)
+                await waiting.turn()
                 await executor.drain(1)
             elif component.name in ("worker-channel", "dispatch"):
                 read = {"worker-channel": "lines", "dispatch": "error-lines"}[component.name]

@@ -18,7 +18,7 @@ from core.dsl.actions import headers
 from core.dsl.compile import compile_job
 from core.dsl.component import Run
 from core.worker.executor import Executor
-from tests.dsl import rig
+from tests import waiting
 from tests.dsl.rig import Worker
 from tests.dsl.test_kill import run_and_kill, size_of
 
@@ -62,10 +62,10 @@ async def test_files_that_grow_side_by_side_keep_a_header_each(worker: Worker, t
     append(tmp_path / "a.csv", "x,y\n1,2\n")
     append(tmp_path / "b.csv", "p,q\n3,4\n")
     async with running(worker, document(tmp_path / "*.csv")):
-        await rig.until(lambda: len(worker.printed) == 2)
+        await waiting.until(lambda: len(worker.printed) == 2)
         append(tmp_path / "a.csv", "5,6\n")
         append(tmp_path / "b.csv", "7,8\n")
-        await rig.until(lambda: len(worker.printed) == 4)
+        await waiting.until(lambda: len(worker.printed) == 4)
     rows = printed(worker)
     assert sorted(rows[:2], key=sorted) == [{"p": "3", "q": "4"}, {"x": "1", "y": "2"}]
     assert sorted(rows[2:], key=sorted) == [{"p": "7", "q": "8"}, {"x": "5", "y": "6"}]
@@ -87,23 +87,23 @@ async def test_a_file_that_is_read_on_after_a_restart_has_its_header_still(worke
 async def test_a_file_with_other_content_has_another_header(worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     async with running(worker, document(tmp_path / "a.csv")):
-        await rig.until(lambda: len(worker.printed) == 1)
+        await waiting.until(lambda: len(worker.printed) == 1)
         with (tmp_path / "a.csv").open("r+") as file:
             file.truncate()
             file.write("p\n3\n")
-        await rig.until(lambda: len(worker.printed) == 2)
+        await waiting.until(lambda: len(worker.printed) == 2)
     append(tmp_path / "a.csv", "4\n")
     async with running(worker, document(tmp_path / "a.csv")):
-        await rig.until(lambda: len(worker.printed) == 3)
+        await waiting.until(lambda: len(worker.printed) == 3)
     assert printed(worker) == [{"x": "1", "y": "2"}, {"p": "3"}, {"p": "4"}]
 
 
 async def test_rows_of_a_file_whose_header_nobody_has_read_stay_as_they_are(worker: Worker, tmp_path: Path) -> None:
     append(tmp_path / "a.csv", "x,y\n1,2\n")
     async with running(worker, document(tmp_path / "a.csv", **{"start-at": "end"})):
-        await rig.until(lambda: (worker.state / "job" / "files.json").exists())
+        await waiting.until(lambda: (worker.state / "job" / "files.json").exists())
         append(tmp_path / "a.csv", "3,4\n")
-        await rig.until(lambda: worker.printed)
+        await waiting.until(lambda: worker.printed)
     assert printed(worker) == [{"_raw": "3,4"}]
     assert any("name its columns in `fields`" in line for line in worker.warnings)
 
@@ -121,7 +121,7 @@ async def test_the_header_travels_with_its_rows_through_a_channel(worker: Worker
         async with running(worker, reader):
             append(tmp_path / "a.csv", more)
             wanted = 3 if more == "3\n" else 1
-            await rig.until(lambda: len(worker.printed) == printed_before + wanted)  # noqa: B023 - awaited here
+            await waiting.until(lambda: len(worker.printed) == printed_before + wanted)  # noqa: B023 - awaited here
         await consumer.drain(5)
         await task
     found = sorted(printed(worker), key=lambda row: row.get("x") or row["p"])

@@ -24,8 +24,9 @@ from core.dsl.component import Event, Limits, Run
 from core.dsl.inputs import http_requests
 from core.errors import Forbidden, JobFailed
 from core.worker.executor import Executor
+from tests import waiting
 from tests.dsl import certificate, rig
-from tests.dsl.rig import Worker, until
+from tests.dsl.rig import Worker
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +62,7 @@ async def serving(
     with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             group.start_soon(executor.run)
-            await until(lambda: listening(worker))
+            await waiting.until(lambda: listening(worker))
             port = listening(worker)
             async with httpx.AsyncClient(
                 base_url=f"{scheme}://127.0.0.1:{port}", verify=verify, trust_env=False, timeout=10
@@ -214,7 +215,7 @@ async def test_a_failing_output_is_a_503_and_the_reason_of_the_job(worker: Worke
             told.append("failed")
 
         group.start_soon(run)
-        await until(lambda: listening(worker))
+        await waiting.until(lambda: listening(worker))
         async with httpx.AsyncClient(trust_env=False) as client:
             reply = await client.post(f"http://127.0.0.1:{listening(worker)}/", content="x")
         assert (reply.status_code, reply.headers["connection"]) == (503, "close")

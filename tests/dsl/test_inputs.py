@@ -16,6 +16,7 @@ from core.dsl.inputs import descendants, lines
 from core.dsl.inputs.lines import Splitter
 from core.errors import Forbidden, JobFailed
 from core.worker.runs import Delivery
+from tests import waiting
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 
@@ -206,9 +207,7 @@ async def test_a_command_that_hangs_is_killed_with_everything_it_started(shell: 
     with anyio.fail_after(10), pytest.raises(JobFailed, match=r"did not end within 0\.3 s"):
         await shell.run({"exec": {"command": command, "timeout": {"value": "300ms"}}}, {"discard": {}}, keep)
     child = int(seen[0]["_raw"])
-    with anyio.fail_after(5):
-        while _alive(child):  # noqa: ASYNC110 - it is another process
-            await anyio.sleep(0.01)
+    await waiting.until(lambda: waiting.ended(child))
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -221,8 +220,8 @@ async def test_a_daemon_that_has_left_the_group_of_its_command_is_killed_when_th
     with anyio.fail_after(10):
         read = shell.read({"exec": {"command": command, "result": {"status-field": "code"}, "timeout": "8s"}})
         assert await read == [{"code": status}]
-        while _alive(int(told.read_text())):  # noqa: ASYNC110 - it is another process
-            await anyio.sleep(0.01)
+    daemon = int(told.read_text())
+    await waiting.until(lambda: waiting.ended(daemon))
 
 
 async def test_what_a_killed_worker_left_running_is_killed_before_the_command_runs_again(shell: Worker) -> None:
@@ -240,14 +239,6 @@ async def test_what_a_killed_worker_left_running_is_killed_before_the_command_ru
         for process in (left, other):
             process.kill()
             process.wait()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:  # noqa: PTH123
-            return stat.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def test_a_child_that_holds_the_pipe_open_does_not_hold_the_job(shell: Worker) -> None:

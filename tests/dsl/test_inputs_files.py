@@ -22,6 +22,7 @@ from core.dsl.component import Event, Limits, Run
 from core.dsl.inputs import globs
 from core.dsl.stores import base
 from core.errors import JobFailed
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
@@ -46,10 +47,10 @@ def raws(events: list[Event]) -> list[str]:
 def test_a_place_is_reached_only_when_everything_before_it_is_settled(oks: list[bool], random: Any) -> None:
     reached: list[int] = []
     settled = memory.Settled[int](reached.append)
-    waiting = [(number, settled.expect(number)) for number in range(len(oks))]
+    expected = [(number, settled.expect(number)) for number in range(len(oks))]
     done: dict[int, bool] = {}
-    random.shuffle(waiting)
-    for number, settle in waiting:
+    random.shuffle(expected)
+    for number, settle in expected:
         settle(None if oks[number] else OSError())
         done[number] = oks[number]
         assert reached == list(range(len(reached)))
@@ -347,10 +348,10 @@ async def test_tail_resumes_after_a_restart_and_reads_no_line_twice(worker: Work
 async def test_tail_can_start_at_the_end_of_what_is_there(worker: Worker, data: Path) -> None:
     append(data / "a.log", "old\n")
     async with tailing(worker, data, **{"start-at": "end"}) as tail:
-        await rig.until(worker.env().state_dir.joinpath("files.json").exists)
+        await waiting.until(worker.env().state_dir.joinpath("files.json").exists)
         append(data / "a.log", "new\n")
         append(data / "b.log", "all of it\n")
-        await rig.until(lambda: len(tail.seen) == 2)
+        await waiting.until(lambda: len(tail.seen) == 2)
         assert sorted(tail.seen) == ["all of it", "new"]
 
 
@@ -490,10 +491,10 @@ async def test_a_store_that_is_not_there_yet_is_empty_for_a_poll_and_a_fault_for
     executor = worker.executor(store(tmp_path / "later", trigger={"interval": "10ms"}), {"print": "STDOUT"})
     task = asyncio.create_task(executor.run())
     with anyio.fail_after(5):
-        await rig.until(lambda: len(worker.reports) >= 3)
+        await waiting.until(lambda: len(worker.reports) >= 3)
         (tmp_path / "later").mkdir()
         (tmp_path / "later" / "a").write_text("here\n")
-        await rig.until(lambda: worker.printed)
+        await waiting.until(lambda: worker.printed)
         await executor.drain(1)
         await task
     assert orjson.loads(worker.printed[0]) == {"_raw": "here"}

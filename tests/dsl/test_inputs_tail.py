@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from core.dsl.component import Event, Limits, Run
 from core.dsl.inputs import lines, tracked
 from core.errors import JobFailed
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
@@ -207,7 +208,7 @@ async def test_a_packed_file_that_is_still_being_written_is_tried_again_when_it_
     whole = gzip.compress("".join(f"line {number}\n" for number in range(20_000)).encode())
     (data / "a.gz").write_bytes(whole[: len(whole) // 2])
     async with tailing(worker, f"{data}/*", preprocessors=["gzip"]) as tail:
-        await rig.until(lambda: worker.warnings)
+        await waiting.until(lambda: worker.warnings)
         assert "cut off" in worker.warnings[-1]
         (data / "a.gz").write_bytes(whole)
         await tail.until(*(f"line {number}" for number in range(20_000)))
@@ -259,7 +260,7 @@ async def test_a_long_line_at_the_end_is_not_taken_for_a_new_one_after_a_restart
     append(log, "before\n" + "x" * 50_000)
     async with tailing(worker, f"{data}/*.log", **{"long-lines": mode}) as tail:
         await tail.until("before")
-        await rig.until(lambda: worker.warnings)
+        await waiting.until(lambda: worker.warnings)
     append(log, "x" * 5000 + "\nafter\n")
     async with tailing(worker, f"{data}/*.log", **{"long-lines": mode}) as tail:
         await tail.until(*(["x" * 1000] if mode == "cut" else []), "after")
@@ -283,7 +284,7 @@ async def test_a_file_that_cannot_be_read_is_told_once_and_read_when_it_can(work
     append(data / "a.log", "one\n")
     os.link(data / "a.log", data / "other")
     async with tailing(worker, f"{data}/*.log") as tail:
-        await rig.until(lambda: worker.warnings)
+        await waiting.until(lambda: worker.warnings)
         append(data / "b.log", "two\n")
         await tail.until("two")
         (data / "other").unlink()

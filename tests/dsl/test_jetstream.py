@@ -238,10 +238,10 @@ async def test_a_new_reader_begins_where_its_replay_says(worker: Worker, stream:
     async with reading(worker, "since", stream=stream, replay=middle) as (_, batches):
         assert await take(batches, 3) == [3, 4, 5]
     async with reading(worker, "now", stream=stream, replay="now") as (_, batches):
-        waiting = asyncio.ensure_future(anext(batches))
+        reading = asyncio.ensure_future(anext(batches))
         await read_up_to(worker, stream, streams.consumer_name("now", "now"), 6)
         await write(worker, stream, range(6, 7))
-        assert (await waiting).events == [{"n": 6}]
+        assert (await reading).events == [{"n": 6}]
 
 
 async def test_another_replay_reads_once_more_and_passes_over_nothing(worker: Worker, stream: str) -> None:
@@ -283,11 +283,11 @@ async def test_a_reader_deletes_by_itself(worker: Worker, stream: str) -> None:
     await write(worker, stream, range(5))
     async with reading(worker, stream=stream, retention={"age": "0s"}) as (_, batches):
         await take(batches, 5)
-        waiting = asyncio.ensure_future(anext(batches))
+        reading = asyncio.ensure_future(anext(batches))
         while await held(worker, stream):
             pass
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 # ---- what is missing
@@ -349,10 +349,10 @@ async def test_a_writer_bears_a_server_that_starts_again(tmp_path: Path, stream:
         with anyio.fail_after(40):
             await sink.write(Batch([{"n": 0}], settled.append), Run())
             bus.kill()
-            waiting = asyncio.ensure_future(sink.write(Batch([{"n": 1}], settled.append), Run()))
-            await rig.until(lambda: any("jetstream" in line for line in worker.warnings), 20)
+            writing = asyncio.ensure_future(sink.write(Batch([{"n": 1}], settled.append), Run()))
+            await waiting.until(lambda: any("jetstream" in line for line in worker.warnings))
             bus.start()
-            await waiting
+            await writing
         await sink.close()
         assert settled == [None, None]
         async with reading(worker, stream=stream) as (_, batches):

@@ -14,6 +14,8 @@ from typing import Any
 import anyio
 import pytest
 
+from tests import waiting
+
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 4
@@ -21,6 +23,12 @@ KILLS = 4
 
 def size_of(target: Path) -> int:
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+async def grown(target: Path, size: int, ended: asyncio.Task[Any]) -> bool:
+    """Wait until the target is so large; whether that comes before the end of the process."""
+    await waiting.until(lambda: ended.done() or size_of(target) >= size, seconds=60, every=0.001)
+    return not ended.done()
 
 
 async def run_and_kill(
@@ -46,13 +54,10 @@ async def run_and_kill(
             stdout=asyncio.subprocess.PIPE,
         )
         ended = asyncio.create_task(process.communicate())
-        while sizes and not ended.done():
-            await asyncio.sleep(0.001)
-            if size_of(target) >= sizes[0]:
-                process.send_signal(signal.SIGKILL)
-                sizes.pop(0)
-                kills += 1
-                break
+        if sizes and await grown(target, sizes[0], ended):
+            process.send_signal(signal.SIGKILL)
+            sizes.pop(0)
+            kills += 1
         output, _ = await ended
         if output == b"done":
             return kills

@@ -19,6 +19,7 @@ from core.dsl.outputs import batching
 from core.dsl.outputs import file as file_output
 from core.dsl.outputs.batching import Batcher, Batching, Item
 from core.errors import JobFailed
+from tests import waiting
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 
@@ -41,7 +42,7 @@ class Sent:
         self.more = asyncio.Event()
 
     async def send(self, groups: list[list[Item]], run: Run) -> None:
-        await asyncio.sleep(0)
+        await waiting.turn()
         if self.fault is not None:
             raise self.fault
         self.groups += [[item.data for item in group] for group in groups]
@@ -104,7 +105,7 @@ async def test_the_timeout_sends_a_group_that_is_not_full() -> None:
     await batcher.add(items("a"), batch_of(settled, "1"), Run())
     with anyio.fail_after(5):
         await sent.more.wait()
-        await rig.until(lambda: settled)
+        await waiting.until(lambda: settled)
     assert (sent.groups, settled) == ([[b"a"]], [("1", None)])
     await batcher.close()
 
@@ -114,7 +115,7 @@ async def test_a_timeout_that_cannot_send_settles_what_waits_with_the_fault() ->
     sent.fault = OSError("down")
     batcher = Batcher(Batching.model_validate({"fixed-size": 100, "timeout": "10ms"}), sent.send)
     await batcher.add(items("a"), batch_of(settled, "1"), Run())
-    await rig.until(lambda: settled)
+    await waiting.until(lambda: settled)
     assert settled == [("1", sent.fault)]
     await batcher.close()
 
@@ -183,9 +184,9 @@ async def test_a_batch_of_messages_is_settled_when_the_engine_has_them_all(worke
     settled: list[BaseException | None] = []
     sink = rig.declare("output", {"message": {}}).open(worker.env())
     writing = asyncio.create_task(sink.write(Batch([{"n": 1}, {"n": 2}], settled.append), Run()))
-    await rig.until(lambda: worker.held is not None and len(worker.held) == 2)
+    await waiting.until(lambda: worker.held is not None and len(worker.held) == 2)
     worker.held[0].set_result(None)
-    await asyncio.sleep(0)
+    await waiting.turn()
     assert settled == []
     worker.held[1].set_result(None)
     await writing
@@ -383,7 +384,7 @@ async def test_a_batch_is_settled_only_after_its_data_is_synced(
     sink = rig.declare("output", {"file": str(tmp_path / "a")}).open(worker.env())
     await sink.write(Batch([{"n": 1}], lambda error: order.append(f"settled {error}")), Run())
     assert order == []
-    await rig.until(lambda: len(order) == 2)  # without another write or a flush
+    await waiting.until(lambda: len(order) == 2)  # without another write or a flush
     assert order == ["sync", "settled None"]
     await sink.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from core.dsl.component import REGISTRY, Limits
 from core.dsl.registry import load_components
 from core.worker.executor import Executor
 from mcp_server import results
+from tests import waiting
 from tests.dsl.rig import Worker
 
 load_components()
@@ -153,6 +153,6 @@ async def test_the_example_of_a_topic_runs(entry: reference.Entry, worker: Worke
         async with anyio.create_task_group() as group:
             group.start_soon(executor.run)
             if executor.mode != "once":
-                await asyncio.sleep(0)
+                await waiting.turn()
                 await executor.drain(1)
     assert all(report.ok for report in worker.reports)

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
 from core.errors import JobFailed
+from tests import waiting
 from tests.dsl import certificate, rig
-from tests.dsl.rig import Worker, until
+from tests.dsl.rig import Worker
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +42,7 @@ async def reading(worker: Worker, source: dict[str, Any], sink: dict[str, Any] |
         async with anyio.create_task_group() as group:
             group.start_soon(executor.run)
             if "connect" not in source[next(iter(source))]:
-                await until(lambda: port_of(worker))
+                await waiting.until(lambda: port_of(worker))
                 seen.port = port_of(worker)
             yield seen
             await executor.drain(3)
@@ -91,7 +92,7 @@ async def speaking(*texts: bytes, **options: Any) -> AsyncIterator[int]:
 async def test_each_line_of_a_connection_is_an_event_also_one_without_a_line_end(worker: Worker) -> None:
     async with reading(worker, {"tcp": {"address": "127.0.0.1:0", "source-ip-field": "from"}}) as seen:
         await send(seen.port, b"one\r\ntwo\n\nlast")
-        await until(lambda: len(seen) == 3)
+        await waiting.until(lambda: len(seen) == 3)
     assert seen == [{"_raw": text, "from": "127.0.0.1"} for text in ("one", "two", "last")]
     assert worker.reports[-1].ok
 
@@ -99,7 +100,7 @@ async def test_each_line_of_a_connection_is_an_event_also_one_without_a_line_end
 async def test_json_lines_are_parsed_and_others_are_kept_and_counted(worker: Worker) -> None:
     async with reading(worker, {"tcp": {"address": "127.0.0.1:0", "json": True}}) as seen:
         await send(seen.port, b'{"n": 1}\nnope\n\xff\n')
-        await until(lambda: len(seen) == 3)
+        await waiting.until(lambda: len(seen) == 3)
     assert seen == [{"n": 1}, {"_raw": "nope"}, {"_raw": "�"}]
     assert worker.reports[-1].errors == 2
 
@@ -110,7 +111,7 @@ async def test_a_line_that_is_too_long_ends_its_connection_and_no_other(worker: 
         with contextlib.suppress(ConnectionError):  # it may be told before it has said all
             await send(seen.port, b"x" * 5_000_000)
         other[1].write(b"still here\n")
-        await until(lambda: seen)
+        await waiting.until(lambda: seen)
         other[1].close()
     assert seen == [{"_raw": "still here"}]
     assert any("longer than 1000 bytes; its connection was closed" in text for text in worker.warnings)
@@ -138,7 +139,7 @@ async def test_while_the_output_waits_the_sender_is_not_read(worker: Worker) -> 
             held_back = sent - len(seen)
             assert held_back > 0  # in the buffers of the system and of the sender
             group.start_soon(take)
-            await until(lambda: len(seen) == sent)
+            await waiting.until(lambda: len(seen) == sent)
             writer.close()
         group.cancel_scope.cancel()
 
@@ -147,7 +148,7 @@ async def test_a_connection_too_many_is_closed_and_counted(worker: Worker) -> No
     async with reading(worker, {"tcp": {"address": "127.0.0.1:0", "max-connections": 1}}) as seen:
         _, first = await asyncio.open_connection("127.0.0.1", seen.port)
         first.write(b"a\n")
-        await until(lambda: seen)
+        await waiting.until(lambda: seen)
         reader, second = await asyncio.open_connection("127.0.0.1", seen.port)
         assert await reader.read() == b""
         second.close()
@@ -160,7 +161,7 @@ async def test_tls_of_a_listener(worker: Worker, tmp_path: Path) -> None:
     tls = {"cert": str(made.cert), "key": str(made.key)}
     async with reading(worker, {"tcp": {"address": "127.0.0.1:0", "tls": tls}}) as seen:
         await send(seen.port, b"secret\n", ssl=made.trusting)
-        await until(lambda: seen)
+        await waiting.until(lambda: seen)
     assert seen == [{"_raw": "secret"}]
 
 
@@ -173,7 +174,7 @@ async def test_a_client_reads_what_the_other_side_says_and_connects_again(
         speaking(b"a\nb", b"c\n") as port,
         reading(worker, {"tcp": {"connect": f"127.0.0.1:{port}"}}) as seen,
     ):
-        await until(lambda: len(seen) == 3)
+        await waiting.until(lambda: len(seen) == 3)
     assert [event["_raw"] for event in seen] == ["a", "b", "c"]
     assert any("connecting again" in text for text in worker.warnings)
 
@@ -186,7 +187,7 @@ async def test_a_client_checks_the_certificate_unless_told_otherwise(worker: Wor
             await worker.read({"tcp": {"connect": f"localhost:{port}", "tls": {}}})
         source = {"tcp": {"connect": f"localhost:{port}", "tls": {}, "insecure": True}}
         async with reading(worker, source) as seen:
-            await until(lambda: seen)
+            await waiting.until(lambda: seen)
         assert seen == [{"_raw": "a"}]
 
 
@@ -252,7 +253,7 @@ async def test_a_datagram_is_events(
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"", ("127.0.0.1", seen.port))
             sender.sendto(datagram, ("127.0.0.1", seen.port))
-        await until(lambda: len(seen) == len(events))
+        await waiting.until(lambda: len(seen) == len(events))
     assert seen == events
 
 
@@ -261,6 +262,6 @@ async def test_datagrams_wait_in_the_system_while_the_output_is_slow_and_come_in
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             for number in range(500):
                 sender.sendto(b"%d" % number, ("127.0.0.1", seen.port))
-        await until(lambda: len(seen) == 500)
+        await waiting.until(lambda: len(seen) == 500)
     assert [int(event["_raw"]) for event in seen] == list(range(500))
     assert worker.reports[-1].events_in == 500

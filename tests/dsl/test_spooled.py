@@ -18,6 +18,7 @@ from core.dsl.component import Run
 from core.dsl.inputs import spooled
 from core.dsl.stores import LocalStore, Object
 from core.errors import Forbidden, InvalidDocument
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
@@ -92,7 +93,7 @@ async def test_a_reader_from_now_that_found_no_spool_has_begun_all_the_same(work
     source = spool.source(replay="now", trigger={"interval": "1h"})
     executor = worker.executor(source, {"discard": {}})
     running = asyncio.create_task(executor.run())
-    await rig.until(lambda: worker.reports)
+    await waiting.until(lambda: worker.reports)
     await executor.drain(1)
     await running
     spool.put("between", clock.now_ns() / clock.NANOSECONDS + 1)

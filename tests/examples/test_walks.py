@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from mcp_server.cli import stage
+from tests import waiting
 from tests.catalog import rig
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +64,7 @@ async def test_the_commands_of_a_walk_print_what_it_says(scene: stage.Stage, tmp
             plan = "".join(re.findall(r"sluice apply (plan_\w+)", printed)) or plan
             while shown != "sh" and printed != wanted.strip():
                 assert not script.startswith("curl"), printed
-                await anyio.sleep(0.1)  # what it shows is on its way
+                await waiting.pause(0.1)  # what it shows is on its way
                 printed = await shell(script, scene.home, must=False)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,9 +101,3 @@ async def publish(engine: Engine, handler: str = HANDLER) -> None:
 async def invoke(engine: Engine, **more: Any) -> dict[str, Any]:
     call = {"slug": "smoke_trigger", "params": {"env": "prod"}, "wait_timeout_seconds": 30, **more}
     return await engine.call("trigger_invoke", call, ADMIN)
-
-
-async def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    with anyio.fail_after(seconds):
-        while not holds():  # noqa: ASYNC110 - nothing announces what is waited for here
-            await asyncio.sleep(0.01)

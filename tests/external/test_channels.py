@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from core.engine import Engine
+from tests import waiting
 from tests.deployments.running import KEEP, TAIL, apply, arrived, numbers, once, plan, publish, write
-from tests.dsl import rig as dsl_rig
 from tests.engines import ADMIN, engine_on
 
 from . import rig, server
@@ -133,7 +133,7 @@ async def test_a_replay_of_a_stream_is_a_plan_and_a_new_deployment_of_the_name_g
             made = await plan(engine, source, values={"replay": "2020-01-01"})
             assert [(c["action"], c["id"]) for c in made["changes"]] == [("update", "demo--x--c-reader")]
             await engine.call("deployment_apply", {"plan_id": made["plan_id"]}, ADMIN)
-            await dsl_rig.until(lambda: numbers(tmp_path / "x.out") == once([*first, *first]), 20)
+            await waiting.until(lambda: numbers(tmp_path / "x.out") == once([*first, *first]))
             gone = await plan(engine, "", remove=True)
             await engine.call("deployment_apply", {"plan_id": gone["plan_id"]}, ADMIN)
             write(tmp_path / "a.in", range(200, 210))

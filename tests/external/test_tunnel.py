@@ -14,6 +14,7 @@ import pytest
 
 from core.external.sealed import Records, WorkerKey
 from core.external.tunnel import WINDOW_BYTES, Tunnel, WireBroken
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +106,7 @@ async def test_a_reader_that_stands_still_holds_the_sender_back_at_the_window() 
         before = -1
         while joined.wire.bytes != before:  # until nothing moves any more
             before = joined.wire.bytes
-            await asyncio.sleep(0.2)
+            await waiting.pause(0.2)
         assert not sending.done()
         assert joined.wire.bytes < 1.5 * WINDOW_BYTES
         assert len(await read(joined.engine, 8 * WINDOW_BYTES)) == 8 * WINDOW_BYTES

@@ -17,6 +17,7 @@ from core import errors
 from core.engine import Engine
 from core.external import nats
 from core.external.sealed import WorkerKey
+from tests import waiting
 
 from . import rig, server
 
@@ -78,7 +79,7 @@ async def test_the_death_of_its_process_is_a_further_attempt(
             (worker,) = psutil.Process(edge.process.pid).children()
             worker.suspend()
             running = asyncio.create_task(rig.invoke(engine))
-            await rig.until(lambda: any(r.outstanding for r in engine.fleet.workers["edge-1"].replicas.values()))
+            await waiting.until(lambda: any(r.outstanding for r in engine.fleet.workers["edge-1"].replicas.values()))
             worker.kill()
             record = await running
     assert record["state"] == "succeeded"
@@ -120,7 +121,7 @@ async def test_what_is_accepted_while_nats_is_away_runs_when_it_is_back(
             for _ in range(3):
                 bus.kill()
                 records = [asyncio.create_task(rig.invoke(engine)) for _ in range(20)]
-                await rig.until(lambda: engine.gateway is not None and not engine.gateway.connected)
+                await waiting.until(lambda: engine.gateway is not None and not engine.gateway.connected)
                 bus.start()
                 assert {(await record)["state"] for record in records} == {"succeeded"}
                 await rig.online(engine)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.fleet.channels import declared
-from tests.dsl import rig
+from tests import waiting
 from tests.engines import deploy, engine_on
 
 
@@ -43,5 +43,5 @@ output: {{file: {target}}}
         for target in targets:
             await deploy(engine, reader.format(name=target.name, target=target))
         await deploy(engine, 'name: w\ninput: {echo: {event: "1\\n2\\n3"}}\noutput: {worker-channel: c}\n')
-        await rig.until(lambda: all(target.exists() and target.read_text().count("\n") == 3 for target in targets), 10)
+        await waiting.until(lambda: all(len(waiting.lines(target)) == 3 for target in targets))
     assert targets[0].read_text() == targets[1].read_text()

@@ -17,7 +17,8 @@ from core.dsl import compile as compiler
 from core.dsl.component import Event, Run
 from core.model.kv import Depth, Namespace, Op, Result
 from core.worker.executor import Executor
-from tests.dsl.rig import Worker, until
+from tests import waiting
+from tests.dsl.rig import Worker
 
 pytestmark = pytest.mark.anyio
 
@@ -207,10 +208,10 @@ async def test_an_event_keeps_its_number_behind_an_action_that_waits(worker: Wor
 async def test_a_job_without_such_an_action_keeps_its_one_function(worker: Worker) -> None:
     plain = compiler.compile_job({"name": "j", **_ends([{"add": {"output-fields": {"a": 1}}}])}, worker.env())
     memory = compiler.compile_job({"name": "j", **_ends([{"dedupe": {"fields": ["id"]}}])}, worker.env())
-    waiting = compiler.compile_job({"name": "j", **_ends([kv({"set": {}})])}, worker.env())
+    waits = compiler.compile_job({"name": "j", **_ends([kv({"set": {}})])}, worker.env())
     assert plain.stages is None
     assert memory.stages is None
-    assert waiting.stages is not None
+    assert waits.stages is not None
 
 
 def _ends(actions: list[Any]) -> dict[str, Any]:
@@ -266,7 +267,7 @@ async def test_popped_items_are_acknowledged_when_the_output_has_taken_them(work
     job = executor(worker, source({"pop-batch": {"size": 2, "attempt-field": "try"}}))
     task = asyncio.create_task(job.run())
     await space.push('{"n": 1}', '{"n": 2}', '{"n": 3}', "no json")
-    await until(lambda: len(worker.printed) == 4)
+    await waiting.until(lambda: len(worker.printed) == 4)
     await job.drain(5)
     await task
     assert [json.loads(line) for line in worker.printed] == [
@@ -293,7 +294,7 @@ async def test_a_firing_takes_one_batch_and_none_when_the_queue_is_empty(worker:
     await space.push("1", "2", "3")
     job = executor(worker, source({"pop-batch": {"size": 2}}, trigger={"interval": "10ms"}))
     task = asyncio.create_task(job.run())
-    await until(lambda: len(worker.reports) >= 4)
+    await waiting.until(lambda: len(worker.reports) >= 4)
     await job.drain(5)
     await task
     assert [report.events_in for report in worker.reports[:4]] == [2, 1, 0, 0]
@@ -304,7 +305,7 @@ async def test_with_manual_acknowledgement_the_action_ends_the_lease(worker: Wor
     pop = {"pop-batch": {"ack": "manual", "lease-field": "lease"}}
     first = executor(worker, source(pop, trigger={"interval": "1h"}))
     task = asyncio.create_task(first.run())
-    await until(lambda: len(worker.reports) == 1)
+    await waiting.until(lambda: len(worker.reports) == 1)
     await first.drain(5)
     await task
     assert await space.depth() == Depth(0, 2, 0)
@@ -342,11 +343,11 @@ async def test_a_watch_begins_with_what_is_there_and_goes_on_with_what_changes(
     await space.set("d", "1")
     job = executor(worker, source({"watch": {"prefix": "c/"}}))
     task = asyncio.create_task(job.run())
-    await until(lambda: len(worker.printed) == 1)
+    await waiting.until(lambda: len(worker.printed) == 1)
     await space.set("c/b", '"two"')
-    await until(lambda: len(worker.printed) == 2)
+    await waiting.until(lambda: len(worker.printed) == 2)
     await space.delete("c/a")
-    await until(lambda: len(worker.printed) == 3)
+    await waiting.until(lambda: len(worker.printed) == 3)
     await job.drain(5)
     await task
     assert [json.loads(line) for line in worker.printed] == [
@@ -477,7 +478,7 @@ async def test_an_event_on_its_way_in_another_replica_waits_for_what_becomes_of_
 ) -> None:
     await space.set("[1]", "claim other.1 1234", 60_000)
     task = asyncio.create_task(run(worker, [{"id": 1}], DEDUPE))
-    await asyncio.sleep(0.02)
+    await waiting.pause(0.02)
     assert not task.done()
     if becomes == "seen":
         await space.set("[1]", "seen")

@@ -348,7 +348,7 @@ async def test_of_many_consumers_each_item_goes_to_one(space: Namespace) -> None
 
 async def test_a_pop_that_waits_is_woken_by_a_push(space: Namespace) -> None:
     waiting = asyncio.create_task(space.pop_batch(wait_seconds=10))
-    await asyncio.sleep(0)
+    await waiting.turn()
     await space.push("a")
     lease = await waiting
     assert lease is not None
@@ -357,7 +357,7 @@ async def test_a_pop_that_waits_is_woken_by_a_push(space: Namespace) -> None:
 
 async def test_several_pops_that_wait_share_what_is_pushed_at_once(space: Namespace) -> None:
     waiting = [asyncio.create_task(space.pop_batch(wait_seconds=10)) for _ in range(5)]
-    await asyncio.sleep(0)
+    await waiting.turn()
     await space.push("a", "b", "c", "d", "e")
     leases = await asyncio.gather(*waiting)
     assert sorted(lease.items[0].value for lease in leases if lease is not None) == ["a", "b", "c", "d", "e"]
@@ -367,10 +367,10 @@ async def test_several_pops_that_wait_share_what_is_pushed_at_once(space: Namesp
 async def test_what_a_pop_that_was_given_up_got_goes_to_the_next_one(space: Namespace, ticks: int) -> None:
     for n in range(10):
         waiting = asyncio.create_task(space.pop_batch(wait_seconds=10))
-        await asyncio.sleep(0)
+        await waiting.turn()
         pushed = asyncio.create_task(space.push(str(n)))
         for _ in range(ticks):
-            await asyncio.sleep(0)
+            await waiting.turn()
         waiting.cancel()
         await asyncio.wait({waiting, pushed})
         lease = await space.pop_batch(wait_seconds=5) if waiting.cancelled() else waiting.result()
@@ -418,7 +418,7 @@ async def test_a_watch_tells_of_writes_and_deletes_below_its_prefix(space: Names
 async def test_a_watch_that_waits_is_woken(space: Namespace) -> None:
     watch = await space.watch()
     waiting = asyncio.create_task(watch.next(10))
-    await asyncio.sleep(0)
+    await waiting.turn()
     await space.set_if_absent("a", "1")
     assert (await waiting).changes == (Change("a", False),)
 

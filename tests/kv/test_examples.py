@@ -13,6 +13,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core.engine import Engine
 from core.model.kv import Depth, Namespace
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +34,12 @@ def example(name: str, **changed: str) -> str:
 
 async def events(engine: Engine, tag: str, at_least: int) -> list[dict[str, Any]]:
     """The payloads of the messages with a tag, the oldest first, as soon as there are so many in the log."""
-    while True:
+
+    async def search() -> list[dict[str, Any]]:
         page = await engine.call("message_search", {"tag": tag, "limit": 200}, ADMIN)
-        if len(page["items"]) >= at_least:
-            return [item["message_data"]["job_event"] for item in reversed(page["items"])]
-        await anyio.sleep(0.02)
+        return [item["message_data"]["job_event"] for item in reversed(page["items"])]
+
+    return await waiting.until(search, lambda found: len(found) >= at_least)
 
 
 async def test_one_of_three_replicas_leads_and_another_takes_over_when_its_worker_dies(engine: Engine) -> None:
@@ -51,12 +53,12 @@ async def test_one_of_three_replicas_leads_and_another_takes_over_when_its_worke
         holder = await Namespace(engine.kv, "tenant-a:locks").get("nightly-sync")
         assert holder.value == f'"{leader}"'
         psutil.Process(engine.fleet.workers[worker].pid).suspend()  # it is not there, and nobody knows yet
-        while True:
+
+        async def latest() -> str:
             page = await engine.call("message_search", {"tag": "leader-works", "limit": 1}, ADMIN)
-            now = page["items"][0]["message_data"]["job_event"]["leader"]
-            if now != leader:
-                break
-            await anyio.sleep(0.05)
+            return str(page["items"][0]["message_data"]["job_event"]["leader"])
+
+        now = await waiting.until(latest, lambda now: now != leader)
         psutil.Process(engine.fleet.workers[worker].pid).kill()
     assert now in {w["id"] for w in deployed["workloads"]}
 
@@ -68,11 +70,12 @@ async def test_an_order_goes_on_once_however_often_and_to_whom_it_comes(engine: 
         for n in range(5):
             await deploy(engine, go.format(n=n))
         await events(engine, "new-order", 2)
-        while True:
+
+        async def runs() -> int:
             ended = await engine.call("message_search", {"job": "dedupe", "type": "job-run-ended"}, ADMIN)
-            if sum(item["message_data"]["runs"] for item in ended["items"]) == 5:
-                break
-            await anyio.sleep(0.05)
+            return sum(item["message_data"]["runs"] for item in ended["items"])
+
+        await waiting.until(runs, lambda count: count == 5)
         passed = await events(engine, "new-order", 2)
         assert sorted(event["order"] for event in passed) == ["A-1", "A-2"]
         listed = (await engine.call("kv_list", {"namespace": "seen-orders"}, ADMIN))["items"]
@@ -86,5 +89,4 @@ async def test_what_the_producer_pushes_the_consumer_works_off(engine: Engine) -
         done = await events(engine, "ticket-done", 3)
         assert [(event["ticket"], event["attempt"]) for event in done] == [(1, 1), (2, 1), (3, 1)]
         space = Namespace(engine.kv, "tenant-a:tickets")
-        while await space.depth() != Depth(0, 0, 0):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
+        await waiting.until(space.depth, lambda depth: depth == Depth(0, 0, 0))

@@ -13,6 +13,7 @@ from engines import ADMIN, deploy, engine_on
 
 from core.engine import Engine
 from core.model.kv import Namespace
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -28,12 +29,7 @@ def space(engine: Engine, name: str) -> Namespace:
 
 
 def lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-async def until(condition: Any) -> None:
-    while not condition():  # noqa: ASYNC110
-        await anyio.sleep(0.01)
+    return [json.loads(line) for line in waiting.lines(path)]
 
 
 def job(name: str, source: str, sink: str, *actions: str) -> str:
@@ -61,7 +57,7 @@ async def test_what_one_job_sets_another_reads(engine: Engine, tmp_path: Path) -
             f"name: reader\ninput: {{worker-kv: {{namespace: 'tenant-a:shared', operation: {{get: {{key: a}}}}}}}}\n"
             f"output: {{file: {{path: {out}}}}}",
         )
-        await until(lambda: lines(out))
+        await waiting.until(lambda: lines(out))
     assert lines(out) == [{"id": "a", "n": 7}]
 
 
@@ -91,10 +87,11 @@ async def test_a_run_that_a_message_starts_may_wait_for_the_store(engine: Engine
             'name: go\ninput: {echo: {json: true, event: "{\\"who\\": \\"a\\"}\\n{\\"who\\": \\"a\\"}"}}\n'
             "output: {message: {tag: go}}",
         )
-        items: list[Any] = []
-        while len(items) < 2:
-            items = (await engine.call("message_search", {"tag": "done"}, ADMIN))["items"]
-            await anyio.sleep(0.01)
+
+        async def done() -> list[Any]:
+            return list((await engine.call("message_search", {"tag": "done"}, ADMIN))["items"])
+
+        items = await waiting.until(done, lambda items: len(items) >= 2)
     assert sorted(item["message_data"]["job_event"]["first"] for item in items) == [False, True]
 
 

@@ -21,6 +21,7 @@ from core.model.kv import Depth, Namespace
 from core.store import migrations
 from core.store.database import Database, open_database
 from core.store.kv_usage import ROW_BYTES
+from tests import waiting
 from tests.kv.stores import START_MS
 
 pytestmark = pytest.mark.anyio
@@ -51,21 +52,21 @@ def before(path: Path, step: str) -> Iterator[sqlite_utils.Database]:
 async def settled(database: Database) -> int:
     """How many commits there were, once everything that was submitted before is done."""
     await database.write(lambda db: None)
-    await asyncio.sleep(0)
+    await waiting.turn()
     return database.commits
 
 
 async def test_consumers_that_wait_cost_no_transaction(database: Database, store: LocalKV) -> None:
     queue, other = Namespace(store, "t:q"), Namespace(store, "t:other")
-    waiting = [asyncio.create_task(queue.pop_batch(wait_seconds=60)) for _ in range(100)]
-    await asyncio.sleep(0)
+    popping = [asyncio.create_task(queue.pop_batch(wait_seconds=60)) for _ in range(100)]
+    await waiting.turn()
     before = await settled(database)
     for _ in range(10):
         await other.push("x")
         await queue.set("k", "v")
     assert await settled(database) <= before + 21
     await queue.push("a")
-    done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    done, left = await asyncio.wait(popping, return_when=asyncio.FIRST_COMPLETED)
     assert len(done) == 1
     # One is woken by the push, and one more looks whether there is a second item.
     assert await settled(database) <= before + 26
@@ -77,9 +78,9 @@ async def test_consumers_that_wait_cost_no_transaction(database: Database, store
 async def test_the_one_that_has_waited_longest_is_served_first(store: LocalKV) -> None:
     queue = Namespace(store, "t:q")
     first = asyncio.create_task(queue.pop_batch(wait_seconds=60))
-    await asyncio.sleep(0)
+    await waiting.turn()
     second = asyncio.create_task(queue.pop_batch(wait_seconds=60))
-    await asyncio.sleep(0)
+    await waiting.turn()
     await queue.push("a")
     assert (await first) is not None
     assert not second.done()

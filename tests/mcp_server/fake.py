@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 from pydantic import Field
 
 from core import errors
 from core.model.operation import Effect, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
 from mcp_server.session import Notice, Options
+from tests import waiting
 
 REGISTRY = Registry()
 CALLER = Caller(Principal("ada", Role.ADMIN), surface=Surface.MCP)
@@ -84,7 +84,7 @@ async def _nothing_goes(engine: Any, caller: Caller, params: Apply) -> None:
     role=Role.ADMIN,
 )
 async def deployment_apply(engine: Any, caller: Caller, params: Apply) -> dict[str, Any]:
-    await anyio.sleep(params.wait_seconds)
+    await waiting.pause(params.wait_seconds)
     return {"deployment": "d", "state": "running"}
 
 

@@ -13,6 +13,7 @@ import pytest
 from mcp.client.stdio import StdioServerParameters
 
 from mcp_server.cli import stage
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 BROKEN = """\
@@ -74,9 +75,7 @@ async def test_an_agent_authors_checks_traces_and_runs_a_job_with_its_tools_alon
     assert put == {"name": "authored", "version": 1, "changed": True}
     deployed = await good(agent, "job_deploy", name="authored")
     assert [workload["state"] for workload in deployed["workloads"]] == ["running"]
-    with anyio.fail_after(20):
-        while not (shown := await good(agent, "job_get", name="authored"))["log"]:  # noqa: ASYNC110
-            await anyio.sleep(0.05)
+    shown = await waiting.until(lambda: good(agent, "job_get", name="authored"), lambda shown: shown["log"])
     assert shown["log"][0]["text"] == '{"level":"error","n":1}'
     assert (await good(agent, "job_undeploy", name="authored"))["workloads"] == []
 

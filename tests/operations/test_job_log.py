@@ -13,7 +13,7 @@ import pytest
 
 from core import errors
 from core.engine import Engine
-from tests.dsl import rig
+from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine
 
 async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(engine: Engine) -> None:
     await deploy(engine, TICK)
-    await rig.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 5)
+    await waiting.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 5)
     assert len((await log(engine, limit=2))["items"]) == 2
     short = await log(engine, characters=100, limit=500)
     assert short["truncated"]
@@ -87,11 +87,11 @@ async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(en
 
 async def test_the_lines_that_a_dead_worker_had_sent_are_still_there(engine: Engine) -> None:
     await deploy(engine, TICK)
-    await rig.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 3)
+    await waiting.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 3)
     pid = engine.fleet.workers["local-1"].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    await rig.until(lambda: engine.fleet.workers["local-1"].channel is None)
+    await waiting.until(lambda: engine.fleet.workers["local-1"].channel is None)
     found = await log(engine)
     assert found["unreachable"] == ["local-1"]
     assert len(found["items"]) > 3
@@ -151,7 +151,7 @@ async def test_a_worker_reports_its_memory_loop_and_channels_when_asked(engine: 
 
 async def test_a_worker_that_is_stopped_is_told_as_unreachable(engine: Engine) -> None:
     pid = engine.fleet.workers["local-1"].pid
-    await rig.until(lambda: engine.fleet.workers["local-1"].state == "online")
+    await waiting.until(lambda: engine.fleet.workers["local-1"].state == "online")
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -17,6 +17,7 @@ from core.contexts import keys
 from core.engine import Engine
 from core.model.principal import Caller, Principal, Role, Surface
 from core.store import audit, migrations
+from tests import waiting
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -59,12 +60,11 @@ async def _set(engine: Engine, value: str, name: str = "web/token", caller: Call
 
 async def _printed(engine: Engine, job: str, text: str) -> None:
     """Wait until a job has printed a text."""
-    with anyio.fail_after(15):
-        while True:
-            lines = (await engine.call("job_get", {"name": job, "log_lines": 50}, ADMIN))["log"]
-            if any(text in line["text"] for line in lines):
-                return
-            await anyio.sleep(0.02)
+
+    async def log() -> list[str]:
+        return [line["text"] for line in (await engine.call("job_get", {"name": job, "log_lines": 50}, ADMIN))["log"]]
+
+    await waiting.until(log, lambda lines: any(text in line for line in lines))
 
 
 async def test_a_new_value_reaches_the_jobs_that_use_it_without_a_deployment(engine: Engine) -> None:
@@ -73,8 +73,7 @@ async def test_a_new_value_reaches_the_jobs_that_use_it_without_a_deployment(eng
             await _set(engine, "first-value")
             await deploy(engine, POST.format(url=site.url("/in")))
             assert (await _set(engine, "second-value"))["used_by"] == ["post"]
-            while not any(r.headers["authorization"] == "Bearer second-value" for r in site.requests):  # noqa: ASYNC110
-                await anyio.sleep(0.02)
+            await waiting.until(lambda: any(r.headers["authorization"] == "Bearer second-value" for r in site.requests))
             assert site.requests[0].headers["authorization"] == "Bearer first-value"
             (worker,) = engine.fleet.worker_rows()
             assert worker["restarts"] == 0
@@ -88,8 +87,7 @@ async def test_a_worker_that_comes_back_is_given_the_secrets_again(engine: Engin
             engine.fleet.processes.children["local-1"].kill()
             assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].restarts == 1, 10)
             site.requests.clear()
-            while not site.requests:  # noqa: ASYNC110
-                await anyio.sleep(0.02)
+            await waiting.until(lambda: site.requests)
             assert site.requests[0].headers["authorization"] == "Bearer the-value"
 
 
@@ -105,8 +103,7 @@ async def test_a_secret_in_use_is_deleted_only_by_force_and_the_job_then_says_wh
             (row,) = (await engine.call("secret_list", {}, ADMIN))["items"]
             assert (row["name"], row["version"], row["used_by"]) == ("web/token", 0, ["post"])
             await _set(engine, "back-again")
-            while not any(r.headers["authorization"] == "Bearer back-again" for r in site.requests):  # noqa: ASYNC110
-                await anyio.sleep(0.02)
+            await waiting.until(lambda: any(r.headers["authorization"] == "Bearer back-again" for r in site.requests))
 
 
 async def test_a_job_whose_secrets_are_missing_is_not_deployed(engine: Engine) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import http.server
 import os
@@ -19,6 +18,7 @@ import pytest
 from core import errors
 from core.engine import Engine
 from core.jobs import tracing
+from tests import waiting
 from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -294,7 +294,7 @@ async def test_a_hostile_document_costs_the_engine_nothing_but_a_bounded_wait(en
         nonlocal slowest
         while True:
             started = anyio.current_time()
-            await anyio.sleep(0.01)
+            await waiting.pause(0.01)
             slowest = max(slowest, anyio.current_time() - started)
 
     events = [{"n": n} for n in range(30)]
@@ -327,15 +327,11 @@ async def test_only_a_few_traces_run_at_once_and_none_is_left_behind(engine: Eng
     async with anyio.create_task_group() as group:
         for _ in range(tracing.AT_ONCE):
             group.start_soon(lambda: _quietly(trace(engine, slow, events=events)))
-        with anyio.fail_after(10):
-            while engine.tracer._taken < tracing.AT_ONCE:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+        await waiting.until(lambda: engine.tracer._taken == tracing.AT_ONCE)
         with pytest.raises(errors.Busy, match="traces are running"):
             await trace(engine, job())
         group.cancel_scope.cancel()
-    with anyio.fail_after(10):
-        while children():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await waiting.until(lambda: not children())
     assert (await trace(engine, job()))["events_out"] == [{}]
 
 

@@ -14,6 +14,7 @@ from core import errors
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.settings import Settings
 from mcp_server.attach import open_session
+from tests import waiting
 
 
 async def main(home: Path, name: str, total: int, in_flight: int) -> None:
@@ -41,7 +42,7 @@ async def main(home: Path, name: str, total: int, in_flight: int) -> None:
                         record = await session.call("trigger_invoke", arguments, caller)
                         break
                     except (errors.Busy, errors.Unconfirmed, errors.StorageUnavailable):
-                        await asyncio.sleep(0.01)
+                        await waiting.pause(0.01)
                 os.write(fd, f"{key} {record['invocation_id']} {record['state']} .\n".encode())
                 os.fsync(fd)
 

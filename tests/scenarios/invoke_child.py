@@ -17,6 +17,7 @@ from core.operations import REGISTRY
 from core.settings import Settings
 from core.store.database import Database
 from core.triggers import posting
+from tests import waiting
 from tests.engines import ADMIN
 from tests.scenarios.boundaries import Boundaries
 from tests.triggers.rig import Rig, response
@@ -47,11 +48,10 @@ def plant(boundaries: Boundaries) -> None:
 
 async def finished(rig: Rig, record: dict[str, Any], states: int) -> dict[str, Any]:
     """The record, when its callback has been delivered for so many states."""
-    while True:
-        found = await rig.get(record)
-        if [one["outcome"] for one in found["callbacks"]] == ["delivered"] * states:
-            return found
-        await asyncio.sleep(0.01)
+    wanted = ["delivered"] * states
+    return await waiting.until(
+        lambda: rig.get(record), lambda found: [one["outcome"] for one in found["callbacks"]] == wanted
+    )
 
 
 async def main(home: Path, url: str, fatal: int) -> None:

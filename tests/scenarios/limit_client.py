@@ -18,6 +18,8 @@ import httpx
 import mcp
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from tests import waiting
+
 SLUG = "limited"
 PACE_SECONDS = 0.005  # between two calls, so that the server under test gets the processor
 Call = Callable[[], Awaitable[dict[str, Any]]]
@@ -30,7 +32,7 @@ async def repeat(call: Call) -> None:
         told = "accepted" if "invocation_id" in answer else answer["code"]
         sys.stdout.write(f"{began} {time.monotonic()} {told}\n")
         sys.stdout.flush()
-        await asyncio.sleep(PACE_SECONDS)
+        await waiting.pause(PACE_SECONDS)
 
 
 async def over_http(url: str, token: str) -> None:

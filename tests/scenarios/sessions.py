@@ -18,6 +18,7 @@ import httpx
 import orjson
 
 from mcp_server.cli import stage
+from tests import waiting
 
 TENANT = "tenant-a"
 AGAIN = ("busy", "unconfirmed", "storage_unavailable")  # what a client has to repeat, and may, since its call has a key
@@ -166,7 +167,7 @@ class McpSession:
 
 
 async def _pause() -> bool:
-    await asyncio.sleep(PAUSE_SECONDS)  # a client that was told to try again, or whose server starts
+    await waiting.pause(PAUSE_SECONDS)  # a client that was told to try again, or whose server starts
     return False
 
 

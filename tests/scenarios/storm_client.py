@@ -15,6 +15,7 @@ from core import clock, errors
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.settings import Settings
 from mcp_server.attach import open_session
+from tests import waiting
 
 
 async def main(home: Path, name: str, seconds: float, rate: int) -> None:
@@ -48,7 +49,7 @@ async def main(home: Path, name: str, seconds: float, rate: int) -> None:
         if rate:
             async with asyncio.TaskGroup() as writes:
                 for number in range(int(seconds * rate)):
-                    await asyncio.sleep(begin + number / rate - clock.monotonic())
+                    await waiting.pause(begin + number / rate - clock.monotonic())
                     writes.create_task(write())
         else:
             await asyncio.gather(*(saturate() for _ in range(8)))

@@ -10,6 +10,7 @@ import pytest
 
 from core.documents import dump
 from mcp_server.cli import stage
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
@@ -56,7 +57,7 @@ async def _author(call: Any, spool: Path) -> None:
     assert (planned["blockers"], planned["summary"]["create"] > 0) == ([], True)
     applied = await call("deployment_apply", plan_id=planned["plan_id"])
     assert applied["state"] == "running"
-    await stage.until(lambda: [path for path in spool.rglob("*") if path.is_file()], 20, "events in the spool")
+    await waiting.until(lambda: [path for path in spool.rglob("*") if path.is_file()])
 
     document["steps"][0]["with"] = {"interval": "2s"}
     await call("workflow_clone", slug="mine")

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from core.deployments.apply import up
 from core.documents import canonical
 from core.engine import Engine
 from core.model.states import PlanState
+from tests import waiting
 from tests.deployments.documents import pairs
 from tests.engines import ADMIN, engine_on
 
@@ -128,7 +128,7 @@ async def test_an_apply_that_is_killed_anywhere_ends_in_the_same_state(
         home = tmp_path / f"instant-{number}"
         shutil.copytree(template, home)
         process = child(home, plan_id, 0)
-        await anyio.to_thread.run_sync(time.sleep, chance.uniform(0.3, 3.0))  # the moment is what is random here
+        await waiting.pause(chance.uniform(0.3, 3.0))  # the moment is what is random here
         process.kill()
         await anyio.to_thread.run_sync(process.communicate)
         _, state = await taken_up(home, plan_id)

@@ -20,6 +20,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 from core.engine import Engine
 from core.model import invocation
 from core.store import invocations
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +100,7 @@ async def _crash(tmp_path: Path, *, clients: int, runs: int, in_flight: int, kil
         due = 0
         while fleet.running():
             assert time.monotonic() < deadline, f"not done after {DEADLINE_SECONDS} s: {fleet.kills}"
-            await anyio.sleep(fleet.random.uniform(0.005, 0.02))  # the moment of the kill is what is random here
+            await waiting.pause(fleet.random.uniform(0.005, 0.02))  # the moment of the kill is what is random here
             if fleet.kills.total() < kills and fleet.told() >= due:
                 due = fleet.told() + fleet.random.randrange(pace)
                 try:

@@ -16,6 +16,7 @@ import pytest
 from engines import ADMIN, deploy, engine_on
 
 from core.model.kv import Depth, Namespace
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -51,13 +52,11 @@ async def test_what_the_store_has_told_survives_the_death_of_its_owner(tmp_path:
     home, ledger = tmp_path / "home", tmp_path / "ledger"
     with anyio.fail_after(60):
         for attempt in range(3):
-            before = ledger.stat().st_size if ledger.exists() else 0
+            before = waiting.size(ledger)
             command = [sys.executable, str(CLIENT), str(home), str(attempt * 1_000_000)]
             process = subprocess.Popen(command)  # noqa: ASYNC220
             try:
-                while not ledger.exists() or ledger.stat().st_size < before + 2000:
-                    assert process.poll() is None
-                    await anyio.sleep(0.01)
+                await waiting.until(lambda: waiting.size(ledger), lambda size, most=before + 2000: size >= most)
             finally:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -97,22 +96,19 @@ async def test_what_a_killed_worker_had_leased_comes_again_and_nothing_is_lost(t
         async with engine_on(tmp_path / "home", workers=1) as engine:
             await deploy(engine, PUSH.format(source=source))
             space = Namespace(engine.kv, "tenant-a:work")
-            while (await space.depth()).ready < 2000:  # noqa: ASYNC110
-                await anyio.sleep(0.02)
+            await waiting.until(space.depth, lambda depth: depth.ready == 2000)
             worker = engine.fleet.workers["local-1"]
             held = []
             for deaths in (1, 2):
                 await deploy(engine, HOLD)
-                while not (await space.depth()).leased:  # noqa: ASYNC110
-                    await anyio.sleep(0.01)
+                await waiting.until(space.depth, lambda depth: depth.leased)
                 assert worker.pid is not None
                 psutil.Process(worker.pid).kill()
                 held.append((await space.depth()).leased)
                 await engine.call("job_undeploy", {"name": "hold"}, ADMIN)
                 assert await engine.fleet.wait(lambda deaths=deaths: worker.restarts == deaths, 20)
             await deploy(engine, WORK.format(out=out))
-            while await space.depth() != Depth(0, 0, 0):  # noqa: ASYNC110
-                await anyio.sleep(0.02)
+            await waiting.until(space.depth, lambda depth: depth == Depth(0, 0, 0))
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert min(held) >= 20
     assert sum(line["attempt"] > 1 for line in lines) >= max(held)
@@ -131,9 +127,7 @@ async def test_deduplication_loses_nothing_when_its_worker_is_killed(tmp_path: P
             worker = engine.fleet.workers["local-1"]
             size = 0
             for deaths in range(1, 4):
-                while not out.exists() or out.stat().st_size <= size:  # noqa: ASYNC110
-                    await anyio.sleep(0.005)
-                size = out.stat().st_size + 20_000
+                size = 20_000 + await waiting.until(lambda: waiting.size(out), lambda now, size=size: now > size)
                 assert worker.pid is not None
                 psutil.Process(worker.pid).kill()
                 assert await engine.fleet.wait(lambda deaths=deaths: worker.restarts == deaths, 20)

@@ -9,11 +9,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import anyio
 import orjson
 import pytest
 
 from core.engine import Engine
+from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +47,7 @@ async def copy_under_kills(home: Path, events: int, kills: int, seconds: float, 
     await asyncio.to_thread(write_events, source, events)
     async with engine_on(home, workers=1) as engine:
         await deploy(engine, JOB.format(source=source, target=target, more=more))
-        size = size_of(source)
+        size = waiting.size(source)
         for kill in range(1, kills + 1):
             await reached(target, size * kill // (kills + 1), seconds)
             pid = engine.fleet.workers["local-1"].pid
@@ -75,13 +75,7 @@ def state(engine: Engine) -> str:
 
 
 async def reached(path: Path, size: int, seconds: float) -> None:
-    with anyio.fail_after(seconds):
-        while size_of(path) < size:  # noqa: ASYNC110 - a file gives no signal
-            await asyncio.sleep(0.01)
-
-
-def size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    await waiting.until(lambda: waiting.size(path) >= size, seconds=seconds)
 
 
 async def test_a_worker_that_is_killed_several_times_on_the_way_loses_no_event(tmp_path: Path) -> None:
@@ -101,7 +95,7 @@ async def peak_memory(home: Path, source: Path) -> int:
         await deploy(engine, JOB.format(source=source, target=target, more=""))
         assert await engine.fleet.wait(lambda: state(engine) == "completed", 300)
         found: dict[str, Any] = await engine.call("worker_get", {"name": "local-1"}, ADMIN)
-    assert size_of(target) > size_of(source), "all of it went through"
+    assert waiting.size(target) > waiting.size(source), "all of it went through"
     target.unlink()
     peak: int = found["report"]["memory_peak_bytes"]
     return peak

@@ -18,6 +18,7 @@ import pytest
 
 from core.gitops import files
 from mcp_server.cli import stage
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ async def test_an_apply_that_was_killed_in_the_middle_is_finished_by_the_next_on
                 shown = (await scene.must("GET", f"/api/gitops/runs/{run['run_id']}"))["items"][0]
                 return len(shown["events"]) >= events or shown["state"] != "running"
 
-            await stage.until(far_enough, 30, f"{events} steps")
+            await waiting.until(far_enough)
             os.killpg(scene.pid, signal.SIGKILL)
         async with serving(home) as scene:
             (killed,) = (await scene.must("GET", f"/api/gitops/runs/{run['run_id']}"))["items"]

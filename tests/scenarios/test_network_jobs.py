@@ -14,8 +14,8 @@ import pytest
 from engines import ADMIN, deploy, engine_on
 
 from core.engine import Engine
+from tests import waiting
 from tests.dsl import web
-from tests.dsl.rig import until
 
 pytestmark = pytest.mark.anyio
 
@@ -43,9 +43,7 @@ async def accepted(port: int, body: str) -> bool:
 
 
 async def accepted_soon(port: int, body: str) -> None:
-    with anyio.fail_after(15):
-        while not await accepted(port, body):  # noqa: ASYNC110 - the worker comes up in its own time
-            await anyio.sleep(0.02)
+    await waiting.until(lambda: accepted(port, body))  # the worker comes up in its own time
 
 
 async def workload(engine: Engine, job: str) -> dict[str, Any]:
@@ -88,11 +86,11 @@ async def test_what_was_answered_200_is_there_after_a_worker_was_killed(tmp_path
         async with anyio.create_task_group() as group:
             for sender in range(5):
                 group.start_soon(send, sender)
-            await until(lambda: len(told) > 20, 15)
+            await waiting.until(lambda: len(told) > 20)
             (child,) = [p for p in psutil.Process().children() if "core.worker" in p.cmdline()]
             child.kill()
         await accepted_soon(port, "after")
-        assert set(told) <= set(out.read_text().splitlines())
+        assert set(told) <= set(waiting.lines(out))
 
 
 async def test_events_go_from_a_request_to_another_site_with_a_secret_in_the_header(tmp_path: Path) -> None:
@@ -119,9 +117,7 @@ async def test_a_sender_is_told_to_come_again_while_the_site_behind_the_job_is_d
         async with httpx.AsyncClient(trust_env=False) as client:
             reply = await client.post(f"http://127.0.0.1:{port}/", content="x")
         assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
-        found = await engine.call("job_get", {"name": "relay"}, ADMIN)
-        with anyio.fail_after(5):
-            while not found.get("last_failure"):
-                await anyio.sleep(0.02)
-                found = await engine.call("job_get", {"name": "relay"}, ADMIN)
+        found = await waiting.until(
+            lambda: engine.call("job_get", {"name": "relay"}, ADMIN), lambda found: found.get("last_failure")
+        )
         assert f"cannot reach http://127.0.0.1:{site.port}" in found["last_failure"]["reason"]

@@ -12,6 +12,7 @@ import pytest
 from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core.engine import Engine
+from tests import waiting
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -52,10 +53,11 @@ async def test_the_answer_is_recorded_and_does_not_end_the_run(engine: Engine) -
             await engine.call("trigger_publish", DEFINITION, ADMIN)
             await deploy(engine, HANDLER % site.url("/orders"))
             record = await invoke(engine, wait_timeout_seconds=0)
-            while record["trigger_proxy_recorded_at"] is None:
-                id = record["invocation_id"]
-                record = await engine.call("trigger_invocation_get", {"invocation_id": id}, ADMIN)
-                await anyio.sleep(0.01)
+            id = record["invocation_id"]
+            record = await waiting.until(
+                lambda: engine.call("trigger_invocation_get", {"invocation_id": id}, ADMIN),
+                lambda record: record["trigger_proxy_recorded_at"] is not None,
+            )
             assert record["state"] == "dispatched", "the capture alone ends nothing"
             captured = record["result"]["trigger_proxy_response"]
             ended = await engine.call("trigger_invocation_get", {"invocation_id": id, "wait_seconds": 10}, ADMIN)

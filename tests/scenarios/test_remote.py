@@ -20,6 +20,7 @@ from core.model.principal import Caller, Principal, Role, Surface
 from mcp_server import remote
 from mcp_server.cli import stage
 from mcp_server.http.tls import Certificate
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -87,10 +88,12 @@ async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Far]:
     try:
 
         def listening() -> str | None:
-            lines = [line for line in log.read_text().splitlines() if line.startswith(stage.LISTENS)]
-            return lines[0].removeprefix(stage.LISTENS).split()[0] if lines and "SHA-256" in log.read_text() else None
+            said = waiting.lines(log)
+            urls = [line.removeprefix(stage.LISTENS).split()[0] for line in said if line.startswith(stage.LISTENS)]
+            return urls[0] if urls and any("SHA-256" in line for line in said) else None
 
-        url = await stage.until(listening, 20, "sluice serve")
+        url = await waiting.until(listening, bool)
+        assert url is not None
         key = (place / "home" / "admin.token").read_text().strip()
         yield Far(place, url, key, process)
     finally:

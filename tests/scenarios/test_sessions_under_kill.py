@@ -21,6 +21,7 @@ from core import ownership
 from core.engine import Engine
 from core.model import invocation
 from core.store import invocations
+from tests import waiting
 from tests.scenarios.sessions import HttpClient, Ledger, McpSession, Program
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ class Killer:
         while self.left:
             await self._due.wait()
             self._due.clear()
-            await asyncio.sleep(self._random.uniform(0, 0.05))  # somewhere within the next calls
+            await waiting.pause(self._random.uniform(0, 0.05))  # somewhere within the next calls
             self._strike()
             self.left -= 1
 

@@ -19,6 +19,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock
 from core.engine import Engine
+from tests import waiting
 from tests.dsl import web
 from tests.triggers.rig import DEFINITION, path
 
@@ -82,10 +83,7 @@ async def test_what_a_killed_owner_owed_is_posted_by_the_next_one_under_the_same
             assert owner.stdout is not None
             for _ in range(20):
                 await owner.stdout.readline()
-            while True:
-                if len(down.requests) >= 10:
-                    break
-                await anyio.sleep(0.01)
+            await waiting.until(lambda: len(down.requests) >= 10)
         owner.send_signal(signal.SIGKILL)
         await owner.wait()
         port, first = down.port, list(down.requests)
@@ -102,11 +100,7 @@ async def test_what_a_killed_owner_owed_is_posted_by_the_next_one_under_the_same
 
     server = await asyncio.start_server(accept, "127.0.0.1", port)
     async with server, engine_on(home, workers=0, egress_allow=("127.0.0.0/8",)) as engine:
-        with anyio.fail_after(60):
-            while True:
-                if not await _deliveries(engine, "pending"):
-                    break
-                await anyio.sleep(0.02)
+        await waiting.until(lambda: _deliveries(engine, "pending"), lambda pending: not pending, seconds=60)
         delivered = await _deliveries(engine, "delivered")
     assert (len(delivered), len(got)) == (20, 20)
     ids = {request.headers["webhook-id"] for request in got}
@@ -141,7 +135,7 @@ async def test_a_worker_that_falls_silent_is_replaced_after_its_lease_and_its_ru
             with anyio.fail_after(30):
                 arguments = {"slug": "smoke_trigger", "params": {"env": f"r{round}"}, "wait_timeout_seconds": 60}
                 record = await engine.call("trigger_invoke", arguments, ADMIN)
-            assert not stopped.is_running() or stopped.status() == psutil.STATUS_ZOMBIE
+            assert waiting.ended(stopped.pid)
             assert (record["state"], record["attempts"]) == ("succeeded", 2)
             assert path(record) == ["accepted", "dispatched", "redelivered", "succeeded"]
             taken_over = next(event["at_ns"] for event in record["events"] if event["type"] == "redelivered")
@@ -188,9 +182,9 @@ async def test_an_owner_that_stood_still_takes_no_healthy_worker_for_silent(tmp_
             first = json.loads(await owner.stdout.readline())
             for _ in range(3):
                 owner.send_signal(signal.SIGSTOP)
-                await anyio.sleep(2.5)  # two and a half leases, in which nobody is there who could listen
+                await waiting.pause(2.5)  # two and a half leases, in which nobody is there who could listen
                 owner.send_signal(signal.SIGCONT)
-                await anyio.sleep(0.5)  # and a few looks at its workers
+                await waiting.pause(0.5)  # and a few looks at its workers
                 owner.stdin.write(b"\n")
                 assert json.loads(await owner.stdout.readline()) == first
     finally:
@@ -229,11 +223,10 @@ async def test_an_attempt_whose_run_has_timed_out_changes_nothing_when_it_wakes_
             record = await engine.call("trigger_invoke", arguments, ADMIN)
             assert record["state"] == "timed_out"
             stopped.resume()
-            while True:
-                given = {"invocation_id": record["invocation_id"]}
-                after = await engine.call("trigger_invocation_get", given, ADMIN)
-                if path(after)[-1] == "response_refused":
-                    break
-                await anyio.sleep(0.01)
+            given = {"invocation_id": record["invocation_id"]}
+            after = await waiting.until(
+                lambda: engine.call("trigger_invocation_get", given, ADMIN),
+                lambda after: path(after)[-1] == "response_refused",
+            )
     assert {**after, "events": None} == {**record, "events": None}
     assert path(after) == ["accepted", "dispatched", "timed_out", "response_refused"]

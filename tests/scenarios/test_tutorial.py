@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from mcp_server.cli import stage
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
@@ -106,14 +107,14 @@ async def verify(say: Say, store: Path) -> None:
     """Step 4: it runs, events are printed, files are there."""
     seen = await must(say("deployment_get", {"name": NAME}, f"GET /api/deployments/{NAME}", {}, f"status {NAME}"))
     assert (seen["state"], seen["health"], seen["drift"]) == ("running", "healthy", [])
-    await stage.until(lambda: list(store.rglob("demo-*.json")), 20, "files under the path")
+    await waiting.until(lambda: list(store.rglob("demo-*.json")))
     job = f"{NAME}--print"
 
     async def printed() -> bool:
         log = await must(say("job_get", {"name": job}, f"GET /api/jobs/{job}", {}, f"job show {job}"))
         return any(line["text"] == '{"hello":"world"}' for line in log["log"])
 
-    await stage.until(printed, 20, "the event to be printed")
+    await waiting.until(printed)
 
 
 async def go_back(say: Say) -> None:

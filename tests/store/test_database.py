@@ -19,6 +19,7 @@ import sqlite_utils
 from core import errors
 from core.store import guard, migrations
 from core.store.database import Database, open_database
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,7 @@ async def test_close_commits_what_was_submitted_and_then_refuses(tmp_path: Path)
     database = open_database(tmp_path / "sluice.db")
     await database.write(_make)
     write = asyncio.ensure_future(database.write(_put, 7))
-    await asyncio.sleep(0)
+    await waiting.turn()
     await database.close()
     await database.close()
     assert await write == 7

@@ -16,6 +16,7 @@ from core import clock, errors
 from core.dsl import dialing
 from core.engine import Engine
 from core.triggers import deliveries, posting, signing
+from tests import waiting
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -54,11 +55,13 @@ async def invoke(engine: Engine, url: str, **more: Any) -> dict[str, Any]:
 
 async def ended(engine: Engine, invocation_id: str) -> list[dict[str, Any]]:
     """The deliveries of an invocation, when all of them have ended."""
-    while True:
-        record = await engine.call("trigger_invocation_get", {"invocation_id": invocation_id}, ADMIN)
-        if record["callbacks"] and all(one["outcome"] != "pending" for one in record["callbacks"]):
-            return list(record["callbacks"])
-        await anyio.sleep(0.01)
+
+    async def callbacks() -> list[dict[str, Any]]:
+        return list((await engine.call("trigger_invocation_get", {"invocation_id": invocation_id}, ADMIN))["callbacks"])
+
+    return await waiting.until(
+        callbacks, lambda found: found and all(one["outcome"] != "pending" for one in found), seconds=90
+    )
 
 
 async def test_every_state_is_posted_once_in_the_documented_shape(engine: Engine) -> None:

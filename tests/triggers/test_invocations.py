@@ -17,6 +17,7 @@ from engines import ADMIN, USER, deploy, engine_on
 from core import clock, errors
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import INVOCATION, InvocationState
+from tests import waiting
 from tests.dsl import web
 from tests.triggers.rig import DEFINITION, SILENT, Rig, path, response
 
@@ -244,10 +245,10 @@ async def test_a_caller_that_waits_gets_the_end_as_soon_as_it_is_there(rig: Rig)
     await rig.publish(response_timeout_seconds=60)
     with anyio.fail_after(10):
         first = await rig.invoke()
-        waiting = asyncio.create_task(rig.get(first, wait_seconds=300))
-        await asyncio.sleep(0)
+        asking = asyncio.create_task(rig.get(first, wait_seconds=300))
+        await waiting.turn()
         await rig.say(response(first))
-        assert (await waiting)["state"] == "succeeded"
+        assert (await asking)["state"] == "succeeded"
 
 
 async def test_the_response_timeout_ends_the_run_and_the_wait_with_it(rig: Rig) -> None:
@@ -302,9 +303,8 @@ async def test_the_proxy_timeout_bounds_the_request_of_the_sink_and_not_the_run(
         await deploy(engine, forwarder(site.url()))
         with anyio.fail_after(20):
             record = await rig.invoke()
-            while "run_failed" not in path(record):
-                record = await rig.get(record)
-                await anyio.sleep(0.01)
+            first = record
+            record = await waiting.until(lambda: rig.get(first), lambda record: "run_failed" in path(record))
     failed = next(event for event in record["events"] if event["type"] == "run_failed")
     assert 1.0 <= (failed["at_ns"] - record["requested_at_ns"]) / clock.NANOSECONDS < 5
     assert "within 1 s" in failed["reason"]

@@ -23,6 +23,7 @@ from core import clock
 from core.dsl import dialing, egress
 from core.engine import Engine
 from core.triggers import deliveries, posting
+from tests import waiting
 from tests.dsl import web
 from tests.triggers.authority import Authority
 
@@ -48,12 +49,15 @@ async def invoke(engine: Engine, url: str) -> str:
 
 async def delivery(engine: Engine, invocation_id: str, *, tries: int = 0) -> dict[str, Any]:
     """The one delivery of an invocation: when it has ended, or as soon as it was tried so often."""
-    while True:
+
+    async def look() -> dict[str, Any]:
         record = await engine.call("trigger_invocation_get", {"invocation_id": invocation_id}, ADMIN)
         (one,) = record["callbacks"]
-        if one["outcome"] != "pending" or (tries and one["attempts"] >= tries):
-            return dict(one)
-        await anyio.sleep(0.01)
+        return dict(one)
+
+    return await waiting.until(
+        look, lambda one: one["outcome"] != "pending" or (tries and one["attempts"] >= tries), seconds=90
+    )
 
 
 # ---- what a receiver may do. The first word says what follows from it.
@@ -77,14 +81,14 @@ async def a_byte_now_and_then(request: web.Request, writer: asyncio.StreamWriter
     for byte in b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 10_000:
         writer.write(bytes([byte]))
         await writer.drain()
-        await asyncio.sleep(0.02)
+        await waiting.pause(0.02)
 
 
 async def a_flood_of_interim_answers(request: web.Request, writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
         await writer.drain()
-        await asyncio.sleep(0.01)
+        await waiting.pause(0.01)
 
 
 async def ten_thousand_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:

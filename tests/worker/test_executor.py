@@ -17,6 +17,7 @@ from core.worker import executor as executors
 from core.worker import runs
 from core.worker.runs import Delivery
 from core.worker.timetable import Now
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
@@ -62,7 +63,7 @@ async def test_a_job_is_complete_only_when_its_output_has_accepted_everything(wo
     worker.held = []
     executor = worker.executor({"echo": {"event": "a"}}, {"message": {}})
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: worker.held)
+    await waiting.until(lambda: worker.held)
     assert not task.done()
     worker.held[0].set_result(None)
     with anyio.fail_after(5):
@@ -127,10 +128,10 @@ async def test_events_count_as_out_when_the_output_has_accepted_them(worker: Wor
     channel = worker.env("sender").channel("c")
     settled: list[BaseException | None] = []
     await channel.put(Batch([{"n": 1}], settled.append))
-    await rig.until(lambda: worker.held)
+    await waiting.until(lambda: worker.held)
     assert executor.metrics.events_out == 0
     worker.held[0].set_result(None)
-    await rig.until(lambda: settled)
+    await waiting.until(lambda: settled)
     assert (executor.metrics.events_in, executor.metrics.events_out) == (1, 1), "also when no further batch comes"
     await executor.drain(5)
     await task
@@ -176,7 +177,7 @@ async def test_what_an_output_leaves_out_of_an_accepted_batch_does_not_count(wor
     settled: list[BaseException | None] = []
     for to in ("../out", "a", "b"):  # the first two make a group, whose name comes from the first
         await worker.env("sender").channel("c").put(Batch([{"to": to}], settled.append))
-    await rig.until(lambda: len(settled) == 2)
+    await waiting.until(lambda: len(settled) == 2)
     assert executor.metrics.events_out == 0
     await executor.drain(5)
     await task
@@ -191,7 +192,7 @@ async def test_an_interval_job_fires_at_once_and_again(worker: Worker) -> None:
     executor = worker.executor({"echo": {"event": "tick", "trigger": {"interval": "10ms"}}}, {"print": "STDOUT"})
     assert executor.mode == "scheduled"
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: len(worker.reports) >= 3)
+    await waiting.until(lambda: len(worker.reports) >= 3)
     await executor.drain(1)
     await task
     assert {report.trigger for report in worker.reports} == {"interval"}
@@ -205,14 +206,14 @@ async def test_a_cron_job_fires_on_the_clock(worker: Worker, monkeypatch: pytest
     monkeypatch.setattr(executors, "LONGEST_SLEEP_SECONDS", 0.005)
     executor = worker.executor({"echo": {"event": "t", "trigger": {"cron": "@hourly"}}}, {"print": "STDOUT"})
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     assert worker.reports == []
     now = hour
-    await rig.until(lambda: worker.reports)
+    await waiting.until(lambda: worker.reports)
     now = hour + 7200 * 1_000_000_000  # the machine slept over two firings: one is made up for
-    await rig.until(lambda: len(worker.reports) == 2)
+    await waiting.until(lambda: len(worker.reports) == 2)
     now += 1_000_000_000
-    await asyncio.sleep(0.02)  # nothing may happen in this time
+    await waiting.pause(0.02)  # nothing may happen in this time
     assert len(worker.reports) == 2
     await executor.drain(1)
     await task
@@ -221,7 +222,7 @@ async def test_a_cron_job_fires_on_the_clock(worker: Worker, monkeypatch: pytest
 async def test_draining_a_waiting_schedule_ends_at_once(worker: Worker) -> None:
     executor = worker.executor({"echo": {"event": "t", "trigger": {"interval": "1h"}}}, {"print": "STDOUT"})
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: worker.reports)
+    await waiting.until(lambda: worker.reports)
     with anyio.fail_after(1):
         await executor.drain(10)
         await task
@@ -237,7 +238,7 @@ async def test_a_delivery_is_one_run_that_is_over_before_deliver_returns(worker:
     assert executor.filter is not None
     assert executor.filter.tag == "smoke.invoke"
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1, who="alice"))
     assert worker.messages[0].data == {"job_event": {"who": "alice"}}
     assert bus.settled == {1: None}
@@ -251,7 +252,7 @@ async def test_what_is_delivered_before_the_job_is_open_waits_for_it(worker: Wor
     executor.deliver(bus.delivery(1, who="early"))
     assert bus.settled == {}
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: bus.settled)
+    await waiting.until(lambda: bus.settled)
     assert worker.messages[0].data == {"job_event": {"who": "early"}}
     await executor.drain(1)
     await task
@@ -265,7 +266,7 @@ async def test_a_run_that_fails_settles_with_the_reason_and_the_next_one_works(w
 
     executor, bus = worker.executor(ON_MESSAGE, {"message": {}}, picky), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1, who="mallory"))
     executor.deliver(bus.delivery(2, who="alice"))
     assert bus.settled == {1: "not for you", 2: None}
@@ -285,12 +286,12 @@ async def test_a_message_whose_run_failed_is_tried_again_until_the_source_is_bac
     executor, bus = worker.executor({"file-store": store}, {"print": "STDOUT"}), Bus()
     task = asyncio.create_task(executor.run())
     (tmp_path / "store").mkdir()
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1))
-    await rig.until(lambda: executor.metrics.runs_failed >= 2)
+    await waiting.until(lambda: executor.metrics.runs_failed >= 2)
     assert bus.settled == {}
     (tmp_path / "store" / "a").write_text("here it is\n")
-    await rig.until(lambda: bus.settled)
+    await waiting.until(lambda: bus.settled)
     assert bus.settled == {1: None}
     assert worker.printed == ['{"_raw":"here it is"}']
     assert any("its message is tried again in 0.01 s" in line for line in worker.warnings)
@@ -309,9 +310,9 @@ async def test_a_message_whose_runs_all_fail_is_given_up_with_the_reason(
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1, who="alice"))
-    await rig.until(lambda: bus.settled)
+    await waiting.until(lambda: bus.settled)
     assert bus.settled == {1: "given up after 10 runs of the job that failed with it: no way out"}
     assert (executor.metrics.runs, executor.metrics.runs_failed) == (10, 10)
     assert ("error", "a run failed: given up after 10 runs of the job that failed with it: no way out", {}) in (
@@ -327,9 +328,9 @@ async def test_an_invocation_whose_run_failed_is_told_and_not_run_again(worker: 
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1, type="trigger_invoke", who="alice"))
-    await rig.until(lambda: bus.settled)
+    await waiting.until(lambda: bus.settled)
     assert bus.settled == {1: "no way out"}
     assert executor.metrics.runs == 1
     await executor.drain(1)
@@ -342,10 +343,10 @@ async def test_a_run_that_aborts_is_over_and_the_job_goes_on_with_the_next_messa
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, abort), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     for number in (1, 2):
         executor.deliver(bus.delivery(number, type="user-generated", who="alice"))
-    await rig.until(lambda: len(bus.settled) == 2)
+    await waiting.until(lambda: len(bus.settled) == 2)
     assert bus.settled == {1: "poison", 2: "poison"}
     assert executor.metrics.runs == 2, "neither is tried again"
     await executor.drain(1)
@@ -362,9 +363,9 @@ async def test_a_message_that_waits_to_be_tried_again_goes_to_someone_else_when_
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1, who="alice"))
-    await rig.until(lambda: executor.metrics.runs_failed)
+    await waiting.until(lambda: executor.metrics.runs_failed)
     with anyio.fail_after(2):
         await executor.drain(30)
         await task
@@ -375,7 +376,7 @@ async def test_a_message_that_waits_to_be_tried_again_goes_to_someone_else_when_
 async def test_a_run_whose_only_event_was_refused_settles_with_why(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"message": {"input-field": "trigger_response"}}), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(1, who="alice"))
     assert bus.settled == {1: "message: the event has no field trigger_response"}
     await executor.drain(1)
@@ -385,7 +386,7 @@ async def test_a_run_whose_only_event_was_refused_settles_with_why(worker: Worke
 async def test_runs_that_wait_for_their_output_are_bounded_and_the_rest_queue(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     for number in range(100):
         executor.deliver(bus.delivery(number, who=str(number)))
     channel = worker.env("reader").channel("c")
@@ -396,7 +397,7 @@ async def test_runs_that_wait_for_their_output_are_bounded_and_the_rest_queue(wo
             batch = await channel.get()
             got += [event["who"] for event in batch.events]
             batch.settle(None)
-        await rig.until(lambda: len(bus.settled) == 100)
+        await waiting.until(lambda: len(bus.settled) == 100)
     assert got == [str(number) for number in range(100)]
     assert set(bus.settled.values()) == {None}
     await executor.drain(1)
@@ -406,14 +407,14 @@ async def test_runs_that_wait_for_their_output_are_bounded_and_the_rest_queue(wo
 async def test_draining_finishes_the_runs_under_way_and_leaves_the_others_to_someone_else(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     for number in range(20):
         executor.deliver(bus.delivery(number, who=str(number)))
     channel = worker.env("reader").channel("c")
     with anyio.fail_after(5):
         first = await channel.get()
     draining = asyncio.create_task(executor.drain(5))
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor.deliver(bus.delivery(99, who="too late"))
     first.settle(None)
     with anyio.fail_after(5):
@@ -456,7 +457,7 @@ async def test_draining_a_reader_flushes_what_it_has_and_loses_nothing(worker: W
     channel = worker.env("sender").channel("c")
     for number in range(3):
         await channel.put(Batch([{"n": number}], settled.append))
-    await rig.until(lambda: reader.metrics.events_in == 3)
+    await waiting.until(lambda: reader.metrics.events_in == 3)
     assert settled == []
     with anyio.fail_after(5):
         await reader.drain(3)
@@ -472,7 +473,7 @@ async def test_a_drain_that_takes_too_long_ends_hard_and_the_sender_hears_of_it(
     task = asyncio.create_task(reader.run())
     settled: list[BaseException | None] = []
     await worker.env("sender").channel("c").put(Batch([{"n": 1}], settled.append))
-    await rig.until(lambda: worker.held)
+    await waiting.until(lambda: worker.held)
     with anyio.fail_after(5):
         await reader.drain(0.05)
         with pytest.raises(JobFailed, match="did not end in time"):
@@ -484,7 +485,7 @@ async def test_a_drain_that_takes_too_long_ends_hard_and_the_sender_hears_of_it(
 async def test_a_cancelled_job_stops_and_is_not_mistaken_for_a_drained_one(worker: Worker) -> None:
     reader = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"})
     task = asyncio.create_task(reader.run())
-    await rig.until(lambda: reader._waits._idle)
+    await waiting.until(lambda: reader._waits._idle)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -521,7 +522,7 @@ async def test_a_large_file_goes_through_in_bounded_memory_and_leaves_the_loop_f
         loop = asyncio.get_running_loop()
         while not done:
             before = loop.time()
-            await asyncio.sleep(0)
+            await waiting.turn()
             longest = max(longest, loop.time() - before)
             most = max(most, process.memory_info().rss - start)
 
@@ -555,7 +556,7 @@ async def test_each_firing_is_one_document_for_the_batches_of_an_output(worker: 
     sink = {"file-store": {"path": str(store), "object-name": {"name": "${stat|_BATCH_NUMBER}"}, "batch": DOCUMENT}}
     executor = worker.executor(source, sink)
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: len(worker.reports) >= 3)
+    await waiting.until(lambda: len(worker.reports) >= 3)
     await executor.drain(1)
     await task
     objects = [path.read_text().splitlines() for path in store.rglob("*") if path.is_file()]
@@ -566,7 +567,7 @@ async def test_each_firing_is_one_document_for_the_batches_of_an_output(worker: 
 async def test_the_lag_is_the_age_of_the_oldest_message_that_is_not_accepted(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     now = Now.read()
     assert executor.lag_seconds(now) == 0
     for number, age in ((1, 7), (2, 3)):
@@ -577,10 +578,10 @@ async def test_the_lag_is_the_age_of_the_oldest_message_that_is_not_accepted(wor
     batch = await channel.get()
     assert executor.lag_seconds(now) == pytest.approx(7, abs=0.1)
     batch.settle(None)
-    await rig.until(lambda: 1 in bus.settled)
+    await waiting.until(lambda: 1 in bus.settled)
     assert executor.lag_seconds(now) == pytest.approx(3, abs=0.1)
     (await channel.get()).settle(None)
-    await rig.until(lambda: 2 in bus.settled)
+    await waiting.until(lambda: 2 in bus.settled)
     assert executor.lag_seconds(now) == 0
     await executor.drain(1)
     await task
@@ -619,7 +620,7 @@ async def test_a_tail_that_is_behind_its_file_lags_and_one_that_has_caught_up_do
         now = Now.read()
         return executor.lag_seconds(now._replace(monotonic=now.monotonic + 60))
 
-    await rig.until(lambda: lag() > 59)
+    await waiting.until(lambda: lag() > 59)
     channel, read = worker.env("reader").channel("c"), 0
     with anyio.fail_after(20):
         while read < 20_000:
@@ -627,6 +628,6 @@ async def test_a_tail_that_is_behind_its_file_lags_and_one_that_has_caught_up_do
             read += len(batch.events)
             batch.settle(None)
             assert lag() > 59 or read == 20_000, "as long as anything is unread"
-    await rig.until(lambda: lag() == 0)
+    await waiting.until(lambda: lag() == 0)
     await executor.drain(1)
     await task

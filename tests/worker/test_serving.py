@@ -15,7 +15,7 @@ import pytest
 from core import channel
 from core.errors import SluiceError
 from core.worker.runtime import Options, Runtime
-from tests.dsl import rig
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -80,14 +80,14 @@ def alone(states: list[tuple[str, str]]) -> bool:
 async def test_versions_that_follow_fast_end_one_after_the_other_and_the_last_one_runs(engine: Engine) -> None:
     id = "t/job#0"
     engine.assign(id, "1", ticking("one"))
-    await rig.until(lambda: engine.printed(id))
+    await waiting.until(lambda: engine.printed(id))
     for version, text in (("2", "two"), ("3", "three"), ("4", "four")):
         engine.assign(id, version, ticking(text))
-    await rig.until(lambda: any("four" in line for line in engine.printed(id)))
+    await waiting.until(lambda: any("four" in line for line in engine.printed(id)))
     assert alone(engine.states(id))
     assert ("1", "stopped") in engine.states(id)
     before = len(engine.printed(id))
-    await rig.until(lambda: len(engine.printed(id)) > before + 5)
+    await waiting.until(lambda: len(engine.printed(id)) > before + 5)
     assert all("four" in line for line in engine.printed(id)[before:]), "no other version is left running"
 
 
@@ -95,10 +95,10 @@ async def test_a_job_that_comes_back_while_it_is_ending_waits_for_its_end(engine
     id = "t/job#0"
     stubborn = {"input": {"worker-channel": "c"}, "output": {"worker-channel": "d"}}
     engine.assign(id, "1", stubborn)
-    await rig.until(lambda: ("1", "running") in engine.states(id))
+    await waiting.until(lambda: ("1", "running") in engine.states(id))
     engine.link.notice("unassign", id)
     engine.assign(id, "1b", ticking("again"))
-    await rig.until(lambda: engine.printed(id))
+    await waiting.until(lambda: engine.printed(id))
     assert alone(engine.states(id))
     assert engine.states(id).index(("1", "stopped")) < engine.states(id).index(("1b", "running"))
 
@@ -107,7 +107,7 @@ async def test_the_tail_of_a_log_is_a_request_and_has_what_the_rate_left_out(eng
     id = "t/job#0"
     text = "\n".join(f"line {number}" for number in range(150))
     engine.assign(id, "1", {"input": {"echo": {"event": f"{text}\n{text}"}}, "output": {"print": "STDOUT"}})
-    await rig.until(lambda: ("1", "completed") in engine.states(id))
+    await waiting.until(lambda: ("1", "completed") in engine.states(id))
     reply = await engine.link.call("tail", {"workload": id, "lines": 100, "after_ns": 0})
     assert len(reply["lines"]) == 100
     assert "line 149" in reply["lines"][-1][2]
@@ -119,7 +119,7 @@ async def test_the_tail_of_a_log_is_a_request_and_has_what_the_rate_left_out(eng
 
 async def test_a_report_tells_memory_loop_lag_and_channels(engine: Engine) -> None:
     engine.assign("t/job#0", "1", {"input": {"worker-channel": "c"}, "output": {"discard": {}}})
-    await rig.until(lambda: ("1", "running") in engine.states("t/job#0"))
+    await waiting.until(lambda: ("1", "running") in engine.states("t/job#0"))
     report = await engine.link.call("report", {})
     assert report["memory_bytes"] > 1_000_000
     assert report["channels"] == {"t/c": 0}
@@ -131,9 +131,9 @@ async def test_figures_of_a_job_survive_its_failures(engine: Engine) -> None:
     id = "t/job#0"
     failing = {**ticking("x"), "output": {"http-post": {"url": "http://127.0.0.1:9/"}}}
     engine.assign(id, "1", failing)
-    await rig.until(lambda: engine.states(id).count(("1", "failed")) >= 2)
+    await waiting.until(lambda: engine.states(id).count(("1", "failed")) >= 2)
     figures = [data["metrics"][id] for name, data in engine.told if name == "beat" and id in data["metrics"]]
-    await rig.until(
+    await waiting.until(
         lambda: any(n == "beat" and d["metrics"].get(id, {}).get("runs_failed", 0) >= 2 for n, d in engine.told)
     )
     assert all(one["events_out"] == 0 for one in figures)
@@ -151,12 +151,12 @@ async def test_clone_gives_every_reader_a_copy_and_a_changed_driver_reaches_jobs
     engine.assign("t/a#0", "1", reader("standard"))
     engine.assign("t/b#0", "1", reader("standard"))
     engine.assign("t/w#0", "1", writer)
-    await rig.until(lambda: lines("t/a#0") + lines("t/b#0") >= 4)
+    await waiting.until(lambda: lines("t/a#0") + lines("t/b#0") >= 4)
     engine.link.notice("channels", [["t/c", "clone", 2]])
     engine.assign("t/b#0", "2", reader("clone"))
-    await rig.until(lambda: ("2", "running") in engine.states("t/b#0"), 10)
+    await waiting.until(lambda: ("2", "running") in engine.states("t/b#0"))
     a, b = lines("t/a#0"), lines("t/b#0")
-    await rig.until(lambda: lines("t/a#0") >= a + 10 and lines("t/b#0") >= b + 10, 10)
+    await waiting.until(lambda: lines("t/a#0") >= a + 10 and lines("t/b#0") >= b + 10)
 
 
 async def test_replicas_of_a_job_share_the_copy_of_a_clone_channel(engine: Engine) -> None:
@@ -166,5 +166,5 @@ async def test_replicas_of_a_job_share_the_copy_of_a_clone_channel(engine: Engin
     engine.assign("t/a#1", "1", reader)
     text = "\n".join(str(number) for number in range(5))
     engine.assign("t/w#0", "1", {"input": {"echo": {"event": text}}, "output": {"worker-channel": "c"}})
-    await rig.until(lambda: ("1", "completed") in engine.states("t/w#0"))
+    await waiting.until(lambda: ("1", "completed") in engine.states("t/w#0"))
     assert len(engine.printed("t/a#0")) + len(engine.printed("t/a#1")) == 5

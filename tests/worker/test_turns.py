@@ -17,6 +17,7 @@ from core.worker import turns
 from core.worker.executor import Executor
 from core.worker.flight import Parts
 from core.worker.turns import Pace, Turns
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 from tests.worker.test_executor import ON_MESSAGE, Bus
@@ -75,7 +76,7 @@ async def test_between_two_turns_the_loop_hears_others() -> None:
 async def test_a_turn_that_its_job_gave_up_goes_to_the_next() -> None:
     shared = Turns(seconds=0.0)
     first, second = (asyncio.ensure_future(shared.next(name)) for name in "ab")
-    await asyncio.sleep(0)
+    await waiting.turn()
     first.cancel()
     with anyio.fail_after(5):
         await second
@@ -126,7 +127,7 @@ async def test_a_large_batch_of_slow_events_goes_through_in_parts_in_order_and_s
     settled: list[BaseException | None] = []
     await worker.env("sender").channel("c").put(Batch([{"n": n} for n in range(200)], settled.append))
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: settled)
+    await waiting.until(lambda: settled)
     assert worker.printed == [f'{{"n":{n}}}' for n in range(200)]
     assert sizes[0] == 1, "the pace of a job is not known before"
     assert max(sizes) <= 20
@@ -159,15 +160,15 @@ async def test_slow_runs_of_messages_let_others_have_their_turn_and_keep_their_o
 
     executor, bus = worker.executor(ON_MESSAGE, {"message": {}}, slow), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     for number in range(30):
         executor.deliver(bus.delivery(number, who=str(number)))
     assert len(bus.settled) < 5, "the rest waits for its turn"
     seen = len(bus.settled)
     for _ in range(6):
-        await asyncio.sleep(0)
+        await waiting.turn()
     assert len(bus.settled) - seen <= 3, "one at a time"
-    await rig.until(lambda: len(bus.settled) == 30)
+    await waiting.until(lambda: len(bus.settled) == 30)
     assert list(bus.settled) == list(range(30))
     await executor.drain(1)
     await task
@@ -176,7 +177,7 @@ async def test_slow_runs_of_messages_let_others_have_their_turn_and_keep_their_o
 async def test_slow_runs_that_wait_when_the_job_is_drained_go_to_someone_else(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
     task = asyncio.create_task(executor.run())
-    await asyncio.sleep(0)
+    await waiting.turn()
     executor._run_ns = 10_000_000
     for number in range(5):
         executor.deliver(bus.delivery(number, who=str(number)))
@@ -209,14 +210,14 @@ async def test_a_message_is_answered_within_a_few_slices_beside_jobs_that_use_al
         heavy.append(Executor(job, env, on_run=worker.reports.append, turns=shared))
     handler, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
     tasks = [asyncio.create_task(executor.run()) for executor in (*heavy, handler)]
-    await rig.until(lambda: all(executor.metrics.events_in > 10 for executor in heavy), 20)
+    await waiting.until(lambda: all(executor.metrics.events_in > 10 for executor in heavy))
     waits = []
     for number in range(20):
         asked = clock.processor()
-        await asyncio.sleep(0.001)  # the message is on its way: whoever is at work now goes on
+        await waiting.pause(0.001)  # the message is on its way: whoever is at work now goes on
         handler.deliver(bus.delivery(number, who="alice"))
         # At once, or in a turn of its own where a busy machine has made the runs before it look slow.
-        await rig.until(lambda number=number: number in bus.settled)
+        await waiting.until(lambda number=number: number in bus.settled)
         waits.append(clock.processor() - asked)
         assert bus.settled[number] is None
     assert sorted(waits)[10] < 0.010, "four jobs with batches of hundreds of milliseconds each"

@@ -13,6 +13,7 @@ import pytest
 from core.dsl import window
 from core.dsl.component import Event, Run
 from core.errors import JobFailed
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
@@ -29,7 +30,7 @@ async def spans(worker: Worker, document: dict[str, Any], count: int, process: r
     before = len(worker.printed)
     executor = worker.executor(document, {"print": "STDOUT"}, process)
     task = asyncio.create_task(executor.run())
-    await rig.until(lambda: len(worker.printed) >= before + count or task.done())
+    await waiting.until(lambda: len(worker.printed) >= before + count or task.done())
     await executor.drain(1)
     await task
     return [(int(e["from"]), int(e["to"])) for e in map(orjson.loads, worker.printed[before:])]

@@ -17,6 +17,7 @@ import pytest
 from core.model.operation import Effect
 from core.operations import REGISTRY
 from mcp_server.cli import main, samples, stage, wording
+from tests import waiting
 
 ROOT = Path(__file__).parents[3]
 ELSEWHERE = {
@@ -134,7 +135,7 @@ async def test_the_examples_run_one_after_the_other(
                 done = capfd.readouterr()
                 if "error: busy: " not in done.err:
                     break
-                await anyio.sleep(0.1)  # what the command before began has not ended yet
+                await waiting.pause(0.1)  # what the command before began has not ended yet
             assert code == 0, f"{line}\n{done.out}\n{done.err}"
             assert "Traceback" not in done.out + done.err
             if reads(line):

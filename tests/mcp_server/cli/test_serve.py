@@ -20,6 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from core import errors, ownership
 from mcp_server.cli import stage
 from mcp_server.http import serving
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -59,10 +60,10 @@ async def test_on_every_address_it_answers_to_the_name_of_the_host_and_to_no_oth
     try:
 
         def port() -> int:
-            found = [line for line in log.read_text().splitlines() if line.startswith(stage.LISTENS)]
+            found = [line for line in waiting.lines(log) if line.startswith(stage.LISTENS)]
             return int(found[0].split()[3].rpartition(":")[2]) if found else 0
 
-        at = f"https://127.0.0.1:{await stage.until(port, 30, 'sluice serve')}"
+        at = f"https://127.0.0.1:{await waiting.until(port)}"
         async with httpx.AsyncClient(base_url=at, verify=False, trust_env=False) as client:
             for name, status in ((socket.gethostname(), 200), ("localhost", 200), ("evil.example", 421)):
                 assert (await client.get("/health", headers={"host": name})).status_code == status, name

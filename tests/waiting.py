@@ -1,0 +1,87 @@
+"""Waiting in tests: for something, under a deadline. Nothing else in the tests sleeps (ruff's banned-api holds it).
+
+A test that waits for a fixed time is slow on a fast machine and wrong on a slow one; one that reads what is still being
+written sees half a line on a busy one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+SECONDS = 30.0  # far more than anything takes: what never comes ends a test, not what comes late
+LOOK_SECONDS = 0.01
+
+
+async def until(
+    look: Callable[[], T | Awaitable[T]],
+    enough: Callable[[T], Any] = bool,
+    *,
+    seconds: float = SECONDS,
+    every: float = LOOK_SECONDS,
+) -> T:
+    """What `look` sees as soon as it is `enough`, for what gives no signal: a file, the log, another process.
+
+    Raises AssertionError with what it saw last when it is not enough after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = look()
+        found: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+        if enough(found):
+            return found
+        assert time.monotonic() < deadline, f"not enough after {seconds} s: {found!r}"
+        await asyncio.sleep(every)
+
+
+def until_now(look: Callable[[], T], enough: Callable[[T], Any] = bool, *, seconds: float = SECONDS) -> T:
+    """The same for a test that has no event loop."""
+    deadline = time.monotonic() + seconds
+    while not enough(found := look()):
+        assert time.monotonic() < deadline, f"not enough after {seconds} s: {found!r}"
+        time.sleep(LOOK_SECONDS)
+    return found
+
+
+def lines(path: Path) -> list[str]:
+    """The whole lines of a file that somebody may be writing to; none while it is not there."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")  # behind the last end of a line, one is on its way
+    return whole.decode().splitlines()
+
+
+def size(path: Path) -> int:
+    """The size of a file, in bytes; 0 while it is not there."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended, also one that nobody has asked for its exit code (a zombie is no process)."""
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def turn() -> None:
+    """Let whatever is ready on the event loop run once."""
+    await asyncio.sleep(0)
+
+
+async def pause(seconds: float) -> None:
+    """Time that is part of what a test does (a slow server, a lease that runs out, a while in which nothing may
+    happen), and never a wait for something: that is `until`."""
+    await asyncio.sleep(seconds)
+
+
+def pause_thread(seconds: float) -> None:
+    """The same where there is no event loop, or where it is to be held up."""
+    time.sleep(seconds)
