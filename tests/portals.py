@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import ipaddress
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from tests import certificates
 
 SOURCE = """\
 kind: blueprint
@@ -113,7 +108,7 @@ class Server:
 @contextmanager
 def https(root: Path, where: Path) -> Iterator[Server]:
     """Serve a directory at https://127.0.0.1; `where` keeps the certificate."""
-    certificate = self_signed(where)
+    certificate = certificates.self_signed(where, "127.0.0.1")
     served: Server
 
     class Handler(BaseHTTPRequestHandler):
@@ -149,11 +144,9 @@ def https(root: Path, where: Path) -> Iterator[Server]:
             pass  # a client that does not like our certificate hangs up
 
     server = Quiet(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, where / "key.pem")
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.socket = certificate.serving.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    served = Server(f"https://127.0.0.1:{server.server_address[1]}", certificate)
+    served = Server(f"https://127.0.0.1:{server.server_address[1]}", certificate.cert)
     thread.start()
     try:
         yield served
@@ -161,28 +154,3 @@ def https(root: Path, where: Path) -> Iterator[Server]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def self_signed(where: Path) -> Path:
-    """A certificate for 127.0.0.1 that nobody has signed but itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "portal")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    where.mkdir(parents=True, exist_ok=True)
-    (where / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    (where / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return where / "certificate.pem"

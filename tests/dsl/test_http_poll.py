@@ -21,7 +21,8 @@ from core.dsl import http
 from core.dsl.component import Limits
 from core.dsl.inputs.pagination import next_link
 from core.errors import JobFailed
-from tests.dsl import certificate, rig, web
+from tests import certificates
+from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub
 
@@ -300,7 +301,7 @@ async def test_a_group_marks_the_events_of_one_firing(net: Worker) -> None:
 
 
 async def test_tls_is_checked_unless_told_otherwise(net: Worker, tmp_path: Path) -> None:
-    made = certificate.make(tmp_path)
+    made = certificates.self_signed(tmp_path)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -24,8 +24,8 @@ from core.dsl.component import Event, Limits, Run
 from core.dsl.inputs import http_requests
 from core.errors import Forbidden, JobFailed
 from core.worker.executor import Executor
-from tests import waiting
-from tests.dsl import certificate, rig
+from tests import certificates, waiting
+from tests.dsl import rig
 from tests.dsl.rig import Worker
 
 pytestmark = pytest.mark.anyio
@@ -351,7 +351,7 @@ def test_bodies_that_wait_are_bounded_over_all_connections() -> None:
 
 
 async def test_tls_with_a_certificate_of_the_document(worker: Worker, tmp_path: Path) -> None:
-    made = certificate.make(tmp_path)
+    made = certificates.self_signed(tmp_path)
     tls = {"cert": str(made.cert), "key": str(made.key)}
     async with serving(worker, {"tls": tls}, verify=made.trusting) as job:
         assert (await job.client.post("/", content="secret")).status_code == 200
@@ -360,7 +360,7 @@ async def test_tls_with_a_certificate_of_the_document(worker: Worker, tmp_path: 
 
 
 async def test_a_certificate_that_cannot_be_used_fails_the_job_with_the_reason(worker: Worker, tmp_path: Path) -> None:
-    made = certificate.make(tmp_path)
+    made = certificates.self_signed(tmp_path)
     bad = tmp_path / "bad.pem"
     bad.write_text("no certificate")
     for tls, told in (

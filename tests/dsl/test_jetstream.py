@@ -19,6 +19,7 @@ from core.dsl.component import Batch, BehindSource, Limits, Run
 from core.dsl.inputs.jetstream import JetstreamSource
 from core.dsl.retry import Temporary
 from core.errors import JobFailed
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 from tests.external import server
@@ -238,10 +239,10 @@ async def test_a_new_reader_begins_where_its_replay_says(worker: Worker, stream:
     async with reading(worker, "since", stream=stream, replay=middle) as (_, batches):
         assert await take(batches, 3) == [3, 4, 5]
     async with reading(worker, "now", stream=stream, replay="now") as (_, batches):
-        reading = asyncio.ensure_future(anext(batches))
+        coming = asyncio.ensure_future(anext(batches))
         await read_up_to(worker, stream, streams.consumer_name("now", "now"), 6)
         await write(worker, stream, range(6, 7))
-        assert (await reading).events == [{"n": 6}]
+        assert (await coming).events == [{"n": 6}]
 
 
 async def test_another_replay_reads_once_more_and_passes_over_nothing(worker: Worker, stream: str) -> None:
@@ -283,11 +284,11 @@ async def test_a_reader_deletes_by_itself(worker: Worker, stream: str) -> None:
     await write(worker, stream, range(5))
     async with reading(worker, stream=stream, retention={"age": "0s"}) as (_, batches):
         await take(batches, 5)
-        reading = asyncio.ensure_future(anext(batches))
+        coming = asyncio.ensure_future(anext(batches))
         while await held(worker, stream):
             pass
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 # ---- what is missing

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
 from core.errors import JobFailed
-from tests import waiting
-from tests.dsl import certificate, rig
+from tests import certificates, waiting
+from tests.dsl import rig
 from tests.dsl.rig import Worker
 
 pytestmark = pytest.mark.anyio
@@ -157,7 +157,7 @@ async def test_a_connection_too_many_is_closed_and_counted(worker: Worker) -> No
 
 
 async def test_tls_of_a_listener(worker: Worker, tmp_path: Path) -> None:
-    made = certificate.make(tmp_path)
+    made = certificates.self_signed(tmp_path)
     tls = {"cert": str(made.cert), "key": str(made.key)}
     async with reading(worker, {"tcp": {"address": "127.0.0.1:0", "tls": tls}}) as seen:
         await send(seen.port, b"secret\n", ssl=made.trusting)
@@ -180,7 +180,7 @@ async def test_a_client_reads_what_the_other_side_says_and_connects_again(
 
 
 async def test_a_client_checks_the_certificate_unless_told_otherwise(worker: Worker, tmp_path: Path) -> None:
-    made = certificate.make(tmp_path)
+    made = certificates.self_signed(tmp_path)
     worker.limits = Limits(egress_allow=("127.0.0.0/8",))
     async with speaking(b"a\n", ssl=made.serving) as port:
         with pytest.raises(JobFailed, match="certificate"):

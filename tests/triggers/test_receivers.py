@@ -23,9 +23,8 @@ from core import clock
 from core.dsl import dialing, egress
 from core.engine import Engine
 from core.triggers import deliveries, posting
-from tests import waiting
+from tests import certificates, waiting
 from tests.dsl import web
-from tests.triggers.authority import Authority
 
 pytestmark = pytest.mark.anyio
 
@@ -217,12 +216,12 @@ async def test_the_next_try_is_when_the_receiver_wants_it_within_bounds(
 
 
 @pytest.mark.parametrize(
-    ("host", "options", "fault"),
+    ("host", "days", "fault"),
     [
-        ("127.0.0.1", {}, ""),
-        ("127.0.0.1", {"days": -1}, "expired"),
-        ("elsewhere.example", {}, "IP address mismatch"),
-        ("127.0.0.1", {"self_signed": True}, "self-signed"),
+        ("127.0.0.1", 1, ""),
+        ("127.0.0.1", -1, "expired"),
+        ("elsewhere.example", 1, "IP address mismatch"),
+        ("127.0.0.1", None, "self-signed"),
     ],
     ids=["sound", "expired", "of another host", "self-signed"],
 )
@@ -231,14 +230,15 @@ async def test_only_a_sound_certificate_is_believed(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     host: str,
-    options: dict[str, Any],
+    days: int | None,
     fault: str,
 ) -> None:
-    authority = Authority.make(tmp_path)
+    authority = certificates.Authority.make(tmp_path)
     monkeypatch.setattr(posting, "PAUSES_SECONDS", (0.02,) * 4)
     monkeypatch.setattr(egress, "client_context", lambda insecure: authority.trusting)
     with anyio.fail_after(20):
-        async with web.serve(web.answer(204), tls=authority.serving(host, **options)) as site:
+        tls = authority.serving(host, days=days) if days else certificates.self_signed(tmp_path, host).serving
+        async with web.serve(web.answer(204), tls=tls) as site:
             told = await delivery(engine, await invoke(engine, site.url()))
     assert (told["outcome"], told["attempts"]) == (("dead", 5) if fault else ("delivered", 1))
     assert len(site.requests) == (0 if fault else 1), "nothing was sent to it"
