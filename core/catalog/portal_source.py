@@ -74,8 +74,9 @@ class Directory:
     def _read(self, path: str, limit: int, etag: str) -> tuple[str, bytes]:
         """(etag, content up to the limit); of a file that still has the given etag the content is not read."""
         try:
-            file = (self._root / path).resolve(strict=True)
-            if not file.is_relative_to(self._root.resolve(strict=True)):
+            # Unlike Path.resolve, realpath tells a circle of links as an OSError in every Python.
+            file = Path(os.path.realpath(self._root / path, strict=True))
+            if not file.is_relative_to(os.path.realpath(self._root, strict=True)):
                 raise errors.Forbidden(f"{path} leads out of the portal {self.location}.")
             handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
             with os.fdopen(handle, "rb") as opened:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 
 MAX_WORDS = 16  # of one query; more make it slow and no better
 
 
 class FullText:
-    """An index that is filled once and then asked, from any thread."""
+    """An index that is filled once and then asked, from any thread; it ends with its last user, or by `close`."""
 
     def __init__(self, columns: Sequence[str], weights: Sequence[float], rows: Iterable[Sequence[str]]) -> None:
         """Index `rows`, each with one text a column; a hit in a column counts by its weight."""
         self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._closing = weakref.finalize(self, self._db.close)
         self._lock = threading.Lock()
         named = ", ".join(columns)
         options = "tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3'"
@@ -41,7 +43,7 @@ class FullText:
             return [row[0] for row in self._db.execute(sql, (" ".join(words),))]
 
     def close(self) -> None:
-        self._db.close()
+        self._closing()
 
 
 def quoted(word: str) -> str:

@@ -68,9 +68,10 @@ async def test_a_directory_gives_its_index_once_until_it_changes(root: Path) -> 
 async def test_nothing_outside_of_a_directory_is_read(root: Path) -> None:
     (root / "link.yaml").symlink_to(root.parent / "secret.yaml")
     (root / "up").symlink_to(root.parent)
+    (root / "circle.yaml").symlink_to("circle.yaml")
     os.mkfifo(root / "pipe.yaml")
     source = Directory(root)
-    for path in ("link.yaml", "up/secret.yaml", "../secret.yaml", "pipe.yaml", "sub"):
+    for path in ("link.yaml", "circle.yaml", "up/secret.yaml", "../secret.yaml", "pipe.yaml", "sub"):
         with pytest.raises((errors.Forbidden, errors.TargetUnavailable)):
             with anyio.fail_after(5):
                 await source.item(path, 10)

@@ -74,13 +74,17 @@ def test_links_are_not_followed_wherever_they_lead(repository: Path) -> None:
     (repository / "inside.yaml").symlink_to("jobs/a.yaml")
     (repository / "directory").symlink_to("..")
     (repository / "loop").symlink_to("loop")
+    (repository / "one").symlink_to("two")
+    (repository / "two").symlink_to("one")
     assert [
-        message for message, _ in told(repository, "file.yaml", "inside.yaml", "directory/secret.yaml", "loop")
+        message
+        for message, _ in told(repository, "file.yaml", "inside.yaml", "directory/secret.yaml", "loop", "one/x.yaml")
     ] == [
         "cannot read file.yaml: it leads outside the directory of the manifest",
         "cannot read inside.yaml: it is a symbolic link",
         "cannot read directory/secret.yaml: it leads outside the directory of the manifest",
-        "cannot read loop: it is a symbolic link to itself",
+        "cannot read loop: it is a symbolic link",
+        "cannot read one/x.yaml: Too many levels of symbolic links",
     ]
     assert told(repository, "directory/*.yaml")[0][0].startswith("no file matches")
     assert told(repository, "*/secret.yaml")[0][0].startswith("no file matches")

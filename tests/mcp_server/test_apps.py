@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,12 @@ def chromium(of_playwright: str) -> str | None:
 @pytest.fixture(scope="module")
 def browser(answers: dict[str, Any]) -> Iterator[Any]:  # the answers first: Playwright takes the event loop
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    driver = (
+        Path(api.__file__).parents[1] / "driver" / "node"
+    )  # it comes with the package, and not what it is linked to
+    begun = subprocess.run([driver, "--version"], capture_output=True, text=True)
+    if begun.returncode != 0:
+        pytest.skip(f"the driver of Playwright does not start here: {begun.stderr.strip()}")
     with api.sync_playwright() as playwright:
         path = chromium(playwright.chromium.executable_path)
         if path is None:

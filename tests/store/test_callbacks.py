@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from core.store import callbacks, invocations, migrations
 
 
 @pytest.fixture
-def older(tmp_path: Path) -> sqlite_utils.Database:
+def older(tmp_path: Path) -> Iterator[sqlite_utils.Database]:
     """A database as it was before callbacks, with runs in it."""
     db = sqlite_utils.Database(tmp_path / "sluice.db")
     migrations.STEPS.apply(db, stop_before="m0010_callbacks")
@@ -20,7 +21,8 @@ def older(tmp_path: Path) -> sqlite_utils.Database:
         row = (n, "n" * 12, "tenant-a", "s", 1, state, "http", "u", "admin", "{}", None, n, 9, finished, None, 1, "{}")
         db.conn.execute(f"INSERT INTO invocations VALUES ({', '.join('?' * 18)})", (*row, "[]"))
     db.conn.commit()
-    return db
+    yield db
+    db.close()
 
 
 def test_runs_of_before_are_found_by_every_filter_and_have_no_callback(older: sqlite_utils.Database) -> None:
