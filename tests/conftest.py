@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -10,6 +11,11 @@ import structlog
 
 # A shell starts what it runs in the background with SIGINT ignored, and commands that tests interrupt would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if os.geteuid() != 0 and item.get_closest_marker("root") is not None:
+        pytest.skip("only root can try this")
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_a_home_that_others_can_write_is_refused_with_the_command_that_mends_it(
     assert caught.value.hint == f"chmod 700 {home}"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.root
 def test_a_home_of_another_user_is_refused(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)

@@ -268,8 +268,9 @@ async def test_a_full_disk_fails_the_job_with_its_reason_leaves_no_half_and_othe
     assert set(content.splitlines()) == set(whole.splitlines())
 
 
+@pytest.mark.root
 async def test_a_disk_without_space_is_told_as_such(worker: Worker, tmp_path: Path) -> None:
-    """The same with a real file system that is full, where this process may mount one."""
+    """The same with a real file system that is full, where root may mount one (not in every container)."""
     (tmp_path / "small").mkdir()
     mounting = await asyncio.create_subprocess_exec(
         "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path / "small"), stderr=asyncio.subprocess.DEVNULL

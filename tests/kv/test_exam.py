@@ -13,6 +13,7 @@ from kv.stores import IMPLEMENTATIONS, Sitting
 from core import errors
 from core.model import kv
 from core.model.kv import Change, Depth, Namespace, Op, Verb
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -347,33 +348,33 @@ async def test_of_many_consumers_each_item_goes_to_one(space: Namespace) -> None
 
 
 async def test_a_pop_that_waits_is_woken_by_a_push(space: Namespace) -> None:
-    waiting = asyncio.create_task(space.pop_batch(wait_seconds=10))
+    asked = asyncio.create_task(space.pop_batch(wait_seconds=10))
     await waiting.turn()
     await space.push("a")
-    lease = await waiting
+    lease = await asked
     assert lease is not None
     assert lease.items[0].value == "a"
 
 
 async def test_several_pops_that_wait_share_what_is_pushed_at_once(space: Namespace) -> None:
-    waiting = [asyncio.create_task(space.pop_batch(wait_seconds=10)) for _ in range(5)]
+    asked = [asyncio.create_task(space.pop_batch(wait_seconds=10)) for _ in range(5)]
     await waiting.turn()
     await space.push("a", "b", "c", "d", "e")
-    leases = await asyncio.gather(*waiting)
+    leases = await asyncio.gather(*asked)
     assert sorted(lease.items[0].value for lease in leases if lease is not None) == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.parametrize("ticks", [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 20])
 async def test_what_a_pop_that_was_given_up_got_goes_to_the_next_one(space: Namespace, ticks: int) -> None:
     for n in range(10):
-        waiting = asyncio.create_task(space.pop_batch(wait_seconds=10))
+        asked = asyncio.create_task(space.pop_batch(wait_seconds=10))
         await waiting.turn()
         pushed = asyncio.create_task(space.push(str(n)))
         for _ in range(ticks):
             await waiting.turn()
-        waiting.cancel()
-        await asyncio.wait({waiting, pushed})
-        lease = await space.pop_batch(wait_seconds=5) if waiting.cancelled() else waiting.result()
+        asked.cancel()
+        await asyncio.wait({asked, pushed})
+        lease = await space.pop_batch(wait_seconds=5) if asked.cancelled() else asked.result()
         assert lease is not None
         assert [item.value for item in lease.items] == [str(n)]
         await space.ack(lease.id)
@@ -417,10 +418,10 @@ async def test_a_watch_tells_of_writes_and_deletes_below_its_prefix(space: Names
 
 async def test_a_watch_that_waits_is_woken(space: Namespace) -> None:
     watch = await space.watch()
-    waiting = asyncio.create_task(watch.next(10))
+    asked = asyncio.create_task(watch.next(10))
     await waiting.turn()
     await space.set_if_absent("a", "1")
-    assert (await waiting).changes == (Change("a", False),)
+    assert (await asked).changes == (Change("a", False),)
 
 
 async def test_a_write_that_changed_nothing_is_not_told(space: Namespace) -> None:

@@ -17,6 +17,7 @@ from core.engine import Engine
 from core.kv import lookouts
 from core.model.kv import Namespace
 from core.store import audit
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -167,11 +168,11 @@ async def test_people_follow_what_changes_from_what_is_there(engine: Engine) -> 
     first = await watched(engine, prefix="jobs/")
     assert [(item["key"], item["value"]) for item in first["items"]] == [("jobs/a", "1")]
     assert (await watched(engine, watch=first["watch"]))["items"] == []
-    waiting = asyncio.create_task(watched(engine, watch=first["watch"], wait_seconds=10))
+    asked = asyncio.create_task(watched(engine, watch=first["watch"], wait_seconds=10))
     await waiting.turn()
     await space.set("jobs/b", "3")
     with anyio.fail_after(5):
-        (item,) = (await waiting)["items"]
+        (item,) = (await asked)["items"]
     assert (item["key"], item["value"], item["deleted"]) == ("jobs/b", "3", False)
     await space.delete("jobs/a")
     await space.set("jobs/b", "4")
