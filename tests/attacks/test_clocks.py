@@ -13,6 +13,7 @@ import pytest
 
 from core import clock
 from mcp_server.cli import stage
+from tests import waiting
 from tests.engines import EXAMPLES
 
 pytestmark = pytest.mark.anyio
@@ -109,12 +110,6 @@ async def free(server: stage.Stage) -> bool:
     return not await there(server, "lock")
 
 
-async def until(look: Any) -> None:
-    """Look until it is so; the deadline is the test's."""
-    while not await look():  # noqa: ASYNC110
-        await anyio.sleep(0.02)
-
-
 @NEEDS_FAKETIME
 @pytest.mark.parametrize("offset", ["-1d", "+49h"])
 async def test_locks_and_leases_last_as_long_as_they_were_to_last(
@@ -129,14 +124,14 @@ async def test_locks_and_leases_last_as_long_as_they_were_to_last(
     async def dead() -> bool:
         return bool((await queue(server))["dead"])
 
-    await until(leased)
+    await waiting.until(leased)
     taken = clock.monotonic()
     lock = {"namespace": "locks", "key": "lock", "value": "me", "ttl_ms": LENGTH_MS}
     await server.must("POST", "/api/kv/set", **TENANT, **lock)
     wall.set(offset)
     assert await there(server, "lock") and await leased(), "neither ends because the clock was set"
-    await until(dead)
-    await until(lambda: free(server))
+    await waiting.until(dead)
+    await waiting.until(lambda: free(server))
     lasted = clock.monotonic() - taken
     assert LENGTH_MS / 1000 - 0.5 < lasted < LENGTH_MS / 1000 + 3
 
@@ -150,7 +145,7 @@ async def test_no_lock_outlives_a_restart_by_more_than_its_length(tmp_path: Path
     wall.set("-1d")
     async with running(tmp_path / "home", wall, workers=0) as server:
         begun = clock.monotonic()
-        await until(lambda: free(server))
+        await waiting.until(lambda: free(server))
         assert clock.monotonic() - begun < LENGTH_MS / 1000 + 1
 
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from mcp_server.cli import stage
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 FILES = 256
@@ -43,10 +44,10 @@ async def server(tmp_path: Path, *flags: str) -> AsyncIterator[tuple[str, Path]]
     try:
 
         def url() -> str:
-            found = [line for line in log.read_text().splitlines() if line.startswith(stage.LISTENS)]
+            found = [line for line in waiting.lines(log) if line.startswith(stage.LISTENS)]
             return found[0].split()[3] if found else ""
 
-        yield await stage.until(url, 30, "sluice serve"), log
+        yield await waiting.until(url), log
     finally:
         with anyio.CancelScope(shield=True):
             process.terminate()

@@ -16,6 +16,7 @@ import pytest
 from core import clock, signing
 from mcp_server.cli import stage
 from mcp_server.http import sessions, streams
+from tests import waiting
 from tests.identity.peer import ERAS, Peer
 
 pytestmark = pytest.mark.anyio
@@ -176,7 +177,7 @@ async def count_is(server: Server, fits: Callable[[int], bool], seconds: float =
     async def look() -> bool:
         return fits(await open_now(server))
 
-    await stage.until(look, seconds, "the long answers")
+    await waiting.until(look, seconds=seconds)
 
 
 @asynccontextmanager
@@ -336,7 +337,7 @@ async def test_many_waits_of_one_key_neither_delay_nor_refuse_another_tenant(ser
                 refused.append(error)
 
         waits = [asyncio.create_task(wait(number)) for number in range(300)]
-        await stage.until(lambda: len(refused) == 300 - most, 40, "refusals")
+        await waiting.until(lambda: len(refused) == 300 - most, seconds=40)
         started = clock.monotonic()
         for _ in range(5):
             request = Peer(neighbour, ERAS[1]).request("tools/call", {"name": "catalog_search", "arguments": {}})

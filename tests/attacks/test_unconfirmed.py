@@ -21,6 +21,7 @@ from core.model.principal import Caller, Principal, Role, Surface
 from core.settings import Settings
 from mcp_server import attach
 from mcp_server.cli import stage
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 OWNER = Caller(Principal("op", Role.ADMIN, ("*",), platform=True), "default", Surface.CLI)
@@ -62,7 +63,7 @@ async def test_a_killed_owner_leaves_open_only_what_it_may_have_done(rounds: int
                 assert not session.owner
                 names = [f"g{n}-{k}" for k in range(AT_ONCE)]
                 calls = [asyncio.ensure_future(make(session, name)) for name in names]
-                await asyncio.sleep(random.uniform(0, 0.01))  # how far they come is left to chance
+                await waiting.pause(random.uniform(0, 0.01))  # how far they come is left to chance
                 os.kill(owner.pid, signal.SIGKILL)
                 told |= dict(zip(names, await asyncio.gather(*calls), strict=True))
                 there = await made(session)  # this session owns the home now
@@ -96,7 +97,7 @@ async def test_a_stopped_owner_is_open_for_writes_and_busy_for_reads(
             async def done() -> bool:
                 return "while-stopped" in await made(session)
 
-            await stage.until(done, 10, "the write of before")
+            await waiting.until(done)
             assert await make(session, "while-stopped") == "already_exists", "so it was open indeed"
 
 
@@ -139,10 +140,10 @@ class Door:
         try:
 
             def listening() -> str:
-                lines = [line for line in self._log.read_text().splitlines() if line.startswith(stage.LISTENS)]
+                lines = [line for line in waiting.lines(self._log) if line.startswith(stage.LISTENS)]
                 return lines[0].split()[3] if lines else ""
 
-            yield await stage.until(listening, 30, "the second server")
+            yield await waiting.until(listening)
         finally:
             with anyio.CancelScope(shield=True):
                 process.terminate()

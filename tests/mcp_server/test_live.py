@@ -15,6 +15,7 @@ from core.operations import REGISTRY
 from core.operations.credentials import CredentialCheck
 from mcp_server import limits, live
 from mcp_server.live import Live, Reason
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 KEY = Principal("ada", Role.USER, ("default",), credential="tok_1")
@@ -151,8 +152,7 @@ async def test_an_engine_that_cannot_tell_is_asked_again(bench: Bench) -> None:
         bench.engine.known.clear()
         bench.engine.fault = errors.Busy("The engine went away.")
         bench.engine.tell("tokens", id="tok_1")
-        while not bench.engine.asked:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await waiting.until(lambda: bench.engine.asked)
         bench.engine.fault = None
         bench.now += 1
         assert await bench.why() is Reason.REVOKED
@@ -165,7 +165,7 @@ async def test_a_stream_that_does_not_end_when_it_is_told_to_is_cut_off(bench: B
         return "goes on behind it"
 
     task = asyncio.create_task(stuck())
-    await asyncio.sleep(0)
+    await waiting.turn()
     bench.engine.known.clear()
     bench.engine.tell("tokens", id="tok_1")
     await bench.why()
@@ -179,7 +179,7 @@ async def test_a_stream_that_does_not_end_when_it_is_told_to_is_cut_off(bench: B
 async def test_a_wait_ends_with_its_credential_and_the_caller_is_told(bench: Bench) -> None:
     call = asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x"}, CALLER))
     short = asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x", "wait_timeout_seconds": 0}, CALLER))
-    await asyncio.sleep(0)
+    await waiting.turn()
     assert bench.live.told(CALLER)["wait"] == {"open": 1, "most_of_user": 3, "most_of_tenant": 5}
     bench.engine.known.clear()
     bench.engine.tell("tokens", id="tok_1")
@@ -192,7 +192,7 @@ async def test_a_wait_ends_with_its_credential_and_the_caller_is_told(bench: Ben
 
 async def test_who_cancels_a_wait_cancels_it_also_when_it_ends_at_the_same_time(bench: Bench) -> None:
     call = asyncio.create_task(bench.watched.call("kv_watch", {"namespace": "n", "wait_seconds": 60}, CALLER))
-    await asyncio.sleep(0)
+    await waiting.turn()
     (wait,) = bench.live._open
     bench.live.end(wait, Reason.EXPIRED)
     call.cancel()
@@ -207,7 +207,7 @@ async def test_a_wait_too_many_is_refused_and_nobody_else_is(bench: Bench) -> No
     calls.append(asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x"}, other)))
     stranger = replace(other, tenant="default")  # the engine refuses it; it takes no room of that tenant
     calls.append(asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x"}, stranger)))
-    await asyncio.sleep(0)
+    await waiting.turn()
     assert bench.live.limiter.count("wait") == 4
     bench.engine.go.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -218,9 +218,7 @@ async def test_a_wait_too_many_is_refused_and_nobody_else_is(bench: Bench) -> No
 async def test_while_nothing_is_open_nothing_runs(bench: Bench) -> None:
     with bench.stream():
         assert bench.live._timer is not None
-    async with asyncio.timeout(5):
-        while bench.live._timer is not None:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+    await waiting.until(lambda: bench.live._timer is None)
     bench.engine.tell("tokens", id="tok_1")
     assert bench.engine.asked == []
 

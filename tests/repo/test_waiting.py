@@ -11,7 +11,7 @@ import pytest
 from tests import waiting
 
 TESTS = Path(__file__).parents[1]
-READS = {"read_text", "read_bytes", "readlines", "open"}
+READS = {"read_text", "read_bytes", "readlines"}
 
 
 def called(node: ast.AST) -> str:
@@ -22,8 +22,13 @@ def called(node: ast.AST) -> str:
 
 
 def looks(tree: ast.AST) -> Iterator[ast.AST]:
-    """What the calls of `until` look at again and again: lambdas, and functions of the same module."""
-    functions = {n.name: n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    """What the calls of `until` look at again and again: lambdas, and functions of the same module (no fixtures)."""
+    functions = {
+        node.name: node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and called(node) in ("until", "until_now"):
             reached = [*node.args, *(keyword.value for keyword in node.keywords)]

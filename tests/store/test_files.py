@@ -16,6 +16,7 @@ from core import errors
 from core.store import database as store
 from core.store.database import Database, open_database
 from core.store.files import RESCUED, Files
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -150,8 +151,7 @@ async def test_it_is_noticed_without_a_write(database: Database, monkeypatch: py
     monkeypatch.setattr(store, "LOOK_SECONDS", 0.02)
     await database.write(put, 20)
     delete("-wal")(database.path)
-    while database.loss is None:  # noqa: ASYNC110 - it is a thread that looks
-        await anyio.sleep(0.01)
+    await waiting.until(lambda: database.loss is not None)
     assert found(database.path) == list(range(21))
 
 
