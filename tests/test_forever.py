@@ -8,6 +8,7 @@ import pytest
 
 from core import errors, forever
 from core.forever import Loops
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -15,15 +16,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forever, "FIRST_BACKOFF_SECONDS", 0.001)
-
-
-async def _until(holds: object) -> None:
-    assert callable(holds)
-    async with asyncio.timeout(5):
-        while True:
-            if holds():
-                return
-            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +29,10 @@ async def test_a_fault_of_a_step_is_counted_and_told_and_the_step_comes_again(fa
         if faults:
             raise faults.pop()
         done.append(1)
-        await asyncio.sleep(0.001)
+        await waiting.pause(0.001)
 
     task = loops.start("one", step)
-    await _until(lambda: len(done) > 2)
+    await waiting.until(lambda: len(done) > 2)
     (loop,) = loops
     assert (loop.name, loop.failures, loop.in_a_row) == ("one", 2, 0)
     assert loop.reason and loops.failing == []
@@ -56,6 +48,6 @@ async def test_a_loop_that_fails_is_seen_while_it_does() -> None:
         raise OSError(24, "Too many open files")
 
     task = loops.start("one", step)
-    await _until(lambda: loops.failing and loops.failing[0].in_a_row > 2)
+    await waiting.until(lambda: loops.failing and loops.failing[0].in_a_row > 2)
     assert "Too many open files" in loops.failing[0].reason
     task.cancel()

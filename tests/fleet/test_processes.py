@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -23,6 +22,7 @@ from core.forever import Loops
 from core.model.states import WorkerState
 from core.settings import Settings
 from core.witness import Seen
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 SOURCE = processes.__file__
@@ -80,16 +80,16 @@ class _House:
         worker.state, worker.channel = WorkerState.LOST, None
 
     async def _ended(self, worker: Worker, end: processes.End) -> None:
-        await asyncio.sleep(0)
+        await waiting.turn()
 
     async def up(self) -> None:
         """Wait until the worker is there: one process, and a channel that is open."""
-        async with asyncio.timeout(10):
-            while True:
-                self.worker.heard()
-                if len(self.alive) == 1 and self.worker.connected:
-                    return
-                await asyncio.sleep(0.001)
+
+        def one() -> bool:
+            self.worker.heard()
+            return len(self.alive) == 1 and self.worker.connected
+
+        await waiting.until(one, every=0.001)
 
     async def stop(self) -> None:
         await self.processes.stop()
@@ -117,14 +117,6 @@ def _files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if holds():
-                return
-            await asyncio.sleep(0.001)
-
-
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forever, "FIRST_BACKOFF_SECONDS", 0.001)
@@ -150,7 +142,7 @@ async def test_a_fault_at_any_line_of_a_life_does_not_end_the_supervisor(
         house.end_worker()
         while house.lives < lives + 2:  # each line of one life, and of the look at the silent
             house.end_worker()
-            await asyncio.sleep(0.002)
+            await waiting.pause(0.002)
         sys.settrace(before)
         await house.up()
         files = _files()
@@ -167,11 +159,11 @@ async def test_a_fault_at_any_line_of_a_life_does_not_end_the_supervisor(
             async with asyncio.timeout(10):
                 while not thrown:
                     house.end_worker()
-                    await asyncio.sleep(0.002)
+                    await waiting.pause(0.002)
             sys.settrace(before)
             await house.up()
             faults += 1
-            await _until(lambda: _files() <= files + 2)  # what this line leaves open is closed soon
+            await waiting.until(lambda: _files() <= files + 2)  # what this line leaves open is closed soon
     finally:
         sys.settrace(before)
         await house.stop()
@@ -194,7 +186,7 @@ async def test_without_file_descriptors_the_worker_is_away_and_then_comes_back(
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socketpair", none_left)
         house.end_worker()
-        await _until(lambda: bool(house.loops.failing) and house.loops.failing[0].in_a_row > 3)
+        await waiting.until(lambda: bool(house.loops.failing) and house.loops.failing[0].in_a_row > 3)
         assert [loop.name for loop in house.loops.failing] == ["worker local-1"]
     await house.up()
     await house.stop()
@@ -204,8 +196,5 @@ def test_what_is_stopped_by_somebody_is_not_silent_by_its_job() -> None:
     with subprocess.Popen(["sleep", "60"]) as sleeping:
         assert not processes._stopped(sleeping.pid)
         sleeping.send_signal(signal.SIGSTOP)
-        deadline = time.monotonic() + 5
-        while not processes._stopped(sleeping.pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        waiting.until_now(lambda: processes._stopped(sleeping.pid))
         sleeping.kill()

@@ -15,6 +15,7 @@ from core import witness
 from core.witness import NOBODY, Seen, Witness
 from core.worker.ceiling import Growth
 from core.worker.turnbook import Turnbook
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 MEBIBYTE = 2**20
@@ -46,13 +47,13 @@ async def test_each_step_of_a_task_and_of_those_that_it_starts_is_noted(shown: W
     seen: list[Seen] = []
 
     async def inner() -> None:
-        await asyncio.sleep(0)
+        await waiting.turn()
         seen.append(shown.seen())
 
     async def outer() -> None:
         seen.append(shown.seen())
         inherited = asyncio.create_task(inner())
-        await asyncio.sleep(0)
+        await waiting.turn()
         seen.append(shown.seen())
         await inherited
 
@@ -60,7 +61,7 @@ async def test_each_step_of_a_task_and_of_those_that_it_starts_is_noted(shown: W
     book.inherit(loop)
     try:
         task = asyncio.create_task(book.noted(3, outer()))
-        await asyncio.sleep(0)
+        await waiting.turn()
         assert (shown.seen().running, shown.last()) == (NOBODY, 3)
         await task
         foreign = asyncio.create_task(inner())  # of nobody's code
@@ -82,7 +83,7 @@ async def test_a_fault_and_a_cancellation_go_through_and_end_the_note(shown: Wit
     with pytest.raises(OSError, match="no"):
         await asyncio.create_task(book.noted(1, fails()))
     task = asyncio.create_task(book.noted(2, waits()))
-    await asyncio.sleep(0)
+    await waiting.turn()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
