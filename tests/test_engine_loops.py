@@ -6,6 +6,7 @@ import asyncio
 import errno
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from core import engine as engines
 from core import forever
 from core.forever import Step
 from core.kv import local
+from tests import waiting
 from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -39,23 +41,21 @@ def _tracing(code: CodeType, at_line: Callable[[int], None]) -> Callable[[FrameT
     return trace
 
 
-async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if holds():
-                return
-            await asyncio.sleep(0.002)
-
-
 async def test_a_fault_at_any_line_of_any_loop_is_counted_and_the_loop_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: dict[str, Step] = {}
+    rounds: Counter[str] = Counter()
     start = forever.Loops.start
 
     def started(self: forever.Loops, name: str, step: Step, *more: float) -> asyncio.Task[None]:
         steps[name] = step
-        return start(self, name, step, *more)
+
+        async def counted() -> None:
+            await step()
+            rounds[name] += 1
+
+        return start(self, name, counted, *more)
 
     monkeypatch.setattr(forever.Loops, "start", started)
     monkeypatch.setattr(forever, "FIRST_BACKOFF_SECONDS", 0.001)
@@ -71,7 +71,8 @@ async def test_a_fault_at_any_line_of_any_loop_is_counted_and_the_loop_goes_on(
             for name, step in steps.items():
                 code, reached, thrown = _code(step), set[int](), list[int]()
                 sys.settrace(_tracing(code, reached.add))
-                await asyncio.sleep(0.1)
+                done = rounds[name] + 2  # the first one may have begun before
+                await waiting.until(lambda name=name, done=done: rounds[name] >= done)  # type: ignore[misc]
                 sys.settrace(before)
                 assert reached, name
                 for line in sorted(reached):
@@ -84,9 +85,9 @@ async def test_a_fault_at_any_line_of_any_loop_is_counted_and_the_loop_goes_on(
 
                     failures = loops[name].failures
                     sys.settrace(_tracing(code, at_line))
-                    await _until(lambda thrown=thrown: bool(thrown))  # type: ignore[misc]
+                    await waiting.until(lambda thrown=thrown: bool(thrown))  # type: ignore[misc]
                     sys.settrace(before)
-                    await _until(lambda loop=loops[name]: loop.in_a_row == 0)  # type: ignore[misc]
+                    await waiting.until(lambda loop=loops[name]: loop.in_a_row == 0)  # type: ignore[misc]
                     assert loops[name].failures == failures + 1, (name, line)
         finally:
             sys.settrace(before)
