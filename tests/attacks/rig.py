@@ -107,7 +107,10 @@ class Target:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-_CHANGES_BY_LOOKING = ('INSERT INTO "audit"', 'INSERT INTO "tokens"')  # denials, and when a token was last used
+_CHANGES_BY_LOOKING = (
+    *('INSERT INTO "audit"', 'INSERT INTO "tokens"'),  # denials, and when a token was last used
+    'INSERT INTO "usage_counted"',  # how far the engine has counted what is kept
+)
 
 
 @asynccontextmanager
