@@ -15,6 +15,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -42,7 +43,7 @@ from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
 from core.retention import Retention
-from core.settings import Settings
+from core.settings import Settings, default_home
 from core.store import audit, gitops, invocations, messages
 from core.store import license as license_table
 from core.store import triggers as trigger_table
@@ -85,8 +86,14 @@ class Engine:
         database: Database,
         spawn: child.Spawn,
         kept_license: bytes | None,
+        *,
+        running: bool = True,
     ) -> None:
-        """`kept_license`: what the license file held when it was last read; None when it was not there."""
+        """`kept_license`: what the license file held when it was last read; None when it was not there.
+
+        An engine that is not `running` only reads and records: see open_offline.
+        """
+        self.running = running
         self.settings = settings
         self.operations = operations
         self.database = database
@@ -180,12 +187,14 @@ class Engine:
     def admit(self, name: str, arguments: dict[str, Any], caller: Caller) -> tuple[Operation, BaseModel, Caller]:
         """All that is asked of a call before anything of it is done: (operation, params, caller in its tenant).
 
-        Raises NotFound, Forbidden, WriteDisabled, NotLicensed, InvalidParams.
+        Raises NotFound, Forbidden, WriteDisabled, NotLicensed, InvalidParams, NoEngine.
         """
         operation = self.operations.get(name)
         if operation is None:
             raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
         self._authorise(operation, caller, arguments)
+        if operation.needs_engine and not self.running:
+            raise no_engine(self.settings.home)
         if not caller.operator and not caller.member_of(caller.tenant):
             raise _NoTenant(caller, caller.tenant)
         check_tenant(caller)
@@ -332,14 +341,19 @@ class Engine:
 
     # -- recovery and retention ----------------------------------------------------------------------------
 
-    async def recover(self) -> None:
-        """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
+    async def load(self) -> None:
+        """Read what is kept in memory; starts nothing."""
         await self.quota.load(self.database)
         await self.triggers.load()
         await self.vault.load()
         await self.variables.load()
         await self.kv.start()
-        await self.fleet.start()
+        await self.fleet.load()
+
+    async def recover(self) -> None:
+        """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
+        await self.load()
+        self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
         for row in await self.database.read(invocations.open_ones):
@@ -461,6 +475,51 @@ def check_size(name: str, arguments: Any, most: int = MAX_BYTES) -> None:
         )
 
 
+def no_engine(home: Path) -> errors.NoEngine:
+    """The refusal of what only a running engine can do."""
+    place = "" if str(home) in (str(default_home()), os.environ.get("SLUICE_HOME")) else f" --home {home}"
+    return errors.NoEngine(f"No engine is running on {home}.", hint=f"Start one: sluice serve{place}")
+
+
+async def _made(
+    stack: AsyncExitStack,
+    settings: Settings,
+    operations: Registry,
+    owned: ownership.Ownership,
+    spawn: child.Spawn,
+    *,
+    running: bool,
+) -> Engine:
+    """An engine over the store of a home, with nothing loaded or started; the stack closes both and frees the lock."""
+    stack.callback(owned.release)
+    database = open_database(settings.database, [owned.lock])
+    stack.push_async_callback(database.close)
+    kept_license = await database.read(license_table.kept)
+    engine = Engine(settings, operations, database, spawn, kept_license, running=running)
+    await engine._keep_license_document(kept_license)
+    engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
+    stack.callback(engine.pending.close)
+    stack.push_async_callback(engine.deliveries.close)
+    stack.push_async_callback(engine.tracer.close)
+    stack.push_async_callback(engine.portals.close)
+    return engine
+
+
+@asynccontextmanager
+async def open_offline(settings: Settings, operations: Registry, owned: ownership.Ownership) -> AsyncIterator[Engine]:
+    """What a home without a running engine can answer, for as long as a command takes; releases the lock at the end.
+
+    It reads, and it keeps records that need nobody else (a token, a secret, a document). It starts no worker, takes up
+    no run, posts nothing, heals nothing and listens nowhere; operations that need an engine are refused with NoEngine.
+    Raises StorageUnavailable when the store cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        alone = settings.model_copy(update={"home": owned.home, "workers": 0, "nats": ""})
+        engine = await _made(stack, alone, operations, owned, child.spawn, running=False)
+        await engine.load()
+        yield engine
+
+
 @asynccontextmanager
 async def open_engine(
     settings: Settings, operations: Registry, owned: ownership.Ownership, *, spawn: child.Spawn = child.spawn
@@ -470,21 +529,11 @@ async def open_engine(
     Raises StorageUnavailable when the store cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        stack.callback(owned.release)
         settings = settings.model_copy(update={"home": owned.home})
-        database = open_database(settings.database, [owned.lock])
-        stack.push_async_callback(database.close)
-        kept_license = await database.read(license_table.kept)
-        engine = Engine(settings, operations, database, spawn, kept_license)
-        await engine._keep_license_document(kept_license)
-        engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
-        stack.callback(engine.pending.close)
-        stack.push_async_callback(engine.deliveries.close)
+        engine = await _made(stack, settings, operations, owned, spawn, running=True)
         if engine.gateway is not None:
             stack.push_async_callback(engine.gateway.close)
         stack.push_async_callback(engine.fleet.stop)
-        stack.push_async_callback(engine.tracer.close)
-        stack.push_async_callback(engine.portals.close)
         stack.push_async_callback(engine.rollouts.close)
         stack.push_async_callback(_end_all, engine.runs)
         await engine.recover()

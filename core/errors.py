@@ -169,6 +169,10 @@ class TargetUnavailable(SluiceError):
     code = "target_unavailable"
 
 
+class NoEngine(TargetUnavailable):
+    """No engine is running, and this needs one."""
+
+
 class StorageUnavailable(SluiceError):
     """The store cannot be written right now; nothing of this call was recorded."""
 

@@ -154,6 +154,37 @@ async def connect(home: Path, **handlers: object) -> channel.Channel | None:
     return await channel.over_socket(sock, **handlers)
 
 
+def held(home: Path) -> bool:
+    """Whether a process holds the lock of the home; looks without taking it for longer than a moment."""
+    try:
+        handle = os.open(home / "engine.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+async def running(home: Path, **handlers: object) -> channel.Channel | None:
+    """A channel to the engine that runs, also to one that is just starting; None when nobody holds the lock.
+
+    Raises Busy when whoever holds it does not answer.
+    """
+    deadline, pause = clock.monotonic() + ATTACH_DEADLINE_SECONDS, 0.005
+    while True:
+        attached = await connect(home, **handlers)
+        if attached is not None or not held(home):
+            return attached
+        if clock.monotonic() > deadline:
+            raise _unanswered(home)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.1)
+
+
 async def own_or_connect(home: Path, **handlers: object) -> Ownership | channel.Channel:
     """Become the owner, or attach to the one that there is.
 
@@ -171,12 +202,16 @@ async def own_or_connect(home: Path, **handlers: object) -> Ownership | channel.
         if owned is not None:
             return owned
         if clock.monotonic() > deadline:
-            raise errors.Busy(
-                f"Process {owner_pid(home)} holds the home directory {home} but does not answer.",
-                hint="Look at that process; if it hangs, stop it, and the next command takes over.",
-            )
+            raise _unanswered(home)
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.1)
+
+
+def _unanswered(home: Path) -> errors.Busy:
+    return errors.Busy(
+        f"Process {owner_pid(home)} holds the home directory {home} but does not answer.",
+        hint="Look at that process; if it hangs, stop it, and start another one: sluice serve",
+    )
 
 
 def _with_short_path(path: Path, use: object) -> None:

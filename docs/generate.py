@@ -59,6 +59,7 @@ def _operation(op: operation.Operation) -> list[str]:
         f"effect **{op.effect.value}**" + (" or less, by its arguments" if op.effect_by is not None else ""),
         f"role **{op.role or 'nobody'}**",
         *(["idempotent"] if op.idempotent else []),
+        *(["needs a running engine"] if op.needs_engine else []),
         *(["needs no --allow-write"] if op.effect is not operation.Effect.READ and not op.gated else []),
     ]
     routes = " or ".join(f"`{path}`" for path in (op.http, *op.http_also) if path)
@@ -94,8 +95,15 @@ def page_cli() -> str:
             """`sluice` lists the commands, and `sluice COMMAND --help` says what stands here. What a command prints is
             for people; with `--json` it is for programs. Results go to stdout, everything else to stderr. Exit codes:
             0 fine; 1 an error, with its code, places and hint on stderr; 2 wrong usage, and for `plan --exit-code` and
-            `gitops diff` changes; 130 interrupted. A flag that is a switch takes no value. The shell completes
-            commands and flags after `sluice completion --install`."""
+            `gitops diff` changes; 3 no engine is running and the command needs one; 130 interrupted. A flag that is a
+            switch takes no value. The shell completes commands and flags after `sluice completion --install`."""
+        ),
+        "",
+        *prose(
+            """A command works on the engine that runs on the home (`sluice serve`, or the one of an MCP session). It is
+            none itself: without one it reads what the home has recorded, and keeps records that need nobody else (a
+            token, a secret, a document), while nothing starts, runs or moves; what needs a running engine is
+            `target_unavailable`, at once."""
         ),
         "",
         "## Flags of every command",

@@ -1,5 +1,8 @@
 """The way of a front door to the engine: own it, attach to the one that owns the home, or take over when it dies.
 
+Servers stay: they are the engine when nobody else is. A command visits: it attaches to the engine that runs, or does in
+the home by itself what needs none; it never becomes the engine.
+
 A session keeps working across the death of the owner: the next call, or the closed channel itself, makes it attach to
 the new owner or become it. A call that was under way then is repeated when that is safe (reads, idempotent
 operations, invocations with an idempotency key); for any other write the caller is told `unconfirmed`: its outcome is
@@ -17,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from core import accepting, channel, errors, ownership
+from core import accepting, channel, clock, errors, ownership
 from core.model.operation import Registry
 from core.model.principal import Caller
 from core.settings import Settings
@@ -27,18 +30,18 @@ log = structlog.get_logger("mcp_server.attach")
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message", "job")
 TRIES = 4
+RETURN_SECONDS = 5.0  # for how long a visitor waits for the next engine when the one that it was attached to has gone
 SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call waits is stopped, or might as well be
 
 
 class Session:
-    """One way to the engine of a home directory. Made by `open_session`; use from one event loop.
+    """One way to the engine of a home directory. Made by `open_session` or `open_visit`; use from one event loop."""
 
-    `workers` is how many worker processes the engine gets if this session becomes its owner.
-    """
-
-    def __init__(self, settings: Settings, operations: Registry) -> None:
+    def __init__(self, settings: Settings, operations: Registry, *, visits: bool = False) -> None:
         self.operations = operations
         self._settings = settings
+        self._visits = visits
+        self._attached_once = False
         self._engine: Any = None  # core.engine.Engine: imported only by the session that becomes the owner
         self._engine_stack = AsyncExitStack()
         self._link: channel.Channel | None = None
@@ -51,7 +54,12 @@ class Session:
     @property
     def owner(self) -> bool:
         """Whether the engine runs in this process."""
-        return self._engine is not None
+        return self._engine is not None and not self._visits
+
+    @property
+    def running(self) -> bool:
+        """Whether an engine runs: in this process, or in the one that it is attached to."""
+        return self.owner or (self._link is not None and not self._link.closed.is_set())
 
     @property
     def home(self) -> Path:
@@ -88,7 +96,7 @@ class Session:
     async def _ask(self, sent: Sent, caller: Caller) -> dict[str, Any]:
         operation, arguments = sent.operation, sent.arguments
         for attempt in range(TRIES):
-            link = await self._connected()
+            link = await self._connected(operation)
             if link is None:
                 return await self.call(operation, arguments, caller)
             request = {"operation": operation, "arguments": arguments, "caller": caller.to_dict()}
@@ -134,8 +142,9 @@ class Session:
         for callback in tuple(self._subscribers):
             callback(kind, data)
 
-    async def _connected(self) -> channel.Channel | None:
-        """The channel to the owner; None when this session is (or has just become) the owner itself."""
+    async def _connected(self, operation: str = "") -> channel.Channel | None:
+        """The channel to the owner; None when this session is (or has just become) the owner itself, or when it does a
+        visitor's operation on the home alone. Raises NoEngine when that operation needs a running one."""
         if self._link is not None and not self._link.closed.is_set():
             return self._link
         async with self._lock:
@@ -145,15 +154,11 @@ class Session:
                 return self._link
             if self._closing:
                 raise errors.Busy("This session is closing.")
-            return await self._reach()
+            return await self._reach(operation)
 
-    async def _reach(self) -> channel.Channel | None:
+    async def _reach(self, operation: str) -> channel.Channel | None:
         for _ in range(TRIES):
-            reached = await ownership.own_or_connect(
-                self._settings.home,
-                on_notice=lambda _, kind, data: self._tell(kind, data),
-                on_close=lambda _: self._lost(),
-            )
+            reached = await self._found(operation)
             if isinstance(reached, ownership.Ownership):
                 await self._own(reached)
                 return None
@@ -166,17 +171,44 @@ class Session:
                 reached.abort()
                 why, hint = self._silent()
                 raise errors.Busy(f"{why} Nothing was asked of it.", hint=hint) from error
-            self._link = reached
+            self._link, self._attached_once = reached, True
             self._watch = asyncio.get_running_loop().create_task(_watch(reached))
             return reached
         raise errors.Busy("The engine keeps going away.", hint="Try again; 'sluice doctor' shows who owns the home.")
 
+    async def _found(self, operation: str) -> ownership.Ownership | channel.Channel:
+        """A channel to the engine that runs, or the right to the home. Raises NoEngine as `_connected` does."""
+        home = self._settings.home
+
+        def notice(_: channel.Channel, kind: str, data: dict[str, Any]) -> None:
+            self._tell(kind, data)
+
+        def closed(_: channel.Channel) -> None:
+            self._lost()
+
+        if not self._visits:
+            return await ownership.own_or_connect(home, on_notice=notice, on_close=closed)
+        until = clock.monotonic() + (RETURN_SECONDS if self._attached_once else 0.0)
+        while (link := await ownership.running(home, on_notice=notice, on_close=closed)) is None:
+            if clock.monotonic() >= until:
+                break
+            await asyncio.sleep(0.1)
+        if link is not None:
+            return link
+        known = self.operations.get(operation)
+        if self._attached_once or known is None or known.needs_engine:
+            from core.engine import no_engine
+
+            raise no_engine(home)
+        return await ownership.own_or_connect(home, on_notice=notice, on_close=closed)
+
     async def _own(self, owned: ownership.Ownership) -> None:
-        from core.engine import open_engine  # the engine costs time to import; who attaches never pays for it
+        from core import engine as engines  # the engine costs time to import; who attaches never pays for it
 
         self._link = None
+        opening = engines.open_offline if self._visits else engines.open_engine
         try:
-            engine = await self._engine_stack.enter_async_context(open_engine(self._settings, self.operations, owned))
+            engine = await self._engine_stack.enter_async_context(opening(self._settings, self.operations, owned))
         except BaseException:
             owned.release()
             raise
@@ -192,8 +224,11 @@ class Session:
         )
 
     def _lost(self) -> None:
-        """The owner is gone: attach or take over at once, so that notices and jobs go on without a call."""
-        if self._closing or (self._returning is not None and not self._returning.done()):
+        """The owner is gone: attach or take over at once, so that notices and jobs go on without a call.
+
+        A visitor sees at its next call whether there is another one.
+        """
+        if self._visits or self._closing or (self._returning is not None and not self._returning.done()):
             return
         self._returning = asyncio.get_running_loop().create_task(self._return())
 
@@ -231,6 +266,28 @@ async def _watch(link: channel.Channel) -> None:
                 link.give_up()
             except errors.SluiceError:
                 continue  # it has answered, or is gone: the loop says which
+
+
+@asynccontextmanager
+async def open_visit(settings: Settings, *, follows: bool = False) -> AsyncIterator[Session]:
+    """A session of a command on the home directory of `settings`: attached, if an engine runs.
+
+    Without an engine, operations that need none are done on the home itself, which nobody else can open meanwhile; the
+    others raise NoEngine. A command that `follows` what happens needs an engine from the start. Raises NoEngine, Busy
+    (the owner of the home does not answer).
+    """
+    from core.operations import REGISTRY
+
+    session = Session(settings, REGISTRY, visits=True)
+    try:
+        try:
+            await session._connected()
+        except errors.NoEngine:
+            if follows:
+                raise
+        yield session
+    finally:
+        await session.aclose()
 
 
 @asynccontextmanager

@@ -100,12 +100,12 @@ class Sent:
             how = "Look at the present state, then ask again if it is needed."
         return errors.Unconfirmed(
             f"{self.lost} This call may or may not have been recorded.",
-            hint=f"{error.hint} {how}".strip(),
+            hint=f"{error.hint.rstrip('.')}. {how}" if error.hint else how,
             details={"idempotency_key": key} if key else None,
         )
 
 
-_NOT_NOW = (errors.Busy, errors.StorageUnavailable, errors.Unauthenticated)
+_NOT_NOW = (errors.Busy, errors.NoEngine, errors.StorageUnavailable, errors.Unauthenticated)
 
 
 SessionFactory = Callable[[], Awaitable[EngineSession]]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from core.engine import Engine, open_engine
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from core.settings import Settings
+from mcp_server.cli import stage
+from tests import waiting
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ADMIN = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
@@ -26,6 +29,19 @@ async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
     assert owned is not None
     async with open_engine(chosen, REGISTRY, owned) as engine:
         yield engine
+
+
+@contextmanager
+def served(home: Path, workers: int = 0) -> Iterator[None]:
+    """`sluice serve` on a home, in a process of its own with the environment of this one."""
+    command = [stage.program("sluice"), "serve", "--home", str(home), "--port", "0", "--workers", str(workers)]
+    log = home.parent / f"{home.name}.served.log"
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        try:
+            waiting.until_now(lambda: any(line.startswith(stage.LISTENS) for line in waiting.lines(log)))
+            yield
+        finally:
+            process.terminate()
 
 
 async def deploy(engine: Engine, document: str, caller: Caller = ADMIN, **options: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -90,13 +91,25 @@ class Fleet:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Load what the store wants and start the worker processes; does not wait for them."""
+    async def load(self) -> None:
+        """Read which workers there are and what the store wants them to run."""
         for external in await self._database.read(external_workers.known):
             self.workers[external.name] = _external(external)
         await self.groups.load(self.workers.values())
         await self.inquest.load()
         await self.sync()
+
+    def start(self) -> None:
+        """Start the worker processes, once it is loaded; does not wait for them."""
+        absent = Counter(row["worker"] for row in self._workloads if row["worker"] not in {*self.workers, ""})
+        if absent:
+            log.warning(
+                "workers_missing",
+                workloads=dict(absent),
+                patience_seconds=self._settings.reconcile_patience_seconds,
+                hint="Deployments run on workers that this engine was not started with: what can moves to others after "
+                "the patience. With as many --workers as before nothing moves.",
+            )
         self.processes.start()
 
     async def stop(self) -> None:

@@ -93,6 +93,7 @@ class Operation:
     effect_by: Callable[[Any], Effect] | None = None  # of one call, by its params; never beyond `effect`
     destroys: Destroys | None = None  # of whatever is destructive, and of nothing else
     told_once: tuple[str, ...] = ()  # keys of the answer that hold a credential: never kept, and none for a JWT
+    offline: bool | None = None  # done on the home alone, without a running engine; None: reads are, writes are not
 
     def __post_init__(self) -> None:
         if (self.effect is Effect.DESTRUCTIVE) != (self.destroys is not None):
@@ -101,6 +102,11 @@ class Operation:
     def effect_of(self, params: BaseModel) -> Effect:
         """What one call may do to the world; the write gate asks for `effect`, the most that any call may."""
         return self.effect if self.effect_by is None else self.effect_by(params)
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether it takes a running engine: it tells what runs, or makes something run or leave this machine."""
+        return not (self.effect is Effect.READ if self.offline is None else self.offline)
 
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""

@@ -49,6 +49,7 @@ class ActivityRecord(Params):
     effect=Effect.WRITE,
     gated=False,
     tool=False,
+    offline=True,
     role=Role.USER,
 )
 async def mcp_activity_record(engine: Engine, caller: Caller, params: ActivityRecord) -> dict[str, Any]:

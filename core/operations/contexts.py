@@ -74,6 +74,7 @@ class ContextSet(Place):
     ),
     toolset="contexts",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -205,6 +206,7 @@ async def _values_go(engine: Engine, caller: Caller, params: ContextDelete) -> L
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
     destroys=_values_go,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )

@@ -92,6 +92,7 @@ async def gitops_validate(engine: Engine, caller: Caller, params: GitopsFiles) -
     summary="Show what applying the files of a manifest would change.",
     http="POST /api/gitops/diff",
     toolset="gitops",
+    offline=False,
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
     max_bytes=MAX_BYTES,

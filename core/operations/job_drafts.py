@@ -34,6 +34,7 @@ class JobStage(Params):
     http="POST /api/jobs/{name}/stage",
     toolset="jobs",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def job_stage(engine: Engine, caller: Caller, params: JobStage) -> dict[str, Any]:
@@ -71,6 +72,7 @@ class JobClone(Params):
     http="POST /api/jobs/{name}/clone",
     toolset="jobs",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def job_clone(engine: Engine, caller: Caller, params: JobClone) -> dict[str, Any]:
@@ -154,6 +156,7 @@ async def _job_goes(engine: Engine, caller: Caller, params: JobDelete) -> Loss |
     toolset="jobs",
     effect=Effect.DESTRUCTIVE,
     destroys=_job_goes,
+    offline=True,
     role=Role.ADMIN,
 )
 async def job_delete(engine: Engine, caller: Caller, params: JobDelete) -> dict[str, Any]:

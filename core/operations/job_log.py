@@ -35,7 +35,13 @@ class JobLog(Params):
     """The most characters of all lines together; `truncated` tells that lines were left out."""
 
 
-@operation(summary="Read or follow the log of a job.", http="GET /api/jobs/{name}/log", toolset="jobs", role=Role.USER)
+@operation(
+    summary="Read or follow the log of a job.",
+    http="GET /api/jobs/{name}/log",
+    toolset="jobs",
+    offline=False,
+    role=Role.USER,
+)
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
     """The last lines of a job's log from all its replicas, oldest first. To follow: pass `cursor` back as `after`
     with wait_seconds. `unreachable` lists workers that did not answer; then their lines are those sent before. When

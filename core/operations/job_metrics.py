@@ -21,6 +21,7 @@ class JobMetrics(Page):
     http="GET /api/jobs/metrics",
     toolset="jobs",
     result=items_schema(),
+    offline=False,
     role=Role.USER,
 )
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:

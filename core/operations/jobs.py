@@ -201,6 +201,7 @@ class JobPut(Params):
     http="POST /api/jobs",
     toolset="jobs",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )

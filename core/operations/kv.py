@@ -137,6 +137,7 @@ class KvSet(InKey):
     http="POST /api/kv/set",
     toolset="kv",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -170,6 +171,7 @@ async def _key_goes(engine: Engine, caller: Caller, params: InKey) -> Loss | Non
     toolset="kv",
     effect=Effect.DESTRUCTIVE,
     destroys=_key_goes,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -190,7 +192,9 @@ class KvWatch(InNamespace):
     """Wait this long for a change when there is none."""
 
 
-@operation(summary="Follow the keys of a KV namespace.", http="GET /api/kv/watch", toolset="kv", role=Role.USER)
+@operation(
+    summary="Follow the keys of a KV namespace.", http="GET /api/kv/watch", toolset="kv", offline=False, role=Role.USER
+)
 async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> dict[str, Any]:
     """Follow values as they change: first those that are there (the first 1,000), then each key that changed since
     the answer before, in its last state. Pass `watch` back within two minutes. `lagged`: some are left out; kv_list."""
@@ -251,6 +255,7 @@ async def _dead_items_go(engine: Engine, caller: Caller, params: KvDeadItems) ->
     effect=Effect.DESTRUCTIVE,
     destroys=_dead_items_go,
     effect_by=lambda params: Effect.DESTRUCTIVE if params.action == "discard" else Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def kv_dead_items(engine: Engine, caller: Caller, params: KvDeadItems) -> dict[str, Any]:

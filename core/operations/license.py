@@ -53,6 +53,7 @@ class LicenseInstall(Params):
     http="POST /api/license/install",
     toolset="administration",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
     tool=False,

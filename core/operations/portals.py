@@ -69,6 +69,7 @@ class CatalogInstall(Params):
     http="POST /api/catalog/{slug}/install",
     toolset="workflows",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
     open_world=True,
@@ -95,6 +96,7 @@ class CatalogUpdate(Params):
     http="POST /api/catalog/{slug}/update",
     toolset="workflows",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
     open_world=True,
@@ -141,6 +143,7 @@ async def _item_goes(engine: Engine, caller: Caller, params: CatalogUninstall) -
     toolset="workflows",
     effect=Effect.DESTRUCTIVE,
     destroys=_item_goes,
+    offline=True,
     role=Role.ADMIN,
 )
 async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUninstall) -> dict[str, Any]:

@@ -140,6 +140,7 @@ class DeploymentSet(Params):
     toolset="workers",
     feature=Feature.DEPLOYMENTS,
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )

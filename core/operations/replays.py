@@ -48,6 +48,7 @@ class CallOnce(Params):
     effect=Effect.WRITE,
     tool=False,
     max_bytes=MAX_BYTES,
+    offline=True,
     role=Role.USER,
     idempotent=True,
     gated=False,

@@ -125,6 +125,7 @@ async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Los
     feature=Feature.DEPLOYMENTS,
     effect=Effect.DESTRUCTIVE,
     destroys=_plan_goes,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
     tool=False,

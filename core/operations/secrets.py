@@ -31,6 +31,7 @@ class SecretSet(Params):
     http="POST /api/secrets",
     toolset="contexts",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def secret_set(engine: Engine, caller: Caller, params: SecretSet) -> dict[str, Any]:
@@ -108,6 +109,7 @@ async def _secret_goes(engine: Engine, caller: Caller, params: SecretDelete) -> 
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
     destroys=_secret_goes,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -147,6 +149,7 @@ async def _key_is_replaced(engine: Engine, caller: Caller, params: SecretRotateK
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
     destroys=_key_is_replaced,
+    offline=True,
     role=Role.ADMIN,
 )
 async def secret_rotate_key(engine: Engine, caller: Caller, params: SecretRotateKey) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class TokenCreate(Params):
     http="POST /api/tokens",
     toolset="administration",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     tool=False,
     told_once=("token",),
@@ -214,6 +215,7 @@ async def _tokens_go(engine: Engine, caller: Caller, params: TokenRevoke) -> Los
     toolset="administration",
     effect=Effect.DESTRUCTIVE,
     destroys=_tokens_go,
+    offline=True,
     role=Role.ADMIN,
     tool=False,
 )
@@ -241,6 +243,7 @@ class TokenMint(Params):
     http="POST /api/auth/token",
     toolset="administration",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.USER,
     tool=False,
     gated=False,

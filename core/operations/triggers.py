@@ -140,6 +140,7 @@ def _revision(rows: list[dict[str, Any]], number: int | None, pointer: str) -> T
     http="POST /api/triggers/publish",
     toolset="triggers",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def trigger_publish(engine: Engine, caller: Caller, params: Definition) -> dict[str, Any]:
@@ -162,6 +163,7 @@ class TriggerRevise(Definition):
     http="POST /api/triggers/{slug}/revise",
     toolset="triggers",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) -> dict[str, Any]:
@@ -190,6 +192,7 @@ def _published(trigger: Trigger) -> dict[str, Any]:
     http="POST /api/triggers/{slug}/deactivate",
     toolset="triggers",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )

@@ -29,6 +29,7 @@ class VariableSet(Params):
     http="POST /api/variables/{name}",
     toolset="contexts",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -82,6 +83,7 @@ async def _variable_goes(engine: Engine, caller: Caller, params: VariableDelete)
     toolset="contexts",
     effect=Effect.DESTRUCTIVE,
     destroys=_variable_goes,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )

@@ -36,6 +36,7 @@ class WorkerGroupList(Page):
     http="GET /api/worker-groups",
     toolset="workers",
     result=items_schema(),
+    offline=False,
     role=Role.USER,
 )
 async def worker_group_list(engine: Engine, caller: Caller, params: WorkerGroupList) -> dict[str, Any]:
@@ -51,7 +52,13 @@ class WorkerGroupGet(Params):
     """The group."""
 
 
-@operation(summary="Show one worker group.", http="GET /api/worker-groups/{name}", toolset="workers", role=Role.USER)
+@operation(
+    summary="Show one worker group.",
+    http="GET /api/worker-groups/{name}",
+    toolset="workers",
+    offline=False,
+    role=Role.USER,
+)
 async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> dict[str, Any]:
     """Show a worker group: labels, slots, its workers, and what is placed in it (of this tenant)."""
     group = _find(engine, caller, params.name)
@@ -81,6 +88,7 @@ class WorkerGroupCreate(Params):
     http="POST /api/worker-groups",
     toolset="workers",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def worker_group_create(engine: Engine, caller: Caller, params: WorkerGroupCreate) -> dict[str, Any]:

@@ -30,7 +30,12 @@ class WorkerList(Page):
 
 
 @operation(
-    summary="List the workers.", http="GET /api/workers", toolset="workers", result=items_schema(), role=Role.USER
+    summary="List the workers.",
+    http="GET /api/workers",
+    toolset="workers",
+    result=items_schema(),
+    offline=False,
+    role=Role.USER,
 )
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
     """List the workers whose groups admit this tenant: group, state, process id, slots, labels, and how many jobs
@@ -58,6 +63,7 @@ class WorkerGet(Params):
     summary="Show one worker: memory, loop lag, its jobs.",
     http="GET /api/workers/{name}",
     toolset="workers",
+    offline=False,
     role=Role.USER,
 )
 async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[str, Any]:

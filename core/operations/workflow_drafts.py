@@ -35,6 +35,7 @@ class WorkflowSaveDraft(Params):
     http="POST /api/workflows",
     toolset="workflows",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )
@@ -118,6 +119,7 @@ class WorkflowPublish(Params):
     http="POST /api/workflows/{slug}/publish",
     toolset="workflows",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPublish) -> dict[str, Any]:
@@ -179,6 +181,7 @@ class WorkflowClone(Params):
     http="POST /api/workflows/{slug}/clone",
     toolset="workflows",
     effect=Effect.WRITE,
+    offline=True,
     role=Role.ADMIN,
 )
 async def workflow_clone(engine: Engine, caller: Caller, params: WorkflowClone) -> dict[str, Any]:
@@ -232,6 +235,7 @@ async def _version_goes(engine: Engine, caller: Caller, params: WorkflowRetire) 
     toolset="workflows",
     effect=Effect.DESTRUCTIVE,
     destroys=_version_goes,
+    offline=True,
     role=Role.ADMIN,
     idempotent=True,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import importlib.metadata
 import importlib.util
@@ -193,21 +192,6 @@ def database(path: Path) -> Finding:
     notes += [f"{len(seen.missing)} more steps come with the next start of an engine"] if seen.missing else []
     notes += [] if seen.whole else ["too large to be checked whole here"]
     return Finding("database", "ok", ", ".join(notes))
-
-
-def held(path: Path) -> bool:
-    """Whether a process holds the lock of the home; looks without taking it for longer than a moment."""
-    try:
-        handle = os.open(path / "engine.lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def version(about: Mapping[str, Any], pid: int | None) -> Finding:

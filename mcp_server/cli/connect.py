@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,6 +74,13 @@ class Client:
 
     session: session.EngineSession
     caller: principal.Caller
+    runs: Callable[[], bool] = lambda: True
+    """Whether an engine runs; else the home alone answers."""
+
+    def tell_when_idle(self) -> None:
+        """Say that no engine runs, before what the home has recorded is shown."""
+        if not self.runs():
+            note("No engine is running: this is what was recorded. Start one: sluice serve\n")
 
     async def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """Do an operation; arguments that are None were not given and are left out."""
@@ -89,43 +96,34 @@ def local_caller(tenant: str = DEFAULT_TENANT) -> principal.Caller:
 
 
 @contextlib.asynccontextmanager
-async def engine(common: Common, *, workers: int = 0) -> AsyncIterator[Client]:
-    """The engine at --url; or that of the home directory: the running one, or one of our own for this command.
+async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Client]:
+    """The engine at --url, or the one that runs on the home directory.
 
-    `workers` is how many workers an engine of our own starts.
+    Without one, what needs no engine is done on the home itself. A command that `follows` what happens needs one from
+    the start. Raises NoEngine.
     """
     settings = common.settings()
     logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
     caller = local_caller(common.tenant)
-    async with opened(common, settings, caller, workers=workers) as session:
-        forget = session.subscribe(_tell_take_over(session))
-        try:
-            yield Client(session, session.acting(caller))
-        finally:
-            forget()
+    target = common.target()
+    if target is None:
+        async with attach.open_visit(settings, follows=follows) as visit:
+            yield Client(visit, caller, lambda: visit.running)
+        return
+    from mcp_server import remote
 
-
-def _tell_take_over(session: session.EngineSession) -> session.Notice:
-    """A listener that says so when the engine that this command was attached to is gone, and the command is it now."""
-    before = bool(getattr(session, "owner", False))
-
-    def hear(kind: str, data: dict[str, Any]) -> None:
-        nonlocal before
-        now = bool(getattr(session, "owner", False))
-        if now and not before:
-            note("The engine that was running has gone; this command goes on with one of its own until it ends.")
-        before = now
-
-    return hear
+    async with remote.open_remote(target, caller) as session:
+        yield Client(session, session.acting(caller))
 
 
 def opened(
-    common: Common, settings: engine_settings.Settings, caller: principal.Caller, *, workers: int | None = None
+    common: Common, settings: engine_settings.Settings, caller: principal.Caller
 ) -> contextlib.AbstractAsyncContextManager[session.EngineSession]:
-    """The session that the common flags ask for: remote, or on the home directory."""
+    """The session of a server: remote, if the common flags say so, or on the home directory, whose engine it becomes
+    when there is none."""
     target = common.target()
     if target is None:
-        return attach.open_session(settings, serve_workers=workers)
+        return attach.open_session(settings)
     from mcp_server import remote
 
     return remote.open_remote(target, caller)

@@ -33,8 +33,7 @@ async def apply(
     rollback_on_failure
         Take the version before back when the workloads do not come up (a first version is removed).
     """
-    workers = common.settings().workers
-    async with connect.engine(common, workers=workers) as engine:
+    async with connect.engine(common) as engine:
         with progress.bar(engine, plan_id, f"applying {plan_id}", quiet=common.json):
             result = await engine.call(
                 "deployment_apply",
@@ -48,11 +47,6 @@ async def apply(
         else:
             render.facts(result, ("deployment", "state", "reason", "revision", "rolled_back", "history_id"))
             _workloads(result.get("workloads", []))
-        if getattr(engine.session, "owner", False) and result["workloads"]:
-            connect.note(
-                "\nNo engine was running, so this command ran one, and the workloads stop with it. "
-                "'sluice serve' keeps them running."
-            )
     return 1 if result["rolled_back"] or result["state"] in ("failed", "degraded") else 0
 
 
@@ -78,7 +72,7 @@ async def reconcile(
     wait
         How many seconds to wait until the workloads have settled; 0 returns at once.
     """
-    async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         with progress.bar(engine, name, f"reconciling {name}", quiet=common.json):
             result = await engine.call(
                 "deployment_reconcile",
@@ -166,6 +160,7 @@ async def status(
             if name is not None
             else await engine.call("deployment_list", include_removed=removed or None, limit=limit, cursor=cursor)
         )
+        engine.tell_when_idle()
     if common.json:
         render.json(result)
     elif name is None:

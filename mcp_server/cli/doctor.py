@@ -28,8 +28,9 @@ async def doctor(*, host: str = "127.0.0.1", port: int = 3000, common: connect.C
     """
     wanted = common.settings()
     logs.configure(wanted.log_level)
-    findings = list(_machine(wanted))
+    findings: list[Finding] = []
     running = await _engine(wanted, common, findings)
+    findings += _machine(wanted)
     findings.append(await checkup.port(host, port, engine_runs=running))
     if wanted.nats:
         findings.append(await checkup.nats(wanted.nats))
@@ -63,11 +64,13 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
 
 async def _engine(wanted: settings.Settings, common: connect.Common, findings: list[Finding]) -> bool:
     """Find out who holds the lock, whether it answers, which version it is and how its workers are."""
-    held = checkup.held(wanted.home)
+    held = ownership.held(wanted.home)
     pid = ownership.owner_pid(wanted.home)
     if common.url is None and not held:
         findings.append(Finding("lock", "ok", "nobody holds it"))
-        findings.append(Finding("engine", "ok", "not running; 'sluice serve' or an MCP client starts it"))
+        findings.append(
+            Finding("engine", "ok", "not running; 'sluice serve' starts it, an MCP client one for its session")
+        )
         return False
     findings.append(Finding("lock", "ok", f"held by process {pid}" if common.url is None else "of a remote engine"))
     about: dict[str, Any] = {}
@@ -82,7 +85,7 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
     except (errors.SluiceError, TimeoutError) as error:
         where = f"process {pid}" if common.url is None else "it"
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error).partition("\n")[0]
-        hint = f"Look at process {pid}; if it hangs, stop it, and the next command takes over."
+        hint = f"Look at process {pid}; if it hangs, stop it, and start another one: sluice serve"
         findings.append(Finding("engine", "fault", f"{where} does not answer: {why}", hint if pid else "Check --url."))
         return True
     if trouble := str(about.get("trouble", "")):

@@ -25,6 +25,7 @@ async def explain(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("explain", kind=kind, id=id)
+        engine.tell_when_idle()
     if common.json:
         render.json(result)
         return 0

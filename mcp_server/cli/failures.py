@@ -13,6 +13,7 @@ from mcp_server.cli import wording
 
 ERROR = 1
 USAGE = 2
+NO_ENGINE = 3
 
 
 def report(error: Exception, *, as_json: bool) -> int:
@@ -21,7 +22,7 @@ def report(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, pydantic.ValidationError):
         code, fault = USAGE, _settings(error)
     elif isinstance(error, errors.SluiceError):
-        fault = error
+        code, fault = NO_ENGINE if isinstance(error, errors.NoEngine) else ERROR, error
     elif isinstance(error, OSError):
         fault = errors.Internal(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     else:

@@ -158,7 +158,7 @@ async def apply(
         How many seconds to wait for the end; the run goes on without this command.
     """
     bundle = _bundle(manifest, commit, ref, ci_run_id)
-    async with connect.engine(common, workers=common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         await _whole(engine, bundle, manifest)
         with _placed(manifest):
             run = await engine.call(

@@ -59,7 +59,7 @@ async def promote(
     wait
         How many seconds to wait for the end; the run goes on without this command.
     """
-    async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         made = await engine.call(
             "gitops_promote",
             from_environment=from_,
@@ -108,7 +108,7 @@ async def rollback(
     wait
         How many seconds to wait for the end; the run goes on without this command.
     """
-    async with connect.engine(common, workers=0 if dry_run else common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         made = await engine.call(
             "gitops_rollback",
             environment=environment,
@@ -163,11 +163,6 @@ async def followed(engine: connect.Client, run: dict[str, Any], wait: float, com
         render.text(f"{run['run_id']} ({where}) {run['state']}: {counts}")
         if run["reason"]:
             render.text(f"  {run['reason']}")
-    if getattr(engine.session, "owner", False):
-        connect.note(
-            "\nNo engine was running, so this command ran one, and the workloads stop with it. "
-            "'sluice serve' keeps them running."
-        )
     return 1 if run["state"] in ("failed", "interrupted") else 0
 
 

@@ -38,6 +38,7 @@ async def get(invocation_id: str, /, *, common: connect.Common = connect.DEFAULT
     """
     async with connect.engine(common) as engine:
         result = await engine.call("trigger_invocation_get", invocation_id=invocation_id)
+        engine.tell_when_idle()
     return show(result, common, failing=False)
 
 
@@ -90,6 +91,7 @@ async def list_invocations(
             limit=limit,
             cursor=cursor,
         )
+        engine.tell_when_idle()
     none = "There are no invocations that fit. Make one with: sluice trigger invoke SLUG"
     return render.page(
         result,
@@ -116,7 +118,7 @@ async def watch(
         Give up after so many seconds; without it, watch as long as it takes.
     """
     deadline = None if within is None else clock.monotonic() + within
-    async with connect.engine(common, workers=common.settings().workers) as engine:
+    async with connect.engine(common, follows=True) as engine:
         news = anyio.Event()
 
         def notice(kind: str, data: dict[str, Any]) -> None:
@@ -180,7 +182,7 @@ async def rerun(
     callback_header_env
         The same with the value taken from an environment variable, NAME=VARIABLE.
     """
-    async with connect.engine(common, workers=common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         with progress.bar(engine, invocation_id, f"repeating {invocation_id}", quiet=common.json):
             result = await engine.call(
                 "trigger_invocation_rerun",

@@ -26,6 +26,7 @@ async def list_jobs(
     """
     async with connect.engine(common) as engine:
         result = await engine.call("job_list", limit=limit, cursor=cursor)
+        engine.tell_when_idle()
     return render.page(
         result,
         ("name", "version", "draft", "managed_by", "workloads"),
@@ -59,6 +60,7 @@ async def show(
     other = 0 if compare == "draft" else documents.whole("--compare", compare)
     async with connect.engine(common) as engine:
         result = await engine.call("job_get", name=name, version=version, compare=other, log_lines=log_lines)
+        engine.tell_when_idle()
     if common.json:
         render.json(result)
         return 0
@@ -245,7 +247,7 @@ async def deploy(
     no_wait
         Do not wait for it.
     """
-    async with connect.engine(common, workers=common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         with progress.bar(engine, name, f"deploying {name}", quiet=common.json):
             result = await engine.call(
                 "job_deploy",

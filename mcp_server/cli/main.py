@@ -234,7 +234,7 @@ def main_mcp() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes, for plan)."""
+    """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes), 3 no engine runs."""
     app = build()
     words = leading.behind_the_command(argv, {*_GROUPS, "mcp"})
     try:

@@ -48,7 +48,7 @@ async def messages(
         Where the last page ended.
     """
     wanted: dict[str, Any] = {"kind": kind, "type": type, "tag": tag, "job": job, "source": source}
-    async with connect.engine(common) as engine:
+    async with connect.engine(common, follows=follow) as engine:
         if follow:
             await _follow(engine, {name: value for name, value in wanted.items() if value is not None})
             return 0

@@ -193,7 +193,7 @@ async def invoke(
         The same with the value taken from an environment variable, NAME=VARIABLE.
     """
     given = {**(documents.one(file).data if file is not None else {}), **documents.values(set_ or ())}
-    async with connect.engine(common, workers=common.settings().workers) as engine:
+    async with connect.engine(common) as engine:
         with progress.bar(engine, slug, f"running {slug}", quiet=common.json):
             result = await engine.call(
                 "trigger_invoke",

@@ -10,8 +10,9 @@ import anyio
 import orjson
 import psutil
 import pytest
+import structlog
 
-from core import errors
+from core import clock, errors
 from core.engine import Engine
 from core.store import workloads as workload_table
 from tests.engines import ADMIN, engine_on
@@ -385,3 +386,23 @@ async def test_a_deployment_that_moves_during_a_reconcile_refuses_it_and_stays_w
                 group.start_soon(one)
         assert set(outcomes) == {"busy", "running"}  # who came early finds it moved, who came late finds it mended
         assert len(await history(engine)) == 2
+
+
+async def test_an_engine_that_starts_with_fewer_workers_waits_before_it_moves_anything_and_then_moves_once(
+    tmp_path: Path,
+) -> None:
+    patience = 2.0
+    async with engine_on(tmp_path / "home", workers=2, **LATER) as engine:
+        await quiet(engine, replicas=4)
+        await call(engine, "deployment_set", name="quiet", interval_seconds=1)
+    keeping = {"reconcile_interval_seconds": 0.1, "reconcile_patience_seconds": patience}
+    with structlog.testing.capture_logs() as lines:
+        async with engine_on(tmp_path / "home", workers=1, **keeping) as engine:
+            found = await healed(engine)
+            assert clock.monotonic() - engine.fleet.started >= patience
+            assert len(await history(engine)) == 2, "all of it is one revision"
+            assert "local-2 -> local-1" in found["reason"] and "worker-offline" in found["reason"]
+            shown = await call(engine, "deployment_get", name="quiet", detail="detailed")
+    assert shown["placement"] == {JOB: ["local-1"] * 4}
+    (told,) = [line for line in lines if line["event"] == "workers_missing"]
+    assert told["workloads"] == {"local-2": 2}

@@ -13,6 +13,7 @@ import pytest
 
 from core import errors
 from mcp_server.cli import documents, main, render
+from tests.engines import served
 
 
 @pytest.fixture(autouse=True)
@@ -221,9 +222,12 @@ def test_rows_with_the_same_reason_are_one_row(capsys: pytest.CaptureFixture[str
     ]
 
 
-def test_what_a_plan_needs_next_is_in_its_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_a_plan_needs_next_is_in_its_output(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, home: Path
+) -> None:
     source = ("--from", "workflow:quickstart-file-store-roundtrip", "--set", f"path={tmp_path / 'files'}")
-    code, out, err = run(capsys, "plan", "web", *source)
+    with served(home):
+        code, out, err = run(capsys, "plan", "web", *source)
     assert (code, err) == (0, "")
     plan_id = out.rstrip().rpartition(" ")[2]
     assert out.rstrip().splitlines()[-1] == f"To carry it out: sluice apply {plan_id}"
@@ -231,13 +235,14 @@ def test_what_a_plan_needs_next_is_in_its_output(capsys: pytest.CaptureFixture[s
 
 
 def test_the_exit_code_of_a_plan_tells_changes_and_blockers_apart(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, home: Path
 ) -> None:
     quickstart = ("plan", "web", "--from", "workflow:quickstart-file-store-roundtrip", "--exit-code")
-    assert run(capsys, *quickstart, "--set", f"path={tmp_path / 'files'}")[0] == 2
-    code, out, _ = run(capsys, *quickstart)
-    assert code == 1 and "Blockers" in out and "To carry it out" not in out
-    assert run(capsys, *quickstart[:-1])[0] == 0  # it was computed and shown, as was asked
+    with served(home):
+        assert run(capsys, *quickstart, "--set", f"path={tmp_path / 'files'}")[0] == 2
+        code, out, _ = run(capsys, *quickstart)
+        assert code == 1 and "Blockers" in out and "To carry it out" not in out
+        assert run(capsys, *quickstart[:-1])[0] == 0  # it was computed and shown, as was asked
 
 
 @pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["job", "list"], ["serve", "--help"]])

@@ -20,9 +20,9 @@ from core.store import inspection
 from mcp_server.cli import checkup, connect, main, stage
 
 CHECKS = [
+    *("lock", "engine"),  # whether an engine runs comes first
     *("python", "libraries", "extras", "programs", "home", "permissions", "disk", "open files", "long answers"),
-    *("clock", "database"),
-    *("lock", "engine", "ports"),
+    *("clock", "database", "ports"),
 ]
 
 

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import orjson
@@ -14,6 +15,7 @@ import pytest
 
 from core.catalog.portal import parse
 from mcp_server.cli import main
+from tests.engines import served
 from tests.portals import DOCUMENTS, SOURCE, https
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +52,7 @@ def location(request: pytest.FixtureRequest, place: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("location", ["directory", "https"], indirect=True)
 def test_the_walk_of_the_guide_works(
-    location: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    location: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     for line in WALK:
@@ -58,7 +60,8 @@ def test_the_walk_of_the_guide_works(
             name, _, value = line.removeprefix("export ").partition("=")
             monkeypatch.setenv(name, value.replace("./team-catalog", location))
         elif line.startswith("sluice "):
-            code, out, err = run(capsys, *shlex.split(line)[1:])
+            with served(place / "home") if line.startswith("sluice plan ") else nullcontext():
+                code, out, err = run(capsys, *shlex.split(line)[1:])
             assert code == 0, f"{line}: {out}{err}"
             seen.append(out)
         else:

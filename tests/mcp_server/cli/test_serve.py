@@ -18,7 +18,7 @@ import pytest
 from mcp.client.streamable_http import streamable_http_client
 
 from core import errors, ownership
-from mcp_server.cli import stage
+from mcp_server.cli import failures, stage
 from mcp_server.http import serving
 from tests import waiting
 
@@ -204,7 +204,7 @@ async def test_messages_can_be_followed(tmp_path: Path) -> None:
     assert (told["message_type"], told["job_name"]) == ("job-run-ended", "once")
 
 
-async def test_a_command_that_outlives_the_engine_says_so_in_a_sentence(tmp_path: Path) -> None:
+async def test_a_command_that_outlives_the_engine_ends_with_a_sentence_and_is_none_itself(tmp_path: Path) -> None:
     scene = stage.Stage(tmp_path / "home")
     words = ["messages", "--follow", "--home", str(scene.home)]
     try:
@@ -218,17 +218,34 @@ async def test_a_command_that_outlives_the_engine_says_so_in_a_sentence(tmp_path
                 assert follower.stderr is not None
                 assert b"Following" in await follower.stderr.receive()
                 os.kill(scene.pid, signal.SIGKILL)
-                said = await follower.stderr.receive()
-                assert ownership.owner_pid(scene.home) == follower.pid
-                follower.send_signal(signal.SIGINT)
-                async for more in follower.stderr:
-                    said += more
+                said = b"".join([part async for part in follower.stderr])
+                assert await follower.wait() == failures.NO_ENGINE
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
-    assert said.decode() == (
-        "The engine that was running has gone; this command goes on with one of its own until it ends.\n"
-    )
+    assert said.decode().splitlines() == [
+        f"error: target_unavailable: No engine is running on {scene.home}.",
+        f"  hint: Start one: sluice serve --home {scene.home}",
+    ]
+
+
+async def test_a_command_that_follows_goes_on_with_the_next_engine(tmp_path: Path) -> None:
+    scene = stage.Stage(tmp_path / "home")
+    words = ["messages", "--follow", "--home", str(scene.home)]
+    try:
+        with anyio.fail_after(60):
+            await scene.start(workers=0)
+            async with await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as follower:
+                assert follower.stderr is not None and follower.stdout is not None
+                assert b"Following" in await follower.stderr.receive()
+                await scene.stop()
+                await scene.start(workers=1)
+                told = orjson.loads((await follower.stdout.receive()).splitlines()[0])
+                follower.terminate()
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await scene.stop()
+    assert told["message_type"] == "worker-online"
 
 
 async def test_a_large_body_is_refused_and_the_connection_lives(scene: stage.Stage) -> None:

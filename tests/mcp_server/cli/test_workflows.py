@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from mcp_server.cli import main
+from tests.engines import served
 
 GREETINGS = Path(__file__).parents[3] / "examples" / "greetings.yaml"
 
@@ -44,7 +45,8 @@ def test_a_file_becomes_a_version_that_can_be_shown_compared_and_retired(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(capsys, "workflow", "save", "-f", str(GREETINGS))[0] == 0
-    code, _, err = run(capsys, "plan", "hello", "--from", "workflow:greetings")
+    with served(home / "home"):
+        code, _, err = run(capsys, "plan", "hello", "--from", "workflow:greetings")
     assert (code, "sluice workflow publish greetings" in err) == (1, True), "a draft is not a version yet"
     code, out, err = run(capsys, "workflow", "publish", "greetings")
     assert (code, "version  1" in out) == (0, True)
