@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from core import clock, errors
+from core.model.operation import Effect
 from core.model.principal import SYSTEM, Caller, Principal, Role
 from core.settings import Settings
 from mcp_server import limits, session
@@ -27,6 +28,7 @@ from mcp_server import limits, session
 log = structlog.get_logger("mcp_server.live")
 
 CHECK = "credential_check"
+ONCE = "call_once"  # does another operation, under an idempotency key
 AT_ONCE = 500  # credentials that are asked about in one call
 TICK_SECONDS = 0.5  # how exactly ends are kept
 CHECK_SECONDS = 30.0
@@ -246,13 +248,16 @@ class Watched:
         self._waits = {operation.name: operation.wait for operation in engine.operations if operation.wait is not None}
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        """See mcp_server.session.EngineSession.call. A wait whose credential ends meanwhile raises Unauthenticated,
-        or Forbidden; what was begun is done all the same. Raises RateLimited for one wait too many."""
-        wait = self._waits.get(operation)
+        """See mcp_server.session.EngineSession.call. A wait whose credential ends meanwhile raises what `over` makes;
+        what was begun goes on. Raises RateLimited for one wait too many."""
+        name, given = operation, arguments
+        if operation == ONCE:  # the wait is that of the call inside
+            name, given = str(arguments["operation"]), arguments["arguments"]
+        wait = self._waits.get(name)
         # Whoever is no member of a tenant is refused by the engine, and takes no room of it.
-        if wait is None or not _positive(arguments, wait) or not (caller.operator or caller.member_of(caller.tenant)):
+        if wait is None or not _positive(given, wait) or not (caller.operator or caller.member_of(caller.tenant)):
             return await self._engine.call(operation, arguments, caller)
-        with _Wait(self._live, operation, caller):
+        with _Wait(self._live, name, caller, self.operations[name].effect is not Effect.READ):
             return await self._engine.call(operation, arguments, caller)
 
     def acting(self, caller: Caller) -> Caller:
@@ -274,10 +279,11 @@ class _Wait(Answer):
     kind = "wait"
     _before = 0
 
-    def __init__(self, live: Live, operation: str, caller: Caller) -> None:
+    def __init__(self, live: Live, operation: str, caller: Caller, writes: bool) -> None:
         self.operation = operation
         self.caller = caller
         self._live = live
+        self._writes = writes
         self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
 
     def __enter__(self) -> None:
@@ -291,20 +297,23 @@ class _Wait(Answer):
         self._live.close(self)
         # Like asyncio.timeout: a cancellation by others, which came as well, goes on.
         if self.reason is not None and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
-            raise over(self.reason)
+            raise over(self.reason, writes=self._writes)
 
 
-def over(reason: Reason) -> errors.SluiceError:
-    """What a caller is told whose long answer was ended."""
-    if reason is Reason.FORBIDDEN:
-        return errors.Forbidden(
-            "The rights of this credential have changed meanwhile.", hint="Ask again for what they allow now."
+def over(reason: Reason, *, writes: bool = False) -> errors.SluiceError:
+    """What a caller is told whose long answer was ended; of one that `writes`, nobody knows how far it came."""
+    how = {
+        Reason.EXPIRED: "The credential of this call has expired meanwhile.",
+        Reason.FORBIDDEN: "The rights of this credential have changed meanwhile.",
+    }.get(reason, "The credential of this call was revoked meanwhile.")
+    if writes:
+        return errors.Unconfirmed(
+            f"{how} This call may or may not have been recorded.",
+            hint="Look at the present state, or ask again with the same idempotency key, when you are logged in anew.",
         )
-    how = "has expired" if reason is Reason.EXPIRED else "was revoked"
-    return errors.Unauthenticated(
-        f"The credential of this call {how} meanwhile.",
-        hint="What was begun goes on. Log in anew, and look at the present state before you call again.",
-    )
+    if reason is Reason.FORBIDDEN:
+        return errors.Forbidden(how, hint="Ask again for what they allow now.")
+    return errors.Unauthenticated(how, hint="Log in anew, then ask again.")
 
 
 def principal_of(state: Mapping[str, Any]) -> Principal:

@@ -163,8 +163,8 @@ class Reader:
         its stream was ended."""
 
         def arrived(topic: str, data: dict[str, Any]) -> None:
-            chosen = select(topic, data) if notices.hears(engine.operations, caller, topic, data) else None
-            if chosen is not None:
+            chosen = select(topic, data)
+            if chosen is not None and notices.hears(engine.operations, caller, topic, data):
                 self.put(chosen)
 
         leave = engine.subscribe(arrived)
