@@ -29,6 +29,9 @@ class Most(NamedTuple):
     tenant: int
 
 
+All = Mapping[Kind, Most]
+
+
 class _Words(NamedTuple):
     plural: str
     hint: str
@@ -47,7 +50,7 @@ def setting(kind: Kind, whose: Whose) -> str:
     return f"{kind}s_per_{whose}"
 
 
-def of(settings: Settings) -> dict[Kind, Most]:
+def of(settings: Settings) -> All:
     """The limits that the settings say."""
     return {
         kind: Most(getattr(settings, setting(kind, "user")), getattr(settings, setting(kind, "tenant")))
@@ -65,7 +68,7 @@ class _Open(NamedTuple):
 class Limiter:
     """What is open, by kind, tenant and user. `take` and `give` come in pairs."""
 
-    def __init__(self, most: Mapping[Kind, Most]) -> None:
+    def __init__(self, most: All) -> None:
         self.most = most
         self.refused: Counter[tuple[Kind, Whose]] = Counter()
         self._open = {kind: _Open({}, {}) for kind in KINDS}

@@ -96,9 +96,7 @@ class Stream(Answer):
 class Live:
     """The registry of one server process. Use from one event loop; it costs nothing while nothing is open."""
 
-    def __init__(
-        self, most: Mapping[limits.Kind, limits.Most] | None = None, now: Callable[[], float] = clock.monotonic
-    ) -> None:
+    def __init__(self, most: limits.All | None = None, now: Callable[[], float] = clock.monotonic) -> None:
         self.limiter = limits.Limiter(limits.of(Settings()) if most is None else most)
         self.ended: Counter[tuple[limits.Kind, Reason]] = Counter()
         self._now = now

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from core import errors, logs
 from core import settings as engine_settings
 from core.model import principal
-from mcp_server import session
+from mcp_server import limits, session
 from mcp_server.cli import connect, samples
 
 app = App(
@@ -115,7 +115,7 @@ def caller(tenant: str, username: str | None, label: str) -> principal.Caller:
 async def _serve_http(
     open_session: session.SessionFactory, options: session.Options, address: str, settings: engine_settings.Settings
 ) -> None:
-    from mcp_server import server
+    from mcp_server import live, server
     from mcp_server.cli import signals
     from mcp_server.http import serving
 
@@ -123,7 +123,7 @@ async def _serve_http(
     if not port.isdigit() or int(port) > 65535:
         raise errors.InvalidParams(f"--http {errors.shorten(address, 60)} is not HOST:PORT.")
     host = host or "127.0.0.1"
-    app = server.http_app(open_session, options, host=host)
+    app = server.http_app(open_session, options, host=host, live=live.Live(limits.of(settings)))
     listener = serving.bind(host, int(port))
     async with serving.running(app, [listener], serving.room(settings), drain_seconds=2):
         connect.note(f"sluice-mcp listens on {serving.url(listener)}/mcp")
