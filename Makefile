@@ -3,7 +3,7 @@ PYTHON ?= $(shell [ -x .venv/bin/python ] && echo .venv/bin/python || echo pytho
 BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types imports docs test check demo wheel bundle
+.PHONY: help setup fmt lint types imports docs test check demo wheel fresh bundle
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ demo: ## see the product work
 
 wheel: ## build the wheel, and try it in a clean environment from another directory
 	bash .ci/wheel $(PYTHON)
+
+fresh: ## do what README says, and the wheel, in minimal Debians (as root; about half an hour)
+	bash .ci/fresh
 
 bundle: ## make dist/sluice.mcpb, which MCP clients install by a click
 	$(PYTHON) packaging/bundle.py

@@ -1,0 +1,64 @@
+"""What CI is made of: README's own commands, a copy as from a clone, and where pip gets its packages from."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.repo.test_docs import BLOCK, ROOT
+
+CI = ROOT / ".ci"
+pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a checkout")
+
+
+def said(*command: str | Path, **variables: str) -> str:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **variables}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_typed_on_a_bare_machine_stands_in_the_readme_word_for_word() -> None:
+    first, second = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))[:2]
+    assert (said(CI / "readme", "1"), said(CI / "readme", "2")) == (first, second)
+    for script in ("run", "fresh"):
+        text = (CI / script).read_text(encoding="utf-8")
+        assert "bash .ci/readme 1" in text
+        assert not {line for line in (first + second).splitlines() if line in text}, "it is taken from there"
+
+
+def test_a_clone_has_what_is_here_and_nothing_that_is_ignored(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    said("git", "init", "-q", here)
+    git = ("git", "-C", here, "-c", "user.name=a", "-c", "user.email=a@b.example")
+    shutil.copytree(CI, here / ".ci")
+    for name, text in ((".gitignore", "*.log\n"), ("kept", "old"), ("gone", "")):
+        (here / name).write_text(text)
+    said(*git, "add", "-A")
+    said(*git, "commit", "-qm", "Begin")
+    (here / "kept").write_text("new")
+    (here / "gone").unlink()
+    (here / "a.log").write_text("")
+    (here / "untracked name").write_text("")
+    said("bash", here / ".ci" / "clone", there)
+    assert {path.name for path in there.iterdir()} == {".ci", ".git", ".gitignore", "kept", "untracked name"}
+    assert (there / "kept").read_text() == "new"
+    assert said("git", "-C", there, "status", "--short").split("\n")[:2] == [" D gone", " M kept"]
+
+
+def test_where_pip_gets_packages_from_is_told_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_text(
+        "[global]\nindex-url = https://files.example/simple\ncert = /a.pem\nuser = true\n[install]\ncompile = no\n"
+    )
+    told = said(sys.executable, CI / "pip-conf", PIP_CONFIG_FILE=str(file), PIP_CERT="/b c.pem", PIP_CACHE_DIR="/x")
+    lines = told.splitlines()
+    assert lines[0] == "[global]"
+    assert {"index-url = https://files.example/simple", "cert = /b c.pem"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("user", "compile", "cache-dir"))]
+    assert "proxy = http://p.example" in said(sys.executable, CI / "pip-conf", https_proxy="http://p.example")
