@@ -126,6 +126,7 @@ STORY = (
     "sluice token list",
     "sluice token revoke TOKEN_ID",
     "sluice audit --limit 20",
+    "sluice usage",
     "sluice license show",
     "sluice license install license.json",
     "sluice workflow retire greetings 1",

@@ -22,6 +22,7 @@ HERE = Path(mcp_server.cli.__file__).parent
 DOORS = sorted((one for one in REGISTRY if one.http or one.tool), key=lambda one: one.name)
 SENT_BY_PROGRAMS = {
     "mcp_activity_record",  # an MCP server sends it by itself: sluice mcp --activity-forward
+    "call_preview",  # an MCP server asks it by itself, before it asks its user
     "token_mint",  # the way to a remote engine asks for it: mcp_server/remote.py
 }
 WHOLE = {"trigger_publish", "trigger_revise"}  # the file that the command takes is all the arguments

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from core import clock, errors
+from core import accepting, clock, errors
 from core.settings import Settings
 from mcp_server.http import serving, tls
 from tests import certificates
@@ -61,10 +61,10 @@ async def test_the_certificate_that_a_server_signs_itself_is_believed_also_by_wh
 ) -> None:
     certificate = tls.own(tmp_path, [], NOW)
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("here"))])
-    listener = serving.bind("127.0.0.1", 0)
+    listener, visitors = serving.bind("127.0.0.1", 0), accepting.Room("http", 9, 9)
     trusting = certificates.strict(ssl.create_default_context(cafile=str(certificate.cert)))
     with anyio.fail_after(20):
-        async with serving.running(app, [listener], drain_seconds=1, certificate=certificate):
+        async with serving.running(app, [listener], visitors, drain_seconds=1, certificate=certificate):
             url = serving.url(listener, secure=True)
             async with httpx.AsyncClient(base_url=url, verify=trusting, trust_env=False) as client:
                 assert (await client.get("/")).text == "here"
