@@ -22,7 +22,7 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
-from core import accepting, channel, clock, errors, license, ownership, signing
+from core import accepting, adoption, channel, clock, errors, license, ownership, signing
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.collection import Collections
@@ -492,8 +492,11 @@ async def _made(
 ) -> Engine:
     """An engine over the store of a home, with nothing loaded or started; the stack closes both and frees the lock."""
     stack.callback(owned.release)
+    adoption.refuse_without_database(owned, settings)
     database = open_database(settings.database, [owned.lock])
     stack.push_async_callback(database.close)
+    if running:
+        await adoption.settle(database, owned, settings)
     kept_license = await database.read(license_table.kept)
     engine = Engine(settings, operations, database, spawn, kept_license, running=running)
     await engine._keep_license_document(kept_license)
@@ -526,7 +529,7 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """Run an engine on a home directory whose lock `owned` holds; releases the lock at the end.
 
-    Raises StorageUnavailable when the store cannot be opened.
+    Raises StorageUnavailable when the store cannot be opened, HomeCopied (one of those) when the home is a copy.
     """
     async with AsyncExitStack() as stack:
         settings = settings.model_copy(update={"home": owned.home})

@@ -189,6 +189,10 @@ class SecretsLocked(StorageUnavailable):
     """The secrets cannot be decrypted: their key is not here, or what is stored was changed."""
 
 
+class HomeCopied(StorageUnavailable):
+    """This home is a copy of another one, and nobody has said yet that it may run."""
+
+
 class Busy(SluiceError):
     """The engine cannot answer right now; nothing of this call was done; try again."""
 

@@ -85,8 +85,10 @@ def prepare(home: Path) -> Path:
 class Ownership:
     """The exclusive lock on a home directory, and the socket that it entitles to."""
 
-    def __init__(self, home: Path, lock_fd: int) -> None:
+    def __init__(self, home: Path, lock_fd: int, home_id: str = "") -> None:
+        """`home_id`: what an earlier owner has called the home in its lock; empty when there was none."""
         self.home = home
+        self.home_id = home_id
         self._lock_fd = lock_fd
         self._socket: socket.socket | None = None
 
@@ -94,6 +96,11 @@ class Ownership:
     def lock(self) -> Path:
         """The file whose lock this is; in its place as long as nobody else can be the owner."""
         return self.home / "engine.lock"
+
+    def name(self, home_id: str) -> None:
+        """Write the id of the home into its lock, for who finds a copy of it."""
+        self.home_id = home_id
+        _write(self._lock_fd, home_id)
 
     def listen(self) -> socket.socket:
         """Bind the 0600 unix socket; a stale one of a dead owner is replaced, which only the lock holder may do."""
@@ -130,17 +137,36 @@ def acquire(home: Path) -> Ownership | None:
     except BlockingIOError:
         os.close(fd)
         return None
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return Ownership(home, fd)
+    id = home_id(home)
+    _write(fd, id)
+    return Ownership(home, fd, id)
+
+
+def _write(fd: int, home_id: str) -> None:
+    """The lock's two lines: the process that holds it, and the id of the home, which stays."""
+    text = f"{os.getpid()}\n{home_id}\n".encode()
+    os.pwrite(fd, text, 0)
+    os.ftruncate(fd, len(text))
 
 
 def owner_pid(home: Path) -> int | None:
     """The process id that the lock file names; only a hint for people."""
     try:
-        return int((home / "engine.lock").read_text(encoding="ascii").strip())
+        return int(_lines(home)[0])
     except (OSError, ValueError):
         return None
+
+
+def home_id(home: Path) -> str:
+    """The id of a home, as its lock file tells it; empty when no engine has been there."""
+    try:
+        return _lines(home)[1]
+    except (OSError, ValueError, IndexError):
+        return ""
+
+
+def _lines(home: Path) -> list[str]:
+    return (home / "engine.lock").read_text(encoding="ascii").split("\n")
 
 
 async def connect(home: Path, **handlers: object) -> channel.Channel | None:

@@ -40,6 +40,8 @@ class Settings(Described, BaseModel):
 
     home: Path = Field(default_factory=default_home)
     """The data directory (mode 0700). One engine owns it; everyone else attaches to that engine."""
+    adopt: bool = False
+    """Run on a home that was copied from another place or machine, as a home of its own from then on."""
     workers: int = Field(default=1, ge=0, le=64)
     """How many worker processes this engine starts; GROUP=N,GROUP=N puts them in worker groups, e.g. default=2,etl=1.
     `sluice serve` uses 2."""

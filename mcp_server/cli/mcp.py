@@ -42,6 +42,7 @@ async def mcp(
     as_: Annotated[str | None, Parameter(name="--as")] = None,
     activity_forward: Flag = False,
     activity_session_label: str = "",
+    adopt: Flag = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Serve MCP to one client over stdin and stdout, or to many over HTTP.
@@ -64,6 +65,8 @@ async def mcp(
         Tell the engine which tools are called, for admins to see: names, outcomes and times, nothing else.
     activity_session_label
         A name of this session, for records.
+    adopt
+        If this server becomes the engine: run on a home that was copied, as a home of its own from then on.
     """
     from mcp_server import server, stdout
 
@@ -80,7 +83,7 @@ async def mcp(
         label=activity_session_label,
         activity_forward=activity_forward,
     )
-    settings = common.settings()
+    settings = common.settings(adopt=adopt or None)
     logs.configure(settings.log_level)
     async with contextlib.AsyncExitStack() as stack:
         first: session.EngineSession | None = None

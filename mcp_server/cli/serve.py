@@ -33,6 +33,7 @@ async def serve(
     port: int = 3000,
     workers: str = "2",
     nats: str | None = None,
+    adopt: Annotated[bool, Parameter(negative=())] = False,
     auth: Literal["token", "none"] = "token",
     allow_write: Annotated[bool, Parameter(negative=())] = False,
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
@@ -57,6 +58,8 @@ async def serve(
     nats
         The NATS server over which workers of other machines join, and that keeps channels with transport jetstream:
         nats://HOST:PORT. The workers need a copy of worker.key in the home directory.
+    adopt
+        Run on a home that was copied from another place or machine, as a home of its own from then on.
     auth
         token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
     allow_write
@@ -87,7 +90,7 @@ async def serve(
         raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
     if disable_tls and (tls or tls_cert):
         raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
-    settings = common.settings(workers=workers, nats=nats)
+    settings = common.settings(workers=workers, nats=nats, adopt=adopt or None)
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     try:

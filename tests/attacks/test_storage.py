@@ -28,8 +28,8 @@ HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text()
 
 
 @contextlib.asynccontextmanager
-async def serving(home: Path, workers: int = 0) -> AsyncIterator[stage.Stage]:
-    made = stage.Stage(home)
+async def serving(home: Path, workers: int = 0, **settings: str) -> AsyncIterator[stage.Stage]:
+    made = stage.Stage(home, **settings)
     try:
         await made.start(workers)
         yield made
@@ -121,3 +121,35 @@ async def as_told(home: Path) -> None:
         command = re.search(r"cd .* && rm -f .* && mv \S+ sluice\.db", refused.stderr.decode())
         assert command is not None, refused.stderr
         await anyio.run_process(["bash", "-c", command[0]])
+
+
+async def test_a_copy_of_a_home_that_is_in_use_runs_nothing_until_it_is_adopted(tmp_path: Path) -> None:
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    with anyio.fail_after(120):
+        async with serving(home) as server:
+            await server.must("POST", "/api/triggers/publish", **TENANT, **TRIGGER)
+            await anyio.run_process(["cp", "-a", home, copy])
+            refused = await sluice("serve", "--home", str(copy), "--port", "0")
+            assert refused.returncode == 1
+            said = refused.stderr.decode()
+            assert f"was copied from {home}, which is still there" in said
+            assert "pending callbacks" in said and "--adopt" in said
+            looked = await sluice("trigger", "list", "--home", str(copy), "--tenant", "tenant-a")
+            assert looked.returncode == 0 and b"smoke_trigger" in looked.stdout, "who only looks may"
+            await begins(copy, "--adopt")
+            async with serving(copy) as adopted:
+                assert (await adopted.must("GET", "/api/triggers", **TENANT))["items"]
+            assert (await server.must("GET", "/api/triggers", **TENANT))["items"], "the original goes on"
+
+
+async def begins(home: Path, *flags: str) -> None:
+    """`sluice serve` with these flags listens, and ends when it is told to."""
+    command = [stage.program("sluice"), "serve", "--home", str(home), "--port", "0", "--workers", "0", *flags]
+    async with await anyio.open_process(command, stdout=None, env=stage.environment()) as process:
+        assert process.stderr is not None
+        said = b""
+        async for piece in process.stderr:
+            said += piece
+            if stage.LISTENS.encode() in said:
+                process.terminate()
+    assert stage.LISTENS.encode() in said, said

@@ -50,7 +50,7 @@ async def main(home: Path, plan_id: str, fatal: int) -> None:
     plant(boundaries)
     owned = ownership.acquire(ownership.prepare(home))
     assert owned is not None
-    async with open_engine(Settings(home=home, workers=2, drain_seconds=1.0), REGISTRY, owned) as engine:
+    async with open_engine(Settings(home=home, workers=2, drain_seconds=1.0, adopt=True), REGISTRY, owned) as engine:
         workers = engine.fleet.worker_rows
         await engine.fleet.wait(lambda: all(row["state"] == "online" for row in workers()), 20)
         boundaries.count = 0

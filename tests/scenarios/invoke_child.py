@@ -23,7 +23,7 @@ from tests.scenarios.boundaries import Boundaries
 from tests.triggers.rig import Rig, response
 
 KEY = "the-run"
-SETTINGS: dict[str, Any] = {"workers": 0, "drain_seconds": 1.0, "egress_allow": ("127.0.0.0/8",)}
+SETTINGS: dict[str, Any] = {"workers": 0, "drain_seconds": 1.0, "egress_allow": ("127.0.0.0/8",), "adopt": True}
 
 
 def plant(boundaries: Boundaries) -> None:

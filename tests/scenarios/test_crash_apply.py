@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 CHILD = Path(__file__).with_name("apply_child.py")
 ROOT = Path(__file__).parents[2]
 PAIRS = 8  # 16 jobs, 8 channels, 16 placements: 40 actions
-STEADY = {"workers": 2, "drain_seconds": 1.0}
+STEADY = {"workers": 2, "drain_seconds": 1.0, "adopt": True}  # each run is on a copy of one home
 
 
 async def prepared(home: Path) -> str:

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="the recorder is built with a C compiler"),
 ]
 HERE = Path(__file__).parent / "power"
-FILES = ("sluice.db", "sluice.db-wal")
+FILES = ("sluice.db", "sluice.db-wal", "sluice.db-journal")  # the last one while the database is made
 
 
 @pytest.fixture(scope="module")

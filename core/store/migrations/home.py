@@ -1,4 +1,4 @@
-"""What a home knows of itself."""
+"""The license that was read last."""
 
 from __future__ import annotations
 

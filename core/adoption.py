@@ -1,0 +1,55 @@
+"""An engine that starts looks whether its home is a copy, and asks before it does what the original does as well."""
+
+from __future__ import annotations
+
+import structlog
+
+from core import clock, errors, whereabouts
+from core.ownership import Ownership
+from core.settings import Settings
+from core.store import home as table
+from core.store.database import Database
+from core.store.files import refuse_beside_a_rescue
+from core.whereabouts import Known
+
+log = structlog.get_logger("core.adoption")
+
+
+def refuse_without_database(owned: Ownership, settings: Settings) -> None:
+    """Raises StorageUnavailable for a used home without a database, and for one with a saved database in it."""
+    refuse_beside_a_rescue(settings.database)
+    if owned.home_id and not settings.database.exists():
+        raise errors.StorageUnavailable(
+            f"{owned.home} has been used, and its database {settings.database.name} is gone.",
+            hint=f"Put it back; or, to begin with an empty one: rm {owned.lock}",
+        )
+
+
+async def settle(database: Database, owned: Ownership, settings: Settings) -> None:
+    """Write down where the home is now, in its database and its lock.
+
+    Raises HomeCopied when it is taken for a copy and nobody has said (setting `adopt`) that it may run.
+    """
+    known = await database.read(table.known)
+    now = whereabouts.here(owned.home, settings.database)
+    id = clock.token(32) if known is None else known.id
+    if known is not None:
+        why = whereabouts.judge(known.place, now, whereabouts.original(known, owned.home))
+        if why and not settings.adopt:
+            raise _refusal(known, why, await database.read(table.duties))
+        if why:
+            id = clock.token(32)  # from now on it is a home of its own
+            log.warning("home_adopted", home=str(owned.home), copied_from=known.place.path, why=why)
+    if known != Known(id, now):
+        await database.write(table.keep, Known(id, now))
+    owned.name(id)
+
+
+def _refusal(known: Known, why: str, duties: table.Duties) -> errors.HomeCopied:
+    return errors.HomeCopied(
+        f"This home was copied from {errors.shorten(known.place.path)}, {why}. Engines on both would both keep its"
+        f" {duties.deployments} deployments running with their schedules and triggers, end its {duties.runs} open runs,"
+        f" and post its {duties.callbacks} pending callbacks.",
+        hint="When the other one is not used any more, or both shall run: start once with 'sluice serve --adopt' (or"
+        " sluice-mcp --adopt, or SLUICE_ADOPT=1).",
+    )
