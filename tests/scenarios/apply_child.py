@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core import channel, ownership
+from core import channel, logs, ownership
 from core.engine import open_engine
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
@@ -46,6 +46,7 @@ def plant(boundaries: Boundaries) -> None:
 
 
 async def main(home: Path, plan_id: str, fatal: int) -> None:
+    logs.configure("error")  # to stderr: what is told on stdout is read
     boundaries = Boundaries(fatal)
     plant(boundaries)
     owned = ownership.acquire(ownership.prepare(home))

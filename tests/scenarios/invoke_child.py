@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core import ownership
+from core import logs, ownership
 from core.engine import open_engine
 from core.operations import REGISTRY
 from core.settings import Settings
@@ -55,6 +55,7 @@ async def finished(rig: Rig, record: dict[str, Any], states: int) -> dict[str, A
 
 
 async def main(home: Path, url: str, fatal: int) -> None:
+    logs.configure("error")  # to stderr: what is told on stdout is read
     boundaries = Boundaries(fatal)
     plant(boundaries)
     owned = ownership.acquire(ownership.prepare(home))
