@@ -74,6 +74,7 @@ class Worker:
     sent: dict[str, str] = field(default_factory=dict)  # workload id -> fingerprint of what it was told
     entrusted: set[str] = field(default_factory=set)  # every workload that this connection was told to run
     tenants: set[str] = field(default_factory=set)  # of these: whose variables it knows
+    overreached: bool = False  # it spoke for a workload that is not among them
     left: bool = False  # it has said that it ends, and holds nothing any more
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
     numbers: dict[str, int] = field(default_factory=dict)  # workload id -> what its witness calls it
@@ -97,7 +98,7 @@ class Worker:
 
     def connect(self, link: Channel, pid: int | None) -> None:
         """A process took this name: it was told nothing yet."""
-        self.channel, self.pid, self.left = link, pid, False
+        self.channel, self.pid, self.left, self.overreached = link, pid, False, False
         self.heard()
 
     def disconnect(self) -> None:

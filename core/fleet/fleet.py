@@ -44,6 +44,7 @@ log = structlog.get_logger("core.fleet")
 
 Row = dict[str, Any]
 REPLY_SECONDS = 2.0
+ACTS = ("publish", "kv")  # what a worker does in the name of a workload, beside telling of it
 
 
 class Fleet:
@@ -73,7 +74,7 @@ class Fleet:
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
         self._waiters: set[asyncio.Future[None]] = set()
-        self.overreached = 0  # connections that spoke for a workload which they were not told to run
+        self.overreached = 0  # what workers said of workloads that they were not told to run, and nobody heard
         self.changes = 0  # grows with whatever a waiter may wait for
         self._syncing = asyncio.Lock()
         self.groups = Groups(database)
@@ -335,15 +336,18 @@ class Fleet:
                 self._wake()
 
     def _speaks_for(self, worker: Worker, workload: str, what: str) -> bool:
-        """Whether a connection was told to run a workload. One that speaks for another is no worker of ours: it ends.
+        """Whether a connection was told to run a workload; what it says of another one is counted and not heard.
 
-        An honest worker says nothing about what it was never told, so nothing that counts is lost here.
+        An honest worker says nothing of what it was never told, so nothing that counts is lost here. One that would
+        act for it (ACTS) is no worker of ours, and its connection ends; what merely runs there is drift.
         """
         if workload in worker.entrusted:
             return True
-        if worker.channel is not None and worker.connected:
-            self.overreached += 1
+        self.overreached += 1
+        if not worker.overreached:
             log.error("worker_overreached", worker=worker.name, workload=errors.shorten(workload, 100), what=what)
+        worker.overreached = True
+        if what in ACTS and worker.channel is not None:
             worker.channel.abort()
         return False
 

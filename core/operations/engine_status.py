@@ -25,7 +25,8 @@ class EngineStatus(Params):
 )
 async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> dict[str, Any]:
     """The loops that last as long as the engine with how often a step of them failed (`failing` while they
-    do), the ends of workers for which a job was to blame by cause, and the quarantined jobs of all tenants."""
+    do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, and how often
+    a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it)."""
     require_operator(caller)
     loops = [
         {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
@@ -35,5 +36,6 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
         "started_at": clock.iso(engine.started_at_ns),
         "loops": loops,
         "worker_deaths": dict(engine.fleet.inquest.deaths),
+        "overreached": engine.fleet.overreached,
         "quarantined": [f"{tenant}/{job}" for tenant, job in engine.fleet.quarantined()],
     }

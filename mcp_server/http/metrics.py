@@ -117,6 +117,9 @@ def _engine(status: dict[str, Any]) -> Iterator[str]:
     yield "# HELP sluice_jobs_quarantined Jobs that do not run because their workers ended again and again."
     yield "# TYPE sluice_jobs_quarantined gauge"
     yield f"sluice_jobs_quarantined {len(status['quarantined'])}"
+    yield "# HELP sluice_workers_overreached_total What workers said of workloads that they were not told to run."
+    yield "# TYPE sluice_workers_overreached_total counter"
+    yield f"sluice_workers_overreached_total {status['overreached']}"
 
 
 _JOBS = (
