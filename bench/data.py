@@ -46,11 +46,13 @@ def write_events(path: Path, count: int) -> None:
 
 
 async def measure(scale: Scale, folder: Path) -> list[Row]:
-    sources = [folder / f"events-{number}.jsonl" for number in (1, 2)]
+    files = folder / "files"
+    files.mkdir()
+    sources = [files / f"events-{number}.jsonl" for number in (1, 2)]
     for source in sources:
         write_events(source, scale.events)
-    floors = [folder / f"floor-{number}.jsonl" for number in (1, 2)]
-    targets = [folder / f"ours-{number}.jsonl" for number in (1, 2)]
+    floors = [files / f"floor-{number}.jsonl" for number in (1, 2)]
+    targets = [files / f"ours-{number}.jsonl" for number in (1, 2)]
 
     async def by_hand(number: int) -> float:
         command = wire.python("-m", "bench.floors.compiled", str(sources[number]), str(floors[number]))
@@ -61,7 +63,7 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
         """Events per second of `width` processes at once."""
         return width * scale.events / max(await asyncio.gather(*(by_hand(number) for number in range(width))))
 
-    async with engines.engine(folder / "home", workers=2) as running:
+    async with engines.engine(folder / "home", workers=2, file_roots=(str(files),)) as running:
 
         async def ours(width: int) -> float:
             started, ended = await _run(running, sources[:width], targets[:width])

@@ -42,7 +42,7 @@ async def _command(scale: Scale, folder: Path) -> Row:
         "--from",
         f"workflow:{QUICKSTART}",
         "--set",
-        f"path={folder}",
+        "path=files",
         "--home",
         str(folder / "home"),
     )

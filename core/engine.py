@@ -22,7 +22,7 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
-from core import accepting, adoption, channel, clock, errors, license, ownership, signing
+from core import accepting, adoption, channel, clock, errors, filepolicy, license, ownership, signing
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.collection import Collections
@@ -497,6 +497,7 @@ async def _made(
     stack.push_async_callback(database.close)
     if running:
         await adoption.settle(database, owned, settings)
+        filepolicy.prepare(settings)
     kept_license = await database.read(license_table.kept)
     engine = Engine(settings, operations, database, spawn, kept_license, running=running)
     await engine._keep_license_document(kept_license)
@@ -529,7 +530,8 @@ async def open_engine(
 ) -> AsyncIterator[Engine]:
     """Run an engine on a home directory whose lock `owned` holds; releases the lock at the end.
 
-    Raises StorageUnavailable when the store cannot be opened, HomeCopied (one of those) when the home is a copy.
+    Raises StorageUnavailable when the store cannot be opened, HomeCopied (one of those) when the home is a copy,
+    InvalidParams for settings that open to jobs what is closed to them.
     """
     async with AsyncExitStack() as stack:
         settings = settings.model_copy(update={"home": owned.home})

@@ -8,42 +8,15 @@ whoever can connect is the same user.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import os
 import socket
 import stat
 from pathlib import Path
 
-from core import channel, clock, errors
+from core import channel, clock, errors, filesystems
 
-# statfs f_type of file systems on which neither SQLite's WAL (shared memory) nor flock can be trusted.
-NETWORK_FILE_SYSTEMS = {
-    0x6969: "NFS",
-    0x517B: "SMB",
-    0xFF534D42: "CIFS",
-    0xFE534D42: "SMB2",
-    0x01021997: "9p",
-    0x5346414F: "AFS",
-    0x73757245: "Coda",
-    0x00C36400: "Ceph",
-}
 ATTACH_DEADLINE_SECONDS = 15.0
-
-
-class _Statfs(ctypes.Structure):
-    _fields_ = [("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 248)]
-
-
-def file_system_type(path: Path) -> int:
-    """The statfs(2) magic of the file system that holds `path` (Linux; 0 elsewhere)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "statfs") or os.uname().sysname != "Linux":
-        return 0
-    buffer = _Statfs()
-    if libc.statfs(os.fsencode(path), ctypes.byref(buffer)) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
-    return int(buffer.f_type) & 0xFFFFFFFF
 
 
 def prepare(home: Path) -> Path:
@@ -55,7 +28,7 @@ def prepare(home: Path) -> Path:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home = home.resolve(strict=True)
         info = home.stat()
-        magic = file_system_type(home)
+        magic = filesystems.kind(home)
     except OSError as error:
         raise errors.StorageUnavailable(
             f"The home directory {home} cannot be used: {error.strerror}.",
@@ -73,9 +46,9 @@ def prepare(home: Path) -> Path:
             f"Others can write the home directory {home} (mode {stat.S_IMODE(info.st_mode):04o}).",
             hint=f"chmod 700 {home}",
         )
-    if magic in NETWORK_FILE_SYSTEMS:
+    if magic in filesystems.NETWORK:
         raise errors.StorageUnavailable(
-            f"The home directory {home} is on a network file system ({NETWORK_FILE_SYSTEMS[magic]}), "
+            f"The home directory {home} is on a network file system ({filesystems.NETWORK[magic]}), "
             "where committed data can be lost.",
             hint="Point --home (SLUICE_HOME) at a local disk.",
         )

@@ -172,6 +172,11 @@ class Settings(Described, BaseModel):
         roots = tuple(root for root in self.file_roots if root.group in ("", group))
         return self.model_copy(update={"file_roots": roots})
 
+    def hiding(self, *files: Path | None) -> Settings:
+        """These settings with more files that no job may open; those that are None were not named."""
+        named = tuple(file for file in files if file is not None)
+        return self.model_copy(update={"private_files": (*self.private_files, *named)})
+
     @property
     def license_file(self) -> Path:
         return self.home / "license.json"

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from core import ownership
+from core import filesystems, ownership
 
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")  # machine-id(5)
 _CONTAINERS = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
@@ -91,7 +91,7 @@ def _machine() -> str:
 
 
 def _file(database: Path) -> str:
-    if ownership.file_system_type(database.parent) == _FUSE:
+    if filesystems.kind(database.parent) == _FUSE:
         return ""
     return f"{database.stat().st_ino}-{_born_ns(database)}"
 

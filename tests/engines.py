@@ -23,8 +23,11 @@ USER = Caller(Principal("bob", Role.USER, ("tenant-a",)), "tenant-a", Surface.IN
 
 @asynccontextmanager
 async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
-    """The engine of `home`; its workers are child processes."""
-    chosen = Settings(home=home, **{"workers": 1, "drain_seconds": 2.0, **settings})
+    """The engine of `home`; its workers are child processes.
+
+    Jobs may use files wherever the test keeps them, unless it says otherwise (attacks/test_files.py and the demo do).
+    """
+    chosen = Settings(home=home, **{"workers": 1, "drain_seconds": 2.0, "file_access": "anywhere", **settings})
     owned = ownership.acquire(ownership.prepare(home))
     assert owned is not None
     async with open_engine(chosen, REGISTRY, owned) as engine:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import types
 from pathlib import Path
 
 import orjson
 import pydantic
 import pytest
+import structlog
 
 import core
-from core import filepolicy
+from core import errors, filepolicy
 from core.filepolicy import FilePolicy
 from core.fileroots import FileRoot
 from core.settings import Settings
@@ -79,3 +81,81 @@ def test_every_file_that_a_setting_names_is_private(tmp_path: Path, monkeypatch:
 def test_a_policy_comes_over_the_wire_as_it_was(tmp_path: Path) -> None:
     policy = filepolicy.of(Settings(home=tmp_path, file_roots=("a=/srv/a:ro", "/x", "etl:b=/y")))
     assert FilePolicy.from_dict(orjson.loads(orjson.dumps(policy))) == policy
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine in miniature: the directory of a user, with what is hidden in it."""
+    for name in ("me/.ssh", "me/plain", "home", "srv/data", "keys"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "keys" / "jwt.key").write_text("k" * 40)
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: types.SimpleNamespace(pw_dir=str(tmp_path / "me")))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("roots", "told"),
+    [
+        (["/"], "holds"),
+        (["{}/home"], "lies in"),
+        (["{}/home/state"], "lies in"),
+        (["{}"], "holds"),
+        (["{}/home-data"], "where every tenant has a directory of its own"),
+        (["{}/home-data/acme"], "where every tenant has a directory of its own"),
+        (["{}/me"], "holds"),
+        (["{}/me/.ssh"], "hidden place"),
+        (["{}/keys/jwt.key"], "private file"),
+        (["/usr/share"], "lies in /usr"),
+        (["/dev/shm/x", "/dev/mqueue"], "lies in /dev"),
+        ([sys.prefix], "no job may enter"),
+    ],
+)
+def test_a_file_root_that_opens_what_is_closed_is_refused(place: Path, roots: list[str], told: str) -> None:
+    asked = tuple(root.format(place) for root in roots)
+    settings = Settings(home=place / "home", jwt_key_file=place / "keys" / "jwt.key", file_roots=asked)
+    with pytest.raises(errors.InvalidParams, match=told) as refused:
+        filepolicy.prepare(settings)
+    assert "/srv/data" in refused.value.hint
+
+
+@pytest.mark.parametrize("root", ["{}/srv/data", "{}/keys:ro", "{}/me/plain", "/dev/shm/x", "{}/not/there"])
+def test_a_file_root_beside_what_is_closed_is_fine(place: Path, root: str) -> None:
+    """A directory may hold a private file: that one is left out, by name and by inode."""
+    settings = Settings(home=place / "home", jwt_key_file=place / "keys" / "jwt.key", file_roots=(root.format(place),))
+    filepolicy.prepare(settings)
+
+
+@pytest.mark.parametrize("data_root", ["{}/home/data", "{}", "/etc/data", "{}/me", "{}/me/.config/data"])
+def test_a_data_root_that_gives_a_tenant_what_is_closed_is_refused(place: Path, data_root: str) -> None:
+    settings = Settings(home=place / "home", data_root=data_root.format(place))
+    with pytest.raises(errors.InvalidParams, match="The data root"):
+        filepolicy.prepare(settings)
+
+
+@pytest.mark.parametrize("data_root", ["{}/srv/data", "{}/me/.local/share/sluice-data", "{}/me/data"])
+def test_the_data_root_is_made_for_its_owner_alone(place: Path, data_root: str) -> None:
+    wanted = Path(data_root.format(place) + "/root")
+    filepolicy.prepare(Settings(home=place / "home", data_root=wanted))
+    assert wanted.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_data_root_that_cannot_be_made_is_told(place: Path) -> None:
+    (place / "file").write_text("x")
+    with pytest.raises(errors.StorageUnavailable, match="cannot be made: Not a directory"):
+        filepolicy.prepare(Settings(home=place / "home", data_root=place / "file" / "data"))
+
+
+def test_an_engine_may_be_started_where_python_imports_from(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m` puts the working directory before what it imports, and that is often the directory of the user."""
+    monkeypatch.setattr(sys, "path", [str(place / "me"), *sys.path])
+    filepolicy.prepare(Settings(home=place / "me" / ".local" / "sluice"))
+    with pytest.raises(errors.InvalidParams, match="lies in"):
+        filepolicy.prepare(Settings(home=place / "home", file_roots=(str(place / "me" / "plain"),)))
+
+
+def test_jobs_that_may_go_anywhere_are_warned_of(place: Path) -> None:
+    with structlog.testing.capture_logs() as said:
+        filepolicy.prepare(Settings(home=place / "home", file_access="anywhere"))
+    assert [(one["log_level"], one["event"]) for one in said] == [("warning", "file_access_anywhere")]

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from core import channel, errors, ownership
+from core import channel, errors, filesystems, ownership
 
 
 def test_a_new_home_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_home_of_another_user_is_refused(tmp_path: Path) -> None:
 def test_a_home_on_a_network_file_system_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, magic: int
 ) -> None:
-    monkeypatch.setattr(ownership, "file_system_type", lambda path: magic)
+    monkeypatch.setattr(filesystems, "kind", lambda path: magic)
     with pytest.raises(errors.StorageUnavailable, match="network file system"):
         ownership.prepare(tmp_path / "home")
 

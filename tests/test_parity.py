@@ -681,8 +681,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
             ):
                 answer = await scene.cli(*shlex.split(words), tenant=TENANT)
                 assert not answer.code, (words, answer)
-            spool = scene.home.parent / "spool"
-            deployed = f"plan seen --from workflow:quickstart-file-store-roundtrip --set path={spool}"
+            deployed = "plan seen --from workflow:quickstart-file-store-roundtrip --set path=spool"
             made = await scene.cli(*shlex.split(deployed), tenant=TENANT)
             answer = await scene.cli("apply", made.result["plan_id"], tenant=TENANT)
             assert not answer.code, answer

@@ -21,8 +21,10 @@ from core.deployments import transports
 from core.deployments.draft import Draft
 from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
 from core.documents import canonical
+from core.dsl import compile as compiler
 from core.dsl import expand as templates
 from core.dsl import mentions
+from core.dsl.filerules import Locator
 from core.errors import InvalidDocument, shorten
 from core.model import deployment, secret
 from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField, Workflow
@@ -30,7 +32,7 @@ from core.model.deployment import Role
 from core.model.operation import schema_problems
 from core.model.plan import Finding
 
-CheckJob = Callable[[dict[str, Any]], Any]
+CheckJob = Callable[[dict[str, Any]], compiler.CheckedJob]
 """Validate a finished job document; raises InvalidDocument."""
 
 
@@ -71,6 +73,14 @@ def expand(
     return _Expander(request, surroundings or Surroundings(), check_job).run(source, lookup)
 
 
+def refused(job: str, checked: compiler.CheckedJob, files: Locator, pointer: str = "") -> list[Finding]:
+    """A blocker for each place that a job may not read or write where it is to run."""
+    return [
+        Finding("path_not_allowed", f"Job {job}, {one.pointer}: {one.why.message}.", _sentence(one.why.hint), pointer)
+        for one in compiler.refusals(checked, files)
+    ]
+
+
 class _Expander:
     def __init__(self, request: Request, surroundings: Surroundings, check_job: CheckJob | None) -> None:
         self.request = request
@@ -82,6 +92,7 @@ class _Expander:
         self._wizard: Mapping[str, Any] = {}  # the answers that the deployment gives
         self._unanswered: set[str] = set()  # wizard fields whose answer is missing or wrong, which is told once
         self._absent: dict[str, tuple[str, str]] = {}  # full name of a secret -> (who needs it first, pointer)
+        self._refused: list[Finding] = []
         self._modules: dict[str, _Module] = {}
 
     def block(self, code: str, message: str, hint: str = "", pointer: str = "") -> None:
@@ -118,6 +129,7 @@ class _Expander:
         self.out.channels = woven.channels
         for draft in woven.drafts:
             self._finish(draft)
+        self.out.blockers += self._refused
         for name, (who, pointer) in self._absent.items():
             hint = f"Set it, then plan again: sluice secret set {name}"
             self.block("missing_secret", f"missing secret {name}: {who} needs it.", hint, pointer)
@@ -320,7 +332,10 @@ class _Expander:
         document = {"name": draft.name, **{key: v for key, v in draft.document.items() if key not in _NOT_IN_JOBS}}
         if self.check_job is not None and not self.out.blockers:
             try:
-                self.check_job(document)
+                checked = self.check_job(document)
+                if self.around.files is not None:
+                    files = self.around.files(draft.group)
+                    self._refused += refused(draft.name, checked, files, draft.pointer)
             except InvalidDocument as error:
                 for problem in error.errors or ():
                     where = f"job {draft.name}, {problem.pointer or '/'}: {problem.message}"

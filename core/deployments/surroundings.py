@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.contexts.layers import Given, Layers, Level, digest
+from core.dsl.filerules import Locator
 
 
 class Place(NamedTuple):
@@ -30,6 +31,7 @@ class Surroundings:
     features: frozenset[str] | None = None
     nats: bool = True  # whether the engine knows a NATS server
     groups: frozenset[str] = frozenset()  # worker groups that exist, with workers or without
+    files: Callable[[str], Locator] | None = None  # where jobs on the workers of a group may read and write
 
 
 class Contexts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,11 +11,12 @@ import orjson
 import pydantic
 
 from core.documents import lint
-from core.dsl import conditions, omitted, paths, places
+from core.dsl import conditions, omitted, places
 from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
 from core.dsl.emit import Emit
+from core.dsl.filerules import Locator
 from core.dsl.registry import load_components
 from core.dsl.schedule import MessageFilter, Trigger
 from core.dsl.stages import Holds, Stage, Stages, Wait
@@ -81,9 +82,7 @@ class CompiledJob:
 # ---- checking ------------------------------------------------------------------------------------------------------
 
 
-def check_job(
-    data: dict[str, Any], where: Where | None = None, files: paths.FileAccess = places.ANYWHERE
-) -> CheckedJob:
+def check_job(data: dict[str, Any], where: Where | None = None, files: Locator = places.ANYWHERE) -> CheckedJob:
     """Validate a staged job document; `where` turns a pointer into file:line:column, `files` says what is allowed.
 
     Raises InvalidDocument with every fault at once.
@@ -129,10 +128,18 @@ def check_job(
     return CheckedJob(str(name), description, data, source, found, sink, emits)
 
 
+def refusals(job: CheckedJob, files: Locator) -> Iterator[places.Refused]:
+    """The places that a job names and may not use."""
+    parts: list[tuple[str, Component]] = [("/input", job.input), ("/output", job.output)]
+    parts += [(f"/actions/{index}", action) for index, action in enumerate(job.actions)]
+    for pointer, component in parts:
+        yield from places.refusals(component, files, f"{pointer}/{_escape(component.name)}")
+
+
 class _Faults:
     """Collects every fault of one document."""
 
-    def __init__(self, where: Where | None, files: paths.FileAccess) -> None:
+    def __init__(self, where: Where | None, files: Locator) -> None:
         self.problems: list[Problem] = []
         self._where = where
         self._files = files
@@ -168,8 +175,8 @@ class _Faults:
         except pydantic.ValidationError as error:
             self.problems += lint.problems_of(error, cls, self._where, at, config)
             return None
-        for place, why in places.faults(component, self._files, at):
-            self.add(place, why)
+        for refused in places.refusals(component, self._files, at):
+            self.add(refused.pointer, str(refused))
         return component
 
     def emits(self, value: Any) -> tuple[Emit, ...]:

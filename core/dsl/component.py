@@ -154,8 +154,6 @@ class Limits:
     """What the administrator of this worker allows; documents cannot raise it."""
 
     allow_exec: bool = False
-    file_roots: tuple[str, ...] = ()  # empty: everywhere outside denied_roots
-    denied_roots: tuple[str, ...] = ()  # the home directory of the engine
     files: FilePolicy = CLOSED
     egress_allow: tuple[str, ...] = ()  # private addresses or CIDR blocks that outgoing HTTP may reach
     listen_allow: tuple[str, ...] = ()  # addresses or CIDR blocks to listen at besides loopback

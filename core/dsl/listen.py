@@ -77,9 +77,9 @@ ConnectAddress = Annotated[str, AfterValidator(_connect_text)]
 class ServerTls(Config):
     """The certificate of a server."""
 
-    cert: Annotated[str, places.FILE_PATH]
+    cert: Annotated[str, places.READ]
     """A PEM file with the certificate and those between it and its root."""
-    key: Annotated[str, places.FILE_PATH]
+    key: Annotated[str, places.READ]
     """A PEM file with the private key."""
 
 
@@ -99,7 +99,7 @@ def load_certificate(context: ssl.SSLContext, cert: str, key: str, env: Env) -> 
 
     Raises JobFailed or Forbidden.
     """
-    files = FileAccess(env.limits)
+    files = FileAccess.of(env)
     cert_fd = files.open_read(cert)
     try:
         key_fd = files.open_read(key)

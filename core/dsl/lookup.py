@@ -11,7 +11,6 @@ from typing import Any, Literal
 import orjson
 
 from core import clock
-from core.dsl.component import Limits
 from core.dsl.expand import text_of
 from core.dsl.paths import FileAccess
 from core.dsl.select import MISSING, Path, find
@@ -45,7 +44,7 @@ class Table:
         delim: str,
         fields: tuple[Path, ...],
         fold: bool,
-        limits: Limits,
+        access: FileAccess,
         report: Callable[[str], None],
     ) -> None:
         """Read the file. Raises InvalidDocument that says why it cannot be used."""
@@ -54,7 +53,7 @@ class Table:
         self._delim = delim
         self._fields = fields
         self._fold = fold
-        self._access = FileAccess(limits)
+        self._access = access
         self._report = report
         self._next_check = clock.monotonic() + CHECK_SECONDS
         self._mark: tuple[int, ...] = ()

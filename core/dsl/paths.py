@@ -1,33 +1,33 @@
 """The only way in which components touch files: no symbolic links, no hard links, no devices, inside what is allowed.
 
-A path of a document may come from an untrusted author, and a part of it from an untrusted event. Every open goes
-through openat2(2), so the kernel refuses a symbolic link in any component at the moment of opening: there is no gap
-between a check and the use. A second name (hard link) of a file outside the allowed roots cannot be told by its path,
-so files with more than one name are refused.
+A path of a document may come from an untrusted author, and a part of it from an untrusted event. Which paths are
+allowed is decided by core.dsl.filerules; every open goes through openat2(2), so the kernel refuses a symbolic link in
+any component at the moment of opening: there is no gap between a check and the use. A second name (hard link) of a
+file outside of what is allowed cannot be told by its path, so files with more than one name are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
 
-from core import clock
+from core import clock, filesystems
 from core.dsl import opening
-from core.dsl.component import Limits
+from core.dsl.component import Env
+from core.dsl.filerules import MAX_PATH_BYTES as MAX_PATH_BYTES
+from core.dsl.filerules import FileRules
 from core.errors import Forbidden, JobFailed, shorten
+from core.filepolicy import FilePolicy
 
-MAX_PATH_BYTES = 4095
 MAX_NAME_BYTES = 255
 TEMPORARY_SUFFIX = ".sluice-tmp"
-_SYSTEM_TREES = ("/proc", "/sys", "/dev")
 
 
 class NotThere(JobFailed):
@@ -64,10 +64,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def _inside(path: str, root: str) -> bool:
-    return root == "/" or path == root or path.startswith(root + "/")
-
-
 def _explain(error: OSError, path: str) -> NoReturn:
     shown = shorten(path)
     # A link where a directory should be gives ENOTDIR; this look only chooses the words, nothing was opened.
@@ -83,73 +79,54 @@ def _explain(error: OSError, path: str) -> NoReturn:
 
 
 class FileAccess:
-    """The files that the components of one worker may open (`Limits.file_roots` and `Limits.denied_roots`)."""
+    """The files that the jobs of one tenant may open on this machine."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._roots = tuple(os.path.realpath(root) for root in limits.file_roots)
-        self._denied = tuple(
-            dict.fromkeys(
-                form
-                for root in limits.denied_roots
-                for form in (os.path.realpath(root), os.path.normpath(Path(root).absolute()))
-            )
-        )
-        self._denied_inodes = set()
-        for root in self._denied:
-            try:
-                status = os.stat(root)  # noqa: PTH116 - the pair (device, inode) is what we need
-            except FileNotFoundError:
-                continue
-            self._denied_inodes.add((status.st_dev, status.st_ino))
+    def __init__(self, policy: FilePolicy, tenant: str) -> None:
+        self._rules = FileRules(policy, tenant)
+        self._closed = frozenset(_inodes((*policy.denied, *policy.private)))
+        self.locate = self._rules.locate
 
-    def locate(self, path: str) -> str:
-        """The absolute path that a document means; a relative one starts at the first file root or the work directory.
+    @classmethod
+    def of(cls, env: Env) -> FileAccess:
+        """What the worker allows to the tenant of a job."""
+        return cls(env.limits.files, env.tenant)
 
-        Raises Forbidden when it is not allowed, whatever is on the disk: this can be asked at plan time.
-        """
-        shown = shorten(path)
-        if not path or "\0" in path or len(os.fsencode(path)) > MAX_PATH_BYTES:
-            raise Forbidden(f"the path {shown} is empty, too long or has a NUL")
-        if ".." in path.split("/"):
-            raise Forbidden(f"the path {shown} has a `..`", hint="write the path without `..`")
-        if not path.startswith("/"):
-            path = f"{self._roots[0] if self._roots else Path.cwd()}/{path}"
-        full = os.path.normpath(path)
-        if full.startswith("//"):
-            full = full[1:]
-        if any(_inside(full, root) for root in self._denied):
-            raise Forbidden(f"{shown} is in the engine's own directory", hint="no job may read or write there")
-        if any(_inside(full, tree) for tree in _SYSTEM_TREES) and not _inside(full, "/dev/shm"):
-            raise Forbidden(f"{shown} is not a place for data", hint=f"not allowed: {', '.join(_SYSTEM_TREES)}")
-        if self._roots and not any(_inside(full, root) for root in self._roots):
-            raise Forbidden(
-                f"{shown} is outside the directories that jobs may use",
-                hint=f"allowed (setting file_roots): {', '.join(self._roots)}",
-            )
-        return full
+    def is_closed(self, status: os.stat_result) -> bool:
+        """Whether this is a file or directory that no job may open, under another name."""
+        return (status.st_dev, status.st_ino) in self._closed
 
     def directory(self, path: str, *, create: bool = False) -> Directory:
         """Open a directory, with `create` also what is missing on the way to it. The caller closes it.
 
         Raises Forbidden when it is not allowed, JobFailed when it is not there.
         """
-        full = self.locate(path)
+        full = self.locate(path, write=create)
         try:
             fd = opening.open_at(None, full, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
-            if not create or full == "/":
+            if not create or full == self._rules.root_of(full):
                 _explain(error, full)
+            if full == self._rules.directory:
+                return self._first(full)
             with self.directory(str(Path(full).parent), create=True) as parent:
                 return parent.directory(Path(full).name, create=True)
         except OSError as error:
             _explain(error, full)
         return self._guard(fd, full)
 
+    def _first(self, full: str) -> Directory:
+        """The data directory of a tenant, which is made when it is first written to."""
+        try:
+            for place in (Path(full).parent, Path(full)):
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unreadable(f"cannot make the data directory {shorten(full)}: {error.strerror}") from error
+        return self.directory(full)
+
     def _guard(self, fd: int, full: str) -> Directory:
-        status = os.fstat(fd)
-        if (status.st_dev, status.st_ino) in self._denied_inodes:  # the same directory under another name: a bind mount
+        if self.is_closed(os.fstat(fd)):  # the same directory under another name: a bind mount
             os.close(fd)
-            raise Forbidden(f"{shorten(full)} is the engine's own directory", hint="no job may read or write there")
+            raise Forbidden(f"{shorten(full)} is closed to jobs, under whatever name")
         return Directory(self, fd, full)
 
     def open_read(self, path: str) -> int:
@@ -160,7 +137,7 @@ class FileAccess:
 
     def open_append(self, path: str, *, truncate: bool = False) -> int:
         """A file descriptor to append to one regular file; it and its directories are made when missing."""
-        full = self.locate(path)
+        full = self.locate(path, write=True)
         with self.directory(str(Path(full).parent), create=True) as parent:
             return parent.open_append(Path(full).name, truncate=truncate)
 
@@ -188,7 +165,7 @@ class Directory:
 
     def directory(self, name: str, *, create: bool = False) -> Directory:
         """Open a directory below this one, with `create` also what is missing on the way."""
-        full = self._access.locate(f"{self.path}/{name}")
+        full = self._access.locate(f"{self.path}/{name}", write=create)
         try:
             fd = opening.open_at(self._fd, name, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
@@ -219,13 +196,13 @@ class Directory:
 
     def open_append(self, name: str, *, truncate: bool = False) -> int:
         """A file descriptor to append to one regular file below this directory, made when missing."""
-        fd = self._file(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        fd = self._file(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644, write=True)
         if truncate:  # only now that we know what it is: O_TRUNC would have emptied a forbidden file
             os.ftruncate(fd, 0)
         return fd
 
-    def _file(self, name: str, flags: int, mode: int = 0) -> int:
-        full = self._access.locate(f"{self.path}/{name}")
+    def _file(self, name: str, flags: int, mode: int = 0, *, write: bool = False) -> int:
+        full = self._access.locate(f"{self.path}/{name}", write=write)
         try:
             fd = opening.open_at(self._fd, name, flags, mode)
         except OSError as error:
@@ -236,7 +213,9 @@ class Directory:
             fault = "is not a regular file"
         elif status.st_nlink != 1:
             fault = "has more than one name (hard links)"
-        elif status.st_dev in _system_devices():
+        elif self._access.is_closed(status):
+            fault = "is a private file of the engine's side, under whatever name"
+        elif filesystems.kind(fd) in filesystems.KERNEL:
             fault = "is not a file of a disk"
         if fault:
             os.close(fd)
@@ -269,7 +248,7 @@ class Directory:
     @contextlib.contextmanager
     def writer(self, name: str) -> Iterator[BinaryIO]:
         """A stream to a file of this directory that takes its name, synced, when the block ends without an error."""
-        full = self._access.locate(f"{self.path}/{name}")
+        full = self._access.locate(f"{self.path}/{name}", write=True)
         temporary = f".{clock.token()}{TEMPORARY_SUFFIX}"
         try:
             fd = opening.open_at(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -302,7 +281,7 @@ class Directory:
                     return below.remove(last)
             except NotThere:
                 return False
-        full = self._access.locate(f"{self.path}/{name}")
+        full = self._access.locate(f"{self.path}/{name}", write=True)
         try:
             os.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
@@ -354,12 +333,9 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-@functools.cache
-def _system_devices() -> frozenset[int]:
-    devices = set()
-    for tree in ("/proc", "/sys"):
-        try:
-            devices.add(os.stat(tree).st_dev)  # noqa: PTH116
-        except OSError:
-            continue
-    return frozenset(devices)
+def _inodes(paths: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """What is there of these paths, as (device, inode)."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # it is not there (any more), so it has no second name either
+            status = Path(path).stat()
+            yield status.st_dev, status.st_ino

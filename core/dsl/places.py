@@ -1,62 +1,93 @@
-"""Where a job document names files, and whether its components may go there: told before it runs. Pure."""
+"""Where a job document names files, and whether its components may go there: told before it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel
 
-from core.dsl import expand, paths
-from core.dsl.component import Limits
+from core.dsl import expand
+from core.dsl.filerules import FileRules, Locator
 from core.errors import Forbidden
+from core.filepolicy import SYSTEM_TREES, FilePolicy
+from core.fileroots import FileMode
 
 
 @dataclass(frozen=True, slots=True)
 class FilePath:
-    """Marks the keys of components that name a file or a directory on the worker."""
+    """Marks a key of a component that names a file or a directory on the worker."""
+
+    writes: bool = False  # whether the component makes, changes or deletes files there
+    writes_with: str = ""  # the attribute with which it does so, when it is given
 
 
-FILE_PATH = FilePath()
-PathText = Annotated[expand.Text, FILE_PATH]
-"""A document key that names a file, in which `${...}` and `@{...}` are filled in."""
+READ = FilePath()
+WRITTEN = FilePath(writes=True)
+ReadText = Annotated[expand.Text, READ]
+"""A document key that names what is read, in which `${...}` and `@{...}` are filled in."""
+WrittenText = Annotated[expand.Text, WRITTEN]
+"""A document key that names what is written, likewise."""
 
-ANYWHERE = paths.FileAccess(Limits())  # what is refused on every worker: `..`, NUL, /proc and the like
+
+class Named(NamedTuple):
+    """A path that a component names."""
+
+    pointer: str
+    text: str
+    writes: bool
 
 
-def faults(component: BaseModel, access: paths.FileAccess, pointer: str) -> Iterator[tuple[str, str]]:
-    """The pointer of each key that names a place where the component may not go, with the reason.
+class Refused(NamedTuple):
+    """A path that a component may not use, and why."""
+
+    pointer: str
+    why: Forbidden
+
+    def __str__(self) -> str:
+        return f"{self.why.message} ({self.why.hint})" if self.why.hint else self.why.message
+
+
+ANYWHERE = FileRules(FilePolicy(FileMode.ANYWHERE, data_root="/.relative", denied=SYSTEM_TREES), tenant="any")
+"""What is refused on every worker: `..`, NUL, the trees of the system."""
+
+
+def refusals(component: BaseModel, access: Locator, pointer: str) -> Iterator[Refused]:
+    """The keys that name a place where the component may not go.
 
     What is filled in later is taken for one harmless name, so that only the fixed parts of a path are judged here;
     the worker judges the whole path, and what is on the disk, when it opens it.
     """
-    for at, text in _named(component, pointer):
+    for one in named(component, pointer):
         try:
-            parts = expand.parse(text)
+            parts = expand.parse(one.text)
         except ValueError:
             continue  # another fault, which is told by who reads templates
         try:
-            access.locate("".join(part if isinstance(part, str) else "x" for part in parts))
+            access.locate("".join(part if isinstance(part, str) else "x" for part in parts), write=one.writes)
         except Forbidden as error:
-            yield at, f"{error.message} ({error.hint})" if error.hint else error.message
+            yield Refused(one.pointer, error)
 
 
-def _named(value: object, pointer: str) -> Iterator[tuple[str, str]]:
+def named(value: object, pointer: str) -> Iterator[Named]:
     """Every path that is given below a value, with its pointer."""
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             inner = getattr(value, name)
             at = f"{pointer}/{field.alias or name}"
-            if FILE_PATH not in field.metadata:
-                yield from _named(inner, at)
-            elif isinstance(inner, str) and inner:
-                yield at, inner
+            mark = next((one for one in field.metadata if isinstance(one, FilePath)), None)
+            if mark is None:
+                yield from named(inner, at)
+                continue
+            writes = mark.writes or bool(mark.writes_with and getattr(value, mark.writes_with))
+            if isinstance(inner, str) and inner:
+                yield Named(at, inner, writes)
             elif isinstance(inner, tuple):
-                yield from ((f"{at}/{index}", one) for index, one in enumerate(inner))
+                yield from (Named(f"{at}/{index}", text, writes) for index, text in enumerate(inner))
     elif isinstance(value, tuple | list):
         for index, one in enumerate(value):
-            yield from _named(one, f"{pointer}/{index}")
+            yield from named(one, f"{pointer}/{index}")
     elif isinstance(value, Mapping):
         for key, one in value.items():
-            yield from _named(one, f"{pointer}/{expand.escape(str(key))}")
+            yield from named(one, f"{pointer}/{expand.escape(str(key))}")

@@ -156,7 +156,7 @@ output: {print: STDOUT}
 name: numbered
 input: {echo: {event: '{"n": 1}', json: true}}
 output:
-  file-store: {path: /tmp/sluice-example/numbered, object-name: {name: "part-${stat|_BATCH_NUMBER}.json"}}
+  file-store: {path: numbered, object-name: {name: "part-${stat|_BATCH_NUMBER}.json"}}
 """,
     ),
     Topic(

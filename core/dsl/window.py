@@ -31,7 +31,7 @@ class WindowStart(Config):
 
     start_time: str = ""
     """UTC, as YYYY-MM-DD HH:MM:SS. From there on each window follows the one before it without a gap."""
-    tracked: Annotated[str, places.FILE_PATH] = Field(default="", max_length=4096)
+    tracked: Annotated[str, places.WRITTEN] = Field(default="", max_length=4096)
     """A file on the worker that keeps the end of the last successful window; a restart goes on from there."""
 
     @field_validator("start_time")

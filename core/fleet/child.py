@@ -102,7 +102,6 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "allow_exec": settings.allow_exec,
         "egress_allow": list(settings.egress_allow),
         "listen_allow": list(settings.listen_allow),
-        "file_roots": [root.path for root in settings.file_roots],
         "files": filepolicy.of(settings),
         "job_memory_mb": settings.job_memory_mb,
         "memory_mb": settings.worker_memory_mb,

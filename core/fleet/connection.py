@@ -9,6 +9,7 @@ from typing import Any
 from core import clock
 from core.bus.base import Delivery
 from core.channel import Channel
+from core.filepolicy import FilePolicy
 from core.fleet.channels import Told
 from core.fleet.failing import Failure
 from core.model.states import WorkerState
@@ -83,6 +84,7 @@ class Worker:
     drained: bool = False
     restarts: int = 0
     started_slots: int = 0  # with how many it was started
+    files: FilePolicy | None = None  # where its jobs may read and write; of one of another machine since it said so
 
     def __post_init__(self) -> None:
         self.group = self.group or self.started_in

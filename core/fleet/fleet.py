@@ -14,10 +14,11 @@ from typing import Any
 
 import structlog
 
-from core import channel, clock, errors
+from core import channel, clock, errors, filepolicy
 from core.bus.base import Bus, GroupKey
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
+from core.filepolicy import FilePolicy
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.groups import Groups
@@ -88,7 +89,16 @@ class Fleet:
         self.logs.add(workload, clock.now_ns(), "error", text, {})
 
     def _worker(self, number: int) -> Worker:
-        return Worker(f"local-{number}", self._settings.group_of(number), self._settings.worker_slots)
+        group = self._settings.group_of(number)
+        files = filepolicy.of(self._settings.of_group(group))
+        return Worker(f"local-{number}", group, self._settings.worker_slots, files=files)
+
+    def file_policies(self, tenant: str, group: str = "") -> list[FilePolicy]:
+        """Where the workers of a group (or of every one that admits the tenant) let jobs read and write, as far as it
+        is known."""
+        there = [worker for worker in self.workers.values() if self.groups.admits(worker.group, tenant)]
+        found = [worker.files for worker in there if group in ("", worker.group) and worker.files is not None]
+        return list(dict.fromkeys(found))
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -329,6 +339,8 @@ class Fleet:
                 worker.left = True
             case "hello":
                 worker.state = WorkerState.ONLINE
+                if (files := data.get("files")) is not None:
+                    worker.files = FilePolicy.from_dict(files)
                 if worker.channel is not None:
                     self._bus.reach(worker.name, worker.channel.call)
                 self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})

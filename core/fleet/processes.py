@@ -136,7 +136,9 @@ class Processes:
         link: channel.Channel | None = None
         try:
             link, ended = await self._link(worker, ours)
-            child = self.children[worker.name] = self.spawn(worker.name, self._settings, theirs)
+            child = self.children[worker.name] = self.spawn(
+                worker.name, self._settings.of_group(worker.started_in), theirs
+            )
             theirs.close()
             yield link, child, ended
         finally:

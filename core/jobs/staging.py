@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,8 +14,7 @@ from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand, hops, mentions
-from core.dsl.component import Limits
-from core.dsl.paths import FileAccess
+from core.dsl.filerules import Locator
 from core.dsl.places import ANYWHERE
 from core.model.secret import Reference
 
@@ -35,14 +33,7 @@ class Staged:
     source: str = ""  # canonical JSON of what was written, when it has placeholders: a worker may see other values
 
 
-def file_access(home: Path, file_roots: Sequence[str] = ()) -> FileAccess:
-    """Where the jobs of this engine's own workers may read and write files."""
-    return FileAccess(Limits(file_roots=tuple(file_roots), denied_roots=(str(home),)))
-
-
-def stage(
-    text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>", files: FileAccess = ANYWHERE
-) -> Staged:
+def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>", files: Locator = ANYWHERE) -> Staged:
     """Load, resolve `{{}}` and check one job document, wherever it will run; `files` says where files may be.
 
     A key that only some environment, group or worker gives has the value of one of them here; `resolve` has the last
@@ -66,7 +57,7 @@ def stage(
     return Staged(data["name"], body.decode(), canonical.digest([data, written]), data, source)
 
 
-def _other_faults(document: documents.Document, files: FileAccess) -> list[errors.Problem]:
+def _other_faults(document: documents.Document, files: Locator) -> list[errors.Problem]:
     """What is wrong with a document besides its missing keys: nothing is said about values that wait for one."""
     try:
         compiler.check_job(document.data, where=document.where, files=files)
@@ -95,18 +86,17 @@ def resolve(
     worker: str,
     group: str,
     environment: str,
-    files: FileAccess = ANYWHERE,
+    files: Locator = ANYWHERE,
 ) -> dict[str, Any]:
     """The document of a staged job (a row of the table jobs) as one worker runs it.
 
     Raises InvalidDocument when a key has no value there, or one that does not fit.
     """
-    if not job["source"]:
-        document: dict[str, Any] = orjson.loads(job["document"])
-        return document
     context = contexts.resolve(job=job["name"], worker=worker, group=group, environment=environment)
     try:
-        data = expand.stage(orjson.loads(job["source"]), context)
+        data: dict[str, Any] = orjson.loads(job["document"])
+        if job["source"]:
+            data = expand.stage(orjson.loads(job["source"]), context)
         compiler.check_job(data, files=files)
     except errors.InvalidDocument as error:
         error.message = f"On worker {worker}: {error.message}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from core import errors
+from core import errors, filepolicy
 from core.settings import Settings
 
 AT_ONCE = 2
@@ -53,8 +53,7 @@ class Tracer:
         settings = self._settings
         return {
             "allow_exec": settings.allow_exec,
-            "file_roots": [root.path for root in settings.file_roots],
-            "denied_roots": [str(settings.home)],
+            "files": filepolicy.of(settings.of_group("")),
             "egress_allow": list(settings.egress_allow),
             "lua_memory_mb": settings.job_memory_mb,
         }

@@ -14,6 +14,7 @@ from core.model.deployment import State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
+from core.operations import reach
 from core.operations.registry import Page, items_schema, offset_page, operation, position
 from core.store import deployments as table
 
@@ -22,7 +23,7 @@ class DeploymentGet(Params):
     name: str = Field(max_length=64)
     """The deployment."""
     detail: Literal["concise", "detailed"] = "concise"
-    """detailed adds values, channels, placement, and metrics of each workload."""
+    """detailed adds values, channels, placement, metrics of each workload, and where relative paths of files start."""
 
 
 @operation(
@@ -65,6 +66,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
             "values": dict(wish.values),
             "placement": {job: list(workers) for job, workers in wish.assignments.items()},
             "channels": [channel.to_dict() for channel in wish.channels.values()],
+            "data_directory": reach.directory(engine, caller.tenant, wish.group),
         }
     return found
 

@@ -17,7 +17,7 @@ from core.jobs import staging
 from core.model.deployment import Job, Role, State
 from core.model.principal import Caller
 from core.operations.contexts import layers_of
-from core.operations.jobs import file_access
+from core.operations.reach import reach
 from core.store import audit, workloads
 from core.store import deployments as table
 from core.store import jobs as job_table
@@ -125,7 +125,8 @@ async def _moved(
 ) -> list[dict[str, Any]] | None:
     """The rows of a job on its new workers; None when what they would run there cannot be worked out."""
     job = await engine.database.read(job_table.get, tenant, rows[0]["job"], int(rows[0]["version"]))
-    contexts, files = await layers_of(engine, tenant), file_access(engine)
+    contexts = await layers_of(engine, tenant)
+    files = reach(engine, tenant, rows[0]["group_name"])
     out = []
     for row, worker in zip(rows, after, strict=True):
         if worker == row["worker"]:

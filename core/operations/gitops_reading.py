@@ -13,7 +13,7 @@ from core import errors
 from core.catalog import items, names
 from core.catalog.items import Entry
 from core.contexts.layers import Layers
-from core.dsl.paths import FileAccess
+from core.dsl.filerules import Locator
 from core.engine import Engine
 from core.errors import Problem
 from core.gitops import desired
@@ -27,7 +27,7 @@ from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
 from core.operations import catalog, plans
-from core.operations.jobs import file_access
+from core.operations.reach import reach
 from core.operations.workflows import checked
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
@@ -61,9 +61,9 @@ async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterab
         for (name, _), value in zip(desired.context_keys(one.document.data), values.values(), strict=True):
             out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
     out.contexts = layers(await engine.database.read(context_table.of_tenant, caller.tenant), out.items)
-    access = file_access(engine)
+    reached = reach(engine, caller.tenant)
     for one in parsed.of(Kind.JOB):
-        await asyncio.to_thread(_job, one, access, out)
+        await asyncio.to_thread(_job, one, reached, out)
     for one in parsed.of(Kind.TRIGGER):
         _trigger(one, caller, out)
     for one in parsed.of(Kind.DEPLOYMENT):
@@ -171,7 +171,7 @@ def _versioned(
     return Item(one.kind, one.name, orjson.loads(text), one.path, one.text, version)
 
 
-def _job(one: Written, files: FileAccess, out: Wanted) -> None:
+def _job(one: Written, files: Locator, out: Wanted) -> None:
     text = one.document.text if one.document.index == 0 else one.text  # the first has the lines of the file
     try:
         staged = staging.stage(text, out.contexts, one.path, files)

@@ -19,6 +19,7 @@ from core.model.states import WorkloadState
 from core.operations import jobs
 from core.operations.contexts import layers_of
 from core.operations.losses import counted
+from core.operations.reach import reach
 from core.operations.registry import operation
 from core.store import audit, workloads
 from core.store import jobs as table
@@ -91,7 +92,7 @@ async def _complete(
 ) -> None:
     """Give each workload the document that its worker runs. Raises InvalidDocument for missing keys and secrets."""
     contexts = await layers_of(engine, caller.tenant)
-    files = jobs.file_access(engine)
+    files = reach(engine, caller.tenant, params.worker_group)
     for row in wanted:
         document = staging.resolve(
             job, contexts, worker=row["worker"], group=params.worker_group, environment=params.environment, files=files

@@ -9,7 +9,6 @@ import orjson
 from pydantic import Field
 
 from core import clock, errors
-from core.dsl.paths import FileAccess
 from core.engine import Engine
 from core.jobs import comparison, staging
 from core.model.message import Type
@@ -18,6 +17,7 @@ from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
 from core.operations.contexts import layers_of
 from core.operations.license import require_room
+from core.operations.reach import reach
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit, drafts, messages
 from core.store import jobs as table
@@ -171,12 +171,7 @@ async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged
     """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
     contexts = await layers_of(engine, caller.tenant)
     # In a thread: a megabyte of YAML takes seconds to read, and everyone else shares the loop.
-    return await asyncio.to_thread(staging.stage, document, contexts, files=file_access(engine))
-
-
-def file_access(engine: Engine) -> FileAccess:
-    """Where jobs may read and write files, as the settings of this engine say."""
-    return staging.file_access(engine.settings.home, [root.path for root in engine.settings.file_roots])
+    return await asyncio.to_thread(staging.stage, document, contexts, files=reach(engine, caller.tenant))
 
 
 async def check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -16,6 +16,7 @@ from core.deployments import expand, observed, plan, planning
 from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
 from core.dsl import mentions
+from core.dsl.filerules import Locator
 from core.engine import Engine
 from core.license import Feature
 from core.model.catalog import NAME_PATTERN, Graph, LibraryJob
@@ -27,7 +28,7 @@ from core.model.states import DeploymentState
 from core.operations import catalog
 from core.operations.contexts import layers_of
 from core.operations.deployment_status import unknown
-from core.operations.jobs import file_access
+from core.operations.reach import reach
 from core.operations.registry import operation
 from core.store import audit
 from core.store import deployments as table
@@ -199,7 +200,6 @@ async def _plan(
         contexts,
     )
     workers = observed.workers(engine.fleet, caller.tenant, params.name)
-    check_job = functools.partial(compiler.check_job, files=file_access(engine))
     # Beside the loop: a plan of thousands of steps takes long enough to be felt by everyone else.
     made = await asyncio.to_thread(
         lambda: plan.make(
@@ -209,7 +209,7 @@ async def _plan(
             workers,
             current,
             surroundings=around,
-            check_job=check_job,
+            check_job=compiler.check_job,
             recompute=params.recompute_placement,
         )
     )
@@ -227,6 +227,7 @@ async def _around(engine: Engine, caller: Caller, environment: str, contexts: La
         features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
         nats=bool(engine.settings.nats),
         groups=engine.fleet.groups.names(caller.tenant),
+        files=functools.cache(functools.partial(reach, engine, caller.tenant)),
     )
 
 
@@ -257,6 +258,8 @@ async def _back(engine: Engine, caller: Caller, name: str, revision: int, curren
         )
         for one in sorted(needed - set(present))
     ]
+    files = functools.cache(functools.partial(reach, engine, caller.tenant))
+    blockers += await asyncio.to_thread(_unreachable, wish, files)
     made = await asyncio.to_thread(plan.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
     taken = _taken(engine, caller.tenant, name, made.desired)
     return made if not taken else plan.with_blockers(made, taken)
@@ -265,6 +268,18 @@ async def _back(engine: Engine, caller: Caller, name: str, revision: int, curren
 def _secrets(wish: State) -> set[str]:
     documents = [document for job in wish.jobs.values() for document in (job.document, *job.variants.values())]
     return {one.secret for document in documents for one in mentions.secrets(document)}
+
+
+def _unreachable(wish: State, files: Callable[[str], Locator]) -> list[Finding]:
+    """A blocker for each place that a job of an earlier wish may not use any more, and each job that is none now."""
+    found: list[Finding] = []
+    for job in wish.jobs.values():
+        for document in (job.document, *job.variants.values()):
+            try:
+                found += expand.refused(job.name, compiler.check_job(document), files(job.group))
+            except errors.InvalidDocument as error:
+                found.append(Finding("invalid_job", f"Job {job.name}: {error.message}", error.hint))
+    return list(dict.fromkeys(found))
 
 
 def _still(given: Mapping[str, Any], same: bool, steps: set[str]) -> dict[str, Any]:

@@ -54,7 +54,6 @@ class Options:
     allow_exec: bool = False
     egress_allow: tuple[str, ...] = ()
     listen_allow: tuple[str, ...] = ()
-    file_roots: tuple[str, ...] = ()
     files: FilePolicy = CLOSED
     job_memory_mb: int = 64
     memory_mb: int = 0
@@ -106,8 +105,6 @@ class Runtime:
         self._turnbook = Turnbook(witness)
         self._limits = Limits(
             allow_exec=options.allow_exec,
-            file_roots=options.file_roots,
-            denied_roots=(options.home,),
             files=options.files,
             egress_allow=options.egress_allow,
             listen_allow=options.listen_allow,
@@ -135,7 +132,7 @@ class Runtime:
         )
         self._link = Link(link, self.redactors)
         self._turnbook.inherit(asyncio.get_running_loop())
-        link.notice("hello", {"name": self._options.name})
+        link.notice("hello", {"name": self._options.name, "files": self._options.files})
         beat = asyncio.create_task(self._beat(link))
         try:
             await self._stopped.wait()

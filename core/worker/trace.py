@@ -25,6 +25,7 @@ from core.dsl import compile as compiler
 from core.dsl.action import JobAborted
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
 from core.dsl.schedule import Clocks
+from core.filepolicy import FilePolicy
 from core.model.kv import Namespace, qualify
 from core.worker import preview
 from core.worker.kv import NoKV
@@ -106,6 +107,7 @@ async def trace(request: Request) -> dict[str, Any]:
     Raises InvalidDocument or InvalidParams with what the caller can mend, JobFailed when the input cannot be read.
     """
     limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in request.limits.items()}
+    limits["files"] = FilePolicy.from_dict(limits["files"])
     name = str(request.document["name"])
     env = Environment(name, request.tenant, Limits(**limits), Path(request.state_dir), request.variables)
     job = compiler.compile_job(request.document, env)

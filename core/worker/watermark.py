@@ -22,10 +22,10 @@ class Watermark:
     def __init__(self, window: Window, env: Env) -> None:
         self._path = window.begin.tracked
         self._start_time = window.begin.start_time
-        self._access = paths.FileAccess(env.limits)
+        self._access = paths.FileAccess.of(env)
         self._own: Path = env.state_dir / "window"
         if self._path:
-            self._path = self._access.locate(self._path)  # a place that is not allowed is refused at once
+            self._path = self._access.locate(self._path, write=True)  # a place that is not allowed is refused at once
 
     def read(self) -> int | None:
         """The mark in ns, None when there is none yet. Raises JobFailed for a file that holds something else."""

@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 import httpx
 
-from core import clock, errors, ownership
+from core import clock, errors, filepolicy, ownership
 from core import settings as engine_settings
+from core.fileroots import FileMode
 from mcp_server import install, limits
 from mcp_server.http import serving
 
@@ -146,6 +147,22 @@ def disk(path: Path) -> Finding:
     if numbers.f_files and numbers.f_favail < FREE_INODES:
         return Finding("disk", "fault", f"only {numbers.f_favail} files can be made at {place}", "Remove files there.")
     return Finding("disk", "ok" if free >= FREE_BYTES else "fault", found, "Make room on that disk.")
+
+
+def data(wanted: engine_settings.Settings) -> Finding:
+    """Where jobs read and write is somewhere of their own."""
+    try:
+        policy = filepolicy.checked(wanted)
+    except errors.SluiceError as error:
+        return Finding("files", "fault", error.message, error.hint)
+    also = "".join(f", {root}" for root in wanted.file_roots)
+    if policy.mode is FileMode.ANYWHERE:
+        hint = "Set file_access to tenant, and open what jobs need: 'sluice serve --file-root TENANT=/PATH'."
+        found = "jobs of every tenant may read and write nearly every file of this user (file_access is anywhere)"
+        return Finding("files", "warning", found, hint)
+    if policy.mode is FileMode.ROOTS:
+        return Finding("files", "ok", f"jobs use {also.removeprefix(', ') or 'no files: there is no file root'}")
+    return Finding("files", "ok", f"jobs use {policy.data_root}/TENANT{also}")
 
 
 def open_files(wanted: engine_settings.Settings) -> Finding:

@@ -53,16 +53,19 @@ class Common:
 
     def settings(self, **overrides: object) -> engine_settings.Settings:
         """The engine's settings from these flags and the environment."""
-        return engine_settings.from_environment(home=self.home, **overrides)
+        return engine_settings.from_environment(home=self.home, **overrides).hiding(self._ca)
+
+    @property
+    def _ca(self) -> Path | None:
+        return None if self.tls_ca == Path() else self.tls_ca  # an empty variable is one that is not set
 
     def target(self) -> remote.Target | None:
         """The remote engine that these flags name, if any."""
         if self.url is None:
             return None
-        ca = None if self.tls_ca == Path() else self.tls_ca  # an empty variable is one that is not set
         from mcp_server import remote
 
-        return remote.Target(self.url, self.profile, self.jwt, self.api_key, self.ttl, ca, self.tls_insecure)
+        return remote.Target(self.url, self.profile, self.jwt, self.api_key, self.ttl, self._ca, self.tls_insecure)
 
 
 DEFAULTS = Common()

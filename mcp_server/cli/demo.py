@@ -6,6 +6,7 @@ Every line says what was done and what was seen. Anything else than what was exp
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 from pathlib import Path
@@ -102,7 +103,7 @@ class Story:
         self._out.print(f"  claude mcp add sluice -- {program} --allow-write{home}", markup=False)
         self._out.print('  ask: "What is deployed, and is anything drifting?"', markup=False)
         self._out.print(
-            f'  ask: "Plan {WORKFLOW} with the path /tmp/files, show me the plan, do not apply it."', markup=False
+            f'  ask: "Plan {WORKFLOW} with the path files, show me the plan, do not apply it."', markup=False
         )
         if keep:
             self._out.print(
@@ -150,22 +151,24 @@ async def _deploy(story: Story, scene: Stage) -> None:
     applied = (await scene.cli("apply", made["plan_id"])).result
     story.see(applied["state"] == "running", f"applied {made['plan_id']}", f"deployment is {applied['state']}")
     # A file that is still being written has another name.
-    files = await until(lambda: sorted(_files(scene).rglob("demo-*")), 15, "files with the GUID prefix demo-")
+    looked = functools.partial(scene.seen, NAME)
+    files = await until(lambda: sorted(_files(scene).rglob("demo-*")), 15, "files with the GUID prefix demo-", looked)
     story.see(
         True,
         f"looked under {_files(scene)}",
         f"{len(files)} files, the first {files[0].relative_to(_files(scene))}",
     )
-    line = await until(lambda: _printed(scene), 15, "a printed event")
+    line = await until(lambda: _printed(scene), 15, "a printed event", looked)
     story.see('"hello"' in line, "read the log of the print job", f"it printed {line}")
 
 
 def _files(scene: Stage) -> Path:
-    return scene.home.parent / "files"
+    """What the path `files` of a document means: a directory in the data directory of the tenant."""
+    return scene.data() / "files"
 
 
 async def _plan(scene: Stage, prefix: str) -> dict[str, Any]:
-    values = ["--set", f"path={_files(scene)}", "--set", f"guid_prefix={prefix}"]
+    values = ["--set", "path=files", "--set", f"guid_prefix={prefix}"]
     answer = await scene.cli("plan", NAME, "--from", f"workflow:{WORKFLOW}", "--group", "default", *values)
     if answer.code:
         raise Surprise(f"The plan was refused: {answer.code} {answer.pointers}")
@@ -184,8 +187,7 @@ async def _printed(scene: Stage) -> str:
         if workload["step"] == "print":
             job = await scene.must("GET", f"/api/jobs/{workload['job']}")
             for line in job["log"]:
-                text = line if isinstance(line, str) else str(line.get("line", line.get("text", line)))
-                if "hello" in text:
+                if "hello" in (text := stage.line_text(line)):
                     return text
     return ""
 
@@ -266,7 +268,8 @@ async def _drift(story: Story, scene: Stage) -> None:
         now = await scene.must("GET", f"/api/deployments/{NAME}")
         return now if now["drift"] else None
 
-    now = await until(drifting, 10, "the drift to show")
+    looked = functools.partial(scene.seen, NAME)
+    now = await until(drifting, 10, "the drift to show", looked)
     first = now["drift"][0]
     story.see(
         now["state"] == "degraded",
@@ -280,7 +283,7 @@ async def _drift(story: Story, scene: Stage) -> None:
         now = await scene.must("GET", f"/api/deployments/{NAME}")
         return now if now["state"] == "running" and not now["drift"] else None
 
-    await until(healed, 15, "the deployment to heal")
+    await until(healed, 15, "the deployment to heal", looked)
     workers = (await scene.must("GET", "/api/workers"))["items"]
     successor = next(one["pid"] for one in workers if one["name"] == name)
     steps = (
@@ -302,7 +305,8 @@ async def _change(story: Story, scene: Stage) -> None:
     story.quote(changed["diff"])
     applied = (await scene.cli("apply", new["plan_id"])).result
     story.see(applied["state"] == "running", f"applied {new['plan_id']}", f"revision {applied['revision']}")
-    fresh = await until(lambda: list(_files(scene).rglob("second-*")), 20, "a file with the new prefix")
+    looked = functools.partial(scene.seen, NAME)
+    fresh = await until(lambda: list(_files(scene).rglob("second-*")), 20, "a file with the new prefix", looked)
     story.see(True, "looked for a file with the new prefix", fresh[0].name)
     refused = await scene.cli("apply", old["plan_id"])
     story.see(

@@ -173,7 +173,17 @@ async def status(
     else:
         last = result.get("last_applied")
         shown = {**result, "last_applied": f"{last['at']} by {last['by']}" if last else None}
-        facts = ("name", "state", "reason", "health", "revision", "source", "worker_group", "last_applied")
+        facts = (
+            "name",
+            "state",
+            "reason",
+            "health",
+            "revision",
+            "source",
+            "worker_group",
+            "data_directory",
+            "last_applied",
+        )
         render.facts(shown, facts)
         _workloads(result.get("workloads", []))
         _drift(result.get("drift", []))

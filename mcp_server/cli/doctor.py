@@ -55,6 +55,7 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.programs()
     yield checkup.home(wanted.home)
     yield checkup.permissions(wanted.home)
+    yield checkup.data(wanted)
     yield checkup.disk(wanted.home)
     yield checkup.open_files(wanted)
     yield checkup.long_answers(wanted)

@@ -7,7 +7,7 @@ import re
 import socket
 from pathlib import Path
 
-from core import errors, keyfile, logs, ownership
+from core import errors, filepolicy, keyfile, logs, ownership
 from core import settings as engine_settings
 from core.external import host
 from core.external.gateway import KEY_FILE, KEY_PURPOSE
@@ -17,7 +17,17 @@ from core.model.worker_group import NAME_PATTERN, External
 from mcp_server.cli import connect, signals
 
 
-async def join(url: str, group: str, name: str | None, slots: int, key_file: Path | None, home: Path | None) -> int:
+async def join(
+    url: str,
+    group: str,
+    name: str | None,
+    slots: int,
+    *,
+    key_file: Path | None,
+    home: Path | None,
+    data_root: Path | None,
+    file_roots: list[str] | None,
+) -> int:
     """Be a worker until SIGTERM or Ctrl-C. Raises what the engine refuses, and InvalidParams."""
     name = name or re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()).strip("-_")[:63] or "worker"
     for flag, text in (("--name", name), ("--group", group)):
@@ -27,9 +37,11 @@ async def join(url: str, group: str, name: str | None, slots: int, key_file: Pat
             )
     if not 1 <= slots <= 4096:
         raise errors.InvalidParams(f"--slots is {slots}; from 1 to 4096 is allowed.")
-    settings = engine_settings.from_environment(home=home, nats=url)
+    settings = engine_settings.from_environment(home=home, nats=url, data_root=data_root, file_roots=file_roots)
+    settings = settings.of_group(group).hiding(key_file)
     logs.configure(settings.log_level)
     settings = settings.model_copy(update={"home": ownership.prepare(settings.home)})
+    filepolicy.prepare(settings)
     try:
         key = WorkerKey(keyfile.read(key_file or settings.home / KEY_FILE, KEY_PURPOSE))
     except errors.StorageUnavailable as error:

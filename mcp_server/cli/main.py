@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts.config import Env
@@ -190,6 +190,8 @@ async def _join(
     slots: int = 64,
     key_file: Path | None = None,
     home: Path | None = None,
+    data_root: Path | None = None,
+    file_root: Annotated[list[str] | None, cyclopts.Parameter(negative=())] = None,
 ) -> int:
     """See the workers, group, label and drain them; with --nats, run one on this machine.
 
@@ -208,13 +210,21 @@ async def _join(
         worker when left out.
     home
         The data directory of the worker.
+    data_root
+        Where the files of jobs are on this machine, in one directory for each tenant; the home with -data behind its
+        name when left out.
+    file_root
+        One more directory of this machine for jobs, as [TENANT=]PATH[:ro]: of one tenant, only to read. May be
+        repeated.
     """
     if nats is None:
         build()["worker"].help_print([])
         return 0
     from mcp_server.cli import join
 
-    return await join.join(nats, group, name, slots, key_file, home)
+    return await join.join(
+        nats, group, name, slots, key_file=key_file, home=home, data_root=data_root, file_roots=file_root
+    )
 
 
 def _version() -> str:

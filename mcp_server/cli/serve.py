@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from core import clock, errors, logs, ownership
+from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
+from core.settings import Settings
 from mcp_server import attach, limits, live, session
 from mcp_server.cli import connect, signals
 from mcp_server.http import app, serving
@@ -34,6 +36,8 @@ async def serve(
     workers: str = "2",
     nats: str | None = None,
     adopt: Annotated[bool, Parameter(negative=())] = False,
+    data_root: Path | None = None,
+    file_root: Many = None,
     auth: Literal["token", "none"] = "token",
     allow_write: Annotated[bool, Parameter(negative=())] = False,
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
@@ -60,6 +64,12 @@ async def serve(
         nats://HOST:PORT. The workers need a copy of worker.key in the home directory.
     adopt
         Run on a home that was copied from another place or machine, as a home of its own from then on.
+    data_root
+        Where the files of jobs are, in one directory for each tenant; the home with -data behind its name when left
+        out.
+    file_root
+        One more directory for jobs, as [GROUP:][TENANT=]PATH[:ro]: of one worker group, of one tenant, only to read.
+        May be repeated.
     auth
         token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
     allow_write
@@ -90,7 +100,9 @@ async def serve(
         raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
     if disable_tls and (tls or tls_cert):
         raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
-    settings = common.settings(workers=workers, nats=nats, adopt=adopt or None)
+    settings = common.settings(
+        workers=workers, nats=nats, adopt=adopt or None, data_root=data_root, file_roots=file_root
+    ).hiding(tls_cert, tls_key)
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     try:
@@ -126,6 +138,7 @@ async def serve(
                 address = serving.url(listener, secure=certificate is not None)
                 connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
                 connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
+                connect.note(f"  {_files(engine, settings)}")
                 if certificate is not None:
                     connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
                 number = await signals.stop_requested()
@@ -141,6 +154,20 @@ def _certificate(home: Path, cert: Path | None, key: Path | None, hosts: tuple[s
     if cert is not None and key is not None:
         return tls_files.given(cert, key)
     return tls_files.own(home, [name for name in hosts if name not in ("0.0.0.0", "::")], clock.now_ns())
+
+
+def _files(engine: attach.Session, settings: Settings) -> str:
+    """Where jobs read and write, in one line."""
+    if not engine.owner:
+        return "Files of jobs: as that engine was told"
+    also = "".join(f", {root}" for root in settings.file_roots)
+    match settings.file_access:
+        case FileMode.TENANT:
+            return f"Files of jobs: {settings.data_root}/TENANT{also}"
+        case FileMode.ROOTS:
+            return f"Files of jobs: {also.removeprefix(', ') or 'none, without a file root'}"
+        case FileMode.ANYWHERE:
+            return f"Files of jobs: nearly everywhere (file_access is anywhere), else {settings.data_root}/TENANT"
 
 
 def _engine(engine: attach.Session, workers: int) -> str:

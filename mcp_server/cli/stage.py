@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,12 +20,15 @@ import orjson
 from anyio.abc import Process
 
 from core import clock, errors
+from core.settings import data_root_of
 from mcp_server.cli.serve import ADMIN_TOKEN
 
 START_SECONDS = 20
 STOP_SECONDS = 10
 CALL_SECONDS = 30
 LISTENS = "Sluice listens on "
+LOG_LINES = 5  # of each log, when something else was seen than was expected
+COUNTERS = ("events_in", "events_out", "errors", "runs", "runs_failed")
 
 
 class Surprise(errors.SluiceError):
@@ -138,6 +141,25 @@ class Stage:
         other = ["--url", self.url, "--home", str(self.home.parent / "elsewhere")]
         return other, {**environment(), "SLUICE_API_KEY": key}
 
+    def data(self, tenant: str = "default") -> Path:
+        """Where the files of a tenant are."""
+        return data_root_of(self.home) / tenant
+
+    async def seen(self, deployment: str) -> str:
+        """What there is to see of a deployment, for whoever waited for something else: states, counters, logs."""
+        found = await self.must("GET", f"/api/deployments/{deployment}")
+        lines = [f"deployment {deployment} is {found['state']}, {found['health']}"]
+        for name in dict.fromkeys(one["job"] for one in found["workloads"]):
+            job = await self.must("GET", f"/api/jobs/{name}")
+            for one in job["workloads"]:
+                counters = ", ".join(f"{one['metrics'].get(counter, 0)} {counter}" for counter in COUNTERS)
+                lines.append(f"{one['id']} is {one['state']} on {one['worker']} ({counters}) {one['reason']}".rstrip())
+            lines += [f"  {errors.shorten(line_text(line), 300)}" for line in job["log"][-LOG_LINES:]]
+        said = (self.home.parent / "serve.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(
+            [*lines, "the engine said:", *(f"  {errors.shorten(line, 300)}" for line in said[-LOG_LINES:])]
+        )
+
     async def cli(self, *words: str, tenant: str = "default", remote: bool = False) -> Answer:
         """Run the sluice command in a process of its own."""
         flags, variables = self._way(remote)
@@ -219,10 +241,10 @@ async def set_up(*, keep: bool) -> AsyncIterator[Stage]:
             shutil.rmtree(root, ignore_errors=True)
 
 
-async def until(look: Any, seconds: float, what: str) -> Any:
+async def until(look: Any, seconds: float, what: str, instead: Callable[[], Awaitable[str]] | None = None) -> Any:
     """Look again and again until the (possibly async) function returns something true.
 
-    Raises Surprise when it does not within `seconds`.
+    Raises Surprise when it does not within `seconds`, with what there is to see `instead`.
     """
     deadline = clock.monotonic() + seconds
     while True:
@@ -232,8 +254,14 @@ async def until(look: Any, seconds: float, what: str) -> Any:
         if found:
             return found
         if clock.monotonic() > deadline:
-            raise Surprise(f"Waited {seconds:g} s for {what}, in vain.")
+            told = f" What there was instead:\n{await instead()}" if instead is not None else ""
+            raise Surprise(f"Waited {seconds:g} s for {what}, in vain.{told}")
         await anyio.sleep(0.02)
+
+
+def line_text(line: Any) -> str:
+    """A line of the log of a job, as it was written."""
+    return line if isinstance(line, str) else str(line.get("line", line.get("text", line)))
 
 
 def program(name: str) -> str:

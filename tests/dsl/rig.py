@@ -18,6 +18,7 @@ from core.worker.environment import Environment
 from core.worker.executor import Executor
 from core.worker.kv import NoKV
 from core.worker.runs import RunReport
+from tests.filepolicies import EVERYWHERE
 
 Process = Callable[[list[Event], Run], list[Event]]
 
@@ -32,7 +33,7 @@ class Worker:
     """What a job sees of its worker, with everything it did kept for the test."""
 
     state: Path
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(files=EVERYWHERE))
     channels: Channels = field(default_factory=Channels)
     log_lines: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     messages: list[Outgoing] = field(default_factory=list)

@@ -11,6 +11,7 @@ from core.dsl import compile as compiler
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
 from core.model.kv import Namespace, qualify
 from core.worker.kv import NoKV
+from tests.filepolicies import EVERYWHERE
 
 
 class Sent:
@@ -26,7 +27,7 @@ class Stub:
     worker: str = "w1"
     tenant: str = "default"
     workload: str = "handler#0"
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(files=EVERYWHERE))
     state_dir: Path = Path("unused")
     lines: list[tuple[str, str]] = field(default_factory=list)
     messages: list[Outgoing] = field(default_factory=list)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filepolicies import only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -301,10 +302,10 @@ def test_assert_refuses_what_is_no_local_schema(schema: str) -> None:
 def test_assert_reads_a_schema_file_under_the_path_rules(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(SCHEMA)
     action = {"assert": {"schema": {"schema-file": str(tmp_path / "s.json")}}}
-    allowed = Stub(limits=Limits(file_roots=(str(tmp_path),)))
+    allowed = Stub(limits=Limits(files=only(tmp_path)))
     assert run([{"id": 1}, {}], action, env=allowed) == [{"id": 1}]
     with pytest.raises(InvalidDocument, match="cannot be used"):
-        run([{}], action, env=Stub(limits=Limits(file_roots=(str(tmp_path / "other"),))))
+        run([{}], action, env=Stub(limits=Limits(files=only(tmp_path / "other"))))
 
 
 def test_message_tells_people_and_passes_the_event_on() -> None:

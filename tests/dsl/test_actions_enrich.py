@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filepolicies import only
 from pydantic import ValidationError
 
 from core.dsl import lookup
@@ -115,8 +116,8 @@ def test_a_file_that_cannot_be_used_fails_the_job_with_its_reason(
 
 
 def test_the_path_rules_hold_for_lookup_files(hosts: Path, tmp_path: Path) -> None:
-    outside = Stub(limits=Limits(file_roots=(str(tmp_path / "data"),)))
-    with pytest.raises(InvalidDocument, match="outside the directories"):
+    outside = Stub(limits=Limits(files=only(tmp_path / "data")))
+    with pytest.raises(InvalidDocument, match="outside of where jobs"):
         run([{}], enrich(hosts), env=outside)
     (tmp_path / "link.csv").symlink_to(hosts)
     with pytest.raises(InvalidDocument, match="symbolic link"):

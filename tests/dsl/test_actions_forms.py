@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filepolicies import everywhere
 from pydantic import ValidationError
 
 from core.documents import load
@@ -13,7 +14,7 @@ from core.dsl.actions.extract import Extract
 from core.dsl.actions.filter import Filter
 from core.dsl.actions.time import Time
 from core.dsl.compile import compile_job
-from core.dsl.component import REGISTRY, Event, Run
+from core.dsl.component import REGISTRY, Event, Limits, Run
 from core.worker.executor import Executor
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub, run
@@ -29,8 +30,11 @@ def test_every_action_has_the_keys_that_all_actions_share(component: Any) -> Non
 @pytest.mark.anyio
 @pytest.mark.parametrize("component", ACTIONS, ids=[component.name for component in ACTIONS])
 async def test_the_example_of_an_action_is_a_job_that_runs(component: Any, worker: Worker, tmp_path: Path) -> None:
-    (tmp_path / "hosts.csv").write_text("name,owner,site\ndb1,ada,berlin\n")
-    (loaded,) = load(component.example.replace("/tmp/sluice-example", str(tmp_path)))
+    directory = tmp_path / worker.env().tenant
+    directory.mkdir()
+    (directory / "hosts.csv").write_text("name,owner,site\ndb1,ada,berlin\n")
+    worker.limits = Limits(files=everywhere(tmp_path))
+    (loaded,) = load(component.example)
     executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
     if component.name == "worker-kv":  # needs the store of an engine
         return

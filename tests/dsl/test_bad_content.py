@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from filepolicies import EVERYWHERE
 
 from core.dsl.component import Limits
 from core.errors import JobFailed
@@ -111,7 +112,7 @@ LONG: dict[str, tuple[Source, dict[str, Any], int | None]] = {
 async def test_a_line_of_100_mb_never_fills_the_memory(
     worker: Worker, tmp_path: Path, source: Source, options: dict[str, Any], events: int | None
 ) -> None:
-    worker.limits = Limits(max_line_bytes=MIB)
+    worker.limits = Limits(max_line_bytes=MIB, files=EVERYWHERE)
     (tmp_path / "in").mkdir()
     with (tmp_path / "in" / "big").open("wb") as big:
         big.write(b"before\n" * 6000)  # more than one chunk, so that it is delivered whatever comes after

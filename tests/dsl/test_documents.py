@@ -14,6 +14,7 @@ import anyio
 import jsonschema
 import orjson
 import pytest
+from filepolicies import only
 
 from core.documents import load
 from core.dsl import expand, schemas
@@ -58,7 +59,7 @@ async def test_a_document_does_what_it_says(case: dict[str, Any], worker: Worker
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text(text)
     worker.variables.update(case.get("variables", {}))
-    worker.limits = Limits(allow_exec=case.get("allow-exec", False), file_roots=(str(data),))
+    worker.limits = Limits(allow_exec=case.get("allow-exec", False), files=only(data))
     if "refuses" in case:
         with pytest.raises(InvalidDocument) as error:
             compile_job(_staged(case, data), worker.env())

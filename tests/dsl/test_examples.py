@@ -7,13 +7,14 @@ from pathlib import Path
 
 import anyio
 import pytest
+from filepolicies import everywhere
 
 import core.dsl.actions
 import core.dsl.inputs
 import core.dsl.outputs  # noqa: F401 - they fill the registry
 from core.documents import load
 from core.dsl.compile import compile_job
-from core.dsl.component import REGISTRY, Component
+from core.dsl.component import REGISTRY, Component, Limits
 from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl import web
@@ -42,7 +43,7 @@ def more() -> Iterator[ExitStack]:
 async def test_the_example_of_a_component_is_a_job_that_runs(
     component: type[Component], worker: Worker, tmp_path: Path, more: ExitStack
 ) -> None:
-    text = component.example.replace("/tmp/sluice-example", str(tmp_path / "data"))
+    text = component.example
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", text)
     worker.variables.update(SPLUNK_TOKEN="t", ELASTIC_KEY="k")
     async with web.serve(web.answer(200, ANSWERS.get(component.name, b""))) as site, stores.local(tmp_path) as kept:
@@ -50,7 +51,9 @@ async def test_the_example_of_a_component_is_a_job_that_runs(
         nats = ""
         if component.name == "jetstream":
             nats = more.enter_context(server.running("-js", "-sd", str(tmp_path / "streams"))).url
-        worker.limits = type(worker.limits)(allow_exec=True, egress_allow=("127.0.0.0/8",), nats=nats)
+        worker.limits = Limits(
+            allow_exec=True, egress_allow=("127.0.0.0/8",), nats=nats, files=everywhere(tmp_path / "data")
+        )
         if (component.kind, component.name) not in NEEDS_MORE:
             text = re.sub(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com", site.url(""), text)
         (loaded,) = load(text)
@@ -93,9 +96,12 @@ FILES = {"hosts.csv": "name,owner,place\ndb1,ann,fra\n"}  # what examples look u
 async def test_the_example_of_an_action_runs_and_refuses_nothing(
     component: type[Component], worker: Worker, tmp_path: Path
 ) -> None:
+    directory = tmp_path / "data" / worker.env().tenant
+    directory.mkdir(parents=True)
     for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    (loaded,) = load(component.example.replace("/tmp/sluice-example", str(tmp_path)))
+        (directory / name).write_text(text)
+    worker.limits = Limits(files=everywhere(tmp_path / "data"))
+    (loaded,) = load(component.example)
     async with stores.local(tmp_path) as kept:
         worker.store = kept.store
         executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from filepolicies import EVERYWHERE
 from pydantic import ValidationError
 
 from core.dsl.component import Batch, Limits, Run
@@ -170,7 +171,7 @@ async def test_a_channel_carries_events_and_the_settling_comes_back(worker: Work
 
 @pytest.fixture
 def shell(worker: Worker) -> Worker:
-    worker.limits = Limits(allow_exec=True, max_line_bytes=100_000)
+    worker.limits = Limits(allow_exec=True, max_line_bytes=100_000, files=EVERYWHERE)
     return worker
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from filepolicies import EVERYWHERE, everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -120,7 +121,7 @@ async def test_a_pattern_finds_regular_files_in_order(
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text("x")
     (data / "link.log").symlink_to(data / "a.log")
-    access = paths.FileAccess(Limits())
+    access = paths.FileAccess(EVERYWHERE, "default")
     found = [Path(one.path).relative_to(data).as_posix() for one in globs.find(access, f"{data}/{pattern}".rstrip("/"))]
     assert found == names
 
@@ -214,7 +215,7 @@ async def test_nothing_is_remembered_of_a_batch_that_the_output_refused(worker: 
 
 
 async def test_a_line_beyond_the_limit_fails_the_job_with_its_file(worker: Worker, data: Path) -> None:
-    worker.limits = Limits(max_line_bytes=100_000)
+    worker.limits = Limits(max_line_bytes=100_000, files=EVERYWHERE)
     (data / "big.log").write_bytes(b"x" * 1_000_000)
     with pytest.raises(JobFailed, match=r"big\.log: a line is longer than 100000 bytes"):
         await worker.read({"files": {"path": str(data), "mode": "batch"}})
@@ -231,10 +232,10 @@ async def test_a_file_that_may_not_be_read_is_skipped_and_counted(worker: Worker
 
 
 async def test_the_home_of_the_engine_cannot_be_read(worker: Worker, data: Path) -> None:
-    worker.limits = Limits(denied_roots=(str(data),))
+    worker.limits = Limits(files=everywhere("", data))
     (data / "sluice.db").write_text("rows")
     for pattern in (f"{data}/*", f"{data}/sluice.db"):
-        with pytest.raises(JobFailed, match="engine's own directory"):
+        with pytest.raises(JobFailed, match="no job may enter"):
             await worker.read({"files": {"path": pattern, "mode": "batch"}})
 
 
@@ -476,7 +477,7 @@ async def test_an_object_that_cannot_be_decoded_is_skipped_told_and_tried_again(
 
 
 async def test_a_small_object_that_inflates_without_end_is_stopped_at_the_limit(worker: Worker, data: Path) -> None:
-    worker.limits = Limits(max_line_bytes=1_000_000)
+    worker.limits = Limits(max_line_bytes=1_000_000, files=EVERYWHERE)
     (data / "bomb.gz").write_bytes(gzip.compress(b"0" * 50_000_000))
     for options in ({}, {"ignore-linebreaks": True}):
         assert await worker.read(store(data, preprocessors=["gzip"], **options)) == []

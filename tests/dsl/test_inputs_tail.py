@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from filepolicies import EVERYWHERE
 from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
@@ -240,7 +241,7 @@ async def test_reading_a_packed_file_resumes_where_the_output_stopped(worker: Wo
 async def test_a_line_beyond_the_limit_is_skipped_or_cut_and_counted(
     worker: Worker, data: Path, mode: str, kept: list[str], ending: str
 ) -> None:
-    worker.limits = Limits(max_line_bytes=1000)
+    worker.limits = Limits(max_line_bytes=1000, files=EVERYWHERE)
     for length in (1001, 40_000, 1_000_000):
         (data / f"{length}.log").write_text(f"before\n{'x' * length}\nafter{ending}")
         source = batch(data / f"{length}.log", **{"long-lines": mode})
@@ -255,7 +256,7 @@ async def test_a_line_beyond_the_limit_is_skipped_or_cut_and_counted(
 async def test_a_long_line_at_the_end_is_not_taken_for_a_new_one_after_a_restart(
     worker: Worker, data: Path, mode: str
 ) -> None:
-    worker.limits = Limits(max_line_bytes=1000)
+    worker.limits = Limits(max_line_bytes=1000, files=EVERYWHERE)
     log = data / "a.log"
     append(log, "before\n" + "x" * 50_000)
     async with tailing(worker, f"{data}/*.log", **{"long-lines": mode}) as tail:

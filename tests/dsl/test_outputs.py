@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from filepolicies import everywhere
 from pydantic import ValidationError
 
 from core.dsl.component import Batch, Limits, Run
@@ -269,8 +270,8 @@ async def test_a_store_below_a_link_or_in_the_home_is_refused(worker: Worker, tm
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(JobFailed, match="symbolic link"):
         await worker.write(TWO, put(tmp_path / "link" / "store"))
-    worker.limits = Limits(denied_roots=(str(tmp_path / "home"),))
-    with pytest.raises(JobFailed, match="engine's own directory"):
+    worker.limits = Limits(files=everywhere("", tmp_path / "home"))
+    with pytest.raises(JobFailed, match="no job may enter"):
         await worker.write(TWO, put(tmp_path / "home" / "store"))
     assert not list((tmp_path / "real").iterdir())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import socket
@@ -8,11 +9,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from filepolicies import EVERYWHERE, everywhere, only
 
+from core import filesystems
 from core.dsl import opening, paths
-from core.dsl.component import Limits
 from core.dsl.paths import FileAccess, check_name
+from core.dsl.places import ANYWHERE
 from core.errors import Forbidden, JobFailed
+from core.filepolicy import FilePolicy
+from core.fileroots import FileMode
 
 
 @pytest.fixture(params=["kernel", "walk"])
@@ -21,7 +26,7 @@ def access(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> F
     if request.param == "kernel" and not opening.KERNEL_CHECKS:
         pytest.skip("this kernel has no openat2")
     monkeypatch.setattr(opening, "KERNEL_CHECKS", request.param == "kernel")
-    return FileAccess(Limits())
+    return FileAccess(EVERYWHERE, "acme")
 
 
 def content(access: FileAccess, path: Path) -> bytes:
@@ -57,7 +62,7 @@ def test_a_regular_file_is_read_and_appended_to(access: FileAccess, tmp_path: Pa
 )
 def test_a_path_that_leads_elsewhere_is_refused_without_looking_at_the_disk(path: str) -> None:
     with pytest.raises(Forbidden):
-        FileAccess(Limits()).locate(path)
+        ANYWHERE.locate(path)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +129,13 @@ def test_fifos_sockets_and_directories_are_refused_without_waiting(access: FileA
         access.open_append(str(tmp_path))
 
 
-def test_the_home_of_the_engine_is_closed_by_name_by_link_and_below(tmp_path: Path) -> None:
+def test_what_is_denied_is_closed_by_name_by_link_and_below(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "state").mkdir(parents=True)
     (home / "sluice.db").write_text("rows")
-    access = FileAccess(Limits(denied_roots=(str(home),)))
+    access = FileAccess(everywhere("", home), "acme")
     for path in (home, home / "sluice.db", home / "state" / "x"):
-        with pytest.raises(Forbidden, match="engine's own directory"):
+        with pytest.raises(Forbidden, match="which no job may enter"):
             access.locate(str(path))
     (tmp_path / "alias").symlink_to(home)
     with pytest.raises((Forbidden, JobFailed)):
@@ -138,17 +143,78 @@ def test_the_home_of_the_engine_is_closed_by_name_by_link_and_below(tmp_path: Pa
     assert access.locate(str(tmp_path / "home2" / "x")) == str(tmp_path / "home2" / "x")
 
 
-def test_file_roots_are_compared_by_whole_names(tmp_path: Path) -> None:
-    access = FileAccess(Limits(file_roots=(str(tmp_path / "b"),)))
-    assert access.locate(str(tmp_path / "b" / "x")) == str(tmp_path / "b" / "x")
-    with pytest.raises(Forbidden, match="file_roots"):
-        access.locate(str(tmp_path / "b2" / "secret"))
+def test_what_is_denied_or_private_is_closed_under_another_name_too(tmp_path: Path) -> None:
+    """A bind mount gives another name without a link; moving does the same to who has looked before."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "tls.key").write_text("key")
+    policy = dataclasses.replace(everywhere("", tmp_path / "home"), private=(str(tmp_path / "tls.key"),))
+    access = FileAccess(policy, "acme")
+    with pytest.raises(Forbidden, match="a private file of the engine's side"):
+        access.locate(str(tmp_path / "tls.key"))
+    (tmp_path / "home").rename(tmp_path / "other")
+    (tmp_path / "tls.key").rename(tmp_path / "innocent.txt")
+    with pytest.raises(Forbidden, match="closed to jobs, under whatever name"):
+        access.directory(str(tmp_path / "other"))
+    for opened in (access.open_read, access.open_append):
+        with pytest.raises(Forbidden, match="private file of the engine's side, under whatever name"):
+            opened(str(tmp_path / "innocent.txt"))
+    assert (tmp_path / "innocent.txt").read_text() == "key"
 
 
-def test_a_relative_path_starts_at_the_first_file_root(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    access = FileAccess(Limits(file_roots=(str(tmp_path / "data"),)))
-    assert access.locate("day/x.log") == str(tmp_path / "data" / "day" / "x.log")
+def test_a_file_of_the_kernel_is_refused_wherever_it_is_mounted(
+    access: FileAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    assert content(access, tmp_path / "file") == b"x"
+    for number in filesystems.KERNEL:
+        monkeypatch.setattr(filesystems, "kind", lambda place, number=number: number)
+        with pytest.raises(Forbidden, match="is not a file of a disk"):
+            access.open_read(str(tmp_path / "file"))
+
+
+def test_file_systems_are_told_apart_by_what_they_are() -> None:
+    with Path("/proc/self/status").open("rb") as file:
+        assert filesystems.KERNEL[filesystems.kind(file.fileno())] == "proc"
+    assert filesystems.KERNEL[filesystems.kind(Path("/proc"))] == "proc"
+    assert filesystems.kind(Path(__file__)) not in filesystems.KERNEL
+
+
+def test_the_data_directory_of_a_tenant_is_made_for_it_alone_when_it_is_written_to(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    access = FileAccess(FilePolicy(FileMode.TENANT, str(root)), "acme")
+    with pytest.raises(paths.NotThere):
+        access.directory("in")
+    assert not root.exists()
+    os.close(access.open_append("out/day.log"))
+    assert (root / "acme" / "out" / "day.log").exists()
+    assert [(root / way).stat().st_mode & 0o777 for way in ("", "acme")] == [0o700, 0o700]
+
+
+def test_a_file_root_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
+    access = FileAccess(only(tmp_path / "later"), "acme")
+    with pytest.raises(paths.NotThere, match="later does not exist"):
+        access.open_append(str(tmp_path / "later" / "x"))
+
+
+def test_nothing_is_made_changed_or_deleted_in_what_can_only_be_read(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("x")
+    access = FileAccess(only(f"{tmp_path}/in:ro"), "acme")
+    assert content(access, tmp_path / "in" / "file") == b"x"
+    with access.directory(str(tmp_path / "in")) as directory:
+        for change in (
+            lambda: directory.open_append("file", truncate=True),
+            lambda: directory.open_append("new"),
+            lambda: directory.write("file", b"y"),
+            lambda: directory.write("a/b", b"y"),
+            lambda: directory.remove("file"),
+            lambda: directory.directory("new", create=True),
+            lambda: access.open_append(f"{tmp_path}/in/new"),
+            lambda: access.directory(f"{tmp_path}/in/new", create=True),
+        ):
+            with pytest.raises(Forbidden, match="can only be read"):
+                change()
+    assert {file.name: file.read_text() for file in (tmp_path / "in").iterdir()} == {"file": "x"}
 
 
 def test_what_is_missing_is_told_with_its_path(access: FileAccess, tmp_path: Path) -> None:

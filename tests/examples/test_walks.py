@@ -53,10 +53,10 @@ async def shell(script: str, home: Path, *, must: bool = True) -> str:
 
 
 @pytest.mark.parametrize("walk", WALKS)
-async def test_the_commands_of_a_walk_print_what_it_says(scene: stage.Stage, tmp_path: Path, walk: str) -> None:
+async def test_the_commands_of_a_walk_print_what_it_says(scene: stage.Stage, walk: str) -> None:
     if "\ncurl " in WALKS[walk] and shutil.which("curl") is None:
         pytest.skip("the walk uses curl, which is not installed")
-    text = WALKS[walk].replace("/tmp/sluice-walk", str(tmp_path))
+    text = WALKS[walk].replace("~/.local/share/sluice-data/default", str(scene.data()))
     blocks = [*BLOCK.findall(text.replace("127.0.0.1:8089", f"127.0.0.1:{rig.free_port()}")), ("sh", "")]
     plan = ""
     with anyio.fail_after(90):

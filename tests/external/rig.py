@@ -57,14 +57,26 @@ class Machine:
 
 @asynccontextmanager
 async def machine(
-    home: Path, url: str, key: Path, name: str = "edge-1", group: str = "default", **settings: str
+    home: Path,
+    url: str,
+    key: Path,
+    name: str = "edge-1",
+    group: str = "default",
+    cwd: Path | None = None,
+    **settings: str,
 ) -> AsyncIterator[Machine]:
     """A worker that runs while the body does; then it is killed, if it has not ended."""
     environment = {**os.environ, **{f"SLUICE_{key.upper()}": value for key, value in settings.items()}}
     program = str(Path(sys.executable).with_name("sluice"))
     flags = ["--nats", url, "--home", str(home), "--key-file", str(key), "--name", name, "--group", group]
     process = await asyncio.create_subprocess_exec(
-        program, "worker", *flags, env=environment, stderr=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.DEVNULL
+        program,
+        "worker",
+        *flags,
+        env=environment,
+        cwd=cwd,
+        stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
     )
     made = Machine(process)
     made.reading = asyncio.create_task(made.read())

@@ -72,7 +72,7 @@ async def _answers(home: Path) -> dict[str, Any]:
             return results.success(await session.call(tool, arguments, fake.CALLER))
 
         await call("trigger_publish", **TRIGGER)
-        plan = await call("deployment_plan", name="demo", source=source, values={"path": str(home.parent / "store")})
+        plan = await call("deployment_plan", name="demo", source=source, values={"path": "store"})
         catalog = await call("catalog_get", slug="quickstart-file-store-roundtrip", type="workflow")
         return {"plan": plan, "catalog": catalog, "trigger": await call("trigger_get", slug="smoke")}
 

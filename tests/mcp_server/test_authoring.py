@@ -167,7 +167,7 @@ async def test_a_job_that_fails_at_once_fails_the_command_unless_told_not_to_wai
     scene: stage.Stage, tmp_path: Path
 ) -> None:
     file = tmp_path / "job.yaml"
-    file.write_text(f"name: fails\ninput: {{file-store: {{path: {tmp_path}/gone}}}}\noutput: {{print: STDOUT}}\n")
+    file.write_text("name: fails\ninput: {file-store: {path: gone}}\noutput: {print: STDOUT}\n")
     assert (await run(scene, "job", "put", "-f", str(file)))[0] == 0
     code, _, err = await run(scene, "job", "deploy", "fails")
     assert code == 1

@@ -37,7 +37,7 @@ async def session(tmp_path: Path) -> AsyncIterator[EngineSession]:
 
 
 async def planned(session: EngineSession, tmp_path: Path) -> str:
-    arguments = {"name": "demo", "source": SOURCE, "values": {"path": str(tmp_path / "store")}}
+    arguments = {"name": "demo", "source": SOURCE, "values": {"path": "store"}}
     return str((await session.call("deployment_plan", arguments, fake.CALLER))["plan_id"])
 
 

@@ -93,7 +93,7 @@ async def test_a_client_attached_in_another_process_sees_the_counts_of_its_apply
             await scene.start(workers=1)
             async with scene.mcp(TENANT) as client:
                 source = "workflow:quickstart-file-store-roundtrip"
-                values = {"path": str(tmp_path / "store")}
+                values = {"path": "store"}
                 made = await client.call("deployment_plan", name="demo", source=source, values=values)
                 await client._client.call_tool(
                     "deployment_apply", {"plan_id": made.result["plan_id"]}, progress_callback=hear

@@ -28,7 +28,7 @@ async def test_a_perspective_becomes_a_running_deployment_and_its_next_version_o
                     assert not answer.code, (tool, answer)
                     return answer.result
 
-                await _author(call, tmp_path / "spool")
+                await _author(call, scene.data(TENANT) / "spool")
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
@@ -53,7 +53,7 @@ async def _author(call: Any, spool: Path) -> None:
     published = await call("workflow_publish", slug="mine", draft_revision=saved["draft_revision"])
     assert published["source"] == "workflow:mine@1"
 
-    planned = await call("deployment_plan", name="live", source=published["source"], values={"path": str(spool)})
+    planned = await call("deployment_plan", name="live", source=published["source"], values={"path": spool.name})
     assert (planned["blockers"], planned["summary"]["create"] > 0) == ([], True)
     applied = await call("deployment_apply", plan_id=planned["plan_id"])
     assert applied["state"] == "running"

@@ -39,7 +39,7 @@ class Applier:
 
 
 async def plan(engine: Engine, prefix: str) -> str:
-    values = {"path": str(engine.settings.home.parent / "store"), "guid_prefix": prefix}
+    values = {"path": "store", "guid_prefix": prefix}
     arguments = {"name": "race", "source": "workflow:quickstart-file-store-roundtrip@1", "values": values}
     made = await engine.call("deployment_plan", arguments, ADMIN)
     assert made["blockers"] == []

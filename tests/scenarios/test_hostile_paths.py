@@ -35,7 +35,7 @@ async def test_no_name_of_the_database_lets_a_job_touch_it_and_no_run_is_lost(tm
     home, place = tmp_path / "home", tmp_path / "data"
     place.mkdir()
     accepted = 0
-    async with engine_on(home, workers=1, file_roots=(str(tmp_path),)) as engine:
+    async with engine_on(home, workers=1) as engine:
         await engine.call("trigger_publish", orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes()), ADMIN)
         for suffix in ("", "-wal", "-shm"):
             (place / f"hard{suffix}").hardlink_to(home / f"sluice.db{suffix}")

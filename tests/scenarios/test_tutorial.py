@@ -54,7 +54,7 @@ async def must(answer: Awaitable[stage.Answer]) -> dict[str, Any]:
 @pytest.mark.parametrize("which", ["mcp", "http", "cli"])
 async def test_the_tutorial_goes_as_it_is_written(tmp_path: Path, which: str) -> None:
     scene = stage.Stage(tmp_path / "home")
-    store = tmp_path / "file-store"
+    store = scene.data(TENANT) / "file-store"
     try:
         with anyio.fail_after(120):
             await scene.start(workers=1)
@@ -64,7 +64,7 @@ async def test_the_tutorial_goes_as_it_is_written(tmp_path: Path, which: str) ->
                 await verify(say, store)
                 await apply(say, await plan(say, store, "second"), revision=2)
                 await go_back(say)
-                await troubleshoot(say, tmp_path)
+                await troubleshoot(say, scene.data(TENANT))
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
@@ -83,9 +83,9 @@ async def find_the_workflow(say: Say) -> None:
 
 async def plan(say: Say, store: Path, prefix: str) -> dict[str, Any]:
     """Steps 2 and 3: name, worker group, wizard fields; review the plan."""
-    values = {"path": str(store), "guid_prefix": prefix}
+    values = {"path": store.name, "guid_prefix": prefix}
     body = {"source": f"workflow:{SLUG}", "worker_group": "default", "values": values}
-    words = f"plan {NAME} --from workflow:{SLUG} --group default --set path={store} --set guid_prefix={prefix}"
+    words = f"plan {NAME} --from workflow:{SLUG} --group default --set path={store.name} --set guid_prefix={prefix}"
     made = await must(say("deployment_plan", {"name": NAME, **body}, f"POST /api/deployments/{NAME}/plan", body, words))
     assert made["saved"] and made["blockers"] == [] and made["warnings"] == []
     assert made["text"].splitlines()[-1].startswith("Plan: ") and len(made["text"].splitlines()) <= 12
@@ -143,10 +143,10 @@ async def go_back(say: Say) -> None:
     await apply(say, back, revision=3)
 
 
-async def troubleshoot(say: Say, tmp_path: Path) -> None:
+async def troubleshoot(say: Say, data: Path) -> None:
     """A path that cannot be used: the apply is taken back, and explain tells why."""
-    (tmp_path / "no-folder").write_text("a file")
-    made = await plan(say, tmp_path / "no-folder", "demo")
+    (data / "no-folder").write_text("a file")
+    made = await plan(say, data / "no-folder", "demo")
     id = made["plan_id"]
     done = await must(
         say(

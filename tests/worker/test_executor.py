@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
+from filepolicies import EVERYWHERE
 
 from core.dsl.action import JobAborted
 from core.dsl.component import Batch, Event, Limits, Run
@@ -539,7 +540,7 @@ async def test_a_large_file_goes_through_in_bounded_memory_and_leaves_the_loop_f
 
 
 async def test_a_line_of_many_megabytes_fails_the_job_without_being_kept(worker: Worker, tmp_path: Path) -> None:
-    worker.limits = Limits(max_line_bytes=1024 * 1024)
+    worker.limits = Limits(max_line_bytes=1024 * 1024, files=EVERYWHERE)
     source = tmp_path / "in"
     with source.open("wb") as out:
         out.truncate(100 * 1024 * 1024)  # sparse: a hundred megabytes without a line end

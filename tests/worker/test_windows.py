@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from filepolicies import everywhere
 
 from core.dsl import window
 from core.dsl.component import Event, Run
@@ -79,7 +80,7 @@ async def test_a_file_that_holds_no_watermark_fails_the_job_and_is_left_alone(wo
 
 
 async def test_a_watermark_where_no_job_may_write_is_refused(worker: Worker, tmp_path: Path) -> None:
-    worker.limits = rig.Limits(denied_roots=(str(tmp_path / "home"),))
+    worker.limits = rig.Limits(files=everywhere("", tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    with anyio.fail_after(5), pytest.raises(JobFailed, match="engine's own directory"):
+    with anyio.fail_after(5), pytest.raises(JobFailed, match="no job may enter"):
         await spans(worker, source(window={"tracked": str(tmp_path / "home" / "mark")}), 1)

@@ -39,7 +39,7 @@ class Schema(Config):
 
     schema_string: str | None = Field(default=None, max_length=MAX_SCHEMA_BYTES)
     """The schema itself, as JSON text."""
-    schema_file: Annotated[str | None, places.FILE_PATH] = None
+    schema_file: Annotated[str | None, places.READ] = None
     """A file on the worker that holds the schema as JSON; read when the job starts."""
 
     @model_validator(mode="after")
@@ -140,7 +140,7 @@ output: {print: STDOUT}
             return compile_schema(self.schema_.schema_string)
         path = str(self.schema_.schema_file)
         try:
-            fd = paths.FileAccess(env.limits).open_read(path)
+            fd = paths.FileAccess.of(env).open_read(path)
             with os.fdopen(fd, "rb") as file:
                 text = file.read(MAX_SCHEMA_BYTES + 1)
             if len(text) > MAX_SCHEMA_BYTES:

@@ -12,6 +12,7 @@ from core.dsl.action import Action
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config, Event
 from core.dsl.lookup import Format, Index, Row, Table, key_text
+from core.dsl.paths import FileAccess
 from core.dsl.select import MISSING, Selector
 from core.errors import shorten
 
@@ -73,14 +74,14 @@ name: owners
 input: {echo: {event: '{"host": "db1"}', json: true}}
 actions:
   - enrich:
-      lookup-file: /tmp/sluice-example/hosts.csv
+      lookup-file: hosts.csv
       match: {host: name}
       add: [owner, {place: site}]
       default: {owner: unknown}
 output: {print: STDOUT}
 """
 
-    lookup_file: Annotated[str, places.FILE_PATH] = Field(min_length=1)
+    lookup_file: Annotated[str, places.READ] = Field(min_length=1)
     """The file on the worker: CSV with a header line, a JSON array of objects, or a JSON object of objects, whose names
     then are the field `key` (and values that are no objects the field `value`)."""
     format: Format | None = None
@@ -108,7 +109,7 @@ output: {print: STDOUT}
         form: Format = self.format or ("json" if self.lookup_file.lower().endswith(".json") else "csv")
         paths = tuple(select.parse(pair.lookup_field) for pair in self.match)
         fold = not self.case_sensitive
-        table = Table(self.lookup_file, form, self.delim, paths, fold, code.env.limits, code.warn)
+        table = Table(self.lookup_file, form, self.delim, paths, fold, FileAccess.of(code.env), code.warn)
         index = code.hoist(f"{code.bind(lambda run: table.index())}(run)")
         code.line(f"{code.bind(self._adder(code))}(event, {index})")
 

@@ -47,7 +47,7 @@ class ResultFields(Config):
 class Environment(Config):
     """Variables of the command, besides a fixed PATH and LANG."""
 
-    file: Annotated[str | None, places.FILE_PATH] = None
+    file: Annotated[str | None, places.READ] = None
     """A file with a line NAME=value for each variable."""
     values: expand.Text | None = None
     """A line NAME=value for each variable; `${…}` is filled in within the values."""
@@ -217,7 +217,7 @@ class ExecSource:
         variables: dict[str, str] = {}
         file = self._config.env.file if self._config.env is not None else None
         if file is not None:
-            fd = paths.FileAccess(self._env.limits).open_read(file)
+            fd = paths.FileAccess.of(self._env).open_read(file)
             with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
                 for line in stream.read(1024 * 1024).splitlines():
                     if line.strip() and not line.lstrip().startswith("#"):

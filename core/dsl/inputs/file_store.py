@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from core.dsl import expand, paths, places
 from core.dsl.component import REGISTRY, Env
@@ -24,14 +24,14 @@ class FileStoreInput(ObjectInput):
     example: ClassVar[str] = """
 name: from-store
 input:
-  file-store: {path: /tmp/sluice-example/store, json: true, fingerprinting: true, trigger: {interval: 5s}}
+  file-store: {path: store, json: true, fingerprinting: true, trigger: {interval: 5s}}
 output: {print: STDOUT}
 """
 
-    path: places.PathText
+    path: Annotated[expand.Text, places.FilePath(writes_with="retention")]
     """The root directory on the worker."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = paths.FileAccess(env.limits), expand.template(self.path, env)
+        access, root = paths.FileAccess.of(env), expand.template(self.path, env)
         links = Links(env, "file-store")
         return lambda run: LocalStore(access, root({}, run), links)

@@ -47,7 +47,7 @@ class Files(lines.LinesInput):
     example: ClassVar[str] = """
 name: from-files
 input:
-  files: {path: "/tmp/sluice-example/*.jsonl", mode: batch, json: true}
+  files: {path: "in/*.jsonl", mode: batch, json: true}
 output: {print: STDOUT}
 """
 
@@ -62,7 +62,7 @@ output: {print: STDOUT}
                 ]
             }
         ),
-        places.FILE_PATH,
+        places.READ,
     ]
     """Files, directories or patterns (`*`, `?`, `[a-z]`, `**`); one text or a list. `@{job}`, `${dyn|NAME}` and the
     like are filled in when the job starts."""
@@ -112,7 +112,7 @@ class FilesSource:
     def __init__(self, config: Files, env: Env) -> None:
         self._config = config
         self._env = env
-        access = paths.FileAccess(env.limits)
+        access = paths.FileAccess.of(env)
         patterns = fill_patterns([partial(expand.template(path, env), {}, Run()) for path in config.paths])
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears

@@ -43,10 +43,10 @@ class FileOutput(Output):
 name: to-file
 input: {echo: {event: '{"day": "mon", "n": 1}', json: true}}
 output:
-  file: {path: "/tmp/sluice-example/out/${day}.jsonl"}
+  file: {path: "out/${day}.jsonl"}
 """
 
-    path: places.PathText
+    path: places.WrittenText
     """The file; `${field}` of the event, `@{job}` and the like are filled in. It must begin with a fixed directory."""
     file_per_event: bool = False
     """Write each event to a file of its own (replacing one of that name) instead of appending."""
@@ -83,7 +83,7 @@ class FileSink:
     def __init__(self, config: FileOutput, env: Env) -> None:
         self._config = config
         self._env = env
-        self._access = paths.FileAccess(env.limits)
+        self._access = paths.FileAccess.of(env)
         self._encode = content.encoder(config.input_field, env, "file")
         self._path = expand.template(config.path, env)
         parts = expand.parse(config.path)
@@ -130,7 +130,7 @@ class FileSink:
         """The file of one event; an event whose values make no allowed path is counted and left out."""
         try:
             path = self._path(event, run)
-            return path if path in self._files else self._access.locate(path)
+            return path if path in self._files else self._access.locate(path, write=True)
         except (Forbidden, expand.TextTooLong) as error:
             run.leave_out(self._env, f"file: {error.message if isinstance(error, Forbidden) else error}")
             return None

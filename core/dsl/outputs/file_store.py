@@ -22,12 +22,12 @@ class FileStoreOutput(ObjectOutput):
 name: to-store
 input: {echo: {event: '{"hello": "world"}', json: true}}
 output:
-  file-store: {path: /tmp/sluice-example/store, object-name: {name: "@{job}/part"}}
+  file-store: {path: store, object-name: {name: "@{job}/part"}}
 """
 
-    path: places.PathText
+    path: places.WrittenText
     """The root directory on the worker; it is made when missing."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = paths.FileAccess(env.limits), expand.template(self.path, env)
+        access, root = paths.FileAccess.of(env), expand.template(self.path, env)
         return lambda run: LocalStore(access, root({}, run))

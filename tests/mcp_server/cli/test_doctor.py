@@ -21,8 +21,8 @@ from mcp_server.cli import checkup, connect, main, stage
 
 CHECKS = [
     *("lock", "engine"),  # whether an engine runs comes first
-    *("python", "libraries", "extras", "programs", "home", "permissions", "disk", "open files", "long answers"),
-    *("clock", "database", "ports"),
+    *("python", "libraries", "extras", "programs", "home", "permissions", "files", "disk", "open files"),
+    *("long answers", "clock", "database", "ports"),
 ]
 
 
@@ -270,3 +270,15 @@ def test_a_loop_that_fails_is_a_fault_and_a_quarantined_job_a_warning() -> None:
     ill = list(checkup.status({"loops": [{**loop, "failing": True}], "quarantined": ["acme/evil"]}))
     assert [(one.check, one.state) for one in ill] == [("loops", "fault"), ("quarantine", "warning")]
     assert "reconcile: no" in ill[0].found and "acme/evil" in ill[1].found
+
+
+def test_where_jobs_read_and_write_is_told_and_warned_of_when_it_is_everywhere(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    found = checkup.data(Settings(home=home, file_roots=("acme=/srv/acme:ro",)))
+    assert (found.state, found.found) == ("ok", f"jobs use {home}-data/TENANT, acme=/srv/acme:ro")
+    found = checkup.data(Settings(home=home, file_access="anywhere"))
+    assert (found.state, "file_access is anywhere" in found.found) == ("warning", True)
+    found = checkup.data(Settings(home=home, file_access="roots"))
+    assert (found.state, found.found) == ("ok", "jobs use no files: there is no file root")
+    found = checkup.data(Settings(home=home, file_roots=("/etc",)))
+    assert (found.state, "/etc lies in /etc" in found.found) == ("fault", True)

@@ -100,7 +100,7 @@ class Typed:
 
 
 async def test_an_apply_shows_how_far_it_is_and_then_what_came_of_it(scene: stage.Stage, tmp_path: Path) -> None:
-    source = {"source": "workflow:quickstart-file-store-roundtrip", "values": {"path": str(tmp_path / "files")}}
+    source = {"source": "workflow:quickstart-file-store-roundtrip", "values": {"path": "files"}}
     plan = await scene.must("POST", "/api/deployments/web/plan", **source)
     with anyio.fail_after(60):
         typed = Typed(scene, "apply", plan["plan_id"])
