@@ -283,9 +283,11 @@ class Planned(fake.FakeSession):
     """An engine with one open plan, which it applies."""
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
-        if operation == "plan_get":
-            plan = {"plan_id": arguments["plan_id"], "name": "demo", "state": "open", "blockers": []}
-            return {**plan, "text": "1 to create", "base_revision": 0}
+        if operation == "call_preview":
+            assert arguments == {"operation": "deployment_apply", "arguments": {"plan_id": "p"}}
+            question = "Apply this plan to deployment demo, in tenant default?"
+            loss = {"question": question, "text": "1 to create", "where": "", "yes": "Apply", "mark": "m", "pinned": {}}
+            return {"effect": "destructive", "refused": None, "loss": loss}
         return await super().call(operation, arguments, caller)
 
 
