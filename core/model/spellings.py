@@ -38,6 +38,9 @@ WORDS = {
         "must be a scope: read, toolset:NAME, operation:NAME or trigger:SLUG"
     ),
     "^[A-Za-z_][A-Za-z0-9_.-]{0,99}$": "must be a name: letters, digits, _, . and -, beginning with a letter or _",
+    r"^(?:\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$": (
+        "must be a tenant (letters, digits, ., _ and -, beginning with a letter or digit), or * for every one"
+    ),
     "^[A-Za-z0-9][A-Za-z0-9_.:/=-]{0,62}$": (
         "must be a label: letters, digits, _, ., :, /, = and -, beginning with a letter or digit, at most 63 characters"
     ),
