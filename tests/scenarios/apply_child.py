@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core import channel, logs, ownership
-from core.engine import open_engine
+from core.engine import Engine, open_engine
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from core.settings import Settings
@@ -42,7 +42,13 @@ def plant(boundaries: Boundaries) -> None:
         return boundaries.pass_one()
 
     Database._attempt = attempt_between  # type: ignore[method-assign]
+    Engine.keep_retention = rest  # type: ignore[method-assign]
     channel.Channel.notice = notice_between  # type: ignore[method-assign]
+
+
+async def rest(engine: Engine) -> None:
+    """In the place of the retention, whose commits come when they come and are no part of what is cut off."""
+    await asyncio.get_running_loop().create_future()
 
 
 async def main(home: Path, plan_id: str, fatal: int) -> None:
