@@ -41,6 +41,7 @@ LOOK_SECONDS = 1.0  # how often the names of the files are looked at when nothin
 OPEN_LOCK_MS = 5000  # how long to wait for a lock that a stray program holds: while opening,
 WRITE_LOCK_MS = 1000  # and for each commit, of which a caller may have to wait for two
 
+_UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _UNAVAILABLE = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -230,18 +231,19 @@ class Database:
 
 
 def _commit(connection: sqlite3.Connection) -> None:
-    """Commit. Raises CommitUnconfirmed when the disk fails at it.
+    """Commit. Raises CommitUnconfirmed when the disk cannot sync it.
 
-    Then all of it may be in the log already, and only its sync have failed: it is rolled back and written over by the
-    next commit, but after a crash before that one, SQLite would take it for committed (https://sqlite.org/wal.html).
+    Then all of it is in the log already: it is rolled back and written over by the next commit, but after a crash
+    before that one, SQLite would take it for committed (https://sqlite.org/wal.html). What could not be written, as on
+    a full disk, lacks the mark of a commit.
     """
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_IOERR:
+        if getattr(error, "sqlite_errorcode", None) not in _UNSYNCED:
             raise
         raise errors.CommitUnconfirmed(
-            f"The disk failed while this was committed ({error}); it may or may not have been recorded.",
+            f"The disk failed while this was synced ({error}); it may or may not have been recorded.",
             hint="Mend the disk; the engine goes on by itself. Look, or ask again with the same key.",
         ) from error
 
