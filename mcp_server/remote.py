@@ -14,7 +14,7 @@ import httpx
 import orjson
 import structlog
 
-from core import errors
+from core import errors, httpclient
 from core.model.operation import Registry
 from core.model.principal import DEFAULT_TENANT, Caller, Principal, Role
 from mcp_server import credentials, logins
@@ -308,7 +308,7 @@ def client_for(target: Target) -> httpx.AsyncClient:
             f"{target.url} is plain HTTP to another host: everyone on the way could read the credentials.",
             hint="Use https://. On a network that you trust, --tls-insecure allows it.",
         )
-    return httpx.AsyncClient(
+    return httpclient.open_client(
         base_url=target.url,
         verify=_trust(target) if parts.scheme == "https" else False,
         timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, pool=None),

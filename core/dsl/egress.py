@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
+from core import httpclient
 from core.dsl.addresses import allowed_networks, check_url
 from core.dsl.dialing import CONNECT_SECONDS, MOST_CONNECTIONS, GuardedTransport, Unreachable, client_context
 from core.errors import Forbidden, JobFailed, shorten
@@ -31,8 +32,8 @@ class Reply(NamedTuple):
 
 
 class Egress:
-    """An HTTP client for jobs, callbacks and portals: guarded addresses, no redirects, no proxies, deadlines, bounded
-    bodies. `tls` is for those who trust other certificates than the system does."""
+    """An HTTP client for jobs, callbacks and portals: guarded addresses, no redirects, proxies or cookies, deadlines,
+    bounded bodies. `tls` is for those who trust other certificates than the system does."""
 
     def __init__(
         self,
@@ -42,10 +43,8 @@ class Egress:
         tls: ssl.SSLContext | None = None,
         connections: int = MOST_CONNECTIONS,
     ) -> None:
-        self._client = httpx.AsyncClient(
+        self._client = httpclient.open_client(
             transport=GuardedTransport(allowed_networks(allow), tls or client_context(insecure), connections),
-            trust_env=False,
-            follow_redirects=False,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         )
 

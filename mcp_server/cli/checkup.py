@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import httpx
 
-from core import clock, errors, filepolicy, ownership
+from core import clock, errors, filepolicy, httpclient, ownership
 from core import settings as engine_settings
 from core.fileroots import FileMode
 from mcp_server import install, limits
@@ -273,7 +273,7 @@ async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
     reached = host if serving.is_loopback(host) else "127.0.0.1"
     for scheme in ("http", "https"):
         try:
-            async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # only who it is
+            async with httpclient.open_client(timeout=2, verify=False) as client:  # only who it is
                 answer = await client.get(f"{scheme}://{reached}:{number}/health")
             if answer.status_code == 200 and answer.json().get("status") == "ok":
                 whose = "" if engine_runs else ", of another home"

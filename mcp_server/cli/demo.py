@@ -12,12 +12,11 @@ import signal
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 import orjson
 from cyclopts import Parameter
 from rich import console, markup
 
-from core import clock
+from core import clock, httpclient
 from mcp_server.cli import connect, stage
 from mcp_server.cli.stage import McpClient, Stage, Surprise, until
 
@@ -125,14 +124,9 @@ async def _start(story: Story, scene: Stage) -> None:
     workers = await until(online, 15, "two online workers")
     names = ", ".join(f"{one['name']} (process {one['pid']}, group {one['group']})" for one in workers)
     story.see(True, "asked for the workers", f"online: {names}")
-    refused = await anyio.to_thread.run_sync(_without_token, scene.url)
+    async with httpclient.open_client(timeout=5) as stranger:
+        refused = (await stranger.get(scene.url + "/api/workers")).status_code
     story.see(refused == 401, "called the API without a token", f"refused with {refused}")
-
-
-def _without_token(url: str) -> int:
-    import httpx
-
-    return httpx.get(url + "/api/workers", timeout=5, trust_env=False).status_code
 
 
 async def _deploy(story: Story, scene: Stage) -> None:

@@ -19,7 +19,7 @@ import httpx
 import orjson
 from anyio.abc import Process
 
-from core import clock, errors
+from core import clock, errors, httpclient
 from core.settings import data_root_of
 from mcp_server.cli.serve import ADMIN_TOKEN
 
@@ -93,8 +93,8 @@ class Stage:
 
         self.url = await until(listening, START_SECONDS, "sluice serve to listen")
         token = (self.home / ADMIN_TOKEN).read_text(encoding="ascii").strip()
-        self._http = httpx.AsyncClient(
-            base_url=self.url, headers={"authorization": f"Bearer {token}"}, timeout=CALL_SECONDS, trust_env=False
+        self._http = httpclient.open_client(
+            base_url=self.url, headers={"authorization": f"Bearer {token}"}, timeout=CALL_SECONDS
         )
 
     async def stop(self) -> int | None:
