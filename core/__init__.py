@@ -20,6 +20,7 @@ Map, in reading order (each room's docstring goes on from here):
     contexts/     what jobs find around them: context values, dynamic variables, secrets
     worker/       the data plane: a process that runs jobs and never sees the store
     dsl/          the job language: components, templates, conditions, compiled to one function per batch
+    confinement/  the sandbox of worker processes: what the kernel keeps them from
     documents/    what people write: loading, checking, canonical form
     bus/          messages and deliveries
     kv/           values, sets and work queues that outlive runs

@@ -216,6 +216,11 @@ class ChannelSilent(errors.Busy):
     """The engine says nothing, although it is there."""
 
 
+def last_notice(sock: socket.socket, name: str, data: Any) -> None:
+    """Say one thing over a blocking socket that has no channel yet, and will have none."""
+    sock.sendall(orjson.dumps({"notice": name, "data": data}) + b"\n")
+
+
 async def over_socket(sock: socket.socket, **handlers: Any) -> Channel:
     """Put a channel over a connected stream socket (one end of a socketpair, an accepted connection)."""
     sock.setblocking(False)

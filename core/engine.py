@@ -27,6 +27,7 @@ from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.collection import Collections
 from core.catalog.portals import Portals
+from core.confinement import process, sandbox
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.deployments.healing import Healer
@@ -492,10 +493,13 @@ async def _made(
 ) -> Engine:
     """An engine over the store of a home, with nothing loaded or started; the stack closes both and frees the lock."""
     stack.callback(owned.release)
+    process.hide_memory()  # from here on it holds the keys of the home
     adoption.refuse_without_database(owned, settings)
     database = open_database(settings.database, [owned.lock])
     stack.push_async_callback(database.close)
     if running:
+        if settings.workers:
+            sandbox.check(settings.sandbox)
         await adoption.settle(database, owned, settings)
         filepolicy.prepare(settings)
     kept_license = await database.read(license_table.kept)
@@ -531,7 +535,8 @@ async def open_engine(
     """Run an engine on a home directory whose lock `owned` holds; releases the lock at the end.
 
     Raises StorageUnavailable when the store cannot be opened, HomeCopied (one of those) when the home is a copy,
-    InvalidParams for settings that open to jobs what is closed to them.
+    InvalidParams for settings that open to jobs what is closed to them, TargetUnavailable when its workers have to have
+    a sandbox that this kernel lacks.
     """
     async with AsyncExitStack() as stack:
         settings = settings.model_copy(update={"home": owned.home})

@@ -51,6 +51,10 @@ class Settings(Described, BaseModel):
     """How many jobs one worker may hold."""
     allow_exec: bool = False
     """Let jobs run commands (the exec input). Off unless an administrator turns it on."""
+    sandbox: Literal["auto", "require", "off"] = "auto"
+    """What the kernel keeps worker processes from: files that they do not need, other processes, unix sockets, most of
+    the system. auto: as much as it can, and `sluice worker list` tells what is lacking; require: a worker that lacks
+    anything does not start; off: nothing (docs/sandbox.md)."""
     egress_allow: tuple[str, ...] = ()
     """Addresses or CIDR blocks that jobs may connect to although they are private, e.g. 127.0.0.1/32."""
     listen_allow: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
 
     Jobs may use files wherever the test keeps them, unless it says otherwise (attacks/test_files.py and the demo do).
     """
+    _lay_aside(home)
     chosen = Settings(home=home, **{"workers": 1, "drain_seconds": 2.0, "file_access": "anywhere", **settings})
     owned = ownership.acquire(ownership.prepare(home))
     assert owned is not None
@@ -45,6 +46,18 @@ def served(home: Path, workers: int = 0) -> Iterator[None]:
             yield
         finally:
             process.terminate()
+
+
+def _lay_aside(home: Path) -> None:
+    """Have a new home lie beside the directory that it is asked for in, which then holds a link to it.
+
+    A test keeps the files of its jobs in that directory, and makes some after the start; the sandbox of workers can
+    leave a directory open whole only where the home is not in it.
+    """
+    if not home.exists() and not home.is_symlink():
+        aside = home.parent.with_name(f"{home.parent.name}-{home.name}")
+        aside.mkdir(mode=0o700, exist_ok=True)
+        home.symlink_to(aside)
 
 
 async def deploy(engine: Engine, document: str, caller: Caller = ADMIN, **options: Any) -> dict[str, Any]:

@@ -154,6 +154,7 @@ class Limits:
     """What the administrator of this worker allows; documents cannot raise it."""
 
     allow_exec: bool = False
+    confined: bool = False  # commands get a sandbox of their own, within that of the worker
     files: FilePolicy = CLOSED
     egress_allow: tuple[str, ...] = ()  # private addresses or CIDR blocks that outgoing HTTP may reach
     listen_allow: tuple[str, ...] = ()  # addresses or CIDR blocks to listen at besides loopback

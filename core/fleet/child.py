@@ -100,6 +100,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "heartbeat_seconds": settings.heartbeat_seconds,
         "drain_seconds": settings.drain_seconds,
         "allow_exec": settings.allow_exec,
+        "sandbox": settings.sandbox,
         "egress_allow": list(settings.egress_allow),
         "listen_allow": list(settings.listen_allow),
         "files": filepolicy.of(settings),

@@ -83,6 +83,7 @@ class Worker:
     channels: list[Told] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
     restarts: int = 0
+    sandbox: str = ""  # what it last said of its own, or why it has none
     started_slots: int = 0  # with how many it was started
     files: FilePolicy | None = None  # where its jobs may read and write; of one of another machine since it said so
 
@@ -131,6 +132,7 @@ class Worker:
             "labels": list(self.labels),
             "drained": self.drained,
             "restarts": self.restarts,
+            "sandbox": self.sandbox,
             "last_heartbeat_at": clock.iso(self.heartbeat_at_ns) if self.heartbeat_at_ns else None,
         }
 

@@ -337,8 +337,13 @@ class Fleet:
                         self._workloads.measured(id, metrics)
             case "bye":
                 worker.left = True
+            case "unconfined":  # it has to have its sandbox, cannot, and ends
+                worker.sandbox = f"refused: {errors.shorten(str(data), 300)}"
+                log.error("worker_not_confined", worker=worker.name, reason=worker.sandbox)
+                self._wake()
             case "hello":
                 worker.state = WorkerState.ONLINE
+                worker.sandbox = errors.shorten(str(data.get("sandbox", "")), 300)
                 if (files := data.get("files")) is not None:
                     worker.files = FilePolicy.from_dict(files)
                 if worker.channel is not None:

@@ -30,7 +30,7 @@ class Tracer:
         self._taken = 0
 
     async def trace(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer of core.worker.trace to a request (see its Request; limits and state_dir are set here).
+        """The answer of core.worker.trace to a request (see its Request; what it may do is set here).
 
         Raises Busy when AT_ONCE are running, what the trace raised, or InvalidDocument when it took too long or
         too much.
@@ -40,7 +40,9 @@ class Tracer:
         self._taken += 1
         try:
             with tempfile.TemporaryDirectory(prefix="sluice-trace-", ignore_cleanup_errors=True) as directory:
-                return await self._run({**request, "limits": self._limits(), "state_dir": directory}, directory)
+                told = {"limits": self._limits(), "state_dir": directory, "home": str(self._settings.home)}
+                told["sandbox"] = self._settings.sandbox
+                return await self._run({**request, **told}, directory)
         finally:
             self._taken -= 1
 
@@ -53,6 +55,7 @@ class Tracer:
         settings = self._settings
         return {
             "allow_exec": settings.allow_exec,
+            "confined": settings.sandbox != "off",
             "files": filepolicy.of(settings.of_group("")),
             "egress_allow": list(settings.egress_allow),
             "lua_memory_mb": settings.job_memory_mb,

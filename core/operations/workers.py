@@ -38,8 +38,8 @@ class WorkerList(Page):
     role=Role.USER,
 )
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
-    """List the workers whose groups admit this tenant: group, state, process id, slots, labels, and how many jobs
-    each holds."""
+    """List the workers whose groups admit this tenant: group, state, process id, slots, labels, how many jobs each
+    holds, and how far the kernel confines it (`sandbox`: full, off, or partial with what is lacking)."""
     groups = [group for group in engine.fleet.groups if sees(caller, group)]
     there = {group.name for group in groups}
     labelled = {group.name for group in groups if params.label in group.labels}

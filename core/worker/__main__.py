@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -17,7 +17,10 @@ from pathlib import Path
 
 import structlog
 
-from core import logs
+from core import channel, errors, logs
+from core.confinement import sandbox
+from core.dsl import paths
+from core.dsl.inputs import descendants
 from core.witness import Witness
 from core.worker import ceiling, redact
 from core.worker.lease import Lease
@@ -38,21 +41,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--witness", type=int, required=True, help="the inherited file that says whose code runs")
     given = parser.parse_args(arguments)
     options = Options.from_json(sys.stdin.read())  # not an argument: others on this machine see those
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this memory may hold secrets: a crash leaves no image of it
     witness = Witness(given.witness)
     os.close(given.witness)
-    ceiling.keep(options.memory_mb * 2**20, witness)
-    lease = Lease(options.lease_seconds, _end_at_once) if options.lease_seconds else None
-    runtime = Runtime(options, lease, witness)
-    sys.stderr = redact.Stream(sys.stderr, runtime.redactors)
+    sock = socket.socket(fileno=given.fd)
     logs.configure(options.log_level, worker=options.name)
-    _end_with_parent(options.drain_seconds)
     lock = _be_the_only_one(options)
     try:
-        asyncio.run(_serve(runtime, socket.socket(fileno=given.fd)))
+        if options.allow_exec:
+            _end_commands(lock_file(options))
+        confined = _confine(options, sock)  # before any thread is started: each would stay outside
+        lease = Lease(options.lease_seconds, _end_at_once) if options.lease_seconds else None
+        ceiling.keep(options.memory_mb * 2**20, witness)
+        runtime = Runtime(options, lease, witness, confined)
+        sys.stderr = redact.Stream(sys.stderr, runtime.redactors)
+        logs.configure(options.log_level, worker=options.name)  # into that stream, also what libraries log
+        _end_with_parent(options.drain_seconds)
+        asyncio.run(_serve(runtime, sock))
     finally:
         os.close(lock)
     return 0
+
+
+def _confine(options: Options, sock: socket.socket) -> sandbox.Sandbox:
+    """Enter the sandbox; one that is required and cannot be is told to the engine, and ends this process."""
+    home = Path(options.home)
+    places = paths.open_places(options.files, [str(home / "state")], programs=options.allow_exec, home=options.home)
+    try:
+        return sandbox.enter(options.sandbox, places, home / "scratch" / options.name)
+    except errors.TargetUnavailable as error:
+        channel.last_notice(sock, "unconfined", error.message)
+        sys.exit(f"worker {options.name}: {error.message}")
 
 
 async def _serve(runtime: Runtime, sock: socket.socket) -> None:
@@ -67,7 +85,7 @@ def _be_the_only_one(options: Options) -> int:
 
     Two processes of one name would share the state directories of their workloads.
     """
-    path = Path(options.home) / "state" / f"{options.name}.lock"
+    path = lock_file(options)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     deadline = time.monotonic() + PREDECESSOR_SECONDS
@@ -86,6 +104,24 @@ def _end_at_once(silent_seconds: float) -> None:
     log.error("worker_stood_still", seconds=round(silent_seconds, 1))
     sys.stderr.flush()
     os._exit(1)
+
+
+def lock_file(options: Options) -> Path:
+    return Path(options.home) / "state" / f"{options.name}.lock"
+
+
+def _end_commands(own: Path) -> None:
+    """Kill what this worker, before it was killed, and workers that are gone have left running.
+
+    From within a sandbox the commands of an earlier one cannot be seen, and two of one job must not run.
+    """
+    gone = [own]
+    for lock in own.parent.glob("*.lock"):
+        with contextlib.suppress(OSError), lock.open("rb") as held:  # of one that lives it cannot be had
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            gone.append(lock)
+    if killed := descendants.kill_of(gone):
+        log.warning("commands_ended", killed=killed, reason="a worker that was killed had left them")
 
 
 def _end_with_parent(drain_seconds: float) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import structlog
 
 from core import channel, clock, errors
+from core.confinement.sandbox import OFF, Sandbox
 from core.dsl import compile as compiler
 from core.dsl import hops
 from core.dsl.action import JobAborted
@@ -36,6 +38,9 @@ from core.worker.turnbook import Turnbook
 from core.worker.turns import Turns
 from core.worker.vitals import Vitals
 
+log = structlog.get_logger("core.worker")
+
+UNCONFINED = Sandbox(OFF)
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # a job that ran this long starts its back-off anew
@@ -52,6 +57,7 @@ class Options:
     heartbeat_seconds: float = 1.0
     drain_seconds: float = 5.0
     allow_exec: bool = False
+    sandbox: str = "off"
     egress_allow: tuple[str, ...] = ()
     listen_allow: tuple[str, ...] = ()
     files: FilePolicy = CLOSED
@@ -60,6 +66,19 @@ class Options:
     log_level: str = "warning"
     nats: str = field(default="", repr=False)  # it may hold a password
     lease_seconds: float = 0.0  # after that long a silence its engine counts it as lost; 0: the engine kills it then
+
+    @property
+    def limits(self) -> Limits:
+        """What its jobs may do."""
+        return Limits(
+            allow_exec=self.allow_exec,
+            confined=self.sandbox != OFF,
+            files=self.files,
+            egress_allow=self.egress_allow,
+            listen_allow=self.listen_allow,
+            lua_memory_mb=self.job_memory_mb,
+            nats=self.nats,
+        )
 
     @staticmethod
     def from_json(text: str) -> Options:
@@ -99,18 +118,18 @@ class _Workload:
 class Runtime:
     """One worker."""
 
-    def __init__(self, options: Options, lease: Lease | None = None, witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        lease: Lease | None = None,
+        witness: Witness | None = None,
+        confined: Sandbox = UNCONFINED,
+    ) -> None:
         self._options = options
         self._lease = lease
         self._turnbook = Turnbook(witness)
-        self._limits = Limits(
-            allow_exec=options.allow_exec,
-            files=options.files,
-            egress_allow=options.egress_allow,
-            listen_allow=options.listen_allow,
-            lua_memory_mb=options.job_memory_mb,
-            nats=options.nats,
-        )
+        self._sandbox = confined
+        self._limits = options.limits
         self._channels = Channels()
         self._turns = Turns()
         self._journal = Journal(lambda: self._link)
@@ -132,7 +151,8 @@ class Runtime:
         )
         self._link = Link(link, self.redactors)
         self._turnbook.inherit(asyncio.get_running_loop())
-        link.notice("hello", {"name": self._options.name, "files": self._options.files})
+        hello = {"name": self._options.name, "files": self._options.files, "sandbox": self._sandbox.state}
+        link.notice("hello", hello)
         beat = asyncio.create_task(self._beat(link))
         try:
             await self._stopped.wait()
@@ -376,6 +396,11 @@ class Runtime:
                 self._lease.renew()
             now = Now.read()
             self._link.figures(self._figures(self._workloads.values(), now))
+            if path := self._sandbox.outdated():
+                log.warning(
+                    "worker_starts_again", reason=f"{path} was replaced, and this process cannot read the new one"
+                )
+                self.drain()
             await asyncio.sleep(self._options.heartbeat_seconds)
             self._vitals.loop_lag_seconds = clock.monotonic() - now.monotonic - self._options.heartbeat_seconds
 

@@ -21,7 +21,9 @@ from typing import Any
 import orjson
 
 from core import clock, errors
+from core.confinement import sandbox
 from core.dsl import compile as compiler
+from core.dsl import paths
 from core.dsl.action import JobAborted
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
 from core.dsl.schedule import Clocks
@@ -51,6 +53,13 @@ class Request:
     variables: dict[str, str] = field(default_factory=dict)
     limits: dict[str, Any] = field(default_factory=dict)
     state_dir: str = ""  # empty, and thrown away afterwards
+    sandbox: str = "off"
+    home: str = ""  # of the engine
+
+    @property
+    def allowed(self) -> Limits:
+        limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.limits.items()}
+        return Limits(**{**limits, "files": FilePolicy.from_dict(limits["files"])})
 
 
 @dataclass(slots=True)
@@ -106,10 +115,9 @@ async def trace(request: Request) -> dict[str, Any]:
 
     Raises InvalidDocument or InvalidParams with what the caller can mend, JobFailed when the input cannot be read.
     """
-    limits: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in request.limits.items()}
-    limits["files"] = FilePolicy.from_dict(limits["files"])
+    limits = request.allowed
     name = str(request.document["name"])
-    env = Environment(name, request.tenant, Limits(**limits), Path(request.state_dir), request.variables)
+    env = Environment(name, request.tenant, limits, Path(request.state_dir), request.variables)
     job = compiler.compile_job(request.document, env)
     run = Run("trace", request.message, Clocks(clock.now_ns()))
     faults: list[dict[str, Any]] = []
@@ -222,6 +230,12 @@ def main() -> int:
     answer: dict[str, Any]
     try:
         request = Request(**orjson.loads(sys.stdin.buffer.read()))
+        place = Path(request.state_dir)
+        limits = request.allowed
+        places = paths.open_places(
+            limits.files, [str(place)], programs=limits.allow_exec, home=request.home, tenant=request.tenant
+        )
+        sandbox.enter(request.sandbox, places, place / "own")
         answer = {"result": preview.fit(asyncio.run(trace(request)))}
     except errors.SluiceError as error:
         answer = {"error": error.to_dict()}

@@ -22,6 +22,7 @@ import httpx
 
 from core import clock, errors, filepolicy, httpclient, ownership
 from core import settings as engine_settings
+from core.confinement import sandbox
 from core.fileroots import FileMode
 from mcp_server import install, limits
 from mcp_server.http import serving
@@ -253,6 +254,26 @@ def status(told: Mapping[str, Any]) -> Iterator[Finding]:
     if told["overreached"]:
         found = f"{told['overreached']} times one spoke for a workload that it was not told to run; nobody heard it"
         yield Finding("workers", "warning", found, "The log of the engine names it (worker_overreached).")
+
+
+def sandbox_of(mode: str) -> Finding:
+    """The kernel has what the sandbox of workers is made of."""
+    missing = sandbox.lacking()
+    if mode == sandbox.Mode.OFF:
+        hint = "Leave the setting sandbox at auto, unless something needs it off (docs/sandbox.md)."
+        return Finding("sandbox", "warning", "off, by the setting sandbox", hint)
+    if missing:
+        state: Literal["warning", "fault"] = "fault" if mode == sandbox.Mode.REQUIRE else "warning"
+        return Finding("sandbox", state, f"partial: {', '.join(missing)}", sandbox.HINT)
+    return Finding("sandbox", "ok", "this kernel has all of it")
+
+
+def sandboxes(rows: Sequence[Mapping[str, Any]]) -> Finding:
+    """The workers that are there are in their sandboxes, on this machine and on others."""
+    weak = [f"{row['name']} {said}" for row in rows if (said := row.get("sandbox")) and said != sandbox.FULL]
+    if weak:
+        return Finding("sandboxes", "warning", "; ".join(weak), sandbox.HINT)
+    return Finding("sandboxes", "ok", "every worker that is there is in its own")
 
 
 def _seconds(at: str) -> float:

@@ -59,6 +59,7 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.disk(wanted.home)
     yield checkup.open_files(wanted)
     yield checkup.long_answers(wanted)
+    yield checkup.sandbox_of(wanted.sandbox)
     yield checkup.wall_clock(wanted.home)
     yield checkup.database(wanted.database)
 
@@ -94,6 +95,7 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
     else:
         findings.append(Finding("engine", "ok", "answers"))
     findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))
+    findings.append(checkup.sandboxes(workers))
     return True
 
 

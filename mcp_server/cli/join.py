@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core import errors, filepolicy, keyfile, logs, ownership
 from core import settings as engine_settings
+from core.confinement import process, sandbox
 from core.external import host
 from core.external.gateway import KEY_FILE, KEY_PURPOSE
 from core.external.sealed import WorkerKey
@@ -42,6 +43,8 @@ async def join(
     logs.configure(settings.log_level)
     settings = settings.model_copy(update={"home": ownership.prepare(settings.home)})
     filepolicy.prepare(settings)
+    sandbox.check(settings.sandbox)
+    process.hide_memory()  # it holds the worker key
     try:
         key = WorkerKey(keyfile.read(key_file or settings.home / KEY_FILE, KEY_PURPOSE))
     except errors.StorageUnavailable as error:

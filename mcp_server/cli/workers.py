@@ -39,7 +39,7 @@ async def list_workers(
         result = await engine.call("worker_list", group=group, state=state, label=label, limit=limit, cursor=cursor)
     return render.page(
         result,
-        ("name", "kind", "group", "state", "pid", "slots", "jobs", "labels", "last_heartbeat_at"),
+        ("name", "kind", "group", "state", "pid", "slots", "jobs", "labels", "sandbox", "last_heartbeat_at"),
         empty="There are no workers. 'sluice serve' starts two.",
         as_json=common.json,
     )

@@ -228,7 +228,7 @@ async def test_a_daemon_that_has_left_the_group_of_its_command_is_killed_when_th
 async def test_what_a_killed_worker_left_running_is_killed_before_the_command_runs_again(shell: Worker) -> None:
     owner = descendants.owner(shell.env().state_dir / "exec")
     left, other = (
-        subprocess.Popen(["sleep", "60"], env={descendants.NAME: descendants.mark(whose)})  # noqa: ASYNC220
+        subprocess.Popen(["sleep", "60"], env={descendants.NAME: descendants.mark(whose, Path("/w"))})  # noqa: ASYNC220
         for whose in (owner, descendants.owner(Path("/x")))
     )
     try:
@@ -254,7 +254,7 @@ async def test_exec_runs_with_a_clean_environment_and_without_our_descriptors(
     events = await shell.read({"exec": {"command": "env; ls /proc/self/fd", "env": {"values": "A=1\nB=x y"}}})
     texts = [event["_raw"] for event in events]
     names = {text.split("=")[0] for text in texts if "=" in text}
-    assert names <= {"PATH", "LANG", "HOME", "A", "B", "PWD", "SHLVL", "_", "OLDPWD", "SLUICE_COMMAND"}
+    assert names <= {"PATH", "LANG", "HOME", "TMPDIR", "A", "B", "PWD", "SHLVL", "_", "OLDPWD", "SLUICE_COMMAND"}
     assert "B=x y" in texts
     assert {int(text) for text in texts if text.isdigit()} <= {0, 1, 2, 3}  # 3 is ls looking
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import signal
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 NAME = "SLUICE_COMMAND"  # documents cannot set variables whose names begin with SLUICE_
@@ -20,23 +21,37 @@ _PROC = Path("/proc")
 
 def owner(place: Path) -> str:
     """How the marks of all commands begin that one workload starts, whose private directory is `place`."""
-    return hashlib.blake2b(bytes(place.absolute()), digest_size=12).hexdigest() + "."
+    return _digest(place) + "."
 
 
-def mark(owner: str) -> str:
-    """A value for the variable NAME that no other command has."""
-    return owner + secrets.token_hex(8)
+def mark(owner: str, worker: Path) -> str:
+    """A value for the variable NAME that no other command has; `worker` is the lock file of who starts it."""
+    return f"{owner}{_digest(worker)}.{secrets.token_hex(8)}"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(bytes(path.absolute()), digest_size=12).hexdigest()
 
 
 def kill(value: str) -> int:
     """Kill every process of this user whose mark begins so; how many there were. It reads all of /proc: use a thread.
 
-    With the mark of a command it ends what that command left; with an `owner`, what a killed worker left.
+    With the mark of a command it ends what that command left; with an `owner`, what a killed worker left, unless that
+    worker had another sandbox: then only `kill_of` finds it.
     """
-    sought = f"{NAME}={value}".encode()
+    return _kill(lambda mark: mark.startswith(value))
+
+
+def kill_of(workers: Iterable[Path]) -> int:
+    """Kill what these workers have started, named by their lock files; to be called before a sandbox is entered."""
+    sought = {_digest(worker) for worker in workers}
+    return _kill(lambda mark: not sought.isdisjoint(mark.split(".")[1:2]))
+
+
+def _kill(ours: Callable[[str], bool]) -> int:
     killed: set[str] = set()
     for _ in range(_MOST_ROUNDS):
-        found = {name for name in _processes() - killed if any(one.startswith(sought) for one in _environment(name))}
+        found = {name for name in _processes() - killed if (mark := _mark(name)) and ours(mark)}
         for name in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(int(name), signal.SIGKILL)
@@ -50,9 +65,11 @@ def _processes() -> set[str]:
     return {entry.name for entry in os.scandir(_PROC) if entry.name.isdigit()}
 
 
-def _environment(name: str) -> list[bytes]:
-    """The variables that a process was started with; none for one that has ended or belongs to somebody else."""
+def _mark(name: str) -> str:
+    """The mark that a process was started with; none for one that has ended or belongs to somebody else."""
     try:
-        return (_PROC / name / "environ").read_bytes().split(b"\0")
+        variables = (_PROC / name / "environ").read_bytes().split(b"\0")
     except OSError:
-        return []
+        return ""
+    prefix = f"{NAME}=".encode()
+    return next((os.fsdecode(one.removeprefix(prefix)) for one in variables if one.startswith(prefix)), "")

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-import resource
-import signal
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from core import clock
-from core.dsl import expand, paths, places, select
+from core.dsl import expand, filerules, paths, places, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
 from core.dsl.duration import Duration
-from core.dsl.inputs import descendants, lines
-from core.dsl.retry import Retry, Temporary, attempt
+from core.dsl.inputs import command, descendants, lines
+from core.dsl.retry import Retry, attempt
 from core.dsl.select import Selector
 from core.errors import Forbidden, JobFailed, shorten
 
 MOST_STREAMED_BYTES = 1024**3  # of one run whose lines are passed on as they come
-KEPT_STDERR_BYTES = 64 * 1024
-GRACE_SECONDS = 1.0  # between asking the process group to end and killing it
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 # Names that make a shell, the dynamic linker or an interpreter run other code.
 _CLOSED_NAMES = re.compile(
@@ -144,7 +139,7 @@ class ExecSource:
             yield Batch(lines.from_lines(splitter.end(), config.json_, self._env, run, "exec"), document_end=True)
             running.judge(await running.end())
 
-    async def _start(self, run: Run) -> _Running:
+    async def _start(self, run: Run) -> command.Running:
         if self._arguments:
             arguments = []
             for fill, inserted in self._arguments:
@@ -163,23 +158,20 @@ class ExecSource:
             self._cleared = True
             if left := await asyncio.to_thread(descendants.kill, owner):
                 self._env.log("warning", f"exec: killed {left} processes that an earlier run had left")
-        mark = descendants.mark(owner)
+        mark = descendants.mark(owner, self._env.state_dir.parent / f"{self._env.worker}.lock")
+        files, tenant = self._env.limits.files, self._env.tenant
+        places = None
+        if self._env.limits.confined:
+            places = paths.open_places(files, [str(directory)], programs=True, tenant=tenant)
+        variables = {**ENVIRONMENT, "HOME": str(directory), "TMPDIR": str(directory), **self._variables(run)}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=directory,
-                env={**ENVIRONMENT, "HOME": str(directory), **self._variables(run), descendants.NAME: mark},
-                start_new_session=True,
+            if own := filerules.FileRules(files, tenant).directory:  # only what is there can be left open to it
+                Path(own).mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240 - one call, on the way to a new process
+            return await command.start(
+                arguments, places, directory, {**variables, descendants.NAME: mark}, self._config.timeout, mark
             )
         except OSError as error:
-            raise JobFailed(f"exec: cannot start {shorten(arguments[0])}: {error.strerror}") from error
-        for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024)):
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have ended already
-                resource.prlimit(process.pid, kind, (most, most))
-        return _Running(process, self._config.timeout, mark)
+            raise JobFailed(f"exec: cannot start {shorten(arguments[0])}: {error.strerror or error}") from error
 
     async def _collect(self, run: Run, limit: int) -> list[Event]:
         config = self._config
@@ -232,109 +224,6 @@ class ExecSource:
 
     async def close(self) -> None:
         pass
-
-
-class _Running:
-    """A started command; leaving the context ends all that it has started, whatever state it is in."""
-
-    def __init__(self, process: asyncio.subprocess.Process, timeout_seconds: float, mark: str) -> None:
-        self._process = process
-        self._mark = mark
-        self._deadline = clock.monotonic() + timeout_seconds
-        self._seconds = timeout_seconds
-        self.stderr = b""
-        self._drain = asyncio.create_task(self._keep_stderr())
-        # Process.wait() also waits for the pipes, which a child of the command may hold open; a pidfd does not.
-        self._closed = asyncio.create_task(process.wait())
-        self._ended = asyncio.create_task(_ended(process.pid))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._signal(signal.SIGTERM)
-        await asyncio.wait({self._ended}, timeout=GRACE_SECONDS)
-        self._signal(signal.SIGKILL)  # also what the command left behind in its group
-        await asyncio.to_thread(descendants.kill, self._mark)  # and what has left its group
-        await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
-        tasks = {self._drain, self._closed, self._ended}
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        transport = getattr(self._process, "_transport", None)  # our ends of pipes that someone outside still holds
-        if transport is not None:
-            transport.close()
-
-    async def read(self) -> bytes:
-        """The next part of the standard output, empty at its end.
-
-        Raises Temporary at the timeout. When the command has ended but something it started holds the pipe open, the
-        end comes after a grace time.
-        """
-        assert self._process.stdout is not None
-        reading = asyncio.ensure_future(self._process.stdout.read(lines.BATCH_BYTES))
-        try:
-            await asyncio.wait({reading, self._ended}, timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
-            if not reading.done() and self._ended.done():
-                await asyncio.wait({reading}, timeout=GRACE_SECONDS)
-                if not reading.done():
-                    return b""
-            if not reading.done():
-                raise self._too_long()
-            return reading.result()
-        finally:
-            if not reading.done():
-                reading.cancel()
-                await asyncio.wait({reading})
-
-    async def end(self) -> int:
-        """The exit status; the signal as a negative number when it was killed by one."""
-        await asyncio.wait({self._ended}, timeout=self._left())
-        if not self._ended.done():
-            raise self._too_long()
-        await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
-        if not self._closed.done():
-            self._signal(signal.SIGKILL)
-            await asyncio.wait({self._closed}, timeout=GRACE_SECONDS)
-        await asyncio.wait({self._drain}, timeout=GRACE_SECONDS)
-        status = self._process.returncode
-        return -signal.SIGKILL if status is None else status
-
-    def _too_long(self) -> Temporary:
-        return Temporary(f"exec: the command did not end within {self._seconds:g} s and was killed")
-
-    def judge(self, status: int) -> None:
-        """Raise for a status other than 0."""
-        if status:
-            said = shorten(self.stderr.decode(errors="replace").strip()[-200:])
-            raise Temporary(f"exec: the command ended with status {status}" + (f": {said}" if said else ""))
-
-    def _left(self) -> float:
-        return max(self._deadline - clock.monotonic(), 0.0)
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone
-            os.killpg(self._process.pid, number)
-
-    async def _keep_stderr(self) -> None:
-        assert self._process.stderr is not None
-        while part := await self._process.stderr.read(8192):
-            self.stderr = (self.stderr + part)[-KEPT_STDERR_BYTES:]
-
-
-async def _ended(pid: int) -> None:
-    """Wait until the process has ended, whoever collects its status."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(fd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(fd)
-        os.close(fd)
 
 
 def _check_variable(name: str) -> str:

@@ -22,7 +22,7 @@ from mcp_server.cli import checkup, connect, main, stage
 CHECKS = [
     *("lock", "engine"),  # whether an engine runs comes first
     *("python", "libraries", "extras", "programs", "home", "permissions", "files", "disk", "open files"),
-    *("long answers", "clock", "database", "ports"),
+    *("long answers", "sandbox", "clock", "database", "ports"),
 ]
 
 
