@@ -61,8 +61,9 @@ class Settings(Described, BaseModel):
     """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
     loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
     cloud_credentials: bool = False
-    """Let jobs use the credentials for S3, GCS and Azure that the environment of the engine holds (AWS_*, GOOGLE_*,
-    AZURE_*), when their documents name none. Off: only what a document or the metadata service gives."""
+    """Let jobs whose documents name no credentials for S3, GCS and Azure act as you there: with what the environment of
+    the engine holds (AWS_*, GOOGLE_*, AZURE_*), or the metadata service (with egress_allow). Off: such a job is
+    refused."""
     data_root: Path = Field(default_factory=lambda values: data_root_of(values.get("home", default_home())))
     """The directory with one directory for each tenant, in which its jobs keep their files and where relative paths of
     documents start. It lies outside the home, which holds keys and the database."""

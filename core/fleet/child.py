@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.witness import Seen, Witness
 
 # A worker gets a fixed environment: nothing that a caller's shell happened to hold reaches the jobs.
+# HOME is where Python finds packages of the user; once they are known, a worker has an empty one (core.confinement).
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SSL_CERT_FILE")
 CLOUD_ENVIRONMENT = ("AWS_", "GOOGLE_", "AZURE_")  # beginnings of names; with the setting cloud_credentials
 
@@ -83,10 +84,19 @@ class Process:
         self._witness.close()
 
 
-def environment(*, cloud_credentials: bool) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The environment of a worker."""
-    clouds = CLOUD_ENVIRONMENT if cloud_credentials else ()
-    return {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT or key.startswith(clouds)}
+    return {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
+
+
+def cloud_variables(settings: Settings) -> dict[str, str] | None:
+    """What jobs may know of the operator's credentials for clouds: nothing unless the setting says so.
+
+    They are no part of the environment: a client library would mix them with what a document names.
+    """
+    if not settings.cloud_credentials:
+        return None
+    return {key: value for key, value in os.environ.items() if key.startswith(CLOUD_ENVIRONMENT)}
 
 
 def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: float = 0.0, /) -> Child:
@@ -108,6 +118,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "memory_mb": settings.worker_memory_mb,
         "log_level": settings.log_level,
         "nats": settings.nats,
+        "cloud": cloud_variables(settings),
         "lease_seconds": lease_seconds,
     }
     fd = witness.make()
@@ -128,7 +139,7 @@ def _popen(sock: int, shown: int, settings: Settings, options: bytes) -> subproc
         pass_fds=(sock, shown),
         stdin=subprocess.PIPE,
         stdout=2,
-        env=environment(cloud_credentials=settings.cloud_credentials),
+        env=environment(),
         start_new_session=True,  # Ctrl-C is the owner's: it drains its workers
     )
     assert popen.stdin is not None

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -66,6 +67,8 @@ def _confine(options: Options, sock: socket.socket) -> sandbox.Sandbox:
     """Enter the sandbox; one that is required and cannot be is told to the engine, and ends this process."""
     home = Path(options.home)
     places = paths.open_places(options.files, [str(home / "state")], programs=options.allow_exec, home=options.home)
+    named = [value for value in (options.cloud or {}).values() if value.startswith("/")]  # files with credentials
+    places = replace(places, read=(*places.read, *named))
     try:
         return sandbox.enter(options.sandbox, places, home / "scratch" / options.name)
     except errors.TargetUnavailable as error:

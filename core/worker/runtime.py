@@ -65,6 +65,7 @@ class Options:
     memory_mb: int = 0
     log_level: str = "warning"
     nats: str = field(default="", repr=False)  # it may hold a password
+    cloud: dict[str, str] | None = field(default=None, repr=False)
     lease_seconds: float = 0.0  # after that long a silence its engine counts it as lost; 0: the engine kills it then
 
     @property
@@ -78,6 +79,7 @@ class Options:
             listen_allow=self.listen_allow,
             lua_memory_mb=self.job_memory_mb,
             nats=self.nats,
+            cloud=self.cloud,
         )
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -101,11 +102,8 @@ def test_the_probe_finds_everything_open_without_a_sandbox(place: Path) -> None:
 
 @contextlib.contextmanager
 def _listening(path: Path) -> Iterator[None]:
-    import socket
-
     with socket.socket(socket.AF_UNIX) as sock:
-        os.chdir(path.parent)
-        sock.bind(path.name)
+        sock.bind(str(path))
         sock.listen()
         yield
 
@@ -182,3 +180,23 @@ async def test_a_command_of_a_job_reaches_nothing_of_its_engine_and_its_worker(
         [told] = await waiting.until(lambda out=out: waiting.lines(out))
         assert _not_refused(json.loads(told), engine) == {}
         await engine.call("job_undeploy", {"name": name}, ADMIN)
+
+
+async def test_a_worker_that_must_be_confined_and_cannot_be_does_not_start_and_says_why(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "from core.confinement import landlock; landlock.abi = lambda: 0; from core.worker.__main__ import main\n"
+
+    def on_another_kernel(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        given = command[command.index("core.worker") + 1 :]
+        return real([command[0], "-P", "-c", f"{program}raise SystemExit(main({given!r}))"], **options)
+
+    real = subprocess.Popen
+    monkeypatch.setattr(child.subprocess, "Popen", on_another_kernel)
+    async with engine_on(home, sandbox="require") as engine:
+        [row] = await waiting.until(engine.fleet.worker_rows, lambda rows: rows[0]["sandbox"])
+        assert row["sandbox"].startswith("refused: ") and "no Landlock" in row["sandbox"]
+        assert row["state"] != "online"
+    async with engine_on(home, sandbox="auto") as engine:
+        [row] = await waiting.until(engine.fleet.worker_rows, lambda rows: rows[0]["state"] == "online")
+        assert row["sandbox"] == "partial: no Landlock"

@@ -13,14 +13,15 @@ import pytest
 from pydantic import ValidationError
 
 from core.dsl.component import Limits, Run
-from core.dsl.stores import base, remote
+from core.dsl.stores import base, cloud, remote
 from core.dsl.stores.gate import Gate
 from core.dsl.stores.remote import RemoteStore
 from core.errors import JobFailed
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 
-pytest.importorskip("obstore")
+obstore = pytest.importorskip("obstore.store")
+faults = pytest.importorskip("obstore.exceptions")
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")
 
@@ -258,10 +259,13 @@ async def test_a_service_that_refuses_us_fails_the_job_at_once(worker: Worker) -
     ],
     ids=["s3", "gcs", "azure-blob"],
 )
-async def test_without_credentials_a_job_says_where_they_can_come_from(
+async def test_without_credentials_a_job_is_refused_or_says_where_they_can_come_from(
     worker: Worker, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(JobFailed, match="those of the operator need the setting cloud_credentials"):
+        await worker.read(place)
+    worker.limits = Limits(cloud={})
     with anyio.fail_after(20), pytest.raises(JobFailed, match="there are no credentials") as caught:
         await worker.read(place)
     assert "cloud_credentials" in caught.value.hint
@@ -425,6 +429,7 @@ async def test_the_keys_of_a_document_become_the_settings_of_the_library(
     worker: Worker, document: dict[str, Any], kind: str, bucket: str, config: dict[str, Any]
 ) -> None:
     worker.variables = {"KEY": SERVICE_ACCOUNT}
+    worker.limits = Limits(cloud={})
     source = rig.declare("input", document).open(worker.env())
     store = source._open(Run())
     try:
@@ -443,6 +448,17 @@ async def test_the_keys_of_a_document_become_the_settings_of_the_library(
         ({"s3": {"bucket-name": "b", "access-key": "x"}}, "come together"),
         ({"s3": {"bucket-name": "b", "session-token": "x"}}, "a session token comes with"),
         ({"s3": {"bucket-name": "b", "endpoint": "ftp://x"}}, "neither http"),
+        ({"s3": {"bucket-name": "b", "endpoint": "https://x"}}, "an endpoint comes with credentials of its own"),
+        ({"s3": {"bucket-name": "b", "endpoint": "https://x", "role-arn": "arn:x"}}, "credentials of its own"),
+        ({"gcs": {"bucket-name": "b", "endpoint": "https://x"}}, "an endpoint comes with credentials of its own"),
+        (
+            {"gcs": {"bucket-name": "b", "endpoint": "https://x", "credentials": {"application-default": {}}}},
+            "an endpoint comes with credentials of its own",
+        ),
+        (
+            {"azure-blob": {"container-name": "c", "storage-account": "a", "endpoint": "https://x", "client-id": "i"}},
+            "an endpoint comes with credentials of its own",
+        ),
         ({"s3": {"bucket-name": "b", "endpoint": "http://user@host"}}, "user name"),
         ({"gcs": {"bucket-name": "b", "credentials": {}}}, "exactly one"),
         ({"gcs": {"bucket-name": "b", "credentials": {"token": "t", "anonymous": True}}}, "exactly one"),
@@ -453,6 +469,55 @@ async def test_the_keys_of_a_document_become_the_settings_of_the_library(
 def test_a_place_that_makes_no_sense_is_refused(document: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         rig.declare("input", document)
+
+
+@pytest.mark.parametrize("provider", cloud.OPERATOR)
+def test_the_library_knows_every_variable_that_stands_for_the_operator(provider: str) -> None:
+    kind = {"AWS_": obstore.S3Store, "GOOGLE_": obstore.GCSStore, "AZURE_": obstore.AzureStore}
+    for name in cloud.OPERATOR[provider]:
+        try:
+            kind[provider]("b", config={provider + name: "true"})
+        except faults.UnknownConfigurationKeyError as error:
+            pytest.fail(str(error))
+        except faults.BaseError:
+            continue  # it is known, and not enough
+
+
+@pytest.mark.parametrize(
+    ("document", "variables", "config"),
+    [
+        (
+            {"s3": {"bucket-name": "b", "region": "eu-1"}},
+            {"AWS_ACCESS_KEY_ID": "i", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-1", "AWS_PROFILE": "p"},
+            {"region": "eu-1", "AWS_ACCESS_KEY_ID": "i", "AWS_SECRET_ACCESS_KEY": "s"},
+        ),
+        (
+            {"s3": {"bucket-name": "b", "access-key": "own", "secret-key": "own"}},
+            {"AWS_SESSION_TOKEN": "t", "AWS_ENDPOINT_URL": "https://operator.test"},
+            {"access_key_id": "own", "secret_access_key": "own"},
+        ),
+        (
+            {"azure-blob": {"container-name": "c", "storage-account": "other"}},
+            {"AZURE_STORAGE_ACCOUNT_NAME": "acme", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5", "AZURE_CLIENT_ID": "i"},
+            {"account_name": "other", "AZURE_CLIENT_ID": "i"},
+        ),
+        (
+            {"azure-blob": {"container-name": "c", "storage-account": "acme"}},
+            {"AZURE_STORAGE_ACCOUNT_NAME": "acme", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"},
+            {"account_name": "acme", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"},
+        ),
+    ],
+)
+async def test_the_operator_stands_for_a_document_that_names_nobody_and_for_no_other(
+    worker: Worker, document: dict[str, Any], variables: dict[str, str], config: dict[str, str]
+) -> None:
+    worker.limits = Limits(cloud=variables)
+    store = rig.declare("input", document).open(worker.env())._open(Run())
+    try:
+        assert store._config == config
+        await store._store()
+    finally:
+        await store.close()
 
 
 def test_a_prefix_is_looked_for_in_its_directory() -> None:

@@ -48,43 +48,49 @@ async def admitted(engine: Engine) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def machines(engine: Engine, tmp_path: Path, url: str, *names: str) -> AsyncIterator[dict[str, rig.Machine]]:
+async def machines(
+    engine: Engine, tmp_path: Path, url: str, *names: str, **settings: str
+) -> AsyncIterator[dict[str, rig.Machine]]:
     async with AsyncExitStack() as stack:
         key = tmp_path / "engine" / "worker.key"
-        yield {name: await stack.enter_async_context(rig.machine(tmp_path / name, url, key, name)) for name in names}
+        yield {
+            name: await stack.enter_async_context(rig.machine(tmp_path / name, url, key, name, **settings))
+            for name in names
+        }
 
 
 async def test_a_worker_that_is_killed_on_either_side_of_a_stream_loses_nothing(
     tmp_path: Path, bus: server.Server
 ) -> None:
     """On two machines, which find the server in their own settings."""
-    wanted = range(PART * PARTS)
+    wanted, place = range(PART * PARTS), tmp_path / "files"
+    place.mkdir()
     with anyio.fail_after(150):
         async with (
             engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as engine,
             admitted(engine),
-            machines(engine, tmp_path, bus.url, "edge-1", "edge-2") as there,
+            machines(engine, tmp_path, bus.url, "edge-1", "edge-2", file_roots=str(place)) as there,
         ):
             for name in there:
                 await rig.online(engine, name)
             source = await workflow(
                 engine,
                 "steps:",
-                step("a", "tail", tmp_path / "*.in", out="channel:c"),
-                step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+                step("a", "tail", place / "*.in", out="channel:c"),
+                step("x", "keep", place / "x.out", in_="channel:c"),
             )
             made = await apply(engine, source)
             where = {one["job"]: one["worker"] for one in made["workloads"]}
             assert where["demo--a"] == where["demo--a--c-writer"] != where["demo--x"] == where["demo--x--c-reader"]
             for part in range(PARTS):
-                write(tmp_path / "a.in", wanted[part * PART : (part + 1) * PART])
+                write(place / "a.in", wanted[part * PART : (part + 1) * PART])
                 if part in (4, 8):
-                    await arrived(tmp_path / "x.out", wanted[:PART])
+                    await arrived(place / "x.out", wanted[:PART])
                     victim = where["demo--x" if part == 4 else "demo--a"]
                     for child in psutil.Process(there[victim].process.pid).children():
                         child.kill()
-            await arrived(tmp_path / "x.out", wanted, 100)
-            assert set(numbers(tmp_path / "x.out")) == set(wanted)
+            await arrived(place / "x.out", wanted, 100)
+            assert set(numbers(place / "x.out")) == set(wanted)
 
 
 async def test_a_server_that_is_killed_and_starts_again_with_its_store_loses_nothing(

@@ -1,8 +1,9 @@
 """Where a bucket is and who we are there: the keys that the inputs and outputs of each cloud share.
 
-Credentials are best given as `${secret|scope/name}`. What is left out comes from the default chain of the provider as
-the worker sees it: environment variables and files that they name (with the setting cloud_credentials), then the
-metadata service, which is a link-local address that the setting egress_allow has to open.
+Credentials are best given as `${secret|scope/name}`. A place without them acts as the operator, which takes the setting
+cloud_credentials: then the default chain of the provider counts, which is variables of the operator's environment and
+files that they name, then the metadata service, a link-local address that the setting egress_allow has to open. It
+never counts for a service whose address the document names, which would be shown the operator's signature.
 """
 
 from __future__ import annotations
@@ -17,13 +18,42 @@ from core.dsl.component import Config, Env, Run
 from core.dsl.stores.base import Opener, Store
 from core.dsl.stores.remote import Kind, RemoteStore, load
 from core.dsl.stores.sts import assumed_role
-from core.errors import JobFailed
+from core.errors import Forbidden, JobFailed
 
+OPERATOR = {  # provider -> the variables of the operator's environment that stand for it where a document names nobody
+    "AWS_": (
+        *("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "ROLE_ARN", "ROLE_SESSION_NAME"),
+        *("WEB_IDENTITY_TOKEN_FILE", "CONTAINER_CREDENTIALS_RELATIVE_URI", "CONTAINER_CREDENTIALS_FULL_URI"),
+        *("CONTAINER_AUTHORIZATION_TOKEN_FILE", "IMDSV1_FALLBACK", "METADATA_ENDPOINT"),
+        *("REGION", "DEFAULT_REGION", "ENDPOINT_URL", "ENDPOINT_URL_STS"),
+    ),
+    "GOOGLE_": ("APPLICATION_CREDENTIALS", "SERVICE_ACCOUNT", "SERVICE_ACCOUNT_PATH", "SERVICE_ACCOUNT_KEY"),
+    "AZURE_": (
+        *("STORAGE_ACCOUNT_KEY", "STORAGE_SAS_TOKEN", "STORAGE_TOKEN", "TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"),
+        *("FEDERATED_TOKEN_FILE", "AUTHORITY_HOST"),
+    ),
+}
+_OF_ONE_ACCOUNT = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")
+_NOBODY = "name them in the document, best as ${secret|scope/name}"
 Endpoint = Annotated[expand.Text, AfterValidator(http_auth.check_static_url)]
 Settings = Mapping[str, str]
 
 
-class S3Place(Config):
+class Place(Config):
+    """What the places of all clouds have in common."""
+
+    def names_credentials(self) -> bool:
+        """Whether the document itself says who we are."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _no_service_of_a_document_sees_the_operator(self) -> Self:
+        if getattr(self, "endpoint", None) is not None and not self.names_credentials():
+            raise ValueError(f"an endpoint comes with credentials of its own: {_NOBODY}")
+        return self
+
+
+class S3Place(Place):
     """A bucket of S3, or of a service that speaks its protocol."""
 
     bucket_name: expand.Text = Field(min_length=1)
@@ -34,8 +64,8 @@ class S3Place(Config):
     """The address of a service other than AWS, such as MinIO. An address that is private or local needs the setting
     egress_allow."""
     access_key: expand.Text | None = None
-    """The id of the access key. Left out: the default chain, from the environment of the worker (setting
-    cloud_credentials) or the metadata service (setting egress_allow)."""
+    """The id of the access key. Left out: what the operator's environment or the metadata service gives, with the
+    setting cloud_credentials, and not with an endpoint."""
     secret_key: expand.Text | None = None
     """The secret of the access key."""
     session_token: expand.Text | None = None
@@ -43,7 +73,10 @@ class S3Place(Config):
     security_token: expand.Text | None = None
     """The older name of session-token."""
     role_arn: expand.Text | None = None
-    """A role to take on: with the access key, or without one with the web identity of the worker."""
+    """A role to take on: with the access key, or without one with the web identity of the operator."""
+
+    def names_credentials(self) -> bool:
+        return self.access_key is not None
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Self:
@@ -69,12 +102,13 @@ class S3Place(Config):
         }
 
         def make(settings: Settings) -> Store:
-            config = dict(settings)
+            config = {**settings, **_operator(self, "AWS_", settings, env)}
             bucket = config.pop("bucket")
             credentials: Callable[[], Any] | None = None
             if "role_arn" in config and "access_key_id" in config:
                 credentials = assumed_role(config, env.limits.egress_allow)
-            return _remote("S3Store", "s3", bucket, config, config.get("endpoint", ""), env, credentials)
+            endpoint = config.get("endpoint") or config.get("AWS_ENDPOINT_URL", "")
+            return _remote("S3Store", "s3", bucket, config, endpoint, env, credentials)
 
         return _opener(texts, make, env)
 
@@ -96,7 +130,7 @@ class GcsCredentials(Config):
     service_account: ServiceAccount | None = None
     """A service account with its key."""
     application_default: dict[str, Any] | None = None
-    """`{}`: the application default credentials of the worker."""
+    """`{}`: the application default credentials of the operator, as if credentials were left out."""
     token: expand.Text | None = None
     """An access token."""
     anonymous: bool = False
@@ -109,7 +143,7 @@ class GcsCredentials(Config):
         return self
 
 
-class GcsPlace(Config):
+class GcsPlace(Place):
     """A bucket of Google Cloud Storage."""
 
     bucket_name: expand.Text = Field(min_length=1)
@@ -117,8 +151,11 @@ class GcsPlace(Config):
     endpoint: Endpoint | None = None
     """The address of a service other than Google's, such as an emulator."""
     credentials: GcsCredentials | None = None
-    """Who we are; left out: the application default credentials of the worker, from its environment (setting
-    cloud_credentials) or the metadata service (setting egress_allow)."""
+    """Who we are; left out: the application default credentials of the operator, from the environment or the metadata
+    service, with the setting cloud_credentials, and not with an endpoint."""
+
+    def names_credentials(self) -> bool:
+        return self.credentials is not None and self.credentials.application_default is None
 
     def place(self, env: Env) -> Opener:
         """The opener of this bucket."""
@@ -131,7 +168,7 @@ class GcsPlace(Config):
         }
 
         def make(settings: Settings) -> Store:
-            config: dict[str, Any] = dict(settings)
+            config: dict[str, Any] = {**settings, **_operator(self, "GOOGLE_", settings, env)}
             bucket = config.pop("bucket")
             if who.anonymous:
                 config["skip_signature"] = True
@@ -140,7 +177,7 @@ class GcsPlace(Config):
         return _opener(texts, make, env)
 
 
-class AzurePlace(Config):
+class AzurePlace(Place):
     """A container of Azure Blob Storage."""
 
     spellings: ClassVar = {
@@ -155,8 +192,8 @@ class AzurePlace(Config):
     storage_account: expand.Text = Field(min_length=1)
     """The storage account."""
     storage_master_key: expand.Text | None = None
-    """A key of the account. Without any credentials: the default chain, from the environment of the worker (setting
-    cloud_credentials) or the metadata service (setting egress_allow)."""
+    """A key of the account. Without any credentials: what the operator's environment or the metadata service gives,
+    with the setting cloud_credentials, and not with an endpoint."""
     sas_token: expand.Text | None = None
     """A shared access signature instead of the key."""
     tenant_id: expand.Text | None = None
@@ -167,6 +204,9 @@ class AzurePlace(Config):
     """The secret of a service principal."""
     endpoint: Endpoint | None = None
     """The address of a service other than Azure's, such as an emulator."""
+
+    def names_credentials(self) -> bool:
+        return bool(self.storage_master_key or self.sas_token or self.client_secret)
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Self:
@@ -190,11 +230,30 @@ class AzurePlace(Config):
         }
 
         def make(settings: Settings) -> Store:
-            config = dict(settings)
+            config = {**settings, **_operator(self, "AZURE_", settings, env)}
             bucket = config.pop("bucket")
             return _remote("AzureStore", "az", bucket, config, config.get("endpoint", ""), env)
 
         return _opener(texts, make, env)
+
+
+def _operator(place: Place, provider: str, settings: Settings, env: Env) -> Settings:
+    """What stands for a document that does not say who we are.
+
+    Raises Forbidden unless the operator has allowed to act as the operator.
+    """
+    if place.names_credentials():
+        return {}
+    given = env.limits.cloud
+    if given is None:
+        raise Forbidden(
+            "the document names no credentials, and those of the operator need the setting cloud_credentials",
+            hint=f"{_NOBODY}; or let jobs act as the operator: SLUICE_CLOUD_CREDENTIALS=true where the worker runs",
+        )
+    wanted = {name: given[name] for short in OPERATOR[provider] if (name := provider + short) in given}
+    if given.get("AZURE_STORAGE_ACCOUNT_NAME", settings.get("account_name")) != settings.get("account_name"):
+        wanted = {name: value for name, value in wanted.items() if name not in _OF_ONE_ACCOUNT}
+    return {name: value for name, value in wanted.items() if name.removeprefix(provider).lower() not in settings}
 
 
 def _opener(texts: Mapping[str, str | None], make: Callable[[Settings], Store], env: Env) -> Opener:

@@ -18,8 +18,8 @@ from core.errors import Forbidden, JobFailed, shorten
 Kind = Literal["S3Store", "GCSStore", "AzureStore"]
 _METADATA = ("169.254.169.254", "metadata.google.internal", "metadata ")  # where clients look when they have none
 _NO_CREDENTIALS = (
-    "name them in the document, best as ${secret|scope/name}; or turn on the setting cloud_credentials to use those of "
-    "the environment; or open the metadata service with egress_allow"
+    "name them in the document, best as ${secret|scope/name}; or give the engine variables for them, which the setting "
+    "cloud_credentials lets jobs use; or open the metadata service with egress_allow"
 )
 _LIST_CHUNK = 1000
 _READ_CHUNK = 1024 * 1024
@@ -44,8 +44,8 @@ def load() -> ModuleType:
 class RemoteStore:
     """One bucket. Connections are made by a gate that lets them reach allowed addresses only.
 
-    `config` are the settings of the store as obstore names them; what it leaves out comes from the environment of
-    the worker and the provider's default chain of credentials.
+    `config` are the settings of the store as obstore names them. What it leaves out obstore would take from the
+    environment of the process, where a worker has nothing for it, and from the provider's metadata service.
     """
 
     def __init__(
