@@ -35,6 +35,7 @@ from core.triggers import registry
 from core.workflows import authoring, check, modules
 
 _IN_FILE = ("/values/", "/placement/", "/replicas/")  # blockers that point into the document of a deployment
+_OF_FILES = ("invalid_job", "path_not_allowed")  # blockers about what a deployment would run
 
 
 @dataclass(slots=True)
@@ -220,7 +221,7 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> Item | None:
 async def _planned(engine: Engine, caller: Caller, one: Written, item: Item, out: Wanted) -> None:
     """Plan a deployment as it would be then; what its file says wrong is a fault of the file."""
     made = await plan(engine, caller, item, out)
-    at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE) or found.code == "invalid_job"]
+    at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE) or found.code in _OF_FILES]
     places = [found.pointer if found.pointer.startswith(_IN_FILE) else "/source" for found in at_fault]
     out.problems += [
         Problem(place, f"{found.message} {found.hint}".strip(), one.document.where(place))
