@@ -58,9 +58,11 @@ from pathlib import Path
 from core.triggers import posting
 posting.PAUSES_SECONDS = (0.2,) * 4
 sys.path.insert(0, sys.argv[3])
+from core import logs
 from engines import ADMIN, engine_on
 
 async def main():
+    logs.configure("error")  # to stderr: what is told on stdout is read
     async with engine_on(Path(sys.argv[1]), workers=0, egress_allow=("127.0.0.0/8",)) as engine:
         await engine.call("trigger_publish", {"slug": "t", "tenant_id": "tenant-a", "target_job_name": "none"}, ADMIN)
         for n in range(20):
@@ -154,8 +156,10 @@ sys.path.insert(0, sys.argv[2])
 from engines import ADMIN, deploy, engine_on
 from tests.triggers.rig import DEFINITION
 from tests.scenarios.test_trigger_processes import HANDLER
+from core import logs
 
 async def main():
+    logs.configure("error")  # to stderr: what is told on stdout is read
     async with engine_on(Path(sys.argv[1]), heartbeat_seconds=0.2) as engine:
         await engine.call("trigger_publish", DEFINITION, ADMIN)
         await deploy(engine, HANDLER)
