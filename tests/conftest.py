@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
+HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
 # A shell starts what it runs in the background with SIGINT ignored, and commands that tests interrupt would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -16,6 +19,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.geteuid() != 0 and item.get_closest_marker("root") is not None:
         pytest.skip("only root can try this")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _homes() -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="sluice-homes-", ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)  # for tests that go on as another user
+        os.environ[HOMES] = place
+        yield
+        del os.environ[HOMES]
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from core.settings import Settings
 from mcp_server.cli import stage
 from tests import waiting
 
+HOMES = "SLUICE_TEST_HOMES"  # set by conftest.py
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ADMIN = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
 USER = Caller(Principal("bob", Role.USER, ("tenant-a",)), "tenant-a", Surface.INTERNAL)
@@ -49,15 +52,14 @@ def served(home: Path, workers: int = 0) -> Iterator[None]:
 
 
 def _lay_aside(home: Path) -> None:
-    """Have a new home lie beside the directory that it is asked for in, which then holds a link to it.
+    """Have a new home lie far from where it is asked for, which then is a link to it.
 
-    A test keeps the files of its jobs in that directory, and makes some after the start; the sandbox of workers can
-    leave a directory open whole only where the home is not in it.
+    Tests keep the files of their jobs around it, and make some after the start; the sandbox of workers can leave a
+    directory open whole only where no home is in it. Processes that a test starts find HOMES in their environment.
     """
-    if not home.exists() and not home.is_symlink():
-        aside = home.parent.with_name(f"{home.parent.name}-{home.name}")
-        aside.mkdir(mode=0o700, exist_ok=True)
-        home.symlink_to(aside)
+    homes = os.environ.get(HOMES)
+    if homes and not home.exists() and not home.is_symlink():
+        home.symlink_to(tempfile.mkdtemp(prefix=f"{home.name}-", dir=homes))
 
 
 async def deploy(engine: Engine, document: str, caller: Caller = ADMIN, **options: Any) -> dict[str, Any]:

@@ -120,6 +120,7 @@ async def test_a_worker_reaches_nothing_of_its_engine(
     monkeypatch.undo()
     if user != os.geteuid():
         _give_away(place.parent, user)
+        _give_away(engine.settings.home, user)
     aims = _aims(os.getpid(), home, place / "outside")
     command = [sys.executable, str(HERE / "confined.py"), str(user), *aims]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
