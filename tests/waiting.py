@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
-
 T = TypeVar("T")
 SECONDS = 30.0  # far more than anything takes: what never comes ends a test, not what comes late
 LOOK_SECONDS = 0.01
@@ -61,14 +59,6 @@ def lines(path: Path) -> list[str]:
 def size(path: Path) -> int:
     """The size of a file, in bytes; 0 while it is not there."""
     return path.stat().st_size if path.exists() else 0
-
-
-def ended(pid: int) -> bool:
-    """Whether a process has ended, also one that nobody has asked for its exit code (a zombie is no process)."""
-    try:
-        return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return True
 
 
 async def turn() -> None:

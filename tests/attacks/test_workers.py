@@ -25,7 +25,7 @@ from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import Tunnel
 from core.fleet.fleet import ACTS, Fleet
 from core.model.principal import Caller, Principal, Role, Surface
-from tests import waiting
+from tests import processes, waiting
 from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
@@ -281,5 +281,5 @@ async def test_a_machine_that_stood_still_runs_nothing_of_its_backlog(
             worker.resume()
             await edge.says("is cut off")
             await rig.online(engine, "edge-1")
-            assert waiting.ended(worker.pid)
+            assert processes.ended(worker.pid)
             assert list(places["edge-1"].iterdir()) == [], "nothing ran twice"

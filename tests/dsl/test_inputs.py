@@ -17,7 +17,7 @@ from core.dsl.inputs import descendants, lines
 from core.dsl.inputs.lines import Splitter
 from core.errors import Forbidden, JobFailed
 from core.worker.runs import Delivery
-from tests import waiting
+from tests import processes, waiting
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 
@@ -208,7 +208,7 @@ async def test_a_command_that_hangs_is_killed_with_everything_it_started(shell: 
     with anyio.fail_after(10), pytest.raises(JobFailed, match=r"did not end within 0\.3 s"):
         await shell.run({"exec": {"command": command, "timeout": {"value": "300ms"}}}, {"discard": {}}, keep)
     child = int(seen[0]["_raw"])
-    await waiting.until(lambda: waiting.ended(child))
+    await waiting.until(lambda: processes.ended(child))
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -222,7 +222,7 @@ async def test_a_daemon_that_has_left_the_group_of_its_command_is_killed_when_th
         read = shell.read({"exec": {"command": command, "result": {"status-field": "code"}, "timeout": "8s"}})
         assert await read == [{"code": status}]
     daemon = int(told.read_text())
-    await waiting.until(lambda: waiting.ended(daemon))
+    await waiting.until(lambda: processes.ended(daemon))
 
 
 async def test_what_a_killed_worker_left_running_is_killed_before_the_command_runs_again(shell: Worker) -> None:

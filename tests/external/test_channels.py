@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from core.engine import Engine
-from tests import waiting
+from tests import processes, waiting
 from tests.deployments.running import KEEP, TAIL, apply, arrived, numbers, once, plan, publish, write
 from tests.engines import ADMIN, engine_on
 
@@ -175,8 +175,7 @@ async def test_the_address_with_its_password_is_seen_by_nobody(tmp_path: Path) -
             )
             await apply(engine, source)
             await arrived(tmp_path / "x.out", range(10))
-            lines = [" ".join(child.cmdline()) for child in psutil.Process().children(recursive=True)]
-            workers = [line for line in lines if "core.worker" in line]
+            workers = [" ".join(child.cmdline()) for child in processes.children("core.worker")]
             assert workers
             assert not any("canary-4711" in line for line in workers)
             for job in ("demo--a--c-writer", "demo--x--c-reader"):

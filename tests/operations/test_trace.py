@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.server
-import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import Any
 
 import anyio
 import orjson
-import psutil
 import pytest
 
 from core import errors
 from core.engine import Engine
 from core.jobs import tracing
-from tests import waiting
+from tests import processes, waiting
 from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -331,7 +329,7 @@ async def test_only_a_few_traces_run_at_once_and_none_is_left_behind(engine: Eng
         with pytest.raises(errors.Busy, match="traces are running"):
             await trace(engine, job())
         group.cancel_scope.cancel()
-    await waiting.until(lambda: not children())
+    await waiting.until(lambda: not processes.children("core.worker.trace"))
     assert (await trace(engine, job()))["events_out"] == [{}]
 
 
@@ -340,7 +338,3 @@ async def _quietly(work: Any) -> None:
         await work
     except errors.SluiceError:
         return
-
-
-def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process(os.getpid()).children() if "core.worker.trace" in " ".join(p.cmdline())]

@@ -53,12 +53,11 @@ def test_a_clone_has_what_is_here_and_nothing_that_is_ignored(tmp_path: Path) ->
 
 def test_where_pip_gets_packages_from_is_told_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
-    file.write_text(
-        "[global]\nindex-url = https://files.example/simple\ncert = /a.pem\nuser = true\nquiet = 1\n[install]\ncompile = no\n"
-    )
+    index = "index-url = https://files.example/simple"
+    file.write_text(f"[global]\n{index}\ncert = /a.pem\nuser = true\nquiet = 1\n[install]\ncompile = no\n")
     told = said(sys.executable, CI / "pip-conf", PIP_CONFIG_FILE=str(file), PIP_CERT="/b c.pem", PIP_CACHE_DIR="/x")
     lines = told.splitlines()
     assert lines[0] == "[global]"
-    assert {"index-url = https://files.example/simple", "cert = /b c.pem"} <= set(lines)
+    assert {index, "cert = /b c.pem"} <= set(lines)
     assert not [line for line in lines if line.startswith(("user", "quiet", "compile", "cache-dir"))]
     assert "proxy = http://p.example" in said(sys.executable, CI / "pip-conf", https_proxy="http://p.example")

@@ -20,7 +20,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 from core.engine import Engine
 from core.model import invocation
 from core.store import invocations
-from tests import waiting
+from tests import processes, waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -57,8 +57,7 @@ class Fleet:
         pids = []
         for name in self.running():
             try:
-                children = psutil.Process(self.processes[name].pid).children()
-                pids += [child.pid for child in children if "core.worker" in " ".join(child.cmdline())]
+                pids += [child.pid for child in processes.children("core.worker", of=self.processes[name].pid)]
             except psutil.NoSuchProcess:
                 continue
         return pids

@@ -9,12 +9,11 @@ from typing import Any
 
 import anyio
 import httpx
-import psutil
 import pytest
 from engines import ADMIN, deploy, engine_on
 
 from core.engine import Engine
-from tests import waiting
+from tests import processes, waiting
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +86,7 @@ async def test_what_was_answered_200_is_there_after_a_worker_was_killed(tmp_path
             for sender in range(5):
                 group.start_soon(send, sender)
             await waiting.until(lambda: len(told) > 20)
-            (child,) = [p for p in psutil.Process().children() if "core.worker" in p.cmdline()]
+            (child,) = processes.children("core.worker")
             child.kill()
         await accepted_soon(port, "after")
         assert set(told) <= set(waiting.lines(out))

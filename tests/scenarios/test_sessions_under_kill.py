@@ -21,7 +21,7 @@ from core import ownership
 from core.engine import Engine
 from core.model import invocation
 from core.store import invocations
-from tests import waiting
+from tests import processes, waiting
 from tests.scenarios.sessions import HttpClient, Ledger, McpSession, Program
 
 pytestmark = pytest.mark.anyio
@@ -73,8 +73,7 @@ class Killer:
     def _worker(self) -> None:
         owner = ownership.owner_pid(self._home)
         try:
-            children = psutil.Process(owner).children() if owner else []
-            workers = [child for child in children if "core.worker" in " ".join(child.cmdline())]
+            workers = processes.children("core.worker", of=owner) if owner else []
             self._random.choice(workers).kill()
             self.kills["worker"] += 1
         except (psutil.NoSuchProcess, IndexError):

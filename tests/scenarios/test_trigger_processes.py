@@ -19,7 +19,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock
 from core.engine import Engine
-from tests import waiting
+from tests import processes, waiting
 from tests.dsl import web
 from tests.triggers.rig import DEFINITION, path
 
@@ -137,7 +137,7 @@ async def test_a_worker_that_falls_silent_is_replaced_after_its_lease_and_its_ru
             with anyio.fail_after(30):
                 arguments = {"slug": "smoke_trigger", "params": {"env": f"r{round}"}, "wait_timeout_seconds": 60}
                 record = await engine.call("trigger_invoke", arguments, ADMIN)
-            assert waiting.ended(stopped.pid)
+            assert processes.ended(stopped.pid)
             assert (record["state"], record["attempts"]) == ("succeeded", 2)
             assert path(record) == ["accepted", "dispatched", "redelivered", "succeeded"]
             taken_over = next(event["at_ns"] for event in record["events"] if event["type"] == "redelivered")
