@@ -78,7 +78,6 @@ def test_it_is_an_order_below_what_the_owner_has(one: Grant, other: Grant, third
         ({"ends_at_ns": 6}, "end"),
         ({"ends_at_ns": None}, "end"),
     ],
-    ids=str,
 )
 def test_each_right_is_looked_at_by_itself(changed: dict[str, Any], beyond: str) -> None:
     parent = Grant(Role.USER, frozenset({"tenant-a"}), False, frozenset({"read"}), 5)
