@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 MANIFEST = Path(__file__).with_name("manifest.json")
 PACKAGES = ("core", "mcp_server")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
-SUFFIXES = frozenset({".py", ".typed", ".yaml", ".json", ".html", ".js", ".css", ".svg", ".md", ".sql"})
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
 
 
@@ -29,7 +28,7 @@ def entries() -> Iterator[tuple[str, Path]]:
         yield name, ROOT / name
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
-            if path.is_file() and path.suffix in SUFFIXES and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts:
                 yield path.relative_to(ROOT).as_posix(), path
 
 

@@ -192,7 +192,7 @@ SPEECHES: dict[str, Any] = {
 }
 
 
-OF_ITSELF = {"hello", "bye", "settle"}  # a settlement is checked against who holds the delivery, below
+OF_ITSELF = {"hello", "bye", "unconfined", "settle"}  # a settlement is checked against who holds the delivery, below
 
 
 def test_every_notice_of_a_worker_is_tried() -> None:

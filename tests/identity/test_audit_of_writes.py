@@ -59,8 +59,9 @@ NOTED_ELSEWHERE = {
     "secret_rotate_key": "is noted before the first of its pieces",
     "license_install": "changes a file, and is noted after it",
 }
-BY_THE_ENGINE = {"callback_deliveries", "dispatches", "messages", "workloads"}
-"""What the engine writes about what runs, while and after somebody asked for something: observations, no wishes."""
+BY_THE_ENGINE = {"callback_deliveries", "dispatches", "license", "messages", "workloads"}
+"""What the engine writes about what runs, and what it last read of the license file, while and after somebody asked for
+something: observations, no wishes."""
 IN_STEPS = {
     # What goes on after the transaction that has the audit row, in steps that a next start takes up.
     ("deployment_apply", "deployments"): "the state moves on when its workloads are up",
