@@ -228,6 +228,12 @@ class Engine:
                 f"{operation.name} needs {needed}; {caller.username} has the role {caller.principal.role.value}.",
                 hint="Ask an admin.",
             )
+        if operation.platform and not caller.administers_all:
+            raise errors.Forbidden(
+                f"{operation.name} is about what all tenants share, and {caller.username} administers only"
+                f" {', '.join(caller.principal.tenants) or 'none'}.",
+                hint="Ask an admin of every tenant.",
+            )
         scopes = caller.principal.scopes
         if scopes and not permits(scopes, operation, arguments if isinstance(arguments, dict) else {}):
             raise errors.Forbidden(

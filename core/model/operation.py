@@ -82,6 +82,7 @@ class Operation:
     toolset: str
     http: str
     role: Role | None = None  # who may call it; None: nobody, so that an operation without a rule opens no door
+    platform: bool = False  # about what all tenants share: for admins of every tenant alone
     idempotent: bool = False
     open_world: bool = False
     result: dict[str, Any] | None = None

@@ -70,6 +70,11 @@ class Caller:
     def is_admin(self) -> bool:
         return self.principal.role is Role.ADMIN
 
+    @property
+    def administers_all(self) -> bool:
+        """Whether this is an admin of what all tenants share: the engine, its workers and their groups."""
+        return self.is_admin and (self.principal.platform or self.operator)
+
     def to_dict(self) -> dict[str, object]:
         """The wire form that an attached front door sends to the owner (same user, same host)."""
         return {

@@ -9,7 +9,6 @@ from core.engine import Engine
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
-from core.operations.worker_groups import require_operator
 
 
 class EngineStatus(Params):
@@ -22,12 +21,12 @@ class EngineStatus(Params):
     toolset="administration",
     tool=False,
     role=Role.ADMIN,
+    platform=True,
 )
 async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> dict[str, Any]:
     """The loops that last as long as the engine with how often a step of them failed (`failing` while they
     do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, and how often
     a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it)."""
-    require_operator(caller)
     loops = [
         {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
         for loop in engine.loops

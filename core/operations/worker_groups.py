@@ -183,7 +183,7 @@ async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGrou
 
 def require_operator(caller: Caller) -> None:
     """Raises Forbidden for an admin of single tenants: workers and groups are shared by all of them."""
-    if not _administers_all(caller):
+    if not caller.administers_all:
         raise errors.Forbidden(
             f"Workers and their groups are shared by all tenants, and {caller.username} administers only "
             f"{', '.join(caller.principal.tenants) or 'none'}.",
@@ -191,13 +191,9 @@ def require_operator(caller: Caller) -> None:
         )
 
 
-def _administers_all(caller: Caller) -> bool:
-    return caller.principal.platform or caller.operator
-
-
 def sees(caller: Caller, group: WorkerGroup | None) -> bool:
     """Whether a group is there for a caller: it admits the tenant, or the caller administers all of them."""
-    return group is not None and (group.admits(caller.tenant) or _administers_all(caller))
+    return group is not None and (group.admits(caller.tenant) or caller.administers_all)
 
 
 def refuse_external(group: WorkerGroup, workers: Iterable[Worker]) -> None:
@@ -234,7 +230,7 @@ def _shown(engine: Engine, group: WorkerGroup, caller: Caller) -> dict[str, Any]
         "name": group.name,
         "labels": list(group.labels),
         "slots": group.slots,
-        "tenants": list(group.tenants) if group.open or _administers_all(caller) else [caller.tenant],
+        "tenants": list(group.tenants) if group.open or caller.administers_all else [caller.tenant],
         "workers": [row["name"] for row in rows],
         "online": sum(row["state"] == "online" for row in rows),
         "capacity": sum(row["slots"] for row in rows if row["state"] == "online"),

@@ -111,7 +111,7 @@ def create(
 
 async def _status(engine: session.EngineSession, caller: Caller) -> dict[str, Any] | None:
     """How the engine itself is, for those who may know: an identity with scopes may not."""
-    if engine.operations.get("engine_status") is None or not caller.is_admin or caller.principal.scopes:
+    if engine.operations.get("engine_status") is None or not caller.administers_all or caller.principal.scopes:
         return None
     told: dict[str, Any] = await engine.call("engine_status", {}, caller)
     return told
