@@ -663,7 +663,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
     packing.pack(place / "portal", title="Team")
     scene = stage.Stage(place / "home", SLUICE_PORTALS=f"team={place / 'portal'}")
     try:
-        with anyio.fail_after(60):
+        with anyio.fail_after(180):  # some seconds, on a machine that does nothing else
             await scene.start(workers=1)
             definition = EXAMPLES / "smoke_trigger.json"
             for words in (

@@ -148,7 +148,7 @@ async def test_a_secret_shows_up_where_it_was_sent_and_nowhere_else(
     assert "***" in str(told)  # the mask is at work
     shown = capfd.readouterr()
     assert found_in((shown.out + shown.err).encode()) == []
-    await anyio.run_process(["cp", "-r", str(tmp_path / "home"), str(tmp_path / "copy")])  # SQLite's locks stay whole
+    await anyio.run_process(["cp", "-rL", str(tmp_path / "home"), str(tmp_path / "copy")])  # SQLite's locks stay whole
     contents = _files(tmp_path / "copy")
     assert {"sluice.db", "sluice.db-wal", "secrets.key"} <= contents.keys()
     assert {name: found_in(data) for name, data in contents.items() if found_in(data)} == {}
