@@ -30,7 +30,8 @@ async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
 
     Jobs may use files wherever the test keeps them, unless it says otherwise (attacks/test_files.py and the demo do).
     """
-    _lay_aside(home)
+    if settings.get("workers") != 0:
+        _lay_aside(home)
     chosen = Settings(home=home, **{"workers": 1, "drain_seconds": 2.0, "file_access": "anywhere", **settings})
     owned = ownership.acquire(ownership.prepare(home))
     assert owned is not None
