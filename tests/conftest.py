@@ -8,10 +8,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
+# How long one example takes says nothing: tests run side by side, on machines of any speed.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
+
 # A shell starts what it runs in the background with SIGINT ignored, and commands that tests interrupt would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
