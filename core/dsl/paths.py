@@ -44,6 +44,18 @@ class NotADirectory(Unreadable):
     """That is a file and not a directory."""
 
 
+def make_data_directory(path: str) -> None:
+    """Make the data directory of a tenant (FileRules.directory) if it is not there; for this user alone (0700).
+
+    Raises Unreadable when it cannot be made.
+    """
+    try:
+        for place in (Path(path).parent, Path(path)):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unreadable(f"cannot make the data directory {shorten(path)}: {error.strerror}") from error
+
+
 def check_name(name: str) -> str:
     """A relative name that may become a file below a root, e.g. the name of an object.
 
@@ -146,21 +158,13 @@ class FileAccess:
             if not create or full == self._rules.root_of(full):
                 _explain(error, full)
             if full == self._rules.directory:
-                return self._first(full)
+                make_data_directory(full)
+                return self.directory(full)
             with self.directory(str(Path(full).parent), create=True) as parent:
                 return parent.directory(Path(full).name, create=True)
         except OSError as error:
             _explain(error, full)
         return self._guard(fd, full)
-
-    def _first(self, full: str) -> Directory:
-        """The data directory of a tenant, which is made when it is first written to."""
-        try:
-            for place in (Path(full).parent, Path(full)):
-                place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise Unreadable(f"cannot make the data directory {shorten(full)}: {error.strerror}") from error
-        return self.directory(full)
 
     def _guard(self, fd: int, full: str) -> Directory:
         if self.is_closed(os.fstat(fd)):  # the same directory under another name: a bind mount

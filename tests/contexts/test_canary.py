@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -181,5 +182,9 @@ async def test_neither_the_processes_nor_a_plan_show_the_value(engine: Engine) -
         await deploy(engine, job("printed", actions=f"[{ADD}]"))
     assert found_in(json.dumps(plan).encode()) == []
     pids = [row["pid"] for row in engine.fleet.worker_rows()]
-    files = [Path("/proc", str(pid), file) for pid in (*pids, "self") for file in ("cmdline", "environ")]
-    assert [found_in(file.read_bytes()) for file in files] == [[]] * len(files)
+    for file in [Path("/proc", str(pid), file) for pid in (*pids, "self") for file in ("cmdline", "environ")]:
+        try:
+            assert found_in(file.read_bytes()) == [], file
+        except PermissionError:  # a worker cannot be looked into by the user who runs it; root can
+            assert os.geteuid() != 0
+            assert file.name == "environ"

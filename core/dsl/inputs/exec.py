@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -164,9 +163,9 @@ class ExecSource:
         if self._env.limits.confined:
             places = paths.open_places(files, [str(directory)], programs=True, tenant=tenant)
         variables = {**ENVIRONMENT, "HOME": str(directory), "TMPDIR": str(directory), **self._variables(run)}
+        if own := filerules.FileRules(files, tenant).directory:  # only what is there can be left open to it
+            paths.make_data_directory(own)
         try:
-            if own := filerules.FileRules(files, tenant).directory:  # only what is there can be left open to it
-                Path(own).mkdir(mode=0o700, exist_ok=True)  # noqa: ASYNC240 - one call, on the way to a new process
             return await command.start(
                 arguments, places, directory, {**variables, descendants.NAME: mark}, self._config.timeout, mark
             )
