@@ -280,15 +280,19 @@ def _translate(error: BaseException) -> BaseException:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=OPEN_LOCK_MS / 1000)
-    for pragma in (
-        "page_size = 8192",  # of a new file: the pages of a commit cost a fifth less than with 4096
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "trusted_schema = OFF",
-        "temp_store = MEMORY",
-        "cache_size = -65536",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in (
+            "page_size = 8192",  # of a new file: the pages of a commit cost a fifth less than with 4096
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "trusted_schema = OFF",
+            "temp_store = MEMORY",
+            "cache_size = -65536",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 

@@ -164,6 +164,16 @@ async def test_a_database_of_a_newer_sluice_is_refused_without_a_write(tmp_path:
     assert path.read_bytes() == digest
 
 
+def test_a_file_that_is_no_database_is_left_closed(tmp_path: Path) -> None:
+    path = tmp_path / "sluice.db"
+    path.write_bytes(b"no database" * 1_000)
+    with pytest.raises(errors.StorageUnavailable, match="cannot be opened") as caught:
+        open_database(path)
+    assert caught.value.__traceback__ is not None, "what a traceback holds is not ended by being forgotten"
+    held = [file.readlink() for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
+    assert path not in held
+
+
 def test_migrations_are_numbered_without_gaps() -> None:
     names = [step.name for step in migrations.STEPS._migrations]
     assert [name[:5] for name in names] == [f"m{n:04d}" for n in range(1, len(names) + 1)]
