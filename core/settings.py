@@ -9,8 +9,9 @@ import ipaddress
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -18,6 +19,14 @@ from core.docstrings import Described
 from core.fileroots import FileMode, FileRootText
 
 GROUP_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
+
+
+@dataclass(frozen=True, slots=True)
+class Widens:
+    """Marks a setting by which a party is trusted with more; docs/security.md names each of them and its party."""
+
+
+WIDENS = Widens()
 
 
 def default_home() -> Path:
@@ -49,30 +58,30 @@ class Settings(Described, BaseModel):
     """The group of each worker, in order; those beyond are in `default`. Set by `workers`."""
     worker_slots: int = Field(default=64, ge=1, le=4096)
     """How many jobs one worker may hold."""
-    allow_exec: bool = False
+    allow_exec: Annotated[bool, WIDENS] = False
     """Let jobs run commands (the exec input). Off unless an administrator turns it on."""
-    sandbox: Literal["auto", "require", "off"] = "auto"
+    sandbox: Annotated[Literal["auto", "require", "off"], WIDENS] = "auto"
     """What the kernel keeps worker processes from: files that they do not need, other processes, unix sockets, most of
     the system. auto: as much as it can, and `sluice worker list` tells what is lacking; require: a worker that lacks
     anything does not start; off: nothing (docs/sandbox.md)."""
-    egress_allow: tuple[str, ...] = ()
+    egress_allow: Annotated[tuple[str, ...], WIDENS] = ()
     """Addresses or CIDR blocks that jobs may connect to although they are private, e.g. 127.0.0.1/32."""
-    listen_allow: tuple[str, ...] = ()
+    listen_allow: Annotated[tuple[str, ...], WIDENS] = ()
     """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
     loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
-    cloud_credentials: bool = False
+    cloud_credentials: Annotated[bool, WIDENS] = False
     """Let jobs whose documents name no credentials for S3, GCS and Azure act as you there: with what the environment of
     the engine holds (AWS_*, GOOGLE_*, AZURE_*), or the metadata service (with egress_allow). Off: such a job is
     refused."""
     data_root: Path = Field(default_factory=lambda values: data_root_of(values.get("home", default_home())))
     """The directory with one directory for each tenant, in which its jobs keep their files and where relative paths of
     documents start. It lies outside the home, which holds keys and the database."""
-    file_access: FileMode = FileMode.TENANT
+    file_access: Annotated[FileMode, WIDENS] = FileMode.TENANT
     """Where jobs may read and write files: tenant (below the data root of their tenant, and in its file roots), roots
     (in its file roots alone; relative paths start at the first), anywhere (everywhere; not for tenants that do not
     trust each other). Never, in no mode: the home, other tenants' directories, the interpreter and its packages, the
     system, dot files of the user, and every file that a setting names."""
-    file_roots: tuple[FileRootText, ...] = ()
+    file_roots: Annotated[tuple[FileRootText, ...], WIDENS] = ()
     """More directories for jobs, each [GROUP:][TENANT=]PATH[:ro]: only for workers of that group, only for jobs of that
     tenant (without one: shared by all tenants), only to read; e.g. acme=/srv/acme or etl:/srv/in:ro."""
     private_files: tuple[Path, ...] = ()
@@ -109,7 +118,7 @@ class Settings(Described, BaseModel):
     """For how long a worker that is gone keeps its replicas; then they move within its group."""
     heartbeat_seconds: float = Field(default=1.0, gt=0)
     """How often a worker reports; one that is silent for five of these is lost."""
-    nats: str = ""
+    nats: Annotated[str, WIDENS] = ""
     """The NATS server over which workers of other machines join, and whose JetStream keeps the channels with transport
     jetstream: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or tls:// in place of nats://. Empty: there are only
     workers of this machine, and no such channels."""
@@ -118,23 +127,23 @@ class Settings(Described, BaseModel):
     http_connections_per_address: int = Field(default=0, ge=0)
     """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. Behind a proxy, which is
     one address, as many as `http_connections`."""
-    job_memory_mb: int = Field(default=64, ge=1)
+    job_memory_mb: Annotated[int, WIDENS] = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
-    worker_memory_mb: int = Field(default=2048, ge=0)
+    worker_memory_mb: Annotated[int, WIDENS] = Field(default=2048, ge=0)
     """How much memory one worker process may have; one with more ends, and the job that took it is named. 0: any."""
     kv_tenant_mb: int = Field(default=1024, ge=1)
     """How much the KV store keeps for one tenant, in MiB: keys, values, members of sets and items of queues."""
-    portals: tuple[str, ...] = ()
+    portals: Annotated[tuple[str, ...], WIDENS] = ()
     """Shared catalogs to install from, each NAME=URL (https://) or NAME=DIRECTORY; of several that have an item, the
     first offers it."""
-    portal_ca_file: Path | None = None
+    portal_ca_file: Annotated[Path | None, WIDENS] = None
     """A PEM file with certificates that portals may show besides those that the system trusts."""
     portal_refresh_seconds: int = Field(default=900, ge=1)
     """How old the index of a portal behind HTTPS may become before it is asked for again; directories are always
     looked at."""
     edition: Literal["full", "community"] = "full"
     """What holds without a license file: everything, or the Community Edition."""
-    license_keys: tuple[str, ...] = ()
+    license_keys: Annotated[tuple[str, ...], WIDENS] = ()
     """Public ed25519 keys (base64) whose licenses this installation trusts."""
     jwt_key_file: Path | None = None
     """A file (mode 0600) with the secret that signs JWTs, at least 32 bytes; without one, a key is made in the home."""

@@ -169,7 +169,8 @@ def page_settings() -> str:
         "",
         *prose(
             """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name,
-            where a command has one, wins. Lists are comma-separated."""
+            where a command has one, wins. Lists are comma-separated. Those with a ! let a party do more
+            than it otherwise may: [security.md](security.md) says which."""
         ),
         "",
         "| variable | default | meaning |",
@@ -178,7 +179,8 @@ def page_settings() -> str:
     for name, field in settings.Settings.model_fields.items():
         computed = {"home": "the user's data directory", "data_root": "the home with `-data` behind its name"}
         default = computed.get(name) or f"`{_json(field.default)}`"
-        out.append(f"| `SLUICE_{name.upper()}` | {default} | {_cell(field.description or '')} |")
+        mark = " !" if settings.WIDENS in field.metadata else ""
+        out.append(f"| `SLUICE_{name.upper()}`{mark} | {default} | {_cell(field.description or '')} |")
     return "\n".join(out) + "\n"
 
 

@@ -52,8 +52,9 @@ async def join(
         raise errors.StorageUnavailable(error.message, hint=error.hint if "chmod" in error.hint else hint) from None
     member = External(name, group, slots)
     working = asyncio.create_task(host.work(settings.nats, key, member, settings, child.spawn, connect.note))
-    stopping = asyncio.create_task(signals.stop_requested())
-    done, _ = await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    with signals.StopRequest() as stop:
+        stopping = asyncio.create_task(stop.taken())
+        done, _ = await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     if working in done:
         stopping.cancel()
         await working  # raises why

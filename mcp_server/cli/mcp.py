@@ -128,6 +128,7 @@ async def _serve_http(
     host = host or "127.0.0.1"
     app = server.http_app(open_session, options, host=host, live=live.Live(limits.of(settings)))
     listener = serving.bind(host, int(port))
-    async with serving.running(app, [listener], serving.room(settings), drain_seconds=2):
-        connect.note(f"sluice-mcp listens on {serving.url(listener)}/mcp")
-        await signals.stop_requested()
+    with signals.StopRequest() as stop:
+        async with serving.running(app, [listener], serving.room(settings), drain_seconds=2):
+            connect.note(f"sluice-mcp listens on {serving.url(listener)}/mcp")
+            await stop.taken()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -106,7 +107,8 @@ async def serve(
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     try:
-        async with attach.open_session(settings, serve_workers=settings.workers) as engine:
+        async with contextlib.AsyncExitStack() as running:
+            engine = await running.enter_async_context(attach.open_session(settings, serve_workers=settings.workers))
             local = connect.local_caller(common.tenant)
             authenticator: identities.Authenticator
             if auth == "token":
@@ -132,17 +134,19 @@ async def serve(
             certificate = None
             if not disable_tls and (tls or tls_cert or not serving.is_loopback(host)):
                 certificate = _certificate(settings.home, tls_cert, tls_key, hosts)
-            async with serving.running(
+            stop = running.enter_context(signals.StopRequest())  # before anybody can read that it listens
+            doors = serving.running(
                 served, [listener], visitors, drain_seconds=settings.drain_seconds, certificate=certificate
-            ):
-                address = serving.url(listener, secure=certificate is not None)
-                connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
-                connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
-                connect.note(f"  {_files(engine, settings)}")
-                if certificate is not None:
-                    connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
-                number = await signals.stop_requested()
-                connect.note(f"{number.name}: draining")
+            )
+            await running.enter_async_context(doors)
+            address = serving.url(listener, secure=certificate is not None)
+            connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
+            connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
+            connect.note(f"  {_files(engine, settings)}")
+            if certificate is not None:
+                connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
+            number = await stop.taken()
+            connect.note(f"{number.name}: draining")
     finally:
         listener.close()
     return 0

@@ -31,17 +31,19 @@ class Machine:
     said: list[str] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     reading: asyncio.Task[None] | None = None
+    silent: bool = False  # it says nothing any more
 
     async def read(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.said.append(line.decode())
             self.heard.set()
+        self.silent = True
         self.heard.set()
 
     async def says(self, text: str) -> None:
         while not any(text in line for line in self.said):
-            assert self.process.returncode is None, "".join(self.said)
+            assert not self.silent, "".join(self.said)
             self.heard.clear()
             await self.heard.wait()
 
