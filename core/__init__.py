@@ -5,6 +5,7 @@ Map, in reading order (each room's docstring goes on from here):
     model/        the nouns and their state tables
     operations/   every verb that a user has, declared once; the doors are read off this registry
     engine        the composition root; Engine.call answers every operation
+    licensing     the license in force
     adoption      a home that was copied asks before it runs
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers

@@ -40,6 +40,7 @@ from core.forever import Loops
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts
+from core.licensing import Licensing
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
@@ -86,32 +87,30 @@ class Engine:
         operations: Registry,
         database: Database,
         spawn: child.Spawn,
-        kept_license: bytes | None,
+        licensing: Licensing,
+        ids: clock.Ids,
         *,
         running: bool = True,
     ) -> None:
-        """`kept_license`: what the license file held when it was last read; None when it was not there.
-
-        An engine that is not `running` only reads and records: see open_offline.
-        """
+        """`ids` go on from the latest one in the store. An engine that is not `running` only reads and records: see
+        open_offline."""
         self.running = running
         self.settings = settings
         self.operations = operations
         self.database = database
-        self.ids = clock.Ids()
+        self.ids = ids
         self.started_at_ns = clock.now_ns()
         self.age = clock.Age()
-        self.license = license.EVERYTHING
-        self._license_document = kept_license
-        self._read_license()
+        self.licensing = licensing
         self._signer: signing.Signer | None = None
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
         self._subscribers: list[Notice] = []
         most = max(4, min(MOST_SESSIONS, accepting.raise_limit_of_files() // 8))
         self.sessions = accepting.Room("engine.sock", most, max(2, most // 4))
-        if self.license.limits.workers is not None:  # what a license allows, it allows to the settings as well
-            settings = settings.model_copy(update={"workers": min(settings.workers, self.license.limits.workers)})
+        allowed = licensing.current.limits.workers
+        if allowed is not None:  # what a license allows, it allows to the settings as well
+            settings = settings.model_copy(update={"workers": min(settings.workers, allowed)})
         self.bus = LocalBus(self)
         self.vault = Vault(database, settings.home)
         self.variables = Variables(database)
@@ -124,9 +123,9 @@ class Engine:
         self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
         self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)
         self.retention = Retention(settings, database, self.quota)
-        self.pending = Pending(database, self.bus, self.announce, self.deliveries, lambda: self.ids.next(), self.quota)
-        self.invoker = Invoker(database, self.bus, self.ids, self.pending, self.announce, self.deliveries, self.quota)
-        self.traffic = Traffic(database, self.bus, self.ids, self.pending, self.announce, self.variables)
+        self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota)
+        self.invoker = Invoker(database, self.bus, ids, self.pending, self.announce, self.deliveries, self.quota)
+        self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, self.variables)
         self.fleet = Fleet(
             settings,
             database,
@@ -139,19 +138,15 @@ class Engine:
             self.variables,
             self.loops,
         )
-        self.rollouts = Rollouts(database, self.fleet, self.traffic, lambda: self.ids.next(), self.announce)
+        self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)
         self.healer = Healer(database, self.fleet, self.rollouts)
-        self.keeper = Keeper(
-            settings, database, self.healer, lambda: license.Feature.DEPLOYMENTS in self.license.features
-        )
+        self.keeper = Keeper(settings, database, self.healer, licensing)
         self.tracer = Tracer(settings)
         self.gateway: gateways.Gateway | None = None
         if settings.nats:
             from core.external.gateway import Gateway
 
-            self.gateway = Gateway(
-                settings, self.fleet, database, lambda: self.license, lambda: self.ids.next(), self.loops
-            )
+            self.gateway = Gateway(settings, self.fleet, database, licensing, ids, self.loops)
         self.runs: dict[str, asyncio.Task[None]] = {}  # GitOps runs that are under way, by their id
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
@@ -246,35 +241,14 @@ class Engine:
                 hint="Send the API key itself: Authorization: Bearer API_KEY, or --api-key on the command line.",
             )
         if caller.surface is Surface.MCP:
-            self.license.require(license.Feature.MCP_SERVER, "The MCP server")
+            self.licensing.current.require(license.Feature.MCP_SERVER, "The MCP server")
         if operation.feature is not None:
-            self.license.require(operation.feature, operation.name)
+            self.licensing.current.require(operation.feature, operation.name)
         if operation.effect is not Effect.READ and operation.gated and not caller.allow_write:
             raise errors.WriteDisabled(
                 f"{operation.name} changes something, and this session is read-only.",
                 hint="Start the MCP server with --allow-write to allow it.",
             )
-
-    async def read_license(self) -> license.License:
-        """The license in force, read anew: it is asked for at the start, each minute, and after an install."""
-        before = self._license_document
-        found = self._read_license()
-        await self._keep_license_document(before)
-        return found
-
-    async def _keep_license_document(self, before: bytes | None) -> None:
-        if self._license_document != before:
-            await self.database.write(license_table.keep, self._license_document)
-
-    def _read_license(self) -> license.License:
-        settings = self.settings
-        found, self._license_document = license.read(
-            settings.license_file, settings.edition, settings.license_keys, clock.now_ns(), self._license_document
-        )
-        if found.reason and found != self.license:
-            log.warning("license", edition=found.edition, status=found.status.value, reason=found.reason)
-        self.license = found
-        return found
 
     @property
     def signer(self) -> signing.Signer:
@@ -379,7 +353,7 @@ class Engine:
     async def keep_retention(self) -> None:
         """Prune what is kept for a while, a bounded piece at a time; look whether the license is another one; wait."""
         await self.prune()
-        await self.read_license()
+        await self.licensing.read()
         await asyncio.sleep(RETENTION_SECONDS)
 
     async def prune(self) -> int:
@@ -508,10 +482,10 @@ async def _made(
             sandbox.check(settings.sandbox)
         await adoption.settle(database, owned, settings)
         filepolicy.prepare(settings)
-    kept_license = await database.read(license_table.kept)
-    engine = Engine(settings, operations, database, spawn, kept_license, running=running)
-    await engine._keep_license_document(kept_license)
-    engine.ids = engine.invoker.ids = engine.traffic.ids = clock.Ids(await database.read(invocations.latest_id))
+    licensing = Licensing(settings, database, await database.read(license_table.kept))
+    await licensing.keep()
+    ids = clock.Ids(await database.read(invocations.latest_id))
+    engine = Engine(settings, operations, database, spawn, licensing, ids, running=running)
     stack.callback(engine.pending.close)
     stack.push_async_callback(engine.deliveries.close)
     stack.push_async_callback(engine.tracer.close)

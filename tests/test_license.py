@@ -109,11 +109,11 @@ async def test_an_engine_without_descriptors_keeps_its_edition_also_through_a_re
     async with engine_on(tmp_path, **settings) as engine:
         await engine.call("license_install", {"document": signed().decode()}, ADMIN)
         with no_descriptor_left():
-            await engine.read_license()
+            await engine.licensing.read()
         shown = await engine.call("license_show", {}, ADMIN)
         assert (shown["edition"], shown["status"]) == ("enterprise", "valid")
         assert "license.json cannot be read (Too many open files)" in shown["reason"]
-        assert (await engine.read_license()).reason == ""
+        assert (await engine.licensing.read()).reason == ""
     (tmp_path / "license.json").rename(tmp_path / "away.json")
     (tmp_path / "license.json").mkdir()
     async with engine_on(tmp_path, **settings) as engine:

@@ -7,7 +7,7 @@ an engine that dies, is made up for by the next one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from core.deployments import edits
 from core.deployments.healing import Healer
 from core.deployments.reconcile import Drift
 from core.fleet.holdings import Holdings
+from core.license import Feature
+from core.licensing import Licensing
 from core.model.deployment import EMPTY, State
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.settings import Settings
@@ -56,13 +58,13 @@ def next_turn(before: Turn, acted_on: Iterable[Drift] | None, now: float, interv
 
 
 class Keeper:
-    """One for an engine. `allowed` tells whether deployments are licensed."""
+    """One for an engine. Nothing is reconciled where deployments are not licensed."""
 
-    def __init__(self, settings: Settings, database: Database, healer: Healer, allowed: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, database: Database, healer: Healer, licensing: Licensing) -> None:
         self._settings = settings
         self._database = database
         self._healer = healer
-        self._allowed = allowed
+        self._licensing = licensing
         self._turns: dict[Key, Turn] = {}
         self._wishes: dict[Key, tuple[int, State]] = {}
 
@@ -73,7 +75,7 @@ class Keeper:
     async def round(self) -> float:
         """Look at every deployment whose turn it is; returns the seconds until the next round."""
         usual = self._settings.reconcile_interval_seconds
-        if not self._allowed():
+        if not self._licensing.allows(Feature.DEPLOYMENTS):
             return usual
         rows = await self._database.read(table.reconciled)
         keys = {(row["tenant"], row["name"]) for row in rows}

@@ -36,13 +36,11 @@ AGAIN_SECONDS = 1.0  # after the store could not be written
 class Rollouts:
     """Every deployment that is on its way. Use from the engine's loop."""
 
-    def __init__(
-        self, database: Database, fleet: Fleet, traffic: Traffic, next_id: Callable[[], int], announce: Announce
-    ) -> None:
+    def __init__(self, database: Database, fleet: Fleet, traffic: Traffic, ids: clock.Ids, announce: Announce) -> None:
         self._database = database
         self._fleet = fleet
         self._traffic = traffic
-        self._next_id = next_id
+        self._ids = ids
         self._announce = announce
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._gates: dict[tuple[str, str], Gate] = {}  # of the tasks
@@ -101,7 +99,7 @@ class Rollouts:
             "updated_by": caller.username,
             "gate": gate.to_text(),
         }
-        history_id = self._next_id()
+        history_id = self._ids.next()
         entry = {
             "id": history_id,
             "tenant": tenant,
@@ -115,7 +113,7 @@ class Rollouts:
             "summary": dict(summary),
             "reason": reason,
         }
-        note = audit.row(self._next_id(), caller, f"deployment_{action}", f"{tenant}/{name}")
+        note = audit.row(self._ids.next(), caller, f"deployment_{action}", f"{tenant}/{name}")
 
         async def carry_out() -> str:
             await self._database.write(

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -18,7 +17,8 @@ from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import Tunnel
 from core.fleet.fleet import Fleet
 from core.forever import Loops
-from core.license import Feature, License
+from core.license import Feature
+from core.licensing import Licensing
 from core.model.principal import SYSTEM
 from core.model.worker_group import NAME_PATTERN, External
 from core.settings import Settings
@@ -83,16 +83,16 @@ class Gateway:
         settings: Settings,
         fleet: Fleet,
         database: Database,
-        license: Callable[[], License],
-        id: Callable[[], int],
+        licensing: Licensing,
+        ids: clock.Ids,
         loops: Loops,
     ) -> None:
         nats.require()
         self._settings = settings
         self._fleet = fleet
         self._database = database
-        self._license = license
-        self._id = id
+        self._licensing = licensing
+        self._ids = ids
         self._loops = loops
         self._key = WorkerKey(keyfile.read_or_make(settings.home / KEY_FILE, KEY_PURPOSE))
         self._wire: nats.Wire | None = None
@@ -163,7 +163,7 @@ class Gateway:
         except ValidationError as fault:
             first = fault.errors()[0]
             raise errors.InvalidParams(f"{first['loc'][0]}: {first['msg']}.") from None
-        license = self._license()
+        license = self._licensing.current
         license.require(Feature.EXTERNAL_WORKERS, "A worker on another machine")
         if (
             license.limits.workers is not None
@@ -242,5 +242,5 @@ class Gateway:
 
     async def _remember(self, member: External) -> None:
         if member not in await self._database.read(external_workers.known):
-            note = audit.row(self._id(), SYSTEM, "worker_join", member.name)
+            note = audit.row(self._ids.next(), SYSTEM, "worker_join", member.name)
             await self._database.write(external_workers.keep, member, clock.now_ns(), note)

@@ -38,7 +38,7 @@ async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
 async def collection(engine: Engine, caller: Caller) -> Collection:
     """What is here, and what portals offer when the license allows them, ready to be searched."""
     offers: tuple[Offer, ...] = ()
-    if Feature.PORTAL in engine.license.features:
+    if Feature.PORTAL in engine.licensing.current.features:
         offers = await engine.portals.offers()
     own = await engine.library.entries(caller.tenant)
     return await engine.collections.of(caller.tenant, await entries(engine, caller), own, offers)
@@ -74,7 +74,7 @@ async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) 
     catalog_get tells the next call for each: plan a deployment, make a draft, or install it from its portal.
     """
     if params.source == "portal":
-        engine.license.require(Feature.PORTAL, "The portal")
+        engine.licensing.current.require(Feature.PORTAL, "The portal")
     every = await collection(engine, caller)
     found = await asyncio.to_thread(
         every.search,

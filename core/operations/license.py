@@ -31,16 +31,16 @@ class LicenseShow(Params):
 )
 async def license_show(engine: Engine, caller: Caller, params: LicenseShow) -> dict[str, Any]:
     """Show the license in force: edition, features, limits, until when, and why it is not what was expected."""
-    return engine.license.to_dict()
+    return engine.licensing.current.to_dict()
 
 
 async def require_room(engine: Engine, tenant: str, name: str) -> None:
     """Raises NotLicensed when `name` would be a job more than the license allows; one that exists may be edited."""
-    if engine.license.limits.jobs is None:
+    if engine.licensing.current.limits.jobs is None:
         return
     names = await engine.database.read(jobs.names)
     if (tenant, name) not in names:
-        engine.license.require_room(len(names))
+        engine.licensing.current.require_room(len(names))
 
 
 class LicenseInstall(Params):
@@ -66,7 +66,7 @@ async def license_install(engine: Engine, caller: Caller, params: LicenseInstall
         raise errors.InvalidDocument(f"This license is of no use: {decided.reason}.", hint="Ask for a new file.")
     await engine.database.write(audit.insert, audit.row(engine.ids.next(), caller, "license_install", decided.id))
     await anyio.to_thread.run_sync(_keep, engine.settings.license_file, raw)
-    return (await engine.read_license()).to_dict()
+    return (await engine.licensing.read()).to_dict()
 
 
 def _keep(path: Path, raw: bytes) -> None:

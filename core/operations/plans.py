@@ -219,7 +219,7 @@ async def _plan(
 
 async def _around(engine: Engine, caller: Caller, environment: str, contexts: Layers | None = None) -> Surroundings:
     """What the engine has to offer to a deployment of this tenant."""
-    licensed = frozenset(feature.value for feature in engine.license.features)
+    licensed = frozenset(feature.value for feature in engine.licensing.current.features)
     return Surroundings(
         await layers_of(engine, caller.tenant) if contexts is None else contexts,
         environment,

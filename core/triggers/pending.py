@@ -59,14 +59,14 @@ class Pending:
         bus: Bus,
         announce: Callable[[str, dict[str, Any]], None],
         deliveries: Deliveries,
-        next_id: Callable[[], int],
+        ids: clock.Ids,
         quota: Quota,
     ) -> None:
         self._database = database
         self._bus = bus
         self._announce = announce
         self._deliveries = deliveries
-        self._next_id = next_id
+        self._ids = ids
         self._quota = quota
         self._open: dict[int, Open] = {}
         self._deadlines = Deadlines()
@@ -292,7 +292,7 @@ class Pending:
         encoded = orjson.dumps(result).decode()
         update = None
         if row["callback"] is not None:
-            update = self._deliveries.update(self._next_id(), row, result["state"], encoded, now)
+            update = self._deliveries.update(self._ids.next(), row, result["state"], encoded, now)
         return Finish(row["id"], result["state"], now, encoded, event, entry.attempts, late, update, told)
 
     def _submit(self, finish: Finish) -> None:

@@ -313,7 +313,7 @@ async def test_a_foreign_tenant_and_a_user_are_refused(engine: Engine) -> None:
 
 
 async def test_without_its_license_nothing_of_it_is_at_hand(engine: Engine) -> None:
-    engine.license = license.community()
+    engine.licensing.current = license.community()
     with pytest.raises(errors.NotLicensed, match="deployments"):
         await engine.call("gitops_status", {}, ADMIN)
 
@@ -326,7 +326,8 @@ async def test_what_a_blueprint_needs_and_is_not_licensed_blocks(engine: Engine)
     )
     files = (("blueprint", needy), ("deployment", deployment(source="blueprint:source")))
     assert (await engine.call("gitops_diff", sent(*files), ADMIN))["blockers"] == []
-    engine.license = dataclasses.replace(engine.license, features=engine.license.features - {license.Feature.PORTAL})
+    current = engine.licensing.current
+    engine.licensing.current = dataclasses.replace(current, features=current.features - {license.Feature.PORTAL})
     found = await engine.call("gitops_diff", sent(*files), ADMIN)
     assert [one["code"] for one in found["blockers"]] == ["missing_feature"]
     with pytest.raises(errors.PlanBlocked, match="needs the feature portal"):

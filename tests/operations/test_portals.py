@@ -426,7 +426,7 @@ async def test_an_old_index_is_renewed_beside_the_search(tmp_path: Path, shop: P
 
 async def test_without_the_license_there_is_no_portal_but_what_was_installed_stays(engine: Engine) -> None:
     await call(engine, "catalog_install", slug="ticks")
-    engine.license = license.community()
+    engine.licensing.current = license.community()
     for name, arguments in (
         ("catalog_search", {"source": "portal"}),
         ("catalog_portals", {}),
