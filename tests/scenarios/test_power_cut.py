@@ -1,148 +1,187 @@
 """The power is cut at any moment: what a caller was told is there afterwards, and the database is whole.
 
-A real engine runs with its writes and syncs recorded (power/recorder.c); the disk is then rebuilt as it may be at many
-moments (power/replay.py), and the real code opens it.
+A real engine migrates an older database, runs triggers, sets variables and applies deployments, with its writes and
+syncs recorded (power/recorder.c); the disk is then rebuilt as it may be at many moments (power/replay.py), and the real
+code opens it, itself recorded for some, so that the power can be cut once more while it recovers.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
-from engines import EXAMPLES
-from sqlite_utils import Database as Table
+from engines import ADMIN, EXAMPLES, engine_on
 
-from core import errors
-from core.model import invocation
-from core.store.database import open_database
+from core.deployments.apply import up
 
-from .power import replay
+from .power import disk, replay
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(shutil.which("cc") is None, reason="the recorder is built with a C compiler"),
 ]
 HERE = Path(__file__).parent / "power"
-FILES = ("sluice.db", "sluice.db-wal", "sluice.db-journal")  # the last one while the database is made
+LOG, DATABASE = "sluice.db-wal", "sluice.db"
+FIRST_STEPS = ("m0010_callbacks", "m0006_rollouts", "m0017_kv_lengths", "m0022_worker_deaths")  # of the migration
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What an engine wrote and synced, from the making of its home to its end, and what it told."""
+
+    events: list[replay.Event]
+    told: list[tuple[int, list[str]]]
+
+    def told_by(self, cut: int) -> disk.Told:
+        return [words for _, words in self.told[: bisect.bisect(self.told, cut, key=lambda one: one[0])]]
+
+    def at(self, what: str) -> list[int]:
+        """The moments at which so much was told."""
+        return [at for at, words in self.told if words[0] == what]
+
+    def moments(self, chance: random.Random, count: int) -> list[int]:
+        """Where to cut: a third in the migration, a third in applies, and the rest anywhere."""
+        (opening,), (opened,) = self.at("opening"), self.at("opened")
+        applying = [
+            at
+            for begun, done in zip(self.at("applying"), self.at("apply"), strict=True)
+            for at in range(begun - 8, min(done + 8, begun + 80))
+        ]
+        migrating = range(opening, opened)
+        chosen = chance.choices(migrating, k=count // 3) + chance.choices(applying, k=count // 3)
+        return sorted(chosen + chance.choices(range(len(self.events) + 1), k=count - len(chosen)))
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> list[replay.Event]:
-    """What an engine wrote and synced from the making of its home to its end."""
-    folder = tmp_path_factory.mktemp("power")
-    library = folder / "recorder.so"
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("recorder") / "recorder.so"
     build = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(HERE / "recorder.c"), "-ldl", "-lpthread"]
     subprocess.run(build, check=True)
+    return library
+
+
+def recorded(recorder: Path, root: Path, program: str, *words: str) -> dict[Path, list[replay.Event]]:
+    """What a program of power/ does to the files under `root`, by folder."""
+    log = root.with_suffix(".log")
+    environment = {**os.environ, "LD_PRELOAD": str(recorder), "POWER_ROOT": str(root), "POWER_LOG": str(log)}
+    subprocess.run([sys.executable, str(HERE / program), *words], check=True, env=environment, timeout=300)
+    return replay.read(log)
+
+
+def make(recorder: Path, folder: Path, before: str, runs: int, applies: int) -> Recording:
     home = folder / "home"
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": str(library),
-        "POWER_ROOT": str(home),
-        "POWER_LOG": str(folder / "log"),
-    }
-    command = [sys.executable, str(HERE / "client.py"), str(home), str(EXAMPLES), "300", "8"]
-    subprocess.run(command, check=True, env=environment, timeout=120)
-    events = replay.read(folder / "log")
-    assert sum(event.kind == "S" and event.name == "sluice.db-wal" for event in events) > 100
-    return events
+    events = recorded(recorder, home, "client.py", str(home), str(EXAMPLES), str(runs), str(applies), before)[home]
+    recording = Recording(events, disk.answers(events))
+    assert sum(event.kind == "S" and event.name == LOG for event in events) > 100
+    assert sum(event.kind == "S" and event.name == DATABASE for event in events) > 5, "there are checkpoints"
+    assert len(recording.at("apply")) == applies + 1
+    return recording
 
 
-def answers(events: Iterable[replay.Event]) -> list[list[str]]:
-    """What callers had been told: the answers count when they were written, synced or not."""
-    told = b"".join(event.data for event in events if event.kind == "W" and event.name == "answers")
-    return [line.split() for line in told.decode().splitlines()]
+@pytest.fixture(scope="module")
+def recording(recorder: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return make(recorder, tmp_path_factory.mktemp("power"), FIRST_STEPS[0], runs=250, applies=4)
 
 
-async def missing(folder: Path, files: dict[str, bytes], told: list[list[str]]) -> list[str]:
-    """What is not on the rebuilt disk although a caller was told of it; one entry when the database is not whole."""
-    _write(folder, files)
-    try:
-        fault, runs, variables = await _look(folder / FILES[0])
-    except errors.StorageUnavailable as error:
-        return [f"cannot be read: {error.message}"]
-    finally:
-        shutil.rmtree(folder)
-    if fault != "ok":
-        return [f"not whole: {fault}"]
-    lost = []
-    latest: dict[str, int] = {}
-    for what, name, value in told:
-        if what == "run":
-            if runs.get(name) != value:
-                lost.append(f"{name} was told as {value}, is {runs.get(name)}")
-        else:
-            latest[name] = int(value)
-    for name, value in latest.items():  # each counts down; a later one, of which nobody was told, may be there
-        if name not in variables or int(variables[name]) > value:
-            lost.append(f"{name} was told as {value}, is {variables.get(name)}")
-    return lost
-
-
-async def _look(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
-    database = open_database(path)
-    try:
-        fault = await database.read(lambda db: db.execute("PRAGMA integrity_check").fetchone()[0])
-        return fault, dict(await database.read(_runs)), dict(await database.read(_variables))
-    finally:
-        await database.close()
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir()
-    for name in FILES:
-        if name in files:
-            (folder / name).write_bytes(files[name])
-
-
-def _runs(db: Table) -> list[tuple[str, str]]:
-    rows = db.execute("SELECT id, nonce, state FROM invocations")
-    return [(invocation.text_id(id, nonce), state) for id, nonce, state in rows]
-
-
-def _variables(db: Table) -> list[tuple[str, str]]:
-    return list(db.execute("SELECT name, value FROM variables"))
-
-
-async def _cut(
-    recording: list[replay.Event],
-    folder: Path,
-    count: int,
-    seed: int,
-    first: int = 0,
-    unsynced: frozenset[str] = frozenset(),
+async def cut(
+    recording: Recording, folder: Path, moments: list[int], seed: int, *unsynced: str
 ) -> tuple[int, list[str]]:
-    """How many of `count` cuts, from the event `first` on, lost something, and what."""
-    at = sorted(random.Random(seed).sample(range(first, len(recording) + 1), min(count, len(recording) - first)))
+    """How many cuts at the moments lost something, and what."""
     bad, lost = 0, []
-    for cut, files in replay.cuts(recording, at, seed, unsynced):
-        found = await missing(folder / f"{cut}", files, answers(recording[:cut]))
+    for number, (at, files) in enumerate(replay.cuts(recording.events, moments, seed, frozenset(unsynced))):
+        found = await disk.faults(folder / f"{number}", files, recording.told_by(at))
         bad += bool(found)
-        lost += [f"cut at {cut}: {one}" for one in found]
+        lost += [f"cut at {at}: {one}" for one in found]
     return bad, lost
 
 
-async def test_nothing_that_was_told_is_lost_when_the_power_is_cut(
-    recording: list[replay.Event], tmp_path: Path
-) -> None:
-    assert await _cut(recording, tmp_path, 200, seed=1) == (0, [])
+async def cut_twice(
+    recorder: Path, recording: Recording, root: Path, moments: list[int], each: int, seed: int, *unsynced: str
+) -> tuple[int, int, list[str]]:
+    """As `cut`, with `each` more cuts in what an engine does after every cut; the count of those comes first."""
+    disks = list(replay.cuts(recording.events, moments, seed))
+    for number, (_, files) in enumerate(disks):
+        disk.write(root / f"{number}", files)
+    homes = [root / f"{number}" for number in range(len(disks))]
+    folders = recorded(recorder, root, "recover.py", *map(str, homes))
+    count, bad, lost = 0, 0, []
+    for home, (at, files) in zip(homes, disks, strict=True):
+        again = Recording(folders[home], disk.answers(folders[home]))
+        second = sorted(random.Random(seed).choices(range(1, len(again.events) + 1), k=each))
+        start = {name: files[name] for name in disk.FILES if name in files}
+        for then, found_files in replay.cuts(again.events, second, seed, frozenset(unsynced), start):
+            found = await disk.faults(root / "rebuilt", found_files, recording.told_by(at) + again.told_by(then))
+            count, bad = count + 1, bad + bool(found)
+            lost += [f"cut at {at}, then at {then} of the recovery: {one}" for one in found]
+    return count, bad, lost
 
 
-async def test_without_the_syncs_of_the_log_the_same_cuts_do_lose(
-    recording: list[replay.Event], tmp_path: Path
+async def resumed(recording: Recording, folder: Path, at: int, seed: int) -> None:
+    """A cut in the middle of applies: the next engine brings every deployment to the revision that is there."""
+    ((_, files),) = replay.cuts(recording.events, [at], seed)
+    disk.write(folder, files)
+    async with engine_on(folder, workers=1, adopt=True) as engine:
+        names = [one["name"] for one in (await engine.call("deployment_list", {}, ADMIN))["items"]]
+        assert "old" in names
+        with anyio.fail_after(60):
+            rows = engine.fleet.workload_rows
+            assert await engine.fleet.wait(lambda: all(map(up, rows(tenant=ADMIN.tenant))), 60)
+            for name in names:
+                await engine.rollouts.reached(ADMIN.tenant, name, 60)
+                shown = await engine.call("deployment_get", {"name": name}, ADMIN)
+                assert (shown["state"], shown["drift"]) == ("running", []), f"cut at {at}: {shown}"
+
+
+async def test_nothing_that_was_told_is_lost_when_the_power_is_cut(recording: Recording, tmp_path: Path) -> None:
+    assert await cut(recording, tmp_path, recording.moments(random.Random(1), 180), seed=1) == (0, [])
+
+
+async def test_nor_when_it_is_cut_again_during_the_recovery(
+    recorder: Path, recording: Recording, tmp_path: Path
 ) -> None:
-    """The control: this test would notice a store that does not sync."""
-    first = next(at for at, event in enumerate(recording, 1) if event.name == "answers")
-    bad, _ = await _cut(recording, tmp_path, 40, seed=1, first=first, unsynced=frozenset({"sluice.db-wal"}))
-    assert bad > 20
+    moments = recording.moments(random.Random(2), 5)
+    assert await cut_twice(recorder, recording, tmp_path / "homes", moments, each=4, seed=2) == (20, 0, [])
+
+
+async def test_an_apply_that_the_power_was_cut_in_is_carried_on(recording: Recording, tmp_path: Path) -> None:
+    await resumed(recording, tmp_path / "home", recording.at("applying")[-1] + 12, seed=3)
+
+
+@pytest.mark.parametrize("unsynced", [LOG, DATABASE])
+async def test_without_its_syncs_the_same_cuts_do_lose(recording: Recording, tmp_path: Path, unsynced: str) -> None:
+    """The control: this test would notice a store that does not sync its log, or what it copies out of it."""
+    (opened,) = recording.at("opened")
+    moments = sorted(random.Random(1).choices(range(opened, len(recording.events) + 1), k=30))
+    bad, _ = await cut(recording, tmp_path, moments, 1, unsynced)
+    assert bad > 10
+
+
+async def test_without_its_syncs_a_recovery_that_is_cut_does_lose(
+    recorder: Path, recording: Recording, tmp_path: Path
+) -> None:
+    moments = recording.moments(random.Random(4), 3)
+    _, bad, _ = await cut_twice(recorder, recording, tmp_path / "homes", moments, 10, 4, LOG, DATABASE)
+    assert bad > 3
 
 
 @pytest.mark.soak
-async def test_nothing_is_lost_in_five_thousand_cuts(recording: list[replay.Event], tmp_path: Path) -> None:
-    for seed in range(2, 12):
-        assert await _cut(recording, tmp_path, 500, seed) == (0, [])
+@pytest.mark.parametrize("before", FIRST_STEPS)
+async def test_nothing_is_lost_in_five_thousand_cuts(recorder: Path, tmp_path: Path, before: str) -> None:
+    """A quarter of them from each of four older schemas, with 300 second cuts and 6 applies that are carried on."""
+    (tmp_path / "made").mkdir()
+    recording = make(recorder, tmp_path / "made", before, runs=400, applies=10)
+    chance = random.Random(before)
+    moments = recording.moments(chance, 1250)
+    assert await cut(recording, tmp_path / "once", moments, seed=5) == (0, [])
+    twice = recording.moments(chance, 60)
+    assert await cut_twice(recorder, recording, tmp_path / "homes", twice, each=5, seed=6) == (300, 0, [])
+    for number, begun in enumerate(recording.at("applying")[-6:]):
+        await resumed(recording, tmp_path / f"carried-{number}", chance.randint(begun, begun + 60), seed=number)

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,25 @@ def test_a_file_that_is_no_database_is_left_closed(tmp_path: Path) -> None:
 def test_migrations_are_numbered_without_gaps() -> None:
     names = [step.name for step in migrations.STEPS._migrations]
     assert [name[:5] for name in names] == [f"m{n:04d}" for n in range(1, len(names) + 1)]
+
+
+def test_the_record_of_migrations_is_made_at_once_and_mended_where_a_power_cut_took_its_index() -> None:
+    def no_index(action: int, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_CREATE_INDEX else sqlite3.SQLITE_OK
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        db = sqlite_utils.Database(connection)
+        connection.set_authorizer(no_index)
+        with pytest.raises(sqlite3.DatabaseError):
+            migrations.migrate(db)
+        assert db.table_names() == [], "the table is not there without its index"
+        connection.set_authorizer(None)
+        migrations.migrate(db)
+        record = db.table(migrations.STEPS.migrations_table)
+        (index,) = record.indexes
+        db.execute(f"DROP INDEX {index.name}")  # as an older Sluice could leave it
+        migrations.migrate(db)
+        assert record.indexes[0].columns == ["migration_set", "name"] and record.indexes[0].unique
 
 
 async def test_a_caller_whose_callback_fails_does_not_silence_its_neighbours(database: Database) -> None:

@@ -26,4 +26,7 @@ def migrate(db: Database) -> None:
             f"This database was made by a newer Sluice (it has {', '.join(unknown)}).",
             hint="Upgrade sluice-mcp, or use another home directory.",
         )
+    with db.atomic():  # as sqlite-utils makes them, in two commits, a power cut between them leaves no index for ever
+        STEPS.ensure_migrations_table(db)
+        db.table(STEPS.migrations_table).create_index(["migration_set", "name"], unique=True, if_not_exists=True)
     STEPS.apply(db)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SECTOR = 512
+NOTHING: Mapping[str, bytes] = {}
 _HEAD = struct.Struct("<cHQQ")
 
 
@@ -26,17 +27,19 @@ class Event:
     data: bytes
 
 
-def read(log: Path) -> list[Event]:
-    events, raw, at = [], log.read_bytes(), 0
+def read(log: Path) -> dict[Path, list[Event]]:
+    """What happened to the files of each folder, in order."""
+    raw, at = log.read_bytes(), 0
+    folders: dict[Path, list[Event]] = {}
     while at < len(raw):
         kind, length, offset, size = _HEAD.unpack_from(raw, at)
         at += _HEAD.size
-        name = raw[at : at + length].decode().rpartition("/")[2]
+        path = Path(raw[at : at + length].decode())
         at += length
         data = raw[at : at + size] if kind == b"W" else b""
         at += len(data)
-        events.append(Event(kind.decode(), name, offset, data))
-    return events
+        folders.setdefault(path.parent, []).append(Event(kind.decode(), path.name, offset, data))
+    return folders
 
 
 @dataclass
@@ -60,13 +63,18 @@ def _apply(content: bytearray, event: Event, kept: slice = slice(None)) -> None:
 
 
 def cuts(
-    events: list[Event], at: list[int], seed: int, unsynced: frozenset[str]
+    events: list[Event],
+    at: list[int],
+    seed: int,
+    unsynced: frozenset[str] = frozenset(),
+    start: Mapping[str, bytes] = NOTHING,
 ) -> Iterator[tuple[int, dict[str, bytes]]]:
     """For each position of `at` (rising): the files as they may be when the power is cut there.
 
-    Syncs of the files in `unsynced` are left out, as if the program had not asked for them.
+    `start`: what was on the disk before. Syncs of the files in `unsynced` are left out, as if the program had not asked
+    for them.
     """
-    files: dict[str, File] = {}
+    files = {name: File(bytearray(content)) for name, content in start.items()}
     chance = random.Random(seed)
     position = 0
     for cut in at:
