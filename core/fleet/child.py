@@ -144,5 +144,5 @@ def _popen(sock: int, shown: int, settings: Settings, options: bytes) -> subproc
     )
     assert popen.stdin is not None
     with contextlib.suppress(BrokenPipeError), popen.stdin:  # a child that is dead already is noticed by its exit
-        popen.stdin.write(options)
+        popen.stdin.write(options + b"\n")  # without its end it is not whole, and the child ends
     return popen

@@ -36,12 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m core.worker",
         description="A Sluice worker: runs jobs for the engine at the other end of an inherited socket. Its options"
-        " (name, home and limits, as JSON) come over stdin.",
+        " (name, home and limits, a line of JSON) come over stdin.",
     )
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of the socketpair")
     parser.add_argument("--witness", type=int, required=True, help="the inherited file that says whose code runs")
     given = parser.parse_args(arguments)
-    options = Options.from_json(sys.stdin.read())  # not an argument: others on this machine see those
+    line = sys.stdin.readline()  # not an argument: others on this machine see those
+    if not line.endswith("\n"):
+        return 1  # whoever started this process was killed before it had said what to be
+    options = Options.from_json(line)
     witness = Witness(given.witness)
     os.close(given.witness)
     sock = socket.socket(fileno=given.fd)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from core.fleet import child
@@ -18,3 +21,10 @@ def test_a_worker_gets_credentials_of_clouds_only_when_the_administrator_says_so
     assert given is not None
     assert {name for name, value in given.items() if value == "secret"} == set(of_clouds)
     assert "PATH" in child.environment()
+
+
+@pytest.mark.parametrize("said", [b"", b'{"name": "local-1"', b'{"name": "local-1"}'])
+def test_a_worker_whose_engine_was_killed_before_it_had_said_everything_ends_without_a_word(said: bytes) -> None:
+    command = [sys.executable, "-P", "-m", "core.worker", "--fd", "0", "--witness", "0"]
+    ended = subprocess.run(command, input=said, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, b"", b"")
