@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,11 +18,12 @@ START_SECONDS = 10.0
 class Server:
     """One server on a port of its own, which it keeps when it is started again."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, log: Path | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._options = options
+        self._log = log  # where it says what it does; nowhere without one
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -30,7 +32,8 @@ class Server:
 
     def start(self) -> None:
         command = [str(PROGRAM), "-a", "127.0.0.1", "-p", str(self.port), *self._options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with Path(os.devnull).open("ab") if self._log is None else self._log.open("ab") as said:
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -47,8 +50,8 @@ class Server:
 
 
 @contextmanager
-def running(*options: str) -> Iterator[Server]:
-    server = Server(*options)
+def running(*options: str, log: Path | None = None) -> Iterator[Server]:
+    server = Server(*options, log=log)
     server.start()
     try:
         yield server
