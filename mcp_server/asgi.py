@@ -24,6 +24,7 @@ from mcp_server.session import Authenticate
 
 LISTEN = "subscriptions/listen"
 Handle = legacy.Handle
+_LAST_EVENT = b"last-event-id"
 _CALLER = "sluice.caller"
 _calling: ContextVar[Caller | None] = ContextVar("calling", default=None)
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -40,15 +41,16 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # uvicorn with httptools leaves optional white space around values (RFC 9110, 5.5), and the SDK compares them.
-        scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
+        # No events are kept to be told again, so a stream begins anew; asked to resume one, the SDK gives no answer.
+        given = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        scope = {**scope, "headers": [(name, value) for name, value in given if name != _LAST_EVENT]}
         caller = self._local
         try:
             if self._authenticate is not None:
                 caller = await self._authenticate(Headers(scope=scope))
                 scope[_CALLER] = caller
-                # The SDK binds a session to the client that opened it, which is a credential, and refuses it to others.
-                client = f"{caller.tenant}/{caller.username}/{caller.principal.credential}"
-                scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=client, scopes=[]))
+                # The SDK binds a session to the client that opened it, and refuses it to others.
+                scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=legacy.owner(caller), scopes=[]))
             _calling.set(caller)
             serve = self._stream if _is_stream(scope) else self._sessions
             await serve(scope, receive, send, caller)

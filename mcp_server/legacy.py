@@ -1,8 +1,8 @@
 """Sessions of earlier protocols over HTTP (`Mcp-Session-Id`): counted as long answers, and ended with what allows them.
 
-The SDK keeps a session until its client ends it. Here each one belongs to the credential that opened it, and ends with
-it, when its user has other rights, or when nobody has used it for a while. It is ended as a client ends one: by DELETE,
-which closes its streams and makes what waits in it an error.
+The SDK keeps a session until its client ends it. Here each one belongs to the credential that opened it, in the tenant
+that it was opened in, and ends with it, when its user has other rights, or when nobody has used it for a while. It is
+ended as a client ends one: by DELETE, which closes its streams and makes what waits in it an error.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pydantic_core
 from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
+from mcp_types import INVALID_REQUEST
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from core import clock
@@ -23,7 +26,13 @@ from core.model.principal import Caller
 from mcp_server.live import IDLE_SECONDS, Answer, Live, Reason
 
 Handle = Callable[[Scope, Receive, Send], Awaitable[None]]
+MOST_BYTES = 4 * 1024 * 1024
 OPERATION = "whoami"  # what a session without any request in it is like
+
+
+def owner(caller: Caller) -> str:
+    """Whose a session is: of one credential, as one user in one tenant, for whom it is counted as well."""
+    return f"{caller.tenant}/{caller.username}/{caller.principal.credential}"
 
 
 class _Session(Answer):
@@ -37,6 +46,7 @@ class _Session(Answer):
     def __init__(self, caller: Caller, scope: Scope, delete: Callable[[_Session], None]) -> None:
         super().__init__(OPERATION, caller)
         self.scope = scope
+        self.asked: set[str | None] = set()  # the ids of the requests in flight, as the SDK tells them apart
         self._delete = delete
 
     def end(self, reason: Reason) -> None:
@@ -65,17 +75,26 @@ class Sessions:
             await self._begin(scope, receive, send, caller)
             return
         session = self._open.get(id or "")
-        if session is None or session.caller.principal.credential != caller.principal.credential:
+        if session is None or owner(session.caller) != owner(caller):
             await self._handle(scope, receive, send)  # which says that there is none
             return
+        asked = None
+        if scope["method"] == "POST":
+            asked, receive = await _read(receive)
+            if asked in session.asked:  # the SDK would answer one of the two, and never the other
+                await _TWICE(scope, receive, send)
+                return
         session.caller = caller  # a later JWT of the same key prolongs what an earlier one opened
         session.busy += 1
+        if asked is not None:
+            session.asked.add(asked)
         session.until = math.inf
         status = _Status(send)
         try:
             await self._handle(scope, receive, status.send)
         finally:
             session.busy -= 1
+            session.asked.discard(asked)
             if not session.busy:
                 session.until = self._now() + IDLE_SECONDS
         if status.code == 404 or (scope["method"] == "DELETE" and status.code < 400):
@@ -116,6 +135,19 @@ class Sessions:
         self._live.close(session)
 
 
+_TWICE = JSONResponse(
+    {
+        "jsonrpc": "2.0",
+        "id": None,
+        "error": {
+            "code": INVALID_REQUEST,
+            "message": "A request with this id is under way in this session: give each one an id of its own.",
+        },
+    },
+    400,
+)
+
+
 class _Status:
     """Passes an answer on, and remembers its status, and the session that it opened."""
 
@@ -130,6 +162,36 @@ class _Status:
             if self.code < 400:
                 self.session = Headers(raw=message["headers"]).get(MCP_SESSION_ID_HEADER)
         await self._send(message)
+
+
+async def _read(receive: Receive) -> tuple[str | None, Receive]:
+    """The id of the request that a body holds, and a receive that gives the body once more.
+
+    None for what is no request, and for a body beyond MOST_BYTES, which is refused behind us.
+    """
+    messages: list[Message] = []
+    body = b""
+    while len(body) <= MOST_BYTES:
+        messages.append(await receive())
+        body += messages[-1].get("body", b"")
+        if not messages[-1].get("more_body", False):  # its end, or that of the connection
+            break
+    given = iter(messages)
+
+    async def again() -> Message:
+        message = next(given, None)
+        return await receive() if message is None else message
+
+    return _id(body), again
+
+
+def _id(body: bytes) -> str | None:
+    try:
+        message = pydantic_core.from_json(body)  # what the SDK reads it with
+    except ValueError:
+        return None
+    id = message.get("id") if isinstance(message, dict) and "method" in message else None
+    return None if id is None else str(id)
 
 
 async def _nothing() -> Message:

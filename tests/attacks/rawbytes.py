@@ -6,6 +6,7 @@ Every one is made from a seed and a number, so that a failure names the request 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 TOKEN = b"\x00TOKEN\x00"  # stands for the bearer token until all damage is done, so that no guess of ours is counted
@@ -71,7 +72,12 @@ BODIES: tuple[tuple[bytes, bytes], ...] = (  # path and body; the mark @ is wher
 )  # fmt: skip
 READS = (b"/api/triggers", b"/api/trigger-invocations?limit=5", b"/health", b"/metrics", b"/api/openapi.json", b"/mcp")
 
-# Lines for MCP on stdio; the mark @ is where a value goes.
+META = (  # of a request in the newer protocol
+    b'{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},'
+    b'"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"}}'
+)
+
+# Lines for MCP on stdio and over HTTP; the mark @ is where a value goes.
 MESSAGES: tuple[bytes, ...] = (
     b'{"jsonrpc":"2.0","id":@,"method":"tools/list"}',
     b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"trigger_list","arguments":@}}',
@@ -100,6 +106,21 @@ def http(seed: int, count: int, authority: bytes, token: bytes) -> Iterator[byte
         for _ in range(chance.choice((0, 0, 0, 1, 2))):
             made = _damage(chance, made)
         yield made.replace(TOKEN, token)
+
+
+def mcp(seed: int, count: int, authority: bytes, token: bytes, session: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Requests of MCP over HTTP: a third each in the newer protocol, in a session of the older one, and in none.
+
+    The flag tells which are whole as HTTP, so that the server closes behind its answer without an end from the client.
+    """
+    for number in range(count):
+        chance = random.Random(f"{seed}/{number}")
+        damages = chance.choice((0, 0, 0, 1, 2))
+        strange = chance.choice((0, 0, 0, 0, 1, 2))
+        made = _posted(chance, authority, session, strange)
+        for _ in range(damages):
+            made = _damage(chance, made)
+        yield made.replace(TOKEN, token), damages + strange == 0
 
 
 def lines(seed: int, count: int) -> Iterator[bytes]:
@@ -138,6 +159,30 @@ def _request(chance: random.Random, authority: bytes) -> bytes:
         heads.insert(chance.randrange(len(heads) + 1), chance.choice(HEADERS))
     end = chance.choice((b"\r\n",) * 10 + (b"\n", b"\r"))
     return end.join([first, *heads, b"", body])
+
+
+def _posted(chance: random.Random, authority: bytes, session: bytes, strange: int) -> bytes:
+    body = _fill(chance, chance.choice(MESSAGES))
+    heads = [b"Host: " + authority, b"Authorization: Bearer " + TOKEN, b"Content-Type: application/json"]
+    heads.append(b"Accept: application/json, text/event-stream")
+    match chance.randrange(3):
+        case 0:
+            body = body.replace(b'"params":{', b'"params":{"_meta":' + META + b",", 1)
+            method = re.search(rb'"method":"([a-z/]+)"', body)
+            named = re.search(rb'"name":"([a-z_]+)"', body)
+            heads += [b"MCP-Protocol-Version: 2026-07-28", b"Mcp-Method: " + (method[1] if method else b"tools/list")]
+            heads += [b"Mcp-Name: " + named[1]] if named else []
+        case 1:
+            heads += [b"MCP-Protocol-Version: 2025-06-18", b"Mcp-Session-Id: " + session]
+    for _ in range(strange):
+        heads.insert(chance.randrange(len(heads) + 1), chance.choice(HEADERS))
+    if strange and chance.random() < 0.3:
+        heads.append(b"Content-Length: %d" % (len(body) + chance.choice((-1, 1, 1_000))))
+        first = chance.choice((b"POST ", b"GET ", b"PATCH ")) + b"/mcp HTTP/1.1"
+    else:
+        heads.append(b"Content-Length: %d" % len(body))
+        first = b"POST /mcp HTTP/1.1"
+    return b"\r\n".join([first, *heads, b"Connection: close", b"", body])
 
 
 def _chunks(chance: random.Random, body: bytes) -> bytes:

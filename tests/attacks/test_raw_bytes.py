@@ -9,10 +9,13 @@ import re
 import sqlite3
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import orjson
 import psutil
 import pytest
@@ -53,15 +56,19 @@ def _of_others(home: Path) -> str:
     return hashlib.sha256(repr(sorted(map(repr, rows))).encode()).hexdigest()
 
 
-async def _send(port: int, request: bytes) -> bytes:
-    """What comes back for the bytes until the server closes. Raises TimeoutError when it does neither."""
+async def _send(port: int, request: bytes, whole: bool = False) -> bytes:
+    """What comes back for the bytes until the server closes. Raises TimeoutError when it does neither.
+
+    The client says that there is no more, which a server may take for its leaving; not behind a `whole` request.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def push() -> None:
         try:
             writer.write(request)
             await writer.drain()
-            writer.write_eof()
+            if not whole:
+                writer.write_eof()
         except OSError:
             pass  # it has closed already, which is an answer
 
@@ -71,8 +78,8 @@ async def _send(port: int, request: bytes) -> bytes:
         async with asyncio.timeout(ANSWER_SECONDS):
             while part := await reader.read(65536):
                 got += part
-                if b"text/event-stream" in got and b"\r\n\r\n" in got:
-                    break  # a stream goes on until its reader leaves
+                if b"text/event-stream" in got and b"\r\n\r\n" in got and not request.startswith(b"POST /mcp "):
+                    break  # a stream goes on until its reader leaves; that of a call ends with its answer
     except ConnectionError:
         pass
     finally:
@@ -81,45 +88,86 @@ async def _send(port: int, request: bytes) -> bytes:
     return bytes(got[:2000])
 
 
-@pytest.mark.parametrize("count", SIZES)
-async def test_http_answers_or_closes_whatever_it_is_sent(tmp_path: Path, count: int) -> None:
+@asynccontextmanager
+async def _serving(tmp_path: Path) -> AsyncIterator[tuple[stage.Stage, bytes, bytes]]:
+    """A server with a trigger of two tenants, its authority and a token; at its end nothing in its log is a fault."""
     server = stage.Stage(tmp_path / "home", SLUICE_LOG_LEVEL="warning")
-    statuses: Counter[str] = Counter()
     await server.start(0)
     try:
         for tenant in ("default", "tenant-b"):
             await server.http("POST", "/api/triggers/publish", tenant, **{**TRIGGER, "tenant_id": tenant})
-        process = psutil.Process(server.pid)
         token = (tmp_path / "home" / "admin.token").read_text().strip().encode()
-        authority = server.url.removeprefix("http://").encode()
-        port = int(authority.rpartition(b":")[2])
-        requests = rawbytes.http(17, count, authority, token)
-        others, memory = _of_others(tmp_path / "home"), 0
-
-        async def one() -> None:
-            nonlocal memory
-            for request in requests:
-                try:
-                    got = await _send(port, request)
-                except TimeoutError:
-                    raise AssertionError(f"neither answered nor closed: {request[:600]!r}") from None
-                found = [int(text) for text in re.findall(rb"(?:\A|\n)HTTP/1\.1 ([0-9]{3})", got)]
-                assert all(status < 500 for status in found), (request[:600], got)
-                statuses.update(map(str, found or ["closed"]))
-                if memory == 0 and statuses.total() > count // 6:
-                    memory = process.memory_info().rss  # warm: every path has been taken
-
-        with anyio.fail_after(60 + count / 20):
-            await asyncio.gather(*(one() for _ in range(AT_ONCE)))
-        assert process.is_running() and (await server.http("GET", "/health")).result["status"] == "ok"
-        assert process.memory_info().rss - memory < GROWTH_BYTES
-        assert _of_others(tmp_path / "home") == others
+        yield server, server.url.removeprefix("http://").encode(), token
     finally:
         await server.stop()
     log = (tmp_path / "serve.log").read_text(errors="replace")
     assert "Traceback" not in log and "ERROR" not in log, log[-3000:]  # what a client does wrong is no fault of ours
-    assert {"400", "401", "404", "413", "421", "422"} <= set(statuses), statuses  # it was not all of one kind
-    print(dict(statuses))
+
+
+async def _stands(server: stage.Stage, home: Path, requests: Iterator[tuple[bytes, bool]], count: int) -> Counter[str]:
+    """Send all requests, some at once; returns how often each status, and each code of a JSON-RPC error, came back."""
+    answers: Counter[str] = Counter()
+    process = psutil.Process(server.pid)
+    port = int(server.url.rpartition(":")[2])
+    others, memory, done = _of_others(home), 0, 0
+
+    async def one() -> None:
+        nonlocal memory, done
+        for request, whole in requests:
+            try:
+                got = await _send(port, request, whole)
+            except TimeoutError:
+                raise AssertionError(f"neither answered nor closed: {request[:600]!r}") from None
+            found = [int(text) for text in re.findall(rb"(?:\A|\n)HTTP/1\.1 ([0-9]{3})", got)]
+            codes = re.findall(rb'"code":(-[0-9]+)', got)
+            assert all(status < 500 for status in found) and b"-32603" not in codes, (request[:600], got)
+            assert found or not whole, request[:600]
+            answers.update(map(str, found or ["closed"]))
+            answers.update(code.decode() for code in codes)
+            done += 1
+            if memory == 0 and done > count // 6:
+                memory = process.memory_info().rss  # warm: every path has been taken
+
+    with anyio.fail_after(60 + count / 20):
+        await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+    assert process.is_running() and (await server.http("GET", "/health")).result["status"] == "ok"
+    assert process.memory_info().rss - memory < GROWTH_BYTES
+    assert _of_others(home) == others
+    print(done, dict(answers))
+    return answers
+
+
+@pytest.mark.parametrize("count", SIZES)
+async def test_http_answers_or_closes_whatever_it_is_sent(tmp_path: Path, count: int) -> None:
+    async with _serving(tmp_path) as (server, authority, token):
+        requests = ((request, False) for request in rawbytes.http(17, count, authority, token))
+        answers = await _stands(server, tmp_path / "home", requests, count)
+    assert {"400", "401", "404", "413", "421", "422"} <= set(answers), answers  # it was not all of one kind
+
+
+@pytest.mark.parametrize("count", SIZES)
+async def test_mcp_over_http_answers_or_closes_whatever_it_is_sent(tmp_path: Path, count: int) -> None:
+    async with _serving(tmp_path) as (server, authority, token):
+        session = await _session(server.url, token.decode())
+        requests = rawbytes.mcp(29, count, authority, token, session.encode())
+        answers = await _stands(server, tmp_path / "home", requests, count)
+        assert await _session(server.url, token.decode()) != session, "it still speaks the protocol"
+    assert {"200", "202", "400", "401", "404", "421", "-32602", "-32601"} <= set(answers), answers
+    assert answers["200"] > count / 60, answers
+
+
+async def _session(url: str, token: str) -> str:
+    """Open a session of the older protocol; returns its id."""
+    about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+    async with httpx.AsyncClient(headers=headers, timeout=ANSWER_SECONDS) as client:
+        hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about}
+        answer = await client.post(f"{url}/mcp", json=hello)
+        assert answer.status_code == 200, answer.text
+        session = answer.headers["mcp-session-id"]
+        told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        assert (await client.post(f"{url}/mcp", json=told, headers={"Mcp-Session-Id": session})).status_code == 202
+        return session
 
 
 @pytest.mark.parametrize("count", SIZES)

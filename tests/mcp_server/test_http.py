@@ -179,8 +179,11 @@ async def test_a_session_belongs_to_the_token_that_opened_it() -> None:
             token: await http.post(url, headers={**JSON, **session, "authorization": f"Bearer {token}"}, json=ping)
             for token in ("ada", "eve")
         }
-    assert answers["ada"].status_code == 200
-    assert answers["eve"].status_code == 404
+        assert answers["ada"].status_code == 200
+        assert answers["eve"].status_code == 404
+        resumed = {**JSON, **session, "authorization": "Bearer ada", "last-event-id": "7"}
+        async with http.stream("GET", url, headers=resumed) as stream:  # nothing is kept to be told again
+            assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream")
 
 
 @pytest.mark.parametrize(
