@@ -54,8 +54,7 @@ async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) ->
 
 
 class SchemaGet(Params):
-    kind: str = Field(max_length=40)
-    """The kind of document."""
+    kind: str = Field(max_length=40, description=f"The kind of document: {', '.join(schemas.KINDS)}.")
 
 
 @operation(

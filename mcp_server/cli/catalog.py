@@ -1,9 +1,10 @@
-"""`sluice catalog search` and `show`."""
+"""`sluice catalog show`, and what `search` prints."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -12,60 +13,16 @@ from mcp_server.cli import connect, graphs, render
 Type = Literal["workflow", "perspective", "blueprint", "job"]
 
 
-async def search(
-    query: str = "",
-    /,
-    *,
-    type: Type | None = None,
-    source: Literal["local", "builtin", "portal"] | None = None,
-    availability: Literal["installed", "portal-only", "update-available"] | None = None,
-    tag: Annotated[list[str] | None, Parameter(negative=())] = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Search the catalog.
-
-    Parameters
-    ----------
-    query
-        Words, or beginnings of words, in slugs, titles, summaries and tags; nothing lists everything.
-    type
-        Only items of this type.
-    source
-        Only items from here; local includes what comes with Sluice.
-    availability
-        Only items in this state.
-    tag
-        Only items with this tag; may be repeated.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        found = await engine.call(
-            "catalog_search",
-            query=query or None,
-            type=type,
-            source=source,
-            availability=availability,
-            tags=tag,
-            limit=limit,
-            cursor=cursor,
-        )
-    if common.json:
-        render.json(found)
-    else:
-        render.rows(
-            found["items"],
-            ("type", "slug", "version", "title", "source", "portal", "availability", "available_version", "tags"),
-            empty="Nothing in the catalog fits.",
-            more=found.get("next_cursor"),
-        )
-        for portal in found.get("portals", []):
-            connect.note(f"portal {portal['name']} is {portal['state']}: {portal['message']}")
-    return 0
+def found(page: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print the items that a search finds, and which portals could not be asked."""
+    render.rows(
+        page["items"],
+        ("type", "slug", "version", "title", "source", "portal", "availability", "available_version", "tags"),
+        empty="Nothing in the catalog fits.",
+        more=page.get("next_cursor"),
+    )
+    for portal in page.get("portals", []):
+        connect.note(f"portal {portal['name']} is {portal['state']}: {portal['message']}")
 
 
 async def show(
@@ -110,12 +67,9 @@ async def show(
     facts = ("type", "slug", "version", "title", "summary", "availability", "available_version", "versions", "tags")
     render.facts({**item, **item["provenance"]}, (*facts, *item["provenance"]))
     graphs.tables(item.get("graph") or {})
-    if item.get("wizard"):
-        render.heading("Fields (give them with --set FIELD=VALUE)")
-        render.rows(item["wizard"], ("field", "type", "required", "default", "title"), empty="")
-    if item.get("related"):
-        render.heading("Related")
-        render.rows(item["related"], ("relation", "type", "slug", "version", "title"), empty="")
+    fields = ("field", "type", "required", "default", "title")
+    render.section("Fields (give them with --set FIELD=VALUE)", item.get("wizard") or (), fields)
+    render.section("Related", item.get("related") or (), ("relation", "type", "slug", "version", "title"))
     if detail == "detailed":
         render.heading("Use")
         render.facts(item, ("modules", "used_by", "deployments"))

@@ -1,14 +1,13 @@
-"""`sluice apply`, `reconcile`, `status`, `history`, and `deployment set`."""
+"""`sluice apply` and `status`, and what `reconcile` prints."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from mcp_server.cli import connect, progress, render
-
-Pairs = Annotated[list[str] | None, Parameter(negative=())]
 
 
 async def apply(
@@ -50,86 +49,14 @@ async def apply(
     return 1 if result["rolled_back"] or result["state"] in ("failed", "degraded") else 0
 
 
-async def reconcile(
-    name: str,
-    /,
-    *,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-    release: Annotated[bool, Parameter(negative=())] = False,
-    wait: int | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Bring what runs back to what was applied.
-
-    Parameters
-    ----------
-    name
-        The deployment.
-    dry_run
-        Only show the drift and the steps.
-    release
-        Run again what is quarantined because its workers died again and again while it was at work.
-    wait
-        How many seconds to wait until the workloads have settled; 0 returns at once.
-    """
-    async with connect.engine(common) as engine:
-        with progress.bar(engine, name, f"reconciling {name}", quiet=common.json):
-            result = await engine.call(
-                "deployment_reconcile",
-                name=name,
-                dry_run=dry_run or None,
-                release=release or None,
-                wait_seconds=wait,
-            )
-    if common.json:
-        render.json(result)
-    else:
-        _drift(result.get("drift", []))
-        if result.get("warnings"):
-            render.heading("Warnings")
-            render.rows(result["warnings"], ("message", "hint"), empty="")
-        if result.get("steps"):
-            render.heading("Steps" if not dry_run else "Steps that would be taken")
-            render.rows(result["steps"], tuple(result["steps"][0]), empty="")
-        render.facts(result, ("state",))
-    return 0
-
-
-async def set_(
-    name: str,
-    /,
-    *,
-    reconcile: Literal["auto", "manual"] | None = None,
-    interval: int | None = None,
-    ignore: Pairs = None,
-    ignore_nothing: Annotated[bool, Parameter(negative=())] = False,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Set how a deployment is kept: whether drift is healed by itself, how often, and which drift is left alone.
-
-    Parameters
-    ----------
-    name
-        The deployment.
-    reconcile
-        auto heals drift by itself; manual only shows it.
-    interval
-        Seconds between two comparisons; 0 is as often as the engine is set to.
-    ignore
-        Known drift to leave alone, in place of the list before; may be repeated: job:NAME (job:* for all jobs) with
-        /state, /worker, /version or /document/POINTER, or without, for all drift of the job.
-    ignore_nothing
-        Leave no drift alone any more.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call(
-            "deployment_set",
-            name=name,
-            reconcile=reconcile,
-            interval_seconds=interval,
-            ignore=[] if ignore_nothing else ignore,
-        )
-    return render.one(result, as_json=common.json)
+def reconciled(done: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print the drift of a deployment and the steps against it."""
+    _drift(done.get("drift", []))
+    render.section("Warnings", done.get("warnings", []), ("message", "hint"))
+    steps = done.get("steps") or ()
+    title = "Steps that would be taken" if given.get("dry_run") else "Steps"
+    render.section(title, steps, tuple(steps[0]) if steps else ())
+    render.facts(done, ("state",))
 
 
 async def status(
@@ -190,35 +117,8 @@ async def status(
     return 0
 
 
-async def history(
-    name: str,
-    /,
-    *,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show what was applied to a deployment, and when.
-
-    Parameters
-    ----------
-    name
-        The deployment.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("deployment_history", name=name, limit=limit, cursor=cursor)
-    columns = ("revision", "action", "source", "by", "surface", "at", "plan_id", "summary", "reason")
-    return render.page(result, columns, empty="Nothing was applied yet.", as_json=common.json)
-
-
 def _workloads(workloads: list[dict[str, Any]]) -> None:
-    if workloads:
-        render.heading("Workloads")
-        render.rows(workloads, ("step", "job", "replica", "worker", "state", "restarts", "reason"), empty="")
+    render.section("Workloads", workloads, ("step", "job", "replica", "worker", "state", "restarts", "reason"))
 
 
 def _drift(drift: list[dict[str, Any]]) -> None:

@@ -88,6 +88,15 @@ def named(source: str) -> Iterator[None]:
         raise
 
 
+def place(answer: dict[str, Any], source: str) -> None:
+    """Say the file's name in an answer that tells of the faults of a text."""
+    for told in (*answer.get("errors", ()), *answer.get("warnings", ())):
+        if isinstance(told, dict) and told.get("where"):
+            told["where"] = told["where"].replace(TEXT_ORIGIN, source)
+    if isinstance(answer.get("message"), str):
+        answer["message"] = answer["message"].replace(TEXT_ORIGIN, source)
+
+
 def values(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:
     """`k=v` pairs as an object; a value that reads as JSON (1, true, null, {...}, "text") is that, else it is text.
 
@@ -111,13 +120,8 @@ def numbers(pairs: Iterable[str], flag: str) -> dict[str, int]:
     return out
 
 
-def whole(flag: str, text: str | None) -> int | None:
-    """The whole number that a flag was given; None when it was not given.
-
-    Raises InvalidParams.
-    """
-    if text is None:
-        return None
+def whole(flag: str, text: str) -> int:
+    """The whole number that a flag was given. Raises InvalidParams."""
     if not text.isascii() or not text.isdigit():
         raise errors.InvalidParams(f"{flag} {errors.shorten(text, 40)} is not a whole number.")
     return int(text)

@@ -1,42 +1,21 @@
-"""`sluice explain`."""
+"""What `sluice explain` prints."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
-from mcp_server.cli import connect, render, wording
+from mcp_server.cli import render, wording
 
 
-async def explain(
-    kind: Literal["deployment", "invocation", "workload", "job", "plan"],
-    id: str,
-    /,
-    *,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Tell why something is as it is, and what to do next.
-
-    Parameters
-    ----------
-    kind
-        What sort of thing.
-    id
-        Its name or id; of a workload, JOB#REPLICA.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("explain", kind=kind, id=id)
-        engine.tell_when_idle()
-    if common.json:
-        render.json(result)
-        return 0
-    render.text(result["summary"])
+def shown(told: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print why something is as it is, and what to do next, in commands."""
+    render.text(told["summary"])
     render.heading("Because")
-    for cause in result["because"]:
+    for cause in told["because"]:
         render.text(f"  {cause['at'] or 'now':<24}  {wording.hint(render.printable('', cause['what']))}")
-    if result["next"]:
+    if told["next"]:
         render.heading("Next")
-        for call in result["next"]:
-            render.text(
-                f"  {wording.command(call['call'], call['arguments'])}\n      {render.printable('', call['why'])}"
-            )
-    return 0
+        for call in told["next"]:
+            why = render.printable("", call["why"])
+            render.text(f"  {wording.command(call['call'], call['arguments'])}\n      {why}")

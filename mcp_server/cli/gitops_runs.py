@@ -1,7 +1,8 @@
-"""`sluice gitops` with what is recorded: promotion, rollback, the runs and how each environment stands."""
+"""`sluice gitops promote` and `rollback`, and what is printed of runs and environments."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import anyio
@@ -172,73 +173,33 @@ def _line(event: dict[str, Any]) -> str:
     return f"{mark} {event['kind']} {event['id']} {event['state']}{told}"
 
 
-async def runs(
-    run: str | None = None,
-    /,
-    *,
-    environment: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """List the runs, newest first, or show one with its events.
-
-    Parameters
-    ----------
-    run
-        The run to show.
-    environment
-        Only runs of this environment.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("gitops_runs", run_id=run, environment=environment, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-    elif run is not None:
-        one = result["items"][0]
+def listed(runs: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print the runs, or the one that was asked for with its events."""
+    if "run_id" in given:
+        one = runs["items"][0]
         names = ("run_id", "action", "environment", "manifest", "state", "reason", "commit_sha", "summary", "by")
         render.facts(one, (*names, "approval", "source", "started_at", "finished_at"))
         render.heading("Events")
         render.rows(one["events"], ("at", "action", "kind", "id", "state", "message"), empty="Nothing had to change.")
     else:
         render.rows(
-            [{**row, "commit_sha": (row["commit_sha"] or "")[:12]} for row in result["items"]],
+            [{**row, "commit_sha": (row["commit_sha"] or "")[:12]} for row in runs["items"]],
             ("run_id", "action", "environment", "state", "commit_sha", "summary", "by", "started_at", "reason"),
             empty="Nothing was applied yet. Start with: sluice gitops import",
-            more=result.get("next_cursor"),
+            more=runs.get("next_cursor"),
         )
-    return 0
 
 
-async def status(*, environment: str | None = None, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show how each environment stands: its commit, its deployments, and what is not as it was applied.
-
-    Parameters
-    ----------
-    environment
-        Only this environment.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("gitops_status", environment=environment)
-    if common.json:
-        render.json(result)
-        return 0
-    if not result["environments"]:
+def stands(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print how each environment stands: its commit, its deployments, and what is not as it was applied."""
+    if not found["environments"]:
         render.text("There is no environment yet. Start with: sluice gitops import")
-    for one in result["environments"]:
+    for one in found["environments"]:
         render.heading(f"Environment {one['environment'] or '(none)'}: {'in sync' if one['in_sync'] else 'drifted'}")
         last = one["last_run"]
         told = f"{last['run_id']} ({last['action']} by {last['by']}, {last['state']})" if last else "none"
         render.facts({"commit": one["commit_sha"], "last run": told}, ("commit", "last run"))
-        render.rows(
-            one["deployments"],
-            ("name", "state", "source", "revision", "created_by", "drift", "reason"),
-            empty="No deployments.",
-        )
+        columns = ("name", "state", "source", "revision", "created_by", "drift", "reason")
+        render.rows(one["deployments"], columns, empty="No deployments.")
         if one["drift"]:
             render.rows(one["drift"], ("kind", "id", "what", "diff"), empty="")
-    return 0

@@ -1,8 +1,9 @@
-"""`sluice job log` and `sluice job metrics`: what running jobs say and do."""
+"""`sluice job log`, and what `sluice job metrics` prints."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -73,37 +74,9 @@ def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-async def metrics(
-    name: str | None = None,
-    /,
-    *,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show what jobs have done: events, bytes, errors, lag.
-
-    Parameters
-    ----------
-    name
-        Only this job.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("job_metrics", name=name, limit=limit, cursor=cursor)
-    if common.json:
-        render.json(result)
-        return 0
+def metrics(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print what jobs have done: events, bytes, errors, lag."""
     figures = ("events_in", "events_out", "bytes_in", "bytes_out", "errors", "runs", "runs_failed", "lag_seconds")
-    for row in result["items"]:
-        row |= {key: row["metrics"].get(key, 0) for key in figures}
-    render.rows(
-        result["items"],
-        ("job", "replica", "worker", "state", *figures),
-        empty="No jobs are deployed.",
-        more=result.get("next_cursor"),
-    )
-    return 0
+    rows = [{**row, **{key: row["metrics"].get(key, 0) for key in figures}} for row in found["items"]]
+    columns = ("job", "replica", "worker", "state", *figures)
+    render.rows(rows, columns, empty="No jobs are deployed.", more=found.get("next_cursor"))

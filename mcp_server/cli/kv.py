@@ -1,10 +1,11 @@
-"""`sluice kv`: what jobs keep in the KV store."""
+"""`sluice kv watch` and `set`, and what `queue` prints."""
 
 from __future__ import annotations
 
 import math
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import anyio
 import orjson
@@ -12,70 +13,7 @@ from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
-Flag = Annotated[bool, Parameter(negative=())]
 WATCH_SECONDS = 20
-
-
-async def namespaces(
-    *, limit: int | None = None, cursor: str | None = None, common: connect.Common = connect.DEFAULTS
-) -> int:
-    """List the namespaces that hold anything.
-
-    Parameters
-    ----------
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("kv_namespaces", limit=limit, cursor=cursor)
-    columns = ("namespace", "depth", "leased", "dead")
-    return render.page(result, columns, empty="No job keeps anything.", as_json=common.json)
-
-
-async def list_keys(
-    namespace: str,
-    /,
-    *,
-    prefix: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """List the values of a namespace by key.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    prefix
-        Only keys that begin with this.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("kv_list", namespace=namespace, prefix=prefix, limit=limit, cursor=cursor)
-    return render.page(
-        result, ("key", "value", "revision", "expires_at"), empty="There are no values.", as_json=common.json
-    )
-
-
-async def get(namespace: str, key: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show the value, and the set, of a key.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    key
-        The key.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("kv_get", namespace=namespace, key=key)
-    return render.one(result, as_json=common.json)
 
 
 async def watch(
@@ -125,7 +63,7 @@ async def set_value(
     value: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    raw: Flag = False,
+    raw: Annotated[bool, Parameter(negative=())] = False,
     ttl_ms: int | None = None,
     if_revision: int | None = None,
     common: connect.Common = connect.DEFAULTS,
@@ -152,7 +90,7 @@ async def set_value(
         result = await engine.call(
             "kv_set", namespace=namespace, key=key, **meant, ttl_ms=ttl_ms, if_revision=if_revision
         )
-    render.json(result) if common.json else render.facts(result, tuple(result))
+    render.one(result, as_json=common.json)
     return 0 if result["done"] else 1
 
 
@@ -163,62 +101,7 @@ def _json(text: str) -> Any:
         return text
 
 
-async def delete(namespace: str, key: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Delete a key: its value and its set.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    key
-        The key.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("kv_delete", namespace=namespace, key=key)
-    return render.one(result, as_json=common.json)
-
-
-async def queue(namespace: str, /, *, dead_items: int | None = None, common: connect.Common = connect.DEFAULTS) -> int:
-    """Show the work queue of a namespace.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    dead_items
-        How many dead items to show.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("kv_queue", namespace=namespace, dead_items=dead_items)
-    if common.json:
-        render.json(result)
-        return 0
-    render.text(f"{result['namespace']}: {result['depth']} waiting, {result['leased']} leased, {result['dead']} dead")
-    if result["dead_items"]:
-        render.heading("Dead items")
-        render.rows(result["dead_items"], ("attempts", "value"), empty="")
-    return 0
-
-
-async def dead_items(
-    namespace: str,
-    action: Literal["requeue", "discard"],
-    /,
-    *,
-    limit: int | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Requeue or discard the dead items of a queue.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    action
-        Hand them out again, or delete them.
-    limit
-        At most so many.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("kv_dead_items", namespace=namespace, action=action, limit=limit)
-    return render.one(result, as_json=common.json)
+def queue(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print how long a queue is, and its dead items."""
+    render.text(f"{found['namespace']}: {found['depth']} waiting, {found['leased']} leased, {found['dead']} dead")
+    render.section("Dead items", found["dead_items"], ("attempts", "value"))

@@ -13,19 +13,17 @@ from core import errors, logs
 from core import settings as engine_settings
 from core.model import principal
 from mcp_server import limits, session
-from mcp_server.cli import connect, samples
+from mcp_server.cli import connect, main, samples
 
 app = App(
     name="mcp",
     help="Serve MCP (the same as sluice-mcp), or connect an MCP client.",
     help_epilogue=samples.epilogue("mcp"),
 )
-for name, place, text in (
-    ("install", "install:install", "Connect an MCP client to this engine, and try it once."),
-    ("activity", "activity:activity", "List what MCP sessions called lately."),
-    ("notifications", "activity:notifications", "Show how a client hears of what jobs do."),
-):
-    app.command(f"mcp_server.cli.{place}", name=name, help=text, help_epilogue=samples.epilogue(f"mcp {name}"))
+for path, (place, text) in main.commands().items():
+    group, _, name = path.rpartition(" ")
+    if group == "mcp":
+        app.command(f"mcp_server.cli.{place}", name=name, help=text, help_epilogue=samples.epilogue(path))
 
 IDENTIFY_SECONDS = 10
 Flag = Annotated[bool, Parameter(negative=())]

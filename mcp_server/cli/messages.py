@@ -56,29 +56,6 @@ async def messages(
     return render.page(result, _COLUMNS, empty="No messages fit.", as_json=common.json)
 
 
-async def notifications(
-    *,
-    job: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show what jobs reported lately: alerts, failures, ends of runs.
-
-    Parameters
-    ----------
-    job
-        Only notifications of this job.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("job_notifications_recent", job=job, limit=limit, cursor=cursor)
-    return render.page(result, _COLUMNS, empty="No job has reported anything.", as_json=common.json)
-
-
 async def _follow(engine: connect.Client, wanted: dict[str, Any]) -> None:
     """Print each new message as one line of JSON.
 

@@ -1,7 +1,8 @@
-"""`sluice plan`, `rollback`, and `plans`: what a deployment would change, computed and saved."""
+"""`sluice plan` and `rollback`: what a deployment would change, computed and saved; and what is printed of plans."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -123,7 +124,7 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
     if common.json:
         render.json(made)
     else:
-        _shown(made, detailed)
+        _told(made, detailed)
         if changes and made["saved"] and not made["blockers"]:
             render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
     if not exit_code:
@@ -131,7 +132,7 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
     return 1 if made["blockers"] else CHANGES if changes else 0
 
 
-def _shown(made: dict[str, Any], detailed: bool) -> None:
+def _told(made: dict[str, Any], detailed: bool) -> None:
     render.text(wording.hint(made["text"]))
     for change in made["changes"]:
         if change["diff"] and (detailed or change["action"] == "update"):
@@ -139,76 +140,9 @@ def _shown(made: dict[str, Any], detailed: bool) -> None:
             render.diff(change["diff"])
 
 
-async def show(
-    plan_id: str,
-    /,
-    *,
-    detail: Literal["concise", "detailed"] = "concise",
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show a saved plan again, with its state.
-
-    Parameters
-    ----------
-    plan_id
-        What `sluice plan` printed.
-    detail
-        detailed shows the document of every job that comes, changes or goes.
-    cursor
-        Where the last page of changes ended.
-    """
-    async with connect.engine(common) as engine:
-        made = await engine.call("plan_get", plan_id=plan_id, detail=detail, cursor=cursor)
-    if common.json:
-        render.json(made)
-    else:
-        _shown(made, detail == "detailed")
-        render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))
-        if made["next_cursor"]:
-            connect.note(f"More changes: add --cursor {made['next_cursor']}")
-    return 0
-
-
-async def list_plans(
-    *,
-    name: str | None = None,
-    state: Literal["open", "applied", "stale", "expired", "discarded"] | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """List the saved plans, newest first.
-
-    Parameters
-    ----------
-    name
-        Only plans of this deployment.
-    state
-        Only plans in this state.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("plan_list", name=name, state=state, limit=limit, cursor=cursor)
-    columns = ("plan_id", "name", "state", "base_revision", "by", "created_at", "expires_at")
-    return render.page(result, columns, empty="No plan is saved.", as_json=common.json)
-
-
-async def discard(plan_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Withdraw a saved plan, so that it can never be applied.
-
-    Parameters
-    ----------
-    plan_id
-        What `sluice plan` printed.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("plan_discard", plan_id=plan_id)
-    if common.json:
-        render.json(result)
-    else:
-        render.facts(result, ("plan_id", "name", "state"))
-    return 0
+def shown(made: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print a saved plan, with its state."""
+    _told(made, given.get("detail") == "detailed")
+    render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))
+    if made["next_cursor"]:
+        connect.note(f"More changes: add --cursor {made['next_cursor']}")

@@ -1,68 +1,27 @@
-"""`sluice catalog portals`, `install`, `update`, `uninstall` and `pack`: shared catalogs."""
+"""`sluice catalog update` and `pack`, and what `portals` and `install` print."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from core import errors
 from mcp_server.cli import connect, render
 from mcp_server.cli.catalog import Type
 
 
-async def portals(
-    *, refresh: Annotated[bool, Parameter(negative=())] = False, common: connect.Common = connect.DEFAULTS
-) -> int:
-    """List the portals, when each was read and what is wrong with it.
-
-    Parameters
-    ----------
-    refresh
-        Ask every portal now.
-    """
-    async with connect.engine(common) as engine:
-        found = await engine.call("catalog_portals", refresh=refresh or None)
-    if common.json:
-        render.json(found)
-    else:
-        shown = [{**one, "error": (one["error"] or {}).get("message")} for one in found["items"]]
-        columns = ("name", "title", "state", "items", "versions", "location", "fetched_at", "error")
-        render.rows(shown, columns, empty="No portals: give the setting portals, NAME=https://... or NAME=DIRECTORY.")
-    return 0
+def listed(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print the portals, when each was read and what is wrong with it."""
+    shown = [{**one, "error": (one["error"] or {}).get("message")} for one in found["items"]]
+    columns = ("name", "title", "state", "items", "versions", "location", "fetched_at", "error")
+    render.rows(shown, columns, empty="No portals: give the setting portals, NAME=https://... or NAME=DIRECTORY.")
 
 
-async def install(
-    slug: str,
-    /,
-    *,
-    type: Type | None = None,
-    version: str | None = None,
-    portal: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Install an item of a portal, with the modules that it names.
-
-    Parameters
-    ----------
-    slug
-        The item, as `sluice catalog search --source portal` shows it.
-    type
-        Its type, when several items share the slug.
-    version
-        The version; without it, the newest.
-    portal
-        The portal; without it, the first that has the item.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("catalog_install", slug=slug, type=type, version=version, portal=portal)
-    if common.json:
-        render.json(result)
-    else:
-        render.rows(result["installed"], ("type", "slug", "version", "portal", "sha256"), empty="It was there already.")
-        connect.note(f"Go on with: sluice catalog show {slug}")
-    return 0
+def installed(done: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print what came from a portal."""
+    render.rows(done["installed"], ("type", "slug", "version", "portal", "sha256"), empty="It was there already.")
+    connect.note(f"Go on with: sluice catalog show {given['slug']}")
 
 
 async def update(
@@ -102,34 +61,6 @@ async def _updatable(engine: connect.Client, type: Type | None) -> list[dict[str
         cursor = page["next_cursor"]
         if cursor is None:
             return found
-
-
-async def uninstall(
-    slug: str,
-    /,
-    *,
-    type: Type | None = None,
-    version: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Remove an item that was installed from a portal.
-
-    Parameters
-    ----------
-    slug
-        The item.
-    type
-        Its type, when several items share the slug.
-    version
-        Only this version; without it, all of them.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("catalog_uninstall", slug=slug, type=type, version=version)
-    if common.json:
-        render.json(result)
-    else:
-        render.facts(result, ("type", "slug", "uninstalled"))
-    return 0
 
 
 def pack(

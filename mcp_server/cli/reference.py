@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from core import errors
@@ -63,14 +64,13 @@ def _show(result: dict[str, Any]) -> None:
         render.facts(result, tuple(result))
 
 
-async def schema(kind: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Print the JSON Schema of one kind of document, for an editor.
+def schema(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print a schema, which is JSON for people, too."""
+    render.json(found)
 
-    Parameters
-    ----------
-    kind
-        job, blueprint, workflow, perspective, library-job, trigger, deployment, context or manifest.
-    """
-    async with connect.engine(common) as engine:
-        render.json(await engine.call("schema_get", kind=kind))
-    return 0
+
+def sections(told: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print facts below the headings that they stand under."""
+    for name, facts in told.items():
+        render.heading(name)
+        render.facts(facts, tuple(facts))

@@ -72,6 +72,13 @@ def rows(items: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str,
         out().print(f"More: add --cursor {markup.escape(more)}", style="dim")
 
 
+def section(title: str, items: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print items as a table below a heading; nothing when there are none."""
+    if items:
+        heading(title)
+        rows(items, columns, empty="")
+
+
 def folded(items: Iterable[dict[str, Any]], name: str, by: str, most: int = 5) -> list[dict[str, Any]]:
     """Items that have the same value of `by` as one row with that value, their number and the first of their names.
 

@@ -6,6 +6,8 @@ holds examples/. What another command has printed stands in capitals: PLAN_ID, I
 
 from __future__ import annotations
 
+import functools
+
 STORY = (
     "sluice demo",
     "sluice catalog pack examples/portal --title 'Shared blueprints'",
@@ -137,17 +139,21 @@ STORY = (
 _WITH_SUBCOMMANDS = frozenset({"mcp", "worker"})  # commands that do something without one, too
 
 
+@functools.cache
+def _by_path() -> dict[str, list[str]]:
+    """The lines below each path of one and two words that they begin with."""
+    found: dict[str, list[str]] = {}
+    for line in STORY:
+        first, second, *_ = [*line.split()[1:3], "", ""]
+        below = [first] if first not in _WITH_SUBCOMMANDS or second[:1] in ("", "-") else []
+        for path in (*below, f"{first} {second}"):
+            found.setdefault(path, []).append(line)
+    return found
+
+
 def of(path: str) -> list[str]:
     """The examples of a command."""
-    found = []
-    for line in STORY:
-        rest = line.removeprefix(f"sluice {path}")
-        if rest == line or rest[:1] not in ("", " "):
-            continue
-        if path in _WITH_SUBCOMMANDS and rest and not rest.startswith(" -"):
-            continue  # `sluice mcp install ...` is no example of `sluice mcp`
-        found.append(line)
-    return found
+    return list(_by_path().get(path, ()))
 
 
 def epilogue(path: str) -> str | None:

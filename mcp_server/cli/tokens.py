@@ -56,34 +56,3 @@ async def create(
         connect.note("Keep this token; it cannot be shown again.")
         render.text(result["token"])
     return 0
-
-
-async def list_tokens(
-    *, limit: int | None = None, cursor: str | None = None, common: connect.Common = connect.DEFAULTS
-) -> int:
-    """List tokens (never their values).
-
-    Parameters
-    ----------
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("token_list", limit=limit, cursor=cursor)
-    columns = tuple(result["items"][0]) if result["items"] else ()
-    return render.page(result, columns, empty="There are no tokens.", as_json=common.json)
-
-
-async def revoke(token_id: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Revoke a token.
-
-    Parameters
-    ----------
-    token_id
-        What `sluice token list` shows.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("token_revoke", id=token_id)
-    return render.one(result, as_json=common.json)

@@ -1,7 +1,8 @@
-"""`sluice trigger`."""
+"""`sluice trigger publish`, `revise` and `invoke`, and what `show` and `tools` print."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -17,93 +18,23 @@ _FACTS = (
 )
 
 
-async def list_triggers(
-    *,
-    surface: str | None = None,
-    invokable_only: Annotated[bool, Parameter(negative=())] = False,
-    tag: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """List triggers.
-
-    Parameters
-    ----------
-    surface
-        Only triggers published to this surface: ui or mcp.
-    invokable_only
-        Only triggers that you may invoke.
-    tag
-        Only triggers with this tag.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call(
-            "trigger_list",
-            surface=surface,
-            invokable_only=invokable_only or None,
-            tag=tag,
-            limit=limit,
-            cursor=cursor,
-        )
-    return render.page(
-        result,
-        ("slug", "tenant_id", "revision", "active", "display_name", "target_job_name", "tool_name"),
-        empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
-        as_json=common.json,
-    )
-
-
-async def show(
-    slug: str,
-    /,
-    *,
-    revision: int | None = None,
-    compare: int | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show one trigger, or what differs between two of its revisions.
-
-    Parameters
-    ----------
-    slug
-        The trigger.
-    revision
-        Show this revision instead of the present one.
-    compare
-        Tell what differs from this revision.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("trigger_get", slug=slug, revision=revision, compare=compare)
-    if common.json:
-        render.json(result)
-        return 0
-    if compare is not None:
-        render.heading(f"From revision {compare} to {result['revision']}")
-        render.rows(result["changes"], ("key", "before", "after"), empty="Nothing differs.")
-        return 0
-    render.facts(result, _FACTS)
+def shown(trigger: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print a trigger, or what differs between two of its revisions."""
+    if "compare" in given:
+        render.heading(f"From revision {given['compare']} to {trigger['revision']}")
+        render.rows(trigger["changes"], ("key", "before", "after"), empty="Nothing differs.")
+        return
+    render.facts(trigger, _FACTS)
     render.heading("Definition")
-    render.text(render.yaml(result["definition"]))
+    render.text(render.yaml(trigger["definition"]))
     render.heading("Revisions")
-    render.rows(result["revisions"], ("revision", "created_at_ns", "created_by"), empty="")
-    return 0
+    render.rows(trigger["revisions"], ("revision", "created_at_ns", "created_by"), empty="")
 
 
-async def tools(*, common: connect.Common = connect.DEFAULTS) -> int:
-    """List the MCP tools that your triggers are."""
-    async with connect.engine(common) as engine:
-        result = await engine.call("trigger_tools")
-    if common.json:
-        render.json(result)
-    else:
-        rows = [{**tool, "summary": str(tool["description"]).partition("\n")[0]} for tool in result["tools"]]
-        render.rows(rows, ("name", "summary"), empty="No trigger is published to MCP, or you may invoke none.")
-    return 0
+def tools(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Print the MCP tools that the caller's triggers are."""
+    rows = [{**tool, "summary": str(tool["description"]).partition("\n")[0]} for tool in found["tools"]]
+    render.rows(rows, ("name", "summary"), empty="No trigger is published to MCP, or you may invoke none.")
 
 
 async def publish(*, file: File, common: connect.Common = connect.DEFAULTS) -> int:
@@ -142,19 +73,6 @@ async def _define(operation: str, document: Document, definition: dict[str, Any]
     with documents.blamed(document):
         async with connect.engine(common) as engine:
             result = await engine.session.call(operation, definition, engine.caller)
-    return render.one(result, as_json=common.json)
-
-
-async def deactivate(slug: str, /, *, common: connect.Common = connect.DEFAULTS) -> int:
-    """Take a trigger out of service; its history stays.
-
-    Parameters
-    ----------
-    slug
-        The trigger.
-    """
-    async with connect.engine(common) as engine:
-        result = await engine.call("trigger_deactivate", slug=slug)
     return render.one(result, as_json=common.json)
 
 
@@ -203,4 +121,4 @@ async def invoke(
                 wait_timeout_seconds=wait,
                 callback=invocations.callback_of(callback, callback_header, callback_header_env),
             )
-    return invocations.show(result, common)
+    return invocations.end(result, common)

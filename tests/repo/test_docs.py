@@ -57,8 +57,8 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def known(words: list[str]) -> bool:
     """Whether the words begin with a command (what follows are its arguments)."""
-    paths = [path.split() for path, _, _ in main._COMMANDS] + [["mcp", "install"]]
-    return any(words[: len(path)] == path for path in paths) or (len(words) == 1 and words[0] in main._GROUPS)
+    paths = [path.split() for path in main.commands()]
+    return any(words[: len(path)] == path for path in paths) or (len(words) == 1 and words[0] in main.GROUPS)
 
 
 @pytest.mark.parametrize("name", sorted(WRITTEN))

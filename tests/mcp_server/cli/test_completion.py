@@ -44,7 +44,7 @@ def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture
 def test_every_shell_knows_every_command_and_both_programs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     made = script(capsys, shell)
     assert main.PROGRAM_MCP in made
-    for path, _, _ in main._COMMANDS:
+    for path in main.commands():
         assert path.split()[-1] in made
 
 

@@ -16,7 +16,10 @@ import pytest
 
 import mcp_server.cli
 from core.operations import REGISTRY
+from mcp_server.cli import commands as made
 from mcp_server.cli import main, wording
+from mcp_server.cli.form import Form
+from mcp_server.cli.forms import FORMS
 
 HERE = Path(mcp_server.cli.__file__).parent
 DOORS = sorted((one for one in REGISTRY if one.http or one.tool), key=lambda one: one.name)
@@ -78,45 +81,67 @@ def calls(command: Any) -> dict[str, set[str] | None]:
     return found
 
 
+def test_every_operation_has_a_form_and_no_form_is_for_one_that_is_gone() -> None:
+    assert set(FORMS) == {one.name for one in DOORS}, "which command does it? say it in mcp_server/cli/forms.py"
+
+
 @pytest.mark.parametrize("operation", [one.name for one in DOORS])
-def test_every_operation_has_a_command_that_does_it(operation: str) -> None:
-    assert operation in wording.VERBS, f"which command does {operation}? say it in mcp_server/cli/wording.py"
-    path = wording.path(operation)
-    assert path in commands(), f"there is no command sluice {path}"
-    if operation not in SENT_BY_PROGRAMS:
-        assert operation in calls(commands()[path])
+def test_the_command_of_a_form_does_the_operation(operation: str) -> None:
+    form = FORMS[operation]
+    assert form.path in commands(), f"there is no command sluice {form.path}"
+    if not form.by:
+        assert commands()[form.path].__name__ == operation
+    elif operation not in SENT_BY_PROGRAMS:
+        assert operation in calls(commands()[form.path])
+
+
+@pytest.mark.parametrize("operation", sorted(FORMS))
+def test_a_form_names_no_argument_that_the_params_model_does_not_have(operation: str) -> None:
+    form = FORMS[operation]
+    switched = {switch.argument for switch in form.switches.values()}
+    named = {*re.findall(r"\{(\w+)\}", form.typed + form.faults_in), *form.flags, *form.texts, *form.reads, *switched}
+    assert named <= set(REGISTRY[operation].params.model_fields)
+
+
+@pytest.mark.parametrize("operation", sorted(name for name, form in FORMS.items() if form.by))
+def test_what_only_a_made_command_does_is_not_said_of_one_that_is_written_by_hand(operation: str) -> None:
+    form = FORMS[operation]
+    plain = Form(form.typed, by=form.by, about=form.about, flags=form.flags)
+    assert form == plain
+
+
+@pytest.mark.parametrize("operation", sorted(name for name, form in FORMS.items() if not form.by))
+def test_what_a_form_refers_to_is_there(operation: str) -> None:
+    form = FORMS[operation]
+    for place in filter(None, (form.shows, *form.reads.values())):
+        assert callable(made.function(place))
 
 
 @pytest.mark.parametrize("operation", [one.name for one in DOORS if one.name not in SENT_BY_PROGRAMS | WHOLE])
 def test_every_argument_of_an_operation_can_be_given_on_the_command_line(operation: str) -> None:
+    arguments = set(REGISTRY[operation].schema.get("properties", {}))
     given: set[str] = set()
-    for command in commands().values():
-        for name, arguments in calls(command).items():
-            if name == operation:
-                if arguments is None:
-                    return
-                given |= arguments
-    missing = set(REGISTRY[operation].schema.get("properties", {})) - given
+    if FORMS[operation].by:
+        for command in commands().values():
+            for name, named in calls(command).items():
+                if name == operation:
+                    given |= arguments if named is None else named
+    else:
+        given |= set(inspect.signature(commands()[FORMS[operation].path]).parameters)
+    missing = arguments - given
     assert {name for name in missing if name not in SAID_OTHERWISE and f"{operation}.{name}" not in SAID_OTHERWISE} == (
         set()
     )
 
 
-def test_no_command_is_named_for_an_operation_that_is_gone() -> None:
-    assert set(wording.VERBS) <= {one.name for one in REGISTRY}
-
-
-@pytest.mark.parametrize("operation", sorted(wording.VERBS))
+@pytest.mark.parametrize("operation", sorted(FORMS))
 def test_the_flags_that_a_command_is_said_to_have_are_flags_of_it(operation: str) -> None:
-    arguments = REGISTRY[operation].schema.get("properties", {})
-    places = set(wording._PLACE.findall(wording.VERBS[operation]))
-    assert {name for name, _ in places} <= set(arguments)
     known = {
         name
-        for argument in commands_app(wording.path(operation)).assemble_argument_collection()
+        for argument in commands_app(FORMS[operation].path).assemble_argument_collection()
         for name in argument.names
     }
-    for flag in re.findall(r" (--?[a-z-]+)", wording.VERBS[operation]):
+    for flag in re.findall(r" (--?[a-z-]+)", FORMS[operation].typed):
         assert flag in known
 
 
@@ -143,6 +168,8 @@ def commands_app(path: str) -> cyclopts.App:
         ("trigger_invocation_get", {"invocation_id": "inv_1", "wait_seconds": 60}, "sluice invocation watch inv_1"),
         ("trigger_invoke", {"slug": "s", "params": {"env": "prod"}}, "sluice trigger invoke s --set env=prod"),
         ("worker_update", {"name": "w", "labels": ["a", "b"]}, "sluice worker update w --label a --label b"),
+        ("context_set", {"values": {"a": 1, "b": "x y"}, "job": "j"}, "sluice context set a=1 'b=x y' --job j"),
+        ("job_put", {"document": "name: one", "draft": True}, "sluice job put -f FILE --draft"),
         ("token_verify", {"token": "x"}, 'token_verify {"token":"x"}'),
     ],
 )

@@ -16,7 +16,8 @@ import pytest
 
 from core.model.operation import Effect
 from core.operations import REGISTRY
-from mcp_server.cli import main, samples, stage, wording
+from mcp_server.cli import main, samples, stage
+from mcp_server.cli.forms import FORMS
 from tests import waiting
 
 ROOT = Path(__file__).parents[3]
@@ -113,7 +114,7 @@ KNOWN = {
 
 def reads(line: str) -> bool:
     """Whether a line does an operation that changes nothing, and prints its result."""
-    own = [name for name in wording.VERBS if line in samples.of(wording.path(name))]
+    own = [name for name, form in FORMS.items() if line in samples.of(form.path)]
     if "--graph" in line or own == ["gitops_export"]:  # it prints a picture, or writes files
         return False
     return bool(own) and all(REGISTRY[name].effect is Effect.READ for name in own)

@@ -1,0 +1,57 @@
+"""What the params models say of the arguments of each operation, without importing one of them.
+
+operations.json is written from the models by docs/generate.py: loading the models takes longer than a command has.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+FILE = Path(__file__).with_name("operations.json")
+
+_LAST = {"limit": 1, "cursor": 2}
+
+Kind = Literal["text", "whole", "number", "switch", "texts", "pairs", "json"]
+
+
+class Argument(NamedTuple):
+    """One argument of an operation.
+
+    `kind` is how it is typed: a text, a whole number, a number, a switch, several texts, several NAME=VALUE, or JSON.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    choices: tuple[str, ...] = ()
+    default: Any = None
+    required: bool = False
+
+    @property
+    def many(self) -> bool:
+        """Whether it is given once for each of its items."""
+        return self.kind in ("texts", "pairs")
+
+
+@functools.cache
+def _all() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(FILE.read_bytes())
+    return found
+
+
+def summary(operation: str) -> str:
+    """The operation in one line."""
+    return str(_all()[operation]["summary"])
+
+
+@functools.cache
+def of(operation: str) -> dict[str, Argument]:
+    """The arguments of an operation by name, in the order of the model; where a page begins and ends comes last."""
+    found = [
+        Argument(name=name, **{**told, "choices": tuple(told.get("choices", ()))})
+        for name, told in _all()[operation]["arguments"].items()
+    ]
+    return {one.name: one for one in sorted(found, key=lambda one: _LAST.get(one.name, 0))}

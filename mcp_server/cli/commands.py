@@ -1,0 +1,208 @@
+"""Commands made of forms: words -> arguments of the params model -> engine.call -> the answer, by its columns.
+
+The attributes of this module are commands, named like the operations that they do; each is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from core import errors
+from mcp_server.cli import arguments, connect, documents, progress, render, wording
+from mcp_server.cli.arguments import Argument
+from mcp_server.cli.form import Form
+from mcp_server.cli.forms import FORMS
+
+Command = Callable[..., Awaitable[int]]
+_TYPES: Mapping[str, Any] = {
+    "text": str,
+    "whole": int,
+    "number": float,
+    "switch": bool,
+    "texts": list[str],
+    "pairs": list[str],
+    "json": str,
+}
+
+
+def __getattr__(operation: str) -> Command:
+    if operation not in FORMS:
+        raise AttributeError(operation)
+    return make(operation, FORMS[operation], arguments.of(operation))
+
+
+def make(operation: str, form: Form, takes: Mapping[str, Argument]) -> Command:
+    """The command that does an operation, with a signature and help for cyclopts."""
+    signature = inspect.Signature([*_places(form, takes), *_flags(form, takes), *_switches(form), _COMMON])
+
+    async def command(*places: Any, **flags: Any) -> int:
+        typed = signature.bind(*places, **flags).arguments
+        common = typed.pop("common", connect.DEFAULTS)
+        return await _run(operation, form, takes, typed, common)
+
+    command.__name__ = operation
+    command.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, and through it cyclopts
+    command.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return command
+
+
+_COMMON = inspect.Parameter(
+    "common", inspect.Parameter.KEYWORD_ONLY, annotation=connect.Common, default=connect.DEFAULTS
+)
+
+
+def _places(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter]:
+    found = []
+    for one in (takes[name] for name in form.places):
+        kind = inspect.Parameter.VAR_POSITIONAL if one.many else inspect.Parameter.POSITIONAL_ONLY
+        names = "FILE" if one.name == "document" else "KEY=VALUE" if one.kind == "pairs" else None
+        # What may be any text may begin with a hyphen.
+        shown = Parameter(
+            name=names, help=_help(form, one, takes), allow_leading_hyphen=one.name in ("value", "values")
+        )
+        found.append(_parameter(one, kind, str if one.many else _type(form, one), shown))
+    return found
+
+
+def _flags(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter]:
+    found = []
+    for one in takes.values():
+        names = form.names(one.name)
+        if one.name not in form.places and names[0] not in ("", "--tenant"):
+            shown = Parameter(
+                name=[name for name in names if not name.startswith("--no-")],
+                negative=[name for name in names if name.startswith("--no-")],
+                help=_help(form, one, takes),
+                show_default=str(one.default) if one.default else False,
+                allow_leading_hyphen=one.name == "document",
+            )
+            found.append(_parameter(one, inspect.Parameter.KEYWORD_ONLY, _type(form, one), shown))
+    return found
+
+
+def _switches(form: Form) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(
+            _variable(flag),
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[bool, Parameter(name=flag, negative=switch.negative, help=switch.help)],
+            default=False,
+        )
+        for flag, switch in form.switches.items()
+    ]
+
+
+def _parameter(one: Argument, kind: Any, type: Any, shown: Parameter) -> inspect.Parameter:
+    if one.required or kind is inspect.Parameter.VAR_POSITIONAL:
+        return inspect.Parameter(one.name, kind, annotation=Annotated[type, shown])
+    return inspect.Parameter(one.name, kind, annotation=Annotated[type | None, shown], default=None)
+
+
+def _type(form: Form, one: Argument) -> Any:
+    if one.name in form.reads:
+        return str
+    return Literal[one.choices] if one.choices else _TYPES[one.kind]
+
+
+def _help(form: Form, one: Argument, takes: Mapping[str, Argument]) -> str:
+    text = form.text(one.name) or wording.hint(one.help)
+    for name in takes:
+        if "_" in name:  # no word of a sentence
+            text = re.sub(rf"\b{name}\b", form.flag(name), text)
+    if one.name.endswith("_seconds") and "second" not in form.flag(one.name):
+        text += " In seconds."
+    if one.many and one.name not in form.places:
+        text += " NAME=VALUE; may be repeated." if one.kind == "pairs" else " May be repeated."
+    return text
+
+
+def _variable(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
+
+
+async def _run(
+    operation: str, form: Form, takes: Mapping[str, Argument], typed: dict[str, Any], common: connect.Common
+) -> int:
+    given, origin = _given(form, takes, typed)
+    with documents.named(origin) if origin else nullcontext():
+        async with connect.engine(common) as engine:
+            with _bar(engine, form, given, quiet=common.json):
+                answer = await engine.call(operation, **given)
+            if form.idle:
+                engine.tell_when_idle()
+    if origin:
+        documents.place(answer, origin)
+    if common.json:
+        render.json(answer)
+    elif form.shows:
+        function(form.shows)(answer, given)
+    else:
+        _show(form, answer)
+    return 1 if form.fails is not None and form.fails(answer, given) else 0
+
+
+def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The arguments of the call, and the name of what its document was read from. Raises InvalidParams."""
+    given: dict[str, Any] = {}
+    origin = ""
+    for name, value in typed.items():
+        if name not in takes or value is None or value == ():
+            continue
+        if name == "document":
+            given[name], origin = documents.text(value)
+        else:
+            given[name] = _read(form, takes[name], value)
+    for flag, switch in form.switches.items():
+        on = typed.get(_variable(flag), False)
+        if switch.value is not None and on:
+            given[switch.argument] = switch.value
+        elif switch.value is None and on == (switch.argument in given):
+            raise errors.InvalidParams(f"Name the {switch.argument}, or say {flag}.")
+    return given, origin or form.faults_in.format_map({**dict.fromkeys(form.places, ""), **given})
+
+
+def _read(form: Form, one: Argument, value: Any) -> Any:
+    """What was typed as a value of the argument."""
+    flag = form.flag(one.name)
+    if one.name in form.reads:
+        return function(form.reads[one.name])(flag, value)
+    if one.kind == "pairs":
+        return documents.values(value, "KEY=VALUE:" if one.name in form.places else flag)
+    return list(value) if one.many else value
+
+
+def _bar(engine: connect.Client, form: Form, given: Mapping[str, Any], *, quiet: bool) -> Any:
+    if not form.bar:
+        return nullcontext()
+    work = str(given[next(form.places)])
+    return progress.bar(engine, work, f"{form.bar} {work}", quiet=quiet)
+
+
+def _show(form: Form, answer: dict[str, Any]) -> None:
+    columns = tuple(form.columns.split())
+    if "items" not in answer or isinstance(answer["items"], int):  # a number of items is a fact
+        render.facts(answer, columns or tuple(answer))
+        return
+    items = answer["items"]
+    render.rows(
+        items,
+        columns or tuple(items[0] if items else ()),
+        empty=wording.hint(answer.get("hint") or form.empty),
+        more=answer.get("next_cursor"),
+    )
+
+
+@functools.cache
+def function(place: str) -> Callable[..., Any]:
+    """What a form names as module:function, below mcp_server.cli."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"mcp_server.cli.{module}"), name)
+    return found

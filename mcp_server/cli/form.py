@@ -1,0 +1,110 @@
+"""The form of a command: how an operation is typed and how its answer is shown."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+class Switch(NamedTuple):
+    """A flag without a value that gives `argument` this `value`; None leaves the argument out, which has to be said."""
+
+    argument: str
+    value: Any
+    help: str
+    negative: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One operation on the command line."""
+
+    typed: str
+    """Its words; {argument} stands where a person types the value of that argument, without a flag or behind one."""
+    _: KW_ONLY
+    by: str = ""
+    """module:function below mcp_server.cli that does it, when it is written by hand."""
+    about: str = ""
+    """One line of help, where the summary of the operation does not say what the command does."""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """argument -> flag, where it is not the usual one; no flag: the argument is not for people who type."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """argument -> help, where a person types something else than what the params model speaks of."""
+    switches: Mapping[str, Switch] = field(default_factory=dict)
+    """Flags beside the arguments."""
+    reads: Mapping[str, str] = field(default_factory=dict)
+    """argument -> module:function that makes its value of what is typed."""
+    faults_in: str = ""
+    """What has the faults that the engine finds, when no file was read; {argument} is its value."""
+    bar: str = ""
+    """What a progress bar says in front of the first argument, whose value names the work."""
+    idle: bool = False
+    """Whether to say that no engine runs before what was recorded is shown."""
+    columns: str = ""
+    """The columns of a list, or the facts of one thing; all of them when left out."""
+    empty: str = ""
+    """What stands in place of a list without rows."""
+    shows: str = ""
+    """module:function(answer, arguments) that prints the answer for people, when columns do not do."""
+    fails: Callable[[dict[str, Any], Mapping[str, Any]], bool] | None = None
+    """Whether an answer, to these arguments, ends the command with 1."""
+
+    @property
+    def path(self) -> str:
+        """The words of the command without its arguments."""
+        return " ".join(word for word in self.typed.split()[:2] if word[0].isalpha() and word.islower())
+
+    @property
+    def places(self) -> Iterator[str]:
+        """The arguments that are typed without a flag, in order."""
+        words = self.typed.split()
+        for before, word in itertools.pairwise(words):
+            found = _PLACE.fullmatch(word)
+            if found and not before.startswith("-"):
+                yield found[1]
+
+    def text(self, argument: str) -> str | None:
+        """The help of an argument that is typed otherwise; None when the params model says it."""
+        return self.texts.get(argument, _TEXTS.get(argument))
+
+    def flag(self, argument: str) -> str:
+        """The flag of an argument; empty when there is none. The first one, when there are several."""
+        return self.names(argument)[0]
+
+    def names(self, argument: str) -> tuple[str, ...]:
+        """All spellings of the flag of an argument."""
+        told = self.flags.get(argument, _USUAL.get(argument))
+        return ("--" + argument.replace("_", "-"),) if told is None else tuple(told.split(" "))
+
+
+_USUAL: Mapping[str, str] = MappingProxyType(
+    {
+        # flags of arguments whose flag is not --argument
+        "document": "--file -f",
+        "draft_only": "--draft",
+        "interval_seconds": "--interval",
+        "labels": "--label",
+        "params": "--set",
+        "placement": "--place",
+        "tags": "--tag",
+        "tenant_id": "--tenant",  # which every command has
+        "username": "--user",
+        "values": "--set",
+        "wait_seconds": "--wait",
+        "wait_timeout_seconds": "--wait",
+        "worker_group": "--group",
+    }
+)
+_TEXTS: Mapping[str, str] = MappingProxyType(
+    {
+        # help of arguments that a person types otherwise
+        "cursor": "Where the last page ended.",
+        "document": "The document, or - for standard input.",
+    }
+)

@@ -1,0 +1,265 @@
+"""The command of each operation: the one table from which commands, and the words for them, are made.
+
+What an operation takes and means is said by its params model alone (see `arguments`); here is only what a terminal
+adds. A command that does more than call and show is written by hand, and its form says where (`by`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mcp_server.cli.form import Form, Switch
+
+_NO_LABELS = Switch("labels", [], "Take its labels away.")
+_MCP = "Serve MCP (the same as sluice-mcp), or connect an MCP client."
+_GROUP = "name workers online slots capacity jobs tenants labels"
+
+FORMS: Mapping[str, Form] = MappingProxyType(
+    {
+        # deployments
+        "deployment_plan": Form(
+            "plan {name}",
+            by="plans:plan",
+            about="Compute what a deployment would change, and save it.",
+            flags={"source": "--from", "to_revision": "--to"},
+        ),
+        "deployment_apply": Form("apply {plan_id}", by="deployments:apply"),
+        "deployment_list": Form(
+            "status",
+            by="deployments:status",
+            about="Show deployments, or one of them with its workloads and drift.",
+            flags={"include_removed": "--removed"},
+        ),
+        "deployment_get": Form("status {name}", by="deployments:status"),
+        "deployment_history": Form(
+            "history {name}",
+            columns="revision action source by surface at plan_id summary reason",
+            empty="Nothing was applied yet.",
+        ),
+        "deployment_reconcile": Form("reconcile {name}", bar="reconciling", shows="deployments:reconciled"),
+        "deployment_set": Form(
+            "deployment set {name}",
+            switches={"--ignore-nothing": Switch("ignore", [], "Leave no drift alone any more.")},
+        ),
+        "plan_list": Form(
+            "plans list",
+            columns="plan_id name state base_revision by created_at expires_at",
+            empty="No plan is saved.",
+        ),
+        "plan_get": Form("plans show {plan_id}", shows="plans:shown"),
+        "plan_discard": Form("plans discard {plan_id}", columns="plan_id name state"),
+        "explain": Form("explain {kind} {id}", idle=True, shows="explain:shown"),
+        # the catalog, and what is written on top of it
+        "catalog_search": Form("catalog search {query}", shows="catalog:found"),
+        "catalog_get": Form("catalog show {slug}", by="catalog:show"),
+        "catalog_portals": Form("catalog portals", shows="portals:listed"),
+        "catalog_install": Form("catalog install {slug}", shows="portals:installed"),
+        "catalog_update": Form("catalog update {slug}", by="portals:update"),
+        "catalog_uninstall": Form("catalog uninstall {slug}", columns="type slug uninstalled"),
+        "workflow_list": Form(
+            "workflow list {query}",
+            columns="type slug version states draft_revision title source updated_by",
+            empty="Nothing fits. Save one with: sluice workflow save -f workflow.yaml",
+        ),
+        "workflow_get": Form("workflow show {slug}", by="workflows:show"),
+        "workflow_save_draft": Form("workflow save -f {document}", shows="workflows:saved"),
+        "workflow_validate": Form(
+            "workflow validate {slug}",
+            faults_in="draft of {slug}",
+            shows="workflows:validated",
+            fails=lambda found, _: not found["valid"],
+        ),
+        "workflow_publish": Form("workflow publish {slug}", shows="workflows:published"),
+        "workflow_clone": Form("workflow clone {slug} {new_slug}", shows="workflows:cloned"),
+        "workflow_diff": Form("workflow diff {slug} {from_version} {to_version}", shows="workflows:differing"),
+        "workflow_retire": Form("workflow retire {slug} {version}", columns="type slug version state changed"),
+        # an environment as files
+        "gitops_validate": Form("gitops validate MANIFEST", by="gitops:validate"),
+        "gitops_diff": Form("gitops diff MANIFEST", by="gitops:diff"),
+        "gitops_apply": Form("gitops apply MANIFEST", by="gitops:apply"),
+        "gitops_promote": Form(
+            "gitops promote --from {from_environment} --to {to_environment}", by="gitops_runs:promote"
+        ),
+        "gitops_rollback": Form("gitops rollback --environment {environment}", by="gitops_runs:rollback"),
+        "gitops_runs": Form("gitops runs {run_id}", shows="gitops_runs:listed"),
+        "gitops_status": Form("gitops status", shows="gitops_runs:stands"),
+        "gitops_export": Form("gitops import DIRECTORY", by="gitops:import_"),
+        # single jobs
+        "job_list": Form(
+            "job list",
+            idle=True,
+            columns="name version draft managed_by workloads",
+            empty="There are no jobs. Store one with: sluice job put -f job.yaml",
+        ),
+        "job_get": Form(
+            "job show {name}",
+            reads={"compare": "jobs:compared"},
+            texts={"compare": "Show what changed since this version; draft shows what the draft changes."},
+            idle=True,
+            shows="jobs:shown",
+        ),
+        "job_log": Form("job log {name}", by="job_log:log"),
+        "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
+        "job_notifications_recent": Form(
+            "job notifications",
+            columns="at kind message_type source tag job_name worker_id message_data",
+            empty="No job has reported anything.",
+        ),
+        "job_validate": Form(
+            "job validate -f {document}", shows="jobs:validated", fails=lambda found, _: not found["valid"]
+        ),
+        "job_trace": Form("job trace FILE", by="trace:trace"),
+        "job_put": Form("job put -f {document}", shows="jobs:put"),
+        "job_stage": Form("job stage {name}", faults_in="draft of {name}"),
+        "job_deploy": Form(
+            "job deploy {name}",
+            switches={"--no-wait": Switch("wait_seconds", 0, "Do not wait for it.")},
+            bar="deploying",
+            shows="jobs:deployed",
+            fails=lambda made, given: given.get("wait_seconds") != 0 and bool(unfit(made)),
+        ),
+        "job_undeploy": Form("job undeploy {name}"),
+        "job_clone": Form("job clone {name} {new_name}", shows="jobs:cloned"),
+        "job_delete": Form("job delete {name}"),
+        "dsl_reference": Form("dsl {name}", by="reference:dsl"),
+        "schema_get": Form("schema {kind}", shows="reference:schema"),
+        # triggers and their runs
+        "trigger_list": Form(
+            "trigger list",
+            columns="slug tenant_id revision active display_name target_job_name tool_name",
+            empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
+        ),
+        "trigger_get": Form("trigger show {slug}", shows="triggers:shown"),
+        "trigger_tools": Form("trigger tools", flags={"known_version": ""}, shows="triggers:tools"),
+        "trigger_publish": Form("trigger publish -f FILE", by="triggers:publish"),
+        "trigger_revise": Form("trigger revise {slug} -f FILE", by="triggers:revise"),
+        "trigger_deactivate": Form("trigger deactivate {slug}"),
+        "trigger_invoke": Form("trigger invoke {slug}", by="triggers:invoke"),
+        "trigger_invocation_get": Form(
+            "invocation get {invocation_id}", flags={"wait_seconds": ""}, idle=True, shows="invocations:shown"
+        ),
+        "trigger_invocation_list": Form(
+            "invocation list",
+            flags={"slug": "--trigger"},
+            idle=True,
+            columns="invocation_id trigger_slug trigger_revision state caller surface attempts rerun_of"
+            " requested_at_ns finished_at_ns",
+            empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
+        ),
+        "trigger_invocation_rerun": Form("invocation rerun {invocation_id}", by="invocations:rerun"),
+        "callback_delivery_list": Form("invocation callbacks {invocation_id}", shows="invocations:deliveries"),
+        "callback_redeliver": Form("invocation redeliver {event_id}"),
+        "message_search": Form("messages", by="messages:messages", about="Search the message log, or follow it."),
+        # what jobs find around them
+        "context_set": Form(
+            "context set {values}",
+            texts={"values": "What reads as JSON is that, else it is text. Other keys of the place stay."},
+        ),
+        "context_get": Form("context get", shows="contexts:effective"),
+        "context_list": Form(
+            "context list",
+            columns="level target key value updated_at updated_by",
+            empty="Nothing is set. Set a value with: sluice context set KEY=VALUE",
+        ),
+        "context_delete": Form(
+            "context delete {keys}",
+            switches={
+                "--every": Switch("keys", None, "All keys of the place, instead of naming them.", ("--no-every",))
+            },
+            texts={"keys": "Which keys."},
+        ),
+        "secret_set": Form(
+            "secret set {name}",
+            by="secrets:set_value",
+            about="Set a secret, from standard input, a file or a variable.",
+        ),
+        "secret_list": Form(
+            "secret list",
+            columns="name version updated_at updated_by used_by",
+            empty="There are no secrets. Set one with: sluice secret set SCOPE/NAME --from-file FILE",
+        ),
+        "secret_delete": Form("secret delete {name}", flags={"force": "--force --no-force"}),
+        "secret_rotate_key": Form("secret rotate-key", fails=lambda done, _: bool(done["unreadable"])),
+        "variable_set": Form("variable set {name} {value}"),
+        "variable_list": Form(
+            "variable list",
+            columns="name value updated_at updated_by",
+            empty="There are no variables. Set one with: sluice variable set NAME VALUE",
+        ),
+        "variable_delete": Form("variable delete {name}"),
+        "kv_namespaces": Form("kv namespaces", columns="namespace depth leased dead", empty="No job keeps anything."),
+        "kv_list": Form("kv list {namespace}", columns="key value revision expires_at", empty="There are no values."),
+        "kv_get": Form("kv get {namespace} {key}"),
+        "kv_watch": Form("kv watch {namespace}", by="kv:watch"),
+        "kv_set": Form("kv set {namespace} {key} {value}", by="kv:set_value"),
+        "kv_delete": Form("kv delete {namespace} {key}"),
+        "kv_queue": Form("kv queue {namespace}", shows="kv:queue"),
+        "kv_dead_items": Form("kv dead-items {namespace} {action}"),
+        # workers
+        "worker_list": Form(
+            "worker list",
+            columns="name kind group state pid slots jobs labels sandbox last_heartbeat_at",
+            empty="There are no workers. 'sluice serve' starts two.",
+        ),
+        "worker_get": Form("worker show {name}", shows="workers:shown"),
+        "worker_update": Form(
+            "worker update {name}", switches={"--no-labels": _NO_LABELS}, bar="updating", shows="workers:moved"
+        ),
+        "worker_drain": Form("worker drain {name}", bar="draining", shows="workers:moved"),
+        "worker_resume": Form("worker resume {name}", shows="workers:moved"),
+        "worker_remove": Form("worker remove {name}"),
+        "worker_group_list": Form("group list", columns=_GROUP, empty="There are no worker groups."),
+        "worker_group_get": Form("group show {name}", shows="worker_groups:shown"),
+        "worker_group_create": Form("group create {name}", flags={"tenants": "--admit"}, columns=_GROUP),
+        "worker_group_update": Form(
+            "group update {name}",
+            flags={"tenants": "--admit"},
+            switches={"--no-labels": _NO_LABELS},
+            columns=_GROUP,
+        ),
+        "worker_group_delete": Form("group delete {name}"),
+        # who may do what, and who did
+        "whoami": Form("whoami"),
+        "token_create": Form(
+            "token create --username {username}",
+            by="tokens:create",
+            flags={"username": "--username", "tenants": "--member", "scopes": "--scope"},
+        ),
+        "token_list": Form("token list", empty="There are no tokens."),
+        "token_revoke": Form("token revoke {id}"),
+        "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
+        "audit_list": Form(
+            "audit",
+            columns="at username role surface operation target decision",
+            empty="Nothing is on record.",
+        ),
+        "usage_get": Form("usage", columns="what records bytes most_bytes setting"),
+        "license_show": Form("license show", shows="license:shown"),
+        "license_install": Form(
+            "license install {document}",
+            texts={
+                "document": "The license file, or - for standard input. Its signer is one of the setting license_keys."
+            },
+            shows="license:shown",
+        ),
+        "engine_status": Form(
+            "doctor", by="doctor:doctor", about="Check this machine, the home directory and the engine."
+        ),
+        # MCP
+        "mcp_activity_list": Form(
+            "mcp activity",
+            columns="at username role label transport tool outcome duration_ms",
+            empty="No session has told of a call. Sessions do with: sluice mcp --activity-forward",
+        ),
+        "mcp_activity_record": Form("mcp --activity-forward", by="mcp:app", about=_MCP),
+        "mcp_notifications_transport_get": Form("mcp notifications", shows="reference:sections"),
+        "call_preview": Form("mcp --allow-write", by="mcp:app", about=_MCP),
+    }
+)
+
+
+def unfit(made: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The workloads of a job that are not as its deployment wants them."""
+    return [workload for workload in made["workloads"] if workload["state"] not in ("running", "completed")]

@@ -1,0 +1,149 @@
+"""Commands that are made of forms: what they send for what is typed, and what they print of the answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import errors
+from mcp_server.cli import arguments, connect, documents, main
+from mcp_server.cli.form import Form
+from mcp_server.cli.forms import FORMS
+
+
+class Engine:
+    """Keeps what it is asked, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answer: dict[str, Any] | errors.SluiceError = {}
+        self.idle = False
+
+    async def call(self, operation: str, /, **given: Any) -> dict[str, Any]:
+        self.asked.append((operation, given))
+        if isinstance(self.answer, errors.SluiceError):
+            raise self.answer
+        return self.answer
+
+    def tell_when_idle(self) -> None:
+        self.idle = True
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    stands_in = Engine()
+
+    @contextlib.asynccontextmanager
+    async def opened(common: connect.Common, *, follows: bool = False) -> AsyncIterator[Engine]:
+        yield stands_in
+
+    monkeypatch.setattr(connect, "engine", opened)
+    return stands_in
+
+
+@pytest.mark.parametrize(
+    ("typed", "operation", "given"),
+    [
+        ("kv list settings --prefix a", "kv_list", {"namespace": "settings", "prefix": "a"}),
+        ("kv list settings", "kv_list", {"namespace": "settings"}),
+        ("variable set RATE -5", "variable_set", {"name": "RATE", "value": "-5"}),
+        ("context set a=1 b=x c=[1] --job j", "context_set", {"values": {"a": 1, "b": "x", "c": [1]}, "job": "j"}),
+        ("context delete a b", "context_delete", {"keys": ["a", "b"]}),
+        ("context delete --every --group etl", "context_delete", {"group": "etl"}),
+        ("worker update w --label a --label b", "worker_update", {"name": "w", "labels": ["a", "b"]}),
+        ("worker update w --no-labels", "worker_update", {"name": "w", "labels": []}),
+        ("job deploy j --no-wait", "job_deploy", {"name": "j", "wait_seconds": 0}),
+        ("job show j --compare draft", "job_get", {"name": "j", "compare": 0}),
+        ("secret delete a --force", "secret_delete", {"name": "a", "force": True}),
+        ("audit --user ada --since 2h", "audit_list", {"username": "ada", "since": "2h"}),
+        ("workflow validate greetings", "workflow_validate", {"slug": "greetings"}),
+    ],
+)
+def test_what_is_typed_becomes_the_arguments_of_the_call(
+    engine: Engine, typed: str, operation: str, given: dict[str, Any]
+) -> None:
+    engine.answer = errors.NotFound("It was only to be asked.")
+    assert main.run(typed.split()) == 1
+    assert engine.asked == [(operation, given)]
+
+
+@pytest.mark.parametrize("typed", ["context delete", "context delete a --every"])
+def test_what_is_left_out_on_purpose_has_to_be_said(
+    engine: Engine, typed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(typed.split()) == 1
+    assert engine.asked == []
+    assert "Name the keys, or say --every." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "typed", ["kv dead-items tickets drop", "worker list --state busy", "kv list a --limit many", "token revoke"]
+)
+def test_what_does_not_fit_the_model_is_wrong_usage(engine: Engine, typed: str) -> None:
+    assert main.run(typed.split()) == 2
+    assert engine.asked == []
+
+
+def test_a_list_is_shown_by_its_columns(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.answer = {"items": [{"name": "RATE", "value": "10", "id": "hidden"}], "next_cursor": "25"}
+    assert main.run(["variable", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "RATE" in said and "hidden" not in said and "--cursor 25" in said
+    engine.answer = {"items": [], "next_cursor": None}
+    assert main.run(["variable", "list"]) == 0
+    assert "sluice variable set NAME VALUE" in capsys.readouterr().out
+
+
+def test_the_hint_of_an_empty_list_goes_before_that_of_the_form(
+    engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.answer = {"items": [], "next_cursor": None, "hint": "trigger_list shows which there are."}
+    assert main.run(["invocation", "list"]) == 0
+    assert "'sluice trigger list' shows which there are." in capsys.readouterr().out
+    assert engine.idle
+
+
+def test_the_faults_of_a_document_are_in_its_file(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("name: one\n")
+    place = f"{documents.TEXT_ORIGIN}:1:1"
+    engine.answer = {"valid": False, "message": f"{place}: no", "errors": [{"where": place, "message": "no input"}]}
+    assert main.run(["job", "validate", "-f", str(file)]) == 1
+    assert engine.asked == [("job_validate", {"document": "name: one\n"})]
+    assert f"{file}:1:1" in capsys.readouterr().out.replace("\n", "")
+    engine.answer = errors.InvalidDocument("It is none.", errors=[errors.Problem("", "no input", place)])
+    assert main.run(["job", "put", "-f", str(file)]) == 1
+    assert f"{file}:1:1" in capsys.readouterr().err
+
+
+def test_the_faults_of_a_draft_are_in_the_draft(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    place = f"{documents.TEXT_ORIGIN}:3:1"
+    engine.answer = errors.InvalidDocument("It is none.", errors=[errors.Problem("", "no input", place)])
+    assert main.run(["job", "stage", "mine"]) == 1
+    assert "draft of mine:3:1" in capsys.readouterr().err
+
+
+def test_help_says_what_the_model_says_in_the_words_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["workflow", "clone", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "unless --as-type says otherwise" in said
+    assert "[default: workflow]" in said
+    assert main.run(["catalog", "install", "--help"]) == 0
+    assert "as 'sluice catalog search' shows it" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_a_form_tells_its_places_from_what_stands_behind_a_flag() -> None:
+    form = Form("job put -f {document} {name}")
+    assert (form.path, list(form.places), form.names("document")) == ("job put", ["name"], ("--file", "-f"))
+
+
+@pytest.mark.parametrize("operation", sorted(FORMS))
+def test_every_argument_is_explained_in_words_for_people(operation: str) -> None:
+    for one in arguments.of(operation).values():
+        assert one.help or operation in ("trigger_publish", "trigger_revise"), f"{operation}: {one.name}"
