@@ -182,13 +182,18 @@ class Gateway:
             raise errors.Busy(f"{MOST_SESSIONS} workers of other machines are connected.", hint="Remove one first.")
         ours = os.urandom(RANDOM_BYTES)
         of_worker, of_engine = self._key.session(bytes.fromhex(join.random), ours)
-        near, far = socket.socketpair()
         subject = f"sluice.{self._key.installation}.{join.session}"
+        inbox = await wire.listen(f"{subject}.engine")
+        try:
+            self._fleet.admits(join.name)  # the engine may have begun to end meanwhile
+        except errors.Busy:
+            await inbox.end()
+            raise
 
         async def send(record: bytes) -> None:
             await wire.send(f"{subject}.worker", record)
 
-        inbox = await wire.listen(f"{subject}.engine")
+        near, far = socket.socketpair()  # nothing is waited for from here until a task has them that closes them
         tunnel = Tunnel(
             far,
             Records(sends=of_engine, receives=of_worker),

@@ -141,7 +141,10 @@ class Fleet:
         return link, ended
 
     def admits(self, name: str) -> None:
-        """Raises Busy when a worker of this name is connected, or is one that the engine starts itself."""
+        """Raises Busy when a worker of this name is connected, or is one that the engine starts itself, and when the
+        engine ends: what would join then finds nobody."""
+        if self.processes.stopping:
+            raise errors.Busy("This engine is ending.", hint="The next one lets workers in.")
         worker = self.workers.get(name)
         if worker is not None and (worker.connected or worker.kind == LOCAL):
             raise errors.Busy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -145,6 +146,53 @@ async def test_a_new_engine_finds_its_workers_again_and_moves_nothing(
         assert [(row["name"], row["state"]) for row in engine.fleet.worker_rows()] == [("edge-1", "offline")]
         listed = await engine.call("job_get", {"name": "smoke_trigger_handler"}, ADMIN)
         assert [workload["worker"] for workload in listed["workloads"]] == ["edge-1"]
+
+
+async def test_an_engine_that_ends_while_a_worker_joins_leaves_no_socket(
+    tmp_path: Path, bus: server.Server, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joining = asyncio.Event()
+    real = nats.Wire.listen
+
+    async def slow(wire: nats.Wire, subject: str) -> nats.Inbox:
+        if subject.endswith(".engine"):
+            joining.set()
+            await asyncio.Event().wait()
+        return await real(wire, subject)
+
+    monkeypatch.setattr(nats.Wire, "listen", slow)
+    before = len(psutil.Process().net_connections("unix"))
+    with anyio.fail_after(60):
+        async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as engine:
+            await rig.admit(engine)
+            async with rig.machine(tmp_path / "edge", bus.url, key):
+                await joining.wait()
+    gc.collect()
+    assert len(psutil.Process().net_connections("unix")) <= before
+
+
+async def test_an_engine_that_ends_lets_no_worker_in(
+    tmp_path: Path, bus: server.Server, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while it waits for its own, and not one whose join was under way when it began to end."""
+    joining, ending = asyncio.Event(), asyncio.Event()
+    real = nats.Wire.listen
+
+    async def slow(wire: nats.Wire, subject: str) -> nats.Inbox:
+        if subject.endswith(".engine"):
+            joining.set()
+            await ending.wait()
+        return await real(wire, subject)
+
+    monkeypatch.setattr(nats.Wire, "listen", slow)
+    with anyio.fail_after(60):
+        async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as engine:
+            await rig.admit(engine)
+            async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+                await joining.wait()
+                await engine.fleet.stop()
+                ending.set()
+                await edge.says("This engine is ending.")
 
 
 async def test_a_second_worker_of_the_same_name_waits_until_the_first_has_gone(
