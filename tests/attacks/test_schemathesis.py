@@ -51,6 +51,7 @@ async def generated(home: Path, *options: str, seconds: float) -> int:
         assert (await server.call("GET", f"/api/triggers/{rig.TRIGGER['slug']}", who="other")).status_code == 404
     found = re.search(r"([0-9]+) generated", report)
     assert found is not None
+    print(f"{found[1]} cases")
     return int(found[1])
 
 
