@@ -6,6 +6,7 @@ are one store into mapped memory, which outlives the process (mmap(2), MAP_SHARE
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import tempfile
@@ -15,6 +16,20 @@ NOBODY = 0
 ENDED = 1 << 31  # in the cell of the turn: its code has ended for now, this was the last one
 _SIZE = mmap.PAGESIZE
 _TURN, _GREW, _FULL = 0, 1, 2  # cells of 32 bits
+
+
+def life() -> str:
+    """A name for one life of a worker process, as no other one has it."""
+    return os.urandom(16).hex()
+
+
+def number(life: str, workload: str, version: str) -> int:
+    """What the witness of a life calls a version of a workload: the same for whoever knows the life.
+
+    Nobody else can choose a name whose number is that of a neighbour: `life` is the salt, and jobs do not see it.
+    """
+    digest = hashlib.blake2b(f"{workload}\0{version}".encode(), digest_size=4, key=life.encode()[:64]).digest()
+    return int.from_bytes(digest) % ENDED or 1
 
 
 class Seen(NamedTuple):
@@ -48,6 +63,10 @@ class Witness:
     def grew(self, number: int) -> None:
         """The memory has grown most in the turns of this workload."""
         self.cells[_GREW] = number
+
+    def nobody(self) -> None:
+        """This process ends for something that none of its workloads has done."""
+        self.cells[_TURN] = NOBODY
 
     def full(self) -> None:
         """This process has more memory than it may, and ends."""

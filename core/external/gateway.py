@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import clock, errors, keyfile
 from core.external import nats
+from core.external.ends import Greeting
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import Tunnel
 from core.fleet.fleet import Fleet
@@ -232,7 +233,9 @@ class Gateway:
         try:
             if await tunnel.opened(HELLO_SECONDS):  # a join that was recorded and repeated gets no further
                 await self._remember(member)
-                await self._fleet.joined(member, near, Session(tunnel, running))
+                greeting = self._heard(member.name, tunnel.greeted)
+                life, before = (greeting.life, greeting.ended()) if greeting is not None else ("", None)
+                await self._fleet.joined(member, near, Session(tunnel, running), life, before)
             else:
                 log.warning("worker_never_spoke", name=member.name)
         except errors.SluiceError as error:
@@ -244,6 +247,19 @@ class Gateway:
             with contextlib.suppress(asyncio.CancelledError):
                 log.warning("worker_session_ended", name=member.name, reason=await running)
             await inbox.end()
+
+    def _heard(self, name: str, greeting: bytes) -> Greeting | None:
+        """What a worker has said before anything else; None when it says nothing (an older one) or no greeting."""
+        if not greeting:
+            return None
+        try:
+            heard = Greeting.model_validate_json(greeting)
+        except ValidationError:
+            self._fleet.inquest.disbelieve(name, "its greeting is none")
+            return None
+        if heard.unreadable:
+            self._fleet.inquest.disbelieve(name, "the file with an earlier end is torn, or of another worker")
+        return heard
 
     async def _remember(self, member: External) -> None:
         if member not in await self._database.read(external_workers.known):

@@ -10,14 +10,19 @@ from dataclasses import dataclass
 
 import structlog
 
-from core import errors
+from core import clock, errors, witness
 from core.external import nats
+from core.external.ends import Ends
 from core.external.gateway import PROTOCOL
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import SILENT_BEATS, Tunnel
-from core.fleet.child import Spawn
+from core.external.watch import Watch
+from core.fleet import kernel
+from core.fleet.child import Child, Spawn
+from core.fleet.quarantine import Cause
 from core.model.worker_group import External
 from core.settings import Settings
+from core.witness import NOBODY
 
 log = structlog.get_logger("core.external")
 
@@ -36,6 +41,7 @@ async def work(
     TargetUnavailable without the extra `nats`.
     """
     nats.require()
+    ends = Ends(settings.home / f"{member.name}.end", key.installation, member.name)
     wire: nats.Wire | None = None
     backoff, said = FIRST_BACKOFF_SECONDS, ""
     try:
@@ -51,7 +57,7 @@ async def work(
                 backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
                 continue
             told(f"Worker {member.name} has joined, group {member.group}")
-            reason = await _carry(wire, session, member.name, settings, spawn)
+            reason = await _carry(wire, session, member.name, settings, spawn, ends)
             told(f"Worker {member.name} is cut off: {reason}. It joins again.")
             backoff, said = FIRST_BACKOFF_SECONDS, ""
     finally:
@@ -100,31 +106,74 @@ async def _join(wire: nats.Wire, key: WorkerKey, member: External) -> _Session:
     return _Session(inbox, subject, records, letter["heartbeat_seconds"], letter["drain_seconds"])
 
 
-async def _carry(wire: nats.Wire, session: _Session, name: str, settings: Settings, spawn: Spawn) -> str:
-    """Run a worker process for as long as its tunnel lasts; the reason for the end. No process is left."""
+async def _carry(wire: nats.Wire, session: _Session, name: str, settings: Settings, spawn: Spawn, ends: Ends) -> str:
+    """Run a worker process for as long as its tunnel lasts; the reason for the end. No process is left.
+
+    What there is to say about the end of the process, `ends` keeps for the next session.
+    """
     near, far = socket.socketpair()
+    life = witness.life()
 
     async def send(record: bytes) -> None:
         await wire.send(f"{session.subject}.engine", record)
 
     beat, drain = session.heartbeat_seconds, session.drain_seconds
-    take = session.inbox.take
-    tunnel = Tunnel(far, session.records, send, take, beat_seconds=beat, chunk_bytes=wire.chunk_bytes)
+    take, greeting = session.inbox.take, ends.greeting(life)
+    tunnel = Tunnel(
+        far, session.records, send, take, beat_seconds=beat, chunk_bytes=wire.chunk_bytes, greeting=greeting
+    )
     with near:
         told = settings.model_copy(update={"heartbeat_seconds": beat, "drain_seconds": drain})
         child = spawn(name, told, near, beat * SILENT_BEATS)
+    watch = Watch(beat, kernel.killed_for_memory(), clock.monotonic())
     running = asyncio.create_task(tunnel.run())
+    watching = asyncio.create_task(_look(watch, child, tunnel, beat))
+    asked, blamed = False, None
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        asked = await child.wait(0.0) is None
         child.terminate()  # it drains; what it says until its end still goes through the tunnel
         await asyncio.wait([running], timeout=drain + 1.0)
         raise
     finally:
+        watching.cancel()
         tunnel.end("the worker has ended")
         await running
-        if await child.wait(drain + 1.0) is None:
-            child.kill()
-            await child.wait(5.0)
-        child.close()
-        await session.inbox.end()
+        _see(watch, child, tunnel)
+        if tunnel.heard:
+            ends.told()
+        ending = asyncio.create_task(_end(child, watch, drain))
+        try:
+            blamed = await asyncio.shield(ending)
+        except asyncio.CancelledError:  # a supervisor that saw a process die may stop what is left at once
+            blamed = await ending
+            raise
+        finally:
+            if blamed is not None and not asked:
+                ends.keep(life, *blamed)
+            await session.inbox.end()
+
+
+async def _end(child: Child, watch: Watch, drain_seconds: float) -> tuple[Cause, int] | None:
+    """Make sure that a process has ended; who is to blame for that."""
+    code = await child.wait(0.0 if watch.silent else drain_seconds + 1.0)
+    if code is None:
+        child.kill()
+        code = await child.wait(5.0)
+    seen = child.seen()
+    blamed = watch.verdict(code, kernel.killed_for_memory(), seen) if seen is not None else None
+    child.close()
+    return blamed
+
+
+async def _look(watch: Watch, child: Child, tunnel: Tunnel, beat_seconds: float) -> None:
+    while not tunnel.ended:
+        await asyncio.sleep(beat_seconds)
+        _see(watch, child, tunnel)
+
+
+def _see(watch: Watch, child: Child, tunnel: Tunnel) -> None:
+    seen = child.seen()
+    running = seen.running if seen is not None else NOBODY
+    watch.look(tunnel.idle_since, running, kernel.stopped(child.pid), kernel.killed_for_memory(), clock.monotonic())

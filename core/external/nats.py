@@ -88,7 +88,8 @@ class Wire:
         await self._client.flush()
 
     async def close(self) -> None:
-        await self._client.close()
+        with contextlib.suppress(*self._faults):  # the server may be gone, and with it what there was to end
+            await self._client.close()
 
 
 class Inbox:

@@ -21,7 +21,7 @@ CHUNK_BYTES = 256 * 1024
 SILENT_BEATS = 5
 _COUNT = struct.Struct(">Q")
 
-DATA, TAKEN, PING, END = range(4)
+DATA, TAKEN, PING, END, GREETING = range(5)  # a kind that an end does not know it passes over
 
 
 class WireBroken(Exception):
@@ -46,7 +46,9 @@ class Tunnel:
         *,
         beat_seconds: float,
         chunk_bytes: int = CHUNK_BYTES,
+        greeting: bytes = b"",
     ) -> None:
+        """`greeting` is said before anything else, and is not part of the stream."""
         sock.setblocking(False)
         self._sock = sock
         self._records = records
@@ -61,6 +63,9 @@ class Tunnel:
         self._taken = 0  # of what we sent, by the other end
         self._room = asyncio.Event()
         self._heard = clock.monotonic()
+        self._greeting = greeting
+        self.greeted = b""  # what the other end said before anything else
+        self.idle_since: float | None = None  # since when this side is listened to and says nothing, once it has
         self._opened = asyncio.Event()
         self._in_order = asyncio.Lock()  # sealing a record and sending it are one step
         self._ended: asyncio.Future[str] = self._loop.create_future()
@@ -82,8 +87,10 @@ class Tunnel:
         if opened is None or self.ended:
             return
         self._heard = clock.monotonic()
-        self._opened.set()
         kind, body = opened
+        if kind == GREETING and not self.heard:
+            self.greeted = body
+        self._opened.set()
         if kind == DATA:
             self._waiting_bytes += len(body)
             if self._waiting_bytes > WINDOW_BYTES + self._chunk:
@@ -95,6 +102,11 @@ class Tunnel:
             self._room.set()
         elif kind == END:
             self._incoming.put_nowait(b"")  # behind the data that came before it
+
+    @property
+    def heard(self) -> bool:
+        """Whether the other end has proved itself."""
+        return self._opened.is_set()
 
     async def opened(self, seconds: float) -> bool:
         """Wait until the other end has proved itself by one record that opens."""
@@ -111,6 +123,8 @@ class Tunnel:
 
     async def run(self) -> str:
         """Carry until one side ends; the reason for the end. Closes the socket."""
+        if self._greeting:
+            await self._say(GREETING, self._greeting)
         tasks = [asyncio.create_task(part()) for part in (self._listen, self._outward, self._inward, self._pulse)]
         try:
             reason = await asyncio.shield(self._ended)
@@ -134,6 +148,7 @@ class Tunnel:
             while self._sent - self._taken >= WINDOW_BYTES:
                 self._room.clear()
                 await self._room.wait()
+            self.idle_since = clock.monotonic() if self._sent else None
             try:
                 data = await self._loop.sock_recv(self._sock, self._chunk)
             except OSError:
@@ -141,6 +156,7 @@ class Tunnel:
             if not data:
                 self.end("this side has ended")
                 return
+            self.idle_since = None
             self._sent += len(data)
             await self._say(DATA, data)
 

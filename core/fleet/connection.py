@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import clock
+from core import clock, witness
 from core.bus.base import Delivery
 from core.channel import Channel
 from core.filepolicy import FilePolicy
@@ -78,7 +78,8 @@ class Worker:
     overreached: bool = False  # it spoke for a workload that is not among them
     left: bool = False  # it has said that it ends, and holds nothing any more
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
-    numbers: dict[str, int] = field(default_factory=dict)  # workload id -> what its witness calls it
+    life: str = ""  # of its process: what the numbers of its witness are made with
+    judged: str = ""  # the last life that a worker of another machine has told the end of
     replicas: dict[str, Replica] = field(default_factory=dict)
     channels: list[Told] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
@@ -99,9 +100,10 @@ class Worker:
     def connected(self) -> bool:
         return self.channel is not None and not self.channel.closed.is_set()
 
-    def connect(self, link: Channel, pid: int | None) -> None:
+    def connect(self, link: Channel, pid: int | None, life: str = "") -> None:
         """A process took this name: it was told nothing yet."""
         self.channel, self.pid, self.left, self.overreached = link, pid, False, False
+        self.life = life or witness.life()
         self.heard()
 
     def disconnect(self) -> None:
@@ -111,9 +113,9 @@ class Worker:
             told.clear()
         self.channels = []
 
-    def number(self, workload: str) -> int:
-        """What the witness of this worker calls a workload."""
-        return self.numbers.setdefault(workload, len(self.numbers) + 1)
+    def number(self, workload: str, version: str) -> int:
+        """What the witness of this worker calls a version of a workload."""
+        return witness.number(self.life, workload, version)
 
     def heard(self) -> None:
         self.last_seen = clock.monotonic()

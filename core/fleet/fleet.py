@@ -28,6 +28,7 @@ from core.fleet.kv_calls import KvCalls
 from core.fleet.logs import JobLogs
 from core.fleet.needs import Needs
 from core.fleet.processes import Processes
+from core.fleet.quarantine import Ended
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads, group_of
 from core.forever import Loops
@@ -81,8 +82,11 @@ class Fleet:
         self.groups = Groups(database)
         self.started = clock.monotonic()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
-        self.inquest = Inquest(database, bus, traffic, self._workloads, self._note, self.deliver)
+        self.inquest = Inquest(database, bus, traffic, self._workloads, self._admits, self._note, self.deliver)
         self.processes = Processes(settings, spawn, self.workers, self._linked, self._gone, self.inquest.hold, loops)
+
+    def _admits(self, worker: Worker, tenant: str) -> bool:
+        return self.groups.admits(worker.group, tenant)
 
     def _note(self, workload: str, text: str) -> None:
         """Write a line of ours into the log of a workload."""
@@ -152,8 +156,11 @@ class Fleet:
                 hint="Give each worker its own --name; one that was cut off is let in again after some seconds.",
             )
 
-    async def joined(self, external: External, sock: socket.socket, child: Child) -> None:
-        """Work with a worker of another machine until it is gone; `child` stands for its process.
+    async def joined(
+        self, external: External, sock: socket.socket, child: Child, life: str = "", before: Ended | None = None
+    ) -> None:
+        """Work with a worker of another machine until it is gone; `child` stands for its process, `life` names that,
+        and `before` is how an earlier one ended.
 
         Raises Busy like `admits`.
         """
@@ -161,8 +168,12 @@ class Fleet:
         worker = self.workers.setdefault(external.name, _external(external))
         worker.started_in, worker.started_slots = external.group, external.slots
         await self.groups.load(self.workers.values())
+        if before is not None and before.life != worker.judged:
+            worker.judged = before.life
+            worker.restarts += 1
+            await self.inquest.told(worker, before.life, before.cause, before.number, before.at_ns)
         link, ended = await self._linked(worker, sock)
-        await self.processes.work(worker, link, child, ended)
+        await self.processes.work(worker, link, child, ended, life)
         self.processes.forget(worker.name)
 
     def forget(self, name: str) -> None:
@@ -245,7 +256,7 @@ class Fleet:
             worker.sent[id] = fingerprint
             self._entrust(worker, id, row["tenant"])
             told = {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
-            worker.channel.notice("assign", {**told, "number": worker.number(id)})
+            worker.channel.notice("assign", {**told, "number": worker.number(id, row["version"])})
             if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:

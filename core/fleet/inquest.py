@@ -6,17 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import structlog
 
-from core import clock, errors
+from core import clock, errors, witness
 from core.bus.base import Bus
-from core.fleet import quarantine
+from core.fleet import kernel, quarantine
 from core.fleet.connection import Worker
 from core.fleet.processes import End
-from core.fleet.quarantine import HOLD_SECONDS, MOST_DEATHS, WINDOW_SECONDS, Death
+from core.fleet.quarantine import HOLD_SECONDS, MOST_DEATHS, WINDOW_SECONDS, Cause, Death
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads
 from core.model.message import Type
@@ -30,7 +29,8 @@ Key = tuple[str, str, str]  # tenant, job, version
 
 
 class Inquest:
-    """One for a fleet. `told` writes a line into the log of a workload, `deliver` brings the workers to what is wanted.
+    """One for a fleet. `admits` says whether a worker may have the jobs of a tenant, `told` writes a line into the
+    log of a workload, `deliver` brings the workers to what is wanted.
 
     What is decided holds at once; a store that cannot be written makes it hold for this engine only.
     """
@@ -41,18 +41,21 @@ class Inquest:
         bus: Bus,
         traffic: Traffic,
         workloads: Workloads,
+        admits: Callable[[Worker, str], bool],
         told: Callable[[str, str], None],
         deliver: Callable[[], None],
     ) -> None:
         self.deaths: Counter[str] = Counter()  # by cause, since this engine started
+        self.unbelieved = 0  # ends that workers of other machines told and that are of nothing placed on them
         self._database = database
         self._bus = bus
         self._traffic = traffic
         self._workloads = workloads
+        self._admits = admits
         self._told = told
         self._deliver = deliver
         self._recent: dict[Key, list[int]] = {}
-        self._out_of_memory = _killed_for_memory()
+        self._out_of_memory = kernel.killed_for_memory()
 
     async def load(self) -> None:
         """Read what an earlier engine saw."""
@@ -62,19 +65,44 @@ class Inquest:
 
     async def hold(self, worker: Worker, end: End) -> None:
         """Look at the end of a worker, before it is started again."""
-        before, self._out_of_memory = self._out_of_memory, _killed_for_memory()
+        before, self._out_of_memory = self._out_of_memory, kernel.killed_for_memory()
         if end.seen is None:
             return
         blamed = quarantine.blame(end.code, end.silent, self._out_of_memory > before, end.seen)
         if blamed is None:
             return
         cause, number = blamed
-        id = next((id for id, mine in worker.numbers.items() if mine == number), "")
-        row = self._workloads.get(id)
-        if row is None or row["worker"] != worker.name:
-            return  # it is not wanted there any more
+        row = self._placed(worker, worker.life, number)
+        if row is not None:  # else it is not wanted there any more
+            await self._judge(row, worker.name, cause, clock.now_ns())
+
+    async def told(self, worker: Worker, life: str, cause: Cause, number: int, at_ns: int) -> None:
+        """Hear of the end of an earlier life of a worker of another machine, before the next one is given anything.
+
+        It is believed about what is placed there, and can name nothing else.
+        """
+        row = self._placed(worker, life, number)
+        if row is None:
+            self.disbelieve(worker.name, "it is of no workload that is placed there, as it is now")
+        else:
+            await self._judge(row, worker.name, cause, at_ns)
+
+    def disbelieve(self, worker: str, why: str) -> None:
+        """Count an end that a worker tells of and that is not heard."""
+        self.unbelieved += 1
+        log.warning("worker_end_not_believed", worker=worker, reason=why)
+
+    def _placed(self, worker: Worker, life: str, number: int) -> dict[str, Any] | None:
+        """The workload of a number, if it is placed on this worker."""
+        for row in self._workloads:
+            if row["worker"] == worker.name and witness.number(life, row["id"], row["version"]) == number:
+                return row if self._admits(worker, row["tenant"]) else None
+        return None
+
+    async def _judge(self, row: dict[str, Any], worker: str, cause: Cause, at_ns: int) -> None:
+        """Let follow from the end of a worker what does, for the job that was at work."""
         tenant, job, version = key = row["tenant"], row["job"], row["version"]
-        death = Death(tenant, job, version, id, worker.name, cause, clock.now_ns())
+        death = Death(tenant, job, version, row["id"], worker, cause, at_ns)
         self.deaths[cause.value] += 1
         deaths = self._recent.setdefault(key, [])
         deaths.append(death.at_ns)
@@ -126,12 +154,3 @@ class Inquest:
 def _why(death: Death, count: int) -> str:
     times = f"{count} times within {WINDOW_SECONDS // 60} minutes"
     return f"{times} a worker ended while it was at work, the last time because {death}"
-
-
-def _killed_for_memory() -> int:
-    """How many processes this system has killed for want of memory; 0 where it does not tell (proc(5))."""
-    try:
-        text = Path("/proc/vmstat").read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return 0
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")), 0)

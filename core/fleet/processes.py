@@ -7,7 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import structlog
@@ -15,6 +14,7 @@ import structlog
 from core import channel, clock
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import LOCAL, Worker
+from core.fleet.kernel import stopped
 from core.forever import Loops
 from core.model.states import WorkerState
 from core.settings import Settings
@@ -127,7 +127,6 @@ class Processes:
             del self.children[worker.name]
             child.close()
         self._silenced.discard(worker.name)
-        worker.numbers.clear()
 
     @asynccontextmanager
     async def _process(self, worker: Worker) -> AsyncIterator[tuple[channel.Channel, Child, asyncio.Event]]:
@@ -148,9 +147,11 @@ class Processes:
             else:
                 ours.close()
 
-    async def work(self, worker: Worker, link: channel.Channel, child: Child, ended: asyncio.Event) -> None:
-        """Work with a worker until its channel ends."""
-        worker.connect(link, child.pid)
+    async def work(
+        self, worker: Worker, link: channel.Channel, child: Child, ended: asyncio.Event, life: str = ""
+    ) -> None:
+        """Work with a worker until its channel ends; `life` names that of its process, if that was told."""
+        worker.connect(link, child.pid, life)
         self.children[worker.name] = child
         await ended.wait()
         self._gone(worker)
@@ -172,15 +173,6 @@ class Processes:
             if child is None or worker.state is not WorkerState.ONLINE or now - worker.last_seen <= beat * SILENT_BEATS:
                 continue
             log.error("worker_silent", worker=worker.name, seconds=beat * SILENT_BEATS)
-            if not _stopped(child.pid):  # by somebody: then no job is to blame
+            if not stopped(child.pid):  # by somebody: then no job is to blame
                 self._silenced.add(worker.name)
             child.kill()
-
-
-def _stopped(pid: int | None) -> bool:
-    """Whether a process was told to stand still (SIGSTOP); false where the system does not tell (proc(5))."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] in "Tt"

@@ -51,6 +51,16 @@ class Death:
         return f"worker {self.worker} {what} while {self.job} was at work"
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a worker of another machine tells of an earlier life of its process, when a job is to blame for its end."""
+
+    life: str
+    cause: Cause
+    number: int  # of the workload in the witness of that life
+    at_ns: int  # wall clock of the engine
+
+
 def blame(code: int | None, silent: bool, out_of_memory: bool, seen: Seen) -> tuple[Cause, int] | None:
     """Why a worker ended and the number of the workload that is to blame; None when nobody is.
 

@@ -26,7 +26,8 @@ class EngineStatus(Params):
 async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> dict[str, Any]:
     """The loops that last as long as the engine with how often a step of them failed (`failing` while they
     do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, and how often
-    a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it)."""
+    a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it) or told of an end of its
+    own that is of nothing placed there (`unbelieved`)."""
     loops = [
         {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
         for loop in engine.loops
@@ -36,5 +37,6 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
         "loops": loops,
         "worker_deaths": dict(engine.fleet.inquest.deaths),
         "overreached": engine.fleet.overreached,
+        "unbelieved": engine.fleet.inquest.unbelieved,
         "quarantined": [f"{tenant}/{job}" for tenant, job in engine.fleet.quarantined()],
     }

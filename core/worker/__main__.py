@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import fcntl
 import gc
 import os
@@ -29,6 +30,7 @@ from core.worker.runtime import Options, Runtime
 
 log = structlog.get_logger("core.worker")
 PREDECESSOR_SECONDS = 15.0
+HELD_SECONDS = 5.0  # after its lease and a drain, a loop that is held ends its process, also with nobody to kill it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.allow_exec:
             _end_commands(lock_file(options))
         confined = _confine(options, sock)  # before any thread is started: each would stay outside
-        lease = Lease(options.lease_seconds, _end_at_once) if options.lease_seconds else None
+        lease = _lease(options, witness) if options.lease_seconds else None
         ceiling.keep(options.memory_mb * 2**20, witness)
         runtime = Runtime(options, lease, witness, confined)
         sys.stderr = redact.Stream(sys.stderr, runtime.redactors)
@@ -105,11 +107,21 @@ def _be_the_only_one(options: Options) -> int:
             time.sleep(0.01)
 
 
-def _end_at_once(silent_seconds: float) -> None:
-    """What this worker held is somebody else's by now: nothing of it may run here."""
-    log.error("worker_stood_still", seconds=round(silent_seconds, 1))
-    sys.stderr.flush()
-    os._exit(1)
+def _lease(options: Options, witness: Witness) -> Lease:
+    """What this worker holds is somebody else's when its lease is over: nothing of it may run here then."""
+
+    def end_at_once(silent_seconds: float) -> None:
+        witness.nobody()  # whose turn it is now has not begun
+        log.error("worker_stood_still", seconds=round(silent_seconds, 1))
+        sys.stderr.flush()
+        os._exit(1)
+
+    longest = options.lease_seconds + options.drain_seconds + HELD_SECONDS
+
+    def wind_up() -> None:  # a thread of C, which needs no lock of the interpreter; 2: stderr, below what cleans it
+        faulthandler.dump_traceback_later(longest, exit=True, file=2)
+
+    return Lease(options.lease_seconds, end_at_once, renewed=wind_up)
 
 
 def lock_file(options: Options) -> Path:

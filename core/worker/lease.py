@@ -19,12 +19,22 @@ def since_boot() -> float:
 
 
 class Lease:
-    """`renew` with each sign of life, `hold` before each run; `lapsed` hears the seconds of silence and ends all."""
+    """`renew` with each sign of life, `hold` before each run; `lapsed` hears the seconds of silence and ends all.
 
-    def __init__(self, seconds: float, lapsed: Callable[[float], None], now: Clock = since_boot) -> None:
+    `renewed` is called with each renewal: what it winds up ends the process also while its loop is held.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        lapsed: Callable[[float], None],
+        now: Clock = since_boot,
+        renewed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._seconds = seconds
         self._lapsed = lapsed
         self._now = now
+        self._wind_up = renewed
         self._renewed = now()
 
     def hold(self) -> None:
@@ -37,3 +47,4 @@ class Lease:
         """A sign of life is about to be given; one that comes too late renews nothing."""
         self.hold()
         self._renewed = self._now()
+        self._wind_up()

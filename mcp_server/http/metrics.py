@@ -120,6 +120,9 @@ def _engine(status: dict[str, Any]) -> Iterator[str]:
     yield "# HELP sluice_workers_overreached_total What workers said of workloads that they were not told to run."
     yield "# TYPE sluice_workers_overreached_total counter"
     yield f"sluice_workers_overreached_total {status['overreached']}"
+    yield "# HELP sluice_worker_ends_unbelieved_total Ends that workers told and that are of nothing placed on them."
+    yield "# TYPE sluice_worker_ends_unbelieved_total counter"
+    yield f"sluice_worker_ends_unbelieved_total {status['unbelieved']}"
 
 
 _JOBS = (

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
+from core import clock
 from core.external.sealed import Records, WorkerKey
-from core.external.tunnel import WINDOW_BYTES, Tunnel, WireBroken
+from core.external.tunnel import GREETING, WINDOW_BYTES, Tunnel, WireBroken
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +53,7 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(beat_seconds: float = 5.0) -> AsyncIterator[Pair]:
+async def pair(beat_seconds: float = 5.0, greeting: bytes = b"") -> AsyncIterator[Pair]:
     of_worker, of_engine = KEY.session(b"w" * 32, b"e" * 32)
     wire = Wire()
     worker, far_worker = socket.socketpair()
@@ -61,7 +62,8 @@ async def pair(beat_seconds: float = 5.0) -> AsyncIterator[Pair]:
     engine.setblocking(False)
     of = Records(of_worker, of_engine), Records(of_engine, of_worker)
     beat = beat_seconds
-    left = Tunnel(far_worker, of[0], wire.into(wire.to_engine), wire.to_worker.get, beat_seconds=beat)
+    say = wire.into(wire.to_engine)
+    left = Tunnel(far_worker, of[0], say, wire.to_worker.get, beat_seconds=beat, greeting=greeting)
     right = Tunnel(far_engine, of[1], wire.into(wire.to_worker), wire.to_engine.get, beat_seconds=beat)
     runs = asyncio.create_task(left.run()), asyncio.create_task(right.run())
     try:
@@ -171,3 +173,31 @@ async def test_an_end_that_never_proves_itself_is_not_open() -> None:
     async with pair() as joined:
         joined.wire.passes = lambda record: [bytes(len(record))]
         assert not await joined.tunnels[1].opened(0.05)
+
+
+async def test_a_greeting_comes_before_everything_and_is_heard_once() -> None:
+    async with pair(greeting=b"hello") as joined:
+        assert await joined.tunnels[1].opened(5.0)
+        assert joined.tunnels[1].greeted == b"hello" and joined.tunnels[0].greeted == b""
+        await joined.tunnels[0]._say(GREETING, b"again")
+        await joined.tunnels[0]._say(99, b"of a later version")
+        await asyncio.get_running_loop().sock_sendall(joined.worker, b"data")
+        assert await read(joined.engine, 4) == b"data"
+        assert joined.tunnels[1].greeted == b"hello"
+
+
+async def test_a_side_that_is_listened_to_and_says_nothing_is_idle_once_it_has_spoken() -> None:
+    loop = asyncio.get_running_loop()
+    async with pair() as joined:
+        worker = joined.tunnels[0]
+        assert await joined.tunnels[1].opened(5.0)
+        assert worker.idle_since is None, "it may still be starting"
+        for _ in range(3):
+            before = clock.monotonic()
+            await loop.sock_sendall(joined.worker, b"data")
+            assert await read(joined.engine, 4) == b"data"
+            await waiting.until(lambda since=before: (worker.idle_since or 0.0) >= since)
+        joined.wire.passes = lambda record: []  # nobody takes it: it is not the worker that is silent
+        joined.worker.setblocking(True)
+        await loop.run_in_executor(None, joined.worker.sendall, bytes(WINDOW_BYTES + 4))
+        await waiting.until(lambda: worker.idle_since is None)

@@ -29,7 +29,7 @@ async def _end(engine: Engine, times: int) -> str:
     row = next(row for row in rows if "store" in str(engine.fleet.document(row["id"])))
     worker = engine.fleet.workers[row["worker"]]
     for _ in range(times):
-        seen = Seen(worker.number(row["id"]), 0, False)
+        seen = Seen(worker.number(row["id"], row["version"]), 0, False)
         await engine.fleet.inquest.hold(worker, End(-9, True, seen))
     return str(row["id"])
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from core import channel, forever
-from core.fleet import processes
+from core.fleet import kernel, processes
 from core.fleet.connection import Worker
 from core.forever import Loops
 from core.model.states import WorkerState
@@ -194,7 +194,7 @@ async def test_without_file_descriptors_the_worker_is_away_and_then_comes_back(
 
 def test_what_is_stopped_by_somebody_is_not_silent_by_its_job() -> None:
     with subprocess.Popen(["sleep", "60"]) as sleeping:
-        assert not processes._stopped(sleeping.pid)
+        assert not kernel.stopped(sleeping.pid)
         sleeping.send_signal(signal.SIGSTOP)
-        waiting.until_now(lambda: processes._stopped(sleeping.pid))
+        waiting.until_now(lambda: kernel.stopped(sleeping.pid))
         sleeping.kill()
