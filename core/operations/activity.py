@@ -10,7 +10,7 @@ from core import clock
 from core.engine import Engine
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, operation, position
+from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import activity as table
 
 Outcome = Annotated[str, Field(max_length=40, pattern="^[a-z_]+$")]
@@ -101,25 +101,22 @@ async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList
     equal = {name: value for name, value in named.items() if value is not None}
     before, limit = position(params.cursor), params.limit + 1
     rows, total = await engine.database.read(lambda db: table.search(db, caller.tenant, equal, before, limit))
-    shown = rows[: params.limit]
-    return {
-        "items": [
-            {
-                "at": clock.iso(row["at_ns"]),
-                "username": row["username"],
-                "role": row["role"],
-                "label": row["label"],
-                "transport": row["transport"],
-                "protocol": row["protocol"],
-                "tool": row["tool"],
-                "outcome": row["outcome"],
-                "duration_ms": row["duration_ms"],
-            }
-            for row in shown
-        ],
-        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
-        "total": total,
-    }
+
+    def show(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "at": clock.iso(row["at_ns"]),
+            "username": row["username"],
+            "role": row["role"],
+            "label": row["label"],
+            "transport": row["transport"],
+            "protocol": row["protocol"],
+            "tool": row["tool"],
+            "outcome": row["outcome"],
+            "duration_ms": row["duration_ms"],
+        }
+
+    page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    return {**page, "total": total}
 
 
 class Nothing(Params):

@@ -9,7 +9,7 @@ from pydantic import Field
 from core import clock
 from core.engine import Engine
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, moment, operation, position
+from core.operations.registry import Page, items_schema, moment, operation, position, rows_page
 from core.store import audit as table
 
 
@@ -54,20 +54,17 @@ async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[
     rows, total = await engine.database.read(
         table.search, caller.tenant, wanted, since, until, before, params.limit + 1
     )
-    shown = rows[: params.limit]
-    return {
-        "items": [
-            {
-                "at": clock.iso(row["id"]),
-                "username": row["username"],
-                "role": row["role"],
-                "surface": row["surface"],
-                "operation": row["operation"],
-                "target": row["target"],
-                "decision": row["decision"],
-            }
-            for row in shown
-        ],
-        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
-        "total": total,
-    }
+
+    def show(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "at": clock.iso(row["id"]),
+            "username": row["username"],
+            "role": row["role"],
+            "surface": row["surface"],
+            "operation": row["operation"],
+            "target": row["target"],
+            "decision": row["decision"],
+        }
+
+    page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    return {**page, "total": total}

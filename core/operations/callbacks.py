@@ -12,7 +12,7 @@ from core.model import invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.invocations import delivery, find
-from core.operations.registry import Page, items_schema, operation, position
+from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import audit
 from core.store import callbacks as table
 from core.triggers import callbacks
@@ -54,12 +54,11 @@ async def callback_delivery_list(engine: Engine, caller: Caller, params: Callbac
             limit=params.limit + 1,
         )
     )
-    shown = rows[: params.limit]
-    return {
-        "items": [delivery(row, invocation.text_id(row["invocation_id"], row["nonce"])) for row in shown],
-        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
-        "total": total,
-    }
+
+    def show(row: dict[str, Any]) -> dict[str, Any]:
+        return delivery(row, invocation.text_id(row["invocation_id"], row["nonce"]))
+
+    return {**rows_page(rows, params.limit, show, lambda row: str(row["id"])), "total": total}
 
 
 class CallbackRedeliver(Params):

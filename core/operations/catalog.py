@@ -84,10 +84,10 @@ async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) 
         availability=params.availability,
         tags=params.tags,
     )
-    page = offset_page(found, params)
+    page = offset_page(found, params, lambda one: one.row())
     failed = [state for state in engine.portals.states() if state["error"] is not None]
     told = [{"name": one["name"], "state": one["state"], "message": one["error"]["message"]} for one in failed]
-    return {**page, "items": [one.row() for one in page["items"]], **({"portals": told} if told else {})}
+    return {**page, **({"portals": told} if told else {})}
 
 
 class CatalogGet(Params):

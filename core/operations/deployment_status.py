@@ -15,7 +15,7 @@ from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
 from core.operations import reach
-from core.operations.registry import Page, items_schema, offset_page, operation, position
+from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
 from core.store import deployments as table
 
 
@@ -132,12 +132,8 @@ async def deployment_history(engine: Engine, caller: Caller, params: DeploymentH
     rows = await engine.database.read(
         lambda db: table.history(db, caller.tenant, params.name, before_id=before, limit=params.limit + 1)
     )
-    shown = rows[: params.limit]
-    return {
-        "items": [_history_item(row) for row in shown],
-        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
-        "total": await engine.database.read(table.revisions, caller.tenant, params.name),
-    }
+    page = rows_page(rows, params.limit, _history_item, lambda row: str(row["id"]))
+    return {**page, "total": await engine.database.read(table.revisions, caller.tenant, params.name)}
 
 
 def _history_item(row: dict[str, Any]) -> dict[str, Any]:

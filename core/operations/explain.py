@@ -203,9 +203,7 @@ async def _failures(
 ) -> list[Cause]:
     """What jobs said when they failed since a time, and what these workloads wrote last."""
     job = next(iter(names)) if len(names) == 1 else ""
-    found = await engine.database.read(
-        lambda db: messages.search(db, tenant, type=Type.JOB_FAILED, job=job, limit=LOOKED_THROUGH)
-    )
+    found = await engine.database.read(messages.recent, tenant, Type.JOB_FAILED, job, LOOKED_THROUGH)
     causes, last = [], ""
     for event in found:
         what = f"{event.get('job_name', '')} failed: {(event.get('message_data') or {}).get('reason', '')}"
@@ -227,7 +225,7 @@ async def _workers(engine: Engine, tenant: str, names: set[str], since_ns: int) 
     """Which of these workers were lost, or came back, since a time; and which are not there now."""
     causes = []
     for type, what in ((Type.WORKER_LOST, "was lost"), (Type.WORKER_ONLINE, "came online")):
-        found = await engine.database.read(lambda db, type=type: messages.search(db, tenant, type=type, limit=20))
+        found = await engine.database.read(messages.recent, tenant, type, "", 20)
         mine = [
             Cause(f"worker {event['worker_id']} {what}", event["nanoseconds_since_epoch"])
             for event in found

@@ -17,7 +17,7 @@ from core.model.gitops import Environment, Kind
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.gitops_present import present
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import Page, fitting, items_schema, offset_page, operation
 from core.store import deployments as deployment_table
 from core.store import gitops as table
 
@@ -48,9 +48,9 @@ async def gitops_runs(engine: Engine, caller: Caller, params: GitopsRuns) -> dic
     """
     if params.run_id is not None:
         one = await shown(engine, caller, params.run_id)
-        return {"items": [one], "next_cursor": None, "total": 1}
+        return {"items": fitting([one]), "next_cursor": None, "total": 1}
     rows = await engine.database.read(table.runs, caller.tenant, params.environment)
-    return offset_page([item(row) for row in rows], params)
+    return offset_page(rows, params, item)
 
 
 async def shown(engine: Engine, caller: Caller, run_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.scopes import may_see_runs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
-from core.operations.registry import Page, items_schema, moment, operation, position
+from core.operations.registry import Page, items_schema, moment, operation, position, rows_page
 from core.operations.triggers import RECORD, reachable
 from core.operations.triggers import find as find_trigger
 from core.store import callbacks as callback_table
@@ -129,27 +129,23 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
             limit=params.limit + 1,
         )
     )
-    shown = rows[: params.limit]
-    return {
-        "items": [
-            {
-                "invocation_id": invocation.text_id(row["id"], row["nonce"]),
-                "trigger_slug": row["slug"],
-                "trigger_revision": row["revision"],
-                "state": row["state"],
-                "caller": {"username": row["username"], "role": row["role"]},
-                "surface": row["surface"],
-                "attempts": row["attempts"],
-                "rerun_of": row["rerun_of"],
-                "requested_at_ns": row["requested_at_ns"],
-                "finished_at_ns": row["finished_at_ns"],
-            }
-            for row in shown
-        ],
-        "next_cursor": str(shown[-1]["id"]) if len(rows) > params.limit else None,
-        "total": total,
-        **({} if total else _elsewhere(engine, caller, params.tenant_id)),
-    }
+
+    def show(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "invocation_id": invocation.text_id(row["id"], row["nonce"]),
+            "trigger_slug": row["slug"],
+            "trigger_revision": row["revision"],
+            "state": row["state"],
+            "caller": {"username": row["username"], "role": row["role"]},
+            "surface": row["surface"],
+            "attempts": row["attempts"],
+            "rerun_of": row["rerun_of"],
+            "requested_at_ns": row["requested_at_ns"],
+            "finished_at_ns": row["finished_at_ns"],
+        }
+
+    page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    return {**page, "total": total, **({} if total else _elsewhere(engine, caller, params.tenant_id))}
 
 
 def _elsewhere(engine: Engine, caller: Caller, tenant: str | None) -> dict[str, str]:

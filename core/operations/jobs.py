@@ -121,7 +121,7 @@ async def _last_failure(
     engine: Engine, tenant: str, name: str, workloads: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
     """The last time that the job could not go on, as far back as the message log reaches."""
-    found = await engine.database.read(lambda db: messages.search(db, tenant, type=Type.JOB_FAILED, job=name, limit=1))
+    found = await engine.database.read(messages.recent, tenant, Type.JOB_FAILED, name, 1)
     if not found:
         # A failure is written to the message log a moment after the workload says so.
         fresh = next((w for w in workloads if w["state"] == WorkloadState.FAILED), None)

@@ -14,7 +14,7 @@ from core.model.kv import Namespace, Op, Verb
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import MAX_PAGE, PAGE, operation
+from core.operations.registry import MAX_PAGE, PAGE, operation, rows_page
 from core.store import audit, kv_usage
 from core.store import kv as table
 
@@ -57,10 +57,10 @@ async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) ->
     `used_bytes` of `most_bytes`: what all of them keep, and may keep.
     """
     names = await engine.database.read(table.namespaces, caller.tenant, params.cursor or "", params.limit + 1)
-    items = [{"namespace": name, **await _depth(engine, name)} for name in names[: params.limit]]
+    deep = [{"namespace": name, **await _depth(engine, name)} for name in names[: params.limit]]
+    more = len(names) > params.limit
     return {
-        "items": items,
-        "next_cursor": items[-1]["namespace"] if len(names) > params.limit else None,
+        **rows_page(deep, params.limit, dict, lambda row: str(row["namespace"]), more=more),
         "used_bytes": await engine.database.read(kv_usage.used, caller.tenant),
         "most_bytes": engine.kv.tenant_bytes,
     }
@@ -85,17 +85,17 @@ async def kv_list(engine: Engine, caller: Caller, params: KvList) -> dict[str, A
     """
     space = _space(engine, caller, params.namespace)
     page = await space.list(params.prefix, params.cursor or "", params.limit)
-    items = [
-        {
+
+    def show(entry: kv.Entry) -> dict[str, Any]:
+        return {
             "key": entry.key,
             "value": entry.value[:SHOWN],
             "characters": len(entry.value),
             "revision": entry.revision,
             "expires_at": _time(entry.expires_at_ms),
         }
-        for entry in page.entries
-    ]
-    return {"items": items, "next_cursor": items[-1]["key"] if page.more else None}
+
+    return rows_page(page.entries, params.limit, show, lambda entry: entry.key, more=page.more)
 
 
 class InKey(InNamespace):

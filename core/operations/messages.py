@@ -9,7 +9,7 @@ from pydantic import Field
 from core.engine import Engine
 from core.model.message import Type
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, operation, position
+from core.operations.registry import PAGE_BYTES, Page, items_schema, operation, position, rows_page
 from core.store import messages as table
 
 
@@ -59,7 +59,7 @@ async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNo
 async def _search(
     engine: Engine, caller: Caller, params: MessageSearch, type: str, leave_out: str = ""
 ) -> dict[str, Any]:
-    rows = await engine.database.read(
+    rows, more = await engine.database.read(
         lambda db: table.search(
             db,
             caller.tenant,
@@ -70,11 +70,9 @@ async def _search(
             source=params.source or "",
             leave_out=leave_out,
             before=position(params.cursor),
-            limit=params.limit + 1,
+            limit=params.limit,
+            most_bytes=PAGE_BYTES,
         )
     )
-    shown = rows[: params.limit]
-    cursor = shown[-1]["cursor"] if len(rows) > params.limit else None
-    for row in rows:
-        del row["cursor"]
-    return {"items": shown, "next_cursor": cursor, "total": await engine.database.read(table.count, caller.tenant)}
+    page = rows_page(rows, params.limit, lambda row: row[1], lambda row: str(row[0]), more=more)
+    return {**page, "total": await engine.database.read(table.count, caller.tenant)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import orjson
 from pydantic import Field
 
 from core import clock, errors
@@ -16,9 +18,12 @@ operation = REGISTRY.operation
 
 PAGE = 25
 MAX_PAGE = 200
+PAGE_BYTES = 1024 * 1024  # of the items of one page, as JSON
+CUT_CHARACTERS = 1000  # of a text within an item that is larger than a page
 
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+Row = TypeVar("Row")
 
 
 class Page(Params):
@@ -61,15 +66,62 @@ def moment(text: str, now_ns: int, pointer: str) -> int:
     )
 
 
-def offset_page(items: list[Any], page: Page) -> dict[str, Any]:
-    """One page of a list that is whole in memory: {items, next_cursor, total}."""
+def offset_page(items: Sequence[Row], page: Page, show: Callable[[Row], Any] | None = None) -> dict[str, Any]:
+    """One page of a list that is whole in memory: {items, next_cursor, total}; `show` makes an item of a row.
+
+    It may end before it has `limit` items: see `fitting`.
+    """
     start = position(page.cursor) or 0
-    end = start + page.limit
-    return {
-        "items": items[start:end],
-        "next_cursor": str(end) if end < len(items) else None,
-        "total": len(items),
-    }
+    rows = items[start : start + page.limit]
+    shown = fitting(rows if show is None else map(show, rows))
+    end = start + len(shown)
+    return {"items": shown, "next_cursor": str(end) if end < len(items) else None, "total": len(items)}
+
+
+def rows_page(
+    rows: Sequence[Row], limit: int, show: Callable[[Row], Any], cursor: Callable[[Row], str], *, more: bool = False
+) -> dict[str, Any]:
+    """One page of rows that a query has found, of which it was asked for one beyond the limit: {items, next_cursor}.
+
+    `show` makes an item of a row, and `cursor` the text that the page after it begins with. `more` says that the query
+    ended before it had all of them. It may end before it has `limit` items: see `fitting`.
+    """
+    shown = fitting(map(show, rows[:limit]))
+    more = more or len(shown) < len(rows)
+    return {"items": shown, "next_cursor": cursor(rows[len(shown) - 1]) if more and shown else None}
+
+
+def fitting(items: Iterable[Any]) -> list[Any]:
+    """The first of these items, as many as fit into PAGE_BYTES; at least one. What alone does not fit is cut, and
+    carries `"cut": true`."""
+    out: list[Any] = []
+    left = PAGE_BYTES
+    for item in items:
+        size = len(orjson.dumps(item))
+        if size > left and out:
+            break
+        out.append(_cut(item) if size > PAGE_BYTES else item)
+        left -= size
+    return out
+
+
+def _cut(item: Any) -> Any:
+    """An item with its long texts cut, and without what comes after as much as one page takes."""
+    left = PAGE_BYTES // 8  # a character takes up to six bytes
+
+    def cut(value: Any) -> Any:
+        nonlocal left
+        if isinstance(value, str) and len(value) > CUT_CHARACTERS:
+            value = f"{value[:CUT_CHARACTERS]}… ({len(value)} characters)"
+        left -= len(value) + 4 if isinstance(value, str) else 24
+        if isinstance(value, dict):
+            return {cut(key): cut(one) for key, one in value.items() if left > 0}
+        if isinstance(value, list):
+            return [cut(one) for one in value if left > 0]
+        return value
+
+    found = cut(item)
+    return {**found, "cut": True} if isinstance(found, dict) else found
 
 
 def items_schema(item: dict[str, Any] | None = None) -> dict[str, Any]:

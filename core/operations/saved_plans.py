@@ -14,7 +14,7 @@ from core.license import Feature
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.plans import Detail
-from core.operations.registry import Page, items_schema, operation, position
+from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import audit
 from core.store import deployments as table
 from core.store import plans as plan_table
@@ -89,23 +89,20 @@ async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[st
             limit=params.limit + 1,
         )
     )
-    shown = rows[: params.limit]
-    return {
-        "items": [
-            {
-                "plan_id": row["id"],
-                "name": row["name"],
-                "state": row["standing"],
-                "base_revision": row["base_revision"],
-                "by": row["username"],
-                "created_at": clock.iso(row["created_at_ns"]),
-                "expires_at": clock.iso(row["expires_at_ns"]),
-            }
-            for row in shown
-        ],
-        "next_cursor": str(shown[-1]["created_at_ns"]) if len(rows) > params.limit else None,
-        "total": total,
-    }
+
+    def show(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "plan_id": row["id"],
+            "name": row["name"],
+            "state": row["standing"],
+            "base_revision": row["base_revision"],
+            "by": row["username"],
+            "created_at": clock.iso(row["created_at_ns"]),
+            "expires_at": clock.iso(row["expires_at_ns"]),
+        }
+
+    page = rows_page(rows, params.limit, show, lambda row: str(row["created_at_ns"]))
+    return {**page, "total": total}
 
 
 class PlanDiscard(Params):

@@ -79,8 +79,13 @@ def search(
     leave_out: str = "",
     before: int | None = None,
     limit: int = 25,
-) -> list[dict[str, Any]]:
-    """Messages of a tenant, newest first, as events with their time."""
+    most_bytes: int = 1024 * 1024,
+) -> tuple[list[tuple[int, dict[str, Any]]], bool]:
+    """Messages of a tenant, newest first, as (id, event with its time), and whether there are more.
+
+    At most `limit`, and at most `most_bytes` of bodies are read, or one message: it is never all of a page of large
+    ones in memory.
+    """
     where, values = ["tenant = ?"], [tenant]
     for column, value in (("kind", kind), ("type", type), ("tag", tag), ("job", job), ("source", source)):
         if value:
@@ -93,15 +98,24 @@ def search(
         where.append("id < ?")
         values.append(str(before))
     rows = db.conn.execute(
-        f"SELECT id, body FROM messages WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*values, limit]
+        f"SELECT id, body FROM messages WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*values, limit + 1]
     )
-    out = []
+    out: list[tuple[int, dict[str, Any]]] = []
+    size = 0
     for number, body in rows:
+        size += len(body)
+        if len(out) == limit or (out and size > most_bytes):
+            rows.close()
+            return out, True
         event = orjson.loads(body)
         event["at"] = clock.iso(event["nanoseconds_since_epoch"])
-        event["cursor"] = str(number)
-        out.append(event)
-    return out
+        out.append((number, event))
+    return out, False
+
+
+def recent(db: Database, tenant: str, type: str, job: str = "", limit: int = 25) -> list[dict[str, Any]]:
+    """The newest messages of one type, of one job or of all; fewer when they are large (see `search`)."""
+    return [event for _, event in search(db, tenant, type=type, job=job, limit=limit)[0]]
 
 
 def count(db: Database, tenant: str) -> int:
