@@ -14,13 +14,14 @@ FILE = Path(__file__).with_name("operations.json")
 
 _LAST = {"limit": 1, "cursor": 2}
 
-Kind = Literal["text", "whole", "number", "switch", "texts", "pairs", "json"]
+Kind = Literal["text", "whole", "number", "switch", "texts", "pairs", "json", "path"]
 
 
 class Argument(NamedTuple):
     """One argument of an operation.
 
-    `kind` is how it is typed: a text, a whole number, a number, a switch, several texts, several NAME=VALUE, or JSON.
+    `kind` is how it is typed: a text, a whole number, a number, a switch, several texts, several NAME=VALUE, JSON, or
+    the path of a file here.
     """
 
     name: str

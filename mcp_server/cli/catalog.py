@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any, Literal
 
 from mcp_server.cli import connect, graphs, render
 
@@ -25,40 +23,14 @@ def found(page: dict[str, Any], given: Mapping[str, Any]) -> None:
         connect.note(f"portal {portal['name']} is {portal['state']}: {portal['message']}")
 
 
-async def show(
-    slug: str,
-    /,
-    *,
-    type: Type | None = None,
-    version: str | None = None,
-    detail: Literal["concise", "detailed"] | None = None,
-    graph: graphs.Format | None = None,
-    document: Annotated[bool, Parameter(negative=())] = False,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show one catalog item: its graph, its fields, where it came from, and how to go on.
-
-    Parameters
-    ----------
-    slug
-        The item.
-    type
-        Its type, when several items share the slug.
-    version
-        The version; without it, the latest.
-    detail
-        detailed also names the modules, and the items and deployments that use it.
-    graph
-        Print its graph instead: tree, mermaid or svg.
-    document
-        Print its document instead; of a library job, the job.
-    """
+async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print one catalog item: its graph, its fields, where it came from, and how to go on."""
     async with connect.engine(common) as engine:
-        item = await engine.call("catalog_get", slug=slug, type=type, version=version, detail=detail)
-    if graph is not None:
-        graphs.show(item, graph)
+        item = await engine.call("catalog_get", **given)
+    if "graph" in beside:
+        graphs.show(item, beside["graph"])
         return 0
-    if document:
+    if beside.get("document"):
         render.text(render.yaml(item["document"]))
         return 0
     if common.json:
@@ -70,7 +42,7 @@ async def show(
     fields = ("field", "type", "required", "default", "title")
     render.section("Fields (give them with --set FIELD=VALUE)", item.get("wizard") or (), fields)
     render.section("Related", item.get("related") or (), ("relation", "type", "slug", "version", "title"))
-    if detail == "detailed":
+    if given.get("detail") == "detailed":
         render.heading("Use")
         render.facts(item, ("modules", "used_by", "deployments"))
     render.heading("Next")

@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -30,6 +31,7 @@ _TYPES: Mapping[str, Any] = {
     "texts": list[str],
     "pairs": list[str],
     "json": str,
+    "path": Path,
 }
 
 
@@ -74,18 +76,24 @@ def _places(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter
 
 def _flags(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter]:
     found = []
-    for one in takes.values():
+    for one in _flagged(form, takes):
         names = form.names(one.name)
-        if one.name not in form.places and names[0] not in ("", "--tenant"):
+        if names[0] not in ("", "--tenant"):
             shown = Parameter(
                 name=[name for name in names if not name.startswith("--no-")],
                 negative=[name for name in names if name.startswith("--no-")],
                 help=_help(form, one, takes),
                 show_default=str(one.default) if one.default else False,
-                allow_leading_hyphen=one.name == "document",
+                allow_leading_hyphen=one.name in ("document", "file"),
             )
             found.append(_parameter(one, inspect.Parameter.KEYWORD_ONLY, _type(form, one), shown))
     return found
+
+
+def _flagged(form: Form, takes: Mapping[str, Argument]) -> list[Argument]:
+    """What has a flag: what stands beside the arguments goes before an argument of that name."""
+    beside = {one.name for one in form.beside}
+    return [*(one for one in takes.values() if one.name not in {*beside, *form.places}), *form.beside]
 
 
 def _switches(form: Form) -> list[inspect.Parameter]:
@@ -107,20 +115,20 @@ def _parameter(one: Argument, kind: Any, type: Any, shown: Parameter) -> inspect
 
 
 def _type(form: Form, one: Argument) -> Any:
-    if one.name in form.reads:
+    if one.name in form.reads and not one.many:
         return str
     return Literal[one.choices] if one.choices else _TYPES[one.kind]
 
 
 def _help(form: Form, one: Argument, takes: Mapping[str, Argument]) -> str:
-    text = form.text(one.name) or wording.hint(one.help)
+    text = one.help if one in form.beside else form.text(one.name) or wording.hint(one.help)
     for name in takes:
         if "_" in name:  # no word of a sentence
             text = re.sub(rf"\b{name}\b", form.flag(name), text)
     if one.name.endswith("_seconds") and "second" not in form.flag(one.name):
         text += " In seconds."
     if one.many and one.name not in form.places:
-        text += " NAME=VALUE; may be repeated." if one.kind == "pairs" else " May be repeated."
+        text += " NAME=VALUE; may be repeated." if one.kind == "pairs" and "=" not in text else " May be repeated."
     return text
 
 
@@ -131,7 +139,12 @@ def _variable(flag: str) -> str:
 async def _run(
     operation: str, form: Form, takes: Mapping[str, Argument], typed: dict[str, Any], common: connect.Common
 ) -> int:
+    beside = {one.name: typed.pop(one.name) for one in form.beside if one.name in typed}
     given, origin = _given(form, takes, typed)
+    if form.makes:
+        given = function(form.makes)(given, beside, common)
+    if form.does:
+        return int(await function(form.does)(given, beside, common))
     with documents.named(origin) if origin else nullcontext():
         async with connect.engine(common) as engine:
             with _bar(engine, form, given, quiet=common.json):
@@ -140,13 +153,14 @@ async def _run(
                 engine.tell_when_idle()
     if origin:
         documents.place(answer, origin)
+    asked = {**beside, **given}
     if common.json:
         render.json(answer)
     elif form.shows:
-        function(form.shows)(answer, given)
+        function(form.shows)(answer, asked)
     else:
         _show(form, answer)
-    return 1 if form.fails is not None and form.fails(answer, given) else 0
+    return 1 if form.fails is not None and form.fails(answer, asked) else 0
 
 
 def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
@@ -173,7 +187,7 @@ def _read(form: Form, one: Argument, value: Any) -> Any:
     """What was typed as a value of the argument."""
     flag = form.flag(one.name)
     if one.name in form.reads:
-        return function(form.reads[one.name])(flag, value)
+        return function(form.reads[one.name])(value, flag)
     if one.kind == "pairs":
         return documents.values(value, "KEY=VALUE:" if one.name in form.places else flag)
     return list(value) if one.many else value

@@ -9,6 +9,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from mcp_server.cli.arguments import Argument
+
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -29,15 +31,22 @@ class Form:
     """Its words; {argument} stands where a person types the value of that argument, without a flag or behind one."""
     _: KW_ONLY
     by: str = ""
-    """module:function below mcp_server.cli that does it, when it is written by hand."""
+    """module:function below mcp_server.cli, when its command is written by hand."""
+    does: str = ""
+    """module:function(given, beside, common) that does it and returns the exit code, when that is more than to call
+    and to show; `given` are the arguments of the operation."""
     about: str = ""
     """One line of help, where the summary of the operation does not say what the command does."""
     flags: Mapping[str, str] = field(default_factory=dict)
     """argument -> flag, where it is not the usual one; no flag: the argument is not for people who type."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """argument -> help, where a person types something else than what the params model speaks of."""
+    beside: tuple[Argument, ...] = ()
+    """What is typed beside the arguments of the operation; what it means is known to `makes`, `shows` or `does`."""
+    makes: str = ""
+    """module:function(given, beside, common) that completes the arguments of the call with what else was typed."""
     switches: Mapping[str, Switch] = field(default_factory=dict)
-    """Flags beside the arguments."""
+    """Flags that stand for a value of an argument."""
     reads: Mapping[str, str] = field(default_factory=dict)
     """argument -> module:function that makes its value of what is typed."""
     faults_in: str = ""
@@ -51,9 +60,9 @@ class Form:
     empty: str = ""
     """What stands in place of a list without rows."""
     shows: str = ""
-    """module:function(answer, arguments) that prints the answer for people, when columns do not do."""
+    """module:function(answer, typed) that prints the answer for people, when columns do not do."""
     fails: Callable[[dict[str, Any], Mapping[str, Any]], bool] | None = None
-    """Whether an answer, to these arguments, ends the command with 1."""
+    """Whether an answer, to what was typed, ends the command with 1."""
 
     @property
     def path(self) -> str:

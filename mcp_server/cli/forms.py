@@ -1,7 +1,7 @@
 """The command of each operation: the one table from which commands, and the words for them, are made.
 
 What an operation takes and means is said by its params model alone (see `arguments`); here is only what a terminal
-adds. A command that does more than call and show is written by hand, and its form says where (`by`).
+adds, and where the functions are that commands need beside calling and showing.
 """
 
 from __future__ import annotations
@@ -10,20 +10,47 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from mcp_server.cli.arguments import Argument
 from mcp_server.cli.form import Form, Switch
 
 _NO_LABELS = Switch("labels", [], "Take its labels away.")
+WAIT_SECONDS = 300  # for the end of a run of files
+_FOLLOW = Argument("follow", "switch", "Keep printing what comes, until interrupted.")
+_GRAPH = Argument("graph", "text", "Print its graph instead.", ("svg", "mermaid", "tree"))
+_CALLBACK = (
+    Argument("callback", "text", "Post each change of state to this address."),
+    Argument("callback_header", "texts", "A header of these posts, NAME=VALUE."),
+    Argument("callback_header_env", "texts", "The same with the value of an environment variable, NAME=VARIABLE."),
+)
+_RUN_ENDS = Argument("wait", "number", "How many seconds to wait for the end; the run goes on.", default=WAIT_SECONDS)
 _MCP = "Serve MCP (the same as sluice-mcp), or connect an MCP client."
 _GROUP = "name workers online slots capacity jobs tenants labels"
+
+
+def badly(run: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
+    """Whether a run of a trigger ended without success."""
+    return run["state"] in ("failed", "timed_out")
+
 
 FORMS: Mapping[str, Form] = MappingProxyType(
     {
         # deployments
         "deployment_plan": Form(
             "plan {name}",
-            by="plans:plan",
+            does="plans:plan",
             about="Compute what a deployment would change, and save it.",
-            flags={"source": "--from", "to_revision": "--to"},
+            flags={"source": "--from", "to_revision": ""},
+            reads={"placement": "documents:texts", "replicas": "documents:numbers"},
+            texts={
+                "placement": "Run a step in a group, STEP=GROUP, over what the workflow says.",
+                "replicas": "How many copies of a step, STEP=N, over what the workflow says.",
+            },
+            beside=(
+                Argument(
+                    "exit_code", "switch", "Exit with 2 when there are changes, with 1 when they cannot be applied."
+                ),
+                Argument("tree", "switch", "Also show the steps as a tree: + new, ~ changed, > moved."),
+            ),
         ),
         "deployment_apply": Form("apply {plan_id}", by="deployments:apply"),
         "deployment_list": Form(
@@ -53,7 +80,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "explain": Form("explain {kind} {id}", idle=True, shows="explain:shown"),
         # the catalog, and what is written on top of it
         "catalog_search": Form("catalog search {query}", shows="catalog:found"),
-        "catalog_get": Form("catalog show {slug}", by="catalog:show"),
+        "catalog_get": Form(
+            "catalog show {slug}",
+            does="catalog:show",
+            beside=(_GRAPH, Argument("document", "switch", "Print its document instead; of a library job, the job.")),
+            flags={"document": "--document"},
+        ),
         "catalog_portals": Form("catalog portals", shows="portals:listed"),
         "catalog_install": Form("catalog install {slug}", shows="portals:installed"),
         "catalog_update": Form("catalog update {slug}", by="portals:update"),
@@ -63,7 +95,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="type slug version states draft_revision title source updated_by",
             empty="Nothing fits. Save one with: sluice workflow save -f workflow.yaml",
         ),
-        "workflow_get": Form("workflow show {slug}", by="workflows:show"),
+        "workflow_get": Form("workflow show {slug}", does="workflows:show", flags={"detail": ""}, beside=(_GRAPH,)),
         "workflow_save_draft": Form("workflow save -f {document}", shows="workflows:saved"),
         "workflow_validate": Form(
             "workflow validate {slug}",
@@ -80,9 +112,22 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "gitops_diff": Form("gitops diff MANIFEST", by="gitops:diff"),
         "gitops_apply": Form("gitops apply MANIFEST", by="gitops:apply"),
         "gitops_promote": Form(
-            "gitops promote --from {from_environment} --to {to_environment}", by="gitops_runs:promote"
+            "gitops promote --from {from_environment} --to {to_environment}",
+            does="gitops_runs:promote",
+            flags={
+                "from_environment": "--from",
+                "to_environment": "--to",
+                "health_seconds": "--health",
+                "wait_seconds": "",
+            },
+            beside=(_RUN_ENDS,),
         ),
-        "gitops_rollback": Form("gitops rollback --environment {environment}", by="gitops_runs:rollback"),
+        "gitops_rollback": Form(
+            "gitops rollback --environment {environment}",
+            does="gitops_runs:rollback",
+            flags={"health_seconds": "--health", "wait_seconds": ""},
+            beside=(_RUN_ENDS,),
+        ),
         "gitops_runs": Form("gitops runs {run_id}", shows="gitops_runs:listed"),
         "gitops_status": Form("gitops status", shows="gitops_runs:stands"),
         "gitops_export": Form("gitops import DIRECTORY", by="gitops:import_"),
@@ -100,7 +145,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             idle=True,
             shows="jobs:shown",
         ),
-        "job_log": Form("job log {name}", by="job_log:log"),
+        "job_log": Form(
+            "job log {name}",
+            does="job_log:log",
+            flags={"after": "", "wait_seconds": "", "characters": ""},
+            beside=(_FOLLOW,),
+        ),
         "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
         "job_notifications_recent": Form(
             "job notifications",
@@ -136,7 +186,22 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "trigger_publish": Form("trigger publish -f FILE", by="triggers:publish"),
         "trigger_revise": Form("trigger revise {slug} -f FILE", by="triggers:revise"),
         "trigger_deactivate": Form("trigger deactivate {slug}"),
-        "trigger_invoke": Form("trigger invoke {slug}", by="triggers:invoke"),
+        "trigger_invoke": Form(
+            "trigger invoke {slug}",
+            flags={"file": "--file -f"},
+            beside=(
+                Argument(
+                    "file",
+                    "text",
+                    "Its parameters as one JSON or YAML object, or - for standard input; --set goes over it.",
+                ),
+                *_CALLBACK,
+            ),
+            makes="triggers:with_params",
+            bar="running",
+            shows="invocations:shown",
+            fails=badly,
+        ),
         "trigger_invocation_get": Form(
             "invocation get {invocation_id}", flags={"wait_seconds": ""}, idle=True, shows="invocations:shown"
         ),
@@ -148,10 +213,19 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             " requested_at_ns finished_at_ns",
             empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
         ),
-        "trigger_invocation_rerun": Form("invocation rerun {invocation_id}", by="invocations:rerun"),
+        "trigger_invocation_rerun": Form(
+            "invocation rerun {invocation_id}",
+            beside=_CALLBACK,
+            makes="invocations:with_callback",
+            bar="repeating",
+            shows="invocations:shown",
+            fails=badly,
+        ),
         "callback_delivery_list": Form("invocation callbacks {invocation_id}", shows="invocations:deliveries"),
         "callback_redeliver": Form("invocation redeliver {event_id}"),
-        "message_search": Form("messages", by="messages:messages", about="Search the message log, or follow it."),
+        "message_search": Form(
+            "messages", does="messages:messages", about="Search the message log, or follow it.", beside=(_FOLLOW,)
+        ),
         # what jobs find around them
         "context_set": Form(
             "context set {values}",
@@ -172,8 +246,13 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "secret_set": Form(
             "secret set {name}",
-            by="secrets:set_value",
             about="Set a secret, from standard input, a file or a variable.",
+            flags={"value": ""},
+            beside=(
+                Argument("from_file", "path", "Read the value from this file."),
+                Argument("from_env", "text", "Read the value from this environment variable."),
+            ),
+            makes="secrets:with_value",
         ),
         "secret_list": Form(
             "secret list",
@@ -192,8 +271,20 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "kv_namespaces": Form("kv namespaces", columns="namespace depth leased dead", empty="No job keeps anything."),
         "kv_list": Form("kv list {namespace}", columns="key value revision expires_at", empty="There are no values."),
         "kv_get": Form("kv get {namespace} {key}"),
-        "kv_watch": Form("kv watch {namespace}", by="kv:watch"),
-        "kv_set": Form("kv set {namespace} {key} {value}", by="kv:set_value"),
+        "kv_watch": Form(
+            "kv watch {namespace}",
+            does="kv:watch",
+            flags={"watch": "", "wait_seconds": ""},
+            beside=(Argument("seconds", "whole", "Stop after this time."),),
+        ),
+        "kv_set": Form(
+            "kv set {namespace} {key} {value}",
+            texts={"value": "JSON; what is no JSON is a text."},
+            flags={"format": ""},
+            beside=(Argument("raw", "switch", "Keep the text as it is."),),
+            makes="kv:with_value",
+            fails=lambda done, _: not done["done"],
+        ),
         "kv_delete": Form("kv delete {namespace} {key}"),
         "kv_queue": Form("kv queue {namespace}", shows="kv:queue"),
         "kv_dead_items": Form("kv dead-items {namespace} {action}"),
@@ -224,7 +315,8 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "whoami": Form("whoami"),
         "token_create": Form(
             "token create --username {username}",
-            by="tokens:create",
+            makes="tokens:with_tenants",
+            shows="tokens:created",
             flags={"username": "--username", "tenants": "--member", "scopes": "--scope"},
         ),
         "token_list": Form("token list", empty="There are no tokens."),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
-from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
+from mcp_server.cli.forms import WAIT_SECONDS
 
 CHANGES = 2
 POLL_SECONDS = 0.2
-
-Switch = Annotated[bool, Parameter(negative=())]
 
 
 def count(found: dict[str, Any]) -> int:
@@ -21,123 +19,18 @@ def count(found: dict[str, Any]) -> int:
     return sum(number for action, number in found["summary"].items() if action != "unchanged")
 
 
-async def promote(
-    *,
-    from_: Annotated[str, Parameter(name="--from")],
-    to: str,
-    approved_by: str | None = None,
-    change: str | None = None,
-    commit: str | None = None,
-    dry_run: Switch = False,
-    expect: str | None = None,
-    health: int = 60,
-    rollback_on_failure: Switch = False,
-    wait: float = 300,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Deploy in one environment what a reviewed commit has deployed in another.
-
-    Parameters
-    ----------
-    from_
-        The environment where the reviewed revision runs.
-    to
-        The environment that takes it over.
-    approved_by
-        Who approved it; required, but for --dry-run.
-    change
-        The ticket, change request or pull request; required, but for --dry-run.
-    commit
-        The reviewed commit; required, but for --dry-run.
-    dry_run
-        Only show what would change.
-    expect
-        The digest of the dry run: do exactly that or nothing.
-    health
-        How many seconds the workloads of each deployment may take to come up.
-    rollback_on_failure
-        Take the version before back for each deployment that does not come up.
-    wait
-        How many seconds to wait for the end; the run goes on without this command.
-    """
+async def promote(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Deploy in one environment what a reviewed commit has deployed in another."""
     async with connect.engine(common) as engine:
-        made = await engine.call(
-            "gitops_promote",
-            from_environment=from_,
-            to_environment=to,
-            **_evidence(approved_by, change, commit, dry_run, expect, health, rollback_on_failure),
-        )
-        return await followed(engine, made, wait, common)
+        made = await engine.call("gitops_promote", **given, wait_seconds=0)
+        return await followed(engine, made, beside.get("wait", WAIT_SECONDS), common)
 
 
-async def rollback(
-    *,
-    environment: str,
-    to_run: str | None = None,
-    approved_by: str | None = None,
-    change: str | None = None,
-    commit: str | None = None,
-    dry_run: Switch = False,
-    expect: str | None = None,
-    health: int = 60,
-    rollback_on_failure: Switch = False,
-    wait: float = 300,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Bring an environment back to what an earlier successful run left there.
-
-    Parameters
-    ----------
-    environment
-        The environment.
-    to_run
-        The run to go back to; the newest successful one of the commit when left out.
-    approved_by
-        Who approved it; required, but for --dry-run.
-    change
-        The ticket, change request or pull request; required, but for --dry-run.
-    commit
-        The commit to go back to; required, but for --dry-run.
-    dry_run
-        Only show what would change.
-    expect
-        The digest of the dry run: do exactly that or nothing.
-    health
-        How many seconds the workloads of each deployment may take to come up.
-    rollback_on_failure
-        Take the version before back for each deployment that does not come up.
-    wait
-        How many seconds to wait for the end; the run goes on without this command.
-    """
+async def rollback(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Bring an environment back to what an earlier successful run left there."""
     async with connect.engine(common) as engine:
-        made = await engine.call(
-            "gitops_rollback",
-            environment=environment,
-            to_run=to_run,
-            **_evidence(approved_by, change, commit, dry_run, expect, health, rollback_on_failure),
-        )
-        return await followed(engine, made, wait, common)
-
-
-def _evidence(
-    approved_by: str | None,
-    change: str | None,
-    commit: str | None,
-    dry_run: bool,
-    expect: str | None,
-    health: int,
-    rollback_on_failure: bool,
-) -> dict[str, Any]:
-    return {
-        "approved_by": approved_by,
-        "change": change,
-        "commit": commit,
-        "dry_run": dry_run or None,
-        "expect": expect,
-        "health_seconds": health,
-        "rollback_on_failure": rollback_on_failure or None,
-        "wait_seconds": 0,
-    }
+        made = await engine.call("gitops_rollback", **given, wait_seconds=0)
+        return await followed(engine, made, beside.get("wait", WAIT_SECONDS), common)
 
 
 async def followed(engine: connect.Client, run: dict[str, Any], wait: float, common: connect.Common) -> int:

@@ -1,4 +1,4 @@
-"""`sluice invocation watch` and `rerun`, and what is printed of runs and of what was posted to their callbacks."""
+"""`sluice invocation watch`, and what is given for and printed of runs and what is posted to their callbacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 from cyclopts import Parameter
 
 from core import clock, errors
-from mcp_server.cli import connect, documents, progress, render
+from mcp_server.cli import connect, documents, forms, render
 
 ENDED = frozenset({"succeeded", "failed", "timed_out"})
 LOOK_SECONDS = 1.0  # between two looks at a run when nothing was announced
@@ -20,9 +20,6 @@ _SHOWN = (
     *("requested_at_ns", "deadline_ns", "finished_at_ns", "trigger_proxy_recorded_at", "rerun_of", "callback"),
 )
 _DELIVERIES = ("event_id", "invocation_id", "receiver", "state", "outcome", "attempts", "next_try_at", "last")
-
-Header = Annotated[list[str] | None, Parameter(name="--callback-header", negative=())]
-HeaderEnv = Annotated[list[str] | None, Parameter(name="--callback-header-env", negative=())]
 
 
 async def watch(
@@ -72,72 +69,22 @@ def _event(event: dict[str, Any]) -> str:
     return render.printable("", f"{clock.iso(event['at_ns'])}  {event['type']}  {more}".rstrip())
 
 
-async def rerun(
-    invocation_id: str,
-    /,
-    *,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    unset: Annotated[list[str] | None, Parameter(name="--unset", negative=())] = None,
-    idempotency_key: str | None = None,
-    wait: int | None = None,
-    callback: str | None = None,
-    callback_header: Header = None,
-    callback_header_env: HeaderEnv = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Run a trigger again with the parameters of an earlier run, and wait for the result.
-
-    Parameters
-    ----------
-    invocation_id
-        The run to repeat.
-    set_
-        A parameter that shall be another, NAME=VALUE; may be repeated.
-    unset
-        A parameter to leave out; may be repeated.
-    idempotency_key
-        A second call with the same key gives the first call's invocation.
-    wait
-        How many seconds to wait for the end (0-300).
-    callback
-        Post each change of state to this address.
-    callback_header
-        A header of these posts, NAME=VALUE; may be repeated.
-    callback_header_env
-        The same with the value taken from an environment variable, NAME=VARIABLE.
-    """
-    async with connect.engine(common) as engine:
-        with progress.bar(engine, invocation_id, f"repeating {invocation_id}", quiet=common.json):
-            result = await engine.call(
-                "trigger_invocation_rerun",
-                invocation_id=invocation_id,
-                params=documents.values(set_ or ()) or None,
-                unset=unset or None,
-                idempotency_key=idempotency_key,
-                wait_timeout_seconds=wait,
-                callback=callback_of(callback, callback_header, callback_header_env),
-            )
-    return end(result, common)
-
-
-def callback_of(
-    url: str | None, headers: list[str] | None, from_environment: list[str] | None
-) -> dict[str, Any] | None:
+def with_callback(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
     """The callback that the flags describe. Raises InvalidParams for headers alone, or a variable that is not set."""
-    given = documents.texts(headers or (), "--callback-header")
-    for name, variable in documents.texts(from_environment or (), "--callback-header-env").items():
+    url, headers = beside.get("callback"), documents.texts(beside.get("callback_header", ()), "--callback-header")
+    for name, variable in documents.texts(beside.get("callback_header_env", ()), "--callback-header-env").items():
         if variable not in os.environ:
             raise errors.InvalidParams(f"The environment variable {errors.shorten(variable, 60)} is not set.")
-        given[name] = os.environ[variable]
-    if url is None and given:
+        headers[name] = os.environ[variable]
+    if url is None and headers:
         raise errors.InvalidParams("There are headers for a callback, and no --callback.")
-    return None if url is None else {"url": url, "headers": given}
+    return given if url is None else {**given, "callback": {"url": url, "headers": headers}}
 
 
 def end(invocation: dict[str, Any], common: connect.Common) -> int:
     """Print an invocation; the exit code says whether it failed."""
     render.json(invocation) if common.json else shown(invocation, {})
-    return 1 if invocation["state"] in ("failed", "timed_out") else 0
+    return 1 if forms.badly(invocation, {}) else 0
 
 
 def shown(invocation: dict[str, Any], given: Mapping[str, Any]) -> None:

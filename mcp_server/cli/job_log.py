@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import orjson
-from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
@@ -15,30 +14,11 @@ FOLLOW_SECONDS = 20
 MOST_CHARACTERS = 1_000_000
 
 
-async def log(
-    name: str,
-    /,
-    *,
-    follow: Annotated[bool, Parameter(negative=())] = False,
-    limit: int | None = None,
-    level: Literal["warning", "error"] | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Read or follow the log of a job.
-
-    Parameters
-    ----------
-    name
-        The job.
-    follow
-        Keep printing lines as they come, until interrupted.
-    limit
-        How many lines.
-    level
-        Only lines of this level or a higher one.
-    """
+async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print the last lines of a job, and with --follow those that come."""
+    name, follow = given["name"], beside.get("follow")
     async with connect.engine(common) as engine:
-        result = await engine.call("job_log", name=name, limit=limit, level=level, characters=MOST_CHARACTERS)
+        result = await engine.call("job_log", **given, characters=MOST_CHARACTERS)
         if common.json and not follow:
             render.json(result)
             return 0
@@ -49,16 +29,9 @@ async def log(
         elif not result["deployed"]:
             connect.note(f"note: {name} is not deployed; these are the lines of its last run")
         _print(result["items"], as_json=common.json)
+        more = {**given, "limit": 500, "wait_seconds": FOLLOW_SECONDS, "characters": MOST_CHARACTERS}
         while follow:
-            result = await engine.call(
-                "job_log",
-                name=name,
-                limit=500,
-                level=level,
-                after=result["cursor"],
-                wait_seconds=FOLLOW_SECONDS,
-                characters=MOST_CHARACTERS,
-            )
+            result = await engine.call("job_log", **more, after=result["cursor"])
             _print(result["items"], as_json=common.json)
     return 0
 

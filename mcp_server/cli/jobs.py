@@ -10,7 +10,7 @@ from mcp_server.cli import connect, documents, forms, render
 _FAULTS = ("where", "pointer", "message")
 
 
-def compared(flag: str, text: str) -> int:
+def compared(text: str, flag: str) -> int:
     """The version that --compare names; `draft` is 0. Raises InvalidParams."""
     return 0 if text == "draft" else documents.whole(flag, text)
 

@@ -5,39 +5,21 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 import orjson
-from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
 WATCH_SECONDS = 20
 
 
-async def watch(
-    namespace: str,
-    /,
-    *,
-    prefix: str | None = None,
-    seconds: int | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show the values of a namespace, and each key that changes, until interrupted.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    prefix
-        Only keys that begin with this.
-    seconds
-        Stop after this time.
-    """
-    with anyio.move_on_after(math.inf if seconds is None else seconds):
+async def watch(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print the values of a namespace, and each key that changes, until interrupted or the time is over."""
+    with anyio.move_on_after(beside.get("seconds", math.inf)):
         async with connect.engine(common) as engine:
-            result = await engine.call("kv_watch", namespace=namespace, prefix=prefix)
+            result = await engine.call("kv_watch", **given)
             while True:
                 if result["lagged"]:
                     connect.note("note: some keys are left out; sluice kv list shows all")
@@ -45,7 +27,7 @@ async def watch(
                     _tell(item, as_json=common.json)
                 sys.stdout.flush()
                 result = await engine.call(
-                    "kv_watch", namespace=namespace, watch=result["watch"], wait_seconds=WATCH_SECONDS
+                    "kv_watch", namespace=given["namespace"], watch=result["watch"], wait_seconds=WATCH_SECONDS
                 )
     return 0
 
@@ -57,41 +39,10 @@ def _tell(item: dict[str, Any], *, as_json: bool) -> None:
     render.text(f"{item['key']}  " + ("(deleted)" if item["deleted"] else f"{item['value']}  @{item['revision']}"))
 
 
-async def set_value(
-    namespace: str,
-    key: str,
-    value: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    /,
-    *,
-    raw: Annotated[bool, Parameter(negative=())] = False,
-    ttl_ms: int | None = None,
-    if_revision: int | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Set the value of a key; exits 1 when --if-revision kept it from being done.
-
-    Parameters
-    ----------
-    namespace
-        The namespace.
-    key
-        The key.
-    value
-        JSON; what is no JSON is a text.
-    raw
-        Keep the text as it is.
-    ttl_ms
-        Forget it after so many milliseconds.
-    if_revision
-        Only at this revision; 0 for a key that is absent.
-    """
-    meant: dict[str, Any] = {"value": value, "format": "raw-string"} if raw else {"value": _json(value)}
-    async with connect.engine(common) as engine:
-        result = await engine.call(
-            "kv_set", namespace=namespace, key=key, **meant, ttl_ms=ttl_ms, if_revision=if_revision
-        )
-    render.one(result, as_json=common.json)
-    return 0 if result["done"] else 1
+def with_value(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
+    """A value is JSON where it reads as JSON, or a text as it is."""
+    raw = {"format": "raw-string"} if beside.get("raw") else {"value": _json(given["value"])}
+    return {**given, **raw}
 
 
 def _json(text: str) -> Any:

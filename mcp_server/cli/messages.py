@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import anyio
 import orjson
-from cyclopts import Parameter
 
 from mcp_server.cli import connect, render
 
 _COLUMNS = ("at", "kind", "message_type", "source", "tag", "job_name", "worker_id", "message_data")
 
 
-async def messages(
-    *,
-    follow: Annotated[bool, Parameter(negative=())] = False,
-    kind: str | None = None,
-    type: str | None = None,
-    tag: str | None = None,
-    job: str | None = None,
-    source: Literal["server", "worker", "job"] | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Search the message log, the newest first, or follow it.
-
-    Parameters
-    ----------
-    follow
-        Keep printing messages as they come, until interrupted.
-    kind
-        Only system or user messages.
-    type
-        Only messages of this type, for example job-run-ended.
-    tag
-        Only messages with this tag.
-    job
-        Only messages of this job.
-    source
-        Only messages from there.
-    limit
-        How many rows.
-    cursor
-        Where the last page ended.
-    """
-    wanted: dict[str, Any] = {"kind": kind, "type": type, "tag": tag, "job": job, "source": source}
+async def messages(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print messages, the newest first, or follow them."""
+    follow = bool(beside.get("follow"))
     async with connect.engine(common, follows=follow) as engine:
         if follow:
-            await _follow(engine, {name: value for name, value in wanted.items() if value is not None})
+            await _follow(engine, {name: value for name, value in given.items() if name not in ("limit", "cursor")})
             return 0
-        result = await engine.call("message_search", **wanted, limit=limit, cursor=cursor)
+        result = await engine.call("message_search", **given)
     return render.page(result, _COLUMNS, empty="No messages fit.", as_json=common.json)
 
 

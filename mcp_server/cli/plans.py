@@ -7,80 +7,19 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, documents, graphs, render, wording
+from mcp_server.cli import connect, graphs, render, wording
 
 CHANGES = 2
 
-Pairs = Annotated[list[str] | None, Parameter(negative=())]
 
-
-async def plan(
-    name: str,
-    /,
-    *,
-    from_: Annotated[str | None, Parameter(name="--from")] = None,
-    group: str | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    place: Pairs = None,
-    replicas: Pairs = None,
-    environment: str | None = None,
-    exact: Annotated[bool, Parameter(negative=())] = False,
-    recompute_placement: Annotated[bool, Parameter(negative=())] = False,
-    remove: Annotated[bool, Parameter(negative=())] = False,
-    exit_code: Annotated[bool, Parameter(negative=())] = False,
-    detail: Literal["concise", "detailed"] = "concise",
-    tree: Annotated[bool, Parameter(negative=())] = False,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Compute what a deployment would change, show it, and save it for `sluice apply`.
-
-    Parameters
-    ----------
-    name
-        The deployment, new or existing.
-    from_
-        What to deploy: workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION].
-    group
-        The worker group for steps that name none.
-    set_
-        A wizard value, FIELD=VALUE; may be repeated.
-    place
-        Run a step in a group, STEP=GROUP; may be repeated.
-    replicas
-        How many copies of a step, STEP=N; may be repeated.
-    environment
-        Whose context values {{name}} sees, such as prod; as before when left out.
-    exact
-        What is given is all: nothing that is left out stays as it was applied.
-    recompute_placement
-        Forget where things run now and place them afresh.
-    remove
-        Plan the removal of the deployment.
-    exit_code
-        Exit with 2 when there are changes, and with 1 when they cannot be applied.
-    detail
-        detailed shows the document of every job that comes, changes or goes.
-    tree
-        Also show the steps as a tree, with what the plan does to each: + new, ~ changed, > moved.
-    """
+async def plan(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Compute what a deployment would change, show it, and save it for `sluice apply`."""
     async with connect.engine(common) as engine:
-        made = await engine.call(
-            "deployment_plan",
-            name=name,
-            source=from_,
-            worker_group=group,
-            values=documents.values(set_) if set_ else None,
-            placement=documents.texts(place, "--place") if place else None,
-            replicas=documents.numbers(replicas, "--replicas") if replicas else None,
-            environment=environment,
-            exact=exact or None,
-            recompute_placement=recompute_placement or None,
-            remove=remove or None,
-            detail=detail,
-        )
-        if tree and not common.json:
+        made = await engine.call("deployment_plan", **given)
+        if beside.get("tree") and not common.json:
             await _tree(engine, made)
-    return _planned(made, common, detailed=detail == "detailed", exit_code=exit_code)
+    detailed = given.get("detail") == "detailed"
+    return _planned(made, common, detailed=detailed, exit_code=bool(beside.get("exit_code")))
 
 
 async def rollback(

@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from core import errors
-from mcp_server.cli import connect, render
+from mcp_server.cli import connect
 
 MAX_BYTES = 64 * 1024
 
 
-async def set_value(
-    name: str,
-    /,
-    *,
-    from_file: Path | None = None,
-    from_env: str | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Set a secret; its value is read from standard input, a file or an environment variable.
+def with_value(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
+    """The value of a secret is read from standard input, a file or an environment variable.
 
-    One line break at the end is not part of the value.
-
-    Parameters
-    ----------
-    name
-        scope/name, or name (then the scope is `default`).
-    from_file
-        Read the value from this file.
-    from_env
-        Read the value from this environment variable.
+    One line break at the end is not part of it.
     """
-    value = _read(from_file, from_env)
-    async with connect.engine(common) as engine:
-        result = await engine.call("secret_set", name=name, value=value)
-    return render.one(result, as_json=common.json)
+    return {**given, "value": _read(beside.get("from_file"), beside.get("from_env"))}
 
 
 def _read(file: Path | None, variable: str | None) -> str:

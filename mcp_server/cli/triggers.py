@@ -1,4 +1,4 @@
-"""`sluice trigger publish`, `revise` and `invoke`, and what `show` and `tools` print."""
+"""`sluice trigger publish` and `revise`, what `invoke` gives, and what `show` and `tools` print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from core import errors
 from core.documents import Document
-from mcp_server.cli import connect, documents, invocations, progress, render
+from mcp_server.cli import connect, documents, invocations, render
 
 File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
 _FACTS = (
@@ -76,49 +76,8 @@ async def _define(operation: str, document: Document, definition: dict[str, Any]
     return render.one(result, as_json=common.json)
 
 
-async def invoke(
-    slug: str,
-    /,
-    *,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
-    file: Annotated[str | None, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)] = None,
-    idempotency_key: str | None = None,
-    wait: int | None = None,
-    callback: str | None = None,
-    callback_header: invocations.Header = None,
-    callback_header_env: invocations.HeaderEnv = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Run a trigger now, and wait for its result.
-
-    Parameters
-    ----------
-    slug
-        The trigger.
-    set_
-        A parameter, NAME=VALUE; may be repeated. A value that reads as JSON is that, otherwise it is text.
-    file
-        The parameters as one JSON or YAML object, or - for standard input; --set goes over it.
-    idempotency_key
-        A second call with the same key gives the first call's invocation.
-    wait
-        How many seconds to wait for the end (0-300).
-    callback
-        Post each change of state to this address.
-    callback_header
-        A header of these posts, NAME=VALUE; may be repeated.
-    callback_header_env
-        The same with the value taken from an environment variable, NAME=VARIABLE.
-    """
-    given = {**(documents.one(file).data if file is not None else {}), **documents.values(set_ or ())}
-    async with connect.engine(common) as engine:
-        with progress.bar(engine, slug, f"running {slug}", quiet=common.json):
-            result = await engine.call(
-                "trigger_invoke",
-                slug=slug,
-                params=given,
-                idempotency_key=idempotency_key,
-                wait_timeout_seconds=wait,
-                callback=invocations.callback_of(callback, callback_header, callback_header_env),
-            )
-    return invocations.end(result, common)
+def with_params(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
+    """The parameters of a run: those of --set over those of --file; and its callback."""
+    file = beside.get("file")
+    params = {**(documents.one(file).data if file is not None else {}), **given.get("params", {})}
+    return invocations.with_callback({**given, "params": params}, beside, common)

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from mcp_server.cli import connect, graphs, render
 
-Kind = Literal["workflow", "perspective", "blueprint"]
 
-
-async def show(
-    slug: str,
-    /,
-    *,
-    type: Kind | None = None,
-    version: str | None = None,
-    graph: graphs.Format | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Show a workflow, perspective or blueprint: its text, versions, graph, and the faults of a draft.
-
-    Parameters
-    ----------
-    slug
-        The document.
-    type
-        Its kind; workflow when it is not given.
-    version
-        A version, or draft; without it the newest version, or the draft when nothing is published.
-    graph
-        Print its graph instead: tree, mermaid or svg.
-    """
+async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print a document: its text, versions, graph, and the faults of a draft."""
     async with connect.engine(common) as engine:
-        item = await engine.call("workflow_get", slug=slug, type=type, version=version, detail="detailed")
-    if graph is not None:
-        graphs.show(item, graph)
+        item = await engine.call("workflow_get", **given, detail="detailed")
+    if "graph" in beside:
+        graphs.show(item, beside["graph"])
     elif common.json:
         item.pop("text")  # as the other doors answer, where `document` says the same
         render.json(item)
@@ -46,7 +24,7 @@ async def show(
         render.section("Versions", item["versions"], ("version", "state", "published_at", "updated_by", "derived_from"))
         fields = ("field", "type", "required", "default")
         render.section("Fields (give them with --set FIELD=VALUE)", item["wizard"], fields)
-        _faults(item, f"draft of {slug}")
+        _faults(item, f"draft of {item['slug']}")
         render.heading("Document")
         render.text(item["text"])
     return 0

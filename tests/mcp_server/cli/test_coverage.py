@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,12 @@ WHOLE = {"trigger_publish", "trigger_revise"}  # the file that the command takes
 SAID_OTHERWISE = {
     "tenant_id": "every command has --tenant",
     "trigger_tools.known_version": "for programs that keep the list",
+    "job_log.after": "--follow",
+    "job_log.wait_seconds": "--follow",
     "trigger_invocation_get.wait_seconds": "sluice invocation watch",
+    "deployment_plan.to_revision": "sluice rollback",
+    "kv_set.format": "--raw",
+    "secret_set.value": "--from-file, --from-env or standard input",
 }
 
 
@@ -58,10 +64,10 @@ def functions(module: str) -> dict[str, ast.AST]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
-def calls(command: Any) -> dict[str, set[str] | None]:
-    """The operations that a command names, each with the arguments that it gives; None when they are made elsewhere."""
+def calls(command: Any) -> dict[str, set[str | None]]:
+    """The operations that a command names, each with the arguments that it gives; None is those made elsewhere."""
     own, seen, todo = functions(command.__module__), set(), [command.__name__]
-    found: dict[str, set[str] | None] = {}
+    found: dict[str, set[str | None]] = {}
     while todo:
         name = todo.pop()
         if name in seen or name not in own:
@@ -74,10 +80,7 @@ def calls(command: Any) -> dict[str, set[str] | None]:
                 continue
             for given in node.args:
                 if isinstance(given, ast.Constant) and given.value in REGISTRY:
-                    names = {keyword.arg for keyword in node.keywords}
-                    before = found.get(given.value, set())
-                    open_ended = None in names or before is None
-                    found[given.value] = None if open_ended else {*(before or ()), *map(str, names)}
+                    found.setdefault(given.value, set()).update(keyword.arg for keyword in node.keywords)
     return found
 
 
@@ -91,6 +94,7 @@ def test_the_command_of_a_form_does_the_operation(operation: str) -> None:
     assert form.path in commands(), f"there is no command sluice {form.path}"
     if not form.by:
         assert commands()[form.path].__name__ == operation
+        assert not form.does or operation in calls(made.function(form.does))
     elif operation not in SENT_BY_PROGRAMS:
         assert operation in calls(commands()[form.path])
 
@@ -99,8 +103,10 @@ def test_the_command_of_a_form_does_the_operation(operation: str) -> None:
 def test_a_form_names_no_argument_that_the_params_model_does_not_have(operation: str) -> None:
     form = FORMS[operation]
     switched = {switch.argument for switch in form.switches.values()}
-    named = {*re.findall(r"\{(\w+)\}", form.typed + form.faults_in), *form.flags, *form.texts, *form.reads, *switched}
-    assert named <= set(REGISTRY[operation].params.model_fields)
+    named = {*re.findall(r"\{(\w+)\}", form.typed + form.faults_in), *form.texts, *form.reads, *switched}
+    known = set(REGISTRY[operation].params.model_fields)
+    assert named <= known
+    assert set(form.flags) <= known | {one.name for one in form.beside}
 
 
 @pytest.mark.parametrize("operation", sorted(name for name, form in FORMS.items() if form.by))
@@ -113,8 +119,11 @@ def test_what_only_a_made_command_does_is_not_said_of_one_that_is_written_by_han
 @pytest.mark.parametrize("operation", sorted(name for name, form in FORMS.items() if not form.by))
 def test_what_a_form_refers_to_is_there(operation: str) -> None:
     form = FORMS[operation]
-    for place in filter(None, (form.shows, *form.reads.values())):
+    for place in filter(None, (form.does, form.makes, form.shows, *form.reads.values())):
         assert callable(made.function(place))
+    assert not form.does or Form(form.typed, does=form.does) == replace(
+        form, about="", flags={}, texts={}, reads={}, switches={}, beside=()
+    ), "what does it shows it, too"
 
 
 @pytest.mark.parametrize("operation", [one.name for one in DOORS if one.name not in SENT_BY_PROGRAMS | WHOLE])
@@ -125,9 +134,11 @@ def test_every_argument_of_an_operation_can_be_given_on_the_command_line(operati
         for command in commands().values():
             for name, named in calls(command).items():
                 if name == operation:
-                    given |= arguments if named is None else named
+                    given |= arguments if None in named else {str(one) for one in named}
     else:
         given |= set(inspect.signature(commands()[FORMS[operation].path]).parameters)
+        if FORMS[operation].does:
+            given |= {str(one) for one in calls(made.function(FORMS[operation].does))[operation]}
     missing = arguments - given
     assert {name for name in missing if name not in SAID_OTHERWISE and f"{operation}.{name}" not in SAID_OTHERWISE} == (
         set()

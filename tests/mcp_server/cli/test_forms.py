@@ -61,11 +61,66 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         ("secret delete a --force", "secret_delete", {"name": "a", "force": True}),
         ("audit --user ada --since 2h", "audit_list", {"username": "ada", "since": "2h"}),
         ("workflow validate greetings", "workflow_validate", {"slug": "greetings"}),
+        ("workflow show greetings --graph tree", "workflow_get", {"slug": "greetings", "detail": "detailed"}),
+        ("catalog show x --document", "catalog_get", {"slug": "x"}),
+        ("kv set a k 10 --ttl-ms 5", "kv_set", {"namespace": "a", "key": "k", "value": 10, "ttl_ms": 5}),
+        (
+            "kv set a k 10 --raw",
+            "kv_set",
+            {"namespace": "a", "key": "k", "value": "10", "format": "raw-string"},
+        ),
+        ("secret set a --from-env SECRET", "secret_set", {"name": "a", "value": "hush"}),
+        ("token create --username ada", "token_create", {"username": "ada", "tenants": ["default"]}),
+        (
+            "token create --username ada --member a --member b --scope read --tenant c",
+            "token_create",
+            {"username": "ada", "tenants": ["a", "b"], "scopes": ["read"]},
+        ),
+        (
+            "trigger invoke s --set n=1 --wait 5 --callback http://x --callback-header-env K=SECRET",
+            "trigger_invoke",
+            {
+                "slug": "s",
+                "params": {"n": 1},
+                "wait_timeout_seconds": 5,
+                "callback": {"url": "http://x", "headers": {"K": "hush"}},
+            },
+        ),
+        (
+            "invocation rerun i --unset n --idempotency-key k",
+            "trigger_invocation_rerun",
+            {"invocation_id": "i", "unset": ["n"], "idempotency_key": "k"},
+        ),
+        (
+            "plan d --from workflow:w --set a=1 --place s=etl --replicas s=2 --tree --exit-code",
+            "deployment_plan",
+            {
+                "name": "d",
+                "source": "workflow:w",
+                "values": {"a": 1},
+                "placement": {"s": "etl"},
+                "replicas": {"s": 2},
+            },
+        ),
+        (
+            "gitops promote --from dev --to prod --dry-run --wait 5 --health 9",
+            "gitops_promote",
+            {
+                "from_environment": "dev",
+                "to_environment": "prod",
+                "dry_run": True,
+                "health_seconds": 9,
+                "wait_seconds": 0,
+            },
+        ),
+        ("messages --kind user --limit 5", "message_search", {"kind": "user", "limit": 5}),
+        ("kv watch a --prefix p --seconds 5", "kv_watch", {"namespace": "a", "prefix": "p"}),
     ],
 )
 def test_what_is_typed_becomes_the_arguments_of_the_call(
-    engine: Engine, typed: str, operation: str, given: dict[str, Any]
+    engine: Engine, typed: str, operation: str, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SECRET", "hush")
     engine.answer = errors.NotFound("It was only to be asked.")
     assert main.run(typed.split()) == 1
     assert engine.asked == [(operation, given)]
@@ -78,6 +133,23 @@ def test_what_is_left_out_on_purpose_has_to_be_said(
     assert main.run(typed.split()) == 1
     assert engine.asked == []
     assert "Name the keys, or say --every." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("trigger invoke s --callback-header a=b", "no --callback"),
+        ("secret set a --from-env NOWHERE", "no environment variable NOWHERE"),
+        ("plan d --replicas s=many", "--replicas s=many is not a whole number"),
+        ("context set novalue", "novalue is not NAME=VALUE"),
+    ],
+)
+def test_what_cannot_be_made_an_argument_is_told_before_the_call(
+    engine: Engine, typed: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(typed.split()) == 1
+    assert engine.asked == []
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
