@@ -9,6 +9,7 @@ Map, in reading order (each room's docstring goes on from here):
     adoption      a home that was copied asks before it runs
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers
+    denials       refusals on record, folded when they are many
     retention     what is kept, and for how long
     explain/      why something is as it is, as a chain of causes
     triggers/     published actions: registry, invocation, responses

@@ -48,8 +48,8 @@ async def settle(database: Database, owned: Ownership, settings: Settings) -> No
 def _refusal(known: Known, why: str, duties: table.Duties) -> errors.HomeCopied:
     return errors.HomeCopied(
         f"This home was copied from {errors.shorten(known.place.path)}, {why}. Engines on both would both keep its"
-        f" {duties.deployments} deployments running with their schedules and triggers, end its {duties.runs} open runs,"
-        f" and post its {duties.callbacks} pending callbacks.",
+        f" {duties.deployments} deployments and {duties.jobs} single jobs running with their schedules and triggers,"
+        f" end its {duties.runs} open runs, and post its {duties.callbacks} pending callbacks.",
         hint="When the other one is not used any more, or both shall run: start once with 'sluice serve --adopt' (or"
         " sluice-mcp --adopt, or SLUICE_ADOPT=1).",
     )

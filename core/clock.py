@@ -64,6 +64,20 @@ class Age:
         return min(self._wall_ns(), self._start_ns + self._boot_ms() * 1_000_000)
 
 
+class Steady:
+    """The wall clock as it was when this was made, plus the time that has passed since: for ends that a clock which is
+    set, forward or back, neither brings on nor puts off. What was set before it was made counts."""
+
+    __slots__ = ("_boot_ms", "_start_ns")
+
+    def __init__(self, wall_ns: Callable[[], int] = now_ns, boot_ms: Callable[[], int] = since_boot_ms) -> None:
+        self._boot_ms = boot_ms
+        self._start_ns = wall_ns() - boot_ms() * 1_000_000
+
+    def now_ns(self) -> int:
+        return self._start_ns + self._boot_ms() * 1_000_000
+
+
 def iso(ns: int) -> str:
     """Nanoseconds since the epoch as an ISO 8601 time in UTC with milliseconds."""
     return datetime.fromtimestamp(ns / NANOSECONDS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -30,6 +30,7 @@ from core.catalog.portals import Portals
 from core.confinement import process, sandbox
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
+from core.denials import Denials
 from core.deployments.healing import Healer
 from core.deployments.keeper import Keeper
 from core.deployments.rollout import Rollouts
@@ -46,7 +47,7 @@ from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
 from core.retention import Retention
 from core.settings import Settings, default_home
-from core.store import audit, gitops, invocations, messages
+from core.store import gitops, invocations, messages
 from core.store import license as license_table
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
@@ -101,7 +102,9 @@ class Engine:
         self.ids = ids
         self.started_at_ns = clock.now_ns()
         self.age = clock.Age()
+        self.steady = clock.Steady()  # by which credentials end
         self.licensing = licensing
+        self.denials = Denials(database, ids)
         self._signer: signing.Signer | None = None
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
@@ -274,11 +277,7 @@ class Engine:
             target, own = f"tenant {error.tenant}", caller.principal.tenants
             if not caller.member_of(caller.tenant):
                 caller = replace(caller, tenant=own[0] if own else PLATFORM)
-        row = audit.row(self.ids.next(), caller, name, target, decision=error.code)
-        try:
-            await self.database.write(audit.insert, row)
-        except errors.StorageUnavailable as unavailable:  # the denial holds, recorded or not
-            log.error("denial_not_recorded", operation=name, username=caller.username, error=str(unavailable))
+        await self.denials.note(caller, name, target, error.code)
 
     def now_ns(self) -> int:
         return clock.now_ns()
@@ -352,6 +351,7 @@ class Engine:
 
     async def keep_retention(self) -> None:
         """Prune what is kept for a while, a bounded piece at a time; look whether the license is another one; wait."""
+        await self.denials.fold()
         await self.prune()
         await self.licensing.read()
         await asyncio.sleep(RETENTION_SECONDS)
@@ -528,6 +528,7 @@ async def open_engine(
         stack.push_async_callback(_end_all, engine.runs)
         await engine.recover()
         stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
+        stack.push_async_callback(lambda: engine.denials.fold(all=True))
         if engine.gateway is not None:
             engine.gateway.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}

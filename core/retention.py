@@ -5,6 +5,8 @@ A tenant with more than its share makes room with what is its own, before the ol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from core import clock, errors
@@ -29,7 +31,7 @@ class Retention:
         self._database = database
         self._quota = quota
         self._measured = 0  # size of the database when the messages were measured
-        self._audit_floor = 0  # the youngest audit row that is one too many, when they were last counted
+        self._audit_beyond: Mapping[str, int] = {}  # the youngest audit rows that were too many when last counted
         self._audit_counted: float | None = None
 
     async def prune(self, now_ns: int, last_id: int) -> int:
@@ -56,7 +58,8 @@ class Retention:
     async def _messages(self, now_ns: int) -> int:
         settings = self._settings
         oldest = now_ns - settings.message_retention_hours * HOUR_NS
-        gone = await self._database.write(messages.prune, settings.message_retention_count, oldest)
+        beyond = await self._database.read(messages.beyond, settings.message_retention_count)
+        gone = await self._database.write(messages.prune, oldest, beyond)
         size = _size(settings)
         if size > self._measured + GROWTH_BYTES:
             most = settings.message_tenant_mb * MIB
@@ -85,9 +88,9 @@ class Retention:
     async def _audit(self, now_ns: int) -> int:
         now, keep = clock.monotonic(), self._settings.audit_retention_count
         if self._audit_counted is None or now - self._audit_counted >= AUDIT_COUNT_SECONDS:
-            self._audit_floor, self._audit_counted = await self._database.read(audit.beyond, keep), now
+            self._audit_beyond, self._audit_counted = await self._database.read(audit.beyond, keep), now
         oldest = now_ns - self._settings.audit_retention_hours * HOUR_NS
-        gone = await self._database.write(audit.prune, max(oldest, self._audit_floor))
+        gone = await self._database.write(audit.prune, oldest, self._audit_beyond)
         if gone:
             log.info("audit_pruned", rows=gone)
         return gone

@@ -7,12 +7,13 @@ what every client has: an apply takes nothing but the id of a plan that was show
 the others.
 
 What the user answers counts for what was shown: the state that goes to the client and comes back is sealed (AES-GCM)
-and bound to the tool, its arguments, the credential and ten minutes; a plan is applied once, files only while their
-differences are those that were shown, and of a list that grew meanwhile goes what was shown.
+and bound to the tool, its arguments, the credential and ten minutes, and counts once; a plan is applied once, files
+only while their differences are those that were shown, and of a list that grew meanwhile goes what was shown.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ import mcp_types as types
 from mcp.shared.exceptions import NoBackChannelError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from core import errors
+from core import clock, errors
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller
 from mcp_server import results
@@ -76,6 +77,29 @@ def _shown(loss: Mapping[str, Any]) -> str:
     return text[:TEXT_CHARACTERS] + f"\n… (there is more{more})"
 
 
+class Answers:
+    """Which answers were used: a yes is for one call, also when the same could be done once more. Of one server, whose
+    seal no other one can open."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, float] = {}  # nonce -> when; in order
+
+    def state(self, mark: str) -> str:
+        """What goes to the client with a question."""
+        return f"{mark}.{secrets.token_hex(12)}"
+
+    def take(self, state: str | None, mark: str) -> bool:
+        """Whether this is the state of a question with this mark that was not answered before; from now on it was."""
+        asked, _, nonce = (state or "").rpartition(".")
+        if asked != mark or nonce in self._used:
+            return False
+        now = clock.monotonic()
+        while self._used and next(iter(self._used.values())) < now - VALID_SECONDS:  # the seal has ended by itself
+            del self._used[next(iter(self._used))]
+        self._used[nonce] = now
+        return True
+
+
 def can_be_asked(ctx: Any) -> bool:
     """Whether the client of this request can show a form to its user."""
     capabilities = ctx.session.client_capabilities
@@ -84,7 +108,9 @@ def can_be_asked(ctx: Any) -> bool:
     return asking is not None and (asking.form is not None or asking.url is None)
 
 
-async def asked(ctx: Any, params: types.CallToolRequestParams, about: Question) -> dict[str, Any] | None:
+async def asked(
+    ctx: Any, params: types.CallToolRequestParams, about: Question, answers: Answers
+) -> dict[str, Any] | None:
     """None when the user said yes; otherwise the result to answer with, which may be the question itself."""
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         try:
@@ -93,9 +119,13 @@ async def asked(ctx: Any, params: types.CallToolRequestParams, about: Question) 
             return None  # the client cannot be reached from here: as for one that cannot be asked
         return _verdict(said.action, said.content)
     response = (params.input_responses or {}).get(KEY)
-    if response is None or params.request_state != about.mark:
+    if response is None or not answers.take(params.request_state, about.mark):
         elicit = {"method": "elicitation/create", "params": {"message": about.text, "requestedSchema": about.schema}}
-        return {"resultType": "input_required", "inputRequests": {KEY: elicit}, "requestState": about.mark}
+        return {
+            "resultType": "input_required",
+            "inputRequests": {KEY: elicit},
+            "requestState": answers.state(about.mark),
+        }
     if not isinstance(response, types.ElicitResult):
         return _verdict(None, None)
     return _verdict(response.action, response.content)

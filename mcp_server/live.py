@@ -172,13 +172,13 @@ class Live:
 
     def _tick(self) -> None:
         self._timer = None
-        now, wall = self._now(), clock.now_ns()
+        now = self._now()
         for answer in tuple(self._open):
             if answer.reason is not None:
                 if not answer.was_cut and answer.ended_at + GRACE_SECONDS <= now:
                     answer.was_cut = True
                     answer.cut()
-            elif (answer.caller.principal.ends_at_ns or wall + 1) <= wall:
+            elif (ends := answer.caller.principal.ends_at) is not None and ends <= now:
                 self.end(answer, Reason.EXPIRED)
             elif answer.until <= now:
                 self.end(answer, answer.why_until)

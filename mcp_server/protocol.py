@@ -76,6 +76,7 @@ def build(door: Door) -> McpServer:
     progress = Progress(door.hears)
     running = tasks.Methods()
     updates = task_updates.TaskUpdates(running, door.hears)
+    answers = confirmation.Answers()
     door.on_notice(changes.noticed)
     door.on_notice(updates.noticed)
     door.on_notice(progress.noticed)
@@ -98,7 +99,7 @@ def build(door: Door) -> McpServer:
         arguments = params.arguments or {}
         about = await _question(ctx, params, origin.caller)
         if about is not None:
-            refused = await confirmation.asked(ctx, params, about)
+            refused = await confirmation.asked(ctx, params, about, answers)
             if refused is not None:
                 return refused
             arguments = {**arguments, **about.pinned}

@@ -30,12 +30,17 @@ DOCS: Mapping[str, str] = {
     "catalog": "The catalog: built-in items, portals, installing.",
     "deployments": "Plan, apply, drift, health gate, rollback.",
     "errors": "Every error code and what to do about it.",
+    "files": "Where jobs read and write, and what they never reach.",
     "gitops": "Files as the desired state of an environment.",
     "glossary": "The words of Sluice and what they mean.",
+    "identity": "Roles, keys, JWTs, the audit log, remote engines.",
     "jobs": "How a job is written.",
     "mcp": "What an MCP client can expect of this server.",
+    "sandbox": "What the kernel keeps worker processes from.",
+    "security": "Who is trusted with what, and which setting widens it.",
     "states": "The states of deployments, plans and invocations.",
     "triggers": "Publishing and running triggers: responses, timeouts, proxy capture, callbacks.",
+    "workers": "Workers of this machine and of others, groups, quarantine.",
     "workflows": "Workflows, perspectives and blueprints: drafts and versions.",
 }
 """The pages that are readable as docs://{page}."""

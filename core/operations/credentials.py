@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
-from core import clock
 from core.engine import Engine
 from core.model.operation import Params
 from core.model.principal import Caller, Role
@@ -27,7 +26,7 @@ class CredentialCheck(Params):
 async def credential_check(engine: Engine, caller: Caller, params: CredentialCheck) -> dict[str, Any]:
     """What the API keys with these ids are now: {items: {id: {state, username, role, tenants, platform, scopes}}}; for
     the doors only. `state` is valid, expired or revoked; one that is not there was revoked."""
-    now = clock.now_ns()
+    now = engine.steady.now_ns()
     rows = {row["id"]: row for row in await engine.database.read(table.by_ids, params.ids)} if params.ids else {}
     return {"items": {id: _state(rows.get(id), now) for id in params.ids}}
 

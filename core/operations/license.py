@@ -55,6 +55,7 @@ class LicenseInstall(Params):
     effect=Effect.WRITE,
     offline=True,
     role=Role.ADMIN,
+    platform=True,
     idempotent=True,
     tool=False,
 )

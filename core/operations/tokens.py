@@ -8,6 +8,7 @@ import getpass
 import hashlib
 import os
 import pwd
+import re
 from typing import Annotated, Any
 
 import orjson
@@ -29,6 +30,7 @@ PREFIX = "sluice_"
 DEFAULT_TTL_SECONDS = 3600
 MAX_TTL_SECONDS = 30 * 86_400
 TOUCH_SECONDS = 60  # how exact last_used_at is: a write for each request would cost more than it tells
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}").fullmatch
 _INVALID = "This token is not valid."
 log = structlog.get_logger("core.operations.tokens")
 
@@ -37,7 +39,7 @@ class TokenCreate(Params):
     name: str = Field(default="", max_length=100)
     """What the token is for."""
     username: str = Field(min_length=1, max_length=100)
-    """The user that it stands for."""
+    """The user that it stands for: lower-case letters, digits and . _ @ + -, so that no name looks like another one."""
     role: Role = Role.USER
     """What it may do: admin or user."""
     tenants: list[str] = Field(default_factory=lambda: ["default"], min_length=1, max_length=50)
@@ -70,7 +72,7 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
         if tenant != EVERY_TENANT:
             engine.in_tenant(caller, tenant)
     _check_scopes(engine, params.scopes)
-    now = clock.now_ns()
+    now = engine.steady.now_ns()
     own = grants.of(caller.principal, await _end(engine, caller))
     wanted = params.expires_in_seconds
     expires = own.ends_at_ns if wanted is None else now + wanted * clock.NANOSECONDS
@@ -80,6 +82,13 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
         raise errors.Forbidden(
             f"A credential makes none that goes beyond itself, as this one would: {', '.join(beyond)}.",
             hint=f"What makes it has {_told(own)}.",
+        )
+
+    if params.username != caller.username and not _USERNAME(params.username):
+        raise errors.InvalidParams(
+            f"{errors.shorten(ascii(params.username), 100)} is not the name of a user.",
+            hint="A user name has lower-case letters, digits and . _ @ + -, and starts with a letter or a digit.",
+            errors=[errors.Problem("/username", "is not the name of a user")],
         )
 
     def check(others: list[dict[str, Any]]) -> None:
@@ -224,7 +233,7 @@ async def token_revoke(engine: Engine, caller: Caller, params: TokenRevoke) -> d
     row = await engine.database.read(table.by_id, params.id)
     note = functools.partial(audit.row, engine.ids.next(), caller, "token_revoke")
     mine = row is not None and _administers(caller, _shown(row))
-    went = await engine.database.write(table.revoke, params.id, clock.now_ns(), note) if mine else []
+    went = await engine.database.write(table.revoke, params.id, engine.steady.now_ns(), note) if mine else []
     if not went:
         raise errors.NotFound(
             f"There is no token {errors.shorten(params.id, 64)} to revoke.", hint="token_list shows them."
@@ -262,7 +271,7 @@ async def token_mint(engine: Engine, caller: Caller, params: TokenMint) -> dict[
             "A JWT is minted from an API key, and this request carries none.",
             hint="Send 'Authorization: Bearer API_KEY'; 'sluice token create' makes one.",
         )
-    now = clock.now_ns()
+    now = engine.steady.now_ns()
     ttl = params.ttl_seconds
     if row["expires_at_ns"] is not None:
         ttl = max(1, min(ttl, (row["expires_at_ns"] - now) // clock.NANOSECONDS))
@@ -312,7 +321,7 @@ async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> d
 
     Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
     """
-    now = clock.now_ns()
+    now = engine.steady.now_ns()
     claims = engine.signer.read(params.token, now) if signing.looks_like_one(params.token) else None
     if claims is None:
         row = await engine.database.read(table.by_hash, _hash(params.token))
@@ -338,5 +347,5 @@ async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> d
         "scopes": orjson.loads(row["scopes"]),
         "credential": row["id"],
         "minted": claims is not None,
-        "expires_at_ns": min(ends, default=None),
+        "ends_in_seconds": (min(ends) - now) / clock.NANOSECONDS if ends else None,
     }

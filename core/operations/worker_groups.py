@@ -90,10 +90,10 @@ class WorkerGroupCreate(Params):
     effect=Effect.WRITE,
     offline=True,
     role=Role.ADMIN,
+    platform=True,
 )
 async def worker_group_create(engine: Engine, caller: Caller, params: WorkerGroupCreate) -> dict[str, Any]:
     """Make a worker group. Put workers in it with worker_update, or start them in it (--workers GROUP=N)."""
-    require_operator(caller)
     labels, tenants = tuple(dict.fromkeys(params.labels)), tuple(sorted(set(params.tenants)))
     group = WorkerGroup(params.name, params.slots or None, labels, tenants)
     note = audit.row(engine.ids.next(), caller, "worker_group_create", group.name)
@@ -122,11 +122,11 @@ class WorkerGroupUpdate(Params):
     toolset="workers",
     effect=Effect.WRITE,
     role=Role.ADMIN,
+    platform=True,
     idempotent=True,
 )
 async def worker_group_update(engine: Engine, caller: Caller, params: WorkerGroupUpdate) -> dict[str, Any]:
     """Change the slots, labels or tenants of a worker group, or rename it. Fewer slots move nothing that runs."""
-    require_operator(caller)
     before = _find(engine, caller, params.name)
     name = params.new_name or before.name
     if before.name == DEFAULT_GROUP and name != DEFAULT_GROUP:
@@ -151,7 +151,6 @@ class WorkerGroupDelete(Params):
 
 
 async def _group_goes(engine: Engine, caller: Caller, params: WorkerGroupDelete) -> Loss | None:
-    require_operator(caller)
     group = _find(engine, caller, params.name)
     if group.name == DEFAULT_GROUP or _members(engine, group.name):
         return None  # it is refused
@@ -165,10 +164,10 @@ async def _group_goes(engine: Engine, caller: Caller, params: WorkerGroupDelete)
     effect=Effect.DESTRUCTIVE,
     destroys=_group_goes,
     role=Role.ADMIN,
+    platform=True,
 )
 async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGroupDelete) -> dict[str, Any]:
     """Delete a worker group. Refused while it has workers, or a deployment or job is placed in it."""
-    require_operator(caller)
     group = _find(engine, caller, params.name)
     if group.name == DEFAULT_GROUP:
         raise _default("deleted")
@@ -179,16 +178,6 @@ async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGrou
     await engine.database.write(table.delete, group.name, note)
     await engine.fleet.regroup()
     return {"name": group.name, "deleted": True}
-
-
-def require_operator(caller: Caller) -> None:
-    """Raises Forbidden for an admin of single tenants: workers and groups are shared by all of them."""
-    if not caller.administers_all:
-        raise errors.Forbidden(
-            f"Workers and their groups are shared by all tenants, and {caller.username} administers only "
-            f"{', '.join(caller.principal.tenants) or 'none'}.",
-            hint="Ask an admin of every tenant.",
-        )
 
 
 def sees(caller: Caller, group: WorkerGroup | None) -> bool:

@@ -16,7 +16,7 @@ from core.model.worker_group import WorkerSetting
 from core.operations import draining
 from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
-from core.operations.worker_groups import GroupName, Labels, refuse_external, require_operator, sees
+from core.operations.worker_groups import GroupName, Labels, refuse_external, sees
 from core.store import audit, external_workers, worker_groups
 
 
@@ -104,6 +104,7 @@ class WorkerUpdate(Params):
     toolset="workers",
     effect=Effect.WRITE,
     role=Role.ADMIN,
+    platform=True,
     idempotent=True,
 )
 async def worker_update(engine: Engine, caller: Caller, params: WorkerUpdate) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class WorkerDrain(Params):
     toolset="workers",
     effect=Effect.WRITE,
     role=Role.ADMIN,
+    platform=True,
     idempotent=True,
 )
 async def worker_drain(engine: Engine, caller: Caller, params: WorkerDrain) -> dict[str, Any]:
@@ -151,6 +153,7 @@ class WorkerResume(Params):
     toolset="workers",
     effect=Effect.WRITE,
     role=Role.ADMIN,
+    platform=True,
     idempotent=True,
 )
 async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> dict[str, Any]:
@@ -165,7 +168,6 @@ class WorkerRemove(Params):
 
 
 async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> Loss | None:
-    require_operator(caller)
     row = _row(engine, caller, params.name)
     if row["kind"] == LOCAL or engine.fleet.workers[params.name].connected:
         return None  # it is refused
@@ -182,11 +184,11 @@ async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> 
     effect=Effect.DESTRUCTIVE,
     destroys=_worker_goes,
     role=Role.ADMIN,
+    platform=True,
 )
 async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> dict[str, Any]:
     """Forget an external worker, with its labels and its drain. What it still should run moves at the next reconcile.
     A worker that is connected, or that this engine starts itself, is not removed; one that joins again is new."""
-    require_operator(caller)
     row = _row(engine, caller, params.name)
     if row["kind"] == LOCAL:
         raise errors.AlreadyExists(
@@ -205,7 +207,6 @@ async def _say(
     engine: Engine, caller: Caller, said: WorkerSetting, operation: str, wait_seconds: int, *, leaves: bool
 ) -> dict[str, Any]:
     """Keep what is said about a worker, and move away what must not stay on it: the worker with moved[], stays[]."""
-    require_operator(caller)
     group = engine.fleet.groups.get(said.group or "")
     if group is not None and group.open:
         refuse_external(group, [engine.fleet.workers[said.name]])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlite_utils import Database
 
 from core import clock
 from core.model.principal import Caller
+from core.store import shares
 
 INSERT = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -31,17 +33,23 @@ def insert(db: Database, values: tuple[Any, ...]) -> None:
     db.conn.execute(INSERT, values)
 
 
-def beyond(db: Database, keep: int) -> int:
-    """The id of the youngest row that is not among the `keep` youngest; 0 when there are no more than that."""
-    row = db.conn.execute("SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()
-    return 0 if row is None else int(row[0])
+def beyond(db: Database, keep: int) -> Mapping[str, int]:
+    """Of each tenant that has more than its share of `keep` rows, the id of the youngest one that is too many."""
+    return shares.floors(db, "audit", keep)
 
 
-def prune(db: Database, up_to: int, at_most: int = 5_000) -> int:
-    """Delete rows with ids (which are times) up to one, the oldest first; returns how many went."""
-    return db.conn.execute(
+def prune(db: Database, up_to: int, of_tenants: Mapping[str, int], at_most: int = 5_000) -> int:
+    """Delete rows with ids (which are times) up to one, and those of some tenants up to one of their own, the oldest
+    first; returns how many went."""
+    gone = db.conn.execute(
         "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id <= ? ORDER BY id LIMIT ?)", (up_to, at_most)
     ).rowcount
+    for tenant, floor in of_tenants.items():
+        gone += db.conn.execute(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE tenant = ? AND id <= ? ORDER BY id LIMIT ?)",
+            (tenant, floor, at_most),
+        ).rowcount
+    return gone
 
 
 def recent(db: Database, tenant: str, limit: int = 100) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ class Duties(NamedTuple):
     """What two engines on two copies would both do."""
 
     deployments: int
+    jobs: int
     runs: int
     callbacks: int
 
@@ -29,9 +30,10 @@ def keep(db: Database, now: Known) -> None:
 
 
 def duties(db: Database) -> Duties:
-    """Deployments, runs that have not ended, and callbacks that are owed."""
+    """Deployments, jobs that run besides them, runs that have not ended, and callbacks that are owed."""
     counts = (
         "(SELECT count(*) FROM deployments)",
+        "(SELECT count(DISTINCT tenant || '/' || job) FROM workloads WHERE deployment = '')",
         "(SELECT count(*) FROM invocations WHERE finished_at_ns IS NULL)",
         "(SELECT count(*) FROM callback_deliveries WHERE outcome = 'pending')",
     )

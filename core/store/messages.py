@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ from sqlite_utils import Database
 
 from core import clock
 from core.model.message import Message
+from core.store import shares
 
 INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_DISPATCH = "INSERT INTO dispatches VALUES (?, ?, ?, ?, ?, ?)"
@@ -144,12 +146,23 @@ def prune_tenant(db: Database, tenant: str, excess: int, at_most: int = 5_000) -
     return len(gone)
 
 
-def prune(db: Database, keep: int, older_than_ns: int, at_most: int = 5_000) -> int:
-    """Delete messages beyond the retention, oldest first, except those that are still owed to a job."""
-    floor = db.conn.execute("SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()
-    limit = max(older_than_ns, floor[0] if floor else 0)
-    return db.conn.execute(
-        "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ?"
-        " AND id NOT IN (SELECT message_id FROM dispatches) ORDER BY id LIMIT ?)",
-        (limit, at_most),
+def beyond(db: Database, keep: int) -> Mapping[str, int]:
+    """Of each tenant that has more than its share of `keep` messages, the id of the youngest one that is too many."""
+    return shares.floors(db, "messages", keep)
+
+
+def prune(db: Database, older_than_ns: int, of_tenants: Mapping[str, int], at_most: int = 5_000) -> int:
+    """Delete messages beyond the retention, and those of some tenants up to an id, oldest first, except those that are
+    still owed to a job."""
+    owed = "id NOT IN (SELECT message_id FROM dispatches)"
+    gone = db.conn.execute(
+        f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND {owed} ORDER BY id LIMIT ?)",
+        (older_than_ns, at_most),
     ).rowcount
+    for tenant, floor in of_tenants.items():
+        gone += db.conn.execute(
+            "DELETE FROM messages WHERE id IN"
+            f" (SELECT id FROM messages WHERE tenant = ? AND id <= ? AND {owed} ORDER BY id LIMIT ?)",
+            (tenant, floor, at_most),
+        ).rowcount
+    return gone

@@ -85,6 +85,10 @@ class Client:
         if not self.runs():
             note("No engine is running: this is what was recorded. Start one: sluice serve\n")
 
+    async def trouble(self) -> str:
+        """What keeps an engine of this machine from its work, in sentences; empty when nothing does."""
+        return await self.session.trouble() if self.runs() and isinstance(self.session, attach.Session) else ""
+
     async def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """Do an operation; arguments that are None were not given and are left out."""
         given = {name: value for name, value in arguments.items() if value is not None}

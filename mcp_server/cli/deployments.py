@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -88,15 +89,18 @@ async def status(
             else await engine.call("deployment_list", include_removed=removed or None, limit=limit, cursor=cursor)
         )
         engine.tell_when_idle()
+        besides = "" if name is not None or common.json else await _besides(engine)
     if common.json:
         render.json(result)
     elif name is None:
         render.rows(
             result["items"],
             ("name", "state", "health", "revision", "source", "workloads", "drift", "reconcile"),
-            empty="Nothing is deployed. Start with: sluice catalog search --type workflow",
+            empty="There is no deployment." if besides else _NOTHING,
             more=result.get("next_cursor"),
         )
+        if besides:
+            connect.note(besides)
     else:
         last = result.get("last_applied")
         shown = {**result, "last_applied": f"{last['at']} by {last['by']}" if last else None}
@@ -124,3 +128,26 @@ def _workloads(workloads: list[dict[str, Any]]) -> None:
 def _drift(drift: list[dict[str, Any]]) -> None:
     render.heading("Drift")
     render.rows(drift, ("kind", "id", "expected", "observed", "muted"), empty="None: what runs is what was applied.")
+
+
+_NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workflow"
+
+
+async def _besides(engine: connect.Client) -> str:
+    """What else there is to know of this tenant: jobs that run on their own, and what keeps the engine from its work."""
+    single: Counter[str] = Counter()
+    cursor: str | None = None
+    while True:
+        page = await engine.call("job_list", limit=200, cursor=cursor)
+        single.update(
+            workload["state"] for job in page["items"] if not job["managed_by"] for workload in job["workloads"]
+        )
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    trouble = await engine.trouble()
+    told = [trouble] if trouble else []
+    if single:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(single.items()))
+        told.append(f"Workloads of single jobs: {states} (sluice job list).")
+    return "\n".join(told)

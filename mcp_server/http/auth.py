@@ -104,8 +104,8 @@ class TokenAuth:
         key = hashlib.sha256(token.encode("latin-1", "replace")).digest()
         known = self._known.get(key)
         if known is not None and known[0] > self._now():
-            ends = known[1].ends_at_ns
-            if ends is None or ends > clock.now_ns():
+            ends = known[1].ends_at
+            if ends is None or ends > self._now():
                 return known[1]
         wait = self._failures.wait_seconds(client) if known is None else 0.0
         if wait:
@@ -122,6 +122,7 @@ class TokenAuth:
             self._failures.note(client)
             log.warning("credential_refused", client=client)  # each address comes this far but now and then
             raise _refusal() from None
+        left = found.get("ends_in_seconds")
         identity = principal.Principal(
             str(found["username"]),
             principal.Role(found["role"]),
@@ -130,7 +131,7 @@ class TokenAuth:
             tuple(found.get("scopes", ())),
             str(found.get("credential", "")),
             bool(found.get("minted", False)),
-            found.get("expires_at_ns"),
+            None if left is None else self._now() + left,
         )
         if generation == self._generation:  # otherwise something was revoked while the engine looked
             while key not in self._known and len(self._known) >= CACHE_SIZE:

@@ -75,6 +75,15 @@ IN_STEPS = {
     **{(f"gitops_{action}", "deployments"): "as for an apply" for action in ("apply", "promote", "rollback")},
 }  # fmt: skip
 AUDIT = "audit"
+MADE_AT_FIRST_USE = {"jwt.key", "secrets.key"}
+OF_TENANTS = {
+    "tokens": "each has its tenants, and grants.py keeps its maker within their own",
+    "callback_targets": "by the invocation that they are called back for",
+    "gitops_events": "by their run",
+    **dict.fromkeys(("kv_entries", "kv_members", "kv_items", "kv_leases"), "their namespace begins with the tenant"),
+    "kv_revision": "one counter, of which nobody sees more than that it grows",
+}
+"""Tables without a column `tenant` that hold what belongs to tenants all the same."""
 
 asked_by: contextvars.ContextVar[str] = contextvars.ContextVar("asked_by", default="")
 _CHANGES = re.compile(
@@ -136,6 +145,8 @@ class Carried:
     calls: Calls
     credentials: dict[str, set[str]]
     """By operation, the keys of its answers whose value opens a door."""
+    shared: set[str]
+    """The tables whose rows do not say whose they are."""
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +166,12 @@ async def carried(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Car
             await _values(do, engine)
             await _administration(do, engine)
             await _gitops(do)
-            yield Carried(recorder.writes, do, do.credentials)
+            yield Carried(recorder.writes, do, do.credentials, await engine.database.read(_shared))
+
+
+def _shared(db: Any) -> set[str]:
+    shared = {table.name for table in db.tables if all(column.name != "tenant" for column in table.columns)}
+    return shared - set(OF_TENANTS) - BY_THE_ENGINE - {AUDIT}
 
 
 @asynccontextmanager
@@ -184,17 +200,27 @@ class Calls:
         self.made: set[str] = set()
         self.credentials: dict[str, set[str]] = {}
         self.questions: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+        self.files: dict[str, set[str]] = {}
+        """By operation, the files of the home that it changed, besides the database."""
+
+    def _kept(self) -> dict[str, tuple[int, int]]:
+        home = self._engine.settings.home
+        files = [file for file in home.iterdir() if file.is_file() and not file.name.startswith("sluice.db")]
+        return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
     async def __call__(self, name: str, /, **arguments: Any) -> dict[str, Any]:
         self.made.add(name)
         caller = arguments.pop("as_", ALICE)
         if REGISTRY[name].effect is Effect.DESTRUCTIVE:
             arguments |= await self._ask(name, arguments, caller)
-        token = asked_by.set(name)
+        token, before = asked_by.set(name), self._kept()
         try:
             answer = await self._engine.call(name, arguments, caller)
         finally:
             asked_by.reset(token)
+        changed = {file for file, _ in before.items() ^ self._kept().items()}
+        if changed := changed - (MADE_AT_FIRST_USE - before.keys()):
+            self.files[name] = changed
         for key, value in answer.items():
             if await self._opens(orjson.dumps(value).decode()):
                 self.credentials.setdefault(name, set()).add(key)
@@ -314,6 +340,16 @@ async def _gitops(do: Calls) -> None:
     promoted = {"from_environment": "dev", "to_environment": "prod", "commit": git.B}
     await do("gitops_promote", **git.EVIDENCE, **promoted)
     await do("gitops_rollback", **git.EVIDENCE, environment="dev", commit=git.A)
+
+
+async def test_what_all_tenants_share_is_changed_by_an_admin_of_all_of_them_alone(carried: Carried) -> None:
+    """A table without a tenant, and a file of the home, are everybody's: the registry says so of what changes them."""
+    shares = set(carried.calls.files)
+    for write in carried.writes:
+        if write.operation and write.tables & carried.shared:
+            shares.add(write.operation)
+    assert {"license_install", "secret_rotate_key", "worker_group_update", "worker_remove"} <= shares
+    assert {name for name in shares if not REGISTRY[name].platform} == set()
 
 
 async def test_every_write_is_on_record_in_its_own_transaction(carried: Carried) -> None:

@@ -180,6 +180,20 @@ async def test_an_answer_counts_only_for_the_server_that_asked(session: EngineSe
         assert (await second.result("tools/call", **answered))["structuredContent"]["revision"] == 1
 
 
+async def test_a_yes_counts_once(session: EngineSession) -> None:
+    """Also when there is something of the same name to delete again."""
+    key = {"namespace": "ns", "key": "k"}
+    asking = {"capabilities": {"elicitation": {"form": {}}}, "name": "kv_delete", "arguments": key}
+    async with wire(session, toolsets=("all",)) as client:
+        await session.call("kv_set", {**key, "value": 1}, fake.CALLER)
+        state = (await client.result("tools/call", **asking))["requestState"]
+        answered = {**asking, "inputResponses": {"confirm": YES}, "requestState": state}
+        assert (await client.result("tools/call", **answered))["resultType"] == "complete"
+        await session.call("kv_set", {**key, "value": 1}, fake.CALLER)
+        assert (await client.result("tools/call", **answered))["resultType"] == "input_required"
+        assert (await session.call("kv_get", key, fake.CALLER))["value"] == 1
+
+
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_deletion_is_asked_about_and_a_harmless_write_is_not(session: EngineSession, era: str) -> None:
     key = {"namespace": "ns", "key": "k"}

@@ -74,7 +74,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(session: EngineSession) -> AsyncIterator[Wire]:
+async def wire(session: EngineSession, **more: Any) -> AsyncIterator[Wire]:
     async def opened() -> EngineSession:
         return session
 
@@ -84,7 +84,7 @@ async def wire(session: EngineSession) -> AsyncIterator[Wire]:
         tenant = ELSEWHERE.get(username, "default")
         return Caller(Principal(username, SOMEBODY[name], (tenant,), credential=credential), tenant)
 
-    app = server.http_app(opened, fake.options(allow_write=True), authenticate=authenticate)
+    app = server.http_app(opened, fake.options(allow_write=True, **more), authenticate=authenticate)
     transport = httpx.ASGITransport(app)
     with anyio.fail_after(20):
         async with app.router.lifespan_context(app):

@@ -175,7 +175,7 @@ async def test_who_is_no_admin_may_not(store: Engine, name: str, arguments: dict
 async def test_only_who_owns_every_tenant_changes_the_key_of_all(store: Engine) -> None:
     with anyio.fail_after(10):
         await _set(store, "the-value", caller=TENANT_ADMIN)
-        with pytest.raises(errors.Forbidden, match="shared by all tenants"):
+        with pytest.raises(errors.Forbidden, match="what all tenants share"):
             await store.call("secret_rotate_key", {}, TENANT_ADMIN)
         before = keys.read(store.settings.home, {}).keys
         assert (await store.call("secret_rotate_key", {}, ADMIN))["rotated"] == 1

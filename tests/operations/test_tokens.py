@@ -39,6 +39,40 @@ async def _verify(engine: Engine, token: str) -> dict[str, Any]:
     return await engine.call("token_verify", {"token": token}, SYSTEM)
 
 
+def pass_a_minute(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = engine.steady.now_ns() + 61 * clock.NANOSECONDS
+    monkeypatch.setattr(engine, "steady", clock.Steady(lambda: later))
+
+
+async def test_a_clock_that_is_set_neither_ends_a_key_nor_lets_it_live_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = clock.now_ns
+    with anyio.fail_after(10):
+        made = await _make(engine, expires_in_seconds=60)
+        minted = await _mint(engine, made["token"], ttl_seconds=60)
+        for hours in (-48, 2, 24 * 400):
+            monkeypatch.setattr(clock, "now_ns", lambda hours=hours: real() + hours * 3600 * clock.NANOSECONDS)
+            for token in (made["token"], minted["access_token"]):
+                assert 0 < (await _verify(engine, token))["ends_in_seconds"] <= 60
+        pass_a_minute(engine, monkeypatch)
+        monkeypatch.setattr(clock, "now_ns", lambda: real() - 48 * 3600 * clock.NANOSECONDS)
+        for token in (made["token"], minted["access_token"]):
+            with pytest.raises(errors.Unauthenticated):
+                await _verify(engine, token)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["root ", "root\n", "root\u200b", "\u202etoor", "r\u043eot", "Root", "\uff32\uff2f\uff2f\uff34", "-x", "a/b"],
+)
+async def test_no_user_name_looks_like_another_one(engine: Engine, name: str) -> None:
+    with anyio.fail_after(10), pytest.raises(errors.InvalidParams, match="is not the name of a user") as caught:
+        await _make(engine, username=name)
+    assert caught.value.errors[0].pointer == "/username"
+    assert str(caught.value).isascii()
+
+
 async def test_a_token_stands_for_its_user_and_its_secret_is_nowhere_in_the_store(engine: Engine) -> None:
     with anyio.fail_after(10):
         made = await _make(engine, role="admin")
@@ -50,7 +84,7 @@ async def test_a_token_stands_for_its_user_and_its_secret_is_nowhere_in_the_stor
             "scopes": [],
             "credential": made["id"],
             "minted": False,
-            "expires_at_ns": None,
+            "ends_in_seconds": None,
         }
         listed = (await engine.call("token_list", {}, ADMIN))["items"]
         dump = await engine.database.read(lambda db: "\n".join(db.conn.iterdump()))
@@ -93,8 +127,7 @@ async def test_an_expired_token_is_refused(engine: Engine, monkeypatch: pytest.M
     with anyio.fail_after(10):
         made = await _make(engine, expires_in_seconds=60)
         await _verify(engine, made["token"])
-        later = clock.now_ns() + 61 * clock.NANOSECONDS
-        monkeypatch.setattr(clock, "now_ns", lambda: later)
+        pass_a_minute(engine, monkeypatch)
         with pytest.raises(errors.Unauthenticated):
             await _verify(engine, made["token"])
 
@@ -140,12 +173,13 @@ async def test_a_jwt_stands_for_the_user_of_its_key_with_the_same_rights(engine:
 async def test_a_jwt_ends_at_its_time_and_at_once_with_its_key(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     with anyio.fail_after(10):
         key = await _make(engine)
-        door = TokenAuth(engine)  # type: ignore[arg-type]
+        ahead = 0.0
+        door = TokenAuth(engine, lambda: clock.monotonic() + ahead)  # type: ignore[arg-type]
         short = (await _mint(engine, key["token"], ttl_seconds=60))["access_token"]
         long = (await _mint(engine, key["token"], ttl_seconds=3600))["access_token"]
         assert (await door.principal(f"Bearer {short}")).username == "bob"
-        later = clock.now_ns() + 61 * clock.NANOSECONDS
-        monkeypatch.setattr(clock, "now_ns", lambda: later)
+        pass_a_minute(engine, monkeypatch)
+        ahead = 61.0
         with pytest.raises(errors.Unauthenticated):
             await door.principal(f"Bearer {short}")  # although the door had remembered it
         assert (await door.principal(f"Bearer {long}")).username == "bob"
@@ -318,8 +352,7 @@ async def test_the_last_use_of_a_key_is_kept_to_the_minute(engine: Engine, monke
         first = await used()
         await _verify(engine, key["token"])
         assert first is not None and await used() == first
-        later = clock.now_ns() + 61 * clock.NANOSECONDS
-        monkeypatch.setattr(clock, "now_ns", lambda: later)
+        pass_a_minute(engine, monkeypatch)
         await _verify(engine, key["token"])
         assert await used() > first
 

@@ -13,13 +13,15 @@ import anyio
 import pytest
 import sqlite_utils
 from engines import ADMIN, EXAMPLES, deploy, engine_on
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core import clock, errors
 from core.engine import Engine
-from core.model.message import Filter
+from core.model.message import Filter, Message
 from core.retention import Retention
 from core.settings import Settings
-from core.store import audit, invocations, messages
+from core.store import audit, invocations, messages, shares
 from core.store.database import Database, open_database
 from core.triggers.quota import Quota
 
@@ -49,7 +51,7 @@ async def test_only_the_newest_messages_and_invocations_are_kept(tmp_path: Path)
             await engine.prune()
 
             def prune_and_count(db: sqlite_utils.Database) -> int:  # in one transaction: jobs go on reporting
-                messages.prune(db, 10, 0)
+                messages.prune(db, 0, messages.beyond(db, 10))
                 return _count(db, "messages")
 
             assert await engine.database.write(prune_and_count) == 10
@@ -93,10 +95,46 @@ async def test_audit_rows_go_when_they_are_a_year_old_or_too_many_and_not_before
         assert await prune() == 0
 
 
+def _flood(db: sqlite_utils.Database, first: int, counts: dict[str, int]) -> None:
+    """The rows of small tenants are the oldest ones."""
+    id = first
+    for tenant, count in sorted(counts.items(), key=lambda one: one[1]):
+        for _ in range(count):
+            id += 1
+            who = replace(ADMIN, tenant=tenant)
+            db.conn.execute(audit.INSERT, audit.row(id, who, "audit_list", "", decision="forbidden"))
+            row = messages.row(Message(id, tenant, "user", "job", "user-generated", "", "j", "w", id, None), b"{}")
+            db.conn.execute(messages.INSERT, row)
+
+
+def _by_tenant(db: sqlite_utils.Database, table: str) -> dict[str, int]:
+    return dict(db.conn.execute(f"SELECT tenant, count(*) FROM {table} GROUP BY tenant").fetchall())
+
+
+async def test_who_has_most_makes_room_and_what_others_have_stays(tmp_path: Path) -> None:
+    counts = {"flood": 3000, "loud": 700, "quiet": 7, "small": 300}
+    async with _kept(tmp_path, audit_retention_count=1000, message_retention_count=1000) as (database, prune):
+        await database.write(_flood, clock.now_ns(), counts)
+        while await prune():
+            pass
+        for table in ("audit", "messages"):
+            kept = await database.read(_by_tenant, table)
+            assert kept == {"flood": 346, "loud": 346, "quiet": 7, "small": 300}
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=20), st.integers(0, 20_000))
+def test_shares_fill_what_is_kept_and_take_from_the_largest_alone(counts: list[int], keep: int) -> None:
+    most = shares.share(counts, keep)
+    kept = [min(count, most) for count in counts]
+    assert sum(kept) <= keep or sum(counts) <= keep
+    if sum(counts) > keep:
+        assert keep - sum(kept) < len(counts), "nothing is taken that could stay"
+
+
 async def test_a_pass_takes_a_bounded_piece_of_the_audit_log(tmp_path: Path) -> None:
     async with _kept(tmp_path) as (database, _):
         await database.write(_fill, list(range(1, 101)))
-        assert [await database.write(audit.prune, 90, 40) for _ in range(4)] == [40, 40, 10, 0]
+        assert [await database.write(audit.prune, 90, {}, 40) for _ in range(4)] == [40, 40, 10, 0]
         assert await database.read(_ids) == list(range(91, 101))
 
 
@@ -124,7 +162,7 @@ async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_prunin
             record = await engine.call("trigger_invoke", arguments, ADMIN)
             later = clock.now_ns() + 10_000 * HOUR
             assert await engine.database.write(invocations.prune, 0, later, later) == []
-            await engine.database.write(messages.prune, 0, later)
+            await engine.database.write(messages.prune, later, {})
             found = await engine.call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, ADMIN)
             assert found["state"] == "dispatched"
             assert len(await engine.database.write(messages.undelivered)) == 1
