@@ -134,7 +134,7 @@ _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workfl
 
 
 async def _besides(engine: connect.Client) -> str:
-    """What else there is to know of this tenant: jobs that run on their own, and what keeps the engine from its work."""
+    """What else there is to know: jobs that run on their own, and what keeps the engine from its work."""
     single: Counter[str] = Counter()
     cursor: str | None = None
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core import clock, errors
+from core import errors
 from core.model.principal import Caller, Principal, Role
 from core.operations import REGISTRY
 from core.operations.credentials import CredentialCheck
