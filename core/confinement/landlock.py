@@ -1,8 +1,8 @@
 """landlock(7): a thread, and what it starts, is left with some directories and nothing else of the file system.
 
 Source: Documentation/userspace-api/landlock.rst of Linux. Rules are about inodes: what takes the name of an open file
-later is not open, and what is made in an open directory is. Names, sizes and modes of files can still be seen (stat),
-and mode and owner be changed (chmod), as far as the user may.
+later is not open, and what is made in an open directory is. Names, sizes and modes of files can still be seen (stat);
+changing modes and owners by a name is no right of Landlock's either, and core.confinement.seccomp refuses it.
 """
 
 from __future__ import annotations

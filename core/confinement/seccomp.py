@@ -7,7 +7,14 @@ What is filtered, and why:
   a name.
 * what looks into other processes, changes the kernel or the clock, mounts, or makes namespaces;
 * io_uring, which does all of it past a filter; clone3, whose flags a filter cannot read (the C library takes clone);
-* ioctls that type into a terminal.
+* ioctls that type into a terminal;
+* what changes mode, owner or times of a file by its name, which Landlock has no right for: the modes of the engine's
+  keys are all that keeps other users from them. What takes an open file stays (fchmod, fchown, futimens): Landlock
+  decides what can be opened, and a handle that it did not look at (O_PATH) is none to these calls. An empty name with
+  AT_EMPTY_PATH is a name here;
+* modes that give a file the rights of its owner or group (setuid, setgid), or let everybody write it;
+* extended attributes, among them lists of who else may use a file: told as a file system that has none;
+* calls that are younger than this list.
 
 Numbers and the layout of a filter are those of the architecture; on others than the two here there is no filter.
 """
@@ -30,16 +37,23 @@ DENIED: dict[str, tuple[int | None, int | None]] = {  # name -> number on x86_64
     "acct": (163, 89),
     "add_key": (248, 217),
     "bpf": (321, 280),
+    "chmod": (90, None),
+    "chown": (92, None),
     "chroot": (161, 51),
     "clock_adjtime": (305, 266),
     "clock_settime": (227, 112),
     "delete_module": (176, 106),
     "fanotify_init": (300, 262),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "fchownat": (260, 54),
+    "file_setattr": (469, 469),
     "finit_module": (313, 273),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
     "fsopen": (430, 430),
     "fspick": (433, 433),
+    "futimesat": (261, None),
     "init_module": (175, 105),
     "ioperm": (173, None),
     "iopl": (172, None),
@@ -47,6 +61,7 @@ DENIED: dict[str, tuple[int | None, int | None]] = {  # name -> number on x86_64
     "kexec_file_load": (320, 294),
     "kexec_load": (246, 104),
     "keyctl": (250, 219),
+    "lchown": (94, None),
     "lookup_dcookie": (212, 18),
     "modify_ldt": (154, None),
     "mount": (165, 40),
@@ -55,6 +70,7 @@ DENIED: dict[str, tuple[int | None, int | None]] = {  # name -> number on x86_64
     "nfsservctl": (180, 42),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "perf_event_open": (298, 241),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
@@ -77,6 +93,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {  # name -> number on x86_64
     "unshare": (272, 97),
     "uselib": (134, None),
     "userfaultfd": (323, 282),
+    "utime": (132, None),
+    "utimes": (235, None),
     "vhangup": (153, 58),
 }
 ABSENT = {  # told as if this kernel did not have them: programs then do without
@@ -85,7 +103,31 @@ ABSENT = {  # told as if this kernel did not have them: programs then do without
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
 }
-LOOKED_AT = {"socket": (41, 198), "socketpair": (53, 199), "clone": (56, 220), "ioctl": (16, 29)}
+WITHOUT_ATTRIBUTES = {
+    "fremovexattr": (199, 16),
+    "fsetxattr": (190, 7),
+    "lremovexattr": (198, 15),
+    "lsetxattr": (189, 6),
+    "removexattr": (197, 14),
+    "removexattrat": (466, 466),
+    "setxattr": (188, 5),
+    "setxattrat": (463, 463),
+}
+LOOKED_AT: dict[str, tuple[int | None, int | None]] = {
+    "clone": (56, 220),
+    "creat": (85, None),
+    "fchmod": (91, 52),
+    "ioctl": (16, 29),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    "open": (2, None),
+    "openat": (257, 56),
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "utimensat": (280, 88),
+}
+OF_COMMANDS = {"openat2": (437, 437)}  # absent for commands: a filter cannot read its mode
+YOUNGEST = 469  # what comes after it is told as absent: nobody has looked yet at what it can do
 TRUNCATE = {"truncate": (76, 45)}
 
 _FAMILIES = (2, 10)  # AF_INET, AF_INET6
@@ -93,6 +135,8 @@ _NETLINK, _ROUTE = 16, 0
 _STREAM, _SEQPACKET = 1, 5
 _NAMESPACES = 0x7E020000  # CLONE_NEW*
 _TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
+_MAKING = 0x400040  # O_CREAT, __O_TMPFILE: without them, open does not look at its mode
+_RAISING, _WRITABLE = 0o6000, 0o002  # S_ISUID and S_ISGID; S_IWOTH
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06  # linux/bpf_common.h
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -120,26 +164,52 @@ def install(*, deny_truncate: bool = False) -> None:
 
     Raises OSError, with ENOSYS for an architecture whose numbers are not known.
     """
+    _filter(program(_machine(), deny_truncate=deny_truncate), _ALL_THREADS)
+
+
+def install_for_commands() -> None:
+    """Take from this thread, and what it starts, what commands can do without and a worker cannot.
+
+    A call is as free as the strictest filter leaves it. Raises OSError like `install`.
+    """
+    _filter(program_of_commands(_machine()), 0)
+
+
+def _machine() -> str:
     machine = os.uname().machine
     if machine not in _MACHINES:
         raise OSError(errno.ENOSYS, f"no filter for {machine}")
-    column, _ = _MACHINES[machine]
-    code = b"".join(struct.pack("=HBBI", *one) for one in program(machine, deny_truncate=deny_truncate))
+    return machine
+
+
+def _filter(lines: list[Instruction], flags: int) -> None:
+    column, _ = _MACHINES[_machine()]
+    code = b"".join(struct.pack("=HBBI", *one) for one in lines)
     made = _Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    flags = ctypes.c_uint32(_ALL_THREADS | _KEEP_SPECULATION)
-    answer = libc.syscall(_SECCOMP[column], ctypes.c_uint32(_FILTER_MODE), flags, ctypes.byref(made))
+    given = ctypes.c_uint32(flags | _KEEP_SPECULATION)
+    answer = libc.syscall(_SECCOMP[column], ctypes.c_uint32(_FILTER_MODE), given, ctypes.byref(made))
     if answer != 0:  # below: a fault; above: the thread that already has a filter of its own
         number = ctypes.get_errno() if answer < 0 else errno.EBUSY
         raise OSError(number, os.strerror(number))
+
+
+def program_of_commands(machine: str) -> list[Instruction]:
+    """The filter that commands have besides. Pure."""
+    lines: list[Instruction] = [(_LOAD, 0, 0, _NUMBER_AT)]
+    for numbers in OF_COMMANDS.values():
+        lines += [(_EQUAL, 0, 1, numbers[_MACHINES[machine][0]]), _refuse(errno.ENOSYS)]
+    return [*lines, (_RETURN, 0, 0, _ALLOW)]
 
 
 def program(machine: str, *, deny_truncate: bool = False) -> list[Instruction]:
     """The filter of a machine. Pure."""
     column, audit = _MACHINES[machine]
     denied = {**DENIED, **(TRUNCATE if deny_truncate else {})}
-    number = {name: numbers[column] for name, numbers in (denied | ABSENT | LOOKED_AT).items()}
+    refused = dict.fromkeys(denied, errno.EPERM) | dict.fromkeys(ABSENT, errno.ENOSYS)
+    refused |= dict.fromkeys(WITHOUT_ATTRIBUTES, errno.EOPNOTSUPP)
+    number = {name: numbers[column] for name, numbers in (denied | ABSENT | WITHOUT_ATTRIBUTES | LOOKED_AT).items()}
     lines: list[Instruction] = [
         (_LOAD, 0, 0, _MACHINE_AT),
         (_EQUAL, 1, 0, audit),
@@ -148,20 +218,22 @@ def program(machine: str, *, deny_truncate: bool = False) -> list[Instruction]:
     ]
     if column == X86_64:
         lines += [(_AT_LEAST, 0, 1, _X32), _refuse(errno.ENOSYS)]
-    for name in (*denied, *ABSENT):
-        at = number[name]
-        if at is not None:
-            lines += [(_EQUAL, 0, 1, at), _refuse(errno.ENOSYS if name in ABSENT else errno.EPERM)]
+    lines += [(_AT_LEAST, 0, 1, YOUNGEST + 1), _refuse(errno.ENOSYS)]
     for name, block in _blocks():
-        at = number[name]
-        assert at is not None
-        lines += [(_EQUAL, 0, len(block), at), *block]
+        if (at := number[name]) is not None:
+            lines += [(_EQUAL, 0, len(block), at), *block]
+    for name, error in refused.items():
+        if (at := number[name]) is not None:
+            lines += [(_EQUAL, 0, 1, at), _refuse(error)]
     return [*lines, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _blocks() -> Iterator[tuple[str, list[Instruction]]]:
     """What is asked of the arguments of a call; each block ends in a return."""
     yes, no = (_RETURN, 0, 0, _ALLOW), _refuse(errno.EPERM)
+    for name, flags, mode in (("openat", 2, 3), ("open", 1, 2)):
+        making = [_argument(flags), (_ANY_BIT, 1, 0, _MAKING), yes]
+        yield name, [*making, _argument(mode), (_ANY_BIT, 0, 1, _RAISING), no, yes]
     families: list[Instruction] = [_argument(0)]
     for family in _FAMILIES:
         families += [(_EQUAL, 0, 1, family), yes]
@@ -171,11 +243,16 @@ def _blocks() -> Iterator[tuple[str, list[Instruction]]]:
     yield "socketpair", [_argument(1), (_AND, 0, 0, 0xF), *kinds]
     yield "clone", [_argument(0), (_ANY_BIT, 0, 1, _NAMESPACES), no, yes]
     yield "ioctl", [_argument(1), (_EQUAL, 1, 0, _TYPING[0]), (_EQUAL, 0, 1, _TYPING[1]), no, yes]
+    for name, place in (("creat", 1), ("mknod", 1), ("mknodat", 2)):  # the umask keeps writing from everybody
+        yield name, [_argument(place), (_ANY_BIT, 0, 1, _RAISING), no, yes]
+    yield "fchmod", [_argument(1), (_ANY_BIT, 0, 1, _RAISING | _WRITABLE), no, yes]
+    nameless = [_argument(1), (_EQUAL, 0, 5, 0), _argument(1, upper=True), (_EQUAL, 0, 3, 0)]
+    yield "utimensat", [*nameless, _argument(3), (_EQUAL, 0, 1, 0), yes, no]
 
 
-def _argument(place: int) -> Instruction:
-    """Load the lower half of an argument; the kernel reads no more of these."""
-    return (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * place)
+def _argument(place: int, *, upper: bool = False) -> Instruction:
+    """Load the lower half of an argument, which is all that the kernel reads of most; or the upper one."""
+    return (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * place + 4 * upper)
 
 
 def _refuse(number: int) -> Instruction:

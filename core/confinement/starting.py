@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from core.confinement import landlock
+from core.confinement import landlock, seccomp
 from core.confinement.places import Places, rules
 
 
@@ -16,16 +16,19 @@ def start(arguments: Sequence[str], places: Places | None, **options: Any) -> su
     """`subprocess.Popen` of a program that can reach these places and the system alone; None: what this process can.
 
     A thread of its own takes the rules on itself, once and for good: what it starts inherits them, this process does
-    not, and nothing runs between fork and exec. Raises OSError; nothing is started then. Without Landlock in the kernel
-    the program is left what this process has.
+    not, and nothing runs between fork and exec. Raises OSError; nothing is started then. What the kernel lacks of
+    Landlock and seccomp the program is left with as this process is.
     """
     started: Future[subprocess.Popen[bytes]] = Future()
     within = list(rules(places)) if places is not None and landlock.abi() else []
+    filtered = places is not None and seccomp.supported()
 
     def run() -> None:
         try:
             if within:
                 landlock.restrict(within)
+            if filtered:
+                seccomp.install_for_commands()
             started.set_result(subprocess.Popen(arguments, **options))
         except Exception as error:  # a boundary between threads: it is raised where it is waited for
             started.set_exception(error)

@@ -17,12 +17,15 @@ import os
 import signal
 import site
 import socket
+import stat
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 NO_REQUEST, PR_GET_NO_NEW_PRIVS = 9999, 39
+OPENAT2, FCHMODAT2, AT_EMPTY_PATH = 437, 452, 0x1000
 NOWHERE = b"/no/such/place"
 
 
@@ -64,11 +67,68 @@ def pair_to(address: str) -> None:
         one.sendto(b"", address)
 
 
+def through_a_handle(path: Path, change: Callable[[int], object]) -> None:
+    """Landlock gives a handle (O_PATH) of whatever has a name."""
+    handle = os.open(path, os.O_PATH)
+    try:
+        change(handle)
+    finally:
+        os.close(handle)
+
+
+def changes(path: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Ways to change mode, owner and times of a file, to what they are."""
+    info = path.stat()
+    mode, times = stat.S_IMODE(info.st_mode), (info.st_atime_ns, info.st_mtime_ns)
+    yield "chmod", lambda: path.chmod(mode)
+    yield "chown", lambda: os.chown(path, info.st_uid, info.st_gid)
+    yield "chown of a link", lambda: os.chown(path, info.st_uid, info.st_gid, follow_symlinks=False)
+    yield "times", lambda: os.utime(path, ns=times)
+    yield "attributes", lambda: os.setxattr(path, "user.probe", b"")
+    for name, change in {
+        "chmod": lambda fd: os.fchmod(fd, mode),
+        "chmod by /proc": lambda fd: Path(f"/proc/self/fd/{fd}").chmod(mode),
+        "chmod without a name": lambda fd: called(LIBC.syscall(FCHMODAT2, fd, b"", mode, AT_EMPTY_PATH)),
+        "chown": lambda fd: os.fchown(fd, info.st_uid, info.st_gid),
+        "chown without a name": lambda fd: called(LIBC.fchownat(fd, b"", info.st_uid, info.st_gid, AT_EMPTY_PATH)),
+        "times": lambda fd: os.utime(fd, ns=times),
+        "times without a name": lambda fd: called(LIBC.utimensat(fd, b"", None, AT_EMPTY_PATH)),
+        "attributes": lambda fd: os.setxattr(fd, "user.probe", b""),
+    }.items():
+        yield f"{name} through a handle", lambda change=change: through_a_handle(path, change)
+
+
+def setuid_by_openat2() -> None:
+    """A filter cannot read the mode that this call is given."""
+    how = struct.pack("<QQQ", os.O_WRONLY | os.O_CREAT, 0o4700, 0)
+    called(LIBC.syscall(OPENAT2, -100, b"raised-by-the-probe", how, len(how)))
+    Path("raised-by-the-probe").unlink()
+
+
+def raise_rights(mode: int, *, at_once: bool) -> None:
+    """Make a program that runs as its owner, or that everybody can write, in the own directory."""
+    made = Path("raised-by-the-probe")
+    before = os.umask(0)
+    fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode if at_once else 0o600)
+    try:
+        os.fchmod(fd, 0o640)
+        os.utime(fd)
+        os.fchown(fd, -1, -1)  # what is open can be changed
+        if not at_once:
+            os.fchmod(fd, mode)
+    finally:
+        os.umask(before)
+        os.close(fd)
+        made.unlink()
+
+
 def tries(parent: int, places: list[Path], outside: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     """(name, what raises OSError when it is denied)."""
     home = places[0]
     for place in places:
         shown = place.relative_to(home)
+        for name, attempt in changes(place):
+            yield f"{name} {shown}", attempt
         if place.is_dir():
             yield f"list {shown}", lambda place=place: list(place.iterdir())
             yield f"create in {shown}", lambda place=place: create(place)
@@ -85,6 +145,13 @@ def tries(parent: int, places: list[Path], outside: Path) -> Iterator[tuple[str,
         yield f"send to {path[-11:]}", lambda path=path: pair_to(path)
     yield "read outside", lambda: read(outside / "file")
     yield "create outside", lambda: create(outside)
+    for name, attempt in changes(outside / "file"):
+        yield f"{name} outside", attempt
+    for name, mode in {"setuid": 0o4700, "setgid": 0o2700}.items():
+        yield f"make {name}", lambda mode=mode: raise_rights(mode, at_once=True)
+        yield f"give {name}", lambda mode=mode: raise_rights(mode, at_once=False)
+    yield "make setuid by openat2", setuid_by_openat2
+    yield "give writing", lambda: raise_rights(0o666, at_once=False)
     for name in ("shadow", "gshadow", "sudoers", "ssh/ssh_host_ed25519_key"):
         if Path("/etc", name).exists():
             yield f"read /etc/{name}", lambda name=name: read(Path("/etc", name))
