@@ -114,20 +114,25 @@ class Gateway:
         """Connect, and let workers join from then on; the connection comes back by itself when it is lost."""
         if self._wire is None:
             try:
-                wire = await nats.connect(self._settings.nats, f"sluice engine {self._key.installation}")
+                wire = await self._connect()
             except errors.TargetUnavailable as error:
                 if not self._unreachable:
                     log.warning("nats_unreachable", error=error.message, hint=error.hint)
                 self._unreachable = error.message
                 await asyncio.sleep(RETRY_SECONDS)
                 return
-            try:
-                await wire.answer(f"sluice.{self._key.installation}.join", self._asked)
-            except BaseException:
-                await wire.close()
-                raise
             self._wire = wire
         await asyncio.Event().wait()
+
+    async def _connect(self) -> nats.Wire:
+        """A wire on which joins are answered. Raises TargetUnavailable."""
+        wire = await nats.connect(self._settings.nats, f"sluice engine {self._key.installation}")
+        try:
+            await wire.answer(f"sluice.{self._key.installation}.join", self._asked)
+        except BaseException:
+            await wire.close()
+            raise
+        return wire
 
     async def close(self) -> None:
         if self._opening is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # an extra, which an installation without external workers do
 log = structlog.get_logger("core.external")
 
 PING_SECONDS = 5
+FLUSH_SECONDS = 2  # what was asked of a server that was killed is never answered, also when it is there again
 MOST_WAITING = 1024  # records that have arrived and wait for their tunnel; more wait in the client
 PENDING_BYTES = 64 * 1024 * 1024  # more than the windows of some tunnels; beyond it the wire says that it is broken
 
@@ -66,26 +67,36 @@ class Wire:
             return None
 
     async def listen(self, subject: str) -> Inbox:
-        """Listen to a subject from now on; whoever asks for it ends it."""
+        """Listen to a subject from now on; whoever asks for it ends it. Raises TargetUnavailable."""
         records: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
 
         async def take(message: Msg) -> None:
             await records.put(message.data)
 
-        subscription = await self._client.subscribe(subject, cb=take)
-        await self._client.flush()  # the server knows of it before the other side hears the subject
-        return Inbox(records, subscription, self._faults)
+        return Inbox(records, await self._subscribe(subject, take), self._faults)
 
     async def answer(self, subject: str, reply: Callable[[bytes], Awaitable[bytes | None]]) -> None:
-        """Answer what is asked on a subject until the wire is closed; None answers nothing."""
+        """Answer what is asked on a subject until the wire is closed; None: nothing. Raises TargetUnavailable."""
 
         async def take(message: Msg) -> None:
             said = await reply(message.data)
             if said is not None and message.reply:
                 await self.send(message.reply, said)
 
-        await self._client.subscribe(subject, cb=take)
-        await self._client.flush()
+        await self._subscribe(subject, take)
+
+    async def _subscribe(self, subject: str, take: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Subscribe, and wait until the server knows of it: before the other side hears the subject."""
+        subscription: Subscription | None = None
+        try:
+            subscription = await self._client.subscribe(subject, cb=take)
+            await self._client.flush(FLUSH_SECONDS)
+        except self._faults as error:
+            if subscription is not None:  # it would come back with the connection
+                with contextlib.suppress(*self._faults):
+                    await subscription.unsubscribe()
+            raise errors.TargetUnavailable("The NATS server does not answer.", hint="Is it running?") from error
+        return subscription
 
     async def close(self) -> None:
         with contextlib.suppress(*self._faults):  # the server may be gone, and with it what there was to end

@@ -148,6 +148,21 @@ async def test_a_new_engine_finds_its_workers_again_and_moves_nothing(
         assert [workload["worker"] for workload in listed["workloads"]] == ["edge-1"]
 
 
+async def test_a_worker_that_joins_while_the_server_does_not_answer_tries_again(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
+            await rig.online(engine)
+            assert bus.process is not None
+            bus.process.send_signal(signal.SIGSTOP)
+            await edge.says("The NATS server does not answer. It is tried again.")
+            bus.process.send_signal(signal.SIGCONT)
+            await rig.online(engine)
+            await rig.publish(engine)
+            assert (await rig.invoke(engine))["state"] == "succeeded"
+
+
 async def test_an_engine_that_ends_while_a_worker_joins_leaves_no_socket(
     tmp_path: Path, bus: server.Server, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
