@@ -29,7 +29,7 @@ FAULTS = {
     "unknown in a history": "UPDATE invocations SET events = json_insert(events, '$[#]', json('{\"type\":\"what\"}'))",
     "audit rows and writes": "DELETE FROM audit WHERE id = (SELECT max(id) FROM audit)",
     "a key of another run": f"UPDATE idempotency SET invocation_id = 7 WHERE invocation_id = {ONE}",
-    "deliveries that are owed still": "INSERT INTO dispatches VALUES (7, 7, 'tenant-a', 'job', 7, 1)",
+    "owed for no run": "INSERT INTO dispatches VALUES (7, 7, 'tenant-a', 'job', 7, 1)",
 }
 
 
