@@ -4,7 +4,8 @@ It joins the owner with attached front doors (unix socket) and with its worker c
 
     {"id": 7, "call": "trigger_get", "args": {...}}     a call
     {"id": 7, "result": {...}} | {"id": 7, "error": {code, message, hint, errors}}
-    {"notice": "assign", "data": ...}                   needs no answer
+    {"notice": "message", "data": ...}                  needs no answer
+    ["settle", 17, null]                                neither; read by the codec of this end (core.model.frames)
 
 What is written during one tick of the event loop leaves in one system call, which is 20-70 % of the throughput
 under load; order is kept. A peer that dies (EOF, EPIPE, ECONNRESET) is an orderly end, told by `on_close`.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
 
@@ -26,22 +27,37 @@ MAX_CALLS_IN_FLIGHT = 4096
 
 OnCall = Callable[["Channel", str, Any], Awaitable[Any]]
 OnNotice = Callable[["Channel", str, Any], None]
+OnFrame = Callable[[Any], None]
+
+
+class Codec(Protocol):
+    """Reads the frames of one peer."""
+
+    def decode(self, line: bytes) -> Any:
+        """The value of a line. Raises ValueError for what is none."""
+
+    def refusal(self, reason: str) -> bytes:
+        """What tells the peer that a line was none."""
 
 
 class Channel(asyncio.Protocol):
-    """One end of the channel. Handlers run on the loop; `on_notice` must not block."""
+    """One end of the channel. Handlers run on the loop; `on_notice` and `on_frame` must not block."""
 
     def __init__(
         self,
         *,
         on_call: OnCall | None = None,
         on_notice: OnNotice | None = None,
+        codec: Codec | None = None,
+        on_frame: OnFrame | None = None,
         on_open: Callable[[Channel], None] | None = None,
         on_close: Callable[[Channel], None] | None = None,
         on_tick: Callable[[Channel], None] | None = None,
     ) -> None:
         self._on_call = on_call
         self._on_notice = on_notice
+        self._codec = codec
+        self._on_frame = on_frame
         self._on_open = on_open
         self._on_close = on_close
         self._on_tick = on_tick  # after all frames of one read
@@ -131,6 +147,8 @@ class Channel(asyncio.Protocol):
             lines = rest.split(b"\n")
             tail = lines.pop()
             for line in lines:
+                if self._transport is None or self._transport.is_closing():
+                    return  # a frame was refused, or a handler has ended the channel
                 self._frame(line)
             if tail:
                 self._keep(tail)
@@ -172,6 +190,14 @@ class Channel(asyncio.Protocol):
         self._out.clear()
 
     def _frame(self, line: bytes) -> None:
+        if line[:1] == b"[" and self._codec is not None and self._on_frame is not None:
+            try:
+                value = self._codec.decode(line)
+            except ValueError as error:
+                self._refuse(self._codec.refusal(str(error)))
+                return
+            self._on_frame(value)
+            return
         try:
             frame = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -189,6 +215,13 @@ class Channel(asyncio.Protocol):
                     future.set_exception(errors.from_dict(frame["error"]))
                 else:
                     future.set_result(frame["result"])
+
+    def _refuse(self, refusal: bytes) -> None:
+        """Say so, and end: what comes behind a frame that is not understood cannot be trusted."""
+        self.send(refusal)
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
 
     def _accept(self, call_id: int, name: str, args: Any) -> None:
         if self._on_call is None or len(self._tasks) >= MAX_CALLS_IN_FLIGHT:
@@ -216,9 +249,9 @@ class ChannelSilent(errors.Busy):
     """The engine says nothing, although it is there."""
 
 
-def last_notice(sock: socket.socket, name: str, data: Any) -> None:
+def last_frame(sock: socket.socket, frame: bytes) -> None:
     """Say one thing over a blocking socket that has no channel yet, and will have none."""
-    sock.sendall(orjson.dumps({"notice": name, "data": data}) + b"\n")
+    sock.sendall(frame + b"\n")
 
 
 async def over_socket(sock: socket.socket, **handlers: Any) -> Channel:

@@ -14,7 +14,7 @@ from typing import Any
 
 
 @functools.cache
-def _of_module(name: str) -> dict[str, dict[str, str]]:
+def of_module(name: str) -> dict[str, dict[str, str]]:
     """Class -> field -> description, for the classes at the top of a module; empty where there is no source."""
     path = getattr(sys.modules.get(name), "__file__", None)
     if path is None or not path.endswith(".py"):
@@ -49,5 +49,5 @@ class Described:
         for name, field in cls.__pydantic_fields__.items():  # type: ignore[attr-defined]  # of the model
             if field.description is None:
                 owner = next(base for base in cls.__mro__ if name in inspect.get_annotations(base))
-                field.description = _of_module(owner.__module__).get(owner.__name__, {}).get(name)
+                field.description = of_module(owner.__module__).get(owner.__name__, {}).get(name)
         return handler(source)

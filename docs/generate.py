@@ -12,16 +12,17 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import orjson
 
-from core import errors, operations, settings
+from core import docstrings, errors, operations, settings
 from core.catalog import builtin, items, schemas
 from core.dsl import reference
-from core.model import operation, principal, states
+from core.model import frames, operation, principal, states
 from core.model.catalog import ItemType
 from mcp_server import door, session, tools
 from mcp_server.cli import arguments
@@ -233,6 +234,73 @@ def page_settings() -> str:
     return "\n".join(out) + "\n"
 
 
+def page_worker_protocol() -> str:
+    """Every frame between an engine and its workers, from core.model.frames."""
+    described = docstrings.of_module(frames.__name__)
+    engine, worker = get_args(frames.FromEngine), get_args(frames.FromWorker)
+    out = [
+        NOTE,
+        "# What engine and workers say to each other",
+        "",
+        *prose(
+            f"""This is protocol {frames.PROTOCOL}. Workers of the engine's machine speak it over a socket pair, those
+            of other machines through a sealed tunnel ([workers.md](workers.md)); an engine lets in workers of its own
+            protocol alone, and says so to others."""
+        ),
+        "",
+        *prose(
+            """A frame is one line of JSON: an array of its kind and its fields, in the order below. A reader passes
+            over fields behind those that it knows; fields with a default may be left out. A line that is no frame of
+            the protocol is answered with `refused`, which says what is wrong, and ends the connection: nothing of it,
+            and nothing behind it, is done. Questions, which are answered (`report`, `holdings`, `tail` of the engine;
+            `kv` of a worker), are objects: `{"id", "call", "args"}` and `{"id", "result"}` or `{"id", "error"}`. Natural is an
+            integer from 0 to 2^63-1, Json any value of JSON."""
+        ),
+        "",
+        "A run, from the message that starts it to its end:",
+        "",
+        "```mermaid",
+        "sequenceDiagram",
+        "  participant E as engine",
+        "  participant W as worker",
+        "  W->>E: hello",
+        "  E->>W: secrets, channels, assign",
+        "  W->>E: status starting, running",
+        "  E->>W: deliver 17",
+        "  Note right of W: the job runs",
+        "  W->>E: publish 1 (its answer)",
+        "  W->>E: settle 17",
+        "  Note left of E: one commit",
+        "  E->>W: published 1",
+        "  W->>E: run (many together), beat",
+        "```",
+    ]
+    for title, kinds in (("From the engine", engine), ("From a worker", worker)):
+        out += ["", f"## {title}"]
+        for kind in kinds:
+            out += ["", f"### {kind.__struct_config__.tag}", "", *_fields_of(kind, described)]
+    out += ["", "## Parts of frames", ""]
+    for part in (frames.ChannelDriver, frames.Figures):
+        out += [f"### {part.__name__}", "", *_fields_of(part, described), ""]
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _fields_of(kind: type[msgspec.Struct], described: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What a frame is for, and a table of its fields."""
+    since = getattr(kind, "since", None)
+    out = [*prose((kind.__doc__ or "") + (f" Since protocol {since}." if since else ""))]
+    if kind.__struct_fields__:
+        out += ["", "| | field | type | |", "|---|---|---|---|"]
+    hints = inspect.get_annotations(kind)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    for number, name in enumerate(kind.__struct_fields__, 1):
+        told = described.get(kind.__name__, {}).get(name, "")
+        if defaults[name] is not msgspec.NODEFAULT:
+            told = f"{told} Default: `{_json(defaults[name])}`.".strip()
+        out.append(f"| {number} | `{name}` | {_cell(hints[name])} | {_cell(told)} |")
+    return out
+
+
 def page_errors() -> str:
     """Every error code with its meaning and HTTP status."""
     out = [
@@ -413,6 +481,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": page_cli,
     "settings.md": page_settings,
     "errors.md": page_errors,
+    "worker-protocol.md": page_worker_protocol,
     "states.md": page_states,
     "components.md": page_components,
     "catalog-items.md": page_catalog_items,

@@ -20,6 +20,7 @@ from core.fleet.fleet import Fleet
 from core.forever import Loops
 from core.license import Feature
 from core.licensing import Licensing
+from core.model.frames import PROTOCOL
 from core.model.principal import SYSTEM
 from core.model.worker_group import NAME_PATTERN, External
 from core.settings import Settings
@@ -30,7 +31,6 @@ log = structlog.get_logger("core.external")
 
 KEY_FILE = "worker.key"
 KEY_PURPOSE = "lets workers join"
-PROTOCOL = 1
 HELLO_SECONDS = 5.0
 MOST_SESSIONS = 256
 RETRY_SECONDS = 2.0

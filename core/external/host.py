@@ -13,13 +13,13 @@ import structlog
 from core import clock, errors, witness
 from core.external import nats
 from core.external.ends import Ends
-from core.external.gateway import PROTOCOL
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import SILENT_BEATS, Tunnel
 from core.external.watch import Watch
 from core.fleet import kernel
 from core.fleet.child import Child, Spawn
 from core.fleet.quarantine import Cause
+from core.model.frames import PROTOCOL
 from core.model.worker_group import External
 from core.settings import Settings
 from core.witness import NOBODY

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.dsl import hops
-
-Told = tuple[str, str, int]
-"""(channel, driver, number of jobs that read it)"""
+from core.model.frames import ChannelDriver
 
 
-def declared(workloads: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[Told]:
+def declared(workloads: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[ChannelDriver]:
     """The channels that are read by these workloads of one worker, given as (tenant, job, document); sorted.
 
     A channel has the driver `clone` when one of its readers says so, else `standard`. Replicas of a job are one reader.
@@ -27,4 +25,4 @@ def declared(workloads: Iterable[tuple[str, str, Mapping[str, Any]]]) -> list[To
         body = document["input"]["worker-channel"]
         if isinstance(body, Mapping) and body.get("driver") == "clone":
             clones.add(key)
-    return [(key, "clone" if key in clones else "standard", len(readers[key])) for key in sorted(readers)]
+    return [ChannelDriver(key, "clone" if key in clones else "standard", len(readers[key])) for key in sorted(readers)]

@@ -10,8 +10,8 @@ from core import clock, witness
 from core.bus.base import Delivery
 from core.channel import Channel
 from core.filepolicy import FilePolicy
-from core.fleet.channels import Told
 from core.fleet.failing import Failure
+from core.model import frames
 from core.model.states import WorkerState
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -36,10 +36,8 @@ class Replica:
 
     def send(self, delivery: Delivery) -> None:
         # The stored message bytes are the wire bytes: serialised once.
-        self._channel.send(
-            b'{"notice":"deliver","data":[%d,"%b",%d,%b]}'
-            % (delivery.id, self.workload.encode(), delivery.attempt, delivery.body)
-        )
+        message = frames.Json(delivery.body)
+        self._channel.send(frames.encode(frames.Deliver(delivery.id, self.workload, delivery.attempt, message)))
 
 
 @dataclass(slots=True)
@@ -81,7 +79,7 @@ class Worker:
     life: str = ""  # of its process: what the numbers of its witness are made with
     judged: str = ""  # the last life that a worker of another machine has told the end of
     replicas: dict[str, Replica] = field(default_factory=dict)
-    channels: list[Told] = field(default_factory=list)  # what it was told of its channels
+    channels: list[frames.ChannelDriver] = field(default_factory=list)  # what it was told of its channels
     drained: bool = False
     restarts: int = 0
     sandbox: str = ""  # what it last said of its own, or why it has none

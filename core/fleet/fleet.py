@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import orjson
 import structlog
 
 from core import channel, clock, errors, filepolicy
@@ -32,7 +33,7 @@ from core.fleet.quarantine import Ended
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads, group_of
 from core.forever import Loops
-from core.model import deployment
+from core.model import deployment, frames
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
@@ -46,7 +47,6 @@ log = structlog.get_logger("core.fleet")
 
 Row = dict[str, Any]
 REPLY_SECONDS = 2.0
-ACTS = ("publish", "kv")  # what a worker does in the name of a workload, beside telling of it
 
 
 class Fleet:
@@ -138,7 +138,8 @@ class Fleet:
         link = await channel.over_socket(
             sock,
             on_call=lambda link, name, args: self._asked(worker, link, name, args),
-            on_notice=lambda _, name, data: self._heard(worker, name, data),
+            codec=frames.OF_WORKER,
+            on_frame=lambda frame: self._heard(worker, frame),
             on_tick=lambda _: self._read(worker),
             on_close=lambda _: ended.set(),
         )
@@ -243,11 +244,11 @@ class Fleet:
             replica = worker.replicas.get(id)
             if replica is not None:
                 self._bus.pause(group_of(id), replica)
-            worker.channel.notice("unassign", id)
+            worker.channel.send(frames.encode(frames.Unassign(id)))
         channels = self._workloads.channels(wanted.values())
         if channels != worker.channels:  # before the jobs that write into them
             worker.channels = channels
-            worker.channel.notice("channels", channels)
+            worker.channel.send(frames.encode(frames.Channels(channels)))
         for id, row in wanted.items():
             self._needs.give(worker, worker.channel, row)
             fingerprint = deployment.fingerprint(row["version"], row["document"])
@@ -255,8 +256,9 @@ class Fleet:
                 continue
             worker.sent[id] = fingerprint
             self._entrust(worker, id, row["tenant"])
-            told = {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
-            worker.channel.notice("assign", {**told, "number": worker.number(id, row["version"])})
+            version, document, number = row["version"], row["document"], worker.number(id, row["version"])
+            told = frames.Assign(id, row["tenant"], row["job"], version, row["replica"], document, number)
+            worker.channel.send(frames.encode(told))
             if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:
@@ -305,7 +307,7 @@ class Fleet:
         for id, name in strays.items():
             worker = self.workers.get(name)
             if worker is not None and worker.channel is not None and worker.online and id not in worker.sent:
-                worker.channel.notice("unassign", id)
+                worker.channel.send(frames.encode(frames.Unassign(id)))
 
     def secrets_changed(self) -> None:
         """Secrets were set or removed: give them anew to the workloads that name them."""
@@ -322,63 +324,66 @@ class Fleet:
         worker.heard()
         self._traffic.flush()
 
-    def _heard(self, worker: Worker, name: str, data: Any) -> None:
-        match name:
-            case "publish":
-                sequence, workload, outgoing = data
-                if self._speaks_for(worker, workload, name):
-                    tenant, job = group_of(workload)
-                    self._traffic.publish(worker, sequence, tenant, job, outgoing)
-            case "settle":
-                delivery_id, reason = data
-                delivery = self._bus.settle(delivery_id, worker.name)
+    def _heard(self, worker: Worker, frame: frames.FromWorker) -> None:
+        match frame:
+            case frames.Settle():
+                delivery = self._bus.settle(frame.delivery, worker.name)
                 if delivery is not None:
-                    self._traffic.settle(delivery, reason)
-            case "log":
-                if self._speaks_for(worker, data[0], name):
-                    self.logs.add(*data)
-            case "run":
-                workload, *told = data
-                if self._speaks_for(worker, workload, name):
-                    self._workloads.run_ended(workload, trigger=told[1], ok=told[7])
-                    self._traffic.run_ended(worker, *group_of(workload), workload, *told)
-            case "status":
-                if self._speaks_for(worker, data[0], name):
-                    self._status(worker, *data)
-            case "beat":
-                for id, metrics in data["metrics"].items():
-                    if self._speaks_for(worker, id, name):
-                        self._workloads.measured(id, metrics)
-            case "bye":
+                    self._traffic.settle(delivery, frame.reason)
+            case frames.Beat():
+                for id, figures in frame.figures.items():
+                    if self._speaks_for(worker, id, frame):
+                        self._workloads.measured(id, figures)
+            case frames.Publish() | frames.Log() | frames.Run() | frames.Status():
+                if self._speaks_for(worker, frame.workload, frame):
+                    self._of_workload(worker, frame)
+            case frames.Bye():
                 worker.left = True
-            case "unconfined":  # it has to have its sandbox, cannot, and ends
-                worker.sandbox = f"refused: {errors.shorten(str(data), 300)}"
+            case frames.Refused():
+                log.error("frame_refused", worker=worker.name, reason=errors.shorten(frame.reason, 300))
+            case frames.Unconfined():
+                worker.sandbox = f"refused: {errors.shorten(frame.reason, 300)}"
                 log.error("worker_not_confined", worker=worker.name, reason=worker.sandbox)
                 self._wake()
-            case "hello":
+            case frames.Hello():
                 worker.state = WorkerState.ONLINE
-                worker.sandbox = errors.shorten(str(data.get("sandbox", "")), 300)
-                if (files := data.get("files")) is not None:
-                    worker.files = FilePolicy.from_dict(files)
+                worker.sandbox = errors.shorten(frame.sandbox, 300)
+                if frame.files is not None:
+                    worker.files = FilePolicy.from_dict(frame.files)
                 if worker.channel is not None:
                     self._bus.reach(worker.name, worker.channel.call)
                 self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})
                 self._bring(worker)
                 self._wake()
 
-    def _speaks_for(self, worker: Worker, workload: str, what: str) -> bool:
+    def _of_workload(self, worker: Worker, frame: frames.Publish | frames.Log | frames.Run | frames.Status) -> None:
+        tenant, job = group_of(frame.workload)
+        match frame:
+            case frames.Publish():
+                self._traffic.publish(worker, tenant, job, frame)
+            case frames.Log():
+                self.logs.add(frame.workload, frame.at_ns, frame.level, frame.text, orjson.loads(frame.fields))
+            case frames.Run():
+                self._workloads.run_ended(frame)
+                self._traffic.run_ended(worker, tenant, job, frame)
+            case frames.Status():
+                self._status(worker, frame)
+
+    def _speaks_for(self, worker: Worker, workload: str, what: frames.Frame | str) -> bool:
         """Whether a connection was told to run a workload; what it says of another one is counted and not heard.
 
         An honest worker says nothing of what it was never told, so nothing that counts is lost here. One that would
-        act for it (ACTS) is no worker of ours, and its connection ends; what merely runs there is drift.
+        act for it (a call, and frames.ACTS) is no worker of ours, and its connection ends; what merely runs there is
+        drift.
         """
         if workload in worker.entrusted:
             return True
         self.overreached += 1
         if not worker.overreached:
-            log.error("worker_overreached", worker=worker.name, workload=errors.shorten(workload, 100), what=what)
+            kind = what if isinstance(what, str) else type(what).__name__.lower()
+            log.error("worker_overreached", worker=worker.name, workload=errors.shorten(workload, 100), what=kind)
         worker.overreached = True
-        if what in ACTS and worker.channel is not None:
+        if isinstance(what, (str, *frames.ACTS)) and worker.channel is not None:
             worker.channel.abort()
         return False
 
@@ -398,7 +403,8 @@ class Fleet:
             return await self._kv.answer(link, group_of(workload)[0], what, namespace, *given)
         raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
 
-    def _status(self, worker: Worker, id: str, version: str, state: str, reason: str, restarts: int) -> None:
+    def _status(self, worker: Worker, told: frames.Status) -> None:
+        id, version, state, reason = told.workload, told.version, told.state, told.reason
         if state in (WorkloadState.STOPPED, WorkloadState.COMPLETED):
             replica = worker.replicas.get(id)
             if replica is not None and id not in worker.sent:
@@ -412,10 +418,10 @@ class Fleet:
         if state == WorkloadState.STOPPED:
             if self.processes.stopping:
                 return  # the engine goes; the wish stays
-        self._workloads.reported(row, version, state, reason, restarts)
+        self._workloads.reported(row, version, state, reason, told.restarts)
         if state == WorkloadState.FAILED:
             tenant, job = group_of(id)
-            data = {"job": job, "workload": id, "reason": reason, "restarts": restarts}
+            data = {"job": job, "workload": id, "reason": reason, "restarts": told.restarts}
             self._traffic.message(tenant, source="job", type=Type.JOB_FAILED, job=job, worker=worker.name, data=data)
         self._wake()
 
@@ -432,7 +438,7 @@ class Fleet:
 
     def _tell(self, worker: Worker, tenant: str, name: str, value: str | None) -> None:
         if worker.channel is not None:
-            worker.channel.notice("variable", [tenant, name, value])
+            worker.channel.send(frames.encode(frames.Variable(tenant, name, value)))
 
     # -- what others may know ------------------------------------------------------------------------------
 

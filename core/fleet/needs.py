@@ -11,6 +11,7 @@ from core import channel
 from core.contexts.secrets import Vault
 from core.dsl import mentions
 from core.fleet.connection import Worker
+from core.model import frames
 from core.model.secret import Reference
 
 Row = dict[str, Any]
@@ -38,7 +39,7 @@ class Needs:
         stamp = self._vault.stamp(row["tenant"], wanted) if wanted else ()
         if worker.given.get(row["id"], ()) != stamp:
             worker.given[row["id"]] = stamp
-            link.notice("secrets", [row["id"], self._vault.values(row["tenant"], wanted)])
+            link.send(frames.encode(frames.Secrets(row["id"], self._vault.values(row["tenant"], wanted))))
 
     def forget(self, workload: str) -> None:
         self._named.pop(workload, None)

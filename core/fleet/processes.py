@@ -16,6 +16,7 @@ from core.fleet.child import Child, Spawn
 from core.fleet.connection import LOCAL, Worker
 from core.fleet.kernel import stopped
 from core.forever import Loops
+from core.model import frames
 from core.model.states import WorkerState
 from core.settings import Settings
 from core.witness import Seen
@@ -83,7 +84,7 @@ class Processes:
         self.stopping = True
         for worker in self._workers.values():
             if worker.channel is not None:
-                worker.channel.notice("drain", None)
+                worker.channel.send(frames.encode(frames.Drain()))
         await asyncio.gather(*(self._end(child) for child in self.children.values()))
         for task in self._tasks:
             task.cancel()

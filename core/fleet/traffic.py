@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import structlog
 
 from core import clock, errors
 from core.bus.base import Bus, Delivery
 from core.contexts.variables import Variables
 from core.fleet.connection import Worker
+from core.model import frames
 from core.model.message import Kind, Message, Source, Type
 from core.store import invocations, messages, traffic
 from core.store.database import Database
@@ -44,19 +46,19 @@ class Traffic:
         self._deliveries: list[Delivery] = []
         self._confirm: dict[Worker, int] = {}
 
-    def publish(self, worker: Worker, sequence: int, tenant: str, job: str, outgoing: dict[str, Any]) -> None:
-        """A job wants to publish a message; `sequence` is confirmed to its worker after the commit."""
-        data = outgoing.get("data")
-        if outgoing.get("variable") and data is not None:
-            self.set_variable(tenant, outgoing["variable"], data["value"], f"job {job}", source=Source.JOB, job=job)
-            self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
+    def publish(self, worker: Worker, tenant: str, job: str, outgoing: frames.Publish) -> None:
+        """A job wants to publish a message, which is confirmed to its worker after the commit."""
+        data = orjson.loads(outgoing.data)
+        self._confirm[worker] = max(outgoing.sequence, self._confirm.get(worker, 0))
+        if outgoing.variable and data is not None:
+            self.set_variable(tenant, outgoing.variable, data["value"], f"job {job}", source=Source.JOB, job=job)
             return
         message = self.message(
             tenant,
-            kind=outgoing["kind"],
+            kind=outgoing.kind,
             source=Source.JOB,
-            type=outgoing["type"],
-            tag=outgoing.get("tag", ""),
+            type=outgoing.type,
+            tag=outgoing.tag,
             job=job,
             worker=worker.name,
             data=data,
@@ -64,7 +66,6 @@ class Traffic:
         body = data.get("job_event") if isinstance(data, dict) else None
         if isinstance(body, dict):
             self._consider(body, message)
-        self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))
 
     def _consider(self, body: dict[str, Any], message: Message) -> None:
         """Take a payload that may be meant for an invocation."""
@@ -117,35 +118,20 @@ class Traffic:
         self._announce("message", {"tenant": tenant, "event": encoded})
         return message
 
-    def run_ended(
-        self,
-        worker: Worker,
-        tenant: str,
-        job: str,
-        workload: str,
-        runs: int,
-        trigger: str,
-        started_ns: int,
-        ended_ns: int,
-        events_in: int,
-        events_out: int,
-        faults: int,
-        ok: bool,
-        reason: str,
-    ) -> None:
+    def run_ended(self, worker: Worker, tenant: str, job: str, run: frames.Run) -> None:
         """Tell of a run that ended, or of many short ones of a message-triggered job together."""
-        started: dict[str, Any] = {"job": job, "workload": workload, "trigger": trigger, "runs": runs}
-        started["started_at_ns"] = started_ns
+        started: dict[str, Any] = {"job": job, "workload": run.workload, "trigger": run.trigger, "runs": run.runs}
+        started["started_at_ns"] = run.started_ns
         ended = {
             **started,
-            "ended_at_ns": ended_ns,
-            "events_in": events_in,
-            "events_out": events_out,
-            "errors": faults,
-            "ok": ok,
+            "ended_at_ns": run.ended_ns,
+            "events_in": run.events_in,
+            "events_out": run.events_out,
+            "errors": run.errors,
+            "ok": run.ok,
         }
-        if reason:
-            ended["reason"] = reason
+        if run.reason:
+            ended["reason"] = run.reason
         for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
             self.message(tenant, source=Source.JOB, type=type, job=job, worker=worker.name, data=data)
 
@@ -201,7 +187,7 @@ class Traffic:
                 self._bus.release(delivery)
             for worker, sequence in confirm.items():
                 if worker.channel is not None:
-                    worker.channel.notice("published", sequence)
+                    worker.channel.send(frames.encode(frames.Published(sequence)))
 
         self._database.submit(absorbed, traffic.absorb, batch)
 

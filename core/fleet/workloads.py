@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
 import orjson
 import structlog
 
@@ -14,6 +15,7 @@ from core.bus.base import Bus, GroupKey
 from core.dsl import compile as compiler
 from core.fleet import channels, failing
 from core.fleet.connection import Observed, Worker
+from core.model import frames
 from core.model.message import Filter
 from core.model.states import WorkloadState
 from core.store import workloads
@@ -164,7 +166,7 @@ class Workloads:
             log.error("workload_unreadable", workload=row["id"])
         return readable
 
-    def channels(self, rows: Iterable[Row]) -> list[channels.Told]:
+    def channels(self, rows: Iterable[Row]) -> list[frames.ChannelDriver]:
         """The channels between these workloads of one worker."""
         return channels.declared((row["tenant"], row["job"], self._parsed(row)[1]) for row in rows)
 
@@ -193,21 +195,21 @@ class Workloads:
             self._changed(row["tenant"], row["deployment"])
             self._wake()
 
-    def run_ended(self, id: str, trigger: str, ok: bool) -> None:
+    def run_ended(self, run: frames.Run) -> None:
         """A worker told the end of a run, or of many of a message-triggered job together."""
-        seen = self._observed.get(id)
+        seen = self._observed.get(id := run.workload)
         if seen is None:
             return
-        if trigger in failing.SCHEDULED:
-            seen.run_failed = not ok
-        if ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
+        if run.trigger in failing.SCHEDULED:
+            seen.run_failed = not run.ok
+        if run.ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
             seen.failure = None
             self._came_through(id)
 
-    def measured(self, id: str, metrics: dict[str, Any]) -> None:
+    def measured(self, id: str, figures: frames.Figures) -> None:
         """A worker told the figures of a workload."""
         if id in self._observed:
-            self._observed[id].metrics = metrics
+            self._observed[id].metrics = msgspec.structs.asdict(figures)
 
     def reported(self, row: Row, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""

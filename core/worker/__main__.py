@@ -23,6 +23,7 @@ from core import channel, errors, logs
 from core.confinement import sandbox
 from core.dsl import paths
 from core.dsl.inputs import descendants
+from core.model import frames
 from core.witness import Witness
 from core.worker import ceiling, redact
 from core.worker.lease import Lease
@@ -77,7 +78,7 @@ def _confine(options: Options, sock: socket.socket) -> sandbox.Sandbox:
     try:
         return sandbox.enter(options.sandbox, places, home / "scratch" / options.name)
     except errors.TargetUnavailable as error:
-        channel.last_notice(sock, "unconfined", error.message)
+        channel.last_frame(sock, frames.encode(frames.Unconfined(error.message)))
         sys.exit(f"worker {options.name}: {error.message}")
 
 

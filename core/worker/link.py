@@ -16,8 +16,11 @@ import orjson
 
 from core.channel import Channel
 from core.dsl.component import Outgoing
+from core.model import frames
+from core.model.states import WorkloadState
 from core.worker.kv import RemoteKV
 from core.worker.redact import Redactor
+from core.worker.runs import RunReport
 
 MAX_LOG_CHARACTERS = 8192  # of one line
 REPORT_SECONDS = 0.05  # ends of message-triggered runs are told together this often
@@ -32,7 +35,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._sequence = 0
         self._unconfirmed: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._runs: dict[str, list[Any]] = {}
+        self._runs: dict[str, frames.Run] = {}
         self._runs_timer: asyncio.TimerHandle | None = None
 
     def publish(self, workload: str, message: Outgoing) -> asyncio.Future[None]:
@@ -40,13 +43,15 @@ class Link:
         self._sequence += 1
         if self._redactors:
             message = self._clean_message(workload, message)
-        body: dict[str, Any] = {"kind": message.kind, "type": message.type, "tag": message.tag, "data": message.data}
-        if message.variable:
-            body["variable"] = message.variable
-        self._channel.send(orjson.dumps({"notice": "publish", "data": [self._sequence, workload, body]}))
+        data = frames.Json(orjson.dumps(message.data))
+        kind, type, tag = message.kind, message.type, message.tag
+        self._send(frames.Publish(self._sequence, workload, kind, type, tag, data, message.variable))
         future: asyncio.Future[None] = self._loop.create_future()
         self._unconfirmed.append((self._sequence, future))
         return future
+
+    def _send(self, frame: frames.Frame) -> None:
+        self._channel.send(frames.encode(frame))
 
     def _redactor(self, workload: str) -> Redactor | None:
         return self._redactors.get(workload.partition("/")[0])
@@ -73,10 +78,10 @@ class Link:
 
     def settle(self, workload: str, delivery_id: int, reason: str | None) -> None:
         reason = self._clean(workload, reason) if reason else reason
-        self._channel.send(orjson.dumps({"notice": "settle", "data": [delivery_id, reason]}))
+        self._send(frames.Settle(delivery_id, reason))
 
-    def status(self, workload: str, version: str, state: str, reason: str, restarts: int) -> None:
-        self._channel.notice("status", [workload, version, state, self._clean(workload, reason), restarts])
+    def status(self, workload: str, version: str, state: WorkloadState, reason: str, restarts: int) -> None:
+        self._send(frames.Status(workload, version, state, self._clean(workload, reason), restarts))
 
     def clean(self, workload: str, text: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """A line of a log as others may see it."""
@@ -84,45 +89,40 @@ class Link:
             text, fields = redactor.text(text), redactor.value(fields)
         return text[:MAX_LOG_CHARACTERS], fields  # after the secrets are out: half of one would not be found
 
-    def figures(self, metrics: dict[str, dict[str, float]]) -> None:
-        """A sign of life, with the metrics of the workloads that have new ones."""
-        self._channel.notice("beat", {"metrics": metrics})
+    def beat(self, figures: dict[str, frames.Figures]) -> None:
+        """A sign of life, with the figures of the workloads that have new ones."""
+        self._send(frames.Beat(figures))
 
     def log(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
         """Send a line that is clean."""
-        self._channel.send(
-            orjson.dumps(
-                {"notice": "log", "data": [workload, at_ns, level, text, fields]},
-                default=repr,
-                option=orjson.OPT_NON_STR_KEYS,
-            )
-        )
+        given = frames.Json(orjson.dumps(fields, default=repr, option=orjson.OPT_NON_STR_KEYS))
+        self._send(frames.Log(workload, at_ns, level, text, given))
 
-    def run_ended(self, workload: str, report: Any) -> None:
+    def run_ended(self, workload: str, report: RunReport) -> None:
         """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up."""
         if self._redactors and report.reason:
             report = report._replace(reason=self._clean(workload, report.reason))
         if report.trigger != "message":
-            self._channel.notice("run", [workload, 1, *report[1:]])
+            self._send(_run(workload, report))
             return
         known = self._runs.get(workload)
         if known is None:
-            self._runs[workload] = [1, *report[1:]]
+            self._runs[workload] = _run(workload, report)
         else:
-            known[0] += 1
-            known[3] = report.ended_ns
-            known[4] += report.events_in
-            known[5] += report.events_out
-            known[6] += report.errors
-            known[7] = known[7] and report.ok
-            known[8] = report.reason or known[8]
+            known.runs += 1
+            known.ended_ns = report.ended_ns
+            known.events_in += report.events_in
+            known.events_out += report.events_out
+            known.errors += report.errors
+            known.ok = known.ok and report.ok
+            known.reason = report.reason or known.reason
         if self._runs_timer is None:
             self._runs_timer = self._loop.call_later(REPORT_SECONDS, self._tell_runs)
 
     def _tell_runs(self) -> None:
         self._runs_timer = None
-        for workload, sums in self._runs.items():
-            self._channel.notice("run", [workload, *sums])
+        for run in self._runs.values():
+            self._send(run)
         self._runs.clear()
 
     def close(self) -> None:
@@ -132,3 +132,18 @@ class Link:
         for _, future in self._unconfirmed:
             future.cancel()
         self._unconfirmed.clear()
+
+
+def _run(workload: str, report: RunReport) -> frames.Run:
+    return frames.Run(
+        workload,
+        1,
+        report.trigger,
+        report.started_ns,
+        report.ended_ns,
+        report.events_in,
+        report.events_out,
+        report.errors,
+        report.ok,
+        report.reason,
+    )

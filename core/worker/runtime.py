@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from core.dsl import hops
 from core.dsl.action import JobAborted
 from core.dsl.component import Limits
 from core.filepolicy import CLOSED, FilePolicy
-from core.model import deployment, secret
+from core.model import deployment, frames, secret
 from core.model.states import WorkloadState
-from core.witness import NOBODY, Witness
+from core.witness import Witness
 from core.worker.channels import Channels
 from core.worker.environment import Environment, channel_name, reader_of
 from core.worker.executor import Executor
@@ -106,7 +106,7 @@ class _Workload:
     restarts: int = 0
     stopping: bool = False
     early: list[Delivery] = field(default_factory=list)  # deliveries that came before the job was compiled
-    told: tuple[float, ...] = ()  # metrics as last reported
+    told: frames.Figures | None = None  # as last reported
 
     @property
     def reader(self) -> str:
@@ -149,19 +149,19 @@ class Runtime:
     async def serve(self, sock: socket.socket) -> None:
         """Work for the engine at the other end of `sock` until it goes away or says drain."""
         link = await channel.over_socket(
-            sock, on_notice=self._notice, on_call=self._call, on_close=lambda _: self.drain()
+            sock, codec=frames.OF_ENGINE, on_frame=self._hear, on_call=self._call, on_close=lambda _: self.drain()
         )
         self._link = Link(link, self.redactors)
         self._turnbook.inherit(asyncio.get_running_loop())
-        hello = {"name": self._options.name, "files": self._options.files, "sandbox": self._sandbox.state}
-        link.notice("hello", hello)
+        files = asdict(self._options.files)
+        link.send(frames.encode(frames.Hello(self._options.name, files, self._sandbox.state)))
         beat = asyncio.create_task(self._beat(link))
         try:
             await self._stopped.wait()
         finally:
             beat.cancel()
             self._link.close()
-            link.notice("bye", None)
+            link.send(frames.encode(frames.Bye()))
             await link.close()
 
     def drain(self) -> None:
@@ -179,23 +179,26 @@ class Runtime:
 
     # -- what the engine says ------------------------------------------------------------------------------
 
-    def _notice(self, link: channel.Channel, name: str, data: Any) -> None:
-        match name:
-            case "deliver":
-                self._deliver(*data)
-            case "published":
-                self._link.confirmed(data)
-            case "assign":
-                self._assign(data)
-            case "unassign":
-                self._unassign(data)
-            case "channels":
-                self._configure(data)
-            case "variable":
-                self._set_variable(*data)
-            case "secrets":
-                self._set_secrets(*data)
-            case "drain":
+    def _hear(self, frame: frames.FromEngine) -> None:
+        match frame:
+            case frames.Deliver():
+                self._deliver(frame)
+            case frames.Published():
+                self._link.confirmed(frame.sequence)
+            case frames.Assign():
+                self._assign(frame)
+            case frames.Unassign():
+                self._unassign(frame.workload)
+            case frames.Channels():
+                self._configure(frame.drivers)
+            case frames.Variable():
+                self._set_variable(frame.tenant, frame.name, frame.value)
+            case frames.Secrets():
+                self._set_secrets(frame.workload, frame.values)
+            case frames.Drain():
+                self.drain()
+            case frames.Refused():
+                log.error("frame_refused", by="engine", reason=errors.shorten(frame.reason, 300))
                 self.drain()
 
     def _set_variable(self, tenant: str, name: str, value: str | None) -> None:
@@ -236,33 +239,35 @@ class Runtime:
             return {"lines": [orjson.Fragment(orjson.dumps(line, default=repr, option=_LOOSE)) for line in lines]}
         raise errors.NotFound(f"A worker does not know the call {name}.")
 
-    def _configure(self, told: list[tuple[str, str, int]]) -> None:
+    def _configure(self, told: list[frames.ChannelDriver]) -> None:
         """The drivers of channels. Jobs at a channel that gets another driver start anew, so that none is left at
         the old one; what was in it and not accepted comes again."""
-        moved = {key for key, driver, readers in told if self._channels.configure(key, driver, readers)}
+        moved = {one.channel for one in told if self._channels.configure(one.channel, one.driver, one.readers)}
         for workload in list(self._workloads.values()) if moved else ():
             ends = {hops.reads(workload.document), *hops.writes(workload.document)} - {""}
             if any(channel_name(workload.tenant, name) in moved for name in ends):
                 self._start(workload.again())
 
-    def _deliver(self, delivery_id: int, workload_id: str, attempt: int, message: dict[str, Any]) -> None:
-        workload = self._workloads.get(workload_id)
+    def _deliver(self, told: frames.Deliver) -> None:
+        workload = self._workloads.get(told.workload)
         if workload is None:
             return  # it was just unassigned: the engine takes the delivery back when it hears of that
         link = self._link
-        delivery = Delivery(delivery_id, attempt, message, lambda reason: link.settle(workload_id, delivery_id, reason))
+        delivery = Delivery(
+            told.delivery,
+            told.attempt,
+            orjson.loads(told.message),
+            lambda reason: link.settle(told.workload, told.delivery, reason),
+        )
         if workload.executor is None:
             workload.early.append(delivery)
         else:
             self._turnbook.call(workload.number, workload.executor.deliver, delivery)
 
-    def _assign(self, data: dict[str, Any]) -> None:
-        version, text = data["version"], data["document"]
-        told = deployment.fingerprint(version, text)
-        document = orjson.loads(text)
-        self._start(
-            _Workload(data["id"], data["tenant"], data["job"], version, document, data.get("number", NOBODY), told)
-        )
+    def _assign(self, told: frames.Assign) -> None:
+        fingerprint = deployment.fingerprint(told.version, told.document)
+        document = orjson.loads(told.document)
+        self._start(_Workload(told.workload, told.tenant, told.job, told.version, document, told.number, fingerprint))
 
     def _start(self, workload: _Workload) -> None:
         """Run a workload, behind the one of its name that runs or is just ending."""
@@ -379,17 +384,16 @@ class Runtime:
             return
         workload.state = state
         if state in (WorkloadState.COMPLETED, WorkloadState.STOPPED, WorkloadState.FAILED):
-            self._link.figures(self._figures([workload], Now.read()))  # the last ones must not wait for a heartbeat
-        self._link.status(workload.id, workload.version, state.value, reason, workload.restarts)
+            self._link.beat(self._figures([workload], Now.read()))  # the last ones must not wait for a heartbeat
+        self._link.status(workload.id, workload.version, state, reason, workload.restarts)
 
-    def _figures(self, workloads: Iterable[_Workload], now: Now) -> dict[str, dict[str, float]]:
-        """The metrics of those workloads for which they have changed since they were told."""
+    def _figures(self, workloads: Iterable[_Workload], now: Now) -> dict[str, frames.Figures]:
+        """The figures of those workloads for which they have changed since they were told."""
         changed = {}
         for workload in workloads:
-            numbers = _numbers(workload, now)
-            if numbers != workload.told:
-                workload.told = numbers
-                changed[workload.id] = dict(zip(_METRICS, numbers, strict=True))
+            figures = _figures(workload, now)
+            if figures != workload.told:
+                workload.told = changed[workload.id] = figures
         return changed
 
     async def _beat(self, link: channel.Channel) -> None:
@@ -397,7 +401,7 @@ class Runtime:
             if self._lease is not None:
                 self._lease.renew()
             now = Now.read()
-            self._link.figures(self._figures(self._workloads.values(), now))
+            self._link.beat(self._figures(self._workloads.values(), now))
             if path := self._sandbox.outdated():
                 log.warning(
                     "worker_starts_again", reason=f"{path} was replaced, and this process cannot read the new one"
@@ -430,13 +434,12 @@ def _take_over(workload: _Workload, before: _Workload, *, failed: bool) -> None:
     workload.early[:0] = left
 
 
-_METRICS = "events_in events_out bytes_in bytes_out errors runs runs_failed last_event_at_ns lag_seconds".split()
-
-
-def _numbers(workload: _Workload, now: Now) -> tuple[float, ...]:
+def _figures(workload: _Workload, now: Now) -> frames.Figures:
     m = workload.metrics
     lag = round(workload.executor.lag_seconds(now), 3) if workload.executor is not None else 0.0
-    return (m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at, lag)
+    return frames.Figures(
+        m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at, lag
+    )
 
 
 def _reason(error: BaseException) -> str:

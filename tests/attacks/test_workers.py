@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import inspect
 import json
 import os
 import socket
-import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import anyio
 import psutil
@@ -23,8 +20,9 @@ from core.engine import Engine
 from core.external import nats
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import Tunnel
-from core.fleet.fleet import ACTS, Fleet
+from core.model import frames
 from core.model.principal import Caller, Principal, Role, Surface
+from core.model.states import WorkloadState
 from tests import processes, waiting
 from tests.external import rig, server
 
@@ -52,6 +50,9 @@ async def engine(tmp_path: Path, bus: server.Server) -> AsyncIterator[Engine]:
         yield running
 
 
+T = TypeVar("T", bound=frames.Frame)
+
+
 class Thief:
     """Somebody with a copy of the worker key and a program of their own in place of a worker."""
 
@@ -59,7 +60,7 @@ class Thief:
         self.key = WorkerKey(key.read_bytes().strip())
         self.url = url
         self.group = group
-        self.heard: list[tuple[str, Any]] = []
+        self.heard: list[frames.Frame] = []
         self.link: channel.Channel
         self.over = asyncio.Event()
 
@@ -70,7 +71,7 @@ class Thief:
         subject = f"sluice.{self.key.installation}.{session}"
         inbox = await self.wire.listen(f"{subject}.worker")
         asked = {
-            "protocol": 1,
+            "protocol": frames.PROTOCOL,
             "random": ours.hex(),
             "session": session,
             "name": name,
@@ -93,9 +94,12 @@ class Thief:
         tunnel = Tunnel(far, records, send, inbox.take, beat_seconds=0.2, chunk_bytes=self.wire.chunk_bytes)
         self.running = asyncio.create_task(tunnel.run())
         self.link = await channel.over_socket(
-            near, on_notice=lambda _, what, data: self.heard.append((what, data)), on_close=lambda _: self.over.set()
+            near, codec=frames.OF_ENGINE, on_frame=self.heard.append, on_close=lambda _: self.over.set()
         )
-        self.link.notice("hello", {"name": name})
+        self.say(frames.Hello(name))
+
+    def say(self, frame: frames.Frame) -> None:
+        self.link.send(frames.encode(frame))
 
     async def leave(self) -> None:
         self.link.abort()
@@ -103,8 +107,8 @@ class Thief:
         await asyncio.gather(self.running, return_exceptions=True)
         await self.wire.close()
 
-    def told(self, what: str) -> list[Any]:
-        return [data for name, data in self.heard if name == what]
+    def told(self, kind: type[T]) -> list[T]:
+        return [frame for frame in self.heard if isinstance(frame, kind)]
 
 
 async def test_a_stolen_worker_key_opens_no_group_that_does_not_name_its_tenants(
@@ -134,7 +138,7 @@ async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_
         await thief.join()
         await rig.online(engine, "thief")
         await engine.call("job_deploy", {"name": "listens", "worker_group": "edge", "wait_seconds": 0}, EVIL)
-        await waiting.until(lambda: bool(thief.told("assign")))
+        await waiting.until(lambda: bool(thief.told(frames.Assign)))
         # Somebody who edits the table cannot place a job there either.
         await engine.database.write(lambda db: db.conn.execute("UPDATE workloads SET worker = 'thief'"))
         await engine.fleet.sync()
@@ -142,9 +146,9 @@ async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_
         assert row["reason"] == "worker group edge does not admit tenant tenant-a"
         await engine.call("variable_set", {"name": "mine", "value": "canary-variable-2"}, ADMIN)
         await engine.call("variable_set", {"name": "own", "value": "evils"}, EVIL)
-        await waiting.until(lambda: ["evil", "own", "evils"] in thief.told("variable"))
-        assert {told["tenant"] for told in thief.told("assign")} == {"evil"}
-        assert "canary" not in json.dumps(thief.heard)
+        await waiting.until(lambda: frames.Variable("evil", "own", "evils") in thief.told(frames.Variable))
+        assert {told.tenant for told in thief.told(frames.Assign)} == {"evil"}
+        assert not any(b"canary" in frames.encode(frame) for frame in thief.heard)
         names = {row["name"] for row in (await engine.call("worker_list", {}, EVIL))["items"]}
         assert "thief" in names
         outsider = Caller(Principal("olga", Role.ADMIN, ("other",)), "other", Surface.HTTP)
@@ -182,32 +186,25 @@ async def _run(engine: Engine) -> str:
     return str(record["invocation_id"])
 
 
-MESSAGE = {"kind": "user", "type": "user-generated", "tag": "x", "data": {"a": 1}}
-SPEECHES: dict[str, Any] = {
-    "publish": [1, "tenant-a/smoke_trigger_handler#0", MESSAGE],
-    "log": ["tenant-a/smoke_trigger_handler#0", 1, "error", "forged", {}],
-    "run": ["tenant-a/smoke_trigger_handler#0", 1, "once", 1, 2, 0, 0, 0, True, ""],
-    "status": ["tenant-a/smoke_trigger_handler#0", "1", "failed", "forged", 0],
-    "beat": {"metrics": {"tenant-a/smoke_trigger_handler#0": {"events_in": 9}}},
-}
+OF_OTHERS = "tenant-a/smoke_trigger_handler#0"
+SPEECHES: list[frames.Frame] = [
+    frames.Publish(1, OF_OTHERS, "user", "user-generated", "x", frames.Json(b'{"a":1}')),
+    frames.Log(OF_OTHERS, 1, "error", "forged", frames.Json(b"{}")),
+    frames.Run(OF_OTHERS, 1, "once", 1, 2, 0, 0, 0, ok=True, reason=""),
+    frames.Status(OF_OTHERS, "1", WorkloadState.FAILED, "forged", 0),
+    frames.Beat({OF_OTHERS: frames.Figures(9, 0, 0, 0, 0, 0, 0, 0, 0.0)}),
+]
+OF_ITSELF = {frames.Hello, frames.Bye, frames.Unconfined, frames.Refused}
+SETTLES = {frames.Settle}  # which is checked against who holds the delivery, below
 
 
-OF_ITSELF = {"hello", "bye", "unconfined", "settle"}  # a settlement is checked against who holds the delivery, below
+def test_every_frame_of_a_worker_is_tried() -> None:
+    assert set(get_args(frames.FromWorker)) == {type(one) for one in SPEECHES} | OF_ITSELF | SETTLES
 
 
-def test_every_notice_of_a_worker_is_tried() -> None:
-    heard = ast.parse(textwrap.dedent(inspect.getsource(Fleet._heard)))
-    cases = {
-        node.value.value
-        for node in ast.walk(heard)
-        if isinstance(node, ast.MatchValue) and isinstance(node.value, ast.Constant)
-    }
-    assert cases == SPEECHES.keys() | OF_ITSELF
-
-
-@pytest.mark.parametrize("what", sorted(SPEECHES))
+@pytest.mark.parametrize("what", SPEECHES, ids=lambda frame: type(frame).__name__)
 async def test_a_worker_that_speaks_for_a_workload_of_others_is_not_heard(
-    engine: Engine, bus: server.Server, tmp_path: Path, what: str
+    engine: Engine, bus: server.Server, tmp_path: Path, what: frames.Frame
 ) -> None:
     with anyio.fail_after(60):
         await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
@@ -215,9 +212,9 @@ async def test_a_worker_that_speaks_for_a_workload_of_others_is_not_heard(
         thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
         await thief.join()
         await rig.online(engine, "thief")
-        thief.link.notice(what, SPEECHES[what])
+        thief.say(what)
         await waiting.until(lambda: engine.fleet.overreached == 1)
-        if what in ACTS:
+        if isinstance(what, frames.ACTS):
             await thief.over.wait()
         (workload,) = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="smoke_trigger_handler")
         assert (workload["state"], workload["reason"]) == ("running", "")
@@ -243,7 +240,7 @@ async def test_a_worker_reaches_no_keys_and_no_deliveries_of_others(
         await waiting.until(lambda: any(r.outstanding for r in local.replicas.values()))
         for replica in local.replicas.values():
             for id in replica.outstanding:
-                thief.link.notice("settle", [id, "forged"])
+                thief.say(frames.Settle(id, "forged"))
         with pytest.raises((errors.Forbidden, channel.ChannelClosed)):
             await thief.link.call("kv", ["tenant-a/smoke_trigger_handler#0", "list", "tenant-a:x", ["", "", 10]])
         psutil.Process(local.pid).resume()

@@ -14,6 +14,7 @@ import structlog
 
 from core import clock, errors
 from core.engine import Engine
+from core.model import frames
 from core.store import workloads as workload_table
 from tests.engines import ADMIN, engine_on
 
@@ -190,11 +191,14 @@ async def test_what_a_worker_holds_against_its_orders_is_seen_and_mended(tmp_pat
         assert worker.channel is not None
         told = await row(engine, FIRST)
         assert told is not None
-        data = {key: told[key] for key in ("id", "tenant", "job", "version", "replica", "document")}
-        edited = {**orjson.loads(told["document"]), "output": {"discard": {}}}
-        worker.channel.notice("assign", {**data, "document": orjson.dumps(edited).decode()})
-        worker.channel.notice("unassign", f"tenant-a/{JOB}#1")
-        worker.channel.notice("assign", {**data, "id": "tenant-a/quiet--stray#0", "job": "quiet--stray"})
+        edited = orjson.dumps({**orjson.loads(told["document"]), "output": {"discard": {}}}).decode()
+        version, replica, document = told["version"], told["replica"], told["document"]
+        for frame in (
+            frames.Assign(told["id"], told["tenant"], told["job"], version, replica, edited),
+            frames.Unassign(f"tenant-a/{JOB}#1"),
+            frames.Assign("tenant-a/quiet--stray#0", told["tenant"], "quiet--stray", version, replica, document),
+        ):
+            worker.channel.send(frames.encode(frame))
         found = await call(engine, "deployment_reconcile", name="quiet")
         kinds = {one["id"].rpartition("/")[2]: one["kind"] for one in found["drift"]}
         assert kinds == {f"{JOB}#0": "modified", f"{JOB}#1": "out-of-sync", "quiet--stray#0": "extra"}

@@ -14,6 +14,7 @@ import pytest
 
 from core import channel
 from core.errors import SluiceError
+from core.model import frames
 from core.worker.runtime import Options, Runtime
 from tests import waiting
 
@@ -24,26 +25,35 @@ class Engine:
     """The other end of the channel."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.told: list[frames.FromWorker] = []
         self.link: channel.Channel
 
-    def heard(self, link: channel.Channel, name: str, data: Any) -> None:
-        self.told.append((name, data))
-        if name == "publish":
-            link.notice("published", data[0])
+    def heard(self, frame: frames.FromWorker) -> None:
+        self.told.append(frame)
+        if isinstance(frame, frames.Publish):
+            self.say(frames.Published(frame.sequence))
+
+    def say(self, frame: frames.Frame) -> None:
+        self.link.send(frames.encode(frame))
 
     def assign(self, id: str, version: str, document: dict[str, Any]) -> None:
         tenant, _, rest = id.partition("/")
         job = rest.rpartition("#")[0]
         text = orjson.dumps({"name": job, **document}).decode()
-        self.link.notice("assign", {"id": id, "tenant": tenant, "job": job, "version": version, "document": text})
+        self.say(frames.Assign(id, tenant, job, version, 0, text))
 
     def states(self, id: str) -> list[tuple[str, str]]:
         """(version, state) in order."""
-        return [(d[1], d[2]) for name, d in self.told if name == "status" and d[0] == id]
+        return [(d.version, d.state) for d in self.told if isinstance(d, frames.Status) and d.workload == id]
 
     def printed(self, id: str) -> list[str]:
-        return [d[3] for name, d in self.told if name == "log" and d[0] == id and d[2] == "print"]
+        lines = [told for told in self.told if isinstance(told, frames.Log) and told.workload == id]
+        return [line.text for line in lines if line.level == "print"]
+
+    def figures(self, id: str) -> list[frames.Figures]:
+        """What the worker told of a workload's figures, in order."""
+        beats = [told for told in self.told if isinstance(told, frames.Beat)]
+        return [beat.figures[id] for beat in beats if id in beat.figures]
 
 
 @pytest.fixture
@@ -52,9 +62,9 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     made = Engine()
     options = Options("w1", str(tmp_path / "home"), heartbeat_seconds=0.02, drain_seconds=1.0)
     serving = asyncio.create_task(Runtime(options).serve(theirs))
-    made.link = await channel.over_socket(ours, on_notice=made.heard)
+    made.link = await channel.over_socket(ours, codec=frames.OF_WORKER, on_frame=made.heard)
     yield made
-    made.link.notice("drain", None)
+    made.say(frames.Drain())
     with anyio.fail_after(10):
         await serving
     await made.link.close()
@@ -96,7 +106,7 @@ async def test_a_job_that_comes_back_while_it_is_ending_waits_for_its_end(engine
     stubborn = {"input": {"worker-channel": "c"}, "output": {"worker-channel": "d"}}
     engine.assign(id, "1", stubborn)
     await waiting.until(lambda: ("1", "running") in engine.states(id))
-    engine.link.notice("unassign", id)
+    engine.say(frames.Unassign(id))
     engine.assign(id, "1b", ticking("again"))
     await waiting.until(lambda: engine.printed(id))
     assert alone(engine.states(id))
@@ -132,11 +142,8 @@ async def test_figures_of_a_job_survive_its_failures(engine: Engine) -> None:
     failing = {**ticking("x"), "output": {"http-post": {"url": "http://127.0.0.1:9/"}}}
     engine.assign(id, "1", failing)
     await waiting.until(lambda: engine.states(id).count(("1", "failed")) >= 2)
-    figures = [data["metrics"][id] for name, data in engine.told if name == "beat" and id in data["metrics"]]
-    await waiting.until(
-        lambda: any(n == "beat" and d["metrics"].get(id, {}).get("runs_failed", 0) >= 2 for n, d in engine.told)
-    )
-    assert all(one["events_out"] == 0 for one in figures)
+    await waiting.until(lambda: any(one.runs_failed >= 2 for one in engine.figures(id)))
+    assert all(one.events_out == 0 for one in engine.figures(id))
 
 
 async def test_clone_gives_every_reader_a_copy_and_a_changed_driver_reaches_jobs_that_run(engine: Engine) -> None:
@@ -147,12 +154,12 @@ async def test_clone_gives_every_reader_a_copy_and_a_changed_driver_reaches_jobs
         return len(engine.printed(id))
 
     writer = {"input": {"echo": {"event": "x", "trigger": {"interval": "5ms"}}}, "output": {"worker-channel": "c"}}
-    engine.link.notice("channels", [["t/c", "standard", 2]])
+    engine.say(frames.Channels([frames.ChannelDriver("t/c", "standard", 2)]))
     engine.assign("t/a#0", "1", reader("standard"))
     engine.assign("t/b#0", "1", reader("standard"))
     engine.assign("t/w#0", "1", writer)
     await waiting.until(lambda: lines("t/a#0") + lines("t/b#0") >= 4)
-    engine.link.notice("channels", [["t/c", "clone", 2]])
+    engine.say(frames.Channels([frames.ChannelDriver("t/c", "clone", 2)]))
     engine.assign("t/b#0", "2", reader("clone"))
     await waiting.until(lambda: ("2", "running") in engine.states("t/b#0"))
     a, b = lines("t/a#0"), lines("t/b#0")
@@ -161,7 +168,7 @@ async def test_clone_gives_every_reader_a_copy_and_a_changed_driver_reaches_jobs
 
 async def test_replicas_of_a_job_share_the_copy_of_a_clone_channel(engine: Engine) -> None:
     reader = {"input": {"worker-channel": {"channel": "c", "driver": "clone"}}, "output": {"print": "STDOUT"}}
-    engine.link.notice("channels", [["t/c", "clone", 1]])
+    engine.say(frames.Channels([frames.ChannelDriver("t/c", "clone", 1)]))
     engine.assign("t/a#0", "1", reader)
     engine.assign("t/a#1", "1", reader)
     text = "\n".join(str(number) for number in range(5))
