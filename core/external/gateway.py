@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -43,7 +43,7 @@ class Join(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    protocol: Literal[1]
+    protocol: int
     random: str = Field(pattern="^[0-9a-f]{64}$")
     session: str = Field(pattern="^[0-9a-f]{32}$")
     name: Name

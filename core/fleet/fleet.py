@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import orjson
 import structlog
 
 from core import channel, clock, errors, filepolicy
@@ -362,7 +361,7 @@ class Fleet:
             case frames.Publish():
                 self._traffic.publish(worker, tenant, job, frame)
             case frames.Log():
-                self.logs.add(frame.workload, frame.at_ns, frame.level, frame.text, orjson.loads(frame.fields))
+                self.logs.add(frame.workload, frame.at_ns, frame.level, frame.text, frames.value(frame.fields))
             case frames.Run():
                 self._workloads.run_ended(frame)
                 self._traffic.run_ended(worker, tenant, job, frame)

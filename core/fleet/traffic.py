@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import structlog
 
 from core import clock, errors
@@ -48,7 +47,7 @@ class Traffic:
 
     def publish(self, worker: Worker, tenant: str, job: str, outgoing: frames.Publish) -> None:
         """A job wants to publish a message, which is confirmed to its worker after the commit."""
-        data = orjson.loads(outgoing.data)
+        data = frames.value(outgoing.data)
         self._confirm[worker] = max(outgoing.sequence, self._confirm.get(worker, 0))
         if outgoing.variable and data is not None:
             self.set_variable(tenant, outgoing.variable, data["value"], f"job {job}", source=Source.JOB, job=job)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
+import orjson
 
 from core.model.states import WorkloadState
 
@@ -239,6 +240,11 @@ ACTS: Final = (Publish,)
 
 encode = msgspec.json.Encoder().encode
 """A frame as the bytes of its line, without the newline."""
+
+
+def value(json: Json) -> Any:
+    """What a part says that was passed on as JSON. Raises ValueError when it is not JSON."""
+    return orjson.loads(memoryview(json))
 
 
 class Codec:

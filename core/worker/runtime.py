@@ -256,7 +256,7 @@ class Runtime:
         delivery = Delivery(
             told.delivery,
             told.attempt,
-            orjson.loads(told.message),
+            frames.value(told.message),
             lambda reason: link.settle(told.workload, told.delivery, reason),
         )
         if workload.executor is None:

@@ -24,7 +24,11 @@ def test_a_channel_is_told_with_its_driver_and_the_number_of_jobs_that_read_it()
             ("t", "w", {"input": {"echo": {"event": "x"}}, "output": {"worker-channel": "c"}}),
         ]
     )
-    assert told == [("t/c", "clone", 2), ("t/e", "standard", 1), ("u/c", "standard", 1)]
+    assert [(one.channel, one.driver, one.readers) for one in told] == [
+        ("t/c", "clone", 2),
+        ("t/e", "standard", 1),
+        ("u/c", "standard", 1),
+    ]
 
 
 def test_documents_without_a_channel_are_no_readers() -> None:
