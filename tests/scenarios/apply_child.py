@@ -20,12 +20,12 @@ from core.store.database import Database
 from tests.scenarios.boundaries import Boundaries
 
 CALLER = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
-TOLD = ("assign", "unassign", "channels")
+TOLD = (b'["assign",', b'["unassign",', b'["channels",')  # the beginnings of their frames
 
 
 def plant(boundaries: Boundaries) -> None:
     """Put a boundary around every commit and around all that workers are told."""
-    attempt, notice = Database._attempt, channel.Channel.notice
+    attempt, send = Database._attempt, channel.Channel.send
 
     def attempt_between(self: Database, *given: Any) -> Any:
         boundaries.pass_one()
@@ -33,17 +33,17 @@ def plant(boundaries: Boundaries) -> None:
         boundaries.pass_one()
         return result
 
-    def notice_between(self: channel.Channel, name: str, data: Any) -> None:
-        if name not in TOLD:
-            return notice(self, name, data)
+    def send_between(self: channel.Channel, frame: bytes) -> None:
+        if not frame.startswith(TOLD):
+            return send(self, frame)
         boundaries.pass_one()
-        notice(self, name, data)
+        send(self, frame)
         self._flush()  # so that what is behind the boundary has really left
         return boundaries.pass_one()
 
     Database._attempt = attempt_between  # type: ignore[method-assign]
     Engine.keep_retention = rest  # type: ignore[method-assign]
-    channel.Channel.notice = notice_between  # type: ignore[method-assign]
+    channel.Channel.send = send_between  # type: ignore[method-assign]
 
 
 async def rest(engine: Engine) -> None:

@@ -14,13 +14,13 @@ import orjson
 import psutil
 import pytest
 
-from core import channel
 from core.deployments.apply import up
 from core.deployments.reconcile import DriftKind
 from core.documents import canonical
 from core.engine import Engine
 from core.fleet import failing
 from core.fleet.connection import Worker
+from core.model import frames
 from core.model.deployment import fingerprint
 from core.model.message import Kind, Type
 from core.store import workloads as workload_table
@@ -148,31 +148,32 @@ async def added(world: World, row: dict[str, Any]) -> Expected:
     return {extra["id"]: "extra"}
 
 
-def _tell(world: World, row: dict[str, Any], what: str, data: Any) -> None:
+def _tell(world: World, row: dict[str, Any], frame: frames.Frame) -> None:
     link = world.worker(row["worker"]).channel
     assert link is not None
-    link.notice(what, data)
+    link.send(frames.encode(frame))
 
 
-def _assignment(row: dict[str, Any], **other: Any) -> dict[str, Any]:
-    return {key: row[key] for key in ("id", "tenant", "job", "version", "replica", "document")} | other
+def _assignment(row: dict[str, Any], **other: Any) -> frames.Assign:
+    told = {key: row[key] for key in ("tenant", "job", "version", "replica", "document")}
+    return frames.Assign(**{"workload": row["id"], **told, **other})
 
 
 async def stopped_on_its_worker(world: World, row: dict[str, Any]) -> Expected:
-    _tell(world, row, "unassign", row["id"])
+    _tell(world, row, frames.Unassign(row["id"]))
     return {row["id"]: "out-of-sync"}
 
 
 async def changed_on_its_worker(world: World, row: dict[str, Any]) -> Expected:
     document = {**orjson.loads(row["document"]), "output": {"discard": {}}}
-    _tell(world, row, "assign", _assignment(row, document=orjson.dumps(document).decode()))
+    _tell(world, row, _assignment(row, document=orjson.dumps(document).decode()))
     return {row["id"]: "modified"}
 
 
 async def foreign_on_a_worker(world: World, row: dict[str, Any]) -> Expected:
     job = f"{STEADY}--stray{world.chance.randrange(10**9)}"
     id = f"{ADMIN.tenant}/{job}#0"
-    _tell(world, row, "assign", _assignment(row, id=id, job=job))
+    _tell(world, row, _assignment(row, workload=id, job=job))
     return {id: "extra"}
 
 
@@ -388,11 +389,11 @@ async def test_drifts_of_every_kind_are_told_and_mended_and_nothing_else_is_touc
 
 def _listen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Note which workloads workers are told of."""
-    notice = channel.Channel.notice
+    encode = frames.encode
 
-    def noted(link: channel.Channel, name: str, data: Any) -> None:
-        if name in ("assign", "unassign"):
-            world.told.add(data if isinstance(data, str) else data["id"])
-        notice(link, name, data)
+    def noted(frame: frames.Frame) -> bytes:
+        if isinstance(frame, frames.Assign | frames.Unassign):
+            world.told.add(frame.workload)
+        return encode(frame)
 
-    monkeypatch.setattr(channel.Channel, "notice", noted)
+    monkeypatch.setattr(frames, "encode", noted)
