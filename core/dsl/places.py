@@ -37,6 +37,8 @@ class Named(NamedTuple):
     pointer: str
     text: str
     writes: bool
+    template: bool = True
+    """Whether `${...}` and `@{...}` are filled in."""
 
 
 class Refused(NamedTuple):
@@ -60,6 +62,10 @@ def refusals(component: BaseModel, access: Locator, pointer: str) -> Iterator[Re
     the worker judges the whole path, and what is on the disk, when it opens it.
     """
     for one in named(component, pointer):
+        if not one.template and ("${" in one.text or "@{" in one.text):
+            why = "nothing is filled in here: the path would have that name"
+            yield Refused(one.pointer, Forbidden(why, hint="write the path as it is, or with {{context values}}"))
+            continue
         try:
             parts = expand.parse(one.text)
         except ValueError:
@@ -82,7 +88,9 @@ def named(value: object, pointer: str) -> Iterator[Named]:
                 continue
             writes = mark.writes or bool(mark.writes_with and getattr(value, mark.writes_with))
             if isinstance(inner, str) and inner:
-                yield Named(at, inner, writes)
+                yield Named(
+                    at, inner, writes, any(getattr(one, "func", None) is expand.check for one in field.metadata)
+                )
             elif isinstance(inner, tuple):
                 yield from (Named(f"{at}/{index}", text, writes) for index, text in enumerate(inner))
     elif isinstance(value, tuple | list):

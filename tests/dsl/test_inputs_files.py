@@ -258,6 +258,16 @@ def test_a_files_input_that_makes_no_sense_is_refused(body: dict[str, Any], told
         rig.declare("input", {"files": body})
 
 
+async def test_a_store_without_an_object_that_matches_tells_so(worker: Worker, data: Path) -> None:
+    (data / "a.txt").write_text("one\n")
+    source = {"path": str(data), "object-names": ["no-such"]}
+    assert await worker.read({"file-store": source}) == []
+    assert worker.warnings == ["file-store: no object matches (no-such)"]
+    worker.log_lines.clear()
+    assert raws(await worker.read({"file-store": {**source, "object-names": ["a"]}})) == ["one"]
+    assert worker.warnings == []
+
+
 async def test_a_path_that_matches_no_regular_file_is_told_and_no_fault(worker: Worker, data: Path) -> None:
     os.mkfifo(data / "pipe")
     for path in (f"{data}/nothere.txt", f"{data}/pipe"):

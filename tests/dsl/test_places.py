@@ -151,3 +151,20 @@ def test_the_components_that_touch_files_are_among_those_with_path_keys() -> Non
 @pytest.mark.parametrize("path", ["/data/@{job}/${day}.jsonl", "data/x", "/data/a..b", "/dev/shm/x"])
 def test_a_path_whose_fixed_parts_are_allowed_waits_for_the_worker(path: str) -> None:
     compiler.check_job({"name": "j", "input": ECHO, "output": {"file": {"path": path}}})
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        (
+            {"input": ECHO, "actions": [{"enrich": {"lookup-file": "${dyn|P}.csv", "match": ["k"]}}], "output": PRINT},
+            "/actions/0/enrich/lookup-file",
+        ),
+        (
+            {"input": ECHO, "actions": [{"assert": {"schema": {"schema-file": "@{tenant}.json"}}}], "output": PRINT},
+            "/actions/0/assert/schema/schema-file",
+        ),
+    ],
+)
+def test_a_path_in_which_nothing_is_filled_in_has_no_placeholder(document: dict[str, Any], pointer: str) -> None:
+    assert "nothing is filled in here" in told(document)[pointer]

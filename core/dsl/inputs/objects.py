@@ -135,6 +135,7 @@ class ObjectSource:
         self._stamps = _stamps(config)
         self._fingerprints: memory.Fingerprints | None = None
         self._listing = asyncio.Lock()  # one firing at a time looks for what is new
+        self._told_nothing = False
         self._taken: set[str] = set()  # fingerprints of what a firing reads, or the output has not accepted yet
         self._rewind: spooled.Rewind | None = None
         self._sweeper = spooled.Sweeper(config.retention, env.job) if config.retention is not None else None
@@ -204,10 +205,13 @@ class ObjectSource:
         skip_before = self._rewind.skip_before if self._rewind is not None else -math.inf
         sweeping: list[spooled.Seen] | None = [] if self._sweeper is not None else None
         present: set[str] = set()
+        there = 0
 
         def keep(one: Object) -> bool:
+            nonlocal there
             if not self._matches(one.name):
                 return False
+            there += 1
             at = self._time_of(one)
             if at is None or (oldest is not None and at < oldest):
                 return False
@@ -228,6 +232,7 @@ class ObjectSource:
             found = [one for one in found if keep(one)]
         else:
             found = await store.listing(names, keep)
+        self._tell_nothing(there)
         if marks is not None:
             marks.keep_only(present)
         if sweeping is not None:
@@ -235,6 +240,15 @@ class ObjectSource:
         ordered = [_Candidate(self._time_of(one) or 0.0, one, _mark(one)) for one in found]
         ordered.sort(key=lambda candidate: (candidate.at, candidate.one.name))
         return ordered
+
+    def _tell_nothing(self, there: int) -> None:
+        """Say once that nothing matches: a mistyped name or prefix looks like a store that is quiet."""
+        if not there and not self._told_nothing:
+            config = self._config
+            level = "warning" if config.trigger is None else "info"
+            named = shorten(", ".join(config.object_names)) or "all"
+            self._env.log(level, f"{config.name}: no object matches ({named})")
+        self._told_nothing = not there
 
     async def _begin(self, store: Store, marks: memory.Fingerprints) -> None:
         """Carry out a replay that is due, before the first listing that tells what is to be read."""
