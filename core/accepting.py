@@ -2,8 +2,9 @@
 
 A server of asyncio accepts whatever comes, a whole backlog in one turn of the loop, and logs each connection for which
 the process has no file left. Here a `Room` says who may come in: so many in all, so many from one address. When it is
-full, the one that has waited longest without saying what it wants makes room for the next; only when everybody is at
-work is the next one sent away. What was refused is counted by its reason and logged once a burst.
+full, the one that has waited longest without saying what it wants makes room for the next, or else the slowest of those
+whose requests arrive and whose answers leave; only when everybody is at work is the next one sent away. What was
+refused is counted by its reason and logged once a burst.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from core import clock
 log = structlog.get_logger("core.accepting")
 
 PATIENCE_SECONDS = 10.0  # for a connection to say what it wants: a TLS handshake, the head of a request, a first call
+LEAST_BYTES_A_SECOND = 8192  # of a request, or an answer, on its way; who is PATIENCE_SECONDS behind is slow
+SLOW_SECONDS = 0.5  # behind by so much, it makes room for another
 QUIET_SECONDS = 60.0  # between two lines of the log about what was refused
 AGAIN_SECONDS = 0.2  # after the process had no file left
 AT_ONCE = 16  # connections that are accepted in one turn of the loop
@@ -40,26 +43,43 @@ class Reason(StrEnum):
     ADDRESS = "address"  # too many from one address, all of them at work
     TOTAL = "total"  # too many in all, all of them at work
     FILES = "files"  # the process may open no more files
-    SLOW = "slow"  # it did not say what it wanted in time
+    SLOW = "slow"  # it did not say what it wanted in time, or did not read the answer
+    UNREAD = "unread"  # more answers waited than there may be, and it left the most of them unread
     MADE_ROOM = "made_room"  # it waited while the room was full
 
 
 class Guest:
     """One connection, from its acceptance to its end. Use from the loop; what comes after its end changes nothing."""
 
-    __slots__ = ("_here", "_room", "address", "leave", "since")
+    __slots__ = ("_here", "_room", "address", "leave", "moved", "since", "where")
 
     def __init__(self, room: Room, address: str) -> None:
         self._room = room
         self._here = True
         self.address = address
-        self.since = 0.0  # since when it waits, in monotonic seconds
+        self.where: dict[str, dict[Guest, None]] | None = None  # among whom the room has it
+        self.since = 0.0  # since when it waits or moves, in monotonic seconds
+        self.moved: Callable[[], int] = _nothing  # how many bytes have come, or gone, since then
         self.leave: Callable[[Reason], None] = _stay
         """Ends the connection. Set by whoever holds it; called at most once, and must not raise."""
 
+    def moves(self, moved: Callable[[], int]) -> None:
+        """A part of what it wants has come, or of its answer has gone; `moved` tells how many bytes have, from now."""
+        if self._here and (self.moved is not moved or self.where is not self._room.moving):
+            self._room.moves(self, moved)
+
+    def behind(self, now: float) -> float:
+        """How many seconds it is behind LEAST_BYTES_A_SECOND."""
+        return now - self.since - self.moved() / LEAST_BYTES_A_SECOND
+
+    def ends(self, reason: Reason) -> None:
+        """It has to leave, whatever it does."""
+        if self._here:
+            self._room.send_away(self, reason)
+
     def works(self) -> None:
         """It has said what it wants: it is not sent away before it waits again."""
-        if self._here:
+        if self.where is not None:
             self._room.works(self)
 
     def waits(self) -> None:
@@ -72,6 +92,10 @@ class Guest:
         if self._here:
             self._here = False
             self._room.gone(self)
+
+
+def _nothing() -> int:
+    return 0
 
 
 def _stay(reason: Reason) -> None:
@@ -92,6 +116,7 @@ class Room:
         self._now = now
         self._guests: Counter[str] = Counter()  # by address
         self._waiting: dict[str, dict[Guest, None]] = {}  # by address; who has waited longest comes first
+        self.moving: dict[str, dict[Guest, None]] = {}  # by address: those whose requests arrive, or answers leave
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._told_at = -QUIET_SECONDS
@@ -103,11 +128,11 @@ class Room:
         return self._guests.total()
 
     def admit(self, address: str) -> Guest | None:
-        """Let one in from this address, if need be in the place of one that waits; None when all are at work."""
-        if self._guests[address] >= self.most_per_address and not self._make_room((address,)):
+        """Let one in from this address, if need be in the place of another; None when all are at work."""
+        if self._guests[address] >= self.most_per_address and not self._make_room(address):
             self._count(Reason.ADDRESS, address)
             return None
-        if self.open >= self.most and not self._make_room(self._waiting):
+        if self.open >= self.most and not self._make_room():
             self._count(Reason.TOTAL, address)
             return None
         self._guests[address] += 1
@@ -118,7 +143,7 @@ class Room:
     def out_of_files(self) -> None:
         """The process may open no more files: count it, and let one that waits give up its own."""
         self._count(Reason.FILES, "")
-        self._make_room(self._waiting)
+        self._make_room()
 
     def close(self) -> None:
         """Watch no longer over those that wait."""
@@ -129,19 +154,28 @@ class Room:
     # -- what guests tell ----------------------------------------------------------------------------------
 
     def waits(self, guest: Guest) -> None:
+        self.works(guest)
+        self._note(self._waiting, guest)
+
+    def moves(self, guest: Guest, moved: Callable[[], int]) -> None:
+        self.works(guest)
+        guest.moved = moved
+        self._note(self.moving, guest)
+
+    def _note(self, where: dict[str, dict[Guest, None]], guest: Guest) -> None:
         guest.since = self._now()
-        of_its_address = self._waiting.setdefault(guest.address, {})
-        of_its_address.pop(guest, None)
-        of_its_address[guest] = None
+        guest.where = where
+        where.setdefault(guest.address, {})[guest] = None
         if self._timer is None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.look)
 
     def works(self, guest: Guest) -> None:
-        of_its_address = self._waiting.get(guest.address)
-        if of_its_address is not None and guest in of_its_address:
+        where, guest.where = guest.where, None
+        if where is not None:
+            of_its_address = where[guest.address]
             del of_its_address[guest]
             if not of_its_address:
-                del self._waiting[guest.address]
+                del where[guest.address]
 
     def gone(self, guest: Guest) -> None:
         self.works(guest)
@@ -157,23 +191,36 @@ class Room:
         if self._timer is not None:
             self._timer.cancel()
         late = [one for some in self._waiting.values() for one in some if now - one.since >= PATIENCE_SECONDS]
+        late += [one for some in self.moving.values() for one in some if one.behind(now) >= PATIENCE_SECONDS]
         for guest in late:
-            self._send_away(guest, Reason.SLOW)
+            self.send_away(guest, Reason.SLOW)
         self._timer = None
-        if self._waiting and not self._closed:
-            first = min(next(iter(some)).since for some in self._waiting.values())
-            left = max(0.05, first + PATIENCE_SECONDS - now)
+        if (self._waiting or self.moving) and not self._closed:
+            longest = [now - next(iter(some)).since for some in self._waiting.values()]
+            longest += [one.behind(now) for some in self.moving.values() for one in some]
+            left = max(0.05, PATIENCE_SECONDS - max(longest))
             self._timer = asyncio.get_running_loop().call_later(left, self.look)
 
-    def _make_room(self, addresses: Iterable[str]) -> bool:
-        """Send away who has waited longest at that of these addresses which has the most connections, if any waits."""
-        greedy = max((one for one in addresses if one in self._waiting), key=self._guests.__getitem__, default=None)
-        if greedy is None:
-            return False
-        self._send_away(next(iter(self._waiting[greedy])), Reason.MADE_ROOM)
-        return True
+    def _make_room(self, address: str | None = None) -> bool:
+        """Send away one of this address, or of the address that has the most connections: who has waited longest, if
+        any waits, or else who moves most slowly."""
+        greedy = self._greedy(self._waiting, address)
+        goes = None if greedy is None else next(iter(self._waiting[greedy]))
+        if goes is None:
+            now = self._now()
+            greedy = self._greedy(self.moving, address)
+            slow = [] if greedy is None else [one for one in self.moving[greedy] if one.behind(now) >= SLOW_SECONDS]
+            goes = max(slow, key=lambda one: one.behind(now), default=None)
+        if goes is not None:
+            self.send_away(goes, Reason.MADE_ROOM)
+        return goes is not None
 
-    def _send_away(self, guest: Guest, reason: Reason) -> None:
+    def _greedy(self, where: dict[str, dict[Guest, None]], address: str | None) -> str | None:
+        """Of the addresses there, or of that one alone, the one that has the most connections."""
+        addresses: Iterable[str] = where if address is None else where.keys() & {address}
+        return max(addresses, key=self._guests.__getitem__, default=None)
+
+    def send_away(self, guest: Guest, reason: Reason) -> None:
         self._count(reason, guest.address)
         guest.gone()
         guest.leave(reason)

@@ -148,7 +148,9 @@ class Settings(Described, BaseModel):
     jwt_key_file: Path | None = None
     """A file (mode 0600) with the secret that signs JWTs, at least 32 bytes; without one, a key is made in the home."""
     waits_per_user: int = Field(default=256, ge=1)
-    """How many calls of one user may wait for something at a time (wait_seconds), at each server; more are refused."""
+    """How many calls of one user may wait for something at a time (wait_seconds), at each server; more are refused.
+    Never more than a quarter of the connections that the server can hold, together with the user's streams; of a
+    tenant, than half of them."""
     waits_per_tenant: int = Field(default=1024, ge=1)
     """How many calls of all users of a tenant may wait for something at a time, at each server."""
     streams_per_user: int = Field(default=100, ge=1)

@@ -96,8 +96,15 @@ class Stream(Answer):
 class Live:
     """The registry of one server process. Use from one event loop; it costs nothing while nothing is open."""
 
-    def __init__(self, most: limits.All | None = None, now: Callable[[], float] = clock.monotonic) -> None:
-        self.limiter = limits.Limiter(limits.of(Settings()) if most is None else most)
+    def __init__(
+        self,
+        most: limits.All | None = None,
+        now: Callable[[], float] = clock.monotonic,
+        *,
+        connections: int | None = None,
+    ) -> None:
+        self.limiter = limits.Limiter(limits.of(Settings()) if most is None else most, connections)
+        self.turns = limits.Turns()
         self.ended: Counter[tuple[limits.Kind, Reason]] = Counter()
         self._now = now
         self._open: dict[Answer, None] = {}
@@ -243,18 +250,26 @@ class Watched:
         self.subscribe = engine.subscribe
         self._engine = engine
         self._live = live
+        self._reads = {one.name for one in engine.operations if one.effect is Effect.READ}
         self._waits = {operation.name: operation.wait for operation in engine.operations if operation.wait is not None}
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """See mcp_server.session.EngineSession.call. A wait whose credential ends meanwhile raises what `over` makes;
-        what was begun goes on. Raises RateLimited for one wait too many."""
+        what was begun goes on. Raises RateLimited for one wait too many. The reads of one user take turns."""
         name, given = operation, arguments
         if operation == ONCE:  # the wait is that of the call inside
             name, given = str(arguments["operation"]), arguments["arguments"]
         wait = self._waits.get(name)
         # Whoever is no member of a tenant is refused by the engine, and takes no room of it.
         if wait is None or not _positive(given, wait) or not (caller.operator or caller.member_of(caller.tenant)):
-            return await self._engine.call(operation, arguments, caller)
+            if operation not in self._reads:
+                return await self._engine.call(operation, arguments, caller)
+            who = caller.tenant, caller.principal.username
+            await self._live.turns.take(who)
+            try:
+                return await self._engine.call(operation, arguments, caller)
+            finally:
+                self._live.turns.give(who)
         with _Wait(self._live, name, caller, self.operations[name].effect is not Effect.READ):
             return await self._engine.call(operation, arguments, caller)
 

@@ -169,3 +169,36 @@ def test_every_listening_socket_of_the_engine_and_its_doors_is_behind_a_room() -
         if node.func.attr != "accept" or not node.args  # of a socket, not of an output
     }
     assert found == {"core/accepting.py"}
+
+
+async def test_who_moves_too_slowly_is_sent_away_and_who_is_fast_enough_never(clock: Clock) -> None:
+    left: Left = []
+    room = Room("http", 9, 9, clock)
+    slow, fast = (visitor(room, "a", left, name) for name in ("slow", "fast"))
+    slow.moves(lambda: 1)
+    fast.moves(lambda: int(clock.now - 100) * accepting.LEAST_BYTES_A_SECOND)
+    for _ in range(30):
+        clock.now += 1
+        room.look()
+    assert left == [("slow", Reason.SLOW)]
+    fast.works()
+    clock.now += 100
+    room.look()
+    assert len(left) == 1
+    room.close()
+
+
+async def test_a_room_full_of_requests_on_their_way_ends_the_slowest_of_the_greediest_address(
+    clock: Clock,
+) -> None:
+    left: Left = []
+    room = Room("http", 4, 3, clock)
+    for number in (3, 1, 2):
+        visitor(room, "a", left, f"a{number}").moves(lambda number=number: number * 1000)  # type: ignore[misc]
+    visitor(room, "b", left).moves(lambda: 0)
+    assert room.admit("c") is None, "nobody is slow yet"
+    clock.now += 1
+    for address in ("c", "a"):
+        visitor(room, address, left, address).works()
+    assert left == [("a1", Reason.MADE_ROOM), ("a2", Reason.MADE_ROOM)]
+    room.close()

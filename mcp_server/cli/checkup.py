@@ -176,9 +176,27 @@ def open_files(wanted: engine_settings.Settings) -> Finding:
 
 def long_answers(wanted: engine_settings.Settings) -> Finding:
     """How many waits, streams and MCP sessions the engine's servers hold open for a user and a tenant."""
-    most = limits.of(wanted)
+    connections = serving.room(wanted).most
+    wished = limits.of(wanted)
+    most = limits.within(wished, connections)
     told = ", ".join(f"{most[kind].user}/{most[kind].tenant} {kind}s" for kind in limits.KINDS)
-    return Finding("long answers", "ok", f"at most {told} for a user/tenant")
+    user, tenant = limits.share(connections)
+    found = f"at most {told} for a user/tenant, and {user}/{tenant} of {connections} connections"
+    less = [
+        limits.setting(kind, whose)
+        for kind in limits.KINDS
+        for whose in limits.WHOSE
+        if getattr(most[kind], whose) < getattr(wished[kind], whose)
+        and limits.setting(kind, whose) in wanted.model_fields_set
+    ]
+    if less:
+        return Finding(
+            "long answers",
+            "warning",
+            f"{found}; {', '.join(less)} say more",
+            "Raise http_connections, and ulimit -n to more than twice as many; or lower those settings.",
+        )
+    return Finding("long answers", "ok", found)
 
 
 def wall_clock(path: Path) -> Finding:

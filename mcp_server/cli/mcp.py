@@ -124,9 +124,11 @@ async def _serve_http(
     if not port.isdigit() or int(port) > 65535:
         raise errors.InvalidParams(f"--http {errors.shorten(address, 60)} is not HOST:PORT.")
     host = host or "127.0.0.1"
-    app = server.http_app(open_session, options, host=host, live=live.Live(limits.of(settings)))
+    visitors = serving.room(settings)
+    answers = live.Live(limits.of(settings), connections=visitors.most)
+    app = server.http_app(open_session, options, host=host, live=answers)
     listener = serving.bind(host, int(port))
     with signals.StopRequest() as stop:
-        async with serving.running(app, [listener], serving.room(settings), drain_seconds=2):
+        async with serving.running(app, [listener], visitors, drain_seconds=2):
             connect.note(f"sluice-mcp listens on {serving.url(listener)}/mcp")
             await stop.taken()

@@ -116,11 +116,11 @@ async def serve(
                 await _first_token(engine, settings.home, local)
             else:
                 authenticator = identities.NoAuth(local.principal)
-            answers = live.Live(limits.of(settings))
+            visitors = serving.room(settings)
+            answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
             own = () if serving.is_loopback(host) else (host, socket.gethostname().lower())
             hosts = (*(allow_host or ()), *own)
-            visitors = serving.room(settings)
             served = app.create(
                 engine,
                 authenticator,
@@ -129,6 +129,7 @@ async def serve(
                 origins=allow_origin or (),
                 mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local, answers),
                 live=answers,
+                connections=visitors.most,
                 trouble=engine.trouble,
             )
             certificate = None

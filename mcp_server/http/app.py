@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -20,7 +21,19 @@ from core import accepting, errors
 from core.model.principal import Caller
 from mcp_server import live as registry
 from mcp_server import session
-from mcp_server.http import auth, guard, metrics, openapi, pages, pictures, problems, routes, sessions, streams
+from mcp_server.http import (
+    arriving,
+    auth,
+    guard,
+    metrics,
+    openapi,
+    pages,
+    pictures,
+    problems,
+    routes,
+    sessions,
+    streams,
+)
 
 
 def create(
@@ -33,10 +46,12 @@ def create(
     rooms: Callable[[], Sequence[accepting.Room]] = tuple,
     trouble: Callable[[], Awaitable[str]] | None = None,
     live: registry.Live | None = None,
+    connections: int = arriving.CONNECTIONS,
 ) -> guard.Guard:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
+    `connections` is how many of them there may be, of which one user gets a share.
     `trouble` tells /health what keeps the engine from its work.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
@@ -55,7 +70,7 @@ def create(
         title="Sluice",
         summary="A control plane for data pipelines: plan, apply, reconcile, and triggers.",
         version=importlib.metadata.version("sluice-mcp"),
-        openapi_url="/api/openapi.json",
+        openapi_url=None,  # made below, once
         docs_url=None,  # its page loads scripts from elsewhere; ours is made below
         redoc_url=None,
         redirect_slashes=False,
@@ -78,9 +93,22 @@ def create(
         said = {"status": "trouble", "trouble": found} if found else {"status": "ok"}
         return Response(orjson.dumps(said), 503 if found else 200, media_type="application/json")
 
+    # Whoever can connect may ask for these two as often as he likes: they are made once, and kept as bytes.
+    @functools.cache
+    def described() -> bytes:
+        return orjson.dumps(app.openapi())
+
+    @functools.cache
+    def described_as_page() -> bytes:
+        return pages.page(app.openapi()).encode()
+
+    @app.api_route("/api/openapi.json", methods=["GET", "HEAD"], include_in_schema=False)
+    async def description() -> Response:
+        return Response(described(), media_type=routes.MEDIA_TYPE)
+
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> Response:
-        return Response(pages.page(app.openapi()), headers=pages.HEADERS, media_type=pages.MEDIA_TYPE)
+        return Response(described_as_page(), headers=pages.HEADERS, media_type=pages.MEDIA_TYPE)
 
     async def prometheus(request: Request) -> Response:
         """The jobs of the caller's tenant and, for those who operate the server, the counters of its requests."""
@@ -106,7 +134,13 @@ def create(
             app.router.routes.append(route)
     routes.account_for(app.router.routes, engine.operations)
     _describe(app)
-    return guard.Guard(routes.direct(app, engine, counts), authenticator, hosts=hosts, origins=origins)
+    return guard.Guard(
+        routes.direct(app, engine, counts),
+        authenticator,
+        hosts=hosts,
+        origins=origins,
+        arriving=arriving.Arriving(connections),
+    )
 
 
 async def _status(engine: session.EngineSession, caller: Caller) -> dict[str, Any] | None:

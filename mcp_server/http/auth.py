@@ -111,7 +111,7 @@ class TokenAuth:
         if wait:
             raise errors.RateLimited(
                 "Too many credentials that are not valid came from this address.",
-                hint="Wait, then send one that is.",
+                hint="Yours may be valid: one that this server has not seen lately is looked at when the time is over.",
                 details={"retry_after_seconds": int(wait) + 1},
             )
         generation = self._generation

@@ -6,12 +6,13 @@ It is default-deny: a route that nobody listed as open needs credentials, whoeve
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from core import errors
 from mcp_server.http import auth, problems
+from mcp_server.http.arriving import Arriving, Body
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,6 +36,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 class Guard:
     """ASGI middleware that lets a request pass only when its Host, Origin, size and credentials are in order.
 
+    The body of one is read when it is known whose it is, within what one user may have on its way (`arriving`).
     `hosts` are the names (without port) that this server answers to; `origins` are the web origins, other than the
     server's own, that may call it.
     """
@@ -46,8 +48,10 @@ class Guard:
         *,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
+        arriving: Arriving | None = None,
     ) -> None:
         self._app = app
+        self._arriving = Arriving() if arriving is None else arriving
         self._authenticator = authenticator
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._origins = frozenset(origin.lower() for origin in origins)
@@ -62,15 +66,21 @@ class Guard:
         # A parser may leave blanks around a header value; they are not part of it (RFC 9110, 5.5).
         scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         limit = _limit(scope["path"])
+        body: Body | None = None
         try:
             refusal = self._refuse(headers)
             if refusal is None:
                 coming = _comes_with_a_body(headers, limit)
+                client = str((scope.get("client") or ("",))[0])
+                who: Hashable = client
                 if scope["path"] not in OPEN_PATHS:
                     _no_credentials_in(scope.get("query_string", b""))
-                    client = str((scope.get("client") or ("",))[0])
-                    scope[PRINCIPAL] = await self._authenticator.principal(_value(headers, b"authorization"), client)
-                receive = await _whole(receive, limit) if coming else _replay(b"", receive)
+                    identity = await self._authenticator.principal(_value(headers, b"authorization"), client)
+                    scope[PRINCIPAL] = identity
+                    who = identity.tenants, identity.username
+                if coming:
+                    body = Body(self._arriving, who)
+                receive = _replay(b"" if body is None else await _whole(receive, body, limit), receive)
         except _Gone:
             return  # there is nobody who could be answered, and nothing was asked for
         except _TooLarge:
@@ -80,11 +90,19 @@ class Guard:
             )
         except errors.SluiceError as error:
             refusal = problems.STATUS[error.code], error
+        finally:
+            # What is refused, or whose client has left, is not kept while it is told so.
+            if body is not None and (refusal is not None or not body.whole):
+                body.close()
         if refusal is not None:
             status, fault = refusal
             await problems.response(fault, status)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if body is not None:
+                body.close()
 
     def _refuse(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, errors.SluiceError] | None:
         hosts = [value for name, value in headers if name == b"host"]
@@ -171,20 +189,20 @@ def _comes_with_a_body(headers: list[tuple[bytes, bytes]], limit: int) -> bool:
     return declared.strip("0") != ""
 
 
-async def _whole(receive: Receive, limit: int) -> Receive:
-    """The body, read to its end before anyone acts on it, as a receive that gives it at once.
+async def _whole(receive: Receive, body: Body, limit: int) -> bytes:
+    """The body, read to its end before anyone acts on it.
 
-    Raises _TooLarge when it grows over the limit, _Gone when the client leaves before the end.
+    Raises _TooLarge when it grows over the limit, _Gone when the client leaves before the end, and what `Body` raises.
     """
-    parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise _Gone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
         if size > limit:
             raise _TooLarge
-        if not message.get("more_body", False):
-            return _replay(b"".join(parts), receive)
+        body.take(part, last=not more)
+        if not more:
+            return body.arrived()

@@ -13,23 +13,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from core import accepting, errors
 from core.settings import Settings
+from mcp_server.http.connection import Connection, Unread
 
 if TYPE_CHECKING:
     from mcp_server.http import tls  # brings x509, which only HTTPS needs
 
 START_SECONDS = 30
-MAX_HEAD_BYTES = 64 * 1024
-REQUEST_SECONDS = 120.0  # from the head of a request to its last byte
-FRAMING = 8  # bytes of framing that a byte of a body may cost, beyond MAX_HEAD_BYTES
-_TOO_MUCH = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+SOCKET_BYTES = 256 * 1024  # that the kernel keeps for a connection, each way
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def is_loopback(host: str) -> bool:
@@ -56,6 +50,9 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # What the kernel keeps of answers that nobody reads and requests that wait: by itself, megabytes.
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                listener.setsockopt(socket.SOL_SOCKET, buffer, SOCKET_BYTES)
             listener.bind(address)
             listener.listen(2048)
         except OSError:
@@ -85,82 +82,10 @@ def room(settings: Settings) -> accepting.Room:
     return accepting.Room("http", most, max(1, min(of_one, most)))
 
 
-class _Protocol(HttpToolsProtocol):
-    """The HTTP parser, with bounds on what is no body: the head of a request, which it keeps in memory until it is
-    complete, and the framing of chunks, which it reads and forgets however long it is. A connection whose head does
-    not come in time, or whose body does not, is ended, so that nobody holds many of them by saying little."""
-
-    _head = 0  # bytes received since the parser last came to the end of a head or of a message
-    _body = 0  # bytes of the body among them
-    _in_head = True
-    _deadline: asyncio.TimerHandle | None = None  # while a body is incomplete
-
-    def __init__(self, guest: accepting.Guest, config: uvicorn.Config, state: ServerState, app: dict[str, Any]) -> None:
-        super().__init__(config, state, app)
-        self._guest = guest
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._guest.leave = self._sent_away
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._guest.gone()
-        self._whole()
-        super().connection_lost(exc)
-
-    def _sent_away(self, reason: accepting.Reason) -> None:
-        if reason is accepting.Reason.SLOW:
-            self._too_late()
-        else:
-            self.transport.abort()
-
-    def _whole(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_late(self) -> None:
-        self._deadline = None
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            self.transport.write(_TOO_LATE)
-        self.transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        self._head += len(data)
-        super().data_received(data)
-        if self._in_head:
-            self._whole()
-        elif self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._too_late)
-        bound = MAX_HEAD_BYTES if self._in_head else MAX_HEAD_BYTES + FRAMING * self._body
-        if self._head > bound and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE if self._in_head else _TOO_MUCH)
-            self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        self._in_head, self._head, self._body = False, 0, 0
-        self._guest.works()
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._body += len(body)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._in_head, self._head = True, 0
-        super().on_message_complete()
-        self._answered()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._answered()
-
-    def _answered(self) -> None:
-        """Everything that was asked for is answered, if it is: the next head may come."""
-        if self._in_head and self.cycle.response_complete:
-            self._guest.waits()
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """Whether a line of the log tells something else than that a request was cut off at the end: how many were is told
+    in one line before."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class _Server(uvicorn.Server):
@@ -171,6 +96,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.ready = anyio.Event()
         self._visitors = visitors
+        self._unread = Unread()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # What the original does, with our way of accepting in place of loop.create_server.
@@ -185,8 +111,8 @@ class _Server(uvicorn.Server):
         self.started = True
         self.ready.set()
 
-    def _protocol(self, guest: accepting.Guest) -> _Protocol:
-        return _Protocol(guest, self.config, self.server_state, self.lifespan.state)
+    def _protocol(self, guest: accepting.Guest) -> Connection:
+        return Connection(guest, self._unread, self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -221,6 +147,7 @@ async def running(
     )
     # It warns of every malformed request, which lets anybody who can connect fill the log.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_end)
     server = _Server(config, visitors)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, listeners)

@@ -25,6 +25,7 @@ from mcp_server.http import auth, guard, openapi, problems, routes
 from mcp_server.live import Live, Reason
 
 BACKLOG = 1000
+BACKLOG_BYTES = 256 * 1024
 KEEP_ALIVE_SECONDS = 15.0
 TERMINAL = frozenset({"succeeded", "failed", "timed_out"})
 CONNECTED = b": connected\n\n"
@@ -138,10 +139,12 @@ def _asked(request: Request, filters: tuple[str, ...]) -> tuple[dict[str, str], 
 
 
 class Reader:
-    """What waits to be sent to one client: events that it may hear, at most BACKLOG of them, or the end."""
+    """What waits to be sent to one client: events that it may hear, at most BACKLOG of them and BACKLOG_BYTES, or one,
+    or the end."""
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Queue[tuple[str, dict[str, Any]] | Reason] = asyncio.Queue(BACKLOG)
+        self._waiting: asyncio.Queue[Part | Reason] = asyncio.Queue(BACKLOG)
+        self._bytes = 0  # of what waits
         self._missed = 0
 
     def end(self, reason: Reason) -> None:
@@ -150,11 +153,13 @@ class Reader:
             self._waiting.get_nowait()
         self._waiting.put_nowait(reason)
 
-    def put(self, event: tuple[str, dict[str, Any]]) -> None:
-        try:
-            self._waiting.put_nowait(event)
-        except asyncio.QueueFull:
+    def put(self, part: Part) -> None:
+        size = len(part[0])
+        if self._waiting.full() or (self._bytes and self._bytes + size > BACKLOG_BYTES):
             self._missed += 1
+        else:
+            self._bytes += size
+            self._waiting.put_nowait(part)
 
     async def parts(
         self, engine: session.EngineSession, caller: principal.Caller, name: str, select: Select
@@ -165,7 +170,7 @@ class Reader:
         def arrived(topic: str, data: dict[str, Any]) -> None:
             chosen = select(topic, data)
             if chosen is not None and notices.hears(engine.operations, caller, topic, data):
-                self.put(chosen)
+                self.put((event(name, *chosen), chosen[1]))
 
         leave = engine.subscribe(arrived)
         try:
@@ -177,10 +182,12 @@ class Reader:
                 if isinstance(found, Reason):
                     yield event("end", "", ending(found)), {}
                     return
+                if found is not None:
+                    self._bytes -= len(found[0])
                 if self._missed:
                     lost, self._missed = self._missed, 0
                     yield b"event: missed\ndata: %d\n\n" % lost, {}
-                yield (b": alive\n\n", {}) if found is None else (event(name, *found), found[1])
+                yield (b": alive\n\n", {}) if found is None else found
         finally:
             leave()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -128,25 +129,57 @@ async def test_processes_that_hold_the_socket_of_the_engine_and_say_nothing_shut
         assert len(log.read_bytes()) < 4096
 
 
-async def test_what_an_address_may_hold_is_bounded_also_when_its_connections_are_at_work(tmp_path: Path) -> None:
-    """Each of these has sent the head of a request and a part of its body."""
+async def test_bodies_that_are_never_ended_take_nothing_from_others(tmp_path: Path) -> None:
+    """Of the admin's key, of a bad one and of nobody, from as many addresses as it takes to fill the server."""
     async with server(tmp_path) as (url, _):
         port = int(url.rpartition(":")[2])
         token = (tmp_path / "home" / "admin.token").read_text().strip()
-        head = f"POST /api/kv/set HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
-        head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        for key in (f"Authorization: Bearer {token}\r\n", "Authorization: Bearer sluice_bad\r\n", ""):
+            head = f"POST /api/kv/set HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}"
+            head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+            attack = []
+            for number in range(FILES):
+                source = (f"127.0.0.{number % 5 + 3}", 0)
+                one = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=source)
+                attack.append(one)
+                try:
+                    one.sendall(head.encode())
+                except OSError:
+                    continue
+            with held(attack):
+                assert await health(url, "127.0.0.2") == 200
+                assert await health(url, "127.0.0.3") == 200, "and an address that does it is not shut out either"
+                told = await local(tmp_path, "worker", "list")
+                assert told.returncode == 0, told.stderr.decode()
+
+
+async def test_waits_and_streams_of_one_user_leave_most_connections_to_others(tmp_path: Path) -> None:
+    """However many the settings allow: a server that may open 256 files holds 128 connections."""
+    async with server(tmp_path) as (url, log):
+        token = (tmp_path / "home" / "admin.token").read_text().strip()
+        head = f"GET /api/jobs/subscription HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
+        port = int(url.rpartition(":")[2])
         attack = []
-        for _ in range(FILES // 2):
-            one = socket.create_connection(("127.0.0.1", port), timeout=10)
+        for number in range(FILES // 2):
+            source = (f"127.0.0.{number % 5 + 3}", 0)
+            one = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=source)
             attack.append(one)
-            try:
-                one.sendall(head.encode())
-            except OSError:
-                continue
+            one.sendall(head.encode())
         with held(attack):
-            assert await health(url, "127.0.0.2") == 200
-            with pytest.raises(httpx.HTTPStatusError, match="503"):
-                transport = httpx.AsyncHTTPTransport(local_address="127.0.0.1")
-                async with httpx.AsyncClient(transport=transport, base_url=url, trust_env=False) as client:
-                    (await client.get("/health")).raise_for_status()
-        assert await health(url, "127.0.0.1") == 200
+            answers = Counter([(await anyio.to_thread.run_sync(one.recv, 12))[9:] for one in attack])
+            assert answers == {b"200": 32, b"429": 96}
+            assert await health(url, "127.0.0.3") == 200
+        assert "Traceback" not in log.read_text()
+
+
+async def test_the_end_of_a_server_with_open_waits_is_told_in_a_line(tmp_path: Path) -> None:
+    async with server(tmp_path) as (url, log):
+        token = (tmp_path / "home" / "admin.token").read_text().strip()
+        head = f"GET /api/jobs/subscription HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
+        one = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=10)
+        one.sendall(head.encode())
+        assert (await anyio.to_thread.run_sync(one.recv, 12)) == b"HTTP/1.1 200"
+    with held([one]):
+        told = log.read_text()
+    assert "timeout graceful shutdown exceeded" in told
+    assert "Traceback" not in told and "CancelledError" not in told

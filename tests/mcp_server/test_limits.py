@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
+from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +72,75 @@ def test_the_limits_are_settings() -> None:
     shown = limits.of(Settings(waits_per_user=7, streams_per_tenant=8))
     assert (shown["wait"].user, shown["stream"].tenant) == (7, 8)
     assert all(limits.setting(kind, whose) in Settings.model_fields for kind in limits.KINDS for whose in limits.WHOSE)
+
+
+def test_of_the_connections_of_a_server_a_user_holds_a_quarter_and_a_tenant_half() -> None:
+    limiter = limits.Limiter(limits.of(Settings()), 128)
+    assert limiter.most["wait"] == limits.Most(32, 64)
+    for number in range(32):
+        limiter.take("wait" if number % 2 else "stream", who("ada", "one"))
+    for kind in limits.HOLDS:
+        with pytest.raises(errors.RateLimited, match="The user ada has 32 waiting calls and event streams") as refused:
+            limiter.take(kind, who("ada", "one"))
+        assert refused.value.details["limit"] == "http_connections"
+    limiter.take("session", who("ada", "one"))  # which holds no connection
+    for _ in range(32):
+        limiter.take("wait", who("bob", "one"))
+    with pytest.raises(errors.RateLimited, match="The tenant one has 64 "):
+        limiter.take("stream", who("cid", "one"))
+    limiter.take("wait", who("eve", "two"))
+    limiter.give("wait", who("ada", "one"))
+    limiter.take("stream", who("ada", "one"))
+    assert limits.Limiter(limits.of(Settings()), 1).most["wait"] == limits.Most(1, 1)
+
+
+def test_reads_of_one_user_take_turns_and_nobody_elses_wait_for_them() -> None:
+    async def run() -> None:
+        turns, running, most, done = limits.Turns(), 0, 0, []
+        go = asyncio.Event()
+
+        async def read(number: int) -> None:
+            nonlocal running, most
+            await turns.take(("one", "ada"))
+            running += 1
+            most = max(most, running)
+            try:
+                await go.wait()
+                done.append(number)
+            finally:
+                running -= 1
+                turns.give(("one", "ada"))
+
+        tasks = [asyncio.create_task(read(number)) for number in range(30)]
+        await checkpoint()
+        for task in tasks[5:12]:  # some that run, and some that wait
+            task.cancel()
+        await turns.take(("one", "bob"))
+        turns.give(("one", "bob"))
+        go.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert most == limits.READS_AT_ONCE
+        assert sorted(done) == [*range(5), *range(12, 30)]
+        assert (turns._running, turns._line) == ({}, {})
+
+    asyncio.run(run())
+
+
+def test_too_many_reads_in_line_are_refused() -> None:
+    async def run() -> None:
+        turns = limits.Turns()
+        made = [
+            asyncio.ensure_future(turns.take(("one", "ada")))
+            for _ in range(limits.READS_AT_ONCE + limits.READS_IN_LINE)
+        ]
+        await checkpoint()
+        with pytest.raises(errors.RateLimited):
+            await turns.take(("one", "ada"))
+        for one in made:
+            one.cancel()
+        await asyncio.gather(*made, return_exceptions=True)
+
+    asyncio.run(run())
 
 
 def test_whatever_waits_is_known_to_wait() -> None:

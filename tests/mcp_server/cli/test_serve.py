@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from core import errors, ownership
 from mcp_server.cli import failures, stage
-from mcp_server.http import serving
+from mcp_server.http import connection, serving
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
@@ -170,7 +170,7 @@ async def test_a_head_without_end_is_cut_off(scene: stage.Stage) -> None:
     with anyio.fail_after(20):
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             await stream.send(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ")
-            await stream.send(b"x" * serving.MAX_HEAD_BYTES)
+            await stream.send(b"x" * connection.MAX_HEAD_BYTES)
             assert (await stream.receive()).startswith(b"HTTP/1.1 431 ")
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             for _ in range(3):  # a long-lived connection may send any number of ordinary requests
