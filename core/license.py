@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core import clock, errors
+from core import clock, errors, pointers
 
 GRACE_DAYS = 14  # after its end a license still holds for so long, with a warning
 MAX_FILE_BYTES = 64 * 1024
@@ -188,7 +188,7 @@ def verify(raw: bytes, keys: Iterable[str]) -> Entitlement:
         raise errors.InvalidDocument(
             "The license says something that this version does not understand.",
             hint="Upgrade sluice-mcp, or ask for a new file.",
-            errors=[errors.Problem("/".join(("", *map(str, e["loc"]))), e["msg"]) for e in error.errors()[:10]],
+            errors=[errors.Problem(pointers.join(e["loc"]), e["msg"]) for e in error.errors()[:10]],
         ) from error
 
 

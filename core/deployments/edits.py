@@ -6,6 +6,8 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from core import pointers
+
 
 def differences(applied: Any, found: Any) -> list[str]:
     """JSON pointers of what differs, the deepest that say it, in document order.
@@ -18,7 +20,7 @@ def differences(applied: Any, found: Any) -> list[str]:
 def _walk(applied: Any, found: Any, at: str) -> Iterator[str]:
     if isinstance(applied, Mapping) and isinstance(found, Mapping):
         for key in [*applied, *(key for key in found if key not in applied)]:
-            below = f"{at}/{str(key).replace('~', '~0').replace('/', '~1')}"
+            below = f"{at}/{pointers.escape(key)}"
             if key in applied and key in found:
                 yield from _walk(applied[key], found[key], below)
             else:
@@ -30,11 +32,11 @@ def _walk(applied: Any, found: Any, at: str) -> Iterator[str]:
         yield at
 
 
-def keep(applied: Mapping[str, Any], found: Mapping[str, Any], pointers: Iterable[str]) -> dict[str, Any]:
-    """The applied document with what `found` says at these pointers (which `differences` gave)."""
+def keep(applied: Mapping[str, Any], found: Mapping[str, Any], places: Iterable[str]) -> dict[str, Any]:
+    """The applied document with what `found` says at these places (pointers, which `differences` gave)."""
     out = copy.deepcopy(dict(applied))
-    for pointer in pointers:
-        *path, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    for pointer in places:
+        *path, last = pointers.split(pointer)
         target, source = _at(out, path), _at(found, path)
         if isinstance(target, list):
             target[int(last)] = source[int(last)]

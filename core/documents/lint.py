@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from core import errors
+from core import errors, pointers
 from core.documents.load import Document
 from core.errors import Problem
 from core.model import spellings
@@ -27,11 +27,6 @@ def suggest(word: str, allowed: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; allowed: {', '.join(names)}" if names else ""
-
-
-def pointer_of(location: Iterable[str | int]) -> str:
-    """A pydantic location as a JSON Pointer."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 def problems_of(
@@ -66,7 +61,7 @@ def problems_of(
             message = f"{message[0].lower()}{message[1:]}; found {errors.shorten(repr(fault['input']), 80)}"
         if data is not None:
             location = _as_written(location, data, model, missing=fault["type"] == "missing")
-        pointer = at + pointer_of(location)
+        pointer = at + pointers.join(location)
         found.append(Problem(pointer, message, where(pointer) if where is not None else None, pattern))
     return found
 

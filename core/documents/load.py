@@ -17,7 +17,7 @@ from yaml import events as yaml_events
 from yaml.cyaml import CParser
 from yaml.error import Mark, MarkedYAMLError, YAMLError
 
-from core import errors
+from core import errors, pointers
 from core.documents import canonical
 from core.errors import Problem
 
@@ -216,7 +216,7 @@ class _Reader:
         out: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml_events.MappingEndEvent):
             key = self._key(event, pointer)
-            at = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            at = f"{pointer}/{pointers.escape(key)}"
             if key in out:
                 self._refuse(event, at, f"the key {errors.shorten(key, 60)!r} stands twice")
             place = (event.start_mark.line + 1, event.start_mark.column + 1)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 import pydantic
 
+from core import pointers
 from core.documents import lint
 from core.dsl import conditions, omitted, places
 from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
@@ -91,7 +92,7 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
     faults = _Faults(where, files)
     for key in data:
         if key not in KEYS:
-            faults.add(f"/{_escape(key)}", f"unknown key {shorten(key, 60)!r}{lint.suggest(str(key), KEYS)}")
+            faults.add(f"/{pointers.escape(key)}", f"unknown key {shorten(key, 60)!r}{lint.suggest(str(key), KEYS)}")
     if data.get("kind", "job") != "job":
         faults.add("/kind", f"expected a job, found kind {shorten(data['kind'], 60)!r}")
     name = data.get("name")
@@ -133,7 +134,7 @@ def refusals(job: CheckedJob, files: Locator) -> Iterator[places.Refused]:
     parts: list[tuple[str, Component]] = [("/input", job.input), ("/output", job.output)]
     parts += [(f"/actions/{index}", action) for index, action in enumerate(job.actions)]
     for pointer, component in parts:
-        yield from places.refusals(component, files, f"{pointer}/{_escape(component.name)}")
+        yield from places.refusals(component, files, f"{pointer}/{pointers.escape(component.name)}")
 
 
 class _Faults:
@@ -164,7 +165,7 @@ class _Faults:
             self.add(pointer, f"must be a map with exactly one key, the name of the {kind}; found {found}")
             return None
         ((name, config),) = value.items()
-        at = f"{pointer}/{_escape(name)}"
+        at = f"{pointer}/{pointers.escape(name)}"
         cls = REGISTRY.get(kind, name)
         if cls is None or not issubclass(cls, base):
             why = omitted.reason(str(name)) or lint.suggest(str(name), names)
@@ -193,10 +194,6 @@ class _Faults:
             except pydantic.ValidationError as error:
                 self.problems += lint.problems_of(error, Emit, self._where, at, one)
         return tuple(found)
-
-
-def _escape(key: object) -> str:
-    return str(key).replace("~", "~0").replace("/", "~1")
 
 
 def filter_of(source: Input) -> message.Filter | None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator
 
+from core import pointers
 from core.dsl import select, values
 from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Env, Event, Run
@@ -131,7 +132,7 @@ def _hole(value: Any, pointer: str, names: set[str]) -> _Text | _Parts | None:
         whole = _STAGED.fullmatch(value)
         return _Text(value, whole[1] if whole is not None else "", pointer)
     if isinstance(value, dict):
-        inside = [(key, _hole(inner, f"{pointer}/{escape(key)}", names)) for key, inner in value.items()]
+        inside = [(key, _hole(inner, f"{pointer}/{pointers.escape(key)}", names)) for key, inner in value.items()]
     elif isinstance(value, list):
         inside = [(index, _hole(inner, f"{pointer}/{index}", names)) for index, inner in enumerate(value)]
     else:
@@ -178,11 +179,6 @@ class _Filling:
         self.added += characters
         if self.added > MAX_STAGED:
             raise InvalidDocument(f"The placeholders of this document add more than {MAX_STAGED} characters.")
-
-
-def escape(key: str) -> str:
-    """A key as one step of a JSON pointer."""
-    return key.replace("~", "~0").replace("/", "~1")
 
 
 # ---- run time ------------------------------------------------------------------------------------------------------

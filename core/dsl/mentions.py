@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from core import pointers
 from core.dsl import expand
 from core.model import secret
 
@@ -46,7 +47,7 @@ def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
         yield value, pointer
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _texts(inner, f"{pointer}/{expand.escape(key)}")
+            yield from _texts(inner, f"{pointer}/{pointers.escape(key)}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _texts(inner, f"{pointer}/{index}")

@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel
 
+from core import pointers
 from core.dsl import expand
 from core.dsl.filerules import FileRules, Locator
 from core.errors import Forbidden
@@ -98,4 +99,4 @@ def named(value: object, pointer: str) -> Iterator[Named]:
             yield from named(one, f"{pointer}/{index}")
     elif isinstance(value, Mapping):
         for key, one in value.items():
-            yield from named(one, f"{pointer}/{expand.escape(str(key))}")
+            yield from named(one, f"{pointer}/{pointers.escape(key)}")

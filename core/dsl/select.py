@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from core import pointers
 from core.dsl.component import Event
 
 Path = tuple[str, ...]
@@ -50,7 +51,7 @@ def parse(text: str) -> Path:
     if text.startswith("$.") or text.startswith("$["):
         steps = _jsonpath(text)
     elif text.startswith("/"):
-        steps = tuple(part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/"))
+        steps = tuple(pointers.split(text))
     else:
         steps = tuple(text.split("/" if "/" in text else "."))
         if "" in steps:
@@ -74,7 +75,7 @@ def _jsonpath(text: str) -> Path:
 
 def pointer(path: Path) -> str:
     """The JSON Pointer of a path, for messages."""
-    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in path)
+    return pointers.join(path)
 
 
 def _index(step: str, length: int) -> int | None:

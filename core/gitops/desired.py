@@ -9,7 +9,7 @@ from typing import Any
 
 import pydantic
 
-from core import documents, errors
+from core import documents, errors, pointers
 from core.documents import Document, dump, lint
 from core.errors import Problem
 from core.gitops.files import File
@@ -189,7 +189,7 @@ def context_keys(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The name and the pointer of every value of a context document."""
     level, target = ContextDocument.model_validate(data).place()
     for key in data["values"]:
-        yield context_name(level, target, key), "/values/" + key.replace("~", "~0").replace("/", "~1")
+        yield context_name(level, target, key), "/values" + pointers.join([key])
 
 
 def context_name(level: str, target: str, key: str) -> str:

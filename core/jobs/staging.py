@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from core import documents, errors
+from core import documents, errors, pointers
 from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl import compile as compiler
@@ -68,8 +68,7 @@ def _other_faults(document: documents.Document, files: Locator) -> list[errors.P
 
 def _written_at(value: Any, pointer: str) -> str:
     """The value at a JSON Pointer as JSON text; empty where there is none."""
-    for step in pointer.split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
+    for key in pointers.split(pointer):
         if isinstance(value, list) and key.isdigit() and int(key) < len(value):
             value = value[int(key)]
         elif isinstance(value, dict) and key in value:

@@ -16,7 +16,7 @@ import orjson
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from core import errors
+from core import errors, pointers
 from core.docstrings import Described
 from core.license import Feature
 from core.model import spellings
@@ -148,7 +148,7 @@ class Operation:
             raise errors.InvalidParams(
                 f"The arguments of {self.name} do not fit together.",
                 errors=[
-                    errors.Problem("".join(f"/{p}" for p in e["loc"]), e["msg"].removeprefix("Value error, "))
+                    errors.Problem(pointers.join(e["loc"]), e["msg"].removeprefix("Value error, "))
                     for e in error.errors()
                 ],
             ) from error
@@ -158,7 +158,7 @@ def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[erro
     """Every fault that a jsonschema-rs validator finds, as problems with pointers."""
     problems: list[errors.Problem] = []
     for error in itertools.chain.from_iterable(map(_without_null, validator.iter_errors(instance))):
-        pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in error.instance_path)
+        pointer = pointers.join(error.instance_path)
         pattern = error.kind.pattern if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Pattern) else None
         problems.append(errors.Problem(pointer, errors.shorten(_message(error, pattern), 300), pattern=pattern))
         if len(problems) >= limit:

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Self
 import orjson
 from pydantic import Field, StringConstraints, model_validator
 
-from core import clock, errors
+from core import clock, errors, pointers
 from core.contexts.layers import Layers, Level
-from core.dsl.expand import escape
 from core.engine import Engine
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -88,7 +87,7 @@ async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dic
     rows, problems = [], []
     for key, value in params.values.items():
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-        pointer = f"/values/{escape(key)}"
+        pointer = f"/values/{pointers.escape(key)}"
         if not _KEY.fullmatch(key):
             problems.append(errors.Problem(pointer, "is no key: use letters, digits, _ and - (at most 100)"))
         elif key in RESERVED:

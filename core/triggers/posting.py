@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core import errors
+from core import errors, pointers
 from core.dsl import addresses, dialing, egress, http
 from core.errors import Problem, shorten
 from core.store import callbacks as table
@@ -35,7 +35,7 @@ def check(wish: Callback, allow: Iterable[str]) -> Target:
     except errors.Forbidden as error:
         problems.append(Problem("/callback/url", error.message))
     for name, value in wish.headers.items():
-        pointer = "/callback/headers/" + shorten(name, 60).replace("~", "~0").replace("/", "~1")
+        pointer = "/callback/headers" + pointers.join([shorten(name, 60)])
         try:
             egress.check_headers({name: value})
         except errors.Forbidden as error:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from core import errors
+from core import errors, pointers
 from core.errors import Problem
 
 MAX_WAYS = 1_000  # subschemas that one value may be held against
@@ -188,8 +188,7 @@ def _parts(nodes: list[_Node]) -> Counter[int]:
 
 def _resolve(schema: Any, reference: str) -> Any:
     node = schema
-    for part in reference.removeprefix("#").split("/")[1:]:
-        part = part.replace("~1", "/").replace("~0", "~")
+    for part in pointers.split(reference.removeprefix("#")):
         if isinstance(node, list) and part.isdigit() and int(part) < len(node):
             node = node[int(part)]
         elif isinstance(node, dict) and part in node:

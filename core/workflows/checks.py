@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from core import pointers
 from core.catalog import answers
 from core.catalog.blueprints import check_blueprint
 from core.catalog.names import did_you_mean, listed
@@ -22,7 +23,7 @@ from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
 from core.model.plan import Finding
 from core.model.transport import OPTIONS
 from core.workflows.modules import Modules
-from core.workflows.placeholders import escape, is_open, texts
+from core.workflows.placeholders import is_open, texts
 
 _WIZARD = re.compile(r"\{\{\s*wizard\.([\w-]+)")
 _SPOOLS = frozenset({Transport.FILE_STORE, Transport.OBJECT_STORE})  # their readers can wait for messages
@@ -110,7 +111,9 @@ def _module_values(step: Step, module: Workflow, pointer: str) -> Iterator[Findi
     for name in step.with_:
         if name not in asked:
             message = f"Step {step.id}: {step.use} asks for no {shorten(name, 60)}{did_you_mean(name, asked)}."
-            yield Finding("unknown_value", message, f"It asks for: {listed(asked)}.", f"{pointer}/{escape(name)}")
+            yield Finding(
+                "unknown_value", message, f"It asks for: {listed(asked)}.", f"{pointer}/{pointers.escape(name)}"
+            )
     for name, question in asked.items():
         value = step.with_.get(name, question.default)
         if value is None:
@@ -143,13 +146,13 @@ class _Parameters:
             path = [str(part) for part in error.instance_path]
             if path and is_open(given.get(path[0])):
                 continue
-            at = pointer + "".join(f"/{escape(part)}" for part in path)
+            at = pointer + pointers.join(path)
             kind = error.kind
             if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties) and not path:
                 for name in kind.unexpected:
                     message = f"Step {step.id}: {step.use} has no parameter {shorten(name, 60)}"
                     guess = did_you_mean(name, self._properties)
-                    yield Finding("invalid_parameter", f"{message}{guess}.", hint, f"{at}/{escape(name)}")
+                    yield Finding("invalid_parameter", f"{message}{guess}.", hint, f"{at}/{pointers.escape(name)}")
             elif isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) and not path:
                 name = str(kind.property).strip('"')
                 message = f"Step {step.id}: the parameter {name} of {step.use} is missing."
@@ -168,7 +171,7 @@ def _transports(graph: Graph) -> Iterator[Finding]:
         settings = f"Settings of {channel.transport}: {listed(options)}."
         for key, value in channel.with_.items():
             option = options.get(key)
-            at = f"{pointer}/{escape(key)}"
+            at = f"{pointer}/{pointers.escape(key)}"
             if option is None:
                 guess = did_you_mean(key, options)
                 message = f"Channel {name}: {channel.transport} has no setting {shorten(key, 60)}{guess}."

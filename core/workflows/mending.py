@@ -14,6 +14,7 @@ from typing import Any
 
 import pydantic
 
+from core import pointers
 from core.documents import lint
 from core.model.plan import Finding
 
@@ -148,7 +149,7 @@ def _name(text: str) -> str:
 
 def _parent(data: Any, pointer: str) -> tuple[Any, str]:
     """What holds the value at a pointer, and the key or index of the value."""
-    *above, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    *above, last = pointers.split(pointer)
     for part in above:
         data = data[int(part)] if isinstance(data, list) else data[part]
     return data, last

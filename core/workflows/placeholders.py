@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from core import pointers
+
 
 def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
     """Every text with a placeholder, with its JSON Pointer."""
@@ -13,7 +15,7 @@ def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
             yield pointer, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from texts(inner, f"{pointer}/{escape(str(key))}")
+            yield from texts(inner, f"{pointer}/{pointers.escape(key)}")
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             yield from texts(inner, f"{pointer}/{index}")
@@ -22,8 +24,3 @@ def texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
 def is_open(value: Any) -> bool:
     """Whether a placeholder is somewhere in a value."""
     return any(True for _ in texts(value, ""))
-
-
-def escape(part: str) -> str:
-    """One part of a JSON Pointer (RFC 6901)."""
-    return part.replace("~", "~0").replace("/", "~1")

@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core import errors
+from core import errors, pointers
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand
 from core.model.catalog import Blueprint, Graph
 from core.model.plan import Finding
 from core.workflows.modules import Modules
-from core.workflows.placeholders import escape, is_open, texts
+from core.workflows.placeholders import is_open, texts
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*\}\}")
 _STAND_IN = {"worker-channel": {"channel": "sample"}}
@@ -118,7 +118,7 @@ def _undecided(document: Any, pointer: str) -> bool:
         if isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
             continue
-        key = next((key for key in value if escape(str(key)) == part), None) if isinstance(value, dict) else None
+        key = next((key for key in value if pointers.escape(key) == part), None) if isinstance(value, dict) else None
         if key is None:
             break
         value = value[key]

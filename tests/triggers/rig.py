@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 from engines import ADMIN, EXAMPLES
 
 from core.engine import Engine
 from core.fleet.connection import Worker
+from core.model import frames
 from core.model.message import Filter
 from core.model.principal import Caller
 
@@ -49,13 +51,18 @@ class Rig:
 
     async def say(self, *bodies: dict[str, Any], tenant: str = "tenant-a", from_sink: bool = False) -> None:
         """Let a job of the tenant send these payloads in one tick, and wait until they are absorbed."""
+        self.collect(*bodies, tenant=tenant, from_sink=from_sink)
+        self.engine.traffic.flush()
+        await self.engine.database.write(lambda db: None)  # writes are done in order
+
+    def collect(self, *bodies: dict[str, Any], tenant: str = "tenant-a", from_sink: bool = False) -> None:
+        """Let a job of the tenant send these payloads in this tick."""
         kind, type = ("system", "trigger-proxy-response") if from_sink else ("user", "user-generated")
         for body in bodies:
             self._sequence += 1
-            outgoing = {"kind": kind, "type": type, "data": {"job_event": body}}
-            self.engine.traffic.publish(self.worker, self._sequence, tenant, JOB, outgoing)
-        self.engine.traffic.flush()
-        await self.engine.database.write(lambda db: None)  # writes are done in order
+            data = frames.Json(orjson.dumps({"job_event": body}))
+            outgoing = frames.Publish(self._sequence, f"{tenant}/{JOB}#0", kind, type, "", data)
+            self.engine.traffic.publish(self.worker, tenant, JOB, outgoing)
 
     async def dispatched(self, record: dict[str, Any]) -> dict[str, Any]:
         """The payload that went to the job."""

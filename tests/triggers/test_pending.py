@@ -127,9 +127,7 @@ async def test_a_proxy_response_is_recorded_without_ending_the_run_and_stays_bes
 async def test_capture_and_response_of_one_tick_are_both_in_the_record(rig: Rig) -> None:
     await rig.publish()
     record = await rig.invoke()
-    captured = proxy_response((await rig.dispatched(record))["trigger_proxy"])
-    engine, outgoing = rig.engine, {"kind": "system", "type": "trigger-proxy-response", "data": {"job_event": captured}}
-    engine.traffic.publish(rig.worker, 1, "tenant-a", "smoke_trigger_handler", outgoing)
+    rig.collect(proxy_response((await rig.dispatched(record))["trigger_proxy"]), from_sink=True)
     await rig.say(response(record))
     ended = await rig.get(record)
     assert set(ended["result"]) == {"status", "mode", "state", "trigger_response", "trigger_proxy_response"}
