@@ -178,10 +178,11 @@ class Connection(HttpToolsProtocol):
                 self._deadline = self.loop.call_later(REQUEST_SECONDS, self._too_late)
 
     def _end(self, data: bytes, start: int) -> int:
-        """How far the present head or body goes at most; the parser takes it also where this is wrong."""
+        """How far the parser may go with no more than one request; it takes more, should a head end across parts."""
         if self._in_head:
-            found = data.find(_END_OF_HEAD, start)
-            return len(data) if found < 0 else found + len(_END_OF_HEAD)
+            if data.count(_END_OF_HEAD, start) <= 1:  # a second request would have a head that ends, too
+                return len(data)
+            return data.index(_END_OF_HEAD, start) + len(_END_OF_HEAD)
         if self._length is None:
             self._length = _length(self.headers)
         left = CHUNKED_BYTES if self._length < 0 else self._length - self._body
@@ -221,7 +222,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle.response_complete:
             self.guest.waits()
-        else:
+        elif self.guest.where is not None:
             self.guest.works()
 
     def _arrived(self) -> int:
