@@ -83,8 +83,8 @@ def _flags(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter]
                 name=[name for name in names if not name.startswith("--no-")],
                 negative=[name for name in names if name.startswith("--no-")],
                 help=_help(form, one, takes),
-                show_default=str(one.default) if one.default else False,
-                allow_leading_hyphen=one.name in ("document", "file"),
+                show_default=str(one.default) if one.default and form.text(one.name) is None else False,
+                allow_leading_hyphen=one.name in ("document", "file", *form.reads),
             )
             found.append(_parameter(one, inspect.Parameter.KEYWORD_ONLY, _type(form, one), shown))
     return found
@@ -167,6 +167,8 @@ def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) 
     """The arguments of the call, and the name of what its document was read from. Raises InvalidParams."""
     given: dict[str, Any] = {}
     origin = ""
+    if [typed.get(name) for name in ("document", *form.reads)].count("-") > 1:
+        raise errors.InvalidParams("Only one of these can come from standard input.")
     for name, value in typed.items():
         if name not in takes or value is None or value == ():
             continue

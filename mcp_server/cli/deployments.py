@@ -1,4 +1,4 @@
-"""`sluice apply` and `status`, and what `reconcile` prints."""
+"""`sluice status`, and what `apply` and `reconcile` print."""
 
 from __future__ import annotations
 
@@ -8,46 +8,20 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, progress, render
+from mcp_server.cli import connect, render
+
+APPLY_SECONDS = 60
 
 
-async def apply(
-    plan_id: str,
-    /,
-    *,
-    wait: int = 60,
-    health_seconds: int | None = None,
-    rollback_on_failure: Annotated[bool, Parameter(negative=())] = False,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Carry out a saved plan, and wait until its workloads are up.
+def waiting(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
+    """A person waits longer for the outcome than a client may."""
+    return {"wait_seconds": APPLY_SECONDS, **given}
 
-    Parameters
-    ----------
-    plan_id
-        What `sluice plan` printed.
-    wait
-        How many seconds to wait for the outcome; 0 returns at once.
-    health_seconds
-        How long the workloads may take to come up.
-    rollback_on_failure
-        Take the version before back when the workloads do not come up (a first version is removed).
-    """
-    async with connect.engine(common) as engine:
-        with progress.bar(engine, plan_id, f"applying {plan_id}", quiet=common.json):
-            result = await engine.call(
-                "deployment_apply",
-                plan_id=plan_id,
-                wait_seconds=wait,
-                health_seconds=health_seconds,
-                rollback_on_failure=rollback_on_failure or None,
-            )
-        if common.json:
-            render.json(result)
-        else:
-            render.facts(result, ("deployment", "state", "reason", "revision", "rolled_back", "history_id"))
-            _workloads(result.get("workloads", []))
-    return 1 if result["rolled_back"] or result["state"] in ("failed", "degraded") else 0
+
+def applied(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print what became of a plan."""
+    render.facts(done, ("deployment", "state", "reason", "revision", "rolled_back", "history_id"))
+    _workloads(done.get("workloads", []))
 
 
 def reconciled(done: dict[str, Any], given: Mapping[str, Any]) -> None:

@@ -52,7 +52,14 @@ FORMS: Mapping[str, Form] = MappingProxyType(
                 Argument("tree", "switch", "Also show the steps as a tree: + new, ~ changed, > moved."),
             ),
         ),
-        "deployment_apply": Form("apply {plan_id}", by="deployments:apply"),
+        "deployment_apply": Form(
+            "apply {plan_id}",
+            texts={"wait_seconds": "How long to wait for the outcome, 60 when left out; 0 returns at once."},
+            makes="deployments:waiting",
+            bar="applying",
+            shows="deployments:applied",
+            fails=lambda done, _: done["rolled_back"] or done["state"] in ("failed", "degraded"),
+        ),
         "deployment_list": Form(
             "status",
             by="deployments:status",
@@ -160,7 +167,17 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "job_validate": Form(
             "job validate -f {document}", shows="jobs:validated", fails=lambda found, _: not found["valid"]
         ),
-        "job_trace": Form("job trace FILE", by="trace:trace"),
+        "job_trace": Form(
+            "job trace {document}",
+            flags={"name": "--job"},
+            reads={"events": "trace:events", "message": "trace:message"},
+            texts={
+                "events": "A file of events: JSON lines or one JSON array; - for standard input.",
+                "message": "The payload for ${msg|...} as JSON.",
+            },
+            shows="trace:shown",
+            fails=lambda seen, _: bool(seen["errors"]),
+        ),
         "job_put": Form("job put -f {document}", shows="jobs:put"),
         "job_stage": Form("job stage {name}", faults_in="draft of {name}"),
         "job_deploy": Form(

@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
-from cyclopts import Parameter
 
 from core import errors
 from core.documents import canonical
-from mcp_server.cli import connect, documents, render
+from mcp_server.cli import documents, render
 
 MOST_EVENTS = 1000
-Source = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
-async def trace(
-    file: Source | None = None,
-    /,
-    *,
-    job: str | None = None,
-    version: int | None = None,
-    events: Source | None = None,
-    message: str | None = None,
-    sample: int | None = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Run a job over a few events and show what each action does; nothing is sent or stored.
-
-    Parameters
-    ----------
-    file
-        The job document, or - for standard input.
-    job
-        Instead of a document: the name of a stored job.
-    version
-        With --job: which staged version; the newest when left out.
-    events
-        A file of events: JSON lines or one JSON array; - for standard input.
-    message
-        The payload for ${msg|...} as JSON.
-    sample
-        Take up to so many events from the real input; nothing is acknowledged or remembered.
-    """
-    if file == "-" and events == "-":
-        raise errors.InvalidParams("Only one of document and events can come from standard input.")
-    text, name = documents.text(file) if file is not None else (None, "")
-    payload = _object("--message", message) if message is not None else None
-    given = _events(events) if events is not None else None
-    with documents.named(name):
-        async with connect.engine(common) as engine:
-            result = await engine.call(
-                "job_trace", document=text, name=job, version=version, events=given, message=payload, sample=sample
-            )
-    if common.json:
-        render.json(result)
-    else:
-        _show(result)
-    return 1 if result["errors"] else 0
-
-
-def _show(result: dict[str, Any]) -> None:
+def shown(result: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print the events before and after each step."""
     render.heading(f"Events in: {result['counts']['events_in']}")
     _lines(result["events_in"])
     for step in result["steps"]:
@@ -84,7 +39,8 @@ def _lines(values: list[Any]) -> None:
         render.text("  " + orjson.dumps(value).decode())
 
 
-def _object(flag: str, text: str) -> dict[str, Any]:
+def message(text: str, flag: str) -> dict[str, Any]:
+    """The payload of a message, which is an object. Raises InvalidParams."""
     value = _parsed(flag, text.encode())
     if not isinstance(value, dict):
         raise errors.InvalidParams(f"{flag} must be a JSON object.")
@@ -98,8 +54,8 @@ def _parsed(where: str, raw: bytes) -> Any:
         raise errors.InvalidParams(f"{where}: {error.message}", hint=error.hint, errors=error.errors) from None
 
 
-def _events(source: str) -> list[dict[str, Any]]:
-    """Events of a file: a JSON array, or one object on each line."""
+def events(source: str, flag: str) -> list[dict[str, Any]]:
+    """Events of a file: a JSON array, or one object on each line. Raises InvalidParams."""
     text, name = documents.text(source)
     if text.lstrip().startswith("["):
         found = _parsed(name, text.encode())
