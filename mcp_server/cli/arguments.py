@@ -14,14 +14,14 @@ FILE = Path(__file__).with_name("operations.json")
 
 _LAST = {"limit": 1, "cursor": 2}
 
-Kind = Literal["text", "whole", "number", "switch", "texts", "pairs", "json", "path"]
+Kind = Literal["text", "whole", "number", "switch", "json", "path", "texts", "pairs", "text pairs", "whole pairs"]
 
 
 class Argument(NamedTuple):
     """One argument of an operation.
 
-    `kind` is how it is typed: a text, a whole number, a number, a switch, several texts, several NAME=VALUE, JSON, or
-    the path of a file here.
+    `kind` is how it is typed: a text, a whole number, a number, a switch, JSON, the path of a file here; or, given once
+    for each of its items, texts or NAME=VALUE, where values are what they read as, texts or whole numbers.
     """
 
     name: str
@@ -34,7 +34,12 @@ class Argument(NamedTuple):
     @property
     def many(self) -> bool:
         """Whether it is given once for each of its items."""
-        return self.kind in ("texts", "pairs")
+        return self.kind == "texts" or self.pairs
+
+    @property
+    def pairs(self) -> bool:
+        """Whether its items are NAME=VALUE."""
+        return self.kind.endswith("pairs")
 
 
 @functools.cache

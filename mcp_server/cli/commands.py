@@ -9,7 +9,7 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ from core import errors
 from mcp_server.cli import arguments, connect, documents, progress, render, wording
 from mcp_server.cli.arguments import Argument
 from mcp_server.cli.form import Form
-from mcp_server.cli.forms import FORMS
+from mcp_server.cli.forms import FORMS, PARTS
 
 Command = Callable[..., Awaitable[int]]
 _TYPES: Mapping[str, Any] = {
@@ -30,19 +30,29 @@ _TYPES: Mapping[str, Any] = {
     "switch": bool,
     "texts": list[str],
     "pairs": list[str],
+    "text pairs": list[str],
+    "whole pairs": list[str],
     "json": str,
     "path": Path,
 }
+_PAIRS: Mapping[str, Callable[[Iterable[str], str], dict[str, Any]]] = {
+    "pairs": documents.values,
+    "text pairs": documents.texts,
+    "whole pairs": documents.numbers,
+}
 
 
-def __getattr__(operation: str) -> Command:
-    if operation not in FORMS:
-        raise AttributeError(operation)
-    return make(operation, FORMS[operation], arguments.of(operation))
+def __getattr__(name: str) -> Command:
+    if name in PARTS:
+        return make(*PARTS[name])
+    if name in FORMS:
+        return make(name, FORMS[name])
+    raise AttributeError(name)
 
 
-def make(operation: str, form: Form, takes: Mapping[str, Argument]) -> Command:
+def make(operation: str, form: Form) -> Command:
     """The command that does an operation, with a signature and help for cyclopts."""
+    takes = {name: one for name, one in arguments.of(operation).items() if not form.only or name in form.only}
     signature = inspect.Signature([*_places(form, takes), *_flags(form, takes), *_switches(form), _COMMON])
 
     async def command(*places: Any, **flags: Any) -> int:
@@ -65,12 +75,12 @@ def _places(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter
     found = []
     for one in (takes[name] for name in form.places):
         kind = inspect.Parameter.VAR_POSITIONAL if one.many else inspect.Parameter.POSITIONAL_ONLY
-        names = "FILE" if one.name == "document" else "KEY=VALUE" if one.kind == "pairs" else None
-        # What may be any text may begin with a hyphen.
+        names = "FILE" if one.name == "document" else "KEY=VALUE" if one.pairs else None
+        # What may be any text may begin with a hyphen, and a lone one is standard input.
         shown = Parameter(
-            name=names, help=_help(form, one, takes), allow_leading_hyphen=one.name in ("value", "values")
+            name=names, help=_help(form, one, takes), allow_leading_hyphen=one.name in ("document", "value", "values")
         )
-        found.append(_parameter(one, kind, str if one.many else _type(form, one), shown))
+        found.append(_parameter(form, one, kind, str if one.many else _type(form, one), shown))
     return found
 
 
@@ -86,7 +96,7 @@ def _flags(form: Form, takes: Mapping[str, Argument]) -> list[inspect.Parameter]
                 show_default=str(one.default) if one.default and form.text(one.name) is None else False,
                 allow_leading_hyphen=one.name in ("document", "file", *form.reads),
             )
-            found.append(_parameter(one, inspect.Parameter.KEYWORD_ONLY, _type(form, one), shown))
+            found.append(_parameter(form, one, inspect.Parameter.KEYWORD_ONLY, _type(form, one), shown))
     return found
 
 
@@ -108,14 +118,14 @@ def _switches(form: Form) -> list[inspect.Parameter]:
     ]
 
 
-def _parameter(one: Argument, kind: Any, type: Any, shown: Parameter) -> inspect.Parameter:
-    if one.required or kind is inspect.Parameter.VAR_POSITIONAL:
+def _parameter(form: Form, one: Argument, kind: Any, type: Any, shown: Parameter) -> inspect.Parameter:
+    if form.needs(one) or kind is inspect.Parameter.VAR_POSITIONAL:
         return inspect.Parameter(one.name, kind, annotation=Annotated[type, shown])
     return inspect.Parameter(one.name, kind, annotation=Annotated[type | None, shown], default=None)
 
 
 def _type(form: Form, one: Argument) -> Any:
-    if one.name in form.reads and not one.many:
+    if one.name in form.reads:
         return str
     return Literal[one.choices] if one.choices else _TYPES[one.kind]
 
@@ -127,8 +137,8 @@ def _help(form: Form, one: Argument, takes: Mapping[str, Argument]) -> str:
             text = re.sub(rf"\b{name}\b", form.flag(name), text)
     if one.name.endswith("_seconds") and "second" not in form.flag(one.name):
         text += " In seconds."
-    if one.many and one.name not in form.places:
-        text += " NAME=VALUE; may be repeated." if one.kind == "pairs" and "=" not in text else " May be repeated."
+    if one.many and one.name not in (*form.places, *form.reads):
+        text += " NAME=VALUE; may be repeated." if one.pairs and "=" not in text else " May be repeated."
     return text
 
 
@@ -190,8 +200,8 @@ def _read(form: Form, one: Argument, value: Any) -> Any:
     flag = form.flag(one.name)
     if one.name in form.reads:
         return function(form.reads[one.name])(value, flag)
-    if one.kind == "pairs":
-        return documents.values(value, "KEY=VALUE:" if one.name in form.places else flag)
+    if one.pairs:
+        return _PAIRS[one.kind](value, "KEY=VALUE:" if one.name in form.places else flag)
     return list(value) if one.many else value
 
 

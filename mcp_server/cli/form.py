@@ -39,6 +39,8 @@ class Form:
     """One line of help, where the summary of the operation does not say what the command does."""
     flags: Mapping[str, str] = field(default_factory=dict)
     """argument -> flag, where it is not the usual one; no flag: the argument is not for people who type."""
+    only: tuple[str, ...] = ()
+    """The arguments that it takes, when they are not all."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """argument -> help, where a person types something else than what the params model speaks of."""
     beside: tuple[Argument, ...] = ()
@@ -72,11 +74,17 @@ class Form:
     @property
     def places(self) -> Iterator[str]:
         """The arguments that are typed without a flag, in order."""
-        words = self.typed.split()
-        for before, word in itertools.pairwise(words):
-            found = _PLACE.fullmatch(word)
-            if found and not before.startswith("-"):
-                yield found[1]
+        return (name for before, name in self._typed() if not before.startswith("-"))
+
+    def needs(self, one: Argument) -> bool:
+        """Whether an argument has to be typed."""
+        return one.required or one.name in (name for before, name in self._typed() if before.startswith("-"))
+
+    def _typed(self) -> Iterator[tuple[str, str]]:
+        """The arguments that are named in what is typed, each with the word before it."""
+        for before, word in itertools.pairwise(self.typed.split()):
+            if found := _PLACE.fullmatch(word):
+                yield before, found[1]
 
     def text(self, argument: str) -> str | None:
         """The help of an argument that is typed otherwise; None when the params model says it."""

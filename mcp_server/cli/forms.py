@@ -15,6 +15,7 @@ from mcp_server.cli.form import Form, Switch
 
 _NO_LABELS = Switch("labels", [], "Take its labels away.")
 WAIT_SECONDS = 300  # for the end of a run of files
+_EXIT_CODE = Argument("exit_code", "switch", "Exit with 2 when there are changes, with 1 when they cannot be applied.")
 _FOLLOW = Argument("follow", "switch", "Keep printing what comes, until interrupted.")
 _GRAPH = Argument("graph", "text", "Print its graph instead.", ("svg", "mermaid", "tree"))
 _CALLBACK = (
@@ -40,15 +41,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             does="plans:plan",
             about="Compute what a deployment would change, and save it.",
             flags={"source": "--from", "to_revision": ""},
-            reads={"placement": "documents:texts", "replicas": "documents:numbers"},
             texts={
                 "placement": "Run a step in a group, STEP=GROUP, over what the workflow says.",
                 "replicas": "How many copies of a step, STEP=N, over what the workflow says.",
             },
             beside=(
-                Argument(
-                    "exit_code", "switch", "Exit with 2 when there are changes, with 1 when they cannot be applied."
-                ),
+                _EXIT_CODE,
                 Argument("tree", "switch", "Also show the steps as a tree: + new, ~ changed, > moved."),
             ),
         ),
@@ -365,6 +363,35 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "mcp_activity_record": Form("mcp --activity-forward", by="mcp:app", about=_MCP),
         "mcp_notifications_transport_get": Form("mcp notifications", shows="reference:sections"),
         "call_preview": Form("mcp --allow-write", by="mcp:app", about=_MCP),
+    }
+)
+
+PARTS: Mapping[str, tuple[str, Form]] = MappingProxyType(
+    {
+        # commands that do a part of what an operation can, with it
+        "rollback": (
+            "deployment_plan",
+            Form(
+                "rollback {name} --to {to_revision}",
+                about="Plan the way back to an earlier revision.",
+                does="plans:plan",
+                only=("name", "to_revision", "detail"),
+                flags={"to_revision": "--to"},
+                beside=(_EXIT_CODE,),
+            ),
+        ),
+        "watch": (
+            "trigger_invocation_get",
+            Form(
+                "invocation watch {invocation_id}",
+                about="Tell what happens to an invocation until it has ended.",
+                does="invocations:watch",
+                only=("invocation_id",),
+                beside=(
+                    Argument("timeout", "number", "Give up after so many seconds; else watch as long as it takes."),
+                ),
+            ),
+        ),
     }
 )
 

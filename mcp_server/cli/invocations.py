@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
-from cyclopts import Parameter
 
 from core import clock, errors
 from mcp_server.cli import connect, documents, forms, render
@@ -22,22 +21,9 @@ _SHOWN = (
 _DELIVERIES = ("event_id", "invocation_id", "receiver", "state", "outcome", "attempts", "next_try_at", "last")
 
 
-async def watch(
-    invocation_id: str,
-    /,
-    *,
-    within: Annotated[float | None, Parameter(name="--timeout")] = None,
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Tell what happens to an invocation until it has ended, and show it.
-
-    Parameters
-    ----------
-    invocation_id
-        The invocation.
-    within
-        Give up after so many seconds; without it, watch as long as it takes.
-    """
+async def watch(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print what happens to an invocation until it has ended, and then what became of it."""
+    invocation_id, within = given["invocation_id"], beside.get("timeout")
     deadline = None if within is None else clock.monotonic() + within
     async with connect.engine(common, follows=True) as engine:
         news = anyio.Event()

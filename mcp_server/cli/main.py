@@ -11,7 +11,7 @@ import cyclopts
 from cyclopts.config import Env
 
 from mcp_server.cli import arguments, leading, samples
-from mcp_server.cli.forms import FORMS
+from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
 PROGRAM_MCP = "sluice-mcp"
@@ -41,9 +41,7 @@ _BESIDE = (
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
-    ("rollback", "plans:rollback", "Plan the way back to an earlier revision."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
-    ("invocation watch", "invocations:watch", "Tell what happens to an invocation until it has ended."),
     ("logout", "login:logout", "Forget a login."),
     ("mcp install", "install:install", "Connect an MCP client to this engine, and try it once."),
 )
@@ -52,6 +50,7 @@ _BESIDE = (
 def commands() -> dict[str, tuple[str, str]]:
     """Every command by its path: module:attribute below mcp_server.cli, and one line of help."""
     found = {path: (place, text) for path, place, text in _BESIDE}
+    found |= {form.path: (f"commands:{name}", form.about) for name, (_, form) in PARTS.items()}
     for operation, form in FORMS.items():
         text = form.about or arguments.summary(operation)
         found.setdefault(form.path, (form.by or f"commands:{operation}", text))

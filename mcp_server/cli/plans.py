@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Any
 
 from mcp_server.cli import connect, graphs, render, wording
 
@@ -20,33 +18,6 @@ async def plan(given: dict[str, Any], beside: Mapping[str, Any], common: connect
             await _tree(engine, made)
     detailed = given.get("detail") == "detailed"
     return _planned(made, common, detailed=detailed, exit_code=bool(beside.get("exit_code")))
-
-
-async def rollback(
-    name: str,
-    /,
-    *,
-    to: int,
-    exit_code: Annotated[bool, Parameter(negative=())] = False,
-    detail: Literal["concise", "detailed"] = "concise",
-    common: connect.Common = connect.DEFAULTS,
-) -> int:
-    """Plan the way back to an earlier revision, exactly as it was, and save the plan for `sluice apply`.
-
-    Parameters
-    ----------
-    name
-        The deployment.
-    to
-        The revision to go back to; `sluice history` lists them.
-    exit_code
-        Exit with 2 when there are changes, and with 1 when they cannot be applied.
-    detail
-        detailed shows the document of every job that comes, changes or goes.
-    """
-    async with connect.engine(common) as engine:
-        made = await engine.call("deployment_plan", name=name, to_revision=to, detail=detail)
-    return _planned(made, common, detailed=detail == "detailed", exit_code=exit_code)
 
 
 async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:

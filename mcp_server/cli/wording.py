@@ -12,16 +12,9 @@ import orjson
 
 from mcp_server.cli import arguments
 from mcp_server.cli.form import Form
-from mcp_server.cli.forms import FORMS
+from mcp_server.cli.forms import FORMS, PARTS
 
 _PLACE = re.compile(r"\{(\w+)\}")
-_OTHERWISE = MappingProxyType(
-    {
-        # commands that do a part of what an operation can
-        "rollback": Form("rollback {name} --to {to_revision}"),
-        "watch": Form("invocation watch {invocation_id}"),
-    }
-)
 _ARGUMENTS = MappingProxyType(
     {
         # arguments that hints speak of by name
@@ -41,11 +34,11 @@ def command(operation: str, given: Mapping[str, Any]) -> str:
     given = {name: value for name, value in given.items() if value is not None}
     form = FORMS.get(operation)
     if operation == "deployment_plan" and "to_revision" in given:
-        form = _OTHERWISE["rollback"]
+        _, form = PARTS["rollback"]
     elif operation == "deployment_get":
         given.pop("detail", None)  # `sluice status NAME` always shows all
     elif operation == "trigger_invocation_get" and given.pop("wait_seconds", None):
-        form = _OTHERWISE["watch"]
+        _, form = PARTS["watch"]
     if form is None:
         return f"{operation} {orjson.dumps(given, default=str).decode()}"
     takes = arguments.of(operation)
@@ -61,7 +54,7 @@ def command(operation: str, given: Mapping[str, Any]) -> str:
 
     words = _PLACE.sub(place, form.typed).split(" ")
     for name, value in given.items():
-        words += _flag(FORMS[operation], name, value)
+        words += _flag(form, name, value)
     return " ".join(["sluice", *filter(None, words)])
 
 

@@ -20,7 +20,7 @@ from core.operations import REGISTRY
 from mcp_server.cli import commands as made
 from mcp_server.cli import main, wording
 from mcp_server.cli.form import Form
-from mcp_server.cli.forms import FORMS
+from mcp_server.cli.forms import FORMS, PARTS
 
 HERE = Path(mcp_server.cli.__file__).parent
 DOORS = sorted((one for one in REGISTRY if one.http or one.tool), key=lambda one: one.name)
@@ -99,11 +99,13 @@ def test_the_command_of_a_form_does_the_operation(operation: str) -> None:
         assert operation in calls(commands()[form.path])
 
 
-@pytest.mark.parametrize("operation", sorted(FORMS))
-def test_a_form_names_no_argument_that_the_params_model_does_not_have(operation: str) -> None:
-    form = FORMS[operation]
+EVERY_FORM = [*FORMS.items(), *PARTS.values()]
+
+
+@pytest.mark.parametrize(("operation", "form"), EVERY_FORM, ids=[form.typed for _, form in EVERY_FORM])
+def test_a_form_names_no_argument_that_the_params_model_does_not_have(operation: str, form: Form) -> None:
     switched = {switch.argument for switch in form.switches.values()}
-    named = {*re.findall(r"\{(\w+)\}", form.typed + form.faults_in), *form.texts, *form.reads, *switched}
+    named = {*re.findall(r"\{(\w+)\}", form.typed + form.faults_in), *form.only, *form.texts, *form.reads, *switched}
     known = set(REGISTRY[operation].params.model_fields)
     assert named <= known
     assert set(form.flags) <= known | {one.name for one in form.beside}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ class Engine:
         if isinstance(self.answer, errors.SluiceError):
             raise self.answer
         return self.answer
+
+    @property
+    def session(self) -> Engine:
+        return self
+
+    def subscribe(self, notice: Any) -> Callable[[], None]:
+        return lambda: None
 
     def tell_when_idle(self) -> None:
         self.idle = True
@@ -113,6 +120,23 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
                 "wait_seconds": 0,
             },
         ),
+        (
+            "rollback d --to 3 --exit-code --detail detailed",
+            "deployment_plan",
+            {"name": "d", "to_revision": 3, "detail": "detailed"},
+        ),
+        ("invocation watch i --timeout 0", "trigger_invocation_get", {"invocation_id": "i"}),
+        ("apply p", "deployment_apply", {"plan_id": "p", "wait_seconds": 60}),
+        (
+            "apply p --wait 0 --rollback-on-failure",
+            "deployment_apply",
+            {"plan_id": "p", "wait_seconds": 0, "rollback_on_failure": True},
+        ),
+        (
+            'job trace --job j --message {"a":1} --sample 2',
+            "job_trace",
+            {"name": "j", "message": {"a": 1}, "sample": 2},
+        ),
         ("messages --kind user --limit 5", "message_search", {"kind": "user", "limit": 5}),
         ("kv watch a --prefix p --seconds 5", "kv_watch", {"namespace": "a", "prefix": "p"}),
     ],
@@ -142,6 +166,8 @@ def test_what_is_left_out_on_purpose_has_to_be_said(
         ("secret set a --from-env NOWHERE", "no environment variable NOWHERE"),
         ("plan d --replicas s=many", "--replicas s=many is not a whole number"),
         ("context set novalue", "novalue is not NAME=VALUE"),
+        ("job trace - --events -", "Only one of these can come from standard input"),
+        ("job trace --job j --message 1", "--message must be a JSON object"),
     ],
 )
 def test_what_cannot_be_made_an_argument_is_told_before_the_call(
@@ -153,7 +179,15 @@ def test_what_cannot_be_made_an_argument_is_told_before_the_call(
 
 
 @pytest.mark.parametrize(
-    "typed", ["kv dead-items tickets drop", "worker list --state busy", "kv list a --limit many", "token revoke"]
+    "typed",
+    [
+        "rollback d",
+        "invocation watch",
+        "kv dead-items tickets drop",
+        "worker list --state busy",
+        "kv list a --limit many",
+        "token revoke",
+    ],
 )
 def test_what_does_not_fit_the_model_is_wrong_usage(engine: Engine, typed: str) -> None:
     assert main.run(typed.split()) == 2
