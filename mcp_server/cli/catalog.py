@@ -11,7 +11,7 @@ from mcp_server.cli import connect, graphs, render
 Type = Literal["workflow", "perspective", "blueprint", "job"]
 
 
-def found(page: dict[str, Any], given: Mapping[str, Any]) -> None:
+def found(page: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the items that a search finds, and which portals could not be asked."""
     render.rows(
         page["items"],

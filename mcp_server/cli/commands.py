@@ -163,7 +163,7 @@ async def _run(
                 engine.tell_when_idle()
     if origin:
         documents.place(answer, origin)
-    asked = {**beside, **given}
+    asked = {**beside, **given, "origin": origin}
     if common.json:
         render.json(answer)
     elif form.shows:

@@ -24,12 +24,12 @@ def applied(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
     _workloads(done.get("workloads", []))
 
 
-def reconciled(done: dict[str, Any], given: Mapping[str, Any]) -> None:
+def reconciled(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the drift of a deployment and the steps against it."""
     _drift(done.get("drift", []))
     render.section("Warnings", done.get("warnings", []), ("message", "hint"))
     steps = done.get("steps") or ()
-    title = "Steps that would be taken" if given.get("dry_run") else "Steps"
+    title = "Steps that would be taken" if typed.get("dry_run") else "Steps"
     render.section(title, steps, tuple(steps[0]) if steps else ())
     render.facts(done, ("state",))
 

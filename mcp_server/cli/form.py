@@ -62,7 +62,8 @@ class Form:
     empty: str = ""
     """What stands in place of a list without rows."""
     shows: str = ""
-    """module:function(answer, typed) that prints the answer for people, when columns do not do."""
+    """module:function(answer, typed) that prints the answer for people, when columns do not do; `origin` in what was
+    typed is the name of the file, or what has the faults."""
     fails: Callable[[dict[str, Any], Mapping[str, Any]], bool] | None = None
     """Whether an answer, to what was typed, ends the command with 1."""
 

@@ -66,9 +66,9 @@ def _line(event: dict[str, Any]) -> str:
     return f"{mark} {event['kind']} {event['id']} {event['state']}{told}"
 
 
-def listed(runs: dict[str, Any], given: Mapping[str, Any]) -> None:
+def listed(runs: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the runs, or the one that was asked for with its events."""
-    if "run_id" in given:
+    if "run_id" in typed:
         one = runs["items"][0]
         names = ("run_id", "action", "environment", "manifest", "state", "reason", "commit_sha", "summary", "by")
         render.facts(one, (*names, "approval", "source", "started_at", "finished_at"))
@@ -83,7 +83,7 @@ def listed(runs: dict[str, Any], given: Mapping[str, Any]) -> None:
         )
 
 
-def stands(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def stands(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print how each environment stands: its commit, its deployments, and what is not as it was applied."""
     if not found["environments"]:
         render.text("There is no environment yet. Start with: sluice gitops import")

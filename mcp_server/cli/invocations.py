@@ -73,7 +73,7 @@ def end(invocation: dict[str, Any], common: connect.Common) -> int:
     return 1 if forms.badly(invocation, {}) else 0
 
 
-def shown(invocation: dict[str, Any], given: Mapping[str, Any]) -> None:
+def shown(invocation: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print an invocation: state, result, history, callbacks."""
     render.facts(invocation, (*_SHOWN, "params"))
     if invocation.get("result") is not None:
@@ -86,7 +86,7 @@ def shown(invocation: dict[str, Any], given: Mapping[str, Any]) -> None:
         deliveries({"items": invocation["callbacks"]}, {})
 
 
-def deliveries(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def deliveries(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print what was posted to callbacks."""
     rows = [{**item, "last": item["tries"][-1] if item["tries"] else None} for item in found["items"]]
     render.rows(rows, _DELIVERIES, empty="There are no callback deliveries that fit.", more=found.get("next_cursor"))

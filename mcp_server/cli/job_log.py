@@ -47,7 +47,7 @@ def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def metrics(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def metrics(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print what jobs have done: events, bytes, errors, lag."""
     figures = ("events_in", "events_out", "bytes_in", "bytes_out", "errors", "runs", "runs_failed", "lag_seconds")
     rows = [{**row, **{key: row["metrics"].get(key, 0) for key in figures}} for row in found["items"]]

@@ -15,7 +15,7 @@ def compared(text: str, flag: str) -> int:
     return 0 if text == "draft" else documents.whole(flag, text)
 
 
-def shown(job: dict[str, Any], given: Mapping[str, Any]) -> None:
+def shown(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a job: document, versions, draft, workloads, last failure, log."""
     failure, draft, origin = job["last_failure"], job["draft"], job["origin"]
     told = {
@@ -46,34 +46,33 @@ def _log_line(line: dict[str, Any]) -> dict[str, Any]:
     return {**line, "text": f"{line['text']}  {fields}".rstrip()}
 
 
-def validated(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def validated(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print whether a document is a job, or its faults."""
-    if found["valid"]:
-        render.text(f"The job {found['name']} is valid.")
-    else:
-        render.text(found["message"])
+    told = f"the job {found['name']} is valid" if found["valid"] else found["message"]
+    render.text(f"{typed['origin']}: {told}")
+    if not found["valid"]:
         render.rows(found["errors"], _FAULTS, empty="")
 
 
-def put(job: dict[str, Any], given: Mapping[str, Any]) -> None:
+def put(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print what was stored, and what is to be mended in a draft."""
     render.facts(job, ("name", "version", "revision", "changed", "valid"))
     render.section("Faults to mend before it is staged", job.get("errors", []), _FAULTS)
 
 
-def cloned(job: dict[str, Any], given: Mapping[str, Any]) -> None:
+def cloned(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the text of a copy."""
     for warning in job["warnings"]:
         connect.note(f"note: {warning}")
     render.text(job["document"])
-    name = given["new_name"]
+    name = typed["new_name"]
     connect.note(f"Saved as draft {name}. Edit it with: sluice job put --draft -f FILE --base-revision 1")
 
 
-def deployed(made: dict[str, Any], given: Mapping[str, Any]) -> None:
+def deployed(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the workloads of a job, and which of them did not come up."""
     render.facts(made, ("name", "version"))
     render.rows(made["workloads"], ("job", "replica", "worker", "state", "reason"), empty="No workloads yet.")
-    for one in forms.unfit(made) if given.get("wait_seconds") != 0 else ():
+    for one in forms.unfit(made) if typed.get("wait_seconds") != 0 else ():
         reason = one["reason"] or "it has not come up in time"
         connect.note(f"error: {one['job']} on {one['worker']} is {one['state']}: {reason}")

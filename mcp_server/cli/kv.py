@@ -52,7 +52,7 @@ def _json(text: str) -> Any:
         return text
 
 
-def queue(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def queue(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print how long a queue is, and its dead items."""
     render.text(f"{found['namespace']}: {found['depth']} waiting, {found['leased']} leased, {found['dead']} dead")
     render.section("Dead items", found["dead_items"], ("attempts", "value"))

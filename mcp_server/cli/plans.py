@@ -50,9 +50,9 @@ def _told(made: dict[str, Any], detailed: bool) -> None:
             render.diff(change["diff"])
 
 
-def shown(made: dict[str, Any], given: Mapping[str, Any]) -> None:
+def shown(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a saved plan, with its state."""
-    _told(made, given.get("detail") == "detailed")
+    _told(made, typed.get("detail") == "detailed")
     render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))
     if made["next_cursor"]:
         connect.note(f"More changes: add --cursor {made['next_cursor']}")

@@ -11,17 +11,17 @@ from mcp_server.cli import connect, render
 from mcp_server.cli.catalog import Type
 
 
-def listed(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def listed(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the portals, when each was read and what is wrong with it."""
     shown = [{**one, "error": (one["error"] or {}).get("message")} for one in found["items"]]
     columns = ("name", "title", "state", "items", "versions", "location", "fetched_at", "error")
     render.rows(shown, columns, empty="No portals: give the setting portals, NAME=https://... or NAME=DIRECTORY.")
 
 
-def installed(done: dict[str, Any], given: Mapping[str, Any]) -> None:
+def installed(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print what came from a portal."""
     render.rows(done["installed"], ("type", "slug", "version", "portal", "sha256"), empty="It was there already.")
-    connect.note(f"Go on with: sluice catalog show {given['slug']}")
+    connect.note(f"Go on with: sluice catalog show {typed['slug']}")
 
 
 async def update(

@@ -64,12 +64,12 @@ def _show(result: dict[str, Any]) -> None:
         render.facts(result, tuple(result))
 
 
-def schema(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def schema(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a schema, which is JSON for people, too."""
     render.json(found)
 
 
-def sections(told: dict[str, Any], given: Mapping[str, Any]) -> None:
+def sections(told: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print facts below the headings that they stand under."""
     for name, facts in told.items():
         render.heading(name)

@@ -18,10 +18,10 @@ _FACTS = (
 )
 
 
-def shown(trigger: dict[str, Any], given: Mapping[str, Any]) -> None:
+def shown(trigger: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a trigger, or what differs between two of its revisions."""
-    if "compare" in given:
-        render.heading(f"From revision {given['compare']} to {trigger['revision']}")
+    if "compare" in typed:
+        render.heading(f"From revision {typed['compare']} to {trigger['revision']}")
         render.rows(trigger["changes"], ("key", "before", "after"), empty="Nothing differs.")
         return
     render.facts(trigger, _FACTS)
@@ -31,7 +31,7 @@ def shown(trigger: dict[str, Any], given: Mapping[str, Any]) -> None:
     render.rows(trigger["revisions"], ("revision", "created_at_ns", "created_by"), empty="")
 
 
-def tools(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def tools(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the MCP tools that the caller's triggers are."""
     rows = [{**tool, "summary": str(tool["description"]).partition("\n")[0]} for tool in found["tools"]]
     render.rows(rows, ("name", "summary"), empty="No trigger is published to MCP, or you may invoke none.")

@@ -8,7 +8,7 @@ from typing import Any
 from mcp_server.cli import render
 
 
-def shown(worker: dict[str, Any], given: Mapping[str, Any]) -> None:
+def shown(worker: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a worker: what it reports of itself, and the jobs on it."""
     workloads, report = worker.pop("workloads"), worker.pop("report")
     render.facts(worker, tuple(worker))
@@ -18,7 +18,7 @@ def shown(worker: dict[str, Any], given: Mapping[str, Any]) -> None:
     render.section("Workloads", workloads, ("job", "replica", "state", "restarts", "reason", "metrics"))
 
 
-def moved(worker: dict[str, Any], given: Mapping[str, Any]) -> None:
+def moved(worker: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a worker that has changed, what left it and what stays."""
     render.facts(worker, ("name", "group", "state", "slots", "jobs", "labels"))
     render.section("Moved", render.folded(worker["moved"], "id", "worker"), ("number", "id", "worker"))

@@ -30,19 +30,19 @@ async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect
     return 0
 
 
-def saved(draft: dict[str, Any], given: Mapping[str, Any]) -> None:
+def saved(draft: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a draft, and what is to be mended in it."""
     render.facts(draft, ("type", "slug", "draft_revision", "changed", "valid"))
-    _faults(draft)
+    _faults(draft, typed["origin"])
 
 
-def validated(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def validated(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print every fault of a document or a draft."""
-    render.text(found["message"])
-    _faults(found)
+    render.text(f"{typed['origin']}: {found['message']}")
+    _faults(found, typed["origin"])
 
 
-def published(done: dict[str, Any], given: Mapping[str, Any]) -> None:
+def published(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the version that a draft has become."""
     render.facts(done, ("type", "slug", "version", "state", "changed"))
     if done["type"] == "blueprint":
@@ -51,7 +51,7 @@ def published(done: dict[str, Any], given: Mapping[str, Any]) -> None:
         connect.note(f"Deploy it with: sluice plan NAME --from {done['source']}")
 
 
-def cloned(draft: dict[str, Any], given: Mapping[str, Any]) -> None:
+def cloned(draft: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the text of a copy, and what is to be done to it."""
     render.text(draft["document"])
     for fault in draft["errors"]:
@@ -60,17 +60,17 @@ def cloned(draft: dict[str, Any], given: Mapping[str, Any]) -> None:
     connect.note(f"Saved as a draft. Edit it with: sluice workflow save -f FILE --base-revision {revision}")
 
 
-def differing(found: dict[str, Any], given: Mapping[str, Any]) -> None:
+def differing(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print what differs between two versions."""
     render.text(found["text"])
 
 
-def _faults(result: dict[str, Any], name: str = "") -> None:
+def _faults(result: dict[str, Any], name: str) -> None:
     """Every fault as file:line:column, what is wrong and what to do, as compilers print them."""
     for kind in ("errors", "warnings"):
         for told in result.get(kind) or ():
             mark = "" if kind == "errors" else "warning: "
-            place = told.get("where") or f"{name} {told['pointer']}".lstrip()
+            place = told.get("where") or f"{name} {told['pointer']}"
             hint = f"\n    {told['hint']}" if told.get("hint") else ""
             render.text(f"{place}: {mark}{told['message']}{hint}")
     if result.get("errors_left_out"):

@@ -222,7 +222,14 @@ def test_the_faults_of_a_document_are_in_its_file(
     engine.answer = {"valid": False, "message": f"{place}: no", "errors": [{"where": place, "message": "no input"}]}
     assert main.run(["job", "validate", "-f", str(file)]) == 1
     assert engine.asked == [("job_validate", {"document": "name: one\n"})]
-    assert f"{file}:1:1" in capsys.readouterr().out.replace("\n", "")
+    assert f"{file}: {file}:1:1: no" in capsys.readouterr().out
+    engine.answer = {"valid": True, "name": "one", "errors": []}
+    assert main.run(["job", "validate", "-f", str(file)]) == 0
+    assert f"{file}: the job one is valid" in capsys.readouterr().out
+    engine.answer = {"valid": False, "message": "1 fault", "errors": [{"pointer": "/graph", "message": "none"}]}
+    assert main.run(["workflow", "validate", "greetings"]) == 1
+    said = capsys.readouterr().out
+    assert "draft of greetings: 1 fault" in said and "draft of greetings /graph: none" in said
     engine.answer = errors.InvalidDocument("It is none.", errors=[errors.Problem("", "no input", place)])
     assert main.run(["job", "put", "-f", str(file)]) == 1
     assert f"{file}:1:1" in capsys.readouterr().err
