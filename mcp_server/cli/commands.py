@@ -177,8 +177,9 @@ def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) 
     """The arguments of the call, and the name of what its document was read from. Raises InvalidParams."""
     given: dict[str, Any] = {}
     origin = ""
-    if [typed.get(name) for name in ("document", *form.reads)].count("-") > 1:
-        raise errors.InvalidParams("Only one of these can come from standard input.")
+    piped = [name for name in ("document", *form.reads) if typed.get(name) == "-"]
+    if len(piped) > 1:
+        raise errors.InvalidParams(f"Only one of {' and '.join(piped)} can come from standard input.")
     for name, value in typed.items():
         if name not in takes or value is None or value == ():
             continue

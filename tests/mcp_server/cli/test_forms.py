@@ -166,7 +166,7 @@ def test_what_is_left_out_on_purpose_has_to_be_said(
         ("secret set a --from-env NOWHERE", "no environment variable NOWHERE"),
         ("plan d --replicas s=many", "--replicas s=many is not a whole number"),
         ("context set novalue", "novalue is not NAME=VALUE"),
-        ("job trace - --events -", "Only one of these can come from standard input"),
+        ("job trace - --events -", "Only one of document and events can come from standard input"),
         ("job trace --job j --message 1", "--message must be a JSON object"),
     ],
 )
