@@ -10,9 +10,10 @@ import orjson
 from core import clock, errors
 from core.deployments.reconcile import SETTLED, Drift, DriftKind
 from core.documents import canonical
-from core.model.deployment import State, Worker, workload_id
+from core.model.deployment import State, Worker
 from core.model.principal import Caller
 from core.model.states import DeploymentState, PlanState, WorkloadState
+from core.model.workload import id_of
 
 COMING_UP_SECONDS = 30.0  # for so long after an apply, a workload that is not there yet is no reason to worry
 
@@ -184,7 +185,7 @@ def workload_rows(tenant: str, name: str, state: State, now_ns: int, revision: i
         }
         rows += [
             {
-                "id": workload_id(tenant, job.name, replica),
+                "id": id_of(tenant, job.name, replica),
                 "tenant": tenant,
                 "deployment": name,
                 "step": job.step,

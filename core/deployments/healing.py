@@ -18,6 +18,7 @@ from core.fleet.holdings import Holdings
 from core.model.deployment import State, Worker
 from core.model.principal import Caller
 from core.model.states import DeploymentState
+from core.model.workload import parse
 from core.store import contexts
 from core.store.database import Database
 
@@ -116,7 +117,7 @@ def told(decided: reconcile.Decision) -> str:
     done: dict[tuple[str, str], list[str]] = {}
     for step in decided.steps:
         if step.action is not StepAction.WAIT:
-            done.setdefault((step.action.value, step.reason), []).append(step.id.partition("/")[2])
+            done.setdefault((step.action.value, step.reason), []).append(parse(step.id).name)
     shown = "; ".join(f"{action} {_some(ids)}: {reason}" for (action, reason), ids in [*done.items()][:SHOWN_REASONS])
     left = sum(map(len, [*done.values()][SHOWN_REASONS:]))
     return f"{drift + ': ' if drift else ''}{shown}{f' (and {left} more)' if left else ''}"

@@ -13,6 +13,7 @@ from core.model.deployment import State, Worker, Workload
 from core.model.deployment import workloads as wanted
 from core.model.plan import Finding
 from core.model.states import WorkloadState
+from core.model.workload import parse
 
 SETTLED = frozenset({WorkloadState.RUNNING.value, WorkloadState.COMPLETED.value})
 
@@ -143,7 +144,7 @@ def drift(
             found.append(first)
     for id, seen in observed.items():
         if id not in known:
-            muted = ignored.covers(_job(id), "")
+            muted = ignored.covers(parse(id).job, "")
             found.append(Drift(DriftKind.EXTRA, id, "nothing", f"{seen.state} on {seen.worker}", muted=muted))
     return found
 
@@ -283,7 +284,3 @@ def _left_behind(state: State, assignments: Mapping[str, tuple[str, ...]]) -> It
         before = state.assignments.get(name, after)
         if before != after:
             yield from placement.files_of(state.jobs[name], before, after)
-
-
-def _job(id: str) -> str:
-    return id.partition("/")[2].rpartition("#")[0]

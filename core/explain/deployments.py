@@ -9,6 +9,7 @@ from typing import Any
 from core.deployments import apply
 from core.explain.chain import Call, Cause, Explanation, counted
 from core.model.states import WorkloadState
+from core.model.workload import parse
 
 SHOWN_FAULTS = 4
 FAULTY = (WorkloadState.FAILED, WorkloadState.QUARANTINED)
@@ -77,7 +78,7 @@ def _next(facts: Facts, unwell: Sequence[Mapping[str, Any]]) -> list[Call]:
         arguments = {"name": name, "release": True}
         calls.append(Call("deployment_reconcile", arguments, "run what is quarantined again, once its cause is gone"))
     if failed is not None:
-        id = failed["id"].partition("/")[2]
+        id = parse(failed["id"]).name
         calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))
     if facts.drift and failed is None:
         calls.append(Call("deployment_reconcile", {"name": name, "dry_run": True}, "see what would mend it"))

@@ -30,7 +30,7 @@ from core.fleet.needs import Needs
 from core.fleet.processes import Processes
 from core.fleet.quarantine import Ended
 from core.fleet.traffic import Traffic
-from core.fleet.workloads import Workloads, group_of
+from core.fleet.workloads import Workloads
 from core.forever import Loops
 from core.model import deployment, frames
 from core.model.kv import KV
@@ -38,6 +38,7 @@ from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
 from core.model.states import WorkerState, WorkloadState
 from core.model.worker_group import External
+from core.model.workload import parse
 from core.settings import Settings
 from core.store import external_workers
 from core.store.database import Database
@@ -188,7 +189,7 @@ class Fleet:
         if was_online:
             worker.away_since = clock.monotonic()
         for id, replica in worker.replicas.items():
-            self._bus.detach(group_of(id), replica, died=not worker.left)
+            self._bus.detach(parse(id).group, replica, died=not worker.left)
         self._bus.reach(worker.name, None)
         self._workloads.worker_gone(worker)
         worker.disconnect()  # at last: what a fault cuts short is done again
@@ -242,7 +243,7 @@ class Fleet:
             worker.given.pop(id, None)
             replica = worker.replicas.get(id)
             if replica is not None:
-                self._bus.pause(group_of(id), replica)
+                self._bus.pause(parse(id).group, replica)
             worker.channel.send(frames.encode(frames.Unassign(id)))
         channels = self._workloads.channels(wanted.values())
         if channels != worker.channels:  # before the jobs that write into them
@@ -356,7 +357,7 @@ class Fleet:
                 self._wake()
 
     def _of_workload(self, worker: Worker, frame: frames.Publish | frames.Log | frames.Run | frames.Status) -> None:
-        tenant, job = group_of(frame.workload)
+        tenant, job = parse(frame.workload).group
         match frame:
             case frames.Publish():
                 self._traffic.publish(worker, tenant, job, frame)
@@ -399,7 +400,7 @@ class Fleet:
             workload, what, namespace, *given = args
             if not self._speaks_for(worker, workload, name):
                 raise errors.Forbidden("This worker does not run that workload.")
-            return await self._kv.answer(link, group_of(workload)[0], what, namespace, *given)
+            return await self._kv.answer(link, parse(workload).tenant, what, namespace, *given)
         raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
 
     def _status(self, worker: Worker, told: frames.Status) -> None:
@@ -408,7 +409,7 @@ class Fleet:
             replica = worker.replicas.get(id)
             if replica is not None and id not in worker.sent:
                 del worker.replicas[id]
-                self._bus.detach(group_of(id), replica, died=False)
+                self._bus.detach(parse(id).group, replica, died=False)
         row = self._workloads.get(id)
         if row is None or row["version"] != version or row["worker"] != worker.name:
             return  # about a wish that has passed
@@ -419,7 +420,7 @@ class Fleet:
                 return  # the engine goes; the wish stays
         self._workloads.reported(row, version, state, reason, told.restarts)
         if state == WorkloadState.FAILED:
-            tenant, job = group_of(id)
+            tenant, job = parse(id).group
             data = {"job": job, "workload": id, "reason": reason, "restarts": told.restarts}
             self._traffic.message(tenant, source="job", type=Type.JOB_FAILED, job=job, worker=worker.name, data=data)
         self._wake()

@@ -11,7 +11,7 @@ import orjson
 import structlog
 
 from core import clock, errors
-from core.bus.base import Bus, GroupKey
+from core.bus.base import Bus
 from core.dsl import compile as compiler
 from core.fleet import channels, failing
 from core.fleet.connection import Observed, Worker
@@ -24,12 +24,6 @@ from core.store.database import Database
 log = structlog.get_logger("core.fleet")
 OVER = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # states that last longer than the process of a worker
 Row = dict[str, Any]
-
-
-def group_of(workload: str) -> GroupKey:
-    """The tenant and the job of a workload id: `TENANT/JOB#REPLICA`."""
-    tenant, _, rest = workload.partition("/")
-    return tenant, rest.rpartition("#")[0]
 
 
 def _filter(document: str) -> Filter | None:

@@ -17,6 +17,7 @@ from core.dsl import expand, hops, mentions
 from core.dsl.filerules import Locator
 from core.dsl.places import ANYWHERE
 from core.model.secret import Reference
+from core.model.workload import id_of
 
 NO_CONTEXTS = Layers()
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"
@@ -213,7 +214,7 @@ def assign(
             load[worker] += 1
         rows.append(
             {
-                "id": workload_id(job["tenant"], job["name"], replica),
+                "id": id_of(job["tenant"], job["name"], replica),
                 "tenant": job["tenant"],
                 "deployment": "",
                 "step": "",
@@ -233,7 +234,3 @@ def assign(
 def channels(document: dict[str, Any]) -> set[str]:
     """The worker channels at the ends of a job document."""
     return {hops.reads(document), *hops.writes(document)} - {""}
-
-
-def workload_id(tenant: str, job: str, replica: int) -> str:
-    return f"{tenant}/{job}#{replica}"

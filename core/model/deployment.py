@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from core.model.workload import id_of
+
 
 class Role(StrEnum):
     """Why a job is there."""
@@ -179,14 +181,10 @@ def fingerprint(version: str, document: str) -> str:
     return hashlib.blake2b(f"{version}\0{document}".encode(), digest_size=12).hexdigest()
 
 
-def workload_id(tenant: str, job: str, replica: int) -> str:
-    return f"{tenant}/{job}#{replica}"
-
-
 def workloads(tenant: str, state: State) -> list[Workload]:
     """Every replica that the wish asks for, in the order of the jobs."""
     return [
-        Workload(workload_id(tenant, job.name, replica), job.name, job.step, replica, worker, job.version)
+        Workload(id_of(tenant, job.name, replica), job.name, job.step, replica, worker, job.version)
         for job in state.jobs.values()
         for replica, worker in enumerate(state.assignments.get(job.name, ("",) * job.replicas))
     ]

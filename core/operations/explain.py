@@ -17,6 +17,7 @@ from core.model.message import Type
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
+from core.model.workload import parse
 from core.operations.deployment_status import find as find_deployment
 from core.operations.registry import operation
 from core.operations.saved_plans import find as find_plan
@@ -138,10 +139,10 @@ async def _workload(engine: Engine, caller: Caller, id: str) -> chain.Explanatio
     job = name.rpartition("#")[0]
     of_job = observed.alive(engine.fleet, tenant=caller.tenant, job=job or name)
     if not job and len(of_job) == 1:
-        job, name = name, of_job[0]["id"].partition("/")[2]
+        job, name = name, parse(of_job[0]["id"]).name
     there = [one for one in of_job if one["id"].endswith(f"/{name}")]
     if not there and of_job:
-        known = ", ".join(one["id"].partition("/")[2] for one in of_job[:10])
+        known = ", ".join(parse(one["id"]).name for one in of_job[:10])
         raise errors.NotFound(
             f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
             hint=f"Workloads of job {job or name}: {known}.",
@@ -217,7 +218,7 @@ async def _failures(
             for at_ns, level, text, _ in engine.fleet.logs.of(row["id"])
             if level != "error"  # a failure is told already
         ]
-        causes += chain.log(row["id"].partition("/")[2], lines)
+        causes += chain.log(parse(row["id"]).name, lines)
     return causes
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from core.dsl.component import Channel, Limits, Outgoing
 from core.errors import JobFailed
 from core.model.kv import KV, Namespace, qualify
+from core.model.workload import parse
 from core.worker.channels import Channels
 from core.worker.kv import NoKV
 
@@ -48,14 +49,9 @@ class Environment:
 
     def channel(self, name: str) -> Channel:
         """A channel of this worker; tenants do not share names."""
-        return self.channels.bind(channel_name(self.tenant, name), reader_of(self.workload))
+        return self.channels.bind(channel_name(self.tenant, name), parse(self.workload).reader)
 
 
 def channel_name(tenant: str, name: str) -> str:
     """The name under which a tenant's channel is found in `Channels`."""
     return f"{tenant}/{name}"
-
-
-def reader_of(workload: str) -> str:
-    """Under which name a workload reads channels: the replicas of a job (`TENANT/JOB#REPLICA`) are one reader."""
-    return workload.rpartition("#")[0] or workload

@@ -18,6 +18,7 @@ from core.channel import Channel
 from core.dsl.component import Outgoing
 from core.model import frames
 from core.model.states import WorkloadState
+from core.model.workload import parse
 from core.worker.kv import RemoteKV
 from core.worker.redact import Redactor
 from core.worker.runs import RunReport
@@ -54,7 +55,7 @@ class Link:
         self._channel.send(frames.encode(frame))
 
     def _redactor(self, workload: str) -> Redactor | None:
-        return self._redactors.get(workload.partition("/")[0])
+        return self._redactors.get(parse(workload).tenant)
 
     def _clean(self, workload: str, text: str) -> str:
         redactor = self._redactor(workload) if self._redactors and text else None

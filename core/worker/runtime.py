@@ -24,9 +24,10 @@ from core.dsl.component import Limits
 from core.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, frames, secret
 from core.model.states import WorkloadState
+from core.model.workload import parse
 from core.witness import Witness
 from core.worker.channels import Channels
-from core.worker.environment import Environment, channel_name, reader_of
+from core.worker.environment import Environment, channel_name
 from core.worker.executor import Executor
 from core.worker.journal import Journal
 from core.worker.lease import Lease
@@ -110,7 +111,7 @@ class _Workload:
 
     @property
     def reader(self) -> str:
-        return reader_of(self.id)
+        return parse(self.id).reader
 
     def again(self) -> _Workload:
         """The same workload, not started yet."""
@@ -214,7 +215,7 @@ class Runtime:
             self._redactor(workload_id).learn(value)
 
     def _redactor(self, workload_id: str) -> Redactor:
-        return self.redactors.setdefault(workload_id.partition("/")[0], Redactor())
+        return self.redactors.setdefault(parse(workload_id).tenant, Redactor())
 
     def _secret(self, workload_id: str, source: str, text: str) -> str:
         """The value behind `${source|text}`. Raises JobFailed when this workload does not have it."""
