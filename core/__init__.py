@@ -2,31 +2,40 @@
 
 Map, in reading order (each room's docstring goes on from here):
 
-    model/        the nouns and their state tables
+    model/        the nouns and their state tables; model/frames: what engine and workers say to each other
     operations/   every verb that a user has, declared once; the doors are read off this registry
-    engine        the composition root; Engine.call answers every operation
-    licensing     the license in force
-    adoption      a home that was copied asks before it runs
-    ownership     the home directory: one owner, everyone else attaches through its socket
-    channel       the framed channel that joins owner, front doors and workers
-    denials       refusals on record, folded when they are many
-    retention     what is kept, and for how long
+    engine        the composition root; Engine.call answers every operation; open_offline: what a command may without it
     explain/      why something is as it is, as a chain of causes
-    triggers/     published actions: registry, invocation, responses
+    retention     what is kept, and for how long, with a share for each tenant (store/shares, triggers/quota)
+    denials       refusals on record, folded when they are many
+    adoption      a home that was copied (whereabouts) asks before it runs
     deployments/  plan, apply, reconcile: what shall run, where, and why
     gitops/       files as the desired state of an environment: read, compare, promote
+    external/     workers of other machines, over NATS (natsclient)
+    fleet/        the owner's side of the workers: processes, assignments, what they send and may speak for
     workflows/    what tenants write themselves: drafts, validation, versions, differences
+    triggers/     published actions: registry, invocation, responses
     catalog/      documents to start from: what comes with Sluice, the tenants' own, and what portals offer
-    external/     workers of other machines, over NATS
-    fleet/        the owner's side of the workers: processes, assignments, what they send
+    jobs/         single jobs, which people stage and deploy one by one
     contexts/     what jobs find around them: context values, dynamic variables, secrets
-    worker/       the data plane: a process that runs jobs and never sees the store
-    dsl/          the job language: components, templates, conditions, compiled to one function per batch
-    confinement/  the sandbox of worker processes: what the kernel keeps them from
-    documents/    what people write: loading, checking, canonical form
-    bus/          messages and deliveries
+    licensing     the license in force; license: what one says
+    worker/       the data plane: a process that runs jobs and never sees the store; witness: whose code it runs
     kv/           values, sets and work queues that outlive runs
     store/        SQLite, and nothing else touches it
+    bus/          messages and deliveries
+    dsl/          the job language: components, templates, conditions, compiled to one function per batch;
+                  every file that a job opens goes through dsl/paths
+    documents/    what people write: loading, checking, canonical form
+    confinement/  the sandbox of worker processes: what the kernel keeps them from
+
+    filepolicy    where jobs may read and write: what the operator opened (fileroots), on which filesystems
+    ownership     the home directory: one owner, everyone else attaches through its socket
+    channel       the framed channel that joins owner, front doors and workers
+    accepting     who may connect: so many in all, so many of one address
+    forever       tasks that no fault ends
+    signing       JSON Web Tokens; keyfile: a file with one secret
+    httpclient    the one place where HTTP clients are made
+    settings, clock, logs, errors, docstrings, pointers
 
 Start with operations/triggers.py: everything begins there.
 """

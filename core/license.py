@@ -1,4 +1,4 @@
-"""What this installation may do: an entitlement file, signed with ed25519 (facts I.4; seed: Overview).
+"""What this installation may do: an entitlement file, signed with ed25519 (docs/license.md).
 
 Without a file everything is on. A file that cannot be trusted, or whose time is over, leaves the Community Edition:
 the engine starts and says why, because what already runs must not stop for the want of a paper.

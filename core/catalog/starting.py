@@ -1,4 +1,4 @@
-"""Plan & register: the next call for an item of each type, with its arguments ready (seed: Catalog). Pure."""
+"""Plan & register: the next call for an item of each type, with its arguments ready (docs/catalog.md). Pure."""
 
 from __future__ import annotations
 

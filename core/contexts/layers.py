@@ -1,4 +1,4 @@
-"""Which value a `{{name}}` has: the layers of contexts and their order (facts D.2). Pure.
+"""Which value a `{{name}}` has: the layers of contexts and their order (docs/jobs.md). Pure.
 
 Highest first: the job's own override, the worker, its group, the environment, the global defaults; the `context:`
 block of the document comes last. A layer that has a key gives its whole value: maps are not merged.

@@ -1,4 +1,5 @@
-"""What an apply checks and writes, and how the state of a deployment is read off its workloads. Pure."""
+"""What an apply checks and what it would write, and how the state of a deployment is read off its workloads. Pure;
+rollout.py carries it out."""
 
 from __future__ import annotations
 

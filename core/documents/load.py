@@ -49,7 +49,7 @@ class Document:
 
     @property
     def kind(self) -> str:
-        """`kind:` of the document; a bare one with input and output is a job, as in the seed."""
+        """`kind:` of the document; a bare one with input and output is a job."""
         return str(self.data.get("kind", "job"))
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""GitOps documents: the manifest of one scope, and context values as a file (facts H.4)."""
+"""GitOps documents: the manifest of one scope, and context values as a file (docs/gitops.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of the bus: small notes for coordination, never bulk data (seed: Core Concepts, Message bus)."""
+"""Messages of the bus: small notes for coordination, never bulk data (docs/jobs.md)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Message:
     data: Mapping[str, Any] | None = None
 
     def event(self) -> dict[str, Any]:
-        """The event that an internal-messages input delivers (field names as documented, facts E.2)."""
+        """The event that an internal-messages input delivers (docs/components.md)."""
         out: dict[str, Any] = {
             "id": text_id(self.id),
             "kind": self.kind,
@@ -93,7 +93,7 @@ Wanted = str | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which messages a job listens to; an empty field matches everything (facts E.3)."""
+    """Which messages a job listens to; an empty field matches everything."""
 
     kind: Wanted = ""
     types: tuple[str, ...] = ()

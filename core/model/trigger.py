@@ -1,4 +1,4 @@
-"""A trigger: a curated, schema-validated "run this now" action (seed: Triggers)."""
+"""A trigger: a curated, schema-validated "run this now" action (docs/triggers.md)."""
 
 from __future__ import annotations
 

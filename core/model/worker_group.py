@@ -15,7 +15,7 @@ MOST_LABELS = 20
 class WorkerGroup:
     """One group. `slots` is how many jobs each of its workers may hold, None: as the worker was started.
 
-    Labels describe and are searched for; they do not place anything (facts I.1). `tenants` are those whose jobs its
+    Labels describe and are searched for; they do not place anything. `tenants` are those whose jobs its
     workers may be given, ANY_TENANT for all; a group with workers of other machines names them.
     """
 

@@ -30,7 +30,7 @@ WAITING_RESULT = orjson.dumps(
 def payload(
     trigger: Trigger, text_id: str, params: dict[str, Any], username: str, role: str, now: int, proxy_nonce: str | None
 ) -> dict[str, Any]:
-    """The job_event of the dispatch message (seed: Trigger Dispatch Payload); `proxy_nonce` is set in proxy mode."""
+    """The job_event of the dispatch message (docs/triggers.md); `proxy_nonce` is set in proxy mode."""
     definition = trigger.definition
     payload = {
         "type": TRIGGER_INVOKE,

@@ -241,7 +241,7 @@ class Pending:
         self._database.submit(_ignore_result, invocations.attempted, id, attempt, event)
 
     def run_failed(self, id: int, reason: str) -> Note | None:
-        """The job's run ended with an error; the record says so and goes on waiting (the seed's rule)."""
+        """The job's run ended with an error; the record says so and goes on waiting (docs/triggers.md)."""
         entry = self._open.get(id)
         if entry is None:
             return None

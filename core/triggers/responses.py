@@ -1,4 +1,4 @@
-"""The response envelopes of jobs: strict, correlated, and decided by pure functions (seed: Trigger result shaping)."""
+"""The response envelopes of jobs: strict, correlated, and decided by pure functions (docs/triggers.md)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""A newcomer finds the way: every room says what it is for, and the map of the engine names all of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import core
+
+ROOT = Path(__file__).parents[2]
+MODULES = [path for top in ("core", "mcp_server") for path in sorted((ROOT / top).rglob("*.py"))]
+ROOMS = [path for path in MODULES if path.name == "__init__.py"]
+
+
+def docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
+def test_every_room_says_what_it_is_for(path: Path) -> None:
+    assert len(docstring(path)) > 20
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [path.relative_to(ROOT).as_posix() for path in MODULES if len(docstring(path)) < 20] == []
+
+
+def test_the_map_of_the_engine_names_every_room_and_module() -> None:
+    there = {path.stem for path in Path(core.__file__).parent.iterdir() if path.suffix == ".py" or path.is_dir()}
+    words = set(re.findall(r"[a-z_]+", core.__doc__ or ""))
+    assert there - {"__init__", "__pycache__"} - words == set()
+
+
+@pytest.mark.parametrize("room", ["core/deployments", "core/catalog", "core/worker", "mcp_server/http"])
+def test_a_room_of_many_modules_names_each_of_them(room: str) -> None:
+    there = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__", "names", "installing", "kv"}
+    assert there - set(re.findall(r"[a-z_]+|__main__", docstring(ROOT / room / "__init__.py"))) == set()
+
+
+def test_nothing_cites_a_text_that_readers_do_not_have() -> None:
+    cites = re.compile(r"\(.*\bseed: |the seed\b|\bfacts [A-Z]\.[0-9]")
+    found = [path.relative_to(ROOT).as_posix() for path in MODULES if cites.search(path.read_text(encoding="utf-8"))]
+    assert found == []
