@@ -127,6 +127,9 @@ class Settings(Described, BaseModel):
     http_connections_per_address: int = Field(default=0, ge=0)
     """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. Behind a proxy, which is
     one address, as many as `http_connections`."""
+    disk_reserve_mb: Annotated[int, WIDENS] = Field(default=512, ge=0)
+    """How much jobs leave free on every file system that they write to, in MiB, and never more than a tenth of it: the
+    store of the engine needs it (docs/files.md). 0: nothing."""
     job_memory_mb: Annotated[int, WIDENS] = Field(default=64, ge=1)
     """Memory cap of one job's Lua state."""
     worker_memory_mb: Annotated[int, WIDENS] = Field(default=2048, ge=0)

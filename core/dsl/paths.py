@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NoReturn, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
-from core import clock, filesystems
+from core import clock, filesystems, reserve
 from core.confinement.places import Places
 from core.dsl import opening
 from core.dsl.component import Env
@@ -221,6 +222,7 @@ class Directory:
 
     def _make(self, name: str, full: str) -> Directory:
         head, _, rest = name.partition("/")
+        reserve.OURS.take(self._fd, reserve.NEW_FILE_BYTES)
         try:
             os.mkdir(head, 0o755, dir_fd=self._fd)
             os.fsync(self._fd)
@@ -246,6 +248,8 @@ class Directory:
 
     def _file(self, name: str, flags: int, mode: int = 0, *, write: bool = False) -> int:
         full = self._access.locate(f"{self.path}/{name}", write=write)
+        if write:
+            reserve.OURS.take(self._fd, reserve.NEW_FILE_BYTES)
         try:
             fd = opening.open_at(self._fd, name, flags, mode)
         except OSError as error:
@@ -292,11 +296,12 @@ class Directory:
     def writer(self, name: str) -> Iterator[BinaryIO]:
         """A stream to a file of this directory that takes its name, synced, when the block ends without an error."""
         full = self._access.locate(f"{self.path}/{name}", write=True)
+        reserve.OURS.take(self._fd, reserve.NEW_FILE_BYTES)
         temporary = f".{clock.token()}{TEMPORARY_SUFFIX}"
         try:
             fd = opening.open_at(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
-                with os.fdopen(fd, "wb") as out:
+                with io.BufferedWriter(_OfAJob(fd, "wb")) as out:
                     yield out
                     out.flush()
                     os.fdatasync(fd)
@@ -363,6 +368,14 @@ class Directory:
                         yield entry.name, entry.stat(follow_symlinks=False)
                 except (FileNotFoundError, JobFailed, Forbidden):
                     continue  # it went away, or is closed to us: a listing tells what can be read
+
+
+class _OfAJob(io.FileIO):
+    """A file that a job writes: not into the reserve of the disk."""
+
+    def write(self, data: Any) -> int:
+        reserve.OURS.take(self.fileno(), memoryview(data).nbytes)
+        return super().write(data)
 
 
 def _below(linked: Callable[[str, bool], None], directory: str, name: str, leads_down: bool) -> None:

@@ -114,6 +114,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "egress_allow": list(settings.egress_allow),
         "listen_allow": list(settings.listen_allow),
         "files": filepolicy.of(settings),
+        "disk_reserve_mb": settings.disk_reserve_mb,
         "job_memory_mb": settings.job_memory_mb,
         "memory_mb": settings.worker_memory_mb,
         "log_level": settings.log_level,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from core import channel, errors, logs
+from core import channel, errors, logs, reserve
 from core.confinement import sandbox
 from core.dsl import paths
 from core.dsl.inputs import descendants
@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             _end_commands(lock_file(options))
         confined = _confine(options, sock)  # before any thread is started: each would stay outside
         lease = _lease(options, witness) if options.lease_seconds else None
+        reserve.keep(options.disk_reserve_mb)
         ceiling.keep(options.memory_mb * 2**20, witness)
         runtime = Runtime(options, lease, witness, confined)
         sys.stderr = redact.Stream(sys.stderr, runtime.redactors)

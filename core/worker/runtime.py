@@ -62,6 +62,7 @@ class Options:
     egress_allow: tuple[str, ...] = ()
     listen_allow: tuple[str, ...] = ()
     files: FilePolicy = CLOSED
+    disk_reserve_mb: int = 0
     job_memory_mb: int = 64
     memory_mb: int = 0
     log_level: str = "warning"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from core import clock
+from core import clock, reserve
 from core.confinement import starting
 from core.confinement.places import Places
 from core.dsl.inputs import descendants, lines
@@ -21,6 +21,7 @@ from core.errors import shorten
 
 KEPT_STDERR_BYTES = 64 * 1024
 GRACE_SECONDS = 1.0  # between asking the process group to end and killing it
+LOOK_SECONDS = 0.25  # between two looks at the disks while a command runs
 _LIMITS = ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 1024))
 
 
@@ -31,11 +32,14 @@ async def start(
     environment: Mapping[str, str],
     timeout_seconds: float,
     mark: str,
+    writes: Sequence[Path] = (),
 ) -> Running:
     """Start a command in its own session, without input, with these variables alone, and within these places.
 
-    Raises OSError.
+    `writes`: directories on whose file systems it leaves room (core.reserve). Raises OSError, NoRoom.
     """
+    for place in writes:
+        reserve.OURS.check(place)
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         ends = []
         for _ in range(2):
@@ -64,7 +68,7 @@ async def start(
         process.kill()
         process.wait()
         raise
-    return Running(process, its_out, its_error, timeout_seconds, mark)
+    return Running(process, its_out, its_error, timeout_seconds, mark, writes)
 
 
 class _Pipe:
@@ -89,7 +93,13 @@ class Running:
     """A started command; leaving the context ends all that it has started, whatever state it is in."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], out: _Pipe, error: _Pipe, timeout_seconds: float, mark: str
+        self,
+        process: subprocess.Popen[bytes],
+        out: _Pipe,
+        error: _Pipe,
+        timeout_seconds: float,
+        mark: str,
+        writes: Sequence[Path] = (),
     ) -> None:
         self._process = process
         self._out = out
@@ -100,6 +110,8 @@ class Running:
         self.stderr = b""
         self._drain = asyncio.create_task(self._keep_stderr())
         self._ended = asyncio.create_task(_ended(process.pid))
+        self._no_room: reserve.NoRoom | None = None
+        self._watch = asyncio.create_task(self._leave_room(writes))
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,7 +122,7 @@ class Running:
         self._signal(signal.SIGKILL)  # also what the command left behind in its group
         await asyncio.to_thread(descendants.kill, self._mark)  # and what has left its group
         await asyncio.wait({self._ended}, timeout=GRACE_SECONDS)
-        tasks = {self._drain, self._ended}
+        tasks = {self._drain, self._ended, self._watch}
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -140,7 +152,10 @@ class Running:
                 await asyncio.wait({reading})
 
     async def end(self) -> int:
-        """The exit status; the signal as a negative number when it was killed by one."""
+        """The exit status; the signal as a negative number when it was killed by one.
+
+        Raises Temporary at the timeout, NoRoom when it was ended because a disk is full for jobs.
+        """
         await asyncio.wait({self._ended}, timeout=self._left())
         if not self._ended.done():
             raise self._too_long()
@@ -148,6 +163,8 @@ class Running:
         if not self._drain.done():
             self._signal(signal.SIGKILL)
             await asyncio.wait({self._drain}, timeout=GRACE_SECONDS)
+        if self._no_room is not None:
+            raise self._no_room
         return self._ended.result()
 
     def _too_long(self) -> Temporary:
@@ -165,6 +182,19 @@ class Running:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone
             os.killpg(self._process.pid, number)
+
+    async def _leave_room(self, writes: Sequence[Path]) -> None:
+        """End the command when a disk that it can write is full for jobs, whoever has filled it."""
+        with contextlib.suppress(OSError):  # a directory that it has removed: nothing is left to look at
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                try:
+                    for place in writes:
+                        reserve.OURS.check(place)
+                except reserve.NoRoom as error:
+                    self._no_room = error
+                    self._signal(signal.SIGKILL)
+                    return
 
     async def _keep_stderr(self) -> None:
         while part := await self._error.read(8192):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -162,12 +163,14 @@ class ExecSource:
         places = None
         if self._env.limits.confined:
             places = paths.open_places(files, [str(directory)], programs=True, tenant=tenant)
+        writes = [directory]
         variables = {**ENVIRONMENT, "HOME": str(directory), "TMPDIR": str(directory), **self._variables(run)}
         if own := filerules.FileRules(files, tenant).directory:  # only what is there can be left open to it
             paths.make_data_directory(own)
+            writes.append(Path(own))
         try:
             return await command.start(
-                arguments, places, directory, {**variables, descendants.NAME: mark}, self._config.timeout, mark
+                arguments, places, directory, {**variables, descendants.NAME: mark}, self._config.timeout, mark, writes
             )
         except OSError as error:
             raise JobFailed(f"exec: cannot start {shorten(arguments[0])}: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from pydantic import field_validator, model_validator
 
-from core import clock
+from core import clock, reserve
 from core.dsl import expand, memory, paths, places
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.outputs import content
@@ -32,10 +32,11 @@ class FileOutput(Output):
     """Append each event as one line to a file on the worker.
 
     A batch counts as delivered when fdatasync has put it on the disk: under load at most four times a second for all
-    batches that wait, and after some milliseconds when little comes. When the disk is full nothing of the batch stays
-    in the file and the job fails; it is restarted and goes on when there is room. A crash may leave part of a line at
-    the end of a file: the next append ends that line first, so it stays as a line of its own and its event comes
-    again, whole. An event whose values make no allowed path is counted as an error and left out.
+    batches that wait, and after some milliseconds when little comes. When the disk is full but for the part that is
+    not for jobs (setting `disk_reserve_mb`), nothing of the batch stays in the file and the job fails; it is restarted
+    and goes on when there is room. A crash may leave part of a line at the end of a file: the next append ends that
+    line first, so it stays as a line of its own and its event comes again, whole. An event whose values make no
+    allowed path is counted as an error and left out.
     """
 
     scalar = "path"
@@ -302,6 +303,7 @@ def _sync_and_close(descriptors: list[int]) -> None:
 def _append_whole(fd: int, data: bytes, path: str) -> None:
     """Append all or nothing: what a full disk took of it is cut off again."""
     written = 0
+    reserve.OURS.take(fd, len(data))
     try:
         written = os.write(fd, data)
         while written < len(data):
