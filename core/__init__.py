@@ -29,6 +29,7 @@ Map, in reading order (each room's docstring goes on from here):
     confinement/  the sandbox of worker processes: what the kernel keeps them from
 
     filepolicy    where jobs may read and write: what the operator opened (fileroots), on which filesystems
+    reserve       what jobs leave free of every disk
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers
     accepting     who may connect: so many in all, so many of one address

@@ -32,11 +32,11 @@ class FileOutput(Output):
     """Append each event as one line to a file on the worker.
 
     A batch counts as delivered when fdatasync has put it on the disk: under load at most four times a second for all
-    batches that wait, and after some milliseconds when little comes. When the disk is full but for the part that is
-    not for jobs (setting `disk_reserve_mb`), nothing of the batch stays in the file and the job fails; it is restarted
-    and goes on when there is room. A crash may leave part of a line at the end of a file: the next append ends that
-    line first, so it stays as a line of its own and its event comes again, whole. An event whose values make no
-    allowed path is counted as an error and left out.
+    batches that wait, and after some milliseconds when little comes. When the disk is full (its last part is not for
+    jobs: `disk_reserve_mb`), nothing of the batch stays in the file and the job fails; it is restarted and goes on when
+    there is room. A crash may leave part of a line at the end of a file: the next append ends that line first, so it
+    stays as a line of its own and its event comes again, whole. An event whose values make no allowed path is counted
+    as an error and left out.
     """
 
     scalar = "path"
