@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import resource
 import socket
 import ssl
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     SLOW = "slow"  # it did not say what it wanted in time, or did not read the answer
     UNREAD = "unread"  # more answers waited than there may be, and it left the most of them unread
     MADE_ROOM = "made_room"  # it waited while the room was full
+    USER = "user"  # a process of another user, at a unix socket whose mode somebody has changed
 
 
 class Guest:
@@ -130,10 +132,10 @@ class Room:
     def admit(self, address: str) -> Guest | None:
         """Let one in from this address, if need be in the place of another; None when all are at work."""
         if self._guests[address] >= self.most_per_address and not self._make_room(address):
-            self._count(Reason.ADDRESS, address)
+            self.count(Reason.ADDRESS, address)
             return None
         if self.open >= self.most and not self._make_room():
-            self._count(Reason.TOTAL, address)
+            self.count(Reason.TOTAL, address)
             return None
         self._guests[address] += 1
         guest = Guest(self, address)
@@ -142,7 +144,7 @@ class Room:
 
     def out_of_files(self) -> None:
         """The process may open no more files: count it, and let one that waits give up its own."""
-        self._count(Reason.FILES, "")
+        self.count(Reason.FILES, "")
         self._make_room()
 
     def close(self) -> None:
@@ -221,11 +223,12 @@ class Room:
         return max(addresses, key=self._guests.__getitem__, default=None)
 
     def send_away(self, guest: Guest, reason: Reason) -> None:
-        self._count(reason, guest.address)
+        self.count(reason, guest.address)
         guest.gone()
         guest.leave(reason)
 
-    def _count(self, reason: Reason, address: str) -> None:
+    def count(self, reason: Reason, address: str) -> None:
+        """Keep in mind that somebody was refused, and tell it once a burst."""
         self.refused[reason] += 1
         self._untold += 1
         now = self._now()
@@ -295,7 +298,12 @@ class Acceptor:
                 if error.errno in OUT_OF_FILES:
                     self._pause()
                 return
-            guest = self._room.admit(address_of(connection, peer))
+            address = address_of(connection, peer)
+            if connection.family == socket.AF_UNIX and user_of(connection) not in (0, os.geteuid(), None):
+                self._room.count(Reason.USER, address)
+                connection.close()
+                continue
+            guest = self._room.admit(address)
             if guest is None:
                 _turn_away(connection, self._refusal)
                 continue
@@ -339,6 +347,14 @@ def _turn_away(connection: socket.socket, refusal: bytes) -> None:
         pass  # it has gone already, or does not read
     finally:
         connection.close()
+
+
+def user_of(connection: socket.socket) -> int | None:
+    """The user id of the process at the other end of a unix socket when it connected; None where nothing tells it."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
 
 
 def address_of(connection: socket.socket, peer: object) -> str:

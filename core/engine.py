@@ -285,7 +285,7 @@ class Engine:
     def trouble(self) -> str:
         """What keeps this engine from its work, in sentences; empty when nothing does."""
         loss = self.database.loss
-        return "" if loss is None else f"{loss.refusal().message} {loss.refusal().hint}"
+        return self.database.unwritable if loss is None else f"{loss.refusal().message} {loss.refusal().hint}"
 
     # -- notices -------------------------------------------------------------------------------------------
 

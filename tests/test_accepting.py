@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import os
 import resource
 import socket
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from core import accepting
 from core.accepting import Guest, Reason, Room
 from core.settings import Settings
 from mcp_server.http import serving
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[1]
@@ -202,3 +205,43 @@ async def test_a_room_full_of_requests_on_their_way_ends_the_slowest_of_the_gree
         visitor(room, address, left, address).works()
     assert left == [("a1", Reason.MADE_ROOM), ("a2", Reason.MADE_ROOM)]
     room.close()
+
+
+async def test_a_process_of_another_user_is_not_let_in_whatever_the_mode_of_the_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, entered = Room("engine.sock", 10, 10), []
+
+    def protocol(guest: Guest) -> asyncio.Protocol:
+        entered.append(guest)
+        return asyncio.Protocol()
+
+    async def knock(user: int) -> None:
+        monkeypatch.setattr(accepting, "user_of", lambda connection: user)
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "sock"))
+        if user not in (0, os.geteuid()):
+            assert await reader.read() == b""
+        else:
+            await waiting.until(lambda: entered)
+        writer.close()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "sock"))
+        listener.listen()
+        listener.setblocking(False)
+        server = accepting.Acceptor(listener, room, protocol)
+        try:
+            async with asyncio.timeout(10):
+                await knock(os.geteuid() + 4242)
+                assert not entered and room.refused[Reason.USER] == 1
+                await knock(os.geteuid())
+                assert len(entered) == 1
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+def test_who_is_at_the_other_end_is_told_by_the_kernel() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert accepting.user_of(ours) == os.geteuid()

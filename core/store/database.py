@@ -56,6 +56,7 @@ class Database:
     """An open database. Made by `open_database`; use from one event loop.
 
     `loss`: what has become of its files, when they are no longer in their place; nothing is written then.
+    `unwritable`: why the last write came to nothing, as on a full disk, in sentences; empty when it can be written.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Database:
     ) -> None:
         self.path = path
         self.loss: Loss | None = None
+        self.unwritable = ""
         self._files = files
         self._loop = asyncio.get_running_loop()
         self._writer = writer
@@ -117,6 +119,8 @@ class Database:
                 batch = self._queue.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 self._look()
+                if self.unwritable:  # nobody may be writing who would see that there is room again
+                    self._transact([(_touch, (), _heard)])
                 continue
             if batch is None:
                 break
@@ -146,6 +150,7 @@ class Database:
             results = self._attempt(connection, batch)
         except Exception as error:  # a boundary: whatever it was, every caller gets an answer
             self._look()
+            self._note(error)
             if self.loss is not None:
                 return [(done, None, self.loss.refusal()) for _, _, done in batch]
             if len(batch) == 1 or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
@@ -154,11 +159,21 @@ class Database:
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]
         self.commits += 1
+        self.unwritable = ""
         if self._files.missing():  # since the look before the commit, which may have gone into a file without a name
             self._look()
             if self.loss is not None and not self.loss.safe:
                 return [(done, None, self.loss.open_outcome()) for _, _, done in batch]
         return [(write[2], result, None) for write, result in zip(batch, results, strict=True)]
+
+    def _note(self, error: Exception) -> None:
+        """Keep in mind that the disk, and not what was written, is at fault."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE:
+            told = _translate(error)
+            assert isinstance(told, errors.StorageUnavailable)
+            if not self.unwritable:
+                log.error("store_cannot_write", error=told.message, hint=told.hint)
+            self.unwritable = f"{told.message} {told.hint}"
 
     def _look(self) -> None:
         """See whether the files are in their place, and end all writing when they are not."""
@@ -228,6 +243,15 @@ class Database:
         else:
             self._writer.conn.close()
         guard.release(self.path)
+
+
+def _touch(db: sqlite_utils.Database) -> None:
+    """Write without changing anything."""
+    db.conn.execute(f"PRAGMA user_version = {db.conn.execute('PRAGMA user_version').fetchone()[0]}")
+
+
+def _heard(result: Any, error: BaseException | None) -> None:
+    """Nobody waits for this write."""
 
 
 def _commit(connection: sqlite3.Connection) -> None:

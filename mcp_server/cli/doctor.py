@@ -91,7 +91,7 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
         findings.append(Finding("engine", "fault", f"{where} does not answer: {why}", hint if pid else "Check --url."))
         return True
     if trouble := str(about.get("trouble", "")):
-        findings.append(Finding("engine", "fault", errors.shorten(trouble, 500), f"Restart process {pid}."))
+        findings.append(Finding("engine", "fault", errors.shorten(trouble, 500), f"It is process {pid}."))
     else:
         findings.append(Finding("engine", "ok", "answers"))
     findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))

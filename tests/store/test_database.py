@@ -103,8 +103,11 @@ async def test_a_full_disk_refuses_the_write_and_goes_on_when_there_is_room(data
         with anyio.fail_after(5), pytest.raises(errors.StorageUnavailable):
             await database.write(lambda db: db.execute("CREATE TABLE big AS SELECT ? AS x", [blob]))
         assert await database.read(_all) == [1], "reads go on"
+        assert "Free disk space" in database.unwritable
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with anyio.fail_after(10):  # nobody writes, and it finds out
+        await waiting.until(lambda: not database.unwritable)
     await database.write(_put, 2)
     assert await database.read(_all) == [1, 2]
 
