@@ -111,8 +111,9 @@ class Fleet:
         for external in await self._database.read(external_workers.known):
             self.workers[external.name] = _external(external)
         await self.groups.load(self.workers.values())
-        await self.inquest.load()
-        await self.sync()
+        await self.reread()
+        await self.inquest.load()  # which looks at what was up
+        self.deliver()
 
     def start(self) -> None:
         """Start the worker processes, once it is loaded; does not wait for them."""
@@ -269,10 +270,16 @@ class Fleet:
         """What a worker shall run of the tenants that its group admits; the rest stays with us, and says why."""
         wanted = {}
         for row in self._workloads.wanted_on(worker.name):
-            if self.groups.admits(worker.group, row["tenant"]):
-                wanted[row["id"]] = row
+            if not self.groups.admits(worker.group, row["tenant"]):
+                why = f"worker group {worker.group} does not admit tenant {row['tenant']}"
+            elif self.groups.admits_alone(worker.group, row["tenant"]):
+                why = ""
             else:
-                self._workloads.withheld(row, f"worker group {worker.group} does not admit tenant {row['tenant']}")
+                why = self.inquest.probation.withholds(row)
+            if why:
+                self._workloads.withheld(row, why)
+            else:
+                wanted[row["id"]] = row
         return wanted
 
     def _entrust(self, worker: Worker, workload: str, tenant: str) -> None:

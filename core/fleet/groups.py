@@ -54,6 +54,11 @@ class Groups:
         """The groups that admit a tenant."""
         return frozenset(name for name, group in self._groups.items() if group.admits(tenant))
 
+    def admits_alone(self, name: str, tenant: str) -> bool:
+        """Whether workers of a group are given jobs of this tenant and of no other one."""
+        group = self._groups.get(name)
+        return group is not None and group.tenants == (tenant,)
+
     def admits(self, name: str, tenant: str) -> bool:
         """Whether workers of a group may be given jobs of a tenant."""
         group = self._groups.get(name)

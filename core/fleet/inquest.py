@@ -14,6 +14,7 @@ from core import clock, errors, witness
 from core.bus.base import Bus
 from core.fleet import kernel, quarantine
 from core.fleet.connection import Worker
+from core.fleet.probation import Probation
 from core.fleet.processes import End
 from core.fleet.quarantine import HOLD_SECONDS, MOST_DEATHS, WINDOW_SECONDS, Cause, Death
 from core.fleet.traffic import Traffic
@@ -55,6 +56,7 @@ class Inquest:
         self._told = told
         self._deliver = deliver
         self._recent: dict[Key, list[int]] = {}
+        self.probation = Probation()
         self._out_of_memory = kernel.killed_for_memory()
 
     async def load(self) -> None:
@@ -62,6 +64,16 @@ class Inquest:
         since_ns = clock.now_ns() - WINDOW_SECONDS * clock.NANOSECONDS
         for at_ns, tenant, job, version, *_ in await self._database.read(table.since, since_ns):
             self._recent.setdefault((tenant, job, version), []).append(at_ns)
+            self._count(tenant, at_ns)
+
+    def _count(self, tenant: str, at_ns: int) -> float:
+        """Count an end by its tenant, too: for how many seconds nothing new of it runs from now on, else 0."""
+        rows = [row for row in self._workloads if row["tenant"] == tenant]
+        lasts = self.probation.count(tenant, at_ns, rows, self._recent)
+        if lasts:
+            log.error("tenant_on_probation", tenant=tenant, seconds=lasts)
+            asyncio.get_running_loop().call_later(lasts + 0.01, self._deliver)
+        return lasts
 
     async def hold(self, worker: Worker, end: End) -> None:
         """Look at the end of a worker, before it is started again."""
@@ -106,6 +118,9 @@ class Inquest:
         self.deaths[cause.value] += 1
         deaths = self._recent.setdefault(key, [])
         deaths.append(death.at_ns)
+        if self._count(tenant, death.at_ns):
+            data = {"until": self.probation.tenants()[tenant], "cause": cause}
+            self._traffic.message(tenant, type=Type.TENANT_ON_PROBATION, job=job, worker=worker, data=data)
         count = quarantine.recent(deaths, death.at_ns)
         if quarantine.decide(deaths, death.at_ns):
             reason = _why(death, count)

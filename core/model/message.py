@@ -35,6 +35,7 @@ class Type(StrEnum):
     JOB_RUN_STARTED = "job-run-started"
     JOB_RUN_ENDED = "job-run-ended"
     JOB_FAILED = "job-failed"  # a workload ended with an error; it restarts after a back-off
+    TENANT_ON_PROBATION = "tenant-on-probation"  # its jobs ended workers again and again: nothing new of it runs yet
     JOB_QUARANTINED = "job-quarantined"  # workers died again and again while it was at work: it does not run any more
     WORKER_ONLINE = "worker-online"
     WORKER_LOST = "worker-lost"

@@ -25,7 +25,8 @@ class EngineStatus(Params):
 )
 async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> dict[str, Any]:
     """The loops that last as long as the engine with how often a step of them failed (`failing` while they
-    do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, and how often
+    do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, the tenants
+    of which nothing new runs for a while (`probation`: until when), and how often
     a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it) or told of an end of its
     own that is of nothing placed there (`unbelieved`)."""
     loops = [
@@ -38,5 +39,6 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
         "worker_deaths": dict(engine.fleet.inquest.deaths),
         "overreached": engine.fleet.overreached,
         "unbelieved": engine.fleet.inquest.unbelieved,
+        "probation": engine.fleet.inquest.probation.tenants(),
         "quarantined": [f"{tenant}/{job}" for tenant, job in engine.fleet.quarantined()],
     }

@@ -269,6 +269,10 @@ def status(told: Mapping[str, Any]) -> Iterator[Finding]:
     if jobs:
         hint = "'sluice explain job NAME' tells why, and how it runs again."
         yield Finding("quarantine", "warning", f"{len(jobs)} jobs: {', '.join(jobs[:5])}", hint)
+    if told["probation"]:
+        found = "; ".join(f"{tenant} until {until}" for tenant, until in told["probation"].items())
+        hint = "Its jobs ended workers again and again: what is new of it waits, or runs on a group of its own."
+        yield Finding("probation", "warning", found, hint)
     if told["overreached"]:
         found = f"{told['overreached']} times one spoke for a workload that it was not told to run; nobody heard it"
         yield Finding("workers", "warning", found, "The log of the engine names it (worker_overreached).")

@@ -265,9 +265,13 @@ async def test_an_owner_that_does_not_answer_is_a_fault(
 
 def test_a_loop_that_fails_is_a_fault_and_a_quarantined_job_a_warning() -> None:
     loop = {"name": "reconcile", "failures": 2, "failing": False, "reason": "no"}
-    well = list(checkup.status({"loops": [loop], "quarantined": [], "overreached": 0}))
+    well = list(checkup.status({"loops": [loop], "quarantined": [], "probation": {}, "overreached": 0}))
     assert [(one.check, one.state) for one in well] == [("loops", "ok")]
-    ill = list(checkup.status({"loops": [{**loop, "failing": True}], "quarantined": ["acme/evil"], "overreached": 0}))
+    ill = list(
+        checkup.status(
+            {"loops": [{**loop, "failing": True}], "quarantined": ["acme/evil"], "probation": {}, "overreached": 0}
+        )
+    )
     assert [(one.check, one.state) for one in ill] == [("loops", "fault"), ("quarantine", "warning")]
     assert "reconcile: no" in ill[0].found and "acme/evil" in ill[1].found
 

@@ -55,7 +55,13 @@ def test_without_jobs_there_are_no_series_of_jobs() -> None:
 
 def test_loops_ends_of_workers_and_quarantined_jobs_are_shown_to_who_operates_the_server() -> None:
     loops = [{"name": "reconcile", "failures": 2, "failing": True, "reason": "no"}]
-    status = {"loops": loops, "worker_deaths": {"silent": 3}, "overreached": 2, "quarantined": ["acme/evil"]}
+    status = {
+        "loops": loops,
+        "worker_deaths": {"silent": 3},
+        "overreached": 2,
+        "quarantined": ["acme/evil"],
+        "probation": {},
+    }
     status["unbelieved"] = 4
     lines = Metrics(lambda: 0.0).render(status=status).splitlines()
     assert 'sluice_loop_failures_total{loop="reconcile"} 2' in lines
