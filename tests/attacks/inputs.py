@@ -15,7 +15,7 @@ from core.dsl import expand
 from core.dsl.component import Run
 from core.errors import InvalidDocument, InvalidParams
 from core.triggers import schemas
-from mcp_server.http import serving
+from mcp_server.http import connection
 from tests.attacks.access import CALL, INVOKE
 from tests.attacks.rig import TRIGGER, Target
 from tests.attacks.rows import Scene, row
@@ -168,7 +168,7 @@ async def requests_that_lie_about_their_length(scene: Scene) -> None:
     asked = await server.raw(head(server, "Expect: 100-continue", f"Content-Length: {len(body) - 5}") + body)
     assert asked.startswith((b"HTTP/1.1 100 ", b"HTTP/1.1 400 "))
     # What is never sent whole ends in time, in the head, in the body, or before the first byte.
-    scene.patch.setattr(serving, "REQUEST_SECONDS", 0.2)
+    scene.patch.setattr(connection, "REQUEST_SECONDS", 0.2)
     scene.patch.setattr(accepting, "PATIENCE_SECONDS", 0.2)
     server.visitors.look()
     for part in (head(server, f"Content-Length: {len(body) + 5}") + body, head(server)[:-2], b"POST /", b""):
