@@ -259,4 +259,4 @@ async def test_no_write_tells_a_narrower_key_whether_an_idempotency_key_was_used
                 assert {answer.status_code for answer in answers} == {403}, (op.name, name, answers[0].text)
                 assert len({answer.content for answer in answers}) == 1, (op.name, name)
                 asked += 1
-    assert asked > 80
+    assert asked > 70
