@@ -99,7 +99,9 @@ class Wire:
         return subscription
 
     async def close(self) -> None:
-        with contextlib.suppress(*self._faults):  # the server may be gone, and with it what there was to end
+        # The server may be gone, and with it what there was to end; asyncio of Python 3.13 has a TypeError for what is
+        # written into a connection that was lost.
+        with contextlib.suppress(*self._faults, TypeError):
             await self._client.close()
 
 
