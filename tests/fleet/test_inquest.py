@@ -85,7 +85,7 @@ async def test_a_quarantined_job_of_a_deployment_is_told_stays_and_is_released(t
             released = await _call(engine, "deployment_reconcile", name="demo", release=True)
             assert released["state"] == "running"
             await _up(engine, id)
-            await _end(engine, 2)  # the deaths before do not count any more
+            await _end(engine, 1)  # the deaths before do not count any more (for its tenant they do: probation)
             await _up(engine, id)
 
 
