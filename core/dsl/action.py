@@ -76,7 +76,7 @@ class Waiter(Protocol):
 class WaitingAction(Action):
     """An action that has to wait for something outside of the worker, so it is done batch by batch.
 
-    A job with such an action is compiled in stages (core.dsl.stages); one without keeps its one function. `each` of
+    It stands between two legs of a job (core.dsl.course). `each` of
     such an action is its dry form: it has no effect outside, and logs what the action would do.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from core.dsl.component import Env, Event, Run
@@ -20,6 +21,17 @@ _BUILTINS = {"__builtins__": {}, "len": len, "type": type, "str": str, "int": in
 _BUILTINS |= {"enumerate": enumerate, "zip": zip}
 
 
+class Lua:
+    """The one Lua state of a job, made when it is first needed."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+
+    @cached_property
+    def state(self) -> Sandbox:
+        return Sandbox(self._env.limits.lua_memory_mb)
+
+
 class Builder:
     """Collects the statements of one function and the values that they use.
 
@@ -28,24 +40,25 @@ class Builder:
     an error can be traced to the action that wrote it.
     """
 
-    def __init__(self, env: Env, warn: Warn) -> None:
+    def __init__(self, env: Env, warn: Warn, lua: Lua | None = None) -> None:
+        """`lua` is the state that this function shares with the others of its job."""
         self.env = env
         self.warn = warn
         self.owner = 0
         self.numbered = False
+        self.slow = False  # the statements call what may take long for one event
         self.lines: list[tuple[str, int]] = []
         self.once: list[str] = []
         self.names: dict[str, Any] = dict(_BUILTINS)
         self._bound: dict[tuple[type, Any], str] = {}
         self._indent = 0
-        self._lua: Sandbox | None = None
+        self._lua = lua or Lua(env)
 
     @property
     def lua(self) -> Sandbox:
-        """The one Lua state of this job, made when it is first needed."""
-        if self._lua is None:
-            self._lua = Sandbox(self.env.limits.lua_memory_mb)
-        return self._lua
+        """The one Lua state of this job; what is done in it may take long."""
+        self.slow = True
+        return self._lua.state
 
     def bind(self, value: Any) -> str:
         """The name under which the statements find this value; equal strings and integers share one."""
@@ -84,7 +97,8 @@ class Builder:
         return name
 
     def call(self, each: Callable[[Event, Run], Any]) -> None:
-        """Write a call of a function that returns the event or None."""
+        """Write a call of a function that returns the event or None, and may take long."""
+        self.slow = True
         self.line(f"event = {self.bind(each)}(event, run)")
         self.line("if event is None: continue")
 

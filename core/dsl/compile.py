@@ -14,13 +14,13 @@ from core import pointers
 from core.documents import lint
 from core.dsl import conditions, omitted, places
 from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
-from core.dsl.codegen import Builder
+from core.dsl.codegen import Builder, Lua
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
+from core.dsl.course import Holds, Leg, Legs, Pass, Wait
 from core.dsl.emit import Emit
 from core.dsl.filerules import Locator
 from core.dsl.registry import load_components
 from core.dsl.schedule import MessageFilter, Trigger
-from core.dsl.stages import Holds, Stage, Stages, Wait
 from core.errors import InvalidDocument, Problem, shorten
 from core.model import message
 
@@ -30,6 +30,7 @@ Where = Callable[[str], str]
 KEYS = ("kind", "name", "description", "tags", "input", "actions", "output", "emit", "context")
 MAX_ACTIONS = 500
 MAX_EMITS = 10
+MOST_CHEAP_CHARACTERS = 2000  # of statements that are counted on to take microseconds
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}")
 _C = TypeVar("_C", bound=Component)
 
@@ -59,14 +60,10 @@ class Step:
 
 @dataclass(frozen=True)
 class CompiledJob:
-    """A job that is ready to run.
+    """A job that is ready to run: its batches go through `legs` (core.dsl.course).
 
-    `process(events, run)` takes the events over (it changes them in place) and returns those that the output
-    gets. It adds to `run.events_in` and `run.errors`; `run.events_out` is for the executor to count when the
-    output has accepted them. A fault of one event drops that event, is counted and logged, and the others go on.
-    It raises JobAborted when an `abort` (or an `assert` that aborts) says so.
-    A job with actions that wait has `stages`, which does the same and is awaited; its `process` is the dry form,
-    without an effect outside.
+    A fault of one event drops that event, is counted in `run.errors` and logged, and the others go on; `run.events_out`
+    is for the executor to count when the output has accepted them.
     """
 
     name: str
@@ -74,9 +71,8 @@ class CompiledJob:
     document: dict[str, Any]  # as staged
     input: Input
     output: Output
-    process: Process
+    legs: Legs
     steps: tuple[Step, ...]
-    stages: Stages | None = None
     emit: tuple[Emit, ...] = ()
 
 
@@ -219,43 +215,63 @@ def compile_job(data: dict[str, Any], env: Env) -> CompiledJob:
     """
     job = check_job(data)
     steps = tuple(
-        Step(index, action.name, action.description, _on_demand([(index, action)], env))
+        Step(index, action.name, action.description, _on_demand(index, action, env))
         for index, action in enumerate(job.actions)
     )
-    actions = list(enumerate(job.actions))
-    if any(map(_waits, job.actions)):
-        process, stages = _on_demand(actions, env), _stages(actions, env)
-    else:
-        process, stages = generate(actions, env), None
-    return CompiledJob(job.name, job.description, data, job.input, job.output, process, steps, stages, job.emit)
+    return CompiledJob(job.name, job.description, data, job.input, job.output, _legs(job.actions, env), steps, job.emit)
 
 
 def _waits(action: Action) -> bool:
     return isinstance(action, WaitingAction) and action.waits
 
 
-def _stages(actions: list[tuple[int, Action]], env: Env) -> Stages:
-    """The actions cut at those that wait: one function for each run of others between them."""
-    parts: list[Stage | Wait] = []
-    between: list[tuple[int, Action]] = []
-    for index, action in [*actions, (-1, None)]:
-        if action is not None and not _waits(action):
-            between.append((index, action))
-            continue
-        if between:
-            parts.append(generate(between, env, staged=True))
-            between = []
-        if isinstance(action, WaitingAction):
+def _on_demand(index: int, action: Action, env: Env) -> Process:
+    """Only a trace needs the actions one by one; nobody else pays for compiling them twice.
+
+    One that waits is compiled in its dry form, without an effect outside.
+    """
+    made: list[Pass] = []
+
+    def process(events: list[Event], run: Run) -> list[Event]:
+        if not made:
+            part = _Part(env, Lua(env))
+            part.add(index, action)
+            made.append(part.leg(numbered=part.code.numbered).through)
+        first = run.events_in + 1
+        run.events_in += len(events)
+        return made[0](events, run, iter(range(first, first + len(events))))[0]
+
+    return process
+
+
+def _legs(actions: Sequence[Action], env: Env) -> Legs:
+    """The actions cut into legs: one function for a few cheap actions that follow each other.
+
+    An action that may take long for one event ends its leg, as does one that makes several events out of one.
+    """
+    lua = Lua(env)
+    parts: list[_Part | Wait] = []
+    open_part: _Part | None = None
+    for index, action in enumerate(actions):
+        if isinstance(action, WaitingAction) and action.waits:
+            open_part = None
             warn = _Warner(env, f"actions/{index} {action.name}", action.suppress_warnings)
-            parts.append(Wait(action.open(env, warn), _holds(action, env, warn)))
-    return Stages(parts)
+            parts.append(Wait(action.open(env, warn), _holds(action, env, warn, lua)))
+            continue
+        if open_part is None:
+            parts.append(open_part := _Part(env, lua))
+        open_part.add(index, action)
+        if open_part.slow:
+            open_part = None
+    numbered = any(isinstance(part, Wait) or part.code.numbered for part in parts)
+    return tuple(part if isinstance(part, Wait) else part.leg(numbered) for part in parts)
 
 
-def _holds(action: Action, env: Env, warn: _Warner) -> Holds | None:
+def _holds(action: Action, env: Env, warn: _Warner, lua: Lua) -> Holds | None:
     """A test of the condition for every event of a batch; None when it holds for all."""
     if action.condition is None:
         return None
-    code = Builder(env, warn)
+    code = Builder(env, warn, lua)
     code.numbered = True
     expression = conditions.emit(action.condition, code, warn.condition_failed)
     if expression == "True":
@@ -274,74 +290,53 @@ def _holds(action: Action, env: Env, warn: _Warner) -> Holds | None:
     return made
 
 
-def _on_demand(actions: list[tuple[int, Action]], env: Env) -> Process:
-    """Only a trace needs the actions one by one; nobody else pays for compiling them twice."""
-    made: list[Process] = []
+class _Part:
+    """Actions that become one leg."""
 
-    def process(events: list[Event], run: Run) -> list[Event]:
-        if not made:
-            made.append(generate(actions, env))
-        return made[0](events, run)
+    def __init__(self, env: Env, lua: Lua) -> None:
+        self.code = Builder(env, lambda text: None, lua)
+        self._env = env
+        self._steps: dict[int, str] = {}
+        self._splits = False
 
-    return process
+    def add(self, index: int, action: Action) -> None:
+        step = f"actions/{index} {action.name}"
+        self.code.owner, self._steps[index] = index, step
+        self.code.warn = warner = _Warner(self._env, step, action.suppress_warnings)
+        _emit_action(action, self.code, warner)
+        self._splits = self._splits or action.splits
 
+    @property
+    def slow(self) -> bool:
+        """Whether one event may take long: it calls what may, or has very many statements."""
+        return self._splits or self.code.slow or sum(len(text) for text, _ in self.code.lines) > MOST_CHEAP_CHARACTERS
 
-def generate(actions: Sequence[tuple[int, Action]], env: Env, staged: bool = False) -> Any:
-    """One function (a Process) that takes a batch through all the actions, event by event.
-
-    An action that splits ends a loop; the next loop goes over what the first one left. With `staged` the function is
-    a Stage: it is given the numbers of its events and returns those of what it leaves, and does not count them.
-    """
-    if not actions:
-        return _count
-    code = Builder(env, lambda text: None)
-    code.numbered = staged
-    splits: list[int] = []  # numbers of lines after which a new loop begins
-    for index, action in actions:
-        code.owner = index
-        code.warn = warner = _Warner(env, f"actions/{index} {action.name}", action.suppress_warnings)
-        _emit_action(action, code, warner)
-        if action.splits:
-            splits.append(len(code.lines))
-    ends = [*splits, len(code.lines)] if not splits or splits[-1] != len(code.lines) else splits
-    body: list[tuple[str, int]] = []
-    start = 0
-    for loop, end in enumerate(ends):
-        body += _loop(code, code.lines[start:end], first=loop == 0 and not staged, several=staged or bool(splits))
-        start = end
-    report = code.bind(_Reporter(env, {i: f"actions/{i} {a.name}" for i, a in actions}, lines := []))
-    head = ["    first = run.events_in + 1"] if code.numbered and not staged else []
-    head += [] if staged else ["    run.events_in += len(events)"]
-    result = "    return events, numbers" if staged else "    return events"
-    source = [*head, *(text.replace("<report>", report) for text, _ in body), result]
-    lines += [-1] * (1 + len(code.once) + len(head)) + [owner for _, owner in body]
-    return code.function("events, run, numbers" if staged else "events, run", source, "job")
+    def leg(self, numbered: bool) -> Leg:
+        """The function: one loop over the events. With `numbered`, what is left keeps its numbers."""
+        code = self.code
+        code.numbered = numbered
+        body = _loop(code, self._splits)
+        report = code.bind(_Reporter(self._env, self._steps, lines := []))
+        source = [*(text.replace("<report>", report) for text, _ in body)]
+        lines += [-1] * (1 + len(code.once)) + [owner for _, owner in body]
+        return Leg(code.function("events, run, numbers", source, "job"), self.slow)
 
 
-def _count(events: list[Event], run: Run) -> list[Event]:
-    run.events_in += len(events)
-    return events
-
-
-def _loop(code: Builder, lines: list[tuple[str, int]], first: bool, several: bool) -> list[tuple[str, int]]:
-    """The statements of one pass over `events`, which leaves its result in `events` again."""
-    numbers = code.numbered and several
-    each = "for event in events:"
+def _loop(code: Builder, splits: bool) -> list[tuple[str, int]]:
+    """The statements of one pass over `events`."""
+    each, before, keep, after = "for event in events:", ["out = []"], ["out.append(event)"], ["return out, numbers"]
     if code.numbered:
-        each = f"for number, event in {'enumerate(events, first)' if first else 'zip(numbers, events)'}:"
-    before = ["out = []"]
-    keep = ["out.append(event)"]
-    after = ["events = out"]
-    if numbers:
+        # The event first: when there is none any more, no number is lost.
+        each = "for event, number in zip(events, numbers):"
         before.append("left = []")
         keep.append("left.append(number)")
-        after.append("numbers = left")
-    if several:  # what an action that splits has left may be a list
+        after = ["return out, left"]
+    if splits:  # what an action that splits has left may be a list
         many = ["if type(event) is list:", "    for event in event:", *(f"        {k}" for k in keep), "    continue"]
         keep = many + keep
     aborted, error = code.bind(JobAborted), code.bind(Exception)
     out = [("    " + text, -1) for text in (*before, each, "    try:")]
-    out += [("            " + text, owner) for text, owner in lines]
+    out += [("            " + text, owner) for text, owner in code.lines]
     out += [("            " + text, -1) for text in keep]
     out += [
         (f"        except {aborted}: raise", -1),

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import count
 from typing import Any, Literal
 
 from core import clock
+from core.dsl import course
 from core.dsl.action import JobAborted
 from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, BehindSource, Env, Event, InstantSink, InstantSource, Run, Sink, Source
@@ -28,7 +29,7 @@ from core.worker.lease import Lease
 from core.worker.pump import Pump
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
 from core.worker.timetable import Now, Timetable
-from core.worker.turns import Turns
+from core.worker.turns import SLICE_SECONDS, Turns
 from core.worker.waits import Waits
 from core.worker.watermark import Watermark
 
@@ -124,20 +125,19 @@ class Executor:
         self._behind = self._source if isinstance(self._source, BehindSource) else None
         try:
             self._sink = self._job.output.open(self._env)
-            self._pump = Pump(self._job, self._sink, self._emitters, self.metrics, self._turns)
+            self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns)
             try:
                 await self._work()
             finally:
                 self._open = False
                 await self._cancel_runs()
                 await self._sink.close()
-                if self._job.stages is not None:
-                    await self._job.stages.close()
+                await course.close(self._job.legs)
         finally:
             await self._source.close()
 
     async def _work(self) -> None:
-        if self.mode == "message" and self._job.stages is None:
+        if self.mode == "message" and not course.waits(self._job.legs):
             if isinstance(self._source, InstantSource) and isinstance(self._sink, InstantSink):
                 self._instant = (self._source.events, self._sink.write_now)
         self._open = True
@@ -163,9 +163,10 @@ class Executor:
 
         One that comes when the job is being drained is kept for `unsettled`.
         """
-        if self._instant is not None and not self._stopping and not self._waiting and self._run_ns < SLOW_RUN_NS:
-            self._run_now(delivery)
-            return
+        if self._instant is not None and not self._stopping and self._run_ns < SLOW_RUN_NS:
+            if not self._waiting and not self._runs:
+                self._run_now(delivery)
+                return
         self._held[delivery.id] = delivery
         if self._stopping:
             return
@@ -213,20 +214,34 @@ class Executor:
             await self._finished.wait()
 
     def _run_now(self, delivery: Delivery) -> None:
-        """One whole run without a task or a wait: the path of a trigger invocation.
+        """One whole run without a task or a wait: the path of a trigger invocation. A long one is cut into turns.
 
         The output hands its message to the bus before the acknowledgement is handed over, and both travel in order
         on one stream, so the engine never sees the acknowledgement without the message.
         """
+        slices = self._instant_run(delivery)
+        if next(slices, None) is not None:
+            self._held[delivery.id] = delivery
+            self._start(self._take_turns(slices))
+
+    def _instant_run(self, delivery: Delivery) -> Iterator[Run]:
+        """Works for a slice, and again for each item that is taken; one item for each slice but the last."""
         assert self._instant is not None
         events_of, write = self._instant
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
         reason = ""
         try:
-            events = self._job.process(events_of(run), run)
-            write(events, run)
-            run.events_out += len(events) - run.left_out
+            passage = course.Passage(self._job.legs, events_of(run), run)
+            while True:
+                events = passage.work(clock.monotonic() + SLICE_SECONDS)
+                if events:
+                    left_out = run.left_out
+                    write(events, run)
+                    run.events_out += len(events) - (run.left_out - left_out)
+                if passage.done:
+                    break
+                yield run
             if self._emitters:
                 self._emitters.batch(run, True)
                 self._emitters.run(run, complete=True)
@@ -263,13 +278,16 @@ class Executor:
         if not self._stopping:
             self._start_runs()
 
-    async def _take_turns(self) -> None:
+    async def _take_turns(self, slices: Iterator[Run] | None = None) -> None:
         """Runs that need no wait but take long: one after the other, between the turns of other jobs."""
-        while self._waiting:
+        while slices is not None or self._waiting:
             await self._turns.next(self)
-            if self._stopping:  # what waits stays unsettled and goes to someone else
-                return
-            self._run_now(self._waiting.popleft())
+            if slices is None:
+                if self._stopping:  # what waits stays unsettled and goes to someone else
+                    return
+                slices = self._instant_run(self._waiting.popleft())
+            if next(slices, None) is None:
+                slices = None
 
     async def _run_delivery(self, delivery: Delivery) -> None:
         """A run that fails is tried again: nobody else would send its message once more."""

@@ -1,66 +1,69 @@
-"""Moves batches from the actions to the output, in parts and turns; counts, and lets `emit` tell, what it accepted."""
+"""Moves batches from the actions to the output, in slices and turns; counts, and lets `emit` tell, what it accepted."""
 
 from __future__ import annotations
 
 from core import clock
-from core.dsl.compile import CompiledJob
+from core.dsl.action import Settled
 from core.dsl.component import Batch, Run, Sink
+from core.dsl.course import Legs, Passage, waits
 from core.dsl.emit import Emitters
 from core.worker.flight import Flight, Parts, Settle
 from core.worker.runs import Metrics
-from core.worker.turns import LARGEST_PART, Pace, Turns
+from core.worker.turns import SLICE_SECONDS, Turns
 
 
 class Pump:
     """Of one open job."""
 
-    def __init__(self, job: CompiledJob, sink: Sink, emitters: Emitters, metrics: Metrics, turns: Turns) -> None:
-        self._process = job.process
-        self._stages = job.stages
+    def __init__(self, legs: Legs, sink: Sink, emitters: Emitters, metrics: Metrics, turns: Turns) -> None:
+        self._legs = legs
+        self._waits = waits(legs)
         self._sink = sink
         self._emitters = emitters
         self._metrics = metrics
         self._turns = turns
-        self._pace = Pace()
-        if job.stages is not None:
-            self._pace.size = LARGEST_PART  # it waits for each part, and lets the worker hear its engine meanwhile
 
     async def move(self, batch: Batch, run: Run, flight: Flight) -> None:
-        """Take a batch through; one that takes longer than a slice in parts, and it is settled when all of them are.
+        """Take a batch through. What takes longer than a slice, or becomes too much, reaches the output in parts.
 
-        Raises what a component raises, and the fault of an earlier batch.
+        It is settled when all of them are. Raises what a component raises, and the fault of an earlier batch.
         """
-        events = batch.events
-        if len(events) <= self._pace.size:
-            await self._pass(batch, run, flight)
-            return
-        parts, at = Parts(flight.track(batch)), 0
-        batch.events = []
-        while at < len(events):
-            end = at + self._pace.size
-            last, first = end >= len(events), at == 0
-            part = Batch(
-                events[at:end], parts.part(), batch.document_end and last, batch.document, batch.begins and first
-            )
-            at = end
-            await self._pass(part, run, flight)
-        parts.close()
-
-    async def _pass(self, batch: Batch, run: Run, flight: Flight) -> None:
-        settle = flight.track(batch)
-        await self._turns.next(flight)
+        whole = flight.track(batch)
+        told: list[Settled] = []  # by the actions that wait
+        if self._waits:
+            batch.settle = _telling(batch.settle, told)
         run.document, run.begins = batch.document, batch.begins
-        if self._stages is None:
-            started, count = clock.processor(), len(batch.events)
-            events = self._process(batch.events, run)
-            self._pace.took(count, clock.processor() - started)
-        else:
-            events = await self._stages.process(batch, run)
-        if batch.document_end:
-            run.documents += 1  # what comes next is another document, for actions that remember of one (csv)
+        await self._turns.next(flight)
+        passage = Passage(self._legs, batch.events, run)
         batch.events = []  # the batch lives until its output has accepted it, its events need not
-        settle = self._counted(settle, run, flight, len(events), batch.document_end)
-        await self._sink.write(Batch(events, settle, batch.document_end, batch.document, batch.begins), run)
+        parts, begins = None, batch.begins
+        while True:
+            events = passage.work(clock.monotonic() + SLICE_SECONDS)
+            done = passage.done
+            if done and batch.document_end:
+                run.documents += 1  # what comes next is another document, for actions that remember of one (csv)
+            if done and parts is None:
+                await self._send(Batch(events, whole, batch.document_end, batch.document, begins), run, flight)
+                return
+            if done or events:
+                parts = parts or Parts(whole)
+                accepted = flight.track(Batch([], parts.part()))
+                part = Batch(events, accepted, done and batch.document_end, batch.document, begins)
+                begins = False
+                if done:
+                    parts.close()
+                await self._send(part, run, flight)
+                if done:
+                    return
+            else:
+                flight.count(run, self._metrics)  # a batch of which nothing is left may take long, too
+            if passage.due is not None:
+                await passage.wait(told.append)
+            await self._turns.next(flight)
+
+    async def _send(self, batch: Batch, run: Run, flight: Flight) -> None:
+        batch.settle = self._counted(batch.settle, run, flight, len(batch.events), batch.document_end)
+        await self._sink.write(batch, run)
         flight.count(run, self._metrics)
         if flight.fault is not None:
             raise flight.fault
@@ -77,3 +80,14 @@ class Pump:
             settle(error)
 
         return counted
+
+
+def _telling(settle: Settle, told: list[Settled]) -> Settle:
+    """A settle that also tells those in the list, which grows until it is called."""
+
+    def settled(error: BaseException | None) -> None:
+        settle(error)
+        for tell in told:
+            tell(error)
+
+    return settled

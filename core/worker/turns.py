@@ -1,7 +1,7 @@
 """Fair sharing of one worker: jobs work in turns of bounded time, and between two turns the worker hears its engine.
 
 The rule is told in docs/decisions: one turn lasts TURN_SECONDS, whoever has more to do queues up behind the others,
-and a batch that takes longer than a slice is cut into parts.
+and a batch that takes longer than a slice goes on in a later turn.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections import deque
 from core import clock
 
 TURN_SECONDS = 0.001
-SLICE_SECONDS = 0.002  # of processor time that the actions of one job may take without a break
-LARGEST_PART = 4096
+SLICE_SECONDS = 0.002  # that the actions of one job may take without a break
 
 
 class Turns:
@@ -47,18 +46,3 @@ class Turns:
                 break
         if self._queue:
             asyncio.get_running_loop().call_soon(self._grant)
-
-
-class Pace:
-    """How many events the actions of a job get through in one slice, learned from how long they take."""
-
-    def __init__(self) -> None:
-        self.size = 1
-        self._each = 0.0  # smoothed seconds for one event
-
-    def took(self, events: int, seconds: float) -> None:
-        if events:
-            each = seconds / events
-            self._each += (each - self._each) * 0.3 if self._each else each
-            fits = int(SLICE_SECONDS / self._each) if self._each * LARGEST_PART > SLICE_SECONDS else LARGEST_PART
-            self.size = max(1, min(fits, self.size * 4))

@@ -8,27 +8,34 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from core.dsl.compile import compile_job
 from core.dsl.component import Event, Run
+from core.dsl.course import Leg, Numbers
+from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl.rig import Worker
 
-PAUSE_SECONDS = 0.005  # for each batch, so that a small job lasts longer than it takes to accept what it writes
+PAUSE_SECONDS = (
+    0.005  # for some events at a time, so that a small job lasts longer than it takes to accept what it writes
+)
 
 
 async def main() -> None:
     state, source, sink, actions = sys.argv[1], *map(json.loads, sys.argv[2:])
     worker = Worker(Path(state))
     document = {"name": "job", "input": source, "actions": actions, "output": sink}
-    process = compile_job(document, worker.env()).process
+    job = compile_job(document, worker.env())
 
-    def slowly(events: list[Event], run: Run) -> list[Event]:
+    def slowly(events: Iterable[Event], run: Run, numbers: Numbers) -> tuple[list[Event], Numbers]:
         waiting.pause_thread(PAUSE_SECONDS)
-        return process(events, run)
+        return list(events), numbers
 
-    await worker.run(source, sink, slowly)
+    slow = replace(job, legs=(Leg(slowly, slow=False), *job.legs))
+    await Executor(slow, worker.env(), on_run=worker.reports.append).run()
     sys.stdout.write("done")
     sys.stdout.flush()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import core.dsl.inputs
 import core.dsl.outputs  # noqa: F401 - both fill the registry
 from core.dsl.compile import CompiledJob
 from core.dsl.component import REGISTRY, Event, Limits, Outgoing, Run
+from core.dsl.course import Leg, Numbers
 from core.model.kv import KV
 from core.worker.channels import Channels
 from core.worker.environment import Environment
@@ -24,7 +25,6 @@ Process = Callable[[list[Event], Run], list[Event]]
 
 
 def pass_on(events: list[Event], run: Run) -> list[Event]:
-    run.events_in += len(events)
     return events
 
 
@@ -112,4 +112,8 @@ def declare(kind: str, document: dict[str, Any]) -> Any:
 
 
 def job(source: dict[str, Any], sink: dict[str, Any], process: Process = pass_on, name: str = "job") -> CompiledJob:
-    return CompiledJob(name, "", {}, declare("input", source), declare("output", sink), process, ())
+    def through(events: Iterable[Event], run: Run, numbers: Numbers) -> tuple[list[Event], Numbers]:
+        given = list(events)
+        return process(given, run) if given else [], numbers
+
+    return CompiledJob(name, "", {}, declare("input", source), declare("output", sink), (Leg(through, slow=False),), ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from core.dsl.actions.csv import Csv
 from core.dsl.compile import compile_job
 from core.dsl.component import Event, Run
-from tests.dsl.stub import Stub, document, run
+from tests.dsl.stub import Stub, document, run, through
 
 
 def raw(*lines: str) -> list[Event]:
@@ -66,7 +67,7 @@ def test_the_first_line_of_a_run_names_the_fields_and_may_come_again() -> None:
 
 
 def test_a_header_lasts_from_batch_to_batch_and_ends_with_the_run_and_with_the_document() -> None:
-    process = compile_job(document({"csv": {"header": True, "remove": True}}), Stub()).process
+    process = partial(through, compile_job(document({"csv": {"header": True, "remove": True}}), Stub()))
     first, second = Run("1"), Run("2")
     assert process(raw("a,b", "1,2"), first) == [{"a": "1", "b": "2"}]
     assert process(raw("x,y"), second) == []  # runs may take turns

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from core.dsl import lookup
 from core.dsl.actions.enrich import Enrich
 from core.dsl.compile import CompiledJob, compile_job
-from core.dsl.component import Event, Limits, Run
+from core.dsl.component import Event, Limits
 from core.errors import InvalidDocument
+from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run
 
 HOSTS = 'name,site,owner\ndb1,berlin,ada\ndb1,paris,later\n7,oslo,"bob, eve"\nWEB,rome\n'
@@ -133,7 +134,7 @@ def test_a_file_that_changes_is_read_again_and_one_that_breaks_is_not(
     job: CompiledJob = compile_job(document(enrich(hosts, add="owner")), env)
 
     def owner() -> Any:
-        return job.process([{"host": "db1"}], Run())[0].get("owner")
+        return stub.through(job, [{"host": "db1"}])[0].get("owner")
 
     hosts.write_text(HOSTS.replace("ada", "grace"))
     os.utime(hosts, ns=(1, 1))

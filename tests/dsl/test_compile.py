@@ -16,6 +16,7 @@ from core.dsl.action import JobAborted
 from core.dsl.component import REGISTRY, Run
 from core.dsl.registry import load_components
 from core.errors import InvalidDocument
+from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run
 
 load_components()
@@ -92,7 +93,7 @@ def test_the_smoke_trigger_handler_builds_its_response() -> None:
         "trigger": {"tenant_id": "tenant-a"},
         "requested_at_ns": 1739370000000000001,
     }
-    (event,) = job.process([{}], Run(msg={"job_event": payload}))
+    (event,) = stub.through(job, [{}], Run(msg={"job_event": payload}))
     response = event["trigger_response"]
     assert response["emitted_at_ns"] == 1739370000000000001
     assert type(response["emitted_at_ns"]) is int

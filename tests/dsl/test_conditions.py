@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.dsl import conditions
 from core.dsl.codegen import Builder
 from core.dsl.component import Run
+from tests.dsl import stub
 from tests.dsl.stub import Stub, run
 
 VALUES = st.one_of(
@@ -130,6 +131,6 @@ def test_count_goes_on_over_batches_and_after_a_split() -> None:
     split = {"script": {"code": "return array{{n = event.n}, {n = event.n}}"}}
     job = compiler.compile_job(document(split, {"filter": {"condition": "count() % 2 == 1"}}), Stub())
     firing = Run()
-    assert job.process([{"n": 1}, {"n": 2}, {"n": 3}], firing) == [{"n": 1}, {"n": 1}, {"n": 3}, {"n": 3}]
-    assert job.process([{"n": 4}, {"n": 5}], firing) == [{"n": 5}, {"n": 5}]
+    assert stub.through(job, [{"n": 1}, {"n": 2}, {"n": 3}], firing) == [{"n": 1}, {"n": 1}, {"n": 3}, {"n": 3}]
+    assert stub.through(job, [{"n": 4}, {"n": 5}], firing) == [{"n": 5}, {"n": 5}]
     assert firing.events_in == 5

@@ -14,6 +14,7 @@ from kv.stores import Sitting, local
 
 from core import errors
 from core.dsl import compile as compiler
+from core.dsl import course
 from core.dsl.component import Event, Run
 from core.model.kv import Depth, Namespace, Op, Result
 from core.worker.executor import Executor
@@ -209,9 +210,10 @@ async def test_a_job_without_such_an_action_keeps_its_one_function(worker: Worke
     plain = compiler.compile_job({"name": "j", **_ends([{"add": {"output-fields": {"a": 1}}}])}, worker.env())
     memory = compiler.compile_job({"name": "j", **_ends([{"dedupe": {"fields": ["id"]}}])}, worker.env())
     waits = compiler.compile_job({"name": "j", **_ends([kv({"set": {}})])}, worker.env())
-    assert plain.stages is None
-    assert memory.stages is None
-    assert waits.stages is not None
+    assert len(plain.legs) == len(memory.legs) == 1
+    assert not course.waits(plain.legs)
+    assert not course.waits(memory.legs)
+    assert course.waits(waits.legs)
 
 
 def _ends(actions: list[Any]) -> dict[str, Any]:
@@ -226,7 +228,8 @@ async def test_the_dry_form_of_a_job_tells_what_it_would_do_and_does_nothing(wor
     ]
     job = compiler.compile_job({"name": "j", **_ends(actions)}, worker.env())
     assert job.steps[0].process([{"id": "a"}], Run()) == [{"id": "a", "first": True}]
-    assert job.process([{"id": "b"}, {"id": "b"}], Run()) == [{"id": "b", "first": True}]
+    assert job.steps[1].process([{"id": "b"}], Run()) == [{"id": "b"}]
+    assert job.steps[2].process([{"id": "b"}, {"id": "b"}], Run()) == [{"id": "b"}]
     told = [text for level, text, _ in worker.log_lines if level == "info"]
     assert "would set-if-absent a in default:n" in told
     assert any(text.startswith("would push") for text in told)
@@ -447,7 +450,7 @@ async def test_memory_forgets_a_key_after_its_time(worker: Worker, monkeypatch: 
     moments = iter([0.0, 9.9, 10.0, 10.1])
     monkeypatch.setattr("core.dsl.actions.dedupe.clock.monotonic", lambda: next(moments))
     job = compiler.compile_job({"name": "j", **_ends([{"dedupe": {"fields": "a", "ttl": "10s"}}])}, worker.env())
-    assert [len(job.process([{"a": 1}], Run())) for _ in range(4)] == [1, 0, 1, 0]
+    assert [len(job.steps[0].process([{"a": 1}], Run())) for _ in range(4)] == [1, 0, 1, 0]
 
 
 DEDUPE = {"dedupe": {"fields": ["id"], "namespace": "n", "ttl": "1h"}}

@@ -141,11 +141,16 @@ async def test_events_count_as_out_when_the_output_has_accepted_them(worker: Wor
 
 async def test_what_a_failed_output_had_taken_and_not_accepted_does_not_count(worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "late").write_text("in the way of a directory")
-    lines = "\n".join(f'{{"n": {n}, "to": "{"late/x" if n == 5 else "out"}"}}' for n in range(6))
     store = {"file-store": {"path": str(tmp_path), "object-name": {"field": "to"}, "batch": {"fixed-size": 5}}}
-    executor = worker.executor({"echo": {"event": lines, "json": True}}, store)
-    with pytest.raises(JobFailed):
-        await executor.run()
+    executor = worker.executor({"worker-channel": "c"}, store)
+    channel = worker.env("sender").channel("c")
+    await channel.put(Batch([{"n": n, "to": "out"} for n in range(5)]))
+    await channel.put(Batch([{"n": 5, "to": "late/x"}]))
+    running = asyncio.create_task(executor.run())
+    await waiting.until(lambda: executor.metrics.events_in == 6)
+    await executor.drain(5)
+    with anyio.fail_after(5), pytest.raises(JobFailed):
+        await running
     (report,) = worker.reports
     assert (report.ok, report.events_in, report.events_out) == (False, 6, 5), "one group is in the store, one is not"
     assert (executor.metrics.events_in, executor.metrics.events_out, executor.metrics.runs_failed) == (6, 5, 1)

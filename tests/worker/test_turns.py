@@ -1,22 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core import clock, documents
 from core.dsl import compile as compiler
 from core.dsl.component import Batch, Event, Run
+from core.dsl.course import Leg, Numbers
 from core.errors import JobFailed
-from core.worker import turns
 from core.worker.executor import Executor
 from core.worker.flight import Parts
-from core.worker.turns import Pace, Turns
+from core.worker.turns import Turns
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
@@ -83,24 +84,6 @@ async def test_a_turn_that_its_job_gave_up_goes_to_the_next() -> None:
     assert first.cancelled()
 
 
-def test_the_part_of_a_batch_shrinks_with_slow_actions_and_grows_with_fast_ones() -> None:
-    pace = Pace()
-    for _ in range(30):
-        pace.took(pace.size, pace.size * 0.010)
-    assert pace.size == 1
-    for _ in range(60):
-        pace.took(pace.size, pace.size * 1e-7)
-    assert pace.size == turns.LARGEST_PART
-
-
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.floats(0, 10)), max_size=50))
-def test_a_part_has_at_least_one_event_and_is_bounded(spent: list[tuple[int, float]]) -> None:
-    pace = Pace()
-    for events, seconds in spent:
-        pace.took(events, seconds)
-        assert 1 <= pace.size <= turns.LARGEST_PART
-
-
 def test_a_batch_in_parts_is_settled_once_with_the_first_error() -> None:
     told: list[Any] = []
     parts = Parts(told.append)
@@ -116,24 +99,31 @@ def test_a_batch_in_parts_is_settled_once_with_the_first_error() -> None:
 async def test_a_large_batch_of_slow_events_goes_through_in_parts_in_order_and_settles_once(worker: Worker) -> None:
     sizes: list[int] = []
 
-    def slow(events: list[Event], run: Run) -> list[Event]:
-        sizes.append(len(events))
-        until = asyncio.get_running_loop().time() + len(events) * 0.001
-        while asyncio.get_running_loop().time() < until:
-            pass
-        return rig.pass_on(events, run)
+    def slow(events: Iterable[Event], run: Run, numbers: Numbers) -> tuple[list[Event], Numbers]:
+        out = []
+        for event in events:
+            _spin(0.001)
+            out.append(event)
+        sizes.append(len(out))
+        return out, numbers
 
-    executor = worker.executor({"worker-channel": "c"}, {"print": "STDOUT"}, slow)
+    job = rig.job({"worker-channel": "c"}, {"print": "STDOUT"})
+    executor = Executor(replace(job, legs=(Leg(slow),)), worker.env(), on_run=worker.reports.append)
     settled: list[BaseException | None] = []
     await worker.env("sender").channel("c").put(Batch([{"n": n} for n in range(200)], settled.append))
     task = asyncio.create_task(executor.run())
     await waiting.until(lambda: settled)
     assert worker.printed == [f'{{"n":{n}}}' for n in range(200)]
-    assert sizes[0] == 1, "the pace of a job is not known before"
-    assert max(sizes) <= 20
+    assert max(sizes) <= 3, "a slice has two milliseconds"
     assert settled == [None]
     await executor.drain(1)
     await task
+
+
+def _spin(seconds: float) -> None:
+    until = clock.monotonic() + seconds
+    while clock.monotonic() < until:
+        pass
 
 
 async def test_a_part_that_fails_fails_the_whole_batch(worker: Worker) -> None:
@@ -225,3 +215,44 @@ async def test_a_message_is_answered_within_a_few_slices_beside_jobs_that_use_al
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+FANS_OUT = "local r = {} for i = 1, 400 do r[i] = {b = i} end return r"
+SPINS = "local x = 0 for i = 1, 60000 do x = x + i end event.x = x"
+EXPANDS = {"expand": {"input-field": "n", "events": {"output-field": "q"}}}
+ONE = {"event": json.dumps({"n": ",".join(["b"] * 400)}), "json": True}
+
+
+@pytest.mark.parametrize(
+    "actions, events",
+    [
+        ([{"script": FANS_OUT}, {"script": SPINS}], 400),
+        ([EXPANDS, {"script": SPINS}], 400),
+        ([EXPANDS, {"add": {"condition": "math.floor(1.5) == 1", "output-fields": {"a": 1}}}, {"script": SPINS}], 400),
+        ([{"script": SPINS}] * 300, 1),
+    ],
+    ids=["script", "expand", "condition", "many actions"],
+)
+@pytest.mark.parametrize("message", [False, True], ids=["once", "message"])
+async def test_what_actions_make_of_one_event_does_not_keep_the_loop(
+    worker: Worker, actions: list[dict[str, Any]], events: int, message: bool
+) -> None:
+    """Hundreds of milliseconds of scripts, for one event of an ordinary document. Counted in rounds of the loop."""
+    trigger = {"trigger": {"message": {"filter-kind": "user"}}} if message else {}
+    document = {"name": "fan", "input": {"echo": ONE | trigger}, "actions": actions, "output": {"discard": {}}}
+    executor = Executor(compiler.compile_job(document, worker.env()), worker.env(), on_run=worker.reports.append)
+    bus, rounds, begun = Bus(), 0, 0
+    task = asyncio.create_task(executor.run())
+    if message:
+        await waiting.until(lambda: executor._open)
+        executor.deliver(bus.delivery(1, who="alice"))
+    with anyio.fail_after(60):
+        while not worker.reports:
+            await waiting.turn()
+            rounds += 1
+            begun += executor.metrics.events_in
+    assert rounds > 30
+    assert message or begun > 20, "what is under way is counted, also before its output has anything"
+    assert (worker.reports[0].events_in, worker.reports[0].events_out) == (1, events)
+    await executor.drain(1)
+    await task
