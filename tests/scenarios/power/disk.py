@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +103,10 @@ def schema(db: Table) -> list[tuple[str, str]]:
 
 
 def _reference() -> list[tuple[str, str]]:
-    db = Table(memory=True)
-    migrations.migrate(db)
-    return schema(db)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        db = Table(connection)
+        migrations.migrate(db)
+        return schema(db)
 
 
 _WHOLE = _reference()
