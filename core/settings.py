@@ -12,12 +12,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from core.docstrings import Described
 from core.fileroots import FileMode, FileRootText
 
+DEFAULT_PORT = 3000  # of `sluice serve`
+Port = Annotated[int, Field(ge=1, le=65535)]
 GROUP_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 
 
@@ -69,6 +72,9 @@ class Settings(Described, BaseModel):
     listen_allow: Annotated[tuple[str, ...], WIDENS] = ()
     """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
     loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
+    closed_ports: Annotated[tuple[Port, ...], WIDENS] = (DEFAULT_PORT, 4222)
+    """Ports of this machine at which no job listens, for clients take credentials there: those of Sluice and of NATS.
+    The port of `sluice serve` and that of the setting `nats` belong to them anyway."""
     cloud_credentials: Annotated[bool, WIDENS] = False
     """Let jobs whose documents name no credentials for S3, GCS and Azure act as you there: with what the environment of
     the engine holds (AWS_*, GOOGLE_*, AZURE_*), or the metadata service (with egress_allow). Off: such a job is
@@ -195,6 +201,15 @@ class Settings(Described, BaseModel):
         """These settings with more files that no job may open; those that are None were not named."""
         named = tuple(file for file in files if file is not None)
         return self.model_copy(update={"private_files": (*self.private_files, *named)})
+
+    def closing(self, *ports: int) -> Settings:
+        """These settings with more ports at which no job listens."""
+        return self.model_copy(update={"closed_ports": (*self.closed_ports, *ports)})
+
+    @property
+    def ports_closed_to_jobs(self) -> frozenset[int]:
+        """`closed_ports`, and that of the NATS server."""
+        return frozenset(self.closed_ports) | {urlsplit(self.nats).port or 0 if self.nats else 0}
 
     @property
     def license_file(self) -> Path:

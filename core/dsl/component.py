@@ -158,6 +158,7 @@ class Limits:
     files: FilePolicy = CLOSED
     egress_allow: tuple[str, ...] = ()  # private addresses or CIDR blocks that outgoing HTTP may reach
     listen_allow: tuple[str, ...] = ()  # addresses or CIDR blocks to listen at besides loopback
+    closed_ports: frozenset[int] = frozenset()  # where no job listens, on whatever address
     lua_memory_mb: int = 64
     max_line_bytes: int = 16 * 1024 * 1024
     nats: str = field(default="", repr=False)  # the address of the NATS server, perhaps with a password

@@ -137,6 +137,11 @@ def bind(address: str, env: Env, *, kind: socket.SocketKind = socket.SOCK_STREAM
             f"a job of this worker may not listen at {host}",
             hint="only loopback is open; the administrator opens others with the setting listen_allow",
         )
+    if wanted.port in env.limits.closed_ports:
+        raise Forbidden(
+            f"no job may listen at port {wanted.port}: clients of Sluice or NATS bring their credentials there",
+            hint="use another port; the administrator names these with the setting closed_ports",
+        )
     sock = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, kind)
     try:
         if kind == socket.SOCK_STREAM:

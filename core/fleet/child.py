@@ -113,6 +113,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "sandbox": settings.sandbox,
         "egress_allow": list(settings.egress_allow),
         "listen_allow": list(settings.listen_allow),
+        "closed_ports": sorted(settings.ports_closed_to_jobs),
         "files": filepolicy.of(settings),
         "disk_reserve_mb": settings.disk_reserve_mb,
         "job_memory_mb": settings.job_memory_mb,

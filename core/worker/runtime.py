@@ -61,6 +61,7 @@ class Options:
     sandbox: str = "off"
     egress_allow: tuple[str, ...] = ()
     listen_allow: tuple[str, ...] = ()
+    closed_ports: tuple[int, ...] = ()
     files: FilePolicy = CLOSED
     disk_reserve_mb: int = 0
     job_memory_mb: int = 64
@@ -79,6 +80,7 @@ class Options:
             files=self.files,
             egress_allow=self.egress_allow,
             listen_allow=self.listen_allow,
+            closed_ports=frozenset(self.closed_ports),
             lua_memory_mb=self.job_memory_mb,
             nats=self.nats,
             cloud=self.cloud,

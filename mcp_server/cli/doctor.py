@@ -16,7 +16,9 @@ ANSWER_SECONDS = 5
 SILENT_HEARTBEATS = 5
 
 
-async def doctor(*, host: str = "127.0.0.1", port: int = 3000, common: connect.Common = connect.DEFAULTS) -> int:
+async def doctor(
+    *, host: str = "127.0.0.1", port: int = settings.DEFAULT_PORT, common: connect.Common = connect.DEFAULTS
+) -> int:
     """Check this machine, the home directory and the engine; exits with 1 when something is wrong.
 
     Parameters

@@ -16,7 +16,7 @@ from core import clock, errors, logs, ownership
 from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
-from core.settings import Settings
+from core.settings import DEFAULT_PORT, Settings
 from mcp_server import attach, limits, live, session
 from mcp_server.cli import connect, signals
 from mcp_server.http import app, serving
@@ -33,7 +33,7 @@ Many = Annotated[list[str] | None, Parameter(negative=())]
 async def serve(
     *,
     host: str = "127.0.0.1",
-    port: int = 3000,
+    port: int = DEFAULT_PORT,
     workers: str = "2",
     nats: str | None = None,
     adopt: Annotated[bool, Parameter(negative=())] = False,
@@ -106,6 +106,7 @@ async def serve(
     ).hiding(tls_cert, tls_key)
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
+    settings = settings.closing(listener.getsockname()[1])
     try:
         async with contextlib.AsyncExitStack() as running:
             engine = await running.enter_async_context(attach.open_session(settings, serve_workers=settings.workers))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
 from core.errors import JobFailed
+from core.settings import Settings
 from tests import certificates, waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
@@ -51,6 +52,27 @@ async def reading(worker: Worker, source: dict[str, Any], sink: dict[str, Any] |
 def port_of(worker: Worker) -> int:
     found = [re.search(r"listening at .*:(\d+)$", text) for _, text, _ in worker.log_lines]
     return next((int(match[1]) for match in found if match), 0)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"tcp": {"address": "127.0.0.1:3000"}},
+        {"udp": {"address": "[::1]:4222"}},
+        {"http-server": {"address": "localhost:3000", "path": "/"}},
+    ],
+    ids=lambda source: next(iter(source)),
+)
+async def test_no_job_takes_the_place_of_sluice_or_nats(worker: Worker, source: dict[str, Any]) -> None:
+    """Whoever comes there brings a credential, and the port is free while the server is not up."""
+    worker.limits = Limits(closed_ports=Settings().ports_closed_to_jobs)
+    with anyio.fail_after(5), pytest.raises(JobFailed, match="no job may listen at port"):
+        await worker.executor(source, {"discard": {}}, rig.pass_on).run()
+
+
+def test_the_ports_of_the_settings_are_closed_to_jobs() -> None:
+    told = Settings(nats="nats://u:p@127.0.0.1:5222", closed_ports=(81,)).closing(8443)
+    assert told.ports_closed_to_jobs == {81, 8443, 5222}
 
 
 async def send(port: int, data: bytes, **options: Any) -> None:
