@@ -5,7 +5,8 @@ It joins the owner with attached front doors (unix socket) and with its worker c
     {"id": 7, "call": "trigger_get", "args": {...}}     a call
     {"id": 7, "result": {...}} | {"id": 7, "error": {code, message, hint, errors}}
     {"notice": "message", "data": ...}                  needs no answer
-    ["settle", 17, null]                                neither; read by the codec of this end (core.model.frames)
+    ["settle", 17, null]                                neither; read by the codec of this end (core.model.frames),
+                                                        which takes the place of notices
 
 What is written during one tick of the event loop leaves in one system call, which is 20-70 % of the throughput
 under load; order is kept. A peer that dies (EOF, EPIPE, ECONNRESET) is an orderly end, told by `on_close`.
@@ -24,6 +25,7 @@ from core import errors
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
 MAX_CALLS_IN_FLIGHT = 4096
+CALL_OR_ANSWER = b'{"id":'  # how both begin; with a codec, every other line is a frame of its own or refused
 
 OnCall = Callable[["Channel", str, Any], Awaitable[Any]]
 OnNotice = Callable[["Channel", str, Any], None]
@@ -190,7 +192,7 @@ class Channel(asyncio.Protocol):
         self._out.clear()
 
     def _frame(self, line: bytes) -> None:
-        if line[:1] == b"[" and self._codec is not None and self._on_frame is not None:
+        if self._codec is not None and self._on_frame is not None and not line.startswith(CALL_OR_ANSWER):
             try:
                 value = self._codec.decode(line)
             except ValueError as error:

@@ -85,7 +85,16 @@ def test_kinds_have_names_of_their_own_and_say_since_when_they_are() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "line",
-    [b'["assign"]', b'["nonsense",1]', b'["deliver",1,"w","x",{}]', b'["deliver",-1,"w",1,{}]', b"[", b"[]"],
+    [
+        b'["assign"]',
+        b'["nonsense",1]',
+        b'["deliver",1,"w","x",{}]',
+        b'["deliver",-1,"w",1,{}]',
+        b"[",
+        b"[]",
+        b"5",
+        b'{"notice":"drain","data":null}',
+    ],
 )
 async def test_a_peer_that_says_something_else_is_told_and_left(line: bytes) -> None:
     left, right = socket.socketpair()

@@ -46,6 +46,9 @@ class Probation:
 
         Of the `rows` of its workloads, those that were up and are not `blamed` have proven themselves.
         """
+        held = self._held.get(tenant)
+        if held is not None:  # who ends a worker meanwhile has lost what it had proven
+            held.proven -= frozenset(blamed)
         deaths = self._deaths.setdefault(tenant, [])
         deaths.append(at_ns)
         if quarantine.recent(deaths, at_ns) < MOST_OF_TENANT:

@@ -37,6 +37,14 @@ def test_what_was_up_goes_on_and_what_is_new_or_blamed_waits() -> None:
     assert set(watch.tenants()) == {"evil"}
 
 
+def test_what_ends_a_worker_meanwhile_waits_as_well() -> None:
+    watch = Probation()
+    sentence(watch)
+    assert watch.withholds(row("good")) == ""
+    assert watch.count("evil", 2_000 * NANOSECONDS, GOOD, [BAD, ("evil", "good", "1")]) == 0
+    assert "ended workers" in watch.withholds(row("good"))
+
+
 def test_ends_that_are_far_apart_begin_nothing() -> None:
     watch = Probation()
     assert not any(watch.count("evil", n * 200 * NANOSECONDS, GOOD, []) for n in range(50))
