@@ -270,7 +270,7 @@ async def test_a_machine_that_stood_still_runs_nothing_of_its_backlog(
             await engine.call("job_deploy", {"name": "writes", "worker_group": "edge", "replicas": 2}, ADMIN)
             (worker,) = psutil.Process(edge.process.pid).children()
             worker.suspend()  # what is sent to it now waits in its socket
-            ids = [await _run(engine) for _ in range(40)]
+            ids = await asyncio.gather(*(_run(engine) for _ in range(40)))
             stopped = engine.fleet.workers["edge-1"]
             assert sum(len(replica.outstanding) for replica in stopped.replicas.values()) > 10
             await rig.lost(engine, "edge-1")

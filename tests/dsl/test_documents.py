@@ -24,7 +24,7 @@ from core.dsl.component import REGISTRY, Limits, Outgoing, Run
 from core.errors import InvalidDocument, JobFailed
 from core.worker.executor import Executor
 from tests.dsl.rig import Worker
-from tests.dsl.stub import Stub
+from tests.dsl.stub import Stub, through
 
 FOLDER = Path(__file__).parent / "documents"
 KEYS = {
@@ -83,13 +83,13 @@ def _staged(case: dict[str, Any], data: Path) -> dict[str, Any]:
 
 def _through_the_actions(case: dict[str, Any], staged: dict[str, Any]) -> None:
     env = Stub(job=staged["name"], variables=case.get("variables", {}))
-    process = compile_job(staged, env).process
+    job = compile_job(staged, env)
     run = Run("r-1", case.get("message"), case.get("time", {}))
     if "aborts" in case:
         with pytest.raises(JobAborted, match=case["aborts"]):
-            process(case["given"], run)
+            through(job, case["given"], run)
         return
-    assert process(case["given"], run) == case["expect"]
+    assert through(job, case["given"], run) == case["expect"]
     _messages(case, env.messages)
     assert run.errors == case.get("refused", 0)
     warnings = [text for level, text in env.lines if level == "warning"]

@@ -187,7 +187,9 @@ async def test_a_file_system_that_is_read_only_refuses_writes_and_answers_reads(
         answer = await server.call("POST", "/api/contexts/update-global", {"values": {"a": 1}})
         refused(answer)
         assert (await server.call("GET", "/api/triggers")).status_code == 200
-        assert (await server.call("GET", "/health")).status_code == 200
+        told = await server.call("GET", "/health")
+        assert (told.status_code, told.json()["status"]) == (503, "trouble") and "store" in told.json()["trouble"]
         database._writer.conn.execute("PRAGMA query_only = OFF")
         assert (await write(server, "a")).status_code == 200
+        assert (await server.call("GET", "/health")).status_code == 200
         assert await total(server) == 1
