@@ -55,6 +55,22 @@ def waits(legs: Legs) -> bool:
     return any(isinstance(leg, Wait) for leg in legs)
 
 
+def quick(legs: Legs) -> Sequence[Leg] | None:
+    """The legs if a few events are through in no time: nothing waits, none may take long, and none becomes many."""
+    found = [leg for leg in legs if isinstance(leg, Leg) and not leg.slow]
+    return found if len(found) == len(legs) else None
+
+
+def at_once(legs: Sequence[Leg], events: list[Event], run: Run) -> list[Event]:
+    """What quick legs leave of at most STRIDE events of a run that has had none yet."""
+    run.events_in = len(events)
+    numbers: Numbers = iter(range(1, len(events) + 1))
+    for leg in legs:
+        events, kept = leg.through(events, run, numbers)
+        numbers = iter(kept)
+    return events
+
+
 async def close(legs: Legs) -> None:
     """Let every waiting action finish what it has begun. Safe to call twice."""
     for leg in legs:

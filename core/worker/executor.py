@@ -84,6 +84,7 @@ class Executor:
         self._behind: BehindSource | None = None  # the source, when it knows how far behind it is
         self._sink: Sink
         self._instant: tuple[Callable[[Run], list[Event]], Callable[[list[Event], Run], None]] | None = None
+        self._quick = course.quick(job.legs)
         self._waiting: deque[Delivery] = deque()  # deliveries that came before the job was open, or above the bound
         self._held: dict[int, Delivery] = {}  # taken and not yet settled
         self._runs: set[asyncio.Task[None]] = set()
@@ -232,16 +233,22 @@ class Executor:
         run = self._new_run(started, delivery.message)
         reason = ""
         try:
-            passage = course.Passage(self._job.legs, events_of(run), run)
-            while True:
-                events = passage.work(clock.monotonic() + SLICE_SECONDS)
-                if events:
-                    left_out = run.left_out
-                    write(events, run)
-                    run.events_out += len(events) - (run.left_out - left_out)
-                if passage.done:
-                    break
-                yield run
+            events = events_of(run)
+            if self._quick is not None and len(events) <= course.STRIDE:
+                events = course.at_once(self._quick, events, run)
+                write(events, run)
+                run.events_out = len(events) - run.left_out
+            else:
+                passage = course.Passage(self._job.legs, events, run)
+                while True:
+                    events = passage.work(clock.monotonic() + SLICE_SECONDS)
+                    if events:
+                        left_out = run.left_out
+                        write(events, run)
+                        run.events_out += len(events) - (run.left_out - left_out)
+                    if passage.done:
+                        break
+                    yield run
             if self._emitters:
                 self._emitters.batch(run, True)
                 self._emitters.run(run, complete=True)
