@@ -14,7 +14,11 @@ _LIMIT = 2**63
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20 or not -_LIMIT <= (value := int(text)) < _LIMIT:
+    return _fitting(int(text) if len(text) <= 20 else _LIMIT)
+
+
+def _fitting(value: int) -> int:
+    if not -_LIMIT <= value < _LIMIT:
         raise ValueError("an integer does not fit in 64 bits")
     return value
 
@@ -23,15 +27,20 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
 
 
+_EXACT = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse)
+
+
 def from_json(text: str) -> Any:
     """The value of a JSON text; integers of up to 64 bits stay exact.
 
     Raises ValueError.
     """
     value = orjson.loads(text)
+    if type(value) is int:
+        return _fitting(value)
     if len(text) > 18 and _LONG.search(text) is not None:  # orjson makes a float of an integer that is too long
         try:
-            value = json.loads(text, parse_int=_integer, parse_constant=_refuse)
+            value = _EXACT.decode(text)
         except RecursionError:
             raise ValueError("it is nested too deep") from None
     return value

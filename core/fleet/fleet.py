@@ -337,11 +337,15 @@ class Fleet:
                 delivery = self._bus.settle(frame.delivery, worker.name)
                 if delivery is not None:
                     self._traffic.settle(delivery, frame.reason)
+            case frames.Publish():
+                if self._speaks_for(worker, frame.workload, frame):
+                    told = parse(frame.workload)
+                    self._traffic.publish(worker, told.tenant, told.job, frame)
             case frames.Beat():
                 for id, figures in frame.figures.items():
                     if self._speaks_for(worker, id, frame):
                         self._workloads.measured(id, figures)
-            case frames.Publish() | frames.Log() | frames.Run() | frames.Status():
+            case frames.Log() | frames.Run() | frames.Status():
                 if self._speaks_for(worker, frame.workload, frame):
                     self._of_workload(worker, frame)
             case frames.Bye():
@@ -363,16 +367,13 @@ class Fleet:
                 self._bring(worker)
                 self._wake()
 
-    def _of_workload(self, worker: Worker, frame: frames.Publish | frames.Log | frames.Run | frames.Status) -> None:
-        tenant, job = parse(frame.workload).group
+    def _of_workload(self, worker: Worker, frame: frames.Log | frames.Run | frames.Status) -> None:
         match frame:
-            case frames.Publish():
-                self._traffic.publish(worker, tenant, job, frame)
             case frames.Log():
                 self.logs.add(frame.workload, frame.at_ns, frame.level, frame.text, frames.value(frame.fields))
             case frames.Run():
                 self._workloads.run_ended(frame)
-                self._traffic.run_ended(worker, tenant, job, frame)
+                self._traffic.run_ended(worker, *parse(frame.workload).group, frame)
             case frames.Status():
                 self._status(worker, frame)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -32,6 +33,7 @@ def id_of(tenant: str, job: str, replica: int) -> str:
     return f"{tenant}/{job}#{replica}"
 
 
+@lru_cache(maxsize=4096)  # it is asked with each frame of a worker
 def parse(id: str) -> WorkloadId:
     """The parts of an id; those that it lacks are empty."""
     tenant, _, rest = id.partition("/")

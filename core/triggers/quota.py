@@ -26,10 +26,6 @@ class Taken:
     records: int = 0
     bytes: int = 0
 
-    def grow(self, records: int, size: int) -> None:
-        self.records += records
-        self.bytes += size
-
 
 @dataclass(slots=True)
 class Quota:
@@ -49,11 +45,17 @@ class Quota:
     def take(self, tenant: str, username: str, size: int) -> None:
         """Count a run whose parameters and message take `size` bytes. Raises QuotaExceeded, and counts nothing then."""
         size += usage.ROW_BYTES
-        self._check(self._tenants[tenant], size, self.tenant_bytes, f"tenant {tenant}", "invocation_tenant_mb")
-        self._check(
-            self._users[tenant, username], size, self.user_bytes, f"{username} in {tenant}", "invocation_user_mb"
-        )
-        self._grow(tenant, username, 1, size)
+        key = tenant, username
+        of_tenant, of_user = self._tenants[tenant], self._users[key]
+        if of_tenant.bytes + size > self.tenant_bytes:
+            raise self._refusal(of_tenant, self.tenant_bytes, f"tenant {tenant}", "invocation_tenant_mb")
+        if of_user.bytes + size > self.user_bytes:
+            raise self._refusal(of_user, self.user_bytes, f"{username} in {tenant}", "invocation_user_mb")
+        of_tenant.records += 1
+        of_tenant.bytes += size
+        of_user.records += 1
+        of_user.bytes += size
+        self._changed.add(key)
 
     def give_back(self, tenant: str, username: str, size: int) -> None:
         """A run that was counted is not recorded after all."""
@@ -86,20 +88,22 @@ class Quota:
         return self._tenants[tenant] if username is None else self._users[tenant, username]
 
     def _grow(self, tenant: str, username: str, records: int, size: int) -> None:
-        self._tenants[tenant].grow(records, size)
-        user = self._users[tenant, username]
-        user.grow(records, size)
-        if user.records <= 0 and user.bytes != 0:  # nothing is kept of this user: a miscount ends here
-            self._tenants[tenant].grow(0, -user.bytes)
-            user.bytes = 0
-        self._changed.add((tenant, username))
+        key = tenant, username
+        of_tenant, of_user = self._tenants[tenant], self._users[key]
+        of_tenant.records += records
+        of_tenant.bytes += size
+        of_user.records += records
+        of_user.bytes += size
+        if of_user.records <= 0 and of_user.bytes != 0:  # nothing is kept of this user: a miscount ends here
+            of_tenant.bytes -= of_user.bytes
+            of_user.bytes = 0
+        self._changed.add(key)
 
-    def _check(self, taken: Taken, size: int, most: int, whose: str, setting: str) -> None:
-        if taken.bytes + size > most:
-            self.refused += 1
-            raise errors.QuotaExceeded(
-                f"The runs of {errors.shorten(whose, 120)} take {taken.bytes // MIB:,} MiB, and may take"
-                f" {most // MIB:,} MiB.",
-                hint=f"Older runs leave with the retention; smaller parameters take less. Setting: {setting}.",
-                details={"setting": setting, "bytes": taken.bytes, "most_bytes": most},
-            )
+    def _refusal(self, taken: Taken, most: int, whose: str, setting: str) -> errors.QuotaExceeded:
+        self.refused += 1
+        return errors.QuotaExceeded(
+            f"The runs of {errors.shorten(whose, 120)} take {taken.bytes // MIB:,} MiB, and may take"
+            f" {most // MIB:,} MiB.",
+            hint=f"Older runs leave with the retention; smaller parameters take less. Setting: {setting}.",
+            details={"setting": setting, "bytes": taken.bytes, "most_bytes": most},
+        )
