@@ -25,7 +25,6 @@ from pydantic import BaseModel
 from core import accepting, adoption, channel, clock, errors, filepolicy, license, ownership, signing
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
-from core.catalog.collection import Collections
 from core.catalog.portals import Portals
 from core.confinement import process, sandbox
 from core.contexts.secrets import Vault
@@ -119,9 +118,8 @@ class Engine:
         self.variables = Variables(database)
         self.kv = LocalKV(database, tenant_bytes=settings.kv_tenant_mb * 1024 * 1024)
         self.lookouts = Lookouts(self.kv)
-        self.library = Library(database)
         self.portals = Portals(settings, database)
-        self.collections = Collections()
+        self.library = Library(database, self.portals, licensing)
         self.triggers = TriggerRegistry(database, self.announce)
         self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
         self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)

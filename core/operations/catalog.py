@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from core.catalog import builtin, graph, installing, items, picture, starting
+from core.catalog import graph, installing, items, picture, starting
 from core.catalog.collection import Collection, key_of
 from core.catalog.portal import Offer
 from core.documents import canonical, dump
@@ -25,23 +25,6 @@ SHOWN_NODES = 200  # of a graph as text
 Type = Literal["workflow", "perspective", "blueprint", "job"]
 Slug = Annotated[str, StringConstraints(max_length=64)]
 Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
-
-
-async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
-    """Every item that is here, in every version: what comes with Sluice, the tenant's own, and what it installed."""
-    own = await engine.library.entries(caller.tenant)
-    # What a newer Sluice brings under a slug that a tenant already has does not change what the tenant deployed.
-    taken = {(one.type, one.slug) for one in own}
-    return [*(one for one in builtin.load() if (one.type, one.slug) not in taken), *own]
-
-
-async def collection(engine: Engine, caller: Caller) -> Collection:
-    """What is here, and what portals offer when the license allows them, ready to be searched."""
-    offers: tuple[Offer, ...] = ()
-    if Feature.PORTAL in engine.licensing.current.features:
-        offers = await engine.portals.offers()
-    own = await engine.library.entries(caller.tenant)
-    return await engine.collections.of(caller.tenant, await entries(engine, caller), own, offers)
 
 
 def drawn(model: Any) -> dict[str, Any]:
@@ -75,7 +58,7 @@ async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) 
     """
     if params.source == "portal":
         engine.licensing.current.require(Feature.PORTAL, "The portal")
-    every = await collection(engine, caller)
+    every = await engine.library.collection(caller.tenant)
     found = await asyncio.to_thread(
         every.search,
         params.query,
@@ -107,7 +90,7 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
 
     `next` is the call to go on with, with its arguments. An item of a portal can be looked at before it is installed.
     """
-    every = await collection(engine, caller)
+    every = await engine.library.collection(caller.tenant)
     one = _pick(every, params)
     if isinstance(one, Offer):
         model = (await engine.portals.piece(one)).model

@@ -9,7 +9,8 @@ import orjson
 from pydantic import Field, StringConstraints, model_validator
 
 from core import clock, errors, pointers
-from core.contexts.layers import Layers, Level
+from core.contexts.layers import Level
+from core.contexts.values import layers_of
 from core.engine import Engine
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -136,7 +137,7 @@ async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dic
 
     The document's own `context:` block comes after all of them.
     """
-    layers = await layers_of(engine, caller.tenant)
+    layers = await layers_of(engine.database, caller.tenant)
     seen = layers.seen(
         job=params.job or "",
         worker=params.worker or "",
@@ -219,11 +220,6 @@ async def context_delete(engine: Engine, caller: Caller, params: ContextDelete) 
             f"None of these keys is set at {_place(level, target)}.", hint="context_list shows what is set where."
         )
     return {"level": level.value, "target": target, "deleted": gone}
-
-
-async def layers_of(engine: Engine, tenant: str) -> Layers:
-    """The contexts of a tenant as they are now."""
-    return Layers.from_rows(await engine.database.read(table.of_tenant, tenant))
 
 
 def _place(level: Level, target: str) -> str:

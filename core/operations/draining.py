@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from core import errors
+from core.contexts.values import layers_of
 from core.deployments import edits, observed, placement, reconcile
 from core.deployments.healing import workers_for
 from core.documents import canonical
@@ -16,7 +17,6 @@ from core.fleet.holdings import Holdings
 from core.jobs import staging
 from core.model.deployment import Job, Role, State
 from core.model.principal import Caller
-from core.operations.contexts import layers_of
 from core.operations.reach import reach
 from core.store import audit, workloads
 from core.store import deployments as table
@@ -125,7 +125,7 @@ async def _moved(
 ) -> list[dict[str, Any]] | None:
     """The rows of a job on its new workers; None when what they would run there cannot be worked out."""
     job = await engine.database.read(job_table.get, tenant, rows[0]["job"], int(rows[0]["version"]))
-    contexts = await layers_of(engine, tenant)
+    contexts = await layers_of(engine.database, tenant)
     files = reach(engine, tenant, rows[0]["group_name"])
     out = []
     for row, worker in zip(rows, after, strict=True):

@@ -23,7 +23,7 @@ from core.model.operation import Effect, Loss, Params
 from core.model.plan import Finding
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState, GitopsRunState
-from core.operations import catalog, gitops_reading, gitops_run
+from core.operations import gitops_reading, gitops_run
 from core.operations.gitops import body, expected, of_changes, told
 from core.operations.gitops_present import Label, Look, look, present
 from core.operations.gitops_runs import shown
@@ -261,7 +261,7 @@ async def _last(engine: Engine, caller: Caller, environment: str) -> dict[str, A
 
 async def _look(engine: Engine, caller: Caller, label: Label, items: list[Item], *, prune: bool) -> Look:
     rows = await engine.database.read(context_table.of_tenant, caller.tenant)
-    wanted = gitops_reading.of_items(items, list(await catalog.entries(engine, caller)), rows)
+    wanted = gitops_reading.of_items(items, await engine.library.visible(caller.tenant), rows)
     return await look(engine, caller, label, wanted, prune=prune)
 
 

@@ -26,9 +26,8 @@ from core.model.plan import Plan
 from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
-from core.operations import catalog, plans
+from core.operations import plans
 from core.operations.reach import reach
-from core.operations.workflows import checked
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
 from core.triggers import registry
@@ -53,7 +52,7 @@ class Wanted:
 async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterable[File]) -> Wanted:
     """Every item of the files; what is wrong with any of them is in `problems`, in the order of the files."""
     parsed = await asyncio.to_thread(desired.parse, manifest, files)
-    out = Wanted(every=list(await catalog.entries(engine, caller)), problems=list(parsed.problems))
+    out = Wanted(every=await engine.library.visible(caller.tenant), problems=list(parsed.problems))
     rows = await engine.database.read(workflow_table.published, caller.tenant)
     for kind in (Kind.BLUEPRINT, Kind.PERSPECTIVE, Kind.WORKFLOW):
         await _publishable(engine, caller, _modules_first(parsed.of(kind)), rows, out)
@@ -131,7 +130,7 @@ async def _publishable(
             what = f"{one.name} is installed from the portal {there.portal}; choose another slug"
             out.problems.append(Problem("/slug", what, one.document.where("/slug")))
             continue
-        report = await checked(engine, caller, one.document, known)
+        report = await check.check_in_turns(one.document, known)
         if not report.valid:
             own = [one for one in report.faults if not any(f"{other}@" in one.message for other in out.broken)]
             out.problems += [fault.problem() for fault in own[: check.TOLD]]

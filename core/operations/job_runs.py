@@ -8,6 +8,7 @@ import orjson
 from pydantic import Field
 
 from core import errors
+from core.contexts.values import layers_of
 from core.documents import canonical
 from core.dsl import mentions
 from core.engine import Engine
@@ -17,7 +18,6 @@ from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
 from core.operations import jobs
-from core.operations.contexts import layers_of
 from core.operations.losses import counted
 from core.operations.reach import reach
 from core.operations.registry import operation
@@ -91,7 +91,7 @@ async def _complete(
     engine: Engine, caller: Caller, job: dict[str, Any], wanted: list[dict[str, Any]], params: JobDeploy
 ) -> None:
     """Give each workload the document that its worker runs. Raises InvalidDocument for missing keys and secrets."""
-    contexts = await layers_of(engine, caller.tenant)
+    contexts = await layers_of(engine.database, caller.tenant)
     files = reach(engine, caller.tenant, params.worker_group)
     for row in wanted:
         document = staging.resolve(

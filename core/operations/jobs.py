@@ -9,13 +9,13 @@ import orjson
 from pydantic import Field
 
 from core import clock, errors
+from core.contexts.values import layers_of
 from core.engine import Engine
 from core.jobs import comparison, staging
 from core.model.message import Type
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.operations.contexts import layers_of
 from core.operations.license import require_room
 from core.operations.reach import reach
 from core.operations.registry import Page, items_schema, offset_page, operation
@@ -169,7 +169,7 @@ async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> d
 
 async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged:
     """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
-    contexts = await layers_of(engine, caller.tenant)
+    contexts = await layers_of(engine.database, caller.tenant)
     # In a thread: a megabyte of YAML takes seconds to read, and everyone else shares the loop.
     return await asyncio.to_thread(staging.stage, document, contexts, files=reach(engine, caller.tenant))
 

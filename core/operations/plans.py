@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 from core import clock, errors
 from core.catalog import items
 from core.contexts.layers import Layers
+from core.contexts.values import layers_of
 from core.deployments import expand, observed, plan, planning
 from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
@@ -25,8 +26,6 @@ from core.model.operation import Effect, Params
 from core.model.plan import Finding, Plan
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
-from core.operations import catalog
-from core.operations.contexts import layers_of
 from core.operations.deployment_status import unknown
 from core.operations.reach import reach
 from core.operations.registry import operation
@@ -170,7 +169,7 @@ async def _plan(
             hint="Give source, e.g. workflow:quickstart-file-store-roundtrip@1; catalog_search finds others.",
             errors=[errors.Problem("/source", "required for a new deployment")],
         )
-    every = await catalog.entries(engine, caller) if every is None else every
+    every = await engine.library.visible(caller.tenant) if every is None else every
     one = await _named(engine, caller, every, source)
     if isinstance(one.model, LibraryJob):
         raise errors.InvalidParams(
@@ -221,7 +220,7 @@ async def _around(engine: Engine, caller: Caller, environment: str, contexts: La
     """What the engine has to offer to a deployment of this tenant."""
     licensed = frozenset(feature.value for feature in engine.licensing.current.features)
     return Surroundings(
-        await layers_of(engine, caller.tenant) if contexts is None else contexts,
+        await layers_of(engine.database, caller.tenant) if contexts is None else contexts,
         environment,
         secrets=engine.vault.names(caller.tenant),
         features=licensed | ({"exec"} if engine.settings.allow_exec else set()),

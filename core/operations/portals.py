@@ -22,7 +22,6 @@ from core.operations import catalog
 from core.operations.catalog import Slug, Type, Version
 from core.operations.losses import counted
 from core.operations.registry import operation
-from core.operations.workflows import checked
 from core.store import audit
 from core.store import catalog as table
 from core.workflows import check, modules
@@ -107,7 +106,7 @@ async def catalog_update(engine: Engine, caller: Caller, params: CatalogUpdate) 
 
     What is deployed stays as it is until it is planned anew.
     """
-    mine = _installed(await engine.library.entries(caller.tenant), params.slug, params.type)
+    mine = _installed(await engine.library.own(caller.tenant), params.slug, params.type)
     offered = await engine.portals.of(mine.portal)
     same = [offer for offer in offered if (offer.type, offer.slug) == (mine.type, mine.slug)]
     if not same:
@@ -132,7 +131,7 @@ class CatalogUninstall(Params):
 
 
 async def _item_goes(engine: Engine, caller: Caller, params: CatalogUninstall) -> Loss | None:
-    one, gone = _going(await engine.library.entries(caller.tenant), params)
+    one, gone = _going(await engine.library.own(caller.tenant), params)
     versions = counted("version", (entry.version for entry in gone))
     return Loss(f"Of the installed {one.type.value} {one.slug} go {versions}.") if gone else None
 
@@ -148,7 +147,7 @@ async def _item_goes(engine: Engine, caller: Caller, params: CatalogUninstall) -
 )
 async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUninstall) -> dict[str, Any]:
     """Remove an installed item. Refused while a deployment or another item uses it; the modules it brought stay."""
-    every = await engine.library.entries(caller.tenant)
+    every = await engine.library.own(caller.tenant)
     one, gone = _going(every, params)
     if not gone:
         there = ", ".join(str(e.version) for e in every if (e.type, e.slug) == (one.type, one.slug))
@@ -248,7 +247,7 @@ def _installed(entries: Iterable[Entry], slug: str, type: str | None) -> Entry:
 async def _install(
     engine: Engine, caller: Caller, wanted: list[Offer], offered: Iterable[Offer], operation: str
 ) -> dict[str, Any]:
-    entries = await catalog.entries(engine, caller)
+    entries = await engine.library.visible(caller.tenant)
     pieces = await installing.gather(wanted, offered, entries, engine.portals.piece)
     await _check(engine, caller, entries, pieces)
     now = engine.now_ns()
@@ -279,7 +278,7 @@ async def _check(engine: Engine, caller: Caller, entries: list[Entry], pieces: l
     known = modules.of([*entries, *(items.entry(piece.model, "portal") for piece in pieces)])
     for piece in pieces:
         if not isinstance(piece.model, LibraryJob):
-            (await checked(engine, caller, piece.document, known)).require()
+            (await check.check_in_turns(piece.document, known)).require()
         elif problems := check.library_job(piece.document):
             raise errors.InvalidDocument(f"The job of {piece.offer.ref} cannot be used.", errors=problems)
         await asyncio.sleep(0)

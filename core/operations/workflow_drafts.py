@@ -15,10 +15,10 @@ from core.model.catalog import SLUG_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
-from core.operations.workflows import DOCUMENT, DRAFT, Kind, Slug, Version, checked, find, told
+from core.operations.workflows import DOCUMENT, DRAFT, Kind, Slug, Version, find
 from core.store import audit
 from core.store import workflows as table
-from core.workflows import authoring, comparison
+from core.workflows import authoring, check, comparison
 
 NewSlug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN, max_length=63)]
 Revision = Annotated[int, Field(ge=0, le=2**53)]
@@ -53,7 +53,7 @@ async def _save(
 ) -> dict[str, Any]:
     kind, slug = document.kind, str(document.data["slug"])
     _refuse_reserved(kind, slug)
-    report = await checked(engine, caller, document)
+    report = await check.check_in_turns(document, await engine.library.modules(caller.tenant))
     title = document.data.get("title")
     row = {
         "tenant": caller.tenant,
@@ -81,7 +81,7 @@ async def _save(
         "draft_revision": revision,
         "changed": changed,
         "derived_from": row["derived_from"] or None,
-        **told(report),
+        **report.to_dict(),
     }
 
 
@@ -129,7 +129,8 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
     """
     found = await find(engine, caller, params.type, params.slug, DRAFT)
     assert found.document is not None  # find() gives a draft one
-    model = (await checked(engine, caller, found.document)).require()
+    known = await engine.library.modules(caller.tenant)
+    model = (await check.check_in_turns(found.document, known)).require()
     key = (caller.tenant, params.type, params.slug)
     revision = params.draft_revision or found.row["revision"]
     if params.type == "workflow":

@@ -14,19 +14,17 @@ from core.documents import Document, dump
 from core.engine import Engine
 from core.model.catalog import Graph
 from core.model.operation import Params
-from core.model.plan import Finding
 from core.model.principal import Caller, Role
 from core.model.states import WorkflowState
 from core.operations import catalog
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import workflows as table
-from core.workflows import authoring, check, comparison, mending, modules
+from core.workflows import authoring, check, comparison, mending
 
 Kind = Literal["workflow", "perspective", "blueprint"]
 Slug = Annotated[str, StringConstraints(max_length=64)]
 Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
 DRAFT = "draft"
-TRIALS = 20  # jobs that are tried out before the event loop has a turn
 SHOWN_CHANGES = 200
 SHOWN_TEXT = 12_000  # characters of a comparison
 
@@ -65,7 +63,7 @@ async def find(engine: Engine, caller: Caller, kind: str, slug: str, version: in
             f"There is no draft of {kind} {errors.shorten(slug, 64)}.",
             hint="workflow_list shows what there is; workflow_clone makes a draft of a published version.",
         )
-    every = await catalog.entries(engine, caller)
+    every = await engine.library.visible(caller.tenant)
     if row is not None and (version == DRAFT or not any(_is(one, kind, slug) for one in items.latest(every))):
         document = await asyncio.to_thread(authoring.read, row["text"], f"draft of {slug}")
         return Found(kind, slug, None, row["state"], "local", row["text"], document.data, row, None, document)
@@ -79,35 +77,6 @@ async def find(engine: Engine, caller: Caller, kind: str, slug: str, version: in
 
 def _is(one: items.Entry, kind: str, slug: str) -> bool:
     return one.slug == slug and one.type.value == kind
-
-
-async def checked(
-    engine: Engine, caller: Caller, document: Document, known: modules.Modules | None = None
-) -> check.Report:
-    """The report on a document, made beside the event loop: a large one takes seconds.
-
-    It may name what is in the catalog, unless `known` says what it may name.
-    """
-    known = modules.of(await catalog.entries(engine, caller)) if known is None else known
-    looked = await asyncio.to_thread(check.look, document, known)
-    tried: list[Finding] = []
-    for number, faults in enumerate(looked.trials()):
-        tried += faults
-        if number % TRIALS == TRIALS - 1:
-            await asyncio.sleep(0)
-    return await asyncio.to_thread(looked.report, tried)
-
-
-def told(report: check.Report) -> dict[str, Any]:
-    """A report in the keys that every answer has."""
-    return {
-        "valid": report.valid,
-        "message": report.message,
-        "hint": "" if report.valid else "Each fault says where it is and what to do.",
-        "errors": [fault.to_dict() for fault in report.faults[: check.TOLD]],
-        "errors_left_out": max(0, len(report.faults) - check.TOLD),
-        "warnings": [warning.to_dict() for warning in report.warnings[: check.TOLD]],
-    }
 
 
 class WorkflowList(Page):
@@ -131,7 +100,7 @@ class WorkflowList(Page):
 async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) -> dict[str, Any]:
     """List your own documents first, then all others; each with its newest version and open draft."""
     rows = await engine.database.read(table.listing, caller.tenant)
-    found = [*_own(rows), *_foreign(await catalog.entries(engine, caller))]
+    found = [*_own(rows), *_foreign(await engine.library.visible(caller.tenant))]
     words = params.query.casefold().split()
     kept = [
         one
@@ -219,7 +188,8 @@ async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> d
     model: Any = found.entry.model if found.entry is not None else None
     report: dict[str, Any] = {}
     if found.document is not None:
-        report = told(await checked(engine, caller, found.document))
+        known = await engine.library.modules(caller.tenant)
+        report = (await check.check_in_turns(found.document, known)).to_dict()
         mended = await asyncio.to_thread(mending.mend, found.data, authoring.KINDS[found.kind])
         model = mended.model
     entry = items.entry(model) if model is not None else None
@@ -300,9 +270,9 @@ async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowVali
                 "errors_left_out": 0,
                 "warnings": [],
             }
-    report = await checked(engine, caller, document)
+    report = await check.check_in_turns(document, await engine.library.modules(caller.tenant))
     counts = {"steps": len(report.model.steps)} if isinstance(report.model, Graph) else {}
-    return {"type": document.kind, "slug": document.data["slug"], **counts, **told(report)}
+    return {"type": document.kind, "slug": document.data["slug"], **counts, **report.to_dict()}
 
 
 class WorkflowDiff(Params):
@@ -349,7 +319,7 @@ async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) ->
 
 async def _before(engine: Engine, caller: Caller, after: Found) -> int | str:
     """The version before another one, or the newest one for a draft."""
-    every = [one for one in await catalog.entries(engine, caller) if _is(one, after.kind, after.slug)]
+    every = [one for one in await engine.library.visible(caller.tenant) if _is(one, after.kind, after.slug)]
     limit = items.version_key(after.version) if after.version is not None else None
     older = [one for one in every if limit is None or items.version_key(one.version) < limit]
     if not older:

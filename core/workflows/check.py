@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from core.workflows import authoring, checks, mending, trial
 from core.workflows.modules import Modules
 
 TOLD = 200  # faults that an answer names; `total` counts them all
+TRIALS = 20  # jobs that are tried out before the event loop has a turn
 _PLACE = re.compile(r":(\d+):(\d+)$")
 
 
@@ -66,6 +68,17 @@ class Report:
             return f"The {what} is valid."
         return f"The {what} has {len(self.faults)} {'fault' if len(self.faults) == 1 else 'faults'}."
 
+    def to_dict(self) -> dict[str, Any]:
+        """The report in the keys that every answer has."""
+        return {
+            "valid": self.valid,
+            "message": self.message,
+            "hint": "" if self.valid else "Each fault says where it is and what to do.",
+            "errors": [fault.to_dict() for fault in self.faults[:TOLD]],
+            "errors_left_out": max(0, len(self.faults) - TOLD),
+            "warnings": [warning.to_dict() for warning in self.warnings[:TOLD]],
+        }
+
     def require(self) -> Any:
         """The valid model. Raises InvalidDocument with every fault."""
         if not self.valid:
@@ -111,6 +124,17 @@ def check(document: Document, modules: Modules) -> Report:
     """Check a document of any kind that a tenant may own, against the modules that it may name."""
     found = look(document, modules)
     return found.report(fault for faults in found.trials() for fault in faults)
+
+
+async def check_in_turns(document: Document, modules: Modules) -> Report:
+    """Like `check`, beside the event loop: a large document takes seconds."""
+    found = await asyncio.to_thread(look, document, modules)
+    tried: list[Finding] = []
+    for number, faults in enumerate(found.trials()):
+        tried += faults
+        if number % TRIALS == TRIALS - 1:
+            await asyncio.sleep(0)
+    return await asyncio.to_thread(found.report, tried)
 
 
 def library_job(document: Document) -> list[errors.Problem]:

@@ -1,4 +1,5 @@
-"""Every tenant's own items and those it installed, kept at hand: versions never change, so they are parsed once."""
+"""What a tenant finds in the catalog. Its own items and those it installed are kept at hand: versions never change, so
+they are parsed once."""
 
 from __future__ import annotations
 
@@ -8,27 +9,54 @@ from typing import Any
 import orjson
 
 from core import clock
-from core.catalog import items
-from core.catalog.portal import DOCUMENT_KINDS
+from core.catalog import builtin, items
+from core.catalog.collection import Collection, Collections
+from core.catalog.portal import DOCUMENT_KINDS, Offer
+from core.catalog.portals import Portals
+from core.license import Feature
+from core.licensing import Licensing
 from core.model.catalog import MODELS
 from core.model.states import WorkflowState
 from core.store import catalog as catalog_table
 from core.store import workflows as table
 from core.store.database import Database
-from core.workflows import authoring
+from core.workflows import authoring, modules
 
 KEPT = 64  # tenants
 
 
 class Library:
-    """What `core.operations.catalog.entries` adds for a tenant. Use from one event loop."""
+    """The catalogs of the tenants of one engine. Use from one event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, portals: Portals, licensing: Licensing) -> None:
         self._database = database
+        self._portals = portals
+        self._licensing = licensing
+        self._collections = Collections()
         self._tenants: dict[str, tuple[items.Entry, ...]] = {}
         self._changes = 0
 
-    async def entries(self, tenant: str) -> tuple[items.Entry, ...]:
+    async def visible(self, tenant: str) -> list[items.Entry]:
+        """Every item that is here, in every version: what comes with Sluice, the tenant's own, and what it installed.
+
+        What a newer Sluice brings under a slug that a tenant already has does not change what the tenant deployed.
+        """
+        own = await self.own(tenant)
+        taken = {(one.type, one.slug) for one in own}
+        return [*(one for one in builtin.load() if (one.type, one.slug) not in taken), *own]
+
+    async def modules(self, tenant: str) -> modules.Modules:
+        """What a document of a tenant may name."""
+        return modules.of(await self.visible(tenant))
+
+    async def collection(self, tenant: str) -> Collection:
+        """What is here, and what portals offer when the license allows them, ready to be searched."""
+        offers: tuple[Offer, ...] = ()
+        if self._licensing.allows(Feature.PORTAL):
+            offers = await self._portals.offers()
+        return await self._collections.of(tenant, await self.visible(tenant), await self.own(tenant), offers)
+
+    async def own(self, tenant: str) -> tuple[items.Entry, ...]:
         """Every version that a tenant has published, retired or installed."""
         known = self._tenants.get(tenant)
         if known is None:

@@ -239,15 +239,13 @@ async def test_the_way_back_is_a_plan_of_what_was_applied_then(tmp_path: Path) -
 
 
 async def test_the_way_back_needs_no_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.operations import catalog
-
-    async def nothing(engine: Engine, caller: object) -> list[object]:
+    async def nothing(tenant: str) -> list[object]:
         return []
 
     async with engine_on(tmp_path / "home") as engine:
         await deployed(engine, tmp_path / "store")
         await apply(engine, await plan(engine, tmp_path / "other"))
-        monkeypatch.setattr(catalog, "entries", nothing)
+        monkeypatch.setattr(engine.library, "visible", nothing)
         with pytest.raises(errors.NotFound):
             await plan(engine, tmp_path / "store")
         back = await engine.call("deployment_plan", {"name": "demo", "to_revision": 1}, ADMIN)

@@ -18,8 +18,8 @@ from core.catalog import builtin, items
 from core.engine import Engine
 from core.model.catalog import Workflow
 from core.model.principal import Caller, Principal, Role
-from core.operations import catalog
 from core.store import audit
+from core.workflows.library import Library
 from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -412,10 +412,10 @@ async def test_a_message_edge_wakes_the_reader_for_every_new_file(
     edges = {"messages": [{"from": "generate", "to": "print", "tag": "stage1-done"}], "version": 2}
     newer = items.entry(Workflow.model_validate({**quickstart, **edges}))
 
-    async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
+    async def visible(library: Library, tenant: str) -> list[items.Entry]:
         return [*builtin.load(), newer]
 
-    monkeypatch.setattr(catalog, "entries", entries)
+    monkeypatch.setattr(Library, "visible", visible)
     async with engine_on(tmp_path / "home", workers=2) as engine:
         made = await plan(engine, tmp_path / "store", source="workflow:quickstart-file-store-roundtrip@2")
         assert "demo--generate--roundtrip-stage1-done-relay" in made["text"]
@@ -430,10 +430,10 @@ async def test_an_older_version_is_deployed_again_by_a_plan(tmp_path: Path, monk
     steps = [{**quickstart["steps"][0], "with": {"event": '{"hello":"again"}'}}, quickstart["steps"][1]]
     newer = items.entry(Workflow.model_validate({**quickstart, "version": 2, "steps": steps}))
 
-    async def entries(engine: Engine, caller: Caller) -> list[items.Entry]:
+    async def visible(library: Library, tenant: str) -> list[items.Entry]:
         return [*builtin.load(), newer]
 
-    monkeypatch.setattr(catalog, "entries", entries)
+    monkeypatch.setattr(Library, "visible", visible)
     async with engine_on(tmp_path / "home") as engine:
         first = await deployed(engine, tmp_path / "store")
         newest = {"name": "demo", "source": "workflow:quickstart-file-store-roundtrip"}
