@@ -23,12 +23,12 @@ Map, in reading order (each room's docstring goes on from here):
     kv/           values, sets and work queues that outlive runs
     store/        SQLite, and nothing else touches it
     bus/          messages and deliveries
-    dsl/          the job language: components, templates, conditions, compiled to one function per batch;
-                  every file that a job opens goes through dsl/paths
+    dsl/          the job language: components, templates, conditions, compiled to one function per batch
     documents/    what people write: loading, checking, canonical form
+    guard/        what jobs, callbacks and portals may reach, and the only ways there: addresses, dialling, files
+                  (fileroots: how operators write what they open; filesystems: on what kind of disk it lies)
     confinement/  the sandbox of worker processes: what the kernel keeps them from
 
-    filepolicy    where jobs may read and write: what the operator opened (fileroots), on which filesystems
     reserve       what jobs leave free of every disk
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers

@@ -22,7 +22,7 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
-from core import accepting, adoption, channel, clock, errors, filepolicy, license, ownership, signing
+from core import accepting, adoption, channel, clock, errors, license, ownership, signing
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.portals import Portals
@@ -37,6 +37,7 @@ from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.forever import Loops
+from core.guard import filepolicy
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts

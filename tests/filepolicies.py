@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.filepolicy import FilePolicy
 from core.fileroots import FileMode, FileRoot
+from core.guard.filepolicy import FilePolicy
 
 
 def everywhere(data_root: Path | str = "", *denied: Path) -> FilePolicy:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core import httpclient
-from core.dsl import egress
+from core.guard import egress
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio

@@ -16,8 +16,8 @@ from filepolicies import EVERYWHERE
 from core import reserve
 from core.dsl.inputs import command
 from core.dsl.outputs import file as file_output
-from core.dsl.paths import FileAccess
 from core.fleet import child
+from core.guard.paths import FileAccess
 from core.settings import Settings
 from core.worker.runtime import Options
 

@@ -15,7 +15,7 @@ from core import errors
 from core.catalog.portal import INDEX, MAX_INDEX_BYTES
 
 if TYPE_CHECKING:
-    from core.dsl import egress
+    from core.guard import egress
 
 INDEX_SECONDS = 20.0
 ITEM_SECONDS = 20.0

@@ -17,7 +17,7 @@ from core.store import catalog as table
 from core.store.database import Database
 
 if TYPE_CHECKING:
-    from core.dsl import egress
+    from core.guard import egress
 
 log = structlog.get_logger("core.catalog.portals")
 
@@ -199,7 +199,7 @@ class Portals:
 
     def _client(self) -> egress.Egress:
         if self._http is None:
-            from core.dsl import egress  # an HTTP client takes 60 ms to import, and most engines have no such portal
+            from core.guard import egress  # an HTTP client takes 60 ms to import, and most engines have no such portal
 
             settings = self._settings
             self._http = egress.Egress(settings.egress_allow, tls=portal_source.tls(settings.portal_ca_file))

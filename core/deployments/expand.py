@@ -24,8 +24,8 @@ from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand as templates
 from core.dsl import mentions
-from core.dsl.filerules import Locator
 from core.errors import InvalidDocument, shorten
+from core.guard.filerules import Locator
 from core.model import deployment, secret
 from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField, Workflow
 from core.model.deployment import Role

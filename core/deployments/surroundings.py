@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.contexts.layers import Given, Layers, Level, digest
-from core.dsl.filerules import Locator
+from core.guard.filerules import Locator
 
 
 class Place(NamedTuple):

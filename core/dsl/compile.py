@@ -18,10 +18,11 @@ from core.dsl.codegen import Builder, Lua
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
 from core.dsl.course import Holds, Leg, Legs, Pass, Wait
 from core.dsl.emit import Emit
-from core.dsl.filerules import Locator
 from core.dsl.registry import load_components
 from core.dsl.schedule import MessageFilter, Trigger
 from core.errors import InvalidDocument, Problem, shorten
+from core.guard import filerules
+from core.guard.filerules import Locator
 from core.model import message
 
 Process = Callable[[list[Event], Run], list[Event]]
@@ -79,7 +80,7 @@ class CompiledJob:
 # ---- checking ------------------------------------------------------------------------------------------------------
 
 
-def check_job(data: dict[str, Any], where: Where | None = None, files: Locator = places.ANYWHERE) -> CheckedJob:
+def check_job(data: dict[str, Any], where: Where | None = None, files: Locator = filerules.ANYWHERE) -> CheckedJob:
     """Validate a staged job document; `where` turns a pointer into file:line:column, `files` says what is allowed.
 
     Raises InvalidDocument with every fault at once.

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validato
 from pydantic_core import CoreSchema
 
 from core.docstrings import Described
-from core.filepolicy import CLOSED, FilePolicy
+from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model.kv import Namespace
 
 Event = dict[str, Any]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from functools import partial
 from urllib.parse import quote
 
 from pydantic import Field
 
 from core import clock
-from core.dsl import dialing, egress, expand
+from core.dsl import expand
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.http_auth import Auth, Url, open_auth
 from core.dsl.retry import Retry, Temporary, attempt
 from core.errors import JobFailed, shorten
+from core.guard import dialing, egress
 
 Texts = Callable[[Event, Run], dict[str, str]]
 Judge = Callable[[egress.Reply, str], None]  # the answer and the address for messages
 FAULT_BYTES = 64 * 1024  # of an answer that is only looked at when it tells a fault
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
 class Requests(Config):
@@ -212,17 +211,6 @@ def check_success(reply: egress.Reply, where: str) -> None:
 def check_temporary(reply: egress.Reply, where: str) -> None:
     """Raise Temporary for the statuses 408, 429 and 5xx."""
     if reply.status in (408, 429) or reply.status >= 500:
-        raise Temporary(f"{where} answered {reply.status}", after_seconds=retry_after(reply.header("retry-after")))
-
-
-def retry_after(value: str) -> float:
-    """The pause in seconds that a Retry-After header asks for, at most an hour; 0 for what cannot be read."""
-    value = value.strip()
-    if value.isascii() and value.isdigit() and len(value) < 12:
-        seconds = float(value)
-    else:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - clock.now_ns() / clock.NANOSECONDS
-        except (ValueError, OverflowError):
-            seconds = 0.0
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+        raise Temporary(
+            f"{where} answered {reply.status}", after_seconds=egress.retry_after(reply.header("retry-after"))
+        )

@@ -14,10 +14,11 @@ import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from core import clock
-from core.dsl import addresses, dialing, egress, expand
+from core.dsl import expand
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.retry import Temporary
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard import addresses, dialing, egress
 
 MOST_TOKEN_BYTES = 256 * 1024  # of the answer of a token endpoint
 EARLY_SECONDS = 30.0  # a token is replaced this long before it ends

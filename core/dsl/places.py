@@ -10,10 +10,8 @@ from pydantic import BaseModel
 
 from core import pointers
 from core.dsl import expand
-from core.dsl.filerules import FileRules, Locator
 from core.errors import Forbidden
-from core.filepolicy import SYSTEM_TREES, FilePolicy
-from core.fileroots import FileMode
+from core.guard.filerules import Locator
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +48,6 @@ class Refused(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.why.message} ({self.why.hint})" if self.why.hint else self.why.message
-
-
-ANYWHERE = FileRules(FilePolicy(FileMode.ANYWHERE, data_root="/.relative", denied=SYSTEM_TREES), tenant="any")
-"""What is refused on every worker: `..`, NUL, the trees of the system."""
 
 
 def refusals(component: BaseModel, access: Locator, pointer: str) -> Iterator[Refused]:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import orjson
 
-from core import filepolicy, witness
+from core import witness
+from core.guard import filepolicy
 from core.settings import Settings
 from core.witness import Seen, Witness
 

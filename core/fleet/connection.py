@@ -9,8 +9,8 @@ from typing import Any
 from core import clock, witness
 from core.bus.base import Delivery
 from core.channel import Channel
-from core.filepolicy import FilePolicy
 from core.fleet.failing import Failure
+from core.guard.filepolicy import FilePolicy
 from core.model import frames
 from core.model.states import WorkerState
 

@@ -14,11 +14,10 @@ from typing import Any
 
 import structlog
 
-from core import channel, clock, errors, filepolicy
+from core import channel, clock, errors
 from core.bus.base import Bus, GroupKey
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
-from core.filepolicy import FilePolicy
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.groups import Groups
@@ -32,6 +31,8 @@ from core.fleet.quarantine import Ended
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads
 from core.forever import Loops
+from core.guard import filepolicy
+from core.guard.filepolicy import FilePolicy
 from core.model import deployment, frames
 from core.model.kv import KV
 from core.model.message import Filter, Type

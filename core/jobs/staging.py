@@ -14,8 +14,7 @@ from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl import compile as compiler
 from core.dsl import expand, hops, mentions
-from core.dsl.filerules import Locator
-from core.dsl.places import ANYWHERE
+from core.guard.filerules import ANYWHERE, Locator
 from core.model.secret import Reference
 from core.model.workload import id_of
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from core import errors, filepolicy
+from core import errors
+from core.guard import filepolicy
 from core.settings import Settings
 
 AT_ONCE = 2

@@ -124,7 +124,7 @@ class Hello(Frame):
 
     name: str
     files: dict[str, Any] | None = None
-    """Where its jobs may read and write (core.filepolicy)."""
+    """Where its jobs may read and write (core.guard.filepolicy)."""
     sandbox: str = ""
     """What keeps its process from the system, or why nothing does."""
 

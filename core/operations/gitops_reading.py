@@ -13,12 +13,12 @@ from core import errors
 from core.catalog import items, names
 from core.catalog.items import Entry
 from core.contexts.layers import Layers
-from core.dsl.filerules import Locator
 from core.engine import Engine
 from core.errors import Problem
 from core.gitops import desired
 from core.gitops.desired import Item, Written
 from core.gitops.files import File
+from core.guard.filerules import Locator
 from core.jobs import staging
 from core.model.catalog import Blueprint, Perspective, Workflow
 from core.model.gitops import Kind, Manifest

@@ -17,8 +17,8 @@ from core.deployments import expand, observed, plan, planning
 from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
 from core.dsl import mentions
-from core.dsl.filerules import Locator
 from core.engine import Engine
+from core.guard.filerules import Locator
 from core.license import Feature
 from core.model.catalog import NAME_PATTERN, Graph, LibraryJob
 from core.model.deployment import EMPTY, State

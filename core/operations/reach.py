@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from core import filepolicy
-from core.dsl.filerules import AnyOf, FileRules, Locator
-from core.dsl.places import ANYWHERE
 from core.engine import Engine
+from core.guard import filepolicy
+from core.guard.filerules import ANYWHERE, AnyOf, FileRules, Locator
 
 
 def directory(engine: Engine, tenant: str, group: str) -> str:

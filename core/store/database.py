@@ -24,7 +24,7 @@ import sqlite_utils
 import structlog
 
 from core import clock, errors
-from core.store import guard, migrations
+from core.store import migrations, stray_opens
 from core.store.files import Files, Loss, refuse_beside_a_rescue
 
 log = structlog.get_logger("core.store")
@@ -242,7 +242,7 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer.conn))
         else:
             self._writer.conn.close()
-        guard.release(self.path)
+        stray_opens.release(self.path)
 
 
 def _touch(db: sqlite_utils.Database) -> None:
@@ -352,7 +352,7 @@ def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
     try:
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        guard.protect(path)
+        stray_opens.protect(path)
         writer = connect()
         migrations.migrate(writer)
         writer.conn.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
@@ -364,7 +364,7 @@ def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
     except BaseException as error:
         for connection in opened:
             connection.close()
-        guard.release(path)
+        stray_opens.release(path)
         if isinstance(error, sqlite3.Error | OSError):
             raise errors.StorageUnavailable(
                 f"The database {path} cannot be opened: {error}.",

@@ -3,7 +3,7 @@
 SQLite goes on with a file that was deleted or replaced as if nothing had happened, and what it writes there is gone
 with the process (https://www.sqlite.org/howtocorrupt.html, 2.4). So the writer looks at the names before and after each
 commit, and once a second, which costs a stat(2) of their directory as long as no name in it changes. Nothing is read
-and nothing opened: see core.store.guard.
+and nothing opened: see core.store.stray_opens.
 """
 
 from __future__ import annotations

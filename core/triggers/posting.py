@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core import errors, pointers
-from core.dsl import addresses, dialing, egress, http
 from core.errors import Problem, shorten
+from core.guard import addresses, dialing, egress
 from core.store import callbacks as table
 from core.triggers.callbacks import Callback, Target
 
@@ -109,5 +109,5 @@ def judge(tries: int, answer: Answer) -> Verdict:
         return Verdict(table.DEAD, reason=f"given up after {tries} tries: {reason}")
     pause = PAUSES_SECONDS[tries - 1] * random.uniform(0.8, 1.2)
     if status in (429, 503) and answer.retry_after:
-        pause = max(pause, LEAST_RETRY_AFTER_SECONDS, http.retry_after(answer.retry_after))
+        pause = max(pause, LEAST_RETRY_AFTER_SECONDS, egress.retry_after(answer.retry_after))
     return Verdict(table.PENDING, pause, reason)

@@ -21,8 +21,8 @@ import structlog
 
 from core import channel, errors, logs, reserve
 from core.confinement import sandbox
-from core.dsl import paths
 from core.dsl.inputs import descendants
+from core.guard import paths
 from core.model import frames
 from core.witness import Witness
 from core.worker import ceiling, redact

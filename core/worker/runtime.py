@@ -21,7 +21,7 @@ from core.dsl import compile as compiler
 from core.dsl import hops
 from core.dsl.action import JobAborted
 from core.dsl.component import Limits
-from core.filepolicy import CLOSED, FilePolicy
+from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, frames, secret
 from core.model.states import WorkloadState
 from core.model.workload import parse

@@ -23,11 +23,11 @@ import orjson
 from core import clock, errors
 from core.confinement import sandbox
 from core.dsl import compile as compiler
-from core.dsl import paths
 from core.dsl.action import JobAborted
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
 from core.dsl.schedule import Clocks
-from core.filepolicy import FilePolicy
+from core.guard import paths
+from core.guard.filepolicy import FilePolicy
 from core.model.kv import Namespace, qualify
 from core.worker import preview
 from core.worker.kv import NoKV

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from core.dsl import paths
 from core.dsl.component import Env
 from core.dsl.window import Window, parse, render
 from core.errors import JobFailed, shorten
+from core.guard import paths
 
 MOST_BYTES = 256
 
@@ -22,7 +22,7 @@ class Watermark:
     def __init__(self, window: Window, env: Env) -> None:
         self._path = window.begin.tracked
         self._start_time = window.begin.start_time
-        self._access = paths.FileAccess.of(env)
+        self._access = paths.FileAccess(env.limits.files, env.tenant)
         self._own: Path = env.state_dir / "window"
         if self._path:
             self._path = self._access.locate(self._path, write=True)  # a place that is not allowed is refused at once

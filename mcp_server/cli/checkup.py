@@ -20,10 +20,11 @@ from typing import Any, Literal
 
 import httpx
 
-from core import clock, errors, filepolicy, httpclient, ownership
+from core import clock, errors, httpclient, ownership
 from core import settings as engine_settings
 from core.confinement import sandbox
 from core.fileroots import FileMode
+from core.guard import filepolicy
 from mcp_server import install, limits
 from mcp_server.http import serving
 

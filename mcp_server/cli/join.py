@@ -7,13 +7,14 @@ import re
 import socket
 from pathlib import Path
 
-from core import errors, filepolicy, keyfile, logs, ownership
+from core import errors, keyfile, logs, ownership
 from core import settings as engine_settings
 from core.confinement import process, sandbox
 from core.external import host
 from core.external.gateway import KEY_FILE, KEY_PURPOSE
 from core.external.sealed import WorkerKey
 from core.fleet import child
+from core.guard import filepolicy
 from core.model.worker_group import NAME_PATTERN, External
 from mcp_server.cli import connect, signals
 

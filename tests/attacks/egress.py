@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import psutil
 
-from core.dsl import addresses, dialing
-from core.dsl.dialing import Unreachable
-from core.dsl.egress import Egress
 from core.errors import Forbidden, JobFailed
+from core.guard import addresses, dialing
+from core.guard.dialing import Unreachable
+from core.guard.egress import Egress
 from core.model.trigger import PROXY_HEADERS
 from core.triggers import posting
 from core.triggers.posting import Answer

@@ -24,7 +24,7 @@ from tests.engines import ADMIN, engine_on
 load_components()
 pytestmark = pytest.mark.anyio
 CANARY = "canary-of-the-operator"
-DIALS = {"core.dsl.dialing", "core.dsl.egress", "core.natsclient", "core.dsl.stores.remote", "core.dsl.stores.gate"}
+DIALS = {"core.guard.dialing", "core.guard.egress", "core.natsclient", "core.dsl.stores.remote", "core.dsl.stores.gate"}
 
 
 @pytest.fixture

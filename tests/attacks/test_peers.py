@@ -16,10 +16,10 @@ from typing import Any
 import anyio
 import pytest
 
-from core.dsl import addresses, dialing
-from core.dsl.dialing import Unreachable
-from core.dsl.egress import Egress
 from core.errors import Forbidden, JobFailed
+from core.guard import addresses, dialing
+from core.guard.dialing import Unreachable
+from core.guard.egress import Egress
 from tests.attacks.egress import BLOCKS, EMBEDDED, METADATA, SPELLINGS, TWO_WAYS, UNICODE
 from tests.dsl import web
 

@@ -13,10 +13,10 @@ from core import documents
 from core.catalog import builtin
 from core.dsl import compile as compiler
 from core.dsl.component import REGISTRY
-from core.dsl.filerules import FileRules
 from core.dsl.registry import load_components
-from core.filepolicy import FilePolicy
 from core.fileroots import FileMode
+from core.guard.filepolicy import FilePolicy
+from core.guard.filerules import FileRules
 from core.jobs import staging
 from core.model.catalog import LibraryJob
 

@@ -15,7 +15,7 @@ from core import errors
 from core.catalog import portal_source
 from core.catalog.portal import MAX_INDEX_BYTES
 from core.catalog.portal_source import Directory, Web
-from core.dsl import egress
+from core.guard import egress
 from tests.portals import Server, https, write_index
 
 pytestmark = pytest.mark.anyio

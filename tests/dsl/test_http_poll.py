@@ -21,6 +21,7 @@ from core.dsl import http
 from core.dsl.component import Limits
 from core.dsl.inputs.pagination import next_link
 from core.errors import JobFailed
+from core.guard import egress
 from tests import certificates
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
@@ -349,12 +350,12 @@ def test_a_value_in_an_address_cannot_change_what_is_meant(text: str, event: dic
     ],
 )
 def test_retry_after_is_bounded(value: str, seconds: float) -> None:
-    assert http.retry_after(value) == seconds
+    assert egress.retry_after(value) == seconds
 
 
 def test_retry_after_may_be_a_date() -> None:
     then = clock.now_ns() / 1e9 + 100
-    assert 90 < http.retry_after(formatdate(then, usegmt=True)) <= 100
+    assert 90 < egress.retry_after(formatdate(then, usegmt=True)) <= 100
 
 
 async def test_a_path_with_a_secret_in_it_is_not_told(net: Worker) -> None:

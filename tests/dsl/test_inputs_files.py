@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core import clock
-from core.dsl import memory, paths
+from core.dsl import memory
 from core.dsl.component import Event, Limits, Run
 from core.dsl.inputs import globs
 from core.dsl.stores import base
 from core.errors import JobFailed
+from core.guard import paths
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker

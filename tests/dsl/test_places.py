@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from core.dsl import compile as compiler
 from core.dsl.component import REGISTRY, Component
-from core.dsl.filerules import FileRules, Locator
-from core.dsl.places import ANYWHERE, FilePath, refusals
+from core.dsl.places import FilePath, refusals
 from core.dsl.registry import load_components
 from core.errors import InvalidDocument
+from core.guard.filerules import ANYWHERE, FileRules, Locator
 
 load_components()
 ECHO: dict[str, Any] = {"echo": {"event": "hello"}}

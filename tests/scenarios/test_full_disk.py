@@ -15,7 +15,7 @@ from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
-from core.store import guard
+from core.store import stray_opens
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +73,6 @@ async def test_a_full_disk_refuses_new_runs_and_loses_no_accepted_one(tmp_path: 
 
 async def test_the_owner_of_a_home_cannot_open_its_database_by_name(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home") as engine:
-        with pytest.raises(guard.DatabaseOpenedByName):
+        with pytest.raises(stray_opens.DatabaseOpenedByName):
             engine.settings.database.read_bytes()
     assert (tmp_path / "home" / "sluice.db").read_bytes().startswith(b"SQLite format 3")

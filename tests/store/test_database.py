@@ -18,7 +18,7 @@ import pytest
 import sqlite_utils
 
 from core import errors
-from core.store import guard, migrations
+from core.store import migrations, stray_opens
 from core.store.database import Database, open_database
 from tests import waiting
 
@@ -127,9 +127,9 @@ async def test_close_commits_what_was_submitted_and_then_refuses(tmp_path: Path)
 async def test_code_of_the_owner_cannot_open_the_database_by_name(database: Database) -> None:
     for name in ("sluice.db", "sluice.db-wal", "sluice.db-shm"):
         path = database.path.parent / name
-        with pytest.raises(guard.DatabaseOpenedByName):
+        with pytest.raises(stray_opens.DatabaseOpenedByName):
             path.read_bytes()
-        with pytest.raises(guard.DatabaseOpenedByName):
+        with pytest.raises(stray_opens.DatabaseOpenedByName):
             os.open(path, os.O_RDONLY)
 
 
@@ -146,9 +146,9 @@ async def test_no_other_name_of_the_database_opens_it_either(database: Database,
         hard.hardlink_to(file)
         soft.symlink_to(file)
         for name in (hard, soft, _descriptor_of(file)):
-            with pytest.raises(guard.DatabaseOpenedByName):
+            with pytest.raises(stray_opens.DatabaseOpenedByName):
                 os.open(name, os.O_RDONLY)
-            with pytest.raises(guard.DatabaseOpenedByName):
+            with pytest.raises(stray_opens.DatabaseOpenedByName):
                 shutil.copy(name, tmp_path / "copy")
     (tmp_path / "elsewhere" / "mine").write_text("other files are nobody's business")
     assert await database.read(_all) == []

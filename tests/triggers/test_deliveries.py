@@ -13,8 +13,8 @@ import pytest
 from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock, errors
-from core.dsl import dialing
 from core.engine import Engine
+from core.guard import dialing
 from core.triggers import deliveries, posting, signing
 from tests import waiting
 from tests.dsl import web

@@ -20,8 +20,8 @@ import pytest
 from engines import ADMIN, EXAMPLES, engine_on
 
 from core import clock
-from core.dsl import dialing, egress
 from core.engine import Engine
+from core.guard import dialing, egress
 from core.triggers import deliveries, posting
 from tests import certificates, waiting
 from tests.dsl import web

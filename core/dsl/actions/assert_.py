@@ -9,11 +9,12 @@ import jsonschema_rs
 import orjson
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
-from core.dsl import paths, places
+from core.dsl import places
 from core.dsl.action import Action, Each, JobAborted
 from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Config, Env, Event, Run
 from core.errors import InvalidDocument, SluiceError, shorten
+from core.guard import paths
 
 MAX_SCHEMA_BYTES = 1024 * 1024
 DROP, ABORT = "drop-onfailure", "abort-on-failure"
@@ -140,7 +141,7 @@ output: {print: STDOUT}
             return compile_schema(self.schema_.schema_string)
         path = str(self.schema_.schema_file)
         try:
-            fd = paths.FileAccess.of(env).open_read(path)
+            fd = paths.FileAccess(env.limits.files, env.tenant).open_read(path)
             with os.fdopen(fd, "rb") as file:
                 text = file.read(MAX_SCHEMA_BYTES + 1)
             if len(text) > MAX_SCHEMA_BYTES:

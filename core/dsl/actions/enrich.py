@@ -12,9 +12,9 @@ from core.dsl.action import Action
 from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config, Event
 from core.dsl.lookup import Format, Index, Row, Table, key_text
-from core.dsl.paths import FileAccess
 from core.dsl.select import MISSING, Selector
 from core.errors import shorten
+from core.guard.paths import FileAccess
 
 
 class Pair(Config):
@@ -109,7 +109,8 @@ output: {print: STDOUT}
         form: Format = self.format or ("json" if self.lookup_file.lower().endswith(".json") else "csv")
         paths = tuple(select.parse(pair.lookup_field) for pair in self.match)
         fold = not self.case_sensitive
-        table = Table(self.lookup_file, form, self.delim, paths, fold, FileAccess.of(code.env), code.warn)
+        access = FileAccess(code.env.limits.files, code.env.tenant)
+        table = Table(self.lookup_file, form, self.delim, paths, fold, access, code.warn)
         index = code.hoist(f"{code.bind(lambda run: table.index())}(run)")
         code.line(f"{code.bind(self._adder(code))}(event, {index})")
 

@@ -11,13 +11,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import expand, filerules, paths, places, select
+from core.dsl import expand, places, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import command, descendants, lines
 from core.dsl.retry import Retry, attempt
 from core.dsl.select import Selector
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard import filerules, paths
 
 MOST_STREAMED_BYTES = 1024**3  # of one run whose lines are passed on as they come
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -211,7 +212,7 @@ class ExecSource:
         variables: dict[str, str] = {}
         file = self._config.env.file if self._config.env is not None else None
         if file is not None:
-            fd = paths.FileAccess.of(self._env).open_read(file)
+            fd = paths.FileAccess(self._env.limits.files, self._env.tenant).open_read(file)
             with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
                 for line in stream.read(1024 * 1024).splitlines():
                     if line.strip() and not line.lstrip().startswith("#"):

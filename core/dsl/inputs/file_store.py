@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from core.dsl import expand, paths, places
+from core.dsl import expand, places
 from core.dsl.component import REGISTRY, Env
 from core.dsl.inputs.objects import ObjectInput
 from core.dsl.links import Links
 from core.dsl.stores import LocalStore, Opener
+from core.guard import paths
 
 
 @REGISTRY.register("file-store")
@@ -32,6 +33,6 @@ output: {print: STDOUT}
     """The root directory on the worker."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = paths.FileAccess.of(env), expand.template(self.path, env)
+        access, root = paths.FileAccess(env.limits.files, env.tenant), expand.template(self.path, env)
         links = Links(env, "file-store")
         return lambda run: LocalStore(access, root({}, run), links)

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core import clock
-from core.dsl import expand, memory, paths, places, preprocess, select
+from core.dsl import expand, memory, places, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import globs, lines
@@ -19,6 +19,7 @@ from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patt
 from core.dsl.links import Links
 from core.dsl.select import Selector
 from core.errors import Forbidden, shorten
+from core.guard import paths
 
 LOOK_SHARE = 0.1  # at most this share of the time goes into looking for changes, however many files there are
 
@@ -112,7 +113,7 @@ class FilesSource:
     def __init__(self, config: Files, env: Env) -> None:
         self._config = config
         self._env = env
-        access = paths.FileAccess.of(env)
+        access = paths.FileAccess(env.limits.files, env.tenant)
         patterns = fill_patterns([partial(expand.template(path, env), {}, Run()) for path in config.paths])
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears

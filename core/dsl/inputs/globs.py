@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from core.dsl import paths
 from core.dsl.links import Links
+from core.guard import paths
 
 _MAGIC = re.compile(r"[*?\[]")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import httptools
 
 from core import clock
-from core.dsl import listen
+from core.guard import listen
 
 HEAD_SECONDS = 10.0  # from the first byte of a request to the end of its headers
 REQUEST_SECONDS = 60.0  # from the first byte of a request to its last

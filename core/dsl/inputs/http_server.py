@@ -12,13 +12,15 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from pydantic import Field, field_validator
 
-from core.dsl import expand, listen
+from core.dsl import expand, sockets
 from core.dsl.component import REGISTRY, Batch, Env, Event, Input, Run
 from core.dsl.duration import Duration
 from core.dsl.inputs import http_requests, lines
 from core.dsl.inputs.http_requests import Answer, Refused, Request
 from core.dsl.select import Selector
 from core.errors import shorten
+from core.guard import listen
+from core.guard.paths import FileAccess
 
 REQUESTS_PER_BATCH = 500
 BATCH_BYTES = 1024 * 1024
@@ -63,11 +65,11 @@ input:
 output: {print: STDOUT}
 """
 
-    address: listen.ListenAddress
+    address: sockets.ListenAddress
     """Where to listen: `host:port` with an address of this machine; `0.0.0.0:port` or `:port` is every address."""
     path: str | None = None
     """Take only requests for this path; others are answered 404. Left out: every path."""
-    tls: listen.ServerTls | None = None
+    tls: sockets.ServerTls | None = None
     """Speak TLS, with this certificate."""
     source_ip_field: Selector | None = None
     """Put the address of the sender here."""
@@ -125,8 +127,9 @@ class HttpServerSource:
         self._config = config
         self._env = env
         self._respond = expand.template(config.custom_response, env) if config.custom_response is not None else None
-        self._put_ip = listen.put_source_ip(config.source_ip_field, env, "http-server")
-        self._tls = listen.server_context(config.tls.cert, config.tls.key, env) if config.tls is not None else None
+        self._put_ip = sockets.put_source_ip(config.source_ip_field, env, "http-server")
+        files, tls = FileAccess(env.limits.files, env.tenant), config.tls
+        self._tls = listen.server_context(tls.cert, tls.key, files) if tls is not None else None
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._listening = False
@@ -135,7 +138,7 @@ class HttpServerSource:
         )
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
-        serving = listen.serving(
+        serving = sockets.serving(
             self._config.address,
             self._env,
             "http-server",

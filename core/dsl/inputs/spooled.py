@@ -14,11 +14,12 @@ import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from core import clock
-from core.dsl import memory, paths
+from core.dsl import memory
 from core.dsl.component import Config
 from core.dsl.duration import Duration
 from core.dsl.stores import Object, Store
 from core.errors import Forbidden, shorten
+from core.guard import paths
 
 BEGINNING, NOW = "beginning", "now"
 SWEEP_SECONDS = 2.0  # between two looks at what may be deleted, and between two receipts

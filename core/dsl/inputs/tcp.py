@@ -10,12 +10,14 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import dialing, listen
+from core.dsl import sockets
 from core.dsl.component import REGISTRY, Batch, Config, Env, Input, Run
 from core.dsl.inputs import lines
 from core.dsl.retry import Retry, Temporary, attempt
 from core.dsl.select import Selector
 from core.errors import JobFailed, SluiceError
+from core.guard import dialing, listen
+from core.guard.paths import FileAccess
 
 AGAIN_SECONDS = 1.0  # between the end of a connection and the next one
 
@@ -59,9 +61,9 @@ input:
 output: {print: STDOUT}
 """
 
-    address: listen.ListenAddress | None = None
+    address: sockets.ListenAddress | None = None
     """Accept connections here: `host:port` with an address of this machine; `0.0.0.0:port` is every address."""
-    connect: listen.ConnectAddress | None = None
+    connect: sockets.ConnectAddress | None = None
     """Make a connection to this `host:port`."""
     tls: Tls | None = None
     """Speak TLS: with this certificate, or to the server named in `connect` (its certificate is checked)."""
@@ -108,7 +110,7 @@ class TcpSource:
     def __init__(self, config: Tcp, env: Env) -> None:
         self._config = config
         self._env = env
-        self._put_ip = listen.put_source_ip(config.source_ip_field, env, "tcp")
+        self._put_ip = sockets.put_source_ip(config.source_ip_field, env, "tcp")
         self._tls = _context(config, env)
         self._ready: asyncio.Queue[_Lines | SluiceError] = asyncio.Queue(maxsize=1)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,7 +132,7 @@ class TcpSource:
         if address is None:
             self._start(self._keep_connected(run))
             return contextlib.nullcontext()
-        return listen.serving(
+        return sockets.serving(
             address,
             self._env,
             "tcp",
@@ -201,12 +203,13 @@ def _context(config: Tcp, env: Env) -> ssl.SSLContext | None:
     tls = config.tls
     if tls is None:
         return None
+    files = FileAccess(env.limits.files, env.tenant)
     if config.address is not None:
-        return listen.server_context(tls.cert or "", tls.key or "", env)
+        return listen.server_context(tls.cert or "", tls.key or "", files)
     if tls.cert is None:
         return dialing.client_context(config.insecure)
     context = ssl.create_default_context()
     if config.insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    listen.load_certificate(context, tls.cert, tls.key or "", env)
+    listen.load_certificate(context, tls.cert, tls.key or "", files)
     return context

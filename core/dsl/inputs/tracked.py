@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.dsl import memory, paths
+from core.dsl import memory
 from core.dsl.inputs import globs, lines
 from core.dsl.links import Links
 from core.errors import JobFailed, shorten
+from core.guard import paths
 
 MOST_OPEN_FILES = 64  # descriptors that one input keeps; the others are opened again when there is something to read
 HEAD_BYTES = 256

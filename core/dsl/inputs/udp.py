@@ -8,10 +8,11 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from core.dsl import listen
+from core.dsl import sockets
 from core.dsl.component import REGISTRY, Batch, Env, Event, Input, Run
 from core.dsl.inputs import lines
 from core.dsl.select import Selector
+from core.guard import listen
 
 MOST_BYTES = 65_535  # of one datagram
 BATCH_BYTES = 256 * 1024
@@ -37,7 +38,7 @@ input:
 output: {print: STDOUT}
 """
 
-    address: listen.ListenAddress
+    address: sockets.ListenAddress
     """Where to receive: `host:port` with an address of this machine; `0.0.0.0:port` is every address."""
     json_: bool = False
     """Each line is a JSON object and becomes the event. A line that is not stays text in `_raw`, and is counted."""
@@ -60,10 +61,10 @@ class UdpSource:
     def __init__(self, config: Udp, env: Env) -> None:
         self._config = config
         self._env = env
-        self._put_ip = listen.put_source_ip(config.source_ip_field, env, "udp")
+        self._put_ip = sockets.put_source_ip(config.source_ip_field, env, "udp")
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
-        sock = listen.bind(self._config.address, self._env, kind=socket.SOCK_DGRAM)
+        sock = sockets.bind(self._config.address, self._env, kind=socket.SOCK_DGRAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             self._env.log("info", f"udp: listening at {listen.name_of(sock)}")

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from core.dsl import egress, expand, http, preprocess, select
+from core.dsl import expand, http, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.http_auth import ApiKey, Auth
 from core.dsl.outputs import batching, content
 from core.dsl.retry import Temporary, attempt
 from core.dsl.select import Selector
 from core.errors import JobFailed, shorten
+from core.guard import egress
 
 CONFLICT = 409  # `create` of a document that is there
 

@@ -12,11 +12,12 @@ from typing import ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from core import clock, reserve
-from core.dsl import expand, memory, paths, places
+from core.dsl import expand, memory, places
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.outputs import content
 from core.dsl.select import Selector
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard import paths
 
 MOST_OPEN_FILES = 64
 SYNC_SECONDS = 0.25  # how long a batch may wait for its fdatasync
@@ -84,7 +85,7 @@ class FileSink:
     def __init__(self, config: FileOutput, env: Env) -> None:
         self._config = config
         self._env = env
-        self._access = paths.FileAccess.of(env)
+        self._access = paths.FileAccess(env.limits.files, env.tenant)
         self._encode = content.encoder(config.input_field, env, "file")
         self._path = expand.template(config.path, env)
         parts = expand.parse(config.path)

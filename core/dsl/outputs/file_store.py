@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from core.dsl import expand, paths, places
+from core.dsl import expand, places
 from core.dsl.component import REGISTRY, Env
 from core.dsl.outputs.objects import ObjectOutput
 from core.dsl.stores import LocalStore, Opener
+from core.guard import paths
 
 
 @REGISTRY.register("file-store")
@@ -29,5 +30,5 @@ output:
     """The root directory on the worker; it is made when missing."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = paths.FileAccess.of(env), expand.template(self.path, env)
+        access, root = paths.FileAccess(env.limits.files, env.tenant), expand.template(self.path, env)
         return lambda run: LocalStore(access, root({}, run))

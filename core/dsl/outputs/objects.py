@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from core import clock
-from core.dsl import expand, paths, preprocess, select
+from core.dsl import expand, preprocess, select
 from core.dsl.component import Batch, Config, Env, Event, Output, Run
 from core.dsl.outputs import batching, content
 from core.dsl.outputs.numbers import Numbers
@@ -16,6 +16,7 @@ from core.dsl.retry import Retry, attempt
 from core.dsl.select import Selector
 from core.dsl.stores import Opener, Store
 from core.errors import Forbidden
+from core.guard import paths
 
 
 class ObjectName(Config):

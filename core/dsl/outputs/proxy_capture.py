@@ -7,8 +7,8 @@ import codecs
 from typing import Any
 
 from core import clock
-from core.dsl import egress
 from core.dsl.component import Event, Outgoing
+from core.guard import egress
 from core.model.message import Kind, Type
 from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, PROXY_RESPONSE
 

@@ -9,12 +9,13 @@ import httpx
 import orjson
 from pydantic import Field
 
-from core.dsl import egress, expand, http, preprocess, select
+from core.dsl import expand, http, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.http_auth import filled
 from core.dsl.outputs import batching
 from core.dsl.select import MISSING, Selector
 from core.errors import shorten
+from core.guard import egress
 
 PATH = "/services/collector/event"
 

@@ -13,12 +13,13 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.dsl import addresses, expand, http_auth
+from core.dsl import expand, http_auth
 from core.dsl.component import Config, Env, Run
 from core.dsl.stores.base import Opener, Store
 from core.dsl.stores.remote import Kind, RemoteStore, load
 from core.dsl.stores.sts import assumed_role
 from core.errors import Forbidden, JobFailed
+from core.guard import addresses
 
 OPERATOR = {  # provider -> the variables of the operator's environment that stand for it where a document names nobody
     "AWS_": (

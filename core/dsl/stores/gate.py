@@ -1,6 +1,6 @@
 """A proxy on loopback through which a client library that makes its own connections has to go.
 
-The object store client resolves names and connects by itself, where core.dsl.egress cannot look. So it is given this
+The object store client resolves names and connects by itself, where core.guard.egress cannot look. So it is given this
 proxy and no other way out: every connection is made here, to an address that the guard allows. TLS is between the
 client and the store, end to end; the gate only carries bytes.
 """
@@ -12,8 +12,8 @@ import contextlib
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from core.dsl import dialing
 from core.errors import Forbidden
+from core.guard import dialing
 
 HEAD_SECONDS = 10.0
 _CHUNK = 256 * 1024

@@ -8,16 +8,16 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 
 from core import clock
-from core.dsl import paths
 from core.dsl.links import Links
 from core.dsl.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
 from core.errors import JobFailed, shorten
+from core.guard import paths
 
 
 class LocalStore:
-    """Files below one root, through core.dsl.paths: no links, no devices, nothing outside of it.
+    """Files below one root, through core.guard.paths: no links, no devices, nothing outside of it.
 
     Listing and writing happen in threads, because an fdatasync would hold up every other job of the worker; reading
     is done in place, a chunk at a time.

@@ -8,12 +8,12 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
-from core.dsl import paths
 from core.dsl.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
 from core.dsl.stores.gate import Gate
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard import paths
 
 Kind = Literal["S3Store", "GCSStore", "AzureStore"]
 _METADATA = ("169.254.169.254", "metadata.google.internal", "metadata ")  # where clients look when they have none

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from core import clock
-from core.dsl import addresses, egress
 from core.errors import JobFailed, shorten
+from core.guard import addresses, egress
 
 SESSION_SECONDS = 3600
 _SERVICE = "sts"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core import filepolicy
+from core.guard import filepolicy
 from core.settings import Settings
 from mcp_server.cli import connect, join, main, serve
 

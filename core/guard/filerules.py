@@ -1,6 +1,6 @@
 """Which paths the jobs of one tenant may use: decided by the text of a path, so it can be asked when a plan is made.
 
-What is on the disk decides again when a file is opened (core.dsl.paths). Pure.
+What is on the disk decides again when a file is opened (core.guard.paths). Pure.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from core.errors import Forbidden, shorten
-from core.filepolicy import SHARED_MEMORY, FilePolicy, is_hidden, is_inside
 from core.fileroots import FileMode, FileRoot
+from core.guard.filepolicy import SHARED_MEMORY, SYSTEM_TREES, FilePolicy, is_hidden, is_inside
 
 MAX_PATH_BYTES = 4095
 _REMEMBERED = 1024  # answers; the names of files come from events
@@ -145,3 +145,7 @@ class FileRules:
             f"{use}another directory is opened by whoever runs the worker: --file-root {self._tenant or 'TENANT'}=/PATH"
             " (setting file_roots)"
         )
+
+
+ANYWHERE = FileRules(FilePolicy(FileMode.ANYWHERE, data_root="/.relative", denied=SYSTEM_TREES), tenant="any")
+"""What is refused on every worker: `..`, NUL, the trees of the system."""

@@ -11,11 +11,11 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from core.dsl import addresses, dialing
-from core.dsl.addresses import allowed_networks, check_url, denied
-from core.dsl.dialing import Unreachable
-from core.dsl.egress import Egress
 from core.errors import Forbidden, JobFailed
+from core.guard import addresses, dialing
+from core.guard.addresses import allowed_networks, check_url, denied
+from core.guard.dialing import Unreachable
+from core.guard.egress import Egress
 from core.settings import Settings
 from tests import waiting
 from tests.dsl import web

@@ -10,16 +10,12 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator
-
-from core.dsl import places, select
-from core.dsl.addresses import allowed_networks
-from core.dsl.component import Config, Env, Event, Run
-from core.dsl.paths import FileAccess
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard.addresses import allowed_networks
+from core.guard.paths import FileAccess
 
 BACKLOG = 512
 HANDSHAKE_SECONDS = 10.0
@@ -48,58 +44,22 @@ def endpoint(text: str) -> Endpoint:
     return Endpoint(match[1].strip("[]"), int(match[2]))
 
 
-def _listen_text(text: str) -> str:
-    if "{{" not in text:  # else it is looked at when the job is staged
-        host = endpoint(text).host
-        if host not in ("", "localhost"):
-            try:
-                ipaddress.ip_address(host)
-            except ValueError as error:
-                raise ValueError(f"{shorten(host, 60)} is a name; give the address to listen at") from error
-    return text
-
-
-def _connect_text(text: str) -> str:
-    if "{{" not in text:
-        found = endpoint(text)
-        if not found.host or not found.port:
-            raise ValueError(f"{shorten(text, 60)} names no host and port to connect to")
-    return text
-
-
-ListenAddress = Annotated[str, AfterValidator(_listen_text)]
-"""A document key that holds an address of this machine: `host:port`; `:port` is every address, port 0 a free one."""
-
-ConnectAddress = Annotated[str, AfterValidator(_connect_text)]
-"""A document key that holds an address to connect to: `host:port`."""
-
-
-class ServerTls(Config):
-    """The certificate of a server."""
-
-    cert: Annotated[str, places.READ]
-    """A PEM file with the certificate and those between it and its root."""
-    key: Annotated[str, places.READ]
-    """A PEM file with the private key."""
-
-
-def server_context(cert: str, key: str, env: Env) -> ssl.SSLContext:
+def server_context(cert: str, key: str, files: FileAccess) -> ssl.SSLContext:
     """TLS 1.2 or newer of a server with the given certificate.
 
     Raises JobFailed or Forbidden.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_certificate(context, cert, key, env)
+    load_certificate(context, cert, key, files)
     return context
 
 
-def load_certificate(context: ssl.SSLContext, cert: str, key: str, env: Env) -> None:
-    """Read a certificate and its key; the files pass the same rules as any other file of a job.
+def load_certificate(context: ssl.SSLContext, cert: str, key: str, files: FileAccess) -> None:
+    """Read a certificate and its key, two PEM files that pass the same rules as any other file of a job.
 
     Raises JobFailed or Forbidden.
     """
-    files = FileAccess.of(env)
     cert_fd = files.open_read(cert)
     try:
         key_fd = files.open_read(key)
@@ -121,15 +81,18 @@ def _no_password() -> str:
     raise OSError(errno.EINVAL, "the key is encrypted")  # else OpenSSL would ask at the terminal
 
 
-def bind(address: str, env: Env, *, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+def bind(
+    address: str, allow: Iterable[str], closed_ports: Container[int], *, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> socket.socket:
     """A socket that is bound (and, for a stream, listens) and does not block.
 
+    `allow` are the addresses or CIDR blocks of the setting `listen_allow`, `closed_ports` where no job listens.
     Raises Forbidden when the administrator did not open that address, JobFailed when it is in use or not ours.
     """
     wanted = endpoint(address)
     host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(wanted.host, wanted.host)
     ip = ipaddress.ip_address(host)
-    open_to_us = allowed_networks(env.limits.listen_allow)
+    open_to_us = allowed_networks(allow)
     everywhere = any(network.network_address.is_unspecified and network.num_addresses == 1 for network in open_to_us)
     inside = any(ip.version == network.version and ip in network for network in open_to_us)
     if not (ip.is_loopback or everywhere or inside):
@@ -137,7 +100,7 @@ def bind(address: str, env: Env, *, kind: socket.SocketKind = socket.SOCK_STREAM
             f"a job of this worker may not listen at {host}",
             hint="only loopback is open; the administrator opens others with the setting listen_allow",
         )
-    if wanted.port in env.limits.closed_ports:
+    if wanted.port in closed_ports:
         raise Forbidden(
             f"no job may listen at port {wanted.port}: clients of Sluice or NATS bring their credentials there",
             hint="use another port; the administrator names these with the setting closed_ports",
@@ -161,14 +124,11 @@ def bind(address: str, env: Env, *, kind: socket.SocketKind = socket.SOCK_STREAM
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    address: str, env: Env, what: str, talk: Talk, *, tls: ssl.SSLContext | None, limit: int
-) -> AsyncIterator[None]:
-    """Accept connections at an address while the block runs; `limit` bounds what a reader holds.
+async def serving(sock: socket.socket, talk: Talk, *, tls: ssl.SSLContext | None, limit: int) -> AsyncIterator[None]:
+    """Accept connections at a bound socket while the block runs; `limit` bounds what a reader holds, in bytes.
 
-    Raises like `bind`. Connections that were accepted go on after the block.
+    Connections that were accepted go on after the block.
     """
-    sock = bind(address, env)
     server = await asyncio.start_server(
         talk,
         sock=sock,
@@ -179,7 +139,6 @@ async def serving(
     )
     try:
         await server.start_serving()
-        env.log("info", f"{what}: listening at {name_of(sock)}")
         yield
     finally:
         server.close()
@@ -189,22 +148,6 @@ def name_of(sock: socket.socket) -> str:
     """The address of a bound socket, with the port that port 0 became."""
     host, port = sock.getsockname()[:2]
     return str(Endpoint(host, port))
-
-
-def put_source_ip(field: str | None, env: Env, where: str) -> Callable[[list[Event], str, Run], None]:
-    """A function that writes the address of the sender into events; does nothing without a field."""
-    if field is None:
-        return lambda events, ip, run: None
-    put = select.setter(select.parse(field))
-
-    def write(events: list[Event], ip: str, run: Run) -> None:
-        for event in events:
-            try:
-                put(event, ip)
-            except ValueError as error:
-                run.refuse(env, f"{where}: {error}")
-
-    return write
 
 
 def peer_ip(peername: Any) -> str:

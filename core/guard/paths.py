@@ -1,7 +1,7 @@
 """The only way in which components touch files: no symbolic links, no hard links, no devices, inside what is allowed.
 
 A path of a document may come from an untrusted author, and a part of it from an untrusted event. Which paths are
-allowed is decided by core.dsl.filerules; every open goes through openat2(2), so the kernel refuses a symbolic link in
+allowed is decided by core.guard.filerules; every open goes through openat2(2), so the kernel refuses a symbolic link in
 any component at the moment of opening: there is no gap between a check and the use. A second name (hard link) of a
 file outside of what is allowed cannot be told by its path, so files with more than one name are refused.
 """
@@ -21,13 +21,12 @@ from typing import Any, BinaryIO, NoReturn, Self
 
 from core import clock, filesystems, reserve
 from core.confinement.places import Places
-from core.dsl import opening
-from core.dsl.component import Env
-from core.dsl.filerules import MAX_PATH_BYTES as MAX_PATH_BYTES
-from core.dsl.filerules import FileRules
 from core.errors import Forbidden, JobFailed, shorten
-from core.filepolicy import SHARED_MEMORY, FilePolicy
 from core.fileroots import FileMode
+from core.guard import opening
+from core.guard.filepolicy import SHARED_MEMORY, FilePolicy
+from core.guard.filerules import MAX_PATH_BYTES as MAX_PATH_BYTES
+from core.guard.filerules import FileRules
 
 MAX_NAME_BYTES = 255
 TEMPORARY_SUFFIX = ".sluice-tmp"
@@ -137,11 +136,6 @@ class FileAccess:
         self._rules = FileRules(policy, tenant)
         self._closed = frozenset(_inodes((*policy.denied, *policy.private)))
         self.locate = self._rules.locate
-
-    @classmethod
-    def of(cls, env: Env) -> FileAccess:
-        """What the worker allows to the tenant of a job."""
-        return cls(env.limits.files, env.tenant)
 
     def is_closed(self, status: os.stat_result) -> bool:
         """Whether this is a file or directory that no job may open, under another name."""

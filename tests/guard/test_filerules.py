@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.dsl.filerules import AnyOf, FileRules
 from core.errors import Forbidden
-from core.filepolicy import SYSTEM_TREES, FilePolicy
 from core.fileroots import FileMode, FileRoot
+from core.guard.filepolicy import SYSTEM_TREES, FilePolicy
+from core.guard.filerules import AnyOf, FileRules
 
 ROOTS = ("/srv/all", "acme=/srv/acme", "umbra=/srv/all/umbra", "acme=/srv/in:ro", "acme=/srv/in/out")
 HOME = "/home/me"

@@ -12,12 +12,12 @@ import pytest
 from filepolicies import EVERYWHERE, everywhere, only
 
 from core import filesystems
-from core.dsl import opening, paths
-from core.dsl.paths import FileAccess, check_name
-from core.dsl.places import ANYWHERE
 from core.errors import Forbidden, JobFailed
-from core.filepolicy import FilePolicy
 from core.fileroots import FileMode
+from core.guard import opening, paths
+from core.guard.filepolicy import FilePolicy
+from core.guard.filerules import ANYWHERE
+from core.guard.paths import FileAccess, check_name
 
 
 @pytest.fixture(params=["kernel", "walk"])

@@ -1,4 +1,4 @@
-"""A guard against losing committed data to a stray open() of the database file.
+"""No stray open() of the database file, which could lose committed data.
 
 SQLite's POSIX locks belong to (process, inode): if any code in the owner process opens and closes the database
 file by itself (a copy, a hash, an indexer), the kernel drops SQLite's locks and committed rows can vanish. So the

@@ -12,9 +12,10 @@ import pytest
 import structlog
 
 import core
-from core import errors, filepolicy
-from core.filepolicy import FilePolicy
+from core import errors
 from core.fileroots import FileRoot
+from core.guard import filepolicy
+from core.guard.filepolicy import FilePolicy
 from core.settings import Settings
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import httpcore
 import httpx
 
-from core.dsl.addresses import Address, Network, allowed_networks, denied
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard.addresses import Address, Network, allowed_networks, denied
 
 DNS_SECONDS = 5.0
 CONNECT_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""Outgoing HTTP of jobs, callbacks and portals: guarded connections (core.dsl.dialing), deadlines, bounded bodies."""
+"""Outgoing HTTP of jobs, callbacks and portals: guarded connections (core.guard.dialing), deadlines, bounded bodies."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import re
 import ssl
 import zlib
 from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import httpx
 
-from core import httpclient
-from core.dsl.addresses import allowed_networks, check_url
-from core.dsl.dialing import CONNECT_SECONDS, MOST_CONNECTIONS, GuardedTransport, Unreachable, client_context
+from core import clock, httpclient
 from core.errors import Forbidden, JobFailed, shorten
+from core.guard.addresses import allowed_networks, check_url
+from core.guard.dialing import CONNECT_SECONDS, MOST_CONNECTIONS, GuardedTransport, Unreachable, client_context
 
 MOST_RESPONSE_BYTES = 32 * 1024 * 1024
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
 class Reply(NamedTuple):
@@ -136,3 +138,16 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise Forbidden(f"the header {name} is set by the client itself")
         if re.search(r"[\0-\x08\x0a-\x1f\x7f]", value) or len(value) > 8192:
             raise Forbidden(f"the value of the header {name} has a line break or control character, or is too long")
+
+
+def retry_after(value: str) -> float:
+    """The pause in seconds that a Retry-After header asks for, at most an hour; 0 for what cannot be read."""
+    value = value.strip()
+    if value.isascii() and value.isdigit() and len(value) < 12:
+        seconds = float(value)
+    else:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - clock.now_ns() / clock.NANOSECONDS
+        except (ValueError, OverflowError):
+            seconds = 0.0
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
