@@ -35,6 +35,7 @@ from core.deployments.keeper import Keeper
 from core.deployments.rollout import Rollouts
 from core.fleet import child
 from core.fleet.fleet import Fleet
+from core.fleet.reach import Reach
 from core.fleet.traffic import Traffic
 from core.forever import Loops
 from core.guard import filepolicy
@@ -140,6 +141,7 @@ class Engine:
             self.variables,
             self.loops,
         )
+        self.reach = Reach(self.settings, self.fleet, running)
         self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)
         self.healer = Healer(database, self.fleet, self.rollouts)
         self.keeper = Keeper(settings, database, self.healer, licensing)

@@ -14,7 +14,6 @@ from core.model.deployment import State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
-from core.operations import reach
 from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
 from core.store import deployments as table
 
@@ -66,7 +65,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
             "values": dict(wish.values),
             "placement": {job: list(workers) for job, workers in wish.assignments.items()},
             "channels": [channel.to_dict() for channel in wish.channels.values()],
-            "data_directory": reach.directory(engine, caller.tenant, wish.group),
+            "data_directory": engine.reach.directory(caller.tenant, wish.group),
         }
     return found
 

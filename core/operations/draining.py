@@ -17,7 +17,6 @@ from core.fleet.holdings import Holdings
 from core.jobs import staging
 from core.model.deployment import Job, Role, State
 from core.model.principal import Caller
-from core.operations.reach import reach
 from core.store import audit, workloads
 from core.store import deployments as table
 from core.store import jobs as job_table
@@ -126,7 +125,7 @@ async def _moved(
     """The rows of a job on its new workers; None when what they would run there cannot be worked out."""
     job = await engine.database.read(job_table.get, tenant, rows[0]["job"], int(rows[0]["version"]))
     contexts = await layers_of(engine.database, tenant)
-    files = reach(engine, tenant, rows[0]["group_name"])
+    files = engine.reach.of(tenant, rows[0]["group_name"])
     out = []
     for row, worker in zip(rows, after, strict=True):
         if worker == row["worker"]:

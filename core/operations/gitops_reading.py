@@ -27,7 +27,6 @@ from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
 from core.operations import plans
-from core.operations.reach import reach
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
 from core.triggers import registry
@@ -61,7 +60,7 @@ async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterab
         for (name, _), value in zip(desired.context_keys(one.document.data), values.values(), strict=True):
             out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
     out.contexts = layers(await engine.database.read(context_table.of_tenant, caller.tenant), out.items)
-    reached = reach(engine, caller.tenant)
+    reached = engine.reach.of(caller.tenant)
     for one in parsed.of(Kind.JOB):
         await asyncio.to_thread(_job, one, reached, out)
     for one in parsed.of(Kind.TRIGGER):

@@ -19,7 +19,6 @@ from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
 from core.operations import jobs
 from core.operations.losses import counted
-from core.operations.reach import reach
 from core.operations.registry import operation
 from core.store import audit, workloads
 from core.store import jobs as table
@@ -92,7 +91,7 @@ async def _complete(
 ) -> None:
     """Give each workload the document that its worker runs. Raises InvalidDocument for missing keys and secrets."""
     contexts = await layers_of(engine.database, caller.tenant)
-    files = reach(engine, caller.tenant, params.worker_group)
+    files = engine.reach.of(caller.tenant, params.worker_group)
     for row in wanted:
         document = staging.resolve(
             job, contexts, worker=row["worker"], group=params.worker_group, environment=params.environment, files=files

@@ -17,7 +17,6 @@ from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
 from core.operations.license import require_room
-from core.operations.reach import reach
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.store import audit, drafts, messages
 from core.store import jobs as table
@@ -171,7 +170,7 @@ async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged
     """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
     contexts = await layers_of(engine.database, caller.tenant)
     # In a thread: a megabyte of YAML takes seconds to read, and everyone else shares the loop.
-    return await asyncio.to_thread(staging.stage, document, contexts, files=reach(engine, caller.tenant))
+    return await asyncio.to_thread(staging.stage, document, contexts, files=engine.reach.of(caller.tenant))
 
 
 async def check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from core.model.plan import Finding, Plan
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
 from core.operations.deployment_status import unknown
-from core.operations.reach import reach
 from core.operations.registry import operation
 from core.store import audit
 from core.store import deployments as table
@@ -226,7 +225,7 @@ async def _around(engine: Engine, caller: Caller, environment: str, contexts: La
         features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
         nats=bool(engine.settings.nats),
         groups=engine.fleet.groups.names(caller.tenant),
-        files=functools.cache(functools.partial(reach, engine, caller.tenant)),
+        files=functools.cache(functools.partial(engine.reach.of, caller.tenant)),
     )
 
 
@@ -257,7 +256,7 @@ async def _back(engine: Engine, caller: Caller, name: str, revision: int, curren
         )
         for one in sorted(needed - set(present))
     ]
-    files = functools.cache(functools.partial(reach, engine, caller.tenant))
+    files = functools.cache(functools.partial(engine.reach.of, caller.tenant))
     blockers += await asyncio.to_thread(_unreachable, wish, files)
     made = await asyncio.to_thread(plan.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
     taken = _taken(engine, caller.tenant, name, made.desired)

@@ -1,0 +1,36 @@
+"""Where the jobs of a tenant may read and write files, as far as the engine can know before they run."""
+
+from __future__ import annotations
+
+from core.dsl.places import ANYWHERE
+from core.fleet.fleet import Fleet
+from core.guard import filepolicy
+from core.guard.filerules import AnyOf, FileRules, Locator
+from core.settings import Settings
+
+
+class Reach:
+    """What the workers of each group allow. `running` says whether the engine has workers at all."""
+
+    def __init__(self, settings: Settings, fleet: Fleet, running: bool) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._running = running
+
+    def directory(self, tenant: str, group: str) -> str:
+        """Where relative paths of a tenant start on the workers of a group; empty when it has no directory there."""
+        known = self._fleet.file_policies(tenant, group) or [filepolicy.of(self._settings.of_group(group))]
+        return FileRules(known[0], tenant).start
+
+    def of(self, tenant: str, group: str = "") -> Locator:
+        """What the workers of a group allow to a tenant; without a group, what those of any group do.
+
+        A worker of another machine has rules of its own, which are known once it has joined: one that may yet come is
+        believed to allow what every worker does. So is every one while no engine runs.
+        """
+        known = self._fleet.file_policies(tenant, group)
+        if not self._running or (self._settings.nats and not (group and known)):
+            return ANYWHERE
+        if not known:
+            known = [filepolicy.of(self._settings.of_group(group) if group else self._settings)]
+        return AnyOf([FileRules(policy, tenant) for policy in known])
