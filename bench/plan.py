@@ -17,7 +17,7 @@ from bench.floors import order
 from bench.measure import Scale, middle, sequential, take_turns
 from bench.report import Row
 from core.catalog import builtin, items, wiring
-from core.deployments import expand, plan
+from core.deployments import compute, expand
 from core.model.catalog import Workflow
 from core.model.deployment import EMPTY, State, Worker
 
@@ -61,8 +61,8 @@ async def _command(scale: Scale, folder: Path) -> Row:
 async def _size(scale: Scale, steps: int) -> list[Row]:
     workflow, lookup, workers = _workflow(steps, ""), _lookup(), [Worker("w", "default", slots=LARGEST)]
     request = expand.Request("bench", "workflow:bench@2")
-    current = plan.make(_workflow(steps, "before"), request, lookup, workers, EMPTY).desired
-    made = plan.make(workflow, request, lookup, workers, current)
+    current = compute.make(_workflow(steps, "before"), request, lookup, workers, EMPTY).desired
+    made = compute.make(workflow, request, lookup, workers, current)
     desired: State = made.desired
     if made.blockers or made.summary["update"] != -(-steps // CHANGED):
         raise RuntimeError(f"not the plan that was to be measured: {dict(made.summary)} {made.blockers[:2]}")
@@ -74,11 +74,11 @@ async def _size(scale: Scale, steps: int) -> list[Row]:
     def floor() -> None:
         order.plan(text, applied)
 
-    def compute() -> None:
-        plan.compute("bench", desired, current)
+    def compare() -> None:
+        compute.compare("bench", desired, current)
 
     def make() -> None:
-        plan.make(workflow, request, lookup, workers, current)
+        compute.make(workflow, request, lookup, workers, current)
 
     def side(work: Callable[[], None]) -> Any:
         async def call() -> None:
@@ -86,7 +86,7 @@ async def _size(scale: Scale, steps: int) -> list[Row]:
 
         return lambda: sequential(call, REPEATS)
 
-    rounds = await take_turns({"floor": side(floor), "compute": side(compute), "make": side(make)}, scale.rounds)
+    rounds = await take_turns({"floor": side(floor), "compute": side(compare), "make": side(make)}, scale.rounds)
     found = {name: middle(latencies) for name, latencies in rounds.items()}
     return [
         Row(f"compute, {steps:,} steps", "ms", found["compute"].p50, found["floor"].p50, 3.0),

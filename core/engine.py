@@ -30,9 +30,13 @@ from core.confinement import process, sandbox
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.denials import Denials
+from core.deployments.apply import Applier
+from core.deployments.draining import Drainer
 from core.deployments.healing import Healer
 from core.deployments.keeper import Keeper
+from core.deployments.planner import Planner
 from core.deployments.rollout import Rollouts
+from core.explain.facts import Explainer
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
@@ -143,8 +147,12 @@ class Engine:
         )
         self.reach = Reach(self.settings, self.fleet, running)
         self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)
-        self.healer = Healer(database, self.fleet, self.rollouts)
+        self.healer = Healer(database, ids, self.fleet, self.rollouts)
+        self.drainer = Drainer(self.settings, database, ids, self.fleet, self.reach, self.healer)
+        self.applier = Applier(database, self.vault, self.fleet, self.rollouts)
+        self.planner = Planner(self.settings, database, licensing, self.library, self.vault, self.fleet, self.reach)
         self.keeper = Keeper(settings, database, self.healer, licensing)
+        self.explainer = Explainer(database, self.fleet, self.pending)
         self.tracer = Tracer(settings)
         self.gateway: gateways.Gateway | None = None
         if settings.nats:

@@ -1,16 +1,25 @@
 """Deployments: what shall run, where, and why; compared with what runs, and brought to it.
 
-A plan, in reading order:
-    surroundings -> expand    the jobs that a source means: parameters, placeholders, transports
-        (draft, transports, message_edges, streams, spool: the pieces that jobs are woven of)
-    placement                 where each replica runs
-    plan                      what would change, as ordered values
-    planning, summary         how a plan is stored, made again, and told to a person
-An apply:
-    apply                     what is checked of a plan before it is applied
-    rollout                   carries it out and takes it up after a crash; gate judges whether it came up
+Plan and apply, in reading order; each step is a module or a few:
+
+    compute   planner         what somebody asks for, with what the engine knows: a plan; nothing is saved
+              compute         the same without I/O: documents -> jobs -> places -> changes
+                  surroundings -> expand    the jobs that a source means: parameters, placeholders, transports
+                      (draft, transports, message_edges, streams, spool: the pieces that jobs are woven of)
+                  placement                 where each replica runs
+                  changes, plan_text        what would change, as ordered values and for a person
+    save      saved_plans     a plan is kept, made again from what was kept, shown a page at a time
+    check     check           may it be applied now? what moved, expired, is missing
+    commit    apply           carries a saved plan out: check, a worker for every replica, commit, wait
+              rollout         the wish becomes the present one in one transaction, and workers are told
+    watch     gate            has it come up? rollout asks it, under the next owner too, and takes back what has not
+
 Afterwards:
-    observed -> reconcile     what the fleet shows; drift, and the steps that mend it
+
+    observed -> status        what the fleet shows, and the state that follows from it
+    reconcile                 drift, and the steps that mend it
     healing, edits            takes the steps for one deployment; hand edits that somebody accepts
-    keeper                    does all of that again and again
+    keeper                    does that again and again; draining: gives away what a worker has
+
+records finds deployments and saved plans in the store.
 """

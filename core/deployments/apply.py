@@ -1,252 +1,159 @@
-"""What an apply checks and what it would write, and how the state of a deployment is read off its workloads. Pure;
-rollout.py carries it out."""
+"""Carry out a saved plan: check that it may be applied now, give every replica a worker, commit, and wait for the gate.
+
+What is refused is decided in check.py; rollout.py commits and watches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from core import clock, errors
-from core.deployments.reconcile import SETTLED, Drift, DriftKind
-from core.documents import canonical
-from core.model.deployment import State, Worker
+from core import errors
+from core.contexts.secrets import Vault
+from core.deployments import check, observed, placement
+from core.deployments.gate import Fault, Gate
+from core.deployments.rollout import Rollouts
+from core.fleet.fleet import Fleet
+from core.model import secret
+from core.model.deployment import State
 from core.model.principal import Caller
-from core.model.states import DeploymentState, PlanState, WorkloadState
-from core.model.workload import id_of
-
-COMING_UP_SECONDS = 30.0  # for so long after an apply, a workload that is not there yet is no reason to worry
-
-
-def check(
-    plan: Mapping[str, Any] | None,
-    plan_id: str,
-    deployment: Mapping[str, Any] | None,
-    since: Sequence[Mapping[str, Any]],
-    caller: Caller,
-    now_ns: int,
-) -> State:
-    """The wish of a saved plan, if it may be applied now.
-
-    `plan` and `deployment` are rows, `since` the history after the plan's base revision, newest first. Raises
-    NotFound, Forbidden, PlanUsed, StalePlan (with what moved), PlanExpired, PlanBlocked, or Internal when the stored
-    plan is not the one that was made.
-    """
-    if plan is None:
-        raise errors.NotFound(
-            f"There is no plan {errors.shorten(plan_id, 64)} in tenant {caller.tenant}.",
-            hint="Make one with deployment_plan; a plan of a read-only session is not saved.",
-        )
-    again = f"Plan again: deployment_plan(name={plan['name']!r})."
-    if plan["username"] != caller.username:
-        raise errors.Forbidden(f"This plan was made by {plan['username']}; only they can apply it.", hint=again)
-    moved = deployment["revision"] if deployment is not None else 0
-    match PlanState(plan["state"]):
-        case PlanState.APPLIED:
-            raise _used(plan_id, deployment, since, again)
-        case PlanState.DISCARDED:
-            raise errors.PlanUsed("This plan was discarded.", hint=again)
-        case PlanState.EXPIRED:
-            raise _expired(plan, again)
-        case PlanState.STALE:
-            raise stale(plan, moved, since)
-        case PlanState.OPEN:
-            pass
-    if now_ns >= plan["expires_at_ns"]:
-        raise _expired(plan, again)
-    if moved != plan["base_revision"]:
-        raise stale(plan, moved, since)
-    blockers = plan["body"]["blockers"]
-    if blockers:
-        raise errors.PlanBlocked(
-            f"This plan cannot be applied; blockers: {len(blockers)}. The first: {blockers[0]['message']}",
-            hint=blockers[0]["hint"] or again,
-            errors=[errors.Problem(b.get("pointer", ""), f"{b['code']}: {b['message']}") for b in blockers],
-        )
-    if canonical.digest(plan["body"]["desired"]) != plan["digest"]:
-        raise errors.Internal("The stored plan is not the one that was made; nothing was changed.", hint=again)
-    return State.from_dict(plan["body"]["desired"])
+from core.model.states import DeploymentState, PlanState
+from core.store import deployments as table
+from core.store import saved_plans as plan_table
+from core.store.database import Database
 
 
-def _used(
-    plan_id: str, deployment: Mapping[str, Any] | None, since: Sequence[Mapping[str, Any]], again: str
-) -> errors.PlanUsed:
-    """The refusal of a plan that was applied, with what it has reached: after a crash that is the question."""
-    when = next(
-        (
-            f" as revision {row['revision']} by {row['username']} at {clock.iso(row['id'])}"
-            for row in since
-            if row["plan_id"] == plan_id
-        ),
-        "",
-    )
-    if deployment is None:
-        return errors.PlanUsed(f"This plan was applied already{when}.", hint=again)
-    now = f"{deployment['name']} is at revision {deployment['revision']}, {deployment['state']}"
-    reason = f" ({deployment['reason']})" if deployment["reason"] else ""
-    return errors.PlanUsed(
-        f"This plan was applied already{when}; {now}{reason}.",
-        hint=again,
-        details={key: deployment[key] for key in ("revision", "state", "reason")},
-    )
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What an apply has written: a revision of a deployment, and its entry in the history."""
+
+    name: str
+    revision: int
+    history_id: str
 
 
-def _expired(plan: Mapping[str, Any], again: str) -> errors.PlanExpired:
-    return errors.PlanExpired(f"This plan expired at {clock.iso(plan['expires_at_ns'])}.", hint=again)
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply has come to by now. `came_up` is None as long as the gate has not judged it."""
+
+    revision: int  # of the deployment by now: a later one when it was rolled back
+    state: DeploymentState
+    reason: str
+    came_up: bool | None
+    rolled_back: bool
+    unwell_before: Sequence[Fault]
 
 
-def stale(plan: Mapping[str, Any], revision: int, since: Sequence[Mapping[str, Any]]) -> errors.StalePlan:
-    """The refusal of a plan whose deployment has moved, with what moved, who did it and when."""
-    moves = [
-        {
-            "revision": row["revision"],
-            "action": row["action"],
-            "by": row["username"],
-            "at": clock.iso(row["id"]),
-            "source": row["source"],
-            "summary": {what: n for what, n in row["summary"].items() if n and what != "unchanged"},
-        }
-        for row in since
-    ]
-    told = "; ".join(
-        f"revision {m['revision']} ({m['action']} of {m['source']} by {m['by']} at {m['at']}: "
-        + (", ".join(f"{n} {what}" for what, n in m["summary"].items()) or "nothing changed")
-        + ")"
-        for m in reversed(moves[:3])
-    )
-    return errors.StalePlan(
-        f"Deployment {plan['name']} has moved since this plan was made on revision {plan['base_revision']}; "
-        f"it is at revision {revision} now: {told or 'something else'}.",
-        hint=f"Plan again and look at the new plan: deployment_plan(name={plan['name']!r}).",
-        details={"base_revision": plan["base_revision"], "revision": revision, "moved": moves},
-    )
+class Applier:
+    """Use from the engine's loop."""
 
+    def __init__(self, database: Database, vault: Vault, fleet: Fleet, rollouts: Rollouts) -> None:
+        self._database = database
+        self._vault = vault
+        self._fleet = fleet
+        self._rollouts = rollouts
 
-def check_secrets(needed: Iterable[str], present: Collection[str], name: str) -> None:
-    """Refuse a plan whose secrets have gone since it was made. Raises PlanBlocked, which names them."""
-    missing = sorted(set(needed) - set(present))
-    if missing:
-        raise errors.PlanBlocked(
-            f"This plan cannot be applied; missing secret{'s' if len(missing) > 1 else ''} {', '.join(missing)}.",
-            hint=f"Set it (sluice secret set {missing[0]}), then plan again: deployment_plan(name={name!r}).",
-            errors=[errors.Problem("", f"missing_secret: missing secret {one}") for one in missing],
-        )
+    async def apply(
+        self,
+        caller: Caller,
+        plan_id: str,
+        now_ns: int,
+        *,
+        wait_seconds: float,
+        health_seconds: float,
+        rollback_on_failure: bool,
+    ) -> Committed:
+        """Apply a plan once, exactly as it was saved, and wait for its end.
 
+        `health_seconds` and `rollback_on_failure` are for the gate. Raises what check.check raises, TargetUnavailable,
+        SecretsLocked.
+        """
+        saved, wish, before = await self._checked(caller, plan_id, now_ns)
+        name, base, removal = saved["name"], saved["base_revision"], saved["body"]["remove"]
+        if not removal:
+            needed = saved["body"].get("secrets", ())
+            check.check_secrets(needed, self._vault.names(caller.tenant), name)
+            self._vault.check(caller.tenant, map(secret.named, needed))
+            wish = await self._placed(caller.tenant, name, wish, saved["body"]["warnings"])
+        running = before is not None and bool(before["desired"]["jobs"])
+        back_to = (base if running else 0) if rollback_on_failure and not removal else None
+        try:
+            history_id = await self._rollouts.commit(
+                caller,
+                name,
+                wish,
+                DeploymentState.REMOVING if removal else DeploymentState.APPLYING,
+                base + 1,
+                "remove" if removal else "apply",
+                saved["body"]["summary"],
+                plan_id=plan_id,
+                gate=Gate(health_seconds, back_to, plan_id),
+            )
+        except (errors.StalePlan, errors.PlanUsed):  # someone was faster: the same refusal as for who comes later
+            await self._checked(caller, plan_id, now_ns)
+            raise
+        await self._rollouts.reached(caller.tenant, name, wait_seconds)
+        return Committed(name, base + 1, history_id)
 
-def check_workers(
-    state: State,
-    workers: Iterable[Worker],
-    warnings: Iterable[Mapping[str, Any]],
-    held: Collection[tuple[str, str]] = (),
-) -> None:
-    """Refuse a wish that names workers which are not there, or not for it. Raises TargetUnavailable.
+    async def _checked(
+        self, caller: Caller, plan_id: str, now_ns: int
+    ) -> tuple[dict[str, Any], State, dict[str, Any] | None]:
+        """The saved plan, its wish and the deployment as it is, if the plan may be applied now."""
+        saved = await self._database.read(plan_table.get, caller.tenant, plan_id, now_ns)
+        row: dict[str, Any] | None = None
+        since: list[dict[str, Any]] = []
+        if saved is not None:
+            row = await self._database.read(table.get, caller.tenant, saved["name"])
+            since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
+            if row is not None and since:
+                state, reason, _ = observed.look(self._fleet, caller.tenant, row, now_ns)
+                row = {**row, "state": state.value, "reason": reason}
+        try:
+            wish = await asyncio.to_thread(check.check, saved, plan_id, row, since, caller, now_ns)
+        except (errors.StalePlan, errors.PlanExpired) as error:
+            over = PlanState.STALE if isinstance(error, errors.StalePlan) else PlanState.EXPIRED
+            await self._database.write(plan_table.advance, plan_id, over)
+            raise
+        assert saved is not None  # check() has refused a plan that is not there
+        return saved, wish, row
 
-    `held` are the (job, worker) that run already: a drained worker keeps those, and gets nothing new.
-    """
-    known = {worker.name: worker for worker in workers}
-    missing: dict[str, dict[str, None]] = {}  # why -> the jobs, each once
-    for job, chosen in state.assignments.items():
-        for worker in chosen:
-            why = _absent(worker, known.get(worker), state.jobs[job].group, (job, worker) in held)
-            if why:
-                missing.setdefault(why, {})[job] = None
-    if not missing:
-        return
-    notes = [note for note in warnings if note["code"] in ("missing_group", "no_workers", "too_few_slots")]
-    problems = [
-        errors.Problem("", f"{', '.join(list(jobs)[:3])}{' and others' if len(jobs) > 3 else ''}: {why}")
-        for why, jobs in missing.items()
-    ]
-    raise errors.TargetUnavailable(
-        notes[0]["message"] if notes else f"The plan needs workers that are not there: {problems[0].message}.",
-        hint=notes[0]["hint"] if notes else "Wait until the worker is back, or plan again to place its jobs elsewhere.",
-        errors=problems,
-    )
-
-
-def _absent(name: str, worker: Worker | None, group: str, held: bool) -> str:
-    """Why a job cannot run on a worker; empty when it can."""
-    if not name:
-        return "no worker can take it"
-    if worker is None or not worker.online:
-        return f"worker {name} is not online"
-    if worker.group != group:
-        return f"worker {name} is in group {worker.group} now, not in {group}"
-    return f"worker {name} is drained" if worker.drained and not held else ""
-
-
-def workload_rows(tenant: str, name: str, state: State, now_ns: int, revision: int = 0) -> list[dict[str, Any]]:
-    """The rows of the workloads that a wish asks for, each with where it comes from; `revision` is the wish's."""
-    rows = []
-    for job in state.jobs.values():
-        origin = orjson.dumps({"module": job.origin, "role": job.role.value, "digest": job.digest}).decode()
-        documents = {
-            worker: orjson.dumps(job.document_on(worker)).decode() for worker in set(state.assignments[job.name])
-        }
-        rows += [
-            {
-                "id": id_of(tenant, job.name, replica),
-                "tenant": tenant,
-                "deployment": name,
-                "step": job.step,
-                "job": job.name,
-                "version": job.version,
-                "replica": replica,
-                "group_name": job.group,
-                "worker": worker,
-                "document": documents[worker],
-                "restarts": 0,
-                "updated_at_ns": now_ns,
-                "revision": revision,
-                "origin": origin,
+    async def _placed(self, tenant: str, name: str, wish: State, warnings: list[dict[str, Any]]) -> State:
+        """The wish with a worker for every replica that had none when it was planned. Raises TargetUnavailable."""
+        await observed.workers_started(self._fleet)
+        workers = observed.workers(self._fleet, tenant, name)
+        if any("" in chosen for chosen in wish.assignments.values()):
+            groups = self._fleet.groups.names(tenant)
+            placed = placement.place(wish.jobs, wish.together, workers, wish.assignments, groups=groups)
+            chosen = {
+                job: tuple(old or new for old, new in zip(wish.assignments[job], found, strict=True))
+                for job, found in placed.assignments.items()
             }
-            for replica, worker in enumerate(state.assignments[job.name])
-            if worker
-        ]
-    return rows
+            warnings = [finding.to_dict() for finding in placed.warnings]
+            wish = State.from_dict({**wish.to_dict(), "assignments": {job: list(w) for job, w in chosen.items()}})
+        held = {(row["job"], row["worker"]) for row in observed.rows(self._fleet, tenant, name)}
+        check.check_workers(wish, workers, warnings, held)
+        return wish
 
-
-def live_state(
-    stored: DeploymentState,
-    drift: Sequence[Drift],
-    seconds_since_apply: float,
-    coming_up_seconds: float = COMING_UP_SECONDS,
-) -> tuple[DeploymentState, str]:
-    """The state of a deployment as its workloads show it, and the reason when it is not well."""
-    match stored:
-        case DeploymentState.REMOVED | DeploymentState.REMOVING:
-            return DeploymentState.REMOVED, ""
-        case DeploymentState.FAILED:
-            return stored, "the last apply did not come to its end"
-    if not drift:
-        return DeploymentState.RUNNING, ""
-    first = drift[0]
-    more = f" (and {len(drift) - 1} more)" if len(drift) > 1 else ""
-    reason = f"{first.kind.value}: {first.id} should be {first.expected}, is {first.observed}{more}"
-    coming = (WorkloadState.ASSIGNED.value, WorkloadState.STARTING.value)
-    if (
-        stored is DeploymentState.APPLYING
-        and seconds_since_apply < coming_up_seconds
-        and all(d.kind is DriftKind.NOT_RUNNING and d.observed.startswith(coming) for d in drift)
-    ):
-        return DeploymentState.APPLYING, reason
-    return DeploymentState.DEGRADED, reason
-
-
-def health(state: DeploymentState) -> str:
-    """One word for people: healthy, progressing, degraded or gone."""
-    match state:
-        case DeploymentState.RUNNING:
-            return "healthy"
-        case DeploymentState.APPLYING:
-            return "progressing"
-        case DeploymentState.REMOVED | DeploymentState.REMOVING:
-            return "gone"
-        case _:
-            return "degraded"
-
-
-def up(row: Mapping[str, Any]) -> bool:
-    """Whether a workload, {state, failing} and more, is as it should be: up, and over its last failure."""
-    return row["state"] in SETTLED and not row["failing"]
+    async def outcome(self, tenant: str, committed: Committed, now_ns: int) -> Applied:
+        """What an apply has come to."""
+        name, revision = committed.name, committed.revision
+        row = await self._database.read(table.get, tenant, name)
+        assert row is not None  # an apply leaves a row, and nothing deletes rows
+        state, reason, _ = observed.look(self._fleet, tenant, row, now_ns)
+        if row["state"] == DeploymentState.APPLYING:
+            state = DeploymentState.APPLYING  # up or not, it is not yet judged
+        elif state is DeploymentState.DEGRADED and row["state"] == DeploymentState.DEGRADED:
+            reason = row["reason"] or reason  # the gate has seen every job; a look tells of the first one
+        judged = self._rollouts.outcome(tenant, name, revision)
+        since = await self._database.read(table.history, tenant, name, revision)
+        taken_back = next((one for one in since if one["action"] == "rollback"), None)
+        return Applied(
+            row["revision"],
+            state,
+            reason or (taken_back["reason"] if taken_back else ""),
+            False if taken_back is not None else judged.came_up if judged is not None else None,
+            taken_back is not None,
+            judged.unwell_before if judged is not None else (),
+        )

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from core.deployments.apply import up
 from core.deployments.reconcile import SETTLED
+from core.deployments.status import up
 from core.model.states import WorkloadState
 
 DEADLINE_SECONDS = 30

@@ -1,35 +1,51 @@
-"""Healing: look at a deployment closely, and bring what runs back to what was applied, within that version."""
+"""Healing: look at a deployment closely, and bring what runs back to what was applied, within that version.
+
+The keeper does it again and again; `Healer.heal` is the same when somebody asks for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from core import clock
-from core.deployments import edits, observed, reconcile
+from core import clock, errors
+from core.deployments import edits, observed, reconcile, records, status
 from core.deployments.reconcile import Presence, StepAction
 from core.deployments.rollout import MANY_JOBS, Rollouts
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
-from core.model.deployment import State, Worker
+from core.model.deployment import State, Worker, workloads
+from core.model.plan import Finding
 from core.model.principal import Caller
-from core.model.states import DeploymentState
+from core.model.states import DeploymentState, WorkloadState
 from core.model.workload import parse
-from core.store import contexts
+from core.store import audit, contexts
 from core.store.database import Database
 
 SHOWN_REASONS = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What somebody who asked for it is told: the drift that was found, and the steps and warnings of all looks."""
+
+    drift: Sequence[reconcile.Drift]
+    steps: Sequence[reconcile.Step]
+    warnings: Sequence[Finding]
+    row: dict[str, Any]  # of the deployment, afterwards
+
+
 class Healer:
     """Use from the engine's loop."""
 
-    def __init__(self, database: Database, fleet: Fleet, rollouts: Rollouts) -> None:
+    def __init__(self, database: Database, ids: clock.Ids, fleet: Fleet, rollouts: Rollouts) -> None:
         self._database = database
+        self._ids = ids
         self._fleet = fleet
         self._rollouts = rollouts
 
@@ -105,6 +121,71 @@ class Healer:
             reason=told(decided),
             adjust=lambda rows: left_alone(rows, stored, muted, ignored),
         )
+
+    async def heal(
+        self, caller: Caller, name: str, *, patience_seconds: float, wait_seconds: float, dry_run: bool, release: bool
+    ) -> Reconciled:
+        """Find the drift of a deployment and mend it, in a second go for workers that do not come back meanwhile.
+
+        A worker that has just gone has `patience_seconds` to come back. `release` ends the quarantine of its jobs
+        first. A `dry_run` changes nothing. Raises NotFound; Busy when the deployment changes meanwhile.
+        """
+        tenant = caller.tenant
+        row = await records.deployment(self._database, tenant, name)
+        if row["state"] == DeploymentState.REMOVED:
+            raise records.unknown(tenant, name)
+        await observed.workers_started(self._fleet)
+        if release and not dry_run:
+            await self._release(caller, name)
+        wish, decided = await self._look_at(tenant, row, patience_seconds)
+        drift, steps, warnings = decided.drift, list(decided.steps), list(decided.warnings)
+        if dry_run:
+            return Reconciled(drift, steps, warnings, row)
+        if not decided.acts:
+            self.deliver()
+        if steps:
+            await self._mend_now(caller, row, wish, decided)
+            ids = {one.id for one in workloads(tenant, wish)}
+            if wait_seconds:
+                await self._fleet.wait(lambda: self._up(tenant, name, ids), wait_seconds)
+                row = await records.deployment(self._database, tenant, name)
+                wish, decided = await self._look_at(tenant, row, 0.0)  # whoever asks has waited long enough
+                if any(step.action is StepAction.MOVE for step in decided.steps):
+                    steps += [step for step in decided.steps if step not in steps]
+                    warnings += decided.warnings
+                    await self._mend_now(caller, row, wish, decided)
+                    await self._fleet.wait(lambda: self._up(tenant, name, ids), wait_seconds)
+            await self._rollouts.reached(tenant, name, wait_seconds)
+            row = await records.deployment(self._database, tenant, name)
+        return Reconciled(drift, steps, warnings, row)
+
+    async def _release(self, caller: Caller, name: str) -> None:
+        """End the quarantine of the jobs of a deployment."""
+        rows = observed.rows(self._fleet, caller.tenant, name)
+        jobs = list(dict.fromkeys(row["job"] for row in rows if row["state"] == WorkloadState.QUARANTINED))
+        if jobs:
+            note = audit.row(self._ids.next(), caller, "deployment_reconcile", f"{caller.tenant}/{name}")
+            await self._fleet.inquest.release(caller.tenant, jobs, note)
+
+    async def _look_at(
+        self, tenant: str, row: dict[str, Any], patience_seconds: float
+    ) -> tuple[State, reconcile.Decision]:
+        wish = State.from_dict(row["desired"])
+        held = await self.refresh()
+        ignored = edits.Ignored(row["ignored"])
+        return wish, await self.look(tenant, row["name"], wish, ignored, patience_seconds, held)
+
+    async def _mend_now(self, caller: Caller, row: dict[str, Any], wish: State, decided: reconcile.Decision) -> None:
+        try:
+            await self.mend(caller, row["name"], row["revision"], wish, edits.Ignored(row["ignored"]), decided)
+        except errors.StalePlan as error:
+            raise errors.Busy(
+                f"Deployment {row['name']} changed while it was looked at; nothing was done.", hint="Reconcile again."
+            ) from error
+
+    def _up(self, tenant: str, name: str, ids: set[str]) -> bool:
+        shown = observed.rows(self._fleet, tenant, name)
+        return self._fleet.settled(ids) and all(map(status.up, shown))
 
 
 def told(decided: reconcile.Decision) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core import clock
-from core.deployments import apply, edits, reconcile
+from core.deployments import edits, reconcile, status
 from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
@@ -26,7 +26,7 @@ def look(
     drift = reconcile.drift(tenant, wish, seen(fleet, tenant, name), presence(fleet, tenant, name), ignored)
     since = (now_ns - row["updated_at_ns"]) / clock.NANOSECONDS
     loud = [one for one in drift if not one.muted]
-    state, reason = apply.live_state(DeploymentState(row["state"]), loud, since)
+    state, reason = status.live_state(DeploymentState(row["state"]), loud, since)
     return state, reason, loud + [one for one in drift if one.muted]
 
 
@@ -113,5 +113,5 @@ def workload_rows(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -
     shown += ["group", "metrics"] if metrics else []
     found = rows(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
-        found = sorted(found, key=apply.up)[:SHOWN_WORKLOADS]
+        found = sorted(found, key=status.up)[:SHOWN_WORKLOADS]
     return [{key: row[key] for key in shown} for row in found]

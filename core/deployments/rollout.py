@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
 import structlog
 
 from core import clock, errors
-from core.deployments import apply, observed
+from core.deployments import observed
 from core.deployments.gate import Gate, Outcome, Verdict, Watch, excusing, told, told_before
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
@@ -21,6 +22,7 @@ from core.model.deployment import State, workloads
 from core.model.message import Type
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import DeploymentState
+from core.model.workload import id_of
 from core.store import audit
 from core.store import deployments as table
 from core.store.database import Database
@@ -267,4 +269,35 @@ class Rollouts:
 def _rows(
     tenant: str, name: str, wish: State, now_ns: int, revision: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    return wish.to_dict(), apply.workload_rows(tenant, name, wish, now_ns, revision)
+    return wish.to_dict(), workload_rows(tenant, name, wish, now_ns, revision)
+
+
+def workload_rows(tenant: str, name: str, state: State, now_ns: int, revision: int = 0) -> list[dict[str, Any]]:
+    """The rows of the workloads that a wish asks for, each with where it comes from; `revision` is the wish's."""
+    rows = []
+    for job in state.jobs.values():
+        origin = orjson.dumps({"module": job.origin, "role": job.role.value, "digest": job.digest}).decode()
+        documents = {
+            worker: orjson.dumps(job.document_on(worker)).decode() for worker in set(state.assignments[job.name])
+        }
+        rows += [
+            {
+                "id": id_of(tenant, job.name, replica),
+                "tenant": tenant,
+                "deployment": name,
+                "step": job.step,
+                "job": job.name,
+                "version": job.version,
+                "replica": replica,
+                "group_name": job.group,
+                "worker": worker,
+                "document": documents[worker],
+                "restarts": 0,
+                "updated_at_ns": now_ns,
+                "revision": revision,
+                "origin": origin,
+            }
+            for replica, worker in enumerate(state.assignments[job.name])
+            if worker
+        ]
+    return rows

@@ -1,4 +1,5 @@
-"""Why something is as it is: the causes in the order of time, and the calls that help. Pure; operations/explain reads.
+"""Why something is as it is: the causes in the order of time, and the calls that help.
 
-`chain` has the values; one module per noun. Start with deployments.
+`facts` reads what is known; `chain` has the values, and the other modules, one for each noun, are pure. Start with
+deployments.
 """

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.deployments import apply
+from core.deployments import status
 from core.explain.chain import Call, Cause, Explanation, counted
 from core.model.states import WorkloadState
 from core.model.workload import parse
@@ -33,7 +33,7 @@ class Facts:
 
 def explain(facts: Facts) -> Explanation:
     causes = [Cause(applied(entry), entry["id"]) for entry in facts.history[:4]]
-    unwell = [row for row in facts.workloads if not apply.up(row)]
+    unwell = [row for row in facts.workloads if not status.up(row)]
     causes += [*facts.workers, *facts.failures]
     for row in unwell[:SHOWN_FAULTS]:
         again = f" after {row['restarts']} restarts" if row["restarts"] else ""

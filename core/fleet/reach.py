@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from core.dsl.places import ANYWHERE
 from core.fleet.fleet import Fleet
 from core.guard import filepolicy
-from core.guard.filerules import AnyOf, FileRules, Locator
+from core.guard.filerules import ANYWHERE, AnyOf, FileRules, Locator
 from core.settings import Settings
 
 

@@ -33,7 +33,7 @@ class Kind(StrEnum):
 class Change:
     """One line of a plan. `where` is a group with workers, workers, or the two ends of a channel.
 
-    An update carries both sides; `core.deployments.plan.diff` makes a text of them.
+    An update carries both sides; `core.deployments.changes.diff` makes a text of them.
     """
 
     action: Action

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core import clock, errors
-from core.deployments import apply, observed
+from core import clock
+from core.deployments import observed, records, status
 from core.engine import Engine
 from core.license import Feature
 from core.model.deployment import State
@@ -37,7 +37,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
 
     Of a large one, the workloads and the drift that need attention come first and the rest is left out.
     """
-    row = await find(engine, caller, params.name)
+    row = await records.deployment(engine.database, caller.tenant, params.name)
     state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
     applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
     wish = State.from_dict(row["desired"])
@@ -46,11 +46,11 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         "name": params.name,
         "state": state.value,
         "reason": reason,
-        "health": apply.health(state),
+        "health": status.health(state),
         "revision": row["revision"],
         "source": row["source"],
         "worker_group": wish.group,
-        "workloads_up": f"{sum(map(apply.up, there))}/{len(there)}",
+        "workloads_up": f"{sum(map(status.up, there))}/{len(there)}",
         "workloads": observed.workload_rows(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
@@ -91,13 +91,13 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
         if state is DeploymentState.REMOVED and not params.include_removed:
             continue
         there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])
-        up = sum(map(apply.up, there))
+        up = sum(map(status.up, there))
         listed.append(
             {
                 "name": row["name"],
                 "state": state.value,
                 "reason": reason,
-                "health": apply.health(state),
+                "health": status.health(state),
                 "revision": row["revision"],
                 "source": row["source"],
                 "workloads": f"{up}/{len(there)}",
@@ -126,7 +126,7 @@ class DeploymentHistory(Page):
 async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
     """Show every apply, removal, rollback and reconcile of a deployment, newest first: what, who, when, through which
     door, with which plan, and why. deployment_plan(to_revision=N) plans the way back to one of them."""
-    await find(engine, caller, params.name)
+    await records.deployment(engine.database, caller.tenant, params.name)
     before = position(params.cursor)
     rows = await engine.database.read(
         lambda db: table.history(db, caller.tenant, params.name, before_id=before, limit=params.limit + 1)
@@ -148,17 +148,3 @@ def _history_item(row: dict[str, Any]) -> dict[str, Any]:
         "summary": row["summary"],
         "reason": row["reason"],
     }
-
-
-async def find(engine: Engine, caller: Caller, name: str) -> dict[str, Any]:
-    row = await engine.database.read(table.get, caller.tenant, name)
-    if row is None:
-        raise unknown(name, caller)
-    return row
-
-
-def unknown(name: str, caller: Caller) -> errors.NotFound:
-    return errors.NotFound(
-        f"There is no deployment {errors.shorten(name, 64)} in tenant {caller.tenant}.",
-        hint="deployment_list shows what there is; deployment_plan makes a new one.",
-    )

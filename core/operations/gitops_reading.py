@@ -13,6 +13,7 @@ from core import errors
 from core.catalog import items, names
 from core.catalog.items import Entry
 from core.contexts.layers import Layers
+from core.deployments.planner import Ask
 from core.engine import Engine
 from core.errors import Problem
 from core.gitops import desired
@@ -26,7 +27,6 @@ from core.model.plan import Plan
 from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
-from core.operations import plans
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
 from core.triggers import registry
@@ -230,8 +230,8 @@ async def _planned(engine: Engine, caller: Caller, one: Written, item: Item, out
 
 async def plan(engine: Engine, caller: Caller, item: Item, wanted: Wanted) -> Plan:
     """The plan of a deployment with the catalog and the contexts that there will be."""
-    params = plans.DeploymentPlan(name=item.name, exact=True, **item.data)
-    return await plans.plan_with(engine, caller, params, wanted.every, wanted.contexts)
+    ask = Ask(item.name, exact=True, **item.data)
+    return await engine.planner.plan_within(caller.tenant, ask, wanted.every, wanted.contexts)
 
 
 def _source(kind: str, slug: str, version: str, out: Wanted) -> str | None:

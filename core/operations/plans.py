@@ -1,37 +1,22 @@
-"""Plans: compute what a deployment would change, and save it for an apply."""
+"""Plans: compute what a deployment would change and save it for an apply; look at saved ones, withdraw one."""
 
 from __future__ import annotations
 
-import asyncio
-import functools
-from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from core import clock, errors
-from core.catalog import items
-from core.contexts.layers import Layers
-from core.contexts.values import layers_of
-from core.deployments import expand, observed, plan, planning
-from core.deployments.surroundings import Surroundings
-from core.dsl import compile as compiler
-from core.dsl import mentions
+from core.deployments import records, saved_plans
+from core.deployments.planner import Ask
 from core.engine import Engine
-from core.guard.filerules import Locator
 from core.license import Feature
-from core.model.catalog import NAME_PATTERN, Graph, LibraryJob
-from core.model.deployment import EMPTY, State
-from core.model.operation import Effect, Params
-from core.model.plan import Finding, Plan
+from core.model.catalog import NAME_PATTERN
+from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState
-from core.operations.deployment_status import unknown
-from core.operations.registry import operation
+from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import audit
-from core.store import deployments as table
-from core.store import plans as plan_table
-from core.store import workflows as documents
+from core.store import saved_plans as table
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Step = Annotated[str, StringConstraints(max_length=200)]
@@ -115,27 +100,20 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     Show `text` to the user; then deployment_apply(plan_id) does exactly this, once. Blockers must be mended first;
     warnings need not. In a read-only session the plan is not saved, and plan_id is null.
     """
-    row = await engine.database.read(table.get, caller.tenant, params.name)
-    revision = row["revision"] if row is not None else 0
-    gone = row is None or row["state"] in (DeploymentState.REMOVED, DeploymentState.REMOVING)
-    if params.remove and gone:
-        raise unknown(params.name, caller)
-    current = EMPTY if row is None else await asyncio.to_thread(State.from_dict, row["desired"])
+    tenant, name = caller.tenant, params.name
     if params.remove:
-        made = plan.remove(params.name, current)
+        made, revision = await engine.planner.plan_removal(tenant, name)
     elif params.to_revision is not None:
-        made = await _back(engine, caller, params.name, params.to_revision, current)
+        made, revision = await engine.planner.plan_back(tenant, name, params.to_revision)
     else:
-        made = await _plan(engine, caller, params, current)
-    now = engine.now_ns()
+        given = params.model_dump(exclude={"remove", "to_revision", "detail"})
+        made, revision = await engine.planner.plan(tenant, Ask(**given))
     plan_id = expires = None
     if caller.allow_write:
-        plan_id = f"plan_{clock.token(16)}"
+        now = engine.now_ns()
         expires = now + engine.settings.plan_ttl_seconds * clock.NANOSECONDS
-        saved = await asyncio.to_thread(planning.row, made, plan_id, caller, revision, now, expires)
-        note = audit.row(engine.ids.next(), caller, "deployment_plan", f"{caller.tenant}/{made.deployment}")
-        await engine.database.write(plan_table.insert, saved, note)
-    return planning.shown(
+        plan_id = await saved_plans.save(engine.database, engine.ids, caller, made, revision, now, expires)
+    return saved_plans.shown(
         made,
         plan_id=plan_id,
         base_revision=revision,
@@ -144,181 +122,121 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     )
 
 
-async def plan_with(
-    engine: Engine, caller: Caller, params: DeploymentPlan, every: list[items.Entry], contexts: Layers
-) -> Plan:
-    """What deployment_plan would say if the catalog and the contexts were these; nothing is saved."""
-    row = await engine.database.read(table.get, caller.tenant, params.name)
-    current = EMPTY if row is None else await asyncio.to_thread(State.from_dict, row["desired"])
-    return await _plan(engine, caller, params, current, every, contexts)
+class PlanGet(Params):
+    plan_id: str = Field(max_length=64)
+    """The plan, from deployment_plan."""
+    detail: Detail = "concise"
+    """detailed shows the document of every job that comes, changes or goes."""
+    cursor: str | None = Field(default=None, max_length=64)
+    """`next_cursor` of the page of changes before."""
 
 
-async def _plan(
-    engine: Engine,
-    caller: Caller,
-    params: DeploymentPlan,
-    current: State,
-    every: list[items.Entry] | None = None,
-    contexts: Layers | None = None,
-) -> Plan:
-    source = params.source or current.source
-    if not source:
-        raise errors.InvalidParams(
-            f"{params.name} is new, so the plan needs a source.",
-            hint="Give source, e.g. workflow:quickstart-file-store-roundtrip@1; catalog_search finds others.",
-            errors=[errors.Problem("/source", "required for a new deployment")],
-        )
-    every = await engine.library.visible(caller.tenant) if every is None else every
-    one = await _named(engine, caller, every, source)
-    if isinstance(one.model, LibraryJob):
-        raise errors.InvalidParams(
-            f"{one.slug} is a library job, which is deployed on its own.",
-            hint="Stage its document with job_put and run it with job_deploy.",
-        )
-    model = one.model
-    # What was applied stays for what the caller leaves out, as long as it is the same item.
-    same = not params.exact and current.source.rpartition("@")[0] == f"{one.type.value}:{one.slug}"
-    asked = {question["field"] for question in items.wizard(one)}
-    kept = {name: value for name, value in current.values.items() if same and name in asked}
-    steps = {step.id for step in model.steps} if isinstance(model, Graph) else set()
-    request = expand.Request(
-        params.name,
-        f"{one.type.value}:{one.slug}@{one.version}",
-        caller.tenant,
-        params.worker_group or (current.group if same else "default"),
-        {**kept, **params.values},
-        {**_still(current.placement, same, steps), **params.placement},
-        {**_still(current.replicas, same, steps), **params.replicas},
+@operation(
+    summary="Show a saved plan again.",
+    http="GET /api/plans/{plan_id}",
+    toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
+    role=Role.USER,
+)
+async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str, Any]:
+    """Show a saved plan as it was made: all its changes, a page at a time, and its state (open, applied, stale,
+    expired or discarded)."""
+    saved = await _find(engine, caller, params.plan_id)
+    answer = saved_plans.shown(
+        await saved_plans.load(engine.database, saved),
+        plan_id=saved["id"],
+        base_revision=saved["base_revision"],
+        expires_ns=saved["expires_at_ns"],
+        detailed=params.detail == "detailed",
+        start=position(params.cursor) or 0,
     )
-    await observed.workers_started(engine.fleet)
-    around = await _around(
-        engine,
-        caller,
-        (current.environment if same else "") if params.environment is None else params.environment,
-        contexts,
-    )
-    workers = observed.workers(engine.fleet, caller.tenant, params.name)
-    # Beside the loop: a plan of thousands of steps takes long enough to be felt by everyone else.
-    made = await asyncio.to_thread(
-        lambda: plan.make(
-            model,
-            request,
-            items.finder(every),
-            workers,
-            current,
-            surroundings=around,
-            check_job=compiler.check_job,
-            recompute=params.recompute_placement,
+    applied = saved["applied_as"]
+    return {
+        **answer,
+        "state": saved["standing"],
+        "applied_as_revision": applied,
+        "by": saved["username"],
+        "created_at": clock.iso(saved["created_at_ns"]),
+    }
+
+
+class PlanList(Page):
+    name: str | None = Field(default=None, max_length=64)
+    """Only plans of this deployment."""
+    state: Literal["open", "applied", "stale", "expired", "discarded"] | None = None
+    """Only plans in this state."""
+
+
+@operation(
+    summary="List the saved plans, newest first.",
+    http="GET /api/plans",
+    toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
+    result=items_schema(),
+    tool=False,
+    role=Role.USER,
+)
+async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[str, Any]:
+    """List the plans of this tenant with who made them and their state; one that is over is kept for seven days."""
+    rows, total = await engine.database.read(
+        lambda db: table.search(
+            db,
+            caller.tenant,
+            engine.now_ns(),
+            name=params.name,
+            state=params.state,
+            before=position(params.cursor),
+            limit=params.limit + 1,
         )
-    )
-    taken = _taken(engine, caller.tenant, params.name, made.desired)
-    return made if not taken else plan.with_blockers(made, taken)
-
-
-async def _around(engine: Engine, caller: Caller, environment: str, contexts: Layers | None = None) -> Surroundings:
-    """What the engine has to offer to a deployment of this tenant."""
-    licensed = frozenset(feature.value for feature in engine.licensing.current.features)
-    return Surroundings(
-        await layers_of(engine.database, caller.tenant) if contexts is None else contexts,
-        environment,
-        secrets=engine.vault.names(caller.tenant),
-        features=licensed | ({"exec"} if engine.settings.allow_exec else set()),
-        nats=bool(engine.settings.nats),
-        groups=engine.fleet.groups.names(caller.tenant),
-        files=functools.cache(functools.partial(engine.reach.of, caller.tenant)),
     )
 
+    def show(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "plan_id": row["id"],
+            "name": row["name"],
+            "state": row["standing"],
+            "base_revision": row["base_revision"],
+            "by": row["username"],
+            "created_at": clock.iso(row["created_at_ns"]),
+            "expires_at": clock.iso(row["expires_at_ns"]),
+        }
 
-async def _back(engine: Engine, caller: Caller, name: str, revision: int, current: State) -> Plan:
-    """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more."""
-    entry = await engine.database.read(table.version, caller.tenant, name, revision)
-    if entry is None:
-        raise errors.NotFound(
-            f"There is no revision {revision} of a deployment {name} in tenant {caller.tenant}.",
-            hint=f"deployment_history(name={name!r}) lists the revisions.",
-        )
-    wish = await asyncio.to_thread(State.from_dict, entry["desired"])
-    if not wish.jobs:
-        raise errors.InvalidParams(
-            f"Revision {revision} removed {name}, so there is nothing to go back to.",
-            hint="Name another revision, or plan the removal with remove=true.",
-            errors=[errors.Problem("/to_revision", "is a revision that runs nothing")],
-        )
-    await observed.workers_started(engine.fleet)
-    workers = observed.workers(engine.fleet, caller.tenant, name)
-    needed = await asyncio.to_thread(_secrets, wish)
-    present = engine.vault.names(caller.tenant)
-    blockers = [
-        Finding(
-            "missing_secret",
-            f"missing secret {one}: revision {revision} needs it.",
-            f"Set it, then plan again: sluice secret set {one}",
-        )
-        for one in sorted(needed - set(present))
-    ]
-    files = functools.cache(functools.partial(engine.reach.of, caller.tenant))
-    blockers += await asyncio.to_thread(_unreachable, wish, files)
-    made = await asyncio.to_thread(plan.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
-    taken = _taken(engine, caller.tenant, name, made.desired)
-    return made if not taken else plan.with_blockers(made, taken)
+    page = rows_page(rows, params.limit, show, lambda row: str(row["created_at_ns"]))
+    return {**page, "total": total}
 
 
-def _secrets(wish: State) -> set[str]:
-    documents = [document for job in wish.jobs.values() for document in (job.document, *job.variants.values())]
-    return {one.secret for document in documents for one in mentions.secrets(document)}
+class PlanDiscard(Params):
+    plan_id: str = Field(max_length=64)
+    """The plan."""
 
 
-def _unreachable(wish: State, files: Callable[[str], Locator]) -> list[Finding]:
-    """A blocker for each place that a job of an earlier wish may not use any more, and each job that is none now."""
-    found: list[Finding] = []
-    for job in wish.jobs.values():
-        for document in (job.document, *job.variants.values()):
-            try:
-                found += expand.refused(job.name, compiler.check_job(document), files(job.group))
-            except errors.InvalidDocument as error:
-                found.append(Finding("invalid_job", f"Job {job.name}: {error.message}", error.hint))
-    return list(dict.fromkeys(found))
+async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Loss | None:
+    saved = await _find(engine, caller, params.plan_id)
+    return Loss(f"The plan {saved['id']} of deployment {saved['name']} is withdrawn.", where="plan_get")
 
 
-def _still(given: Mapping[str, Any], same: bool, steps: set[str]) -> dict[str, Any]:
-    return {step: value for step, value in given.items() if same and step.partition(".")[0] in steps}
+@operation(
+    summary="Discard a saved plan.",
+    http="DELETE /api/plans/{plan_id}",
+    toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
+    effect=Effect.DESTRUCTIVE,
+    destroys=_plan_goes,
+    offline=True,
+    role=Role.ADMIN,
+    idempotent=True,
+    tool=False,
+)
+async def plan_discard(engine: Engine, caller: Caller, params: PlanDiscard) -> dict[str, Any]:
+    """Withdraw a plan, so that it can never be applied. Only who made it may; one that is over stays as it is."""
+    saved = await _find(engine, caller, params.plan_id)
+    if saved["username"] != caller.username:
+        raise errors.Forbidden(f"This plan was made by {saved['username']}; only they can discard it.")
+    note = audit.row(engine.ids.next(), caller, "plan_discard", f"{caller.tenant}/{saved['name']}")
+    await engine.database.write(table.discard, params.plan_id, note)
+    saved = await _find(engine, caller, params.plan_id)
+    return {"plan_id": saved["id"], "name": saved["name"], "state": saved["standing"]}
 
 
-async def _named(engine: Engine, caller: Caller, every: list[items.Entry], source: str) -> items.Entry:
-    """The item that a source names; of a mere draft, NotFound says how to publish it."""
-    try:
-        return _resolve(every, source)
-    except errors.NotFound as error:
-        kind, _, slug = source.partition("@")[0].partition(":")
-        if await engine.database.read(documents.draft, (caller.tenant, kind, slug)) is not None:
-            error.hint = f"It is a draft; publish it first: workflow_publish(slug='{slug}', type='{kind}')."
-        raise
-
-
-def _resolve(every: list[items.Entry], source: str) -> items.Entry:
-    kind, colon, rest = source.partition(":")
-    slug, _, version = rest.partition("@")
-    if not colon or kind not in ("workflow", "blueprint", "perspective", "job") or not slug:
-        raise errors.InvalidParams(
-            f"{errors.shorten(source, 80)} is not a source.",
-            hint="Write workflow:SLUG@VERSION or blueprint:SLUG@VERSION.",
-            errors=[errors.Problem("/source", "must be workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]")],
-        )
-    return items.pick(every, slug, kind, version or None)
-
-
-def _taken(engine: Engine, tenant: str, name: str, desired: State) -> list[Finding]:
-    """Names of wished jobs that something else uses."""
-    return [
-        Finding(
-            "name_taken",
-            f"A job {row['job']} exists already ({_owner(row)}).",
-            "Undeploy it, or give the deployment another name.",
-        )
-        for row in engine.fleet.workload_rows(tenant=tenant)
-        if row["job"] in desired.jobs and row["deployment"] != name
-    ]
-
-
-def _owner(row: dict[str, Any]) -> str:
-    return f"of deployment {row['deployment']}" if row["deployment"] else "unmanaged"
+async def _find(engine: Engine, caller: Caller, plan_id: str) -> dict[str, Any]:
+    return await records.saved_plan(engine.database, caller.tenant, plan_id, engine.now_ns())

@@ -6,16 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from core import errors
-from core.deployments import apply, edits, observed, reconcile
-from core.deployments.reconcile import StepAction
+from core.deployments import observed, records
 from core.engine import Engine
 from core.license import Feature
-from core.model.deployment import State, workloads
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState, WorkloadState
-from core.operations.deployment_status import find, unknown
+from core.model.states import DeploymentState
 from core.operations.registry import operation
 from core.store import audit
 from core.store import deployments as table
@@ -55,71 +51,23 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
     A worker that has just gone is given some seconds to come back. Nothing is changed when there is no drift. Takes
     no newer version, and leaves muted drift alone.
     """
-    row = await find(engine, caller, params.name)
-    if row["state"] == DeploymentState.REMOVED:
-        raise unknown(params.name, caller)
-    await observed.workers_started(engine.fleet)
-    if params.release and not params.dry_run:
-        await _release(engine, caller, params.name)
-    wish, decided = await _look(engine, caller, row, engine.settings.reconcile_patience_seconds)
-    first, steps, warnings = decided.drift, list(decided.steps), list(decided.warnings)
-    if not params.dry_run and not decided.acts:
-        engine.healer.deliver()
-    if not params.dry_run and steps:
-        await _mend(engine, caller, row, wish, decided)
-        ids = {one.id for one in workloads(caller.tenant, wish)}
-        if params.wait_seconds:
-            await engine.fleet.wait(lambda: _up(engine, caller, params.name, ids), params.wait_seconds)
-            row = await find(engine, caller, params.name)
-            wish, decided = await _look(engine, caller, row, 0.0)  # whoever calls has waited long enough
-            if any(step.action is StepAction.MOVE for step in decided.steps):
-                steps += [step for step in decided.steps if step not in steps]
-                warnings += decided.warnings
-                await _mend(engine, caller, row, wish, decided)
-                await engine.fleet.wait(lambda: _up(engine, caller, params.name, ids), params.wait_seconds)
-        await engine.rollouts.reached(caller.tenant, params.name, params.wait_seconds)
-        row = await find(engine, caller, params.name)
-    state, reason, _ = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+    found = await engine.healer.heal(
+        caller,
+        params.name,
+        patience_seconds=engine.settings.reconcile_patience_seconds,
+        wait_seconds=params.wait_seconds,
+        dry_run=params.dry_run,
+        release=params.release,
+    )
+    state, reason, _ = observed.look(engine.fleet, caller.tenant, found.row, engine.now_ns())
     return {
-        "drift": [one.to_dict() for one in first[: observed.SHOWN_DRIFT]],
-        "steps": [step.to_dict() for step in steps[: observed.SHOWN_DRIFT]],
-        "warnings": [finding.to_dict() for finding in warnings],
+        "drift": [one.to_dict() for one in found.drift[: observed.SHOWN_DRIFT]],
+        "steps": [step.to_dict() for step in found.steps[: observed.SHOWN_DRIFT]],
+        "warnings": [finding.to_dict() for finding in found.warnings],
         "state": state.value,
         "reason": reason,
-        "revision": row["revision"],
+        "revision": found.row["revision"],
     }
-
-
-async def _release(engine: Engine, caller: Caller, name: str) -> None:
-    """End the quarantine of the jobs of a deployment."""
-    rows = observed.rows(engine.fleet, caller.tenant, name)
-    jobs = list(dict.fromkeys(row["job"] for row in rows if row["state"] == WorkloadState.QUARANTINED))
-    if jobs:
-        note = audit.row(engine.ids.next(), caller, "deployment_reconcile", f"{caller.tenant}/{name}")
-        await engine.fleet.inquest.release(caller.tenant, jobs, note)
-
-
-async def _look(
-    engine: Engine, caller: Caller, row: dict[str, Any], patience_seconds: float
-) -> tuple[State, reconcile.Decision]:
-    wish = State.from_dict(row["desired"])
-    held = await engine.healer.refresh()
-    ignored = edits.Ignored(row["ignored"])
-    return wish, await engine.healer.look(caller.tenant, row["name"], wish, ignored, patience_seconds, held)
-
-
-async def _mend(engine: Engine, caller: Caller, row: dict[str, Any], wish: State, decided: reconcile.Decision) -> None:
-    try:
-        await engine.healer.mend(caller, row["name"], row["revision"], wish, edits.Ignored(row["ignored"]), decided)
-    except errors.StalePlan as error:
-        raise errors.Busy(
-            f"Deployment {row['name']} changed while it was looked at; nothing was done.", hint="Reconcile again."
-        ) from error
-
-
-def _up(engine: Engine, caller: Caller, name: str, ids: set[str]) -> bool:
-    shown = observed.rows(engine.fleet, caller.tenant, name)
-    return engine.fleet.settled(ids) and all(map(apply.up, shown))
 
 
 class DeploymentSet(Params):
@@ -147,9 +95,9 @@ class DeploymentSet(Params):
 async def deployment_set(engine: Engine, caller: Caller, params: DeploymentSet) -> dict[str, Any]:
     """Say how a deployment is kept: whether drift is healed by itself, how often it is looked for, and which drift is
     known and left alone (it is still shown, as muted). Makes no new revision."""
-    row = await find(engine, caller, params.name)
+    row = await records.deployment(engine.database, caller.tenant, params.name)
     if row["state"] == DeploymentState.REMOVED:
-        raise unknown(params.name, caller)
+        raise records.unknown(caller.tenant, params.name)
     interval = row["reconcile_interval_seconds"] if params.interval_seconds is None else params.interval_seconds or None
     ignored = row["ignored"] if params.ignore is None else list(dict.fromkeys(params.ignore))
     note = audit.row(engine.ids.next(), caller, "deployment_set", f"{caller.tenant}/{params.name}")

@@ -8,12 +8,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core import errors
+from core.deployments.draining import Given
 from core.engine import Engine
 from core.fleet.connection import LOCAL
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import WorkerSetting
-from core.operations import draining
 from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
 from core.operations.worker_groups import GroupName, Labels, refuse_external, sees
@@ -214,7 +214,7 @@ async def _say(
         note = audit.row(engine.ids.next(), caller, operation, said.name)
         await engine.database.write(worker_groups.set_worker, said, engine.now_ns(), caller.username, note)
         await engine.fleet.regroup()
-    given = await draining.vacate(engine, caller, said.name) if leaves else draining.Given()
+    given = await engine.drainer.vacate(caller, said.name) if leaves else Given()
     if given.moved:
         await engine.fleet.wait(lambda: engine.fleet.settled(given.moved), wait_seconds)
     mine = f"{caller.tenant}/"

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from core import errors
 from core.model.states import DEPLOYMENT, DeploymentState, PlanState
-from core.store import audit, plans, workloads
+from core.store import audit, saved_plans, workloads
 
 
 def get(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
@@ -76,7 +76,7 @@ def commit(
             f"A job {job} exists already ({f'of deployment {owner}' if owner else 'unmanaged'}); nothing was changed.",
             hint="Undeploy it, or give the deployment another name.",
         )
-    if plan_id and plans.advance(db, plan_id, PlanState.APPLIED) is not PlanState.OPEN:
+    if plan_id and saved_plans.advance(db, plan_id, PlanState.APPLIED) is not PlanState.OPEN:
         raise errors.PlanUsed()
     if before is not None:
         DEPLOYMENT.advance(DeploymentState(before["state"]), DeploymentState(row["state"]))

@@ -9,7 +9,7 @@ import orjson
 
 from core import documents
 from core.catalog import builtin, items
-from core.deployments import expand, plan
+from core.deployments import compute, expand
 from core.deployments.surroundings import Surroundings
 from core.model.catalog import Blueprint, Perspective, Workflow
 from core.model.deployment import EMPTY, State, Worker
@@ -51,7 +51,7 @@ def make(
     """A plan for a document (or the text of a workflow) with the built-in modules and `modules`."""
     model = workflow(source) if isinstance(source, str) else source
     entries = [*builtin.load(), items.entry(blueprint(PASS)), *(items.entry(module) for module in modules)]
-    return plan.make(
+    return compute.make(
         model,
         expand.Request(name, f"{model.kind}:{model.slug}@{model.version}", values=values or {}, **request),
         items.finder(entries),

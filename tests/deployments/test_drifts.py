@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core.deployments import apply, edits, healing, placement, reconcile
+from core.deployments import edits, healing, placement, reconcile, rollout
 from core.deployments.reconcile import DriftKind, Held, Presence, Seen, StepAction
 from core.documents import canonical
 from core.model.deployment import Job, Role, State, Worker
@@ -47,7 +47,7 @@ class World:
     def mend(self, decided: reconcile.Decision, ignored: edits.Ignored = edits.NOTHING) -> None:
         self.wish = dataclasses.replace(self.wish, assignments=decided.assignments)
         muted = frozenset(one.id for one in decided.drift if one.muted)
-        wanted_rows = apply.workload_rows(TENANT, NAME, self.wish, 1)
+        wanted_rows = rollout.workload_rows(TENANT, NAME, self.wish, 1)
         self.rows = {row["id"]: row for row in healing.left_alone(wanted_rows, self.rows, muted, ignored)}
         self.held = {id: held for id, held in self.held.items() if id in muted}
 
@@ -75,7 +75,7 @@ def world(chance: random.Random) -> World:
     together = (tuple(in_default[:2]),) if len(in_default) > 1 and chance.random() < 0.5 else ()
     placed = placement.place(jobs, together, workers, {})
     wish = State(jobs=jobs, together=together, assignments=placed.assignments)
-    rows = {row["id"]: row for row in apply.workload_rows(TENANT, NAME, wish, 0)}
+    rows = {row["id"]: row for row in rollout.workload_rows(TENANT, NAME, wish, 0)}
     return World(wish, rows, {one.name: Presence(one) for one in workers}, set(), {})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.contexts.layers import Layers, Level
-from core.deployments import plan
+from core.deployments import changes
 from core.deployments.surroundings import Surroundings
 from core.dsl import compile as compiler
 from core.model.deployment import Role
@@ -398,8 +398,8 @@ def test_a_worker_with_values_of_its_own_runs_its_own_variant() -> None:
     again = make(REGION, replicas={"a": 2, "b": 2}, surroundings=Surroundings(moved), current=made.desired)
     (update,) = [change for change in again.changes if change.action == "update"]
     assert (update.id, update.reason) == ("demo--a", "on w2 changed")
-    assert '"eu"' in plan.diff(update)
-    assert '"asia"' in plan.diff(update)
+    assert '"eu"' in changes.diff(update)
+    assert '"asia"' in changes.diff(update)
 
 
 def test_a_secret_that_a_document_names_and_nobody_set_is_a_blocker_by_name() -> None:

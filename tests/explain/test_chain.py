@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.explain import chain, deployments, invocations, jobs, plans
+from core.explain import chain, deployments, invocations, jobs, saved_plans
 from core.explain.chain import ANSWER_BYTES, Call, Cause, Explanation
 from core.operations import REGISTRY
 
@@ -208,7 +208,7 @@ def saved(standing: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_stale_plan_tells_what_moved_and_leads_to_the_same_plan_anew() -> None:
-    out = check(plans.explain(plans.Facts(saved("stale"), 2, [entry(2)])))
+    out = check(saved_plans.explain(saved_plans.Facts(saved("stale"), 2, [entry(2)])))
     assert "is at revision 2" in out["summary"]
     assert "as revision 2" in out["because"][1]["what"]
     assert out["next"][0]["arguments"] == {"name": "d", "source": "workflow:x@1", "values": {"path": "/p"}}
@@ -216,10 +216,10 @@ def test_a_stale_plan_tells_what_moved_and_leads_to_the_same_plan_anew() -> None
 
 def test_a_blocked_plan_tells_every_blocker_and_an_open_one_leads_to_its_apply() -> None:
     blockers = [{"code": "missing_secret", "message": "missing secret a/b.", "hint": "Set it."}]
-    blocked = check(plans.explain(plans.Facts(saved("open", blockers=blockers), 1, [])))
+    blocked = check(saved_plans.explain(saved_plans.Facts(saved("open", blockers=blockers), 1, [])))
     assert "blocker missing_secret: missing secret a/b. Set it." in [cause["what"] for cause in blocked["because"]]
     assert [call["call"] for call in blocked["next"]] == ["deployment_plan"]
-    fine = check(plans.explain(plans.Facts(saved("open"), 1, [])))
+    fine = check(saved_plans.explain(saved_plans.Facts(saved("open"), 1, [])))
     assert [call["call"] for call in fine["next"]] == ["plan_get", "deployment_apply"]
     for standing in ("applied", "expired", "discarded"):
-        assert check(plans.explain(plans.Facts(saved(standing), 2, [])))["state"] == standing
+        assert check(saved_plans.explain(saved_plans.Facts(saved(standing), 2, [])))["state"] == standing

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from core import errors
-from core.deployments.apply import up
+from core.deployments.status import up
 from core.engine import Engine
 from core.fleet import failing
 from core.model.principal import Surface

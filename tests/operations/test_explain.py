@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from core import errors
-from core.deployments.apply import up
+from core.deployments.status import up
 from core.engine import Engine
 from core.fleet import failing
 from core.operations import REGISTRY

@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from core import errors
-from core.deployments.apply import up
+from core.deployments.status import up
 from core.documents import canonical
 from core.engine import Engine
 from core.model.states import PlanState

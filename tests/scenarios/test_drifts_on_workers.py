@@ -14,8 +14,8 @@ import orjson
 import psutil
 import pytest
 
-from core.deployments.apply import up
 from core.deployments.reconcile import DriftKind
+from core.deployments.status import up
 from core.documents import canonical
 from core.engine import Engine
 from core.fleet import failing

@@ -20,7 +20,7 @@ import anyio
 import pytest
 from engines import ADMIN, EXAMPLES, engine_on
 
-from core.deployments.apply import up
+from core.deployments.status import up
 
 from .power import disk, replay
 

@@ -13,7 +13,7 @@ import orjson
 from sqlite_utils import Database as Table
 
 from core import errors
-from core.deployments import apply
+from core.deployments import rollout
 from core.model import invocation
 from core.model.deployment import State
 from core.model.states import DeploymentState, PlanState
@@ -139,7 +139,7 @@ def _half_applied(db: Table) -> list[str]:
         latest = deployments.version(db, "tenant-a", row["name"], row["revision"])
         if latest is None or latest["desired"] != row["desired"]:
             found.append(f"{row['name']}: its wish is not that of its revision")
-        wanted = apply.workload_rows("tenant-a", row["name"], State.from_dict(row["desired"]), 0)
+        wanted = rollout.workload_rows("tenant-a", row["name"], State.from_dict(row["desired"]), 0)
         if _told(wanted) != _told([one for one in kept if one["deployment"] == row["name"]]):
             found.append(f"{row['name']}: its workloads are not those of its wish")
     if stray := {row["deployment"] for row in kept} - {row["name"] for row in rows}:

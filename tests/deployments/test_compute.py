@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.deployments import plan
+from core.deployments import changes, compute
 from core.model.deployment import EMPTY, Channel, Job, Role, State
 from core.model.plan import Action, Finding, Kind, Plan
 from tests.deployments.documents import WORKERS, make, quickstart
@@ -52,7 +52,7 @@ def test_a_changed_value_updates_only_what_depends_on_it_and_shows_the_differenc
     assert lines(made) == [("update", "transport", "demo--generate--roundtrip-writer")]
     change = next(change for change in made.changes if change.action is Action.UPDATE)
     assert change.reason == "output changed"
-    shown = plan.diff(change).splitlines()
+    shown = changes.diff(change).splitlines()
     assert '-      "guid-prefix": "demo-",' in shown
     assert '+      "guid-prefix": "prod-",' in shown
 
@@ -85,10 +85,10 @@ def test_recomputing_the_placement_shows_what_would_move() -> None:
 
 def test_a_removal_removes_everything() -> None:
     first = make(quickstart(), values=VALUES)
-    made = plan.remove("demo", first.desired)
+    made = compute.remove("demo", first.desired)
     assert made.summary == {"create": 0, "update": 0, "remove": 9, "move": 0, "unchanged": 0}
     assert made.desired.jobs == {} and made.desired.assignments == {}
-    assert plan.compute("demo", made.desired, made.desired).changes == ()
+    assert compute.compare("demo", made.desired, made.desired).changes == ()
 
 
 def test_the_text_has_aligned_lines_the_blockers_and_the_count_at_the_end() -> None:
@@ -104,45 +104,45 @@ def test_the_text_has_aligned_lines_the_blockers_and_the_count_at_the_end() -> N
 
 def test_a_long_plan_is_told_short() -> None:
     jobs = {f"j{n}": job(f"j{n}", "x") for n in range(500)}
-    made = plan.compute("big", State(jobs=jobs), EMPTY)
+    made = compute.compare("big", State(jobs=jobs), EMPTY)
     assert "... and 485 more" in made.text
     assert len(made.text.splitlines()) < 25
-    assert "... and 100 more" in plan.text(made, detailed=True)
+    assert "... and 100 more" in compute.text(made, detailed=True)
 
 
 def test_the_short_text_leaves_out_what_the_lines_of_the_jobs_say_already() -> None:
     made = make(quickstart(), values=VALUES)
     assert not any(line.strip().startswith("+  placement") for line in made.text.splitlines())
-    assert sum(line.strip().startswith("+  placement") for line in plan.text(made, detailed=True).splitlines()) == 4
+    assert sum(line.strip().startswith("+  placement") for line in compute.text(made, detailed=True).splitlines()) == 4
 
 
 def test_the_way_back_is_the_earlier_wish_with_its_workers_as_far_as_they_are_there() -> None:
     first = make(quickstart(), values=VALUES)
     second = make(quickstart(), values={**VALUES, "guid_prefix": "v2"}, current=first.desired)
-    there = plan.back("demo", first.desired, WORKERS, second.desired)
+    there = compute.back("demo", first.desired, WORKERS, second.desired)
     assert there.desired == first.desired
     assert lines(there) == [("update", "transport", "demo--generate--roundtrip-writer")]
-    elsewhere = plan.back("demo", first.desired, WORKERS[:1], second.desired)
+    elsewhere = compute.back("demo", first.desired, WORKERS[:1], second.desired)
     assert {worker for workers in elsewhere.desired.assignments.values() for worker in workers} <= {"w1"}
-    none = plan.back("demo", first.desired, [], second.desired)
+    none = compute.back("demo", first.desired, [], second.desired)
     assert [finding.code for finding in none.warnings] == ["missing_group"]
 
 
 def test_only_the_detailed_form_shows_the_documents_of_what_comes_and_goes() -> None:
     made = make(quickstart(), values=VALUES)
-    assert plan.diff(made.changes[0]) == ""
-    whole = plan.diff(made.changes[0], whole=True).splitlines()
+    assert changes.diff(made.changes[0]) == ""
+    whole = changes.diff(made.changes[0], whole=True).splitlines()
     assert all(line.startswith(("+", "-", "@")) for line in whole) and any('"demo--generate"' in line for line in whole)
 
 
 def test_many_blockers_are_told_short() -> None:
     blockers = [Finding("x", f"fault {n}") for n in range(100)]
-    text = plan.compute("big", EMPTY, EMPTY, blockers=blockers).text
+    text = compute.compare("big", EMPTY, EMPTY, blockers=blockers).text
     assert "... and 95 more" in text
 
 
 def test_more_blockers_are_part_of_the_text() -> None:
-    made = plan.with_blockers(make(quickstart(), values=VALUES), [Finding("name_taken", "Taken.", "Rename it.")])
+    made = compute.with_blockers(make(quickstart(), values=VALUES), [Finding("name_taken", "Taken.", "Rename it.")])
     assert [finding.code for finding in made.blockers] == ["name_taken"]
     assert "Taken. Rename it." in made.text
 
@@ -176,7 +176,7 @@ WISHES = st.builds(
 
 @given(WISHES)
 def test_a_wish_compared_with_itself_has_no_change(wish: State) -> None:
-    made = plan.compute("x", wish, wish)
+    made = compute.compare("x", wish, wish)
     assert made.empty
     assert made.summary["unchanged"] == len(made.changes)
 
@@ -184,7 +184,7 @@ def test_a_wish_compared_with_itself_has_no_change(wish: State) -> None:
 @given(WISHES, WISHES)
 def test_the_changes_lead_from_what_is_to_what_is_wished_for(current: State, wish: State) -> None:
     """Carry out the changes alone, each on its own kind of thing, and arrive at the wish."""
-    made = plan.compute("x", wish, current)
+    made = compute.compare("x", wish, current)
     for kind, before, after in (
         (Kind.JOB, {n: j.document for n, j in current.jobs.items()}, {n: j.document for n, j in wish.jobs.items()}),
         (Kind.CHANNEL, dict(current.channels), dict(wish.channels)),
@@ -207,7 +207,7 @@ def test_the_changes_lead_from_what_is_to_what_is_wished_for(current: State, wis
 
 @given(WISHES)
 def test_a_removal_plan_empties_every_wish(wish: State) -> None:
-    made = plan.remove("x", wish)
+    made = compute.remove("x", wish)
     assert {change.action for change in made.changes} <= {Action.REMOVE}
     assert not made.desired.jobs and not made.desired.channels and not made.desired.assignments
 
@@ -215,7 +215,7 @@ def test_a_removal_plan_empties_every_wish(wish: State) -> None:
 @given(WISHES, WISHES)
 def test_different_wishes_have_different_digests(one: State, other: State) -> None:
     same = _without_values(one) == _without_values(other)
-    assert (plan.digest(one) == plan.digest(other)) is same
+    assert (compute.digest(one) == compute.digest(other)) is same
 
 
 def _without_values(state: State) -> Mapping[str, object]:
@@ -232,9 +232,9 @@ def test_the_way_back_warns_of_files_that_stay_where_they_are_now() -> None:
     spooled = text % (sink, "channels: {c: {transport: file-store, with: {path: /x}}}")
     first = make(spooled, workers=WORKERS[:1]).desired  # on w1
     moved = make(spooled, workers=WORKERS[1:2], current=first).desired  # on w2, and so are its files
-    still = plan.back("demo", first, WORKERS[1:2], moved)
+    still = compute.back("demo", first, WORKERS[1:2], moved)
     assert (still.summary["move"], [one.code for one in still.warnings]) == (0, [])
-    back = plan.back("demo", first, WORKERS, moved)
+    back = compute.back("demo", first, WORKERS, moved)
     assert back.summary["move"] == 4
     assert {one.code for one in back.warnings} == {"files_stay"}
     assert all("moves from w2 to w1" in one.message for one in back.warnings)

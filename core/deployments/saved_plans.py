@@ -1,24 +1,45 @@
-"""How a plan is stored, made again from what was stored, and shown. Pure."""
+"""Saved plans: a plan is saved, made again from what was saved, and shown."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import clock
-from core.deployments import plan
+from core.deployments import changes, compute
 from core.documents import canonical
 from core.model.deployment import EMPTY, State
 from core.model.plan import Action, Change, Finding, Plan
 from core.model.principal import Caller
 from core.model.states import PlanState
+from core.store import audit, deployments
+from core.store import saved_plans as table
+from core.store.database import Database
 
 SHOWN_CHANGES = 50  # on one page
 SHOWN_FINDINGS = 30
 MOST_FINDINGS = 1000
 DIFF_CHARACTERS = 8_000  # of one answer
 DETAILED_DIFF_CHARACTERS = 100_000
+
+
+async def save(
+    database: Database, ids: clock.Ids, caller: Caller, made: Plan, base_revision: int, now_ns: int, expires_ns: int
+) -> str:
+    """Save a plan that was made on a revision; returns its id."""
+    plan_id = f"plan_{clock.token(16)}"
+    saved = await asyncio.to_thread(row, made, plan_id, caller, base_revision, now_ns, expires_ns)
+    note = audit.row(ids.next(), caller, "deployment_plan", f"{caller.tenant}/{made.deployment}")
+    await database.write(table.insert, saved, note)
+    return plan_id
+
+
+async def load(database: Database, saved: Mapping[str, Any]) -> Plan:
+    """A saved plan (its row) as it was made."""
+    base = await database.read(deployments.version, saved["tenant"], saved["name"], saved["base_revision"])
+    return await asyncio.to_thread(again, saved, base)
 
 
 def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: int, expires_ns: int) -> dict[str, Any]:
@@ -52,7 +73,7 @@ def again(saved: Mapping[str, Any], base: Mapping[str, Any] | None) -> Plan:
     `saved` is a row of the plans, `base` the history entry of its base revision (None: there was none).
     """
     body = saved["body"]
-    made = plan.compute(
+    made = compute.compare(
         saved["name"],
         State.from_dict(body["desired"]),
         State.from_dict(base["desired"]) if base is not None else EMPTY,
@@ -100,7 +121,7 @@ def shown(
         "contexts": list(made.contexts[:findings]),
         "secrets": list(made.secrets[:findings]),
         "expires_at": clock.iso(expires_ns) if expires_ns is not None else None,
-        "text": plan.text(made, detailed=True) if detailed else made.text,
+        "text": compute.text(made, detailed=True) if detailed else made.text,
     }
 
 
@@ -108,7 +129,7 @@ def _changes(page: Sequence[Change], detailed: bool) -> list[dict[str, str]]:
     budget = DETAILED_DIFF_CHARACTERS if detailed else DIFF_CHARACTERS
     out = []
     for change in page:
-        text = plan.diff(change, whole=detailed)
+        text = changes.diff(change, whole=detailed)
         if len(text) > budget:
             text = text[:budget] + "\n... cut; the job itself shows its document in full"
         budget = max(0, budget - len(text))

@@ -1,0 +1,267 @@
+"""Compute a plan from what somebody asks for: reads what was applied, the catalog, contexts and workers; saves nothing.
+
+The rest of the way is pure: compute.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core import errors
+from core.catalog import items
+from core.contexts.layers import Layers
+from core.contexts.secrets import Vault
+from core.contexts.values import layers_of
+from core.deployments import compute, expand, observed
+from core.deployments.records import unknown
+from core.deployments.surroundings import Surroundings
+from core.dsl import compile as compiler
+from core.dsl import mentions
+from core.fleet.fleet import Fleet
+from core.fleet.reach import Reach
+from core.guard.filerules import Locator
+from core.licensing import Licensing
+from core.model.catalog import Graph, LibraryJob
+from core.model.deployment import EMPTY, State
+from core.model.plan import Finding, Plan
+from core.model.states import DeploymentState
+from core.settings import Settings
+from core.store import deployments as table
+from core.store import workflows as documents
+from core.store.database import Database
+from core.workflows.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody asks of a deployment; what is None or not among the keys stays as it was applied."""
+
+    name: str
+    source: str | None = None  # workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]
+    worker_group: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    placement: Mapping[str, str] = field(default_factory=dict)  # step -> worker group
+    replicas: Mapping[str, int] = field(default_factory=dict)  # step -> copies
+    environment: str | None = None
+    exact: bool = False  # what is given is all: nothing stays
+    recompute_placement: bool = False
+
+
+class Planner:
+    """Use from the engine's loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        licensing: Licensing,
+        library: Library,
+        vault: Vault,
+        fleet: Fleet,
+        reach: Reach,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._licensing = licensing
+        self._library = library
+        self._vault = vault
+        self._fleet = fleet
+        self._reach = reach
+
+    async def plan(self, tenant: str, ask: Ask) -> tuple[Plan, int]:
+        """The plan and the revision that it is made on (0: none). Raises InvalidParams, NotFound."""
+        row, current = await self._present(tenant, ask.name)
+        return await self._plan(tenant, ask, current), row["revision"] if row is not None else 0
+
+    async def plan_within(self, tenant: str, ask: Ask, catalog: Sequence[items.Entry], contexts: Layers) -> Plan:
+        """The plan if the catalog and the contexts were these."""
+        _, current = await self._present(tenant, ask.name)
+        return await self._plan(tenant, ask, current, catalog, contexts)
+
+    async def plan_removal(self, tenant: str, name: str) -> tuple[Plan, int]:
+        """The plan that removes a deployment, and the revision that it is made on. Raises NotFound."""
+        row, current = await self._present(tenant, name)
+        if row is None or row["state"] in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+            raise unknown(tenant, name)
+        return compute.remove(name, current), row["revision"]
+
+    async def plan_back(self, tenant: str, name: str, to_revision: int) -> tuple[Plan, int]:
+        """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more.
+
+        Raises NotFound, InvalidParams for a revision that runs nothing.
+        """
+        row, current = await self._present(tenant, name)
+        entry = await self._database.read(table.version, tenant, name, to_revision)
+        if entry is None:
+            raise errors.NotFound(
+                f"There is no revision {to_revision} of a deployment {name} in tenant {tenant}.",
+                hint=f"deployment_history(name={name!r}) lists the revisions.",
+            )
+        wish = await asyncio.to_thread(State.from_dict, entry["desired"])
+        if not wish.jobs:
+            raise errors.InvalidParams(
+                f"Revision {to_revision} removed {name}, so there is nothing to go back to.",
+                hint="Name another revision, or plan the removal with remove=true.",
+                errors=[errors.Problem("/to_revision", "is a revision that runs nothing")],
+            )
+        await observed.workers_started(self._fleet)
+        workers = observed.workers(self._fleet, tenant, name)
+        needed = await asyncio.to_thread(_secrets, wish)
+        present = self._vault.names(tenant)
+        blockers = [
+            Finding(
+                "missing_secret",
+                f"missing secret {one}: revision {to_revision} needs it.",
+                f"Set it, then plan again: sluice secret set {one}",
+            )
+            for one in sorted(needed - set(present))
+        ]
+        blockers += await asyncio.to_thread(_unreachable, wish, self._files(tenant))
+        made = await asyncio.to_thread(compute.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
+        return self._free(tenant, made), row["revision"] if row is not None else 0
+
+    async def _present(self, tenant: str, name: str) -> tuple[dict[str, Any] | None, State]:
+        row = await self._database.read(table.get, tenant, name)
+        return row, EMPTY if row is None else await asyncio.to_thread(State.from_dict, row["desired"])
+
+    async def _plan(
+        self,
+        tenant: str,
+        ask: Ask,
+        current: State,
+        catalog: Sequence[items.Entry] | None = None,
+        contexts: Layers | None = None,
+    ) -> Plan:
+        source = ask.source or current.source
+        if not source:
+            raise errors.InvalidParams(
+                f"{ask.name} is new, so the plan needs a source.",
+                hint="Give source, e.g. workflow:quickstart-file-store-roundtrip@1; catalog_search finds others.",
+                errors=[errors.Problem("/source", "required for a new deployment")],
+            )
+        catalog = await self._library.visible(tenant) if catalog is None else catalog
+        one = await self._item(tenant, catalog, source)
+        if isinstance(one.model, LibraryJob):
+            raise errors.InvalidParams(
+                f"{one.slug} is a library job, which is deployed on its own.",
+                hint="Stage its document with job_put and run it with job_deploy.",
+            )
+        model = one.model
+        request, environment = _request(tenant, ask, current, one)
+        await observed.workers_started(self._fleet)
+        around = self._surroundings(
+            tenant, environment, await layers_of(self._database, tenant) if contexts is None else contexts
+        )
+        workers = observed.workers(self._fleet, tenant, ask.name)
+        # Beside the loop: a plan of thousands of steps takes long enough to be felt by everyone else.
+        made = await asyncio.to_thread(
+            lambda: compute.make(
+                model,
+                request,
+                items.finder(catalog),
+                workers,
+                current,
+                surroundings=around,
+                check_job=compiler.check_job,
+                recompute=ask.recompute_placement,
+            )
+        )
+        return self._free(tenant, made)
+
+    def _surroundings(self, tenant: str, environment: str, contexts: Layers) -> Surroundings:
+        licensed = frozenset(feature.value for feature in self._licensing.current.features)
+        return Surroundings(
+            contexts,
+            environment,
+            secrets=self._vault.names(tenant),
+            features=licensed | ({"exec"} if self._settings.allow_exec else set()),
+            nats=bool(self._settings.nats),
+            groups=self._fleet.groups.names(tenant),
+            files=self._files(tenant),
+        )
+
+    def _files(self, tenant: str) -> Callable[[str], Locator]:
+        return functools.cache(functools.partial(self._reach.of, tenant))
+
+    async def _item(self, tenant: str, catalog: Sequence[items.Entry], source: str) -> items.Entry:
+        """The item that a source names; of a mere draft, NotFound says how to publish it."""
+        try:
+            return _resolve(catalog, source)
+        except errors.NotFound as error:
+            kind, _, slug = source.partition("@")[0].partition(":")
+            if await self._database.read(documents.draft, (tenant, kind, slug)) is not None:
+                error.hint = f"It is a draft; publish it first: workflow_publish(slug='{slug}', type='{kind}')."
+            raise
+
+    def _free(self, tenant: str, made: Plan) -> Plan:
+        """The plan with a blocker for each of its jobs whose name something else uses."""
+        taken = [
+            Finding(
+                "name_taken",
+                f"A job {row['job']} exists already ({_owner(row)}).",
+                "Undeploy it, or give the deployment another name.",
+            )
+            for row in self._fleet.workload_rows(tenant=tenant)
+            if row["job"] in made.desired.jobs and row["deployment"] != made.deployment
+        ]
+        return compute.with_blockers(made, taken) if taken else made
+
+
+def _request(tenant: str, ask: Ask, current: State, one: items.Entry) -> tuple[expand.Request, str]:
+    """What is wished for in full, and the environment: what was applied stays for what is left out, as long as it is
+    the same item."""
+    same = not ask.exact and current.source.rpartition("@")[0] == f"{one.type.value}:{one.slug}"
+    asked = {question["field"] for question in items.wizard(one)}
+    kept = {name: value for name, value in current.values.items() if same and name in asked}
+    steps = {step.id for step in one.model.steps} if isinstance(one.model, Graph) else set()
+    request = expand.Request(
+        ask.name,
+        f"{one.type.value}:{one.slug}@{one.version}",
+        tenant,
+        ask.worker_group or (current.group if same else "default"),
+        {**kept, **ask.values},
+        {**_still(current.placement, same, steps), **ask.placement},
+        {**_still(current.replicas, same, steps), **ask.replicas},
+    )
+    return request, (current.environment if same else "") if ask.environment is None else ask.environment
+
+
+def _still(given: Mapping[str, Any], same: bool, steps: set[str]) -> dict[str, Any]:
+    return {step: value for step, value in given.items() if same and step.partition(".")[0] in steps}
+
+
+def _resolve(catalog: Sequence[items.Entry], source: str) -> items.Entry:
+    kind, colon, rest = source.partition(":")
+    slug, _, version = rest.partition("@")
+    if not colon or kind not in ("workflow", "blueprint", "perspective", "job") or not slug:
+        raise errors.InvalidParams(
+            f"{errors.shorten(source, 80)} is not a source.",
+            hint="Write workflow:SLUG@VERSION or blueprint:SLUG@VERSION.",
+            errors=[errors.Problem("/source", "must be workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]")],
+        )
+    return items.pick(catalog, slug, kind, version or None)
+
+
+def _secrets(wish: State) -> set[str]:
+    documents = [document for job in wish.jobs.values() for document in (job.document, *job.variants.values())]
+    return {one.secret for document in documents for one in mentions.secrets(document)}
+
+
+def _unreachable(wish: State, files: Callable[[str], Locator]) -> list[Finding]:
+    """A blocker for each place that a job of an earlier wish may not use any more, and each job that is none now."""
+    found: list[Finding] = []
+    for job in wish.jobs.values():
+        for document in (job.document, *job.variants.values()):
+            try:
+                found += expand.refused(job.name, compiler.check_job(document), files(job.group))
+            except errors.InvalidDocument as error:
+                found.append(Finding("invalid_job", f"Job {job.name}: {error.message}", error.hint))
+    return list(dict.fromkeys(found))
+
+
+def _owner(row: Mapping[str, Any]) -> str:
+    return f"of deployment {row['deployment']}" if row["deployment"] else "unmanaged"

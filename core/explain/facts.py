@@ -1,0 +1,211 @@
+"""What is known about each sort of thing, read from the store and the fleet; the explanation itself is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core import clock, errors
+from core.deployments import observed, records
+from core.explain import chain, deployments, invocations, jobs, saved_plans
+from core.explain.chain import Cause
+from core.fleet.fleet import Fleet
+from core.model import invocation
+from core.model.message import Type
+from core.model.principal import Caller
+from core.model.states import DeploymentState
+from core.model.workload import parse
+from core.store import audit, messages
+from core.store import deployments as table
+from core.store import jobs as job_table
+from core.store import triggers as trigger_table
+from core.store.database import Database
+from core.triggers.pending import Pending
+from core.triggers.registry import Trigger
+
+MOST_FAILURES = 3
+LOOKED_THROUGH = 50  # of the newest failures
+MOST_WORKER_NOTES = 4
+
+
+class Explainer:
+    """Use from the engine's loop."""
+
+    def __init__(self, database: Database, fleet: Fleet, pending: Pending) -> None:
+        self._database = database
+        self._fleet = fleet
+        self._pending = pending
+
+    async def explain(self, caller: Caller, kind: str, id: str) -> chain.Explanation:
+        """Why a deployment, invocation, workload, job or plan of a tenant is as it is. Raises NotFound."""
+        match kind:
+            case "deployment":
+                return await self._deployment(caller, id)
+            case "invocation":
+                return await self._invocation(caller, id)
+            case "workload":
+                return await self._workload(caller, id)
+            case "job":
+                return await self._job(caller, id)
+            case "plan":
+                return await self._plan(caller, id)
+        raise ValueError(kind)
+
+    async def _deployment(self, caller: Caller, name: str) -> chain.Explanation:
+        row = await records.deployment(self._database, caller.tenant, name)
+        state, reason, drift = observed.look(self._fleet, caller.tenant, row, clock.now_ns())
+        history = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
+        there = observed.alive(self._fleet, tenant=caller.tenant, deployment=name)
+        failed = [one for one in there if one["state"] in deployments.FAULTY or one["failing"]][:2]
+        applied_at = history[0]["id"] if history else 0
+        # What failed before a version was taken back is what explains it.
+        since = history[1]["id"] if len(history) > 1 and history[0]["action"] == "rollback" else applied_at
+        ran = ("apply", "rollback", "reconcile")
+        earlier = next(
+            (one["revision"] for one in history if one["action"] in ran and one["revision"] < row["revision"]), None
+        )
+        return deployments.explain(
+            deployments.Facts(
+                name,
+                row["revision"],
+                state.value,
+                reason or ("" if state is DeploymentState.RUNNING else row["reason"]),
+                history,
+                there,
+                [one.to_dict() for one in drift],
+                await self._failures(caller.tenant, {one["job"] for one in there}, failed, since),
+                await self._workers(caller.tenant, {one["worker"] for one in there}, applied_at),
+                earlier,
+            )
+        )
+
+    async def _invocation(self, caller: Caller, id: str) -> chain.Explanation:
+        parsed = invocation.parse_id(id)
+        record = await self._pending.get(parsed[0], 0) if parsed is not None else None
+        if record is None or record["invocation_id"] != id or not caller.member_of(record["tenant_id"]):
+            raise errors.NotFound(
+                f"There is no invocation {errors.shorten(id, 64)}.",
+                hint="trigger_invocation_list shows the recent ones.",
+            )
+        tenant = record["tenant_id"]
+        slug, revision = record["trigger_slug"], record["trigger_revision"]
+        row = await self._database.read(trigger_table.revision, tenant, slug, revision)
+        job = Trigger.from_row(row).definition.target_job_name if row is not None else ""
+        there = observed.alive(self._fleet, tenant=tenant, job=job) if job else []
+        well = record["state"] == "succeeded"
+        since = record["requested_at_ns"]
+        until = record["finished_at_ns"] or clock.now_ns()
+        failures = [] if well or not job else await self._failures(tenant, {job}, there[:1], since)
+        on = {one["worker"] for one in there}
+        lost = [] if well and record["attempts"] <= 1 else await self._workers(tenant, on, since)
+        return invocations.explain(
+            invocations.Facts(
+                record,
+                job,
+                there,
+                [one for one in failures if since <= one.at_ns],
+                [one for one in lost if one.at_ns <= until],
+            )
+        )
+
+    async def _workload(self, caller: Caller, id: str) -> chain.Explanation:
+        tenant, slash, rest = id.partition("/")
+        name = rest if slash and tenant == caller.tenant else id
+        job = name.rpartition("#")[0]
+        of_job = observed.alive(self._fleet, tenant=caller.tenant, job=job or name)
+        if not job and len(of_job) == 1:
+            job, name = name, parse(of_job[0]["id"]).name
+        there = [one for one in of_job if one["id"].endswith(f"/{name}")]
+        if not there and of_job:
+            known = ", ".join(parse(one["id"]).name for one in of_job[:10])
+            raise errors.NotFound(
+                f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
+                hint=f"Workloads of job {job or name}: {known}.",
+            )
+        if not there:
+            raise errors.NotFound(
+                f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
+                hint="deployment_get and job_get list workloads; an id is JOB#REPLICA.",
+            )
+        return jobs.explain(await self._job_facts(caller, job, there, name))
+
+    async def _job(self, caller: Caller, name: str) -> chain.Explanation:
+        there = observed.alive(self._fleet, tenant=caller.tenant, job=name)
+        facts = await self._job_facts(caller, name, there, "")
+        if not there and facts.staged is None:
+            raise errors.NotFound(
+                f"There is no job {errors.shorten(name, 100)} in tenant {caller.tenant}.",
+                hint="job_list shows what there is.",
+            )
+        return jobs.explain(facts)
+
+    async def _job_facts(self, caller: Caller, name: str, there: Sequence[dict[str, Any]], workload: str) -> jobs.Facts:
+        tenant = caller.tenant
+        newest = await self._database.read(job_table.newest, tenant, name)
+        managed = next((one["deployment"] for one in there if one["deployment"]), "")
+        if managed:
+            history = await self._database.read(lambda db: table.history(db, tenant, managed, limit=2))
+            deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry["id"]) for entry in history]
+        else:
+            rows = await self._database.read(audit.about, tenant, f"{tenant}/{name}", 3)
+            deeds = [
+                Cause(f"{row['username']} called {row['operation']} through {row['surface']}", row["id"])
+                for row in rows
+            ]
+        since = max((deed.at_ns for deed in deeds), default=0)
+        return jobs.Facts(
+            name,
+            there,
+            deeds,
+            await self._failures(tenant, {name}, there),
+            await self._workers(caller.tenant, {one["worker"] for one in there}, since),
+            newest["version"] if newest is not None else None,
+            workload,
+        )
+
+    async def _plan(self, caller: Caller, id: str) -> chain.Explanation:
+        saved = await records.saved_plan(self._database, caller.tenant, id, clock.now_ns())
+        row = await self._database.read(table.get, caller.tenant, saved["name"])
+        since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
+        return saved_plans.explain(saved_plans.Facts(saved, row["revision"] if row is not None else 0, since))
+
+    async def _failures(
+        self, tenant: str, names: set[str], there: Sequence[dict[str, Any]], since_ns: int = 0
+    ) -> list[Cause]:
+        """What jobs said when they failed since a time, and what these workloads wrote last."""
+        job = next(iter(names)) if len(names) == 1 else ""
+        found = await self._database.read(messages.recent, tenant, Type.JOB_FAILED, job, LOOKED_THROUGH)
+        causes, last = [], ""
+        for event in found:
+            what = f"{event.get('job_name', '')} failed: {(event.get('message_data') or {}).get('reason', '')}"
+            if event.get("job_name") in names and event["nanoseconds_since_epoch"] >= since_ns and what != last:
+                causes.append(Cause(what, event["nanoseconds_since_epoch"]))
+                last = what
+        causes = causes[:MOST_FAILURES]
+        for row in there[:2]:
+            lines = [
+                {"at_ns": at_ns, "level": level, "text": text}
+                for at_ns, level, text, _ in self._fleet.logs.of(row["id"])
+                if level != "error"  # a failure is told already
+            ]
+            causes += chain.log(parse(row["id"]).name, lines)
+        return causes
+
+    async def _workers(self, tenant: str, names: set[str], since_ns: int) -> list[Cause]:
+        """Which of these workers were lost, or came back, since a time; and which are not there now."""
+        causes = []
+        for type, what in ((Type.WORKER_LOST, "was lost"), (Type.WORKER_ONLINE, "came online")):
+            found = await self._database.read(messages.recent, tenant, type, "", 20)
+            mine = [
+                Cause(f"worker {event['worker_id']} {what}", event["nanoseconds_since_epoch"])
+                for event in found
+                if event.get("worker_id") in names and event["nanoseconds_since_epoch"] >= since_ns
+            ]
+            causes += mine[:MOST_WORKER_NOTES]
+        for row in self._fleet.worker_rows():
+            if row["name"] in names and row["state"] != "online":
+                seen = row["last_heartbeat_at"]
+                causes.append(
+                    Cause(f"worker {row['name']} is {row['state']}" + (f", last heard of at {seen}" if seen else ""))
+                )
+        return causes
