@@ -41,8 +41,10 @@ from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.traffic import Traffic
+from core.fleet.unmanaged import Unmanaged
 from core.forever import Loops
 from core.guard import filepolicy
+from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts
@@ -146,6 +148,8 @@ class Engine:
             self.loops,
         )
         self.reach = Reach(self.settings, self.fleet, running)
+        self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
+        self.unmanaged = Unmanaged(database, ids, self.fleet, self.jobs, self.vault, self.reach)
         self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)
         self.healer = Healer(database, ids, self.fleet, self.rollouts)
         self.drainer = Drainer(self.settings, database, ids, self.fleet, self.reach, self.healer)

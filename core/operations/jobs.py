@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from pydantic import Field
 
 from core import clock, errors
-from core.contexts.values import layers_of
 from core.engine import Engine
-from core.jobs import comparison, staging
+from core.jobs import comparison, registry, staging
 from core.model.message import Type
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.operations.license import require_room
-from core.operations.registry import Page, items_schema, offset_page, operation
-from core.store import audit, drafts, messages
+from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
+from core.store import drafts, messages
 from core.store import jobs as table
 
-DOCUMENT_DESCRIPTION = "The job document as YAML or JSON text."
-MAX_DOCUMENT = 1_000_000
 DRAFT = 0  # the "version" that stands for the draft in a comparison
 
 
@@ -82,13 +77,13 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
     workloads = engine.fleet.workload_rows(tenant=tenant, job=name)
     managed = next((w["deployment"] for w in workloads if w["deployment"]), None)
     if not versions and draft is None and not workloads:
-        raise unknown(name, caller)
+        raise registry.unknown(name, tenant)
     version: int | str | None = params.version or (versions[0]["version"] if versions else None)
     document: dict[str, Any] | None = None
     if managed is not None:
         version, document = workloads[0]["version"], engine.fleet.document(workloads[0]["id"])
     elif version is not None:
-        document = await staged_document(engine, caller, name, int(version))
+        document = await engine.jobs.document(tenant, name, int(version))
     result: dict[str, Any] = {
         "name": name,
         "version": version,
@@ -143,7 +138,7 @@ async def _compare(
         raise errors.NotFound(f"Job {params.name} has no staged version to compare with.", hint="Stage its draft.")
     if params.compare != DRAFT:
         assert params.compare is not None
-        other = await staged_document(engine, caller, params.name, params.compare)
+        other = await engine.jobs.document(caller.tenant, params.name, params.compare)
         return comparison.diff(other, document, f"version {params.compare}", f"version {version}")
     if draft is None:
         raise errors.NotFound(f"Job {params.name} has no draft to compare with.", hint="Compare two versions instead.")
@@ -152,7 +147,8 @@ async def _compare(
 
 
 class JobValidate(Params):
-    document: str = Field(max_length=MAX_DOCUMENT, description=DOCUMENT_DESCRIPTION)
+    document: JobDocument
+    """The job document as YAML or JSON text."""
 
 
 @operation(
@@ -163,27 +159,21 @@ class JobValidate(Params):
 )
 async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> dict[str, Any]:
     """Check a job document: every fault at once, each with its place and what is allowed there."""
-    return await check(engine, caller, params.document)
+    return await _check(engine, caller, params.document)
 
 
-async def stage(engine: Engine, caller: Caller, document: str) -> staging.Staged:
-    """A document with the contexts of the tenant. Raises InvalidDocument with every fault and its place."""
-    contexts = await layers_of(engine.database, caller.tenant)
-    # In a thread: a megabyte of YAML takes seconds to read, and everyone else shares the loop.
-    return await asyncio.to_thread(staging.stage, document, contexts, files=engine.reach.of(caller.tenant))
-
-
-async def check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:
+async def _check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:
     """What is wrong with a document: {valid, name, message, hint, errors[]}."""
     try:
-        staged = await stage(engine, caller, document)
+        staged = await engine.jobs.stage(caller.tenant, document)
     except errors.InvalidDocument as error:
         return {"valid": False, "name": None, **{k: v for k, v in error.to_dict().items() if k != "code"}}
     return {"valid": True, "name": staged.name, "message": "The document is valid.", "hint": "", "errors": []}
 
 
 class JobPut(Params):
-    document: str = Field(max_length=MAX_DOCUMENT, description=DOCUMENT_DESCRIPTION)
+    document: JobDocument
+    """The job document as YAML or JSON text."""
     draft: bool = False
     """Save it as a draft instead of staging it; a draft may still have faults."""
     base_revision: int | None = Field(default=None, ge=0, le=2**53)
@@ -213,90 +203,18 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
             hint="Set draft, or leave base_revision out.",
             errors=[errors.Problem("/base_revision", "only with draft: true")],
         )
-    staged = await stage(engine, caller, params.document)
-    refuse_managed(engine, caller, staged.name)
-    await require_room(engine, caller.tenant, staged.name)
-    note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{staged.name}")
-    version, changed = await engine.database.write(table.put, version_row(engine, caller, staged), note)
-    return {"name": staged.name, "version": version, "changed": changed}
+    return (await engine.jobs.put(caller, params.document))._asdict()
 
 
 async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
-    name = await asyncio.to_thread(staging.name_of, params.document)
-    refuse_managed(engine, caller, name)
-    await require_room(engine, caller.tenant, name)
-    row = draft_row(engine, caller, name, params.document)
-    note = audit.row(engine.ids.next(), caller, "job_put", f"{caller.tenant}/{name} draft")
-    revision, changed = await engine.database.write(drafts.save, row, params.base_revision or 0, note)
-    newest = await engine.database.read(table.newest, caller.tenant, name)
-    found = await check(engine, caller, params.document)
+    draft = await engine.jobs.save_draft(caller, params.document, params.base_revision or 0)
+    newest = await engine.jobs.row(caller.tenant, draft.name)
+    found = await _check(engine, caller, params.document)
     return {
-        "name": name,
+        "name": draft.name,
         "version": newest["version"] if newest is not None else None,
-        "revision": revision,
-        "changed": changed,
+        "revision": draft.revision,
+        "changed": draft.changed,
         "valid": found["valid"],
         "errors": found["errors"],
     }
-
-
-def draft_row(engine: Engine, caller: Caller, name: str, document: str, origin: str = "") -> dict[str, Any]:
-    """A draft as `drafts.save` takes it."""
-    return {
-        "tenant": caller.tenant,
-        "name": name,
-        "document": document,
-        "origin": origin,
-        "updated_at_ns": engine.now_ns(),
-        "updated_by": caller.username,
-    }
-
-
-def version_row(engine: Engine, caller: Caller, staged: staging.Staged) -> dict[str, Any]:
-    """A staged document as `jobs.put` takes it."""
-    return {
-        "tenant": caller.tenant,
-        "name": staged.name,
-        "document": staged.text,
-        "source": staged.source,
-        "digest": staged.digest,
-        "created_at_ns": engine.now_ns(),
-        "created_by": caller.username,
-    }
-
-
-def refuse_managed(engine: Engine, caller: Caller, name: str) -> None:
-    """Raise AlreadyExists, with the way out, for a job that a deployment manages."""
-    for workload in engine.fleet.workload_rows(tenant=caller.tenant, job=name):
-        if workload["deployment"]:
-            raise errors.AlreadyExists(
-                f"Job {name} is managed by deployment {workload['deployment']}.",
-                hint="Change its workflow, plan and apply; or make an unmanaged copy with job_clone and edit that.",
-                details={"managed_by": workload["deployment"]},
-            )
-
-
-async def staged_document(engine: Engine, caller: Caller, name: str, version: int) -> dict[str, Any]:
-    """The document of one staged version. Raises NotFound."""
-    row = await engine.database.read(table.get, caller.tenant, name, version)
-    if row is None:
-        raise errors.NotFound(
-            f"Job {errors.shorten(name, 100)} has no version {version}.", hint="job_get lists the versions."
-        )
-    document: dict[str, Any] = orjson.loads(row["document"])
-    return document
-
-
-async def not_staged(engine: Engine, caller: Caller, name: str) -> errors.NotFound:
-    """The error for a job that has no version, a draft at most."""
-    if await engine.database.read(drafts.get, caller.tenant, name) is None:
-        return unknown(name, caller)
-    return errors.NotFound(f"Job {name} is only a draft.", hint="Stage it with job_stage first.")
-
-
-def unknown(name: str, caller: Caller) -> errors.NotFound:
-    """The error for a job that is not there."""
-    return errors.NotFound(
-        f"There is no job {errors.shorten(name, 100)} in tenant {caller.tenant}.",
-        hint="Stage it with job_put; job_list shows what there is.",
-    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from core import clock, errors
 from core.model.operation import Params, Registry
@@ -24,6 +24,9 @@ CUT_CHARACTERS = 1000  # of a text within an item that is larger than a page
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Row = TypeVar("Row")
+
+
+JobDocument = Annotated[str, StringConstraints(max_length=1_000_000)]
 
 
 class Page(Params):

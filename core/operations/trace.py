@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from pydantic import Field
 
 from core import errors
 from core.engine import Engine
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.jobs import DOCUMENT_DESCRIPTION, MAX_DOCUMENT, stage, staged_document, unknown
-from core.operations.registry import operation
-from core.store import drafts
-from core.store import jobs as table
+from core.operations.registry import JobDocument, operation
 
 RESULT: dict[str, Any] = {
     "type": "object",
@@ -44,7 +40,8 @@ RESULT: dict[str, Any] = {
 
 
 class JobTrace(Params):
-    document: str | None = Field(default=None, max_length=MAX_DOCUMENT, description=DOCUMENT_DESCRIPTION)
+    document: JobDocument | None = None
+    """The job document as YAML or JSON text."""
     name: str | None = Field(default=None, max_length=200)
     """Instead of a document: a job of this tenant, its draft if it has one."""
     version: int | None = Field(default=None, ge=1, le=2**31)
@@ -91,21 +88,10 @@ async def _document(engine: Engine, caller: Caller, params: JobTrace) -> dict[st
     if params.document is not None:
         if params.name is not None:
             raise _together("/name", "Give a document or the name of a job, not both.")
-        return (await stage(engine, caller, params.document)).data
+        return (await engine.jobs.stage(caller.tenant, params.document)).data
     if params.name is None:
         raise _together("/document", "Give a document, or the name of a job.")
-    if params.version is not None:
-        return await staged_document(engine, caller, params.name, params.version)
-    draft = await engine.database.read(drafts.get, caller.tenant, params.name)
-    if draft is not None:
-        return (await stage(engine, caller, draft["document"])).data
-    row = await engine.database.read(table.newest, caller.tenant, params.name)
-    if row is not None:
-        staged: dict[str, Any] = orjson.loads(row["document"])
-        return staged
-    for workload in engine.fleet.workload_rows(tenant=caller.tenant, job=params.name):
-        return engine.fleet.document(workload["id"])
-    raise unknown(params.name, caller)
+    return await engine.jobs.traceable(caller.tenant, params.name, params.version)
 
 
 def _together(pointer: str, message: str) -> errors.InvalidParams:
