@@ -7,12 +7,13 @@ audited and calls are timed. What it opens it closes, in reverse order.
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import importlib.metadata
 import os
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,11 @@ from core.fleet.reach import Reach
 from core.fleet.traffic import Traffic
 from core.fleet.unmanaged import Unmanaged
 from core.forever import Loops
+from core.gitops.diff import Differ
+from core.gitops.promoting import Promoter
+from core.gitops.reading import Reader
+from core.gitops.runs import Runs
+from core.gitops.steps import Steps
 from core.guard import filepolicy
 from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
@@ -163,7 +169,11 @@ class Engine:
             from core.external.gateway import Gateway
 
             self.gateway = Gateway(settings, self.fleet, database, licensing, ids, self.loops)
-        self.runs: dict[str, asyncio.Task[None]] = {}  # GitOps runs that are under way, by their id
+        reader = Reader(database, self.library, self.planner, self.reach)
+        self.differ = Differ(database, self.triggers, reader)
+        self.promoter = Promoter(database, self.fleet, self.differ)
+        steps = functools.partial(Steps, database, ids, self.library, self.triggers, self.fleet, self.call)
+        self.gitops_runs = Runs(database, ids, steps)
         self.workload_listeners: list[Callable[[str, str], None]] = []
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -403,13 +413,6 @@ class _NoTenant(errors.NotFound):
         )
 
 
-async def _end_all(tasks: Mapping[str, asyncio.Task[None]]) -> None:
-    running = list(tasks.values())
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-
-
 def _attached(engine: Engine, links: set[channel.Channel], guest: accepting.Guest) -> channel.Channel:
     """Our end of the channel to an attached process; one that never says anything has to make room for others."""
 
@@ -538,7 +541,7 @@ async def open_engine(
             stack.push_async_callback(engine.gateway.close)
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.rollouts.close)
-        stack.push_async_callback(_end_all, engine.runs)
+        stack.push_async_callback(engine.gitops_runs.close)
         await engine.recover()
         stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
         stack.push_async_callback(lambda: engine.denials.fold(all=True))

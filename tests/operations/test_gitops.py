@@ -14,8 +14,9 @@ from engines import ADMIN, engine_on
 
 from core import errors, license
 from core.engine import Engine
+from core.gitops import steps
 from core.model.principal import Caller, Principal, Role, Surface
-from core.operations import gitops, gitops_run
+from core.operations import gitops
 from core.workflows import packing
 
 pytestmark = pytest.mark.anyio
@@ -343,7 +344,7 @@ async def test_a_second_run_in_the_same_environment_is_refused_and_elsewhere_it_
             await engine.call("gitops_apply", {**sent(*files), "wait_seconds": 0}, ADMIN)
         elsewhere = await apply(engine, ("context", context("prod", a=1)), environment="prod")
         assert elsewhere["state"] == "succeeded"
-        await gitops_run.wait(engine, first["run_id"], 30)
+        await engine.gitops_runs.wait(first["run_id"], 30)
         assert len(done(await engine.call("gitops_apply", sent(*files), ADMIN))) == 0
     ended = (await engine.call("gitops_runs", {"run_id": first["run_id"]}, ADMIN))["items"][0]
     assert (ended["state"], len(ended["events"])) == ("succeeded", 40)
@@ -369,7 +370,7 @@ async def test_a_step_that_is_refused_stops_the_run_and_says_which_one(
     async def refuse(*_: Any) -> str:
         raise errors.StorageUnavailable("the disk is full")
 
-    monkeypatch.setattr(gitops_run._Run, "_trigger", refuse)
+    monkeypatch.setattr(steps.Steps, "_trigger", refuse)
     run = await apply(engine, ("job", JOB), ("trigger", TRIGGER))
     assert (run["state"], run["reason"]) == ("failed", "storage_unavailable: the disk is full")
     assert [(event["id"], event["state"]) for event in run["events"]] == [("lonely", "done"), ("go", "failed")]

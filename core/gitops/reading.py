@@ -13,9 +13,9 @@ from core import errors
 from core.catalog import items, names
 from core.catalog.items import Entry
 from core.contexts.layers import Layers
-from core.deployments.planner import Ask
-from core.engine import Engine
+from core.deployments.planner import Ask, Planner
 from core.errors import Problem
+from core.fleet.reach import Reach
 from core.gitops import desired
 from core.gitops.desired import Item, Written
 from core.gitops.files import File
@@ -29,8 +29,10 @@ from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
+from core.store.database import Database
 from core.triggers import registry
 from core.workflows import authoring, check, modules
+from core.workflows.library import Library
 
 _IN_FILE = ("/values/", "/placement/", "/replicas/")  # blockers that point into the document of a deployment
 _OF_FILES = ("invalid_job", "path_not_allowed")  # blockers about what a deployment would run
@@ -48,30 +50,91 @@ class Wanted:
     broken: set[str] = field(default_factory=set)  # kind:slug of documents with faults: what names them is not at fault
 
 
-async def read(engine: Engine, caller: Caller, manifest: Manifest, files: Iterable[File]) -> Wanted:
-    """Every item of the files; what is wrong with any of them is in `problems`, in the order of the files."""
-    parsed = await asyncio.to_thread(desired.parse, manifest, files)
-    out = Wanted(every=await engine.library.visible(caller.tenant), problems=list(parsed.problems))
-    rows = await engine.database.read(workflow_table.published, caller.tenant)
-    for kind in (Kind.BLUEPRINT, Kind.PERSPECTIVE, Kind.WORKFLOW):
-        await _publishable(engine, caller, _modules_first(parsed.of(kind)), rows, out)
-    for one in parsed.of(Kind.CONTEXT):
-        values = one.document.data["values"]
-        for (name, _), value in zip(desired.context_keys(one.document.data), values.values(), strict=True):
-            out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
-    out.contexts = layers(await engine.database.read(context_table.of_tenant, caller.tenant), out.items)
-    reached = engine.reach.of(caller.tenant)
-    for one in parsed.of(Kind.JOB):
-        await asyncio.to_thread(_job, one, reached, out)
-    for one in parsed.of(Kind.TRIGGER):
-        _trigger(one, caller, out)
-    for one in parsed.of(Kind.DEPLOYMENT):
-        item = _deployment(one, manifest, out)
-        if item is not None:
+class Reader:
+    """Use from the engine's loop."""
+
+    def __init__(self, database: Database, library: Library, planner: Planner, reach: Reach) -> None:
+        self._database = database
+        self._library = library
+        self._planner = planner
+        self._reach = reach
+
+    async def read(self, caller: Caller, manifest: Manifest, files: Iterable[File]) -> Wanted:
+        """Every item of the files; what is wrong with any of them is in `problems`, in the order of the files."""
+        parsed = await asyncio.to_thread(desired.parse, manifest, files)
+        out = Wanted(every=await self._library.visible(caller.tenant), problems=list(parsed.problems))
+        rows = await self._database.read(workflow_table.published, caller.tenant)
+        for kind in (Kind.BLUEPRINT, Kind.PERSPECTIVE, Kind.WORKFLOW):
+            await self._publishable(_modules_first(parsed.of(kind)), rows, out)
+        for one in parsed.of(Kind.CONTEXT):
+            values = one.document.data["values"]
+            for (name, _), value in zip(desired.context_keys(one.document.data), values.values(), strict=True):
+                out.items.append(Item(Kind.CONTEXT, name, {"value": value}, one.path))
+        out.contexts = layers(await self._database.read(context_table.of_tenant, caller.tenant), out.items)
+        reached = self._reach.of(caller.tenant)
+        for one in parsed.of(Kind.JOB):
+            await asyncio.to_thread(_job, one, reached, out)
+        for one in parsed.of(Kind.TRIGGER):
+            _trigger(one, caller, out)
+        for one in parsed.of(Kind.DEPLOYMENT):
+            item = _deployment(one, manifest, out)
+            if item is not None:
+                out.items.append(item)
+                await self._planned(caller.tenant, one, item, out)
+        out.problems.sort(key=_place)
+        return out
+
+    async def _publishable(self, written: list[Written], rows: list[dict[str, Any]], out: Wanted) -> None:
+        """Documents of one kind with versions: check them, and find the version that each is or will be."""
+        versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in rows:
+            versions.setdefault((row["kind"], row["slug"]), []).append(row)
+        known = modules.of(out.every)
+        named = {slug for one in written for slug in _named(one)}
+        installed = {(entry.type.value, entry.slug): entry for entry in out.every if entry.source == "portal"}
+        for one in written:
+            if (there := installed.get((one.kind.value, one.name))) is not None:
+                what = f"{one.name} is installed from the portal {there.portal}; choose another slug"
+                out.problems.append(Problem("/slug", what, one.document.where("/slug")))
+                continue
+            report = await check.check_in_turns(one.document, known)
+            if not report.valid:
+                own = [one for one in report.faults if not any(f"{other}@" in one.message for other in out.broken)]
+                out.problems += [fault.problem() for fault in own[: check.TOLD]]
+                out.broken.add(f"{one.kind.value}:{one.name}")
+                continue
+            model: Blueprint | Perspective | Workflow = report.require()
+            item = _versioned(one, model, versions.get((one.kind.value, one.name), []), out)
+            if item is None:
+                out.broken.add(f"{one.kind.value}:{one.name}")
+                continue
             out.items.append(item)
-            await _planned(engine, caller, one, item, out)
-    out.problems.sort(key=_place)
-    return out
+            number: Any = int(item.version) if one.kind is Kind.WORKFLOW else item.version
+            if all((e.type, e.slug, str(e.version)) != (one.kind.value, one.name, item.version) for e in out.every):
+                out.every.append(items.entry(model.model_copy(update={"version": number})))
+                if one.name in named:
+                    known = modules.of(out.every)
+
+    async def _planned(self, tenant: str, one: Written, item: Item, out: Wanted) -> None:
+        """Plan a deployment as it would be then; what its file says wrong is a fault of the file."""
+        made = await self.plan(tenant, item, out)
+        at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE) or found.code in _OF_FILES]
+        places = [found.pointer if found.pointer.startswith(_IN_FILE) else "/source" for found in at_fault]
+        out.problems += [
+            Problem(place, f"{found.message} {found.hint}".strip(), one.document.where(place))
+            for found, place in zip(at_fault, places, strict=True)
+        ]
+        out.plans[item.name] = made
+
+    async def plan(self, tenant: str, item: Item, wanted: Wanted) -> Plan:
+        """The plan of a deployment with the catalog and the contexts that there will be."""
+        ask = Ask(item.name, exact=True, **item.data)
+        return await self._planner.plan_within(tenant, ask, wanted.every, wanted.contexts)
+
+    async def of_items(self, tenant: str, found: list[Item]) -> Wanted:
+        """Items that were read before: those of an earlier run."""
+        rows = await self._database.read(context_table.of_tenant, tenant)
+        return Wanted(found, await self._library.visible(tenant), layers(rows, found))
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:
@@ -112,40 +175,6 @@ def _named(one: Written) -> list[str]:
     steps = one.document.data.get("steps")
     uses = [step.get("use") for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
     return [use.partition(":")[2].partition("@")[0] for use in uses if isinstance(use, str)]
-
-
-async def _publishable(
-    engine: Engine, caller: Caller, written: list[Written], rows: list[dict[str, Any]], out: Wanted
-) -> None:
-    """Documents of one kind with versions: check them, and find the version that each is or will be."""
-    versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        versions.setdefault((row["kind"], row["slug"]), []).append(row)
-    known = modules.of(out.every)
-    named = {slug for one in written for slug in _named(one)}
-    installed = {(entry.type.value, entry.slug): entry for entry in out.every if entry.source == "portal"}
-    for one in written:
-        if (there := installed.get((one.kind.value, one.name))) is not None:
-            what = f"{one.name} is installed from the portal {there.portal}; choose another slug"
-            out.problems.append(Problem("/slug", what, one.document.where("/slug")))
-            continue
-        report = await check.check_in_turns(one.document, known)
-        if not report.valid:
-            own = [one for one in report.faults if not any(f"{other}@" in one.message for other in out.broken)]
-            out.problems += [fault.problem() for fault in own[: check.TOLD]]
-            out.broken.add(f"{one.kind.value}:{one.name}")
-            continue
-        model: Blueprint | Perspective | Workflow = report.require()
-        item = _versioned(one, model, versions.get((one.kind.value, one.name), []), out)
-        if item is None:
-            out.broken.add(f"{one.kind.value}:{one.name}")
-            continue
-        out.items.append(item)
-        number: Any = int(item.version) if one.kind is Kind.WORKFLOW else item.version
-        if all((e.type, e.slug, str(e.version)) != (one.kind.value, one.name, item.version) for e in out.every):
-            out.every.append(items.entry(model.model_copy(update={"version": number})))
-            if one.name in named:
-                known = modules.of(out.every)
 
 
 def _versioned(
@@ -216,24 +245,6 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> Item | None:
     return Item(Kind.DEPLOYMENT, one.name, data, one.path, one.text)
 
 
-async def _planned(engine: Engine, caller: Caller, one: Written, item: Item, out: Wanted) -> None:
-    """Plan a deployment as it would be then; what its file says wrong is a fault of the file."""
-    made = await plan(engine, caller, item, out)
-    at_fault = [found for found in made.blockers if found.pointer.startswith(_IN_FILE) or found.code in _OF_FILES]
-    places = [found.pointer if found.pointer.startswith(_IN_FILE) else "/source" for found in at_fault]
-    out.problems += [
-        Problem(place, f"{found.message} {found.hint}".strip(), one.document.where(place))
-        for found, place in zip(at_fault, places, strict=True)
-    ]
-    out.plans[item.name] = made
-
-
-async def plan(engine: Engine, caller: Caller, item: Item, wanted: Wanted) -> Plan:
-    """The plan of a deployment with the catalog and the contexts that there will be."""
-    ask = Ask(item.name, exact=True, **item.data)
-    return await engine.planner.plan_within(caller.tenant, ask, wanted.every, wanted.contexts)
-
-
 def _source(kind: str, slug: str, version: str, out: Wanted) -> str | None:
     """The exact version that a deployment means: the one of these files when it names none, else the newest."""
     if not version:
@@ -244,8 +255,3 @@ def _source(kind: str, slug: str, version: str, out: Wanted) -> str | None:
         if (entry.type.value, entry.slug) == (kind, slug) and version in ("", str(entry.version)):
             return f"{kind}:{slug}@{entry.version}"
     return None
-
-
-def of_items(found: list[Item], every: list[Entry], rows: Iterable[dict[str, Any]]) -> Wanted:
-    """Items that were read before: those of an earlier run."""
-    return Wanted(found, every, layers(rows, found))
