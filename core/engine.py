@@ -69,7 +69,9 @@ from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
 from core.triggers.quota import MIB, Quota
 from core.triggers.registry import Trigger, TriggerRegistry
+from core.workflows.installer import Installer
 from core.workflows.library import Library
+from core.workflows.registry import WorkflowRegistry
 
 if TYPE_CHECKING:
     from core.external import gateway as gateways  # only an engine with NATS pays for it
@@ -134,6 +136,8 @@ class Engine:
         self.lookouts = Lookouts(self.kv)
         self.portals = Portals(settings, database)
         self.library = Library(database, self.portals, licensing)
+        self.workflows = WorkflowRegistry(database, ids, self.library, self.announce)
+        self.installer = Installer(database, ids, self.library, self.portals)
         self.triggers = TriggerRegistry(database, self.announce)
         self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
         self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from core.catalog import graph
-from core.catalog.items import RETIRED, Entry, Listed, latest, version_key
+from core.catalog.items import RETIRED, Entry, Listed, latest, pick, version_key
 from core.catalog.portal import Offer
 from core.model.catalog import Graph
 from core.store.fulltext import FullText
@@ -84,6 +84,24 @@ class Collection:
         """The item as a search shows it."""
         place = self._places.get((type, slug))
         return None if place is None else self.listed[place]
+
+    def pick(self, slug: str, type: str | None, version: int | str | None) -> Entry | Offer:
+        """The item that is meant: what a search shows, or the version that is named, here or in the portal.
+
+        Raises NotFound, InvalidParams.
+        """
+
+        def fits(one: Listed) -> bool:
+            return one.slug == slug and type in (None, one.type.value)
+
+        shown = [one for one in self.listed if fits(one)]
+        here = [one for one in self.entries if fits(one)]
+        if version is None:
+            pool: list[Any] = shown or here
+        else:
+            pool = [*here, *(offer for one in shown for offer in self.offered(one))]
+        found: Entry | Offer = pick(pool or [*self.entries, *self.offers], slug, type, version)
+        return found
 
     def offered(self, one: Listed) -> list[Offer]:
         """Every version of an item that can be installed here: those of the portal that it comes from."""

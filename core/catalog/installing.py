@@ -50,6 +50,34 @@ async def gather(
     return _ordered(found)
 
 
+def choose(offered: list[Offer], slug: str, version: int | str | None) -> Offer:
+    """The offer under a slug that is meant, the newest when no version is named. Raises InvalidParams, NotFound."""
+    types = sorted({offer.type.value for offer in offered})
+    if len(types) > 1:
+        raise items.several(slug, types)
+    if version is None:
+        return newest(offered)
+    exact = next((offer for offer in offered if str(offer.version) == str(version)), None)
+    if exact is None:
+        versions = ", ".join(str(offer.version) for offer in offered)
+        raise errors.NotFound(
+            f"The portal {offered[0].portal} has no version {errors.shorten(str(version), 40)} of {types[0]} {slug}.",
+            hint=f"Versions: {versions}.",
+        )
+    return exact
+
+
+def installed(entries: Iterable[Entry], slug: str, type: str | None) -> Entry:
+    """The newest version of an item that came from a portal. Raises NotFound, InvalidParams."""
+    mine = [one for one in entries if one.source == "portal" and one.slug == slug and type in (None, one.type.value)]
+    if not mine:
+        raise errors.NotFound(
+            f"There is no {type or 'item'} {errors.shorten(slug, 64)} that was installed from a portal.",
+            hint="catalog_search(source=portal, availability=installed) lists them.",
+        )
+    return items.pick(mine, slug, type)
+
+
 def newest(offers: Iterable[Offer]) -> Offer:
     return max(offers, key=lambda offer: version_key(offer.version))
 

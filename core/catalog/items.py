@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from core import errors
 from core.catalog import names, wiring
+from core.documents import canonical
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective, Workflow
 
 Model = Blueprint | Workflow | Perspective | LibraryJob
@@ -117,11 +118,7 @@ def pick(entries: Iterable[E], slug: str, type: str | None = None, version: int 
         )
     types = sorted({one.type.value for one in named})
     if len(types) > 1:
-        raise errors.InvalidParams(
-            f"Several items are called {slug}.",
-            hint=f"Say which: type {' or '.join(types)}.",
-            errors=[errors.Problem("/type", f"one of {', '.join(types)}")],
-        )
+        raise several(slug, types)
     if version is None:
         offered = latest(named)
         if not offered:
@@ -135,6 +132,29 @@ def pick(entries: Iterable[E], slug: str, type: str | None = None, version: int 
             f"There is no version {errors.shorten(str(version), 40)} of {types[0]} {slug}.", hint=f"Versions: {there}."
         )
     return exact
+
+
+def several(slug: str, types: list[str]) -> errors.InvalidParams:
+    """The error for a slug that items of several types share."""
+    return errors.InvalidParams(
+        f"Several items are called {slug}.",
+        hint=f"Say which: type {' or '.join(types)}.",
+        errors=[errors.Problem("/type", f"one of {', '.join(types)}")],
+    )
+
+
+def provenance(one: Entry) -> dict[str, Any]:
+    """Where an item came from, in the same keys whatever its source."""
+    known = one.provenance
+    builtin_author = "Sluice" if one.source == "builtin" else ""
+    more = ("location", "installed_at", "installed_by", "published_at", "derived_from")
+    return {
+        "source": one.source,
+        "author": known.get("author") or one.model.author or builtin_author,
+        "sha256": known.get("sha256") or canonical.digest(document(one)).removeprefix("sha256:"),
+        "portal": one.portal or None,
+        **{name: known.get(name) for name in more},
+    }
 
 
 def document(one: Entry) -> dict[str, Any]:

@@ -99,6 +99,30 @@ class Portals:
             raise portal.error
         return portal.offers
 
+    async def offering(self, portal: str | None, slug: str, type: str | None) -> tuple[list[Offer], tuple[Offer, ...]]:
+        """(offers under a slug, all offers) of the portal that is named, as it is now, or of the first that has any.
+
+        Raises NotFound, and what `of` raises of a portal that may well have it.
+        """
+        failed: list[errors.SluiceError] = []
+        for name in self.names if portal is None else [portal]:
+            try:
+                every = await self.of(name)
+            except errors.SluiceError as error:
+                if portal is not None:
+                    raise
+                failed.append(error)
+                continue
+            found = [offer for offer in every if offer.slug == slug and type in (None, offer.type.value)]
+            if found:
+                return found, every
+        if failed:  # it may well be there
+            raise failed[0]
+        raise errors.NotFound(
+            f"No portal has {type or 'an item'} {errors.shorten(slug, 64)}.",
+            hint=f"Portals: {', '.join(self.names) or 'none'}; catalog_search(source=portal) lists them.",
+        )
+
     async def refresh(self) -> None:
         """Ask every portal now; who failed is told by `states`."""
         await asyncio.gather(*(self._refresh(portal) for portal in self._portals.values()))

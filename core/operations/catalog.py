@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from core.catalog import graph, installing, items, picture, starting
 from core.catalog.collection import Collection, key_of
 from core.catalog.portal import Offer
-from core.documents import canonical, dump
+from core.documents import dump
 from core.engine import Engine
 from core.license import Feature
-from core.model.catalog import Graph, LibraryJob
+from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState
-from core.operations.registry import Page, items_schema, offset_page, operation
-from core.store import deployments as deployment_table
-
-SHOWN_NODES = 200  # of a graph as text
-
-Type = Literal["workflow", "perspective", "blueprint", "job"]
-Slug = Annotated[str, StringConstraints(max_length=64)]
-Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
-
-
-def drawn(model: Any) -> dict[str, Any]:
-    """The graph of a document as nodes, edges and, when it is not too large to read, Mermaid text."""
-    if model is None or isinstance(model, LibraryJob):
-        return {"nodes": [], "edges": [], "mermaid": ""}
-    shown = picture.picture(model)
-    return {**shown, "mermaid": picture.mermaid(shown) if len(shown["nodes"]) <= SHOWN_NODES else ""}
+from core.operations.registry import ItemKind, Page, Slug, Version, items_schema, offset_page, operation
+from core.store import deployments
 
 
 class CatalogSearch(Page):
     query: str = Field(default="", max_length=200)
     """Words, or beginnings of words, in slugs, titles, summaries and tags; empty lists everything."""
-    type: Type | None = None
+    type: ItemKind | None = None
     """Only items of this type."""
     source: Literal["local", "builtin", "portal"] | None = None
     """Only items from here; local includes builtin."""
@@ -69,14 +54,14 @@ async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) 
     )
     page = offset_page(found, params, lambda one: one.row())
     failed = [state for state in engine.portals.states() if state["error"] is not None]
-    told = [{"name": one["name"], "state": one["state"], "message": one["error"]["message"]} for one in failed]
-    return {**page, **({"portals": told} if told else {})}
+    faults = [{"name": one["name"], "state": one["state"], "message": one["error"]["message"]} for one in failed]
+    return {**page, **({"portals": faults} if faults else {})}
 
 
 class CatalogGet(Params):
     slug: Slug
     """The item."""
-    type: Type | None = None
+    type: ItemKind | None = None
     """Its type; needed when several types share the slug."""
     version: Version | None = None
     """The version; the newest when left out."""
@@ -91,7 +76,7 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
     `next` is the call to go on with, with its arguments. An item of a portal can be looked at before it is installed.
     """
     every = await engine.library.collection(caller.tenant)
-    one = _pick(every, params)
+    one = every.pick(params.slug, params.type, params.version)
     if isinstance(one, Offer):
         model = (await engine.portals.piece(one)).model
         facts = {"author": model.author or one.item.author, "location": None, "sha256": one.item.sha256}
@@ -102,7 +87,7 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
     nexts = [starting.from_portal(one) if isinstance(one, Offer) else starting.here(entry)]
     if listed.update is not None:
         nexts.append(starting.from_portal(listed))
-    told = {
+    answer = {
         **one.row(),
         "next": nexts,  # what answers a caller who reads only the start comes first
         "wizard": items.wizard(entry),
@@ -110,45 +95,11 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
         "versions": [o.version for o in every.entries if key_of(o) == key_of(one)],
         "available_versions": [offer.version for offer in every.offered(listed)],
         "document": items.document(entry),
-        "graph": drawn(entry.model),
-        "provenance": _provenance(entry),
+        "graph": picture.drawing(entry.model),
+        "provenance": items.provenance(entry),
         "related": [_brief(relation, other) for relation, other in every.related(entry)],
     }
-    return {**told, **await _more(engine, caller, every, entry)} if params.detail == "detailed" else told
-
-
-def _pick(every: Collection, params: CatalogGet) -> items.Entry | Offer:
-    """The item that is meant: what a search shows, or the version that is named, here or in the portal."""
-
-    def fits(one: items.Listed) -> bool:
-        return one.slug == params.slug and params.type in (None, one.type.value)
-
-    shown = [one for one in every.listed if fits(one)]
-    here = [one for one in every.entries if fits(one)]
-    if params.version is None:
-        pool: list[Any] = shown or here
-    else:
-        pool = [*here, *(offer for one in shown for offer in every.offered(one))]
-    everything = [*every.entries, *every.offers]
-    found: items.Entry | Offer = items.pick(pool or everything, params.slug, params.type, params.version)
-    return found
-
-
-def _provenance(entry: items.Entry) -> dict[str, Any]:
-    """Where an item came from, in the same keys whatever its source."""
-    known = entry.provenance
-    builtin_author = "Sluice" if entry.source == "builtin" else ""
-    return {
-        "source": entry.source,
-        "author": known.get("author") or entry.model.author or builtin_author,
-        "sha256": known.get("sha256") or canonical.digest(items.document(entry)).removeprefix("sha256:"),
-        "portal": entry.portal or None,
-        "location": known.get("location"),
-        "installed_at": known.get("installed_at"),
-        "installed_by": known.get("installed_by"),
-        "published_at": known.get("published_at"),
-        "derived_from": known.get("derived_from"),
-    }
+    return {**answer, **await _more(engine, caller, every, entry)} if params.detail == "detailed" else answer
 
 
 def _brief(relation: str, one: items.Listed) -> dict[str, Any]:
@@ -160,11 +111,5 @@ async def _more(engine: Engine, caller: Caller, every: Collection, entry: items.
         "text": dump.to_yaml(items.document(entry)),
         "modules": sorted(graph.references(entry.model)) if isinstance(entry.model, Graph) else [],
         "used_by": installing.users(every.entries, {entry.ref}),
-        "deployments": await deployed(engine, caller, {entry.ref}),
+        "deployments": await engine.database.read(deployments.made_of, caller.tenant, {entry.ref}),
     }
-
-
-async def deployed(engine: Engine, caller: Caller, refs: set[str]) -> list[str]:
-    """The deployments that were made of one of these references."""
-    rows = await engine.database.read(deployment_table.all_rows, caller.tenant)
-    return [row["name"] for row in rows if row["source"] in refs and row["state"] != DeploymentState.REMOVED]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import Field, StringConstraints
@@ -20,13 +20,19 @@ PAGE = 25
 MAX_PAGE = 200
 PAGE_BYTES = 1024 * 1024  # of the items of one page, as JSON
 CUT_CHARACTERS = 1000  # of a text within an item that is larger than a page
+MAX_DOCUMENT = 1_000_000  # characters
 
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Row = TypeVar("Row")
 
 
-JobDocument = Annotated[str, StringConstraints(max_length=1_000_000)]
+Slug = Annotated[str, StringConstraints(max_length=64)]
+Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
+ItemKind = Literal["workflow", "perspective", "blueprint", "job"]
+Kind = Literal["workflow", "perspective", "blueprint"]  # of documents that tenants write
+WorkflowDocument = Annotated[str, StringConstraints(max_length=MAX_DOCUMENT)]
+JobDocument = Annotated[str, StringConstraints(max_length=MAX_DOCUMENT)]
 
 
 class Page(Params):

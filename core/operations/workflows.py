@@ -3,80 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from core import clock, errors
-from core.catalog import items
-from core.documents import Document, dump
+from core.catalog import items, picture
 from core.engine import Engine
 from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkflowState
-from core.operations import catalog
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import Kind, Page, Slug, Version, WorkflowDocument, items_schema, offset_page, operation
 from core.store import workflows as table
-from core.workflows import authoring, check, comparison, mending
+from core.workflows import authoring, comparison, mending
+from core.workflows.registry import DRAFT
 
-Kind = Literal["workflow", "perspective", "blueprint"]
-Slug = Annotated[str, StringConstraints(max_length=64)]
-Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
-DRAFT = "draft"
 SHOWN_CHANGES = 200
 SHOWN_TEXT = 12_000  # characters of a comparison
-
-DOCUMENT = "The document as YAML or JSON text: kind workflow, perspective or blueprint."
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One version of a document, or its draft (`version` is None then)."""
-
-    kind: str
-    slug: str
-    version: int | str | None
-    state: str
-    source: str
-    text: str
-    data: dict[str, Any]
-    row: dict[str, Any]  # what the store knows; empty for what comes with Sluice
-    entry: items.Entry | None = None
-    document: Document | None = None  # of a draft
-
-    @property
-    def name(self) -> str:
-        return f"{self.slug}@{self.version if self.version is not None else DRAFT}"
-
-
-async def find(engine: Engine, caller: Caller, kind: str, slug: str, version: int | str | None) -> Found:
-    """The version that is asked for: the newest on offer when none is named, or the draft when there is no other.
-
-    Raises NotFound, with what is there.
-    """
-    key = (caller.tenant, kind, slug)
-    row = await engine.database.read(table.draft, key) if version in (None, DRAFT) else None
-    if version == DRAFT and row is None:
-        raise errors.NotFound(
-            f"There is no draft of {kind} {errors.shorten(slug, 64)}.",
-            hint="workflow_list shows what there is; workflow_clone makes a draft of a published version.",
-        )
-    every = await engine.library.visible(caller.tenant)
-    if row is not None and (version == DRAFT or not any(_is(one, kind, slug) for one in items.latest(every))):
-        document = await asyncio.to_thread(authoring.read, row["text"], f"draft of {slug}")
-        return Found(kind, slug, None, row["state"], "local", row["text"], document.data, row, None, document)
-    one = items.pick(every, slug, kind, version)
-    state = WorkflowState.RETIRED if one.availability == items.RETIRED else WorkflowState.PUBLISHED
-    stored = await engine.database.read(table.version, key, str(one.version)) if one.source == "local" else None
-    data = items.document(one)
-    text = stored["text"] if stored is not None else dump.to_yaml(data)
-    return Found(kind, slug, one.version, state.value, one.source, text, data, stored or {}, one)
-
-
-def _is(one: items.Entry, kind: str, slug: str) -> bool:
-    return one.slug == slug and one.type.value == kind
 
 
 class WorkflowList(Page):
@@ -181,15 +125,14 @@ class WorkflowGet(Params):
 )
 async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> dict[str, Any]:
     """Show a document: its graph, versions and wizard fields; of a draft also its revision and every fault."""
-    found = await find(engine, caller, params.type, params.slug, params.version)
+    found = await engine.workflows.find(caller.tenant, params.type, params.slug, params.version)
     key = (caller.tenant, params.type, params.slug)
     versions = await engine.database.read(table.versions, key)
     draft = await engine.database.read(table.draft, key)
     model: Any = found.entry.model if found.entry is not None else None
     report: dict[str, Any] = {}
     if found.document is not None:
-        known = await engine.library.modules(caller.tenant)
-        report = (await check.check_in_turns(found.document, known)).to_dict()
+        report = (await engine.workflows.check(caller.tenant, found.document)).to_dict()
         mended = await asyncio.to_thread(mending.mend, found.data, authoring.KINDS[found.kind])
         model = mended.model
     entry = items.entry(model) if model is not None else None
@@ -206,7 +149,7 @@ async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> d
         "updated_by": found.row.get("updated_by"),
         "versions": [_version(params.type, row) for row in versions],
         "document": found.data,
-        "graph": catalog.drawn(model),
+        "graph": picture.drawing(model),
         "wizard": items.wizard(entry) if entry is not None else [],
         **report,
         **({"text": found.text} if params.detail == "detailed" else {}),
@@ -224,7 +167,8 @@ def _version(kind: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 class WorkflowValidate(Params):
-    document: str | None = Field(default=None, max_length=authoring.MAX_DOCUMENT, description=DOCUMENT)
+    document: WorkflowDocument | None = None
+    """The document as YAML or JSON text: kind workflow, perspective or blueprint."""
     slug: Slug | None = None
     """Instead of a document: the slug of a saved draft."""
     type: Kind = "workflow"
@@ -255,7 +199,7 @@ class WorkflowValidate(Params):
 async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowValidate) -> dict[str, Any]:
     """Check a document or a saved draft: every fault at once, each with its place and what to do. Saves nothing."""
     if params.slug is not None:
-        found = await find(engine, caller, params.type, params.slug, DRAFT)
+        found = await engine.workflows.find(caller.tenant, params.type, params.slug, DRAFT)
         document = found.document
         assert document is not None  # find() gives a draft one
     else:
@@ -270,7 +214,7 @@ async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowVali
                 "errors_left_out": 0,
                 "warnings": [],
             }
-    report = await check.check_in_turns(document, await engine.library.modules(caller.tenant))
+    report = await engine.workflows.check(caller.tenant, document)
     counts = {"steps": len(report.model.steps)} if isinstance(report.model, Graph) else {}
     return {"type": document.kind, "slug": document.data["slug"], **counts, **report.to_dict()}
 
@@ -298,11 +242,11 @@ async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) ->
     target = params.to_version
     if target is None and await engine.database.read(table.draft, key) is not None:
         target = DRAFT
-    after = await find(engine, caller, params.type, params.slug, target)
-    older = params.from_version
-    if older is None:
-        older = await _before(engine, caller, after)
-    before = await find(engine, caller, params.type, params.slug, older)
+    after = await engine.workflows.find(caller.tenant, params.type, params.slug, target)
+    if params.from_version is None:
+        before = await engine.workflows.before(caller.tenant, after)
+    else:
+        before = await engine.workflows.find(caller.tenant, params.type, params.slug, params.from_version)
     differences = await asyncio.to_thread(comparison.compare, before.data, after.data)
     text = comparison.text(differences[:SHOWN_CHANGES], before.name, after.name)
     return {
@@ -315,16 +259,3 @@ async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) ->
         "changes_left_out": max(0, len(differences) - SHOWN_CHANGES),
         "text": text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}\n... cut; `changes` has more",
     }
-
-
-async def _before(engine: Engine, caller: Caller, after: Found) -> int | str:
-    """The version before another one, or the newest one for a draft."""
-    every = [one for one in await engine.library.visible(caller.tenant) if _is(one, after.kind, after.slug)]
-    limit = items.version_key(after.version) if after.version is not None else None
-    older = [one for one in every if limit is None or items.version_key(one.version) < limit]
-    if not older:
-        raise errors.NotFound(
-            f"There is no version of {after.kind} {after.slug} before {after.version or 'its draft'}.",
-            hint="Nothing to compare with: it is the first one.",
-        )
-    return max(older, key=lambda one: items.version_key(one.version)).version

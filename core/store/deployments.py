@@ -21,6 +21,12 @@ def all_rows(db: Database, tenant: str) -> list[dict[str, Any]]:
     return [_load(row) for row in db.table("deployments").rows_where("tenant = ?", [tenant], order_by="name")]
 
 
+def made_of(db: Database, tenant: str, refs: set[str]) -> list[str]:
+    """The deployments that were made of one of these references, and that were not removed."""
+    rows = db.table("deployments").rows_where("tenant = ? AND state != ?", [tenant, DeploymentState.REMOVED.value])
+    return sorted(row["name"] for row in rows if row["source"] in refs)
+
+
 def under_way(db: Database) -> list[dict[str, Any]]:
     """The deployments of every tenant whose apply has not come to its end."""
     where, states = "state IN (?, ?)", [DeploymentState.APPLYING.value, DeploymentState.REMOVING.value]

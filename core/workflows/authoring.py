@@ -17,7 +17,6 @@ KINDS: dict[str, type[Workflow | Perspective | Blueprint]] = {
     "perspective": Perspective,
     "blueprint": Blueprint,
 }
-MAX_DOCUMENT = 1_000_000
 ORIGIN = "<document>"
 
 
