@@ -23,7 +23,7 @@ Map, in reading order (each room's docstring goes on from here):
     kv/           values, sets and work queues that outlive runs
     store/        SQLite, and nothing else touches it
     bus/          messages and deliveries
-    dsl/          the job language: components, templates, conditions, compiled to one function per batch
+    dsl/          the job language: what a document means, the components, their reference
     documents/    what people write: loading, checking, canonical form
     guard/        what jobs, callbacks and portals may reach, and the only ways there: addresses, dialling, files
                   (fileroots: how operators write what they open; filesystems: on what kind of disk it lies)

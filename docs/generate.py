@@ -21,7 +21,7 @@ import orjson
 
 from core import docstrings, errors, operations, settings
 from core.catalog import builtin, items, schemas
-from core.dsl import reference
+from core.dsl.reference import entries
 from core.model import frames, operation, principal, states
 from core.model.catalog import ItemType
 from mcp_server import door, session, tools
@@ -354,7 +354,7 @@ def page_states() -> str:
 
 def page_components() -> str:
     """The job language: components with their keys and an example, then what else can be written in a job."""
-    entries = reference.entries().values()
+    known = entries.by_name().values()
     out = [
         NOTE,
         "# Components",
@@ -368,8 +368,8 @@ def page_components() -> str:
         ),
         "",
     ]
-    for kind in reference.KINDS:
-        shown = [entry for entry in entries if entry.kind == kind]
+    for kind in entries.KINDS:
+        shown = [entry for entry in known if entry.kind == kind]
         links = ", ".join(f"[{entry.name}](#{kind}-{entry.name})" for entry in shown)
         out += [f"## {kind}s", "", links, ""]
         for entry in shown:
@@ -377,7 +377,7 @@ def page_components() -> str:
     return "\n".join(out)
 
 
-def _entry(entry: reference.Entry) -> list[str]:
+def _entry(entry: entries.Entry) -> list[str]:
     out = [f"### {entry.kind}: {entry.name}", ""]
     out += [entry.text, ""] if entry.kind in ("input", "action", "output") else prose(entry.about)
     out += [""] if out[-1] else []
@@ -389,13 +389,13 @@ def _entry(entry: reference.Entry) -> list[str]:
     return [*out, "```yaml", entry.example, "```", ""]
 
 
-def _rows(keys: Iterable[reference.Key], above: str = "") -> Iterator[str]:
+def _rows(keys: Iterable[entries.Key], above: str = "") -> Iterator[str]:
     """A row for each key and for the keys below it; those of a trigger have their own entries."""
     for key in keys:
         default = "required" if key.required else f"`{_json(key.default)}`"
         yield f"| `{above}{key.name}` | {_cell(key.kind)} | {default} | {_cell(key.doc)} |"
         if key.model is not None and key.name != "trigger":
-            yield from _rows(reference.keys_of(key.model), f"{above}{key.name}.")
+            yield from _rows(entries.keys_of(key.model), f"{above}{key.name}.")
 
 
 def page_catalog_items() -> str:
@@ -461,7 +461,7 @@ def page_schema(kind: str) -> str:
 
 
 def _type(node: dict[str, Any], root: dict[str, Any]) -> str:
-    return reference.type_of(node, root).replace("|", "\\|")
+    return entries.type_of(node, root).replace("|", "\\|")
 
 
 def prose(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.dsl import schemas as jobs
+from core.dsl.reference import schemas as jobs
 from core.model.catalog import MODELS
 from core.model.gitops import ContextDocument, Manifest
 from core.model.trigger import Definition

@@ -21,9 +21,9 @@ from core.deployments import transports
 from core.deployments.draft import Draft
 from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
 from core.documents import canonical
-from core.dsl import compile as compiler
-from core.dsl import expand as templates
-from core.dsl import mentions
+from core.dsl.language import compile as compiler
+from core.dsl.language import expand as templates
+from core.dsl.language import mentions
 from core.errors import InvalidDocument, shorten
 from core.guard.filerules import Locator
 from core.model import deployment, secret

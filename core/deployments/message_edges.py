@@ -15,7 +15,7 @@ from core.catalog import wiring
 from core.deployments import draft as drafting
 from core.deployments import spool
 from core.deployments.draft import Draft, Ends, Hop
-from core.dsl import registry
+from core.dsl.language import registry
 from core.model.deployment import Role
 
 

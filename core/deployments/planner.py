@@ -19,8 +19,8 @@ from core.contexts.values import layers_of
 from core.deployments import compute, expand, observed
 from core.deployments.records import unknown
 from core.deployments.surroundings import Surroundings
-from core.dsl import compile as compiler
-from core.dsl import mentions
+from core.dsl.language import compile as compiler
+from core.dsl.language import mentions
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.guard.filerules import Locator

@@ -9,7 +9,7 @@ The three contracts, in the order in which an event meets them:
 * `Source.batches(run)` yields `Batch`es of one firing. It never waits for a batch to be settled before it yields
   the next one; it remembers its place (file offset, fingerprint, message ack) only when `Batch.settle` is called,
   so that nothing is forgotten that the output has not accepted: delivery is at least once.
-* `process(events, run)` (made by core.dsl.compile) maps a list of events to a list of events.
+* `process(events, run)` (made by core.dsl.language.compile) maps a list of events to a list of events.
 * `Sink.write(batch, run)` takes over the duty to settle the batch, now or later (a sink that collects larger
   batches, or a worker channel whose consumer settles it).
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.dsl import hops
+from core.dsl.language import hops
 from core.model.frames import ChannelDriver
 
 

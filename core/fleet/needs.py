@@ -9,7 +9,7 @@ import orjson
 
 from core import channel
 from core.contexts.secrets import Vault
-from core.dsl import mentions
+from core.dsl.language import mentions
 from core.fleet.connection import Worker
 from core.model import frames
 from core.model.secret import Reference

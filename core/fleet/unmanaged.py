@@ -10,7 +10,7 @@ from core import clock
 from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
 from core.documents import canonical
-from core.dsl import mentions
+from core.dsl.language import mentions
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.workloads import OVER

@@ -12,7 +12,7 @@ import structlog
 
 from core import clock, errors
 from core.bus.base import Bus
-from core.dsl import compile as compiler
+from core.dsl.language import compile as compiler
 from core.fleet import channels, failing
 from core.fleet.connection import Observed, Worker
 from core.model import frames

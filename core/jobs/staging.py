@@ -12,8 +12,8 @@ import orjson
 from core import documents, errors, pointers
 from core.contexts.layers import Layers
 from core.documents import canonical
-from core.dsl import compile as compiler
-from core.dsl import expand, hops, mentions
+from core.dsl.language import compile as compiler
+from core.dsl.language import expand, hops, mentions
 from core.guard.filerules import ANYWHERE, Locator
 from core.model.secret import Reference
 from core.model.workload import id_of

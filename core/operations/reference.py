@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core import errors
 from core.catalog import schemas
-from core.dsl import reference
+from core.dsl.reference import answers
 from core.engine import Engine
 from core.model.operation import Params
 from core.model.principal import Caller, Role
@@ -41,16 +41,16 @@ async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) ->
             raise errors.InvalidParams(
                 "query stands alone.", errors=[errors.Problem("/query", "not together with kind, name or key")]
             )
-        return reference.search(params.query)
+        return answers.search(params.query)
     if params.name is None:
         if params.key is not None:
             raise errors.InvalidParams("key needs name.", errors=[errors.Problem("/key", "only with name")])
-        return reference.of_kind(params.kind) if params.kind is not None else reference.index()
-    found = reference.find(params.kind, params.name)
+        return answers.of_kind(params.kind) if params.kind is not None else answers.index()
+    found = answers.find(params.kind, params.name)
     if len(found) > 1:
         items = [{"kind": entry.kind, "name": entry.name, "summary": entry.summary} for entry in found]
         return {"items": items, "next": "Several kinds have this name: add kind."}
-    return reference.show(found[0], params.key or "")
+    return answers.show(found[0], params.key or "")
 
 
 class SchemaGet(Params):

@@ -10,8 +10,8 @@ import asyncio
 from enum import StrEnum
 from typing import Protocol
 
-from core.dsl import fan_out
 from core.dsl.component import Batch, Channel
+from core.dsl.events import fan_out
 
 CAPACITY_BATCHES = 16
 

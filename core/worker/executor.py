@@ -13,14 +13,14 @@ from itertools import count
 from typing import Any, Literal
 
 from core import clock
-from core.dsl import course
-from core.dsl.action import JobAborted
-from core.dsl.compile import CompiledJob
 from core.dsl.component import Batch, BehindSource, Env, Event, InstantSink, InstantSource, Run, Sink, Source
-from core.dsl.emit import Emitters
 from core.dsl.inputs.internal_messages import MessageSource
-from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
-from core.dsl.window import Span
+from core.dsl.language import course
+from core.dsl.language.action import JobAborted
+from core.dsl.language.compile import CompiledJob
+from core.dsl.language.emit import Emitters
+from core.dsl.language.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
+from core.dsl.language.window import Span
 from core.errors import JobFailed
 from core.model import message
 from core.worker import runs

@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 import orjson
 
-from core.dsl import expand, http, select
 from core.dsl.component import Env, Event, Outgoing, Output, Run
+from core.dsl.connections import http
+from core.dsl.events import select
+from core.dsl.language import expand
 from core.errors import SluiceError, shorten
 
 MASK = "***"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from core import clock
-from core.dsl.action import Settled
 from core.dsl.component import Batch, Run, Sink
-from core.dsl.course import Legs, Passage, waits
-from core.dsl.emit import Emitters
+from core.dsl.language.action import Settled
+from core.dsl.language.course import Legs, Passage, waits
+from core.dsl.language.emit import Emitters
 from core.worker.flight import Flight, Parts, Settle
 from core.worker.runs import Metrics
 from core.worker.turns import SLICE_SECONDS, Turns

@@ -17,10 +17,10 @@ import structlog
 
 from core import channel, clock, errors
 from core.confinement.sandbox import OFF, Sandbox
-from core.dsl import compile as compiler
-from core.dsl import hops
-from core.dsl.action import JobAborted
 from core.dsl.component import Limits
+from core.dsl.language import compile as compiler
+from core.dsl.language import hops
+from core.dsl.language.action import JobAborted
 from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, frames, secret
 from core.model.states import WorkloadState

@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 from core import clock
-from core.dsl.schedule import Cron, Interval
-from core.dsl.window import Span
+from core.dsl.language.schedule import Cron, Interval
+from core.dsl.language.window import Span
 
 
 class Now(NamedTuple):

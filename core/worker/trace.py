@@ -22,10 +22,10 @@ import orjson
 
 from core import clock, errors
 from core.confinement import sandbox
-from core.dsl import compile as compiler
-from core.dsl.action import JobAborted
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
-from core.dsl.schedule import Clocks
+from core.dsl.language import compile as compiler
+from core.dsl.language.action import JobAborted
+from core.dsl.language.schedule import Clocks
 from core.guard import paths
 from core.guard.filepolicy import FilePolicy
 from core.model.kv import Namespace, qualify

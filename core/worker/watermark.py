@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from core.dsl.component import Env
-from core.dsl.window import Window, parse, render
+from core.dsl.language.window import Window, parse, render
 from core.errors import JobFailed, shorten
 from core.guard import paths
 

@@ -17,7 +17,7 @@ from core.catalog import answers
 from core.catalog.blueprints import check_blueprint
 from core.catalog.names import did_you_mean, listed
 from core.catalog.wiring import Node, Wiring
-from core.dsl import registry
+from core.dsl.language import registry
 from core.errors import shorten
 from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
 from core.model.plan import Finding

@@ -11,8 +11,8 @@ from typing import Any
 
 from core import errors, pointers
 from core.documents import canonical
-from core.dsl import compile as compiler
-from core.dsl import expand
+from core.dsl.language import compile as compiler
+from core.dsl.language import expand
 from core.model.catalog import Blueprint, Graph
 from core.model.plan import Finding
 from core.workflows.modules import Modules

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core import errors
-from core.dsl import reference
+from core.dsl.reference import entries
 from mcp_server.cli import connect, render
 
 
@@ -42,7 +42,7 @@ def _asked(words: tuple[str, ...]) -> dict[str, str]:
     kind, slash, name = first.partition("/")
     if slash:
         return {"kind": kind, "name": name}
-    return {"kind": first} if first in reference.KINDS else {"name": first}
+    return {"kind": first} if first in entries.KINDS else {"name": first}
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 from core import documents, errors
 from core.documents import canonical
-from core.dsl import compile as compiler
-from core.dsl import conditions, expand, patterns, registry
 from core.dsl.component import Run
+from core.dsl.events import patterns
+from core.dsl.language import compile as compiler
+from core.dsl.language import conditions, expand, registry
 from core.triggers import schemas
 from core.workflows import check as workflows
 from mcp_server import stdin

@@ -11,8 +11,8 @@ import orjson
 
 from core import accepting, documents
 from core.documents import canonical
-from core.dsl import expand
 from core.dsl.component import Run
+from core.dsl.language import expand
 from core.errors import InvalidDocument, InvalidParams
 from core.triggers import schemas
 from mcp_server.http import connection

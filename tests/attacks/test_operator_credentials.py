@@ -15,7 +15,7 @@ import pytest
 
 from core import errors
 from core.dsl.component import REGISTRY
-from core.dsl.registry import load_components
+from core.dsl.language.registry import load_components
 from core.dsl.stores import cloud
 from core.engine import Engine
 from tests import waiting

@@ -11,7 +11,7 @@ import pytest
 from core import documents
 from core.catalog import builtin, items, picture, svg
 from core.documents import dump
-from core.dsl import expand, mentions
+from core.dsl.language import expand, mentions
 from core.jobs import staging
 from core.model import secret
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective

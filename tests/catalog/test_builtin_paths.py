@@ -11,9 +11,9 @@ import pytest
 
 from core import documents
 from core.catalog import builtin
-from core.dsl import compile as compiler
 from core.dsl.component import REGISTRY
-from core.dsl.registry import load_components
+from core.dsl.language import compile as compiler
+from core.dsl.language.registry import load_components
 from core.fileroots import FileMode
 from core.guard.filepolicy import FilePolicy
 from core.guard.filerules import FileRules

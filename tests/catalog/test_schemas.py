@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from core import errors
 from core.catalog import builtin, items, schemas
 from core.documents import load
-from core.dsl import compile as compiler
 from core.dsl.component import REGISTRY
-from core.dsl.registry import load_components
+from core.dsl.language import compile as compiler
+from core.dsl.language.registry import load_components
 from core.model import catalog
 from core.model.trigger import Definition
 from core.model.wish import DeploymentDocument

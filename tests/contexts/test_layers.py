@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.contexts.layers import Layers, Level, digest
-from core.dsl import expand
+from core.dsl.language import expand
 from core.errors import InvalidDocument
 
 KEYS = st.sampled_from(["a", "b", "c"])

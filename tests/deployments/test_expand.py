@@ -9,7 +9,7 @@ import pytest
 from core.contexts.layers import Layers, Level
 from core.deployments import changes
 from core.deployments.surroundings import Surroundings
-from core.dsl import compile as compiler
+from core.dsl.language import compile as compiler
 from core.model.deployment import Role
 from tests.deployments.documents import blueprint, codes, make, perspective, quickstart, workflow
 

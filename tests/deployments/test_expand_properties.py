@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from core.catalog import builtin, items
 from core.deployments import expand
 from core.deployments.draft import LONGEST_NAME
-from core.dsl import compile as compiler
-from core.dsl import hops
+from core.dsl.language import compile as compiler
+from core.dsl.language import hops
 from core.model.catalog import Workflow
 from core.model.deployment import Job, Role
 from tests.deployments.documents import PASS, blueprint, make, workflow

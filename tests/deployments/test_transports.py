@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.deployments.surroundings import Surroundings
-from core.dsl import compile as compiler
+from core.dsl.language import compile as compiler
 from core.model.deployment import Role
 from core.model.plan import Plan
 from tests.deployments.documents import blueprint, codes, make, workflow

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from core.dsl.compile import compile_job
 from core.dsl.component import Event, Run
-from core.dsl.course import Leg, Numbers
+from core.dsl.language.compile import compile_job
+from core.dsl.language.course import Leg, Numbers
 from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl.rig import Worker

@@ -10,9 +10,9 @@ from typing import Any
 
 import core.dsl.inputs
 import core.dsl.outputs  # noqa: F401 - both fill the registry
-from core.dsl.compile import CompiledJob
 from core.dsl.component import REGISTRY, Event, Limits, Outgoing, Run
-from core.dsl.course import Leg, Numbers
+from core.dsl.language.compile import CompiledJob
+from core.dsl.language.course import Leg, Numbers
 from core.model.kv import KV
 from core.worker.channels import Channels
 from core.worker.environment import Environment

@@ -9,7 +9,7 @@ import itertools
 import time
 from typing import Any
 
-from core.dsl import sandbox
+from core.dsl.events import sandbox
 
 LONGEST_SECONDS = 0.25
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.dsl import compile as compiler
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
-from core.dsl.course import Passage
+from core.dsl.language import compile as compiler
+from core.dsl.language.course import Passage
 from core.model.kv import Namespace, qualify
 from core.worker.kv import NoKV
 from tests.filepolicies import EVERYWHERE

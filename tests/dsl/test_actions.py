@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.dsl.action import JobAborted
 from core.dsl.actions.assert_ import Assert
 from core.dsl.actions.convert import Convert
 from core.dsl.actions.extract import Extract
 from core.dsl.actions.filter import Filter
 from core.dsl.actions.time import Time
 from core.dsl.component import Limits, Run
+from core.dsl.language.action import JobAborted
 from core.errors import InvalidDocument
 from tests.dsl.stub import Stub, run
 

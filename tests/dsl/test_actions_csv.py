@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.dsl.actions.csv import Csv
-from core.dsl.compile import compile_job
 from core.dsl.component import Event, Run
+from core.dsl.language.compile import compile_job
 from tests.dsl.stub import Stub, document, run, through
 
 

@@ -10,10 +10,10 @@ import pytest
 from filepolicies import only
 from pydantic import ValidationError
 
-from core.dsl import lookup
+from core.dsl.actions import lookup
 from core.dsl.actions.enrich import Enrich
-from core.dsl.compile import CompiledJob, compile_job
 from core.dsl.component import Event, Limits
+from core.dsl.language.compile import CompiledJob, compile_job
 from core.errors import InvalidDocument
 from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run

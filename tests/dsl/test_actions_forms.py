@@ -13,8 +13,8 @@ from core.documents import load
 from core.dsl.actions.extract import Extract
 from core.dsl.actions.filter import Filter
 from core.dsl.actions.time import Time
-from core.dsl.compile import compile_job
 from core.dsl.component import REGISTRY, Event, Limits, Run
+from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub, run

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.dsl import patterns
 from core.dsl.actions import chunk
 from core.dsl.actions.chunk import Chunk
 from core.dsl.component import Event, Run
+from core.dsl.events import patterns
 from tests.dsl.stub import Stub, run
 
 TEXT = 'First one. "Second!" Third?\n\nNew e.g. this\none.\n \nLast 3.5'

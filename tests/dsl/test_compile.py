@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from core import documents
-from core.dsl import compile as compiler
-from core.dsl import schemas
-from core.dsl.action import JobAborted
 from core.dsl.component import REGISTRY, Run
-from core.dsl.registry import load_components
+from core.dsl.language import compile as compiler
+from core.dsl.language.action import JobAborted
+from core.dsl.language.registry import load_components
+from core.dsl.reference import schemas
 from core.errors import InvalidDocument
 from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run

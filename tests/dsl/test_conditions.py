@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl import conditions
-from core.dsl.codegen import Builder
 from core.dsl.component import Run
+from core.dsl.events.codegen import Builder
+from core.dsl.language import conditions
 from tests.dsl import stub
 from tests.dsl.stub import Stub, run
 
@@ -125,7 +125,7 @@ def test_a_condition_decides_whether_an_action_runs() -> None:
 
 
 def test_count_goes_on_over_batches_and_after_a_split() -> None:
-    from core.dsl import compile as compiler
+    from core.dsl.language import compile as compiler
     from tests.dsl.stub import document
 
     split = {"script": {"code": "return array{{n = event.n}, {n = event.n}}"}}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dsl import course
 from core.dsl.component import Event, Run
-from core.dsl.course import Leg, Numbers, Passage, Wait
+from core.dsl.language import course
+from core.dsl.language.course import Leg, Numbers, Passage, Wait
 from core.errors import JobFailed
 from tests import waiting
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dsl import compile as compiler
 from core.dsl.component import Batch, Run
+from core.dsl.language import compile as compiler
 from core.errors import InvalidDocument
 from core.worker.channels import Channels
 from tests.dsl import rig

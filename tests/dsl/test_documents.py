@@ -17,10 +17,11 @@ import pytest
 from filepolicies import only
 
 from core.documents import load
-from core.dsl import expand, schemas
-from core.dsl.action import JobAborted
-from core.dsl.compile import check_job, compile_job
 from core.dsl.component import REGISTRY, Limits, Outgoing, Run
+from core.dsl.language import expand
+from core.dsl.language.action import JobAborted
+from core.dsl.language.compile import check_job, compile_job
+from core.dsl.reference import schemas
 from core.errors import InvalidDocument, JobFailed
 from core.worker.executor import Executor
 from tests.dsl.rig import Worker

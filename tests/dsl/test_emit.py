@@ -10,10 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from core.dsl import schemas
-from core.dsl.compile import check_job
 from core.dsl.component import Batch, Event, Run
-from core.dsl.emit import Emit
+from core.dsl.language.compile import check_job
+from core.dsl.language.emit import Emit
+from core.dsl.reference import schemas
 from core.errors import InvalidDocument, JobFailed
 from core.worker.executor import Executor
 from tests import waiting

@@ -13,8 +13,8 @@ import core.dsl.actions
 import core.dsl.inputs
 import core.dsl.outputs  # noqa: F401 - they fill the registry
 from core.documents import load
-from core.dsl.compile import compile_job
 from core.dsl.component import REGISTRY, Component, Limits
+from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl import web

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl import expand, select
 from core.dsl.component import Run
+from core.dsl.events import select
+from core.dsl.language import expand
 from core.errors import InvalidDocument
 from tests.dsl.stub import Stub
 

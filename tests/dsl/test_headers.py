@@ -15,8 +15,8 @@ import orjson
 import pytest
 
 from core.dsl.actions import headers
-from core.dsl.compile import compile_job
 from core.dsl.component import Run
+from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl.rig import Worker

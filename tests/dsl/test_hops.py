@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.dsl import hops
+from core.dsl.language import hops
 
 DISPATCH = {"outputs": {"a": "ca", "b": "cb", "c": "ca"}, "copies": ["tap", "cb"]}
 

@@ -10,8 +10,8 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from core.dsl.compile import check_job
 from core.dsl.component import Batch, Limits
+from core.dsl.language.compile import check_job
 from core.errors import InvalidDocument, JobFailed
 from tests import waiting
 from tests.dsl import rig, web

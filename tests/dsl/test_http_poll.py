@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core import clock
-from core.dsl import http
 from core.dsl.component import Limits
+from core.dsl.connections import http
 from core.dsl.inputs.pagination import next_link
 from core.errors import JobFailed
 from core.guard import egress

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core import clock
-from core.dsl import memory
 from core.dsl.component import Event, Limits, Run
+from core.dsl.files import memory
 from core.dsl.inputs import globs
 from core.dsl.stores import base
 from core.errors import JobFailed

@@ -14,10 +14,10 @@ import anyio
 import pytest
 
 from core import clock
-from core.dsl import streams
 from core.dsl.component import Batch, BehindSource, Limits, Run
+from core.dsl.connections import streams
+from core.dsl.connections.retry import Temporary
 from core.dsl.inputs.jetstream import JetstreamSource
-from core.dsl.retry import Temporary
 from core.errors import JobFailed
 from tests import waiting
 from tests.dsl import rig

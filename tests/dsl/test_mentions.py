@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.dsl import compile as compiler
-from core.dsl import expand, mentions
+from core.dsl.language import compile as compiler
+from core.dsl.language import expand, mentions
 from core.errors import InvalidDocument
 from core.model.secret import Reference, named, parse
 

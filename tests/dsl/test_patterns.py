@@ -9,7 +9,7 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl import patterns
+from core.dsl.events import patterns
 
 ATOMS = st.sampled_from(["a", "b", "[ab]", "[^a]", r"\d", r"\w", r"\s", ".", "-", "x?", r"\S"])
 PIECES = st.builds("{}{}".format, ATOMS, st.sampled_from(["", "*", "+", "?", "{1,3}"]))

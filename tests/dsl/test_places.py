@@ -10,10 +10,10 @@ import pytest
 from filepolicies import everywhere, only
 from pydantic import BaseModel
 
-from core.dsl import compile as compiler
 from core.dsl.component import REGISTRY, Component
-from core.dsl.places import FilePath, refusals
-from core.dsl.registry import load_components
+from core.dsl.language import compile as compiler
+from core.dsl.language.places import FilePath, refusals
+from core.dsl.language.registry import load_components
 from core.errors import InvalidDocument
 from core.guard.filerules import ANYWHERE, FileRules, Locator
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl import preprocess
-from core.dsl.preprocess import BadContent, decode, decoder, encode
+from core.dsl.files import preprocess
+from core.dsl.files.preprocess import BadContent, decode, decoder, encode
 from core.errors import JobFailed
 
 pytest.importorskip("pyarrow")

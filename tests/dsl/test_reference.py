@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 
 from core import errors
 from core.documents import load
-from core.dsl import compile as compiler
-from core.dsl import expand, reference, sandbox
 from core.dsl.component import REGISTRY, Limits
-from core.dsl.registry import load_components
+from core.dsl.events import sandbox
+from core.dsl.language import compile as compiler
+from core.dsl.language import expand
+from core.dsl.language.registry import load_components
+from core.dsl.reference import answers, entries
 from core.worker.executor import Executor
 from mcp_server import results
 from tests import waiting
 from tests.dsl.rig import Worker
 
 load_components()
-ENTRIES = list(reference.entries().values())
+ENTRIES = list(entries.by_name().values())
 CHARACTERS_A_TOKEN = 3  # fewer than any tokenizer needs for such text
 TOKENS = 2_000
 
@@ -37,22 +39,22 @@ def tokens(answer: dict[str, Any]) -> float:
     return (len(orjson.dumps(answer)) + len(wire["content"][0]["text"])) / CHARACTERS_A_TOKEN
 
 
-def paths(keys: tuple[reference.Key, ...], prefix: str = "") -> Iterator[str]:
+def paths(keys: tuple[entries.Key, ...], prefix: str = "") -> Iterator[str]:
     for key in keys:
         yield prefix + key.name
         if key.model is not None and prefix.count(".") < 4:
-            yield from paths(reference.keys_of(key.model), f"{prefix}{key.name}.")
+            yield from paths(entries.keys_of(key.model), f"{prefix}{key.name}.")
 
 
 def test_every_component_is_in_the_reference() -> None:
-    assert {(cls.kind, cls.name) for cls in REGISTRY} <= reference.entries().keys()
+    assert {(cls.kind, cls.name) for cls in REGISTRY} <= entries.by_name().keys()
 
 
 def test_the_index_and_the_lists_of_all_kinds_are_small_and_whole() -> None:
-    index = reference.index()
+    index = answers.index()
     assert tokens(index) < TOKENS
-    for kind in reference.KINDS:
-        listed = reference.of_kind(kind)
+    for kind in entries.KINDS:
+        listed = answers.of_kind(kind)
         assert tokens(listed) < TOKENS
         names = [entry.name for entry in ENTRIES if entry.kind == kind]
         assert [item["name"] for item in listed["items"]] == names
@@ -60,14 +62,14 @@ def test_the_index_and_the_lists_of_all_kinds_are_small_and_whole() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.kind}.{entry.name}")
-def test_every_entry_and_every_key_below_it_is_small(entry: reference.Entry) -> None:
-    shown = reference.show(entry)
+def test_every_entry_and_every_key_below_it_is_small(entry: entries.Entry) -> None:
+    shown = answers.show(entry)
     assert tokens(shown) < TOKENS
     assert shown["about"].strip()
     assert all(key.name in " ".join(shown.get("keys", [])) for key in entry.keys)
     if entry.kind not in ("expansion", "condition") and entry.keys and entry.keys[0].kind:
         for path in paths(entry.keys):
-            assert tokens(reference.show(entry, path)) < TOKENS, path
+            assert tokens(answers.show(entry, path)) < TOKENS, path
 
 
 @settings(max_examples=150, deadline=None)
@@ -75,18 +77,18 @@ def test_every_entry_and_every_key_below_it_is_small(entry: reference.Entry) -> 
     st.lists(st.sampled_from("a e the file retry json batch time event 1 $ msg http list of to".split()), max_size=4)
 )
 def test_every_search_is_small(words: list[str]) -> None:
-    assert tokens(reference.search(" ".join(words))) < TOKENS
+    assert tokens(answers.search(" ".join(words))) < TOKENS
 
 
 def test_a_search_finds_names_keys_and_descriptions_best_first() -> None:
-    assert reference.search("http-poll")["items"][0] == {
+    assert answers.search("http-poll")["items"][0] == {
         "kind": "input",
         "name": "http-poll",
-        "summary": reference.find("input", "http-poll")[0].summary,
+        "summary": answers.find("input", "http-poll")[0].summary,
     }
-    assert {"input", "output"} <= {item["kind"] for item in reference.search("gzip")["items"]}
-    assert reference.search("cron")["items"][0]["kind"] == "trigger"
-    assert reference.search("zzzz qqqq")["items"] == []
+    assert {"input", "output"} <= {item["kind"] for item in answers.search("gzip")["items"]}
+    assert answers.search("cron")["items"][0]["kind"] == "trigger"
+    assert answers.search("zzzz qqqq")["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -100,16 +102,16 @@ def test_a_search_finds_names_keys_and_descriptions_best_first() -> None:
     ],
 )
 def test_a_question_in_plain_language_finds_what_has_most_of_its_words(question: str, name: str) -> None:
-    found = reference.search(question)
+    found = answers.search(question)
     assert name in [item["name"] for item in found["items"]][:3]
     assert "most of them" in found["next"]
 
 
 def test_what_is_not_there_is_told_with_what_was_meant() -> None:
     with pytest.raises(errors.NotFound, match="Did you mean http-poll"):
-        reference.find("input", "http-pol")
+        answers.find("input", "http-pol")
     with pytest.raises(errors.NotFound, match="has no key autth") as caught:
-        reference.show(reference.find("input", "http-poll")[0], "autth")
+        answers.show(answers.find("input", "http-poll")[0], "autth")
     assert "auth" in caught.value.hint
 
 
@@ -141,7 +143,7 @@ NOT_RUN = {"secret", "cred"}  # a worker has to be given them
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("entry", TOPICS, ids=lambda entry: f"{entry.kind}.{entry.name}")
-async def test_the_example_of_a_topic_runs(entry: reference.Entry, worker: Worker, tmp_path: Path) -> None:
+async def test_the_example_of_a_topic_runs(entry: entries.Entry, worker: Worker, tmp_path: Path) -> None:
     (found,) = load(entry.example)
     document = expand.stage(found.data, {})
     compiler.check_job(document)

@@ -11,8 +11,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl import expand, select
 from core.dsl.component import Event, Run
+from core.dsl.events import select
+from core.dsl.language import expand
 from tests.dsl.stub import Stub, run
 
 scalars = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl.sandbox import Sandbox, ScriptError
+from core.dsl.events.sandbox import Sandbox, ScriptError
 
 JSON = st.recursive(
     st.none()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.dsl import sandbox
-from core.dsl.sandbox import Sandbox, ScriptError
+from core.dsl.events import sandbox
+from core.dsl.events.sandbox import Sandbox, ScriptError
 
 DEADLINE_SECONDS = 240.0
 ENDED_SECONDS = 1.5  # with a budget of a tenth; without the bounds it is many seconds, or for ever

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core import clock
-from core.dsl import duration
-from core.dsl.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
-from core.dsl.window import Span
+from core.dsl.language import duration
+from core.dsl.language.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
+from core.dsl.language.window import Span
 from core.model.message import Filter
 
 

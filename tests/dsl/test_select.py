@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.dsl import select
-from core.dsl.select import MISSING
+from core.dsl.events import select
+from core.dsl.events.select import MISSING
 
 PATHS = st.lists(st.text("ab~/0", min_size=1, max_size=3), min_size=1, max_size=4).map(tuple)
 

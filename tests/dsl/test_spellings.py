@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from core.documents import load
-from core.dsl import compile as compiler
-from core.dsl import expand, schemas
+from core.dsl.language import compile as compiler
+from core.dsl.language import expand
+from core.dsl.reference import schemas
 from core.errors import InvalidDocument
 
 

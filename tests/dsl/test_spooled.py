@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import clock
-from core.dsl import compile as compiler
 from core.dsl.component import Run
 from core.dsl.inputs import spooled
+from core.dsl.language import compile as compiler
 from core.dsl.stores import LocalStore, Object
 from core.errors import Forbidden, InvalidDocument
 from tests import waiting

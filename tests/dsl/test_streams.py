@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dsl import streams
+from core.dsl.connections import streams
+from core.dsl.connections.streams import Consumer, Extent
 from core.dsl.outputs import jetstream
-from core.dsl.streams import Consumer, Extent
 
 HUNDRED = Extent(first=1, messages=100, size=10_000)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.dsl import window
-from core.dsl.schedule import Cron, Interval, Trigger
-from core.dsl.window import Window
+from core.dsl.language import window
+from core.dsl.language.schedule import Cron, Interval, Trigger
+from core.dsl.language.window import Window
 
 SECOND = 1_000_000_000
 NOON = window.parse("2026-11-24 12:00:00")

@@ -13,9 +13,9 @@ import pytest
 from kv.stores import Sitting, local
 
 from core import errors
-from core.dsl import compile as compiler
-from core.dsl import course
 from core.dsl.component import Event, Run
+from core.dsl.language import compile as compiler
+from core.dsl.language import course
 from core.model.kv import Depth, Namespace, Op, Result
 from core.worker.executor import Executor
 from tests import waiting

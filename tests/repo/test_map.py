@@ -34,7 +34,13 @@ def test_the_map_of_the_engine_names_every_room_and_module() -> None:
     assert there - {"__init__", "__pycache__"} - words == set()
 
 
-@pytest.mark.parametrize("room", ["core/deployments", "core/guard", "core/catalog", "core/worker", "mcp_server/http"])
+@pytest.mark.parametrize(
+    "room",
+    [
+        *("core/deployments", "core/guard", "core/catalog", "core/worker", "mcp_server/http"),
+        *(f"core/dsl/{room}" for room in ("language", "events", "connections", "files", "reference")),
+    ],
+)
 def test_a_room_of_many_modules_names_each_of_them(room: str) -> None:
     there = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__", "names", "installing", "kv"}
     assert there - set(re.findall(r"[a-z_]+|__main__", docstring(ROOT / room / "__init__.py"))) == set()

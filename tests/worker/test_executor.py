@@ -10,8 +10,8 @@ import psutil
 import pytest
 from filepolicies import EVERYWHERE
 
-from core.dsl.action import JobAborted
 from core.dsl.component import Batch, Event, Limits, Run
+from core.dsl.language.action import JobAborted
 from core.dsl.outputs import file as file_output
 from core.errors import JobFailed
 from core.worker import executor as executors

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.dsl import window
-from core.dsl.schedule import Cron, Interval
+from core.dsl.language import window
+from core.dsl.language.schedule import Cron, Interval
 from core.worker.timetable import Now, Timetable
 
 SECOND = 1_000_000_000

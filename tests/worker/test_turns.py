@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from core import clock, documents
-from core.dsl import compile as compiler
 from core.dsl.component import Batch, Event, Run
-from core.dsl.course import Leg, Numbers
+from core.dsl.language import compile as compiler
+from core.dsl.language.course import Leg, Numbers
 from core.errors import JobFailed
 from core.worker.executor import Executor
 from core.worker.flight import Parts

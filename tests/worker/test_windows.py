@@ -11,8 +11,8 @@ import orjson
 import pytest
 from filepolicies import everywhere
 
-from core.dsl import window
 from core.dsl.component import Event, Run
+from core.dsl.language import window
 from core.errors import JobFailed
 from tests import waiting
 from tests.dsl import rig

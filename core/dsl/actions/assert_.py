@@ -9,10 +9,10 @@ import jsonschema_rs
 import orjson
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
-from core.dsl import places
-from core.dsl.action import Action, Each, JobAborted
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Config, Env, Event, Run
+from core.dsl.events.codegen import Warn
+from core.dsl.language import places
+from core.dsl.language.action import Action, Each, JobAborted
 from core.errors import InvalidDocument, SluiceError, shorten
 from core.guard import paths
 

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import select, values
-from core.dsl.action import Action, Each, EventFault
 from core.dsl.actions.copies import MAX_EVENTS, copier
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action, Each, EventFault
 
 MAX_CHARACTERS = 64 * 1024 * 1024  # of all pieces of one text; an overlap repeats what it covers
 

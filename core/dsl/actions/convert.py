@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
-from core.dsl import select, values
-from core.dsl.action import Action, EventFault
-from core.dsl.codegen import Builder, Warn
 from core.dsl.component import REGISTRY, Config, Event
-from core.dsl.expand import text_of
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Builder, Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action, EventFault
+from core.dsl.language.expand import text_of
 from core.errors import shorten
 
 Kind = Literal["num", "str", "bool", "json", "split"]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import orjson
 
-from core.dsl import values
-from core.dsl.action import EventFault
 from core.dsl.component import Event
+from core.dsl.events import values
+from core.dsl.language.action import EventFault
 
 MAX_EVENTS = 1_000_000  # out of one event
 MAX_BYTES = 256 * 1024 * 1024  # that the copies of nested values may take

@@ -9,15 +9,15 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from core.dsl import select, values
-from core.dsl.action import Action
 from core.dsl.actions.convert import CHANGES, KIND_SCHEMA, Kind
 from core.dsl.actions.copies import copier
 from core.dsl.actions.headers import Headers, Stream
 from core.dsl.actions.parsing import RAW
-from core.dsl.codegen import Builder, Warn
 from core.dsl.component import REGISTRY, Config, Event
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Builder, Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action
 from core.errors import shorten
 
 Row = list[str]

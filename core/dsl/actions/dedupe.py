@@ -12,13 +12,13 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from core import clock
-from core.dsl import select
-from core.dsl.action import Each, Settled, Waiter, WaitingAction
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.duration import Duration
-from core.dsl.leases import LAST_WORDS_SECONDS, namespace_of
-from core.dsl.select import MISSING, Selector
+from core.dsl.connections.leases import LAST_WORDS_SECONDS, namespace_of
+from core.dsl.events import select
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Each, Settled, Waiter, WaitingAction
+from core.dsl.language.duration import Duration
 from core.errors import SluiceError
 from core.model import kv
 from core.model.kv import Namespace, Op, Verb

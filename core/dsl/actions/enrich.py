@@ -7,12 +7,13 @@ from typing import Annotated, Any, ClassVar, Self
 import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from core.dsl import places, select, values
-from core.dsl.action import Action
-from core.dsl.codegen import Builder
+from core.dsl.actions.lookup import Format, Index, Row, Table, key_text
 from core.dsl.component import REGISTRY, Config, Event
-from core.dsl.lookup import Format, Index, Row, Table, key_text
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Builder
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language import places
+from core.dsl.language.action import Action
 from core.errors import shorten
 from core.guard.paths import FileAccess
 

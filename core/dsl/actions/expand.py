@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import select, values
-from core.dsl.action import Action, Each
 from core.dsl.actions.copies import copier
 from core.dsl.actions.csv import Csv, CsvOptions
 from core.dsl.actions.key_value import KeyValue, Pairs
 from core.dsl.actions.parsing import RAW
-from core.dsl.codegen import Builder, Warn
 from core.dsl.component import REGISTRY, Config, Env, Event, Run
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Builder, Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action, Each
 
 
 class Elements(Config):

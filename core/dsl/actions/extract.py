@@ -8,11 +8,11 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import patterns, select, values
-from core.dsl.action import Action, Each
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import patterns, select, values
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action, Each
 from core.errors import shorten
 
 _REFERENCE = re.compile(r"\$(?:(?P<number>\d+)|(?P<word>\w+)|\{(?P<braced>\w+)\}|\$)", re.ASCII)

@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar
 import orjson
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from core.dsl import expand, select, values
-from core.dsl.action import Action, EventFault
-from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Builder
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language import expand
+from core.dsl.language.action import Action, EventFault
 
 
 def _merged(value: Any) -> Any:

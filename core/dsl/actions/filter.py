@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from core.dsl import patterns, select
-from core.dsl.action import Action
-from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Config, Event
-from core.dsl.expand import text_of
-from core.dsl.patterns import Regex
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import patterns, select
+from core.dsl.events.codegen import Builder
+from core.dsl.events.patterns import Regex
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action
+from core.dsl.language.expand import text_of
 
 
 class FieldPattern(Config):

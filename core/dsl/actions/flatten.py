@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from core.dsl import select, values
-from core.dsl.action import Action, Each, EventFault
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.select import Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import Selector
+from core.dsl.language.action import Action, Each, EventFault
 
 MAX_CHARACTERS = 16 * 1024 * 1024  # of all prefixes: one long name above many fields is written many times
 

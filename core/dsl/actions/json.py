@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from core.dsl import values
 from core.dsl.actions.parsing import Parser
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY
-from core.dsl.select import MISSING
+from core.dsl.events import values
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING
 
 
 @REGISTRY.register("json")

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import values
 from core.dsl.actions.parsing import Parser
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Config
+from core.dsl.events import values
+from core.dsl.events.codegen import Warn
 from core.errors import shorten
 
 Pair = tuple[str, str | None]  # a key without a value has None

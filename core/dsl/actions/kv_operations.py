@@ -8,12 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import orjson
 from pydantic import Field, model_validator
 
-from core.dsl import expand, select
-from core.dsl.action import EventFault
-from core.dsl.codegen import Warn
 from core.dsl.component import Config, Env, Event, Run
-from core.dsl.leases import LEASE_FIELD
-from core.dsl.select import MISSING, Selector
+from core.dsl.connections.leases import LEASE_FIELD
+from core.dsl.events import select
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language import expand
+from core.dsl.language.action import EventFault
 from core.errors import shorten
 from core.model import kv
 from core.model.kv import Op, Verb

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from core.dsl import select, values
-from core.dsl.action import Action, Each
-from core.dsl.codegen import Warn
 from core.dsl.component import Env, Event, Run
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action, Each
 
 RAW = "_raw"
 

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
-from core.dsl import sandbox
-from core.dsl.action import Action, EventFault
-from core.dsl.codegen import Builder
 from core.dsl.component import REGISTRY, Event
+from core.dsl.events import sandbox
+from core.dsl.events.codegen import Builder
+from core.dsl.language.action import Action, EventFault
 
 MAX_CODE = 64 * 1024
 _CHECKER = sandbox.Sandbox(memory_mb=16)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar, Literal
 
-from core.dsl import expand
-from core.dsl.action import Action, Each, JobAborted
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Outgoing, Run
+from core.dsl.events.codegen import Warn
+from core.dsl.language import expand
+from core.dsl.language.action import Action, Each, JobAborted
 from core.errors import shorten
 from core.model.message import Kind, Type
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from core import clock
-from core.dsl import select
-from core.dsl.action import Action, Each, EventFault
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.select import Selector
+from core.dsl.events import select
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import Selector
+from core.dsl.language.action import Action, Each, EventFault
 from core.errors import shorten
 
 EPOCHS = {"epoch_secs": 10**9, "epoch_msecs": 10**6, "epoch_usecs": 10**3, "epoch_nsecs": 1, "epoch_frac_secs": 10**9}

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from core.dsl import patterns, select, values
-from core.dsl.action import Action, Each
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import patterns, select, values
+from core.dsl.events.codegen import Warn
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.language.action import Action, Each
 
 _WORD = re.compile(r"\w+")
 

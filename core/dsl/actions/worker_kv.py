@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from core.dsl import select
-from core.dsl.action import Each, EventFault, Settled, Waiter, WaitingAction
 from core.dsl.actions.kv_operations import AckBatch, MakeOp, Operation
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY, Env, Event, Run
-from core.dsl.leases import Leases, namespace_of
+from core.dsl.connections.leases import Leases, namespace_of
+from core.dsl.events import select
+from core.dsl.events.codegen import Warn
+from core.dsl.language.action import Each, EventFault, Settled, Waiter, WaitingAction
 from core.errors import shorten
 from core.model import kv
 from core.model.kv import Namespace, Op, Result

@@ -8,10 +8,10 @@ from xml.parsers import expat
 
 from pydantic import Field
 
-from core.dsl import values
 from core.dsl.actions.parsing import Parser
-from core.dsl.codegen import Warn
 from core.dsl.component import REGISTRY
+from core.dsl.events import values
+from core.dsl.events.codegen import Warn
 
 MAX_DEPTH = 64
 MAX_NODES = 100_000  # elements and attributes of one text

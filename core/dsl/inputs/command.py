@@ -15,8 +15,8 @@ from typing import Self
 from core import clock, reserve
 from core.confinement import starting
 from core.confinement.places import Places
+from core.dsl.connections.retry import Temporary
 from core.dsl.inputs import descendants, lines
-from core.dsl.retry import Temporary
 from core.errors import shorten
 
 KEPT_STDERR_BYTES = 64 * 1024

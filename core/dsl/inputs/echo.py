@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 import orjson
 from pydantic import model_validator
 
-from core.dsl import expand
 from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.inputs import lines
+from core.dsl.language import expand
 
 
 @REGISTRY.register("echo")

@@ -11,12 +11,13 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import expand, places, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
-from core.dsl.duration import Duration
+from core.dsl.connections.retry import Retry, attempt
+from core.dsl.events import select
+from core.dsl.events.select import Selector
 from core.dsl.inputs import command, descendants, lines
-from core.dsl.retry import Retry, attempt
-from core.dsl.select import Selector
+from core.dsl.language import expand, places
+from core.dsl.language.duration import Duration
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import filerules, paths
 

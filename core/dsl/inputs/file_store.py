@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from core.dsl import expand, places
 from core.dsl.component import REGISTRY, Env
+from core.dsl.files.links import Links
 from core.dsl.inputs.objects import ObjectInput
-from core.dsl.links import Links
+from core.dsl.language import expand, places
 from core.dsl.stores import LocalStore, Opener
 from core.guard import paths
 

@@ -11,13 +11,15 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core import clock
-from core.dsl import expand, memory, places, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Run
-from core.dsl.duration import Duration
+from core.dsl.events import select
+from core.dsl.events.select import Selector
+from core.dsl.files import memory, preprocess
+from core.dsl.files.links import Links
 from core.dsl.inputs import globs, lines
 from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patterns
-from core.dsl.links import Links
-from core.dsl.select import Selector
+from core.dsl.language import expand, places
+from core.dsl.language.duration import Duration
 from core.errors import Forbidden, shorten
 from core.guard import paths
 

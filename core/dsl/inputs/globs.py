@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from core.dsl.links import Links
+from core.dsl.files.links import Links
 from core.guard import paths
 
 _MAGIC = re.compile(r"[*?\[]")

@@ -8,9 +8,9 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from core import clock
-from core.dsl import select
 from core.dsl.component import Batch, Config, Env, Event, Run
-from core.dsl.select import Selector
+from core.dsl.events import select
+from core.dsl.events.select import Selector
 
 
 class Group(Config):

@@ -10,12 +10,14 @@ from urllib.parse import urlencode
 import orjson
 from pydantic import WithJsonSchema, field_validator, model_validator
 
-from core.dsl import expand, http, select
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run
+from core.dsl.connections import http
+from core.dsl.events import select
+from core.dsl.events.select import MISSING, Selector
 from core.dsl.inputs import lines
 from core.dsl.inputs.groups import Group, marked
 from core.dsl.inputs.pagination import Page, Pages, Pagination, Place
-from core.dsl.select import MISSING, Selector
+from core.dsl.language import expand
 from core.errors import JobFailed, shorten
 from core.guard import egress
 

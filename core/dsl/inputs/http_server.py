@@ -12,12 +12,13 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 from pydantic import Field, field_validator
 
-from core.dsl import expand, sockets
 from core.dsl.component import REGISTRY, Batch, Env, Event, Input, Run
-from core.dsl.duration import Duration
+from core.dsl.connections import sockets
+from core.dsl.events.select import Selector
 from core.dsl.inputs import http_requests, lines
 from core.dsl.inputs.http_requests import Answer, Refused, Request
-from core.dsl.select import Selector
+from core.dsl.language import expand
+from core.dsl.language.duration import Duration
 from core.errors import shorten
 from core.guard import listen
 from core.guard.paths import FileAccess

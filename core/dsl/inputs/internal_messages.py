@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import ClassVar
 
 from core.dsl.component import REGISTRY, Batch, Env, Event, Input, Run
-from core.dsl.schedule import MessageFilter
+from core.dsl.language.schedule import MessageFilter
 
 MOST_PER_BATCH = 1000
 

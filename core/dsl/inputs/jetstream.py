@@ -10,11 +10,11 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from core import clock
-from core.dsl import streams
 from core.dsl.component import REGISTRY, Batch, Config, Env, Input, Run
-from core.dsl.duration import Duration
+from core.dsl.connections import streams
+from core.dsl.connections.retry import Temporary
 from core.dsl.inputs import lines, spooled
-from core.dsl.retry import Temporary
+from core.dsl.language.duration import Duration
 
 WAIT_SECONDS = 5.0  # of one question for a message; a server that is away for longer fails the job
 SOONEST_TRIM_SECONDS, LATEST_TRIM_SECONDS = 1.0, 60.0

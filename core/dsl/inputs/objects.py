@@ -15,11 +15,12 @@ import re2
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from core import clock
-from core.dsl import memory, preprocess, select
 from core.dsl.component import Batch, Config, Env, Event, Run
-from core.dsl.duration import Duration
+from core.dsl.events import select
+from core.dsl.events.select import Selector
+from core.dsl.files import memory, preprocess
 from core.dsl.inputs import groups, lines, spooled
-from core.dsl.select import Selector
+from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Opener, Store, StoreFault
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import paths

@@ -10,9 +10,9 @@ from urllib.parse import urljoin
 import httpx
 from pydantic import Field, model_validator
 
-from core.dsl import select
 from core.dsl.component import Config
-from core.dsl.select import MISSING, Selector
+from core.dsl.events import select
+from core.dsl.events.select import MISSING, Selector
 from core.errors import JobFailed, shorten
 
 Parameter = Annotated[str, Field(min_length=1, max_length=256)]

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from core.dsl import duration, schedule
 from core.dsl.component import Input
-from core.dsl.schedule import Trigger
+from core.dsl.language import duration, schedule
+from core.dsl.language.schedule import Trigger
 
 _TIMERS = ("interval", "cron")
 _OLDER = (*_TIMERS, *schedule.BESIDE, "when")

@@ -14,9 +14,9 @@ import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from core import clock
-from core.dsl import memory
 from core.dsl.component import Config
-from core.dsl.duration import Duration
+from core.dsl.files import memory
+from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Store
 from core.errors import Forbidden, shorten
 from core.guard import paths

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from core.dsl import sockets
 from core.dsl.component import REGISTRY, Batch, Config, Env, Input, Run
+from core.dsl.connections import sockets
+from core.dsl.connections.retry import Retry, Temporary, attempt
+from core.dsl.events.select import Selector
 from core.dsl.inputs import lines
-from core.dsl.retry import Retry, Temporary, attempt
-from core.dsl.select import Selector
 from core.errors import JobFailed, SluiceError
 from core.guard import dialing, listen
 from core.guard.paths import FileAccess

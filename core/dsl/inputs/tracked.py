@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.dsl import memory
+from core.dsl.files import memory
+from core.dsl.files.links import Links
 from core.dsl.inputs import globs, lines
-from core.dsl.links import Links
 from core.errors import JobFailed, shorten
 from core.guard import paths
 

@@ -8,10 +8,10 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from core.dsl import sockets
 from core.dsl.component import REGISTRY, Batch, Env, Event, Input, Run
+from core.dsl.connections import sockets
+from core.dsl.events.select import Selector
 from core.dsl.inputs import lines
-from core.dsl.select import Selector
 from core.guard import listen
 
 MOST_BYTES = 65_535  # of one datagram

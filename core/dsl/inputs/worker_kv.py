@@ -7,14 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from core.dsl import expand, select, values
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run, Source
+from core.dsl.connections.leases import LEASE_FIELD, Leases, namespace_of
+from core.dsl.connections.retry import Retry, Temporary, attempt
+from core.dsl.events import select, values
+from core.dsl.events.select import Selector
 from core.dsl.inputs import lines
 from core.dsl.inputs.scheduled import Scheduled
-from core.dsl.leases import LEASE_FIELD, Leases, namespace_of
-from core.dsl.retry import Retry, Temporary, attempt
-from core.dsl.schedule import Trigger
-from core.dsl.select import Selector
+from core.dsl.language import expand
+from core.dsl.language.schedule import Trigger
 from core.errors import Busy, StorageUnavailable
 from core.model import kv
 from core.model.kv import Changes, Lease, Op, Verb

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from core.dsl.component import Batch, Config, Event, Run
-from core.dsl.duration import Duration
+from core.dsl.language.duration import Duration
 
 MOST_HELD_BYTES = 64 * 1024 * 1024  # a group that grows beyond this is sent early, so that memory stays bounded
 FIXED_WAIT_SECONDS = 0.1

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import orjson
 
-from core.dsl import select
 from core.dsl.component import Env, Event, Run
+from core.dsl.events import select
 
 Encode = Callable[[list[Event], Run], list[bytes]]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import orjson
 from pydantic import Field, model_validator
 
-from core.dsl import fan_out, select
 from core.dsl.component import REGISTRY, Batch, Channel, Env, Event, Output, Run
-from core.dsl.select import Selector
+from core.dsl.events import fan_out, select
+from core.dsl.events.select import Selector
 from core.errors import shorten
 
 ChannelName = Annotated[str, Field(min_length=1, max_length=256)]

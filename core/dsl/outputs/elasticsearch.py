@@ -7,12 +7,15 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from core.dsl import expand, http, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
-from core.dsl.http_auth import ApiKey, Auth
+from core.dsl.connections import http
+from core.dsl.connections.http_auth import ApiKey, Auth
+from core.dsl.connections.retry import Temporary, attempt
+from core.dsl.events import select
+from core.dsl.events.select import Selector
+from core.dsl.files import preprocess
+from core.dsl.language import expand
 from core.dsl.outputs import batching, content
-from core.dsl.retry import Temporary, attempt
-from core.dsl.select import Selector
 from core.errors import JobFailed, shorten
 from core.guard import egress
 

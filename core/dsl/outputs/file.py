@@ -12,10 +12,11 @@ from typing import ClassVar, Self
 from pydantic import field_validator, model_validator
 
 from core import clock, reserve
-from core.dsl import expand, memory, places
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
+from core.dsl.events.select import Selector
+from core.dsl.files import memory
+from core.dsl.language import expand, places
 from core.dsl.outputs import content
-from core.dsl.select import Selector
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import paths
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from core.dsl import expand, places
 from core.dsl.component import REGISTRY, Env
+from core.dsl.language import expand, places
 from core.dsl.outputs.objects import ObjectOutput
 from core.dsl.stores import LocalStore, Opener
 from core.guard import paths

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from core.dsl import http
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
+from core.dsl.connections import http
 
 
 @REGISTRY.register("http-get")

@@ -9,10 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import orjson
 from pydantic import WithJsonSchema, field_validator, model_validator
 
-from core.dsl import expand, http, preprocess
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
+from core.dsl.connections import http
+from core.dsl.events.select import Selector
+from core.dsl.files import preprocess
+from core.dsl.language import expand
 from core.dsl.outputs import batching, content, proxy_capture
-from core.dsl.select import Selector
 from core.guard import egress
 
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from core import clock
-from core.dsl import streams
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
+from core.dsl.connections import streams
+from core.dsl.connections.retry import Retry, attempt
 from core.dsl.outputs import batching, content
-from core.dsl.retry import Retry, attempt
 
 
 @REGISTRY.register("jetstream")

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 import orjson
 
-from core.dsl import expand, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Run
-from core.dsl.select import Selector
+from core.dsl.events import select
+from core.dsl.events.select import Selector
+from core.dsl.language import expand
 from core.model.message import Kind, Type
 
 IN_FLIGHT = 256  # messages of one batch that wait for the engine at the same time

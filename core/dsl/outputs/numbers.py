@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from core.dsl.component import Env, Run
-from core.dsl.memory import Places
+from core.dsl.files.memory import Places
 
 RESERVED = 1000  # numbers that one write to the disk sets aside
 _DEPTH = 32

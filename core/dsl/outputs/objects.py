@@ -8,12 +8,14 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from core import clock
-from core.dsl import expand, preprocess, select
 from core.dsl.component import Batch, Config, Env, Event, Output, Run
+from core.dsl.connections.retry import Retry, attempt
+from core.dsl.events import select
+from core.dsl.events.select import Selector
+from core.dsl.files import preprocess
+from core.dsl.language import expand
 from core.dsl.outputs import batching, content
 from core.dsl.outputs.numbers import Numbers
-from core.dsl.retry import Retry, attempt
-from core.dsl.select import Selector
 from core.dsl.stores import Opener, Store
 from core.errors import Forbidden
 from core.guard import paths

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
+from core.dsl.events.select import Selector
 from core.dsl.outputs import content
-from core.dsl.select import Selector
 
 
 @REGISTRY.register("print")

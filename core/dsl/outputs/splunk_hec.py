@@ -9,11 +9,14 @@ import httpx
 import orjson
 from pydantic import Field
 
-from core.dsl import expand, http, preprocess, select
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
-from core.dsl.http_auth import filled
+from core.dsl.connections import http
+from core.dsl.connections.http_auth import filled
+from core.dsl.events import select
+from core.dsl.events.select import MISSING, Selector
+from core.dsl.files import preprocess
+from core.dsl.language import expand
 from core.dsl.outputs import batching
-from core.dsl.select import MISSING, Selector
 from core.errors import shorten
 from core.guard import egress
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from core.dsl.component import Run
-from core.dsl.retry import Temporary
+from core.dsl.connections.retry import Temporary
 from core.errors import JobFailed
 
 MOST_OBJECTS = 1_000_000  # that one listing may hold in memory

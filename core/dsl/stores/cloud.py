@@ -13,8 +13,9 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.dsl import expand, http_auth
 from core.dsl.component import Config, Env, Run
+from core.dsl.connections import http_auth
+from core.dsl.language import expand
 from core.dsl.stores.base import Opener, Store
 from core.dsl.stores.remote import Kind, RemoteStore, load
 from core.dsl.stores.sts import assumed_role

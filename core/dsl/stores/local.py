@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 
 from core import clock
-from core.dsl.links import Links
-from core.dsl.preprocess import CHUNK_BYTES
+from core.dsl.files.links import Links
+from core.dsl.files.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
 from core.errors import JobFailed, shorten

@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
-from core.dsl.preprocess import CHUNK_BYTES
+from core.dsl.files.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
 from core.dsl.stores.gate import Gate

@@ -9,11 +9,11 @@ from urllib.parse import quote
 from pydantic import Field
 
 from core import clock
-from core.dsl import expand
 from core.dsl.component import Config, Env, Event, Run
-from core.dsl.duration import Duration
-from core.dsl.http_auth import Auth, Url, open_auth
-from core.dsl.retry import Retry, Temporary, attempt
+from core.dsl.connections.http_auth import Auth, Url, open_auth
+from core.dsl.connections.retry import Retry, Temporary, attempt
+from core.dsl.language import expand
+from core.dsl.language.duration import Duration
 from core.errors import JobFailed, shorten
 from core.guard import dialing, egress
 

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 
 from core import clock
-from core.dsl import places
 from core.dsl.component import Config
-from core.dsl.duration import Duration
+from core.dsl.language import places
+from core.dsl.language.duration import Duration
 from core.errors import shorten
 
 FORMAT = "%Y-%m-%d %H:%M:%S"

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from core.dsl import sandbox, select
-from core.dsl.codegen import Builder
-from core.dsl.select import MISSING, Path
+from core.dsl.events import sandbox, select
+from core.dsl.events.codegen import Builder
+from core.dsl.events.select import MISSING, Path
 from core.errors import shorten
 
 MAX_LENGTH = 4096

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from core import clock
 from core.dsl.component import Config, Env
-from core.dsl.duration import Duration
+from core.dsl.language.duration import Duration
 from core.errors import JobFailed
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ import orjson
 from pydantic import AfterValidator, Field, model_validator
 
 from core import clock
-from core.dsl import expand
 from core.dsl.component import Config, Env, Event, Run
-from core.dsl.retry import Temporary
+from core.dsl.connections.retry import Temporary
+from core.dsl.language import expand
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import addresses, dialing, egress
 

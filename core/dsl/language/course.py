@@ -13,8 +13,8 @@ from itertools import count, islice
 from operator import length_hint
 
 from core import clock
-from core.dsl.action import Settled, Waiter
 from core.dsl.component import Event, Run
+from core.dsl.language.action import Settled, Waiter
 from core.errors import JobFailed
 
 STRIDE = 256  # events of a leg between two looks at the clock

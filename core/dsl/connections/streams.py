@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from core import natsclient
 from core.dsl.component import Env
-from core.dsl.retry import Temporary
+from core.dsl.connections.retry import Temporary
 from core.errors import JobFailed, shorten
 
 if TYPE_CHECKING:  # an extra

@@ -15,8 +15,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from core.dsl.component import REGISTRY, Component
-from core.dsl.emit import Emit
-from core.dsl.registry import load_components
+from core.dsl.language.emit import Emit
+from core.dsl.language.registry import load_components
 from core.model.operation import compact
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from core import pointers
-from core.dsl import expand
+from core.dsl.language import expand
 from core.model import secret
 
 _PROSE = frozenset({"name", "description", "tags"})  # keys of the job in which nothing is filled in

@@ -16,8 +16,8 @@ from typing import Any
 
 from lupa import lua54
 
-from core.dsl import patterns
-from core.dsl.select import MISSING
+from core.dsl.events import patterns
+from core.dsl.events.select import MISSING
 from core.errors import shorten
 
 MAX_INSTRUCTIONS = 5_000_000

@@ -18,10 +18,10 @@ import orjson
 from pydantic import AfterValidator
 
 from core import pointers
-from core.dsl import select, values
-from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Env, Event, Run
-from core.dsl.select import MISSING
+from core.dsl.events import select, values
+from core.dsl.events.codegen import Builder, Warn
+from core.dsl.events.select import MISSING
 from core.errors import InvalidDocument, Problem, shorten
 from core.model import secret
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.dsl.omitted import OMITTED
+from core.dsl.language.omitted import OMITTED
 
 
 @dataclass(frozen=True, slots=True)

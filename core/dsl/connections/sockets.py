@@ -11,8 +11,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from core.dsl import places, select
 from core.dsl.component import Config, Env, Event, Run
+from core.dsl.events import select
+from core.dsl.language import places
 from core.errors import shorten
 from core.guard import listen
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import orjson
 
 from core import clock
-from core.dsl.expand import text_of
-from core.dsl.select import MISSING, Path, find
+from core.dsl.events.select import MISSING, Path, find
+from core.dsl.language.expand import text_of
 from core.errors import InvalidDocument, SluiceError, shorten
 from core.guard.paths import FileAccess
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from core.dsl.component import Env, Event, Run
-from core.dsl.sandbox import Sandbox
+from core.dsl.events.sandbox import Sandbox
 
 Warn = Callable[[str], None]
 

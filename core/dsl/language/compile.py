@@ -12,14 +12,14 @@ import pydantic
 
 from core import pointers
 from core.documents import lint
-from core.dsl import conditions, omitted, places
-from core.dsl.action import Action, EventFault, JobAborted, WaitingAction
-from core.dsl.codegen import Builder, Lua
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
-from core.dsl.course import Holds, Leg, Legs, Pass, Wait
-from core.dsl.emit import Emit
-from core.dsl.registry import load_components
-from core.dsl.schedule import MessageFilter, Trigger
+from core.dsl.events.codegen import Builder, Lua
+from core.dsl.language import conditions, omitted, places
+from core.dsl.language.action import Action, EventFault, JobAborted, WaitingAction
+from core.dsl.language.course import Holds, Leg, Legs, Pass, Wait
+from core.dsl.language.emit import Emit
+from core.dsl.language.registry import load_components
+from core.dsl.language.schedule import MessageFilter, Trigger
 from core.errors import InvalidDocument, Problem, shorten
 from core.guard import filerules
 from core.guard.filerules import Locator
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True)
 class CompiledJob:
-    """A job that is ready to run: its batches go through `legs` (core.dsl.course).
+    """A job that is ready to run: its batches go through `legs` (core.dsl.language.course).
 
     A fault of one event drops that event, is counted in `run.errors` and logged, and the others go on; `run.events_out`
     is for the executor to count when the output has accepted them.

@@ -22,8 +22,8 @@ from pydantic_core import CoreSchema
 
 from core import clock
 from core.dsl.component import Config
-from core.dsl.duration import Duration
-from core.dsl.window import Span, Window
+from core.dsl.language.duration import Duration
+from core.dsl.language.window import Span, Window
 from core.errors import shorten
 from core.model import message
 

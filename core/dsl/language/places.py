@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel
 
 from core import pointers
-from core.dsl import expand
+from core.dsl.language import expand
 from core.errors import Forbidden
 from core.guard.filerules import Locator
 

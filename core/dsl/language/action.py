@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from core.dsl.codegen import Builder, Warn
 from core.dsl.component import Component, Env, Event, Run
-from core.dsl.conditions import Condition
+from core.dsl.events.codegen import Builder, Warn
+from core.dsl.language.conditions import Condition
 from core.errors import JobFailed
 
 Each = Callable[[Event, Run], Event | list[Event] | None]
@@ -76,7 +76,7 @@ class Waiter(Protocol):
 class WaitingAction(Action):
     """An action that has to wait for something outside of the worker, so it is done batch by batch.
 
-    It stands between two legs of a job (core.dsl.course). `each` of
+    It stands between two legs of a job (core.dsl.language.course). `each` of
     such an action is its dry form: it has no effect outside, and logs what the action would do.
     """
 

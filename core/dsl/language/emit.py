@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import field_validator
 
 from core import clock
-from core.dsl import expand
 from core.dsl.component import Config, Env, Outgoing, Run
-from core.dsl.duration import Duration
+from core.dsl.language import expand
+from core.dsl.language.duration import Duration
 from core.errors import shorten
 from core.model.message import Kind, Type
 

@@ -1,0 +1,8 @@
+"""What components share to deal with another side; every connection goes through core.guard.
+
+http        outgoing requests, as a document declares them; http_auth: how they prove who sends them
+sockets     addresses to listen at and to connect to
+streams     JetStream of a NATS server, which nothing else of the language imports
+leases      items of KV queues in the hands of a job
+retry       when a fault that may pass is tried again
+"""

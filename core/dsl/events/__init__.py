@@ -1,0 +1,9 @@
+"""How one event is read and changed, in bounded time.
+
+select     the fields that a document names, compiled to get, set and delete
+values     texts to numbers and JSON without losing anything
+patterns   regular expressions in linear time
+sandbox    Lua for scripts and conditions, with a budget (the part in Lua: sandbox.lua)
+codegen    the statements of all actions as one Python function
+fan_out    copies of a batch for several receivers
+"""
