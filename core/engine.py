@@ -58,6 +58,7 @@ from core.licensing import Licensing
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
+from core.replays import Replays
 from core.retention import Retention
 from core.settings import Settings, default_home
 from core.store import gitops, invocations, messages
@@ -131,6 +132,7 @@ class Engine:
             settings = settings.model_copy(update={"workers": min(settings.workers, allowed)})
         self.bus = LocalBus(self)
         self.vault = Vault(database, settings.home)
+        self.replays = Replays(database, self.vault, ids, self.age, self.started_at_ns)
         self.variables = Variables(database)
         self.kv = LocalKV(database, tenant_bytes=settings.kv_tenant_mb * 1024 * 1024)
         self.lookouts = Lookouts(self.kv)

@@ -1,4 +1,4 @@
-"""The Idempotency-Key header: which key a request has. What a key does is in core/operations/replays.py."""
+"""The Idempotency-Key header: which key a request has. What a key does is in core/replays.py."""
 
 from __future__ import annotations
 

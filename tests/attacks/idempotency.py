@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from core import clock
+from core import clock, replays
 from core.model.principal import Caller, Principal, Role
-from core.operations import replays
 from core.store import replays as table
 from tests.attacks.access import CALL, INVOKE
 from tests.attacks.rig import Target

@@ -371,7 +371,7 @@ async def test_every_write_is_on_record_in_its_own_transaction(carried: Carried)
 
 
 async def test_an_answer_that_holds_a_credential_says_so_in_the_registry(carried: Carried) -> None:
-    """So that it is never kept for a repeat, and that no JWT makes one (core/operations/replays.py, core/engine.py)."""
+    """So that it is never kept for a repeat, and that no JWT makes one (core/replays.py, core/engine.py)."""
     assert carried.credentials == {op.name: set(op.told_once) for op in REGISTRY if op.told_once}
 
 

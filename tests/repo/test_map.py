@@ -37,7 +37,7 @@ def test_the_map_of_the_engine_names_every_room_and_module() -> None:
 @pytest.mark.parametrize(
     "room",
     [
-        *("core/deployments", "core/guard", "core/catalog", "core/worker", "mcp_server/http"),
+        *("core/deployments", "core/gitops", "core/guard", "core/catalog", "core/worker", "mcp_server/http"),
         *(f"core/dsl/{room}" for room in ("language", "events", "connections", "files", "reference")),
     ],
 )

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from furnished import arguments_of, furnish
 
-from core import clock, errors
+from core import clock, errors, replays
 from core.engine import Engine
 from core.model import scopes
 from core.model.operation import Effect
 from core.model.principal import Caller, Principal, Role
-from core.operations import REGISTRY, replays
+from core.operations import REGISTRY
 from core.store import replays as table
 from mcp_server.http import routes
 from tests.attacks import rig
