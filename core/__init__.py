@@ -19,6 +19,7 @@ Map, in reading order (each room's docstring goes on from here):
     catalog/      documents to start from: what comes with Sluice, the tenants' own, and what portals offer
     jobs/         single jobs, which people stage and deploy one by one
     contexts/     what jobs find around them: context values, dynamic variables, secrets
+    identity/     credentials: API keys, the JWTs minted from them, whom either stands for
     licensing     the license in force; license: what one says
     worker/       the data plane: a process that runs jobs and never sees the store; witness: whose code it runs
     kv/           values, sets and work queues that outlive runs
@@ -35,7 +36,7 @@ Map, in reading order (each room's docstring goes on from here):
     channel       the framed channel that joins owner, front doors and workers
     accepting     who may connect: so many in all, so many of one address
     forever       tasks that no fault ends
-    signing       JSON Web Tokens; keyfile: a file with one secret
+    keyfile       a file with one secret
     httpclient    the one place where HTTP clients are made
     settings, clock, logs, errors, docstrings, pointers
 

@@ -23,7 +23,7 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
-from core import accepting, adoption, channel, clock, errors, license, ownership, signing
+from core import accepting, adoption, channel, clock, errors, license, ownership
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.portals import Portals
@@ -50,6 +50,7 @@ from core.gitops.reading import Reader
 from core.gitops.runs import Runs
 from core.gitops.steps import Steps
 from core.guard import filepolicy
+from core.identity.tokens import Tokens
 from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
@@ -118,10 +119,9 @@ class Engine:
         self.ids = ids
         self.started_at_ns = clock.now_ns()
         self.age = clock.Age()
-        self.steady = clock.Steady()  # by which credentials end
         self.licensing = licensing
         self.denials = Denials(database, ids)
-        self._signer: signing.Signer | None = None
+        self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
         self._subscribers: list[Notice] = []
@@ -281,13 +281,6 @@ class Engine:
                 f"{operation.name} changes something, and this session is read-only.",
                 hint="Start the MCP server with --allow-write to allow it.",
             )
-
-    @property
-    def signer(self) -> signing.Signer:
-        """What signs the JWTs of this installation; its key is read, or made, when it is first needed."""
-        if self._signer is None:
-            self._signer = signing.open_signer(self.settings.home, self.settings.jwt_key_file)
-        return self._signer
 
     def in_tenant(self, caller: Caller, tenant: str) -> Caller:
         """The caller acting in another of its tenants. Raises NotFound for one that it is not a member of."""

@@ -11,11 +11,10 @@ from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.operations.invocations import delivery, find
 from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import audit
 from core.store import callbacks as table
-from core.triggers import callbacks
+from core.triggers import callbacks, records
 
 
 class CallbackList(Page):
@@ -41,7 +40,7 @@ async def callback_delivery_list(engine: Engine, caller: Caller, params: Callbac
     """
     id = None
     if params.invocation_id is not None:
-        id, record = await find(engine, caller, params.invocation_id)
+        id, record = await records.find(engine.pending, caller, params.invocation_id)
         caller = engine.in_tenant(caller, record["tenant_id"])
     before = position(params.cursor)
     rows, total = await engine.database.read(
@@ -56,7 +55,7 @@ async def callback_delivery_list(engine: Engine, caller: Caller, params: Callbac
     )
 
     def show(row: dict[str, Any]) -> dict[str, Any]:
-        return delivery(row, invocation.text_id(row["invocation_id"], row["nonce"]))
+        return records.delivery(row, invocation.text_id(row["invocation_id"], row["nonce"]))
 
     return {**rows_page(rows, params.limit, show, lambda row: str(row["id"])), "total": total}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
 from pydantic import Field
 
 from core.engine import Engine
+from core.identity import tokens
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
-from core.store import tokens as table
 
 MOST = 500  # asked about at once
 
@@ -26,21 +25,10 @@ class CredentialCheck(Params):
 async def credential_check(engine: Engine, caller: Caller, params: CredentialCheck) -> dict[str, Any]:
     """What the API keys with these ids are now: {items: {id: {state, username, role, tenants, platform, scopes}}}; for
     the doors only. `state` is valid, expired or revoked; one that is not there was revoked."""
-    now = engine.steady.now_ns()
-    rows = {row["id"]: row for row in await engine.database.read(table.by_ids, params.ids)} if params.ids else {}
-    return {"items": {id: _state(rows.get(id), now) for id in params.ids}}
-
-
-def _state(row: dict[str, Any] | None, now_ns: int) -> dict[str, Any]:
-    if row is None or row["revoked_at_ns"] is not None:
-        return {"state": "revoked"}
-    if row["expires_at_ns"] is not None and row["expires_at_ns"] <= now_ns:
-        return {"state": "expired"}
+    found = await engine.tokens.states(params.ids)
     return {
-        "state": "valid",
-        "username": row["username"],
-        "role": row["role"],
-        "tenants": orjson.loads(row["tenants"]),
-        "platform": bool(row["platform"]),
-        "scopes": orjson.loads(row["scopes"]),
+        "items": {
+            id: {"state": state, **(tokens.rights(row) if row is not None else {})}
+            for id, (state, row) in found.items()
+        }
     }

@@ -6,19 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from core import clock, errors
+from core import clock
 from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.scopes import may_see_runs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
-from core.operations.registry import Page, items_schema, moment, operation, position, rows_page
-from core.operations.triggers import RECORD, reachable
-from core.operations.triggers import find as find_trigger
+from core.operations.registry import INVOCATION_RECORD, Page, items_schema, moment, operation, position, rows_page
 from core.store import callbacks as callback_table
 from core.store import invocations as table
-from core.triggers import callbacks
+from core.triggers import records
 from core.triggers.callbacks import Callback
 
 Time = Annotated[str, Field(max_length=40)] | None
@@ -35,7 +32,7 @@ class InvocationGet(Params):
     summary="Status and result of one run of a trigger.",
     http="GET /api/trigger-invocations/{invocation_id}",
     toolset="triggers",
-    result=RECORD,
+    result=INVOCATION_RECORD,
     role=Role.USER,
 )
 async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> dict[str, Any]:
@@ -43,42 +40,13 @@ async def trigger_invocation_get(engine: Engine, caller: Caller, params: Invocat
 
     Terminal states are succeeded, failed and timed_out. Prefer wait_seconds over polling in a loop.
     """
-    id, record = await find(engine, caller, params.invocation_id)
+    id, record = await records.find(engine.pending, caller, params.invocation_id)
     if params.wait_seconds and record["finished_at_ns"] is None:
         record = await engine.pending.get(id, params.wait_seconds) or record
     if record["callback"] is None:
         return record
     rows = await engine.database.read(callback_table.of_invocation, id)
-    return {**record, "callbacks": [delivery(row, record["invocation_id"]) for row in rows]}
-
-
-async def find(engine: Engine, caller: Caller, text_id: str) -> tuple[int, dict[str, Any]]:
-    """The row id and the record of an invocation. Raises NotFound, also for one in a tenant of others."""
-    parsed = invocation.parse_id(text_id)
-    record = await engine.pending.get(parsed[0], 0) if parsed is not None else None
-    if parsed is not None and record is not None:
-        seen = may_see_runs(caller.principal.scopes, record["trigger_slug"])
-        if record["invocation_id"] == text_id and caller.member_of(record["tenant_id"]) and seen:
-            return parsed[0], record
-    raise errors.NotFound(
-        f"There is no invocation {errors.shorten(text_id, 64)}.",
-        hint="trigger_invocation_list shows the recent ones.",
-    )
-
-
-def delivery(row: dict[str, Any], invocation_id: str) -> dict[str, Any]:
-    """A callback delivery as it is shown."""
-    return {
-        "event_id": callbacks.event_id(row["id"]),
-        "invocation_id": invocation_id,
-        "receiver": invocation.site(row["receiver"]),
-        "state": row["state"],
-        "outcome": row["outcome"],
-        "attempts": row["attempts"],
-        "next_try_at": clock.iso(row["due_at_ns"]) if row["outcome"] == callback_table.PENDING else None,
-        "finished_at_ns": row["finished_at_ns"],
-        "tries": row["log"],
-    }
+    return {**record, "callbacks": [records.delivery(row, record["invocation_id"]) for row in rows]}
 
 
 class InvocationList(Page):
@@ -150,7 +118,7 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
 
 def _elsewhere(engine: Engine, caller: Caller, tenant: str | None) -> dict[str, str]:
     """A hint for a caller who named no tenant, and whose other tenants may have the runs that were looked for."""
-    others = sorted({trigger.tenant for trigger in reachable(engine, caller, tenant)} - {caller.tenant})
+    others = sorted({trigger.tenant for trigger in engine.triggers.reachable(caller, tenant)} - {caller.tenant})
     if not others:
         return {}
     return {"hint": f"None fits in tenant {caller.tenant}. Give tenant_id to look in {', '.join(others[:10])}."}
@@ -177,7 +145,7 @@ class InvocationRerun(Params):
     toolset="triggers",
     effect=Effect.WRITE,
     open_world=True,
-    result=RECORD,
+    result=INVOCATION_RECORD,
     role=Role.USER,
 )
 async def trigger_invocation_rerun(engine: Engine, caller: Caller, params: InvocationRerun) -> dict[str, Any]:
@@ -185,9 +153,9 @@ async def trigger_invocation_rerun(engine: Engine, caller: Caller, params: Invoc
 
     The new record names the first one in `rerun_of`. Policy, schema and rate limit hold as for any run.
     """
-    _, first = await find(engine, caller, params.invocation_id)
+    _, first = await records.find(engine.pending, caller, params.invocation_id)
     within = engine.in_tenant(caller, first["tenant_id"])
-    trigger = find_trigger(engine, within, first["trigger_slug"], first["tenant_id"])
+    trigger = engine.triggers.find(within, first["trigger_slug"], first["tenant_id"])
     kept = {name: value for name, value in first["params"].items() if name not in params.unset}
     return await engine.invoker.invoke(
         trigger,

@@ -22,6 +22,24 @@ PAGE_BYTES = 1024 * 1024  # of the items of one page, as JSON
 CUT_CHARACTERS = 1000  # of a text within an item that is larger than a page
 MAX_DOCUMENT = 1_000_000  # characters
 
+INVOCATION_RECORD = {
+    "type": "object",
+    "properties": {
+        "invocation_id": {"type": "string"},
+        "trigger_slug": {"type": "string"},
+        "trigger_revision": {"type": "integer"},
+        "tenant_id": {"type": "string"},
+        "state": {"type": "string", "enum": ["accepted", "dispatched", "succeeded", "failed", "timed_out"]},
+        "params": {"type": "object"},
+        "requested_at_ns": {"type": "integer"},
+        "deadline_ns": {"type": ["integer", "null"]},
+        "result": {"type": "object"},
+        "deduplicated": {"type": "boolean"},
+        "rerun_of": {"type": ["string", "null"]},
+    },
+    "required": ["invocation_id", "trigger_slug", "state", "result"],
+}
+"""The outputSchema of operations that answer with the record of a run."""
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Row = TypeVar("Row")

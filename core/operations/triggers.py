@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Literal
 
 from pydantic import Field
@@ -10,9 +9,9 @@ from pydantic import Field
 from core import errors
 from core.engine import Engine
 from core.model.operation import Effect, Params
-from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller, Role
+from core.model.principal import Caller, Role
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import INVOCATION_RECORD, Page, items_schema, offset_page, operation
 from core.store import triggers as table
 from core.triggers import registry
 from core.triggers.callbacks import Callback
@@ -20,23 +19,6 @@ from core.triggers.registry import Trigger
 from core.workflows import comparison
 
 SHOWN_REVISIONS = 50
-RECORD = {
-    "type": "object",
-    "properties": {
-        "invocation_id": {"type": "string"},
-        "trigger_slug": {"type": "string"},
-        "trigger_revision": {"type": "integer"},
-        "tenant_id": {"type": "string"},
-        "state": {"type": "string", "enum": ["accepted", "dispatched", "succeeded", "failed", "timed_out"]},
-        "params": {"type": "object"},
-        "requested_at_ns": {"type": "integer"},
-        "deadline_ns": {"type": ["integer", "null"]},
-        "result": {"type": "object"},
-        "deduplicated": {"type": "boolean"},
-        "rerun_of": {"type": ["string", "null"]},
-    },
-    "required": ["invocation_id", "trigger_slug", "state", "result"],
-}
 
 
 class TriggerList(Page):
@@ -64,7 +46,7 @@ async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> d
     """
     found = [
         trigger
-        for trigger in reachable(engine, caller, params.tenant_id)
+        for trigger in engine.triggers.reachable(caller, params.tenant_id)
         if (not params.invokable_only or trigger.invokable_by(caller))
         and (params.surface is None or _on_surface(trigger, params.surface, caller))
         and (params.tag is None or params.tag in trigger.definition.tags)
@@ -101,7 +83,7 @@ class TriggerGet(TriggerRef):
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
     """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
-    present = find(engine, caller, params.slug, params.tenant_id)
+    present = engine.triggers.find(caller, params.slug, params.tenant_id)
     rows = await engine.database.read(table.revisions, present.tenant, present.slug)
     shown = present if params.revision in (None, present.revision) else _revision(rows, params.revision, "/revision")
     out = {
@@ -172,7 +154,8 @@ async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) 
     The new revision is active, also when the present one was deactivated.
     """
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
-    present = find(engine, engine.in_tenant(caller, definition.tenant_id), definition.slug, definition.tenant_id)
+    within = engine.in_tenant(caller, definition.tenant_id)
+    present = engine.triggers.find(within, definition.slug, definition.tenant_id)
     return _published(await engine.triggers.revise(present, definition, caller, engine.ids.next()))
 
 
@@ -198,7 +181,7 @@ def _published(trigger: Trigger) -> dict[str, Any]:
 )
 async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef) -> dict[str, Any]:
     """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back."""
-    present = find(engine, caller, params.slug, params.tenant_id)
+    present = engine.triggers.find(caller, params.slug, params.tenant_id)
     return _published(await engine.triggers.deactivate(present, caller, engine.ids.next()))
 
 
@@ -223,7 +206,7 @@ class TriggerInvoke(Params):
     toolset="triggers",
     effect=Effect.WRITE,
     open_world=True,
-    result=RECORD,
+    result=INVOCATION_RECORD,
     role=Role.USER,
 )
 async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) -> dict[str, Any]:
@@ -232,7 +215,7 @@ async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) 
     Returns the invocation record. If its state is not succeeded, failed or timed_out, poll trigger_invocation_get
     with the invocation_id.
     """
-    trigger = find(engine, caller, params.slug, params.tenant_id)
+    trigger = engine.triggers.find(caller, params.slug, params.tenant_id)
     return await engine.invoker.invoke(
         trigger,
         params.params or {},
@@ -259,53 +242,4 @@ async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) ->
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""
     if params.known_version == engine.triggers.version:
         return {"version": engine.triggers.version, "tools": None}
-    own = {trigger.slug for trigger in engine.triggers.visible({caller.tenant})}
-    meant = reachable(engine, caller)
-    count = Counter(trigger.slug for trigger in meant)
-    tools = [
-        trigger.tool
-        for trigger in meant
-        if trigger.definition.publication.mcp
-        and trigger.invokable_by(caller)
-        and (trigger.tenant == caller.tenant or (trigger.slug not in own and count[trigger.slug] == 1))
-    ]
-    return {"version": engine.triggers.version, "tools": tools}
-
-
-def reachable(engine: Engine, caller: Caller, tenant: str | None = None) -> list[Trigger]:
-    """The triggers that a call can mean: those of its tenant, then those of the others, by slug.
-
-    The others are the tenants for the local operator, and the platform's scope for a platform principal. A call that
-    names a tenant, or acts in another than the default one, means that tenant and no other.
-    """
-    own = engine.triggers.visible({caller.tenant})
-    if tenant or caller.tenant != DEFAULT_TENANT:
-        return own
-    others = {name for name in engine.triggers.tenants() if caller.operator or name == PLATFORM}
-    if not caller.principal.platform:
-        others.discard(PLATFORM)
-    return own + engine.triggers.visible(others - {caller.tenant})
-
-
-def find(engine: Engine, caller: Caller, slug: str, tenant: str | None = None) -> Trigger:
-    """The present revision of a trigger that the caller can see.
-
-    Raises NotFound, also for a slug of a tenant that is not the caller's; InvalidParams when several of the
-    caller's tenants have it.
-    """
-    own = engine.triggers.get(caller.tenant, slug)
-    if own is not None:
-        return own
-    found = [trigger for trigger in reachable(engine, caller, tenant) if trigger.slug == slug]
-    if not found:
-        raise errors.NotFound(
-            f"There is no trigger {errors.shorten(slug, 64)} in tenant {caller.tenant}.",
-            hint="trigger_list shows what there is.",
-        )
-    if len(found) > 1:
-        raise errors.InvalidParams(
-            f"Several tenants have a trigger {slug}.",
-            hint=f"Give tenant_id, one of {', '.join(sorted(trigger.tenant for trigger in found))}.",
-            errors=[errors.Problem("/tenant_id", "is required here")],
-        )
-    return found[0]
+    return {"version": engine.triggers.version, "tools": engine.triggers.tools(caller)}

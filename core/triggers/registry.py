@@ -7,6 +7,7 @@ version, which the doors use as a cache key, and announces itself.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ import pydantic
 from core import clock, errors
 from core.errors import Problem
 from core.model.operation import compact, schema_problems
-from core.model.principal import PLATFORM, Caller
+from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller
 from core.model.scopes import may_invoke
 from core.model.trigger import (
     DEFAULT_WAIT_SECONDS,
@@ -236,8 +237,55 @@ class TriggerRegistry:
             key=lambda trigger: (trigger.slug, trigger.tenant),
         )
 
-    def tenants(self) -> set[str]:
-        return {tenant for tenant, _ in self._triggers}
+    def reachable(self, caller: Caller, tenant: str | None = None) -> list[Trigger]:
+        """The triggers that a call can mean: those of its tenant, then those of the others, by slug.
+
+        The others are the tenants for the local operator, and the platform's scope for a platform principal. A call
+        that names a tenant, or acts in another than the default one, means that tenant and no other.
+        """
+        own = self.visible({caller.tenant})
+        if tenant or caller.tenant != DEFAULT_TENANT:
+            return own
+        others = {name for name, _ in self._triggers if caller.operator or name == PLATFORM}
+        if not caller.principal.platform:
+            others.discard(PLATFORM)
+        return own + self.visible(others - {caller.tenant})
+
+    def find(self, caller: Caller, slug: str, tenant: str | None = None) -> Trigger:
+        """The present revision of a trigger that the caller can see.
+
+        Raises NotFound, also for a slug of a tenant that is not the caller's; InvalidParams when several of the
+        caller's tenants have it.
+        """
+        own = self.get(caller.tenant, slug)
+        if own is not None:
+            return own
+        found = [trigger for trigger in self.reachable(caller, tenant) if trigger.slug == slug]
+        if not found:
+            raise errors.NotFound(
+                f"There is no trigger {errors.shorten(slug, 64)} in tenant {caller.tenant}.",
+                hint="trigger_list shows what there is.",
+            )
+        if len(found) > 1:
+            raise errors.InvalidParams(
+                f"Several tenants have a trigger {slug}.",
+                hint=f"Give tenant_id, one of {', '.join(sorted(trigger.tenant for trigger in found))}.",
+                errors=[Problem("/tenant_id", "is required here")],
+            )
+        return found[0]
+
+    def tools(self, caller: Caller) -> list[dict[str, Any]]:
+        """The MCP tools that a caller's triggers are; of other tenants only those whose slug means one alone."""
+        own = {trigger.slug for trigger in self.visible({caller.tenant})}
+        meant = self.reachable(caller)
+        count = Counter(trigger.slug for trigger in meant)
+        return [
+            trigger.tool
+            for trigger in meant
+            if trigger.definition.publication.mcp
+            and trigger.invokable_by(caller)
+            and (trigger.tenant == caller.tenant or (trigger.slug not in own and count[trigger.slug] == 1))
+        ]
 
     async def publish(self, definition: Definition, caller: Caller, id: int) -> Trigger:
         """Make revision 1. Raises AlreadyExists when the slug is taken in the tenant."""

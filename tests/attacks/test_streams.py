@@ -13,7 +13,8 @@ import httpx
 import orjson
 import pytest
 
-from core import clock, signing
+from core import clock
+from core.identity import signing
 from mcp_server.cli import stage
 from mcp_server.http import sessions, streams
 from tests import waiting

@@ -24,8 +24,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from core import clock, signing
+from core import clock
 from core.engine import Engine
+from core.identity import signing
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
 from core.operations import REGISTRY
@@ -133,7 +134,7 @@ async def _credentials(server: rig.Target) -> dict[str, str]:
 
     await server.engine.database.write(expire)
     await server.engine.call("token_revoke", {"id": revoked["id"]}, ADMIN)
-    mint = server.engine.signer.mint
+    mint = server.engine.tokens.signer.mint
     ours = mint("ada", good["id"], clock.now_ns(), 60)
     claims = jwt.decode(ours, options={"verify_signature": False})
     secret = (server.home / signing.KEY_FILE).read_bytes()

@@ -12,8 +12,9 @@ import pytest
 import structlog
 from engines import ADMIN, USER, engine_on
 
-from core import clock, errors, signing
+from core import clock, errors
 from core.engine import Engine
+from core.identity import signing
 from core.model.principal import EVERY_TENANT, SYSTEM, Caller, Principal, Role, Surface
 from core.operations.registry import MAX_PAGE
 from mcp_server.http import auth
@@ -40,8 +41,8 @@ async def _verify(engine: Engine, token: str) -> dict[str, Any]:
 
 
 def pass_a_minute(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = engine.steady.now_ns() + 61 * clock.NANOSECONDS
-    monkeypatch.setattr(engine, "steady", clock.Steady(lambda: later))
+    later = engine.tokens.steady.now_ns() + 61 * clock.NANOSECONDS
+    monkeypatch.setattr(engine.tokens, "steady", clock.Steady(lambda: later))
 
 
 async def test_a_clock_that_is_set_neither_ends_a_key_nor_lets_it_live_on(

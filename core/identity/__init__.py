@@ -1,0 +1,5 @@
+"""Credentials: who stands behind a token, and what one may be made with.
+
+tokens keeps API keys, mints JWTs from them and tells whom either stands for; signing makes and reads the JWTs. What a
+credential grants, and when one is wider than another, is model/grants. First file to read: tokens.
+"""

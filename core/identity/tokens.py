@@ -1,0 +1,296 @@
+"""API keys, made once and kept as a hash, and the JWTs minted from them.
+
+None goes beyond the credential that made it (model/grants), and all end with that one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+import hashlib
+import os
+import pwd
+import re
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import orjson
+import structlog
+
+from core import clock, errors
+from core.identity import signing
+from core.model import grants
+from core.model.operation import Registry
+from core.model.principal import PLATFORM, SYSTEM, Caller, Role
+from core.settings import Settings
+from core.store import audit
+from core.store import tokens as table
+from core.store.database import Database
+
+Row = dict[str, Any]
+
+PREFIX = "sluice_"
+TOUCH_SECONDS = 60  # how exact last_used_at is: a write for each request would cost more than it tells
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}").fullmatch
+log = structlog.get_logger("core.identity.tokens")
+
+
+class Wanted(NamedTuple):
+    """A token that is to be made."""
+
+    name: str
+    username: str
+    role: Role
+    tenants: list[str]
+    expires_in_seconds: int | None
+    platform: bool
+    scopes: list[str]
+
+
+class Minted(NamedTuple):
+    """A JWT, for how many seconds it holds, and until when."""
+
+    token: str
+    ttl_seconds: int
+    ends_at_ns: int
+
+
+class Verified(NamedTuple):
+    """Whom a token stands for: the row of the API key, whether it is a JWT of that key, and for how long it holds."""
+
+    row: Row
+    minted: bool
+    seconds: float | None
+
+
+class Tokens:
+    """Of one engine. `steady` is the clock by which credentials end; `announce` tells the doors of a withdrawal."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        ids: clock.Ids,
+        steady: clock.Steady,
+        operations: Registry,
+        announce: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._ids = ids
+        self.steady = steady
+        self._operations = operations
+        self._announce = announce
+
+    @cached_property
+    def signer(self) -> signing.Signer:
+        """What signs the JWTs of this installation; its key is read, or made, when it is first needed."""
+        return signing.open_signer(self._settings.home, self._settings.jwt_key_file)
+
+    async def create(self, caller: Caller, wanted: Wanted) -> tuple[str, Row]:
+        """(the secret, which nobody can tell again; the row of the token).
+
+        Raises InvalidParams for a scope about nothing or a name that is none, Forbidden for a token that would go
+        beyond the credential that makes it, Unauthenticated when that one was withdrawn meanwhile.
+        """
+        self._check_scopes(wanted.scopes)
+        now = self.steady.now_ns()
+        own = grants.of(caller.principal, await self._end(caller))
+        seconds = wanted.expires_in_seconds
+        ends = own.ends_at_ns if seconds is None else now + seconds * clock.NANOSECONDS
+        made = grants.Grant(
+            wanted.role, frozenset(wanted.tenants), wanted.platform, frozenset(wanted.scopes), ends_at_ns=ends
+        )
+        if beyond := grants.wider(made, own):
+            raise errors.Forbidden(
+                f"A credential makes none that goes beyond itself, as this one would: {', '.join(beyond)}.",
+                hint=f"What makes it has {_in_words(own)}.",
+            )
+        if wanted.username != caller.username and not _USERNAME(wanted.username):
+            raise errors.InvalidParams(
+                f"{errors.shorten(ascii(wanted.username), 100)} is not the name of a user.",
+                hint="A user name has lower-case letters, digits and . _ @ + -, and starts with a letter or a digit.",
+                errors=[errors.Problem("/username", "is not the name of a user")],
+            )
+
+        def refuse_others_name(others: list[Row]) -> None:
+            rights = [_grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in _owners())
+            if wanted.username != caller.username and not grants.may_act_as(own, rights):
+                raise errors.Forbidden(
+                    f"The user name {errors.shorten(wanted.username, 100)} is in use, with rights that go beyond"
+                    " yours.",
+                    hint="Choose another name, or ask an admin who may do all that this user may.",
+                )
+
+        secret = PREFIX + clock.token(64)
+        row = {
+            "id": "tok_" + clock.token(12),
+            "name": wanted.name,
+            "hash": _hash(secret),
+            "username": wanted.username,
+            "role": wanted.role.value,
+            "tenants": orjson.dumps(wanted.tenants).decode(),
+            "platform": int(wanted.platform),
+            "scopes": orjson.dumps(sorted(set(wanted.scopes))).decode(),
+            "created_at_ns": now,
+            "expires_at_ns": ends,
+            "revoked_at_ns": None,
+            "made_by": caller.principal.credential,
+        }
+        note = audit.row(self._ids.next(), caller, "token_create", str(row["id"]))
+        await self._database.write(table.insert, row, refuse_others_name, note)
+        return secret, row
+
+    async def _end(self, caller: Caller) -> int | None:
+        """When the API key of a caller ends; None when it does not, or when there is none."""
+        own = await self._own(caller)
+        return None if own is None else own["expires_at_ns"]
+
+    async def _own(self, caller: Caller) -> Row | None:
+        """The API key that the credential of a caller is, or was minted from."""
+        credential = caller.principal.credential
+        return await self._database.read(table.by_id, credential) if credential else None
+
+    def _check_scopes(self, wanted: list[str]) -> None:
+        toolsets = {operation.toolset for operation in self._operations}
+        names = {operation.name for operation in self._operations}
+        for index, scope in enumerate(wanted):
+            kind, _, name = scope.partition(":")
+            known = {"toolset": toolsets, "operation": names}.get(kind)
+            if known is not None and name not in known:
+                raise errors.InvalidParams(
+                    f"There is no {kind} {errors.shorten(name, 64)}.",
+                    hint=f"Toolsets: {', '.join(sorted(toolsets))}." if kind == "toolset" else "",
+                    errors=[errors.Problem(f"/scopes/{index}", f"names no {kind}")],
+                )
+
+    async def administered(self, caller: Caller) -> list[Row]:
+        """The tokens that a caller may see and revoke, the youngest first."""
+        return [row for row in await self._database.read(table.all_rows) if administers(caller, row)]
+
+    async def revocable(self, caller: Caller, id: str) -> tuple[Row, list[str]] | None:
+        """A token that the caller may revoke and that was not, and those that it made; None when there is none."""
+        row = await self._database.read(table.by_id, id)
+        if row is None or row["revoked_at_ns"] is not None or not administers(caller, row):
+            return None
+        return row, await self._database.read(table.made_with, id)
+
+    async def revoke(self, caller: Caller, id: str) -> list[str]:
+        """Withdraw a token with all that were made with it, and all their JWTs: the ids of the others that went.
+
+        Raises NotFound.
+        """
+        note = functools.partial(audit.row, self._ids.next(), caller, "token_revoke")
+        row = await self._database.read(table.by_id, id)
+        mine = row is not None and administers(caller, row)
+        went = await self._database.write(table.revoke, id, self.steady.now_ns(), note) if mine else []
+        if not went:
+            raise errors.NotFound(
+                f"There is no token {errors.shorten(id, 64)} to revoke.", hint="token_list shows them."
+            )
+        self._announce("tokens", {"id": id})
+        return went[1:]
+
+    async def mint(self, caller: Caller, ttl_seconds: int) -> Minted:
+        """A JWT of the API key that a call came with; it ends with its key.
+
+        Raises Forbidden when the call carries no API key: a JWT cannot prolong itself.
+        """
+        row = await self._own(caller)
+        if row is None:
+            raise errors.Forbidden(
+                "A JWT is minted from an API key, and this request carries none.",
+                hint="Send 'Authorization: Bearer API_KEY'; 'sluice token create' makes one.",
+            )
+        now = self.steady.now_ns()
+        if row["expires_at_ns"] is not None:
+            ttl_seconds = max(1, min(ttl_seconds, (row["expires_at_ns"] - now) // clock.NANOSECONDS))
+        token = self.signer.mint(caller.username, row["id"], now, ttl_seconds)
+        await self._database.write(audit.insert, audit.row(self._ids.next(), caller, "token_mint", row["id"]))
+        return Minted(token, ttl_seconds, (now // clock.NANOSECONDS + ttl_seconds) * clock.NANOSECONDS)
+
+    async def verify(self, token: str) -> Verified:
+        """Whom an API key or a JWT stands for.
+
+        Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
+        """
+        now = self.steady.now_ns()
+        claims = self.signer.read(token, now) if signing.looks_like_one(token) else None
+        if claims is None:
+            row = await self._database.read(table.by_hash, _hash(token))
+        else:
+            row = await self._database.read(table.by_id, claims.key_id)
+        # A JWT ends with its key: what is revoked, or was never there, is asked of the row and not of the token.
+        if row is None or state(row, now) != "valid":
+            raise errors.Unauthenticated(
+                "This token is not valid.", hint="Make one with: sluice token create --username NAME --role user"
+            )
+        if (row["last_used_at_ns"] or 0) < now - TOUCH_SECONDS * clock.NANOSECONDS:
+            try:
+                await self._database.write(table.touch, row["id"], now)
+            except errors.StorageUnavailable as error:  # who it is, is known all the same
+                log.warning("use_of_token_not_recorded", id=row["id"], error=str(error))
+        ends: list[int] = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+        if claims is not None:
+            ends.append(claims.expires_at_ns)
+        return Verified(row, claims is not None, (min(ends) - now) / clock.NANOSECONDS if ends else None)
+
+    async def states(self, ids: list[str]) -> dict[str, tuple[str, Row | None]]:
+        """Of each of these API keys its state (see `state`) and, when it is valid, its row."""
+        now = self.steady.now_ns()
+        rows = {row["id"]: row for row in await self._database.read(table.by_ids, ids)} if ids else {}
+        found = {id: (state(rows.get(id), now), rows.get(id)) for id in ids}
+        return {id: (now_is, row if now_is == "valid" else None) for id, (now_is, row) in found.items()}
+
+
+def state(row: Row | None, now_ns: int) -> str:
+    """valid, expired or revoked; one that is not there was revoked."""
+    if row is None or row["revoked_at_ns"] is not None:
+        return "revoked"
+    return "expired" if row["expires_at_ns"] is not None and row["expires_at_ns"] <= now_ns else "valid"
+
+
+def rights(row: Row) -> dict[str, Any]:
+    """Whom a token stands for and what it may, as every answer tells it."""
+    return {
+        "username": row["username"],
+        "role": row["role"],
+        "tenants": orjson.loads(row["tenants"]),
+        "platform": bool(row["platform"]),
+        "scopes": orjson.loads(row["scopes"]),
+    }
+
+
+def administers(caller: Caller, row: Row) -> bool:
+    """Whether a token is the caller's to see and to revoke: it opens nothing besides what the caller's own does."""
+    opens = [*orjson.loads(row["tenants"]), *([PLATFORM] if row["platform"] else [])]
+    return caller.operator or all(map(caller.member_of, opens))
+
+
+def _grant(row: Row) -> grants.Grant:
+    tenants, scopes = orjson.loads(row["tenants"]), orjson.loads(row["scopes"])
+    return grants.Grant(
+        Role(row["role"]), frozenset(tenants), bool(row["platform"]), frozenset(scopes), row["expires_at_ns"]
+    )
+
+
+def _in_words(own: grants.Grant) -> str:
+    limits = [f"role {own.role.value}", f"tenants {', '.join(sorted(own.tenants))}"]
+    limits += ["platform"] if own.platform else []
+    limits += [f"scopes {', '.join(sorted(own.scopes))}"] if own.scopes else []
+    return "; ".join(limits) + ("" if own.ends_at_ns is None else f"; and ends at {clock.iso(own.ends_at_ns)}")
+
+
+def _owners() -> frozenset[str]:
+    """The names that the owner of the home directory acts under, and the engine's own."""
+    names = {SYSTEM.username, getpass.getuser()}
+    with contextlib.suppress(KeyError):  # a container may run as a number that has no name
+        names.add(pwd.getpwuid(os.geteuid()).pw_name)
+    return frozenset(names)
+
+
+def _hash(secret: str) -> str:
+    # A 256-bit random secret needs no slow hash: there is nothing to guess.
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""Runs and their callback deliveries, as far as a caller may see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core import clock, errors
+from core.model import invocation
+from core.model.principal import Caller
+from core.model.scopes import may_see_runs
+from core.store import callbacks as table
+from core.triggers import callbacks
+from core.triggers.pending import Pending
+
+
+async def find(pending: Pending, caller: Caller, text_id: str) -> tuple[int, dict[str, Any]]:
+    """The row id and the record of an invocation. Raises NotFound, also for one in a tenant of others."""
+    parsed = invocation.parse_id(text_id)
+    record = await pending.get(parsed[0], 0) if parsed is not None else None
+    if parsed is not None and record is not None:
+        visible = may_see_runs(caller.principal.scopes, record["trigger_slug"])
+        if record["invocation_id"] == text_id and caller.member_of(record["tenant_id"]) and visible:
+            return parsed[0], record
+    raise errors.NotFound(
+        f"There is no invocation {errors.shorten(text_id, 64)}.",
+        hint="trigger_invocation_list shows the recent ones.",
+    )
+
+
+def delivery(row: dict[str, Any], invocation_id: str) -> dict[str, Any]:
+    """A callback delivery as every answer tells it, from a row of the store."""
+    return {
+        "event_id": callbacks.event_id(row["id"]),
+        "invocation_id": invocation_id,
+        "receiver": invocation.site(row["receiver"]),
+        "state": row["state"],
+        "outcome": row["outcome"],
+        "attempts": row["attempts"],
+        "next_try_at": clock.iso(row["due_at_ns"]) if row["outcome"] == table.PENDING else None,
+        "finished_at_ns": row["finished_at_ns"],
+        "tries": row["log"],
+    }
