@@ -43,6 +43,7 @@ from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.traffic import Traffic
 from core.fleet.unmanaged import Unmanaged
+from core.fleet.workforce import Workforce
 from core.forever import Loops
 from core.gitops.diff import Differ
 from core.gitops.promoting import Promoter
@@ -161,6 +162,7 @@ class Engine:
         )
         self.reach = Reach(self.settings, self.fleet, running)
         self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
+        self.workforce = Workforce(database, ids, self.fleet)
         self.unmanaged = Unmanaged(database, ids, self.fleet, self.jobs, self.vault, self.reach)
         self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)
         self.healer = Healer(database, ids, self.fleet, self.rollouts)

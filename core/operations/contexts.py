@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Self
 
-import orjson
 from pydantic import Field, StringConstraints, model_validator
 
-from core import clock, errors, pointers
+from core import clock
+from core.contexts import values
 from core.contexts.layers import Level
-from core.contexts.values import layers_of
+from core.contexts.values import Place
 from core.engine import Engine
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
 from core.operations.registry import Page, items_schema, offset_page, operation
-from core.store import audit
-from core.store import contexts as table
 
-MAX_VALUE_BYTES = 64 * 1024
-RESERVED = frozenset({"wizard", "secrets"})  # {{wizard.x}} is an answer, {{secrets.x}} a secret
 Key = Annotated[str, StringConstraints(max_length=100)]
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$")]
 
 
-class Place(Params):
+class AtPlace(Params):
     """One place of a context: at most one of these is given, and none means global."""
 
     environment: Target | None = None
@@ -53,12 +47,13 @@ class Place(Params):
             Level.JOB: self.job,
         }
 
-    def place(self) -> tuple[Level, str]:
-        """The level and what it is about; ("global", "") without any."""
-        return next(((level, target) for level, target in self._targets().items() if target), (Level.GLOBAL, ""))
+    def place(self) -> Place:
+        """The level and what it is about; global without any."""
+        given = ((level, target) for level, target in self._targets().items() if target)
+        return Place(*next(given, (Level.GLOBAL, "")))
 
 
-class ContextSet(Place):
+class ContextSet(AtPlace):
     values: dict[str, Any] = Field(min_length=1, max_length=1000)
     """Key -> value: text, number, boolean, list or map. Other keys of the place stay."""
 
@@ -84,35 +79,9 @@ async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dic
     Not for passwords: context values end up in staged documents; use secret_set. What is deployed stays as it is
     until it is deployed or planned again.
     """
-    level, target = params.place()
-    rows, problems = [], []
-    for key, value in params.values.items():
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-        pointer = f"/values/{pointers.escape(key)}"
-        if not _KEY.fullmatch(key):
-            problems.append(errors.Problem(pointer, "is no key: use letters, digits, _ and - (at most 100)"))
-        elif key in RESERVED:
-            problems.append(errors.Problem(pointer, f"{key} has a meaning of its own in documents"))
-        elif value is None:
-            problems.append(errors.Problem(pointer, "null is no value; context_delete removes a key"))
-        elif len(text) > MAX_VALUE_BYTES:
-            problems.append(errors.Problem(pointer, f"takes {len(text)} bytes; at most {MAX_VALUE_BYTES}"))
-        rows.append(
-            {
-                "tenant": caller.tenant,
-                "level": level.value,
-                "target": target,
-                "key": key,
-                "value": text,
-                "updated_at_ns": engine.now_ns(),
-                "updated_by": caller.username,
-            }
-        )
-    if problems:
-        raise errors.InvalidParams("Some of the values cannot be kept.", errors=problems)
-    note = _note(engine, caller, "context_set", level, target, params.values)
-    changed = await engine.database.write(table.put, rows, note)
-    return {"level": level.value, "target": target, "keys": sorted(params.values), "changed": changed}
+    place = params.place()
+    changed = await values.put(engine.database, engine.ids.next(), caller, place, params.values)
+    return {"level": place.level.value, "target": place.target, "keys": sorted(params.values), "changed": changed}
 
 
 class ContextGet(Params):
@@ -137,20 +106,20 @@ async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dic
 
     The document's own `context:` block comes after all of them.
     """
-    layers = await layers_of(engine.database, caller.tenant)
-    seen = layers.seen(
+    layers = await values.layers_of(engine.database, caller.tenant)
+    visible = layers.seen(
         job=params.job or "",
         worker=params.worker or "",
         group=params.group or "",
         environment=params.environment or "",
     )
     return {
-        "values": {key: seen[key].value for key in sorted(seen)},
-        "from": {key: _place(seen[key].level, seen[key].target) for key in sorted(seen)},
+        "values": {key: visible[key].value for key in sorted(visible)},
+        "from": {key: str(Place(visible[key].level, visible[key].target)) for key in sorted(visible)},
     }
 
 
-class ContextList(Page, Place):
+class ContextList(Page, AtPlace):
     """Everything, or what is set at one place."""
 
     level: Level | None = None
@@ -177,27 +146,22 @@ async def context_list(engine: Engine, caller: Caller, params: ContextList) -> d
             "updated_at": clock.iso(row["updated_at_ns"]),
             "updated_by": row["updated_by"],
         }
-        for row in await engine.database.read(table.of_tenant, caller.tenant)
+        for row in await values.listed(engine.database, caller.tenant)
         if wanted in (None, row["level"]) and target in ("", row["target"])
     ]
-    order = [level.value for level in Level]
-    items.sort(key=lambda item: (order.index(item["level"]), item["target"], item["key"]))
     return offset_page(items, params)
 
 
-class ContextDelete(Place):
+class ContextDelete(AtPlace):
     keys: list[Key] | None = Field(default=None, max_length=1000)
     """Which keys; all keys of the place when left out."""
 
 
 async def _values_go(engine: Engine, caller: Caller, params: ContextDelete) -> Loss | None:
-    level, target = params.place()
-    keys = [
-        row["key"]
-        for row in await engine.database.read(table.of_tenant, caller.tenant)
-        if (row["level"], row["target"]) == (level.value, target) and (params.keys is None or row["key"] in params.keys)
-    ]
-    return Loss(f"At {_place(level, target)} go {counted('value', keys)}.", {"keys": keys}) if keys else None
+    place = params.place()
+    there = await values.keys_at(engine.database, caller.tenant, place)
+    keys = [key for key in there if params.keys is None or key in params.keys]
+    return Loss(f"At {place} go {counted('value', keys)}.", {"keys": keys}) if keys else None
 
 
 @operation(
@@ -212,20 +176,6 @@ async def _values_go(engine: Engine, caller: Caller, params: ContextDelete) -> L
 )
 async def context_delete(engine: Engine, caller: Caller, params: ContextDelete) -> dict[str, Any]:
     """Remove keys from one place (global, or one environment, group, worker or job); what is deployed stays."""
-    level, target = params.place()
-    note = _note(engine, caller, "context_delete", level, target, params.keys or ["all keys"])
-    gone = await engine.database.write(table.delete, caller.tenant, level.value, target, params.keys, note)
-    if not gone:
-        raise errors.NotFound(
-            f"None of these keys is set at {_place(level, target)}.", hint="context_list shows what is set where."
-        )
-    return {"level": level.value, "target": target, "deleted": gone}
-
-
-def _place(level: Level, target: str) -> str:
-    return f"{level.value} {target}".strip()
-
-
-def _note(engine: Engine, caller: Caller, operation: str, level: Level, target: str, keys: Any) -> tuple[Any, ...]:
-    what = f"{caller.tenant}/{_place(level, target)}: {', '.join(sorted(keys))}"
-    return audit.row(engine.ids.next(), caller, operation, what)
+    place = params.place()
+    gone = await values.delete(engine.database, engine.ids.next(), caller, place, params.keys)
+    return {"level": place.level.value, "target": place.target, "deleted": gone}

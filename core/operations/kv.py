@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import orjson
 from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
+from core.kv import browsing
 from core.model import kv
 from core.model.kv import Namespace, Op, Verb
 from core.model.operation import Effect, Loss, Params
@@ -86,16 +86,20 @@ async def kv_list(engine: Engine, caller: Caller, params: KvList) -> dict[str, A
     space = _space(engine, caller, params.namespace)
     page = await space.list(params.prefix, params.cursor or "", params.limit)
 
-    def show(entry: kv.Entry) -> dict[str, Any]:
-        return {
-            "key": entry.key,
-            "value": entry.value[:SHOWN],
-            "characters": len(entry.value),
-            "revision": entry.revision,
-            "expires_at": _time(entry.expires_at_ms),
-        }
+    return rows_page(page.entries, params.limit, _entry, lambda entry: entry.key, more=page.more)
 
-    return rows_page(page.entries, params.limit, show, lambda entry: entry.key, more=page.more)
+
+def _entry(entry: kv.Entry) -> dict[str, Any]:
+    return {
+        "key": entry.key,
+        **_beginning(entry.value),
+        "revision": entry.revision,
+        "expires_at": _time(entry.expires_at_ms),
+    }
+
+
+def _beginning(value: str) -> dict[str, Any]:
+    return {"value": value[:SHOWN], "characters": len(value)}
 
 
 class InKey(InNamespace):
@@ -107,18 +111,18 @@ class InKey(InNamespace):
 async def kv_get(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any]:
     """Show one key: value (text that is no JSON as text), revision, expires_at, and the members of its set."""
     space = _space(engine, caller, params.namespace)
-    found = [entry for entry in (await space.list(params.key, "", 1)).entries if entry.key == params.key]
+    found = await browsing.entry(space, params.key)
     members = await space.members(params.key)
-    if not found and not members:
+    if found is None and not members:
         raise errors.NotFound(
             f"There is no key {errors.shorten(params.key, 100)} in {space.name}.", hint="kv_list shows the keys."
         )
-    shown: dict[str, Any] = {"namespace": space.name, "key": params.key}
-    if found:
-        value, format = _value(found[0].value)
-        shown |= {"value": value, "format": format, "revision": found[0].revision}
-        shown["expires_at"] = _time(found[0].expires_at_ms)
-    return {**shown, "members": list(members)}
+    answer: dict[str, Any] = {"namespace": space.name, "key": params.key}
+    if found is not None:
+        value, format = browsing.parsed(found.value)
+        answer |= {"value": value, "format": format, "revision": found.revision}
+        answer["expires_at"] = _time(found.expires_at_ms)
+    return {**answer, "members": list(members)}
 
 
 class KvSet(InKey):
@@ -144,11 +148,7 @@ class KvSet(InKey):
 async def kv_set(engine: Engine, caller: Caller, params: KvSet) -> dict[str, Any]:
     """Set a value, with if_revision only when nobody has changed it: done tells whether, revision what is there."""
     space = _space(engine, caller, params.namespace)
-    raw = params.format == "raw-string"
-    if raw and not isinstance(params.value, str):
-        problem = errors.Problem("/value", "must be a text with format raw-string")
-        raise errors.InvalidParams("A raw string must be a text.", errors=[problem])
-    text = params.value if raw else orjson.dumps(params.value).decode()
+    text = browsing.encoded(params.value, params.format)
     verb = Verb.SET if params.if_revision is None else Verb.COMPARE_AND_SET
     op = Op(verb, params.key, text, params.ttl_ms or 0, params.if_revision or 0)
     (result,) = await engine.kv.apply(space.name, [op], _note(engine, caller, "kv_set", space, params.key))
@@ -157,9 +157,9 @@ async def kv_set(engine: Engine, caller: Caller, params: KvSet) -> dict[str, Any
 
 async def _key_goes(engine: Engine, caller: Caller, params: InKey) -> Loss | None:
     space = _space(engine, caller, params.namespace)
-    found = [entry for entry in (await space.list(params.key, "", 1)).entries if entry.key == params.key]
+    found = await browsing.entry(space, params.key)
     members = await space.members(params.key)
-    gone = [f"its value ({len(found[0].value)} characters)"] if found else []
+    gone = [f"its value ({len(found.value)} characters)"] if found is not None else []
     gone += [f"its set of {counted('member', members)}"] if members else []
     where = f"key {errors.shorten(params.key, 100)} of {space.name}"
     return Loss(f"Of {where} goes: {'; '.join(gone)}.") if gone else None
@@ -199,25 +199,14 @@ async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> dict[str,
     """Follow values as they change: first those that are there (the first 1,000), then each key that changed since
     the answer before, in its last state. Pass `watch` back within two minutes. `lagged`: some are left out; kv_list."""
     space = _space(engine, caller, params.namespace)
-    if not params.watch:
-        id = await engine.lookouts.begin(space.name, params.prefix, caller.username)
-        page = await space.list(params.prefix, "", kv.MAX_LIST)
-        return {"watch": id, "items": [_state(entry.key, entry) for entry in page.entries], "lagged": page.more}
-    changes, lagged = await engine.lookouts.next(params.watch, space.name, params.wait_seconds)
-    read = changes[: kv.MAX_LIST]
-    items = []
-    for key, deleted in read:
-        found = None if deleted else next(iter((await space.list(key, "", 1)).entries), None)
-        items.append(_state(key, found if found is not None and found.key == key else None))
-    return {"watch": params.watch, "items": items, "lagged": lagged or len(changes) > len(read)}
-
-
-def _state(key: str, entry: kv.Entry | None) -> dict[str, Any]:
-    """A key as a watch tells it; without an entry it is gone."""
-    if entry is None:
-        return {"key": key, "deleted": True}
-    shown = {"value": entry.value[:SHOWN], "characters": len(entry.value), "revision": entry.revision}
-    return {"key": key, "deleted": False, **shown, "expires_at": _time(entry.expires_at_ms)}
+    found = await browsing.changes(
+        engine.lookouts, space, params.prefix, params.watch, params.wait_seconds, caller.username
+    )
+    items = [
+        {"key": key, "deleted": True} if entry is None else {"key": key, "deleted": False, **_entry(entry)}
+        for key, entry in found.keys
+    ]
+    return {"watch": found.watch, "items": items, "lagged": found.lagged}
 
 
 class KvQueue(InNamespace):
@@ -230,7 +219,7 @@ async def kv_queue(engine: Engine, caller: Caller, params: KvQueue) -> dict[str,
     """Show a queue: depth (items that wait), leased, dead, and the oldest dead items with their attempts."""
     space = _space(engine, caller, params.namespace)
     dead = await engine.database.read(table.dead_items, space.name, params.dead_items)
-    items = [{"value": item.value[:SHOWN], "characters": len(item.value), "attempts": item.attempt} for item in dead]
+    items = [{**_beginning(item.value), "attempts": item.attempt} for item in dead]
     return {"namespace": space.name, **await _depth(engine, space.name), "dead_items": items}
 
 
@@ -277,13 +266,6 @@ def _note(engine: Engine, caller: Caller, operation: str, space: Namespace, what
 async def _depth(engine: Engine, name: str) -> dict[str, int]:
     depth = await engine.kv.depth(name)
     return {"depth": depth.ready, "leased": depth.leased, "dead": depth.dead}
-
-
-def _value(text: str) -> tuple[Any, str]:
-    try:
-        return orjson.loads(text), "json"
-    except orjson.JSONDecodeError:
-        return text, "raw-string"
 
 
 def _time(ms: int | None) -> str | None:

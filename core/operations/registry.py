@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from core import clock, errors
 from core.model.operation import Params, Registry
+from core.model.worker_group import LABEL_PATTERN, MOST_LABELS, NAME_PATTERN
 
 REGISTRY = Registry()
 operation = REGISTRY.operation
@@ -49,6 +50,9 @@ Slug = Annotated[str, StringConstraints(max_length=64)]
 Version = Annotated[str, StringConstraints(max_length=64)] | Annotated[int, Field(ge=1, le=2**31)]
 ItemKind = Literal["workflow", "perspective", "blueprint", "job"]
 Kind = Literal["workflow", "perspective", "blueprint"]  # of documents that tenants write
+GroupName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
+Label = Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
+Labels = Annotated[list[Label], Field(max_length=MOST_LABELS)]
 WorkflowDocument = Annotated[str, StringConstraints(max_length=MAX_DOCUMENT)]
 JobDocument = Annotated[str, StringConstraints(max_length=MAX_DOCUMENT)]
 

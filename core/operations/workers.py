@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -10,14 +9,10 @@ from pydantic import Field
 from core import errors
 from core.deployments.draining import Given
 from core.engine import Engine
-from core.fleet.connection import LOCAL
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
-from core.model.worker_group import WorkerSetting
 from core.operations.losses import counted
-from core.operations.registry import Page, items_schema, offset_page, operation
-from core.operations.worker_groups import GroupName, Labels, refuse_external, sees
-from core.store import audit, external_workers, worker_groups
+from core.operations.registry import GroupName, Labels, Page, items_schema, offset_page, operation
 
 
 class WorkerList(Page):
@@ -40,7 +35,7 @@ class WorkerList(Page):
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
     """List the workers whose groups admit this tenant: group, state, process id, slots, labels, how many jobs each
     holds, and how far the kernel confines it (`sandbox`: full, off, or partial with what is lacking)."""
-    groups = [group for group in engine.fleet.groups if sees(caller, group)]
+    groups = engine.workforce.visible(caller)
     there = {group.name for group in groups}
     labelled = {group.name for group in groups if params.label in group.labels}
     rows = [
@@ -69,7 +64,7 @@ class WorkerGet(Params):
 async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[str, Any]:
     """Show a worker: what it reports of itself now (memory, loop lag, channels) and this tenant's jobs on it with
     state and metrics. `report` is null when it does not answer, and `unreachable` says why."""
-    row = _row(engine, caller, params.name)
+    row = engine.workforce.worker(caller, params.name)
     report, unreachable = None, ""
     try:
         report = await engine.fleet.request(params.name, "report", {})
@@ -110,13 +105,8 @@ class WorkerUpdate(Params):
 async def worker_update(engine: Engine, caller: Caller, params: WorkerUpdate) -> dict[str, Any]:
     """Change the group or the labels of a worker; this holds over restarts. Jobs whose group it leaves move away;
     what has no other place runs on where it is, and shows as drift of its deployment."""
-    said = _said(engine, caller, params.name)
-    changed = replace(
-        said,
-        group=params.group or said.group,
-        labels=said.labels if params.labels is None else tuple(dict.fromkeys(params.labels)),
-    )
-    return await _say(engine, caller, changed, "worker_update", params.wait_seconds, leaves=params.group is not None)
+    await engine.workforce.update_worker(caller, "worker_update", params.name, group=params.group, labels=params.labels)
+    return await _moved(engine, caller, params.name, params.wait_seconds, leaves=params.group is not None)
 
 
 class WorkerDrain(Params):
@@ -138,8 +128,8 @@ class WorkerDrain(Params):
 async def worker_drain(engine: Engine, caller: Caller, params: WorkerDrain) -> dict[str, Any]:
     """Take a worker out of service without loss: nothing new is placed on it, and what can move to other workers of
     its group does. `stays` names what has no other place; that runs on. worker_resume ends it."""
-    said = replace(_said(engine, caller, params.name), drained=True)
-    return await _say(engine, caller, said, "worker_drain", params.wait_seconds, leaves=True)
+    await engine.workforce.update_worker(caller, "worker_drain", params.name, drained=True)
+    return await _moved(engine, caller, params.name, params.wait_seconds, leaves=True)
 
 
 class WorkerResume(Params):
@@ -158,8 +148,8 @@ class WorkerResume(Params):
 )
 async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> dict[str, Any]:
     """End the drain of a worker. What has moved away stays where it is until a plan recomputes the placement."""
-    said = replace(_said(engine, caller, params.name), drained=False)
-    return await _say(engine, caller, said, "worker_resume", 0, leaves=False)
+    await engine.workforce.update_worker(caller, "worker_resume", params.name, drained=False)
+    return await _moved(engine, caller, params.name, 0, leaves=False)
 
 
 class WorkerRemove(Params):
@@ -168,8 +158,8 @@ class WorkerRemove(Params):
 
 
 async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> Loss | None:
-    row = _row(engine, caller, params.name)
-    if row["kind"] == LOCAL or engine.fleet.workers[params.name].connected:
+    row = engine.workforce.worker(caller, params.name)
+    if not engine.workforce.forgettable(caller, params.name):
         return None  # it is refused
     ids = [one["id"] for one in engine.fleet.on(params.name)]
     mine = counted("workload", (id for id in ids if id.startswith(f"{caller.tenant}/")))
@@ -189,53 +179,20 @@ async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> 
 async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> dict[str, Any]:
     """Forget an external worker, with its labels and its drain. What it still should run moves at the next reconcile.
     A worker that is connected, or that this engine starts itself, is not removed; one that joins again is new."""
-    row = _row(engine, caller, params.name)
-    if row["kind"] == LOCAL:
-        raise errors.AlreadyExists(
-            f"The engine starts worker {params.name} itself.", hint="Start the engine with fewer --workers."
-        )
-    if engine.fleet.workers[params.name].connected:
-        raise errors.Busy(f"Worker {params.name} is connected.", hint="Stop 'sluice worker' on its machine first.")
-    note = audit.row(engine.ids.next(), caller, "worker_remove", params.name)
-    await engine.database.write(external_workers.forget, params.name, note)
-    engine.fleet.forget(params.name)
-    await engine.fleet.regroup()
+    await engine.workforce.remove_worker(caller, params.name)
     return {"name": params.name, "removed": True}
 
 
-async def _say(
-    engine: Engine, caller: Caller, said: WorkerSetting, operation: str, wait_seconds: int, *, leaves: bool
-) -> dict[str, Any]:
-    """Keep what is said about a worker, and move away what must not stay on it: the worker with moved[], stays[]."""
-    group = engine.fleet.groups.get(said.group or "")
-    if group is not None and group.open:
-        refuse_external(group, [engine.fleet.workers[said.name]])
-    if said != engine.fleet.groups.said(said.name):
-        note = audit.row(engine.ids.next(), caller, operation, said.name)
-        await engine.database.write(worker_groups.set_worker, said, engine.now_ns(), caller.username, note)
-        await engine.fleet.regroup()
-    given = await engine.drainer.vacate(caller, said.name) if leaves else Given()
+async def _moved(engine: Engine, caller: Caller, name: str, wait_seconds: int, *, leaves: bool) -> dict[str, Any]:
+    """Move away what must not stay on a worker that `leaves` its place: the worker with moved[], stays[]."""
+    given = await engine.drainer.vacate(caller, name) if leaves else Given()
     if given.moved:
         await engine.fleet.wait(lambda: engine.fleet.settled(given.moved), wait_seconds)
     mine = f"{caller.tenant}/"
     return {
-        **_row(engine, caller, said.name),
+        **engine.workforce.worker(caller, name),
         "moved": [{"id": id, "worker": to} for id, to in given.moved.items() if id.startswith(mine)],
         "stays": [{"id": id, "reason": why} for id, why in given.stays.items() if id.startswith(mine)],
         "moved_in_all": len(given.moved),
         "stays_in_all": len(given.stays),
     }
-
-
-def _said(engine: Engine, caller: Caller, name: str) -> WorkerSetting:
-    _row(engine, caller, name)
-    return engine.fleet.groups.said(name)
-
-
-def _row(engine: Engine, caller: Caller, name: str) -> dict[str, Any]:
-    row = next((row for row in engine.fleet.worker_rows() if row["name"] == name), None)
-    if row is None or not sees(caller, engine.fleet.groups.get(row["group"])):
-        raise errors.NotFound(
-            f"There is no worker {errors.shorten(name, 64)}.", hint="worker_list shows what there is."
-        )
-    return row
