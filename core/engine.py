@@ -41,6 +41,7 @@ from core.explain.facts import Explainer
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
+from core.fleet.secrets import Secrets
 from core.fleet.traffic import Traffic
 from core.fleet.unmanaged import Unmanaged
 from core.fleet.workforce import Workforce
@@ -162,6 +163,7 @@ class Engine:
         )
         self.reach = Reach(self.settings, self.fleet, running)
         self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
+        self.secrets = Secrets(ids, self.vault, self.fleet)
         self.workforce = Workforce(database, ids, self.fleet)
         self.unmanaged = Unmanaged(database, ids, self.fleet, self.jobs, self.vault, self.reach)
         self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)

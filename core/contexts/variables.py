@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from core import clock, errors
+from core.model.principal import Caller
+from core.store import audit
 from core.store import variables as table
 from core.store.database import Database
 
@@ -28,6 +31,24 @@ class Variables:
 
     def get(self, tenant: str, name: str) -> str | None:
         return self._values.get((tenant, name))
+
+    async def set(self, id: int, caller: Caller, name: str, value: str) -> int:
+        """Keep a value and tell it: when that was, in ns. `id` is that of the audit row."""
+        now = clock.now_ns()
+        note = audit.row(id, caller, "variable_set", f"{caller.tenant}/{name}")
+        await self._database.write(table.put, (caller.tenant, name, value, now, caller.username), note)
+        self.committed(caller.tenant, name, value)
+        return now
+
+    async def delete(self, id: int, caller: Caller, name: str) -> None:
+        """Take a variable away and tell it. Raises NotFound."""
+        note = audit.row(id, caller, "variable_delete", f"{caller.tenant}/{name}")
+        if not await self._database.write(table.delete, caller.tenant, name, note):
+            raise errors.NotFound(
+                f"There is no variable {errors.shorten(name, 100)} in tenant {caller.tenant}.",
+                hint="variable_list shows them.",
+            )
+        self.committed(caller.tenant, name, None)
 
     def committed(self, tenant: str, name: str, value: str | None) -> None:
         """A change is in the store: tell everyone who reads the variable."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
-from core import clock, errors
+from core import clock
 from core.contexts.secrets import MAX_BYTES
 from core.engine import Engine
 from core.model import secret
@@ -41,21 +41,8 @@ async def secret_set(engine: Engine, caller: Caller, params: SecretSet) -> dict[
     with `sluice secret set`, which reads it from standard input.
     """
     who = secret.named(params.name)
-    value = params.value.get_secret_value()
-    if len(value.encode()) > MAX_BYTES:
-        raise errors.InvalidParams(
-            f"A secret has at most {MAX_BYTES} bytes.", errors=[errors.Problem("/value", "is too long")]
-        )
-    note = audit.row(engine.ids.next(), caller, "secret_set", f"{caller.tenant}/{who.secret}")
-    now = engine.now_ns()
-    version, created = await engine.vault.set(caller.tenant, who, value, now, caller.username, note)
-    engine.fleet.secrets_changed()
-    return {
-        "name": who.secret,
-        "version": version,
-        "created": created,
-        "used_by": engine.fleet.secret_users(caller.tenant).get(who.secret, []),
-    }
+    kept = await engine.secrets.set(caller, who, params.value.get_secret_value())
+    return {"name": who.secret, "version": kept.version, "created": kept.created, "used_by": kept.users}
 
 
 class SecretList(Page):
@@ -96,9 +83,9 @@ class SecretDelete(Params):
 
 async def _secret_goes(engine: Engine, caller: Caller, params: SecretDelete) -> Loss | None:
     who = secret.named(params.name)
-    if who.secret not in engine.vault.names(caller.tenant):
+    if not engine.secrets.there(caller.tenant, who):
         return None
-    users = engine.fleet.secret_users(caller.tenant).get(who.secret, [])
+    users = engine.secrets.users(caller.tenant, who)
     used = f" It is used by {counted('job', users)}." if users else ""
     return Loss(f"The secret {who.secret} goes for good.{used}") if params.force or not users else None
 
@@ -116,20 +103,7 @@ async def _secret_goes(engine: Engine, caller: Caller, params: SecretDelete) -> 
 async def secret_delete(engine: Engine, caller: Caller, params: SecretDelete) -> dict[str, Any]:
     """Delete a secret for good. Refused while deployed jobs use it, unless `force` is set."""
     who = secret.named(params.name)
-    if who.secret not in engine.vault.names(caller.tenant):
-        raise _unknown(who.secret, caller)
-    users = engine.fleet.secret_users(caller.tenant).get(who.secret, [])
-    if users and not params.force:
-        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-        raise errors.AlreadyExists(
-            f"Secret {who.secret} is used by {shown}.",
-            hint="Undeploy them first, or delete it with force; they fail when they need it next.",
-            details={"used_by": users},
-        )
-    note = audit.row(engine.ids.next(), caller, "secret_delete", f"{caller.tenant}/{who.secret}")
-    if not await engine.vault.delete(caller.tenant, who, note):
-        raise _unknown(who.secret, caller)
-    engine.fleet.secrets_changed()
+    users = await engine.secrets.delete(caller, who, params.force)
     return {"name": who.secret, "deleted": True, "used_by": users}
 
 
@@ -159,9 +133,3 @@ async def secret_rotate_key(engine: Engine, caller: Caller, params: SecretRotate
     note = audit.row(engine.ids.next(), caller, "secret_rotate_key", "all tenants")
     key_id, count, unreadable = await engine.vault.rotate(note)
     return {"key_id": key_id, "rotated": count, "unreadable": unreadable}
-
-
-def _unknown(name: str, caller: Caller) -> errors.NotFound:
-    return errors.NotFound(
-        f"There is no secret {errors.shorten(name, 210)} in tenant {caller.tenant}.", hint="secret_list shows them."
-    )

@@ -6,14 +6,13 @@ from typing import Any
 
 from pydantic import Field
 
-from core import clock, errors
+from core import clock
 from core.engine import Engine
 from core.model.message import Type
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.variable import MAX_CHARACTERS, NAME_PATTERN
 from core.operations.registry import Page, items_schema, offset_page, operation
-from core.store import audit
 from core.store import variables as table
 
 
@@ -35,11 +34,7 @@ class VariableSet(Params):
 )
 async def variable_set(engine: Engine, caller: Caller, params: VariableSet) -> dict[str, Any]:
     """Set what `${dyn|NAME}` is in jobs, at once and without a deployment. It survives restarts."""
-    now = engine.now_ns()
-    note = audit.row(engine.ids.next(), caller, "variable_set", f"{caller.tenant}/{params.name}")
-    row = (caller.tenant, params.name, params.value, now, caller.username)
-    await engine.database.write(table.put, row, note)
-    engine.variables.committed(caller.tenant, params.name, params.value)
+    now = await engine.variables.set(engine.ids.next(), caller, params.name, params.value)
     _tell(engine, caller, params.name)
     return {"name": params.name, "updated_at": clock.iso(now)}
 
@@ -89,13 +84,7 @@ async def _variable_goes(engine: Engine, caller: Caller, params: VariableDelete)
 )
 async def variable_delete(engine: Engine, caller: Caller, params: VariableDelete) -> dict[str, Any]:
     """Remove a dynamic variable; jobs then see the fallback of `${dyn|NAME||fallback}`, or an empty text."""
-    note = audit.row(engine.ids.next(), caller, "variable_delete", f"{caller.tenant}/{params.name}")
-    if not await engine.database.write(table.delete, caller.tenant, params.name, note):
-        raise errors.NotFound(
-            f"There is no variable {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",
-            hint="variable_list shows them.",
-        )
-    engine.variables.committed(caller.tenant, params.name, None)
+    await engine.variables.delete(engine.ids.next(), caller, params.name)
     _tell(engine, caller, params.name)
     return {"name": params.name, "deleted": True}
 

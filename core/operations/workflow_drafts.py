@@ -11,6 +11,7 @@ from core.model.catalog import SLUG_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import Kind, Slug, Version, WorkflowDocument, operation
+from core.workflows import authoring
 from core.workflows.registry import DRAFT, SavedDraft
 
 NewSlug = Annotated[str, StringConstraints(pattern=SLUG_PATTERN, max_length=63)]
@@ -76,11 +77,10 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
     Workflows are numbered 1, 2, 3; blueprints and perspectives carry the version that their document says.
     """
     version, changed = await engine.workflows.publish(caller, params.type, params.slug, params.draft_revision)
-    number: int | str = int(version) if params.type == "workflow" else version
     return {
         "slug": params.slug,
         "type": params.type,
-        "version": number,
+        "version": authoring.number(params.type, version),
         "changed": changed,
         "state": "published",
         "source": f"{params.type}:{params.slug}@{version}",

@@ -13,10 +13,9 @@ from core.engine import Engine
 from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.model.states import WorkflowState
 from core.operations.registry import Kind, Page, Slug, Version, WorkflowDocument, items_schema, offset_page, operation
 from core.store import workflows as table
-from core.workflows import authoring, comparison, mending
+from core.workflows import authoring, comparison, listing, mending
 from core.workflows.registry import DRAFT
 
 SHOWN_CHANGES = 200
@@ -44,7 +43,7 @@ class WorkflowList(Page):
 async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) -> dict[str, Any]:
     """List your own documents first, then all others; each with its newest version and open draft."""
     rows = await engine.database.read(table.listing, caller.tenant)
-    found = [*_own(rows), *_foreign(await engine.library.visible(caller.tenant))]
+    found = [*listing.own(rows), *listing.foreign(await engine.library.visible(caller.tenant))]
     words = params.query.casefold().split()
     kept = [
         one
@@ -55,55 +54,6 @@ async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) ->
         and all(word in f"{one['slug']} {one['title']}".casefold() for word in words)
     ]
     return offset_page(kept, params)
-
-
-def _own(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault((row["kind"], row["slug"]), []).append(row)
-    return [_item(kind, slug, of) for (kind, slug), of in sorted(grouped.items(), key=lambda one: one[0][::-1])]
-
-
-def _item(kind: str, slug: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    offered = [row for row in rows if row["state"] == WorkflowState.PUBLISHED]
-    newest = max(offered, key=lambda row: items.version_key(row["version"]), default=None)
-    draft = next((row for row in rows if row["version"] == table.DRAFT), None)
-    last = max(rows, key=lambda row: int(row["updated_at_ns"]))
-    return {
-        "slug": slug,
-        "type": kind,
-        "title": (newest or draft or last)["title"] or slug,
-        "version": _number(kind, newest["version"]) if newest else None,
-        "state": (newest or draft or last)["state"],
-        "states": sorted({row["state"] for row in rows}),
-        "draft_revision": draft["revision"] if draft else None,
-        "source": "local",
-        "updated_at": clock.iso(last["updated_at_ns"]),
-        "updated_by": last["updated_by"],
-    }
-
-
-def _foreign(entries: list[items.Entry]) -> list[dict[str, Any]]:
-    return [
-        {
-            "slug": one.slug,
-            "type": one.type.value,
-            "title": one.title,
-            "version": one.version,
-            "state": WorkflowState.PUBLISHED.value,
-            "states": [WorkflowState.PUBLISHED.value],
-            "draft_revision": None,
-            "source": one.source,
-            "updated_at": None,
-            "updated_by": None,
-        }
-        for one in items.latest(entries)
-        if one.source != "local" and one.type.value in authoring.KINDS
-    ]
-
-
-def _number(kind: str, version: str) -> int | str:
-    return int(version) if kind == "workflow" else version
 
 
 class WorkflowGet(Params):
@@ -158,7 +108,7 @@ async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> d
 
 def _version(kind: str, row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "version": _number(kind, row["version"]),
+        "version": authoring.number(kind, row["version"]),
         "state": row["state"],
         "published_at": clock.iso(row["published_at_ns"]),
         "updated_by": row["updated_by"],

@@ -54,6 +54,11 @@ def version_of(document: documents.Document) -> str:
     return "" if document.kind == "workflow" else str(KINDS[document.kind].model_validate(document.data).version)
 
 
+def number(kind: str, version: str) -> int | str:
+    """A version as answers tell it: workflows are numbered, others carry what their author says."""
+    return int(version) if kind == "workflow" else version
+
+
 def copy_of(entry: items.Entry, slug: str | None, kind: str) -> str:
     """The text of a new draft made of an item; a perspective is copied as a workflow, whose slots are then bound."""
     data = {key: value for key, value in items.document(entry).items() if key not in ("kind", "slug", "version")}

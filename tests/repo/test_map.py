@@ -50,3 +50,13 @@ def test_nothing_cites_a_text_that_readers_do_not_have() -> None:
     cites = re.compile(r"\(.*seed: [A-Z]|the seed\b|facts [A-Z][.][0-9]")
     found = [path.relative_to(ROOT).as_posix() for path in MODULES if cites.search(path.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def test_the_contract_of_the_verbs_names_each_of_them_and_they_stay_thin() -> None:
+    """What declares operations calls rooms: no verb imports another one (.importlinter), and none holds the domain."""
+    verbs = {path.stem: path for path in (ROOT / "core/operations").glob("*.py")}
+    named = set(re.findall(r"core\.operations\.([a-z_]+)", (ROOT / ".importlinter").read_text(encoding="utf-8")))
+    assert verbs.keys() - {"__init__", "registry", "losses"} - named == set()
+    lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in verbs.items()}
+    assert max(lines.values()) <= 300
+    assert sum(lines.values()) <= 5000
