@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.dsl.events import patterns
+from core.dsl.events.tame import tame
 
 ATOMS = st.sampled_from(["a", "b", "[ab]", "[^a]", r"\d", r"\w", r"\s", ".", "-", "x?", r"\S"])
 PIECES = st.builds("{}{}".format, ATOMS, st.sampled_from(["", "*", "+", "?", "{1,3}"]))
@@ -19,7 +20,7 @@ PATTERNS = st.lists(
 
 
 @settings(deadline=None)
-@given(PATTERNS.map("".join), st.text("abx1 -é\n", max_size=12))
+@given(PATTERNS.map("".join), st.text("abx1 -é\v\n", max_size=12))
 def test_the_fast_engine_gives_the_answer_of_the_linear_one(text: str, subject: str) -> None:
     try:
         pattern = patterns.compile(text)
@@ -57,3 +58,27 @@ def test_a_pattern_that_cannot_run_in_linear_time_is_refused(text: str, told: st
 def test_ordinary_log_patterns_are_tame() -> None:
     for text in (r'^(\S+) (\S+) \[([^\]]*)\] "([^"]*)" (\d+)', r"user=(?P<user>\w+)", "error", r"^\d+$"):
         assert patterns.compile(text).tame
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("error|warn|fatal", "(a|b)c", "a*b+c?$", "x{3}x", "[^]a]*]", r"\w+\b-", "(?:[ab])x", "a{x}"),
+        *(r"(?P<day>\d{4}-\d\d) \S+", "a+(b|cd)", "[a-]*b", ".*$", "^", ""),
+    ],
+)
+def test_a_pattern_that_stops_at_what_it_cannot_match_is_tame(text: str) -> None:
+    assert tame(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("(a+)+", "(ab)*", "(?:a+)*", "a*a", "a?a", r"\d+\w", ".*x", "a*(b|a)", "a*b?a", "a+(b|)"),
+        *("|".join(f"{one}x" for one in "abcdefghijklm"), "(a+|b)", "(a|(b|cd))"),
+        *("(?i)a", "(?=a)", r"\1", "[[:alpha:]]", r"\pL", r"\x41", "[a--b]", "(?P=n)", "é", r"a\z"),
+        *("*a", "a**", "a++", "^*", "{2}", "a{2}{3}", "(", ")", "[", "[]", "[b-a]", r"[\b]", r"[\w-a]", "\\"),
+    ],
+)
+def test_what_may_backtrack_far_or_be_read_in_two_ways_is_not_tame(text: str) -> None:
+    assert tame(text) is None

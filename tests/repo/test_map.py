@@ -60,3 +60,15 @@ def test_the_contract_of_the_verbs_names_each_of_them_and_they_stay_thin() -> No
     lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in verbs.items()}
     assert max(lines.values()) <= 300
     assert sum(lines.values()) <= 5000
+
+
+def test_nothing_rests_on_what_is_private_of_another_package() -> None:
+    private = [
+        f"{path.relative_to(ROOT).as_posix()}: {node.module}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__"
+        if not node.module.startswith(("core", "mcp_server"))
+        if any(part.startswith("_") for part in (*node.module.split("."), *(name.name for name in node.names)))
+    ]
+    assert private == []
