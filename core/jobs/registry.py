@@ -15,12 +15,16 @@ from core import clock, errors
 from core.contexts.values import layers_of
 from core.documents import dump
 from core.guard.filerules import Locator
-from core.jobs import staging
+from core.jobs import comparison, staging
 from core.licensing import Licensing
+from core.model.message import Type
 from core.model.principal import Caller
-from core.store import audit, drafts
+from core.model.states import WorkloadState
+from core.store import audit, drafts, messages
 from core.store import jobs as table
 from core.store.database import Database
+
+DRAFT = 0  # the "version" that stands for the draft in a comparison
 
 
 class Workloads(Protocol):
@@ -117,6 +121,35 @@ class JobRegistry:
         for workload in self._workloads.workload_rows(tenant=tenant, job=name):
             return self._workloads.document(workload["id"])
         raise unknown(name, tenant)
+
+    async def compare(
+        self, tenant: str, name: str, version: int | str | None, document: dict[str, Any] | None, other: int
+    ) -> str:
+        """The unified diff from version `other` to a document that is shown as `version`; with DRAFT as `other`, from
+        the document to the draft. Raises NotFound, InvalidDocument."""
+        if document is None or version is None:
+            raise errors.NotFound(f"Job {name} has no staged version to compare with.", hint="Stage its draft.")
+        if other != DRAFT:
+            before = await self.document(tenant, name, other)
+            return comparison.diff(before, document, f"version {other}", f"version {version}")
+        draft = await self._database.read(drafts.get, tenant, name)
+        if draft is None:
+            raise errors.NotFound(f"Job {name} has no draft to compare with.", hint="Compare two versions instead.")
+        after = await asyncio.to_thread(staging.plain, draft["document"])
+        return comparison.diff(document, after, f"version {version}", f"draft revision {draft['revision']}")
+
+    async def last_failure(self, tenant: str, name: str) -> dict[str, Any] | None:
+        """The last time that a job could not go on, as far back as the message log reaches: {at, workload, reason}."""
+        found = await self._database.read(messages.recent, tenant, Type.JOB_FAILED, name, 1)
+        if found:
+            data = found[0].get("message_data") or {}
+            return {"at": found[0]["at"], "workload": data.get("workload", ""), "reason": data.get("reason", "")}
+        # A failure is written to the message log a moment after the workload says so.
+        rows = self._workloads.workload_rows(tenant=tenant, job=name)
+        fresh = next((row for row in rows if row["state"] == WorkloadState.FAILED), None)
+        if fresh is None:
+            return None
+        return {"at": clock.iso(clock.now_ns()), "workload": fresh["id"], "reason": fresh["reason"]}
 
     # -- rules ---------------------------------------------------------------------------------------------
 

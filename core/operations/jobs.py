@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
-from core.jobs import comparison, registry, staging
-from core.model.message import Type
+from core.jobs import registry
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.states import WorkloadState
 from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
-from core.store import drafts, messages
+from core.store import drafts
 from core.store import jobs as table
-
-DRAFT = 0  # the "version" that stands for the draft in a comparison
 
 
 class JobList(Page):
@@ -93,11 +88,11 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "draft": None if draft is None else _draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
         "workloads": workloads,
-        "last_failure": await _last_failure(engine, tenant, name, workloads),
+        "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": engine.fleet.log_lines(engine.fleet.logs.workloads(tenant, name), params.log_lines),
     }
     if params.compare is not None:
-        result["diff"] = await _compare(engine, caller, params, version, document, draft)
+        result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare)
     return result
 
 
@@ -109,41 +104,6 @@ def _draft(row: dict[str, Any]) -> dict[str, Any]:
         "updated_at": clock.iso(row["updated_at_ns"]),
         "updated_by": row["updated_by"],
     }
-
-
-async def _last_failure(
-    engine: Engine, tenant: str, name: str, workloads: list[dict[str, Any]]
-) -> dict[str, Any] | None:
-    """The last time that the job could not go on, as far back as the message log reaches."""
-    found = await engine.database.read(messages.recent, tenant, Type.JOB_FAILED, name, 1)
-    if not found:
-        # A failure is written to the message log a moment after the workload says so.
-        fresh = next((w for w in workloads if w["state"] == WorkloadState.FAILED), None)
-        if fresh is None:
-            return None
-        return {"at": clock.iso(engine.now_ns()), "workload": fresh["id"], "reason": fresh["reason"]}
-    data = found[0].get("message_data") or {}
-    return {"at": found[0]["at"], "workload": data.get("workload", ""), "reason": data.get("reason", "")}
-
-
-async def _compare(
-    engine: Engine,
-    caller: Caller,
-    params: JobGet,
-    version: int | str | None,
-    document: dict[str, Any] | None,
-    draft: dict[str, Any] | None,
-) -> str:
-    if document is None or version is None:
-        raise errors.NotFound(f"Job {params.name} has no staged version to compare with.", hint="Stage its draft.")
-    if params.compare != DRAFT:
-        assert params.compare is not None
-        other = await engine.jobs.document(caller.tenant, params.name, params.compare)
-        return comparison.diff(other, document, f"version {params.compare}", f"version {version}")
-    if draft is None:
-        raise errors.NotFound(f"Job {params.name} has no draft to compare with.", hint="Compare two versions instead.")
-    after = await asyncio.to_thread(staging.plain, draft["document"])
-    return comparison.diff(document, after, f"version {version}", f"draft revision {draft['revision']}")
 
 
 class JobValidate(Params):
