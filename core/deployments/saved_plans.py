@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core import clock
+from core import clock, errors
 from core.deployments import changes, compute
 from core.documents import canonical
 from core.model.deployment import EMPTY, State
@@ -34,6 +34,17 @@ async def save(
     note = audit.row(ids.next(), caller, "deployment_plan", f"{caller.tenant}/{made.deployment}")
     await database.write(table.insert, saved, note)
     return plan_id
+
+
+async def discard(database: Database, ids: clock.Ids, caller: Caller, saved: Mapping[str, Any]) -> None:
+    """Withdraw a saved plan (its row), so that it can never be applied; one that is over stays as it is.
+
+    Raises Forbidden unless the caller made it.
+    """
+    if saved["username"] != caller.username:
+        raise errors.Forbidden(f"This plan was made by {saved['username']}; only they can discard it.")
+    note = audit.row(ids.next(), caller, "plan_discard", f"{saved['tenant']}/{saved['name']}")
+    await database.write(table.discard, saved["id"], note)
 
 
 async def load(database: Database, saved: Mapping[str, Any]) -> Plan:

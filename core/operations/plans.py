@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core import clock, errors
+from core import clock
 from core.deployments import records, saved_plans
 from core.deployments.planner import Ask
 from core.engine import Engine
@@ -15,7 +15,6 @@ from core.model.catalog import NAME_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import Page, items_schema, operation, position, rows_page
-from core.store import audit
 from core.store import saved_plans as table
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
@@ -230,10 +229,7 @@ async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Los
 async def plan_discard(engine: Engine, caller: Caller, params: PlanDiscard) -> dict[str, Any]:
     """Withdraw a plan, so that it can never be applied. Only who made it may; one that is over stays as it is."""
     saved = await _find(engine, caller, params.plan_id)
-    if saved["username"] != caller.username:
-        raise errors.Forbidden(f"This plan was made by {saved['username']}; only they can discard it.")
-    note = audit.row(engine.ids.next(), caller, "plan_discard", f"{caller.tenant}/{saved['name']}")
-    await engine.database.write(table.discard, params.plan_id, note)
+    await saved_plans.discard(engine.database, engine.ids, caller, saved)
     saved = await _find(engine, caller, params.plan_id)
     return {"plan_id": saved["id"], "name": saved["name"], "state": saved["standing"]}
 

@@ -11,10 +11,7 @@ from core.engine import Engine
 from core.license import Feature
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState
 from core.operations.registry import operation
-from core.store import audit
-from core.store import deployments as table
 
 MOST_IGNORED = 100
 Ignore = Annotated[
@@ -95,20 +92,13 @@ class DeploymentSet(Params):
 async def deployment_set(engine: Engine, caller: Caller, params: DeploymentSet) -> dict[str, Any]:
     """Say how a deployment is kept: whether drift is healed by itself, how often it is looked for, and which drift is
     known and left alone (it is still shown, as muted). Makes no new revision."""
-    row = await records.deployment(engine.database, caller.tenant, params.name)
-    if row["state"] == DeploymentState.REMOVED:
-        raise records.unknown(caller.tenant, params.name)
-    interval = row["reconcile_interval_seconds"] if params.interval_seconds is None else params.interval_seconds or None
-    ignored = row["ignored"] if params.ignore is None else list(dict.fromkeys(params.ignore))
-    note = audit.row(engine.ids.next(), caller, "deployment_set", f"{caller.tenant}/{params.name}")
-    mode = params.reconcile or row["reconcile"]
-    changed = await engine.database.write(
-        table.set_reconcile, caller.tenant, params.name, mode, interval, ignored, note
+    kept = await records.set_keeping(
+        engine.database, engine.ids, caller, params.name, params.reconcile, params.interval_seconds, params.ignore
     )
     return {
         "name": params.name,
-        "reconcile": mode,
-        "interval_seconds": interval or engine.settings.reconcile_interval_seconds,
-        "ignore": ignored,
-        "changed": changed,
+        "reconcile": kept.mode,
+        "interval_seconds": kept.interval_seconds or engine.settings.reconcile_interval_seconds,
+        "ignore": kept.ignored,
+        "changed": kept.changed,
     }

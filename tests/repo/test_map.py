@@ -59,6 +59,8 @@ def test_the_contract_of_the_verbs_names_each_of_them_and_they_stay_thin() -> No
     assert verbs.keys() - {"__init__", "registry", "losses"} - named == set()
     lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in verbs.items()}
     assert max(lines.values()) <= 300
+    writing = [name for name, path in verbs.items() if "database.write(" in path.read_text(encoding="utf-8")]
+    assert writing == ["activity"], "what changes something is done by a room"
     assert sum(lines.values()) <= 5000
 
 
