@@ -1,4 +1,4 @@
-"""The HTTP application: the API under /api, /health, /metrics and MCP at /mcp, all behind one guard."""
+"""The HTTP application: the API under /api, /health, /metrics and MCP at /mcp, all behind admission."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from core.model.principal import Caller
 from mcp_server import live as registry
 from mcp_server import session
 from mcp_server.http import (
+    admission,
     arriving,
     auth,
-    guard,
     metrics,
     openapi,
     pages,
@@ -47,7 +47,7 @@ def create(
     trouble: Callable[[], Awaitable[str]] | None = None,
     live: registry.Live | None = None,
     connections: int = arriving.CONNECTIONS,
-) -> guard.Guard:
+) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
@@ -113,7 +113,7 @@ def create(
     async def prometheus(request: Request) -> Response:
         """The jobs of the caller's tenant and, for those who operate the server, the counters of its requests."""
         try:
-            caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
+            caller = auth.caller(request.scope[admission.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
             jobs: list[dict[str, Any]] = []
             cursor = "0"
             while cursor:
@@ -134,7 +134,7 @@ def create(
             app.router.routes.append(route)
     routes.account_for(app.router.routes, engine.operations)
     _describe(app)
-    return guard.Guard(
+    return admission.Admission(
         routes.direct(app, engine, counts),
         authenticator,
         hosts=hosts,

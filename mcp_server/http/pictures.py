@@ -13,7 +13,7 @@ from core import errors
 from core.catalog import svg
 from core.model import operation
 from mcp_server import session
-from mcp_server.http import arguments, auth, guard, openapi, problems, routes
+from mcp_server.http import admission, arguments, auth, openapi, problems, routes
 
 MEDIA_TYPE = "image/svg+xml"
 PATHS = (
@@ -52,7 +52,7 @@ def _handler(engine: session.EngineSession, op: operation.Operation) -> routes.H
     async def handle(request: Request) -> Response:
         try:
             query = arguments.from_query(request.query_params.multi_items(), op.schema)
-            caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
+            caller = auth.caller(request.scope[admission.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
             item = await engine.call(op.name, arguments.merge(query, {}, request.path_params), caller)
             title = f"{item['type']} {item['slug']} {item['version'] or 'draft'}"
             drawn = await asyncio.to_thread(svg.svg, item["graph"], title)

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 from core import errors
 from core.model import operation, principal
 from mcp_server import session
-from mcp_server.http import arguments, auth, guard, metrics, openapi, problems, replays
+from mcp_server.http import admission, arguments, auth, metrics, openapi, problems, replays
 
 TENANT_HEADER = "x-sluice-tenant"
 PREFIX = "/api"
@@ -47,12 +47,12 @@ def stands_for(operation: str, endpoint: Handler) -> Handler:
 def account_for(table: Iterable[BaseRoute], operations: operation.Registry) -> None:
     """Raise LookupError for a route that stands for no operation: nobody could say who may use it.
 
-    A route needs none when the guard lets everyone in (`guard.OPEN_PATHS`).
+    A route needs none when admission lets everyone in (`admission.OPEN_PATHS`).
     """
     for route in table:
         path = getattr(route, "path", "")
         name = getattr(getattr(route, "endpoint", None), _OPERATION, None)
-        if path not in guard.OPEN_PATHS and name != EACH and (name is None or name not in operations):
+        if path not in admission.OPEN_PATHS and name != EACH and (name is None or name not in operations):
             raise LookupError(f"The route {path or repr(route)} stands for no operation ({name}).")
 
 
@@ -93,11 +93,11 @@ class Direct:
     Everything else goes on to `app`, which describes this route as well.
     """
 
-    def __init__(self, app: guard.App, invoke: Handler) -> None:
+    def __init__(self, app: admission.App, invoke: Handler) -> None:
         self._app = app
         self._invoke = invoke
 
-    async def __call__(self, scope: guard.Scope, receive: guard.Receive, send: guard.Send) -> None:
+    async def __call__(self, scope: admission.Scope, receive: admission.Receive, send: admission.Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
             found = _INVOKE(scope["path"])
             if found is not None:
@@ -108,7 +108,7 @@ class Direct:
         await self._app(scope, receive, send)
 
 
-def direct(app: guard.App, engine: session.EngineSession, counts: metrics.Metrics) -> guard.App:
+def direct(app: admission.App, engine: session.EngineSession, counts: metrics.Metrics) -> admission.App:
     """The application with trigger_invoke ahead of it."""
     op = engine.operations.get("trigger_invoke")
     return app if op is None or op.http != INVOKE else Direct(app, handler(engine, op, counts))
@@ -139,7 +139,7 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
             wish = headers.get(TENANT_HEADER)
             if wish is None and takes_tenant and isinstance(given.get("tenant_id"), str):
                 wish = given["tenant_id"]
-            caller = auth.caller(request.scope[guard.PRINCIPAL], wish, headers, member=False)
+            caller = auth.caller(request.scope[admission.PRINCIPAL], wish, headers, member=False)
             own = writes and caller.member_of(caller.tenant)
             key = replays.key_of(op, headers.getlist(replays.HEADER), given) if own else None
             if key is None:

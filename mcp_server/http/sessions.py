@@ -16,7 +16,7 @@ from starlette.responses import Response
 from core import errors
 from core.model import principal
 from mcp_server import session
-from mcp_server.http import auth, guard, metrics, problems, routes, streams
+from mcp_server.http import admission, auth, metrics, problems, routes, streams
 from mcp_server.live import Live
 
 OPERATIONS = "/api/operations/"
@@ -42,7 +42,7 @@ def router(engine: session.EngineSession, counts: metrics.Metrics, live: Live) -
 
     async def notices(request: Request) -> Response:
         try:
-            caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
+            caller = auth.caller(request.scope[admission.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
             await engine.call(OPENS, {}, caller)
         except errors.SluiceError as error:
             return problems.response(error)

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from core import errors
 from core.model import notices, principal
 from mcp_server import session
-from mcp_server.http import auth, guard, openapi, problems, routes
+from mcp_server.http import admission, auth, openapi, problems, routes
 from mcp_server.live import Live, Reason
 
 BACKLOG = 1000
@@ -134,7 +134,7 @@ def _asked(request: Request, filters: tuple[str, ...]) -> tuple[dict[str, str], 
         raise errors.InvalidParams(
             f"Unknown filter: {errors.shorten(', '.join(sorted(unknown)), 80)}.", hint=f"Filters: {', '.join(filters)}."
         )
-    caller = auth.caller(request.scope[guard.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
+    caller = auth.caller(request.scope[admission.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
     return dict(request.query_params), caller
 
 

@@ -14,7 +14,7 @@ from core.model.operation import Effect
 from core.model.principal import Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from mcp_server import results
-from mcp_server.http import guard
+from mcp_server.http import admission
 from tests.attacks.rig import TRIGGER, Target
 from tests.attacks.rows import Scene, elsewhere, row
 
@@ -376,4 +376,4 @@ async def a_list_that_changes_under_the_reader(scene: Scene) -> None:
     lists = [orjson.dumps((await mcp(scene.server, "tools/list", who))["result"]["tools"])
              for who in ("user", "second", "user", "second")]  # fmt: skip
     assert len(set(lists)) == 1
-    assert guard.MCP_PATH == "/mcp"
+    assert admission.MCP_PATH == "/mcp"

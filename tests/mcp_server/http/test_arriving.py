@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core import errors
 from core.model.principal import Principal, Role
-from mcp_server.http import arriving, auth, guard
+from mcp_server.http import admission, arriving, auth
 from mcp_server.http.arriving import Arriving, Body
 
 HEAD = [(b"host", b"localhost"), (b"content-length", b"1000000")]
@@ -65,7 +65,7 @@ async def settle() -> None:
 def test_one_user_has_only_so_many_requests_on_their_way_and_the_others_have_theirs() -> None:
     async def run() -> None:
         counted = Arriving(24)
-        gate = guard.Guard(app, Users(), arriving=counted)
+        gate = admission.Admission(app, Users(), arriving=counted)
         held, tasks = [Client("ulf") for _ in range(5)], []
         for one in held:
             one.send(b"{")
@@ -103,7 +103,7 @@ def test_bytes_are_held_for_a_user_until_the_answer_and_no_more_than_may_be(monk
             await go.wait()
             await app(scope, receive, send)
 
-        gate = guard.Guard(slow, Users(), arriving=counted)
+        gate = admission.Admission(slow, Users(), arriving=counted)
         clients = [Client(user) for user in ("ulf", "ulf", "uwe", "uwe")]
         tasks = []
         for one, last in zip(clients, (True, False, True, False), strict=True):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mcp_server.http import auth, guard
+from mcp_server.http import admission, auth
 from tests.mcp_server.http import service as made
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +79,7 @@ async def test_no_token_and_a_bad_token_get_the_same_answer(service: made.Servic
     assert missing.content == wrong.content
 
 
-@pytest.mark.parametrize("path", sorted(guard.OPEN_PATHS))
+@pytest.mark.parametrize("path", sorted(admission.OPEN_PATHS))
 async def test_health_and_the_description_are_open(service: made.Service, path: str) -> None:
     async with made.client(service, token=None) as client:
         assert (await client.get(path)).status_code == 200
@@ -108,7 +108,7 @@ async def test_without_authentication_everyone_is_the_operator(service: made.Ser
 
 async def test_a_body_over_the_limit_is_refused_by_its_length(service: made.Service) -> None:
     async with made.client(service) as client:
-        answer = await client.post("/api/things/publish", content=b"x" * (guard.MAX_BODY_BYTES + 1))
+        answer = await client.post("/api/things/publish", content=b"x" * (admission.MAX_BODY_BYTES + 1))
     assert answer.status_code == 413
     assert service.calls == 0
 

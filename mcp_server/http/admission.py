@@ -33,7 +33,7 @@ _CREDENTIAL = re.compile(rb"(?i)(?:^|&)(?:access_token|token|api_?key|jwt|author
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
-class Guard:
+class Admission:
     """ASGI middleware that lets a request pass only when its Host, Origin, size and credentials are in order.
 
     The body of one is read when it is known whose it is, within what one user may have on its way (`arriving`).
