@@ -29,7 +29,7 @@ class Licensing:
         self._database = database
         self._kept = kept
         self._document = kept
-        self._look()
+        self._reread()
 
     def allows(self, feature: license.Feature) -> bool:
         return feature in self.current.features
@@ -60,7 +60,7 @@ class Licensing:
 
         Raises StorageUnavailable when what was read cannot be kept.
         """
-        self._look()
+        self._reread()
         await self.keep()
         return self.current
 
@@ -70,7 +70,7 @@ class Licensing:
             await self._database.write(table.keep, self._document)
             self._kept = self._document
 
-    def _look(self) -> None:
+    def _reread(self) -> None:
         settings = self._settings
         found, self._document = license.read(
             settings.license_file, settings.edition, settings.license_keys, clock.now_ns(), self._document

@@ -81,7 +81,7 @@ class Portals:
         A portal that was read before keeps nobody waiting: an old index is renewed beside this. The value is the same
         object until something changes. A portal that cannot be read is told by `states`.
         """
-        awaited = [task for portal in self._portals.values() if (task := await self._look(portal)) is not None]
+        awaited = [task for portal in self._portals.values() if (task := await self._renew_if_old(portal)) is not None]
         if awaited:
             await asyncio.wait(awaited, timeout=PATIENCE_SECONDS)
         return self._all
@@ -155,7 +155,7 @@ class Portals:
 
     # -- how an index is kept up to date -------------------------------------------------------------------
 
-    async def _look(self, portal: Portal) -> asyncio.Task[None] | None:
+    async def _renew_if_old(self, portal: Portal) -> asyncio.Task[None] | None:
         """Have an index that is old, or not there, asked for; the answer is what is worth waiting for."""
         if portal.source.remote and not portal.loaded:
             async with portal.lock:

@@ -54,7 +54,7 @@ class Layers:
             values.setdefault(Level(row["level"]), {}).setdefault(row["target"], {})[row["key"]] = row["value"]
         return Layers(values)
 
-    def seen(self, *, job: str = "", worker: str = "", group: str = "", environment: str = "") -> dict[str, Given]:
+    def visible(self, *, job: str = "", worker: str = "", group: str = "", environment: str = "") -> dict[str, Given]:
         """The value of every key that a job in this place sees, with where it comes from."""
         targets = {
             Level.GLOBAL: "",
@@ -71,8 +71,8 @@ class Layers:
         return out
 
     def resolve(self, *, job: str = "", worker: str = "", group: str = "", environment: str = "") -> dict[str, Any]:
-        """Like `seen`, the values alone."""
-        found = self.seen(job=job, worker=worker, group=group, environment=environment)
+        """Like `visible`, the values alone."""
+        found = self.visible(job=job, worker=worker, group=group, environment=environment)
         return {key: given.value for key, given in found.items()}
 
     def example(self, *, job: str = "") -> dict[str, Any]:

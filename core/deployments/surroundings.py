@@ -66,7 +66,7 @@ class Contexts:
         known = self._seen.get(place)
         if known is None:
             around = self._around
-            seen = around.contexts.seen(
+            seen = around.contexts.visible(
                 job=place.job, worker=around.worker, group=place.group, environment=around.environment
             )
             known = self._seen[place] = (seen, {key: given.value for key, given in seen.items()})

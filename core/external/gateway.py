@@ -220,7 +220,7 @@ class Gateway:
     def _refuse_open_group(self, join: Join) -> None:
         """Raises Forbidden when the worker's group does not name its tenants: whoever owns the worker's machine sees
         the jobs and the secrets that it is given, so somebody has said whose these are."""
-        name = self._fleet.groups.said(join.name).group or join.group
+        name = self._fleet.groups.setting(join.name).group or join.group
         group = self._fleet.groups.get(name)
         if group is None:
             raise errors.Forbidden(

@@ -30,17 +30,17 @@ class Groups:
             known |= {name: WorkerGroup(name) for name in new}
         self._groups = known
         for worker in workers:
-            said = self.said(worker.name)
+            setting = self.setting(worker.name)
             worker.group = self.group_of(worker)
-            worker.labels = said.labels
-            worker.drained = said.drained
+            worker.labels = setting.labels
+            worker.drained = setting.drained
             worker.slots = known[worker.group].slots or worker.started_slots
 
     def group_of(self, worker: Worker) -> str:
         """The group that somebody gave a worker, or the one that it was started in."""
-        return self.said(worker.name).group or worker.started_in
+        return self.setting(worker.name).group or worker.started_in
 
-    def said(self, worker: str) -> WorkerSetting:
+    def setting(self, worker: str) -> WorkerSetting:
         """What was said about a worker; nothing, when nobody did."""
         return self._workers.get(worker, WorkerSetting(worker))
 

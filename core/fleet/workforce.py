@@ -119,7 +119,7 @@ class Workforce:
         Raises NotFound, and InvalidParams for a worker of another machine in a group that admits every tenant.
         """
         self.worker(caller, name)
-        before = self._fleet.groups.said(name)
+        before = self._fleet.groups.setting(name)
         after = replace(
             before,
             group=group or before.group,

@@ -100,7 +100,7 @@ class Reader:
             report = await check.check_in_turns(one.document, known)
             if not report.valid:
                 own = [one for one in report.faults if not any(f"{other}@" in one.message for other in out.broken)]
-                out.problems += [fault.problem() for fault in own[: check.TOLD]]
+                out.problems += [fault.problem() for fault in own[: check.MOST_REMARKS]]
                 out.broken.add(f"{one.kind.value}:{one.name}")
                 continue
             model: Blueprint | Perspective | Workflow = report.require()

@@ -107,7 +107,7 @@ async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dic
     The document's own `context:` block comes after all of them.
     """
     layers = await values.layers_of(engine.database, caller.tenant)
-    visible = layers.seen(
+    visible = layers.visible(
         job=params.job or "",
         worker=params.worker or "",
         group=params.group or "",

@@ -19,13 +19,13 @@ from core.model.plan import Finding
 from core.workflows import authoring, checks, mending, trial
 from core.workflows.modules import Modules
 
-TOLD = 200  # faults that an answer names; `total` counts them all
+MOST_REMARKS = 200  # faults that an answer names; `total` counts them all
 TRIALS = 20  # jobs that are tried out before the event loop has a turn
 _PLACE = re.compile(r":(\d+):(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Remark:
     """One fault or warning: what is wrong, what to do, and where in the text."""
 
     code: str
@@ -53,8 +53,8 @@ class Report:
 
     document: Document
     model: Any
-    faults: tuple[Told, ...]
-    warnings: tuple[Told, ...]
+    faults: tuple[Remark, ...]
+    warnings: tuple[Remark, ...]
 
     @property
     def valid(self) -> bool:
@@ -74,9 +74,9 @@ class Report:
             "valid": self.valid,
             "message": self.message,
             "hint": "" if self.valid else "Each fault says where it is and what to do.",
-            "errors": [fault.to_dict() for fault in self.faults[:TOLD]],
-            "errors_left_out": max(0, len(self.faults) - TOLD),
-            "warnings": [warning.to_dict() for warning in self.warnings[:TOLD]],
+            "errors": [fault.to_dict() for fault in self.faults[:MOST_REMARKS]],
+            "errors_left_out": max(0, len(self.faults) - MOST_REMARKS),
+            "warnings": [warning.to_dict() for warning in self.warnings[:MOST_REMARKS]],
         }
 
     def require(self) -> Any:
@@ -85,13 +85,13 @@ class Report:
             raise errors.InvalidDocument(
                 self.message,
                 hint="Each fault says what to do; workflow_validate checks again.",
-                errors=[fault.problem() for fault in self.faults[:TOLD]],
+                errors=[fault.problem() for fault in self.faults[:MOST_REMARKS]],
             )
         return self.model
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Inspection:
     """What is known of a document before its jobs are tried out."""
 
     document: Document
@@ -114,21 +114,21 @@ class Look:
         # A parameter that does not fit its schema is told once, at /steps/N/with/NAME.
         wrong = {"/".join(fault.pointer.split("/")[:4]) for fault in faults}
         faults += (fault for fault in tried if fault.pointer not in wrong and not self.mended.follows(fault.pointer))
-        told = [_told(self.document, self.mended, fault) for fault in dict.fromkeys(faults)]
-        told.sort(key=lambda one: _order(one.where))
-        warnings = tuple(_told(self.document, self.mended, warning) for warning in self.warnings)
-        return Report(self.document, None if told else self.mended.model, tuple(told), warnings)
+        remarks = [_remark(self.document, self.mended, fault) for fault in dict.fromkeys(faults)]
+        remarks.sort(key=lambda one: _order(one.where))
+        warnings = tuple(_remark(self.document, self.mended, warning) for warning in self.warnings)
+        return Report(self.document, None if remarks else self.mended.model, tuple(remarks), warnings)
 
 
 def check(document: Document, modules: Modules) -> Report:
     """Check a document of any kind that a tenant may own, against the modules that it may name."""
-    found = look(document, modules)
+    found = inspect(document, modules)
     return found.report(fault for faults in found.trials() for fault in faults)
 
 
 async def check_in_turns(document: Document, modules: Modules) -> Report:
     """Like `check`, beside the event loop: a large document takes seconds."""
-    found = await asyncio.to_thread(look, document, modules)
+    found = await asyncio.to_thread(inspect, document, modules)
     tried: list[Finding] = []
     for number, faults in enumerate(found.trials()):
         tried += faults
@@ -151,7 +151,7 @@ def library_job(document: Document) -> list[errors.Problem]:
     return []
 
 
-def look(document: Document, modules: Modules) -> Look:
+def inspect(document: Document, modules: Modules) -> Inspection:
     """Everything but the jobs: shape, wiring, parameters against their schemas. From any thread."""
     mended = mending.mend(document.data, authoring.KINDS[document.kind])
     faults, warnings = list(mended.faults), []
@@ -163,7 +163,7 @@ def look(document: Document, modules: Modules) -> Look:
         found = blueprints.check_blueprint(model) if isinstance(model, Blueprint) else _graph(model, modules)
         faults += [fault for fault in found if not mended.follows(fault.pointer)]
         warnings = list(trial.warnings(model) if isinstance(model, Blueprint) else checks.warnings(model))
-    return Look(document, mended, modules, faults, warnings)
+    return Inspection(document, mended, modules, faults, warnings)
 
 
 def _graph(model: Graph, modules: Modules) -> list[Finding]:
@@ -175,9 +175,9 @@ def _graph(model: Graph, modules: Modules) -> list[Finding]:
     return [*found, *checks.faults(model, wired, modules)]
 
 
-def _told(document: Document, mended: mending.Mended, one: Finding) -> Told:
+def _remark(document: Document, mended: mending.Mended, one: Finding) -> Remark:
     pointer = mended.written(one.pointer)
-    return Told(one.code, one.message, one.hint, pointer, document.where(pointer))
+    return Remark(one.code, one.message, one.hint, pointer, document.where(pointer))
 
 
 def _order(where: str) -> tuple[int, int]:

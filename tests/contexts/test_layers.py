@@ -77,7 +77,7 @@ def test_a_digest_names_a_value_and_does_not_hold_it() -> None:
 
 def test_what_is_seen_tells_which_level_gives_it() -> None:
     layers = Layers({Level.GLOBAL: {"": {"a": 1, "b": 1}}, Level.WORKER: {"w": {"a": 2}}})
-    seen = layers.seen(worker="w")
+    seen = layers.visible(worker="w")
     assert (seen["a"].value, seen["a"].level, seen["a"].target) == (2, Level.WORKER, "w")
     assert seen["b"].level is Level.GLOBAL
-    assert layers.seen(worker="other")["a"].value == 1
+    assert layers.visible(worker="other")["a"].value == 1
