@@ -1,8 +1,9 @@
-"""The database: one writer thread with group commit, a few short-lived reads beside it.
+"""The database: one writer with group commit, a few short-lived reads beside it.
 
 Durability: WAL with `synchronous=FULL`, so a commit that was told to a caller survives a power cut. Speed: all
 writes that the event loop submits during one tick, and all that arrived while the last commit was syncing, share one
-`BEGIN IMMEDIATE ... COMMIT`. A write is a plain function `fn(db, *args)`: no await, no network, no user code inside.
+`BEGIN IMMEDIATE ... COMMIT`. Short ones are committed on the loop as long as the disk is quick, all others in a thread
+(core.store.pace). A write is a plain function `fn(db, *args)`: no await, no network, no user code inside.
 Nobody is told of a write before its commit, nor after it when the files are no longer those that their names lead to
 (core.store.files): such a database is closed to all writes until an engine opens it anew.
 """
@@ -15,6 +16,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,12 +28,14 @@ import structlog
 from core import clock, errors
 from core.store import migrations, stray_opens
 from core.store.files import Files, Loss, refuse_beside_a_rescue
+from core.store.pace import Pace
 
 log = structlog.get_logger("core.store")
 
 T = TypeVar("T")
 Done = Callable[[Any, BaseException | None], None]
 _Write = tuple[Callable[..., Any], tuple[Any, ...], Done]
+_Outcome = list[tuple[Done, Any, BaseException | None]]
 
 LEAST_SQLITE = (3, 40)  # what Debian 12 has; tests run on it, and on nothing older
 READERS = 2
@@ -39,7 +43,8 @@ READ_DEADLINE_SECONDS = 5.0  # a read snapshot that lives longer keeps the -wal 
 MAX_BATCH = 2048
 LOOK_SECONDS = 1.0  # how often the names of the files are looked at when nothing is written
 OPEN_LOCK_MS = 5000  # how long to wait for a lock that a stray program holds: while opening,
-WRITE_LOCK_MS = 1000  # and for each commit, of which a caller may have to wait for two
+WRITE_LOCK_SECONDS = 1.0  # and for each commit in the thread, of which a caller may have to wait for two
+LOCK_POLL_SECONDS = 0.005
 
 _UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _UNAVAILABLE = {
@@ -69,6 +74,10 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
         self._pending: list[_Write] = []
+        self._short = True  # all that is pending
+        self._pace = Pace()
+        self._handed = 0  # batches that the thread has and has not told of: none may be overtaken
+        self._turn = threading.Lock()  # whoever has it works with the connection
         self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_loop, name="sluice-writer", daemon=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sluice-reader")
@@ -82,20 +91,16 @@ class Database:
     # -- writes --------------------------------------------------------------------------------------------
 
     def submit(self, done: Done, fn: Callable[..., Any], *args: Any) -> None:
-        """Queue a write for the end of this tick; `done(result, error)` runs on the loop after its commit.
+        """Queue a short write for the end of this tick; `done(result, error)` runs on the loop after its commit.
 
-        The error is StorageUnavailable when the disk cannot be written (nothing of this write was recorded), or
-        whatever `fn` raised (its own changes were rolled back, its neighbours' were not).
+        Short: a few rows, or as many as one tick has brought; it may be done on the loop. The error is
+        StorageUnavailable when the disk cannot be written (nothing of this write was recorded), or whatever `fn` raised
+        (its own changes were rolled back, its neighbours' were not).
         """
-        if self._closed:
-            done(None, errors.StorageUnavailable("The engine is shutting down."))
-            return
-        if not self._pending:
-            self._loop.call_soon(self._feed)
-        self._pending.append((fn, args, done))
+        self._add((fn, args, done), short=True)
 
     async def write(self, fn: Callable[..., T], *args: Any) -> T:
-        """Run `fn(db, *args)` in a transaction and return its result after the commit."""
+        """Run `fn(db, *args)` in a transaction, however long it takes, and return its result after the commit."""
         future: asyncio.Future[T] = self._loop.create_future()
 
         def done(result: Any, error: BaseException | None) -> None:
@@ -106,25 +111,50 @@ class Database:
             else:
                 future.set_result(result)
 
-        self.submit(done, fn, *args)
+        self._add((fn, args, done), short=False)
         return await future
+
+    def _add(self, write: _Write, *, short: bool) -> None:
+        if self._closed:
+            write[2](None, errors.StorageUnavailable("The engine is shutting down."))
+            return
+        if not self._pending:
+            self._loop.call_soon(self._feed)
+        self._short = self._short and short
+        self._pending.append(write)
 
     def _feed(self) -> None:
         batch, self._pending = self._pending, []
+        short, self._short = self._short, True
+        if short and not self._handed and self._pace.quick and self._turn.acquire(blocking=False):
+            try:
+                outcome = self._commit_here(batch)
+            finally:
+                self._turn.release()
+            if outcome is not None:
+                _tell(outcome)
+                return
+        self._handed += 1
         self._queue.put(batch)
+
+    def _told(self, batches: int, outcome: _Outcome) -> None:
+        """The thread has committed."""
+        self._handed -= batches
+        _tell(outcome)
 
     def _write_loop(self) -> None:
         while True:
             try:
                 batch = self._queue.get(timeout=LOOK_SECONDS)
             except queue.Empty:
-                self._look()
-                if self.unwritable:  # nobody may be writing who would see that there is room again
-                    self._transact([(_touch, (), _heard)])
+                with self._turn:
+                    self._look()
+                    if self.unwritable:  # nobody may be writing who would see that there is room again
+                        self._transact([(_touch, (), _heard)])
                 continue
             if batch is None:
                 break
-            stop = False
+            stop, batches = False, 1
             while len(batch) < MAX_BATCH:  # everything that waited while the last commit synced goes with this one
                 try:
                     more = self._queue.get_nowait()
@@ -134,30 +164,47 @@ class Database:
                     stop = True
                     break
                 batch += more
-            outcome = self._transact(batch)
+                batches += 1
+            with self._turn:
+                outcome = self._transact(batch)
             try:
-                self._loop.call_soon_threadsafe(_tell, outcome)
+                self._loop.call_soon_threadsafe(self._told, batches, outcome)
             except RuntimeError:  # the loop is closed: nobody is left who could be told
                 return
             if stop:
                 break
 
-    def _transact(self, batch: list[_Write]) -> list[tuple[Done, Any, BaseException | None]]:
-        connection = self._writer.conn
+    def _commit_here(self, batch: list[_Write]) -> _Outcome | None:
+        """Commit on the loop, without waiting for a lock; None when nothing was done: the thread finds out why."""
+        started = time.perf_counter()
+        try:
+            if self.loss is not None:
+                return None
+            results, synced = self._attempt(self._writer.conn, batch, 0.0)
+        except Exception:  # a boundary: all of it is rolled back, and answered when the thread has tried it
+            return None
+        return self._committed(batch, results, started, synced)
+
+    def _transact(self, batch: list[_Write]) -> _Outcome:
+        started = time.perf_counter()
         try:
             if self.loss is not None:
                 raise self.loss.refusal()
-            results = self._attempt(connection, batch)
+            results, synced = self._attempt(self._writer.conn, batch, WRITE_LOCK_SECONDS)
         except Exception as error:  # a boundary: whatever it was, every caller gets an answer
             self._look()
             self._note(error)
             if self.loss is not None:
                 return [(done, None, self.loss.refusal()) for _, _, done in batch]
-            if len(batch) == 1 or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            if len(batch) == 1 or _is_busy(error):
                 # A lock that someone else holds has nothing to do with what is written: waiting for it once is enough.
                 return [(done, None, _translate(error)) for _, _, done in batch]
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]
+        return self._committed(batch, results, started, synced)
+
+    def _committed(self, batch: list[_Write], results: list[Any], started: float, synced: float) -> _Outcome:
+        self._pace.took(time.perf_counter() - started, synced)
         self.commits += 1
         self.unwritable = ""
         if self._files.missing():  # since the look before the commit, which may have gone into a file without a name
@@ -185,18 +232,20 @@ class Database:
             if self.loss is not None:
                 log.critical("store_lost", what=self.loss.what, where=self.loss.where, hint="Restart the engine.")
 
-    def _attempt(self, connection: sqlite3.Connection, batch: list[_Write]) -> list[Any]:
-        connection.execute("BEGIN IMMEDIATE")
+    def _attempt(self, connection: sqlite3.Connection, batch: list[_Write], patience: float) -> tuple[list[Any], float]:
+        """The results of a batch that is committed, and how many seconds its commit took."""
+        _begin(connection, patience)
         try:
             results = [fn(self._writer, *args) for fn, args, _ in batch]
             if what := self._files.missing():
                 raise errors.StorageUnavailable(f"{what} while the engine runs.")
+            started = time.perf_counter()
             _commit(connection)
         except BaseException:
             if connection.in_transaction:  # a full disk has rolled back already
                 connection.execute("ROLLBACK")
             raise
-        return results
+        return results, time.perf_counter() - started
 
     # -- reads ---------------------------------------------------------------------------------------------
 
@@ -254,6 +303,23 @@ def _heard(result: Any, error: BaseException | None) -> None:
     """Nobody waits for this write."""
 
 
+def _is_busy(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+
+
+def _begin(connection: sqlite3.Connection, patience: float) -> None:
+    """Begin to write, after waiting for the lock of the database for so many seconds. Raises sqlite3.Error."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(LOCK_POLL_SECONDS)
+
+
 def _commit(connection: sqlite3.Connection) -> None:
     """Commit. Raises CommitUnconfirmed when the disk cannot sync it.
 
@@ -272,7 +338,7 @@ def _commit(connection: sqlite3.Connection) -> None:
         ) from error
 
 
-def _tell(outcome: list[tuple[Done, Any, BaseException | None]]) -> None:
+def _tell(outcome: _Outcome) -> None:
     """Tell every caller of a commit; one whose callback fails must not keep the others from hearing."""
     for done, result, error in outcome:
         try:
@@ -355,7 +421,7 @@ def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
         stray_opens.protect(path)
         writer = connect()
         migrations.migrate(writer)
-        writer.conn.execute(f"PRAGMA busy_timeout = {WRITE_LOCK_MS}")
+        writer.conn.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, where it may
         readers = [connect() for _ in range(READERS)]  # all at once: later the name might lead to another file
         for reader in readers:
             reader.conn.execute("PRAGMA query_only = ON")
