@@ -64,8 +64,9 @@ from core.model.scopes import permits
 from core.replays import Replays
 from core.retention import Retention
 from core.settings import Settings, default_home
-from core.store import gitops, invocations, messages
+from core.store import gitops, invocations
 from core.store import license as license_table
+from core.store import owed as owed_table
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.triggers.deliveries import Deliveries
@@ -362,18 +363,28 @@ class Engine:
         self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
-        for row in await self.database.read(invocations.open_ones):
-            found = await self.database.read(trigger_table.revision, row["tenant"], row["slug"], row["revision"])
-            trigger = Trigger.from_row(found) if found is not None else None
-            self.pending.resume(row, trigger)
-        owed = await self.database.write(messages.undelivered)
-        for id, tenant, job, invocation_id, attempt, body in owed:
-            delivery = Delivery(id, (tenant, job), body, attempt + 1, invocation_id=invocation_id)
+        owed = await self._owed_runs()
+        for row, body in await self.database.read(owed_table.deliveries):
+            owed.append(Delivery(row.id, (row.tenant, row.job), body, row.attempt, invocation_id=row.invocation_id))
+        for delivery in sorted(owed, key=lambda one: one.id):
+            delivery.attempt += 1
             self.traffic.retried(delivery)
             self.bus.release(delivery)
         if owed:
             log.warning("deliveries_resumed", count=len(owed))
         await self.deliveries.start()
+
+    async def _owed_runs(self) -> list[Delivery]:
+        """Watch over the runs that an earlier owner left open; the messages that they owe."""
+        owed = []
+        for run, body in await self.database.read(owed_table.open_runs):
+            found = await self.database.read(trigger_table.revision, run.tenant, run.slug, run.revision)
+            trigger = Trigger.from_row(found) if found is not None else None
+            self.pending.resume(run, trigger)
+            if body and trigger is not None and run.message_id is not None:
+                group = (run.tenant, trigger.definition.target_job_name)
+                owed.append(Delivery(run.message_id, group, body, run.attempts, invocation_id=run.id, of_open_run=True))
+        return owed
 
     async def keep_retention(self) -> None:
         """Prune what is kept for a while, a bounded piece at a time; look whether the license is another one; wait."""

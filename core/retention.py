@@ -11,7 +11,7 @@ import structlog
 
 from core import clock, errors
 from core.settings import Settings
-from core.store import audit, callbacks, invocations, messages, replays
+from core.store import audit, callbacks, forgetting, messages, replays
 from core.store.database import Database
 from core.triggers.quota import MIB, Quota
 
@@ -72,10 +72,10 @@ class Retention:
     async def _invocations(self, now_ns: int) -> int:
         settings, pieces = self._settings, []
         for tenant, excess in list(self._quota.beyond(settings.invocation_tenant_count)):
-            pieces.append(await self._database.write(invocations.prune_tenant, tenant, excess))
+            pieces.append(await self._database.write(forgetting.prune_tenant, tenant, excess))
         pieces.append(
             await self._database.write(
-                invocations.prune,
+                forgetting.prune,
                 settings.invocation_retention_count,
                 now_ns - settings.invocation_retention_hours * HOUR_NS,
                 now_ns - KEYS_HOURS * HOUR_NS,

@@ -35,6 +35,7 @@ class Delivery:
     attempt: int = 1
     deaths: int = 0  # of workers that held it, under this owner
     invocation_id: int | None = None
+    of_open_run: bool = False  # the open record of its run owes it, and no row of its own (core.store.dispatches)
     consumer: Consumer | None = field(default=None, repr=False)
     sent_at: float = 0.0  # monotonic seconds
 

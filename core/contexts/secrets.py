@@ -22,6 +22,7 @@ from core import errors
 from core.contexts import keys
 from core.model.secret import Reference
 from core.store import secrets as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 
 log = structlog.get_logger("core.contexts")
@@ -153,14 +154,14 @@ class Vault:
     # -- changes -------------------------------------------------------------------------------------------
 
     async def set(
-        self, tenant: str, who: Reference, value: str, now_ns: int, username: str, audit_row: tuple[Any, ...]
+        self, tenant: str, who: Reference, value: str, now_ns: int, username: str, audit_row: AuditRow
     ) -> tuple[int, bool]:
         """Keep a value as the next version. Returns (version, whether it is new); raises SecretsLocked."""
         async with self._changing:
             return await self._set(tenant, who, value, now_ns, username, audit_row)
 
     async def _set(
-        self, tenant: str, who: Reference, value: str, now_ns: int, username: str, audit_row: tuple[Any, ...]
+        self, tenant: str, who: Reference, value: str, now_ns: int, username: str, audit_row: AuditRow
     ) -> tuple[int, bool]:
         name = (tenant, who.scope, who.name)
         old = self._rows.get(name)
@@ -178,7 +179,7 @@ class Vault:
         self._rows[name] = sealed
         return sealed["version"], old is None
 
-    async def delete(self, tenant: str, who: Reference, audit_row: tuple[Any, ...]) -> bool:
+    async def delete(self, tenant: str, who: Reference, audit_row: AuditRow) -> bool:
         """Remove a secret; returns whether it was there."""
         async with self._changing:
             gone = await self._database.write(table.delete, tenant, who.scope, who.name, audit_row)
@@ -197,7 +198,7 @@ class Vault:
         assert self._ring.current is not None
         return self._ring.current
 
-    async def rotate(self, audit_row: tuple[Any, ...]) -> tuple[str, int, list[str]]:
+    async def rotate(self, audit_row: AuditRow) -> tuple[str, int, list[str]]:
         """Encrypt every secret anew with a new key, and forget the old one.
 
         The new key is on the disk before the first row uses it, and the old one leaves it after the last row: a crash
@@ -207,7 +208,7 @@ class Vault:
         async with self._changing:
             return await self._rotate(audit_row)
 
-    async def _rotate(self, audit_row: tuple[Any, ...]) -> tuple[str, int, list[str]]:
+    async def _rotate(self, audit_row: AuditRow) -> tuple[str, int, list[str]]:
         self._read_keys()
         if self._fault is not None:
             raise self._fault

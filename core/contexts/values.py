@@ -13,6 +13,7 @@ from core.contexts.layers import Layers, Level
 from core.model.principal import Caller
 from core.store import audit
 from core.store import contexts as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 
 MAX_VALUE_BYTES = 64 * 1024
@@ -93,5 +94,5 @@ async def delete(database: Database, id: int, caller: Caller, place: Place, keys
     return gone
 
 
-def _note(id: int, caller: Caller, operation: str, place: Place, keys: Collection[str]) -> tuple[Any, ...]:
+def _note(id: int, caller: Caller, operation: str, place: Place, keys: Collection[str]) -> AuditRow:
     return audit.row(id, caller, operation, f"{caller.tenant}/{place}: {', '.join(sorted(keys))}")

@@ -23,6 +23,7 @@ from core.model.message import Type
 from core.model.principal import SYSTEM
 from core.store import audit
 from core.store import deaths as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
@@ -149,7 +150,7 @@ class Inquest:
             self._traffic.message(death.tenant, type=type, job=death.job, worker=death.worker, data=data)
         self._traffic.flush()
 
-    async def _keep(self, death: Death, reason: str, note: tuple[Any, ...] | None) -> None:
+    async def _keep(self, death: Death, reason: str, note: AuditRow | None) -> None:
         row = (death.at_ns, *(death.tenant, death.job, death.version, death.workload, death.worker), death.cause.value)
         old = death.at_ns - WINDOW_SECONDS * clock.NANOSECONDS
         try:
@@ -157,7 +158,7 @@ class Inquest:
         except errors.SluiceError as error:
             log.error("death_not_recorded", workload=death.workload, error=error.message)
 
-    async def release(self, tenant: str, jobs: Sequence[str], audit_row: tuple[Any, ...] | None = None) -> None:
+    async def release(self, tenant: str, jobs: Sequence[str], audit_row: AuditRow | None = None) -> None:
         """Let quarantined jobs run again. Raises StorageUnavailable, without effect."""
         await self._database.write(table.release, tenant, list(jobs), clock.now_ns(), audit_row)
         for job in jobs:

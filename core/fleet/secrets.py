@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core import clock, errors
 from core.contexts.secrets import MAX_BYTES, Vault
@@ -10,6 +10,7 @@ from core.fleet.fleet import Fleet
 from core.model.principal import Caller
 from core.model.secret import Reference
 from core.store import audit
+from core.store.audit import AuditRow
 
 
 class Kept(NamedTuple):
@@ -68,5 +69,5 @@ class Secrets:
         self._fleet.secrets_changed()
         return users
 
-    def _note(self, caller: Caller, operation: str, who: Reference) -> tuple[Any, ...]:
+    def _note(self, caller: Caller, operation: str, who: Reference) -> AuditRow:
         return audit.row(self._ids.next(), caller, operation, f"{caller.tenant}/{who.secret}")

@@ -14,8 +14,10 @@ from core.contexts.variables import Variables
 from core.fleet.connection import Worker
 from core.model import frames
 from core.model.message import Kind, Message, Source, Type
-from core.store import invocations, messages, traffic
+from core.store import dispatches, invocations, messages, traffic
 from core.store.database import Database
+from core.store.dispatches import DispatchRow
+from core.store.traffic import Decided
 from core.triggers import responses
 from core.triggers.pending import Pending
 
@@ -64,14 +66,15 @@ class Traffic:
         )
         body = data.get("job_event") if isinstance(data, dict) else None
         if isinstance(body, dict):
-            self._consider(body, message)
+            self._consider(body, message, alone=len(data) == 1)
 
-    def _consider(self, body: dict[str, Any], message: Message) -> None:
-        """Take a payload that may be meant for an invocation."""
+    def _consider(self, body: dict[str, Any], message: Message, *, alone: bool) -> None:
+        """Take a payload that may be meant for an invocation; `alone`: its message says nothing else."""
         decision: invocations.Finish | invocations.Capture | invocations.Late | tuple[int, str] | None = None
         if responses.is_response(body):
             if message.type == Type.USER_GENERATED:
-                decision = self._pending.consider(body, message.tenant, message.at_ns)
+                says_it = message.id if alone else None
+                decision = self._pending.consider(body, message.tenant, message.at_ns, says_it)
         elif responses.is_proxy_response(body):
             from_sink = message.type == Type.TRIGGER_PROXY_RESPONSE
             decision = self._pending.consider_proxy(body, message.tenant, message.at_ns, from_sink=from_sink)
@@ -113,7 +116,7 @@ class Traffic:
         for group in self._bus.matching(message):
             delivery = Delivery(self.ids.next(), group, encoded)
             self._deliveries.append(delivery)
-            self._batch.dispatches.append((delivery.id, message.id, tenant, group[1], None, 1))
+            self._batch.dispatches.append(DispatchRow(delivery.id, message.id, tenant, group[1], None, 1))
         self._announce("message", {"tenant": tenant, "event": encoded})
         return message
 
@@ -142,9 +145,13 @@ class Traffic:
 
     def settle(self, delivery: Delivery, reason: str | None) -> None:
         """A replica is done with a delivery; with a reason, its run failed."""
-        self._batch.settled.append((delivery.id,))
-        if reason is not None and delivery.invocation_id is not None:
-            event = self._pending.run_failed(delivery.invocation_id, reason)
+        id = delivery.invocation_id
+        if not delivery.of_open_run:
+            self._batch.settled.append(delivery.id)
+        elif id is not None and self._pending.goes_on(id):
+            self._batch.settled_runs.append(id)
+        if reason is not None and id is not None:
+            event = self._pending.run_failed(id, reason)
             if event is not None:
                 self._batch.events.append(event)
 
@@ -152,11 +159,13 @@ class Traffic:
         """A worker died: the delivery goes out again, and the store counts it."""
         if delivery.invocation_id is not None:
             self._pending.retried(delivery.invocation_id, delivery.attempt)
-        self._database.submit(_log_failure, messages.attempted, [(delivery.attempt, delivery.id)])
+        if not delivery.of_open_run:
+            self._database.submit(_log_failure, dispatches.attempted, delivery.id, delivery.attempt)
 
     def give_up(self, delivery: Delivery, reason: str) -> None:
         """Nobody will take the delivery any more: forget it, and end the run that waits for it."""
-        self._batch.settled.append((delivery.id,))
+        if not delivery.of_open_run:
+            self._batch.settled.append(delivery.id)
         if delivery.invocation_id is not None:
             self._pending.give_up(delivery.invocation_id, errors.TargetUnavailable.code, f"Given up: {reason}.")
         asyncio.get_running_loop().call_soon(self.flush)
@@ -168,17 +177,16 @@ class Traffic:
         batch, deliveries, confirm = self._batch, self._deliveries, self._confirm
         self._batch, self._deliveries, self._confirm = traffic.Absorbed(), [], {}
 
-        def absorbed(decided: tuple[list[bool], list[bool]] | None, error: BaseException | None) -> None:
+        def absorbed(decided: Decided | None, error: BaseException | None) -> None:
             if error is not None or decided is None:
                 # Nothing of this batch is recorded. Workers are not confirmed, so what they have not seen confirmed
                 # is still theirs; settlements are owed, and the runs they stand for may be run again.
                 log.error("traffic_not_recorded", error=str(error), messages=len(batch.messages))
                 self._retry(batch, deliveries, confirm)
                 return
-            won, in_time = decided
-            for capture, recorded in zip(batch.captures, in_time, strict=True):
+            for capture, recorded in zip(batch.captures, decided.captures, strict=True):
                 self._pending.captured(capture, recorded)
-            for finish, first in zip(batch.finishes, won, strict=True):
+            for finish, first in zip(batch.finishes, decided.finishes, strict=True):
                 self._pending.ended(finish, first)
             for tenant, name, value, _, _ in batch.variables:
                 self._variables.committed(tenant, name, value)
@@ -192,14 +200,7 @@ class Traffic:
 
     def _retry(self, batch: traffic.Absorbed, deliveries: list[Delivery], confirm: dict[Worker, int]) -> None:
         def again() -> None:
-            self._batch.messages[:0] = batch.messages
-            self._batch.dispatches[:0] = batch.dispatches
-            self._batch.captures[:0] = batch.captures
-            self._batch.finishes[:0] = batch.finishes
-            self._batch.events[:0] = batch.events
-            self._batch.late[:0] = batch.late
-            self._batch.settled[:0] = batch.settled
-            self._batch.variables[:0] = batch.variables
+            self._batch = batch.then(self._batch)
             self._deliveries[:0] = deliveries
             for worker, sequence in confirm.items():
                 self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))

@@ -22,6 +22,7 @@ from core.model.principal import Caller
 from core.model.states import WorkloadState
 from core.store import audit, drafts, messages
 from core.store import jobs as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 
 DRAFT = 0  # the "version" that stands for the draft in a comparison
@@ -267,7 +268,7 @@ class JobRegistry:
             raise unknown(name, tenant)
         return gone
 
-    def _note(self, caller: Caller, operation: str, what: str) -> tuple[Any, ...]:
+    def _note(self, caller: Caller, operation: str, what: str) -> AuditRow:
         return audit.row(self._ids.next(), caller, operation, f"{caller.tenant}/{what}")
 
 

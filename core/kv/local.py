@@ -15,6 +15,7 @@ from core.kv.timekeeping import StoreClock
 from core.model import kv
 from core.model.kv import READS, Change, Changes, Depth, Entry, Lease, Listing, Op, Result, Verb
 from core.store import kv as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 
 log = structlog.get_logger("core.kv")
@@ -41,7 +42,7 @@ class LocalKV:
         now = self._time.resume(await self._database.read(table.anchor))
         await self._database.write(table.resume, now, self._now_ms())
 
-    async def apply(self, namespace: str, ops: Sequence[Op], note: tuple[Any, ...] | None = None) -> list[Result]:
+    async def apply(self, namespace: str, ops: Sequence[Op], note: AuditRow | None = None) -> list[Result]:
         kv.check(ops)
         if all(op[0] in READS for op in ops):
             return (await self._database.read(table.apply, namespace, ops, self._now_ms())).results
@@ -68,7 +69,7 @@ class LocalKV:
     async def depth(self, namespace: str) -> Depth:
         return await self._database.read(table.depth, namespace, self._now_ms())
 
-    async def end_dead(self, namespace: str, limit: int, requeue: bool, note: tuple[Any, ...]) -> int:
+    async def end_dead(self, namespace: str, limit: int, requeue: bool, note: AuditRow) -> int:
         """Make the oldest dead items ready again, or delete them; how many."""
         count = await self._database.write(table.end_dead, namespace, limit, requeue, note)
         if count and requeue:

@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from core import clock
+from core.model.message import TRIGGER_INVOKE
+from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, Definition
 
 PREFIX = "inv_"
 ID_CHARACTERS = 16
 NONCE_CHARACTERS = 12
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The record of one run, as it is stored; times are nanoseconds since the epoch."""
+
+    id: int
+    nonce: str
+    tenant: str
+    slug: str
+    revision: int
+    state: str
+    surface: str
+    username: str
+    role: str
+    params: str
+    """JSON, with the defaults filled in."""
+    idempotency_key: str | None
+    requested_at_ns: int
+    deadline_ns: int | None
+    """None for a run that waits for no response."""
+    finished_at_ns: int | None
+    proxy_recorded_at_ns: int | None
+    attempts: int
+    result: str
+    """JSON."""
+    events: str
+    """Its history, a JSON array that is never empty."""
+    proxy_nonce: str | None = None
+    callback: str | None = None
+    """Whom updates are posted to (`receiver`)."""
+    rerun_of: str | None = None
+    message_id: int | None = None
+    """The message that went out, which an open run owes to its job until it is settled."""
+    response_id: int | None = None
+    """The message that ended it."""
+    settled_at_ns: int | None = None
+    """When the job was done with the message although the run went on; None: it is owed as long as the run is open."""
+
+    @property
+    def text_id(self) -> str:
+        return text_id(self.id, self.nonce)
+
+    def note(self, event: str) -> None:
+        """Add an event, as JSON, to its history."""
+        self.events = f"{self.events[:-1]},{event}]"
 
 
 def text_id(number: int, nonce: str) -> str:
@@ -40,25 +88,56 @@ def site(receiver: str) -> str:
     return receiver.partition("#")[0]
 
 
-def record(row: Mapping[str, Any], *, params: Any = None, result: Any = None) -> dict[str, Any]:
-    """The invocation as every door shows it, from a row of the store; what is known as a value is not parsed again."""
-    proxied = row["proxy_recorded_at_ns"]
+def trigger_id(number: int) -> str:
+    """The id of a revision of a trigger as jobs see it."""
+    return "trg_" + clock.encode(number)
+
+
+def job_event(run: Invocation, trigger_id: str, definition: Definition, params: Any) -> dict[str, Any]:
+    """What the message of a run tells its job (docs/triggers.md); `params` as a value, or as a fragment of JSON."""
+    invocation_id = run.text_id
+    event: dict[str, Any] = {
+        "type": TRIGGER_INVOKE,
+        "version": 1,
+        "invocation_id": invocation_id,
+        "trigger": {"id": trigger_id, "slug": run.slug, "revision": run.revision, "tenant_id": run.tenant},
+        "caller": {"username": run.username, "role": run.role},
+        "params": params,
+        "requested_at_ns": run.requested_at_ns,
+    }
+    if run.proxy_nonce is not None:
+        event["trigger_proxy"] = {
+            "tenant_id": run.tenant,
+            "invocation_id": invocation_id,
+            "response_slot": definition.response_slot,
+            "nonce": run.proxy_nonce,
+            "mode": definition.proxy_policy.mode,
+            "timeout_seconds": definition.proxy_policy.timeout_seconds,
+            "max_body_bytes": MOST_PROXY_BODY_BYTES,
+            "allowed_headers": sorted(PROXY_HEADERS),
+        }
+    return event
+
+
+def record(run: Invocation, *, params: Any = None, result: Any = None) -> dict[str, Any]:
+    """The invocation as every door shows it; what is known as a value is not parsed again."""
+    proxied = run.proxy_recorded_at_ns
     return {
-        "invocation_id": text_id(row["id"], row["nonce"]),
-        "trigger_slug": row["slug"],
-        "trigger_revision": row["revision"],
-        "tenant_id": row["tenant"],
-        "state": row["state"],
-        "params": orjson.loads(row["params"]) if params is None else params,
-        "caller": {"username": row["username"], "role": row["role"]},
-        "surface": row["surface"],
-        "rerun_of": row["rerun_of"],
-        "callback": None if row["callback"] is None else site(row["callback"]),
-        "requested_at_ns": row["requested_at_ns"],
-        "deadline_ns": row["deadline_ns"],
-        "finished_at_ns": row["finished_at_ns"],
-        "attempts": row["attempts"],
-        "result": orjson.loads(row["result"]) if result is None else result,
+        "invocation_id": run.text_id,
+        "trigger_slug": run.slug,
+        "trigger_revision": run.revision,
+        "tenant_id": run.tenant,
+        "state": run.state,
+        "params": orjson.loads(run.params) if params is None else params,
+        "caller": {"username": run.username, "role": run.role},
+        "surface": run.surface,
+        "rerun_of": run.rerun_of,
+        "callback": None if run.callback is None else site(run.callback),
+        "requested_at_ns": run.requested_at_ns,
+        "deadline_ns": run.deadline_ns,
+        "finished_at_ns": run.finished_at_ns,
+        "attempts": run.attempts,
+        "result": orjson.loads(run.result) if result is None else result,
         "trigger_proxy_recorded_at": clock.iso(proxied) if proxied else None,
-        "events": orjson.loads(row["events"]),
+        "events": orjson.loads(run.events),
     }

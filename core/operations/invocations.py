@@ -8,7 +8,7 @@ from pydantic import Field
 
 from core import clock
 from core.engine import Engine
-from core.model import invocation
+from core.model.invocation import Invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
@@ -98,21 +98,21 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
         )
     )
 
-    def show(row: dict[str, Any]) -> dict[str, Any]:
+    def show(run: Invocation) -> dict[str, Any]:
         return {
-            "invocation_id": invocation.text_id(row["id"], row["nonce"]),
-            "trigger_slug": row["slug"],
-            "trigger_revision": row["revision"],
-            "state": row["state"],
-            "caller": {"username": row["username"], "role": row["role"]},
-            "surface": row["surface"],
-            "attempts": row["attempts"],
-            "rerun_of": row["rerun_of"],
-            "requested_at_ns": row["requested_at_ns"],
-            "finished_at_ns": row["finished_at_ns"],
+            "invocation_id": run.text_id,
+            "trigger_slug": run.slug,
+            "trigger_revision": run.revision,
+            "state": run.state,
+            "caller": {"username": run.username, "role": run.role},
+            "surface": run.surface,
+            "attempts": run.attempts,
+            "rerun_of": run.rerun_of,
+            "requested_at_ns": run.requested_at_ns,
+            "finished_at_ns": run.finished_at_ns,
         }
 
-    page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    page = rows_page(rows, params.limit, show, lambda run: str(run.id))
     return {**page, "total": total, **({} if total else _elsewhere(engine, caller, params.tenant_id))}
 
 

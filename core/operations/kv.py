@@ -17,6 +17,7 @@ from core.operations.losses import counted
 from core.operations.registry import MAX_PAGE, PAGE, operation, rows_page
 from core.store import audit, kv_usage
 from core.store import kv as table
+from core.store.audit import AuditRow
 
 SHOWN = 200  # characters of a value in a list
 
@@ -259,7 +260,7 @@ def _space(engine: Engine, caller: Caller, name: str) -> Namespace:
     return Namespace(engine.kv, kv.qualify(caller.tenant, name))
 
 
-def _note(engine: Engine, caller: Caller, operation: str, space: Namespace, what: str) -> tuple[Any, ...]:
+def _note(engine: Engine, caller: Caller, operation: str, space: Namespace, what: str) -> AuditRow:
     return audit.row(engine.ids.next(), caller, operation, f"{space.name} {errors.shorten(what, 100)}")
 
 

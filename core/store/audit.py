@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from core import clock
 from core.model.principal import Caller
 from core.store import shares
+from core.store.rows import insertion
 
-INSERT = "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+class AuditRow(NamedTuple):
+    """One entry; its id is the time in nanoseconds since the epoch, or a little later."""
+
+    id: int
+    tenant: str
+    username: str
+    role: str
+    surface: str
+    operation: str
+    decision: str
+    target: str
 
 
-def row(id: int, caller: Caller, operation: str, target: str, decision: str = "allowed") -> tuple[Any, ...]:
-    """The row as values in column order; `target` names the thing that was touched, never its content."""
+_INSERT = insertion("audit", AuditRow)
+
+
+def row(id: int, caller: Caller, operation: str, target: str, decision: str = "allowed") -> AuditRow:
+    """The entry of a call; `target` names the thing that was touched, never its content."""
     principal = caller.principal
-    return (
+    return AuditRow(
         id,
         caller.tenant,
         principal.username,
@@ -29,8 +44,8 @@ def row(id: int, caller: Caller, operation: str, target: str, decision: str = "a
     )
 
 
-def insert(db: Database, values: tuple[Any, ...]) -> None:
-    db.conn.execute(INSERT, values)
+def insert(db: Database, *rows: AuditRow) -> None:
+    db.conn.executemany(_INSERT, rows)
 
 
 def beyond(db: Database, keep: int) -> Mapping[str, int]:

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlite_utils import Database
 
+from core.store import audit
+from core.store.audit import AuditRow
+from core.store.rows import insertion
+
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
-COLUMNS = "id invocation_id tenant receiver state outcome attempts due_at_ns finished_at_ns log body".split()
-INSERT = f"INSERT INTO callback_deliveries VALUES ({', '.join('?' * len(COLUMNS))})"
-_SHOWN = [*(column for column in COLUMNS if column != "body"), "nonce"]
+MOST_LOGGED = 25  # tries of one delivery, with those that someone asked for
+
+
+class DeliveryRow(NamedTuple):
+    """An update of a run that is owed to its receiver, or was."""
+
+    id: int
+    invocation_id: int
+    tenant: str
+    receiver: str
+    state: str
+    """Of the run, which this tells of."""
+    outcome: str
+    """pending, delivered or dead"""
+    attempts: int
+    due_at_ns: int
+    finished_at_ns: int | None
+    log: str
+    """Its tries, as JSON."""
+    body: bytes
+
+
+class TargetRow(NamedTuple):
+    """Where the updates of a run are posted to."""
+
+    invocation_id: int
+    sealed: bytes
+
+
+_INSERT = insertion("callback_deliveries", DeliveryRow)
+_INSERT_TARGET = insertion("callback_targets", TargetRow)
+_SHOWN = [*(column for column in DeliveryRow._fields if column != "body"), "nonce"]
 SELECT = (
     f"SELECT {', '.join('d.' + column for column in _SHOWN[:-1])}, i.nonce"
     " FROM callback_deliveries d JOIN invocations i ON i.id = d.invocation_id"
 )
-MOST_LOGGED = 25  # tries of one delivery, with those that someone asked for
-
-DeliveryRow = tuple[int, int, str, str, str, str, int, int, int | None, str, bytes]
-TargetRow = tuple[int, bytes]
 
 
 def insert(db: Database, row: DeliveryRow) -> None:
     """Owe a delivery; in the transaction that changes the state it tells of."""
-    db.conn.execute(INSERT, row)
+    db.conn.execute(_INSERT, row)
 
 
 def keep_target(db: Database, row: TargetRow) -> None:
-    db.conn.execute("INSERT INTO callback_targets VALUES (?, ?)", row)
+    db.conn.execute(_INSERT_TARGET, row)
 
 
 def resume(db: Database, latest_due_ns: int) -> list[tuple[int, str, str, int]]:
@@ -65,7 +94,7 @@ def tried(db: Database, id: int, outcome: str, at_ns: int, due_at_ns: int, entry
     )
 
 
-def again(db: Database, id: int, due_at_ns: int, audit_row: tuple[Any, ...], audit_insert: str) -> bool:
+def again(db: Database, id: int, due_at_ns: int, audit_row: AuditRow) -> bool:
     """Owe a delivery that has ended once more, with all its tries; false when it has not ended."""
     changed = db.conn.execute(
         "UPDATE callback_deliveries SET outcome = 'pending', attempts = 0, due_at_ns = ?, finished_at_ns = NULL"
@@ -73,7 +102,7 @@ def again(db: Database, id: int, due_at_ns: int, audit_row: tuple[Any, ...], aud
         (due_at_ns, id),
     ).rowcount
     if changed:
-        db.conn.execute(audit_insert, audit_row)
+        audit.insert(db, audit_row)
     return changed == 1
 
 

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from core import errors
 from core.store import audit
+from core.store.audit import AuditRow
 
 _KEY = "tenant = ? AND type = ? AND slug = ?"
 _PK = ("tenant", "type", "slug", "version")
@@ -19,7 +20,7 @@ def installed(db: Database, tenant: str) -> list[dict[str, Any]]:
     return list(db.table("installed_items").rows_where("tenant = ?", [tenant]))
 
 
-def install(db: Database, rows: Iterable[dict[str, Any]], notes: Iterable[tuple[Any, ...]]) -> None:
+def install(db: Database, rows: Iterable[dict[str, Any]], notes: Iterable[AuditRow]) -> None:
     """Install items, all or none.
 
     Raises AlreadyExists when the tenant meanwhile has an item of its own, or of another portal, under such a slug,
@@ -38,7 +39,7 @@ def install(db: Database, rows: Iterable[dict[str, Any]], notes: Iterable[tuple[
         audit.insert(db, note)
 
 
-def uninstall(db: Database, keys: Iterable[tuple[str, str, str, str]], note: tuple[Any, ...]) -> int:
+def uninstall(db: Database, keys: Iterable[tuple[str, str, str, str]], note: AuditRow) -> int:
     """Remove installed versions by (tenant, type, slug, version); tells how many there were."""
     gone = sum(
         db.conn.execute(f"DELETE FROM installed_items WHERE {_KEY} AND version = ?", key).rowcount for key in keys

@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from core import errors
 from core.store import audit
+from core.store.audit import AuditRow
 
 MOST_KEYS = 10_000  # of one tenant
 
@@ -25,7 +26,7 @@ def workers_with_values(db: Database, tenant: str) -> frozenset[str]:
     return frozenset(name for (name,) in rows)
 
 
-def put(db: Database, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]) -> int:
+def put(db: Database, rows: list[dict[str, Any]], audit_row: AuditRow) -> int:
     """Write values of one tenant; returns how many changed. Raises InvalidParams when there is no room."""
     changed = 0
     for row in rows:
@@ -45,7 +46,7 @@ def put(db: Database, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]) ->
 
 
 def delete(
-    db: Database, tenant: str, level: str, target: str, keys: list[str] | None, audit_row: tuple[Any, ...]
+    db: Database, tenant: str, level: str, target: str, keys: list[str] | None, audit_row: AuditRow
 ) -> list[str]:
     """Remove the values of some keys, or (None) of all keys, at one place; returns the keys that were there."""
     where, values = "tenant = ? AND level = ? AND target = ?", [tenant, level, target]

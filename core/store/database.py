@@ -26,7 +26,7 @@ import sqlite_utils
 import structlog
 
 from core import clock, errors
-from core.store import migrations, stray_opens
+from core.store import connection, migrations, stray_opens
 from core.store.files import Files, Loss, refuse_beside_a_rescue
 from core.store.pace import Pace
 
@@ -37,24 +37,11 @@ Done = Callable[[Any, BaseException | None], None]
 _Write = tuple[Callable[..., Any], tuple[Any, ...], Done]
 _Outcome = list[tuple[Done, Any, BaseException | None]]
 
-LEAST_SQLITE = (3, 40)  # what Debian 12 has; tests run on it, and on nothing older
 READERS = 2
 READ_DEADLINE_SECONDS = 5.0  # a read snapshot that lives longer keeps the -wal from being reset
 MAX_BATCH = 2048
 LOOK_SECONDS = 1.0  # how often the names of the files are looked at when nothing is written
-OPEN_LOCK_MS = 5000  # how long to wait for a lock that a stray program holds: while opening,
 WRITE_LOCK_SECONDS = 1.0  # and for each commit in the thread, of which a caller may have to wait for two
-LOCK_POLL_SECONDS = 0.005
-
-_UNSYNCED = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
-_UNAVAILABLE = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-}
 
 
 class Database:
@@ -180,7 +167,7 @@ class Database:
         try:
             if self.loss is not None:
                 return None
-            results, synced = self._attempt(self._writer.conn, batch, 0.0)
+            results, synced = self._attempt(batch, 0.0)
         except Exception:  # a boundary: all of it is rolled back, and answered when the thread has tried it
             return None
         return self._committed(batch, results, started, synced)
@@ -190,15 +177,15 @@ class Database:
         try:
             if self.loss is not None:
                 raise self.loss.refusal()
-            results, synced = self._attempt(self._writer.conn, batch, WRITE_LOCK_SECONDS)
+            results, synced = self._attempt(batch, WRITE_LOCK_SECONDS)
         except Exception as error:  # a boundary: whatever it was, every caller gets an answer
             self._look()
             self._note(error)
             if self.loss is not None:
                 return [(done, None, self.loss.refusal()) for _, _, done in batch]
-            if len(batch) == 1 or _is_busy(error):
+            if len(batch) == 1 or connection.is_busy(error):
                 # A lock that someone else holds has nothing to do with what is written: waiting for it once is enough.
-                return [(done, None, _translate(error)) for _, _, done in batch]
+                return [(done, None, connection.translate(error)) for _, _, done in batch]
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]
         return self._committed(batch, results, started, synced)
@@ -215,9 +202,8 @@ class Database:
 
     def _note(self, error: Exception) -> None:
         """Keep in mind that the disk, and not what was written, is at fault."""
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE:
-            told = _translate(error)
-            assert isinstance(told, errors.StorageUnavailable)
+        told = connection.translate(error)
+        if connection.is_unavailable(error) and isinstance(told, errors.StorageUnavailable):
             if not self.unwritable:
                 log.error("store_cannot_write", error=told.message, hint=told.hint)
             self.unwritable = f"{told.message} {told.hint}"
@@ -232,18 +218,19 @@ class Database:
             if self.loss is not None:
                 log.critical("store_lost", what=self.loss.what, where=self.loss.where, hint="Restart the engine.")
 
-    def _attempt(self, connection: sqlite3.Connection, batch: list[_Write], patience: float) -> tuple[list[Any], float]:
+    def _attempt(self, batch: list[_Write], patience: float) -> tuple[list[Any], float]:
         """The results of a batch that is committed, and how many seconds its commit took."""
-        _begin(connection, patience)
+        writer = self._writer.conn
+        connection.begin(writer, patience)
         try:
             results = [fn(self._writer, *args) for fn, args, _ in batch]
             if what := self._files.missing():
                 raise errors.StorageUnavailable(f"{what} while the engine runs.")
             started = time.perf_counter()
-            _commit(connection)
+            connection.commit(writer)
         except BaseException:
-            if connection.in_transaction:  # a full disk has rolled back already
-                connection.execute("ROLLBACK")
+            if writer.in_transaction:  # a full disk has rolled back already
+                writer.execute("ROLLBACK")
             raise
         return results, time.perf_counter() - started
 
@@ -270,7 +257,7 @@ class Database:
             db.conn.set_progress_handler(lambda: int(clock.monotonic() > deadline), 100_000)
             return fn(db, *args)
         except sqlite3.Error as error:
-            raise _translate(error) from error
+            raise connection.translate(error) from error
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -303,41 +290,6 @@ def _heard(result: Any, error: BaseException | None) -> None:
     """Nobody waits for this write."""
 
 
-def _is_busy(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-
-
-def _begin(connection: sqlite3.Connection, patience: float) -> None:
-    """Begin to write, after waiting for the lock of the database for so many seconds. Raises sqlite3.Error."""
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() >= deadline:
-                raise
-        time.sleep(LOCK_POLL_SECONDS)
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    """Commit. Raises CommitUnconfirmed when the disk cannot sync it.
-
-    Then all of it is in the log already: it is rolled back and written over by the next commit, but after a crash
-    before that one, SQLite would take it for committed (https://sqlite.org/wal.html). What could not be written, as on
-    a full disk, lacks the mark of a commit.
-    """
-    try:
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) not in _UNSYNCED:
-            raise
-        raise errors.CommitUnconfirmed(
-            f"The disk failed while this was synced ({error}); it may or may not have been recorded.",
-            hint="Mend the disk; the engine goes on by itself. Look, or ask again with the same key.",
-        ) from error
-
-
 def _tell(outcome: _Outcome) -> None:
     """Tell every caller of a commit; one whose callback fails must not keep the others from hearing."""
     for done, result, error in outcome:
@@ -349,57 +301,6 @@ def _tell(outcome: _Outcome) -> None:
             )
 
 
-def _translate(error: BaseException) -> BaseException:
-    if isinstance(error, sqlite3.Error):
-        code = getattr(error, "sqlite_errorcode", None)
-        primary = code & 0xFF if code is not None else None
-        if primary == sqlite3.SQLITE_INTERRUPT:
-            return errors.Busy("This read took too long.", hint="Ask for fewer rows, or filter.")
-        if primary == sqlite3.SQLITE_BUSY:
-            return errors.StorageUnavailable(
-                "Another program holds the lock of the database.",
-                hint="End what has sluice.db open besides Sluice; the engine goes on by itself.",
-            )
-        if primary in _UNAVAILABLE:
-            return errors.StorageUnavailable(
-                f"The store cannot be used right now: {error}.",
-                hint="Free disk space or mend the disk; the engine goes on by itself.",
-            )
-    return error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=OPEN_LOCK_MS / 1000)
-    try:
-        for pragma in (
-            "page_size = 8192",  # of a new file: the pages of a commit cost a fifth less than with 4096
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "trusted_schema = OFF",
-            "temp_store = MEMORY",
-            "cache_size = -65536",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def check_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> str:
-    """The version of SQLite.
-
-    Raises StorageUnavailable for one that is older than the least that the statements of the store are tested on.
-    """
-    version = ".".join(map(str, found))
-    if found < LEAST_SQLITE:
-        raise errors.StorageUnavailable(
-            f"This Python has SQLite {version}, and Sluice needs {'.'.join(map(str, LEAST_SQLITE))} or later.",
-            hint="Use a Python that is built with a newer SQLite: that of Debian 12 or later, of python.org, or of uv.",
-        )
-    return version
-
-
 def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
     """Open (or make, 0600) the database and bring its schema up to date.
 
@@ -407,12 +308,12 @@ def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
     lock may call this. Raises StorageUnavailable when the file cannot be used, was made by a newer Sluice or deleted
     under an engine, and when SQLite is too old.
     """
-    check_sqlite()
+    connection.check_sqlite()
     refuse_beside_a_rescue(path)
     opened: list[sqlite3.Connection] = []
 
     def connect() -> sqlite_utils.Database:
-        opened.append(_connect(path))
+        opened.append(connection.connect(path))
         return sqlite_utils.Database(opened[-1])
 
     try:
@@ -421,15 +322,15 @@ def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
         stray_opens.protect(path)
         writer = connect()
         migrations.migrate(writer)
-        writer.conn.execute("PRAGMA busy_timeout = 0")  # `_begin` waits, where it may
+        writer.conn.execute("PRAGMA busy_timeout = 0")  # core.store.connection.begin waits, where it may
         readers = [connect() for _ in range(READERS)]  # all at once: later the name might lead to another file
         for reader in readers:
             reader.conn.execute("PRAGMA query_only = ON")
             reader.conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
         files = Files(path, beside)
     except BaseException as error:
-        for connection in opened:
-            connection.close()
+        for one in opened:
+            one.close()
         stray_opens.release(path)
         if isinstance(error, sqlite3.Error | OSError):
             raise errors.StorageUnavailable(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlite_utils import Database
 
 from core.model.states import WorkloadState
 from core.store import audit
+from core.store.audit import AuditRow
 
 Death = tuple[int, str, str, str, str, str, str]  # at_ns, tenant, job, version, workload, worker, cause
 
@@ -21,7 +20,7 @@ def since(db: Database, at_ns: int) -> list[Death]:
     return list(found)
 
 
-def record(db: Database, death: Death, forget_before_ns: int, reason: str, audit_row: tuple[Any, ...] | None) -> None:
+def record(db: Database, death: Death, forget_before_ns: int, reason: str, audit_row: AuditRow | None) -> None:
     """Keep one, and forget the old ones; with an audit row, quarantine its job for that reason, too."""
     db.conn.execute("INSERT INTO worker_deaths VALUES (?, ?, ?, ?, ?, ?, ?)", death)
     db.conn.execute("DELETE FROM worker_deaths WHERE at_ns < ?", (forget_before_ns,))
@@ -35,7 +34,7 @@ def record(db: Database, death: Death, forget_before_ns: int, reason: str, audit
         audit.insert(db, audit_row)
 
 
-def release(db: Database, tenant: str, jobs: list[str], at_ns: int, audit_row: tuple[Any, ...] | None) -> None:
+def release(db: Database, tenant: str, jobs: list[str], at_ns: int, audit_row: AuditRow | None) -> None:
     """Let these jobs run again, with no death against them."""
     for job in jobs:
         db.conn.execute(

@@ -10,6 +10,7 @@ from sqlite_utils import Database
 from core import errors
 from core.model.states import DEPLOYMENT, DeploymentState, PlanState
 from core.store import audit, saved_plans, workloads
+from core.store.audit import AuditRow
 
 
 def get(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
@@ -63,7 +64,7 @@ def commit(
     row: dict[str, Any],
     entry: dict[str, Any],
     wanted: list[dict[str, Any]],
-    audit_row: tuple[Any, ...],
+    audit_row: AuditRow,
     *,
     expect: int,
     plan_id: str = "",
@@ -121,7 +122,7 @@ def reconciled(db: Database) -> list[dict[str, Any]]:
 
 
 def set_reconcile(
-    db: Database, tenant: str, name: str, mode: str, interval: int | None, ignored: list[str], note: tuple[Any, ...]
+    db: Database, tenant: str, name: str, mode: str, interval: int | None, ignored: list[str], note: AuditRow
 ) -> bool:
     """How a deployment is reconciled; tells whether that is new."""
     db.conn.execute(

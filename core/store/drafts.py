@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from core import clock, errors
 from core.store import audit, jobs
+from core.store.audit import AuditRow
 
 STAGED = ""  # the text of a draft that was staged or thrown away; its row stays, so that no revision is given twice
 
@@ -24,7 +25,7 @@ def all_rows(db: Database, tenant: str) -> list[dict[str, Any]]:
     return list(db.table("job_drafts").rows_where(where, [tenant, STAGED], order_by="name"))
 
 
-def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...]) -> tuple[int, bool]:
+def save(db: Database, row: dict[str, Any], base: int, audit_row: AuditRow) -> tuple[int, bool]:
     """Write a draft whose writer saw revision `base` (0: no draft). Returns (revision, changed).
 
     Raises AlreadyExists, telling what is there now, when the draft has moved since.
@@ -42,7 +43,7 @@ def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...
 
 
 def stage(
-    db: Database, row: dict[str, Any], revision: int, audit_row: tuple[Any, ...], at_ns: int, by: str
+    db: Database, row: dict[str, Any], revision: int, audit_row: AuditRow, at_ns: int, by: str
 ) -> tuple[int, bool]:
     """Make a draft the next version of its job, in one transaction. Returns (version, changed) as `jobs.put`.
 
@@ -59,7 +60,7 @@ def stage(
     return version, changed
 
 
-def discard(db: Database, tenant: str, name: str, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:
+def discard(db: Database, tenant: str, name: str, audit_row: AuditRow, at_ns: int, by: str) -> bool:
     """Throw a draft away; false when there is none."""
     if get(db, tenant, name) is None:
         return False
@@ -68,9 +69,7 @@ def discard(db: Database, tenant: str, name: str, audit_row: tuple[Any, ...], at
     return True
 
 
-def delete_job(
-    db: Database, tenant: str, name: str, audit_row: tuple[Any, ...], at_ns: int, by: str
-) -> tuple[int, bool]:
+def delete_job(db: Database, tenant: str, name: str, audit_row: AuditRow, at_ns: int, by: str) -> tuple[int, bool]:
     """Delete every version of a job and its draft. Returns (versions, whether there was a draft)."""
     draft = get(db, tenant, name) is not None
     if draft:

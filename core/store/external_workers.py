@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlite_utils import Database
 
 from core.model.worker_group import External
 from core.store import audit
+from core.store.audit import AuditRow
 
 
 def known(db: Database) -> list[External]:
@@ -15,14 +14,14 @@ def known(db: Database) -> list[External]:
     return [External(row["name"], row["group_name"], row["slots"]) for row in rows]
 
 
-def keep(db: Database, worker: External, at_ns: int, audit_row: tuple[Any, ...]) -> None:
+def keep(db: Database, worker: External, at_ns: int, audit_row: AuditRow) -> None:
     """Keep a worker that has joined, for the first time or otherwise than before."""
     row = {"name": worker.name, "group_name": worker.group, "slots": worker.slots, "joined_at_ns": at_ns}
     db.table("external_workers").upsert(row, pk="name")
     audit.insert(db, audit_row)
 
 
-def forget(db: Database, name: str, audit_row: tuple[Any, ...]) -> None:
+def forget(db: Database, name: str, audit_row: AuditRow) -> None:
     """Forget a worker, and what was said about it."""
     db.conn.execute("DELETE FROM external_workers WHERE name = ?", (name,))
     db.conn.execute("DELETE FROM workers WHERE name = ?", (name,))

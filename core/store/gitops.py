@@ -12,6 +12,7 @@ from sqlite_utils import Database
 from core import clock, errors
 from core.model.states import GITOPS_RUN, GitopsRunState
 from core.store import audit
+from core.store.audit import AuditRow
 
 KEPT_RUNS = 200  # of one scope
 _JSON = ("source", "approval", "summary")
@@ -21,7 +22,7 @@ _COLUMNS = (
 )
 
 
-def begin(db: Database, row: dict[str, Any], body: Any, alive: Collection[str], audit_row: tuple[Any, ...]) -> None:
+def begin(db: Database, row: dict[str, Any], body: Any, alive: Collection[str], audit_row: AuditRow) -> None:
     """Record a run that begins. `alive` are the ids of those that this engine has under way.
 
     Raises Busy when one of them is in the same scope; one whose engine is gone is put down as interrupted.

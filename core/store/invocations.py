@@ -1,26 +1,29 @@
-"""Invocations: the hot table. Two commits a run: recorded with its message, and moved once to its terminal state."""
+"""Invocations: the hot table. Two commits a run: recorded with its message, and moved once to its terminal state.
+
+An open record is also what owes its message to the job, until it has ended or the job has settled the message.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import orjson
 from sqlite_utils import Database
 
-from core.store import audit, callbacks, messages, usage
-from core.store.usage import Kept
+from core.model.invocation import Invocation
+from core.store import callbacks
+from core.store.rows import fields_of, insertion
 
-COLUMNS = (
-    "id nonce tenant slug revision state surface username role params idempotency_key requested_at_ns deadline_ns"
-    " finished_at_ns proxy_recorded_at_ns attempts result events proxy_nonce callback rerun_of"
-).split()
-INSERT = f"INSERT INTO invocations VALUES ({', '.join('?' * len(COLUMNS))})"
+COLUMNS = fields_of(Invocation)
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM invocations"
+_INSERT = insertion("invocations", Invocation)
+_values = attrgetter(*COLUMNS)
 MAX_EVENTS = 50  # a record stays bounded however many bad responses arrive
 
 MOST_COUNTED = 10_000  # records that a list counts for its total
-
-Row = tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class Finish:
     result: str
     event: str
     attempts: int
+    message_id: int | None = None  # the response, if a message ends it
     late: str = ""  # the event to note when the invocation had ended before
     update: callbacks.DeliveryRow | None = None  # the callback that tells of this end
     told: Any = None  # the result as a value, for whoever waits; not stored
@@ -59,37 +63,16 @@ class Late:
     event: str
 
 
-def record(
-    db: Database,
-    row: Row,
-    audit_row: tuple[Any, ...],
-    key: tuple[bytes, bytes] | None,
-    message: messages.MessageRow | None,
-    dispatch: messages.DispatchRow | None,
-    target: callbacks.TargetRow | None,
-    update: callbacks.DeliveryRow | None,
-) -> tuple[int, bytes] | None:
-    """Write the record, its audit row, its message, the delivery and the callback it owes, in one transaction.
+def insert(db: Database, runs: Iterable[Invocation]) -> None:
+    db.conn.executemany(_INSERT, map(_values, runs))
 
-    `key` is (digest of tenant, slug, user and idempotency key; digest of the params). When the key is taken nothing
-    is written and the holder is returned as (invocation id, params digest); otherwise None.
-    """
-    execute = db.conn.execute
-    if key is not None:
-        taken = holder(db, key[0])
-        if taken is not None:
-            return taken
-        execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key[0], row[0], key[1], row[0]))
-    execute(INSERT, row)
-    execute(audit.INSERT, audit_row)
-    if message is not None:
-        execute(messages.INSERT, message)
-    if dispatch is not None:
-        execute(messages.INSERT_DISPATCH, dispatch)
-    if target is not None and update is not None:
-        callbacks.keep_target(db, target)
-        callbacks.insert(db, update)
-    return None
+
+def hold(db: Database, key: bytes, id: int, params_digest: bytes) -> None:
+    """Bind an idempotency key to an invocation."""
+    db.conn.execute(
+        "INSERT INTO idempotency (key, invocation_id, params_digest, created_at_ns) VALUES (?, ?, ?, ?)",
+        (key, id, params_digest, id),
+    )
 
 
 def holder(db: Database, key: bytes) -> tuple[int, bytes] | None:
@@ -105,9 +88,9 @@ def finish(db: Database, wish: Finish) -> bool:
     """
     won = (
         db.conn.execute(
-            "UPDATE invocations SET state = ?, finished_at_ns = ?, result = ?, attempts = ?,"
-            " events = json_insert(events, '$[#]', json(?)) WHERE id = ? AND finished_at_ns IS NULL",
-            (wish.state, wish.at_ns, wish.result, wish.attempts, wish.event, wish.id),
+            "UPDATE invocations SET state = ?, finished_at_ns = ?, result = ?, attempts = ?, response_id = ?,"
+            " events = rtrim(events, ']') || ',' || ? || ']' WHERE id = ? AND finished_at_ns IS NULL",
+            (wish.state, wish.at_ns, wish.result, wish.attempts, wish.message_id, wish.event, wish.id),
         ).rowcount
         == 1
     )
@@ -157,15 +140,21 @@ def attempted(db: Database, id: int, attempts: int, event: str) -> None:
     append_event(db, id, event)
 
 
-def get(db: Database, id: int) -> dict[str, Any] | None:
-    row = db.conn.execute("SELECT * FROM invocations WHERE id = ?", (id,)).fetchone()
-    return dict(zip(COLUMNS, row, strict=True)) if row else None
+def settled(db: Database, ids: Iterable[int], at_ns: int) -> None:
+    """Note of runs that go on that their job is done with the message: it is owed no longer."""
+    db.conn.executemany(
+        "UPDATE invocations SET settled_at_ns = ? WHERE id = ? AND finished_at_ns IS NULL", [(at_ns, id) for id in ids]
+    )
 
 
-def open_ones(db: Database) -> list[dict[str, Any]]:
+def get(db: Database, id: int) -> Invocation | None:
+    row = db.conn.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
+    return None if row is None else Invocation(*row)
+
+
+def open_ones(db: Database) -> list[Invocation]:
     """Every record that is not in a terminal state, oldest first."""
-    rows = db.conn.execute("SELECT * FROM invocations WHERE finished_at_ns IS NULL ORDER BY id")
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    return [Invocation(*row) for row in db.conn.execute(f"{_SELECT} WHERE finished_at_ns IS NULL ORDER BY id")]
 
 
 def search(
@@ -178,7 +167,7 @@ def search(
     until_ns: int | None = None,
     before: int | None = None,
     limit: int,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[Invocation], int]:
     """Records of a tenant, newest first, and how many there are whatever the page (counted up to MOST_COUNTED).
 
     `equal` are columns with their values; `tag` is one of the trigger's revision that ran. Ids are the times of the
@@ -208,13 +197,14 @@ def search(
     elif equal.get("state") in ("accepted", "dispatched"):
         index = "invocations_open"
         where.append("finished_at_ns IS NULL")
-    source = f"FROM invocations INDEXED BY {index} WHERE {' AND '.join(where)}"
-    total = db.conn.execute(f"SELECT count(*) FROM (SELECT 1 {source} LIMIT {MOST_COUNTED})", values).fetchone()[0]
+    source = f"INDEXED BY {index} WHERE {' AND '.join(where)}"
+    counted = f"SELECT count(*) FROM (SELECT 1 FROM invocations {source} LIMIT {MOST_COUNTED})"
+    total = db.conn.execute(counted, values).fetchone()[0]
     if before is not None:
         source += " AND id < ?"
         values.append(before)
-    rows = db.conn.execute(f"SELECT * {source} ORDER BY id DESC LIMIT ?", [*values, limit])
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows], int(total)
+    rows = db.conn.execute(f"{_SELECT} {source} ORDER BY id DESC LIMIT ?", [*values, limit])
+    return [Invocation(*row) for row in rows], int(total)
 
 
 def recent_by(db: Database, tenant: str, slug: str, username: str, since_ns: int) -> list[int]:
@@ -225,37 +215,6 @@ def recent_by(db: Database, tenant: str, slug: str, username: str, since_ns: int
         (since_ns, tenant, slug, username, since_ns),
     )
     return [row[0] for row in rows]
-
-
-def prune(db: Database, keep: int, older_than_ns: int, keys_older_than_ns: int, at_most: int = 5_000) -> list[Kept]:
-    """Delete finished records beyond the retention, and idempotency keys beyond theirs; returns what went, by user."""
-    floor = db.conn.execute("SELECT id FROM invocations ORDER BY id DESC LIMIT 1 OFFSET ?", (keep,)).fetchone()
-    limit = max(older_than_ns, floor[0] if floor else 0)
-    db.conn.execute(
-        "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE created_at_ns < ? LIMIT ?)",
-        (keys_older_than_ns, at_most),
-    )
-    return _forget(db, "SELECT id FROM invocations WHERE id <= ? AND finished_at_ns IS NOT NULL", (limit, at_most))
-
-
-def prune_tenant(db: Database, tenant: str, records: int, at_most: int = 5_000) -> list[Kept]:
-    """Delete the oldest finished records of a tenant that has so many too many; returns what went, by user.
-
-    Those whose idempotency key still holds stay: a repeat finds its run.
-    """
-    oldest = (
-        "SELECT id FROM invocations INDEXED BY invocations_list WHERE tenant = ? AND finished_at_ns IS NOT NULL"
-        " AND id NOT IN (SELECT invocation_id FROM idempotency)"
-    )
-    return _forget(db, oldest, (tenant, min(records, at_most)))
-
-
-def _forget(db: Database, which: str, values: tuple[Any, ...]) -> list[Kept]:
-    ids = f"{which} ORDER BY id LIMIT ?"
-    gone = usage.counted(db, ids, values)
-    if gone:
-        db.conn.execute(f"DELETE FROM invocations WHERE id IN ({ids})", values)
-    return gone
 
 
 def latest_id(db: Database) -> int:

@@ -7,9 +7,10 @@ from typing import Any
 from sqlite_utils import Database
 
 from core.store import audit
+from core.store.audit import AuditRow
 
 
-def put(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> tuple[int, bool]:
+def put(db: Database, row: dict[str, Any], audit_row: AuditRow) -> tuple[int, bool]:
     """Stage a document as the next version of its job, unless the newest version is the same.
 
     Returns (version, changed).

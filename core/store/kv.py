@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
@@ -17,6 +17,7 @@ from core import errors
 from core.model import kv
 from core.model.kv import Anchor, Change, Depth, Entry, Item, Lease, Listing, Op, Result, Verb
 from core.store import audit, kv_usage
+from core.store.audit import AuditRow
 
 ALIVE = "(expires_at_ms IS NULL OR expires_at_ms > ?)"
 PRUNED_AT_ONCE = 2000
@@ -51,7 +52,7 @@ def apply(
     namespace: str,
     ops: Sequence[Op],
     now_ms: int,
-    note: tuple[Any, ...] | None = None,
+    note: AuditRow | None = None,
     most_bytes: int | None = None,
 ) -> Applied:
     """Do checked operations in order, with the audit row of who asked for it, if it was a person.
@@ -305,7 +306,7 @@ def dead_items(db: Database, namespace: str, limit: int) -> list[Item]:
     return [Item(*row) for row in rows]
 
 
-def end_dead(db: Database, namespace: str, limit: int, requeue: bool, note: tuple[Any, ...]) -> int:
+def end_dead(db: Database, namespace: str, limit: int, requeue: bool, note: AuditRow) -> int:
     """Make the oldest dead items ready again with their attempts forgotten, or delete them; how many."""
     what = "UPDATE kv_items SET dead = 0, attempts = 0" if requeue else "DELETE FROM kv_items"
     audit.insert(db, note)

@@ -1,27 +1,50 @@
-"""The message log and the durable queue of deliveries that are not yet acknowledged."""
+"""The message log: what every message said, and for how long it is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from sqlite_utils import Database
 
 from core import clock
 from core.model.message import Message
-from core.store import shares
-
-INSERT = "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_DISPATCH = "INSERT INTO dispatches VALUES (?, ?, ?, ?, ?, ?)"
-
-MessageRow = tuple[int, str, str, str, str, str, str, str, bytes]
-DispatchRow = tuple[int, int, str, str, int | None, int]
+from core.store import bodies, invocations, shares
+from core.store.rows import insertion
 
 
-def row(message: Message, body: bytes) -> MessageRow:
-    """A message as a row of the log, in column order."""
-    return (
+class MessageRow(NamedTuple):
+    """One message of the log."""
+
+    id: int
+    tenant: str
+    kind: str
+    source: str
+    type: str
+    tag: str
+    job: str
+    worker: str
+    body: bytes
+    """The event as JSON; empty when it says what the record of a run says (core.store.bodies)."""
+    invocation_id: int | None = None
+    """The run whose record that is."""
+
+    def within(self, run: int | None) -> MessageRow:
+        """This message as one that says what the record of a run says, if there is such a run."""
+        return self if run is None else self._replace(body=b"", invocation_id=run)
+
+
+_COLUMNS = ", ".join(MessageRow._fields)
+_INSERT = insertion("messages", MessageRow)
+_NOT_OWED = (
+    "id NOT IN (SELECT message_id FROM dispatches)"
+    " AND id NOT IN (SELECT message_id FROM invocations WHERE finished_at_ns IS NULL AND message_id IS NOT NULL)"
+)
+
+
+def row(message: Message, body: bytes, invocation_id: int | None = None) -> MessageRow:
+    return MessageRow(
         message.id,
         message.tenant,
         message.kind,
@@ -31,42 +54,31 @@ def row(message: Message, body: bytes) -> MessageRow:
         message.job,
         message.worker,
         body,
+        invocation_id,
     )
 
 
-def insert(db: Database, messages: list[MessageRow], dispatches: list[DispatchRow]) -> None:
-    """Record messages together with the deliveries that they owe."""
-    if len(messages) == 1:
-        db.conn.execute(INSERT, messages[0])
-    else:
-        db.conn.executemany(INSERT, messages)
-    for row in dispatches:
-        db.conn.execute(INSERT_DISPATCH, row)
+def insert(db: Database, rows: Iterable[MessageRow]) -> None:
+    db.conn.executemany(_INSERT, rows)
 
 
-def settle(db: Database, ids: list[tuple[int]]) -> None:
-    """Forget deliveries that were acknowledged or given up."""
-    db.conn.executemany("DELETE FROM dispatches WHERE id = ?", ids)
+def get(db: Database, id: int) -> MessageRow | None:
+    found = db.conn.execute(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (id,)).fetchone()
+    return None if found is None else MessageRow(*found)
 
 
-def attempted(db: Database, attempts: list[tuple[int, int]]) -> None:
-    """Raise the attempt count of deliveries that go out again: pairs (attempt, id)."""
-    db.conn.executemany("UPDATE dispatches SET attempt = ? WHERE id = ?", attempts)
-
-
-def undelivered(db: Database) -> list[tuple[int, str, str, int | None, int, bytes]]:
-    """Every delivery still owed, oldest first: (id, tenant, job, invocation id, attempt, message body).
-
-    One whose invocation waited for a response and has ended is owed no longer, and is forgotten here.
-    """
-    db.conn.execute(
-        "DELETE FROM dispatches WHERE invocation_id IN (SELECT id FROM invocations"
-        " WHERE finished_at_ns IS NOT NULL AND deadline_ns IS NOT NULL)"
-    )
-    return db.conn.execute(
-        "SELECT d.id, d.tenant, d.job, d.invocation_id, d.attempt, m.body"
-        " FROM dispatches d JOIN messages m ON m.id = d.message_id ORDER BY d.id"
+def keep(db: Database, ids: str, values: tuple[Any, ...]) -> None:
+    """Give the messages of the runs with these ids (a SELECT), whose records are about to go, bodies of their own."""
+    found = db.conn.execute(
+        f"SELECT i.id, {', '.join(f'm.{name}' for name in MessageRow._fields)} FROM invocations i"
+        f" JOIN messages m ON m.id IN (i.message_id, i.response_id) WHERE i.id IN ({ids})",
+        values,
     ).fetchall()
+    for run_id, *columns in found:
+        message, run = MessageRow(*columns), invocations.get(db, run_id)
+        if run is not None and not message.body:
+            body = bodies.composed(db, message, run)
+            db.conn.execute("UPDATE messages SET body = ?, invocation_id = NULL WHERE id = ?", (body, message.id))
 
 
 def search(
@@ -100,18 +112,22 @@ def search(
         where.append("id < ?")
         values.append(str(before))
     rows = db.conn.execute(
-        f"SELECT id, body FROM messages WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*values, limit + 1]
+        f"SELECT {_COLUMNS} FROM messages WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*values, limit + 1]
     )
     out: list[tuple[int, dict[str, Any]]] = []
     size = 0
-    for number, body in rows:
+    for found in map(MessageRow._make, rows):
+        if len(out) == limit:
+            rows.close()
+            return out, True
+        body = bodies.of(db, found)
         size += len(body)
-        if len(out) == limit or (out and size > most_bytes):
+        if out and size > most_bytes:
             rows.close()
             return out, True
         event = orjson.loads(body)
         event["at"] = clock.iso(event["nanoseconds_since_epoch"])
-        out.append((number, event))
+        out.append((found.id, event))
     return out, False
 
 
@@ -132,8 +148,7 @@ def by_tenant(db: Database) -> list[tuple[str, int]]:
 def prune_tenant(db: Database, tenant: str, excess: int, at_most: int = 5_000) -> int:
     """Delete the oldest messages of a tenant, `excess` bytes of them, except those that are still owed to a job."""
     rows = db.conn.execute(
-        "SELECT id, length(body) FROM messages WHERE tenant = ? AND id NOT IN (SELECT message_id FROM dispatches)"
-        " ORDER BY id LIMIT ?",
+        f"SELECT id, length(body) FROM messages WHERE tenant = ? AND {_NOT_OWED} ORDER BY id LIMIT ?",
         (tenant, at_most),
     ).fetchall()
     gone = []
@@ -154,15 +169,14 @@ def beyond(db: Database, keep: int) -> Mapping[str, int]:
 def prune(db: Database, older_than_ns: int, of_tenants: Mapping[str, int], at_most: int = 5_000) -> int:
     """Delete messages beyond the retention, and those of some tenants up to an id, oldest first, except those that are
     still owed to a job."""
-    owed = "id NOT IN (SELECT message_id FROM dispatches)"
     gone = db.conn.execute(
-        f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND {owed} ORDER BY id LIMIT ?)",
+        f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND {_NOT_OWED} ORDER BY id LIMIT ?)",
         (older_than_ns, at_most),
     ).rowcount
     for tenant, floor in of_tenants.items():
         gone += db.conn.execute(
             "DELETE FROM messages WHERE id IN"
-            f" (SELECT id FROM messages WHERE tenant = ? AND id <= ? AND {owed} ORDER BY id LIMIT ?)",
+            f" (SELECT id FROM messages WHERE tenant = ? AND id <= ? AND {_NOT_OWED} ORDER BY id LIMIT ?)",
             (tenant, floor, at_most),
         ).rowcount
     return gone

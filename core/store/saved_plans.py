@@ -10,11 +10,12 @@ from sqlite_utils import Database
 from core import clock
 from core.model.states import PLAN, PlanState
 from core.store import audit
+from core.store.audit import AuditRow
 
 KEPT_NS = 7 * 24 * 3600 * clock.NANOSECONDS  # a plan that is over stays this long, so that its refusal can say why
 
 
-def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> None:
+def insert(db: Database, row: dict[str, Any], audit_row: AuditRow) -> None:
     db.conn.execute("DELETE FROM plans WHERE expires_at_ns < ?", (row["created_at_ns"] - KEPT_NS,))
     db.table("plans").insert({**row, "body": orjson.dumps(row["body"]).decode()})
     audit.insert(db, audit_row)
@@ -60,7 +61,7 @@ def search(
     return list(db.query(f"{page} ORDER BY created_at_ns DESC LIMIT :limit", given)), int(total)
 
 
-def discard(db: Database, id: str, audit_row: tuple[Any, ...]) -> None:
+def discard(db: Database, id: str, audit_row: AuditRow) -> None:
     """Withdraw a plan, if it is still open."""
     if advance(db, id, PlanState.DISCARDED) is PlanState.OPEN:
         audit.insert(db, audit_row)

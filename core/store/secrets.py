@@ -8,6 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from core.store import audit
+from core.store.audit import AuditRow
 
 _KEY = ("tenant", "scope", "name")
 
@@ -16,13 +17,13 @@ def all_rows(db: Database) -> list[dict[str, Any]]:
     return list(db.table("secrets").rows_where(order_by="tenant, scope, name"))
 
 
-def put(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> None:
+def put(db: Database, row: dict[str, Any], audit_row: AuditRow) -> None:
     """Write a version of a secret over the one before it."""
     db.table("secrets").upsert(row, pk=_KEY)
     audit.insert(db, audit_row)
 
 
-def delete(db: Database, tenant: str, scope: str, name: str, audit_row: tuple[Any, ...]) -> bool:
+def delete(db: Database, tenant: str, scope: str, name: str, audit_row: AuditRow) -> bool:
     """Remove a secret; returns whether it was there."""
     gone = db.conn.execute(
         "DELETE FROM secrets WHERE tenant = ? AND scope = ? AND name = ?", (tenant, scope, name)
@@ -45,6 +46,6 @@ def rekey(db: Database, rows: Iterable[dict[str, Any]]) -> list[bool]:
     ]
 
 
-def note(db: Database, audit_row: tuple[Any, ...]) -> None:
+def note(db: Database, audit_row: AuditRow) -> None:
     """Record what was done that has no row of its own."""
     audit.insert(db, audit_row)

@@ -9,10 +9,11 @@ from sqlite_utils import Database
 
 from core import errors
 from core.store import audit
+from core.store.audit import AuditRow
 
 
 def insert(
-    db: Database, row: dict[str, Any], check: Callable[[list[dict[str, Any]]], None], audit_row: tuple[Any, ...]
+    db: Database, row: dict[str, Any], check: Callable[[list[dict[str, Any]]], None], audit_row: AuditRow
 ) -> None:
     """Keep a new token.
 
@@ -58,7 +59,7 @@ def made_with(db: Database, id: str) -> list[str]:
     return [other for (other,) in found]
 
 
-def revoke(db: Database, id: str, at_ns: int, note: Callable[[str], tuple[Any, ...]]) -> list[str]:
+def revoke(db: Database, id: str, at_ns: int, note: Callable[[str], AuditRow]) -> list[str]:
     """Withdraw a token and all that it made, directly and through others; the ids that went, its own first.
 
     Nothing goes when the token itself was withdrawn before. `note` makes the audit row about a target.

@@ -1,20 +1,86 @@
-"""What workers sent during one tick of the loop, absorbed in one transaction: messages, ends of runs, settlements."""
+"""The transactions of runs: what a tick has accepted, and what workers sent in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 from sqlite_utils import Database
 
-from core.store import invocations, messages, variables
+from core import clock
+from core.model.invocation import Invocation
+from core.store import audit, callbacks, dispatches, invocations, messages, variables
+from core.store.audit import AuditRow
+from core.store.callbacks import DeliveryRow, TargetRow
+from core.store.dispatches import DispatchRow
 from core.store.invocations import Capture, Finish, Late
-from core.store.messages import DispatchRow, MessageRow
+from core.store.messages import MessageRow
 from core.store.variables import VariableRow
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key: digests of tenant, slug, user and key, and of the parameters."""
+
+    key: bytes
+    params: bytes
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A run with all that is recorded with it."""
+
+    run: Invocation
+    audit: AuditRow
+    key: Key | None = None
+    message: MessageRow | None = None
+    dispatch: DispatchRow | None = None
+    target: TargetRow | None = None
+    update: DeliveryRow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The run that has an idempotency key, and the digest of its parameters."""
+
+    id: int
+    params: bytes
+
+
+def record(db: Database, accepted: Sequence[Accepted]) -> list[Holder | None]:
+    """Write the runs of one tick, each with its audit entry, its message and what it owes.
+
+    A run whose key is taken is not written, and its holder returned in its place.
+    """
+    holders = [None if one.key is None else _hold(db, one.key, one.run.id) for one in accepted]
+    new = [one for one, holder in zip(accepted, holders, strict=True) if holder is None]
+    invocations.insert(db, [one.run for one in new])
+    audit.insert(db, *[one.audit for one in new])
+    messages.insert(db, [one.message for one in new if one.message is not None])
+    dispatches.insert(db, [one.dispatch for one in new if one.dispatch is not None])
+    for one in new:
+        if one.target is not None and one.update is not None:
+            callbacks.keep_target(db, one.target)
+            callbacks.insert(db, one.update)
+    return holders
+
+
+def _hold(db: Database, key: Key, id: int) -> Holder | None:
+    taken = holder(db, key.key)
+    if taken is None:
+        invocations.hold(db, key.key, id, key.params)
+    return taken
+
+
+def holder(db: Database, key: bytes) -> Holder | None:
+    """Who has an idempotency key."""
+    found = invocations.holder(db, key)
+    return None if found is None else Holder(*found)
 
 
 @dataclass(slots=True)
 class Absorbed:
-    """One transaction's worth of traffic."""
+    """What workers sent during one tick."""
 
     messages: list[MessageRow] = field(default_factory=list)
     dispatches: list[DispatchRow] = field(default_factory=list)
@@ -22,28 +88,49 @@ class Absorbed:
     finishes: list[Finish] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)  # (invocation id, event as JSON text)
     late: list[Late] = field(default_factory=list)
-    settled: list[tuple[int]] = field(default_factory=list)  # delivery ids
+    settled: list[int] = field(default_factory=list)  # delivery ids
+    settled_runs: list[int] = field(default_factory=list)  # ids of runs that go on
     variables: list[VariableRow] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.messages or self.finishes or self.events or self.settled or self.variables)
+        return any(getattr(self, part) for part in _PARTS)
+
+    def then(self, later: Absorbed) -> Absorbed:
+        """What came first, and what came later, as one."""
+        return Absorbed(*(getattr(self, part) + getattr(later, part) for part in _PARTS))
 
 
-def absorb(db: Database, traffic: Absorbed) -> tuple[list[bool], list[bool]]:
-    """Write it all; returns, for each finish and each capture in order, whether it was in time for its invocation.
+_PARTS = tuple(part.name for part in fields(Absorbed))
 
-    Finishes go last: what came before the response of its tick is part of the record that the response ends.
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """For each finish and each capture of a tick, in order: whether it was in time for its run."""
+
+    finishes: list[bool]
+    captures: list[bool]
+
+
+def absorb(db: Database, traffic: Absorbed) -> Decided:
+    """Write it all.
+
+    Finishes come after events and captures: what came before the response of its tick is part of the record that the
+    response ends. A message that has ended a run says what the record says, and is kept without its body.
     """
-    if traffic.messages:
-        messages.insert(db, traffic.messages, traffic.dispatches)
     for id, event in traffic.events:
         invocations.append_event(db, id, event)
-    captured = [invocations.capture(db, capture) for capture in traffic.captures]
-    won = [invocations.finish(db, finish) for finish in traffic.finishes]
+    captures = [invocations.capture(db, capture) for capture in traffic.captures]
+    finishes = [invocations.finish(db, finish) for finish in traffic.finishes]
     for late in traffic.late:
         invocations.append_late(db, late)
+    if traffic.messages:
+        ended = {wish.message_id: wish.id for wish, won in zip(traffic.finishes, finishes, strict=True) if won}
+        messages.insert(db, [one.within(ended.get(one.id)) for one in traffic.messages])
+        dispatches.insert(db, traffic.dispatches)
     if traffic.variables:
         variables.put_many(db, traffic.variables)
     if traffic.settled:
-        messages.settle(db, traffic.settled)
-    return won, captured
+        dispatches.settle(db, traffic.settled)
+    if traffic.settled_runs:
+        invocations.settled(db, traffic.settled_runs, clock.now_ns())
+    return Decided(finishes, captures)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlite_utils import Database
 
 from core import errors
 from core.store import audit
+from core.store.audit import AuditRow
 
 
 def current(db: Database) -> list[dict[str, Any]]:
@@ -26,13 +27,28 @@ def revision(db: Database, tenant: str, slug: str, number: int) -> dict[str, Any
     return next((_load(row) for row in db.table("triggers").rows_where(where, [tenant, slug, number])), None)
 
 
+class Stored(NamedTuple):
+    """A revision as it lies in the table."""
+
+    id: int
+    definition: str
+    """JSON."""
+
+
+def stored(db: Database, tenant: str, slug: str, revision: int) -> Stored:
+    """A revision that is there: none is ever deleted."""
+    where = "tenant = ? AND slug = ? AND revision = ?"
+    row = db.conn.execute(f"SELECT id, definition FROM triggers WHERE {where}", (tenant, slug, revision)).fetchone()
+    return Stored(*row)
+
+
 def revisions(db: Database, tenant: str, slug: str) -> list[dict[str, Any]]:
     """Every revision of a trigger, newest first."""
     rows = db.table("triggers").rows_where("tenant = ? AND slug = ?", [tenant, slug], order_by="revision DESC")
     return [_load(row) for row in rows]
 
 
-def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...], *, expect: int) -> None:
+def insert(db: Database, row: dict[str, Any], audit_row: AuditRow, *, expect: int) -> None:
     """Add a revision; `expect` is the revision that the caller saw as the present one (0: none).
 
     Raises AlreadyExists for a publish of a slug that is there, Busy when someone else revised it meanwhile.
@@ -51,7 +67,7 @@ def insert(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...], *, exp
     audit.insert(db, audit_row)
 
 
-def deactivate(db: Database, id: int, audit_row: tuple[Any, ...]) -> None:
+def deactivate(db: Database, id: int, audit_row: AuditRow) -> None:
     db.conn.execute("UPDATE triggers SET active = 0 WHERE id = ?", (id,))
     audit.insert(db, audit_row)
 

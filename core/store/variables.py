@@ -8,6 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from core.store import audit
+from core.store.audit import AuditRow
 
 VariableRow = tuple[str, str, str, int, str]
 """(tenant, name, value, updated_at_ns, updated_by)"""
@@ -31,12 +32,12 @@ def put_many(db: Database, rows: Iterable[VariableRow]) -> None:
     db.conn.executemany(_PUT, rows)
 
 
-def put(db: Database, row: VariableRow, audit_row: tuple[Any, ...]) -> None:
+def put(db: Database, row: VariableRow, audit_row: AuditRow) -> None:
     db.conn.execute(_PUT, row)
     audit.insert(db, audit_row)
 
 
-def delete(db: Database, tenant: str, name: str, audit_row: tuple[Any, ...]) -> bool:
+def delete(db: Database, tenant: str, name: str, audit_row: AuditRow) -> bool:
     """Remove a variable; returns whether it was there."""
     gone = db.conn.execute("DELETE FROM variables WHERE tenant = ? AND name = ?", (tenant, name)).rowcount
     if gone:

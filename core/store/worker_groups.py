@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import orjson
 from sqlite_utils import Database
@@ -12,6 +11,7 @@ from core import errors
 from core.model.states import DeploymentState
 from core.model.worker_group import WorkerGroup, WorkerSetting
 from core.store import audit
+from core.store.audit import AuditRow
 
 
 def groups(db: Database) -> list[WorkerGroup]:
@@ -40,7 +40,7 @@ def ensure(db: Database, names: Collection[str], at_ns: int, by: str) -> None:
             _put(db, WorkerGroup(name), at_ns, by)
 
 
-def create(db: Database, group: WorkerGroup, at_ns: int, by: str, audit_row: tuple[Any, ...]) -> None:
+def create(db: Database, group: WorkerGroup, at_ns: int, by: str, audit_row: AuditRow) -> None:
     """Raises AlreadyExists."""
     if exists(db, group.name):
         raise _taken(group.name)
@@ -55,7 +55,7 @@ def update(
     members: Collection[str],
     at_ns: int,
     by: str,
-    audit_row: tuple[Any, ...],
+    audit_row: AuditRow,
 ) -> None:
     """Change a group; with another name, its `members` and its context values go with it.
 
@@ -86,7 +86,7 @@ def update(
     audit.insert(db, audit_row)
 
 
-def delete(db: Database, name: str, audit_row: tuple[Any, ...]) -> None:
+def delete(db: Database, name: str, audit_row: AuditRow) -> None:
     """Raises NotFound, AlreadyExists while a worker belongs to it or a job is placed in it."""
     if not exists(db, name):
         raise missing(name)
@@ -98,7 +98,7 @@ def delete(db: Database, name: str, audit_row: tuple[Any, ...]) -> None:
     audit.insert(db, audit_row)
 
 
-def set_worker(db: Database, setting: WorkerSetting, at_ns: int, by: str, audit_row: tuple[Any, ...]) -> None:
+def set_worker(db: Database, setting: WorkerSetting, at_ns: int, by: str, audit_row: AuditRow) -> None:
     """Keep what was said about a worker. Raises NotFound when its group is not there."""
     if setting.group is not None and not exists(db, setting.group):
         raise missing(setting.group)

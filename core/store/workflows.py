@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from core import clock, errors
 from core.model.states import WORKFLOW, WorkflowState
 from core.store import audit, catalog
+from core.store.audit import AuditRow
 
 DRAFT = ""  # the version of a draft
 GONE = ""  # the text of a draft that was thrown away; its row stays, so that no revision is given twice
@@ -51,7 +52,7 @@ def published(db: Database, tenant: str) -> list[dict[str, Any]]:
     return list(db.table("documents").rows_where("tenant = ? AND version != ''", [tenant]))
 
 
-def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...]) -> tuple[int, bool]:
+def save(db: Database, row: dict[str, Any], base: int, audit_row: AuditRow) -> tuple[int, bool]:
     """Write a draft whose writer saw revision `base` (0: no draft). Returns (revision, changed).
 
     Raises AlreadyExists, telling what moved, when the draft is not at that revision, and when an item of a portal has
@@ -80,7 +81,7 @@ def save(db: Database, row: dict[str, Any], base: int, audit_row: tuple[Any, ...
     return newest + 1, True
 
 
-def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_row: tuple[Any, ...]) -> tuple[str, bool]:
+def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_row: AuditRow) -> tuple[str, bool]:
     """Give the draft at `revision` its version, or drop it when the newest version says the same.
 
     `row` has version, document, digest, title, published_at_ns and updated_by. Returns (version, changed). Raises
@@ -112,7 +113,7 @@ def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_ro
     return str(row["version"]), True
 
 
-def add(db: Database, row: dict[str, Any], audit_row: tuple[Any, ...]) -> bool:
+def add(db: Database, row: dict[str, Any], audit_row: AuditRow) -> bool:
     """Publish a version without a draft; an open draft stays as it is. False when that version says the same already.
 
     `row` has what `save` and `publish` take together. Raises AlreadyExists when the version has other content or is
@@ -140,7 +141,7 @@ def _taken(key: Key, there: dict[str, Any]) -> errors.AlreadyExists:
     )
 
 
-def retire(db: Database, key: Key, number: str, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:
+def retire(db: Database, key: Key, number: str, audit_row: AuditRow, at_ns: int, by: str) -> bool:
     """Take a version out of the offer; false when it is retired already. The version must be there."""
     row = _row(db, key, number)
     assert row is not None
@@ -153,7 +154,7 @@ def retire(db: Database, key: Key, number: str, audit_row: tuple[Any, ...], at_n
     return True
 
 
-def discard(db: Database, key: Key, audit_row: tuple[Any, ...], at_ns: int, by: str) -> bool:
+def discard(db: Database, key: Key, audit_row: AuditRow, at_ns: int, by: str) -> bool:
     """Throw a draft away; false when there is none."""
     if draft(db, key) is None:
         return False

@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from core import errors
 from core.model.states import WorkloadState
 from core.store import audit, worker_groups
+from core.store.audit import AuditRow
 
 
 def all_rows(db: Database) -> list[dict[str, Any]]:
@@ -60,9 +61,7 @@ def owned_by_others(db: Database, tenant: str, deployment: str, jobs: set[str]) 
     return {job: owner for job, owner in rows if job in jobs}
 
 
-def replace_unmanaged(
-    db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: tuple[Any, ...]
-) -> None:
+def replace_unmanaged(db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: AuditRow) -> None:
     """Make `rows` the wish for one unmanaged job."""
     replace(db, tenant, "", job, rows)
     audit.insert(db, audit_row)

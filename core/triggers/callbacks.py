@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from pydantic import Field
 
 from core import clock
-from core.model import invocation
+from core.model.invocation import Invocation
 from core.model.operation import Params
 from core.store import callbacks as table
 
@@ -54,8 +52,9 @@ def parse_event_id(text: str) -> int | None:
         return None
 
 
-def update(id: int, row: Mapping[str, Any], state: str, result: str, at_ns: int) -> table.DeliveryRow:
-    """The delivery that tells of a state of an invocation (`row` as the store has it; `result` as JSON text)."""
+def update(id: int, run: Invocation, state: str, result: str, at_ns: int) -> table.DeliveryRow:
+    """The delivery that tells of a state of a run with a callback; `result` as JSON text."""
+    assert run.callback is not None
     body = orjson.dumps(
         {
             "version": 1,
@@ -63,13 +62,13 @@ def update(id: int, row: Mapping[str, Any], state: str, result: str, at_ns: int)
             "event_type": EVENT_TYPE,
             "emitted_at": at_ns,
             "invocation": {
-                "invocation_id": invocation.text_id(row["id"], row["nonce"]),
-                "trigger_slug": row["slug"],
-                "trigger_revision": row["revision"],
-                "tenant_id": row["tenant"],
+                "invocation_id": run.text_id,
+                "trigger_slug": run.slug,
+                "trigger_revision": run.revision,
+                "tenant_id": run.tenant,
                 "state": state,
                 "result": orjson.Fragment(result),
             },
         }
     )
-    return (id, row["id"], row["tenant"], row["callback"], state, table.PENDING, 0, at_ns, None, "[]", body)
+    return table.DeliveryRow(id, run.id, run.tenant, run.callback, state, table.PENDING, 0, at_ns, None, "[]", body)

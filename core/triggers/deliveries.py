@@ -14,7 +14,7 @@ import hashlib
 import heapq
 import secrets
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,10 @@ from core import clock, errors
 from core.contexts.envelopes import Envelopes
 from core.contexts.secrets import Vault
 from core.model import invocation
+from core.model.invocation import Invocation
 from core.model.secret import Reference
-from core.store import audit
 from core.store import callbacks as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 from core.triggers import callbacks, signing
 
@@ -106,22 +107,22 @@ class Deliveries:
         """The target as it is kept. Raises SecretsLocked, StorageUnavailable."""
         return await self._envelopes.seal(target.to_text(), tenant, audit_id)
 
-    def update(self, id: int, row: Mapping[str, Any], state: str, result: str, at_ns: int) -> table.DeliveryRow:
+    def update(self, id: int, run: Invocation, state: str, result: str, at_ns: int) -> table.DeliveryRow:
         """The delivery that tells of a state of an invocation with a callback, to be written with that state.
 
         A site that is owed too much already gets no more by itself: the delivery is a dead letter from the start.
         """
-        made = callbacks.update(id, row, state, result, at_ns)
-        found = self._sites.get((row["tenant"], invocation.site(row["callback"])))
+        made = callbacks.update(id, run, state, result, at_ns)
+        found = self._sites.get((made.tenant, invocation.site(made.receiver)))
         if found is None or found.owed < MOST_PENDING:
             return made
         entry = {"at_ns": at_ns, "reason": f"the site was owed {MOST_PENDING} deliveries already"}
-        return (*made[:5], table.DEAD, 0, at_ns, at_ns, orjson.dumps([entry]).decode(), made[10])
+        return made._replace(outcome=table.DEAD, finished_at_ns=at_ns, log=orjson.dumps([entry]).decode())
 
     def added(self, row: table.DeliveryRow) -> None:
         """A delivery is committed: it is tried as soon as a lane is free."""
-        if row[5] == table.PENDING:
-            self._owe(row[2], row[3], row[0], clock.monotonic())
+        if row.outcome == table.PENDING:
+            self._owe(row.tenant, row.receiver, row.id, clock.monotonic())
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -295,9 +296,9 @@ class Deliveries:
                 ) from error
         return keys
 
-    async def redeliver(self, tenant: str, receiver: str, id: int, audit_row: tuple[Any, ...]) -> bool:
+    async def redeliver(self, tenant: str, receiver: str, id: int, audit_row: AuditRow) -> bool:
         """Owe an ended delivery once more; false when it has not ended."""
-        changed = await self._database.write(table.again, id, clock.now_ns(), audit_row, audit.INSERT)
+        changed = await self._database.write(table.again, id, clock.now_ns(), audit_row)
         if changed:
             self._owe(tenant, receiver, id, clock.monotonic())
         return changed

@@ -9,11 +9,12 @@ import orjson
 
 from core import errors
 from core.documents import canonical
-from core.model.message import TRIGGER_INVOKE, Filter, Message
+from core.model.message import Filter, Message
 from core.model.principal import Caller
 from core.model.states import InvocationState
-from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, Definition
+from core.model.trigger import Definition
 from core.store import invocations
+from core.store.traffic import Key
 from core.triggers.registry import Trigger
 
 DISPATCHED = InvocationState.DISPATCHED.value
@@ -25,39 +26,6 @@ DISPATCH_ONLY_RESULT = orjson.dumps(
 WAITING_RESULT = orjson.dumps(
     {"status": "accepted_for_dispatch", "mode": "response_slot", "state": "dispatched"}
 ).decode()
-
-
-def payload(
-    trigger: Trigger, text_id: str, params: dict[str, Any], username: str, role: str, now: int, proxy_nonce: str | None
-) -> dict[str, Any]:
-    """The job_event of the dispatch message (docs/triggers.md); `proxy_nonce` is set in proxy mode."""
-    definition = trigger.definition
-    payload = {
-        "type": TRIGGER_INVOKE,
-        "version": 1,
-        "invocation_id": text_id,
-        "trigger": {
-            "id": trigger.text_id,
-            "slug": trigger.slug,
-            "revision": trigger.revision,
-            "tenant_id": trigger.tenant,
-        },
-        "caller": {"username": username, "role": role},
-        "params": params,
-        "requested_at_ns": now,
-    }
-    if proxy_nonce is not None:
-        payload["trigger_proxy"] = {
-            "tenant_id": trigger.tenant,
-            "invocation_id": text_id,
-            "response_slot": definition.response_slot,
-            "nonce": proxy_nonce,
-            "mode": definition.proxy_policy.mode,
-            "timeout_seconds": definition.proxy_policy.timeout_seconds,
-            "max_body_bytes": MOST_PROXY_BODY_BYTES,
-            "allowed_headers": sorted(PROXY_HEADERS),
-        }
-    return payload
 
 
 def beginning(trigger: Trigger, refused: dict[str, Any] | None, now: int, surface: str) -> tuple[str, str, str]:
@@ -98,11 +66,11 @@ def refusal(filter: Filter | None, message: Message, definition: Definition) -> 
     }
 
 
-def idempotency(trigger: Trigger, caller: Caller, key: str, params: dict[str, Any]) -> tuple[bytes, bytes]:
+def idempotency(trigger: Trigger, caller: Caller, key: str, params: dict[str, Any]) -> Key:
     if not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise errors.InvalidParams(
             "An idempotency key has 1 to 255 printable ASCII characters.",
             errors=[errors.Problem("/idempotency_key", "is too long, or has other than printable ASCII characters")],
         )
     scope = "\0".join((trigger.tenant, trigger.slug, caller.username, key))
-    return hashlib.blake2b(scope.encode(), digest_size=16).digest(), canonical.params_digest(params)
+    return Key(hashlib.blake2b(scope.encode(), digest_size=16).digest(), canonical.params_digest(params))

@@ -21,18 +21,23 @@ import orjson
 from core import clock, errors
 from core.bus.base import Bus, Delivery
 from core.model import invocation
+from core.model.invocation import Invocation
 from core.model.message import Kind, Message, Source, Type
 from core.model.operation import schema_problems
 from core.model.principal import Caller
 from core.model.trigger import Definition
-from core.store import audit, invocations, messages
+from core.store import audit, messages, traffic
+from core.store.callbacks import TargetRow
 from core.store.database import Database
+from core.store.dispatches import DispatchRow
+from core.store.traffic import Accepted, Holder, Key
 from core.triggers import dispatch
 from core.triggers.callbacks import Callback
 from core.triggers.deliveries import Deliveries
 from core.triggers.limits import Limits
 from core.triggers.pending import Open, Pending, notice
 from core.triggers.quota import Quota
+from core.triggers.recording import Recorder
 from core.triggers.registry import Trigger
 
 PROXY_NONCE_CHARACTERS = 32
@@ -45,7 +50,7 @@ class _Options:
 
     wait_seconds: float
     idempotency_key: str | None = None
-    key: tuple[bytes, bytes] | None = None
+    key: Key | None = None
     rerun_of: str | None = None
     receiver: str | None = None
     sealed: bytes | None = None  # the target of a callback
@@ -72,6 +77,7 @@ class Invoker:
         self._deliveries = deliveries
         self._quota = quota
         self._limits = Limits(database)
+        self._recorder = Recorder(database)
 
     async def invoke(
         self,
@@ -118,7 +124,7 @@ class Invoker:
                 give_back = await self._limits.take(trigger, limit, caller)
             except errors.RateLimited as refused:
                 return await self._ran_already(refused, key, wait_seconds)
-        done: asyncio.Future[dict[str, Any] | tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[dict[str, Any] | Holder] = asyncio.get_running_loop().create_future()
         try:
             self._record(trigger, merged, caller, options, done)
             outcome = await done
@@ -128,19 +134,17 @@ class Invoker:
         except errors.SluiceError:
             give_back()
             raise
-        if isinstance(outcome, tuple):
+        if isinstance(outcome, Holder):
             give_back()
             return await self._replay(outcome, key, wait_seconds)
         return outcome
 
-    async def _ran_already(
-        self, refused: errors.SluiceError, key: tuple[bytes, bytes] | None, wait_seconds: float
-    ) -> dict[str, Any]:
+    async def _ran_already(self, refused: errors.SluiceError, key: Key | None, wait_seconds: float) -> dict[str, Any]:
         """The run of this key, which no limit for new ones keeps from whoever asks for it; else the refusal."""
-        taken = None if key is None else await self._database.read(invocations.holder, key[0])
-        if taken is None:
+        holder = None if key is None else await self._database.read(traffic.holder, key.key)
+        if holder is None:
             raise refused
-        return await self._replay(taken, key, wait_seconds)
+        return await self._replay(holder, key, wait_seconds)
 
     async def _with_callback(self, options: _Options, wish: Callback, tenant: str) -> _Options:
         """The options of a call that wants updates, with their target checked and sealed."""
@@ -158,15 +162,36 @@ class Invoker:
     ) -> None:
         definition = trigger.definition
         tenant = trigger.tenant
-        surface, username, role = caller.surface.value, caller.username, caller.principal.role.value
+        surface = caller.surface.value
         now = clock.now_ns()
-        id = self.ids.next()
         random = clock.token(invocation.NONCE_CHARACTERS + PROXY_NONCE_CHARACTERS)
-        nonce = random[: invocation.NONCE_CHARACTERS]
-        text_id = invocation.text_id(id, nonce)
-        proxy_nonce = random[invocation.NONCE_CHARACTERS :] if definition.proxy_policy.mode != "off" else None
-        group = (tenant, definition.target_job_name)
-        payload = dispatch.payload(trigger, text_id, params, username, role, now, proxy_nonce)
+        text = orjson.dumps(params)
+        run = Invocation(
+            id=self.ids.next(),
+            nonce=random[: invocation.NONCE_CHARACTERS],
+            tenant=tenant,
+            slug=definition.slug,
+            revision=trigger.revision,
+            state="",
+            surface=surface,
+            username=caller.username,
+            role=caller.principal.role.value,
+            params=text.decode(),
+            idempotency_key=options.idempotency_key,
+            requested_at_ns=now,
+            deadline_ns=None,
+            finished_at_ns=None,
+            proxy_recorded_at_ns=None,
+            attempts=1,
+            result="",
+            events="",
+            proxy_nonce=random[invocation.NONCE_CHARACTERS :] if definition.proxy_policy.mode != "off" else None,
+            callback=options.receiver,
+            rerun_of=options.rerun_of,
+        )
+        if definition.response_slot:
+            run.deadline_ns = now + definition.response_timeout_seconds * clock.NANOSECONDS
+        job_event = invocation.job_event(run, trigger.text_id, definition, orjson.Fragment(text))
         message = Message(
             id=self.ids.next(),
             tenant=tenant,
@@ -175,61 +200,38 @@ class Invoker:
             type=_USER_GENERATED,
             tag=definition.target_message_tag,
             at_ns=now,
-            data={"job_event": payload},
+            data={"job_event": job_event},
         )
+        group = (tenant, definition.target_job_name)
         refused = dispatch.refusal(self._bus.filter_of(group), message, definition)
-        state, result, events = dispatch.beginning(trigger, refused, now, surface)
-        waits = state == dispatch.DISPATCHED
-        delivery = None
-        if refused is None:
-            delivery = Delivery(self.ids.next(), group, message.encode(), invocation_id=id)
-        text = orjson.dumps(params)
-        size = len(text) + (0 if delivery is None else len(delivery.body))
-        self._quota.take(tenant, username, size)
-        row = (
-            id,
-            nonce,
-            tenant,
-            definition.slug,
-            trigger.revision,
-            state,
-            surface,
-            username,
-            role,
-            text.decode(),
-            options.idempotency_key,
-            now,
-            now + definition.response_timeout_seconds * clock.NANOSECONDS if definition.response_slot else None,
-            None if waits else now,
-            None,
-            1,
-            result,
-            events,
-            proxy_nonce,
-            options.receiver,
-            options.rerun_of,
-        )
-        update = target = None
-        if options.sealed is not None:
-            values = dict(zip(invocations.COLUMNS, row, strict=True))
-            update = self._deliveries.update(self.ids.next(), values, state, result, now)
-            target = (id, options.sealed)
-        message_row = dispatch_row = None
-        if delivery is not None:
-            message_row = messages.row(message, delivery.body)
-            dispatch_row = (delivery.id, message.id, tenant, group[1], id, 1)
-
+        run.state, run.result, run.events = dispatch.beginning(trigger, refused, now, surface)
+        waits = run.state == dispatch.DISPATCHED
         operation = "trigger_invoke" if options.rerun_of is None else "trigger_invocation_rerun"
+        accepted = Accepted(run, audit.row(self.ids.next(), caller, operation, f"{tenant}/{run.slug}"), options.key)
+        delivery = None
+        size = len(text)
+        if not waits:
+            run.finished_at_ns = now
+        if refused is None:
+            delivery = Delivery(message.id, group, message.encode(), invocation_id=run.id, of_open_run=waits)
+            size += len(delivery.body)
+            run.message_id = message.id
+            accepted.message = messages.row(message, b"", run.id)
+            if not waits:
+                accepted.dispatch = DispatchRow(delivery.id, message.id, tenant, group[1], run.id, 1)
+        if options.sealed is not None:
+            accepted.update = self._deliveries.update(self.ids.next(), run, run.state, run.result, now)
+            accepted.target = TargetRow(run.id, options.sealed)
+        self._quota.take(tenant, run.username, size)
 
-        def recorded(taken: tuple[int, bytes] | None, error: BaseException | None) -> None:
-            if error is not None or taken is not None:
-                self._quota.give_back(tenant, username, size)
+        def recorded(holder: Holder | None, error: BaseException | None) -> None:
+            if error is not None or holder is not None:
+                self._quota.give_back(tenant, run.username, size)
                 if not done.done():
-                    done.set_exception(error) if error is not None else done.set_result(taken)
+                    done.set_exception(error) if error is not None else done.set_result(holder)
                 return
-            values = dict(zip(invocations.COLUMNS, row, strict=True))
             if waits and delivery is not None:
-                entry = Open(values, text_id, definition.response_slot, trigger, group, delivery.id, params)
+                entry = Open(run, run.text_id, definition.response_slot, trigger, group, params)
                 self._pending.watch(entry, definition.response_timeout_seconds)
                 self._bus.release(delivery)
                 self._pending.wait(entry, options.wait_seconds, done)
@@ -237,33 +239,20 @@ class Invoker:
                 if delivery is not None:
                     self._bus.release(delivery)
                 if not done.done():
-                    done.set_result(invocation.record(values))
-            self._announce("invocation", notice(text_id, tenant, definition.slug, state))
-            if update is not None:
-                self._deliveries.added(update)
+                    done.set_result(invocation.record(run))
+            self._announce("invocation", notice(run.text_id, tenant, run.slug, run.state))
+            if accepted.update is not None:
+                self._deliveries.added(accepted.update)
 
-        self._database.submit(
-            recorded,
-            invocations.record,
-            row,
-            audit.row(self.ids.next(), caller, operation, f"{tenant}/{trigger.slug}"),
-            options.key,
-            message_row,
-            dispatch_row,
-            target,
-            update,
-        )
+        self._recorder.add(accepted, recorded)
 
-    async def _replay(
-        self, taken: tuple[int, bytes], key: tuple[bytes, bytes] | None, wait_seconds: float
-    ) -> dict[str, Any]:
-        id, digest = taken
-        if key is None or digest != key[1]:
+    async def _replay(self, holder: Holder, key: Key | None, wait_seconds: float) -> dict[str, Any]:
+        if key is None or holder.params != key.params:
             raise errors.IdempotencyMismatch(
                 "This idempotency key was used before with other parameters.",
                 hint="Use a new key for a new run; repeat the same parameters to get the first run's record.",
             )
-        found = await self._pending.get(id, wait_seconds)
+        found = await self._pending.get(holder.id, wait_seconds)
         if found is None:
             raise errors.NotFound("The run of this idempotency key is beyond the retention.", hint="Use a new key.")
         return {**found, "deduplicated": True}

@@ -16,9 +16,10 @@ import orjson
 from core import clock, errors
 from core.bus.base import Bus
 from core.model import invocation
+from core.model.invocation import Invocation
 from core.model.states import INVOCATION, InvocationState
 from core.model.trigger import MAX_WAIT_SECONDS, PROXY_RESPONSE
-from core.store import invocations, messages
+from core.store import invocations
 from core.store.database import Database
 from core.store.invocations import Capture, Finish, Late
 from core.triggers import responses
@@ -36,14 +37,13 @@ Note = tuple[int, str]
 class Open:
     """An invocation that waits for its response."""
 
-    row: dict[str, Any]
+    run: Invocation
     text_id: str
     slot: str
     trigger: Trigger | None
     group: tuple[str, str]
-    delivery_id: int = 0
-    params: dict[str, Any] | None = None  # of the row as a value; nobody changes it
-    attempts: int = 1
+    params: dict[str, Any] | None = None  # of the run as a value; nobody changes it
+    ending: bool = False  # its end is under way to the store
     bucket: int = 0
     notes: int = 0
     proxied: str = ""  # the proxy response that its result will have, as JSON text
@@ -78,42 +78,41 @@ class Pending:
         entry = self._open.get(id)
         if entry is not None:
             if wait_seconds <= 0:
-                return self._present(entry)
+                return invocation.record(entry.run)
             done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             self.wait(entry, wait_seconds, done)
             return await done
-        row = await self._database.read(invocations.get, id)
-        return invocation.record(row) if row is not None else None
-
-    def _present(self, entry: Open) -> dict[str, Any]:
-        return invocation.record({**entry.row, "attempts": entry.attempts})
+        run = await self._database.read(invocations.get, id)
+        return invocation.record(run) if run is not None else None
 
     def wait(self, entry: Open, wait_seconds: float, done: asyncio.Future[Any]) -> None:
         if wait_seconds <= 0:
             if not done.done():
-                done.set_result(self._present(entry))
+                done.set_result(invocation.record(entry.run))
             return
 
         def give_up() -> None:
             entry.waiters.pop(done, None)
             if not done.done():
-                done.set_result(self._present(entry))
+                done.set_result(invocation.record(entry.run))
 
         entry.waiters[done] = self._deadlines.add(
             done, clock.monotonic() + min(wait_seconds, MAX_WAIT_SECONDS), give_up
         )
 
     def watch(self, entry: Open, seconds: float) -> None:
-        self._open[entry.row["id"]] = entry
+        self._open[entry.run.id] = entry
         entry.bucket = self._deadlines.add(entry, clock.monotonic() + seconds, lambda: self._time_out(entry))
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def consider(self, envelope: dict[str, Any], sender_tenant: str, now: int) -> Finish | Late | Note | None:
+    def consider(
+        self, envelope: dict[str, Any], sender_tenant: str, now: int, message_id: int | None
+    ) -> Finish | Late | Note | None:
         """What a job's trigger_response asks for: an end, an event of the record, or nothing.
 
         A response that is late, malformed or for another slot changes nothing but the history; one from another
-        tenant not even that.
+        tenant not even that. `message_id`: the message that says this and nothing else.
         """
         entry, late = self._meant(envelope, sender_tenant, now, "response_refused")
         if entry is None:
@@ -133,7 +132,9 @@ class Pending:
         told = None if entry.proxied else {**result, "trigger_response": envelope}
         result["trigger_response"] = orjson.Fragment(encoded)
         event = f'{{"at_ns":{now},"type":"{result["state"]}","by":"response"}}'
-        return self._finish(entry, state, now, result, event, late=_late(now, "response_refused"), told=told)
+        return self._finish(
+            entry, state, now, result, event, message_id, late=_late(now, "response_refused"), told=told
+        )
 
     def consider_proxy(
         self, envelope: dict[str, Any], sender_tenant: str, now: int, *, from_sink: bool
@@ -155,10 +156,10 @@ class Pending:
             return None
         entry.notes += 1
         entry.proxied = orjson.dumps(envelope).decode()
-        result = {**orjson.loads(entry.row["result"]), PROXY_RESPONSE: orjson.Fragment(entry.proxied)}
+        result = {**orjson.loads(entry.run.result), PROXY_RESPONSE: orjson.Fragment(entry.proxied)}
         event = invocations.encode_event(now, "proxy_recorded", status=envelope["status"])
         encoded = orjson.dumps(result).decode()
-        return Capture(entry.row["id"], now, encoded, event, _late(now, "proxy_response_refused"))
+        return Capture(entry.run.id, now, encoded, event, _late(now, "proxy_response_refused"))
 
     def _meant(
         self, envelope: dict[str, Any], sender_tenant: str, now: int, event: str
@@ -171,23 +172,23 @@ class Pending:
         entry = self._open.get(parsed[0])
         if entry is None:
             return None, Late(*parsed, sender_tenant, _late(now, event))
-        if entry.row["nonce"] != parsed[1] or entry.row["tenant"] != sender_tenant:
+        if entry.run.nonce != parsed[1] or entry.run.tenant != sender_tenant:
             return None, None
         return entry, None
 
     def _expected(self, entry: Open) -> responses.Expected:
-        return responses.Expected(entry.text_id, entry.row["tenant"], entry.slot, entry.row["proxy_nonce"])
+        return responses.Expected(entry.text_id, entry.run.tenant, entry.slot, entry.run.proxy_nonce)
 
     def captured(self, capture: Capture, in_time: bool) -> None:
         """The store has decided about a proxy response."""
         entry = self._open.get(capture.id)
         if entry is None or not in_time:
             return
-        entry.row["result"] = capture.result
-        entry.row["proxy_recorded_at_ns"] = capture.at_ns
-        entry.row["events"] = f"{entry.row['events'][:-1]},{capture.event}]"
-        row = entry.row
-        self._announce("invocation", notice(entry.text_id, row["tenant"], row["slug"], row["state"]))
+        entry.run.result = capture.result
+        entry.run.proxy_recorded_at_ns = capture.at_ns
+        entry.run.note(capture.event)
+        run = entry.run
+        self._announce("invocation", notice(entry.text_id, run.tenant, run.slug, run.state))
 
     def ended(self, finish: Finish, won: bool) -> None:
         """The store has decided about a finish; only the one that won ends the run."""
@@ -197,20 +198,20 @@ class Pending:
         if entry is None:
             return
         self._deadlines.forget(entry, entry.bucket)
-        row = entry.row
-        row["state"] = finish.state
-        row["finished_at_ns"] = finish.at_ns
-        row["result"] = finish.result
-        row["attempts"] = finish.attempts
-        row["events"] = f"{row['events'][:-1]},{finish.event}]"
-        self._quota.ended(row["tenant"], row["username"], len(finish.result))
+        run = entry.run
+        run.state = finish.state
+        run.finished_at_ns = finish.at_ns
+        run.result = finish.result
+        run.attempts = finish.attempts
+        run.note(finish.event)
+        self._quota.ended(run.tenant, run.username, len(finish.result))
         if entry.waiters:
-            record = invocation.record(row, params=entry.params, result=finish.told)
+            record = invocation.record(run, params=entry.params, result=finish.told)
             for waiter, bucket in entry.waiters.items():
                 self._deadlines.forget(waiter, bucket)
                 if not waiter.done():
                     waiter.set_result(record)
-        self._announce("invocation", notice(entry.text_id, row["tenant"], row["slug"], finish.state))
+        self._announce("invocation", notice(entry.text_id, run.tenant, run.slug, finish.state))
         if finish.update is not None:
             self._deliveries.added(finish.update)
 
@@ -236,8 +237,8 @@ class Pending:
         now = clock.now_ns()
         event = invocations.encode_event(now, "redelivered", attempt=attempt)
         if entry is not None:
-            entry.attempts = attempt
-            entry.row["events"] = f"{entry.row['events'][:-1]},{event}]"
+            entry.run.attempts = attempt
+            entry.run.note(event)
         self._database.submit(_ignore_result, invocations.attempted, id, attempt, event)
 
     def run_failed(self, id: int, reason: str) -> Note | None:
@@ -254,14 +255,15 @@ class Pending:
         if entry.notes >= invocations.MAX_EVENTS - 5:
             return None
         entry.notes += 1
-        entry.row["events"] = f"{entry.row['events'][:-1]},{event}]"
-        return entry.row["id"], event
+        entry.run.note(event)
+        return entry.run.id, event
 
     def _time_out(self, entry: Open) -> None:
-        if entry.row["id"] not in self._open:
+        if entry.run.id not in self._open:
             return  # it ended in the tick in which its time came
         now = clock.now_ns()
-        deadline = entry.row["deadline_ns"]
+        deadline = entry.run.deadline_ns
+        assert deadline is not None
         result = {
             "status": "accepted_for_dispatch",
             "mode": "response_slot",
@@ -270,8 +272,8 @@ class Pending:
             "deadline": clock.iso(deadline),
         }
         event = invocations.encode_event(now, "timed_out")
-        if self._bus.cancel(entry.delivery_id, entry.group):  # what no replica has taken is not run after its end
-            self._database.submit(_ignore_result, messages.settle, [(entry.delivery_id,)])
+        if entry.run.message_id is not None:  # what no replica has taken is not run after its end
+            self._bus.cancel(entry.run.message_id, entry.group)
         self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
 
     def _finish(
@@ -281,19 +283,21 @@ class Pending:
         now: int,
         result: dict[str, Any],
         event: str,
+        message_id: int | None = None,
         *,
         late: str = "",
         told: dict[str, Any] | None = None,
     ) -> Finish:
-        row = entry.row
-        INVOCATION.advance(InvocationState(row["state"]), state)
+        run = entry.run
+        INVOCATION.advance(InvocationState(run.state), state)
         if entry.proxied:
             result[PROXY_RESPONSE] = orjson.Fragment(entry.proxied)
         encoded = orjson.dumps(result).decode()
         update = None
-        if row["callback"] is not None:
-            update = self._deliveries.update(self._ids.next(), row, result["state"], encoded, now)
-        return Finish(row["id"], result["state"], now, encoded, event, entry.attempts, late, update, told)
+        if run.callback is not None:
+            update = self._deliveries.update(self._ids.next(), run, result["state"], encoded, now)
+        entry.ending = True
+        return Finish(run.id, result["state"], now, encoded, event, run.attempts, message_id, late, update, told)
 
     def _submit(self, finish: Finish) -> None:
         def done(won: bool | None, error: BaseException | None) -> None:
@@ -308,17 +312,22 @@ class Pending:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    def resume(self, row: dict[str, Any], trigger: Trigger | None) -> None:
+    def goes_on(self, id: int) -> bool:
+        """Whether a run is open and nothing has come that ends it."""
+        entry = self._open.get(id)
+        return entry is not None and not entry.ending
+
+    def resume(self, run: Invocation, trigger: Trigger | None) -> None:
         """Take up an open record that an earlier owner left, with the revision of its trigger."""
         definition = trigger.definition if trigger is not None else None
         slot, job = (definition.response_slot, definition.target_job_name) if definition is not None else ("", "")
-        text_id = invocation.text_id(row["id"], row["nonce"])
-        entry = Open(row, text_id, slot, trigger, (row["tenant"], job), attempts=row["attempts"])
-        captured = orjson.loads(row["result"]).get(PROXY_RESPONSE)
+        entry = Open(run, run.text_id, slot, trigger, (run.tenant, job))
+        captured = orjson.loads(run.result).get(PROXY_RESPONSE)
         if captured is not None:
             entry.proxied = orjson.dumps(captured).decode()
+        assert run.deadline_ns is not None
         # Never more than the whole time that it has: the clock may have been set back since.
-        left = min(row["deadline_ns"] - clock.now_ns(), row["deadline_ns"] - row["requested_at_ns"])
+        left = min(run.deadline_ns - clock.now_ns(), run.deadline_ns - run.requested_at_ns)
         self.watch(entry, max(0.0, left / clock.NANOSECONDS))
 
     def close(self) -> None:
@@ -327,7 +336,7 @@ class Pending:
         for entry in self._open.values():
             for waiter in entry.waiters:
                 if not waiter.done():
-                    waiter.set_result(self._present(entry))
+                    waiter.set_result(invocation.record(entry.run))
         self._open.clear()
 
 

@@ -19,6 +19,7 @@ import pydantic
 
 from core import clock, errors
 from core.errors import Problem
+from core.model import invocation
 from core.model.operation import compact, schema_problems
 from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller
 from core.model.scopes import may_invoke
@@ -83,7 +84,7 @@ class Trigger:
 
     @cached_property
     def text_id(self) -> str:
-        return "trg_" + clock.encode(self.id)
+        return invocation.trigger_id(self.id)
 
     @cached_property
     def tool(self) -> dict[str, Any]:

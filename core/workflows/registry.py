@@ -14,6 +14,7 @@ from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.store import audit
 from core.store import workflows as table
+from core.store.audit import AuditRow
 from core.store.database import Database
 from core.workflows import authoring, check, comparison
 from core.workflows.library import Library
@@ -220,7 +221,7 @@ class WorkflowRegistry:
         self._tell(key)
         return found, changed
 
-    def _note(self, caller: Caller, operation: str, key: table.Key) -> tuple[Any, ...]:
+    def _note(self, caller: Caller, operation: str, key: table.Key) -> AuditRow:
         tenant, kind, slug = key
         return audit.row(self._ids.next(), caller, operation, f"{tenant}/{kind}:{slug}")
 

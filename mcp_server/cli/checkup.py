@@ -57,13 +57,13 @@ class Finding:
 
 def python() -> Finding:
     """Python, and the SQLite that it is built with, are not too old."""
-    from core.store import database as store  # as in `database`
+    from core.store import connection  # as in `database`
 
     found = f"{sys.version.split()[0]} at {sys.executable}"
     if sys.version_info < (3, 11):  # noqa: UP036 - this command runs also where pip was told to look away
         return Finding("python", "fault", found, "Sluice needs Python 3.11 or later.")
     try:
-        return Finding("python", "ok", f"{found}, SQLite {store.check_sqlite()}")
+        return Finding("python", "ok", f"{found}, SQLite {connection.check_sqlite()}")
     except errors.StorageUnavailable as error:
         return Finding("python", "fault", f"{found}: {error.message}", error.hint)
 

@@ -109,11 +109,12 @@ class Recorder:
         self.writes: list[Write] = []
         self._database = engine.database
         self._statements: list[str] = []
-        self._submit = engine.database.submit
+        self._add = engine.database._add
         engine.database._writer.conn.set_trace_callback(self._statements.append)
-        engine.database.submit = self.submit  # type: ignore[method-assign]
+        engine.database._add = self.add  # type: ignore[method-assign]
 
-    def submit(self, done: Any, fn: Any, *args: Any) -> None:
+    def add(self, asked: tuple[Any, tuple[Any, ...], Any], *, short: bool) -> None:
+        fn, args, done = asked
         write = Write(asked_by.get())
 
         def watched(db: Any, *args: Any) -> Any:
@@ -134,7 +135,7 @@ class Recorder:
                 assert db.conn.total_changes == before
                 self.writes.append(write)
 
-        self._submit(done, watched, *args)
+        self._add((watched, args, done), short=short)
 
 
 @dataclass

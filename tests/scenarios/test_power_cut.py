@@ -30,7 +30,7 @@ pytestmark = [
 ]
 HERE = Path(__file__).parent / "power"
 LOG, DATABASE = "sluice.db-wal", "sluice.db"
-FIRST_STEPS = ("m0010_callbacks", "m0006_rollouts", "m0017_kv_lengths", "m0022_worker_deaths")  # of the migration
+FIRST_STEPS = ("m0010_callbacks", "m0006_rollouts", "m0017_kv_lengths", "m0024_lean_runs")  # of the migration
 
 
 @dataclass(frozen=True)

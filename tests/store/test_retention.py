@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import orjson
 import pytest
 import sqlite_utils
 from engines import ADMIN, EXAMPLES, deploy, engine_on
@@ -21,7 +22,7 @@ from core.engine import Engine
 from core.model.message import Filter, Message
 from core.retention import Retention
 from core.settings import Settings
-from core.store import audit, invocations, messages, shares
+from core.store import audit, forgetting, messages, owed, shares
 from core.store.database import Database, open_database
 from core.triggers.quota import Quota
 
@@ -58,12 +59,12 @@ async def test_only_the_newest_messages_and_invocations_are_kept(tmp_path: Path)
             listed = await engine.call("trigger_invocation_list", {}, ADMIN)
             kept = [item["invocation_id"] for item in listed["items"]]
             assert kept == [record["invocation_id"] for record in reversed(records)][:3]
-            assert await engine.database.write(invocations.prune, 3, 0, 0) == []
+            assert await engine.database.write(forgetting.prune, 3, 0, 0) == []
 
 
 def _fill(db: sqlite_utils.Database, ids: list[int]) -> None:
     db.conn.execute("DELETE FROM audit")
-    db.conn.executemany(audit.INSERT, [audit.row(id, ADMIN, "kv_set", "a") for id in ids])
+    audit.insert(db, *[audit.row(id, ADMIN, "kv_set", "a") for id in ids])
 
 
 def _ids(db: sqlite_utils.Database) -> list[int]:
@@ -102,9 +103,9 @@ def _flood(db: sqlite_utils.Database, first: int, counts: dict[str, int]) -> Non
         for _ in range(count):
             id += 1
             who = replace(ADMIN, tenant=tenant)
-            db.conn.execute(audit.INSERT, audit.row(id, who, "audit_list", "", decision="forbidden"))
+            audit.insert(db, audit.row(id, who, "audit_list", "", decision="forbidden"))
             row = messages.row(Message(id, tenant, "user", "job", "user-generated", "", "j", "w", id, None), b"{}")
-            db.conn.execute(messages.INSERT, row)
+            messages.insert(db, [row])
 
 
 def _by_tenant(db: sqlite_utils.Database, table: str) -> dict[str, int]:
@@ -161,18 +162,22 @@ async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_prunin
             arguments = {"slug": "smoke_trigger", "params": {"env": "x"}, "wait_timeout_seconds": 0}
             record = await engine.call("trigger_invoke", arguments, ADMIN)
             later = clock.now_ns() + 10_000 * HOUR
-            assert await engine.database.write(invocations.prune, 0, later, later) == []
+            assert await engine.database.write(forgetting.prune, 0, later, later) == []
             await engine.database.write(messages.prune, later, {})
             found = await engine.call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, ADMIN)
             assert found["state"] == "dispatched"
-            assert len(await engine.database.write(messages.undelivered)) == 1
+            ((run, body),) = await engine.database.read(owed.open_runs)
+            assert (run.text_id, orjson.loads(body)["message_data"]["job_event"]["params"]["env"]) == (
+                record["invocation_id"],
+                "x",
+            )
 
 
 async def test_a_key_that_has_outlived_its_retention_may_be_used_again(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home") as engine:
         with anyio.fail_after(30):
             first = (await _runs(engine, 1))[0]
-            await engine.database.write(invocations.prune, 1000, 0, clock.now_ns())
+            await engine.database.write(forgetting.prune, 1000, 0, clock.now_ns())
             arguments = {"slug": "smoke_trigger", "params": {"env": "y"}, "idempotency_key": "k0"}
             again = await engine.call("trigger_invoke", arguments, ADMIN)
     assert again["invocation_id"] != first["invocation_id"]

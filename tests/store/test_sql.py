@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from core import errors
-from core.store import database
+from core.store import connection
 
-CODE = Path(database.__file__).parents[1]
+CODE = Path(connection.__file__).parents[1]
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -44,5 +44,5 @@ def test_a_returning_names_columns_and_computes_nothing() -> None:
 
 def test_an_sqlite_that_is_too_old_is_refused_in_a_plain_sentence() -> None:
     with pytest.raises(errors.StorageUnavailable, match=r"has SQLite 3.39.4, and Sluice needs 3.40 or later"):
-        database.check_sqlite((3, 39, 4))
-    assert database.check_sqlite((3, 40, 0)) == "3.40.0"
+        connection.check_sqlite((3, 39, 4))
+    assert connection.check_sqlite((3, 40, 0)) == "3.40.0"

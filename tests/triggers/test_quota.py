@@ -10,7 +10,8 @@ from engines import ADMIN, USER, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
-from core.store import usage
+from core.store import messages, usage
+from core.store.messages import MessageRow
 
 pytestmark = pytest.mark.anyio
 
@@ -115,8 +116,8 @@ async def test_messages_of_a_tenant_beyond_its_share_go_and_those_of_others_stay
                 *((now + n, "loud", bytes(100_000)) for n in range(1000)),
                 *((now - 1000 + n, "quiet", bytes(1000)) for n in range(10)),
             ]
-            insert = "INSERT INTO messages VALUES (?, ?, 'user', 'server', 'x', '', '', '', ?)"
-            await engine.database.write(lambda db: db.conn.executemany(insert, rows))
+            made = [MessageRow(id, tenant, "user", "server", "x", "", "", "", body) for id, tenant, body in rows]
+            await engine.database.write(messages.insert, made)
             while await engine.prune():
                 pass
             counts = await engine.database.read(

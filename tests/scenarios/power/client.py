@@ -20,7 +20,7 @@ from core.engine import Engine, open_engine
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role
 from core.operations import REGISTRY
 from core.settings import Settings
-from core.store import database, migrations
+from core.store import connection, migrations
 
 CALLER = Caller(Principal("ada", Role.ADMIN, (EVERY_TENANT,)), "tenant-a")
 IN_FLIGHT = 8
@@ -97,8 +97,8 @@ async def past(home: Path, examples: Path, tell: Tell) -> dict[str, list[dict[st
 def older(path: Path, rows: dict[str, list[dict[str, Any]]], before: str) -> None:
     """A database as it was before a step of the schema, with what it could hold of the rows."""
     path.touch(0o600)
-    connection = database._connect(path)
-    db = sqlite_utils.Database(connection)
+    opened = connection.connect(path)
+    db = sqlite_utils.Database(opened)
     migrations.STEPS.apply(db, stop_before=before)
     with db.atomic():
         for name in set(rows) & set(db.table_names()):
@@ -106,7 +106,7 @@ def older(path: Path, rows: dict[str, list[dict[str, Any]]], before: str) -> Non
             db.table(name).insert_all(
                 ({key: value for key, value in row.items() if key in known} for row in rows[name]), replace=True
             )
-    connection.close()
+    opened.close()
 
 
 async def main(home: Path, examples: Path, runs: int, applies: int, before: str) -> None:

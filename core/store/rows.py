@@ -1,0 +1,20 @@
+"""Rows as named values: one type for each table, whose fields are its columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+def fields_of(row: type[Any]) -> tuple[str, ...]:
+    """The columns of a row that is a NamedTuple or a dataclass, in their order."""
+    if dataclasses.is_dataclass(row):
+        return tuple(field.name for field in dataclasses.fields(row))
+    names: tuple[str, ...] = row._fields
+    return names
+
+
+def insertion(table: str, row: type[Any]) -> str:
+    """The statement that adds a row, with its columns by name: in which order migrations made them does not matter."""
+    fields = fields_of(row)
+    return f"INSERT INTO {table} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})"
