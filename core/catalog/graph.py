@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from core.catalog.blueprints import check_blueprint
 from core.catalog.cycles import cycles
-from core.catalog.names import did_you_mean, duplicates, listed
+from core.catalog.names import duplicates, listed
 from core.catalog.wiring import Lookup, Module, Node, Scope, WiredChannel, WiredDispatch, WiredMessage, Wiring
 from core.errors import shorten
 from core.model.catalog import Channel, Dispatch, Graph, Step, Workflow
 from core.model.plan import Finding
+from core.near import did_you_mean
 
 MAX_DEPTH = 8  # modules inside modules
 GUESSED = 200  # faults of one document that get a guess at what was meant
@@ -61,8 +62,8 @@ class _Walk:
     def add(self, code: str, pointer: str, message: str, hint: str = "") -> None:
         self.wiring.findings.append(Finding(code, message, hint, pointer))
 
-    def guess(self, name: str, known: Iterable[str], prefix: str = "") -> str:
-        return did_you_mean(name, known, prefix) if len(self.wiring.findings) < GUESSED else ""
+    def guess(self, name: str, known: Iterable[str], text: str = " (did you mean {}?)") -> str:
+        return did_you_mean(name, known, text) if len(self.wiring.findings) < GUESSED else ""
 
     def open_ports(self, graph: Graph) -> Ends:
         """A channel for each port, whose other end is outside."""
@@ -184,7 +185,7 @@ class _Walk:
         same = min((other for other in there if other.endswith(f":{slug}")), default="")
         kind = f"{what}:"
         alike = {other.removeprefix(kind) for other in there if other.startswith(kind)}
-        near = f" (did you mean {same}?)" if same else self.guess(slug, alike, kind)
+        near = f" (did you mean {same}?)" if same else self.guess(slug, alike, f" (did you mean {kind}{{}}?)")
         message = f"Step {id} uses {ref}, which is not in the catalog{near}."
         self.add(f"unknown_{what}", pointer, message, f"Look for it: catalog_search(query={slug!r}, type={what!r}).")
 

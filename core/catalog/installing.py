@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from core import errors
 from core.catalog import builtin, graph, items
 from core.catalog.items import Entry, version_key
-from core.catalog.names import did_you_mean
 from core.catalog.portal import Offer, Piece
 from core.model.catalog import Graph
+from core.near import did_you_mean
 from core.store import catalog as table
 
 MAX_PIECES = 200  # items of one install

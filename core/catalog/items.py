@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core import errors
-from core.catalog import names, wiring
+from core.catalog import wiring
 from core.documents import canonical
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective, Workflow
+from core.near import did_you_mean
 
 Model = Blueprint | Workflow | Perspective | LibraryJob
 LOCAL = ("builtin", "local")
@@ -111,7 +112,7 @@ def pick(entries: Iterable[E], slug: str, type: str | None = None, version: int 
     named = [one for one in every if one.slug == slug and (type is None or one.type.value == type)]
     what = f"{type or 'item'} {errors.shorten(slug, 64)}"
     if not named:
-        guess = names.did_you_mean(slug, {one.slug for one in every if type is None or one.type.value == type})
+        guess = did_you_mean(slug, {one.slug for one in every if type is None or one.type.value == type})
         raise errors.NotFound(
             f"There is no {what} in the catalog{guess}.",
             hint="catalog_search lists what there is; an item of a portal is installed first.",

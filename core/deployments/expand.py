@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from core.catalog import answers, blueprints, graph, names, wiring
+from core.catalog import answers, blueprints, graph, wiring
 from core.contexts.layers import Level
 from core.deployments import draft as drafting
 from core.deployments import transports
@@ -31,6 +31,7 @@ from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField,
 from core.model.deployment import Role
 from core.model.operation import schema_problems
 from core.model.plan import Finding
+from core.near import did_you_mean
 
 CheckJob = Callable[[dict[str, Any]], compiler.CheckedJob]
 """Validate a finished job document; raises InvalidDocument."""
@@ -159,7 +160,7 @@ class _Expander:
         known = {question.field: question for question in questions}
         for name in values:
             if name not in known:
-                guess = names.did_you_mean(name, known)
+                guess = did_you_mean(name, known)
                 self.block(
                     "unknown_value",
                     f"The values of {whose} name {shorten(name, 60)}, which nothing asks for{guess}.",
@@ -237,7 +238,7 @@ class _Expander:
                 if key not in steps:
                     self.block(
                         "unknown_step",
-                        f"{what} names a step {shorten(key, 60)} that is not there{names.did_you_mean(key, steps)}.",
+                        f"{what} names a step {shorten(key, 60)} that is not there{did_you_mean(key, steps)}.",
                         f"Steps: {', '.join(sorted(steps)) or 'none'}.",
                         f"/{what}/{key}",
                     )

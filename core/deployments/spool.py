@@ -9,11 +9,11 @@ from typing import Any
 
 import jsonschema_rs
 
-from core.catalog import names
 from core.errors import shorten
 from core.model.catalog import Transport
 from core.model.plan import Finding
 from core.model.transport import OPTIONS
+from core.near import did_you_mean
 
 DEFAULT_INTERVAL = "1s"
 _PLACES: Mapping[str, Mapping[str, str]] = {
@@ -120,7 +120,7 @@ def check(
     for key, value in options.items():
         at = f"{pointer}/with/{key}"
         if key not in known:
-            guess = names.did_you_mean(key, known)
+            guess = did_you_mean(key, known)
             message = f"Channel {name}: {transport} has no setting {shorten(key, 60)}{guess}."
             yield Finding("invalid_transport", message, f"Settings: {', '.join(known) or 'none'}.", at)
         elif not _validators(transport)[key].is_valid(value):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from core import errors, pointers
 from core.documents.load import Document
 from core.errors import Problem
 from core.model import spellings
+from core.near import did_you_mean
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
@@ -21,12 +21,10 @@ _QUOTED = re.compile(r"'([^']*)'")
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
-    """` (did you mean x?)`, or the allowed words when none is close."""
+    """`; did you mean 'x'?`, or the allowed words when none is near."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; allowed: {', '.join(names)}" if names else ""
+    guess = did_you_mean(word, names, "; did you mean {!r}?")
+    return guess or (f"; allowed: {', '.join(names)}" if names else "")
 
 
 def problems_of(
@@ -54,8 +52,7 @@ def problems_of(
             message = f"{spellings.told(pattern)}; found {errors.shorten(repr(fault['input']), 80)}"
         elif fault["type"] in ("enum", "literal_error") and isinstance(fault["input"], str):
             allowed = choices(fault)
-            near = difflib.get_close_matches(fault["input"], allowed, n=1, cutoff=0.6)
-            guess = f"; did you mean {near[0]!r}?" if near else ""
+            guess = did_you_mean(fault["input"], allowed, "; did you mean {!r}?")
             message = f"must be one of {', '.join(allowed)}; found {errors.shorten(repr(fault['input']), 80)}{guess}"
         elif "input" in fault and not isinstance(fault["input"], dict | list):
             message = f"{message[0].lower()}{message[1:]}; found {errors.shorten(repr(fault['input']), 80)}"

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from core import errors
-from core.catalog import items, names
+from core.catalog import items
 from core.catalog.items import Entry
 from core.contexts.layers import Layers
 from core.deployments.planner import Ask, Planner
@@ -27,6 +27,7 @@ from core.model.plan import Plan
 from core.model.principal import Caller
 from core.model.states import WorkflowState
 from core.model.wish import DeploymentDocument
+from core.near import did_you_mean
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table
 from core.store.database import Database
@@ -230,7 +231,7 @@ def _deployment(one: Written, manifest: Manifest, out: Wanted) -> Item | None:
         if every:
             what = f"there is no version {version} of {kind} {slug}; there is {', '.join(sorted(every)[:10])}"
         else:
-            guess = names.did_you_mean(slug, {e.slug for e in out.every if e.type.value == kind})
+            guess = did_you_mean(slug, {e.slug for e in out.every if e.type.value == kind})
             what = f"there is no {kind} {slug}, neither in these files nor in the catalog{guess}"
         out.problems.append(Problem("/source", what, one.document.where("/source")))
         return None

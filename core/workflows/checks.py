@@ -15,13 +15,14 @@ import orjson
 from core import pointers
 from core.catalog import answers
 from core.catalog.blueprints import check_blueprint
-from core.catalog.names import did_you_mean, listed
+from core.catalog.names import listed
 from core.catalog.wiring import Node, Wiring
 from core.dsl.language import registry
 from core.errors import shorten
 from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
 from core.model.plan import Finding
 from core.model.transport import OPTIONS
+from core.near import did_you_mean
 from core.workflows.modules import Modules
 from core.workflows.placeholders import is_open, texts
 

@@ -7,7 +7,6 @@ cannot stay is left out. What would follow from such a repair alone is not told.
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ import pydantic
 from core import pointers
 from core.documents import lint
 from core.model.plan import Finding
+from core.near import nearest
 
 ROUNDS = 4
 _NAMED = frozenset({"id", "field", "slug", "from", "to", "tag"})  # keys that must be there and hold a name
@@ -104,17 +104,17 @@ def _rename(data: dict[str, Any], pointer: str, allowed: list[str]) -> str:
     if not isinstance(parent, dict) or key not in parent:
         return ""
     value = parent.pop(key)
-    near = difflib.get_close_matches(key, [name for name in allowed if name not in parent], n=1, cutoff=0.6)
-    if near:
-        parent[near[0]] = value
-    return near[0] if near else ""
+    meant = nearest(key, [name for name in allowed if name not in parent])
+    if meant:
+        parent[meant[0]] = value
+    return meant[0] if meant else ""
 
 
 def _near(fault: Any) -> str | None:
     """The allowed word that a wrong one was probably meant to be."""
     if fault["type"] not in ("enum", "literal_error") or not isinstance(fault["input"], str):
         return None
-    return next(iter(difflib.get_close_matches(fault["input"], lint.choices(fault), n=1, cutoff=0.6)), None)
+    return next(iter(nearest(fault["input"], lint.choices(fault))), None)
 
 
 def _replace(data: dict[str, Any], pointer: str, *, missing: bool) -> str:

@@ -11,7 +11,6 @@ everything else runs in the Lua sandbox.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from core.dsl.events import sandbox, select
 from core.dsl.events.codegen import Builder
 from core.dsl.events.select import MISSING, Path
 from core.errors import shorten
+from core.near import did_you_mean
 
 MAX_LENGTH = 4096
 
@@ -117,8 +117,7 @@ def _fields(tokens: list[Token]) -> list[Token]:
             out.append(token)
         elif is_call:
             if token.text not in _CALLABLE:
-                near = difflib.get_close_matches(token.text, _CALLABLE, 1)
-                guess = f"did you mean {near[0]}? " if near else ""
+                guess = did_you_mean(token.text, _CALLABLE, "did you mean {}? ")
                 raise ValueError(f"there is no function {token.text}; {guess}allowed: {', '.join(sorted(_CALLABLE))}")
             out.append(token)
         else:

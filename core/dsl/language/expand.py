@@ -7,7 +7,6 @@ again, and a path can reach nothing but JSON. A doubled sign (`$${`, `@@{`) writ
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from core.dsl.events.codegen import Builder, Warn
 from core.dsl.events.select import MISSING
 from core.errors import InvalidDocument, Problem, shorten
 from core.model import secret
+from core.near import did_you_mean
 
 MAX_TEXT = 64 * 1024  # characters that one template may produce
 MOST_PLACEHOLDERS = 10_000  # in one text
@@ -170,8 +170,7 @@ class _Filling:
             return value
         if steps[0] == "secrets" and len(steps) > 1 and "secrets" not in self.context:
             return f"${{{name}}}"
-        near = difflib.get_close_matches(steps[0], list(self.context), 1)
-        guess = f"; did you mean {near[0]}?" if near and near[0] != name else ""
+        guess = did_you_mean(steps[0], [key for key in self.context if key != name], "; did you mean {}?")
         self.problems.append(Problem(pointer, f"there is no value for {{{{{name}}}}}{guess}"))
         return ""
 
@@ -267,8 +266,7 @@ def _expression(body: str) -> Lookup:
             select.parse(path)
             return Lookup("event", path, default)
     if source not in _SOURCES:
-        near = difflib.get_close_matches(source, _SOURCES, 1)
-        guess = f"did you mean ${{{near[0]}|...}}? " if near else ""
+        guess = did_you_mean(source, _SOURCES, "did you mean ${{{}|...}}? ")
         raise ValueError(f"${{{shorten(source, 40)}|...}} is not known; {guess}allowed: " + ", ".join(_SOURCES))
     if not name:
         raise ValueError(f"${{{source}|}} names nothing")

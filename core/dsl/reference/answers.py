@@ -5,7 +5,6 @@ It is made for a reader with little room: every answer is below ANSWER_CHARACTER
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import orjson
 
 from core import errors
 from core.dsl.reference import entries
+from core.near import nearest
 
 ANSWER_CHARACTERS = 3_000  # of the JSON; with the text that a door adds, below 2,000 tokens of 3 characters
 _WORD = re.compile(r"[^\W_]+")
@@ -42,8 +42,8 @@ def find(kind: str | None, name: str) -> list[entries.Entry]:
     found = [entry for (k, n), entry in entries.by_name().items() if n == name and (kind is None or k == kind)]
     if not found:
         names = sorted({n for k, n in entries.by_name() if kind is None or k == kind})
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        guess = f" Did you mean {' or '.join(near)}?" if near else ""
+        close = nearest(name, names, 3, cutoff=0.5)
+        guess = f" Did you mean {' or '.join(close)}?" if close else ""
         raise errors.NotFound(
             f"The job language has no {kind or 'entry'} {errors.shorten(name, 60)}.{guess}",
             hint="dsl_reference without arguments lists every name; query searches.",
