@@ -8,9 +8,9 @@ and by, and what is behind a lock is left to the thread (docs/decisions/0027). P
 
 from __future__ import annotations
 
-SYNC_SECONDS = 0.001  # of a commit on the loop at most: what a disk takes that writes into memory of its own
-BATCH_SECONDS = 0.005  # of a whole batch on the loop, with its statements
-FORGIVEN = 0.1  # how much less slow than the last one the disk is taken for after each quick commit
+SYNC_SECONDS = 0.002  # of a commit on the loop at most: what a disk takes that writes into memory of its own
+BATCH_SECONDS = 0.008  # of a whole batch on the loop, with its statements
+FORGIVEN = 0.2  # how much less slow than the last one the disk is taken for after each quick commit
 
 
 class Pace:
