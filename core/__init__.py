@@ -38,7 +38,7 @@ Map, in reading order (each room's docstring goes on from here):
     forever       tasks that no fault ends
     keyfile       a file with one secret
     httpclient    the one place where HTTP clients are made
-    settings, clock, logs, errors, docstrings, pointers, near
+    settings, clock, logs, errors, docstrings, pointers, near, backoff
 
 Start with operations/triggers.py: everything begins there.
 """

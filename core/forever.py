@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from core import clock, errors
+from core import backoff, clock, errors
 
 log = structlog.get_logger("core.forever")
 
@@ -77,7 +77,7 @@ async def _go_on(loop: Loop, step: Step, longest_backoff: float) -> None:
             loop.in_a_row = 0
             await asyncio.sleep(0)
             continue
-        await asyncio.sleep(min(FIRST_BACKOFF_SECONDS * 2 ** min(loop.in_a_row - 1, 20), longest_backoff))
+        await asyncio.sleep(backoff.pause(loop.in_a_row, FIRST_BACKOFF_SECONDS, longest_backoff))
 
 
 def _failed(loop: Loop, error: BaseException) -> None:

@@ -14,9 +14,11 @@ import socket
 import stat
 from pathlib import Path
 
-from core import channel, clock, errors, filesystems
+from core import backoff, channel, clock, errors, filesystems
 
 ATTACH_DEADLINE_SECONDS = 15.0
+FIRST_PAUSE_SECONDS = 0.005  # between tries to reach the owner; it doubles
+LONGEST_PAUSE_SECONDS = 0.1
 
 
 def prepare(home: Path) -> Path:
@@ -173,15 +175,13 @@ async def running(home: Path, **handlers: object) -> channel.Channel | None:
 
     Raises Busy when whoever holds it does not answer.
     """
-    deadline, pause = clock.monotonic() + ATTACH_DEADLINE_SECONDS, 0.005
+    deadline, tries = clock.monotonic() + ATTACH_DEADLINE_SECONDS, 0
     while True:
         attached = await connect(home, **handlers)
         if attached is not None or not held(home):
             return attached
-        if clock.monotonic() > deadline:
-            raise _unanswered(home)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 0.1)
+        tries += 1
+        await _wait(home, tries, deadline)
 
 
 async def own_or_connect(home: Path, **handlers: object) -> Ownership | channel.Channel:
@@ -191,8 +191,7 @@ async def own_or_connect(home: Path, **handlers: object) -> Ownership | channel.
     until one succeeds. Raises Busy after the deadline.
     """
     home = prepare(home)
-    deadline = clock.monotonic() + ATTACH_DEADLINE_SECONDS
-    pause = 0.005
+    deadline, tries = clock.monotonic() + ATTACH_DEADLINE_SECONDS, 0
     while True:
         attached = await connect(home, **handlers)
         if attached is not None:
@@ -200,10 +199,15 @@ async def own_or_connect(home: Path, **handlers: object) -> Ownership | channel.
         owned = acquire(home)
         if owned is not None:
             return owned
-        if clock.monotonic() > deadline:
-            raise _unanswered(home)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, 0.1)
+        tries += 1
+        await _wait(home, tries, deadline)
+
+
+async def _wait(home: Path, tries: int, deadline: float) -> None:
+    """The pause after so many tries to reach the owner. Raises Busy after the deadline."""
+    if clock.monotonic() > deadline:
+        raise _unanswered(home)
+    await asyncio.sleep(backoff.pause(tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS))
 
 
 def _unanswered(home: Path) -> errors.Busy:

@@ -14,7 +14,7 @@ import httpx
 import orjson
 import structlog
 
-from core import errors, httpclient
+from core import backoff, errors, httpclient
 from core.model.operation import Registry
 from core.model.principal import DEFAULT_TENANT, Caller, Principal, Role
 from mcp_server import credentials, logins
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.1  # before the second try; doubled for each further one
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 660.0  # the longest wait that an operation offers is 600 s
 SILENCE_SECONDS = 60.0  # of a stream of notices, which says every 15 s that it is alive
-RETURN_SECONDS = 15.0  # the longest pause between two attempts to hear notices again
+RETURN_SECONDS = 15.0  # the longest pause between two tries
 KEEP_ALIVE_SECONDS = 4.0  # servers close idle connections after 5 s; a request must not meet one that is closing
 OPERATIONS = "/api/operations/"
 NOTICES = "/api/notices"
@@ -132,7 +132,7 @@ class RemoteSession:
                 if attempt == TRIES - 1 or not await self._credential.refused(token):
                     raise self._credential.explain()
                 continue
-            await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+            await asyncio.sleep(backoff.pause(attempt + 1, PAUSE_SECONDS, RETURN_SECONDS))
         raise self._credential.explain()
 
     async def _mint(self, api_key: str, ttl_seconds: int | None) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class RemoteSession:
                     raise self._not_trusted(error) from None
                 if attempt == TRIES - 1:
                     raise self._unreachable(error) from None
-                await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+                await asyncio.sleep(backoff.pause(attempt + 1, PAUSE_SECONDS, RETURN_SECONDS))
             else:
                 break
         if answer.status_code == 401:
@@ -172,11 +172,11 @@ class RemoteSession:
 
     async def _listen(self) -> None:
         """Hear notices until the session is closed; whenever the stream ends, open the next one."""
-        pause, first = PAUSE_SECONDS, True
+        tries, first = 0, True  # in a row that heard nothing
         while True:
             try:
                 async for kind, data in self._notices():
-                    pause = PAUSE_SECONDS
+                    tries = 0
                     if kind == "connected":
                         if not first:
                             self._missed()
@@ -185,8 +185,8 @@ class RemoteSession:
                         self._tell(kind, data)
             except (httpx.TransportError, errors.SluiceError) as error:
                 log.info("notices_interrupted", error=errors.shorten(str(error)))
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, RETURN_SECONDS)
+            tries += 1
+            await asyncio.sleep(backoff.pause(tries, PAUSE_SECONDS, RETURN_SECONDS))
 
     def _missed(self) -> None:
         self._tell("registry", {"tenant": "", "version": -1})  # what was missed in between is unknown

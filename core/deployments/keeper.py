@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from core import clock, errors
+from core import backoff, clock, errors
 from core.deployments import edits
 from core.deployments.healing import Healer
 from core.deployments.reconcile import Drift
@@ -54,7 +54,7 @@ def next_turn(before: Turn, acted_on: Iterable[Drift] | None, now: float, interv
         return Turn(now + interval, before.healed if before.times > 1 else frozenset(), max(0, before.times - 1))
     healed = frozenset((one.kind.value, one.id) for one in acted_on if not one.muted)
     times = before.times + 1 if healed <= before.healed else 1
-    return Turn(now + interval * min(2 ** (times - 1), LONGEST_BACKOFF), healed, times)
+    return Turn(now + backoff.pause(times, interval, interval * LONGEST_BACKOFF), healed, times)
 
 
 class Keeper:

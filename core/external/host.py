@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from core import clock, errors, witness
+from core import backoff, clock, errors, witness
 from core.external import nats
 from core.external.ends import Ends
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
@@ -43,7 +43,7 @@ async def work(
     nats.require()
     ends = Ends(settings.home / f"{member.name}.end", key.installation, member.name)
     wire: nats.Wire | None = None
-    backoff, said = FIRST_BACKOFF_SECONDS, ""
+    tries, said = 0, ""  # in a row without joining, and what was told of them
     try:
         while True:
             try:
@@ -53,13 +53,13 @@ async def work(
                 if not_now.message != said:  # what goes on for an hour is said once
                     said = not_now.message
                     told(f"{said} It is tried again.")
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+                tries += 1
+                await asyncio.sleep(backoff.pause(tries, FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS))
                 continue
             told(f"Worker {member.name} has joined, group {member.group}")
             reason = await _carry(wire, session, member.name, settings, spawn, ends)
             told(f"Worker {member.name} is cut off: {reason}. It joins again.")
-            backoff, said = FIRST_BACKOFF_SECONDS, ""
+            tries, said = 0, ""
     finally:
         if wire is not None:
             await wire.close()

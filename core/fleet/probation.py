@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core import clock
+from core import backoff, clock
 from core.fleet import quarantine
 
 MOST_OF_TENANT = 5
@@ -30,7 +30,7 @@ class _Held:
 
 def seconds(times: int) -> int:
     """How long the `times`-th probation of a tenant lasts, counted from its first within a day."""
-    return int(min(FIRST_SECONDS * 2 ** (times - 1), LONGEST_SECONDS))
+    return int(backoff.pause(times, FIRST_SECONDS, LONGEST_SECONDS))
 
 
 class Probation:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from core import channel, clock
+from core import backoff, channel, clock
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import LOCAL, Worker
 from core.fleet.kernel import stopped
@@ -67,7 +67,7 @@ class Processes:
         self._loops = loops
         self._tasks: list[asyncio.Task[None]] = []
         self._silenced: set[str] = set()
-        self._backoff: dict[str, float] = {}
+        self._short: dict[str, int] = {}  # lives in a row that were not steady, by worker
         self._looked = clock.monotonic()
 
     def start(self) -> None:
@@ -110,11 +110,9 @@ class Processes:
             return
         worker.restarts += 1
         await self._ended(worker, End(code, worker.name in self._silenced, child.seen()))
-        if clock.monotonic() - started > STEADY_SECONDS:
-            self._backoff.pop(worker.name, None)
-        backoff = self._backoff.get(worker.name, FIRST_BACKOFF_SECONDS)
-        self._backoff[worker.name] = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
-        await asyncio.sleep(backoff)
+        steady = clock.monotonic() - started > STEADY_SECONDS
+        short = self._short[worker.name] = 1 if steady else self._short.get(worker.name, 0) + 1
+        await asyncio.sleep(backoff.pause(short, FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS))
 
     async def _clear(self, worker: Worker) -> None:
         """Make sure that nothing is left of the life before, also where a fault has cut its end short."""

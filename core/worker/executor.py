@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import count
 from typing import Any, Literal
 
-from core import clock
+from core import backoff, clock
 from core.dsl.component import Batch, BehindSource, Env, Event, InstantSink, InstantSource, Run, Sink, Source
 from core.dsl.inputs.internal_messages import MessageSource
 from core.dsl.language import course
@@ -298,13 +298,14 @@ class Executor:
 
     async def _run_delivery(self, delivery: Delivery) -> None:
         """A run that fails is tried again: nobody else would send its message once more."""
-        pause = runs.FIRST_PAUSE_SECONDS
-        while await self._try_delivery(delivery, pause):
+        for tries in count(1):
+            pause = backoff.pause(tries, runs.FIRST_PAUSE_SECONDS, runs.LONGEST_PAUSE_SECONDS)
+            if not await self._try_delivery(delivery, pause):
+                return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._drained.wait(), pause)
             if self._stopping:  # it stays unsettled and goes to someone else
                 return
-            pause = min(2 * pause, runs.LONGEST_PAUSE_SECONDS)
 
     async def _try_delivery(self, delivery: Delivery, pause: float) -> bool:
         """One run; whether the message must be tried again after that pause, in seconds."""

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import structlog
 
-from core import channel, clock, errors
+from core import backoff, channel, clock, errors
 from core.confinement.sandbox import OFF, Sandbox
 from core.dsl.component import Limits
 from core.dsl.language import compile as compiler
@@ -301,7 +301,7 @@ class Runtime:
 
     async def _run(self, workload: _Workload) -> None:
         await self._succeed(workload)
-        backoff = FIRST_BACKOFF_SECONDS
+        failures = 0  # in a row, without a steady run between them
         while True:
             started = clock.monotonic()
             try:
@@ -324,10 +324,8 @@ class Runtime:
             if aborted:  # its document says that it must not go on; whoever deploys it again says that it may
                 return
             workload.restarts += 1
-            if clock.monotonic() - started > STEADY_SECONDS:
-                backoff = FIRST_BACKOFF_SECONDS
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+            failures = 1 if clock.monotonic() - started > STEADY_SECONDS else failures + 1
+            await asyncio.sleep(backoff.pause(failures, FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS))
 
     async def _succeed(self, workload: _Workload) -> None:
         """End the version before, so that two never share their state directory, and take what it leaves."""

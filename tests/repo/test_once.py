@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
     ("logic", "home"),
     [
         (r"get_close_matches", "core/near.py"),
+        (r"min\((2 \* \w+|\w+ \* 2), |\* 2(\.0)? ?\*\* ?min|[A-Z] \* 2 ?\*\*", "core/backoff.py"),  # pauses that double
     ],
 )
 def test_it_stands_in_one_module(logic: str, home: str) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Annotated, ClassVar
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from core import clock
+from core import backoff, clock
 from core.dsl.component import REGISTRY, Env, Event, Run
 from core.dsl.connections.leases import LAST_WORDS_SECONDS, namespace_of
 from core.dsl.events import select
@@ -25,6 +24,7 @@ from core.model.kv import Namespace, Op, Verb
 
 SEEN = "seen"
 CLAIM_MS = 60_000  # how long an output may take before an event that is on its way counts as lost
+FIRST_LOOK_SECONDS = 0.05  # between looks at what others have claimed
 LONGEST_LOOK_SECONDS = 1.0
 KeyOf = Callable[[Event], str | None]
 
@@ -165,7 +165,7 @@ class _Shared:
 
     async def _decide(self, keys: list[str]) -> AsyncIterator[tuple[str, bool]]:
         """Yield (key, whether we have claimed it) until every key is decided."""
-        pause = 0.05
+        looks = 0
         while keys:
             claimed = await self._space.apply([self._claiming(Verb.SET_IF_ABSENT, key) for key in keys])
             there = []
@@ -190,8 +190,8 @@ class _Shared:
                 for key in again:
                     yield key, True
             if keys:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, LONGEST_LOOK_SECONDS)
+                looks += 1
+                await asyncio.sleep(backoff.pause(looks, FIRST_LOOK_SECONDS, LONGEST_LOOK_SECONDS, jitter=0.5))
 
     def _claiming(self, verb: Verb, key: str) -> Op:
         return Op(verb, key, self._claim, CLAIM_MS)

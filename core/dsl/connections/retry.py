@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pydantic import Field
 
-from core import clock
+from core import backoff, clock
 from core.dsl.component import Config, Env
 from core.dsl.language.duration import Duration
 from core.errors import JobFailed
@@ -41,15 +40,16 @@ async def attempt(retry: Retry | None, env: Env, what: str, action: Callable[[],
 
     Raises the last fault.
     """
-    left, deadline = (0, 0.0) if retry is None else (retry.retries, clock.monotonic() + retry.timeout)
-    pause = FIRST_PAUSE_SECONDS
+    retries, deadline = (0, 0.0) if retry is None else (retry.retries, clock.monotonic() + retry.timeout)
+    tries = 0
     while True:
+        tries += 1
         try:
             return await action()
         except Temporary as fault:
-            wait = max(pause * random.uniform(0.5, 1.0), fault.after_seconds)
-            if left <= 0 or clock.monotonic() + wait > deadline:
+            pause = backoff.pause(tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=0.5)
+            wait = max(pause, fault.after_seconds)
+            if tries > retries or clock.monotonic() + wait > deadline:
                 raise
             env.log("warning", f"{what}: {fault.message}; trying again in {wait:.1f} s")
         await asyncio.sleep(wait)
-        left, pause = left - 1, min(pause * 2, LONGEST_PAUSE_SECONDS)
