@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from engines import ADMIN, EXAMPLES, deploy
-
 from core.engine import Engine
 from core.model.operation import Operation
+from tests.engines import ADMIN, EXAMPLES, deploy
 
 CANARY = "canary-of-tenant-a"
 JOB = "name: a_job\ninput: {echo: {event: %s, trigger: {interval: {duration: 1h}}}}\noutput: {print: STDOUT}\n"

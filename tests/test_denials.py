@@ -8,10 +8,10 @@ from pathlib import Path
 
 import anyio
 import pytest
-from engines import ADMIN, engine_on
 
 from core import denials, errors
 from core.model.principal import Caller, Principal, Role, Surface
+from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
 UWE = Caller(Principal("uwe", Role.USER, ("tenant-a",)), "tenant-a", Surface.HTTP)

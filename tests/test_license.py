@@ -14,13 +14,13 @@ from typing import Any
 import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from engines import ADMIN, engine_on
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import clock, errors, license
 from core.license import Feature, Status
 from core.model.principal import Surface
+from tests.engines import ADMIN, engine_on
 
 KEY = bytes(range(32))
 PUBLIC = base64.b64encode(Ed25519PrivateKey.from_private_bytes(KEY).public_key().public_bytes_raw()).decode()

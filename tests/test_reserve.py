@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from filepolicies import EVERYWHERE
 
 from core import reserve
 from core.dsl.inputs import command
@@ -20,6 +19,7 @@ from core.fleet import child
 from core.guard.paths import FileAccess
 from core.settings import Settings
 from core.worker.runtime import Options
+from tests.filepolicies import EVERYWHERE
 
 MIB = 1024 * 1024
 

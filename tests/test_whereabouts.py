@@ -10,12 +10,12 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import engine_on
 
 from core import errors, ownership, whereabouts
 from core.engine import Engine
 from core.store import home as table
 from core.whereabouts import Place, judge
+from tests.engines import engine_on
 
 pytestmark = pytest.mark.anyio
 

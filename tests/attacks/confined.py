@@ -9,10 +9,9 @@ import os
 import socket
 import sys
 
-import probe
-
 from core.worker import __main__ as worker
 from core.worker.runtime import Options
+from tests.attacks import probe
 
 user, *rest = sys.argv[1:]
 options = Options.from_json(sys.stdin.read())

@@ -9,11 +9,11 @@ import anyio
 import orjson
 import pytest
 import yaml
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core.engine import Engine
 from tests import waiting
 from tests.attacks.test_quarantine import EVIL
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -11,11 +11,11 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core.engine import Engine
 from core.fleet import inquest, probation
 from core.model.principal import Caller, Principal, Role, Surface
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

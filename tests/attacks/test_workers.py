@@ -13,7 +13,6 @@ from typing import Any, TypeVar, get_args
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, engine_on
 
 from core import channel, errors
 from core.engine import Engine
@@ -24,6 +23,7 @@ from core.model import frames
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import WorkloadState
 from tests import processes, waiting
+from tests.engines import ADMIN, engine_on
 from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from engines import engine_on
+
+from tests.engines import engine_on
 
 pytestmark = pytest.mark.anyio
 PR_GET_DUMPABLE = 3

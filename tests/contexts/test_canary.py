@@ -16,11 +16,11 @@ from urllib.parse import quote, quote_plus
 
 import anyio
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
 from tests.dsl import web
+from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 CANARY = 'ZqXw9T"7/x+\\k2'

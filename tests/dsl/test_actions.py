@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filepolicies import only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -21,6 +20,7 @@ from core.dsl.component import Limits, Run
 from core.dsl.language.action import JobAborted
 from core.errors import InvalidDocument
 from tests.dsl.stub import Stub, run
+from tests.filepolicies import only
 
 
 def one(event: dict[str, Any], *actions: Any, env: Stub | None = None) -> dict[str, Any]:

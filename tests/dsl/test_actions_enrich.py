@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filepolicies import only
 from pydantic import ValidationError
 
 from core.dsl.actions import lookup
@@ -17,6 +16,7 @@ from core.dsl.language.compile import CompiledJob, compile_job
 from core.errors import InvalidDocument
 from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run
+from tests.filepolicies import only
 
 HOSTS = 'name,site,owner\ndb1,berlin,ada\ndb1,paris,later\n7,oslo,"bob, eve"\nWEB,rome\n'
 

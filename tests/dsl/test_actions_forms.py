@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filepolicies import everywhere
 from pydantic import ValidationError
 
 from core.documents import load
@@ -18,6 +17,7 @@ from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub, run
+from tests.filepolicies import everywhere
 
 ACTIONS = [component for component in REGISTRY if component.kind == "action"]
 

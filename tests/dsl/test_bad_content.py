@@ -14,12 +14,12 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from filepolicies import EVERYWHERE
 
 from core.dsl.component import Limits
 from core.errors import JobFailed
 from tests.dsl import rig
 from tests.dsl.rig import Worker
+from tests.filepolicies import EVERYWHERE
 
 pytestmark = pytest.mark.anyio
 MIB = 1024 * 1024

@@ -14,7 +14,6 @@ import anyio
 import jsonschema
 import orjson
 import pytest
-from filepolicies import only
 
 from core.documents import load
 from core.dsl.component import REGISTRY, Limits, Outgoing, Run
@@ -26,6 +25,7 @@ from core.errors import InvalidDocument, JobFailed
 from core.worker.executor import Executor
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub, through
+from tests.filepolicies import only
 
 FOLDER = Path(__file__).parent / "documents"
 KEYS = {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from filepolicies import everywhere
 
 import core.dsl.actions
 import core.dsl.inputs
@@ -20,6 +19,7 @@ from tests import waiting
 from tests.dsl import web
 from tests.dsl.rig import Worker
 from tests.external import server
+from tests.filepolicies import everywhere
 from tests.kv import stores
 
 COMPONENTS = [component for component in REGISTRY if component.kind in ("input", "output")]

@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import pytest
-from filepolicies import EVERYWHERE
 from pydantic import ValidationError
 
 from core.dsl.component import Batch, Limits, Run
@@ -20,6 +19,7 @@ from core.worker.runs import Delivery
 from tests import processes, waiting
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
+from tests.filepolicies import EVERYWHERE
 
 LOOPBACK = Limits(egress_allow=("127.0.0.0/8",))
 

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from filepolicies import EVERYWHERE, everywhere
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -27,6 +26,7 @@ from core.guard import paths
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
+from tests.filepolicies import EVERYWHERE, everywhere
 
 pytestmark = pytest.mark.anyio
 

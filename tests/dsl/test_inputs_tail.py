@@ -12,7 +12,6 @@ from typing import Any
 
 import anyio
 import pytest
-from filepolicies import EVERYWHERE
 from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
@@ -21,6 +20,7 @@ from core.errors import JobFailed
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
+from tests.filepolicies import EVERYWHERE
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from filepolicies import everywhere
 from pydantic import ValidationError
 
 from core.dsl.component import Batch, Limits, Run
@@ -23,6 +22,7 @@ from core.errors import JobFailed
 from tests import waiting
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
+from tests.filepolicies import everywhere
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from filepolicies import everywhere, only
 from pydantic import BaseModel
 
 from core.dsl.component import REGISTRY, Component
@@ -16,6 +15,7 @@ from core.dsl.language.places import FilePath, refusals
 from core.dsl.language.registry import load_components
 from core.errors import InvalidDocument
 from core.guard.filerules import ANYWHERE, FileRules, Locator
+from tests.filepolicies import everywhere, only
 
 load_components()
 ECHO: dict[str, Any] = {"echo": {"event": "hello"}}

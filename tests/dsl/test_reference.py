@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from filepolicies import everywhere
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from core.worker.executor import Executor
 from mcp_server import results
 from tests import waiting
 from tests.dsl.rig import Worker
+from tests.filepolicies import everywhere
 
 load_components()
 ENTRIES = list(entries.by_name().values())

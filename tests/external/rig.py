@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from engines import ADMIN, EXAMPLES, deploy
 
 from core.engine import Engine
+from tests.engines import ADMIN, EXAMPLES, deploy
 
 HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text()
 DEFINITION: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())

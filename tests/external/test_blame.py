@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core import clock
 from core.engine import Engine
@@ -21,8 +20,8 @@ from core.model.principal import Caller, Principal, Role, Surface
 from core.witness import number
 from tests import waiting
 from tests.attacks.test_quarantine import EATS, LOOPS
-
-from . import rig, server
+from tests.engines import ADMIN, deploy, engine_on
+from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
 

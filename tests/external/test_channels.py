@@ -14,8 +14,7 @@ from core.engine import Engine
 from tests import processes, waiting
 from tests.deployments.running import KEEP, TAIL, apply, arrived, numbers, once, plan, publish, write
 from tests.engines import ADMIN, engine_on
-
-from . import rig, server
+from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
 

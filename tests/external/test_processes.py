@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from . import rig, server
+from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
 

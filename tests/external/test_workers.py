@@ -12,15 +12,14 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
 from core.external import nats
 from core.external.sealed import WorkerKey
 from tests import waiting
-
-from . import rig, server
+from tests.engines import ADMIN, deploy, engine_on
+from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

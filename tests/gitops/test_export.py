@@ -8,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, engine_on
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from core.engine import Engine
 from core.gitops import export
 from core.gitops.desired import context_name
 from core.model.gitops import Kind
+from tests.engines import ADMIN, engine_on
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 VALUES = st.recursive(

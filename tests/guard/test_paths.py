@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from filepolicies import EVERYWHERE, everywhere, only
 
 from core import filesystems
 from core.errors import Forbidden, JobFailed
@@ -18,6 +17,7 @@ from core.guard import opening, paths
 from core.guard.filepolicy import FilePolicy
 from core.guard.filerules import ANYWHERE
 from core.guard.paths import FileAccess, check_name
+from tests.filepolicies import EVERYWHERE, everywhere, only
 
 
 @pytest.fixture(params=["kernel", "walk"])

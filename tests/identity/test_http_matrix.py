@@ -19,7 +19,6 @@ import anyio
 import httpx
 import jwt
 import pytest
-from furnished import CANARY, NAMES, arguments_of, furnish, naming, other, settled
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,6 +32,7 @@ from core.operations import REGISTRY
 from mcp_server.http import app, auth, routes, sessions, streams
 from tests.attacks import rig
 from tests.engines import ADMIN, deploy
+from tests.furnished import CANARY, NAMES, arguments_of, furnish, naming, other, settled
 
 pytestmark = pytest.mark.anyio
 

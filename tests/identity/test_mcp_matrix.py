@@ -15,7 +15,6 @@ import anyio
 import httpx
 import orjson
 import pytest
-from furnished import CANARY, NAMES, arguments_of, furnish, other, settled
 
 from core.model.principal import Caller
 from core.operations import REGISTRY
@@ -23,6 +22,7 @@ from mcp_server import completion, prompts, resources, server, tools
 from mcp_server.session import EngineSession, Options
 from tests.attacks import rig
 from tests.engines import ADMIN
+from tests.furnished import CANARY, NAMES, arguments_of, furnish, other, settled
 from tests.identity.peer import ERAS, Peer
 
 pytestmark = pytest.mark.anyio

@@ -19,14 +19,14 @@ import anyio
 import httpx
 import orjson
 import pytest
-from engines import ADMIN, engine_on
-from furnished import GIVEN, NAMES, arguments_of, furnish
 
 from core.engine import Engine
 from core.operations import REGISTRY
 from mcp_server import server, tools
 from mcp_server.cli import stage
 from mcp_server.session import EngineSession, Options
+from tests.engines import ADMIN, engine_on
+from tests.furnished import GIVEN, NAMES, arguments_of, furnish
 from tests.identity.peer import ERAS, Peer, modern
 from tests.identity.test_mcp_matrix import METHODS, Params
 

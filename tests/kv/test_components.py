@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-from kv.stores import Sitting, local
 
 from core import errors
 from core.dsl.component import Event, Run
@@ -20,6 +19,7 @@ from core.model.kv import Depth, Namespace, Op, Result
 from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl.rig import Worker
+from tests.kv.stores import Sitting, local
 
 pytestmark = pytest.mark.anyio
 

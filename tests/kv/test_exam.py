@@ -8,12 +8,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from kv.stores import IMPLEMENTATIONS, Sitting
 
 from core import errors
 from core.model import kv
 from core.model.kv import Change, Depth, Namespace, Op, Verb
 from tests import waiting
+from tests.kv.stores import IMPLEMENTATIONS, Sitting
 
 pytestmark = pytest.mark.anyio
 

@@ -9,11 +9,11 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core.engine import Engine
 from core.model.kv import Depth, Namespace
 from tests import waiting
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

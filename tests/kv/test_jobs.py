@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core.engine import Engine
 from core.model.kv import Namespace
 from tests import waiting
+from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

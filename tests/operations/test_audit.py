@@ -9,10 +9,10 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, USER, engine_on
 
 from core import errors
 from core.engine import Engine
+from tests.engines import ADMIN, USER, engine_on
 
 pytestmark = pytest.mark.anyio
 

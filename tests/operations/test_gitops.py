@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from engines import ADMIN, engine_on
 
 from core import errors, license
 from core.engine import Engine
@@ -18,6 +17,7 @@ from core.gitops import steps
 from core.model.principal import Caller, Principal, Role, Surface
 from core.operations import gitops
 from core.workflows import packing
+from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
 A, B = "a" * 40, "b" * 40

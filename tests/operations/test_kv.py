@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, USER, engine_on
 
 from core import errors
 from core.engine import Engine
@@ -18,6 +17,7 @@ from core.kv import lookouts
 from core.model.kv import Namespace
 from core.store import audit
 from tests import waiting
+from tests.engines import ADMIN, USER, engine_on
 
 pytestmark = pytest.mark.anyio
 

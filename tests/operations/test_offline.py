@@ -13,8 +13,6 @@ from typing import Any, NoReturn
 
 import anyio
 import pytest
-from engines import ADMIN, engine_on
-from furnished import arguments_of, furnish
 
 from core import errors, ownership
 from core.engine import Engine, open_offline
@@ -22,6 +20,8 @@ from core.fleet import child
 from core.model.operation import Effect, Operation, Params
 from core.operations import REGISTRY
 from core.settings import Settings
+from tests.engines import ADMIN, engine_on
+from tests.furnished import arguments_of, furnish
 
 pytestmark = pytest.mark.anyio
 OF_WHAT_RUNS = ("deployments", "workloads", "invocations", "dispatches", "callback_deliveries", "gitops_runs")

@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from furnished import NAMES, arguments_of, furnish
 
 from core.engine import Engine
 from core.model import invocation
@@ -17,6 +16,7 @@ from core.operations import REGISTRY, registry
 from core.store import callbacks
 from core.store import messages as table
 from tests.engines import ADMIN, engine_on
+from tests.furnished import NAMES, arguments_of, furnish
 
 pytestmark = pytest.mark.anyio
 LISTS = sorted(one.name for one in REGISTRY if "items" in (one.result or {}).get("properties", {}))

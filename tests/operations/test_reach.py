@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import ADMIN, engine_on
 
 from core import errors
 from core.engine import Engine
+from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
 QUICKSTART = "workflow:quickstart-file-store-roundtrip@1"

@@ -11,14 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, USER, engine_on
-from furnished import CANARY, arguments_of, furnish, naming, settled
 
 from core import errors
 from core.engine import Engine
 from core.model.operation import Effect, Operation, Params, Registry
 from core.model.principal import SYSTEM, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
+from tests.engines import ADMIN, USER, engine_on
+from tests.furnished import CANARY, arguments_of, furnish, naming, settled
 
 pytestmark = pytest.mark.anyio
 

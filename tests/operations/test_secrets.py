@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 import sqlite_utils
-from engines import ADMIN, USER, deploy, engine_on
 
 from core import errors, ownership
 from core.contexts import keys
@@ -19,6 +18,7 @@ from core.model.principal import Caller, Principal, Role, Surface
 from core.store import audit, migrations
 from tests import waiting
 from tests.dsl import web
+from tests.engines import ADMIN, USER, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 OTHER = replace(ADMIN, tenant="tenant-b")

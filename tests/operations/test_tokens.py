@@ -10,7 +10,6 @@ import anyio
 import jwt
 import pytest
 import structlog
-from engines import ADMIN, USER, engine_on
 
 from core import clock, errors
 from core.engine import Engine
@@ -19,6 +18,7 @@ from core.model.principal import EVERY_TENANT, SYSTEM, Caller, Principal, Role, 
 from core.operations.registry import MAX_PAGE
 from mcp_server.http import auth
 from mcp_server.http.auth import TokenAuth
+from tests.engines import ADMIN, USER, engine_on
 
 pytestmark = pytest.mark.anyio
 

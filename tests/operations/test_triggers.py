@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import ADMIN, engine_on
 
 from core import errors
 from core.engine import Engine
 from core.model.principal import Principal, Role
+from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, engine_on
 
+from tests.engines import ADMIN, engine_on
 from tests.triggers.rig import DEFINITION
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.external import rig, server
 from tests.scenarios import crash_proof
 from tests.scenarios.crash_client import HEARTBEAT_SECONDS

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import anyio
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core.engine import Engine
 from tests.dsl import web
+from tests.engines import ADMIN, deploy, engine_on
 from tests.scenarios import invoke_child
 from tests.triggers.rig import SILENT, Rig, path, response
 
@@ -31,7 +31,7 @@ async def child(home: Path, url: str, fatal: int) -> tuple[int, list[str]]:
         *(sys.executable, invoke_child.__file__, str(home), url, str(fatal)),
         stdout=subprocess.PIPE,
         cwd=ROOT,
-        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        env={"PYTHONPATH": str(ROOT)},
     )
     out, _ = await process.communicate()
     return process.returncode or 0, out.decode().split()

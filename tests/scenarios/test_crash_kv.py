@@ -13,10 +13,10 @@ import anyio
 import anyio.lowlevel
 import psutil
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core.model.kv import Depth, Namespace
 from tests import waiting
+from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

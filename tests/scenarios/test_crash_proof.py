@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from engines import ADMIN, engine_on
 
+from tests.engines import ADMIN, engine_on
 from tests.external import rig
 from tests.scenarios import crash_proof
 from tests.scenarios.crash_proof import Told

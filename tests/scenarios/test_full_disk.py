@@ -11,11 +11,11 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
 from core.store import stray_opens
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import anyio
 import orjson
 import pytest
-from engines import ADMIN, EXAMPLES, engine_on
 
 from core import errors
 from core.engine import Engine
+from tests.engines import ADMIN, EXAMPLES, engine_on
 
 pytestmark = pytest.mark.anyio
 INVOKE = {"slug": "smoke_trigger", "params": {"env": "x"}, "wait_timeout_seconds": 0}

@@ -10,11 +10,11 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from engines import ADMIN, deploy, engine_on
 
 from core.engine import Engine
 from tests import processes, waiting
 from tests.dsl import web
+from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -18,11 +18,10 @@ from pathlib import Path
 
 import anyio
 import pytest
-from engines import ADMIN, EXAMPLES, engine_on
 
 from core.deployments.status import up
-
-from .power import disk, replay
+from tests.engines import ADMIN, EXAMPLES, engine_on
+from tests.scenarios.power import disk, replay
 
 pytestmark = [
     pytest.mark.anyio,

@@ -15,13 +15,13 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import ownership
 from core.engine import Engine
 from core.model import invocation
 from core.store import invocations
 from tests import processes, waiting
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.scenarios.sessions import HttpClient, Ledger, McpSession, Program
 
 pytestmark = pytest.mark.anyio

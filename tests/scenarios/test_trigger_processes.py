@@ -15,12 +15,12 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock
 from core.engine import Engine
 from tests import processes, waiting
 from tests.dsl import web
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.triggers.rig import DEFINITION, path
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ from core.triggers import posting
 posting.PAUSES_SECONDS = (0.2,) * 4
 sys.path.insert(0, sys.argv[3])
 from core import logs
-from engines import ADMIN, engine_on
+from tests.engines import ADMIN, engine_on
 
 async def main():
     logs.configure("error")  # to stderr: what is told on stdout is read
@@ -79,7 +79,7 @@ async def test_what_a_killed_owner_owed_is_posted_by_the_next_one_under_the_same
     home = tmp_path / "home"
     async with web.serve(web.answer(503)) as down:
         owner = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", OWNER, str(home), down.url("/hook/"), str(HERE.parent), stdout=subprocess.PIPE
+            sys.executable, "-c", OWNER, str(home), down.url("/hook/"), str(HERE.parents[1]), stdout=subprocess.PIPE
         )
         with anyio.fail_after(60):
             assert owner.stdout is not None
@@ -153,7 +153,7 @@ STOPPED_OWNER = """
 import asyncio, json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from engines import ADMIN, deploy, engine_on
+from tests.engines import ADMIN, deploy, engine_on
 from tests.triggers.rig import DEFINITION
 from tests.scenarios.test_trigger_processes import HANDLER
 from core import logs
@@ -175,7 +175,7 @@ asyncio.run(main())
 
 async def test_an_owner_that_stood_still_takes_no_healthy_worker_for_silent(tmp_path: Path) -> None:
     owner = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", STOPPED_OWNER, str(tmp_path / "home"), str(HERE.parent)),
+        *(sys.executable, "-c", STOPPED_OWNER, str(tmp_path / "home"), str(HERE.parents[1])),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=HERE.parents[1],

@@ -11,12 +11,12 @@ import anyio
 import orjson
 import pytest
 import sqlite_utils
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock
 from core.engine import Engine
 from core.model import frames
 from core.store import forgetting, migrations, owed
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 DEFINITION: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())

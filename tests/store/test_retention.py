@@ -13,7 +13,6 @@ import anyio
 import orjson
 import pytest
 import sqlite_utils
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from core.settings import Settings
 from core.store import audit, forgetting, messages, owed, shares
 from core.store.database import Database, open_database
 from core.triggers.quota import Quota
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import orjson
-from engines import ADMIN, EXAMPLES
 
 from core.engine import Engine
 from core.fleet.connection import Worker
 from core.model import frames
 from core.model.message import Filter
 from core.model.principal import Caller
+from tests.engines import ADMIN, EXAMPLES
 
 DEFINITION: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
 JOB = "smoke_trigger_handler"

@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, EXAMPLES, deploy, engine_on
 
 from core import clock, errors
 from core.engine import Engine
@@ -18,6 +17,7 @@ from core.guard import dialing
 from core.triggers import deliveries, posting, signing
 from tests import waiting
 from tests.dsl import web
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import ADMIN, USER, engine_on
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
 from core.documents import canonical
 from core.model.principal import Caller, Principal, Role, Surface
+from tests.engines import ADMIN, USER, engine_on
 from tests.triggers.rig import DEFINITION, Rig, response
 
 pytestmark = pytest.mark.anyio

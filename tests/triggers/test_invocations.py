@@ -12,13 +12,13 @@ from typing import Any
 import anyio
 import pytest
 import sqlite_utils
-from engines import ADMIN, USER, deploy, engine_on
 
 from core import clock, errors
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import INVOCATION, InvocationState
 from tests import waiting
 from tests.dsl import web
+from tests.engines import ADMIN, USER, deploy, engine_on
 from tests.triggers.rig import DEFINITION, SILENT, Rig, path, response
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import ADMIN, USER, engine_on
 
 from core import clock, errors
 from core.engine import Engine
 from core.model.principal import Surface
 from core.settings import Settings
 from mcp_server.attach import open_session
+from tests.engines import ADMIN, USER, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 import pytest
-from engines import deploy, engine_on
 
 from core.bus import base
+from tests.engines import deploy, engine_on
 from tests.triggers.rig import JOB, SILENT, Rig, path, proxy_response, response
 
 pytestmark = pytest.mark.anyio

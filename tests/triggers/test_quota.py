@@ -6,12 +6,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from engines import ADMIN, USER, deploy, engine_on
 
 from core import errors
 from core.engine import Engine
 from core.store import messages, usage
 from core.store.messages import MessageRow
+from tests.engines import ADMIN, USER, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,6 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from engines import ADMIN, EXAMPLES, engine_on
 
 from core import clock
 from core.engine import Engine
@@ -25,6 +24,7 @@ from core.guard import dialing, egress
 from core.triggers import deliveries, posting
 from tests import certificates, waiting
 from tests.dsl import web
+from tests.engines import ADMIN, EXAMPLES, engine_on
 
 pytestmark = pytest.mark.anyio
 

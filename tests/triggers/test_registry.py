@@ -10,13 +10,13 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from engines import ADMIN, EXAMPLES, USER, engine_on
 
 from core import errors
 from core.engine import Engine
 from core.model.principal import PLATFORM, Caller, Principal, Role, Surface
 from core.triggers import schemas
 from mcp_server import tools
+from tests.engines import ADMIN, EXAMPLES, USER, engine_on
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,6 @@ from typing import Any
 import anyio
 import psutil
 import pytest
-from filepolicies import EVERYWHERE
 
 from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.language.action import JobAborted
@@ -21,6 +20,7 @@ from core.worker.timetable import Now
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
+from tests.filepolicies import EVERYWHERE
 
 pytestmark = pytest.mark.anyio
 

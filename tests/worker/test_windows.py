@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from filepolicies import everywhere
 
 from core.dsl.component import Event, Run
 from core.dsl.language import window
@@ -17,6 +16,7 @@ from core.errors import JobFailed
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
+from tests.filepolicies import everywhere
 
 pytestmark = pytest.mark.anyio
 EVENT = '{"from": "${time|start_time_secs}", "to": "${time|end_time_secs}"}'

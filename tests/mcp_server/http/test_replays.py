@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from furnished import arguments_of, furnish
 
 from core import clock, errors, replays
 from core.engine import Engine
@@ -22,6 +21,7 @@ from core.store import replays as table
 from mcp_server.http import routes
 from tests.attacks import rig
 from tests.engines import ADMIN
+from tests.furnished import arguments_of, furnish
 
 pytestmark = pytest.mark.anyio
 KEY = {"idempotency-key": "k-1"}

@@ -19,8 +19,7 @@ from core.model.deployment import State
 from core.model.states import DeploymentState, PlanState
 from core.store import deployments, migrations, workloads
 from core.store.database import open_database
-
-from .replay import Event
+from tests.scenarios.power.replay import Event
 
 FILES = ("sluice.db", "sluice.db-wal", "sluice.db-journal")  # the last one while the database is made
 Told = list[list[str]]
