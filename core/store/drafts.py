@@ -6,11 +6,18 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from core import clock, errors
-from core.store import audit, jobs
+from core import errors
+from core.store import audit, jobs, stale
 from core.store.audit import AuditRow
 
 STAGED = ""  # the text of a draft that was staged or thrown away; its row stays, so that no revision is given twice
+_WORDS = stale.Words(
+    ended="staged or discarded",
+    written="written",
+    look="Look at the staged version with job_get",
+    bring="Read it with job_get, bring your changes into it, and save",
+    revision="revision",
+)
 
 
 def get(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
@@ -31,7 +38,7 @@ def save(db: Database, row: dict[str, Any], base: int, audit_row: AuditRow) -> t
     Raises AlreadyExists, telling what is there now, when the draft has moved since.
     """
     last = _row(db, row["tenant"], row["name"])
-    present = last["revision"] if last is not None and last["document"] != STAGED else 0
+    present = _present(last)
     if last is not None and present and last["document"] == row["document"]:
         return present, False
     if base != present:
@@ -50,7 +57,7 @@ def stage(
     Raises AlreadyExists when the draft is not at that revision any more.
     """
     last = _row(db, row["tenant"], row["name"])
-    present = last["revision"] if last is not None and last["document"] != STAGED else 0
+    present = _present(last)
     if present != revision:
         raise _moved(row["name"], revision, last, present)
     version, changed = jobs.put(db, row, audit_row)
@@ -89,21 +96,11 @@ def _row(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
     return next(iter(db.table("job_drafts").rows_where("tenant = ? AND name = ?", [tenant, name])), None)
 
 
+def _present(last: dict[str, Any] | None) -> int:
+    """The revision of an open draft; 0 when there is none."""
+    return last["revision"] if last is not None and last["document"] != STAGED else 0
+
+
 def _moved(name: str, base: int, last: dict[str, Any] | None, present: int) -> errors.AlreadyExists:
-    started = f"this edit started from revision {base}" if base else "this edit did not start from it"
-    if last is None:
-        return errors.AlreadyExists(
-            f"There is no draft of {name}, and {started}.", hint="Leave base_revision out to start a new draft."
-        )
-    who = f"by {last['updated_by']} at {clock.iso(last['updated_at_ns'])}"
-    if not present:
-        return errors.AlreadyExists(
-            f"The draft of {name} was staged or discarded {who}, and {started}.",
-            hint="Look at the staged version with job_get; leave base_revision out to start a new draft.",
-            details={"revision": 0, "updated_by": last["updated_by"]},
-        )
-    return errors.AlreadyExists(
-        f"The draft of {name} is at revision {present} (written {who}), and {started}.",
-        hint=f"Read it with job_get, bring your changes into it, and save with base_revision {present}.",
-        details={"revision": present, "updated_by": last["updated_by"], "document": last["document"][:4000]},
-    )
+    shown = {"document": last["document"][:4000]} if last is not None else {}
+    return stale.moved(_WORDS, name, base, last, present, **shown)

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from core import clock, errors
+from core import errors
 from core.model.states import WORKFLOW, WorkflowState
-from core.store import audit, catalog
+from core.store import audit, catalog, stale
 from core.store.audit import AuditRow
 
 DRAFT = ""  # the version of a draft
@@ -20,6 +20,13 @@ GONE = ""  # the text of a draft that was thrown away; its row stays, so that no
 Key = tuple[str, str, str]
 """(tenant, kind, slug)"""
 
+_WORDS = stale.Words(
+    ended="published or thrown away",
+    written="saved",
+    look="Look at it with workflow_get",
+    bring="workflow_get shows it; bring your changes into it, and save",
+    revision="draft_revision",
+)
 _KEY = "tenant = ? AND kind = ? AND slug = ?"
 _SHORT = "kind, slug, version, state, revision, title, derived_from, updated_at_ns, updated_by, published_at_ns"
 
@@ -61,7 +68,7 @@ def save(db: Database, row: dict[str, Any], base: int, audit_row: AuditRow) -> t
     key = (row["tenant"], row["kind"], row["slug"])
     catalog.refuse_installed(db, key)
     last = _row(db, key, DRAFT)
-    present = last["revision"] if last is not None and last["text"] != GONE else 0
+    present = _present(last)
     if last is not None and present and last["text"] == row["text"]:
         return present, False
     if base != present:
@@ -88,7 +95,7 @@ def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_ro
     AlreadyExists when the draft has moved or when other content was published under that version.
     """
     last = _row(db, key, DRAFT)
-    present = last["revision"] if last is not None and last["text"] != GONE else 0
+    present = _present(last)
     if last is None or present != revision:
         raise moved(key[2], revision, last, present)
     same = next(
@@ -165,27 +172,16 @@ def discard(db: Database, key: Key, audit_row: AuditRow, at_ns: int, by: str) ->
 
 def moved(slug: str, base: int, last: dict[str, Any] | None, present: int) -> errors.AlreadyExists:
     """What to tell an editor whose draft is not what it was."""
-    started = f"this edit started from revision {base}" if base else "this edit did not start from it"
-    if last is None:
-        return errors.AlreadyExists(
-            f"There is no draft of {slug}, and {started}.", hint="Leave base_revision out to start a new draft."
-        )
-    who = f"by {last['updated_by']} at {clock.iso(last['updated_at_ns'])}"
-    if not present:
-        return errors.AlreadyExists(
-            f"The draft of {slug} was published or thrown away {who}, and {started}.",
-            hint="Look at it with workflow_get; leave base_revision out to start a new draft.",
-            details={"draft_revision": 0, "updated_by": last["updated_by"]},
-        )
-    return errors.AlreadyExists(
-        f"The draft of {slug} is at revision {present} (saved {who}), and {started}.",
-        hint=f"workflow_get shows it; bring your changes into it, and save with base_revision {present}.",
-        details={"draft_revision": present, "updated_by": last["updated_by"]},
-    )
+    return stale.moved(_WORDS, slug, base, last, present)
 
 
 def _row(db: Database, key: Key, number: str) -> dict[str, Any] | None:
     return next(iter(db.table("documents").rows_where(f"{_KEY} AND version = ?", [*key, number])), None)
+
+
+def _present(last: dict[str, Any] | None) -> int:
+    """The revision of an open draft; 0 when there is none."""
+    return last["revision"] if last is not None and last["text"] != GONE else 0
 
 
 def _drop(db: Database, key: Key, at_ns: int, by: str) -> None:
