@@ -9,6 +9,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from core.dsl.component import Config, Env, Event, Run
+from core.dsl.connections.kv_operation import OneOperation
 from core.dsl.connections.leases import LEASE_FIELD
 from core.dsl.events import select
 from core.dsl.events.codegen import Warn
@@ -228,8 +229,10 @@ def _json(value: Any) -> str:
         raise EventFault(f"the value cannot be written as JSON: {shorten(str(error), 100)}") from error
 
 
-class Operation(Config):
+class Operation(OneOperation):
     """What to do: exactly one of these."""
+
+    must = "operation has exactly one key, e.g. {set: {key-field: id}}"
 
     set_: Set | None = None
     """Set a key."""
@@ -245,24 +248,3 @@ class Operation(Config):
     """Put an item into the queue."""
     ack_batch: AckBatch | None = None
     """Acknowledge a leased batch."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        """`delete` and `{delete: null}` mean `{delete: {}}`."""
-        if isinstance(value, str):
-            return {value: {}}
-        if isinstance(value, dict) and len(value) == 1:
-            return {name: {} if body is None else body for name, body in value.items()}
-        return value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("operation has exactly one key, e.g. {set: {key-field: id}}")
-        return self
-
-    @property
-    def chosen(self) -> Any:
-        (name,) = self.model_fields_set
-        return getattr(self, name)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Run, Source
+from core.dsl.connections.kv_operation import OneOperation
 from core.dsl.connections.leases import LEASE_FIELD, Leases, namespace_of
 from core.dsl.connections.retry import Retry, Temporary, attempt
 from core.dsl.events import select, values
@@ -63,8 +64,10 @@ class Watch(Config):
     """The beginning of the keys; empty: all."""
 
 
-class Operation(Config):
+class Operation(OneOperation):
     """What to read: exactly one of these."""
+
+    must = "operation has exactly one of get, pop-batch and watch"
 
     get: Get | None = None
     """The value of a key."""
@@ -72,22 +75,6 @@ class Operation(Config):
     """Items of the queue."""
     watch: Watch | None = None
     """Keys and their changes."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        """`pop-batch` and `{pop-batch: null}` mean `{pop-batch: {}}`."""
-        if isinstance(value, str):
-            return {value: {}}
-        if isinstance(value, dict) and len(value) == 1:
-            return {name: {} if body is None else body for name, body in value.items()}
-        return value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("operation has exactly one of get, pop-batch and watch")
-        return self
 
 
 @REGISTRY.register("worker-kv")
