@@ -21,7 +21,7 @@ from core.license import Feature
 from core.model.gitops import Approval, Environment
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
-from core.operations.registry import operation
+from core.operations.registry import operation, position
 
 EXPORT_BYTES = 400_000  # of the files of one page
 
@@ -198,7 +198,7 @@ async def gitops_export(engine: Engine, caller: Caller, params: GitopsExport) ->
         (kind, name): found.data for (kind, name), found in there.items() if not (kind in VERSIONED and "@" in name)
     }
     files = export.files(things, params.environment)
-    start = int(params.cursor) if params.cursor and params.cursor.isascii() and params.cursor.isdigit() else 0
+    start = position(params.cursor) or 0
     size, end = 0, start
     while end < len(files) and (end == start or size + len(files[end].text) <= EXPORT_BYTES):
         size += len(files[end].text)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core import errors
 from core.documents import dump, load
 from core.engine import Engine
 from core.gitops import export
@@ -102,6 +103,13 @@ async def _check(engine: Engine, contexts: list[Any], jobs: list[Any], triggers:
         found = await engine.call("gitops_diff", {"manifest": manifest, "files": files}, ADMIN)
         assert found["changes"] == [], found["text"]
         assert found["summary"]["unchanged"] >= 3
+
+
+@pytest.mark.anyio
+async def test_a_cursor_of_nobody_is_refused(tmp_path: Path) -> None:
+    async with engine_on(tmp_path) as engine:
+        with pytest.raises(errors.InvalidParams, match="cursor"):
+            await engine.call("gitops_export", {"cursor": "next"}, ADMIN)
 
 
 def test_names_that_no_file_system_likes_become_files_that_all_take() -> None:
