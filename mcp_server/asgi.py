@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -18,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from core import errors
 from core.model.principal import Caller
-from mcp_server import legacy
+from mcp_server import legacy, loopback
 from mcp_server.live import GRACE_SECONDS, Live, over
 from mcp_server.session import Authenticate
 
@@ -27,7 +26,6 @@ Handle = legacy.Handle
 _LAST_EVENT = b"last-event-id"
 _CALLER = "sluice.caller"
 _calling: ContextVar[Caller | None] = ContextVar("calling", default=None)
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Endpoint:
@@ -110,28 +108,18 @@ def _refusal(error: errors.SluiceError) -> JSONResponse:
     return JSONResponse(error.to_dict(), status, later)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def security(host: str, allowed_hosts: Sequence[str], *, authenticated: bool) -> TransportSecuritySettings:
     """Which Host and Origin headers are accepted (against DNS rebinding).
 
     Raises Forbidden when anyone on the network could act as the user of this process.
     """
-    if not authenticated and not is_loopback(host):
+    if not authenticated and not loopback.is_loopback(host):
         raise errors.Forbidden(
             f"MCP over HTTP without authentication is served on loopback only, not on {errors.shorten(host)}.",
             hint="Use 127.0.0.1, or `sluice serve`, which asks for a token.",
         )
-    names = [*_LOOPBACK, *allowed_hosts]
-    if authenticated and not is_loopback(host) and not allowed_hosts:
+    names = [*loopback.HOSTS, *allowed_hosts]
+    if authenticated and not loopback.is_loopback(host) and not allowed_hosts:
         # A browser that was led here by another name has no token to send, so the check would add nothing.
         return TransportSecuritySettings(enable_dns_rebinding_protection=False)
     hosts = [form for name in names for form in (name, f"{name}:*")]

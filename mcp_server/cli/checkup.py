@@ -25,7 +25,7 @@ from core import settings as engine_settings
 from core.confinement import sandbox
 from core.fileroots import FileMode
 from core.guard import filepolicy
-from mcp_server import install, limits
+from mcp_server import install, limits, loopback
 from mcp_server.http import serving
 
 FREE_BYTES = 200 * 1024 * 1024
@@ -314,7 +314,7 @@ async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
             fault = error.strerror or str(error)
         else:
             return Finding("ports", "ok", f"{host}:{number} is free")
-    reached = host if serving.is_loopback(host) else "127.0.0.1"
+    reached = host if loopback.is_loopback(host) else "127.0.0.1"
     for scheme in ("http", "https"):
         try:
             async with httpclient.open_client(timeout=2, verify=False) as client:  # only who it is

@@ -17,7 +17,7 @@ from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
 from core.settings import DEFAULT_PORT, Settings
-from mcp_server import attach, limits, live, session
+from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
 from mcp_server.http import app, serving
 from mcp_server.http import auth as identities
@@ -92,7 +92,7 @@ async def serve(
     """
     if common.url is not None:
         raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
-    if auth == "none" and not serving.is_loopback(host):
+    if auth == "none" and not loopback.is_loopback(host):
         raise errors.Forbidden(
             f"Without authentication the API is served on loopback only, not on {errors.shorten(host, 80)}.",
             hint="Leave --auth at token, or use --host 127.0.0.1.",
@@ -120,7 +120,7 @@ async def serve(
             visitors = serving.room(settings)
             answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
-            own = () if serving.is_loopback(host) else (host, socket.gethostname().lower())
+            own = () if loopback.is_loopback(host) else (host, socket.gethostname().lower())
             hosts = (*(allow_host or ()), *own)
             served = app.create(
                 engine,
@@ -134,7 +134,7 @@ async def serve(
                 trouble=engine.trouble,
             )
             certificate = None
-            if not disable_tls and (tls or tls_cert or not serving.is_loopback(host)):
+            if not disable_tls and (tls or tls_cert or not loopback.is_loopback(host)):
                 certificate = _certificate(settings.home, tls_cert, tls_key, hosts)
             stop = running.enter_context(signals.StopRequest())  # before anybody can read that it listens
             doors = serving.running(

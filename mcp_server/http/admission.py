@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core import errors
+from mcp_server import loopback
 from mcp_server.http import auth, problems
 from mcp_server.http.arriving import Arriving, Body
 
@@ -22,7 +23,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY_BYTES = 1024 * 1024
 MAX_MCP_BODY_BYTES = 4 * 1024 * 1024
 MAX_GITOPS_BODY_BYTES = 8 * 1024 * 1024  # what Operation.max_bytes of its operations says
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs"})
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
@@ -53,7 +53,7 @@ class Admission:
         self._app = app
         self._arriving = Arriving() if arriving is None else arriving
         self._authenticator = authenticator
-        self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
+        self._hosts = {*loopback.HOSTS, *(host.lower() for host in hosts)}
         self._origins = frozenset(origin.lower() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import ssl
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 START_SECONDS = 30
 SOCKET_BYTES = 256 * 1024  # that the kernel keeps for a connection, each way
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody outside this machine can reach the host name or address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from core import errors
 from core.model.principal import Caller, Principal, Role
-from mcp_server import asgi, server
+from mcp_server import asgi, loopback, server
 from mcp_server.live import Live
 from mcp_server.session import EngineSession
 from tests.mcp_server import fake
@@ -238,7 +238,7 @@ async def test_a_body_that_is_no_request_is_a_protocol_error(content: bytes, sta
 
 
 def test_without_authentication_only_loopback_is_served() -> None:
-    assert asgi.is_loopback("127.0.0.1") and asgi.is_loopback("::1") and asgi.is_loopback("localhost")
+    assert loopback.is_loopback("127.0.0.1") and loopback.is_loopback("::1") and loopback.is_loopback("localhost")
     with pytest.raises(errors.Forbidden):
         asgi.security("0.0.0.0", (), authenticated=False)
     assert asgi.security("0.0.0.0", ("sluice.example",), authenticated=True).enable_dns_rebinding_protection

@@ -18,6 +18,7 @@ import pytest
 from mcp.client.streamable_http import streamable_http_client
 
 from core import errors, ownership
+from mcp_server import loopback
 from mcp_server.cli import failures, stage
 from mcp_server.http import connection, serving
 from tests import waiting
@@ -261,12 +262,12 @@ async def test_a_large_body_is_refused_and_the_connection_lives(scene: stage.Sta
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9"])
 async def test_an_address_of_this_machine_alone_is_loopback(host: str) -> None:
-    assert serving.is_loopback(host)
+    assert loopback.is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", ""])
 async def test_any_other_address_is_not(host: str) -> None:
-    assert not serving.is_loopback(host)
+    assert not loopback.is_loopback(host)
 
 
 async def test_an_address_that_is_not_ours_cannot_be_listened_on() -> None:
