@@ -85,13 +85,7 @@ class Session:
             result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
             return result
         sent = Sent(self.operations, operation, repeatable(operation, arguments))
-        try:
-            return await self._ask(sent, caller)
-        except errors.SluiceError as error:
-            told = sent.told(error)
-            if told is error:
-                raise
-            raise told from error
+        return await sent.answered(self._ask(sent, caller))
 
     async def _ask(self, sent: Sent, caller: Caller) -> dict[str, Any]:
         operation, arguments = sent.operation, sent.arguments

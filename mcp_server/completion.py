@@ -8,7 +8,7 @@ from typing import Any
 from core.catalog import schemas
 from core.model.principal import Caller
 from mcp_server import prompts, resources
-from mcp_server.session import EngineSession
+from mcp_server.session import EngineSession, pages
 
 MOST = 100
 """How many values an answer has at most; the protocol's limit."""
@@ -92,12 +92,10 @@ async def _names(
     session: EngineSession, operation: str, key: str, arguments: Mapping[str, str], caller: Caller
 ) -> tuple[list[str], bool]:
     names: list[str] = []
-    cursor: str | None = None
-    for _ in range(_PAGES):
-        given = {**arguments, "limit": _PAGE} | ({} if cursor is None else {"cursor": cursor})
-        page = await session.call(operation, given, caller)
+    looked, more = 0, False
+    async for page in pages(lambda given: session.call(operation, given, caller), {**arguments, "limit": _PAGE}):
         names += [str(row[key]) for row in page["items"]]
-        cursor = page["next_cursor"]
-        if cursor is None:
+        looked, more = looked + 1, page["next_cursor"] is not None
+        if looked == _PAGES:
             break
-    return names, cursor is not None
+    return names, more

@@ -92,13 +92,7 @@ class RemoteSession:
             raise errors.InvalidParams(
                 f"The arguments of {operation} cannot be carried as JSON: {errors.shorten(str(error), 100)}."
             ) from error
-        try:
-            return await self._post(sent, body, self._headers(operation, caller))
-        except errors.SluiceError as error:
-            told = sent.told(error)
-            if told is error:
-                raise
-            raise told from error
+        return await sent.answered(self._post(sent, body, self._headers(operation, caller)))
 
     def _headers(self, operation: str, caller: Caller) -> dict[str, str]:
         """What goes with a call; one that makes a credential shows the API key itself, since a JWT makes none."""

@@ -5,7 +5,7 @@ This module imports neither mcp nor the engine, so that a command can be parsed 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,6 +73,17 @@ def safe_to_repeat(operations: Registry, operation: str, arguments: dict[str, An
     return known.effect is Effect.READ or known.idempotent or bool(arguments.get("idempotency_key"))
 
 
+async def pages(
+    call: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]], arguments: Mapping[str, Any]
+) -> AsyncIterator[dict[str, Any]]:
+    """Every page of a list; `call` answers the arguments together with the cursor of a page."""
+    page = await call({**arguments})
+    yield page
+    while cursor := page.get("next_cursor"):
+        page = await call({**arguments, "cursor": cursor})
+        yield page
+
+
 @dataclass(slots=True)
 class Sent:
     """One call on its way to an engine in another process, and what is known of it."""
@@ -82,6 +93,16 @@ class Sent:
     arguments: dict[str, Any]
     lost: str = ""
     """How an engine that had the call was lost before it answered."""
+
+    async def answered(self, answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+        """The answer of the call. Raises its fault, as `told` takes it."""
+        try:
+            return await answer
+        except errors.SluiceError as error:
+            told = self.told(error)
+            if told is error:
+                raise
+            raise told from error
 
     def told(self, error: errors.SluiceError) -> errors.SluiceError:
         """What the caller is told for an error: itself, or Unconfirmed when the call may have been recorded.

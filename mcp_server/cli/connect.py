@@ -94,6 +94,10 @@ class Client:
         given = {name: value for name, value in arguments.items() if value is not None}
         return await self.session.call(operation, given, self.caller)
 
+    def pages(self, operation: str, /, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
+        """Every page of an operation that lists, as `call` takes its arguments."""
+        return session.pages(lambda given: self.call(operation, **given), arguments)
+
 
 def local_caller(tenant: str = DEFAULT_TENANT) -> principal.Caller:
     """The OS user, who owns the home directory and so administers what is in it."""

@@ -110,15 +110,10 @@ _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workfl
 async def _besides(engine: connect.Client) -> str:
     """What else there is to know: jobs that run on their own, and what keeps the engine from its work."""
     single: Counter[str] = Counter()
-    cursor: str | None = None
-    while True:
-        page = await engine.call("job_list", limit=200, cursor=cursor)
+    async for page in engine.pages("job_list", limit=200):
         single.update(
             workload["state"] for job in page["items"] if not job["managed_by"] for workload in job["workloads"]
         )
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            break
     trouble = await engine.trouble()
     told = [trouble] if trouble else []
     if single:

@@ -194,10 +194,7 @@ async def import_(
     """
     found: list[dict[str, str]] = []
     async with connect.engine(common) as engine:
-        page = await engine.call("gitops_export", environment=environment)
-        found += page["files"]
-        while page["next_cursor"]:
-            page = await engine.call("gitops_export", environment=environment, cursor=page["next_cursor"])
+        async for page in engine.pages("gitops_export", environment=environment):
             found += page["files"]
     texts = {MANIFEST: page["manifest"], **{one["path"]: one["text"] for one in found}}
     there = [name for name in texts if (directory / name).exists()]

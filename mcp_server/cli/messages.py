@@ -61,13 +61,9 @@ async def _newest(engine: connect.Client, wanted: dict[str, Any]) -> str:
 async def _since(engine: connect.Client, wanted: dict[str, Any], last: str) -> list[dict[str, Any]]:
     """The messages after `last`, the oldest first; ids sort like time."""
     out: list[dict[str, Any]] = []
-    cursor = None
-    while True:
-        page = await engine.call("message_search", **wanted, cursor=cursor)
+    async for page in engine.pages("message_search", **wanted):
         for item in page["items"]:
             if str(item["id"]) <= last:
                 return out[::-1]
             out.append(item)
-        cursor = page.get("next_cursor")
-        if not cursor:
-            return out[::-1]
+    return out[::-1]

@@ -54,13 +54,9 @@ async def update(
 
 async def _updatable(engine: connect.Client, type: Type | None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    cursor = None
-    while True:
-        page = await engine.call("catalog_search", type=type, availability="update-available", limit=200, cursor=cursor)
+    async for page in engine.pages("catalog_search", type=type, availability="update-available", limit=200):
         found += page["items"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return found
+    return found
 
 
 def pack(

@@ -115,11 +115,8 @@ def create(
         try:
             caller = auth.caller(request.scope[admission.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
             jobs: list[dict[str, Any]] = []
-            cursor = "0"
-            while cursor:
-                page = await engine.call("job_metrics", {"limit": 200, "cursor": cursor}, caller)
+            async for page in session.pages(lambda given: engine.call("job_metrics", given, caller), {"limit": 200}):
                 jobs += page["items"]
-                cursor = page["next_cursor"]
             everything = caller.operator or caller.principal.platform
             status = await _status(engine, caller) if everything else None
         except errors.SluiceError as error:
