@@ -29,7 +29,7 @@ async def test_a_fault_of_a_step_is_counted_and_told_and_the_step_comes_again(fa
         if faults:
             raise faults.pop()
         done.append(1)
-        await waiting.pause(0.001)
+        await waiting.pause(0.001)  # a step that takes a moment
 
     task = loops.start("one", step)
     await waiting.until(lambda: len(done) > 2)

@@ -61,8 +61,19 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+async def begun(*tasks: asyncio.Task[Any]) -> None:
+    """Until each of the tasks has begun and waits for something (or is done)."""
+
+    def waits(task: asyncio.Task[Any]) -> bool:
+        # Nothing but this runs now: what is not new has come to its first wait.
+        return task.done() or inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_CREATED  # type: ignore[arg-type]
+
+    await until(lambda: all(map(waits, tasks)), every=0)
+
+
 async def turn() -> None:
-    """Let whatever is ready on the event loop run once."""
+    """Let whatever is ready on the event loop run once: where rounds of the loop are what is tried, never in the hope
+    that something has begun by then (`begun`) or is there (`until`). A comment says why one is enough."""
     await asyncio.sleep(0)
 
 

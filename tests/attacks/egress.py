@@ -83,7 +83,7 @@ def names(scene: Scene, **answers: list[list[str]]) -> Any:
         left = answers[name]
         found = left.pop(0) if len(left) > 1 else left[0]
         if found == ["stall"]:
-            await waiting.pause(30)
+            await waiting.pause(30)  # a resolver that hangs
         return [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in found]
 
     with scene.patch.context() as patch:
@@ -267,7 +267,7 @@ async def receivers_that_mean_harm(scene: Scene) -> None:
         while True:
             writer.write(b"x")
             await writer.drain()
-            await waiting.pause(0.02)
+            await waiting.pause(0.02)  # a byte now and then
 
     async def endless(request: web.Request, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")

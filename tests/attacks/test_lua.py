@@ -54,6 +54,6 @@ async def test_no_script_holds_up_its_worker_and_the_trigger_of_a_neighbour_answ
                 assert (await engine.call("trigger_invoke", asked, ADMIN))["state"] == "succeeded"
                 assert time.monotonic() - started < 15  # each script has a second of processor time
                 answered += 1
-                await waiting.pause(0.05)
+                await waiting.pause(0.05)  # the pace of its calls
             assert engine.fleet.workers["local-1"].restarts == 0
             assert engine.fleet.quarantined() == []

@@ -86,7 +86,7 @@ always("test_logging_tool", text("nothing to log"))
 async def progress(ctx: Context, params: types.CallToolRequestParams) -> Wire:
     for step in (0, 50, 100):
         await ctx.session.report_progress(step, 100)
-        await waiting.pause(0.05)
+        await waiting.pause(0.05)  # work that takes a while
     return done(text("done"))
 
 
@@ -133,7 +133,7 @@ async def echo(ctx: Context, params: types.CallToolRequestParams) -> Wire:
 async def reconnection(ctx: Context, params: types.CallToolRequestParams) -> Wire:
     if ctx.close_sse_stream is not None:
         await ctx.close_sse_stream()
-    await waiting.pause(0.1)
+    await waiting.pause(0.1)  # the stream is closed meanwhile
     return done(text("Reconnection test completed"))
 
 

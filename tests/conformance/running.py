@@ -121,7 +121,7 @@ class Tasks:
             await running.answered.wait()
             running.settle("working")
         if name == "slow_compute":
-            await waiting.pause(float(arguments.get("seconds", 0)))
+            await waiting.pause(float(arguments.get("seconds", 0)))  # as slow as it was asked to be
         if name == "protocol_error_job":
             running.error = {"code": -32603, "message": "The job broke."}
             running.settle("failed")
@@ -152,6 +152,6 @@ async def call(source: Tasks, ctx: Any, params: types.CallToolRequestParams) -> 
     if tasks.declared(ctx):
         return source.start(params.name, arguments, said)
     if params.name == "slow_compute":
-        await waiting.pause(float(arguments.get("seconds", 0)))
+        await waiting.pause(float(arguments.get("seconds", 0)))  # as slow as it was asked to be
         return {"resultType": "complete", **text("done")}
     raise MCPError(tasks.MISSING_CAPABILITY, f"{params.name} needs {tasks.EXTENSION}.", MISSING)

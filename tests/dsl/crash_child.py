@@ -31,7 +31,7 @@ async def main() -> None:
     job = compile_job(document, worker.env())
 
     def slowly(events: Iterable[Event], run: Run, numbers: Numbers) -> tuple[list[Event], Numbers]:
-        waiting.pause_thread(PAUSE_SECONDS)
+        waiting.pause_thread(PAUSE_SECONDS)  # time in which it can be killed
         return list(events), numbers
 
     slow = replace(job, legs=(Leg(slowly, slow=False), *job.legs))

@@ -19,6 +19,7 @@ from core.worker.environment import Environment
 from core.worker.executor import Executor
 from core.worker.kv import NoKV
 from core.worker.runs import RunReport
+from tests import waiting
 from tests.filepolicies import EVERYWHERE
 
 Process = Callable[[list[Event], Run], list[Event]]
@@ -117,3 +118,8 @@ def job(source: dict[str, Any], sink: dict[str, Any], process: Process = pass_on
         return process(given, run) if given else [], numbers
 
     return CompiledJob(name, "", {}, declare("input", source), declare("output", sink), (Leg(through, slow=False),), ())
+
+
+async def opened(executor: Executor) -> None:
+    """Until a job is open: what is delivered from now on is a run at once."""
+    await waiting.until(lambda: executor._open)

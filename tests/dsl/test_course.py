@@ -57,7 +57,7 @@ class Waiter:
 
     async def work(self, events: list[Event], run: Run, on_settled: Any) -> list[Event | None]:
         self.given.append(len(events))
-        await waiting.turn()
+        await waiting.turn()  # work that waits gives the loop away, also when its answer is there
         return [event if event["n"] % 3 else None for event in events]
 
     async def close(self) -> None:

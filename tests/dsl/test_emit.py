@@ -121,7 +121,7 @@ async def test_the_message_leaves_before_the_source_hears_that_its_batch_was_acc
 async def test_a_message_triggered_run_tells_before_its_delivery_is_settled(worker: Worker) -> None:
     running, bus = executor(worker, ON_MESSAGE, {"message": {"tag": "main"}}, "side"), Bus()
     task = asyncio.create_task(running.run())
-    await waiting.turn()
+    await rig.opened(running)
     delivery = bus.delivery(1, who="alice")
     order: list[str] = []
     delivery.settle = lambda reason: order.extend(m.tag for m in worker.messages)

@@ -16,7 +16,7 @@ from core.dsl.component import REGISTRY, Component, Limits
 from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests import waiting
-from tests.dsl import web
+from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 from tests.external import server
 from tests.filepolicies import everywhere
@@ -70,7 +70,7 @@ async def run_example(component: type[Component], executor: Executor, worker: Wo
             if executor.mode == "scheduled":
                 await waiting.until(lambda: worker.reports)
             if executor.mode != "once":
-                await waiting.turn()
+                await rig.opened(executor)
                 await executor.drain(1)
             elif component.name in ("worker-channel", "dispatch"):
                 read = {"worker-channel": "lines", "dispatch": "error-lines"}[component.name]

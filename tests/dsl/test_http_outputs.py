@@ -190,7 +190,7 @@ async def test_the_answer_of_the_last_try_is_reported_also_when_it_is_no_success
 
 async def test_the_envelope_bounds_the_time_and_nothing_is_reported_without_an_answer(net: Worker) -> None:
     async def silent(request: web.Request, writer: asyncio.StreamWriter) -> None:
-        await waiting.pause(60)
+        await waiting.pause(60)  # no answer in any time that is waited for
 
     event = orjson.dumps({"trigger_proxy": {**ENVELOPE, "timeout_seconds": 0.05}}).decode()
     async with web.serve(silent) as site:

@@ -43,7 +43,7 @@ class Sent:
         self.more = asyncio.Event()
 
     async def send(self, groups: list[list[Item]], run: Run) -> None:
-        await waiting.turn()
+        await waiting.turn()  # a send gives the loop away, also when it is quick
         if self.fault is not None:
             raise self.fault
         self.groups += [[item.data for item in group] for group in groups]
@@ -187,7 +187,7 @@ async def test_a_batch_of_messages_is_settled_when_the_engine_has_them_all(worke
     writing = asyncio.create_task(sink.write(Batch([{"n": 1}, {"n": 2}], settled.append), Run()))
     await waiting.until(lambda: worker.held is not None and len(worker.held) == 2)
     worker.held[0].set_result(None)
-    await waiting.turn()
+    await waiting.turn()  # what was waiting for it hears of it in this round
     assert settled == []
     worker.held[1].set_result(None)
     await writing

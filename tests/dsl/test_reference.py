@@ -22,7 +22,7 @@ from core.dsl.language.registry import load_components
 from core.dsl.reference import answers, entries
 from core.worker.executor import Executor
 from mcp_server import results
-from tests import waiting
+from tests.dsl import rig
 from tests.dsl.rig import Worker
 from tests.filepolicies import everywhere
 
@@ -156,6 +156,6 @@ async def test_the_example_of_a_topic_runs(entry: entries.Entry, worker: Worker,
         async with anyio.create_task_group() as group:
             group.start_soon(executor.run)
             if executor.mode != "once":
-                await waiting.turn()
+                await rig.opened(executor)
                 await executor.drain(1)
     assert all(report.ok for report in worker.reports)

@@ -108,7 +108,7 @@ async def test_a_reader_that_stands_still_holds_the_sender_back_at_the_window() 
         before = -1
         while joined.wire.bytes != before:  # until nothing moves any more
             before = joined.wire.bytes
-            await waiting.pause(0.2)
+            await waiting.pause(0.2)  # long enough that what still moves is seen
         assert not sending.done()
         assert joined.wire.bytes < 1.5 * WINDOW_BYTES
         assert len(await read(joined.engine, 8 * WINDOW_BYTES)) == 8 * WINDOW_BYTES

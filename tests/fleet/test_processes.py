@@ -80,7 +80,7 @@ class _House:
         worker.state, worker.channel = WorkerState.LOST, None
 
     async def _ended(self, worker: Worker, end: processes.End) -> None:
-        await waiting.turn()
+        await waiting.turn()  # what is done at an end gives the loop away
 
     async def up(self) -> None:
         """Wait until the worker is there: one process, and a channel that is open."""
@@ -142,7 +142,7 @@ async def test_a_fault_at_any_line_of_a_life_does_not_end_the_supervisor(
         house.end_worker()
         while house.lives < lives + 2:  # each line of one life, and of the look at the silent
             house.end_worker()
-            await waiting.pause(0.002)
+            await waiting.pause(0.002)  # then its next life is ended
         sys.settrace(before)
         await house.up()
         files = _files()
@@ -159,7 +159,7 @@ async def test_a_fault_at_any_line_of_a_life_does_not_end_the_supervisor(
             async with asyncio.timeout(10):
                 while not thrown:
                     house.end_worker()
-                    await waiting.pause(0.002)
+                    await waiting.pause(0.002)  # then its next life is ended
             sys.settrace(before)
             await house.up()
             faults += 1

@@ -244,7 +244,7 @@ async def drip(request: web.Request, writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b"x")
         await writer.drain()
-        await waiting.pause(0.02)
+        await waiting.pause(0.02)  # a byte now and then
 
 
 async def many_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:
@@ -361,7 +361,7 @@ async def test_a_resolver_that_hangs_holds_up_nobody_else(monkeypatch: pytest.Mo
     async with web.serve(web.answer(204)) as site:
         client = Egress(LOOPBACK)
         hanging = [asyncio.create_task(client.request("GET", f"http://n{n}.slow.test/")) for n in range(12)]
-        await waiting.turn()
+        await waiting.begun(*hanging)
         with anyio.fail_after(3):
             assert (await client.request("GET", site.url(host="localhost"))).status == 204
         release.set()

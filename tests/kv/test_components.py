@@ -481,7 +481,7 @@ async def test_an_event_on_its_way_in_another_replica_waits_for_what_becomes_of_
 ) -> None:
     await space.set("[1]", "claim other.1 1234", 60_000)
     task = asyncio.create_task(run(worker, [{"id": 1}], DEDUPE))
-    await waiting.pause(0.02)
+    await waiting.pause(0.02)  # it waits for the claim meanwhile
     assert not task.done()
     if becomes == "seen":
         await space.set("[1]", "seen")

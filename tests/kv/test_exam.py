@@ -349,7 +349,7 @@ async def test_of_many_consumers_each_item_goes_to_one(space: Namespace) -> None
 
 async def test_a_pop_that_waits_is_woken_by_a_push(space: Namespace) -> None:
     asked = asyncio.create_task(space.pop_batch(wait_seconds=10))
-    await waiting.turn()
+    await waiting.begun(asked)
     await space.push("a")
     lease = await asked
     assert lease is not None
@@ -358,7 +358,7 @@ async def test_a_pop_that_waits_is_woken_by_a_push(space: Namespace) -> None:
 
 async def test_several_pops_that_wait_share_what_is_pushed_at_once(space: Namespace) -> None:
     asked = [asyncio.create_task(space.pop_batch(wait_seconds=10)) for _ in range(5)]
-    await waiting.turn()
+    await waiting.begun(*asked)
     await space.push("a", "b", "c", "d", "e")
     leases = await asyncio.gather(*asked)
     assert sorted(lease.items[0].value for lease in leases if lease is not None) == ["a", "b", "c", "d", "e"]
@@ -368,10 +368,10 @@ async def test_several_pops_that_wait_share_what_is_pushed_at_once(space: Namesp
 async def test_what_a_pop_that_was_given_up_got_goes_to_the_next_one(space: Namespace, ticks: int) -> None:
     for n in range(10):
         asked = asyncio.create_task(space.pop_batch(wait_seconds=10))
-        await waiting.turn()
+        await waiting.begun(asked)
         pushed = asyncio.create_task(space.push(str(n)))
         for _ in range(ticks):
-            await waiting.turn()
+            await waiting.turn()  # how many rounds the push is ahead is what is tried
         asked.cancel()
         await asyncio.wait({asked, pushed})
         lease = await space.pop_batch(wait_seconds=5) if asked.cancelled() else asked.result()
@@ -419,7 +419,7 @@ async def test_a_watch_tells_of_writes_and_deletes_below_its_prefix(space: Names
 async def test_a_watch_that_waits_is_woken(space: Namespace) -> None:
     watch = await space.watch()
     asked = asyncio.create_task(watch.next(10))
-    await waiting.turn()
+    await waiting.begun(asked)
     await space.set_if_absent("a", "1")
     assert (await asked).changes == (Change("a", False),)
 

@@ -84,7 +84,7 @@ async def _nothing_goes(engine: Any, caller: Caller, params: Apply) -> None:
     role=Role.ADMIN,
 )
 async def deployment_apply(engine: Any, caller: Caller, params: Apply) -> dict[str, Any]:
-    await waiting.pause(params.wait_seconds)
+    await waiting.pause(params.wait_seconds)  # as slow as it was asked to be
     return {"deployment": "d", "state": "running"}
 
 

@@ -113,7 +113,7 @@ async def test_a_credential_ends_what_it_opened_when_it_expires(bench: Bench) ->
     soon = replace(CALLER, principal=replace(KEY, minted=True, ends_at=60.0))
     with bench.stream(soon) as answer:
         bench.now = 59.9
-        await waiting.turn()
+        await waiting.pause(3 * live.TICK_SECONDS)  # looks at the clock, of which none may end it
         assert answer.reason is None
         bench.now = 60.1
         assert await bench.why() is Reason.EXPIRED
@@ -168,7 +168,7 @@ async def test_a_stream_that_does_not_end_when_it_is_told_to_is_cut_off(bench: B
         return "goes on behind it"
 
     task = asyncio.create_task(stuck())
-    await waiting.turn()
+    await waiting.begun(task)
     bench.engine.known.clear()
     bench.engine.tell("tokens", id="tok_1")
     await bench.why()
@@ -192,7 +192,7 @@ async def test_a_wait_ends_with_its_credential_and_the_caller_is_told(
 ) -> None:
     call = asyncio.create_task(bench.watched.call(operation, arguments, CALLER))
     short = asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x", "wait_timeout_seconds": 0}, CALLER))
-    await waiting.turn()
+    await waiting.begun(call, short)
     assert bench.live.told(CALLER)["wait"] == {"open": 1, "most_of_user": 3, "most_of_tenant": 5}
     bench.engine.known.clear()
     bench.engine.tell("tokens", id="tok_1")
@@ -211,7 +211,7 @@ def test_the_one_operation_that_does_another_is_known() -> None:
 
 async def test_who_cancels_a_wait_cancels_it_also_when_it_ends_at_the_same_time(bench: Bench) -> None:
     call = asyncio.create_task(bench.watched.call("kv_watch", {"namespace": "n", "wait_seconds": 60}, CALLER))
-    await waiting.turn()
+    await waiting.begun(call)
     (wait,) = bench.live._open
     bench.live.end(wait, Reason.EXPIRED)
     call.cancel()
@@ -226,7 +226,7 @@ async def test_a_wait_too_many_is_refused_and_nobody_else_is(bench: Bench) -> No
     calls.append(asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x"}, other)))
     stranger = replace(other, tenant="default")  # the engine refuses it; it takes no room of that tenant
     calls.append(asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x"}, stranger)))
-    await waiting.turn()
+    await waiting.begun(*calls)
     assert bench.live.limiter.count("wait") == 4
     bench.engine.go.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)

@@ -169,7 +169,7 @@ async def test_people_follow_what_changes_from_what_is_there(engine: Engine) -> 
     assert [(item["key"], item["value"]) for item in first["items"]] == [("jobs/a", "1")]
     assert (await watched(engine, watch=first["watch"]))["items"] == []
     asked = asyncio.create_task(watched(engine, watch=first["watch"], wait_seconds=10))
-    await waiting.turn()
+    await waiting.begun(asked)
     await space.set("jobs/b", "3")
     with anyio.fail_after(5):
         (item,) = (await asked)["items"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,17 @@ def test_the_rule_sees_a_read_in_a_lambda_and_behind_a_function() -> None:
     assert faults("waiting.until(lambda: path.read_text())") == [1]
     assert faults("def f():\n    return g()\ndef g():\n    return p.read_bytes()\nwaiting.until(f)") == [4]
     assert faults("waiting.until(lambda: waiting.lines(path))\npath.read_text()") == []
+
+
+SLEEPS = re.compile(r"\bwaiting\.(turn|pause|pause_thread)\(.*\)(  # .+)?$")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_a_test_that_lets_time_or_rounds_go_by_says_why(path: Path) -> None:
+    """They are no way to wait for something, so each of them is about the time or the rounds themselves."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [(number, SLEEPS.search(line)) for number, line in enumerate(lines, 1)]
+    assert [number for number, sleep in found if sleep is not None and not sleep[2]] == []
 
 
 def test_only_whole_lines_of_a_growing_file_are_told(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ async def work(session: Session, ledger: Ledger, caller: Caller, slug: str, todo
             try:
                 record = await session.call("trigger_invoke", arguments, caller)
             except (errors.Busy, errors.Unconfirmed, errors.StorageUnavailable):
-                await waiting.pause(0.01)
+                await waiting.pause(0.01)  # before it tries again, as a client would
                 continue
             if INVOCATION.terminal(record["state"]):
                 break

@@ -32,7 +32,7 @@ async def repeat(call: Call) -> None:
         told = "accepted" if "invocation_id" in answer else answer["code"]
         sys.stdout.write(f"{began} {time.monotonic()} {told}\n")
         sys.stdout.flush()
-        await waiting.pause(PACE_SECONDS)
+        await waiting.pause(PACE_SECONDS)  # the pace of its calls
 
 
 async def over_http(url: str, token: str) -> None:

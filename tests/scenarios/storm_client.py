@@ -49,7 +49,7 @@ async def main(home: Path, name: str, seconds: float, rate: int) -> None:
         if rate:
             async with asyncio.TaskGroup() as writes:
                 for number in range(int(seconds * rate)):
-                    await waiting.pause(begin + number / rate - clock.monotonic())
+                    await waiting.pause(begin + number / rate - clock.monotonic())  # until this one is due
                     writes.create_task(write())
         else:
             await asyncio.gather(*(saturate() for _ in range(8)))

@@ -116,7 +116,7 @@ async def test_close_commits_what_was_submitted_and_then_refuses(tmp_path: Path)
     database = open_database(tmp_path / "sluice.db")
     await database.write(_make)
     write = asyncio.ensure_future(database.write(_put, 7))
-    await waiting.turn()
+    await waiting.begun(write)
     await database.close()
     await database.close()
     assert await write == 7

@@ -246,7 +246,7 @@ async def test_a_caller_that_waits_gets_the_end_as_soon_as_it_is_there(rig: Rig)
     with anyio.fail_after(10):
         first = await rig.invoke()
         asking = asyncio.create_task(rig.get(first, wait_seconds=300))
-        await waiting.turn()
+        await waiting.begun(asking)
         await rig.say(response(first))
         assert (await asking)["state"] == "succeeded"
 

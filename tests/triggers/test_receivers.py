@@ -80,14 +80,14 @@ async def a_byte_now_and_then(request: web.Request, writer: asyncio.StreamWriter
     for byte in b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 10_000:
         writer.write(bytes([byte]))
         await writer.drain()
-        await waiting.pause(0.02)
+        await waiting.pause(0.02)  # a byte now and then
 
 
 async def a_flood_of_interim_answers(request: web.Request, writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
         await writer.drain()
-        await waiting.pause(0.01)
+        await waiting.pause(0.01)  # the loop is everyone's
 
 
 async def ten_thousand_headers(request: web.Request, writer: asyncio.StreamWriter) -> None:

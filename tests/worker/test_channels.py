@@ -37,7 +37,7 @@ async def test_a_sender_waits_while_the_channel_is_full_also_before_anyone_reads
     await sender.put(batch(0))
     await sender.put(batch(1))
     third = asyncio.create_task(sender.put(batch(2)))
-    await waiting.turn()
+    await waiting.begun(third)
     assert not third.done()
     await reader.get()
     with anyio.fail_after(5):
@@ -49,7 +49,7 @@ async def test_competing_consumers_share_the_batches() -> None:
     channels = Channels()
     one, two = channels.bind("c", "one"), channels.bind("c", "two")
     readers = [asyncio.create_task(one.get()), asyncio.create_task(two.get())]
-    await waiting.turn()
+    await waiting.begun(*readers)
     sender = channels.bind("c", "s")
     await sender.put(batch(1))
     await sender.put(batch(2))
@@ -62,7 +62,7 @@ async def test_a_get_that_is_cancelled_takes_nothing() -> None:
     channels = Channels()
     reader, sender = channels.bind("c", "r"), channels.bind("c", "s")
     task = asyncio.create_task(reader.get())
-    await waiting.turn()
+    await waiting.begun(task)
     await sender.put(batch(1))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -76,7 +76,7 @@ async def test_clone_gives_every_reader_a_copy_and_settles_when_all_have() -> No
     channels.configure("c", Driver.CLONE, readers=2)
     one, two = channels.bind("c", "one"), channels.bind("c", "two")
     first, second = asyncio.create_task(one.get()), asyncio.create_task(two.get())
-    await waiting.turn()
+    await waiting.begun(first, second)
     await channels.bind("c", "s").put(Batch([{"deep": {"list": [1]}}], settled.append))
     with anyio.fail_after(5):
         a, b = await first, await second
@@ -95,8 +95,7 @@ async def test_clone_waits_for_the_readers_that_are_expected() -> None:
     one = channels.bind("c", "one")
     sending = asyncio.create_task(channels.bind("c", "s").put(batch(1)))
     reading = asyncio.create_task(one.get())
-    await waiting.turn()
-    await waiting.turn()
+    await waiting.begun(sending, reading)
     assert not sending.done()
     other = asyncio.create_task(channels.bind("c", "two").get())
     with anyio.fail_after(5):
@@ -109,7 +108,7 @@ async def test_what_only_a_removed_reader_would_have_read_is_given_up() -> None:
     channels.configure("c", Driver.CLONE, readers=2)
     one, two = channels.bind("c", "one"), channels.bind("c", "two")
     tasks = [asyncio.create_task(one.get()), asyncio.create_task(two.get())]
-    await waiting.turn()
+    await waiting.begun(*tasks)
     sender = channels.bind("c", "s")
     await sender.put(batch(1, settled))
     for task in tasks:
@@ -117,7 +116,7 @@ async def test_what_only_a_removed_reader_would_have_read_is_given_up() -> None:
     await sender.put(batch(2, settled))
     blocked = asyncio.create_task(sender.put(batch(3, settled)))  # "two" does not read: its queue is full
     (await one.get()).settle(None)
-    await waiting.turn()
+    await waiting.begun(blocked)
     assert settled == [(1, None)]
     channels.configure("c", Driver.CLONE, readers=1)
     channels.detach("two")
@@ -159,8 +158,7 @@ def test_every_batch_is_received_exactly_once(senders: int, readers: int, each: 
 
         reading = [asyncio.create_task(read(f"r{n}")) for n in range(readers)]
         await asyncio.gather(*(send(n) for n in range(senders)))
-        while len(got) < senders * each:
-            await waiting.turn()
+        await waiting.until(lambda: len(got) == senders * each, every=0)
         for task in reading:
             task.cancel()
         await asyncio.wait(reading)

@@ -212,7 +212,7 @@ async def test_a_cron_job_fires_on_the_clock(worker: Worker, monkeypatch: pytest
     monkeypatch.setattr(executors, "LONGEST_SLEEP_SECONDS", 0.005)
     executor = worker.executor({"echo": {"event": "t", "trigger": {"cron": "@hourly"}}}, {"print": "STDOUT"})
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     assert worker.reports == []
     now = hour
     await waiting.until(lambda: worker.reports)
@@ -244,7 +244,7 @@ async def test_a_delivery_is_one_run_that_is_over_before_deliver_returns(worker:
     assert executor.filter is not None
     assert executor.filter.tag == "smoke.invoke"
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1, who="alice"))
     assert worker.messages[0].data == {"job_event": {"who": "alice"}}
     assert bus.settled == {1: None}
@@ -272,7 +272,7 @@ async def test_a_run_that_fails_settles_with_the_reason_and_the_next_one_works(w
 
     executor, bus = worker.executor(ON_MESSAGE, {"message": {}}, picky), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1, who="mallory"))
     executor.deliver(bus.delivery(2, who="alice"))
     assert bus.settled == {1: "not for you", 2: None}
@@ -292,7 +292,7 @@ async def test_a_message_whose_run_failed_is_tried_again_until_the_source_is_bac
     executor, bus = worker.executor({"file-store": store}, {"print": "STDOUT"}), Bus()
     task = asyncio.create_task(executor.run())
     (tmp_path / "store").mkdir()
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1))
     await waiting.until(lambda: executor.metrics.runs_failed >= 2)
     assert bus.settled == {}
@@ -316,7 +316,7 @@ async def test_a_message_whose_runs_all_fail_is_given_up_with_the_reason(
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1, who="alice"))
     await waiting.until(lambda: bus.settled)
     assert bus.settled == {1: "given up after 10 runs of the job that failed with it: no way out"}
@@ -334,7 +334,7 @@ async def test_an_invocation_whose_run_failed_is_told_and_not_run_again(worker: 
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1, type="trigger_invoke", who="alice"))
     await waiting.until(lambda: bus.settled)
     assert bus.settled == {1: "no way out"}
@@ -349,7 +349,7 @@ async def test_a_run_that_aborts_is_over_and_the_job_goes_on_with_the_next_messa
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, abort), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     for number in (1, 2):
         executor.deliver(bus.delivery(number, type="user-generated", who="alice"))
     await waiting.until(lambda: len(bus.settled) == 2)
@@ -369,7 +369,7 @@ async def test_a_message_that_waits_to_be_tried_again_goes_to_someone_else_when_
 
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}, fail), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1, who="alice"))
     await waiting.until(lambda: executor.metrics.runs_failed)
     with anyio.fail_after(2):
@@ -382,7 +382,7 @@ async def test_a_message_that_waits_to_be_tried_again_goes_to_someone_else_when_
 async def test_a_run_whose_only_event_was_refused_settles_with_why(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"message": {"input-field": "trigger_response"}}), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor.deliver(bus.delivery(1, who="alice"))
     assert bus.settled == {1: "message: the event has no field trigger_response"}
     await executor.drain(1)
@@ -392,7 +392,7 @@ async def test_a_run_whose_only_event_was_refused_settles_with_why(worker: Worke
 async def test_runs_that_wait_for_their_output_are_bounded_and_the_rest_queue(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     for number in range(100):
         executor.deliver(bus.delivery(number, who=str(number)))
     channel = worker.env("reader").channel("c")
@@ -413,14 +413,14 @@ async def test_runs_that_wait_for_their_output_are_bounded_and_the_rest_queue(wo
 async def test_draining_finishes_the_runs_under_way_and_leaves_the_others_to_someone_else(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     for number in range(20):
         executor.deliver(bus.delivery(number, who=str(number)))
     channel = worker.env("reader").channel("c")
     with anyio.fail_after(5):
         first = await channel.get()
     draining = asyncio.create_task(executor.drain(5))
-    await waiting.turn()
+    await waiting.begun(draining)
     executor.deliver(bus.delivery(99, who="too late"))
     first.settle(None)
     with anyio.fail_after(5):
@@ -528,7 +528,7 @@ async def test_a_large_file_goes_through_in_bounded_memory_and_leaves_the_loop_f
         loop = asyncio.get_running_loop()
         while not done:
             before = loop.time()
-            await waiting.turn()
+            await waiting.turn()  # how long a round of the loop takes is what is measured
             longest = max(longest, loop.time() - before)
             most = max(most, process.memory_info().rss - start)
 
@@ -573,7 +573,7 @@ async def test_each_firing_is_one_document_for_the_batches_of_an_output(worker: 
 async def test_the_lag_is_the_age_of_the_oldest_message_that_is_not_accepted(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"worker-channel": "c"}), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     now = Now.read()
     assert executor.lag_seconds(now) == 0
     for number, age in ((1, 7), (2, 3)):

@@ -47,13 +47,13 @@ async def test_each_step_of_a_task_and_of_those_that_it_starts_is_noted(shown: W
     seen: list[Seen] = []
 
     async def inner() -> None:
-        await waiting.turn()
+        await waiting.turn()  # each round is a step of the task
         seen.append(shown.seen())
 
     async def outer() -> None:
         seen.append(shown.seen())
         inherited = asyncio.create_task(inner())
-        await waiting.turn()
+        await waiting.turn()  # each round is a step of the task
         seen.append(shown.seen())
         await inherited
 
@@ -61,7 +61,7 @@ async def test_each_step_of_a_task_and_of_those_that_it_starts_is_noted(shown: W
     book.inherit(loop)
     try:
         task = asyncio.create_task(book.noted(3, outer()))
-        await waiting.turn()
+        await waiting.turn()  # its first step
         assert (shown.seen().running, shown.last()) == (NOBODY, 3)
         await task
         foreign = asyncio.create_task(inner())  # of nobody's code
@@ -83,7 +83,7 @@ async def test_a_fault_and_a_cancellation_go_through_and_end_the_note(shown: Wit
     with pytest.raises(OSError, match="no"):
         await asyncio.create_task(book.noted(1, fails()))
     task = asyncio.create_task(book.noted(2, waits()))
-    await waiting.turn()
+    await waiting.until(lambda: shown.last() == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

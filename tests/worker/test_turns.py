@@ -77,7 +77,7 @@ async def test_between_two_turns_the_loop_hears_others() -> None:
 async def test_a_turn_that_its_job_gave_up_goes_to_the_next() -> None:
     shared = Turns(seconds=0.0)
     first, second = (asyncio.ensure_future(shared.next(name)) for name in "ab")
-    await waiting.turn()
+    await waiting.turn()  # both have asked, and the first turn is given in the next round
     first.cancel()
     with anyio.fail_after(5):
         await second
@@ -150,13 +150,13 @@ async def test_slow_runs_of_messages_let_others_have_their_turn_and_keep_their_o
 
     executor, bus = worker.executor(ON_MESSAGE, {"message": {}}, slow), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     for number in range(30):
         executor.deliver(bus.delivery(number, who=str(number)))
     assert len(bus.settled) < 5, "the rest waits for its turn"
     seen = len(bus.settled)
     for _ in range(6):
-        await waiting.turn()
+        await waiting.turn()  # rounds are what turns are counted in
     assert len(bus.settled) - seen <= 3, "one at a time"
     await waiting.until(lambda: len(bus.settled) == 30)
     assert list(bus.settled) == list(range(30))
@@ -167,7 +167,7 @@ async def test_slow_runs_of_messages_let_others_have_their_turn_and_keep_their_o
 async def test_slow_runs_that_wait_when_the_job_is_drained_go_to_someone_else(worker: Worker) -> None:
     executor, bus = worker.executor(ON_MESSAGE, {"message": {}}), Bus()
     task = asyncio.create_task(executor.run())
-    await waiting.turn()
+    await rig.opened(executor)
     executor._run_ns = 10_000_000
     for number in range(5):
         executor.deliver(bus.delivery(number, who=str(number)))
@@ -248,7 +248,7 @@ async def test_what_actions_make_of_one_event_does_not_keep_the_loop(
         executor.deliver(bus.delivery(1, who="alice"))
     with anyio.fail_after(60):
         while not worker.reports:
-            await waiting.turn()
+            await waiting.turn()  # rounds are what is counted
             rounds += 1
             begun += executor.metrics.events_in
     assert rounds > 30
