@@ -8,7 +8,7 @@ Map, in reading order (each room's docstring goes on from here):
     explain/      why something is as it is, as a chain of causes
     retention     what is kept, and for how long, with a share for each tenant (store/shares, triggers/quota)
     denials       refusals on record, folded when they are many
-    replays       idempotency keys, and what their requests were answered
+    replays       idempotency keys of writes over HTTP, with the answers (of runs: triggers/invoke)
     adoption      a home that was copied (whereabouts) asks before it runs
     deployments/  plan, apply, reconcile: what shall run, where, and why
     gitops/       files as the desired state of an environment: read, compare, promote

@@ -1,4 +1,6 @@
-"""Idempotency keys: a request is done once, and a repeat gets the answer that the first one had.
+"""Idempotency keys of writes over HTTP: a request is done once, and a repeat gets the answer that the first one had.
+
+The key of a run of a trigger is another one, which its run keeps, whatever door it came through (core.triggers.invoke).
 
 A key belongs to one credential, so that nobody gets what another key of the same user was told.
 """

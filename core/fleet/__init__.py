@@ -1,7 +1,14 @@
 """The owner's side of the workers: their processes, what they shall run, and what they send.
 
 Reading order: child (a process) -> connection (its channel) -> traffic (what it sends) -> fleet (all of them).
-reach says where their jobs may have files; unmanaged puts single jobs on them and takes them away;
-workforce is what admins say about workers and groups; log_reading asks workers for the lines of a job;
-secrets knows the jobs that use one.
+
+    processes   started, started again, killed when silent; child: one of them; kernel: what the kernel tells of its end
+    fleet       what workers are told and say; connection: one of them; channels: what is between their jobs
+    workloads   what shall run, and how far it is; failing: when one is well again; holdings: what workers really hold
+    traffic     messages and settlements of a tick, committed together; kv_calls: what jobs ask of the KV store
+    inquest     which job was at work when a worker ended; quarantine: the rule; probation: the same for its tenant
+    groups      who is where, and which tenants a group admits; workforce: as admins change it
+    unmanaged   puts single jobs on workers and takes them away; reach: where jobs may have files
+    secrets     the jobs that use one; needs: which worker gets it
+    logs        what jobs wrote; log_reading: from where it is
 """

@@ -14,10 +14,10 @@ from core.contexts.variables import Variables
 from core.fleet.connection import Worker
 from core.model import frames
 from core.model.message import Kind, Message, Source, Type
-from core.store import dispatches, invocations, messages, traffic
+from core.store import dispatches, invocations, messages, run_commits
 from core.store.database import Database
 from core.store.dispatches import DispatchRow
-from core.store.traffic import Decided
+from core.store.run_commits import Decided
 from core.triggers import responses
 from core.triggers.pending import Pending
 
@@ -43,7 +43,7 @@ class Traffic:
         self._pending = pending
         self._announce = announce
         self._variables = variables
-        self._batch = traffic.Absorbed()
+        self._batch = run_commits.Absorbed()
         self._deliveries: list[Delivery] = []
         self._confirm: dict[Worker, int] = {}
 
@@ -175,7 +175,7 @@ class Traffic:
         if not self._batch and not self._confirm:
             return
         batch, deliveries, confirm = self._batch, self._deliveries, self._confirm
-        self._batch, self._deliveries, self._confirm = traffic.Absorbed(), [], {}
+        self._batch, self._deliveries, self._confirm = run_commits.Absorbed(), [], {}
 
         def absorbed(decided: Decided | None, error: BaseException | None) -> None:
             if error is not None or decided is None:
@@ -196,9 +196,9 @@ class Traffic:
                 if worker.channel is not None:
                     worker.channel.send(frames.encode(frames.Published(sequence)))
 
-        self._database.submit(absorbed, traffic.absorb, batch)
+        self._database.submit(absorbed, run_commits.absorb, batch)
 
-    def _retry(self, batch: traffic.Absorbed, deliveries: list[Delivery], confirm: dict[Worker, int]) -> None:
+    def _retry(self, batch: run_commits.Absorbed, deliveries: list[Delivery], confirm: dict[Worker, int]) -> None:
         def again() -> None:
             self._batch = batch.then(self._batch)
             self._deliveries[:0] = deliveries

@@ -1,4 +1,4 @@
-"""What an apply would do: the items of the files against what is there and what was created before. Pure."""
+"""The decision, item by item: what files say against what is there and what was created before. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an apply of files would do: they are read, compared with what is there, and every deployment is planned."""
+"""Gathers all that `compare` needs for one manifest, has it decide, and plans every deployment of it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,19 @@
-"""The store: one SQLite file, one writer thread, short reads; nothing else in Sluice touches the database.
+"""The store: one SQLite file with one writer and short reads; nothing else in Sluice touches the database.
 
-`database` runs functions of the form `fn(db, *args)`; the modules named after nouns hold those functions and the
-only SQL there is. Reading order: database -> migrations -> invocations.
+`database` runs functions of the form `fn(db, *args)`; the modules named after nouns hold those functions and the only
+SQL there is. Reading order: database -> migrations -> run_commits -> invocations.
+
+    database    the writer and the readers; pace: whether short writes are committed on the loop or in the thread;
+                connection: how a transaction begins and ends; files, stray_opens: its files stay its own
+    migrations  the schema, step by step; rows: a named type for each table
+    run_commits the two commits of a run: accepted (with its idempotency key), and what workers sent
+                invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
+                owed: what a start finds; forgetting: records of runs that leave; usage: how much they take
+    deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers
+    workflows   with catalog (installed from portals); jobs, drafts: single jobs; gitops
+    contexts    with variables, secrets
+    kv          values of jobs; kv_usage
+    tokens      API keys; audit: who did what; replays: idempotency keys of writes over HTTP; activity: of MCP sessions
+    home        whose database this is; license; inspection: a look without owning it
+    shares      how much each tenant may keep of a table; fulltext: an index in memory
 """

@@ -14,7 +14,7 @@ from core.model.principal import Caller
 from core.model.states import InvocationState
 from core.model.trigger import Definition
 from core.store import invocations
-from core.store.traffic import Key
+from core.store.run_commits import Key
 from core.triggers.registry import Trigger
 
 DISPATCHED = InvocationState.DISPATCHED.value

@@ -26,11 +26,11 @@ from core.model.message import Kind, Message, Source, Type
 from core.model.operation import schema_problems
 from core.model.principal import Caller
 from core.model.trigger import Definition
-from core.store import audit, messages, traffic
+from core.store import audit, messages, run_commits
 from core.store.callbacks import TargetRow
 from core.store.database import Database
 from core.store.dispatches import DispatchRow
-from core.store.traffic import Accepted, Holder, Key
+from core.store.run_commits import Accepted, Holder, Key
 from core.triggers import dispatch
 from core.triggers.callbacks import Callback
 from core.triggers.deliveries import Deliveries
@@ -141,7 +141,7 @@ class Invoker:
 
     async def _ran_already(self, refused: errors.SluiceError, key: Key | None, wait_seconds: float) -> dict[str, Any]:
         """The run of this key, which no limit for new ones keeps from whoever asks for it; else the refusal."""
-        holder = None if key is None else await self._database.read(traffic.holder, key.key)
+        holder = None if key is None else await self._database.read(run_commits.holder, key.key)
         if holder is None:
             raise refused
         return await self._replay(holder, key, wait_seconds)

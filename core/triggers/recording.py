@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from core.store import traffic
+from core.store import run_commits
 from core.store.database import Database
-from core.store.traffic import Accepted, Holder
+from core.store.run_commits import Accepted, Holder
 
 Recorded = Callable[[Holder | None, BaseException | None], None]
 """Hears, after the commit, who has the key of a run that was not recorded for it, or why it was not."""
@@ -36,4 +36,4 @@ class Recorder:
             for recorded, holder in zip(waiting, holders or [None] * len(waiting), strict=True):
                 recorded(holder, error)
 
-        self._database.submit(done, traffic.record, accepted)
+        self._database.submit(done, run_commits.record, accepted)

@@ -344,7 +344,7 @@ async def test_many_waits_of_one_key_neither_delay_nor_refuse_another_tenant(ser
             return sum(task.result() is None for task in waits if task.done())
 
         for first in range(0, 300, 100):  # more at once would be refused for how they arrive (http_connections)
-            waits += [asyncio.create_task(wait(number)) for number in range(first, first + 100)]
+            waits.extend(asyncio.create_task(wait(number)) for number in range(first, first + 100))
             await waiting.until(lambda: ended() == len(waits) - most, seconds=40)
         started = clock.monotonic()
         for _ in range(5):

@@ -38,6 +38,7 @@ def test_the_map_of_the_engine_names_every_room_and_module() -> None:
     "room",
     [
         *("core/deployments", "core/gitops", "core/guard", "core/catalog", "core/worker", "mcp_server/http"),
+        *("core/store", "core/triggers", "core/fleet"),
         *(f"core/dsl/{room}" for room in ("language", "events", "connections", "files", "reference")),
     ],
 )
