@@ -10,7 +10,7 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
                 invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
                 owed: what a start finds; forgetting: records of runs that leave; usage: how much they take
     deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers
-    workflows   with catalog (installed from portals); jobs, drafts: single jobs; gitops
+    workflows   with catalog (installed from portals); jobs, drafts: single jobs; stale: a draft that has moved; gitops
     contexts    with variables, secrets
     kv          values of jobs; kv_usage
     tokens      API keys; audit: who did what; replays: idempotency keys of writes over HTTP; activity: of MCP sessions
