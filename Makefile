@@ -3,7 +3,7 @@ PYTHON ?= $(shell [ -x .venv/bin/python ] && echo .venv/bin/python || echo pytho
 BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types imports docs test check demo wheel fresh bundle
+.PHONY: help setup fmt lint types imports docs test quick check demo wheel fresh bundle
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,10 @@ docs: ## write the generated references under docs/
 test: ## run the tests
 	$(BIN)pytest -n auto
 
-check: lint types imports test ## everything that has to be green before a commit
+quick: ## run the tests that start nothing (no engine, process, browser, npm, NATS): under a minute on two quiet cores
+	$(BIN)pytest -n 2 --quick
+
+check: lint types imports test ## all that has to be green before a commit; what a machine lacks (Chromium, npm, ...) is skipped
 
 demo: ## see the product work
 	$(BIN)sluice demo

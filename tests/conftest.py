@@ -12,13 +12,31 @@ import hypothesis
 import pytest
 import structlog
 
+from tests import quick
+
 HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
 # How long one example takes says nothing: tests run side by side, on machines of any speed.
 hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
 hypothesis.settings.load_profile("any machine")
 
 # A shell starts what it runs in the background with SIGINT ignored, and commands that tests interrupt would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only files that start nothing: see tests/quick.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        hypothesis.settings.load_profile("quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.getoption("--quick") and collection_path.name.startswith("test_") and quick.starts(collection_path):
+        return True
+    return None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
