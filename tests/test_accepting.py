@@ -171,7 +171,7 @@ def test_every_listening_socket_of_the_engine_and_its_doors_is_behind_a_room() -
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in accepts
         if node.func.attr != "accept" or not node.args  # of a socket, not of an output
     }
-    assert found == {"core/accepting.py"}
+    assert found == {"core/accepting.py", "core/guard/listen.py"}, "guard/listen: with which inputs of jobs listen"
 
 
 async def test_who_moves_too_slowly_is_sent_away_and_who_is_fast_enough_never(clock: Clock) -> None:
