@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from core import errors
 from core.store import run_commits
 from core.store.database import Database
 from core.store.run_commits import Accepted, Holder
@@ -30,10 +31,21 @@ class Recorder:
 
     def _submit(self) -> None:
         accepted, self._accepted = self._accepted, []
-        waiting, self._recorded = self._recorded, []
+        recorded, self._recorded = self._recorded, []
+        self._record(accepted, recorded)
 
+    def _record(self, accepted: list[Accepted], recorded: list[Recorded]) -> None:
         def done(holders: list[Holder | None] | None, error: BaseException | None) -> None:
-            for recorded, holder in zip(waiting, holders or [None] * len(waiting), strict=True):
-                recorded(holder, error)
+            if len(accepted) > 1 and error is not None and not isinstance(error, errors.SluiceError):
+                for one, hears in zip(accepted, recorded, strict=True):  # one is at fault, and must be refused alone
+                    self._record([one], [hears])
+                return
+            for hears, holder in zip(recorded, holders or [None] * len(recorded), strict=True):
+                try:
+                    hears(holder, error)
+                except Exception as fault:  # a boundary between callers: reported, and the next one is told
+                    asyncio.get_running_loop().call_exception_handler(
+                        {"message": "the callback of a recorded run failed", "exception": fault}
+                    )
 
         self._database.submit(done, run_commits.record, accepted)
