@@ -36,7 +36,7 @@ class Variables:
         """Keep a value and tell it: when that was, in ns. `id` is that of the audit row."""
         now = clock.now_ns()
         note = audit.row(id, caller, "variable_set", f"{caller.tenant}/{name}")
-        await self._database.write(table.put, (caller.tenant, name, value, now, caller.username), note)
+        await self._database.write(table.put, table.VariableRow(caller.tenant, name, value, now, caller.username), note)
         self.committed(caller.tenant, name, value)
         return now
 

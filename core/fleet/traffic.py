@@ -18,6 +18,7 @@ from core.store import dispatches, invocations, messages, run_commits
 from core.store.database import Database
 from core.store.dispatches import DispatchRow
 from core.store.run_commits import Decided
+from core.store.variables import VariableRow
 from core.triggers import responses
 from core.triggers.pending import Pending
 
@@ -70,7 +71,7 @@ class Traffic:
 
     def _consider(self, body: dict[str, Any], message: Message, *, alone: bool) -> None:
         """Take a payload that may be meant for an invocation; `alone`: its message says nothing else."""
-        decision: invocations.Finish | invocations.Capture | invocations.Late | tuple[int, str] | None = None
+        decision: invocations.Finish | invocations.Capture | invocations.Late | invocations.Note | None = None
         if responses.is_response(body):
             if message.type == Type.USER_GENERATED:
                 says_it = message.id if alone else None
@@ -85,14 +86,14 @@ class Traffic:
                 self._batch.captures.append(decision)
             case invocations.Late():
                 self._batch.late.append(decision)
-            case (_, _):
-                self._batch.events.append(decision)
+            case invocations.Note():
+                self._batch.notes.append(decision)
 
     def set_variable(
         self, tenant: str, name: str, value: str, by: str, *, source: str = Source.SERVER, job: str = ""
     ) -> None:
         """Set a dynamic variable in this tick; after the commit every worker is told. Its message has no value."""
-        self._batch.variables.append((tenant, name, value, clock.now_ns(), by))
+        self._batch.variables.append(VariableRow(tenant, name, value, clock.now_ns(), by))
         self.message(tenant, source=source, type=Type.VARIABLE_SET, job=job, data={"name": name})
 
     def message(
@@ -151,9 +152,9 @@ class Traffic:
         elif id is not None and self._pending.goes_on(id):
             self._batch.settled_runs.append(id)
         if reason is not None and id is not None:
-            event = self._pending.run_failed(id, reason)
-            if event is not None:
-                self._batch.events.append(event)
+            note = self._pending.run_failed(id, reason)
+            if note is not None:
+                self._batch.notes.append(note)
 
     def retried(self, delivery: Delivery) -> None:
         """A worker died: the delivery goes out again, and the store counts it."""

@@ -60,7 +60,7 @@ class Workloads:
         self._rows: dict[str, Row] = {}
         self._documents: dict[str, tuple[str, dict[str, Any], Filter | None]] = {}  # id -> (text, parsed, filter)
         self._observed: dict[str, Observed] = {}
-        self._reports: list[tuple[str, str, int, int, str, str]] = []
+        self._reports: list[workloads.Report] = []
         self._held_back: dict[tuple[str, str, str], float] = {}  # (tenant, job, version) -> until, monotonic
 
     def __iter__(self) -> Iterator[Row]:
@@ -211,7 +211,7 @@ class Workloads:
         row["state"] = state
         if not self._reports:
             asyncio.get_running_loop().call_soon(self._write_reports)
-        self._reports.append((state, reason, restarts, clock.now_ns(), row["id"], version))
+        self._reports.append(workloads.Report(state, reason, restarts, clock.now_ns(), row["id"], version))
 
     def withheld(self, row: Row, reason: str) -> None:
         """A workload is wanted on a worker that must not have it."""

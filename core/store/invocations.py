@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlite_utils import Database
@@ -60,6 +60,13 @@ class Late:
     id: int
     nonce: str
     tenant: str
+    event: str
+
+
+class Note(NamedTuple):
+    """An event, as JSON, for the history of a run that goes on."""
+
+    id: int
     event: str
 
 

@@ -13,7 +13,7 @@ from core.store import audit, callbacks, dispatches, invocations, messages, vari
 from core.store.audit import AuditRow
 from core.store.callbacks import DeliveryRow, TargetRow
 from core.store.dispatches import DispatchRow
-from core.store.invocations import Capture, Finish, Late
+from core.store.invocations import Capture, Finish, Late, Note
 from core.store.messages import MessageRow
 from core.store.variables import VariableRow
 
@@ -86,7 +86,7 @@ class Absorbed:
     dispatches: list[DispatchRow] = field(default_factory=list)
     captures: list[Capture] = field(default_factory=list)
     finishes: list[Finish] = field(default_factory=list)
-    events: list[tuple[int, str]] = field(default_factory=list)  # (invocation id, event as JSON text)
+    notes: list[Note] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)  # delivery ids
     settled_runs: list[int] = field(default_factory=list)  # ids of runs that go on
@@ -114,11 +114,11 @@ class Decided:
 def absorb(db: Database, traffic: Absorbed) -> Decided:
     """Write it all.
 
-    Finishes come after events and captures: what came before the response of its tick is part of the record that the
+    Finishes come after notes and captures: what came before the response of its tick is part of the record that the
     response ends. A message that has ended a run says what the record says, and is kept without its body.
     """
-    for id, event in traffic.events:
-        invocations.append_event(db, id, event)
+    for note in traffic.notes:
+        invocations.append_event(db, note.id, note.event)
     captures = [invocations.capture(db, capture) for capture in traffic.captures]
     finishes = [invocations.finish(db, finish) for finish in traffic.finishes]
     for late in traffic.late:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from core.store import audit
 from core.store.audit import AuditRow
+from core.store.rows import insertion
 
-VariableRow = tuple[str, str, str, int, str]
-"""(tenant, name, value, updated_at_ns, updated_by)"""
+
+class VariableRow(NamedTuple):
+    """A variable of a tenant, with who has set it last and when."""
+
+    tenant: str
+    name: str
+    value: str
+    updated_at_ns: int
+    updated_by: str
+
 
 _PUT = (
-    "INSERT INTO variables VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, name) DO UPDATE SET"
+    f"{insertion('variables', VariableRow)} ON CONFLICT (tenant, name) DO UPDATE SET"
     " value = excluded.value, updated_at_ns = excluded.updated_at_ns, updated_by = excluded.updated_by"
 )
 

@@ -6,7 +6,7 @@ completed is not started again by a new owner.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
@@ -67,8 +67,19 @@ def replace_unmanaged(db: Database, tenant: str, job: str, rows: list[dict[str, 
     audit.insert(db, audit_row)
 
 
-def report(db: Database, reports: list[tuple[str, str, int, int, str, str]]) -> None:
-    """Write what workers said: tuples (state, reason, restarts, at_ns, id, version)."""
+class Report(NamedTuple):
+    """What a worker said of a version of a workload."""
+
+    state: str
+    reason: str
+    restarts: int
+    at_ns: int
+    id: str
+    version: str
+
+
+def report(db: Database, reports: list[Report]) -> None:
+    """Write what workers said."""
     db.conn.executemany(
         "UPDATE workloads SET state = ?, reason = ?, restarts = ?, updated_at_ns = ? WHERE id = ? AND version = ?",
         reports,

@@ -21,7 +21,7 @@ from core.model.states import INVOCATION, InvocationState
 from core.model.trigger import MAX_WAIT_SECONDS, PROXY_RESPONSE
 from core.store import invocations
 from core.store.database import Database
-from core.store.invocations import Capture, Finish, Late
+from core.store.invocations import Capture, Finish, Late, Note
 from core.triggers import responses
 from core.triggers.deadlines import Deadlines
 from core.triggers.deliveries import Deliveries
@@ -29,8 +29,6 @@ from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
 
 MAX_RESPONSE_BYTES = 256 * 1024
-Note = tuple[int, str]
-"""(invocation id, event as JSON text): an event of a pending record."""
 
 
 @dataclass(slots=True, eq=False)
@@ -256,7 +254,7 @@ class Pending:
             return None
         entry.notes += 1
         entry.run.note(event)
-        return entry.run.id, event
+        return Note(entry.run.id, event)
 
     def _time_out(self, entry: Open) -> None:
         if entry.run.id not in self._open:
