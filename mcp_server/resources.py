@@ -224,7 +224,7 @@ async def check_followed(session: EngineSession, uris: Iterable[str], caller: Ca
 
 def as_text(record: dict[str, Any], limit: int = MAX_BYTES) -> str:
     """A record as JSON text of at most about `limit` bytes."""
-    kept = results.bounded(results.cleaned(record), limit)
+    kept = results.sound(record, limit)
     return orjson.dumps(kept, option=orjson.OPT_INDENT_2, default=str).decode()
 
 

@@ -37,7 +37,7 @@ _UNSEEN_ASCII = (b"\\u00", b"\\b", b"\\f", b"\x7f")  # as JSON writes them; may 
 
 def success(result: dict[str, Any]) -> dict[str, Any]:
     """The result of an operation."""
-    structured = bounded(cleaned(result), STRUCTURED_BYTES)
+    structured = sound(result, STRUCTURED_BYTES)
     return {
         "resultType": "complete",
         "content": [{"type": "text", "text": as_text(structured, TEXT_CHARACTERS)}],
@@ -51,7 +51,7 @@ def failure(error: errors.SluiceError) -> dict[str, Any]:
     return {
         "resultType": "complete",
         "content": [{"type": "text", "text": _shortened(visible(str(error)), TEXT_CHARACTERS)}],
-        "structuredContent": bounded(cleaned({"error": error.to_dict()}), STRUCTURED_BYTES),
+        "structuredContent": sound({"error": error.to_dict()}, STRUCTURED_BYTES),
         "isError": True,
     }
 
@@ -59,6 +59,12 @@ def failure(error: errors.SluiceError) -> dict[str, Any]:
 def visible(text: str) -> str:
     """The text with a replacement character for everything that a reader would not see."""
     return _UNSEEN_TEXT.sub("\ufffd", text)
+
+
+def sound(result: dict[str, Any], limit: int) -> dict[str, Any]:
+    """The result, cleaned and bounded; most are both as they come, which is seen by writing them once."""
+    raw = _dumps(result)
+    return result if len(raw) <= limit and not _has_unseen(raw) else bounded(cleaned(result), limit)
 
 
 def cleaned(result: dict[str, Any]) -> dict[str, Any]:
