@@ -41,7 +41,7 @@ class Space:
         return self.files_left and self.free - size >= self.kept
 
 
-def look(place: Place, most_mb: int) -> Space:
+def measure(place: Place, most_mb: int) -> Space:
     """The file system of a descriptor or path. Raises OSError. One that tells no size keeps nothing free."""
     found = os.statvfs(place)
     kept = min(most_mb * _MIB, found.f_blocks * found.f_frsize // SHARE)
@@ -66,7 +66,7 @@ class Reserve:
         if taken + size < LOOK_BYTES and now - at < LOOK_SECONDS:
             self._seen[device] = (at, taken + size)
             return
-        space = look(place, self.most_mb)
+        space = measure(place, self.most_mb)
         if not space.holds(size):
             self._seen.pop(device, None)
             raise _refusal(space)
@@ -74,7 +74,7 @@ class Reserve:
 
     def check(self, place: Place) -> None:
         """Raises NoRoom while the reserve of a file system is in use, OSError."""
-        if self.most_mb and not (space := look(place, self.most_mb)).holds(0):
+        if self.most_mb and not (space := measure(place, self.most_mb)).holds(0):
             raise _refusal(space)
 
 

@@ -66,10 +66,10 @@ async def question(
     loss = said["loss"]
     if said["refused"] is not None or loss is None:
         return None  # the call tells what is wrong with it, or does no harm
-    return Question(f"{loss['question']}\n\n{_shown(loss)}", loss["yes"], loss["mark"], loss["pinned"])
+    return Question(f"{loss['question']}\n\n{_loss_text(loss)}", loss["yes"], loss["mark"], loss["pinned"])
 
 
-def _shown(loss: Mapping[str, Any]) -> str:
+def _loss_text(loss: Mapping[str, Any]) -> str:
     text = results.visible(str(loss["text"]))
     if len(text) <= TEXT_CHARACTERS:
         return text

@@ -54,14 +54,14 @@ def full(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 def test_it_is_what_the_setting_says_and_never_more_than_a_tenth(disk: Disk, tmp_path: Path) -> None:
-    assert reserve.look(tmp_path, 512).kept == 8 * MIB
-    assert reserve.look(tmp_path, 4).kept == 4 * MIB
+    assert reserve.measure(tmp_path, 512).kept == 8 * MIB
+    assert reserve.measure(tmp_path, 4).kept == 4 * MIB
     disk.size = disk.free = 100 * 1024 * MIB
-    assert reserve.look(tmp_path, 512).kept == 512 * MIB
-    assert reserve.look(tmp_path, 512).holds(disk.free - 512 * MIB)
-    assert not reserve.look(tmp_path, 512).holds(disk.free - 512 * MIB + 1)
+    assert reserve.measure(tmp_path, 512).kept == 512 * MIB
+    assert reserve.measure(tmp_path, 512).holds(disk.free - 512 * MIB)
+    assert not reserve.measure(tmp_path, 512).holds(disk.free - 512 * MIB + 1)
     disk.size = disk.free = 0  # a file system that tells no size
-    assert reserve.look(tmp_path, 512).holds(0)
+    assert reserve.measure(tmp_path, 512).holds(0)
 
 
 def test_it_is_reached_by_no_more_than_a_mebibyte(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

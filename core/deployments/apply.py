@@ -108,7 +108,7 @@ class Applier:
             row = await self._database.read(table.get, caller.tenant, saved["name"])
             since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
             if row is not None and since:
-                state, reason, _ = observed.look(self._fleet, caller.tenant, row, now_ns)
+                state, reason, _ = observed.observe(self._fleet, caller.tenant, row, now_ns)
                 row = {**row, "state": state.value, "reason": reason}
         try:
             wish = await asyncio.to_thread(check.check, saved, plan_id, row, since, caller, now_ns)
@@ -141,7 +141,7 @@ class Applier:
         name, revision = committed.name, committed.revision
         row = await self._database.read(table.get, tenant, name)
         assert row is not None  # an apply leaves a row, and nothing deletes rows
-        state, reason, _ = observed.look(self._fleet, tenant, row, now_ns)
+        state, reason, _ = observed.observe(self._fleet, tenant, row, now_ns)
         if row["state"] == DeploymentState.APPLYING:
             state = DeploymentState.APPLYING  # up or not, it is not yet judged
         elif state is DeploymentState.DEGRADED and row["state"] == DeploymentState.DEGRADED:

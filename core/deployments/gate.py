@@ -156,14 +156,14 @@ class Watch:
         return f"{text}; {first}" if first is not None else text
 
 
-def told(faults: Sequence[Fault], total: int) -> str:
+def explain_faults(faults: Sequence[Fault], total: int) -> str:
     """Why an apply is not healthy, in one line."""
     if not faults:
         return "the workloads did not stay up"
     return f"{len(faults)} of {total} workloads did not come up: {_some(faults)}"
 
 
-def told_before(faults: Sequence[Fault]) -> str:
+def explain_before(faults: Sequence[Fault]) -> str:
     """What was unwell before an apply and is not touched by it, in one line; empty when there is nothing."""
     return f"unwell before, and not touched: {_some(faults)}" if faults else ""
 

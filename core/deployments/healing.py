@@ -63,7 +63,7 @@ class Healer:
     ) -> reconcile.Decision:
         """The drift of a deployment and what to do about it; changes nothing."""
         special = await self.special(tenant)
-        seen = observed.seen(self._fleet, tenant, name, held)
+        seen = observed.workloads(self._fleet, tenant, name, held)
         present = workers_for(
             wish,
             observed.presence(self._fleet, tenant, name),
@@ -118,7 +118,7 @@ class Healer:
             revision + 1,
             "reconcile",
             {"move": moves, "resend": steps - moves},
-            reason=told(decided),
+            reason=explain(decided),
             adjust=lambda rows: left_alone(rows, stored, muted, ignored),
         )
 
@@ -188,7 +188,7 @@ class Healer:
         return self._fleet.settled(ids) and all(map(status.up, shown))
 
 
-def told(decided: reconcile.Decision) -> str:
+def explain(decided: reconcile.Decision) -> str:
     """Why a deployment was healed, in one line: what was done for one reason is told together."""
     kinds: dict[str, int] = {}
     for one in decided.drift:

@@ -17,13 +17,13 @@ SHOWN_WORKLOADS = 60
 SHOWN_DRIFT = 50
 
 
-def look(
+def observe(
     fleet: Fleet, tenant: str, row: dict[str, Any], now_ns: int
 ) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
     """State, reason and drift of a deployment as the fleet shows it now."""
     wish, name = State.from_dict(row["desired"]), row["name"]
     ignored = edits.Ignored(row["ignored"])
-    drift = reconcile.drift(tenant, wish, seen(fleet, tenant, name), presence(fleet, tenant, name), ignored)
+    drift = reconcile.drift(tenant, wish, workloads(fleet, tenant, name), presence(fleet, tenant, name), ignored)
     since = (now_ns - row["updated_at_ns"]) / clock.NANOSECONDS
     loud = [one for one in drift if not one.muted]
     state, reason = status.live_state(DeploymentState(row["state"]), loud, since)
@@ -45,7 +45,7 @@ def alive(fleet: Fleet, **which: Any) -> list[dict[str, Any]]:
     ]
 
 
-def seen(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None) -> dict[str, reconcile.Seen]:
+def workloads(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None) -> dict[str, reconcile.Seen]:
     """What is known of the workloads of a deployment; `held` is what the workers said when they were asked."""
     held = held or Holdings()
     found = {}

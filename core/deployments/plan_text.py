@@ -31,7 +31,7 @@ def text(
     The short form leaves out the placement of jobs that come or go, for their own lines say where.
     """
     shown = [change for change in changes if change.action is not Action.UNCHANGED]
-    told = shown if detailed else _told(shown)
+    told = shown if detailed else _without_implied(shown)
     most_lines, most_notes = (MOST_LINES, MOST_NOTES) if detailed else (LINES, NOTES)
     lines = [f"Removal of {name}" if removal else f"{name} from {source}", ""]
     rows = [(SIGNS[c.action], c.kind.value, c.id, c.where, c.reason) for c in told[:most_lines]]
@@ -55,7 +55,7 @@ def text(
     return "\n".join(lines)
 
 
-def _told(shown: Sequence[Change]) -> list[Change]:
+def _without_implied(shown: Sequence[Change]) -> list[Change]:
     jobs = {(change.action, change.id) for change in shown if change.kind in (Kind.JOB, Kind.TRANSPORT)}
     return [c for c in shown if c.kind is not Kind.PLACEMENT or (c.action, c.id) not in jobs]
 

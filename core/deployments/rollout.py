@@ -15,7 +15,7 @@ import structlog
 
 from core import clock, errors
 from core.deployments import observed
-from core.deployments.gate import Gate, Outcome, Verdict, Watch, excusing, told, told_before
+from core.deployments.gate import Gate, Outcome, Verdict, Watch, excusing, explain_before, explain_faults
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.model.deployment import State, workloads
@@ -199,8 +199,8 @@ class Rollouts:
 
     async def _gate(self, tenant: str, name: str, revision: int, watch: Watch) -> None:
         verdict = await self._verdict(tenant, name, watch)
-        healthy, before = verdict is Verdict.HEALTHY, told_before(watch.unwell_before)
-        reason = "; ".join(filter(None, ("" if healthy else told(watch.faults, len(watch.wanted)), before)))
+        healthy, before = verdict is Verdict.HEALTHY, explain_before(watch.unwell_before)
+        reason = "; ".join(filter(None, ("" if healthy else explain_faults(watch.faults, len(watch.wanted)), before)))
         self._outcomes[tenant, name] = Outcome(revision, healthy, tuple(watch.unwell_before))
         while True:
             try:

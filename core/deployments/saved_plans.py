@@ -99,7 +99,7 @@ def _finding(data: Mapping[str, str]) -> Finding:
     return Finding(data["code"], data["message"], data["hint"], data.get("pointer", ""))
 
 
-def shown(
+def to_answer(
     made: Plan,
     *,
     plan_id: str | None,

@@ -49,7 +49,7 @@ def problems_of(
             message = f"the key {location[-1]!r} is missing"
         elif fault["type"] == "string_pattern_mismatch":
             pattern = fault["ctx"]["pattern"]
-            message = f"{spellings.told(pattern)}; found {errors.shorten(repr(fault['input']), 80)}"
+            message = f"{spellings.explain(pattern)}; found {errors.shorten(repr(fault['input']), 80)}"
         elif fault["type"] in ("enum", "literal_error") and isinstance(fault["input"], str):
             allowed = choices(fault)
             guess = did_you_mean(fault["input"], allowed, "; did you mean {!r}?")

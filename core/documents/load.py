@@ -129,7 +129,7 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
                 if data is not None or documents:
                     documents.append((data, reader.places))
     except MarkedYAMLError as error:
-        line, column, what = _told(error, text)
+        line, column, what = _fault(error, text)
         raise errors.InvalidDocument(
             f"{origin}:{line}:{column}: not valid YAML: {what}.",
             hint="Check indentation, quotes and colons at this place.",
@@ -167,7 +167,7 @@ def _one_kind_of_break(text: str) -> tuple[str, dict[int, int]]:
     return mark + written.translate(away), {new: old for old, new in away.items()}
 
 
-def _told(error: MarkedYAMLError, text: str) -> tuple[int, int, str]:
+def _fault(error: MarkedYAMLError, text: str) -> tuple[int, int, str]:
     """Line, column (both from 1) and what is wrong there; what ends too early is told where the text ends."""
     what = str(error.problem or error.context or "it cannot be read")
     mark: Mark | None = error.problem_mark or error.context_mark

@@ -53,7 +53,7 @@ class Explainer:
 
     async def _deployment(self, caller: Caller, name: str) -> chain.Explanation:
         row = await records.deployment(self._database, caller.tenant, name)
-        state, reason, drift = observed.look(self._fleet, caller.tenant, row, clock.now_ns())
+        state, reason, drift = observed.observe(self._fleet, caller.tenant, row, clock.now_ns())
         history = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
         there = observed.alive(self._fleet, tenant=caller.tenant, deployment=name)
         failed = [one for one in there if one["state"] in deployments.FAULTY or one["failing"]][:2]

@@ -127,7 +127,7 @@ async def _carry(wire: nats.Wire, session: _Session, name: str, settings: Settin
         child = spawn(name, told, near, beat * SILENT_BEATS)
     watch = Watch(beat, kernel.killed_for_memory(), clock.monotonic())
     running = asyncio.create_task(tunnel.run())
-    watching = asyncio.create_task(_look(watch, child, tunnel, beat))
+    watching = asyncio.create_task(_keep_watch(watch, child, tunnel, beat))
     asked, blamed = False, None
     try:
         return await asyncio.shield(running)
@@ -167,7 +167,7 @@ async def _end(child: Child, watch: Watch, drain_seconds: float) -> tuple[Cause,
     return blamed
 
 
-async def _look(watch: Watch, child: Child, tunnel: Tunnel, beat_seconds: float) -> None:
+async def _keep_watch(watch: Watch, child: Child, tunnel: Tunnel, beat_seconds: float) -> None:
     while not tunnel.ended:
         await asyncio.sleep(beat_seconds)
         _see(watch, child, tunnel)

@@ -43,7 +43,7 @@ class JobLogs:
     def last(self, workloads: Iterable[str], limit: int) -> list[dict[str, Any]]:
         """The last lines of these workloads together, the oldest first."""
         lines = sorted(((line, id) for id in workloads for line in self._lines.get(id, ())), key=lambda one: one[0][0])
-        return [shown(id, line) for line, id in lines[-limit:]] if limit else []
+        return [to_answer(id, line) for line, id in lines[-limit:]] if limit else []
 
     @contextmanager
     def watch(self, workloads: Sequence[str]) -> Iterator[asyncio.Event]:
@@ -60,7 +60,7 @@ class JobLogs:
                     del self._waiters[id]
 
 
-def shown(workload: str, line: Line) -> dict[str, Any]:
+def to_answer(workload: str, line: Line) -> dict[str, Any]:
     """A line as operations answer it."""
     at_ns, level, text, fields = line
     out = {"workload": workload, "at": clock.iso(at_ns), "level": level, "text": text}

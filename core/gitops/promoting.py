@@ -123,7 +123,7 @@ class Promoter:
         if row is None or row["source"] != item.data["source"]:
             now = row["source"] if row is not None and row["source"] else "gone"
             return f"{item.name} was {item.data['source']} when it was reviewed and is {now}"
-        state, reason, _ = observed.look(self._fleet, tenant, row, now_ns)
+        state, reason, _ = observed.observe(self._fleet, tenant, row, now_ns)
         if state is DeploymentState.RUNNING:
             return ""
         return f"{item.name} is {state.value}" + (f": {reason}" if reason else "")

@@ -119,7 +119,7 @@ class Runs:
             )
         events = await self._database.read(table.events, run_id)
         return {
-            **shown(row),
+            **to_answer(row),
             "events": [
                 {
                     "at": clock.iso(event["at_ns"]),
@@ -135,7 +135,7 @@ class Runs:
         }
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def to_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     """One run as a list shows it."""
     return {
         "run_id": row["id"],

@@ -68,7 +68,7 @@ async def standings(
 
 
 def _deployment(fleet: Fleet, tenant: str, row: dict[str, Any], creator: str | None, now_ns: int) -> dict[str, Any]:
-    state, reason, found = observed.look(fleet, tenant, row, now_ns)
+    state, reason, found = observed.observe(fleet, tenant, row, now_ns)
     return {
         "name": row["name"],
         "source": row["source"],

@@ -60,9 +60,9 @@ class LocalKV:
     async def list(self, namespace: str, prefix: str, after: str, limit: int) -> Listing:
         limit = max(1, min(limit, kv.MAX_LIST))
         found = await self._database.read(table.listing, namespace, prefix, after, limit, self._now_ms())
-        return Listing(tuple(self._told(entry) for entry in found.entries), found.more)
+        return Listing(tuple(self._on_the_wall(entry) for entry in found.entries), found.more)
 
-    def _told(self, entry: Entry) -> Entry:
+    def _on_the_wall(self, entry: Entry) -> Entry:
         end = entry.expires_at_ms
         return entry if end is None else entry._replace(expires_at_ms=self._time.to_wall(end))
 
@@ -191,22 +191,22 @@ class LocalWatch:
         self._forget = forget
         self._changes: dict[str, Change] = {}
         self._lagged = False
-        self._told = asyncio.Event()
+        self._on_the_wall = asyncio.Event()
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Remember what concerns this watch: of each key the last state, and of too many keys only that."""
         for change in changes:
             if change.key.startswith(self._prefix):
                 self._changes[change.key] = change
-                self._told.set()
+                self._on_the_wall.set()
         if len(self._changes) > kv.MAX_WATCHED:
             self._changes.clear()
             self._lagged = True
 
     async def next(self, wait_seconds: float) -> Changes:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._told.wait(), wait_seconds)
-        self._told.clear()
+            await asyncio.wait_for(self._on_the_wall.wait(), wait_seconds)
+        self._on_the_wall.clear()
         told, self._changes = tuple(self._changes.values()), {}
         lagged, self._lagged = self._lagged, False
         return Changes(told, lagged)

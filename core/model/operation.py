@@ -170,7 +170,7 @@ def _message(error: Any, pattern: str | None) -> str:
     """What a fault says: patterns in words, and every value that is allowed; the library names two of them."""
     if pattern is not None:
         found = str(error.message).rpartition(" does not match ")[0]  # as the library quotes or masks it
-        return f"{spellings.told(pattern)}; found {errors.shorten(found, 80)}"
+        return f"{spellings.explain(pattern)}; found {errors.shorten(found, 80)}"
     if not isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Enum):
         return str(error.message)
     found, told, _ = str(error.message).rpartition(" is not one of ")

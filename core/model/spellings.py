@@ -48,6 +48,6 @@ WORDS = {
 """Pattern -> words that follow the name of a value; every pattern of an operation is here."""
 
 
-def told(pattern: str) -> str:
+def explain(pattern: str) -> str:
     """What a pattern asks for, in words; those of triggers' own schemas are quoted as their authors wrote them."""
     return WORDS.get(pattern) or f"must match the pattern {pattern}"

@@ -38,7 +38,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     Of a large one, the workloads and the drift that need attention come first and the rest is left out.
     """
     row = await records.deployment(engine.database, caller.tenant, params.name)
-    state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+    state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
     applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
     wish = State.from_dict(row["desired"])
     there = observed.rows(engine.fleet, caller.tenant, params.name)
@@ -87,7 +87,7 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
     """List the deployments with state, health and revision."""
     listed = []
     for row in await engine.database.read(table.all_rows, caller.tenant):
-        state, reason, drift = observed.look(engine.fleet, caller.tenant, row, engine.now_ns())
+        state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
         if state is DeploymentState.REMOVED and not params.include_removed:
             continue
         there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])

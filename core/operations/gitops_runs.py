@@ -43,7 +43,7 @@ async def gitops_runs(engine: Engine, caller: Caller, params: GitopsRuns) -> dic
         one = await engine.gitops_runs.show(caller.tenant, params.run_id)
         return {"items": fitting([one]), "next_cursor": None, "total": 1}
     rows = await engine.database.read(table.runs, caller.tenant, params.environment)
-    return offset_page(rows, params, runs.shown)
+    return offset_page(rows, params, runs.to_answer)
 
 
 class GitopsStatus(Params):
@@ -68,7 +68,7 @@ async def gitops_status(engine: Engine, caller: Caller, params: GitopsStatus) ->
         {
             "environment": one.environment,
             "commit_sha": (one.done["commit_sha"] or None) if one.done is not None else None,
-            "last_run": runs.shown(one.last) if one.last is not None else None,
+            "last_run": runs.to_answer(one.last) if one.last is not None else None,
             "applied_by_run": one.done["id"] if one.done is not None else None,
             "deployments": one.deployments,
             "drift": one.drift[:SHOWN_DRIFT],

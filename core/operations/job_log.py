@@ -9,7 +9,7 @@ from pydantic import Field
 from core import errors
 from core.engine import Engine
 from core.fleet import log_reading
-from core.fleet.logs import shown
+from core.fleet.logs import to_answer
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -56,7 +56,7 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
     return {
         "name": params.name,
         "deployed": bool(workloads),
-        "items": [shown(id, line) for id, line in kept],
+        "items": [to_answer(id, line) for id, line in kept],
         "truncated": truncated,
         "cursor": f"{last:016x}",
         "unreachable": found.unreachable,

@@ -112,7 +112,7 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
         now = engine.now_ns()
         expires = now + engine.settings.plan_ttl_seconds * clock.NANOSECONDS
         plan_id = await saved_plans.save(engine.database, engine.ids, caller, made, revision, now, expires)
-    return saved_plans.shown(
+    return saved_plans.to_answer(
         made,
         plan_id=plan_id,
         base_revision=revision,
@@ -141,7 +141,7 @@ async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str,
     """Show a saved plan as it was made: all its changes, a page at a time, and its state (open, applied, stale,
     expired or discarded)."""
     saved = await _find(engine, caller, params.plan_id)
-    answer = saved_plans.shown(
+    answer = saved_plans.to_answer(
         await saved_plans.load(engine.database, saved),
         plan_id=saved["id"],
         base_revision=saved["base_revision"],

@@ -56,7 +56,7 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
         dry_run=params.dry_run,
         release=params.release,
     )
-    state, reason, _ = observed.look(engine.fleet, caller.tenant, found.row, engine.now_ns())
+    state, reason, _ = observed.observe(engine.fleet, caller.tenant, found.row, engine.now_ns())
     return {
         "drift": [one.to_dict() for one in found.drift[: observed.SHOWN_DRIFT]],
         "steps": [step.to_dict() for step in found.steps[: observed.SHOWN_DRIFT]],

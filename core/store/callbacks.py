@@ -108,13 +108,13 @@ def again(db: Database, id: int, due_at_ns: int, audit_row: AuditRow) -> bool:
 
 def get(db: Database, tenant: str, id: int) -> dict[str, Any] | None:
     row = db.conn.execute(f"{SELECT} WHERE d.id = ? AND d.tenant = ?", (id, tenant)).fetchone()
-    return _shown(row) if row else None
+    return _delivery(row) if row else None
 
 
 def of_invocation(db: Database, invocation_id: int) -> list[dict[str, Any]]:
     """The deliveries of an invocation, in the order of the updates."""
     rows = db.conn.execute(f"{SELECT} WHERE d.invocation_id = ? ORDER BY d.id", (invocation_id,))
-    return [_shown(row) for row in rows]
+    return [_delivery(row) for row in rows]
 
 
 def search(
@@ -140,7 +140,7 @@ def search(
         condition += " AND d.id < ?"
         values.append(before)
     rows = db.conn.execute(f"{SELECT} WHERE {condition} ORDER BY d.id DESC LIMIT ?", [*values, limit])
-    return [_shown(row) for row in rows], int(total)
+    return [_delivery(row) for row in rows], int(total)
 
 
 def prune(db: Database, at_most: int = 5_000) -> None:
@@ -153,7 +153,7 @@ def prune(db: Database, at_most: int = 5_000) -> None:
         )
 
 
-def _shown(row: tuple[Any, ...]) -> dict[str, Any]:
+def _delivery(row: tuple[Any, ...]) -> dict[str, Any]:
     out = dict(zip(_SHOWN, row, strict=True))
     out["log"] = orjson.loads(out["log"])
     return out

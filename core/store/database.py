@@ -124,7 +124,7 @@ class Database:
         self._handed += 1
         self._queue.put(batch)
 
-    def _told(self, batches: int, outcome: _Outcome) -> None:
+    def _thread_committed(self, batches: int, outcome: _Outcome) -> None:
         """The thread has committed."""
         self._handed -= batches
         _tell(outcome)
@@ -135,7 +135,7 @@ class Database:
                 batch = self._queue.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 with self._turn:
-                    self._look()
+                    self._check_files()
                     if self.unwritable:  # nobody may be writing who would see that there is room again
                         self._transact([(_touch, (), _heard)])
                 continue
@@ -155,7 +155,7 @@ class Database:
             with self._turn:
                 outcome = self._transact(batch)
             try:
-                self._loop.call_soon_threadsafe(self._told, batches, outcome)
+                self._loop.call_soon_threadsafe(self._thread_committed, batches, outcome)
             except RuntimeError:  # the loop is closed: nobody is left who could be told
                 return
             if stop:
@@ -179,7 +179,7 @@ class Database:
                 raise self.loss.refusal()
             results, synced = self._attempt(batch, WRITE_LOCK_SECONDS)
         except Exception as error:  # a boundary: whatever it was, every caller gets an answer
-            self._look()
+            self._check_files()
             self._note(error)
             if self.loss is not None:
                 return [(done, None, self.loss.refusal()) for _, _, done in batch]
@@ -195,7 +195,7 @@ class Database:
         self.commits += 1
         self.unwritable = ""
         if self._files.missing():  # since the look before the commit, which may have gone into a file without a name
-            self._look()
+            self._check_files()
             if self.loss is not None and not self.loss.safe:
                 return [(done, None, self.loss.open_outcome()) for _, _, done in batch]
         return [(write[2], result, None) for write, result in zip(batch, results, strict=True)]
@@ -208,7 +208,7 @@ class Database:
                 log.error("store_cannot_write", error=told.message, hint=told.hint)
             self.unwritable = f"{told.message} {told.hint}"
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         """See whether the files are in their place, and end all writing when they are not."""
         if self.loss is None and (what := self._files.missing()):
             try:

@@ -39,9 +39,9 @@ class Difference:
         for key, old, new in self.changes:
             match self.action:
                 case "changed":
-                    said.append(f"    {key}: {_shown(old)} -> {_shown(new)}")
+                    said.append(f"    {key}: {_quoted(old)} -> {_quoted(new)}")
                 case _:
-                    said.append(f"    {key}: {_shown(new if old is ABSENT else old)}")
+                    said.append(f"    {key}: {_quoted(new if old is ABSENT else old)}")
         return "\n".join(said)
 
 
@@ -138,7 +138,7 @@ def _schema(document: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in parameters.items() if k != "properties"} if isinstance(parameters, Mapping) else {}
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     if value is ABSENT:
         return "nothing"
     said = value if isinstance(value, str) and value.isprintable() and value else orjson.dumps(value).decode()

@@ -34,7 +34,7 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
     if common.json:
         render.json(made)
     else:
-        _told(made, detailed)
+        _print(made, detailed)
         if changes and made["saved"] and not made["blockers"]:
             render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
     if not exit_code:
@@ -42,7 +42,7 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
     return 1 if made["blockers"] else CHANGES if changes else 0
 
 
-def _told(made: dict[str, Any], detailed: bool) -> None:
+def _print(made: dict[str, Any], detailed: bool) -> None:
     render.text(wording.hint(made["text"]))
     for change in made["changes"]:
         if change["diff"] and (detailed or change["action"] == "update"):
@@ -52,7 +52,7 @@ def _told(made: dict[str, Any], detailed: bool) -> None:
 
 def shown(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a saved plan, with its state."""
-    _told(made, typed.get("detail") == "detailed")
+    _print(made, typed.get("detail") == "detailed")
     render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))
     if made["next_cursor"]:
         connect.note(f"More changes: add --cursor {made['next_cursor']}")

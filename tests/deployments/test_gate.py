@@ -14,8 +14,8 @@ from core.deployments.gate import (
     Verdict,
     Watch,
     excusing,
-    told,
-    told_before,
+    explain_before,
+    explain_faults,
 )
 
 WANTED = {"t/a#0": "a", "t/b#0": "b"}
@@ -64,7 +64,7 @@ def test_what_fails_again_and_again_is_not_waited_for() -> None:
     for failures in range(1, MOST_FAILURES):
         assert one.judge([row("t/a#0", "failed", failures - 1, "no such file"), UP[1]], 100.0) is Verdict.PENDING
     assert one.judge([row("t/a#0", "failed", MOST_FAILURES - 1, "no such file"), UP[1]], 100.0) is Verdict.UNHEALTHY
-    assert told(one.faults, 2) == "1 of 2 workloads did not come up: a is failed: no such file"
+    assert explain_faults(one.faults, 2) == "1 of 2 workloads did not come up: a is failed: no such file"
 
 
 def test_failures_before_the_apply_do_not_count() -> None:
@@ -84,7 +84,7 @@ def test_what_is_not_there_by_the_deadline_is_told_by_name() -> None:
 
 def test_many_faults_are_told_short() -> None:
     faults = [Fault(f"t/j{n}#0", f"j{n}", "w", "failed", "x") for n in range(10)]
-    assert told(faults, 10).endswith(f"(and {10 - SHOWN_REASONS} more)")
+    assert explain_faults(faults, 10).endswith(f"(and {10 - SHOWN_REASONS} more)")
 
 
 def test_a_gate_survives_being_stored() -> None:
@@ -136,9 +136,9 @@ def test_the_way_back_is_not_taken_for_what_was_unwell_before() -> None:
     one = Watch(Gate(seconds=5, back_to=1, excused=frozenset({"t/b#0"})), {"t/a#0": "a"}, started=100.0)
     assert one.judge(BROKEN, 100.0) is Verdict.PENDING
     assert one.judge(BROKEN, 104.0) is Verdict.HEALTHY
-    assert told_before(one.unwell_before) == "unwell before, and not touched: b is failed: no such file"
+    assert explain_before(one.unwell_before) == "unwell before, and not touched: b is failed: no such file"
     assert one.judge([BROKEN[0], row("t/b#0", "running")], 104.0) is Verdict.HEALTHY
-    assert told_before(one.unwell_before) == ""
+    assert explain_before(one.unwell_before) == ""
 
 
 def test_what_was_unwell_next_to_what_is_touched_is_waited_for_and_not_judged() -> None:

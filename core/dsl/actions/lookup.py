@@ -61,7 +61,7 @@ class Table:
         try:
             self._read()
         except (SluiceError, OSError, ValueError) as error:
-            raise InvalidDocument(f"The lookup file {shorten(path, 200)} cannot be used: {_told(error)}") from error
+            raise InvalidDocument(f"The lookup file {shorten(path, 200)} cannot be used: {_reason(error)}") from error
 
     def index(self) -> Index:
         """The present rows. A file that has become unreadable is reported and leaves the rows that were read last."""
@@ -71,7 +71,7 @@ class Table:
             try:
                 self._read()
             except (SluiceError, OSError, ValueError) as error:
-                self._report(f"the lookup file cannot be read again, its old rows stay: {_told(error)}")
+                self._report(f"the lookup file cannot be read again, its old rows stay: {_reason(error)}")
         return self._index
 
     def _read(self) -> None:
@@ -127,5 +127,5 @@ def _json_rows(data: bytes) -> Iterable[Row]:
     return value
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return error.message if isinstance(error, SluiceError) else shorten(str(error), 200)

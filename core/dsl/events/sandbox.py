@@ -94,7 +94,7 @@ class Sandbox:
         Raises ValueError for a syntax error; the function raises lua54.LuaError and the like (see `explain`).
         """
         chunk = f"local enter = ... return function({', '.join(['n', *arguments])}) enter(n) return {source} end"
-        made: Callable[..., Any] = self._made(self._expression(chunk, "condition"))
+        made: Callable[..., Any] = self._compiled(self._expression(chunk, "condition"))
         return made
 
     def script(self, source: str) -> Callable[[int, dict[str, Any]], Any]:
@@ -103,7 +103,7 @@ class Sandbox:
         The function takes the event number and the event, and returns plain data. It raises ScriptError.
         Raises ValueError for a syntax error.
         """
-        chunk = self._made(self._script(source, "script"))
+        chunk = self._compiled(self._script(source, "script"))
 
         def run(number: int, event: dict[str, Any]) -> Any:
             try:
@@ -113,7 +113,7 @@ class Sandbox:
 
         return run
 
-    def _made(self, result: Any) -> Any:
+    def _compiled(self, result: Any) -> Any:
         if isinstance(result, tuple):
             raise ValueError(f"not valid Lua: {shorten(str(result[1]), 160)}")
         return result

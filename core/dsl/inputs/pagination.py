@@ -151,11 +151,11 @@ class Pages:
             self._at += page.events
             return self._offset_place(config.offset, url) if page.events >= config.offset.limit else None
         if config.cursor is not None:
-            value = _told(page, config.cursor.field)
+            value = _next_page(page, config.cursor.field)
             return Place(url, {config.cursor.parameter: self._new(value)}) if value else None
         assert config.next_url is not None
         link = config.next_url.link_header
-        target = next_link(page.link) if link else _told(page, config.next_url.field or "")
+        target = next_link(page.link) if link else _next_page(page, config.next_url.field or "")
         return Place(self._new(_same_host(url, target))) if target else None
 
     def _offset_place(self, offset: Offset, url: str) -> Place:
@@ -168,7 +168,7 @@ class Pages:
         return value
 
 
-def _told(page: Page, field: str) -> str:
+def _next_page(page: Page, field: str) -> str:
     value = select.find(page.document, select.parse(field))
     if value is MISSING or value is None or value is False or value == "":
         return ""

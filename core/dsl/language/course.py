@@ -102,7 +102,7 @@ class Passage:
             run.events_in += len(events)
         self._put(0, events, count(run.events_in + 1))
         self.due: int | None = None  # the leg at which an action has to wait
-        self._look()
+        self._choose_due()
 
     @property
     def done(self) -> bool:
@@ -136,7 +136,7 @@ class Passage:
         if left:
             self._put(at + 1, left, iter(kept))
         if self._gathered:
-            self._look()
+            self._choose_due()
 
     def _put(self, at: int, events: list[Event], numbers: Iterator[int]) -> None:
         """These events have come as far as the leg `at`."""
@@ -159,7 +159,7 @@ class Passage:
     def _waiting(self) -> int:
         return sum(length_hint(events) for _, events, _ in self._under_way) + sum(map(len, self._gathered.values()))
 
-    def _look(self) -> None:
+    def _choose_due(self) -> None:
         """Whether an action that waits has enough to be worth its while, or all that there will be."""
         deepest = self._under_way[-1][0] if self._under_way else -1
         full = [at for at, found in self._gathered.items() if len(found) >= LARGEST_PART and at > deepest]
@@ -178,7 +178,7 @@ class Passage:
         self.due = None
         left, kept = await _wait(leg, events, self._run, numbers, on_settled)
         self._put(at + 1, left, iter(kept))
-        self._look()
+        self._choose_due()
 
 
 @dataclass(slots=True)
