@@ -169,7 +169,7 @@ class Room:
         guest.where = where
         where.setdefault(guest.address, {})[guest] = None
         if self._timer is None and not self._closed:
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.look)
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self.sweep)
 
     def works(self, guest: Guest) -> None:
         where, guest.where = guest.where, None
@@ -187,7 +187,7 @@ class Room:
 
     # -- who has to go -------------------------------------------------------------------------------------
 
-    def look(self) -> None:
+    def sweep(self) -> None:
         """Send away those that have waited too long, and look again when the next one will have."""
         now = self._now()
         if self._timer is not None:
@@ -201,7 +201,7 @@ class Room:
             longest = [now - next(iter(some)).since for some in self._waiting.values()]
             longest += [one.behind(now) for some in self.moving.values() for one in some]
             left = max(0.05, PATIENCE_SECONDS - max(longest))
-            self._timer = asyncio.get_running_loop().call_later(left, self.look)
+            self._timer = asyncio.get_running_loop().call_later(left, self.sweep)
 
     def _make_room(self, address: str | None = None) -> bool:
         """Send away one of this address, or of the address that has the most connections: who has waited longest, if

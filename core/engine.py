@@ -492,7 +492,7 @@ def no_engine(home: Path) -> errors.NoEngine:
     return errors.NoEngine(f"No engine is running on {home}.", hint=f"Start one: sluice serve{place}")
 
 
-async def _made(
+async def _prepared(
     stack: AsyncExitStack,
     settings: Settings,
     operations: Registry,
@@ -533,7 +533,7 @@ async def open_offline(settings: Settings, operations: Registry, owned: ownershi
     """
     async with AsyncExitStack() as stack:
         alone = settings.model_copy(update={"home": owned.home, "workers": 0, "nats": ""})
-        engine = await _made(stack, alone, operations, owned, child.spawn, running=False)
+        engine = await _prepared(stack, alone, operations, owned, child.spawn, running=False)
         await engine.load()
         yield engine
 
@@ -550,7 +550,7 @@ async def open_engine(
     """
     async with AsyncExitStack() as stack:
         settings = settings.model_copy(update={"home": owned.home})
-        engine = await _made(stack, settings, operations, owned, spawn, running=True)
+        engine = await _prepared(stack, settings, operations, owned, spawn, running=True)
         if engine.gateway is not None:
             stack.push_async_callback(engine.gateway.close)
         stack.push_async_callback(engine.fleet.stop)

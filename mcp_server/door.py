@@ -302,7 +302,7 @@ class Door:
                 "peak": self._peak,
                 "limit": self.options.concurrency,
             },
-            **({} if self.live is None else {"long_answers": self.live.told(caller)}),
+            **({} if self.live is None else {"long_answers": self.live.usage_of(caller)}),
             "session_label": self.options.label,
             "activity": {
                 "forward": self._activity is not None,

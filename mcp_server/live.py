@@ -230,7 +230,7 @@ class Live:
 
     # -- for people ----------------------------------------------------------------------------------------
 
-    def told(self, caller: Caller) -> dict[str, dict[str, int]]:
+    def usage_of(self, caller: Caller) -> dict[str, dict[str, int]]:
         """What a user has open, and may have, by kind."""
         return {
             kind: {

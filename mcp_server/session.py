@@ -99,12 +99,12 @@ class Sent:
         try:
             return await answer
         except errors.SluiceError as error:
-            told = self.told(error)
+            told = self.outcome_of(error)
             if told is error:
                 raise
             raise told from error
 
-    def told(self, error: errors.SluiceError) -> errors.SluiceError:
+    def outcome_of(self, error: errors.SluiceError) -> errors.SluiceError:
         """What the caller is told for an error: itself, or Unconfirmed when the call may have been recorded.
 
         That is so when an answer was lost and nothing that came later settles the matter; a read leaves nothing open.

@@ -92,7 +92,7 @@ async def test_who_says_nothing_in_time_is_sent_away(clock: Clock) -> None:
     clock.now += accepting.PATIENCE_SECONDS - 1
     visitor(room, "b", left, "new")
     clock.now += 1
-    room.look()
+    room.sweep()
     assert left == [("silent", Reason.SLOW)]
     room.close()
 
@@ -182,11 +182,11 @@ async def test_who_moves_too_slowly_is_sent_away_and_who_is_fast_enough_never(cl
     fast.moves(lambda: int(clock.now - 100) * accepting.LEAST_BYTES_A_SECOND)
     for _ in range(30):
         clock.now += 1
-        room.look()
+        room.sweep()
     assert left == [("slow", Reason.SLOW)]
     fast.works()
     clock.now += 100
-    room.look()
+    room.sweep()
     assert len(left) == 1
     room.close()
 

@@ -74,7 +74,7 @@ class Drainer:
         wish = State.from_dict(row["desired"])
         ignored = edits.Ignored(row["ignored"])
         patience = self._settings.reconcile_patience_seconds
-        decided = await self._healer.look(caller.tenant, name, wish, ignored, patience, Holdings())
+        decided = await self._healer.examine(caller.tenant, name, wish, ignored, patience, Holdings())
         moves = tuple(step for step in decided.steps if step.action is reconcile.StepAction.MOVE)
         moving = {step.id for step in moves}
         # Other drift is not what was asked for: it is left alone.

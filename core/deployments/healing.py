@@ -58,7 +58,7 @@ class Healer:
         """After the healing: what is in the store now is what shall run, also an edit that is left alone."""
         self._fleet.deliver()
 
-    async def look(
+    async def examine(
         self, tenant: str, name: str, wish: State, ignored: edits.Ignored, patience_seconds: float, held: Holdings
     ) -> reconcile.Decision:
         """The drift of a deployment and what to do about it; changes nothing."""
@@ -173,7 +173,7 @@ class Healer:
         wish = State.from_dict(row["desired"])
         held = await self.refresh()
         ignored = edits.Ignored(row["ignored"])
-        return wish, await self.look(tenant, row["name"], wish, ignored, patience_seconds, held)
+        return wish, await self.examine(tenant, row["name"], wish, ignored, patience_seconds, held)
 
     async def _mend_now(self, caller: Caller, row: dict[str, Any], wish: State, decided: reconcile.Decision) -> None:
         try:

@@ -120,7 +120,7 @@ class Keeper:
         try:
             if row["reconcile"] == AUTO:
                 patience = self._settings.reconcile_patience_seconds
-                decided = await self._healer.look(tenant, name, wish, ignored, patience, held)
+                decided = await self._healer.examine(tenant, name, wish, ignored, patience, held)
                 if decided.acts:
                     caller = Caller(KEEPER, tenant, Surface.INTERNAL)
                     revision = self._wishes[key][0]

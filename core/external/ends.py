@@ -106,7 +106,7 @@ class Ends:
                 told = _Told(life=last.life, cause=last.cause, number=last.number, seconds_ago=ago)
         return Greeting(life=life, before=told, unreadable=self.unreadable > 0).model_dump_json().encode()
 
-    def told(self) -> None:
+    def greeted(self) -> None:
         """An engine has heard the greeting."""
         self.unreadable = 0
         if self._last is not None:

@@ -142,7 +142,7 @@ async def _carry(wire: nats.Wire, session: _Session, name: str, settings: Settin
         await running
         _see(watch, child, tunnel)
         if tunnel.heard:
-            ends.told()
+            ends.greeted()
         ending = asyncio.create_task(_end(child, watch, drain))
         try:
             blamed = await asyncio.shield(ending)
@@ -176,4 +176,4 @@ async def _keep_watch(watch: Watch, child: Child, tunnel: Tunnel, beat_seconds: 
 def _see(watch: Watch, child: Child, tunnel: Tunnel) -> None:
     seen = child.seen()
     running = seen.running if seen is not None else NOBODY
-    watch.look(tunnel.idle_since, running, kernel.stopped(child.pid), kernel.killed_for_memory(), clock.monotonic())
+    watch.observe(tunnel.idle_since, running, kernel.stopped(child.pid), kernel.killed_for_memory(), clock.monotonic())

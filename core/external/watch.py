@@ -28,7 +28,9 @@ class Watch:
         self._held = NOBODY
         self._killed = (killed_for_memory,) * 3  # at the last looks: one may come between a death and its end here
 
-    def look(self, idle_since: float | None, running: int, stopped: bool, killed_for_memory: int, now: float) -> None:
+    def observe(
+        self, idle_since: float | None, running: int, stopped: bool, killed_for_memory: int, now: float
+    ) -> None:
         """`idle_since` is since when it says nothing (None: it does, or nobody listens), `running` whose code runs."""
         still = max(0.0, now - self._looked - self._beat)
         self._looked = now

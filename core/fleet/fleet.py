@@ -174,7 +174,7 @@ class Fleet:
         if before is not None and before.life != worker.judged:
             worker.judged = before.life
             worker.restarts += 1
-            await self.inquest.told(worker, before.life, before.cause, before.number, before.at_ns)
+            await self.inquest.hear(worker, before.life, before.cause, before.number, before.at_ns)
         link, ended = await self._linked(worker, sock)
         await self.processes.work(worker, link, child, ended, life)
         self.processes.forget(worker.name)
@@ -461,8 +461,8 @@ class Fleet:
         ]
 
     def workload_rows(self, **which: Any) -> list[dict[str, Any]]:
-        """Wanted workloads with what was observed of each, as `Workloads.shown` selects and shows them."""
-        return self._workloads.shown(**which)
+        """Wanted workloads with what was observed of each, as `Workloads.answers` selects and tells them."""
+        return self._workloads.answers(**which)
 
     def stored(self, tenant: str, deployment: str) -> list[dict[str, Any]]:
         """The rows of a deployment as they were last read; do not change them."""

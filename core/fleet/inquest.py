@@ -89,7 +89,7 @@ class Inquest:
         if row is not None:  # else it is not wanted there any more
             await self._judge(row, worker.name, cause, clock.now_ns())
 
-    async def told(self, worker: Worker, life: str, cause: Cause, number: int, at_ns: int) -> None:
+    async def hear(self, worker: Worker, life: str, cause: Cause, number: int, at_ns: int) -> None:
         """Hear of the end of an earlier life of a worker of another machine, before the next one is given anything.
 
         It is believed about what is placed there, and can name nothing else.

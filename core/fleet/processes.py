@@ -77,7 +77,7 @@ class Processes:
                 live = partial(self.live, worker)
                 self._tasks.append(self._loops.start(f"worker {worker.name}", live, LONGEST_BACKOFF_SECONDS))
         self._looked = clock.monotonic()
-        self._tasks.append(self._loops.start("silent workers", self.look))
+        self._tasks.append(self._loops.start("silent workers", self.watch))
 
     async def stop(self) -> None:
         """Drain every worker within the deadline, then make sure that no process is left."""
@@ -159,7 +159,7 @@ class Processes:
         """A worker of another machine is gone, and nobody starts it again from here."""
         self.children.pop(name, None)
 
-    async def look(self) -> None:
+    async def watch(self) -> None:
         """Wait for a heartbeat, then kill what is silent: its jobs start again in a fresh process."""
         beat, before = self._settings.heartbeat_seconds, self._looked
         await asyncio.sleep(beat)

@@ -33,7 +33,7 @@ class Secrets:
         """The deployed jobs that use a secret."""
         return self._fleet.secret_users(tenant).get(who.secret, [])
 
-    def there(self, tenant: str, who: Reference) -> bool:
+    def is_set(self, tenant: str, who: Reference) -> bool:
         """Whether a secret is set."""
         return who.secret in self._vault.names(tenant)
 
@@ -52,7 +52,7 @@ class Secrets:
         """Delete a secret for good: the deployed jobs that used it. Raises NotFound; AlreadyExists while there are
         such jobs, unless `force` is set."""
         tenant = caller.tenant
-        users = self.users(tenant, who) if self.there(tenant, who) else []
+        users = self.users(tenant, who) if self.is_set(tenant, who) else []
         if users and not force:
             named = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
             raise errors.AlreadyExists(
@@ -61,7 +61,7 @@ class Secrets:
                 details={"used_by": users},
             )
         note = self._note(caller, "secret_delete", who)
-        if not self.there(tenant, who) or not await self._vault.delete(tenant, who, note):
+        if not self.is_set(tenant, who) or not await self._vault.delete(tenant, who, note):
             raise errors.NotFound(
                 f"There is no secret {errors.shorten(who.secret, 210)} in tenant {tenant}.",
                 hint="secret_list shows them.",

@@ -249,7 +249,7 @@ class Workloads:
                 jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
         return jobs
 
-    def shown(
+    def answers(
         self, *, tenant: str, deployment: str | None = None, job: str | None = None, worker: str | None = None
     ) -> list[dict[str, Any]]:
         """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,

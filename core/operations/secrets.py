@@ -83,7 +83,7 @@ class SecretDelete(Params):
 
 async def _secret_goes(engine: Engine, caller: Caller, params: SecretDelete) -> Loss | None:
     who = secret.named(params.name)
-    if not engine.secrets.there(caller.tenant, who):
+    if not engine.secrets.is_set(caller.tenant, who):
         return None
     users = engine.secrets.users(caller.tenant, who)
     used = f" It is used by {counted('job', users)}." if users else ""

@@ -14,13 +14,13 @@ FULL = 75  # the exit code of a worker that had more memory than it may
 
 
 class Growth:
-    """In whose turns the memory has grown. Pure: `look` is told each time what there is."""
+    """In whose turns the memory has grown. Pure: `note` is told each time what there is."""
 
     def __init__(self, bytes_now: int) -> None:
         self._before = bytes_now
         self._grown: dict[int, float] = {}
 
-    def look(self, holder: int, bytes_now: int) -> int:
+    def note(self, holder: int, bytes_now: int) -> int:
         """Note what has come since the last look for who has, or had, the turn; whose part is largest now, or NOBODY.
 
         What was given back is taken from all of them alike: nobody knows whose it was.
@@ -44,7 +44,7 @@ def keep(most_bytes: int, witness: Witness) -> None:
         while True:
             time.sleep(LOOK_SECONDS)
             now = resident_bytes()
-            witness.grew(growth.look(witness.last(), now))
+            witness.grew(growth.note(witness.last(), now))
             if now > most_bytes:
                 witness.full()
                 os._exit(FULL)

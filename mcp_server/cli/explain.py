@@ -8,7 +8,7 @@ from typing import Any
 from mcp_server.cli import render, wording
 
 
-def shown(told: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(told: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print why something is as it is, and what to do next, in commands."""
     render.text(told["summary"])
     render.heading("Because")

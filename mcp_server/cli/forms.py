@@ -80,9 +80,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="plan_id name state base_revision by created_at expires_at",
             empty="No plan is saved.",
         ),
-        "plan_get": Form("plans show {plan_id}", shows="plans:shown"),
+        "plan_get": Form("plans show {plan_id}", shows="plans:show"),
         "plan_discard": Form("plans discard {plan_id}", columns="plan_id name state"),
-        "explain": Form("explain {kind} {id}", idle=True, shows="explain:shown"),
+        "explain": Form("explain {kind} {id}", idle=True, shows="explain:show"),
         # the catalog, and what is written on top of it
         "catalog_search": Form("catalog search {query}", shows="catalog:found"),
         "catalog_get": Form(
@@ -148,7 +148,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             reads={"compare": "jobs:compared"},
             texts={"compare": "Show what changed since this version; draft shows what the draft changes."},
             idle=True,
-            shows="jobs:shown",
+            shows="jobs:show",
         ),
         "job_log": Form(
             "job log {name}",
@@ -173,7 +173,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
                 "events": "A file of events: JSON lines or one JSON array; - for standard input.",
                 "message": "The payload for ${msg|...} as JSON.",
             },
-            shows="trace:shown",
+            shows="trace:show",
             fails=lambda seen, _: bool(seen["errors"]),
         ),
         "job_put": Form("job put -f {document}", shows="jobs:put"),
@@ -196,7 +196,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="slug tenant_id revision active display_name target_job_name tool_name",
             empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
         ),
-        "trigger_get": Form("trigger show {slug}", shows="triggers:shown"),
+        "trigger_get": Form("trigger show {slug}", shows="triggers:show"),
         "trigger_tools": Form("trigger tools", flags={"known_version": ""}, shows="triggers:tools"),
         "trigger_publish": Form("trigger publish -f FILE", by="triggers:publish"),
         "trigger_revise": Form("trigger revise {slug} -f FILE", by="triggers:revise"),
@@ -214,11 +214,11 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             ),
             makes="triggers:with_params",
             bar="running",
-            shows="invocations:shown",
+            shows="invocations:show",
             fails=badly,
         ),
         "trigger_invocation_get": Form(
-            "invocation get {invocation_id}", flags={"wait_seconds": ""}, idle=True, shows="invocations:shown"
+            "invocation get {invocation_id}", flags={"wait_seconds": ""}, idle=True, shows="invocations:show"
         ),
         "trigger_invocation_list": Form(
             "invocation list",
@@ -233,7 +233,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             beside=_CALLBACK,
             makes="invocations:with_callback",
             bar="repeating",
-            shows="invocations:shown",
+            shows="invocations:show",
             fails=badly,
         ),
         "callback_delivery_list": Form("invocation callbacks {invocation_id}", shows="invocations:deliveries"),
@@ -309,7 +309,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="name kind group state pid slots jobs labels sandbox last_heartbeat_at",
             empty="There are no workers. 'sluice serve' starts two.",
         ),
-        "worker_get": Form("worker show {name}", shows="workers:shown"),
+        "worker_get": Form("worker show {name}", shows="workers:show"),
         "worker_update": Form(
             "worker update {name}", switches={"--no-labels": _NO_LABELS}, bar="updating", shows="workers:moved"
         ),
@@ -317,7 +317,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "worker_resume": Form("worker resume {name}", shows="workers:moved"),
         "worker_remove": Form("worker remove {name}"),
         "worker_group_list": Form("group list", columns=_GROUP, empty="There are no worker groups."),
-        "worker_group_get": Form("group show {name}", shows="worker_groups:shown"),
+        "worker_group_get": Form("group show {name}", shows="worker_groups:show"),
         "worker_group_create": Form("group create {name}", flags={"tenants": "--admit"}, columns=_GROUP),
         "worker_group_update": Form(
             "group update {name}",
@@ -343,13 +343,13 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             empty="Nothing is on record.",
         ),
         "usage_get": Form("usage", columns="what records bytes most_bytes setting"),
-        "license_show": Form("license show", shows="license:shown"),
+        "license_show": Form("license show", shows="license:show"),
         "license_install": Form(
             "license install {document}",
             texts={
                 "document": "The license file, or - for standard input. Its signer is one of the setting license_keys."
             },
-            shows="license:shown",
+            shows="license:show",
         ),
         "engine_status": Form(
             "doctor", by="doctor:doctor", about="Check this machine, the home directory and the engine."

@@ -15,7 +15,7 @@ def compared(text: str, flag: str) -> int:
     return 0 if text == "draft" else documents.whole(flag, text)
 
 
-def shown(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a job: document, versions, draft, workloads, last failure, log."""
     failure, draft, origin = job["last_failure"], job["draft"], job["origin"]
     told = {

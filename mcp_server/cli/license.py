@@ -8,7 +8,7 @@ from typing import Any
 from mcp_server.cli import render
 
 
-def shown(license: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(license: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print which edition and features are licensed, until when, and why."""
     told = {
         **{key: license[key] for key in ("edition", "status", "customer", "id", "expires_at", "reason")},

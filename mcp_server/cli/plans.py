@@ -50,7 +50,7 @@ def _print(made: dict[str, Any], detailed: bool) -> None:
             render.diff(change["diff"])
 
 
-def shown(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a saved plan, with its state."""
     _print(made, typed.get("detail") == "detailed")
     render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))

@@ -14,7 +14,7 @@ from mcp_server.cli import documents, render
 MOST_EVENTS = 1000
 
 
-def shown(result: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(result: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the events before and after each step."""
     render.heading(f"Events in: {result['counts']['events_in']}")
     _lines(result["events_in"])

@@ -18,7 +18,7 @@ _FACTS = (
 )
 
 
-def shown(trigger: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(trigger: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a trigger, or what differs between two of its revisions."""
     if "compare" in typed:
         render.heading(f"From revision {typed['compare']} to {trigger['revision']}")

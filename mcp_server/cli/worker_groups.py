@@ -8,7 +8,7 @@ from typing import Any
 from mcp_server.cli import render
 
 
-def shown(group: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(group: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a group, its workers and what is placed in it."""
     rows = group.pop("worker_rows")
     render.facts(group, tuple(group))

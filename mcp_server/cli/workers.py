@@ -8,7 +8,7 @@ from typing import Any
 from mcp_server.cli import render
 
 
-def shown(worker: dict[str, Any], typed: Mapping[str, Any]) -> None:
+def show(worker: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a worker: what it reports of itself, and the jobs on it."""
     workloads, report = worker.pop("workloads"), worker.pop("report")
     render.facts(worker, tuple(worker))

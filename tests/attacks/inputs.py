@@ -170,7 +170,7 @@ async def requests_that_lie_about_their_length(scene: Scene) -> None:
     # What is never sent whole ends in time, in the head, in the body, or before the first byte.
     scene.patch.setattr(connection, "REQUEST_SECONDS", 0.2)
     scene.patch.setattr(accepting, "PATIENCE_SECONDS", 0.2)
-    server.visitors.look()
+    server.visitors.sweep()
     for part in (head(server, f"Content-Length: {len(body) + 5}") + body, head(server)[:-2], b"POST /", b""):
         assert (await server.raw(part)).startswith(b"HTTP/1.1 408 "), part
     assert server.digest() == before

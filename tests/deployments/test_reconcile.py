@@ -134,7 +134,7 @@ def test_what_is_done_for_one_reason_is_told_together() -> None:
     others = [Step(StepAction.ASSIGN, f"t/d--{name}#0", "w1", f"{name} was edited") for name in "bcd"]
     waiting = Step(StepAction.WAIT, "t/d--e#0", "w1", "it restarts")
     drift = (Drift(DriftKind.MODIFIED, "t/d--b#0", "x", "y"),)
-    assert healing.told(Decision(drift, (*drained, waiting, *others), {})) == (
+    assert healing.explain(Decision(drift, (*drained, waiting, *others), {})) == (
         "1 modified: move d--a#0, d--a#1, d--a#2 and 47 more: w1 is drained; assign d--b#0: b was edited;"
         " assign d--c#0: c was edited (and 1 more)"
     )

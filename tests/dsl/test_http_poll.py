@@ -363,5 +363,5 @@ async def test_a_path_with_a_secret_in_it_is_not_told(net: Worker) -> None:
     env.secret = lambda source, name: "hush"  # type: ignore[attr-defined]
     config = rig.declare("input", {"http-poll": {"url": "http://x.example/a/${secret|hook/path}?b"}})
     client = http.Client(config, env, "http-poll")
-    assert client.shown(client.url({}, rig.Run())) == "http://x.example"
+    assert client.without_secrets(client.url({}, rig.Run())) == "http://x.example"
     await client.aclose()

@@ -46,7 +46,7 @@ def test_an_end_is_told_by_the_next_process_and_once(tmp_path: Path) -> None:
     assert told is not None and (told.life, told.cause, told.number) == (LIFE, Cause.SILENT, 7)
     assert abs(told.at_ns - clock.now_ns()) < 60 * clock.NANOSECONDS
     assert _before(ends) is not None, "a session that did not come about has told nobody"
-    ends.told()
+    ends.greeted()
     assert _before(ends) is None and not path.exists()
     assert _before(_ends(tmp_path)) is None
 
@@ -66,7 +66,7 @@ def _refused(home: Path) -> None:
     greeting = _greeting(ends)
     assert greeting.unreadable and greeting.before is None
     ends.keep(LIFE, Cause.CRASHED, 3)
-    ends.told()
+    ends.greeted()
     assert not _greeting(ends).unreadable
 
 
@@ -151,7 +151,7 @@ class _Machine:
     def looks(self, beats: int, since: float | None, running: int, stopped: bool = False, killed: int = 5) -> None:
         for _ in range(beats):
             self.now += BEAT
-            self.watch.look(since, running, stopped, killed, self.now)
+            self.watch.observe(since, running, stopped, killed, self.now)
 
 
 AT_WORK = Seen(7, 5, False)

@@ -193,7 +193,7 @@ async def test_a_wait_ends_with_its_credential_and_the_caller_is_told(
     call = asyncio.create_task(bench.watched.call(operation, arguments, CALLER))
     short = asyncio.create_task(bench.watched.call("trigger_invoke", {"slug": "x", "wait_timeout_seconds": 0}, CALLER))
     await waiting.begun(call, short)
-    assert bench.live.told(CALLER)["wait"] == {"open": 1, "most_of_user": 3, "most_of_tenant": 5}
+    assert bench.live.usage_of(CALLER)["wait"] == {"open": 1, "most_of_user": 3, "most_of_tenant": 5}
     bench.engine.known.clear()
     bench.engine.tell("tokens", id="tok_1")
     with pytest.raises(fault, match="was revoked meanwhile"):

@@ -32,7 +32,7 @@ def test_of_every_operation_and_error_only_a_lost_write_that_nothing_settles_is_
     for cls in every_error():
         for lost in ("", "The engine went away."):
             error = cls("why", hint="look")
-            told = session.Sent(REGISTRY, operation, {}, lost).told(error)
+            told = session.Sent(REGISTRY, operation, {}, lost).outcome_of(error)
             open_ = bool(lost) and cls in NOT_NOW and REGISTRY[operation].effect is not Effect.READ
             assert (told.code == "unconfirmed") is (open_ or cls is errors.Unconfirmed), (operation, cls)
             assert told is error or "may or may not have been recorded" in told.message
@@ -41,7 +41,7 @@ def test_of_every_operation_and_error_only_a_lost_write_that_nothing_settles_is_
 def test_the_hint_says_what_makes_a_repeat_safe() -> None:
     keyed = session.repeatable(KEYED, {"slug": "x"})
     told = {
-        name: session.Sent(REGISTRY, name, arguments, "Lost.").told(errors.Busy())
+        name: session.Sent(REGISTRY, name, arguments, "Lost.").outcome_of(errors.Busy())
         for name, arguments in ((WRITE, {}), (IDEMPOTENT, {}), (KEYED, keyed))
     }
     assert "Look at the present state" in told[WRITE].hint

@@ -75,3 +75,17 @@ def test_nothing_rests_on_what_is_private_of_another_package() -> None:
         if any(part.startswith("_") for part in (*node.module.split("."), *(name.name for name in node.names)))
     ]
     assert private == []
+
+
+def test_no_function_is_called_by_a_word_that_says_nothing_of_it() -> None:
+    """CONTRIBUTING.md, Names: what is answered, observed, explained or measured is called so."""
+    empty = re.compile(r"_?(told|shown|look|made|there)")
+    functions = [
+        (path.relative_to(ROOT).as_posix(), node.name)
+        for path in MODULES
+        for top in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in (top.body if isinstance(top, ast.ClassDef) else [top])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(functions) > 1000
+    assert [found for found in functions if empty.fullmatch(found[1])] == []

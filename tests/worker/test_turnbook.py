@@ -105,10 +105,10 @@ def test_what_was_noted_can_be_read_after_the_process_was_killed() -> None:
 
 def test_memory_is_put_down_to_whose_turns_it_grew_in() -> None:
     growth = Growth(100 * MEBIBYTE)
-    assert growth.look(1, 100 * MEBIBYTE) == NOBODY
-    assert growth.look(1, 110 * MEBIBYTE) == 1
-    assert growth.look(2, 150 * MEBIBYTE) == 2
-    assert growth.look(1, 120 * MEBIBYTE) == 2  # given back by whom nobody knows
+    assert growth.note(1, 100 * MEBIBYTE) == NOBODY
+    assert growth.note(1, 110 * MEBIBYTE) == 1
+    assert growth.note(2, 150 * MEBIBYTE) == 2
+    assert growth.note(1, 120 * MEBIBYTE) == 2  # given back by whom nobody knows
     for total in range(125, 200, 5):
-        growth.look(1, total * MEBIBYTE)
-    assert growth.look(2, 195 * MEBIBYTE) == 1
+        growth.note(1, total * MEBIBYTE)
+    assert growth.note(2, 195 * MEBIBYTE) == 1

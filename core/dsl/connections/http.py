@@ -125,7 +125,7 @@ class Client:
             reply = await self._request(method, url, sent, params, content, timeout)
             if not (reply.status == 401 and again and self._proof.refused()):
                 break
-        (judge or check_success)(reply, self.shown(url))
+        (judge or check_success)(reply, self.without_secrets(url))
         return reply
 
     async def _request(
@@ -153,7 +153,7 @@ class Client:
         except dialing.Unreachable as error:
             raise Temporary(f"{error.message} (after {clock.monotonic() - started:.1f} s)", hint=error.hint) from error
 
-    def shown(self, url: str) -> str:
+    def without_secrets(self, url: str) -> str:
         """An address for messages: without its parameters, and without its path when a secret is part of it."""
         plain = url.split("?")[0].split("#")[0]
         return shorten("/".join(plain.split("/", 3)[:3]) if self._secret_url else plain, 120)

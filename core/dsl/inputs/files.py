@@ -139,7 +139,7 @@ class FilesSource:
         try:
             while True:
                 started = clock.monotonic()
-                await asyncio.to_thread(shelf.look, from_end=self._first_look and config.start_at == "end")
+                await asyncio.to_thread(shelf.scan, from_end=self._first_look and config.start_at == "end")
                 looked = clock.monotonic() - started
                 self._tell_nothing()
                 if not any(map(self._is_due, shelf.files.values())):

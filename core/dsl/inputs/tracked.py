@@ -75,7 +75,7 @@ class Shelf:
         self._links = links
         self._open: OrderedDict[str, Tracked] = OrderedDict()  # the one that was read last at the end
 
-    def look(self, *, from_end: bool) -> None:
+    def scan(self, *, from_end: bool) -> None:
         """Find new, renamed, shortened and vanished files; with `from_end` new ones are read from their present end."""
         seen: set[str] = set()
         for pattern in self._patterns:
