@@ -174,7 +174,7 @@ async def test_a_worker_is_believed_about_what_is_placed_on_it_alone(
             await rig.online(engine, "edge-2")
             await deploy(engine, MENDED, EVIL)
             row = _row(engine)
-            life, told = "0" * 32, engine.fleet.inquest.told
+            life, told = "0" * 32, engine.fleet.inquest.hear
             mine = number(life, row["id"], row["version"])
             here = engine.fleet.workers[row["worker"]]
             (there,) = (one for one in engine.fleet.workers.values() if one is not here)
