@@ -168,6 +168,8 @@ class Database:
             if self.loss is not None:
                 return None
             results, synced = self._attempt(batch, 0.0)
+        except errors.CommitUnconfirmed as error:  # a second try that fails could not say any more that it is not there
+            return [(done, None, error) for _, _, done in batch]
         except Exception:  # a boundary: all of it is rolled back, and answered when the thread has tried it
             return None
         return self._committed(batch, results, started, synced)
@@ -183,8 +185,9 @@ class Database:
             self._note(error)
             if self.loss is not None:
                 return [(done, None, self.loss.refusal()) for _, _, done in batch]
-            if len(batch) == 1 or connection.is_busy(error):
+            if len(batch) == 1 or connection.is_busy(error) or isinstance(error, errors.CommitUnconfirmed):
                 # A lock that someone else holds has nothing to do with what is written: waiting for it once is enough.
+                # Of what may be there, a second try that fails could not say any more that it is not.
                 return [(done, None, connection.translate(error)) for _, _, done in batch]
             # One bad write must not fail its neighbours: redo them one by one.
             return [outcome for write in batch for outcome in self._transact([write])]

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 EVIL = Caller(Principal("mallory", Role.ADMIN, ("tenant-b",)), "tenant-b", Surface.INTERNAL)
 FAST: dict[str, Any] = {**rig.FAST, "drain_seconds": 0.5, "reconcile_patience_seconds": 60.0}
 SLOW = {**FAST, "heartbeat_seconds": 1.5}  # there is time to do something while a worker is held up
-SECONDS = 90.0
+SECONDS = 180.0
 MENDED = "name: evil\ninput: {echo: {event: x, trigger: {interval: 1s}}}\noutput: {discard: {}}"
 
 

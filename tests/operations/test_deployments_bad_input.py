@@ -92,10 +92,7 @@ async def the_workers_go(scene: Scene) -> None:
 
 
 async def the_store_is_full(scene: Scene) -> None:
-    def full(*_: Any) -> Any:
-        raise errors.StorageUnavailable()
-
-    scene.monkeypatch.setattr(scene.engine.database, "submit", lambda done, fn, *args: done(None, _full()))
+    scene.monkeypatch.setattr(scene.engine.database, "_add", lambda write, short: write[2](None, _full()))
 
 
 def _full() -> errors.StorageUnavailable:

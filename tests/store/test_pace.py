@@ -16,6 +16,7 @@ import sqlite_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import errors
 from core.store import connection
 from core.store.database import Database, open_database
 from core.store.pace import BATCH_SECONDS, SYNC_SECONDS, Pace
@@ -189,3 +190,25 @@ async def test_a_bad_write_on_the_loop_fails_alone(database: Database) -> None:
     assert (good, later) == (n, n + 1)
     assert isinstance(bad, sqlite3.IntegrityError)
     assert (await numbers(database))[-2:] == [n, n + 1]
+
+
+async def test_what_may_be_recorded_after_all_is_told_so_and_not_tried_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second try that fails in another way would say that nothing is there (https://sqlite.org/wal.html)."""
+    n = await until_quick(database, 0)
+    tries = []
+
+    def unsynced(opened: sqlite3.Connection) -> None:
+        tries.append(threading.get_ident())
+        raise errors.CommitUnconfirmed("The disk failed.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "commit", unsynced)
+        outcomes = await asyncio.gather(submit(database, n), submit(database, n + 1), return_exceptions=True)
+        assert [type(one) for one in outcomes] == [errors.CommitUnconfirmed] * 2
+        assert tries == [threading.get_ident()]
+        with pytest.raises(errors.CommitUnconfirmed):
+            await database.write(put, n + 2)
+        assert len(tries) == 2
+    assert await submit(database, n) == n, "none of them is there"

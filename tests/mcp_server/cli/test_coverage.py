@@ -33,6 +33,7 @@ WHOLE = {"trigger_publish", "trigger_revise"}  # the file that the command takes
 SAID_OTHERWISE = {
     "tenant_id": "every command has --tenant",
     "trigger_tools.known_version": "for programs that keep the list",
+    "gitops_export.cursor": "the command reads every page",
     "job_log.after": "--follow",
     "job_log.wait_seconds": "--follow",
     "trigger_invocation_get.wait_seconds": "sluice invocation watch",
