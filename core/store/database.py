@@ -169,8 +169,10 @@ class Database:
                 return None
             results, synced = self._attempt(batch, 0.0)
         except errors.CommitUnconfirmed as error:  # a second try that fails could not say any more that it is not there
+            self._pace.failed()
             return [(done, None, error) for _, _, done in batch]
         except Exception:  # a boundary: all of it is rolled back, and answered when the thread has tried it
+            self._pace.failed()
             return None
         return self._committed(batch, results, started, synced)
 

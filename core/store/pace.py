@@ -25,6 +25,10 @@ class Pace:
         self._sync = _slower(self._sync or sync, sync)
         self._batch = _slower(self._batch, batch)
 
+    def failed(self) -> None:
+        """A commit on the loop came to nothing: nothing is known of the disk until the thread has committed."""
+        self._sync = None
+
     @property
     def quick(self) -> bool:
         """Whether the next batch of short writes may be committed on the loop."""

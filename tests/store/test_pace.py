@@ -60,6 +60,15 @@ def test_a_long_batch_counts_like_a_slow_disk() -> None:
     assert not pace.quick
 
 
+def test_a_commit_that_came_to_nothing_leaves_the_next_one_to_the_thread() -> None:
+    pace = Pace()
+    pace.took(QUICK, QUICK)
+    pace.failed()
+    assert not pace.quick
+    pace.took(QUICK, QUICK)
+    assert pace.quick
+
+
 class Disk:
     """How long a commit takes, and in which thread each was."""
 
