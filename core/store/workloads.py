@@ -79,8 +79,9 @@ class Report(NamedTuple):
 
 
 def report(db: Database, reports: list[Report]) -> None:
-    """Write what workers said."""
+    """Write what workers said. What is quarantined stays so: what they said before may be written after it."""
     db.conn.executemany(
-        "UPDATE workloads SET state = ?, reason = ?, restarts = ?, updated_at_ns = ? WHERE id = ? AND version = ?",
+        "UPDATE workloads SET state = ?, reason = ?, restarts = ?, updated_at_ns = ? WHERE id = ? AND version = ?"
+        f" AND state != '{WorkloadState.QUARANTINED}'",
         reports,
     )

@@ -89,6 +89,21 @@ async def test_a_quarantined_job_of_a_deployment_is_told_stays_and_is_released(t
             await _up(engine, id)
 
 
+async def test_what_a_worker_said_before_a_quarantine_does_not_end_it_in_the_store(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with anyio.fail_after(60):
+        async with engine_on(home) as engine:
+            await deployed(engine, tmp_path / "store")
+            id = await _end(engine, 2)
+            workloads = engine.fleet._workloads
+            row = workloads.get(id)
+            assert row is not None
+            workloads.reported(row, row["version"], "running", "", 0)  # is written with the next turn of the loop
+            await _end(engine, 1)  # is written at once
+        async with engine_on(home) as engine:
+            assert _state(engine, id) == "quarantined"
+
+
 async def test_another_version_that_is_applied_runs_at_once(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=1) as engine:
         with anyio.fail_after(60):
