@@ -11,18 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
-import orjson
 import structlog
 
 from core import clock, errors
 from core.model import notices
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
-from core.model.trigger import MAX_WAIT_SECONDS
-from mcp_server import results, tools
+from mcp_server import results, toolcall, tools
 from mcp_server.activity import Forwarder
 from mcp_server.live import Live
 from mcp_server.session import EngineSession, Options, SessionFactory
+from mcp_server.toolcall import ToolCall
 
 log = structlog.get_logger("mcp_server.door")
 
@@ -183,29 +182,22 @@ class Door:
         listing = self._listings.get(caller)
         return None if listing is None else listing.headers.get(name)
 
-    async def call(self, name: str, arguments: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
-        """Run a tool and return a CallToolResult in its wire form.
-
-        Raises UnknownTool; every other fault is a result with isError.
-        """
-        try:
-            operation, prepared = await self.resolve(name, arguments, origin.caller)
-        except errors.SluiceError as error:
-            return results.failure(error)
-        self._tally(origin.caller).calls[name] += 1
+    async def call(self, call: ToolCall, origin: Origin) -> dict[str, Any]:
+        """Run a tool and return a CallToolResult in its wire form; every fault is a result with isError."""
+        self._tally(origin.caller).calls[call.tool] += 1
         started = clock.monotonic()
         try:
-            result = await self._run(operation, prepared, origin)
+            result = await self._run(call.operation, call.arguments, origin)
         except errors.SluiceError as error:
-            self._ended(name, error.code, started, origin)
-            return results.failure(_as_tool_error(error) if name != operation.name else error)
+            self._ended(call.tool, error.code, started, origin)
+            return results.failure(call.as_tool_error(error))
         except Exception:  # the boundary: a bug of ours must reach the log and not end the session
-            log.exception("tool_raised", tool=name)
-            self._ended(name, errors.Internal.code, started, origin)
+            log.exception("tool_raised", tool=call.tool)
+            self._ended(call.tool, errors.Internal.code, started, origin)
             return results.failure(errors.Internal(hint="This is a fault of Sluice; its log (stderr) says more."))
         if result.get("state") == "timed_out":
             self._tally(origin.caller).timed_out += 1
-        self._ended(name, "ok", started, origin)
+        self._ended(call.tool, "ok", started, origin)
         return results.success(result)
 
     def _ended(self, name: str, outcome: str, started: float, origin: Origin) -> None:
@@ -241,10 +233,8 @@ class Door:
             if not self._active[who]:
                 del self._active[who]
 
-    async def resolve(
-        self, name: str, arguments: Mapping[str, Any], caller: Caller
-    ) -> tuple[Operation, dict[str, Any]]:
-        """The operation behind a tool name, and its arguments. Raises UnknownTool, SluiceError.
+    async def resolve(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolCall:
+        """The operation behind a tool name, with its arguments. Raises UnknownTool, SluiceError.
 
         The write gate is checked here as well as in the engine, because a remote engine decides by its token and does
         not know the flags of this server.
@@ -254,7 +244,7 @@ class Door:
         if operation is not None and (tools.offered(operation, self.options) or name == tools.GENERIC_INVOKE):
             if not tools.may_run(operation, caller):
                 raise self._write_disabled(name)
-            return operation, _as_json(arguments, self.options.argument_bytes)
+            return ToolCall(name, operation, toolcall.as_json(arguments, self.options.argument_bytes))
         invoke = self._operations.get(tools.GENERIC_INVOKE)
         if invoke is None or not name.startswith(tools.TRIGGER_PREFIX) or not self.options.offers("triggers"):
             raise UnknownTool(name)
@@ -265,7 +255,7 @@ class Door:
             slug = (await self.listing(caller)).slugs.get(name)
         if slug is None:
             raise UnknownTool(name)
-        return invoke, _invocation(slug, _as_json(arguments, self.options.argument_bytes))
+        return toolcall.of_trigger(name, invoke, slug, toolcall.as_json(arguments, self.options.argument_bytes))
 
     def _write_disabled(self, name: str) -> errors.WriteDisabled:
         if self.options.allow_write:
@@ -329,50 +319,3 @@ class NoParams(Params):
 )
 async def mcp_server_metrics(door: Door, origin: Origin, params: NoParams) -> dict[str, Any]:
     return door.metrics(origin)
-
-
-_RESERVED = {"_idempotency_key": "idempotency_key", "_wait_timeout_seconds": "wait_timeout_seconds"}
-
-
-def _invocation(slug: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of trigger_invoke out of the flat arguments of a trigger's own tool."""
-    params = {key: value for key, value in arguments.items() if key not in _RESERVED}
-    options = {_RESERVED[key]: value for key, value in arguments.items() if key in _RESERVED}
-    return {"slug": slug, "params": params, **options}
-
-
-def _as_tool_error(error: errors.SluiceError) -> errors.SluiceError:
-    """An error of trigger_invoke with pointers into the flat arguments that the caller gave."""
-    names = {f"/{inner}": f"/{outer}" for outer, inner in _RESERVED.items()}
-    places = [
-        replace(p, pointer=names.get(p.pointer, p.pointer.removeprefix("/params") if p.pointer != "/params" else ""))
-        for p in error.errors
-    ]
-    message, hint = error.message, error.hint
-    if any(place.pointer.removeprefix("/") in _RESERVED for place in places):  # trigger_invoke names what it is called
-        message = "The control arguments of this tool do not fit."
-        hint = f"_idempotency_key is a text of 1 to 255 characters, _wait_timeout_seconds from 0 to {MAX_WAIT_SECONDS}."
-    return type(error)(message, hint=hint, errors=places, details=error.details)
-
-
-def _as_json(arguments: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """The arguments as the engine will see them in whichever process it runs: plain JSON values, bounded.
-
-    Raises InvalidParams for what JSON cannot carry between processes (integers beyond 64 bits, lone surrogates, very
-    deep nesting) and for arguments above `limit` bytes.
-    """
-    try:
-        raw = orjson.dumps(arguments)
-    except TypeError as error:
-        raise errors.InvalidParams(
-            "The arguments hold something that cannot be passed on.",
-            hint="Integers must fit into 64 bits, strings must be Unicode, nesting is bounded.",
-            errors=[errors.Problem("", errors.shorten(str(error)))],
-        ) from error
-    if len(raw) > limit:
-        raise errors.InvalidParams(
-            f"The arguments have {len(raw):,} bytes; at most {limit:,} are accepted.",
-            hint="Put bulk data into a file or an object store, and pass a reference to it.",
-        )
-    plain: dict[str, Any] = orjson.loads(raw)
-    return plain

@@ -21,7 +21,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from core import errors
 from core.model.principal import Caller
-from mcp_server import apps, asgi, completion, confirmation, prompts, resources, task_updates, tasks, tools
+from mcp_server import apps, asgi, completion, confirmation, prompts, resources, results, task_updates, tasks, tools
 from mcp_server.changes import Changes
 from mcp_server.door import Door, Origin, UnknownTool
 from mcp_server.progress import Progress
@@ -96,38 +96,29 @@ def build(door: Door) -> McpServer:
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
         origin = Origin(caller_of(ctx), ctx.protocol_version)
-        arguments = params.arguments or {}
-        about = await _question(ctx, params, origin.caller)
-        if about is not None:
-            refused = await confirmation.asked(ctx, params, about, answers)
-            if refused is not None:
-                return refused
-            arguments = {**arguments, **about.pinned}
-        as_task = tasks.offered(params.name) and tasks.declared(ctx)
-        if as_task:
-            arguments = tasks.patient(params.name, arguments)
         try:
-            async with _reported(ctx, params, origin.caller):
-                answer = await door.call(params.name, arguments, origin)
-                return tasks.created(answer) if as_task else answer
+            call = await door.resolve(params.name, params.arguments or {}, origin.caller)
         except UnknownTool as error:
             raise MCPError(
                 types.INVALID_PARAMS,
                 f"Unknown tool: {errors.shorten(params.name)}. tools/list has the tools of this session; "
                 "more with --toolsets.",
             ) from error
-
-    async def _question(
-        ctx: Context, params: types.CallToolRequestParams, caller: Caller
-    ) -> confirmation.Question | None:
-        """What the user is asked before this call, if anything and if the client can ask."""
-        if not confirmation.can_be_asked(ctx):
-            return None
-        try:
-            operation, arguments = await door.resolve(params.name, params.arguments or {}, caller)
-            return await confirmation.question(await door.session(), operation, arguments, caller)
-        except (UnknownTool, errors.SluiceError):
-            return None  # the call tells what is wrong with it
+        except errors.SluiceError as error:
+            return results.failure(error)
+        if confirmation.can_be_asked(ctx):
+            about = await confirmation.question(await door.session(), call.operation, call.arguments, origin.caller)
+            if about is not None:
+                refused = await confirmation.asked(ctx, params, about, answers)
+                if refused is not None:
+                    return refused
+                call = call.with_arguments(about.pinned)
+        as_task = tasks.offered(call) and tasks.declared(ctx)
+        if as_task:
+            call = tasks.patient(call)
+        async with _reported(ctx, params, origin.caller):
+            answer = await door.call(call, origin)
+            return tasks.created(answer) if as_task else answer
 
     def _reported(
         ctx: Context, params: types.CallToolRequestParams, caller: Caller

@@ -18,8 +18,9 @@ from pydantic import Field
 
 from core import clock, errors
 from core.model.principal import Caller
-from mcp_server import results, tools
-from mcp_server.session import EngineSession
+from mcp_server import results
+from mcp_server.session import RUNS, EngineSession
+from mcp_server.toolcall import ToolCall
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 MISSING_CAPABILITY = -32021
@@ -35,7 +36,6 @@ OVER = ("completed", "failed", "cancelled")
 """The states of a task that no other follows."""
 
 _OPEN = ("accepted", "dispatched")
-_RUNS = {"trigger_invoke": "wait_timeout_seconds", "trigger_invocation_rerun": "wait_timeout_seconds"}
 
 
 class TaskParams(types.RequestParams):
@@ -89,14 +89,14 @@ class Invocations:
         """A run asks nothing, so there is nothing to answer."""
 
 
-def offered(name: str) -> bool:
-    """Whether a call of this tool can become a task."""
-    return name in _RUNS or name.startswith(tools.TRIGGER_PREFIX)
+def offered(call: ToolCall) -> bool:
+    """Whether this call can become a task."""
+    return call.operation.name in RUNS
 
 
-def patient(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a run, waiting but a moment unless they say how long."""
-    return {_RUNS.get(name, "_wait_timeout_seconds"): FIRST_WAIT_SECONDS, **arguments}
+def patient(call: ToolCall) -> ToolCall:
+    """A run that waits but a moment, unless it says how long."""
+    return call.with_arguments({"wait_timeout_seconds": FIRST_WAIT_SECONDS, **call.arguments})
 
 
 def created(answer: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
+from core import errors
 from core.settings import Settings
-from mcp_server import attach
+from mcp_server import attach, results
 from mcp_server.door import Door, Origin
 from mcp_server.session import EngineSession
 from tests.mcp_server import fake
@@ -39,7 +40,10 @@ async def test_odd_arguments_are_told_and_never_an_internal_error(tmp_path: Path
             cases = [{**required, name: odd} for name in schema.get("properties", {}) for odd in ODD]
             for arguments in [{}, *({"unknown": odd} for odd in ODD), *cases]:
                 with anyio.fail_after(5):
-                    answer = await door.call(tool["name"], arguments, origin)
+                    try:
+                        answer = await door.call(await door.resolve(tool["name"], arguments, origin.caller), origin)
+                    except errors.InvalidParams as error:
+                        answer = results.failure(error)
                 if answer["isError"]:
                     error = answer["structuredContent"]["error"]
                     assert error["code"] != "internal", (tool["name"], str(arguments)[:200])

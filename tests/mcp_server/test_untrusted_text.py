@@ -126,7 +126,7 @@ async def test_what_others_write_changes_no_tool_and_comes_back_as_clean_data(tm
             origin = Origin(door.effective(fake.CALLER), "2026-07-28")
 
             async def call(name: str, /, **arguments: Any) -> dict[str, Any]:
-                answer = await door.call(name, arguments, origin)
+                answer = await door.call(await door.resolve(name, arguments, origin.caller), origin)
                 answers.append((name, answer))
                 return dict(answer["structuredContent"])
 
