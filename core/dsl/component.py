@@ -113,6 +113,7 @@ class Run:
     errors: int = 0  # events that a component refused; the run goes on
     left_out: int = 0  # those of them that the output refused; their batches are accepted without them
     last_error: str = ""  # why the last of them was refused
+    answered: bool = False  # whether the output has answered the invocation that started the run
 
     def refuse(self, env: Env, text: str, count: int = 1) -> None:
         """Count events that a component could not take, and tell the log of the job about the first ones."""
@@ -255,6 +256,17 @@ class InstantSink(Protocol):
 
     def write_now(self, events: list[Event], run: Run) -> None:
         """Accept the events before this returns."""
+
+
+@runtime_checkable
+class ConcludingSink(Protocol):
+    """A sink that also has something to say at the end of a run that a message started."""
+
+    def conclude(self, run: Run, reason: str) -> None:
+        """The run is over; `reason`: why it failed, empty when it did not. Never raises.
+
+        What is published here leaves before the acknowledgement of the message.
+        """
 
 
 class Input(Component):

@@ -105,6 +105,8 @@ def job_event(run: Invocation, trigger_id: str, definition: Definition, params: 
         "params": params,
         "requested_at_ns": run.requested_at_ns,
     }
+    if definition.response_slot:
+        event["response_slot"] = definition.response_slot
     if run.proxy_nonce is not None:
         event["trigger_proxy"] = {
             "tenant_id": run.tenant,

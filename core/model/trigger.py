@@ -15,6 +15,8 @@ TOOL_PREFIX = "trigger_invoke_"
 DEFAULT_RESPONSE_TIMEOUT_SECONDS = 15
 DEFAULT_WAIT_SECONDS = 15
 MAX_WAIT_SECONDS = 300
+RESPONSE = "trigger_response"
+MOST_RESPONSE_BYTES = 256 * 1024  # of a trigger_response, as JSON
 PROXY_RESPONSE = "trigger_proxy_response"
 PROXY_HEADERS = frozenset(
     "content-type content-length date etag last-modified location retry-after x-request-id".split(),

@@ -18,7 +18,7 @@ from core.bus.base import Bus
 from core.model import invocation
 from core.model.invocation import Invocation
 from core.model.states import INVOCATION, InvocationState
-from core.model.trigger import MAX_WAIT_SECONDS, PROXY_RESPONSE
+from core.model.trigger import MAX_WAIT_SECONDS, MOST_RESPONSE_BYTES, PROXY_RESPONSE
 from core.store import invocations
 from core.store.database import Database
 from core.store.invocations import Capture, Finish, Late, Note
@@ -27,8 +27,6 @@ from core.triggers.deadlines import Deadlines
 from core.triggers.deliveries import Deliveries
 from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
-
-MAX_RESPONSE_BYTES = 256 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -121,8 +119,8 @@ class Pending:
             if validator is not None and not validator.is_valid(envelope.get("result", {})):
                 reason = "result does not fit the result_schema of the trigger"
         encoded = orjson.dumps(envelope)
-        if reason is None and len(encoded) > MAX_RESPONSE_BYTES:
-            reason = f"the response is larger than {MAX_RESPONSE_BYTES} bytes"
+        if reason is None and len(encoded) > MOST_RESPONSE_BYTES:
+            reason = f"the response is larger than {MOST_RESPONSE_BYTES} bytes"
         if reason is not None:
             return self._note(entry, invocations.encode_event(now, "response_refused", reason=reason))
         state = responses.outcome(envelope)

@@ -8,9 +8,8 @@ from typing import Any
 
 from core import errors
 from core.model.states import InvocationState
-from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, PROXY_RESPONSE
+from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, PROXY_RESPONSE, RESPONSE
 
-RESPONSE = "trigger_response"
 REQUIRED = ("type", "version", "tenant_id", "invocation_id", "response_slot", "nonce", "outcome", "emitted_at_ns")
 OPTIONAL = ("result", "error_code", "error_message")
 _ALLOWED = frozenset((*REQUIRED, *OPTIONAL))

@@ -13,7 +13,18 @@ from itertools import count
 from typing import Any, Literal
 
 from core import backoff, clock
-from core.dsl.component import Batch, BehindSource, Env, Event, InstantSink, InstantSource, Run, Sink, Source
+from core.dsl.component import (
+    Batch,
+    BehindSource,
+    ConcludingSink,
+    Env,
+    Event,
+    InstantSink,
+    InstantSource,
+    Run,
+    Sink,
+    Source,
+)
 from core.dsl.inputs.internal_messages import MessageSource
 from core.dsl.language import course
 from core.dsl.language.action import JobAborted
@@ -83,6 +94,7 @@ class Executor:
         self._source: Source
         self._behind: BehindSource | None = None  # the source, when it knows how far behind it is
         self._sink: Sink
+        self._concluding: ConcludingSink | None = None  # the sink, when it has something to say at the end of a run
         self._instant: tuple[Callable[[Run], list[Event]], Callable[[list[Event], Run], None]] | None = None
         self._quick = course.quick(job.legs)
         self._waiting: deque[Delivery] = deque()  # deliveries that came before the job was open, or above the bound
@@ -126,6 +138,7 @@ class Executor:
         self._behind = self._source if isinstance(self._source, BehindSource) else None
         try:
             self._sink = self._job.output.open(self._env)
+            self._concluding = self._sink if isinstance(self._sink, ConcludingSink) else None
             self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns)
             try:
                 await self._work()
@@ -263,6 +276,8 @@ class Executor:
             reason = run.last_error or "no event came through; the log of the job says why"
         if reason:
             self._env.log("error", f"a run failed: {reason}")
+        if self._concluding is not None:
+            self._concluding.conclude(run, reason)
         self._held.pop(delivery.id, None)
         delivery.settle(reason or None)
         return self._report(run, "message", started, reason)

@@ -13,6 +13,7 @@ from core.dsl.component import Env, Event, Outgoing, Output, Run
 from core.dsl.connections import http
 from core.dsl.events import select
 from core.dsl.language import expand
+from core.dsl.outputs.respond import ANSWERED, Answers, Respond
 from core.errors import SluiceError, shorten
 
 MASK = "***"
@@ -37,6 +38,8 @@ def output(
     """(what the output would be given for each event, faults). Nothing is opened."""
     if declared.name == "discard":
         return [], []
+    if isinstance(declared, Respond):
+        return _answers(declared, env, run, events)
     settings = _settings(declared)
     fill = _renderer(settings, env)
     field = getattr(declared, "input_field", None)
@@ -51,6 +54,23 @@ def output(
                 continue
             shown.append(_one(declared, fill(event, run), content))
         except (ValueError, SluiceError) as error:
+            faults.append({"step": "output", "event": place, "message": shorten(str(error), 300)})
+    return shown, faults
+
+
+def _answers(
+    declared: Respond, env: Env, run: Run, events: list[Event]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(the answer to the invocation that the run was given, faults)."""
+    answers, shown, faults = Answers(declared, env), list[dict[str, Any]](), list[dict[str, Any]]()
+    for place, event in enumerate(events):
+        try:
+            answer = None if shown else answers.of(event, run)
+            if answer is not None:
+                shown.append(message(answer, "output"))
+            elif shown:
+                faults.append({"step": "output", "event": place, "message": ANSWERED})
+        except ValueError as error:
             faults.append({"step": "output", "event": place, "message": shorten(str(error), 300)})
     return shown, faults
 

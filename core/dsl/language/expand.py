@@ -404,6 +404,40 @@ def structure(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event
     return made
 
 
+def typed(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event, Run], Any]:
+    """Like `structure`, but a text that is one placeholder and nothing else keeps the type of its value.
+
+    What it gives may be part of the event or the message: it is to be read, not changed. Raises like `template`.
+    """
+    if isinstance(value, dict):
+        keys = {key: typed(inner, env, warn) for key, inner in value.items()}
+        return lambda event, run: {key: fill(event, run) for key, fill in keys.items()}
+    if isinstance(value, list):
+        items = [typed(inner, env, warn) for inner in value]
+        return lambda event, run: [fill(event, run) for fill in items]
+    if not isinstance(value, str):
+        return lambda event, run: value
+    text = template(value, env, warn)
+    whole = lookup_of(value)
+    if whole is None or whole.source in SECRET_SOURCES:
+        return text
+    field = select.getter(select.parse(whole.name)) if whole.source == "event" else None
+    of_run = _run_getter(whole, env)
+
+    def fill(event: Event, run: Run) -> Any:
+        found = of_run(run) if field is None else field(event)
+        nothing = found is MISSING or (found is None and (whole.fallback is not None or whole.source == "dyn"))
+        return text(event, run) if nothing else found
+
+    return fill
+
+
+def lookup_of(text: str) -> Lookup | None:
+    """The placeholder that a text is, when it is one `${...}` and nothing else."""
+    parts = parse(text)
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], Lookup) else None
+
+
 def emit_structure(value: Any, code: Builder) -> str:
     """Like `emit` for a JSON value with templates in its strings (keys are taken as they are)."""
     if isinstance(value, str):

@@ -14,6 +14,7 @@ from core.dsl.outputs import (
     jetstream,
     message,
     print,
+    respond,
     splunk_hec,
     worker_channel,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "jetstream",
     "message",
     "print",
+    "respond",
     "splunk_hec",
     "worker_channel",
 ]

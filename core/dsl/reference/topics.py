@@ -114,7 +114,7 @@ output: {print: STDOUT}
         " Give `message` to job_trace to try it.",
         (
             ("${msg|job_event.params.x}", "A parameter of a trigger's call."),
-            ("${msg|job_event.invocation_id}", "Which invocation it is, for the trigger_response."),
+            ("${msg|job_event.invocation_id}", "Which invocation it is; the output respond answers it."),
         ),
         """
 name: on-message
