@@ -73,7 +73,7 @@ def _operation(op: operation.Operation) -> list[str]:
         *(["needs no --allow-write"] if op.effect is not operation.Effect.READ and not op.gated else []),
     ]
     routes = " or ".join(f"`{path}`" for path in (op.http, *op.http_also) if path)
-    doors = [f"HTTP {routes}" if routes else "no HTTP route", f"MCP tool `{op.name}`" if op.tool else "no MCP tool"]
+    doors = [f"HTTP {routes}" if routes else "no HTTP route", _tool(op)]
     out = [f"### {op.name}", "", op.summary, "", f"{', '.join(doors)}; {', '.join(traits)}.", ""]
     if op.description != op.summary:
         out += [op.description, ""]
@@ -87,6 +87,11 @@ def _operation(op: operation.Operation) -> list[str]:
             out.append(f"| `{name}` | {_type(node, op.schema)} | {need} | {_cell(node.get('description', ''))} |")
         out.append("")
     return out
+
+
+def _tool(op: operation.Operation) -> str:
+    also = f" (also in the toolset {' and '.join(op.also_in)})" if op.also_in else ""
+    return f"MCP tool `{op.name}`{also}" if op.tool else "no MCP tool"
 
 
 def page_cli() -> str:

@@ -174,6 +174,10 @@ class Door:
             self._listings.pop(next(iter(self._listings)))
         return listing
 
+    def has_tool(self, name: str, caller: Caller) -> bool:
+        """Whether the operation of this name is a tool of this caller. Only with an open session."""
+        return tools.has(self._operations, name, caller, self.options)
+
     def header_schema(self, name: str, caller: Caller) -> dict[str, Any] | None:
         """The input schema of a tool, if arguments of it are repeated as HTTP headers that have to agree with them.
 

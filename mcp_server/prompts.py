@@ -7,7 +7,7 @@ or a record says is never put among the instructions: names are checked, the res
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ class Prompt:
     description: str
     arguments: tuple[Argument, ...]
     instructions: str
+    tools: tuple[str, ...]
+    """What it cannot do without; what else it names, it says itself how to do without."""
     about: str = ""
 
 
@@ -63,6 +65,7 @@ Roll out workflow {workflow} as deployment {deployment}, in worker group {worker
 4. Call deployment_apply with exactly that plan_id. When it is refused as stale, plan again and show the new plan.
 5. Call deployment_get and tell what runs where. When it is degraded, call explain before anything else.
 Without a plan_id the session is read-only: stop after step 3 and say so.""",
+        ("deployment_plan", "deployment_get", "explain"),
         "catalog://workflow/{workflow}",
     ),
     Prompt(
@@ -74,9 +77,10 @@ Without a plan_id the session is read-only: stop after step 3 and say so.""",
 Find out what is wrong with deployment {deployment}; change nothing.
 1. Read its state below: workloads that are not running, drift, the last reason.
 2. Call explain with kind deployment and id {deployment}; follow its causes back to the first one.
-3. For a job that fails, read deployment_history for what changed last (and job_log, job_notifications_recent if there).
+3. For a job that fails, read job_log, and deployment_history for what changed last.
 4. Tell: what is wrong, since when, the first cause with its evidence, what it affects, and one next step.
 Propose deployment_reconcile only for drift, and a plan with to_revision only when a change caused it.""",
+        ("explain", "deployment_history", "job_log"),
         "deployment://{deployment}",
     ),
     Prompt(
@@ -93,8 +97,9 @@ Write a job called {name}. What it shall do stands below as the user put it, if 
 2. Write the document: name, input, actions, output. Secrets are named, never written.
 3. Call job_validate; mend every fault at its pointer.
 4. Call job_trace with two or three events, an odd one among them; show what comes out of each action.
-5. Show the document to the user. After a yes: job_put, then job_deploy.
-These tools need the toolset jobs; when they are missing, say that the server has to be started with --toolsets all.""",
+5. Show the document to the user. After a yes: job_put, then job_deploy. Without these the session is read-only: stop \
+after step 4 and say so.""",
+        ("dsl_reference", "job_validate", "job_trace"),
         "docs://jobs",
     ),
     Prompt(
@@ -115,22 +120,30 @@ annotations truthfully: read_only, destructive, idempotent, open_world.
 4. Show the definition. After a yes call trigger_publish with publication.mcp true.
 5. Run trigger_invoke_{slug} once with an _idempotency_key and harmless parameters; show the invocation.
 A definition follows this schema:""",
+        ("trigger_list", "trigger_publish", "trigger_revise"),
         "schema://trigger",
     ),
 )
 BY_NAME: Mapping[str, Prompt] = {prompt.name: prompt for prompt in PROMPTS}
 
-LISTED: list[dict[str, Any]] = [
-    {
-        "name": prompt.name,
-        "title": prompt.title,
-        "description": prompt.description,
-        "arguments": [
-            {"name": one.name, "description": one.description, "required": one.required} for one in prompt.arguments
-        ],
-    }
-    for prompt in PROMPTS
-]
+HasTool = Callable[[str], bool]
+"""Whether whoever asks can call the operation of this name."""
+
+
+def listed(has_tool: HasTool) -> list[dict[str, Any]]:
+    """The prompts that can be followed with these tools, in their wire form."""
+    return [
+        {
+            "name": prompt.name,
+            "title": prompt.title,
+            "description": prompt.description,
+            "arguments": [
+                {"name": one.name, "description": one.description, "required": one.required} for one in prompt.arguments
+            ],
+        }
+        for prompt in PROMPTS
+        if all(map(has_tool, prompt.tools))
+    ]
 
 
 async def get(session: EngineSession, name: str, arguments: Mapping[str, str], caller: Caller) -> dict[str, Any]:
@@ -144,7 +157,11 @@ async def get(session: EngineSession, name: str, arguments: Mapping[str, str], c
         raise errors.NotFound(f"There is no prompt {errors.shorten(name, 60)}.", hint=f"Prompts: {', '.join(BY_NAME)}.")
     problems = _problems(prompt, arguments)
     if problems:
-        raise errors.InvalidParams(f"The arguments of prompt {name} do not fit.", errors=problems)
+        faults = "; ".join(f"{problem.pointer.removeprefix('/')} {problem.message}" for problem in problems[:5])
+        takes = ", ".join(one.name + (" (required)" if one.required else "") for one in prompt.arguments)
+        raise errors.InvalidParams(
+            f"The arguments of prompt {name} do not fit: {faults}. It takes {takes}.", errors=problems
+        )
     names = {one.name: arguments.get(one.name) or "default" for one in prompt.arguments if not one.text}
     messages = [_said({"type": "text", "text": prompt.instructions.format(**names)})]
     if prompt.about:
@@ -161,9 +178,9 @@ async def get(session: EngineSession, name: str, arguments: Mapping[str, str], c
 
 
 def _problems(prompt: Prompt, arguments: Mapping[str, str]) -> list[errors.Problem]:
-    known = {one.name: one for one in prompt.arguments}
+    known = {one.name for one in prompt.arguments}
     problems = [
-        errors.Problem(f"/{errors.shorten(name, 40)}", f"is not an argument; these are: {', '.join(known)}")
+        errors.Problem(f"/{errors.shorten(name, 40)}", "is no argument of it")
         for name in arguments
         if name not in known
     ]

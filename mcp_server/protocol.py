@@ -10,6 +10,7 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import mcp_types as types
@@ -135,7 +136,8 @@ def build(door: Door) -> McpServer:
         return {"resultType": "complete", "resourceTemplates": resources.TEMPLATES}
 
     async def list_prompts(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
-        return {"resultType": "complete", "prompts": prompts.LISTED}
+        await _or_protocol_error(door.session())
+        return {"resultType": "complete", "prompts": prompts.listed(partial(door.has_tool, caller=caller_of(ctx)))}
 
     async def get_prompt(ctx: Context, params: types.GetPromptRequestParams) -> HandlerResult:
         session = await _or_protocol_error(door.session())

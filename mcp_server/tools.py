@@ -28,6 +28,7 @@ ALWAYS = frozenset({"explain", "mcp_server_metrics"})
 NAME_MAX = 64
 DESCRIPTION_BYTES = 2048
 _CURSOR_MARK = "after:"
+_NULL = {"type": "null"}
 
 
 def may_run(operation: Operation, caller: Caller) -> bool:
@@ -37,7 +38,7 @@ def may_run(operation: Operation, caller: Caller) -> bool:
 
 def offered(operation: Operation, options: Options) -> bool:
     """Whether the operation is a tool of this server at all, listed or not."""
-    return operation.tool and (options.offers(operation.toolset) or operation.name in ALWAYS)
+    return operation.tool and (operation.name in ALWAYS or any(map(options.offers, operation.toolsets)))
 
 
 def visible(operation: Operation, caller: Caller, options: Options) -> bool:
@@ -49,6 +50,12 @@ def visible(operation: Operation, caller: Caller, options: Options) -> bool:
         and operation.allows(caller.principal.role)
         and permits(caller.principal.scopes, operation, None)
     )
+
+
+def has(operations: Mapping[str, Operation], name: str, caller: Caller, options: Options) -> bool:
+    """Whether this caller can call the operation of this name as a tool."""
+    operation = operations.get(name)
+    return operation is not None and visible(operation, caller, options)
 
 
 def listing(
@@ -71,13 +78,12 @@ def operation_tool(operation: Operation, allow_write: bool) -> Tool:
 
     In a session that cannot write, every tool is read-only as a matter of fact, and says so.
     """
-    body = operation.description
-    text = body if body.startswith(operation.summary) else f"{operation.summary}\n{body}"
     tool = _tool(
         operation.name,
-        text,
-        operation.schema,
-        operation.result,
+        operation.description,
+        brief(operation.schema),
+        # An answer that is a fault has none of its keys.
+        {key: part for key, part in operation.result.items() if key != "required"} if operation.result else None,
         read_only=operation.effect is Effect.READ or not allow_write,
         destructive=operation.effect is Effect.DESTRUCTIVE,
         idempotent=operation.effect is Effect.READ or operation.idempotent,
@@ -85,6 +91,32 @@ def operation_tool(operation: Operation, allow_write: bool) -> Tool:
     )
     meta = apps.tool_meta(operation.name)
     return tool if meta is None else {**tool, "_meta": meta}
+
+
+def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an operation without what tells a model nothing: that null stands for an optional argument that is
+    left out, the defaults of a definition beside its name, and that more properties are allowed, as they always are.
+
+    What fits it fits the schema itself, which is what arguments are checked against.
+    """
+
+    def shorten(node: Any) -> Any:
+        if isinstance(node, list):
+            return [shorten(inner) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        kept = {key: inner for key, inner in node.items() if (key, inner) != ("additionalProperties", True)}
+        if "default" in kept and (kept["default"] is None or "$ref" in kept):
+            del kept["default"]
+        choices = [choice for choice in kept.get("anyOf", ()) if choice != _NULL]
+        if "default" in node and node["default"] is None and "anyOf" in kept:
+            kept["anyOf"] = choices
+            if len(choices) == 1:
+                del kept["anyOf"]
+                kept = {**choices[0], **kept}
+        return {key: shorten(inner) for key, inner in kept.items()}
+
+    return dict(shorten(schema))
 
 
 def trigger_tool(trigger: Mapping[str, Any]) -> Tool:

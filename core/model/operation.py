@@ -87,6 +87,7 @@ class Operation:
     open_world: bool = False
     result: dict[str, Any] | None = None
     tool: bool = True  # offered as an MCP tool
+    also_in: tuple[str, ...] = ()  # further toolsets that offer it; what a key may, `toolset` alone says
     gated: bool = True  # a READ operation is never gated; an ungated WRITE decides for itself (deployment_plan)
     http_also: tuple[str, ...] = ()
     feature: Feature | None = None  # what the license must grant
@@ -103,6 +104,11 @@ class Operation:
     def effect_of(self, params: BaseModel) -> Effect:
         """What one call may do to the world; the write gate asks for `effect`, the most that any call may."""
         return self.effect if self.effect_by is None else self.effect_by(params)
+
+    @property
+    def toolsets(self) -> tuple[str, ...]:
+        """The toolsets that offer it, its own first."""
+        return (self.toolset, *self.also_in)
 
     @property
     def needs_engine(self) -> bool:

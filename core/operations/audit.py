@@ -19,12 +19,11 @@ class AuditList(Page):
     operation: str | None = Field(default=None, max_length=64)
     """Only this operation."""
     target: str | None = Field(default=None, max_length=200)
-    """Only what was done to the thing of this name or id."""
+    """Only what was done to this name or id."""
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
     """Only what came through this door."""
     decision: str | None = Field(default=None, max_length=40)
-    """Only what was decided so: allowed, forbidden, write_disabled, or not_found for a tenant that is not the
-    caller's."""
+    """Only what was decided so: allowed, forbidden, write_disabled, not_found (somebody else's tenant)."""
     since: str | None = Field(default=None, max_length=40)
     """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
     until: str | None = Field(default=None, max_length=40)
@@ -35,15 +34,15 @@ class AuditList(Page):
     summary="List who changed what, and what was refused.",
     http="GET /api/audit",
     toolset="administration",
+    also_in=("deployments",),
     role=Role.ADMIN,
-    tool=False,
     result=items_schema(),
 )
 async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[str, Any]:
     """List what was changed in this tenant, and the calls that were refused, newest first.
 
-    An entry names the user, role, door, operation and the thing; it never holds arguments, documents or credentials.
-    It is written in the transaction of the change, so what happened is here, and what is here happened.
+    An entry names user, role, door, operation and the thing; never arguments, documents or credentials. It is written
+    in the transaction of the change.
     """
     now = engine.now_ns()
     named = {name: getattr(params, name) for name in ("username", "operation", "target", "surface", "decision")}

@@ -39,7 +39,7 @@ EXPLAINED = {
     role=Role.USER,
 )
 async def explain(engine: Engine, caller: Caller, params: Explain) -> dict[str, Any]:
-    """The state of a deployment, invocation, workload, job or plan; `because`, its causes in the order of time (who
-    applied what, which worker was lost, which job failed and why); `next`, the calls that help."""
+    """Tell why a deployment, invocation, workload, job or plan is as it is: `because`, its causes in the order of time
+    (who applied what, which worker was lost, which job failed and why); `next`, the calls that help."""
     found = await engine.explainer.explain(caller, params.kind, params.id)
     return found.to_dict()

@@ -57,13 +57,13 @@ class InvocationList(Page):
     username: str | None = Field(default=None, max_length=200)
     """Only runs by this user."""
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
-    """Only runs asked for through this door."""
+    """Only runs through this door."""
     tag: str | None = Field(default=None, max_length=100)
     """Only runs of triggers with this tag."""
     since: Time = None
-    """Only runs asked for at this time or later: ISO 8601 with a zone, or how long ago, e.g. 90s, 15m, 2h, 7d."""
+    """Not before this time: ISO 8601, or how long ago (90s, 2h, 7d)."""
     until: Time = None
-    """Only runs asked for before this time."""
+    """Before this time."""
     tenant_id: str | None = Field(default=None, max_length=64)
     """The tenant to look in; your own when left out."""
 

@@ -22,26 +22,27 @@ class JobLog(Params):
     limit: int = Field(default=50, ge=1, le=500)
     """The most lines."""
     after: str = Field(default="", max_length=32, pattern="^([0-9a-f]{16})?$")
-    """`cursor` of an earlier answer: only lines that came after it, the oldest first."""
+    """`cursor` of an earlier answer: only lines after it, oldest first."""
     level: Literal["warning", "error"] | None = None
-    """Only lines of this level or a higher one."""
+    """Only lines of this level or higher."""
     wait_seconds: int = Field(default=0, ge=0, le=60)
     """Wait this long for a line when there is none yet."""
     characters: int = Field(default=16_000, ge=100, le=1_000_000)
-    """The most characters of all lines together; `truncated` tells that lines were left out."""
+    """The most characters of all lines; `truncated` tells that lines were left out."""
 
 
 @operation(
     summary="Read or follow the log of a job.",
     http="GET /api/jobs/{name}/log",
     toolset="jobs",
+    also_in=("deployments",),
     offline=False,
     role=Role.USER,
 )
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
-    """The last lines of a job's log from all its replicas, oldest first. To follow: pass `cursor` back as `after`
-    with wait_seconds. `unreachable` lists workers that did not answer; then their lines are those sent before. When
-    `deployed` is false, they are those of its last run, which the engine keeps until it ends."""
+    """The last lines of a job's log from all replicas, oldest first. To follow, pass `cursor` back as `after` with
+    wait_seconds. Of workers in `unreachable`, and of a job that is not `deployed`, they are those that were sent
+    before."""
     workloads = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
     if not workloads and await engine.database.read(table.newest, caller.tenant, params.name) is None:
         raise errors.NotFound(

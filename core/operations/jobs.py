@@ -58,13 +58,14 @@ class JobGet(Params):
     summary="Show one job: document, versions, draft, workloads, last failure, log.",
     http="GET /api/jobs/{name}",
     toolset="jobs",
+    also_in=("deployments",),
     role=Role.USER,
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
-    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log.
+    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log (of its
+    last run when it is not deployed).
 
     `origin` of a managed job: deployment, step, module and role, the revision that brought it, digest of its content.
-    The log of a job that is not deployed is that of its last run.
     """
     tenant, name = caller.tenant, params.name
     versions = await engine.database.read(table.versions, tenant, name)

@@ -24,13 +24,13 @@ Detail = Literal["concise", "detailed"]
 
 class DeploymentPlan(Params):
     name: Name
-    """The deployment, new or existing: lower-case letters, digits, single - and _."""
+    """The deployment, new or existing."""
     source: str | None = Field(default=None, max_length=200)
-    """What to deploy: workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]; what was applied last when left out."""
+    """workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]; what was applied last when left out."""
     worker_group: Name | None = None
     """The worker group for steps that name none; as before, or `default`, when left out."""
     values: dict[str, Any] = Field(default_factory=dict)
-    """Answers to the wizard fields (or parameters of a blueprint); those left out stay as they were applied."""
+    """Wizard fields (or parameters of a blueprint); those left out stay as they were applied."""
     placement: dict[Step, Name] = Field(default_factory=dict)
     """Step -> worker group, over what the workflow says."""
     replicas: dict[Step, Annotated[int, Field(ge=1, le=1024)]] = Field(default_factory=dict)
@@ -172,11 +172,10 @@ class PlanList(Page):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     result=items_schema(),
-    tool=False,
     role=Role.USER,
 )
 async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[str, Any]:
-    """List the plans of this tenant with who made them and their state; one that is over is kept for seven days."""
+    """List the plans with who made them and their state; one that is over is kept for seven days."""
     rows, total = await engine.database.read(
         lambda db: table.search(
             db,
@@ -224,7 +223,6 @@ async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Los
     offline=True,
     role=Role.ADMIN,
     idempotent=True,
-    tool=False,
 )
 async def plan_discard(engine: Engine, caller: Caller, params: PlanDiscard) -> dict[str, Any]:
     """Withdraw a plan, so that it can never be applied. Only who made it may; one that is over stays as it is."""

@@ -29,7 +29,7 @@ class TriggerList(Page):
     tag: str | None = Field(default=None, max_length=100)
     """Only triggers with this tag."""
     tenant_id: str | None = Field(default=None, max_length=64)
-    """The tenant to look in; your own when left out, and for the local operator every one."""
+    """The tenant to look in; your own when left out, for the local operator every one."""
 
 
 @operation(
@@ -42,7 +42,7 @@ class TriggerList(Page):
 async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> dict[str, Any]:
     """List the published triggers: slug, revision, target job, and whether each is active.
 
-    Use trigger_get for the parameter schema of one. Run one with its tool trigger_invoke_<slug>.
+    trigger_get has the parameter schema of one. Run one with its tool trigger_invoke_<slug>.
     """
     found = [
         trigger

@@ -88,11 +88,11 @@ class Trigger:
 
     @cached_property
     def tool(self) -> dict[str, Any]:
-        """The MCP tool that this trigger is: its schema with the two reserved control keys."""
+        """The MCP tool that this trigger is: its schema with its defaults and the two reserved control keys."""
         definition = self.definition
         schema = dict(definition.parameter_schema)
         schema["properties"] = {
-            **schema.get("properties", {}),
+            **_with_defaults(schema.get("properties", {}), definition.default_params),
             "_idempotency_key": {
                 "type": "string",
                 "minLength": 1,
@@ -145,6 +145,16 @@ class Trigger:
             "tool_name": TOOL_PREFIX + definition.slug if definition.publication.mcp else None,
             "tags": definition.tags,
         }
+
+
+def _with_defaults(properties: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of properties, each with the default that fills it when a caller leaves it out."""
+    return {
+        key: {**({} if inner is True else inner), "default": defaults[key]}
+        if key in defaults and inner is not False
+        else inner
+        for key, inner in properties.items()
+    }
 
 
 def _output_schema(result_schema: dict[str, Any]) -> dict[str, Any]:

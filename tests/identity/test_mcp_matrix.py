@@ -34,7 +34,7 @@ OF_RESOURCE = {  # the arguments of URI templates, where the operation behind th
 }
 SAME_FOR_ALL = {
     # Methods that show the same to everybody: what the program is, not what a tenant has.
-    "ping", "prompts/list", "resources/list", "resources/templates/list", "server/discover",
+    "ping", "resources/list", "resources/templates/list", "server/discover",
 }  # fmt: skip
 ONE_ERA = {"ping": ERAS[0], "resources/subscribe": ERAS[0], "resources/unsubscribe": ERAS[0]}
 ONE_ERA |= dict.fromkeys(

@@ -37,8 +37,13 @@ def test_a_writing_session_with_ten_triggers_costs_at_most_ten_thousand_tokens()
     assert tokens(listed(allow_write=True, triggers=10)) <= 10_000
 
 
-def test_the_default_toolsets_have_at_most_twenty_fixed_tools() -> None:
-    assert len(listed(allow_write=True)) <= 20
+def test_the_default_toolsets_have_at_most_twenty_five_fixed_tools() -> None:
+    assert len(listed(allow_write=True)) <= 25
+
+
+def test_a_read_only_session_with_the_default_toolsets_can_find_causes() -> None:
+    names = {tool["name"] for tool in listed(allow_write=False)}
+    assert names >= {"explain", "job_get", "job_log", "audit_list", "plan_list", "deployment_history"}
 
 
 ALL = listed(allow_write=True, toolsets=("all",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,10 +16,12 @@ import pytest
 from mcp.client.subscriptions import ResourceUpdated
 from mcp_types import PromptReference, ResourceTemplateReference
 
+from core.model.operation import Effect
+from core.operations import REGISTRY
 from core.settings import Settings
 from mcp_server import attach, completion, prompts, protocol, resources
 from mcp_server.door import Door
-from mcp_server.session import EngineSession
+from mcp_server.session import DEFAULT_TOOLSETS, EngineSession
 from tests.mcp_server import fake
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +50,8 @@ async def client(session: EngineSession, era: str, **options: Any) -> AsyncItera
     async def opened() -> EngineSession:
         return session
 
-    server = protocol.build(Door(opened, fake.options(allow_write=True, **options), "memory"))
+    given = fake.options(**{"allow_write": True, "toolsets": ("all",), **options})
+    server = protocol.build(Door(opened, given, "memory"))
     with anyio.fail_after(20):
         async with mcp.Client(server, mode=era) as connected:
             yield connected
@@ -128,6 +132,34 @@ async def test_a_prompt_brings_its_steps_and_the_record_that_it_is_about(session
         assert "Ignore" not in got.messages[0].content.text
         got = await connected.get_prompt("publish-trigger", {"slug": "run-it", "job": "tail"})
         assert "trigger_invoke_run-it" in got.messages[0].content.text
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_prompts_whose_tools_are_absent_are_not_listed(session: EngineSession, era: str) -> None:
+    async def listed(**options: Any) -> list[str]:
+        async with client(session, era, **options) as connected:
+            return [prompt.name for prompt in (await connected.list_prompts()).prompts]
+
+    assert await listed(toolsets=DEFAULT_TOOLSETS) == ["rollout", "triage", "publish-trigger"]
+    assert await listed(toolsets=DEFAULT_TOOLSETS, allow_write=False) == ["rollout", "triage"]
+    assert await listed(toolsets=("jobs",), allow_write=False) == ["author-job"]
+
+
+def test_a_prompt_says_which_tools_it_cannot_do_without() -> None:
+    for prompt in prompts.PROMPTS:
+        named = {word for word in re.findall(r"[a-z_]+", prompt.instructions) if word in REGISTRY}
+        assert set(prompt.tools) <= named
+        assert all(REGISTRY[name].effect is not Effect.READ for name in named - set(prompt.tools))
+
+
+async def test_an_argument_that_a_prompt_does_not_take_is_told_with_those_that_it_takes(session: EngineSession) -> None:
+    async with client(session, "2026-07-28") as connected:
+        with pytest.raises(mcp.MCPError) as fault:
+            await connected.get_prompt("rollout", {"workflow": QUICKSTART, "name": "demo"})
+    assert fault.value.message == (
+        "The arguments of prompt rollout do not fit: name is no argument of it; deployment is required. "
+        "It takes workflow (required), deployment (required), worker_group."
+    )
 
 
 @pytest.mark.parametrize(

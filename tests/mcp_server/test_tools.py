@@ -100,6 +100,33 @@ def test_an_output_schema_with_demands_also_accepts_an_error() -> None:
     assert tools.admitting_errors(open_one) == open_one
 
 
+def test_a_listed_schema_leaves_out_what_tells_a_model_nothing() -> None:
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "$defs": {"Where": {"type": "object", "properties": {"on": {"default": False, "type": "boolean"}}}},
+        "properties": {
+            "name": {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}], "default": None},
+            "at": {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}], "default": None},
+            "end": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": 5},
+            "values": {"type": "object", "additionalProperties": True},
+            "where": {"$ref": "#/$defs/Where", "default": {"on": False}, "description": "Where."},
+        },
+    }
+    assert tools.brief(schema) == {
+        "type": "object",
+        "additionalProperties": False,
+        "$defs": schema["$defs"],
+        "properties": {
+            "name": {"type": "string", "maxLength": 9},
+            "at": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+            "end": schema["properties"]["end"],
+            "values": {"type": "object"},
+            "where": {"$ref": "#/$defs/Where", "description": "Where."},
+        },
+    }
+
+
 @given(count=st.integers(0, 40), size=st.integers(200, 5000))
 def test_walking_the_pages_gives_every_tool_once_in_order(count: int, size: int) -> None:
     listed = [tools.trigger_tool(fake.trigger(f"t{n:04}")) for n in range(count)]

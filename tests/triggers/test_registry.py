@@ -92,6 +92,21 @@ async def test_a_deactivated_trigger_is_listed_as_such_and_offered_to_nobody(eng
     assert listed["revision"] == 2
 
 
+async def test_the_defaults_of_a_trigger_are_those_of_its_tool(engine: Engine) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"env": {"type": "string"}, "depth": {"type": "integer"}, "any": True},
+        "required": ["env", "depth"],
+    }
+    more = {"parameter_schema": schema, "default_params": {"depth": 2, "any": [], "other": 1}}
+    await engine.call("trigger_publish", {**DRAFT, **more}, ADMIN)
+    (tool,) = (await engine.call("trigger_tools", {}, ADMIN))["tools"]
+    properties = tool["input_schema"]["properties"]
+    assert properties["depth"] == {"type": "integer", "default": 2}
+    assert (properties["any"], properties["env"]) == ({"default": []}, {"type": "string"})
+    assert "other" not in properties and tool["input_schema"]["required"] == ["env"]
+
+
 async def test_platform_triggers_are_for_platform_principals_and_dispatch_only(engine: Engine) -> None:
     plain = {"slug": "sweep", "tenant_id": "platform", "target_job_name": "sweeper"}
     with pytest.raises(errors.NotFound):
