@@ -1,6 +1,6 @@
 """The catalog: documents to start from, and graphs of them.
 
-items, collection   what one tenant sees: what comes with Sluice (builtin), its own, what portals offer
+items, collection   what one tenant sees, and its search: what comes with Sluice (builtin), its own, what portals offer
 portal, portals     shared catalogs: their index (portal_source), installing what they offer
 graph -> wiring     a workflow with its modules opened and its channels followed; cycles, blueprints, answers check it
 picture, svg        the graph as nodes and edges, Mermaid, SVG

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from core.dsl.reference import schemas as jobs
 from core.model.catalog import MODELS
+from core.model.deployment_document import DeploymentDocument
 from core.model.gitops import ContextDocument, Manifest
 from core.model.trigger import Definition
-from core.model.wish import DeploymentDocument
 
 _OTHERS: dict[str, type[BaseModel]] = {
     **MODELS,

@@ -1,4 +1,7 @@
-"""The ordered changes between two wishes: jobs and adapters along the data, channels, placement, what goes. Pure."""
+"""The ordered changes between two wishes: jobs and adapters along the data, channels, placement, what goes. Pure.
+
+An update starts a job anew on its workers.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language import expand as templates
 from core.dsl.language import mentions
 from core.errors import InvalidDocument, shorten
-from core.guard.filerules import Locator
+from core.guard.pathrules import Locator
 from core.model import deployment, secret
 from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField, Workflow
 from core.model.deployment import Role

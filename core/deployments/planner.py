@@ -23,7 +23,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language import mentions
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
-from core.guard.filerules import Locator
+from core.guard.pathrules import Locator
 from core.licensing import Licensing
 from core.model.catalog import Graph, LibraryJob
 from core.model.deployment import EMPTY, State

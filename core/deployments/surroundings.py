@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.contexts.layers import Given, Layers, Level, digest
-from core.guard.filerules import Locator
+from core.guard.pathrules import Locator
 
 
 class Place(NamedTuple):

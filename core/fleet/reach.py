@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.fleet.fleet import Fleet
 from core.guard import filepolicy
-from core.guard.filerules import ANYWHERE, AnyOf, FileRules, Locator
+from core.guard.pathrules import ANYWHERE, AnyOf, FileRules, Locator
 from core.settings import Settings
 
 

@@ -14,8 +14,8 @@ from core.documents import Document, dump, lint
 from core.errors import Problem
 from core.gitops.files import File
 from core.model.catalog import SLUG_PATTERN, SPELLINGS
+from core.model.deployment_document import DeploymentDocument
 from core.model.gitops import ContextDocument, Kind, Manifest
-from core.model.wish import DeploymentDocument
 
 ORDER = tuple(Kind)
 VERSIONED = (Kind.BLUEPRINT, Kind.PERSPECTIVE, Kind.WORKFLOW)

@@ -9,8 +9,8 @@ from typing import Any
 from core.documents import dump
 from core.gitops.desired import ORDER, context_place
 from core.gitops.files import File
+from core.model.deployment_document import DeploymentDocument
 from core.model.gitops import Kind
-from core.model.wish import DeploymentDocument
 
 FOLDERS = {kind: f"{kind.value}s" for kind in Kind}
 _ODD = re.compile(r"[^A-Za-z0-9_.-]+")

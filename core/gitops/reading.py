@@ -19,14 +19,14 @@ from core.fleet.reach import Reach
 from core.gitops import desired
 from core.gitops.desired import Item, Written
 from core.gitops.files import File
-from core.guard.filerules import Locator
+from core.guard.pathrules import Locator
 from core.jobs import staging
 from core.model.catalog import Blueprint, Perspective, Workflow
+from core.model.deployment_document import DeploymentDocument
 from core.model.gitops import Kind, Manifest
 from core.model.plan import Plan
 from core.model.principal import Caller
 from core.model.states import WorkflowState
-from core.model.wish import DeploymentDocument
 from core.near import did_you_mean
 from core.store import contexts as context_table
 from core.store import workflows as workflow_table

@@ -9,9 +9,9 @@ Reaching out, in reading order:
 
 Files:
 
-    filepolicy  where the jobs of one worker may read and write: what the operator opened, what is always closed
-    filerules   the same for one tenant: where a relative path starts, and what its text alone refuses, as a plan does
-    paths       every opening of a file, held to it by the kernel; opening: openat2(2)
+    filepolicy  the value that says what the operator has opened for the jobs of a worker; it decides nothing
+    pathrules   decides which paths a job of a tenant may read and write, by their text, for plans and for paths
+    paths       every opening of a file, held to that decision by the kernel; opening: openat2(2)
 
 Nothing here knows a job document: the limits come as arguments, and what is refused is raised as Forbidden.
 """

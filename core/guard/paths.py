@@ -1,7 +1,7 @@
 """The only way in which components touch files: no symbolic links, no hard links, no devices, inside what is allowed.
 
 A path of a document may come from an untrusted author, and a part of it from an untrusted event. Which paths are
-allowed is decided by core.guard.filerules; every open goes through openat2(2), so the kernel refuses a symbolic link in
+allowed is decided by core.guard.pathrules; every open goes through openat2(2), so the kernel refuses a symbolic link in
 any component at the moment of opening: there is no gap between a check and the use. A second name (hard link) of a
 file outside of what is allowed cannot be told by its path, so files with more than one name are refused.
 """
@@ -25,8 +25,8 @@ from core.errors import Forbidden, JobFailed, shorten
 from core.fileroots import FileMode
 from core.guard import opening
 from core.guard.filepolicy import SHARED_MEMORY, FilePolicy
-from core.guard.filerules import MAX_PATH_BYTES as MAX_PATH_BYTES
-from core.guard.filerules import FileRules
+from core.guard.pathrules import MAX_PATH_BYTES as MAX_PATH_BYTES
+from core.guard.pathrules import FileRules
 
 MAX_NAME_BYTES = 255
 TEMPORARY_SUFFIX = ".sluice-tmp"

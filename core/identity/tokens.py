@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from core import clock, errors
-from core.identity import signing
+from core.identity import jwts
 from core.model import grants
 from core.model.operation import Registry
 from core.model.principal import PLATFORM, SYSTEM, Caller, Role
@@ -85,9 +85,9 @@ class Tokens:
         self._announce = announce
 
     @cached_property
-    def signer(self) -> signing.Signer:
+    def signer(self) -> jwts.Signer:
         """What signs the JWTs of this installation; its key is read, or made, when it is first needed."""
-        return signing.open_signer(self._settings.home, self._settings.jwt_key_file)
+        return jwts.open_signer(self._settings.home, self._settings.jwt_key_file)
 
     async def create(self, caller: Caller, wanted: Wanted) -> tuple[str, Row]:
         """(the secret, which nobody can tell again; the row of the token).
@@ -217,7 +217,7 @@ class Tokens:
         Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
         """
         now = self.steady.now_ns()
-        claims = self.signer.read(token, now) if signing.looks_like_one(token) else None
+        claims = self.signer.read(token, now) if jwts.looks_like_one(token) else None
         if claims is None:
             row = await self._database.read(table.by_hash, _hash(token))
         else:

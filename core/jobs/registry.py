@@ -14,7 +14,7 @@ import orjson
 from core import clock, errors
 from core.contexts.values import layers_of
 from core.documents import dump
-from core.guard.filerules import Locator
+from core.guard.pathrules import Locator
 from core.jobs import comparison, staging
 from core.licensing import Licensing
 from core.model.message import Type

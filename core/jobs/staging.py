@@ -14,7 +14,7 @@ from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl.language import compile as compiler
 from core.dsl.language import expand, hops, mentions
-from core.guard.filerules import ANYWHERE, Locator
+from core.guard.pathrules import ANYWHERE, Locator
 from core.model.secret import Reference
 from core.model.workload import id_of
 

@@ -113,7 +113,7 @@ class Secrets(Frame):
 
 
 class Drain(Frame):
-    """Finish what is at work, and end."""
+    """Finish what is at work, and end: for the process of a worker (`worker_drain` moves work away, and it stays)."""
 
 
 # -- from the worker --------------------------------------------------------------------------------------------------

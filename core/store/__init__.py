@@ -8,7 +8,8 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
     migrations  the schema, step by step; rows: a named type for each table
     run_commits the two commits of a run: accepted (with its idempotency key), and what workers sent
                 invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
-                owed: what a start finds; forgetting: records of runs that leave; usage: how much they take
+                owed: what a start finds; forgetting: records of runs that leave, whose messages get bodies
+                of their own (messages.keep_bodies); usage: how much they take
     deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers
     workflows   with catalog (installed from portals); jobs, drafts: single jobs; stale: a draft that has moved; gitops
     contexts    with variables, secrets

@@ -28,7 +28,7 @@ def of(db: Database, message: MessageRow) -> bytes:
     if message.body or message.invocation_id is None:
         return message.body
     run = invocations.get(db, message.invocation_id)
-    if run is None:  # who deletes a record calls `messages.keep` in the same transaction
+    if run is None:  # who deletes a record calls `messages.keep_bodies` in the same transaction
         raise errors.Internal(f"Message {message.id} is of a run that has no record.")
     return composed(db, message, run)
 

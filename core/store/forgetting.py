@@ -37,6 +37,6 @@ def _forget(db: Database, which: str, values: tuple[Any, ...]) -> list[Kept]:
     ids = f"{which} ORDER BY id LIMIT ?"
     gone = usage.counted(db, ids, values)
     if gone:
-        messages.keep(db, ids, values)
+        messages.keep_bodies(db, ids, values)
         db.conn.execute(f"DELETE FROM invocations WHERE id IN ({ids})", values)
     return gone

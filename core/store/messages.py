@@ -67,7 +67,7 @@ def get(db: Database, id: int) -> MessageRow | None:
     return None if found is None else MessageRow(*found)
 
 
-def keep(db: Database, ids: str, values: tuple[Any, ...]) -> None:
+def keep_bodies(db: Database, ids: str, values: tuple[Any, ...]) -> None:
     """Give the messages of the runs with these ids (a SELECT), whose records are about to go, bodies of their own."""
     found = db.conn.execute(
         f"SELECT i.id, {', '.join(f'm.{name}' for name in MessageRow._fields)} FROM invocations i"

@@ -16,7 +16,7 @@ from core.documents import Document
 from core.jobs import staging
 from core.model.catalog import Blueprint, Graph, Perspective
 from core.model.plan import Finding
-from core.workflows import authoring, checks, mending, trial
+from core.workflows import authoring, graph_faults, mending, trial
 from core.workflows.modules import Modules
 
 MOST_REMARKS = 200  # faults that an answer names; `total` counts them all
@@ -162,7 +162,7 @@ def inspect(document: Document, modules: Modules) -> Inspection:
     if model is not None:
         found = blueprints.check_blueprint(model) if isinstance(model, Blueprint) else _graph(model, modules)
         faults += [fault for fault in found if not mended.follows(fault.pointer)]
-        warnings = list(trial.warnings(model) if isinstance(model, Blueprint) else checks.warnings(model))
+        warnings = list(trial.warnings(model) if isinstance(model, Blueprint) else graph_faults.warnings(model))
     return Inspection(document, mended, modules, faults, warnings)
 
 
@@ -172,7 +172,7 @@ def _graph(model: Graph, modules: Modules) -> list[Finding]:
     if isinstance(model, Perspective):  # what it leaves open is open on purpose
         slots = {f"/steps/{index}" for index, step in enumerate(model.steps) if step.slot is not None}
         found = [one for one in found if one.code != "unbound_slot" or one.pointer not in slots]
-    return [*found, *checks.faults(model, wired, modules)]
+    return [*found, *graph_faults.faults(model, wired, modules)]
 
 
 def _remark(document: Document, mended: mending.Mended, one: Finding) -> Remark:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from core import clock
-from core.identity import signing
+from core.identity import jwts
 from mcp_server.cli import stage
 from mcp_server.http import sessions, streams
 from tests import waiting
@@ -233,7 +233,7 @@ async def test_every_long_answer_ends_within_two_seconds_of_the_end_of_its_crede
         name = f"{kind}-{len(tokens)}"
         id, tokens[what] = await server.key(name, expires_in_seconds=3600)
         if kind == "jwt":
-            signer = signing.open_signer(server.stage.home, None)
+            signer = jwts.open_signer(server.stage.home, None)
             left = (ends_at - clock.now_ns()) // clock.NANOSECONDS + 1
             tokens[what] = signer.mint(name, id, clock.now_ns(), left)
         else:  # no key that can be asked for is so short

@@ -16,7 +16,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language.registry import load_components
 from core.fileroots import FileMode
 from core.guard.filepolicy import FilePolicy
-from core.guard.filerules import FileRules
+from core.guard.pathrules import FileRules
 from core.jobs import staging
 from core.model.catalog import LibraryJob
 

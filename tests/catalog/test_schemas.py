@@ -19,8 +19,8 @@ from core.dsl.component import REGISTRY
 from core.dsl.language import compile as compiler
 from core.dsl.language.registry import load_components
 from core.model import catalog
+from core.model.deployment_document import DeploymentDocument
 from core.model.trigger import Definition
-from core.model.wish import DeploymentDocument
 
 load_components()
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,7 +14,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language.places import FilePath, refusals
 from core.dsl.language.registry import load_components
 from core.errors import InvalidDocument
-from core.guard.filerules import ANYWHERE, FileRules, Locator
+from core.guard.pathrules import ANYWHERE, FileRules, Locator
 from tests.filepolicies import everywhere, only
 
 load_components()

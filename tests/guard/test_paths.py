@@ -15,7 +15,7 @@ from core.errors import Forbidden, JobFailed
 from core.fileroots import FileMode
 from core.guard import opening, paths
 from core.guard.filepolicy import FilePolicy
-from core.guard.filerules import ANYWHERE
+from core.guard.pathrules import ANYWHERE
 from core.guard.paths import FileAccess, check_name
 from tests.filepolicies import EVERYWHERE, everywhere, only
 

@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from core import clock
 from core.engine import Engine
-from core.identity import signing
+from core.identity import jwts
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
 from core.operations import REGISTRY
@@ -137,7 +137,7 @@ async def _credentials(server: rig.Target) -> dict[str, str]:
     mint = server.engine.tokens.signer.mint
     ours = mint("ada", good["id"], clock.now_ns(), 60)
     claims = jwt.decode(ours, options={"verify_signature": False})
-    secret = (server.home / signing.KEY_FILE).read_bytes()
+    secret = (server.home / jwts.KEY_FILE).read_bytes()
     again = jwt.encode(claims, secret, algorithm="HS256")
     async with server.client(None) as client:  # so that the forgery fails for its audience alone
         assert (await client.get("/api/auth/whoami", headers=_bearer(again))).status_code == 200

@@ -13,7 +13,7 @@ import structlog
 
 from core import clock, errors
 from core.engine import Engine
-from core.identity import signing
+from core.identity import jwts
 from core.model.principal import EVERY_TENANT, SYSTEM, Caller, Principal, Role, Surface
 from core.operations.registry import MAX_PAGE
 from mcp_server.http import auth
@@ -216,9 +216,9 @@ def _forged(secret: bytes | None = SECRET, algorithm: str = "HS256", /, **change
 
 
 def test_a_jwt_is_read_at_the_time_that_it_is_for() -> None:
-    signer = signing.Signer(SECRET)
+    signer = jwts.Signer(SECRET)
     made = signer.mint("bob", "tok_1", NOW, 60)
-    assert signer.read(made, NOW) == signing.Claims("bob", "tok_1", NOW + 60 * clock.NANOSECONDS)
+    assert signer.read(made, NOW) == jwts.Claims("bob", "tok_1", NOW + 60 * clock.NANOSECONDS)
     assert signer.read(made, NOW + 60 * clock.NANOSECONDS - 1) is not None
     assert signer.read(made, NOW + 60 * clock.NANOSECONDS) is None
     assert signer.read(made, NOW - 1) is None
@@ -250,25 +250,25 @@ def test_a_jwt_is_read_at_the_time_that_it_is_for() -> None:
          "unsigned", "cut", "noise", "dots", "unicode", "many dots"],
 )  # fmt: skip
 def test_a_forged_jwt_is_none(token: str) -> None:
-    assert signing.Signer(SECRET).read(token, NOW) is None
+    assert jwts.Signer(SECRET).read(token, NOW) is None
 
 
 def test_the_signing_key_is_made_once_and_refused_when_others_can_read_it(tmp_path: Path) -> None:
-    first = signing.open_signer(tmp_path, None).mint("bob", "tok_1", NOW, 60)
-    assert signing.open_signer(tmp_path, None).read(first, NOW) is not None
-    path = tmp_path / signing.KEY_FILE
+    first = jwts.open_signer(tmp_path, None).mint("bob", "tok_1", NOW, 60)
+    assert jwts.open_signer(tmp_path, None).read(first, NOW) is not None
+    path = tmp_path / jwts.KEY_FILE
     assert path.stat().st_mode & 0o777 == 0o600
-    assert [found.name for found in tmp_path.iterdir()] == [signing.KEY_FILE]
+    assert [found.name for found in tmp_path.iterdir()] == [jwts.KEY_FILE]
     path.chmod(0o640)
     with pytest.raises(errors.StorageUnavailable, match="Others can read"):
-        signing.open_signer(tmp_path, None)
+        jwts.open_signer(tmp_path, None)
     short = tmp_path / "short"
     short.write_text("too short")
     short.chmod(0o600)
     with pytest.raises(errors.StorageUnavailable, match="at least 32"):
-        signing.open_signer(tmp_path, short)
+        jwts.open_signer(tmp_path, short)
     with pytest.raises(errors.StorageUnavailable, match="cannot be read"):
-        signing.open_signer(tmp_path, tmp_path / "none")
+        jwts.open_signer(tmp_path, tmp_path / "none")
 
 
 # -- scopes -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from core.dsl.inputs import command, descendants, lines
 from core.dsl.language import expand, places
 from core.dsl.language.duration import Duration
 from core.errors import Forbidden, JobFailed, shorten
-from core.guard import filerules, paths
+from core.guard import pathrules, paths
 
 MOST_STREAMED_BYTES = 1024**3  # of one run whose lines are passed on as they come
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -167,7 +167,7 @@ class ExecSource:
             places = paths.open_places(files, [str(directory)], programs=True, tenant=tenant)
         writes = [directory]
         variables = {**ENVIRONMENT, "HOME": str(directory), "TMPDIR": str(directory), **self._variables(run)}
-        if own := filerules.FileRules(files, tenant).directory:  # only what is there can be left open to it
+        if own := pathrules.FileRules(files, tenant).directory:  # only what is there can be left open to it
             paths.make_data_directory(own)
             writes.append(Path(own))
         try:

@@ -21,8 +21,8 @@ from core.dsl.language.emit import Emit
 from core.dsl.language.registry import load_components
 from core.dsl.language.schedule import MessageFilter, Trigger
 from core.errors import InvalidDocument, Problem, shorten
-from core.guard import filerules
-from core.guard.filerules import Locator
+from core.guard import pathrules
+from core.guard.pathrules import Locator
 from core.model import message
 
 Process = Callable[[list[Event], Run], list[Event]]
@@ -80,7 +80,7 @@ class CompiledJob:
 # ---- checking ------------------------------------------------------------------------------------------------------
 
 
-def check_job(data: dict[str, Any], where: Where | None = None, files: Locator = filerules.ANYWHERE) -> CheckedJob:
+def check_job(data: dict[str, Any], where: Where | None = None, files: Locator = pathrules.ANYWHERE) -> CheckedJob:
     """Validate a staged job document; `where` turns a pointer into file:line:column, `files` says what is allowed.
 
     Raises InvalidDocument with every fault at once.

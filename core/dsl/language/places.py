@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from core import pointers
 from core.dsl.language import expand
 from core.errors import Forbidden
-from core.guard.filerules import Locator
+from core.guard.pathrules import Locator
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 from core.errors import Forbidden
 from core.fileroots import FileMode, FileRoot
 from core.guard.filepolicy import SYSTEM_TREES, FilePolicy
-from core.guard.filerules import AnyOf, FileRules
+from core.guard.pathrules import AnyOf, FileRules
 
 ROOTS = ("/srv/all", "acme=/srv/acme", "umbra=/srv/all/umbra", "acme=/srv/in:ro", "acme=/srv/in/out")
 HOME = "/home/me"
