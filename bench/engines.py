@@ -60,7 +60,7 @@ async def prepare(running: Engine) -> None:
     if running.triggers.get(TENANT, SLUG) is None:
         await running.call("trigger_publish", orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes()), CALLER)
         await deploy(running, (EXAMPLES / "smoke_trigger_handler.yaml").read_text())
-    ids = [row["id"] for row in running.fleet.workload_rows(tenant=TENANT)]
+    ids = [one.id for one in running.fleet.workload_views(tenant=TENANT)]
     if not await running.fleet.wait(lambda: running.fleet.settled(ids), 30):
         raise RuntimeError("the handler did not start")
     await invoke(running)

@@ -132,7 +132,7 @@ class Applier:
             }
             warnings = [finding.to_dict() for finding in placed.warnings]
             wish = State.from_dict({**wish.to_dict(), "assignments": {job: list(w) for job, w in chosen.items()}})
-        held = {(row["job"], row["worker"]) for row in observed.rows(self._fleet, tenant, name)}
+        held = {(one.job, one.worker) for one in observed.views(self._fleet, tenant, name)}
         check.check_workers(wish, workers, warnings, held)
         return wish
 

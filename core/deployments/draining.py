@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import orjson
 
@@ -18,6 +17,7 @@ from core.fleet.reach import Reach
 from core.jobs import staging
 from core.model.deployment import Job, Role, State
 from core.model.principal import Caller
+from core.model.workload import WorkloadRow
 from core.settings import Settings
 from core.store import audit, workloads
 from core.store import deployments as table
@@ -53,14 +53,14 @@ class Drainer:
         """
         here = self._fleet.on(worker)
         given = Given()
-        for tenant, deployment in sorted({(row["tenant"], row["deployment"]) for row in here}):
+        for tenant, deployment in sorted({(row.tenant, row.deployment) for row in here}):
             acting = replace(caller, tenant=tenant)
             if deployment:
                 await self._deployment(acting, deployment, given)
             else:
                 await self._jobs(acting, given)
         there = next(row for row in self._fleet.worker_rows() if row["name"] == worker)
-        now = {row["id"]: row["group_name"] for row in (*here, *self._fleet.on(worker))}
+        now = {row.id: row.group_name for row in (*here, *self._fleet.on(worker))}
         for id, group in now.items():
             at_home = group == there["group"] and not there["drained"]
             if id not in given.moved and not at_home and self._fleet.wants(id):
@@ -91,15 +91,15 @@ class Drainer:
     async def _jobs(self, caller: Caller, given: Given) -> None:
         """Place the unmanaged jobs of a tenant as they are, which moves those whose worker takes nothing any more."""
         tenant, fleet = caller.tenant, self._fleet
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for row in sorted(fleet.stored(tenant, ""), key=lambda row: row["replica"]):
-            if row["state"] != "completed":
-                rows.setdefault(row["job"], []).append(row)
+        rows: dict[str, list[WorkloadRow]] = {}
+        for row in sorted(fleet.stored(tenant, ""), key=lambda row: row.replica):
+            if row.state != "completed":
+                rows.setdefault(row.job, []).append(row)
         jobs = {
-            name: Job(name, "", Role.STEP, "", of[0]["group_name"], len(of), fleet.document(of[0]["id"]), "")
+            name: Job(name, "", Role.STEP, "", of[0].group_name, len(of), fleet.document(of[0].id), "")
             for name, of in rows.items()
         }
-        before = {name: tuple(row["worker"] for row in of) for name, of in rows.items()}
+        before = {name: tuple(row.worker for row in of) for name, of in rows.items()}
         wish = State(jobs=jobs, assignments=before)
         special = await self._healer.special(tenant)
         present = workers_for(wish, observed.presence(fleet, tenant, ""), 0.0, special)
@@ -124,41 +124,39 @@ class Drainer:
                     break
                 note = audit.row(self._ids.next(), caller, "job_move", f"{tenant}/{name}")
                 await self._database.write(workloads.replace_unmanaged, tenant, name, wanted, note)
-                given.moved |= {row["id"]: row["worker"] for row, old in zip(wanted, of, strict=True) if row is not old}
+                given.moved |= {row.id: row.worker for row, old in zip(wanted, of, strict=True) if row is not old}
                 before[name] = after
             if bound is None:
                 break
             fixed.add(bound)
-            given.stays |= {row["id"]: "its document was made for this worker; deploy it again" for row in rows[bound]}
+            given.stays |= {row.id: "its document was made for this worker; deploy it again" for row in rows[bound]}
         await fleet.sync()
 
-    async def _moved(
-        self, tenant: str, rows: list[dict[str, Any]], after: tuple[str, ...]
-    ) -> list[dict[str, Any]] | None:
+    async def _moved(self, tenant: str, rows: list[WorkloadRow], after: tuple[str, ...]) -> list[WorkloadRow] | None:
         """The rows of a job on its new workers; None when what they would run there cannot be worked out."""
-        job = await self._database.read(job_table.get, tenant, rows[0]["job"], int(rows[0]["version"]))
+        job = await self._database.read(job_table.get, tenant, rows[0].job, int(rows[0].version))
         contexts = await layers_of(self._database, tenant)
-        files = self._reach.of(tenant, rows[0]["group_name"])
+        files = self._reach.of(tenant, rows[0].group_name)
         out = []
         for row, worker in zip(rows, after, strict=True):
-            if worker == row["worker"]:
+            if worker == row.worker:
                 out.append(row)
                 continue
-            document = row["document"]
+            document = row.document
             if job is None or job["source"]:
                 if job is None:
                     return None
                 try:
                     was, new = (
-                        staging.resolve(job, contexts, worker=one, group=row["group_name"], environment="", files=files)
-                        for one in (row["worker"], worker)
+                        staging.resolve(job, contexts, worker=one, group=row.group_name, environment="", files=files)
+                        for one in (row.worker, worker)
                     )
                 except errors.InvalidDocument:
                     return None
-                if was != orjson.loads(row["document"]):
+                if was != orjson.loads(row.document):
                     return None  # it was filled in for an environment, or contexts have changed since
                 document = canonical.canonical(new).decode()
-            out.append({**row, "worker": worker, "document": document, "updated_at_ns": clock.now_ns()})
+            out.append(replace(row, worker=worker, document=document, updated_at_ns=clock.now_ns()))
         return out
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 import orjson
 
 from core.deployments.reconcile import SETTLED
 from core.deployments.status import up
 from core.model.states import WorkloadState
+from core.model.workload import WorkloadRow, WorkloadView
 
 DEADLINE_SECONDS = 30
 MOST_FAILURES = 3  # a workload that failed this often since the apply is not waited for any longer
@@ -110,23 +110,23 @@ class Watch:
     _calm_since: float | None = None
     _restarts: int = 0
 
-    def judge(self, rows: Iterable[Mapping[str, Any]], now: float) -> Verdict:
-        """Look at the workloads, {id, job, worker, state, reason, failing, restarts} each, and decide."""
-        seen = {row["id"]: row for row in rows}
+    def judge(self, workloads: Iterable[WorkloadView], now: float) -> Verdict:
+        """Look at the workloads and decide."""
+        seen = {one.id: one for one in workloads}
         self.faults = []
         self.unwell_before = [_fault(seen[id]) for id in self.gate.excused if id in seen and not up(seen[id])]
         restarts, given_up = 0, False
         for id, job in self.wanted.items():
-            row = seen.get(id)
-            if row is None:
+            one = seen.get(id)
+            if one is None:
                 self.faults.append(Fault(id, job, "", "missing", "nothing runs it"))
                 continue
-            since = row["restarts"] - self._before.setdefault(id, row["restarts"])
-            restarts += row["restarts"]
-            if not up(row):
-                self.faults.append(_fault(row))
-                given_up |= row["state"] == WorkloadState.QUARANTINED
-                given_up |= row["state"] == WorkloadState.FAILED and since + 1 >= MOST_FAILURES
+            since = one.restarts - self._before.setdefault(id, one.restarts)
+            restarts += one.restarts
+            if not up(one):
+                self.faults.append(_fault(one))
+                given_up |= one.state == WorkloadState.QUARANTINED
+                given_up |= one.state == WorkloadState.FAILED and since + 1 >= MOST_FAILURES
         self.up = len(self.wanted) - len(self.faults)
         if self.faults or restarts != self._restarts:
             self._calm_since = None
@@ -174,38 +174,33 @@ def _some(faults: Sequence[Fault]) -> str:
     return f"{shown} (and {len(faults) - SHOWN_REASONS} more)" if len(faults) > SHOWN_REASONS else shown
 
 
-def _fault(row: Mapping[str, Any]) -> Fault:
-    return Fault(row["id"], row["job"], row["worker"], row["state"], row["reason"])
+def _fault(one: WorkloadView) -> Fault:
+    return Fault(one.id, one.job, one.worker, one.state, one.reason)
 
 
 def excusing(
     gate: Gate,
-    wanted: Iterable[Mapping[str, Any]],
-    stored: Iterable[Mapping[str, Any]],
-    observed: Iterable[Mapping[str, Any]],
+    wanted: Sequence[WorkloadRow],
+    stored: Iterable[WorkloadRow],
+    observed: Iterable[WorkloadView],
     together: Iterable[Collection[str]],
     *,
     under_way: bool,
 ) -> Gate:
     """The gate with the workloads that it does not judge: untouched by a commit, and unwell before it.
 
-    `wanted` are the rows of the commit and `stored` those before it, {id, job, worker, version, document}; `observed`
-    is what was seen of the latter just before, as `Watch.judge` takes it. `together` are the sets of jobs that are
-    joined by worker channels. A gate that is `under_way` goes on to judge
-    what it judged: what is unwell now may be so by the apply that it watches.
+    `wanted` are the rows of the commit and `stored` those before it; `observed` is what was seen of the latter just
+    before. `together` are the sets of jobs that are joined by worker channels. A gate that is `under_way` goes on to
+    judge what it judged: what is unwell now may be so by the apply that it watches.
     """
-    wanted, before = list(wanted), {row["id"]: row for row in stored}
-    untouched = frozenset(
-        row["id"]
-        for row in wanted
-        if row["id"] in before and all(before[row["id"]][key] == row[key] for key in ("worker", "version", "document"))
-    )
+    before = {row.id: row for row in stored}
+    untouched = frozenset(row.id for row in wanted if row.id in before and row.runs_like(before[row.id]))
     # One that is just coming up has no reason yet, and is judged.
-    unwell = {row["id"] for row in observed if not up(row) and (row["reason"] or row["state"] == WorkloadState.FAILED)}
+    unwell = {one.id for one in observed if not up(one) and (one.reason or one.state == WorkloadState.FAILED)}
     if under_way:
         return replace(gate, excused=untouched & gate.excused, awaited=untouched & gate.awaited)
     excused = untouched & unwell
-    touched = {row["job"] for row in wanted if row["id"] not in untouched}
+    touched = {row.job for row in wanted if row.id not in untouched}
     near = {job for jobs in together if not touched.isdisjoint(jobs) for job in jobs}
-    awaited = frozenset(row["id"] for row in wanted if row["id"] in excused and row["job"] in near)
+    awaited = frozenset(row.id for row in wanted if row.id in excused and row.job in near)
     return replace(gate, excused=excused, awaited=awaited)

@@ -23,7 +23,7 @@ from core.model.deployment import State, Worker, workloads
 from core.model.plan import Finding
 from core.model.principal import Caller
 from core.model.states import DeploymentState, WorkloadState
-from core.model.workload import parse
+from core.model.workload import WorkloadRow, parse
 from core.store import audit, contexts
 from core.store.database import Database
 
@@ -98,7 +98,7 @@ class Healer:
             return
         moved = dataclasses.replace(wish, assignments=decided.assignments)
         muted = frozenset(one.id for one in decided.drift if one.muted)
-        stored = {row["id"]: row for row in self._fleet.stored(caller.tenant, name)}
+        stored = {row.id: row for row in self._fleet.stored(caller.tenant, name)}
         moves = sum(step.action is StepAction.MOVE for step in decided.steps)
         steps = sum(step.action is not StepAction.WAIT for step in decided.steps)
         telling = (StepAction.ASSIGN, StepAction.MOVE)
@@ -161,8 +161,8 @@ class Healer:
 
     async def _release(self, caller: Caller, name: str) -> None:
         """End the quarantine of the jobs of a deployment."""
-        rows = observed.rows(self._fleet, caller.tenant, name)
-        jobs = list(dict.fromkeys(row["job"] for row in rows if row["state"] == WorkloadState.QUARANTINED))
+        there = observed.views(self._fleet, caller.tenant, name)
+        jobs = list(dict.fromkeys(one.job for one in there if one.state == WorkloadState.QUARANTINED))
         if jobs:
             note = audit.row(self._ids.next(), caller, "deployment_reconcile", f"{caller.tenant}/{name}")
             await self._fleet.inquest.release(caller.tenant, jobs, note)
@@ -184,7 +184,7 @@ class Healer:
             ) from error
 
     def _up(self, tenant: str, name: str, ids: set[str]) -> bool:
-        shown = observed.rows(self._fleet, tenant, name)
+        shown = observed.views(self._fleet, tenant, name)
         return self._fleet.settled(ids) and all(map(status.up, shown))
 
 
@@ -237,28 +237,28 @@ def workers_for(
 
 
 def left_alone(
-    rows: list[dict[str, Any]],
-    stored: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[WorkloadRow],
+    stored: Mapping[str, WorkloadRow],
     muted: frozenset[str],
     ignored: edits.Ignored,
-) -> list[dict[str, Any]]:
+) -> list[WorkloadRow]:
     """The rows that a wish asks for, with what somebody wants to be left alone taken from the rows as they are.
 
     A muted workload stays whole as it is, be it missing or too much; of the others, ignored fields of the document.
     """
     out = []
     for row in rows:
-        found = stored.get(row["id"])
-        if row["id"] in muted:
+        found = stored.get(row.id)
+        if row.id in muted:
             if found is not None:
-                out.append({key: found[key] for key in row})
+                out.append(found)
             continue
-        if found is not None and found["document"] != row["document"]:
-            applied, edited = orjson.loads(row["document"]), orjson.loads(found["document"])
-            kept = [p for p in edits.differences(applied, edited) if ignored.covers(row["job"], f"document{p}")]
+        if found is not None and found.document != row.document:
+            applied, edited = orjson.loads(row.document), orjson.loads(found.document)
+            kept = [p for p in edits.differences(applied, edited) if ignored.covers(row.job, f"document{p}")]
             if kept:
-                row = {**row, "document": orjson.dumps(edits.keep(applied, edited, kept)).decode()}
+                document = orjson.dumps(edits.keep(applied, edited, kept)).decode()
+                row = dataclasses.replace(row, document=document)
         out.append(row)
-    known = {row["id"] for row in rows}
-    keys = rows[0].keys() if rows else ()
-    return out + [{key: found[key] for key in keys} for id, found in stored.items() if id in muted and id not in known]
+    known = {row.id for row in rows}
+    return out + [found for id, found in stored.items() if id in muted and id not in known]

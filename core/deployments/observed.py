@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from core import clock
@@ -11,6 +12,7 @@ from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
 from core.model.deployment import State, Worker
 from core.model.states import DeploymentState
+from core.model.workload import WorkloadView
 
 WORKER_START_SECONDS = 5.0  # for workers of a fresh engine to come up before a plan is made
 SHOWN_WORKLOADS = 60
@@ -30,18 +32,18 @@ def observe(
     return state, reason, loud + [one for one in drift if one.muted]
 
 
-def rows(fleet: Fleet, tenant: str, name: str) -> list[dict[str, Any]]:
-    return fleet.workload_rows(tenant=tenant, deployment=name)
+def views(fleet: Fleet, tenant: str, name: str) -> list[WorkloadView]:
+    return fleet.workload_views(tenant=tenant, deployment=name)
 
 
-def alive(fleet: Fleet, **which: Any) -> list[dict[str, Any]]:
-    """Workload rows with the truth about those whose worker is not there: they do not run, whatever was said last."""
+def alive(fleet: Fleet, *, tenant: str, deployment: str | None = None, job: str | None = None) -> list[WorkloadView]:
+    """Workloads with the truth about those whose worker is not there: they do not run, whatever was said last."""
     online = {row["name"] for row in fleet.worker_rows() if row["state"] in ("online", "draining")}
     return [
-        row
-        if row["state"] in ("completed", "quarantined") or row["worker"] in online
-        else {**row, "state": "assigned", "reason": f"worker {row['worker']} is not there", "failing": ""}
-        for row in fleet.workload_rows(**which)
+        one
+        if one.state in ("completed", "quarantined") or one.worker in online
+        else replace(one, state="assigned", reason=f"worker {one.worker} is not there", failing="")
+        for one in fleet.workload_views(tenant=tenant, deployment=deployment, job=job)
     ]
 
 
@@ -49,15 +51,15 @@ def workloads(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None
     """What is known of the workloads of a deployment; `held` is what the workers said when they were asked."""
     held = held or Holdings()
     found = {}
-    for row in rows(fleet, tenant, name):
-        id = row["id"]
+    for one in views(fleet, tenant, name):
+        id = one.id
         answer = reconcile.Held.AS_TOLD
         if id in held.nothing:
             answer = reconcile.Held.NOTHING
         elif id in held.another:
             answer = reconcile.Held.ANOTHER
         found[id] = reconcile.Seen(
-            id, row["worker"], row["version"], row["state"], row["reason"], fleet.document(id), answer, row["failing"]
+            id, one.worker, one.version, one.state, one.reason, fleet.document(id), answer, one.failing
         )
     for id, worker in held.stray.items():
         if id.startswith(f"{tenant}/{name}--") and id not in found and not fleet.wants(id):
@@ -76,8 +78,8 @@ def presence(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Presen
 def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
     """The workers that admit a tenant, with the load that is not of this deployment."""
     ours: dict[str, int] = {}
-    for row in rows(fleet, tenant, name):
-        ours[row["worker"]] = ours.get(row["worker"], 0) + (row["state"] not in ("completed", "quarantined"))
+    for one in views(fleet, tenant, name):
+        ours[one.worker] = ours.get(one.worker, 0) + (one.state not in ("completed", "quarantined"))
     return [
         Worker(
             row["name"],
@@ -107,11 +109,11 @@ async def workers_started(fleet: Fleet) -> None:
     )
 
 
-def workload_rows(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
+def answers(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
     """The workloads of a deployment as an answer shows them; the unwell ones first when there are too many."""
     shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
     shown += ["group", "metrics"] if metrics else []
-    found = rows(fleet, tenant, name)
+    found = views(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
         found = sorted(found, key=status.up)[:SHOWN_WORKLOADS]
-    return [{key: row[key] for key in shown} for row in found]
+    return [{key: answer[key] for key in shown} for answer in (one.to_dict() for one in found)]

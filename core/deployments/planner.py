@@ -29,6 +29,7 @@ from core.model.catalog import Graph, LibraryJob
 from core.model.deployment import EMPTY, State
 from core.model.plan import Finding, Plan
 from core.model.states import DeploymentState
+from core.model.workload import WorkloadView
 from core.settings import Settings
 from core.store import deployments as table
 from core.store import workflows as documents
@@ -202,11 +203,11 @@ class Planner:
         taken = [
             Finding(
                 "name_taken",
-                f"A job {row['job']} exists already ({_owner(row)}).",
+                f"A job {one.job} exists already ({_owner(one)}).",
                 "Undeploy it, or give the deployment another name.",
             )
-            for row in self._fleet.workload_rows(tenant=tenant)
-            if row["job"] in made.desired.jobs and row["deployment"] != made.deployment
+            for one in self._fleet.workload_views(tenant=tenant)
+            if one.job in made.desired.jobs and one.deployment != made.deployment
         ]
         return compute.with_blockers(made, taken) if taken else made
 
@@ -263,5 +264,5 @@ def _unreachable(wish: State, files: Callable[[str], Locator]) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _owner(row: Mapping[str, Any]) -> str:
-    return f"of deployment {row['deployment']}" if row["deployment"] else "unmanaged"
+def _owner(one: WorkloadView) -> str:
+    return f"of deployment {one.deployment}" if one.deployment else "unmanaged"

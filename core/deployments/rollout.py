@@ -22,7 +22,7 @@ from core.model.deployment import State, workloads
 from core.model.message import Type
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import DeploymentState
-from core.model.workload import id_of
+from core.model.workload import WorkloadRow, id_of
 from core.store import audit
 from core.store import deployments as table
 from core.store.database import Database
@@ -62,7 +62,7 @@ class Rollouts:
         plan_id: str = "",
         reason: str = "",
         gate: Gate | None = None,
-        adjust: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None,
+        adjust: Callable[[list[WorkloadRow]], list[WorkloadRow]] | None = None,
     ) -> str:
         """Write the wish in one transaction, send it to the workers and begin to watch; returns the history id.
 
@@ -266,37 +266,34 @@ class Rollouts:
             log.warning("rollback_overtaken", tenant=tenant, deployment=name)
 
 
-def _rows(
-    tenant: str, name: str, wish: State, now_ns: int, revision: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _rows(tenant: str, name: str, wish: State, now_ns: int, revision: int) -> tuple[dict[str, Any], list[WorkloadRow]]:
     return wish.to_dict(), workload_rows(tenant, name, wish, now_ns, revision)
 
 
-def workload_rows(tenant: str, name: str, state: State, now_ns: int, revision: int = 0) -> list[dict[str, Any]]:
+def workload_rows(tenant: str, name: str, state: State, now_ns: int, revision: int = 0) -> list[WorkloadRow]:
     """The rows of the workloads that a wish asks for, each with where it comes from; `revision` is the wish's."""
-    rows = []
+    rows: list[WorkloadRow] = []
     for job in state.jobs.values():
         origin = orjson.dumps({"module": job.origin, "role": job.role.value, "digest": job.digest}).decode()
         documents = {
             worker: orjson.dumps(job.document_on(worker)).decode() for worker in set(state.assignments[job.name])
         }
         rows += [
-            {
-                "id": id_of(tenant, job.name, replica),
-                "tenant": tenant,
-                "deployment": name,
-                "step": job.step,
-                "job": job.name,
-                "version": job.version,
-                "replica": replica,
-                "group_name": job.group,
-                "worker": worker,
-                "document": documents[worker],
-                "restarts": 0,
-                "updated_at_ns": now_ns,
-                "revision": revision,
-                "origin": origin,
-            }
+            WorkloadRow(
+                id=id_of(tenant, job.name, replica),
+                tenant=tenant,
+                deployment=name,
+                step=job.step,
+                job=job.name,
+                version=job.version,
+                replica=replica,
+                group_name=job.group,
+                worker=worker,
+                document=documents[worker],
+                updated_at_ns=now_ns,
+                revision=revision,
+                origin=origin,
+            )
             for replica, worker in enumerate(state.assignments[job.name])
             if worker
         ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from core.deployments.reconcile import SETTLED, Drift, DriftKind
 from core.model.states import DeploymentState, WorkloadState
+from core.model.workload import WorkloadView
 
 COMING_UP_SECONDS = 30.0  # for so long after an apply, a workload that is not there yet is no reason to worry
 
@@ -51,6 +51,6 @@ def health(state: DeploymentState) -> str:
             return "degraded"
 
 
-def up(row: Mapping[str, Any]) -> bool:
-    """Whether a workload, {state, failing} and more, is as it should be: up, and over its last failure."""
-    return row["state"] in SETTLED and not row["failing"]
+def up(workload: WorkloadView) -> bool:
+    """Whether a workload is as it should be: up, and over its last failure."""
+    return workload.state in SETTLED and not workload.failing

@@ -9,7 +9,7 @@ from typing import Any
 from core.deployments import status
 from core.explain.chain import Call, Cause, Explanation, counted
 from core.model.states import WorkloadState
-from core.model.workload import parse
+from core.model.workload import WorkloadView, parse
 
 SHOWN_FAULTS = 4
 FAULTY = (WorkloadState.FAILED, WorkloadState.QUARANTINED)
@@ -24,7 +24,7 @@ class Facts:
     state: str
     reason: str
     history: Sequence[Mapping[str, Any]]  # newest first: id, revision, action, source, username, surface, summary, …
-    workloads: Sequence[Mapping[str, Any]]  # id, job, worker, state, reason, failing, restarts
+    workloads: Sequence[WorkloadView]
     drift: Sequence[Mapping[str, str]]  # kind, id, expected, observed
     failures: Sequence[Cause]  # what jobs said of their failures, and their last log lines
     workers: Sequence[Cause]  # which workers of it were lost, and which came back
@@ -36,10 +36,10 @@ def explain(facts: Facts) -> Explanation:
     unwell = [row for row in facts.workloads if not status.up(row)]
     causes += [*facts.workers, *facts.failures]
     for row in unwell[:SHOWN_FAULTS]:
-        again = f" after {row['restarts']} restarts" if row["restarts"] else ""
-        why = f": {row['reason']}" if row["reason"] else ""
-        causes.append(Cause(f"{row['job']} on {row['worker'] or 'no worker'} is {row['state']}{again}{why}"))
-    known = {row["id"] for row in unwell}
+        again = f" after {row.restarts} restarts" if row.restarts else ""
+        why = f": {row.reason}" if row.reason else ""
+        causes.append(Cause(f"{row.job} on {row.worker or 'no worker'} is {row.state}{again}{why}"))
+    known = {row.id for row in unwell}
     for one in [one for one in facts.drift if one["id"] not in known][:SHOWN_FAULTS]:
         causes.append(Cause(f"{one['kind']}: {one['id']} should be {one['expected']}, is {one['observed']}"))
     if not unwell and not facts.drift and facts.state != "removed":
@@ -65,7 +65,7 @@ def applied(entry: Mapping[str, Any]) -> str:
     return f"{what}: {entry.get('reason') or counted(entry['summary'])}"
 
 
-def _next(facts: Facts, unwell: Sequence[Mapping[str, Any]]) -> list[Call]:
+def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:
     name = facts.name
     calls = []
     if facts.state == "removed":
@@ -73,12 +73,12 @@ def _next(facts: Facts, unwell: Sequence[Mapping[str, Any]]) -> list[Call]:
             arguments = {"name": name, "to_revision": facts.earlier}
             calls.append(Call("deployment_plan", arguments, "plan to bring back what ran last"))
         return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
-    failed = next((row for row in unwell if row["state"] in FAULTY or row["failing"]), None)
-    if any(row["state"] == WorkloadState.QUARANTINED for row in unwell):
+    failed = next((row for row in unwell if row.state in FAULTY or row.failing), None)
+    if any(row.state == WorkloadState.QUARANTINED for row in unwell):
         arguments = {"name": name, "release": True}
         calls.append(Call("deployment_reconcile", arguments, "run what is quarantined again, once its cause is gone"))
     if failed is not None:
-        id = parse(failed["id"]).name
+        id = parse(failed.id).name
         calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))
     if facts.drift and failed is None:
         calls.append(Call("deployment_reconcile", {"name": name, "dry_run": True}, "see what would mend it"))

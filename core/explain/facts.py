@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from core import clock, errors
 from core.deployments import observed, records
@@ -14,7 +13,7 @@ from core.model import invocation
 from core.model.message import Type
 from core.model.principal import Caller
 from core.model.states import DeploymentState
-from core.model.workload import parse
+from core.model.workload import WorkloadView, parse
 from core.store import audit, messages
 from core.store import deployments as table
 from core.store import jobs as job_table
@@ -56,7 +55,7 @@ class Explainer:
         state, reason, drift = observed.observe(self._fleet, caller.tenant, row, clock.now_ns())
         history = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
         there = observed.alive(self._fleet, tenant=caller.tenant, deployment=name)
-        failed = [one for one in there if one["state"] in deployments.FAULTY or one["failing"]][:2]
+        failed = [one for one in there if one.state in deployments.FAULTY or one.failing][:2]
         applied_at = history[0]["id"] if history else 0
         # What failed before a version was taken back is what explains it.
         since = history[1]["id"] if len(history) > 1 and history[0]["action"] == "rollback" else applied_at
@@ -73,8 +72,8 @@ class Explainer:
                 history,
                 there,
                 [one.to_dict() for one in drift],
-                await self._failures(caller.tenant, {one["job"] for one in there}, failed, since),
-                await self._workers(caller.tenant, {one["worker"] for one in there}, applied_at),
+                await self._failures(caller.tenant, {one.job for one in there}, failed, since),
+                await self._workers(caller.tenant, {one.worker for one in there}, applied_at),
                 earlier,
             )
         )
@@ -96,7 +95,7 @@ class Explainer:
         since = record["requested_at_ns"]
         until = record["finished_at_ns"] or clock.now_ns()
         failures = [] if well or not job else await self._failures(tenant, {job}, there[:1], since)
-        on = {one["worker"] for one in there}
+        on = {one.worker for one in there}
         lost = [] if well and record["attempts"] <= 1 else await self._workers(tenant, on, since)
         return invocations.explain(
             invocations.Facts(
@@ -114,10 +113,10 @@ class Explainer:
         job = name.rpartition("#")[0]
         of_job = observed.alive(self._fleet, tenant=caller.tenant, job=job or name)
         if not job and len(of_job) == 1:
-            job, name = name, parse(of_job[0]["id"]).name
-        there = [one for one in of_job if one["id"].endswith(f"/{name}")]
+            job, name = name, parse(of_job[0].id).name
+        there = [one for one in of_job if one.id.endswith(f"/{name}")]
         if not there and of_job:
-            known = ", ".join(parse(one["id"]).name for one in of_job[:10])
+            known = ", ".join(parse(one.id).name for one in of_job[:10])
             raise errors.NotFound(
                 f"There is no workload {errors.shorten(id, 100)} in tenant {caller.tenant}.",
                 hint=f"Workloads of job {job or name}: {known}.",
@@ -139,10 +138,10 @@ class Explainer:
             )
         return jobs.explain(facts)
 
-    async def _job_facts(self, caller: Caller, name: str, there: Sequence[dict[str, Any]], workload: str) -> jobs.Facts:
+    async def _job_facts(self, caller: Caller, name: str, there: Sequence[WorkloadView], workload: str) -> jobs.Facts:
         tenant = caller.tenant
         newest = await self._database.read(job_table.newest, tenant, name)
-        managed = next((one["deployment"] for one in there if one["deployment"]), "")
+        managed = next((one.deployment for one in there if one.deployment), "")
         if managed:
             history = await self._database.read(lambda db: table.history(db, tenant, managed, limit=2))
             deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry["id"]) for entry in history]
@@ -158,7 +157,7 @@ class Explainer:
             there,
             deeds,
             await self._failures(tenant, {name}, there),
-            await self._workers(caller.tenant, {one["worker"] for one in there}, since),
+            await self._workers(caller.tenant, {one.worker for one in there}, since),
             newest["version"] if newest is not None else None,
             workload,
         )
@@ -170,7 +169,7 @@ class Explainer:
         return saved_plans.explain(saved_plans.Facts(saved, row["revision"] if row is not None else 0, since))
 
     async def _failures(
-        self, tenant: str, names: set[str], there: Sequence[dict[str, Any]], since_ns: int = 0
+        self, tenant: str, names: set[str], there: Sequence[WorkloadView], since_ns: int = 0
     ) -> list[Cause]:
         """What jobs said when they failed since a time, and what these workloads wrote last."""
         job = next(iter(names)) if len(names) == 1 else ""
@@ -182,13 +181,13 @@ class Explainer:
                 causes.append(Cause(what, event["nanoseconds_since_epoch"]))
                 last = what
         causes = causes[:MOST_FAILURES]
-        for row in there[:2]:
+        for one in there[:2]:
             lines = [
                 {"at_ns": at_ns, "level": level, "text": text}
-                for at_ns, level, text, _ in self._fleet.logs.of(row["id"])
+                for at_ns, level, text, _ in self._fleet.logs.of(one.id)
                 if level != "error"  # a failure is told already
             ]
-            causes += chain.log(parse(row["id"]).name, lines)
+            causes += chain.log(parse(one.id).name, lines)
         return causes
 
     async def _workers(self, tenant: str, names: set[str], since_ns: int) -> list[Cause]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core import clock
 from core.explain.chain import Call, Cause, Explanation
+from core.model.workload import WorkloadView
 
 TERMINAL = ("succeeded", "failed", "timed_out")
 
@@ -18,7 +19,7 @@ class Facts:
 
     record: Mapping[str, Any]  # as trigger_invocation_get shows it
     job: str  # the target of its trigger; empty when the trigger is gone
-    workloads: Sequence[Mapping[str, Any]]  # of the target job
+    workloads: Sequence[WorkloadView]  # of the target job
     failures: Sequence[Cause]  # of the target job since the call, and its last log lines
     workers: Sequence[Cause]  # lost while the run was under way
 
@@ -33,7 +34,7 @@ def explain(facts: Facts) -> Explanation:
     causes += [Cause(_event(event, job), event["at_ns"]) for event in record["events"]]
     state = record["state"]
     result = record["result"] if isinstance(record["result"], dict) else {}
-    running = [row for row in facts.workloads if row["state"] == "running"]
+    running = [row for row in facts.workloads if row.state == "running"]
     if state == "timed_out" and record["deadline_ns"]:
         causes.append(Cause("the deadline for a valid trigger_response passed", record["deadline_ns"]))
     if result.get("error_message"):
@@ -41,7 +42,7 @@ def explain(facts: Facts) -> Explanation:
     if not facts.workloads and job:
         causes.append(Cause(f"job {job} is not deployed now"))
     elif job and state != "succeeded":
-        states = ", ".join(f"{row['worker']}: {row['state']}" for row in facts.workloads[:4])
+        states = ", ".join(f"{row.worker}: {row.state}" for row in facts.workloads[:4])
         causes.append(Cause(f"job {job} has {len(running)} of {len(facts.workloads)} replicas running now ({states})"))
     return Explanation(
         "invocation", record["invocation_id"], state, _summary(facts, result), causes, _next(facts, running)
@@ -85,7 +86,7 @@ def _seconds(record: Mapping[str, Any]) -> str:
     return f"{(record['finished_at_ns'] - record['requested_at_ns']) / clock.NANOSECONDS:.2f} s"
 
 
-def _next(facts: Facts, running: Sequence[Mapping[str, Any]]) -> list[Call]:
+def _next(facts: Facts, running: Sequence[WorkloadView]) -> list[Call]:
     record, job = facts.record, facts.job
     if record["state"] not in TERMINAL:
         arguments = {"invocation_id": record["invocation_id"], "wait_seconds": 30}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.explain.chain import Call, Cause, Explanation
+from core.model.workload import WorkloadView
 
 SHOWN_REPLICAS = 5
 
@@ -16,7 +17,7 @@ class Facts:
     """What is known about a job; `workload` narrows it to one replica."""
 
     name: str
-    workloads: Sequence[Mapping[str, Any]]  # id, job, deployment, worker, state, reason, restarts, version, metrics
+    workloads: Sequence[WorkloadView]
     deeds: Sequence[Cause]  # who staged, deployed or applied it
     failures: Sequence[Cause]  # what it said when it failed, and its last log lines
     workers: Sequence[Cause]  # how its workers are
@@ -27,17 +28,15 @@ class Facts:
 def explain(facts: Facts) -> Explanation:
     causes = [*facts.deeds, *facts.failures, *facts.workers]
     for row in facts.workloads[:SHOWN_REPLICAS]:
-        again = f", {row['restarts']} restarts" if row["restarts"] else ""
-        why = f": {row['reason']}" if row["reason"] else ""
-        figures = _figures(row.get("metrics") or {})
-        causes.append(
-            Cause(f"{row['id']} (version {row['version']}) on {row['worker']} is {row['state']}{again}{why}{figures}")
-        )
+        again = f", {row.restarts} restarts" if row.restarts else ""
+        why = f": {row.reason}" if row.reason else ""
+        figures = _figures(row.metrics)
+        causes.append(Cause(f"{row.id} (version {row.version}) on {row.worker} is {row.state}{again}{why}{figures}"))
     if not facts.workloads:
         causes.append(Cause("no worker runs it, and none is asked to"))
     state = _state(facts)
-    up = sum(row["state"] in ("running", "completed") for row in facts.workloads)
-    managed = next((row["deployment"] for row in facts.workloads if row["deployment"]), "")
+    up = sum(row.state in ("running", "completed") for row in facts.workloads)
+    managed = next((row.deployment for row in facts.workloads if row.deployment), "")
     summary = f"{facts.workload or facts.name} is {state}; {up} of {len(facts.workloads)} replicas up"
     summary += f"; it belongs to deployment {managed}." if managed else "."
     kind, id = ("workload", facts.workload) if facts.workload else ("job", facts.name)
@@ -45,7 +44,7 @@ def explain(facts: Facts) -> Explanation:
 
 
 def _state(facts: Facts) -> str:
-    states = [row["state"] for row in facts.workloads]
+    states = [row.state for row in facts.workloads]
     if not states:
         return "staged" if facts.staged is not None else "gone"
     for worst in ("quarantined", "failed", "assigned", "starting", "stopped"):

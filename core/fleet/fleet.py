@@ -39,14 +39,13 @@ from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
 from core.model.states import WorkerState, WorkloadState
 from core.model.worker_group import External
-from core.model.workload import parse
+from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.settings import Settings
 from core.store import external_workers
 from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
 
-Row = dict[str, Any]
 REPLY_SECONDS = 2.0
 
 
@@ -118,7 +117,7 @@ class Fleet:
 
     def start(self) -> None:
         """Start the worker processes, once it is loaded; does not wait for them."""
-        absent = Counter(row["worker"] for row in self._workloads if row["worker"] not in {*self.workers, ""})
+        absent = Counter(row.worker for row in self._workloads if row.worker not in {*self.workers, ""})
         if absent:
             log.warning(
                 "workers_missing",
@@ -226,7 +225,7 @@ class Fleet:
         for row in self._workloads:
             filter = self._workloads.filter(row)
             if filter is not None:
-                wanted[row["tenant"], row["job"]] = filter
+                wanted[row.tenant, row.job] = filter
         for group in self._bus.groups():
             if group not in wanted:
                 for delivery in self._bus.withdraw(group):
@@ -253,34 +252,34 @@ class Fleet:
             worker.channel.send(frames.encode(frames.Channels(channels)))
         for id, row in wanted.items():
             self._needs.give(worker, worker.channel, row)
-            fingerprint = deployment.fingerprint(row["version"], row["document"])
+            fingerprint = deployment.fingerprint(row.version, row.document)
             if worker.sent.get(id) == fingerprint:
                 continue
             worker.sent[id] = fingerprint
-            self._entrust(worker, id, row["tenant"])
-            version, document, number = row["version"], row["document"], worker.number(id, row["version"])
-            told = frames.Assign(id, row["tenant"], row["job"], version, row["replica"], document, number)
+            self._entrust(worker, id, row.tenant)
+            version, document, number = row.version, row.document, worker.number(id, row.version)
+            told = frames.Assign(id, row.tenant, row.job, version, row.replica, document, number)
             worker.channel.send(frames.encode(told))
             if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:
                     replica = worker.replicas[id] = Replica(id, worker.name, worker.channel)
-                self._bus.attach((row["tenant"], row["job"]), replica)
+                self._bus.attach((row.tenant, row.job), replica)
 
-    def _admitted(self, worker: Worker) -> dict[str, Row]:
+    def _admitted(self, worker: Worker) -> dict[str, WorkloadRow]:
         """What a worker shall run of the tenants that its group admits; the rest stays with us, and says why."""
         wanted = {}
         for row in self._workloads.wanted_on(worker.name):
-            if not self.groups.admits(worker.group, row["tenant"]):
-                why = f"worker group {worker.group} does not admit tenant {row['tenant']}"
-            elif self.groups.admits_alone(worker.group, row["tenant"]):
+            if not self.groups.admits(worker.group, row.tenant):
+                why = f"worker group {worker.group} does not admit tenant {row.tenant}"
+            elif self.groups.admits_alone(worker.group, row.tenant):
                 why = ""
             else:
                 why = self.inquest.probation.withholds(row)
             if why:
                 self._workloads.withheld(row, why)
             else:
-                wanted[row["id"]] = row
+                wanted[row.id] = row
         return wanted
 
     def _entrust(self, worker: Worker, workload: str, tenant: str) -> None:
@@ -324,7 +323,7 @@ class Fleet:
 
     def secret_users(self, tenant: str) -> dict[str, list[str]]:
         """Full name of a secret -> the deployed jobs that name it."""
-        return self._needs.users(row for row in self._workloads if row["tenant"] == tenant)
+        return self._needs.users(row for row in self._workloads if row.tenant == tenant)
 
     # -- what workers say ----------------------------------------------------------------------------------
 
@@ -398,7 +397,7 @@ class Fleet:
 
     def _tell_tenants(self, worker: Worker, type: Type, data: dict[str, Any]) -> None:
         """A message about a worker for each tenant with something on it, and for the tenant of whoever operates."""
-        tenants = {row["tenant"] for row in self._workloads.wanted_on(worker.name)} | {DEFAULT_TENANT}
+        tenants = {row.tenant for row in self._workloads.wanted_on(worker.name)} | {DEFAULT_TENANT}
         for tenant in sorted(tenants):
             if self.groups.admits(worker.group, tenant):
                 self._traffic.message(tenant, type=type, worker=worker.name, data=data)
@@ -420,9 +419,9 @@ class Fleet:
                 del worker.replicas[id]
                 self._bus.detach(parse(id).group, replica, died=False)
         row = self._workloads.get(id)
-        if row is None or row["version"] != version or row["worker"] != worker.name:
+        if row is None or row.version != version or row.worker != worker.name:
             return  # about a wish that has passed
-        if row["state"] == WorkloadState.QUARANTINED:
+        if row.state == WorkloadState.QUARANTINED:
             return  # it was told to stop
         if state == WorkloadState.STOPPED:
             if self.processes.stopping:
@@ -460,15 +459,17 @@ class Fleet:
             if tenant is None or self.groups.admits(worker.group, tenant)
         ]
 
-    def workload_rows(self, **which: Any) -> list[dict[str, Any]]:
-        """Wanted workloads with what was observed of each, as `Workloads.answers` selects and tells them."""
-        return self._workloads.answers(**which)
+    def workload_views(
+        self, *, tenant: str, deployment: str | None = None, job: str | None = None, worker: str | None = None
+    ) -> list[WorkloadView]:
+        """Wanted workloads of a tenant with what was observed of each; of a deployment, a job, a worker, if named."""
+        return self._workloads.views(tenant=tenant, deployment=deployment, job=job, worker=worker)
 
-    def stored(self, tenant: str, deployment: str) -> list[dict[str, Any]]:
+    def stored(self, tenant: str, deployment: str) -> list[WorkloadRow]:
         """The rows of a deployment as they were last read; do not change them."""
-        return [row for row in self._workloads if row["tenant"] == tenant and row["deployment"] == deployment]
+        return [row for row in self._workloads if row.tenant == tenant and row.deployment == deployment]
 
-    def on(self, worker: str) -> list[dict[str, Any]]:
+    def on(self, worker: str) -> list[WorkloadRow]:
         """The rows of every tenant that a worker shall run; do not change them."""
         return self._workloads.wanted_on(worker)
 
@@ -478,8 +479,8 @@ class Fleet:
 
     def quarantined(self) -> list[tuple[str, str]]:
         """The quarantined jobs as (tenant, job), each once."""
-        rows = (row for row in self._workloads if row["state"] == WorkloadState.QUARANTINED)
-        return list(dict.fromkeys((row["tenant"], row["job"]) for row in rows))
+        rows = (row for row in self._workloads if row.state == WorkloadState.QUARANTINED)
+        return list(dict.fromkeys((row.tenant, row.job) for row in rows))
 
     def document(self, workload: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""

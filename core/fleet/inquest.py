@@ -21,10 +21,12 @@ from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads
 from core.model.message import Type
 from core.model.principal import SYSTEM
+from core.model.workload import WorkloadRow
 from core.store import audit
 from core.store import deaths as table
 from core.store.audit import AuditRow
 from core.store.database import Database
+from core.store.deaths import DeathRow
 
 log = structlog.get_logger("core.fleet")
 Key = tuple[str, str, str]  # tenant, job, version
@@ -63,13 +65,13 @@ class Inquest:
     async def load(self) -> None:
         """Read what an earlier engine saw."""
         since_ns = clock.now_ns() - WINDOW_SECONDS * clock.NANOSECONDS
-        for at_ns, tenant, job, version, *_ in await self._database.read(table.since, since_ns):
-            self._recent.setdefault((tenant, job, version), []).append(at_ns)
-            self._count(tenant, at_ns)
+        for death in await self._database.read(table.since, since_ns):
+            self._recent.setdefault((death.tenant, death.job, death.version), []).append(death.at_ns)
+            self._count(death.tenant, death.at_ns)
 
     def _count(self, tenant: str, at_ns: int) -> float:
         """Count an end by its tenant, too: for how many seconds nothing new of it runs from now on, else 0."""
-        rows = [row for row in self._workloads if row["tenant"] == tenant]
+        rows = [row for row in self._workloads if row.tenant == tenant]
         lasts = self.probation.count(tenant, at_ns, rows, self._recent)
         if lasts:
             log.error("tenant_on_probation", tenant=tenant, seconds=lasts)
@@ -105,17 +107,17 @@ class Inquest:
         self.unbelieved += 1
         log.warning("worker_end_not_believed", worker=worker, reason=why)
 
-    def _placed(self, worker: Worker, life: str, number: int) -> dict[str, Any] | None:
+    def _placed(self, worker: Worker, life: str, number: int) -> WorkloadRow | None:
         """The workload of a number, if it is placed on this worker."""
         for row in self._workloads:
-            if row["worker"] == worker.name and witness.number(life, row["id"], row["version"]) == number:
-                return row if self._admits(worker, row["tenant"]) else None
+            if row.worker == worker.name and witness.number(life, row.id, row.version) == number:
+                return row if self._admits(worker, row.tenant) else None
         return None
 
-    async def _judge(self, row: dict[str, Any], worker: str, cause: Cause, at_ns: int) -> None:
+    async def _judge(self, row: WorkloadRow, worker: str, cause: Cause, at_ns: int) -> None:
         """Let follow from the end of a worker what does, for the job that was at work."""
-        tenant, job, version = key = row["tenant"], row["job"], row["version"]
-        death = Death(tenant, job, version, row["id"], worker, cause, at_ns)
+        tenant, job, version = key = row.tenant, row.job, row.version
+        death = Death(tenant, job, version, row.id, worker, cause, at_ns)
         self.deaths[cause.value] += 1
         deaths = self._recent.setdefault(key, [])
         deaths.append(death.at_ns)
@@ -151,7 +153,9 @@ class Inquest:
         self._traffic.flush()
 
     async def _keep(self, death: Death, reason: str, note: AuditRow | None) -> None:
-        row = (death.at_ns, *(death.tenant, death.job, death.version, death.workload, death.worker), death.cause.value)
+        row = DeathRow(
+            death.at_ns, death.tenant, death.job, death.version, death.workload, death.worker, death.cause.value
+        )
         old = death.at_ns - WINDOW_SECONDS * clock.NANOSECONDS
         try:
             await self._database.write(table.record, row, old, reason, note)

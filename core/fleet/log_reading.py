@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core import errors
 from core.fleet.fleet import Fleet
+from core.model.workload import WorkloadView
 from core.worker.journal import Line
 
 LEVELS = ("print", "debug", "info", "warning", "error")
@@ -24,8 +25,8 @@ class Lines(NamedTuple):
 
 async def read(fleet: Fleet, tenant: str, job: str, level: str | None, after_ns: int, wait_seconds: float) -> Lines:
     """The lines of all replicas of at least a level that came after a time; when there are none, waits for one."""
-    workloads = fleet.workload_rows(tenant=tenant, job=job)
-    with fleet.logs.watch([workload["id"] for workload in workloads]) as arrived:
+    workloads = fleet.workload_views(tenant=tenant, job=job)
+    with fleet.logs.watch([workload.id for workload in workloads]) as arrived:
         found = await _read(fleet, tenant, job, workloads, level, after_ns)
         if not found.lines and wait_seconds and workloads:
             with contextlib.suppress(TimeoutError):
@@ -35,18 +36,18 @@ async def read(fleet: Fleet, tenant: str, job: str, level: str | None, after_ns:
 
 
 async def _read(
-    fleet: Fleet, tenant: str, job: str, workloads: list[dict[str, Any]], level: str | None, after_ns: int
+    fleet: Fleet, tenant: str, job: str, workloads: list[WorkloadView], level: str | None, after_ns: int
 ) -> Lines:
-    async def ask(workload: dict[str, Any]) -> list[Line] | None:
-        arguments = {"workload": workload["id"], "lines": MOST_LINES, "after_ns": after_ns}
+    async def ask(workload: WorkloadView) -> list[Line] | None:
+        arguments = {"workload": workload.id, "lines": MOST_LINES, "after_ns": after_ns}
         try:
-            reply = await fleet.request(workload["worker"], "tail", arguments)
+            reply = await fleet.request(workload.worker, "tail", arguments)
         except errors.TargetUnavailable:
             return None
         return [(at, level, text, fields) for at, level, text, fields in reply["lines"]]
 
-    answers = dict(zip([w["id"] for w in workloads], await asyncio.gather(*map(ask, workloads)), strict=True))
-    unreachable = {workload["worker"] for workload in workloads if answers[workload["id"]] is None}
+    answers = dict(zip([w.id for w in workloads], await asyncio.gather(*map(ask, workloads)), strict=True))
+    unreachable = {workload.worker for workload in workloads if answers[workload.id] is None}
     found = []
     for id in {**dict.fromkeys(fleet.logs.workloads(tenant, job)), **answers}:
         # What a replica that is gone had sent is only here, what one has not sent (it writes too fast) only there.

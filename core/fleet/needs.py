@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import orjson
 
@@ -13,8 +12,7 @@ from core.dsl.language import mentions
 from core.fleet.connection import Worker
 from core.model import frames
 from core.model.secret import Reference
-
-Row = dict[str, Any]
+from core.model.workload import WorkloadRow
 
 
 class Needs:
@@ -24,30 +22,30 @@ class Needs:
         self._vault = vault
         self._named: dict[str, tuple[str, list[Reference]]] = {}  # workload id -> (document, secrets it names)
 
-    def of(self, row: Row) -> list[Reference]:
+    def of(self, row: WorkloadRow) -> list[Reference]:
         """The secrets that a workload's document names."""
-        text = row["document"]
-        known = self._named.get(row["id"])
+        text = row.document
+        known = self._named.get(row.id)
         if known is None or known[0] != text:
             some = mentions.possible(text.encode())
-            known = self._named[row["id"]] = (text, list(mentions.secrets(orjson.loads(text))) if some else [])
+            known = self._named[row.id] = (text, list(mentions.secrets(orjson.loads(text))) if some else [])
         return known[1]
 
-    def give(self, worker: Worker, link: channel.Channel, row: Row) -> None:
+    def give(self, worker: Worker, link: channel.Channel, row: WorkloadRow) -> None:
         """Send a worker the secrets of one workload, unless it has them in their present versions."""
         wanted = self.of(row)
-        stamp = self._vault.stamp(row["tenant"], wanted) if wanted else ()
-        if worker.given.get(row["id"], ()) != stamp:
-            worker.given[row["id"]] = stamp
-            link.send(frames.encode(frames.Secrets(row["id"], self._vault.values(row["tenant"], wanted))))
+        stamp = self._vault.stamp(row.tenant, wanted) if wanted else ()
+        if worker.given.get(row.id, ()) != stamp:
+            worker.given[row.id] = stamp
+            link.send(frames.encode(frames.Secrets(row.id, self._vault.values(row.tenant, wanted))))
 
     def forget(self, workload: str) -> None:
         self._named.pop(workload, None)
 
-    def users(self, rows: Iterable[Row]) -> dict[str, list[str]]:
+    def users(self, rows: Iterable[WorkloadRow]) -> dict[str, list[str]]:
         """Full name of a secret -> the jobs of these workloads that name it."""
         users: dict[str, set[str]] = {}
         for row in rows:
             for one in self.of(row):
-                users.setdefault(one.secret, set()).add(row["job"])
+                users.setdefault(one.secret, set()).add(row.job)
         return {name: sorted(jobs) for name, jobs in users.items()}

@@ -7,12 +7,12 @@ Workers that have jobs of that tenant alone take it all the same: nobody else is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from core import backoff, clock
 from core.fleet import quarantine
+from core.model.workload import WorkloadRow
 
 MOST_OF_TENANT = 5
 FIRST_SECONDS = 600
@@ -41,7 +41,7 @@ class Probation:
         self._held: dict[str, _Held] = {}
         self._times: dict[str, list[float]] = {}  # when probations began, monotonic
 
-    def count(self, tenant: str, at_ns: int, rows: Iterable[Mapping[str, Any]], blamed: Iterable[Key]) -> float:
+    def count(self, tenant: str, at_ns: int, rows: Iterable[WorkloadRow], blamed: Iterable[Key]) -> float:
         """An end for which a job of this tenant is to blame; the seconds of the probation that it begins, else 0.
 
         Of the `rows` of its workloads, those that were up and are not `blamed` have proven themselves.
@@ -58,23 +58,23 @@ class Probation:
         begun = [at for at in self._times.get(tenant, ()) if now - at < LONGEST_SECONDS]
         self._times[tenant] = [*begun, now]
         lasts = seconds(len(begun) + 1)
-        up = {(row["tenant"], row["job"], row["version"]) for row in rows if row["state"] in ("running", "completed")}
+        up = {(row.tenant, row.job, row.version) for row in rows if row.state in ("running", "completed")}
         proven = frozenset(up - set(blamed))
         self._held[tenant] = _Held(now + lasts, clock.now_ns() + lasts * clock.NANOSECONDS, proven)
         return float(lasts)
 
-    def withholds(self, row: Mapping[str, Any]) -> str:
+    def withholds(self, row: WorkloadRow) -> str:
         """Why a workload must not go to workers that others use; empty when it may."""
-        held = self._held.get(row["tenant"])
+        held = self._held.get(row.tenant)
         if held is None:
             return ""
         if held.until <= clock.monotonic():
-            del self._held[row["tenant"]]
+            del self._held[row.tenant]
             return ""
-        if (row["tenant"], row["job"], row["version"]) in held.proven:
+        if (row.tenant, row.job, row.version) in held.proven:
             return ""
         return (
-            f"jobs of tenant {row['tenant']} ended workers {MOST_OF_TENANT} times within"
+            f"jobs of tenant {row.tenant} ended workers {MOST_OF_TENANT} times within"
             f" {quarantine.WINDOW_SECONDS // 60} minutes; what is new waits until {clock.iso(held.until_ns)},"
             " or runs on workers of its own: a group that admits this tenant alone"
         )

@@ -14,6 +14,7 @@ from core.contexts.variables import Variables
 from core.fleet.connection import Worker
 from core.model import frames
 from core.model.message import Kind, Message, Source, Type
+from core.model.workload import WorkloadRow
 from core.store import dispatches, invocations, messages, run_commits
 from core.store.database import Database
 from core.store.dispatches import DispatchRow
@@ -138,11 +139,11 @@ class Traffic:
         for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
             self.message(tenant, source=Source.JOB, type=type, job=job, worker=worker.name, data=data)
 
-    def workload_state(self, row: dict[str, Any], state: str, reason: str) -> None:
+    def workload_state(self, row: WorkloadRow, state: str, reason: str) -> None:
         """Announce that a workload, given by its row in the store, has another state."""
-        told = {key: row[key] for key in ("job", "worker", "deployment")}
-        told |= {"workload": row["id"], "state": state, "reason": reason, "at_ns": clock.now_ns()}
-        self._announce("job", {"tenant": row["tenant"], **told})
+        told = {"tenant": row.tenant, "job": row.job, "worker": row.worker, "deployment": row.deployment}
+        told |= {"workload": row.id, "state": state, "reason": reason}
+        self._announce("job", {**told, "at_ns": clock.now_ns()})
 
     def settle(self, delivery: Delivery, reason: str | None) -> None:
         """A replica is done with a delivery; with a reason, its run failed."""

@@ -18,6 +18,7 @@ from core.jobs import staging
 from core.jobs.registry import JobRegistry
 from core.model.principal import Caller
 from core.model.states import WorkloadState
+from core.model.workload import WorkloadRow
 from core.store import audit, workloads
 from core.store.database import Database
 
@@ -58,16 +59,16 @@ class Unmanaged:
         tenant, fleet = caller.tenant, self._fleet
         self._jobs.refuse_managed(tenant, name)
         job = await self._jobs.staged(tenant, name, version)
-        before = fleet.workload_rows(tenant=tenant, job=name)
+        before = fleet.workload_views(tenant=tenant, job=name)
         near, now = self._other_end(job), clock.now_ns()
         wanted = staging.assign(job, group, replicas, fleet.worker_rows(tenant), before, now, near)
         await self._complete(job, wanted, group, environment)
-        if before and all(one["state"] in (*OVER, WorkloadState.FAILED) for one in before):
+        if before and all(one.state in (*OVER, WorkloadState.FAILED) for one in before):
             await self._replace(caller, "job_deploy", name, [])  # cleared, so that what is deployed now starts anew
-            if any(one["state"] == WorkloadState.QUARANTINED for one in before):
+            if any(one.state == WorkloadState.QUARANTINED for one in before):
                 await fleet.inquest.release(tenant, [name])
         await self._replace(caller, "job_deploy", name, wanted)
-        ids = {row["id"] for row in wanted}
+        ids = {row.id for row in wanted}
         if await fleet.wait(lambda: fleet.settled(ids), wait_seconds) and wait_seconds:
             await self._wait_for_an_early_end(job)
         return job
@@ -78,24 +79,24 @@ class Unmanaged:
         await self._jobs.staged(caller.tenant, name)
         await self._replace(caller, "job_undeploy", name, [])
 
-    async def _replace(self, caller: Caller, operation: str, name: str, wanted: list[Row]) -> None:
+    async def _replace(self, caller: Caller, operation: str, name: str, wanted: list[WorkloadRow]) -> None:
         note = audit.row(self._ids.next(), caller, operation, f"{caller.tenant}/{name}")
         await self._database.write(workloads.replace_unmanaged, caller.tenant, name, wanted, note)
         await self._fleet.sync()
 
-    async def _complete(self, job: Row, wanted: list[Row], group: str, environment: str) -> None:
+    async def _complete(self, job: Row, wanted: list[WorkloadRow], group: str, environment: str) -> None:
         """Give each workload the document that its worker runs."""
         tenant = job["tenant"]
         contexts = await layers_of(self._database, tenant)
         files = self._reach.of(tenant, group)
         for row in wanted:
             document = staging.resolve(
-                job, contexts, worker=row["worker"], group=group, environment=environment, files=files
+                job, contexts, worker=row.worker, group=group, environment=environment, files=files
             )
             staging.check_secrets(document, lambda names: self._vault.missing(tenant, names))
             self._vault.check(tenant, mentions.secrets(document))
             if job["source"]:
-                row["document"] = canonical.canonical(document).decode()
+                row.document = canonical.canonical(document).decode()
 
     async def _wait_for_an_early_end(self, job: Row) -> None:
         """A job that does something on its own says "running" and may fail at its first event: give it that moment."""
@@ -103,8 +104,8 @@ class Unmanaged:
             return
 
         def over() -> bool:
-            rows = self._fleet.workload_rows(tenant=job["tenant"], job=job["name"])
-            states = {row["state"] for row in rows}
+            rows = self._fleet.workload_views(tenant=job["tenant"], job=job["name"])
+            states = {row.state for row in rows}
             return WorkloadState.FAILED in states or states <= {WorkloadState.COMPLETED}
 
         await self._fleet.wait(over, STEADY_SECONDS)
@@ -112,8 +113,7 @@ class Unmanaged:
     def _other_end(self, job: Row) -> str:
         """The worker of a job that shares a worker channel with this one; empty when there is none."""
         ends = staging.channels(orjson.loads(job["document"]))
-        for workload in self._fleet.workload_rows(tenant=job["tenant"]) if ends else ():
-            if workload["job"] != job["name"] and ends & staging.channels(self._fleet.document(workload["id"])):
-                worker: str = workload["worker"]
-                return worker
+        for workload in self._fleet.workload_views(tenant=job["tenant"]) if ends else ():
+            if workload.job != job["name"] and ends & staging.channels(self._fleet.document(workload.id)):
+                return workload.worker
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -18,12 +18,20 @@ from core.fleet.connection import Observed, Worker
 from core.model import frames
 from core.model.message import Filter
 from core.model.states import WorkloadState
+from core.model.workload import WorkloadRow, WorkloadView
 from core.store import workloads
 from core.store.database import Database
 
 log = structlog.get_logger("core.fleet")
 OVER = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # states that last longer than the process of a worker
-Row = dict[str, Any]
+
+
+class _Parsed(NamedTuple):
+    """The document of a workload: as text, as a value, and what it waits for."""
+
+    text: str
+    document: dict[str, Any]
+    filter: Filter | None
 
 
 def _filter(document: str) -> Filter | None:
@@ -34,11 +42,11 @@ def _filter(document: str) -> Filter | None:
         return None
 
 
-def _as_stored(row: Row) -> Observed:
+def _as_stored(row: WorkloadRow) -> Observed:
     """What is known of a workload that no worker has told of yet: only an end lasts longer than its process."""
-    if row["state"] in OVER:
-        return Observed(row["state"], row["reason"], row["restarts"], row["version"])
-    return Observed(WorkloadState.ASSIGNED.value, "", row["restarts"], row["version"])
+    if row.state in OVER:
+        return Observed(row.state, row.reason, row.restarts, row.version)
+    return Observed(WorkloadState.ASSIGNED.value, "", row.restarts, row.version)
 
 
 class Workloads:
@@ -49,7 +57,7 @@ class Workloads:
         database: Database,
         bus: Bus,
         changed: Callable[[str, str], None],
-        told: Callable[[Row, str, str], None],
+        told: Callable[[WorkloadRow, str, str], None],
         wake: Callable[[], None],
     ) -> None:
         self._database = database
@@ -57,16 +65,16 @@ class Workloads:
         self._changed = changed  # (tenant, deployment) whose workloads changed
         self._told = told  # the row of a workload that has another state, with the state and its reason
         self._wake = wake  # after a change that no report brings
-        self._rows: dict[str, Row] = {}
-        self._documents: dict[str, tuple[str, dict[str, Any], Filter | None]] = {}  # id -> (text, parsed, filter)
+        self._rows: dict[str, WorkloadRow] = {}
+        self._documents: dict[str, _Parsed] = {}  # by id
         self._observed: dict[str, Observed] = {}
         self._reports: list[workloads.Report] = []
         self._held_back: dict[tuple[str, str, str], float] = {}  # (tenant, job, version) -> until, monotonic
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[WorkloadRow]:
         return iter(self._rows.values())
 
-    def get(self, id: str) -> Row | None:
+    def get(self, id: str) -> WorkloadRow | None:
         return self._rows.get(id)
 
     async def load(self) -> set[str]:
@@ -74,7 +82,7 @@ class Workloads:
 
         A row whose document is no JSON object (somebody edited it) is as good as not there.
         """
-        rows = {row["id"]: row for row in await self._database.read(workloads.all_rows) if self._readable(row)}
+        rows = {row.id: row for row in await self._database.read(workloads.all_rows) if self._readable(row)}
         gone = self._rows.keys() - rows.keys()
         for id in gone:
             self._told(self._rows[id], WorkloadState.STOPPED.value, "it is not deployed any more")
@@ -83,48 +91,48 @@ class Workloads:
         for id, row in rows.items():
             seen = self._observed.get(id)
             old = self._rows.get(id)
-            if seen is None or old is None or any(old[k] != row[k] for k in ("version", "document", "worker")):
+            if seen is None or old is None or not row.runs_like(old):
                 self._observed[id] = _as_stored(row)
             else:
-                row["state"] = old["state"]  # what was reported may not be written yet
+                row.state = old.state  # what was reported may not be written yet
         self._rows = rows
         return gone
 
-    def wanted_on(self, worker: str) -> list[Row]:
+    def wanted_on(self, worker: str) -> list[WorkloadRow]:
         """The workloads that a worker shall run: none that is complete, quarantined, or held back for a while."""
-        mine = [row for row in self._rows.values() if row["worker"] == worker and row["state"] not in OVER]
+        mine = [row for row in self._rows.values() if row.worker == worker and row.state not in OVER]
         if not self._held_back:
             return mine
         now = clock.monotonic()
         self._held_back = {key: until for key, until in self._held_back.items() if until > now}
-        return [row for row in mine if (row["tenant"], row["job"], row["version"]) not in self._held_back]
+        return [row for row in mine if (row.tenant, row.job, row.version) not in self._held_back]
 
     def hold_back(self, tenant: str, job: str, version: str, seconds: float, reason: str) -> None:
         """Give nobody this job for a while; what runs of it stops with the next sync."""
         self._held_back[tenant, job, version] = clock.monotonic() + seconds
         for row in self._of(tenant, job, version):
-            if row["state"] not in OVER:
-                self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, reason, version=version))
+            if row.state not in OVER:
+                self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, reason, version=version))
 
     def quarantine(self, tenant: str, job: str, version: str, reason: str) -> None:
         """Give nobody this job any more, until `release`."""
         for row in self._of(tenant, job, version):
-            row["state"] = WorkloadState.QUARANTINED.value
-            self.observe(row["id"], Observed(row["state"], reason, version=version, at_ns=clock.now_ns()))
+            row.state = WorkloadState.QUARANTINED.value
+            self.observe(row.id, Observed(row.state, reason, version=version, at_ns=clock.now_ns()))
 
     def release(self, tenant: str, job: str) -> None:
         """End the quarantine of a job."""
         for row in self._rows.values():
-            if (row["tenant"], row["job"]) == (tenant, job) and row["state"] == WorkloadState.QUARANTINED:
-                row["state"] = WorkloadState.ASSIGNED.value
-                self.observe(row["id"], Observed(row["state"], version=row["version"]))
+            if (row.tenant, row.job) == (tenant, job) and row.state == WorkloadState.QUARANTINED:
+                row.state = WorkloadState.ASSIGNED.value
+                self.observe(row.id, Observed(row.state, version=row.version))
 
-    def _of(self, tenant: str, job: str, version: str) -> list[Row]:
-        return [r for r in self._rows.values() if (r["tenant"], r["job"], r["version"]) == (tenant, job, version)]
+    def _of(self, tenant: str, job: str, version: str) -> list[WorkloadRow]:
+        return [r for r in self._rows.values() if (r.tenant, r.job, r.version) == (tenant, job, version)]
 
     def document(self, id: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""
-        return self._parsed(self._rows[id])[1]
+        return self._parsed(self._rows[id]).document
 
     def origin(self, id: str) -> dict[str, Any] | None:
         """What made a workload of a deployment: {deployment, step, module, role, revision, digest}; else None.
@@ -132,37 +140,37 @@ class Workloads:
         `revision` is that of the deployment that brought it in its present form, `digest` names the content.
         """
         row = self._rows[id]
-        if not row["deployment"]:
+        if not row.deployment:
             return None
-        made = orjson.loads(row["origin"] or b"{}")
-        return {"deployment": row["deployment"], "step": row["step"], **made, "revision": row["revision"]}
+        made = orjson.loads(row.origin or b"{}")
+        return {"deployment": row.deployment, "step": row.step, **made, "revision": row.revision}
 
-    def filter(self, row: Row) -> Filter | None:
+    def filter(self, row: WorkloadRow) -> Filter | None:
         """The messages that a workload waits for, None when it does not wait for messages."""
-        return self._parsed(row)[2]
+        return self._parsed(row).filter
 
-    def _parsed(self, row: Row) -> tuple[str, dict[str, Any], Filter | None]:
-        known = self._documents.get(row["id"])
-        if known is None or known[0] != row["document"]:
-            text = row["document"]
-            known = self._documents[row["id"]] = (text, orjson.loads(text), _filter(text))
+    def _parsed(self, row: WorkloadRow) -> _Parsed:
+        known = self._documents.get(row.id)
+        if known is None or known.text != row.document:
+            text = row.document
+            known = self._documents[row.id] = _Parsed(text, orjson.loads(text), _filter(text))
         return known
 
-    def _readable(self, row: Row) -> bool:
-        known = self._documents.get(row["id"])
-        if known is not None and known[0] == row["document"]:
+    def _readable(self, row: WorkloadRow) -> bool:
+        known = self._documents.get(row.id)
+        if known is not None and known.text == row.document:
             return True
         try:
-            readable = isinstance(orjson.loads(row["document"]), dict)
+            readable = isinstance(orjson.loads(row.document), dict)
         except orjson.JSONDecodeError:
             readable = False
         if not readable:
-            log.error("workload_unreadable", workload=row["id"])
+            log.error("workload_unreadable", workload=row.id)
         return readable
 
-    def channels(self, rows: Iterable[Row]) -> list[frames.ChannelDriver]:
+    def channels(self, rows: Iterable[WorkloadRow]) -> list[frames.ChannelDriver]:
         """The channels between these workloads of one worker."""
-        return channels.declared((row["tenant"], row["job"], self._parsed(row)[1]) for row in rows)
+        return channels.declared((row.tenant, row.job, self._parsed(row).document) for row in rows)
 
     # -- what was observed ---------------------------------------------------------------------------------
 
@@ -178,7 +186,7 @@ class Workloads:
             asyncio.get_running_loop().call_later(failing.SETTLED_SECONDS, self._came_through, id)
         row = self._rows.get(id)
         if row is not None:
-            self._changed(row["tenant"], row["deployment"])
+            self._changed(row.tenant, row.deployment)
             if old is None or (old.state, old.reason) != (seen.state, seen.reason):
                 self._told(row, seen.state, seen.reason)
 
@@ -186,7 +194,7 @@ class Workloads:
         """A workload that had failed may have been up for long enough by now."""
         row = self._rows.get(id)
         if row is not None:
-            self._changed(row["tenant"], row["deployment"])
+            self._changed(row.tenant, row.deployment)
             self._wake()
 
     def run_ended(self, run: frames.Run) -> None:
@@ -205,27 +213,27 @@ class Workloads:
         if id in self._observed:
             self._observed[id].metrics = msgspec.structs.asdict(figures)
 
-    def reported(self, row: Row, version: str, state: str, reason: str, restarts: int) -> None:
+    def reported(self, row: WorkloadRow, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""
-        self.observe(row["id"], Observed(state, reason, restarts, version, clock.now_ns()))
-        row["state"] = state
+        self.observe(row.id, Observed(state, reason, restarts, version, clock.now_ns()))
+        row.state = state
         if not self._reports:
             asyncio.get_running_loop().call_soon(self._write_reports)
-        self._reports.append(workloads.Report(state, reason, restarts, clock.now_ns(), row["id"], version))
+        self._reports.append(workloads.Report(state, reason, restarts, clock.now_ns(), row.id, version))
 
-    def withheld(self, row: Row, reason: str) -> None:
+    def withheld(self, row: WorkloadRow, reason: str) -> None:
         """A workload is wanted on a worker that must not have it."""
-        seen = self._observed.get(row["id"])
+        seen = self._observed.get(row.id)
         if seen is None or (seen.state, seen.reason) != (WorkloadState.ASSIGNED.value, reason):
-            self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, reason, version=row["version"]))
+            self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, reason, version=row.version))
 
     def worker_gone(self, worker: Worker) -> None:
         """Nothing of a worker runs any more; what was complete or quarantined stays so."""
         for row in self._rows.values():
-            if row["worker"] == worker.name:
-                seen = self._observed.get(row["id"])
+            if row.worker == worker.name:
+                seen = self._observed.get(row.id)
                 if seen is None or seen.state not in OVER:
-                    self.observe(row["id"], Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
+                    self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
 
     def _write_reports(self) -> None:
         reports, self._reports = self._reports, []
@@ -245,50 +253,46 @@ class Workloads:
         """How many workloads each worker holds."""
         jobs: dict[str, int] = {}
         for row in self._rows.values():
-            if row["state"] not in OVER:
-                jobs[row["worker"]] = jobs.get(row["worker"], 0) + 1
+            if row.state not in OVER:
+                jobs[row.worker] = jobs.get(row.worker, 0) + 1
         return jobs
 
-    def answers(
+    def views(
         self, *, tenant: str, deployment: str | None = None, job: str | None = None, worker: str | None = None
-    ) -> list[dict[str, Any]]:
-        """Wanted workloads with what was observed of each: {id, deployment, step, job, version, replica, group,
-        worker, state, reason, failing, restarts, metrics}.
-
-        `failing` is why it failed last, when it is up again and has not come through since (core.fleet.failing).
-        """
+    ) -> list[WorkloadView]:
+        """Wanted workloads of a tenant with what was observed of each; of a deployment, a job, a worker, if named."""
         out, now = [], clock.monotonic()
         for row in self._rows.values():
-            if row["tenant"] != tenant or (deployment is not None and row["deployment"] != deployment):
+            if row.tenant != tenant or (deployment is not None and row.deployment != deployment):
                 continue
-            if (job is not None and row["job"] != job) or (worker is not None and row["worker"] != worker):
+            if (job is not None and row.job != job) or (worker is not None and row.worker != worker):
                 continue
-            seen = self._observed.get(row["id"]) or Observed(row["state"], row["reason"])
+            seen = self._observed.get(row.id) or Observed(row.state, row.reason)
             failed = ""
             if seen.failure is not None and seen.state != WorkloadState.FAILED and seen.failure.stands(now):
                 failed = seen.failure.reason or "it did not say why"
             out.append(
-                {
-                    "id": row["id"],
-                    "deployment": row["deployment"],
-                    "step": row["step"],
-                    "job": row["job"],
-                    "version": row["version"],
-                    "replica": row["replica"],
-                    "group": row["group_name"],
-                    "worker": row["worker"],
-                    "state": seen.state,
-                    "reason": seen.reason or (f"up again after it failed: {failed}" if failed else ""),
-                    "failing": failed,
-                    "restarts": seen.restarts,
-                    "metrics": self._metrics(row, seen),
-                }
+                WorkloadView(
+                    id=row.id,
+                    deployment=row.deployment,
+                    step=row.step,
+                    job=row.job,
+                    version=row.version,
+                    replica=row.replica,
+                    group=row.group_name,
+                    worker=row.worker,
+                    state=seen.state,
+                    reason=seen.reason or (f"up again after it failed: {failed}" if failed else ""),
+                    failing=failed,
+                    restarts=seen.restarts,
+                    metrics=self._metrics(row, seen),
+                )
             )
         return out
 
-    def _metrics(self, row: Row, seen: Observed) -> dict[str, Any]:
+    def _metrics(self, row: WorkloadRow, seen: Observed) -> dict[str, Any]:
         """The figures of a worker; messages that no replica has taken yet make a job lag too."""
-        waiting, oldest_ns = self._bus.backlog((row["tenant"], row["job"]))
+        waiting, oldest_ns = self._bus.backlog((row.tenant, row.job))
         if not waiting:
             return seen.metrics
         age = max(0, clock.now_ns() - oldest_ns) / clock.NANOSECONDS

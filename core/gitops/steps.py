@@ -123,10 +123,10 @@ class Steps:
 
     async def _job(self, item: Item) -> str:
         put = await self._call("job_put", document=item.text or dump.to_yaml(item.data))
-        running = self._fleet.workload_rows(tenant=self._caller.tenant, job=item.name)
+        running = self._fleet.workload_views(tenant=self._caller.tenant, job=item.name)
         told = f"version {put['version']} is staged"
-        if any(row["version"] != str(put["version"]) for row in running):
-            told += f"; version {running[0]['version']} runs until it is deployed again (sluice job deploy {item.name})"
+        if any(one.version != str(put["version"]) for one in running):
+            told += f"; version {running[0].version} runs until it is deployed again (sluice job deploy {item.name})"
         return told
 
     async def _trigger(self, item: Item) -> str:

@@ -20,6 +20,7 @@ from core.licensing import Licensing
 from core.model.message import Type
 from core.model.principal import Caller
 from core.model.states import WorkloadState
+from core.model.workload import WorkloadView
 from core.store import audit, drafts, messages
 from core.store import jobs as table
 from core.store.audit import AuditRow
@@ -31,7 +32,7 @@ DRAFT = 0  # the "version" that stands for the draft in a comparison
 class Workloads(Protocol):
     """What shall run: the fleet, as far as the registry asks it."""
 
-    def workload_rows(self, **which: Any) -> list[dict[str, Any]]:
+    def workload_views(self, *, tenant: str, job: str | None = None) -> list[WorkloadView]:
         """The wanted workloads of `tenant` (and of `job`), with what was observed of each."""
 
     def document(self, workload: str) -> dict[str, Any]:
@@ -119,8 +120,8 @@ class JobRegistry:
         if row is not None:
             staged: dict[str, Any] = orjson.loads(row["document"])
             return staged
-        for workload in self._workloads.workload_rows(tenant=tenant, job=name):
-            return self._workloads.document(workload["id"])
+        for workload in self._workloads.workload_views(tenant=tenant, job=name):
+            return self._workloads.document(workload.id)
         raise unknown(name, tenant)
 
     async def compare(
@@ -146,11 +147,11 @@ class JobRegistry:
             data = found[0].get("message_data") or {}
             return {"at": found[0]["at"], "workload": data.get("workload", ""), "reason": data.get("reason", "")}
         # A failure is written to the message log a moment after the workload says so.
-        rows = self._workloads.workload_rows(tenant=tenant, job=name)
-        fresh = next((row for row in rows if row["state"] == WorkloadState.FAILED), None)
+        rows = self._workloads.workload_views(tenant=tenant, job=name)
+        fresh = next((row for row in rows if row.state == WorkloadState.FAILED), None)
         if fresh is None:
             return None
-        return {"at": clock.iso(clock.now_ns()), "workload": fresh["id"], "reason": fresh["reason"]}
+        return {"at": clock.iso(clock.now_ns()), "workload": fresh.id, "reason": fresh.reason}
 
     # -- rules ---------------------------------------------------------------------------------------------
 
@@ -159,21 +160,21 @@ class JobRegistry:
         managed = self._managed(tenant, name)
         if managed is not None:
             raise errors.AlreadyExists(
-                f"Job {name} is managed by deployment {managed['deployment']}.",
+                f"Job {name} is managed by deployment {managed.deployment}.",
                 hint="Change its workflow, plan and apply; or make an unmanaged copy with job_clone and edit that.",
-                details={"managed_by": managed["deployment"]},
+                details={"managed_by": managed.deployment},
             )
 
-    def _managed(self, tenant: str, name: str) -> dict[str, Any] | None:
+    def _managed(self, tenant: str, name: str) -> WorkloadView | None:
         """A workload of a deployment that runs the job."""
-        rows = self._workloads.workload_rows(tenant=tenant, job=name)
-        return next((row for row in rows if row["deployment"]), None)
+        rows = self._workloads.workload_views(tenant=tenant, job=name)
+        return next((row for row in rows if row.deployment), None)
 
     async def _refuse_taken(self, tenant: str, name: str) -> None:
         taken = (
             await self.row(tenant, name)
             or await self._database.read(drafts.get, tenant, name)
-            or self._workloads.workload_rows(tenant=tenant, job=name)
+            or self._workloads.workload_views(tenant=tenant, job=name)
         )
         if taken:
             raise errors.AlreadyExists(
@@ -234,10 +235,10 @@ class JobRegistry:
         if managed is not None:
             if version is not None:
                 raise errors.InvalidParams(
-                    f"Job {name} is managed by deployment {managed['deployment']} and has one version, what runs.",
+                    f"Job {name} is managed by deployment {managed.deployment} and has one version, what runs.",
                     errors=[errors.Problem("/version", "only for jobs that are not managed")],
                 )
-            return Source(self._workloads.document(managed["id"]), f"job {name}", managed["deployment"])
+            return Source(self._workloads.document(managed.id), f"job {name}", managed.deployment)
         row = await self.row(tenant, name, version)
         if row is not None:
             written = orjson.loads(row["source"] or row["document"])
@@ -260,7 +261,7 @@ class JobRegistry:
         one that is, NotFound."""
         tenant = caller.tenant
         self.refuse_managed(tenant, name)
-        if self._workloads.workload_rows(tenant=tenant, job=name):
+        if self._workloads.workload_views(tenant=tenant, job=name):
             raise errors.AlreadyExists(f"Job {name} is deployed.", hint="Stop it with job_undeploy first.")
         note = self._note(caller, "job_delete", name)
         gone = await self._database.write(drafts.delete_job, tenant, name, note, clock.now_ns(), caller.username)

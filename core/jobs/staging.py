@@ -16,7 +16,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language import expand, hops, mentions
 from core.guard.pathrules import ANYWHERE, Locator
 from core.model.secret import Reference
-from core.model.workload import id_of
+from core.model.workload import WorkloadRow, WorkloadView, id_of
 
 NO_CONTEXTS = Layers()
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"
@@ -178,10 +178,10 @@ def assign(
     group: str,
     replicas: int,
     workers: list[dict[str, Any]],
-    before: list[dict[str, Any]],
+    before: Iterable[WorkloadView],
     now_ns: int,
     near: str = "",
-) -> list[dict[str, Any]]:
+) -> list[WorkloadRow]:
     """Workload rows for a staged job: replicas stay where they are, new ones go to the least loaded worker.
 
     `near` is the worker that holds the other end of the job's worker channel, which is a hop inside one worker: all
@@ -197,7 +197,7 @@ def assign(
         )
     slots = {w["name"]: w["slots"] for w in eligible}
     load = {w["name"]: w["jobs"] for w in eligible}
-    kept = {w["replica"]: w["worker"] for w in before if w["worker"] in load}
+    kept = {view.replica: view.worker for view in before if view.worker in load}
     if near in load:
         kept = dict.fromkeys(range(replicas), near)
     rows = []
@@ -212,20 +212,19 @@ def assign(
                 )
             load[worker] += 1
         rows.append(
-            {
-                "id": id_of(job["tenant"], job["name"], replica),
-                "tenant": job["tenant"],
-                "deployment": "",
-                "step": "",
-                "job": job["name"],
-                "version": str(job["version"]),
-                "replica": replica,
-                "group_name": group,
-                "worker": worker,
-                "document": job["document"],
-                "restarts": 0,
-                "updated_at_ns": now_ns,
-            }
+            WorkloadRow(
+                id=id_of(job["tenant"], job["name"], replica),
+                tenant=job["tenant"],
+                deployment="",
+                step="",
+                job=job["name"],
+                version=str(job["version"]),
+                replica=replica,
+                group_name=group,
+                worker=worker,
+                document=job["document"],
+                updated_at_ns=now_ns,
+            )
         )
     return rows
 

@@ -1,9 +1,16 @@
-"""The id of a workload, which is one replica of a job: `TENANT/JOB#REPLICA`. It is written and read here alone."""
+"""A workload, which is one replica of a job on a worker: its id, its row in the store, and what is seen of it.
+
+The id is `TENANT/JOB#REPLICA`. It is written and read here alone.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from core.model.states import WorkloadState
 
 
 class WorkloadId(NamedTuple):
@@ -39,3 +46,60 @@ def parse(id: str) -> WorkloadId:
     tenant, _, rest = id.partition("/")
     job, _, replica = rest.rpartition("#")
     return WorkloadId(tenant, job, replica)
+
+
+@dataclass(slots=True)
+class WorkloadRow:
+    """A workload that is wanted on a worker, as it is stored."""
+
+    id: str
+    tenant: str
+    deployment: str
+    """Empty for one of a single job."""
+    step: str
+    job: str
+    version: str
+    replica: int
+    group_name: str
+    worker: str
+    document: str
+    """JSON."""
+    updated_at_ns: int
+    state: str = WorkloadState.ASSIGNED.value
+    """As its worker reported it last."""
+    reason: str = ""
+    restarts: int = 0
+    revision: int = 0
+    """Of the deployment that brought it in its present form."""
+    origin: str = ""
+    """JSON: the module, role and digest that a deployment made it of; empty for one of a single job."""
+
+    def runs_like(self, other: WorkloadRow) -> bool:
+        """Whether both run the same in the same place."""
+        return self.worker == other.worker and self.version == other.version and self.document == other.document
+
+
+@dataclass(slots=True)
+class WorkloadView:
+    """A wanted workload with what was observed of it, as answers show it."""
+
+    id: str
+    deployment: str
+    step: str
+    job: str
+    version: str
+    replica: int
+    group: str
+    worker: str
+    state: str
+    reason: str
+    failing: str
+    """Why it failed last, when it is up again and has not come through since (core.fleet.failing)."""
+    restarts: int
+    metrics: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _SHOWN}
+
+
+_SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView))

@@ -69,6 +69,6 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
         "came_up": found.came_up,
         "rolled_back": found.rolled_back,
         "unwell_before": [fault.to_dict() for fault in found.unwell_before[: observed.SHOWN_DRIFT]],
-        "workloads": observed.workload_rows(engine.fleet, caller.tenant, committed.name),
+        "workloads": observed.answers(engine.fleet, caller.tenant, committed.name),
         "history_id": committed.history_id,
     }

@@ -41,7 +41,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
     applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
     wish = State.from_dict(row["desired"])
-    there = observed.rows(engine.fleet, caller.tenant, params.name)
+    there = observed.views(engine.fleet, caller.tenant, params.name)
     found = {
         "name": params.name,
         "state": state.value,
@@ -51,7 +51,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         "source": row["source"],
         "worker_group": wish.group,
         "workloads_up": f"{sum(map(status.up, there))}/{len(there)}",
-        "workloads": observed.workload_rows(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
+        "workloads": observed.answers(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
             "mode": row["reconcile"],
@@ -90,7 +90,7 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
         state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
         if state is DeploymentState.REMOVED and not params.include_removed:
             continue
-        there = engine.fleet.workload_rows(tenant=caller.tenant, deployment=row["name"])
+        there = engine.fleet.workload_views(tenant=caller.tenant, deployment=row["name"])
         up = sum(map(status.up, there))
         listed.append(
             {

@@ -43,7 +43,7 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
     """The last lines of a job's log from all replicas, oldest first. To follow, pass `cursor` back as `after` with
     wait_seconds. Of workers in `unreachable`, and of a job that is not `deployed`, they are those that were sent
     before."""
-    workloads = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
+    workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     if not workloads and await engine.database.read(table.newest, caller.tenant, params.name) is None:
         raise errors.NotFound(
             f"There is no job {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",

@@ -27,7 +27,7 @@ class JobMetrics(Page):
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, runs, and
     lag_seconds, the age of the oldest message or batch that is not yet accepted by the output."""
-    rows = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
+    found = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     keys = ("job", "replica", "worker", "state", "restarts", "metrics")
-    rows.sort(key=lambda row: (row["job"], row["replica"]))
-    return offset_page([{key: row[key] for key in keys} for row in rows], params)
+    found.sort(key=lambda one: (one.job, one.replica))
+    return offset_page([{key: answer[key] for key in keys} for answer in (one.to_dict() for one in found)], params)

@@ -52,8 +52,8 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[
         environment=params.environment,
         wait_seconds=params.wait_seconds,
     )
-    workloads = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
-    return {"name": params.name, "version": job["version"], "workloads": workloads}
+    workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
+    return {"name": params.name, "version": job["version"], "workloads": [one.to_dict() for one in workloads]}
 
 
 class JobUndeploy(Params):
@@ -62,8 +62,8 @@ class JobUndeploy(Params):
 
 
 async def _workloads_go(engine: Engine, caller: Caller, params: JobUndeploy) -> Loss | None:
-    rows = engine.fleet.workload_rows(tenant=caller.tenant, job=params.name)
-    ids = [row["id"] for row in rows if not row["deployment"]]
+    there = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
+    ids = [one.id for one in there if not one.deployment]
     return Loss(f"Of job {errors.shorten(params.name, 100)} stop {counted('workload', ids)}.") if ids else None
 
 

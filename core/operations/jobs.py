@@ -30,12 +30,10 @@ async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str,
         items[row["name"]] = _item(row["name"], row["version"])
     for row in await engine.database.read(drafts.all_rows, caller.tenant):
         items.setdefault(row["name"], _item(row["name"], None))["draft"] = row["revision"]
-    for workload in engine.fleet.workload_rows(tenant=caller.tenant):
-        item = items.setdefault(workload["job"], _item(workload["job"], workload["version"]))
-        item["managed_by"] = workload["deployment"] or None
-        item["workloads"].append(
-            {"worker": workload["worker"], "state": workload["state"], "reason": workload["reason"]}
-        )
+    for workload in engine.fleet.workload_views(tenant=caller.tenant):
+        item = items.setdefault(workload.job, _item(workload.job, workload.version))
+        item["managed_by"] = workload.deployment or None
+        item["workloads"].append({"worker": workload.worker, "state": workload.state, "reason": workload.reason})
     return offset_page([items[name] for name in sorted(items)], params)
 
 
@@ -70,25 +68,25 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
     tenant, name = caller.tenant, params.name
     versions = await engine.database.read(table.versions, tenant, name)
     draft = await engine.database.read(drafts.get, tenant, name)
-    workloads = engine.fleet.workload_rows(tenant=tenant, job=name)
-    managed = next((w["deployment"] for w in workloads if w["deployment"]), None)
+    workloads = engine.fleet.workload_views(tenant=tenant, job=name)
+    managed = next((one.deployment for one in workloads if one.deployment), None)
     if not versions and draft is None and not workloads:
         raise registry.unknown(name, tenant)
     version: int | str | None = params.version or (versions[0]["version"] if versions else None)
     document: dict[str, Any] | None = None
     if managed is not None:
-        version, document = workloads[0]["version"], engine.fleet.document(workloads[0]["id"])
+        version, document = workloads[0].version, engine.fleet.document(workloads[0].id)
     elif version is not None:
         document = await engine.jobs.document(tenant, name, int(version))
     result: dict[str, Any] = {
         "name": name,
         "version": version,
         "managed_by": managed,
-        "origin": engine.fleet.origin(workloads[0]["id"]) if managed is not None else None,
+        "origin": engine.fleet.origin(workloads[0].id) if managed is not None else None,
         "document": document,
         "draft": None if draft is None else _draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
-        "workloads": workloads,
+        "workloads": [one.to_dict() for one in workloads],
         "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": engine.fleet.log_lines(engine.fleet.logs.workloads(tenant, name), params.log_lines),
     }

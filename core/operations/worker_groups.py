@@ -53,12 +53,12 @@ class WorkerGroupGet(Params):
 async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> dict[str, Any]:
     """Show a worker group: labels, slots, its workers, and what is placed in it (of this tenant)."""
     group = engine.workforce.group(caller, params.name)
-    placed = [row for row in engine.fleet.workload_rows(tenant=caller.tenant) if row["group"] == group.name]
+    placed = [one for one in engine.fleet.workload_views(tenant=caller.tenant) if one.group == group.name]
     return {
         **_answer(engine, group, caller),
         "worker_rows": [row for row in engine.fleet.worker_rows() if row["group"] == group.name],
-        "deployments": sorted({row["deployment"] for row in placed if row["deployment"]}),
-        "unmanaged_jobs": sorted({row["job"] for row in placed if not row["deployment"]}),
+        "deployments": sorted({one.deployment for one in placed if one.deployment}),
+        "unmanaged_jobs": sorted({one.job for one in placed if not one.deployment}),
     }
 
 

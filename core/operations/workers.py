@@ -74,11 +74,12 @@ async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[
         tenant = f"{caller.tenant}/"
         depths = report["channels"].items()
         report["channels"] = {key.removeprefix(tenant): depth for key, depth in depths if key.startswith(tenant)}
+    workloads = engine.fleet.workload_views(tenant=caller.tenant, worker=params.name)
     return {
         **row,
         "report": report,
         "unreachable": unreachable,
-        "workloads": engine.fleet.workload_rows(tenant=caller.tenant, worker=params.name),
+        "workloads": [one.to_dict() for one in workloads],
     }
 
 
@@ -161,7 +162,7 @@ async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> 
     row = engine.workforce.worker(caller, params.name)
     if not engine.workforce.forgettable(caller, params.name):
         return None  # it is refused
-    ids = [one["id"] for one in engine.fleet.on(params.name)]
+    ids = [one.id for one in engine.fleet.on(params.name)]
     mine = counted("workload", (id for id in ids if id.startswith(f"{caller.tenant}/")))
     text = f"The worker {params.name} of group {row['group']} is forgotten; it should run {len(ids)} workloads"
     return Loss(f"{text}, of this tenant {mine}.", where="worker_get")

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlite_utils import Database
 
 from core.model.states import WorkloadState
 from core.store import audit
 from core.store.audit import AuditRow
+from core.store.rows import fields_of, insertion
 
-Death = tuple[int, str, str, str, str, str, str]  # at_ns, tenant, job, version, workload, worker, cause
+
+class DeathRow(NamedTuple):
+    """The end of a worker while a job was at work."""
+
+    at_ns: int
+    tenant: str
+    job: str
+    version: str
+    workload: str
+    worker: str
+    cause: str
 
 
-def since(db: Database, at_ns: int) -> list[Death]:
+_INSERT = insertion("worker_deaths", DeathRow)
+_SELECT = f"SELECT {', '.join(fields_of(DeathRow))} FROM worker_deaths"
+
+
+def since(db: Database, at_ns: int) -> list[DeathRow]:
     """Those after a moment, oldest first."""
-    found = db.conn.execute(
-        "SELECT at_ns, tenant, job, version, workload, worker, cause FROM worker_deaths WHERE at_ns > ? ORDER BY at_ns",
-        (at_ns,),
-    )
-    return list(found)
+    return [DeathRow(*row) for row in db.conn.execute(f"{_SELECT} WHERE at_ns > ? ORDER BY at_ns", (at_ns,))]
 
 
-def record(db: Database, death: Death, forget_before_ns: int, reason: str, audit_row: AuditRow | None) -> None:
+def record(db: Database, death: DeathRow, forget_before_ns: int, reason: str, audit_row: AuditRow | None) -> None:
     """Keep one, and forget the old ones; with an audit row, quarantine its job for that reason, too."""
-    db.conn.execute("INSERT INTO worker_deaths VALUES (?, ?, ?, ?, ?, ?, ?)", death)
+    db.conn.execute(_INSERT, death)
     db.conn.execute("DELETE FROM worker_deaths WHERE at_ns < ?", (forget_before_ns,))
     if audit_row is not None:
-        at_ns, tenant, job, version, *_ = death
         db.conn.execute(
             "UPDATE workloads SET state = ?, reason = ?, updated_at_ns = ?"
             " WHERE tenant = ? AND job = ? AND version = ?",
-            (WorkloadState.QUARANTINED.value, reason, at_ns, tenant, job, version),
+            (WorkloadState.QUARANTINED.value, reason, death.at_ns, death.tenant, death.job, death.version),
         )
         audit.insert(db, audit_row)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ from sqlite_utils import Database
 
 from core import errors
 from core.model.states import DEPLOYMENT, DeploymentState, PlanState
+from core.model.workload import WorkloadRow
 from core.store import audit, saved_plans, workloads
 from core.store.audit import AuditRow
 
@@ -63,7 +65,7 @@ def commit(
     db: Database,
     row: dict[str, Any],
     entry: dict[str, Any],
-    wanted: list[dict[str, Any]],
+    wanted: Sequence[WorkloadRow],
     audit_row: AuditRow,
     *,
     expect: int,
@@ -78,7 +80,7 @@ def commit(
     revision = before["revision"] if before is not None else 0
     if revision != expect:
         raise errors.StalePlan(f"Deployment {row['name']} is at revision {revision} now, not {expect}.")
-    for job, owner in workloads.owned_by_others(db, row["tenant"], row["name"], {one["job"] for one in wanted}).items():
+    for job, owner in workloads.owned_by_others(db, row["tenant"], row["name"], {one.job for one in wanted}).items():
         raise errors.AlreadyExists(
             f"A job {job} exists already ({f'of deployment {owner}' if owner else 'unmanaged'}); nothing was changed.",
             hint="Undeploy it, or give the deployment another name.",

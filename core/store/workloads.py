@@ -6,28 +6,41 @@ completed is not started again by a new owner.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
 from core import errors
 from core.model.states import WorkloadState
+from core.model.workload import WorkloadRow
 from core.store import audit, worker_groups
 from core.store.audit import AuditRow
+from core.store.rows import fields_of, insertion
+
+_COLUMNS = fields_of(WorkloadRow)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM workloads"
+_PUT = (
+    f"{insertion('workloads', WorkloadRow)} ON CONFLICT (id) DO UPDATE SET"
+    f" {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS if column != 'id')}"
+)
+_values = attrgetter(*_COLUMNS)
 
 
-def all_rows(db: Database) -> list[dict[str, Any]]:
-    return list(db.table("workloads").rows_where(order_by="id"))
+def all_rows(db: Database) -> list[WorkloadRow]:
+    return [WorkloadRow(*row) for row in db.conn.execute(f"{_SELECT} ORDER BY id")]
 
 
-def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: list[dict[str, Any]]) -> None:
+def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: Sequence[WorkloadRow]) -> None:
     """Make `rows` the wish for one deployment, or (deployment "", with a job) for one unmanaged job.
 
     A row whose worker, version and document are as before keeps its state and the revision that brought it; every
-    other one starts anew, unless this version of it is quarantined. Raises TargetUnavailable when a worker group has
-    gone meanwhile.
+    other one starts anew, whatever state it says, unless this version of it is quarantined. Raises TargetUnavailable
+    when a worker group has gone meanwhile.
     """
-    for group in {row["group_name"] for row in rows}:
+    for group in {row.group_name for row in rows}:
         if not worker_groups.exists(db, group):
             raise errors.TargetUnavailable(
                 f"There is no worker group {errors.shorten(group, 64)} any more.", hint="Place it in another group."
@@ -35,22 +48,18 @@ def replace(db: Database, tenant: str, deployment: str, job: str | None, rows: l
     where, values = "tenant = ? AND deployment = ?", [tenant, deployment]
     if job is not None:
         where, values = where + " AND job = ?", [*values, job]
-    before = {row["id"]: row for row in db.table("workloads").rows_where(where, values)}
-    kept = {
-        (row["job"], row["version"]): row["reason"]
-        for row in before.values()
-        if row["state"] == WorkloadState.QUARANTINED
-    }
+    before = {found[0]: WorkloadRow(*found) for found in db.conn.execute(f"{_SELECT} WHERE {where}", values)}
+    kept = {(row.job, row.version): row.reason for row in before.values() if row.state == WorkloadState.QUARANTINED}
     for row in rows:
-        old = before.pop(row["id"], None)
-        if old is None or any(old[key] != row[key] for key in ("worker", "version", "document")):
-            reason = kept.get((row["job"], row["version"]))
+        old = before.pop(row.id, None)
+        if old is None or not row.runs_like(old):
+            reason = kept.get((row.job, row.version))
             state = WorkloadState.ASSIGNED if reason is None else WorkloadState.QUARANTINED
-            db.table("workloads").upsert({**row, "state": state.value, "reason": reason or ""}, pk="id")
-        elif old["origin"] != row.get("origin", ""):  # another module makes the same job
-            db.table("workloads").update(row["id"], {"origin": row["origin"]})
-    for id in before:
-        db.table("workloads").delete(id)
+            anew = dataclasses.replace(row, state=state.value, reason=reason or "")
+            db.conn.execute(_PUT, _values(anew))
+        elif old.origin != row.origin:  # another module makes the same job
+            db.conn.execute("UPDATE workloads SET origin = ? WHERE id = ?", (row.origin, row.id))
+    db.conn.executemany("DELETE FROM workloads WHERE id = ?", [(id,) for id in before])
 
 
 def owned_by_others(db: Database, tenant: str, deployment: str, jobs: set[str]) -> dict[str, str]:
@@ -61,7 +70,7 @@ def owned_by_others(db: Database, tenant: str, deployment: str, jobs: set[str]) 
     return {job: owner for job, owner in rows if job in jobs}
 
 
-def replace_unmanaged(db: Database, tenant: str, job: str, rows: list[dict[str, Any]], audit_row: AuditRow) -> None:
+def replace_unmanaged(db: Database, tenant: str, job: str, rows: Sequence[WorkloadRow], audit_row: AuditRow) -> None:
     """Make `rows` the wish for one unmanaged job."""
     replace(db, tenant, "", job, rows)
     audit.insert(db, audit_row)

@@ -31,8 +31,7 @@ SECONDS = 60.0
 
 
 def _refused(engine: Engine) -> dict[str, int]:
-    rows = engine.fleet.workload_rows(tenant=EVIL.tenant)
-    return {row["job"]: row["metrics"].get("errors", 0) for row in rows}
+    return {one.job: one.metrics.get("errors", 0) for one in engine.fleet.workload_views(tenant=EVIL.tenant)}
 
 
 async def test_no_script_holds_up_its_worker_and_the_trigger_of_a_neighbour_answers(tmp_path: Path) -> None:

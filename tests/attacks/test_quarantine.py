@@ -15,6 +15,7 @@ import pytest
 from core.engine import Engine
 from core.fleet import inquest, probation
 from core.model.principal import Caller, Principal, Role, Surface
+from core.model.workload import WorkloadView
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +63,7 @@ async def _answers(engine: Engine) -> bool:
 
 
 def _state(engine: Engine) -> str:
-    return str(engine.fleet.workload_rows(tenant="tenant-b", job="evil")[0]["state"])
+    return engine.fleet.workload_views(tenant="tenant-b", job="evil")[0].state
 
 
 async def _quarantined(engine: Engine) -> None:
@@ -118,27 +119,27 @@ async def test_a_new_name_for_the_same_job_is_no_way_around_the_quarantine(
         await engine.call("job_put", {"document": document.replace("name: evil", f"name: {name}")}, EVIL)
         await engine.call("job_deploy", {"name": name, "wait_seconds": 0, **more}, EVIL)
 
-    def of(engine: Engine, name: str) -> dict[str, Any]:
-        return engine.fleet.workload_rows(tenant="tenant-b", job=name)[0]
+    def of(engine: Engine, name: str) -> WorkloadView:
+        return engine.fleet.workload_views(tenant="tenant-b", job=name)[0]
 
     with anyio.fail_after(3 * SECONDS):
         async with _two_tenants(tmp_path / "home", GOOD.replace("good", "evil")) as engine:
             await start(engine, "good", GOOD)
-            assert await engine.fleet.wait(lambda: of(engine, "good")["state"] == "running", SECONDS)
+            assert await engine.fleet.wait(lambda: of(engine, "good").state == "running", SECONDS)
             for number in range(2):
                 await start(engine, f"evil-{number}")
                 assert await engine.fleet.wait(lambda n=number: engine.fleet.inquest.deaths.total() > n, SECONDS)
                 await engine.call("job_undeploy", {"name": f"evil-{number}"}, EVIL)
             for number in range(2, 6):
                 await start(engine, f"evil-{number}")
-            assert await engine.fleet.wait(lambda: of(engine, "good")["state"] == "running", SECONDS)
+            assert await engine.fleet.wait(lambda: of(engine, "good").state == "running", SECONDS)
             for _ in range(5):
                 started = time.monotonic()
                 assert await _answers(engine)
                 assert time.monotonic() - started < 5
             assert engine.fleet.inquest.deaths.total() == 2
             held = of(engine, "evil-3")
-            assert held["state"] == "assigned" and "ended workers 2 times" in held["reason"]
+            assert held.state == "assigned" and "ended workers 2 times" in held.reason
             told = await engine.call("explain", {"kind": "workload", "id": "evil-3"}, EVIL)
             assert any("a group that admits this tenant alone" in str(one) for one in told["because"])
             found = await engine.call("message_search", {"type": "tenant-on-probation"}, EVIL)

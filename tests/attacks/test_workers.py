@@ -142,8 +142,8 @@ async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_
         # Somebody who edits the table cannot place a job there either.
         await engine.database.write(lambda db: db.conn.execute("UPDATE workloads SET worker = 'thief'"))
         await engine.fleet.sync()
-        (row,) = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="listens")
-        assert row["reason"] == "worker group edge does not admit tenant tenant-a"
+        (one,) = engine.fleet.workload_views(tenant=ADMIN.tenant, job="listens")
+        assert one.reason == "worker group edge does not admit tenant tenant-a"
         await engine.call("variable_set", {"name": "mine", "value": "canary-variable-2"}, ADMIN)
         await engine.call("variable_set", {"name": "own", "value": "evils"}, EVIL)
         await waiting.until(lambda: frames.Variable("evil", "own", "evils") in thief.told(frames.Variable))
@@ -216,9 +216,9 @@ async def test_a_worker_that_speaks_for_a_workload_of_others_is_not_heard(
         await waiting.until(lambda: engine.fleet.overreached == 1)
         if isinstance(what, frames.ACTS):
             await thief.over.wait()
-        (workload,) = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="smoke_trigger_handler")
-        assert (workload["state"], workload["reason"]) == ("running", "")
-        assert "forged" not in json.dumps(engine.fleet.log_lines([workload["id"]]))
+        (workload,) = engine.fleet.workload_views(tenant=ADMIN.tenant, job="smoke_trigger_handler")
+        assert (workload.state, workload.reason) == ("running", "")
+        assert "forged" not in json.dumps(engine.fleet.log_lines([workload.id]))
         found = await engine.call("message_search", {}, ADMIN)
         assert [one for one in found["items"] if one.get("worker_id") == "thief"] == []
         assert (await rig.invoke(engine))["state"] == "succeeded"

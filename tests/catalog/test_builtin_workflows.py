@@ -52,8 +52,8 @@ def ids(events: list[Any]) -> list[int]:
 
 
 def state_of(engine: Engine, workload: str) -> str:
-    rows = engine.fleet.workload_rows(tenant=ADMIN.tenant)
-    return str(next(row["state"] for row in rows if row["id"] == workload))
+    there = engine.fleet.workload_views(tenant=ADMIN.tenant)
+    return next(one.state for one in there if one.id == workload)
 
 
 async def send(port: int, *bodies: Any) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import random
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import pytest
@@ -15,6 +14,7 @@ from core.deployments.reconcile import DriftKind, Held, Presence, Seen, StepActi
 from core.documents import canonical
 from core.model.deployment import Job, Role, State, Worker
 from core.model.deployment import workloads as wanted
+from core.model.workload import WorkloadRow
 
 TENANT, NAME, PATIENCE = "t", "demo", 10.0
 
@@ -24,7 +24,7 @@ class World:
     """What a store and workers would hold, without either."""
 
     wish: State
-    rows: dict[str, dict[str, Any]]
+    rows: dict[str, WorkloadRow]
     workers: dict[str, Presence]
     failing: set[str]  # workloads that never come up
     held: dict[str, Held]
@@ -32,12 +32,12 @@ class World:
     def seen(self) -> dict[str, Seen]:
         out = {}
         for id, row in self.rows.items():
-            present = self.workers.get(row["worker"])
+            present = self.workers.get(row.worker)
             up = present is not None and present.worker.online and id not in self.failing
             state = "running" if up else "failed" if id in self.failing else "assigned"
-            document = orjson.loads(row["document"])
+            document = orjson.loads(row.document)
             held = self.held.get(id, Held.AS_TOLD)
-            out[id] = Seen(id, row["worker"], row["version"], state, "", document, held)
+            out[id] = Seen(id, row.worker, row.version, state, "", document, held)
         return out
 
     def decide(self, ignored: edits.Ignored = edits.NOTHING) -> reconcile.Decision:
@@ -48,7 +48,7 @@ class World:
         self.wish = dataclasses.replace(self.wish, assignments=decided.assignments)
         muted = frozenset(one.id for one in decided.drift if one.muted)
         wanted_rows = rollout.workload_rows(TENANT, NAME, self.wish, 1)
-        self.rows = {row["id"]: row for row in healing.left_alone(wanted_rows, self.rows, muted, ignored)}
+        self.rows = {row.id: row for row in healing.left_alone(wanted_rows, self.rows, muted, ignored)}
         self.held = {id: held for id, held in self.held.items() if id in muted}
 
 
@@ -75,7 +75,7 @@ def world(chance: random.Random) -> World:
     together = (tuple(in_default[:2]),) if len(in_default) > 1 and chance.random() < 0.5 else ()
     placed = placement.place(jobs, together, workers, {})
     wish = State(jobs=jobs, together=together, assignments=placed.assignments)
-    rows = {row["id"]: row for row in rollout.workload_rows(TENANT, NAME, wish, 0)}
+    rows = {row.id: row for row in rollout.workload_rows(TENANT, NAME, wish, 0)}
     return World(wish, rows, {one.name: Presence(one) for one in workers}, set(), {})
 
 
@@ -89,18 +89,18 @@ def disturb(there: World, chance: random.Random) -> None:
         case "add" if ids:
             row = there.rows[chance.choice(ids)]
             id = f"{TENANT}/{NAME}--extra#{chance.randint(0, 9)}"
-            there.rows[id] = {**row, "id": id, "job": f"{NAME}--extra"}
+            there.rows[id] = dataclasses.replace(row, id=id, job=f"{NAME}--extra")
         case "edit" if ids:
             row = there.rows[chance.choice(ids)]
-            document = orjson.loads(row["document"])
+            document = orjson.loads(row.document)
             document["input"]["echo"][chance.choice(["event", "json", "extra"])] = chance.randint(0, 9)
-            there.rows[row["id"]] = {**row, "document": orjson.dumps(document).decode()}
+            there.rows[row.id] = dataclasses.replace(row, document=orjson.dumps(document).decode())
         case "move" if ids:
             id = chance.choice(ids)
-            there.rows[id] = {**there.rows[id], "worker": chance.choice([*names, "w77"])}
+            there.rows[id] = dataclasses.replace(there.rows[id], worker=chance.choice([*names, "w77"]))
         case "version" if ids:
             id = chance.choice(ids)
-            there.rows[id] = {**there.rows[id], "version": "old"}
+            there.rows[id] = dataclasses.replace(there.rows[id], version="old")
         case "lost":
             _worker(there, chance.choice(names), online=False, gone=chance.choice([1.0, 99.0]))
         case "back":
@@ -190,10 +190,10 @@ def test_an_ignored_edit_stays_while_the_rest_of_the_document_is_mended() -> Non
     there = world(random.Random(1))
     id = next(iter(there.rows))
     row = there.rows[id]
-    document = orjson.loads(row["document"])
+    document = orjson.loads(row.document)
     edited = {**document, "input": {"echo": {"event": "mine"}}, "output": {"discard": {}}}
-    there.rows[id] = {**row, "document": orjson.dumps(edited).decode()}
-    ignored = edits.Ignored([f"job:{row['job']}/document/input/echo/event"])
+    there.rows[id] = dataclasses.replace(row, document=orjson.dumps(edited).decode())
+    ignored = edits.Ignored([f"job:{row.job}/document/input/echo/event"])
     (one,) = there.decide(ignored).drift
     assert (one.kind, one.muted, one.fields) == (
         DriftKind.MODIFIED,
@@ -201,7 +201,7 @@ def test_an_ignored_edit_stays_while_the_rest_of_the_document_is_mended() -> Non
         ("document/output/print", "document/output/discard"),
     )
     there.mend(there.decide(ignored), ignored)
-    assert orjson.loads(there.rows[id]["document"]) == {**document, "input": {"echo": {"event": "mine"}}}
+    assert orjson.loads(there.rows[id].document) == {**document, "input": {"echo": {"event": "mine"}}}
     (left,) = there.decide(ignored).drift
     assert left.muted and left.fields == ("document/input/echo/event",)
     assert not there.decide(ignored).acts

@@ -17,20 +17,20 @@ from core.deployments.gate import (
     explain_before,
     explain_faults,
 )
+from core.model.workload import WorkloadRow, WorkloadView
 
 WANTED = {"t/a#0": "a", "t/b#0": "b"}
 
 
-def row(id: str, state: str, restarts: int = 0, reason: str = "", failing: str = "") -> dict[str, Any]:
-    seen = {"id": id, "job": id[2], "worker": "w1", "state": state, "reason": reason, "restarts": restarts}
-    return {**seen, "failing": failing}
+def seen(id: str, state: str, restarts: int = 0, reason: str = "", failing: str = "") -> WorkloadView:
+    return WorkloadView(id, "d", "", id[2], "1", 0, "default", "w1", state, reason, failing, restarts, {})
 
 
 def watch(**gate: Any) -> Watch:
     return Watch(Gate(**gate), WANTED, started=100.0)
 
 
-UP = [row("t/a#0", "running"), row("t/b#0", "completed")]
+UP = [seen("t/a#0", "running"), seen("t/b#0", "completed")]
 
 
 def test_it_is_healthy_when_everything_is_up_and_has_stayed_up() -> None:
@@ -44,15 +44,15 @@ def test_it_is_healthy_when_everything_is_up_and_has_stayed_up() -> None:
 def test_what_falls_over_in_between_starts_the_count_anew() -> None:
     one = watch()
     one.judge(UP, 100.0)
-    assert one.judge([row("t/a#0", "failed"), UP[1]], 100.1) is Verdict.PENDING
-    assert one.judge([row("t/a#0", "running", 1), UP[1]], 100.4) is Verdict.PENDING
-    assert one.judge([row("t/a#0", "running", 1), UP[1]], 100.8) is Verdict.HEALTHY
+    assert one.judge([seen("t/a#0", "failed"), UP[1]], 100.1) is Verdict.PENDING
+    assert one.judge([seen("t/a#0", "running", 1), UP[1]], 100.4) is Verdict.PENDING
+    assert one.judge([seen("t/a#0", "running", 1), UP[1]], 100.8) is Verdict.HEALTHY
 
 
 def test_a_restart_between_two_looks_is_seen() -> None:
     one = watch()
     one.judge(UP, 100.0)
-    assert one.judge([row("t/a#0", "running", 1), UP[1]], 110.0) is Verdict.PENDING
+    assert one.judge([seen("t/a#0", "running", 1), UP[1]], 110.0) is Verdict.PENDING
 
 
 def test_a_version_that_may_be_taken_back_has_to_stay_up_for_longer() -> None:
@@ -62,15 +62,15 @@ def test_a_version_that_may_be_taken_back_has_to_stay_up_for_longer() -> None:
 def test_what_fails_again_and_again_is_not_waited_for() -> None:
     one = watch(seconds=600)
     for failures in range(1, MOST_FAILURES):
-        assert one.judge([row("t/a#0", "failed", failures - 1, "no such file"), UP[1]], 100.0) is Verdict.PENDING
-    assert one.judge([row("t/a#0", "failed", MOST_FAILURES - 1, "no such file"), UP[1]], 100.0) is Verdict.UNHEALTHY
+        assert one.judge([seen("t/a#0", "failed", failures - 1, "no such file"), UP[1]], 100.0) is Verdict.PENDING
+    assert one.judge([seen("t/a#0", "failed", MOST_FAILURES - 1, "no such file"), UP[1]], 100.0) is Verdict.UNHEALTHY
     assert explain_faults(one.faults, 2) == "1 of 2 workloads did not come up: a is failed: no such file"
 
 
 def test_failures_before_the_apply_do_not_count() -> None:
     one = watch()
-    assert one.judge([row("t/a#0", "failed", 50), UP[1]], 100.0) is Verdict.PENDING
-    assert one.judge([row("t/a#0", "failed", 50 + MOST_FAILURES), UP[1]], 100.0) is Verdict.UNHEALTHY
+    assert one.judge([seen("t/a#0", "failed", 50), UP[1]], 100.0) is Verdict.PENDING
+    assert one.judge([seen("t/a#0", "failed", 50 + MOST_FAILURES), UP[1]], 100.0) is Verdict.UNHEALTHY
 
 
 def test_what_is_not_there_by_the_deadline_is_told_by_name() -> None:
@@ -95,19 +95,23 @@ def test_a_gate_survives_being_stored() -> None:
 
 def test_what_is_up_again_after_a_failure_is_waited_for_until_it_has_come_through() -> None:
     one = watch()
-    again = row("t/a#0", "running", 1, "up again after it failed: no such file", failing="no such file")
+    again = seen("t/a#0", "running", 1, "up again after it failed: no such file", failing="no such file")
     assert one.judge([again, UP[1]], 100.0) is Verdict.PENDING
     assert one.judge([again, UP[1]], 120.0) is Verdict.PENDING
     assert one.progress() == "1 of 2 workloads are up; a is running: up again after it failed: no such file"
-    assert one.judge([row("t/a#0", "running", 1), UP[1]], 120.0) is Verdict.PENDING
-    assert one.judge([row("t/a#0", "running", 1), UP[1]], 120.01 + one.gate.steady_seconds) is Verdict.HEALTHY
+    assert one.judge([seen("t/a#0", "running", 1), UP[1]], 120.0) is Verdict.PENDING
+    assert one.judge([seen("t/a#0", "running", 1), UP[1]], 120.01 + one.gate.steady_seconds) is Verdict.HEALTHY
 
 
-def stored(id: str, **other: Any) -> dict[str, Any]:
-    return {"id": id, "job": id[2], "worker": "w1", "version": "1", "document": "{}", **other}
+def stored(id: str, *, version: str = "1", worker: str = "w1", document: str = "{}") -> WorkloadRow:
+    return WorkloadRow(id, "t", "d", "", id[2], version, 0, "default", worker, document, 0)
 
 
-BROKEN = [row("t/a#0", "running"), row("t/b#0", "failed", 9, "no such file"), row("t/c#0", "assigned", 0, "w2 is gone")]
+BROKEN = [
+    seen("t/a#0", "running"),
+    seen("t/b#0", "failed", 9, "no such file"),
+    seen("t/c#0", "assigned", 0, "w2 is gone"),
+]
 
 
 def test_what_was_unwell_before_and_is_not_touched_is_not_judged() -> None:
@@ -120,7 +124,7 @@ def test_what_was_unwell_before_and_is_not_touched_is_not_judged() -> None:
 
 def test_what_is_just_coming_up_is_judged() -> None:
     before = [stored("t/a#0"), stored("t/b#0")]
-    coming = [row("t/a#0", "assigned"), row("t/b#0", "starting")]
+    coming = [seen("t/a#0", "assigned"), seen("t/b#0", "starting")]
     assert excusing(Gate(), before, before, coming, (), under_way=False).excused == set()
 
 
@@ -137,7 +141,7 @@ def test_the_way_back_is_not_taken_for_what_was_unwell_before() -> None:
     assert one.judge(BROKEN, 100.0) is Verdict.PENDING
     assert one.judge(BROKEN, 104.0) is Verdict.HEALTHY
     assert explain_before(one.unwell_before) == "unwell before, and not touched: b is failed: no such file"
-    assert one.judge([BROKEN[0], row("t/b#0", "running")], 104.0) is Verdict.HEALTHY
+    assert one.judge([BROKEN[0], seen("t/b#0", "running")], 104.0) is Verdict.HEALTHY
     assert explain_before(one.unwell_before) == ""
 
 
@@ -149,7 +153,7 @@ def test_what_was_unwell_next_to_what_is_touched_is_waited_for_and_not_judged() 
     later = [stored("t/b#0", worker="w2"), before[2]]
     assert excusing(gate, later, before, BROKEN, [("a", "b")], under_way=True).awaited == set()
     one = Watch(gate, {"t/a#0": "a"}, started=100.0)
-    well, wait = [BROKEN[0], row("t/b#0", "running")], one.gate.steady_seconds + 0.01
+    well, wait = [BROKEN[0], seen("t/b#0", "running")], one.gate.steady_seconds + 0.01
     one.judge(BROKEN, 100.0)
     assert one.judge(BROKEN, 100.0 + wait) is Verdict.PENDING
     assert one.due(100.0 + wait) == pytest.approx(5 - wait)

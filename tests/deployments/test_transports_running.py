@@ -362,8 +362,7 @@ async def test_a_consumer_that_fails_gets_what_it_missed_when_it_is_well_again(t
         await engine.call("deployment_apply", {"plan_id": made["plan_id"], "wait_seconds": 1}, ADMIN)
 
         def failed() -> bool:
-            rows = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="demo--y")
-            return any(row["restarts"] for row in rows)
+            return any(one.restarts for one in engine.fleet.workload_views(tenant=ADMIN.tenant, job="demo--y"))
 
         await waiting.until(failed)
         (tmp_path / "sub").unlink()

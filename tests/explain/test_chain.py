@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.explain import chain, deployments, invocations, jobs, saved_plans
 from core.explain.chain import ANSWER_BYTES, Call, Cause, Explanation
+from core.model.workload import WorkloadView
 from core.operations import REGISTRY
 
 SECOND = 1_000_000_000
@@ -39,20 +41,11 @@ def entry(revision: int, action: str = "apply", **more: Any) -> dict[str, Any]:
     }
 
 
-def workload(state: str, **more: Any) -> dict[str, Any]:
-    return {
-        "id": "t/d--a#0",
-        "job": "d--a",
-        "deployment": "d",
-        "worker": "local-1",
-        "state": state,
-        "reason": "",
-        "failing": "",
-        "restarts": 0,
-        "version": "abc",
-        "metrics": {},
-        **more,
-    }
+RUNNING = WorkloadView("t/d--a#0", "d", "a", "d--a", "abc", 0, "default", "local-1", "running", "", "", 0, {})
+
+
+def workload(state: str, **more: Any) -> WorkloadView:
+    return dataclasses.replace(RUNNING, state=state, **more)
 
 
 def deployment(state: str, **more: Any) -> deployments.Facts:
@@ -144,7 +137,7 @@ def record(state: str, *events: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def invoked(one: dict[str, Any], there: list[dict[str, Any]]) -> dict[str, Any]:
+def invoked(one: dict[str, Any], there: list[WorkloadView]) -> dict[str, Any]:
     return check(invocations.explain(invocations.Facts(one, "handler", there, [], [])))
 
 

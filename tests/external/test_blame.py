@@ -17,6 +17,7 @@ from core.engine import Engine
 from core.fleet import inquest
 from core.fleet.quarantine import Cause
 from core.model.principal import Caller, Principal, Role, Surface
+from core.model.workload import WorkloadView
 from core.witness import number
 from tests import waiting
 from tests.attacks.test_quarantine import EATS, LOOPS
@@ -56,8 +57,8 @@ async def _poison(engine: Engine, document: str = LOOPS) -> None:
     await engine.call("job_deploy", {"name": "evil", "wait_seconds": 0}, EVIL)
 
 
-def _row(engine: Engine) -> dict[str, Any]:
-    return engine.fleet.workload_rows(tenant="tenant-b", job="evil")[0]
+def _evil(engine: Engine) -> WorkloadView:
+    return engine.fleet.workload_views(tenant="tenant-b", job="evil")[0]
 
 
 def _deaths(engine: Engine) -> dict[str, int]:
@@ -69,7 +70,7 @@ async def _at_work(engine: Engine, machine: rig.Machine) -> psutil.Process:
     worker = engine.fleet.workers["edge-1"]
     quiet = 2 * SLOW["heartbeat_seconds"]
     await waiting.until(
-        lambda: worker.online and _row(engine)["state"] == "running" and clock.monotonic() - worker.last_seen > quiet
+        lambda: worker.online and _evil(engine).state == "running" and clock.monotonic() - worker.last_seen > quiet
     )
     (process,) = psutil.Process(machine.process.pid).children()
     return process
@@ -99,7 +100,7 @@ async def test_who_ends_a_worker_of_another_machine_is_quarantined_and_its_neigh
             await rig.publish(engine)
             assert (await rig.invoke(engine))["state"] == "succeeded"
             await _poison(engine, document)
-            assert await engine.fleet.wait(lambda: _row(engine)["state"] == "quarantined", SECONDS)
+            assert await engine.fleet.wait(lambda: _evil(engine).state == "quarantined", SECONDS)
             assert _deaths(engine) == {cause: 3}
             await rig.online(engine)
             restarts = engine.fleet.workers["edge-1"].restarts
@@ -115,7 +116,7 @@ async def test_who_ends_a_worker_of_another_machine_is_quarantined_and_its_neigh
             assert [row["target"] for row in audited["items"]] == ["tenant-b/evil"]
             assert engine.fleet.inquest.unbelieved == 0
             await deploy(engine, MENDED, EVIL)
-            assert _row(engine)["state"] == "running"
+            assert _evil(engine).state == "running"
 
 
 async def test_an_end_is_told_by_whoever_starts_the_worker_again_and_to_whichever_engine(
@@ -138,7 +139,7 @@ async def test_an_end_is_told_by_whoever_starts_the_worker_again_and_to_whicheve
         bus.start()
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **SLOW) as engine:
             async with rig.machine(tmp_path / "edge", bus.url, key):
-                assert await engine.fleet.wait(lambda: "of 3 times" in _row(engine)["reason"], SECONDS)
+                assert await engine.fleet.wait(lambda: "of 3 times" in _evil(engine).reason, SECONDS)
                 assert sum(_deaths(engine).values()) == 1
                 await waiting.until(lambda: not kept.exists(), seconds=SECONDS)
 
@@ -173,17 +174,17 @@ async def test_a_worker_is_believed_about_what_is_placed_on_it_alone(
             await rig.online(engine)
             await rig.online(engine, "edge-2")
             await deploy(engine, MENDED, EVIL)
-            row = _row(engine)
+            evil = _evil(engine)
             life, told = "0" * 32, engine.fleet.inquest.hear
-            mine = number(life, row["id"], row["version"])
-            here = engine.fleet.workers[row["worker"]]
+            mine = number(life, evil.id, evil.version)
+            here = engine.fleet.workers[evil.worker]
             (there,) = (one for one in engine.fleet.workers.values() if one is not here)
             now = time.time_ns()
             for worker, of_life, of_number in (
                 (there, life, mine),
                 (here, "1" * 32, mine),
                 (here, life, mine ^ 1),
-                (here, life, number(life, row["id"], "another")),
+                (here, life, number(life, evil.id, "another")),
             ):
                 await told(worker, of_life, Cause.SILENT, of_number, now)
             for tenant in ("tenant-c", EVIL.tenant):  # somebody edits the table: its group does not admit that one
@@ -196,7 +197,7 @@ async def test_a_worker_is_believed_about_what_is_placed_on_it_alone(
             assert engine.fleet.inquest.unbelieved == 5 and _deaths(engine) == {}
             for _ in range(3):
                 await told(here, life, Cause.SILENT, mine, now)
-            assert _row(engine)["state"] == "quarantined"
+            assert _evil(engine).state == "quarantined"
             status = await engine.call("engine_status", {}, ADMIN)
             assert (status["unbelieved"], status["worker_deaths"]) == (5, {"silent": 3})
 

@@ -139,7 +139,7 @@ async def test_a_failing_job_says_why_restarts_and_disturbs_nobody(engine: Engin
         await engine.call("job_deploy", {"name": "failing"}, ADMIN)
 
         def restarted() -> bool:
-            return any(w["restarts"] for w in engine.fleet.workload_rows(tenant="tenant-a", job="failing"))
+            return any(one.restarts for one in engine.fleet.workload_views(tenant="tenant-a", job="failing"))
 
         assert await engine.fleet.wait(restarted, 15)
         shown = await engine.call("job_get", {"name": "failing"}, ADMIN)
@@ -161,8 +161,8 @@ async def test_a_job_that_aborts_is_not_restarted_until_it_is_deployed_again(eng
             shown = await engine.call("job_deploy", {"name": "poisoned"}, ADMIN)
             assert [(w["state"], w["reason"]) for w in shown["workloads"]] == [("failed", "found poison")]
             await _until(engine, await _ticks(engine) + 12)  # longer than the first back-off
-            rows = engine.fleet.workload_rows(tenant="tenant-a", job="poisoned")
-            assert [(w["state"], w["restarts"]) for w in rows] == [("failed", 0)]
+            there = engine.fleet.workload_views(tenant="tenant-a", job="poisoned")
+            assert [(one.state, one.restarts) for one in there] == [("failed", 0)]
         failed = await engine.call("message_search", {"type": "job-failed", "job": "poisoned"}, ADMIN)
     assert len(failed["items"]) == 2
 
@@ -188,7 +188,7 @@ async def test_a_stopped_engine_leaves_no_process_and_its_jobs_run_again_with_th
         assert not any(psutil.pid_exists(pid) for pid in pids)
         async with engine_on(tmp_path / "home", workers=2) as engine:
             await _until(engine, await _ticks(engine))
-            assert engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "running"
+            assert engine.fleet.workload_views(tenant="tenant-a", job="tick")[0].state == "running"
 
 
 async def test_a_job_that_ran_once_is_not_run_again_by_the_next_owner(tmp_path: Path) -> None:
@@ -198,13 +198,13 @@ async def test_a_job_that_ran_once_is_not_run_again_by_the_next_owner(tmp_path: 
             await engine.call("job_put", {"document": once}, ADMIN)
             await engine.call("job_deploy", {"name": "tick"}, ADMIN)
             await engine.fleet.wait(
-                lambda: engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed", 10
+                lambda: engine.fleet.workload_views(tenant="tenant-a", job="tick")[0].state == "completed", 10
             )
             assert await _ticks(engine) == 1
         async with engine_on(tmp_path / "home") as engine:
             assert await engine.fleet.wait(lambda: _online(engine), 10)
             await deploy(engine, TICK.replace("tick", "other"))
-            assert engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed"
+            assert engine.fleet.workload_views(tenant="tenant-a", job="tick")[0].state == "completed"
             assert await _ticks(engine) == 1
 
 
@@ -237,7 +237,7 @@ async def test_deploying_a_job_that_ran_once_runs_it_again(engine: Engine) -> No
             await deploy(engine, once)
 
             def completed() -> bool:
-                return engine.fleet.workload_rows(tenant="tenant-a", job="tick")[0]["state"] == "completed"
+                return engine.fleet.workload_views(tenant="tenant-a", job="tick")[0].state == "completed"
 
             assert await engine.fleet.wait(completed, 10)
             await _until(engine, runs - 1)

@@ -25,17 +25,17 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _end(engine: Engine, times: int) -> str:
     """Say of the worker of a workload that it ended while that one was at work; the id of the workload."""
-    rows = engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="demo")
-    row = next(row for row in rows if "store" in str(engine.fleet.document(row["id"])))
-    worker = engine.fleet.workers[row["worker"]]
+    there = engine.fleet.workload_views(tenant=ADMIN.tenant, deployment="demo")
+    stores = next(one for one in there if "store" in str(engine.fleet.document(one.id)))
+    worker = engine.fleet.workers[stores.worker]
     for _ in range(times):
-        seen = Seen(worker.number(row["id"], row["version"]), 0, False)
+        seen = Seen(worker.number(stores.id, stores.version), 0, False)
         await engine.fleet.inquest.hold(worker, End(-9, True, seen))
-    return str(row["id"])
+    return stores.id
 
 
 def _state(engine: Engine, id: str) -> str:
-    return next(str(row["state"]) for row in engine.fleet.workload_rows(tenant=ADMIN.tenant) if row["id"] == id)
+    return next(one.state for one in engine.fleet.workload_views(tenant=ADMIN.tenant) if one.id == id)
 
 
 async def _up(engine: Engine, id: str) -> None:
@@ -63,7 +63,7 @@ async def test_a_quarantined_job_of_a_deployment_is_told_stays_and_is_released(t
         async with engine_on(home, workers=2) as engine:
             await deployed(engine, store)
             id = await _end(engine, 3)
-            worker = next(row["worker"] for row in engine.fleet.workload_rows(tenant=ADMIN.tenant) if row["id"] == id)
+            worker = next(one.worker for one in engine.fleet.workload_views(tenant=ADMIN.tenant) if one.id == id)
             assert _state(engine, id) == "quarantined"
             shown = await get(engine)
             assert shown["state"] == "degraded" and "quarantined" in shown["reason"]
@@ -98,7 +98,7 @@ async def test_what_a_worker_said_before_a_quarantine_does_not_end_it_in_the_sto
             workloads = engine.fleet._workloads
             row = workloads.get(id)
             assert row is not None
-            workloads.reported(row, row["version"], "running", "", 0)  # is written with the next turn of the loop
+            workloads.reported(row, row.version, "running", "", 0)  # is written with the next turn of the loop
             await _end(engine, 1)  # is written at once
         async with engine_on(home) as engine:
             assert _state(engine, id) == "quarantined"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from core import clock
 from core.clock import NANOSECONDS
 from core.fleet import probation
 from core.fleet.probation import FIRST_SECONDS, LONGEST_SECONDS, MOST_OF_TENANT, Probation
+from core.model.workload import WorkloadRow, id_of
 
 BAD = ("evil", "bad-1", "1")
 
 
-def row(job: str, state: str = "running", tenant: str = "evil", version: str = "1") -> dict[str, Any]:
-    return {"tenant": tenant, "job": job, "version": version, "state": state}
+def row(job: str, state: str = "running", tenant: str = "evil", version: str = "1") -> WorkloadRow:
+    id = id_of(tenant, job, 0)
+    return WorkloadRow(id, tenant, "", "", job, version, 0, "default", "local-1", "{}", 0, state)
 
 
 GOOD = [row("good"), row("bad-1"), row("waits", "assigned")]

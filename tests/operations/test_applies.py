@@ -126,8 +126,8 @@ async def test_a_run_that_succeeds_makes_up_for_a_failure_at_once(
         assert (await apply(engine, made))["state"] == "degraded"
         blocked.unlink()
         blocked.mkdir()
-        rows = lambda: engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="demo")  # noqa: E731
-        assert await engine.fleet.wait(lambda: all(map(up, rows())), 40)
+        views = lambda: engine.fleet.workload_views(tenant=ADMIN.tenant, deployment="demo")  # noqa: E731
+        assert await engine.fleet.wait(lambda: all(map(up, views())), 40)
         seen = await get(engine)
         assert (seen["state"], seen["health"], seen["drift"]) == ("running", "healthy", [])
 

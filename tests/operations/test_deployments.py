@@ -18,6 +18,7 @@ from core.catalog import builtin, items
 from core.engine import Engine
 from core.model.catalog import Workflow
 from core.model.principal import Caller, Principal, Role
+from core.model.workload import WorkloadView
 from core.store import audit
 from core.workflows.library import Library
 from tests.engines import ADMIN, deploy, engine_on
@@ -306,11 +307,11 @@ async def test_a_job_that_fails_makes_the_deployment_degraded_with_its_reason(tm
     async with engine_on(tmp_path / "home") as engine:
         await apply(engine, await plan(engine, tmp_path / "file"))
 
-        def rows() -> list[dict[str, Any]]:
-            return engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="demo")
+        def views() -> list[WorkloadView]:
+            return engine.fleet.workload_views(tenant=ADMIN.tenant, deployment="demo")
 
         for state in ("failed", "running", "failed"):  # it is up between two failures, and not well
-            assert await engine.fleet.wait(lambda state=state: any(r["state"] == state for r in rows()), 20)  # type: ignore[misc]
+            assert await engine.fleet.wait(lambda state=state: any(one.state == state for one in views()), 20)  # type: ignore[misc]
             seen = await get(engine)
             assert (seen["state"], seen["health"]) == ("degraded", "degraded")
             assert "is not a directory" in seen["reason"]
@@ -321,7 +322,7 @@ async def test_a_deployment_runs_again_after_the_engine_was_restarted(tmp_path: 
     async with engine_on(tmp_path / "home") as engine:
         await deployed(engine, tmp_path / "store")
     async with engine_on(tmp_path / "home") as engine:
-        ids = [row["id"] for row in engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="demo")]
+        ids = [one.id for one in engine.fleet.workload_views(tenant=ADMIN.tenant, deployment="demo")]
         assert len(ids) == 4
         assert await engine.fleet.wait(lambda: engine.fleet.worker_rows()[0]["state"] == "online", 10)
         assert await engine.fleet.wait(lambda: engine.fleet.settled(ids), 10)

@@ -181,8 +181,8 @@ async def test_r03_a_job_of_that_name_that_came_meanwhile_is_left_alone(tmp_path
         await deploy(engine, "{name: demo--print, input: {echo: {event: x}}, output: {discard: {}}}")
         with pytest.raises(errors.AlreadyExists, match="demo--print"):
             await apply(engine, made)
-        kept = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="demo--print")
-        assert [row["deployment"] for row in kept] == [""]
+        kept = engine.fleet.workload_views(tenant=ADMIN.tenant, job="demo--print")
+        assert [one.deployment for one in kept] == [""]
         with pytest.raises(errors.NotFound):
             await engine.call("deployment_get", {"name": "demo"}, ADMIN)
 

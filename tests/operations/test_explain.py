@@ -124,8 +124,8 @@ async def test_what_did_not_come_up_at_first_is_not_told_of_a_deployment_that_is
     async with engine_on(tmp_path / "home") as engine:
         await apply(engine, await plan(engine, tmp_path / "file"))
         (tmp_path / "file").unlink()
-        rows = lambda: engine.fleet.workload_rows(tenant="tenant-a", deployment="demo")  # noqa: E731
-        assert await engine.fleet.wait(lambda: all(map(up, rows())), 20)
+        views = lambda: engine.fleet.workload_views(tenant="tenant-a", deployment="demo")  # noqa: E731
+        assert await engine.fleet.wait(lambda: all(map(up, views())), 20)
         found = await explain(engine, "deployment", "demo")
         assert found["state"] == "running" and "did not come up" not in found["summary"]
 

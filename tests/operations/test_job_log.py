@@ -50,7 +50,7 @@ async def test_the_log_of_a_job_outlives_its_workloads(engine: Engine) -> None:
     await printed(engine, "tick")
     assert (await log(engine))["deployed"]
     await engine.call("job_undeploy", {"name": "ticker"}, ADMIN)
-    assert await engine.fleet.wait(lambda: not engine.fleet.workload_rows(tenant=ADMIN.tenant, job="ticker"), 5)
+    assert await engine.fleet.wait(lambda: not engine.fleet.workload_views(tenant=ADMIN.tenant, job="ticker"), 5)
     found = await log(engine, limit=3)
     assert not found["deployed"]
     assert ["tick" in line["text"] for line in found["items"]] == [True] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import structlog
 from core import clock, errors
 from core.engine import Engine
 from core.model import frames
+from core.model.workload import WorkloadRow
 from core.store import workloads as workload_table
 from tests.engines import ADMIN, engine_on
 
@@ -88,9 +90,9 @@ async def edit(engine: Engine, id: str, change: Callable[[dict[str, Any]], None]
     await engine.database.write(write)
 
 
-async def row(engine: Engine, id: str) -> dict[str, Any] | None:
+async def row(engine: Engine, id: str) -> WorkloadRow | None:
     rows = await engine.database.read(workload_table.all_rows)
-    return next((one for one in rows if one["id"] == id), None)
+    return next((one for one in rows if one.id == id), None)
 
 
 async def changes(engine: Engine) -> int:
@@ -115,7 +117,7 @@ async def test_a_hand_edit_is_healed_by_itself_and_recorded(tmp_path: Path) -> N
         assert (entry["by"], entry["action"], entry["surface"]) == ("reconcile", "reconcile", "internal")
         assert "1 modified" in entry["reason"] and "document/output/print" in entry["reason"]
         after = await row(engine, FIRST)
-        assert after is not None and after["document"] == before["document"]
+        assert after is not None and after.document == before.document
         assert (await call(engine, "deployment_get", name="quiet"))["drift"] == []
 
 
@@ -166,17 +168,19 @@ async def test_rows_that_somebody_deletes_adds_or_moves_end_as_they_were_applied
         assert second is not None
 
         def write(db: Any) -> None:
-            other = "local-1" if second["worker"] == "local-2" else "local-2"
+            more = dataclasses.replace(second, id="tenant-a/quiet--more#0", job="quiet--more")
+            other = "local-1" if second.worker == "local-2" else "local-2"
             db.table("workloads").delete(FIRST)
-            db.table("workloads").update(second["id"], {"worker": other})
-            db.table("workloads").insert({**second, "id": "tenant-a/quiet--more#0", "job": "quiet--more"})
+            db.table("workloads").update(second.id, {"worker": other})
+            db.table("workloads").insert(dataclasses.asdict(more))
 
         await engine.database.write(write)
         await engine.fleet.sync()  # as another apply would: what was edited runs
         entry = await healed(engine)
         assert entry["reason"].startswith("1 missing, 1 moved, 1 extra: ")
         assert await row(engine, "tenant-a/quiet--more#0") is None
-        assert (await row(engine, second["id"]) or {})["worker"] == second["worker"]
+        back = await row(engine, second.id)
+        assert back is not None and back.worker == second.worker
         with anyio.fail_after(10):
             while (held := await engine.fleet.holdings()).stray or held.nothing or held.another:
                 await engine.fleet.wait(lambda: False, 0.05)
@@ -191,12 +195,12 @@ async def test_what_a_worker_holds_against_its_orders_is_seen_and_mended(tmp_pat
         assert worker.channel is not None
         told = await row(engine, FIRST)
         assert told is not None
-        edited = orjson.dumps({**orjson.loads(told["document"]), "output": {"discard": {}}}).decode()
-        version, replica, document = told["version"], told["replica"], told["document"]
+        edited = orjson.dumps({**orjson.loads(told.document), "output": {"discard": {}}}).decode()
+        version, replica, document = told.version, told.replica, told.document
         for frame in (
-            frames.Assign(told["id"], told["tenant"], told["job"], version, replica, edited),
+            frames.Assign(told.id, told.tenant, told.job, version, replica, edited),
             frames.Unassign(f"tenant-a/{JOB}#1"),
-            frames.Assign("tenant-a/quiet--stray#0", told["tenant"], "quiet--stray", version, replica, document),
+            frames.Assign("tenant-a/quiet--stray#0", told.tenant, "quiet--stray", version, replica, document),
         ):
             worker.channel.send(frames.encode(frame))
         found = await call(engine, "deployment_reconcile", name="quiet")
@@ -237,7 +241,7 @@ async def test_muted_drift_is_shown_and_left_alone(tmp_path: Path) -> None:
         assert [(one["kind"], one["muted"]) for one in shown["drift"]] == [("modified", True)]
         assert (shown["state"], shown["health"]) == ("running", "healthy")
         kept = await row(engine, FIRST)
-        assert kept is not None and orjson.loads(kept["document"])["output"] == {"discard": {}}
+        assert kept is not None and orjson.loads(kept.document)["output"] == {"discard": {}}
         with pytest.raises(errors.InvalidParams):
             await call(engine, "deployment_set", name="quiet", ignore=["nonsense"])
 
@@ -266,7 +270,7 @@ async def test_an_edit_that_is_no_json_is_replaced_by_what_was_applied(tmp_path:
             await engine.database.write(lambda db, text=text: db.table("workloads").update(FIRST, {"document": text}))
             await healed(engine, entries + 1)
         mended = await row(engine, FIRST)
-        assert mended is not None and orjson.loads(mended["document"])["name"] == JOB
+        assert mended is not None and orjson.loads(mended.document)["name"] == JOB
 
 
 def _never(*_: Any) -> Any:
@@ -340,7 +344,7 @@ async def test_a_job_that_always_fails_is_neither_moved_nor_written_again_and_ag
         await engine.fleet.sync()
 
         def restarted() -> bool:
-            return any(one["restarts"] > 1 for one in engine.fleet.workload_rows(tenant="tenant-a", job=JOB))
+            return any(one.restarts > 1 for one in engine.fleet.workload_views(tenant="tenant-a", job=JOB))
 
         with anyio.fail_after(20):
             assert await engine.fleet.wait(restarted, 15)

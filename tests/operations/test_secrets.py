@@ -114,7 +114,7 @@ async def test_a_job_whose_secrets_are_missing_is_not_deployed(engine: Engine) -
         assert [(p.pointer, p.message) for p in caught.value.errors] == [
             ("/output/http-post/headers/authorization", "missing secret web/token")
         ]
-        assert engine.fleet.workload_rows(tenant="tenant-a") == []
+        assert engine.fleet.workload_views(tenant="tenant-a") == []
 
 
 async def test_a_plan_names_missing_secrets_and_an_apply_refuses_one_that_has_gone(

@@ -159,7 +159,7 @@ async def test_a_plan_for_a_group_that_is_renamed_or_drained_meanwhile_is_refuse
         assert "local-2 is in group extract now, not in etl" in message
         with pytest.raises(errors.NotFound):
             await call(engine, "deployment_get", name="quiet")
-        assert engine.fleet.workload_rows(tenant="tenant-a") == []
+        assert engine.fleet.workload_views(tenant="tenant-a") == []
         again = await call(engine, "deployment_plan", **wanted)
         assert [one["code"] for one in again["warnings"]] == ["missing_group"]
 
@@ -175,16 +175,16 @@ async def test_a_drain_moves_what_can_move_of_deployments_and_of_single_jobs(tmp
         drained = await call(engine, "worker_drain", name="local-2", wait_seconds=20)
         assert (drained["state"], drained["jobs"], drained["stays"]) == ("draining", 0, [])
         assert {one["worker"] for one in drained["moved"]} == {"local-1"}
-        rows = [*engine.fleet.workload_rows(tenant="tenant-a"), *engine.fleet.workload_rows(tenant="tenant-b")]
-        assert {row["worker"] for row in rows} == {"local-1"} and {row["state"] for row in rows} == {"running"}
+        there = [*engine.fleet.workload_views(tenant="tenant-a"), *engine.fleet.workload_views(tenant="tenant-b")]
+        assert {one.worker for one in there} == {"local-1"} and {one.state for one in there} == {"running"}
         entry = (await call(engine, "deployment_history", name="quiet"))["items"][0]
         assert (entry["action"], entry["by"], entry["summary"]["move"]) == ("reconcile", "alice", 1)
         assert "local-2 is drained" in entry["reason"]
         await deploy(engine, WAITING.format(name="new"), replicas=3)
-        assert {row["worker"] for row in engine.fleet.workload_rows(tenant="tenant-a")} == {"local-1"}
+        assert {one.worker for one in engine.fleet.workload_views(tenant="tenant-a")} == {"local-1"}
         await call(engine, "worker_resume", name="local-2")
         await deploy(engine, WAITING.format(name="newer"))
-        assert engine.fleet.workload_rows(tenant="tenant-a", job="newer")[0]["worker"] == "local-2"
+        assert engine.fleet.workload_views(tenant="tenant-a", job="newer")[0].worker == "local-2"
         shown = await call(engine, "deployment_get", name="quiet")
         assert (shown["state"], shown["drift"]) == ("running", [])
 
@@ -214,16 +214,14 @@ async def test_a_worker_that_comes_back_to_its_group_is_told_no_room_is_missing(
 async def test_a_drain_heals_no_other_drift(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=2, **LATER) as engine:
         await quiet(engine, replicas=2)
-        rows = {row["worker"]: row for row in engine.fleet.stored("tenant-a", "quiet")}
-        edited = rows["local-1"]["document"].replace("STDOUT", "STDERR")
-        await engine.database.write(
-            lambda db: db.table("workloads").update(rows["local-1"]["id"], {"document": edited})
-        )
+        rows = {row.worker: row for row in engine.fleet.stored("tenant-a", "quiet")}
+        edited = rows["local-1"].document.replace("STDOUT", "STDERR")
+        await engine.database.write(lambda db: db.table("workloads").update(rows["local-1"].id, {"document": edited}))
         await engine.fleet.sync()
         drained = await call(engine, "worker_drain", name="local-2")
-        assert [one["id"] for one in drained["moved"]] == [rows["local-2"]["id"]]
+        assert [one["id"] for one in drained["moved"]] == [rows["local-2"].id]
         shown = await call(engine, "deployment_get", name="quiet")
-        assert [(one["kind"], one["id"]) for one in shown["drift"]] == [("modified", rows["local-1"]["id"])]
+        assert [(one["kind"], one["id"]) for one in shown["drift"]] == [("modified", rows["local-1"].id)]
 
 
 async def test_jobs_do_not_go_to_workers_without_room(tmp_path: Path) -> None:

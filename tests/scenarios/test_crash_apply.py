@@ -59,8 +59,8 @@ async def digest(engine: Engine) -> str:
 
     stored = await engine.database.read(rows)
     seen = [
-        [row["id"], row["worker"], row["version"], up(row)]
-        for row in engine.fleet.workload_rows(tenant=ADMIN.tenant, deployment="big")
+        [one.id, one.worker, one.version, up(one)]
+        for one in engine.fleet.workload_views(tenant=ADMIN.tenant, deployment="big")
     ]
     return canonical.digest([stored, sorted(seen)])
 
@@ -77,7 +77,7 @@ async def taken_up(home: Path, plan_id: str) -> tuple[str, str]:
                 met = PlanState.APPLIED.value
                 assert used.details["revision"] == 1, "the refusal tells what was reached"
             await engine.rollouts.reached(ADMIN.tenant, "big", 60)
-            there = engine.fleet.workload_rows
+            there = engine.fleet.workload_views
             assert await engine.fleet.wait(
                 lambda: all(up(row) for row in there(tenant=ADMIN.tenant, deployment="big")), 30
             )

@@ -134,8 +134,8 @@ async def test_deduplication_loses_nothing_when_its_worker_is_killed(tmp_path: P
                 assert await engine.fleet.wait(lambda: worker.pid is not None and worker.connected, 20)
 
             def completed() -> bool:
-                rows = engine.fleet.workload_rows(tenant="tenant-a", job="once")
-                return all(row["state"] == "completed" for row in rows)
+                there = engine.fleet.workload_views(tenant="tenant-a", job="once")
+                return all(one.state == "completed" for one in there)
 
             assert await engine.fleet.wait(completed, 40)
     seen = _seen(out)

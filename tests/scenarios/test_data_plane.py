@@ -54,7 +54,7 @@ async def copy_under_kills(home: Path, events: int, kills: int, seconds: float, 
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             assert await engine.fleet.wait(lambda dead=pid: engine.fleet.workers["local-1"].pid not in (None, dead), 20)
-        assert await engine.fleet.wait(lambda: state(engine) == "completed", seconds), engine.fleet.workload_rows(
+        assert await engine.fleet.wait(lambda: state(engine) == "completed", seconds), engine.fleet.workload_views(
             tenant=ADMIN.tenant
         )
     seen = await asyncio.to_thread(numbers, target)
@@ -70,8 +70,8 @@ def numbers(target: Path) -> Counter[int]:
 
 
 def state(engine: Engine) -> str:
-    (row,) = engine.fleet.workload_rows(tenant=ADMIN.tenant, job="copy")
-    return str(row["state"])
+    (copying,) = engine.fleet.workload_views(tenant=ADMIN.tenant, job="copy")
+    return copying.state
 
 
 async def reached(path: Path, size: int, seconds: float) -> None:

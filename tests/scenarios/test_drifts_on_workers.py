@@ -3,6 +3,7 @@ second pass writes nothing, and nothing is touched but what had drifted."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ from core.fleet.connection import Worker
 from core.model import frames
 from core.model.deployment import fingerprint
 from core.model.message import Kind, Type
+from core.model.workload import WorkloadRow
 from core.store import workloads as workload_table
 from tests.engines import ADMIN, engine_on
 
@@ -41,7 +43,7 @@ jobs:
 STEADY, FRAGILE, OTHER = "steady", "fragile", "other"
 REPLICAS = {STEADY: 6, FRAGILE: 1, OTHER: 3}
 SIZES = [pytest.param(22, id="ci"), pytest.param(500, id="soak", marks=pytest.mark.soak)]
-Rows = dict[str, dict[str, Any]]
+Rows = dict[str, WorkloadRow]
 
 
 class World:
@@ -59,7 +61,7 @@ class World:
         return await self.engine.call(operation, arguments, ADMIN)
 
     async def rows(self) -> Rows:
-        return {row["id"]: row for row in await self.engine.database.read(workload_table.all_rows)}
+        return {row.id: row for row in await self.engine.database.read(workload_table.all_rows)}
 
     async def write(self, sql: str, *values: Any) -> None:
         await self.engine.database.write(lambda db: db.conn.execute(sql, values) and None)
@@ -75,8 +77,8 @@ class World:
         return self.chance.choice(sorted(set(self.engine.fleet.workers) - {name}))
 
     def settled(self) -> bool:
-        rows = self.engine.fleet.workload_rows(tenant=ADMIN.tenant)
-        return self.engine.fleet.settled([row["id"] for row in rows]) and all(map(up, rows))
+        there = self.engine.fleet.workload_views(tenant=ADMIN.tenant)
+        return self.engine.fleet.settled([one.id for one in there]) and all(map(up, there))
 
 
 async def _deployed(engine: Engine, name: str, output: str) -> None:
@@ -99,14 +101,14 @@ async def _known(world: World) -> None:
         await world.engine.fleet.sync()
 
 
-async def deleted(world: World, row: dict[str, Any]) -> Expected:
-    await world.write("DELETE FROM workloads WHERE id = ?", row["id"])
+async def deleted(world: World, row: WorkloadRow) -> Expected:
+    await world.write("DELETE FROM workloads WHERE id = ?", row.id)
     await _known(world)
-    return {row["id"]: "missing"}
+    return {row.id: "missing"}
 
 
-async def edited(world: World, row: dict[str, Any]) -> Expected:
-    document = orjson.loads(row["document"])
+async def edited(world: World, row: WorkloadRow) -> Expected:
+    document = orjson.loads(row.document)
     match world.chance.randrange(4):
         case 0:
             document["output"] = {"discard": {}}
@@ -116,61 +118,61 @@ async def edited(world: World, row: dict[str, Any]) -> Expected:
             document["name"] = f"n{world.chance.random()}"
         case _:
             document[f"k{world.chance.random()}"] = {"a": [1, 2]}  # no worker can run that
-    await world.write("UPDATE workloads SET document = ? WHERE id = ?", orjson.dumps(document).decode(), row["id"])
+    await world.write("UPDATE workloads SET document = ? WHERE id = ?", orjson.dumps(document).decode(), row.id)
     await _known(world)
-    return {row["id"]: "modified"}
+    return {row.id: "modified"}
 
 
-async def garbled(world: World, row: dict[str, Any]) -> Expected:
+async def garbled(world: World, row: WorkloadRow) -> Expected:
     text = world.chance.choice(["{not json", "[]", "7", '{"input": 7}', "null", ""])
-    await world.write("UPDATE workloads SET document = ? WHERE id = ?", text, row["id"])
+    await world.write("UPDATE workloads SET document = ? WHERE id = ?", text, row.id)
     await _known(world)
-    return {row["id"]: "modified" if text.startswith('{"') else "missing"}  # what is no object is not there
+    return {row.id: "modified" if text.startswith('{"') else "missing"}  # what is no object is not there
 
 
-async def of_another_version(world: World, row: dict[str, Any]) -> Expected:
-    await world.write("UPDATE workloads SET version = ? WHERE id = ?", f"v{world.chance.random()}", row["id"])
+async def of_another_version(world: World, row: WorkloadRow) -> Expected:
+    await world.write("UPDATE workloads SET version = ? WHERE id = ?", f"v{world.chance.random()}", row.id)
     await _known(world)
-    return {row["id"]: "out-of-sync"}
+    return {row.id: "out-of-sync"}
 
 
-async def moved(world: World, row: dict[str, Any]) -> Expected:
-    await world.write("UPDATE workloads SET worker = ? WHERE id = ?", world.elsewhere(row["worker"]), row["id"])
+async def moved(world: World, row: WorkloadRow) -> Expected:
+    await world.write("UPDATE workloads SET worker = ? WHERE id = ?", world.elsewhere(row.worker), row.id)
     await _known(world)
-    return {row["id"]: "moved"}
+    return {row.id: "moved"}
 
 
-async def added(world: World, row: dict[str, Any]) -> Expected:
+async def added(world: World, row: WorkloadRow) -> Expected:
     job = f"{STEADY}--more{world.chance.randrange(10**9)}"
-    extra = {**row, "id": f"{ADMIN.tenant}/{job}#0", "job": job}
-    await world.engine.database.write(lambda db: db.table("workloads").insert(extra) and None)
+    extra = dataclasses.replace(row, id=f"{ADMIN.tenant}/{job}#0", job=job)
+    await world.engine.database.write(lambda db: db.table("workloads").insert(dataclasses.asdict(extra)) and None)
     await _known(world)
-    return {extra["id"]: "extra"}
+    return {extra.id: "extra"}
 
 
-def _tell(world: World, row: dict[str, Any], frame: frames.Frame) -> None:
-    link = world.worker(row["worker"]).channel
+def _tell(world: World, row: WorkloadRow, frame: frames.Frame) -> None:
+    link = world.worker(row.worker).channel
     assert link is not None
     link.send(frames.encode(frame))
 
 
-def _assignment(row: dict[str, Any], **other: Any) -> frames.Assign:
-    told = {key: row[key] for key in ("tenant", "job", "version", "replica", "document")}
-    return frames.Assign(**{"workload": row["id"], **told, **other})
+def _assignment(row: WorkloadRow, **other: Any) -> frames.Assign:
+    told = {key: getattr(row, key) for key in ("tenant", "job", "version", "replica", "document")}
+    return frames.Assign(**{"workload": row.id, **told, **other})
 
 
-async def stopped_on_its_worker(world: World, row: dict[str, Any]) -> Expected:
-    _tell(world, row, frames.Unassign(row["id"]))
-    return {row["id"]: "out-of-sync"}
+async def stopped_on_its_worker(world: World, row: WorkloadRow) -> Expected:
+    _tell(world, row, frames.Unassign(row.id))
+    return {row.id: "out-of-sync"}
 
 
-async def changed_on_its_worker(world: World, row: dict[str, Any]) -> Expected:
-    document = {**orjson.loads(row["document"]), "output": {"discard": {}}}
+async def changed_on_its_worker(world: World, row: WorkloadRow) -> Expected:
+    document = {**orjson.loads(row.document), "output": {"discard": {}}}
     _tell(world, row, _assignment(row, document=orjson.dumps(document).decode()))
-    return {row["id"]: "modified"}
+    return {row.id: "modified"}
 
 
-async def foreign_on_a_worker(world: World, row: dict[str, Any]) -> Expected:
+async def foreign_on_a_worker(world: World, row: WorkloadRow) -> Expected:
     job = f"{STEADY}--stray{world.chance.randrange(10**9)}"
     id = f"{ADMIN.tenant}/{job}#0"
     _tell(world, row, _assignment(row, workload=id, job=job))
@@ -184,11 +186,11 @@ ALONE = (  # of one workload
 
 
 async def _all_on(world: World, worker: str, kind: str) -> Expected:
-    return {id: kind for id, row in (await world.rows()).items() if row["worker"] == worker}
+    return {id: kind for id, row in (await world.rows()).items() if row.worker == worker}
 
 
-async def worker_in_another_group(world: World, row: dict[str, Any]) -> Expected:
-    name = row["worker"]
+async def worker_in_another_group(world: World, row: WorkloadRow) -> Expected:
+    name = row.worker
 
     async def put(group: str) -> None:
         sql = "INSERT OR REPLACE INTO workers (name, group_name, labels, drained, updated_at_ns, updated_by)"
@@ -204,12 +206,12 @@ def _never(*_: Any) -> Any:
     raise OSError("no more processes")
 
 
-async def worker_away(world: World, row: dict[str, Any]) -> Expected:
+async def worker_away(world: World, row: WorkloadRow) -> Expected:
     """It stays away until what it ran has moved."""
-    return await _without(world, world.worker(row["worker"]))
+    return await _without(world, world.worker(row.worker))
 
 
-async def worker_back(world: World, row: dict[str, Any]) -> Expected:
+async def worker_back(world: World, row: WorkloadRow) -> Expected:
     """It is away for less than the patience: nothing moves."""
     world.waits = True
     patient = world.engine.settings.model_copy(update={"reconcile_patience_seconds": 60.0})
@@ -219,7 +221,7 @@ async def worker_back(world: World, row: dict[str, Any]) -> Expected:
         world.engine.settings = before
 
     world.after.append(impatient)
-    return await _without(world, world.worker(row["worker"]))
+    return await _without(world, world.worker(row.worker))
 
 
 async def _without(world: World, lost: Worker) -> Expected:
@@ -238,7 +240,7 @@ async def _without(world: World, lost: Worker) -> Expected:
     return await _all_on(world, lost.name, "worker-offline")
 
 
-async def failing_job(world: World, row: dict[str, Any]) -> Expected:
+async def failing_job(world: World, row: WorkloadRow) -> Expected:
     """Reconcile leaves it alone: it would fail elsewhere as well."""
     world.waits = True
     world.blocked.unlink(missing_ok=True)
@@ -247,8 +249,8 @@ async def failing_job(world: World, row: dict[str, Any]) -> Expected:
     traffic.message(ADMIN.tenant, kind=Kind.USER, type=Type.USER_GENERATED, tag=FRAGILE, data={"job_event": 1})
     traffic.flush()
     fragile = f"{ADMIN.tenant}/{FRAGILE}--{FRAGILE}#0"
-    shown = world.engine.fleet.workload_rows
-    await world.wait(lambda: any(one["id"] == fragile and not up(one) for one in shown(tenant=ADMIN.tenant)))
+    shown = world.engine.fleet.workload_views
+    await world.wait(lambda: any(one.id == fragile and not up(one) for one in shown(tenant=ADMIN.tenant)))
 
     async def mend() -> None:
         world.blocked.rmdir()
@@ -263,7 +265,7 @@ WIDE = (worker_in_another_group, worker_away, worker_back, failing_job)  # of al
 
 async def _disturb(world: World, bag: list[Any], most: int) -> tuple[Expected, str]:
     """One to three drifts at once, of different workloads; or one that is of a whole worker."""
-    rows = [row for row in (await world.rows()).values() if row["deployment"] == STEADY]
+    rows = [row for row in (await world.rows()).values() if row.deployment == STEADY]
     world.chance.shuffle(rows)
     if bag[-1] in WIDE:
         means = bag.pop()
@@ -280,13 +282,16 @@ async def _disturb(world: World, bag: list[Any], most: int) -> tuple[Expected, s
 
 
 def _documents(rows: Rows) -> str:
-    return canonical.digest({id: [row["version"], row["document"]] for id, row in sorted(rows.items())})
+    return canonical.digest({id: [row.version, row.document] for id, row in sorted(rows.items())})
 
 
 def _kept(rows: Rows, but: Expected) -> Any:
     """What of the rows nobody may touch, apart from what workers report."""
-    told = ("state", "reason", "restarts", "updated_at_ns")
-    return {id: {k: v for k, v in row.items() if k not in told} for id, row in rows.items() if id not in but}
+    return {
+        id: dataclasses.replace(row, state="", reason="", restarts=0, updated_at_ns=0)
+        for id, row in rows.items()
+        if id not in but
+    }
 
 
 async def _drift(world: World, **options: Any) -> tuple[Expected, set[str]]:
@@ -322,7 +327,7 @@ async def _reconciled(world: World, expected: Expected, applied: Rows, where: st
     after = await world.rows()
     assert _documents(after) == _documents(applied), where
     if waits or kinds <= {"missing", "modified", "out-of-sync", "extra"}:
-        assert {id: row["worker"] for id, row in after.items()} == {id: row["worker"] for id, row in applied.items()}
+        assert {id: row.worker for id, row in after.items()} == {id: row.worker for id, row in applied.items()}
     assert _kept(after, expected) == _kept(before, expected), f"{where}: something else was touched"
     assert world.told <= set(expected), f"{where}: something else was told to a worker"
     await _nothing_left(world, after, where)
@@ -340,7 +345,7 @@ async def _nothing_left(world: World, rows: Rows, where: str) -> None:
     held = await world.engine.fleet.holdings()
     assert not (held.nothing or held.another or held.stray), (where, held)
     for id, row in rows.items():
-        assert world.worker(row["worker"]).sent[id] == fingerprint(row["version"], row["document"]), where
+        assert world.worker(row.worker).sent[id] == fingerprint(row.version, row.document), where
     before: int = await world.engine.database.write(lambda db: db.conn.total_changes)
     commits = world.engine.database.commits
     assert await _drift(world) == ({}, set()), where

@@ -131,8 +131,8 @@ async def resumed(recording: Recording, folder: Path, at: int, seed: int) -> Non
         names = [one["name"] for one in (await engine.call("deployment_list", {}, ADMIN))["items"]]
         assert "old" in names
         with anyio.fail_after(60):
-            rows = engine.fleet.workload_rows
-            assert await engine.fleet.wait(lambda: all(map(up, rows(tenant=ADMIN.tenant))), 60)
+            views = engine.fleet.workload_views
+            assert await engine.fleet.wait(lambda: all(map(up, views(tenant=ADMIN.tenant))), 60)
             for name in names:
                 await engine.rollouts.reached(ADMIN.tenant, name, 60)
                 shown = await engine.call("deployment_get", {"name": name}, ADMIN)

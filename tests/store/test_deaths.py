@@ -9,6 +9,7 @@ import pytest
 
 from core.clock import NANOSECONDS
 from core.store import deaths
+from core.store.deaths import DeathRow
 from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,8 @@ async def test_a_database_from_before_keeps_its_workloads_and_takes_deaths(tmp_p
     older.close()
     async with engine_on(tmp_path / "home") as engine:
         assert engine.fleet.wants("tenant-a/kept#0")
-        old, new = (0, *["x"] * 6), (2 * NANOSECONDS, "tenant-a", "kept", "1", "tenant-a/kept#0", "local-1", "silent")
+        old = DeathRow(0, *["x"] * 6)
+        new = DeathRow(2 * NANOSECONDS, "tenant-a", "kept", "1", "tenant-a/kept#0", "local-1", "silent")
         for death in (old, new):
             await engine.database.write(deaths.record, death, NANOSECONDS, "", None)
         assert await engine.database.read(deaths.since, 0) == [new]

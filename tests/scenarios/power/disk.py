@@ -17,6 +17,7 @@ from core.deployments import rollout
 from core.model import invocation
 from core.model.deployment import State
 from core.model.states import DeploymentState, PlanState
+from core.model.workload import WorkloadRow
 from core.store import deployments, migrations, workloads
 from core.store.database import open_database
 from tests.scenarios.power.replay import Event
@@ -130,7 +131,7 @@ def _half_applied(db: Table) -> list[str]:
     for id, state in db.execute("SELECT id, state FROM plans"):
         if (state == PlanState.APPLIED) != (id in by_plan):
             found.append(f"plan {id} is {state}, and its revision is {by_plan.get(id)}")
-    kept = [row for row in workloads.all_rows(db) if row["deployment"]]
+    kept = [row for row in workloads.all_rows(db) if row.deployment]
     for row in rows:
         revisions = [revision for name, revision, _ in _history(db) if name == row["name"]]
         if revisions != list(range(1, row["revision"] + 1)):
@@ -139,16 +140,16 @@ def _half_applied(db: Table) -> list[str]:
         if latest is None or latest["desired"] != row["desired"]:
             found.append(f"{row['name']}: its wish is not that of its revision")
         wanted = rollout.workload_rows("tenant-a", row["name"], State.from_dict(row["desired"]), 0)
-        if _told(wanted) != _told([one for one in kept if one["deployment"] == row["name"]]):
+        if _told(wanted) != _told([one for one in kept if one.deployment == row["name"]]):
             found.append(f"{row['name']}: its workloads are not those of its wish")
-    if stray := {row["deployment"] for row in kept} - {row["name"] for row in rows}:
+    if stray := {row.deployment for row in kept} - {row["name"] for row in rows}:
         found.append(f"workloads of {stray}, which are not there")
     return found
 
 
-def _told(rows: list[dict[str, Any]]) -> list[Any]:
+def _told(rows: list[WorkloadRow]) -> list[Any]:
     """What workers are told of workloads, in an order."""
-    return sorted((row["id"], row["worker"], row["version"], _text(row["document"])) for row in rows)
+    return sorted((row.id, row.worker, row.version, _text(row.document)) for row in rows)
 
 
 def _text(document: str) -> str:
