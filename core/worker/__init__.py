@@ -4,6 +4,7 @@ __main__ -> runtime    the process, and the workloads that it holds; link is its
 executor -> pump       one job: fired (timetable), its batches moved to the output (flight, runs, waits, watermark)
 environment            what a job may ask of its worker: channels, kv, journal (its log), redact (no secrets in it)
 turns, turnbook        jobs take turns, and the witness knows whose code runs; ceiling bounds the memory, vitals tells
+predecessor            one process for each name: what is left of the one before is ended
 lease                  of a worker of another machine: whoever was silent for its length has nothing left to do
 trace, preview         a job over a few events, without an effect outside
 """

@@ -25,12 +25,11 @@ from core.dsl.inputs import descendants
 from core.guard import paths
 from core.model import frames
 from core.witness import Witness
-from core.worker import ceiling, redact
+from core.worker import ceiling, predecessor, redact
 from core.worker.lease import Lease
 from core.worker.runtime import Options, Runtime
 
 log = structlog.get_logger("core.worker")
-PREDECESSOR_SECONDS = 15.0
 HELD_SECONDS = 5.0  # after its lease and a drain, a loop that is held ends its process, also with nobody to kill it
 
 
@@ -91,22 +90,11 @@ async def _serve(runtime: Runtime, sock: socket.socket) -> None:
 
 
 def _be_the_only_one(options: Options) -> int:
-    """Wait until the process that had this worker's name before (under a dead engine) has ended.
-
-    Two processes of one name would share the state directories of their workloads.
-    """
-    path = lock_file(options)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    deadline = time.monotonic() + PREDECESSOR_SECONDS
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                sys.exit(f"worker {options.name}: the process before it does not end")
-            time.sleep(0.01)
+    """The lock of this worker's name; when the process that had it before (under a dead engine) does not end, exits."""
+    try:
+        return predecessor.take(lock_file(options))
+    except errors.Busy as error:
+        sys.exit(f"worker {options.name}: {error.message} {error.hint}".rstrip())
 
 
 def _lease(options: Options, witness: Witness) -> Lease:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -160,7 +161,7 @@ from core import logs
 
 async def main():
     logs.configure("error")  # to stderr: what is told on stdout is read
-    async with engine_on(Path(sys.argv[1]), heartbeat_seconds=0.2) as engine:
+    async with engine_on(Path(sys.argv[1]), heartbeat_seconds=float(sys.argv[3])) as engine:
         await engine.call("trigger_publish", DEFINITION, ADMIN)
         await deploy(engine, HANDLER)
         while True:
@@ -175,7 +176,7 @@ asyncio.run(main())
 
 async def test_an_owner_that_stood_still_takes_no_healthy_worker_for_silent(tmp_path: Path) -> None:
     owner = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", STOPPED_OWNER, str(tmp_path / "home"), str(HERE.parents[1])),
+        *(sys.executable, "-c", STOPPED_OWNER, str(tmp_path / "home"), str(HERE.parents[1]), "0.2"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=HERE.parents[1],
@@ -195,6 +196,34 @@ async def test_an_owner_that_stood_still_takes_no_healthy_worker_for_silent(tmp_
         owner.kill()
         await owner.wait()
     assert first[:2] == ["succeeded", 1]
+
+
+async def test_a_worker_that_stood_still_when_its_owner_was_killed_is_ended_by_the_next_one(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    owner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STOPPED_OWNER, str(home), str(HERE.parents[1]), "5"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=HERE.parents[1],
+    )
+    assert owner.stdin is not None and owner.stdout is not None
+    with anyio.fail_after(60):
+        try:
+            pid = json.loads(await owner.stdout.readline())[2]
+            os.kill(pid, signal.SIGSTOP)
+        finally:
+            owner.kill()
+            await owner.wait()
+        try:
+            async with engine_on(home) as engine:
+                assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].online, 30)
+                assert processes.ended(pid)
+                asked = {"slug": "smoke_trigger", "params": {"env": "b"}, "wait_timeout_seconds": 30}
+                assert (await engine.call("trigger_invoke", asked, ADMIN))["state"] == "succeeded"
+                assert engine.fleet.workers["local-1"].restarts == 0, "the first process has taken its place"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_worker_that_stutters_within_its_lease_keeps_its_run(tmp_path: Path) -> None:
