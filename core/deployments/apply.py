@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core import errors
@@ -17,7 +17,7 @@ from core.deployments.gate import Fault, Gate
 from core.deployments.rollout import Rollouts
 from core.fleet.fleet import Fleet
 from core.model import secret
-from core.model.deployment import State
+from core.model.deployment import DeploymentRow, HistoryEntry, State
 from core.model.principal import Caller
 from core.model.states import DeploymentState, PlanState
 from core.store import deployments as table
@@ -77,7 +77,7 @@ class Applier:
             check.check_secrets(needed, self._vault.names(caller.tenant), name)
             self._vault.check(caller.tenant, map(secret.named, needed))
             wish = await self._placed(caller.tenant, name, wish, saved["body"]["warnings"])
-        running = before is not None and bool(before["desired"]["jobs"])
+        running = before is not None and bool(before.desired["jobs"])
         back_to = (base if running else 0) if rollback_on_failure and not removal else None
         try:
             history_id = await self._rollouts.commit(
@@ -99,17 +99,17 @@ class Applier:
 
     async def _checked(
         self, caller: Caller, plan_id: str, now_ns: int
-    ) -> tuple[dict[str, Any], State, dict[str, Any] | None]:
+    ) -> tuple[dict[str, Any], State, DeploymentRow | None]:
         """The saved plan, its wish and the deployment as it is, if the plan may be applied now."""
         saved = await self._database.read(plan_table.get, caller.tenant, plan_id, now_ns)
-        row: dict[str, Any] | None = None
-        since: list[dict[str, Any]] = []
+        row: DeploymentRow | None = None
+        since: list[HistoryEntry] = []
         if saved is not None:
             row = await self._database.read(table.get, caller.tenant, saved["name"])
             since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
             if row is not None and since:
                 state, reason, _ = observed.observe(self._fleet, caller.tenant, row, now_ns)
-                row = {**row, "state": state.value, "reason": reason}
+                row = replace(row, state=state.value, reason=reason)
         try:
             wish = await asyncio.to_thread(check.check, saved, plan_id, row, since, caller, now_ns)
         except (errors.StalePlan, errors.PlanExpired) as error:
@@ -142,17 +142,17 @@ class Applier:
         row = await self._database.read(table.get, tenant, name)
         assert row is not None  # an apply leaves a row, and nothing deletes rows
         state, reason, _ = observed.observe(self._fleet, tenant, row, now_ns)
-        if row["state"] == DeploymentState.APPLYING:
+        if row.state == DeploymentState.APPLYING:
             state = DeploymentState.APPLYING  # up or not, it is not yet judged
-        elif state is DeploymentState.DEGRADED and row["state"] == DeploymentState.DEGRADED:
-            reason = row["reason"] or reason  # the gate has seen every job; a look tells of the first one
+        elif state is DeploymentState.DEGRADED and row.state == DeploymentState.DEGRADED:
+            reason = row.reason or reason  # the gate has seen every job; a look tells of the first one
         judged = self._rollouts.outcome(tenant, name, revision)
         since = await self._database.read(table.history, tenant, name, revision)
-        taken_back = next((one for one in since if one["action"] == "rollback"), None)
+        taken_back = next((one for one in since if one.action == "rollback"), None)
         return Applied(
-            row["revision"],
+            row.revision,
             state,
-            reason or (taken_back["reason"] if taken_back else ""),
+            reason or (taken_back.reason if taken_back else ""),
             False if taken_back is not None else judged.came_up if judged is not None else None,
             taken_back is not None,
             judged.unwell_before if judged is not None else (),

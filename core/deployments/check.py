@@ -8,7 +8,7 @@ from typing import Any
 from core import clock, errors
 from core.deployments.records import unknown_plan
 from core.documents import canonical
-from core.model.deployment import State, Worker
+from core.model.deployment import DeploymentRow, HistoryEntry, State, Worker
 from core.model.principal import Caller
 from core.model.states import PlanState
 
@@ -16,14 +16,14 @@ from core.model.states import PlanState
 def check(
     plan: Mapping[str, Any] | None,
     plan_id: str,
-    deployment: Mapping[str, Any] | None,
-    since: Sequence[Mapping[str, Any]],
+    deployment: DeploymentRow | None,
+    since: Sequence[HistoryEntry],
     caller: Caller,
     now_ns: int,
 ) -> State:
     """The wish of a saved plan, if it may be applied now.
 
-    `plan` and `deployment` are rows, `since` the history after the plan's base revision, newest first. Raises
+    `plan` is a row, `since` the history after the plan's base revision, newest first. Raises
     NotFound, Forbidden, PlanUsed, StalePlan (with what moved), PlanExpired, PlanBlocked, or Internal when the stored
     plan is not the one that was made.
     """
@@ -32,7 +32,7 @@ def check(
     again = f"Plan again: deployment_plan(name={plan['name']!r})."
     if plan["username"] != caller.username:
         raise errors.Forbidden(f"This plan was made by {plan['username']}; only they can apply it.", hint=again)
-    moved = deployment["revision"] if deployment is not None else 0
+    moved = deployment.revision if deployment is not None else 0
     match PlanState(plan["state"]):
         case PlanState.APPLIED:
             raise _used(plan_id, deployment, since, again)
@@ -60,26 +60,24 @@ def check(
     return State.from_dict(plan["body"]["desired"])
 
 
-def _used(
-    plan_id: str, deployment: Mapping[str, Any] | None, since: Sequence[Mapping[str, Any]], again: str
-) -> errors.PlanUsed:
+def _used(plan_id: str, deployment: DeploymentRow | None, since: Sequence[HistoryEntry], again: str) -> errors.PlanUsed:
     """The refusal of a plan that was applied, with what it has reached: after a crash that is the question."""
     when = next(
         (
-            f" as revision {row['revision']} by {row['username']} at {clock.iso(row['id'])}"
-            for row in since
-            if row["plan_id"] == plan_id
+            f" as revision {entry.revision} by {entry.username} at {clock.iso(entry.id)}"
+            for entry in since
+            if entry.plan_id == plan_id
         ),
         "",
     )
     if deployment is None:
         return errors.PlanUsed(f"This plan was applied already{when}.", hint=again)
-    now = f"{deployment['name']} is at revision {deployment['revision']}, {deployment['state']}"
-    reason = f" ({deployment['reason']})" if deployment["reason"] else ""
+    now = f"{deployment.name} is at revision {deployment.revision}, {deployment.state}"
+    reason = f" ({deployment.reason})" if deployment.reason else ""
     return errors.PlanUsed(
         f"This plan was applied already{when}; {now}{reason}.",
         hint=again,
-        details={key: deployment[key] for key in ("revision", "state", "reason")},
+        details={"revision": deployment.revision, "state": deployment.state, "reason": deployment.reason},
     )
 
 
@@ -87,18 +85,18 @@ def _expired(plan: Mapping[str, Any], again: str) -> errors.PlanExpired:
     return errors.PlanExpired(f"This plan expired at {clock.iso(plan['expires_at_ns'])}.", hint=again)
 
 
-def stale(plan: Mapping[str, Any], revision: int, since: Sequence[Mapping[str, Any]]) -> errors.StalePlan:
+def stale(plan: Mapping[str, Any], revision: int, since: Sequence[HistoryEntry]) -> errors.StalePlan:
     """The refusal of a plan whose deployment has moved, with what moved, who did it and when."""
-    moves = [
+    moves: list[dict[str, Any]] = [
         {
-            "revision": row["revision"],
-            "action": row["action"],
-            "by": row["username"],
-            "at": clock.iso(row["id"]),
-            "source": row["source"],
-            "summary": {what: n for what, n in row["summary"].items() if n and what != "unchanged"},
+            "revision": entry.revision,
+            "action": entry.action,
+            "by": entry.username,
+            "at": clock.iso(entry.id),
+            "source": entry.source,
+            "summary": {what: n for what, n in entry.summary.items() if n and what != "unchanged"},
         }
-        for row in since
+        for entry in since
     ]
     told = "; ".join(
         f"revision {m['revision']} ({m['action']} of {m['source']} by {m['by']} at {m['at']}: "

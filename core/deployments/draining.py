@@ -71,8 +71,8 @@ class Drainer:
         row = await self._database.read(table.get, caller.tenant, name)
         if row is None:
             return
-        wish = State.from_dict(row["desired"])
-        ignored = edits.Ignored(row["ignored"])
+        wish = State.from_dict(row.desired)
+        ignored = edits.Ignored(row.ignored)
         patience = self._settings.reconcile_patience_seconds
         decided = await self._healer.examine(caller.tenant, name, wish, ignored, patience, Holdings())
         moves = tuple(step for step in decided.steps if step.action is reconcile.StepAction.MOVE)
@@ -81,7 +81,7 @@ class Drainer:
         drift = tuple(one if one.id in moving else replace(one, muted=True) for one in decided.drift)
         try:
             await self._healer.mend(
-                caller, name, row["revision"], wish, ignored, replace(decided, steps=moves, drift=drift)
+                caller, name, row.revision, wish, ignored, replace(decided, steps=moves, drift=drift)
             )
         except errors.StalePlan:
             given.stays |= dict.fromkeys(moving, f"deployment {name} changed meanwhile")

@@ -9,7 +9,6 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -19,7 +18,7 @@ from core.deployments.reconcile import Presence, StepAction
 from core.deployments.rollout import MANY_JOBS, Rollouts
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
-from core.model.deployment import State, Worker, workloads
+from core.model.deployment import DeploymentRow, State, Worker, workloads
 from core.model.plan import Finding
 from core.model.principal import Caller
 from core.model.states import DeploymentState, WorkloadState
@@ -37,7 +36,7 @@ class Reconciled:
     drift: Sequence[reconcile.Drift]
     steps: Sequence[reconcile.Step]
     warnings: Sequence[Finding]
-    row: dict[str, Any]  # of the deployment, afterwards
+    row: DeploymentRow  # of the deployment, afterwards
 
 
 class Healer:
@@ -132,7 +131,7 @@ class Healer:
         """
         tenant = caller.tenant
         row = await records.deployment(self._database, tenant, name)
-        if row["state"] == DeploymentState.REMOVED:
+        if row.state == DeploymentState.REMOVED:
             raise records.unknown(tenant, name)
         await observed.workers_started(self._fleet)
         if release and not dry_run:
@@ -168,19 +167,19 @@ class Healer:
             await self._fleet.inquest.release(caller.tenant, jobs, note)
 
     async def _look_at(
-        self, tenant: str, row: dict[str, Any], patience_seconds: float
+        self, tenant: str, row: DeploymentRow, patience_seconds: float
     ) -> tuple[State, reconcile.Decision]:
-        wish = State.from_dict(row["desired"])
+        wish = State.from_dict(row.desired)
         held = await self.refresh()
-        ignored = edits.Ignored(row["ignored"])
-        return wish, await self.examine(tenant, row["name"], wish, ignored, patience_seconds, held)
+        ignored = edits.Ignored(row.ignored)
+        return wish, await self.examine(tenant, row.name, wish, ignored, patience_seconds, held)
 
-    async def _mend_now(self, caller: Caller, row: dict[str, Any], wish: State, decided: reconcile.Decision) -> None:
+    async def _mend_now(self, caller: Caller, row: DeploymentRow, wish: State, decided: reconcile.Decision) -> None:
         try:
-            await self.mend(caller, row["name"], row["revision"], wish, edits.Ignored(row["ignored"]), decided)
+            await self.mend(caller, row.name, row.revision, wish, edits.Ignored(row.ignored), decided)
         except errors.StalePlan as error:
             raise errors.Busy(
-                f"Deployment {row['name']} changed while it was looked at; nothing was done.", hint="Reconcile again."
+                f"Deployment {row.name} changed while it was looked at; nothing was done.", hint="Reconcile again."
             ) from error
 
     def _up(self, tenant: str, name: str, ids: set[str]) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 
@@ -25,6 +24,7 @@ from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.settings import Settings
 from core.store import deployments as table
 from core.store.database import Database
+from core.store.deployments import Kept
 
 log = structlog.get_logger("core.deployments")
 
@@ -78,13 +78,13 @@ class Keeper:
         if not self._licensing.allows(Feature.DEPLOYMENTS):
             return usual
         rows = await self._database.read(table.reconciled)
-        keys = {(row["tenant"], row["name"]) for row in rows}
+        keys = {(row.tenant, row.name) for row in rows}
         self._turns = {key: turn for key, turn in self._turns.items() if key in keys}
         self._wishes = {key: wish for key, wish in self._wishes.items() if key in keys}
         now = clock.monotonic()
         due = []
         for row in rows:
-            key = (row["tenant"], row["name"])
+            key = (row.tenant, row.name)
             interval = self._interval(row)
             turn = self._turns.setdefault(key, Turn(now + interval))
             if turn.due > now + interval * LONGEST_BACKOFF:  # the interval was shortened meanwhile
@@ -92,7 +92,7 @@ class Keeper:
             if turn.due <= now:
                 due.append(row)
         if due:
-            wishes = [await self._wish(row) if row["reconcile"] == AUTO else EMPTY for row in due]
+            wishes = [await self._wish(row) if row.reconcile == AUTO else EMPTY for row in due]
             held = await self._healer.refresh()
             for row, wish in zip(due, wishes, strict=True):
                 await self._keep(row, wish, held)
@@ -100,25 +100,25 @@ class Keeper:
         now = clock.monotonic()
         return max(0.01, min([usual, *(turn.due - now for turn in self._turns.values())]))
 
-    def _interval(self, row: dict[str, Any]) -> float:
-        return float(row["reconcile_interval_seconds"] or self._settings.reconcile_interval_seconds)
+    def _interval(self, row: Kept) -> float:
+        return float(row.reconcile_interval_seconds or self._settings.reconcile_interval_seconds)
 
-    async def _wish(self, row: dict[str, Any]) -> State:
-        key = (row["tenant"], row["name"])
+    async def _wish(self, row: Kept) -> State:
+        key = (row.tenant, row.name)
         known = self._wishes.get(key)
-        if known is None or known[0] != row["revision"]:
+        if known is None or known[0] != row.revision:
             found = await self._database.read(table.get, *key)
-            wish = await asyncio.to_thread(State.from_dict, found["desired"]) if found is not None else State()
-            known = self._wishes[key] = (found["revision"] if found is not None else 0, wish)
+            wish = await asyncio.to_thread(State.from_dict, found.desired) if found is not None else State()
+            known = self._wishes[key] = (found.revision if found is not None else 0, wish)
         return known[1]
 
-    async def _keep(self, row: dict[str, Any], wish: State, held: Holdings) -> None:
+    async def _keep(self, row: Kept, wish: State, held: Holdings) -> None:
         """Look at one deployment, and heal it if it is kept automatically."""
-        key = tenant, name = row["tenant"], row["name"]
-        ignored = edits.Ignored(row["ignored"])
+        key = tenant, name = row.tenant, row.name
+        ignored = edits.Ignored(row.ignored)
         acted_on: tuple[Drift, ...] | None = None
         try:
-            if row["reconcile"] == AUTO:
+            if row.reconcile == AUTO:
                 patience = self._settings.reconcile_patience_seconds
                 decided = await self._healer.examine(tenant, name, wish, ignored, patience, held)
                 if decided.acts:

@@ -10,7 +10,7 @@ from core.deployments import edits, reconcile, status
 from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
-from core.model.deployment import State, Worker
+from core.model.deployment import DeploymentRow, State, Worker
 from core.model.states import DeploymentState
 from core.model.workload import WorkloadView
 
@@ -20,15 +20,15 @@ SHOWN_DRIFT = 50
 
 
 def observe(
-    fleet: Fleet, tenant: str, row: dict[str, Any], now_ns: int
+    fleet: Fleet, tenant: str, row: DeploymentRow, now_ns: int
 ) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
     """State, reason and drift of a deployment as the fleet shows it now."""
-    wish, name = State.from_dict(row["desired"]), row["name"]
-    ignored = edits.Ignored(row["ignored"])
+    wish, name = State.from_dict(row.desired), row.name
+    ignored = edits.Ignored(row.ignored)
     drift = reconcile.drift(tenant, wish, workloads(fleet, tenant, name), presence(fleet, tenant, name), ignored)
-    since = (now_ns - row["updated_at_ns"]) / clock.NANOSECONDS
+    since = (now_ns - row.updated_at_ns) / clock.NANOSECONDS
     loud = [one for one in drift if not one.muted]
-    state, reason = status.live_state(DeploymentState(row["state"]), loud, since)
+    state, reason = status.live_state(DeploymentState(row.state), loud, since)
     return state, reason, loud + [one for one in drift if one.muted]
 
 

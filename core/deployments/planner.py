@@ -26,7 +26,7 @@ from core.fleet.reach import Reach
 from core.guard.pathrules import Locator
 from core.licensing import Licensing
 from core.model.catalog import Graph, LibraryJob
-from core.model.deployment import EMPTY, State
+from core.model.deployment import EMPTY, DeploymentRow, State
 from core.model.plan import Finding, Plan
 from core.model.states import DeploymentState
 from core.model.workload import WorkloadView
@@ -76,7 +76,7 @@ class Planner:
     async def plan(self, tenant: str, ask: Ask) -> tuple[Plan, int]:
         """The plan and the revision that it is made on (0: none). Raises InvalidParams, NotFound."""
         row, current = await self._present(tenant, ask.name)
-        return await self._plan(tenant, ask, current), row["revision"] if row is not None else 0
+        return await self._plan(tenant, ask, current), row.revision if row is not None else 0
 
     async def plan_within(self, tenant: str, ask: Ask, catalog: Sequence[items.Entry], contexts: Layers) -> Plan:
         """The plan if the catalog and the contexts were these."""
@@ -86,9 +86,9 @@ class Planner:
     async def plan_removal(self, tenant: str, name: str) -> tuple[Plan, int]:
         """The plan that removes a deployment, and the revision that it is made on. Raises NotFound."""
         row, current = await self._present(tenant, name)
-        if row is None or row["state"] in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+        if row is None or row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
             raise unknown(tenant, name)
-        return compute.remove(name, current), row["revision"]
+        return compute.remove(name, current), row.revision
 
     async def plan_back(self, tenant: str, name: str, to_revision: int) -> tuple[Plan, int]:
         """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more.
@@ -96,13 +96,13 @@ class Planner:
         Raises NotFound, InvalidParams for a revision that runs nothing.
         """
         row, current = await self._present(tenant, name)
-        entry = await self._database.read(table.version, tenant, name, to_revision)
-        if entry is None:
+        then = await self._database.read(table.wish, tenant, name, to_revision)
+        if then is None:
             raise errors.NotFound(
                 f"There is no revision {to_revision} of a deployment {name} in tenant {tenant}.",
                 hint=f"deployment_history(name={name!r}) lists the revisions.",
             )
-        wish = await asyncio.to_thread(State.from_dict, entry["desired"])
+        wish = await asyncio.to_thread(State.from_dict, then)
         if not wish.jobs:
             raise errors.InvalidParams(
                 f"Revision {to_revision} removed {name}, so there is nothing to go back to.",
@@ -123,11 +123,11 @@ class Planner:
         ]
         blockers += await asyncio.to_thread(_unreachable, wish, self._files(tenant))
         made = await asyncio.to_thread(compute.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
-        return self._free(tenant, made), row["revision"] if row is not None else 0
+        return self._free(tenant, made), row.revision if row is not None else 0
 
-    async def _present(self, tenant: str, name: str) -> tuple[dict[str, Any] | None, State]:
+    async def _present(self, tenant: str, name: str) -> tuple[DeploymentRow | None, State]:
         row = await self._database.read(table.get, tenant, name)
-        return row, EMPTY if row is None else await asyncio.to_thread(State.from_dict, row["desired"])
+        return row, EMPTY if row is None else await asyncio.to_thread(State.from_dict, row.desired)
 
     async def _plan(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from core import clock, errors
+from core.model.deployment import DeploymentRow
 from core.model.principal import Caller
 from core.model.states import DeploymentState
 from core.store import audit
@@ -13,7 +14,7 @@ from core.store import saved_plans as plan_table
 from core.store.database import Database
 
 
-async def deployment(database: Database, tenant: str, name: str) -> dict[str, Any]:
+async def deployment(database: Database, tenant: str, name: str) -> DeploymentRow:
     """The row of a deployment, also of a removed one. Raises NotFound."""
     row = await database.read(table.get, tenant, name)
     if row is None:
@@ -52,11 +53,11 @@ async def set_keeping(
     Raises NotFound, also for one that was removed.
     """
     row = await deployment(database, caller.tenant, name)
-    if row["state"] == DeploymentState.REMOVED:
+    if row.state == DeploymentState.REMOVED:
         raise unknown(caller.tenant, name)
-    mode = mode or row["reconcile"]
-    interval = row["reconcile_interval_seconds"] if interval_seconds is None else interval_seconds or None
-    ignored = row["ignored"] if ignored is None else list(dict.fromkeys(ignored))
+    mode = mode or row.reconcile
+    interval = row.reconcile_interval_seconds if interval_seconds is None else interval_seconds or None
+    ignored = row.ignored if ignored is None else list(dict.fromkeys(ignored))
     note = audit.row(ids.next(), caller, "deployment_set", f"{caller.tenant}/{name}")
     changed = await database.write(table.set_reconcile, caller.tenant, name, mode, interval, ignored, note)
     return Keeping(mode, interval, ignored, changed)

@@ -18,7 +18,7 @@ from core.deployments import observed
 from core.deployments.gate import Gate, Outcome, Verdict, Watch, excusing, explain_before, explain_faults
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
-from core.model.deployment import State, workloads
+from core.model.deployment import DeploymentRow, HistoryEntry, State, workloads
 from core.model.message import Type
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import DeploymentState
@@ -89,32 +89,32 @@ class Rollouts:
             wish.together,
             under_way=open_gate is not None,
         )
-        row = {
-            "tenant": tenant,
-            "name": name,
-            "revision": revision,
-            "state": state.value,
-            "reason": "",
-            "source": wish.source,
-            "desired": desired,
-            "updated_at_ns": now,
-            "updated_by": caller.username,
-            "gate": gate.to_text(),
-        }
+        row = DeploymentRow(
+            tenant=tenant,
+            name=name,
+            revision=revision,
+            state=state.value,
+            reason="",
+            source=wish.source,
+            desired=desired,
+            updated_at_ns=now,
+            updated_by=caller.username,
+            gate=gate.to_text(),
+        )
         history_id = self._ids.next()
-        entry = {
-            "id": history_id,
-            "tenant": tenant,
-            "name": name,
-            "revision": revision,
-            "action": action,
-            "source": wish.source,
-            "plan_id": plan_id,
-            "username": caller.username,
-            "surface": caller.surface.value,
-            "summary": dict(summary),
-            "reason": reason,
-        }
+        entry = HistoryEntry(
+            id=history_id,
+            tenant=tenant,
+            name=name,
+            revision=revision,
+            action=action,
+            source=wish.source,
+            plan_id=plan_id,
+            username=caller.username,
+            surface=caller.surface.value,
+            summary=dict(summary),
+            reason=reason,
+        )
         note = audit.row(self._ids.next(), caller, f"deployment_{action}", f"{tenant}/{name}")
 
         async def carry_out() -> str:
@@ -164,11 +164,11 @@ class Rollouts:
     async def recover(self) -> None:
         """Go on with what an earlier owner left on its way."""
         for row in await self._database.read(table.under_way):
-            if row["state"] == DeploymentState.REMOVING:
-                await self.settle(row["tenant"], row["name"], row["revision"], DeploymentState.REMOVED, "")
+            if row.state == DeploymentState.REMOVING:
+                await self.settle(row.tenant, row.name, row.revision, DeploymentState.REMOVED, "")
             else:
-                wish, gate = State.from_dict(row["desired"]), Gate.from_text(row["gate"])
-                self._watch(row["tenant"], row["name"], row["revision"], wish, gate)
+                wish, gate = State.from_dict(row.desired), Gate.from_text(row.gate)
+                self._watch(row.tenant, row.name, row.revision, wish, gate)
 
     async def close(self) -> None:
         """Stop watching; the next owner goes on."""
@@ -240,15 +240,15 @@ class Rollouts:
     async def _take_back(self, tenant: str, name: str, revision: int, back_to: int, reason: str) -> None:
         """Make an earlier revision the present wish again; what was nothing before is removed."""
         row = await self._database.read(table.get, tenant, name)
-        if row is None or row["revision"] != revision:
+        if row is None or row.revision != revision:
             return
-        before = await self._database.read(table.version, tenant, name, back_to)
-        wish = State.from_dict(before["desired"]) if before is not None else State()
+        before = await self._database.read(table.wish, tenant, name, back_to)
+        wish = State.from_dict(before) if before is not None else State()
         if not wish.jobs:
-            mine = State.from_dict(row["desired"])
+            mine = State.from_dict(row.desired)
             wish = State(mine.source, mine.group, mine.values)
         why = f"revision {revision} was taken back: {reason}"
-        caller = Caller(Principal(row["updated_by"], Role.ADMIN, (tenant,)), tenant, Surface.INTERNAL)
+        caller = Caller(Principal(row.updated_by, Role.ADMIN, (tenant,)), tenant, Surface.INTERNAL)
         log.warning("rollback", tenant=tenant, deployment=name, reason=why)
         try:
             await self.commit(

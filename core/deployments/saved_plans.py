@@ -49,7 +49,7 @@ async def discard(database: Database, ids: clock.Ids, caller: Caller, saved: Map
 
 async def load(database: Database, saved: Mapping[str, Any]) -> Plan:
     """A saved plan (its row) as it was made."""
-    base = await database.read(deployments.version, saved["tenant"], saved["name"], saved["base_revision"])
+    base = await database.read(deployments.wish, saved["tenant"], saved["name"], saved["base_revision"])
     return await asyncio.to_thread(again, saved, base)
 
 
@@ -81,13 +81,13 @@ def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: in
 def again(saved: Mapping[str, Any], base: Mapping[str, Any] | None) -> Plan:
     """A saved plan as it was made: its changes follow from its wish and that of the revision it was made on.
 
-    `saved` is a row of the plans, `base` the history entry of its base revision (None: there was none).
+    `saved` is a row of the plans, `base` the wish of its base revision (None: there was none).
     """
     body = saved["body"]
     made = compute.compare(
         saved["name"],
         State.from_dict(body["desired"]),
-        State.from_dict(base["desired"]) if base is not None else EMPTY,
+        State.from_dict(base) if base is not None else EMPTY,
         [_finding(one) for one in body["warnings"]],
         [_finding(one) for one in body["blockers"]],
         removal=body["remove"],

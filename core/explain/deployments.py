@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core.deployments import status
 from core.explain.chain import Call, Cause, Explanation, counted
+from core.model.deployment import HistoryEntry
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadView, parse
 
@@ -23,7 +23,7 @@ class Facts:
     revision: int
     state: str
     reason: str
-    history: Sequence[Mapping[str, Any]]  # newest first: id, revision, action, source, username, surface, summary, …
+    history: Sequence[HistoryEntry]  # newest first
     workloads: Sequence[WorkloadView]
     drift: Sequence[Mapping[str, str]]  # kind, id, expected, observed
     failures: Sequence[Cause]  # what jobs said of their failures, and their last log lines
@@ -32,7 +32,7 @@ class Facts:
 
 
 def explain(facts: Facts) -> Explanation:
-    causes = [Cause(applied(entry), entry["id"]) for entry in facts.history[:4]]
+    causes = [Cause(applied(entry), entry.id) for entry in facts.history[:4]]
     unwell = [row for row in facts.workloads if not status.up(row)]
     causes += [*facts.workers, *facts.failures]
     for row in unwell[:SHOWN_FAULTS]:
@@ -53,16 +53,16 @@ def explain(facts: Facts) -> Explanation:
     return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell))
 
 
-def applied(entry: Mapping[str, Any]) -> str:
+def applied(entry: HistoryEntry) -> str:
     """One entry of the history as a sentence."""
     verb = {"apply": "applied", "remove": "removed", "rollback": "took back", "reconcile": "reconciled"}
-    what = f"{entry['username']} {verb.get(entry['action'], entry['action'])}"
-    if entry["action"] in ("apply", "rollback"):
-        what += f" {entry['source']}"
-    what += f" as revision {entry['revision']} through {entry['surface']}"
-    if entry["plan_id"]:
-        what += f" with {entry['plan_id']}"
-    return f"{what}: {entry.get('reason') or counted(entry['summary'])}"
+    what = f"{entry.username} {verb.get(entry.action, entry.action)}"
+    if entry.action in ("apply", "rollback"):
+        what += f" {entry.source}"
+    what += f" as revision {entry.revision} through {entry.surface}"
+    if entry.plan_id:
+        what += f" with {entry.plan_id}"
+    return f"{what}: {entry.reason or counted(entry.summary)}"
 
 
 def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:

@@ -56,19 +56,17 @@ class Explainer:
         history = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
         there = observed.alive(self._fleet, tenant=caller.tenant, deployment=name)
         failed = [one for one in there if one.state in deployments.FAULTY or one.failing][:2]
-        applied_at = history[0]["id"] if history else 0
+        applied_at = history[0].id if history else 0
         # What failed before a version was taken back is what explains it.
-        since = history[1]["id"] if len(history) > 1 and history[0]["action"] == "rollback" else applied_at
+        since = history[1].id if len(history) > 1 and history[0].action == "rollback" else applied_at
         ran = ("apply", "rollback", "reconcile")
-        earlier = next(
-            (one["revision"] for one in history if one["action"] in ran and one["revision"] < row["revision"]), None
-        )
+        earlier = next((one.revision for one in history if one.action in ran and one.revision < row.revision), None)
         return deployments.explain(
             deployments.Facts(
                 name,
-                row["revision"],
+                row.revision,
                 state.value,
-                reason or ("" if state is DeploymentState.RUNNING else row["reason"]),
+                reason or ("" if state is DeploymentState.RUNNING else row.reason),
                 history,
                 there,
                 [one.to_dict() for one in drift],
@@ -144,7 +142,7 @@ class Explainer:
         managed = next((one.deployment for one in there if one.deployment), "")
         if managed:
             history = await self._database.read(lambda db: table.history(db, tenant, managed, limit=2))
-            deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry["id"]) for entry in history]
+            deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry.id) for entry in history]
         else:
             rows = await self._database.read(audit.about, tenant, f"{tenant}/{name}", 3)
             deeds = [
@@ -166,7 +164,7 @@ class Explainer:
         saved = await records.saved_plan(self._database, caller.tenant, id, clock.now_ns())
         row = await self._database.read(table.get, caller.tenant, saved["name"])
         since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
-        return saved_plans.explain(saved_plans.Facts(saved, row["revision"] if row is not None else 0, since))
+        return saved_plans.explain(saved_plans.Facts(saved, row.revision if row is not None else 0, since))
 
     async def _failures(
         self, tenant: str, names: set[str], there: Sequence[WorkloadView], since_ns: int = 0

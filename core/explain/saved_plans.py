@@ -9,6 +9,7 @@ from typing import Any
 from core import clock
 from core.explain.chain import Call, Cause, Explanation, counted
 from core.explain.deployments import applied
+from core.model.deployment import HistoryEntry
 
 SHOWN = 6
 
@@ -19,7 +20,7 @@ class Facts:
 
     plan: Mapping[str, Any]  # the row, with its standing now
     revision: int  # of the deployment now; 0: there is none
-    since: Sequence[Mapping[str, Any]]  # the history after its base revision, newest first
+    since: Sequence[HistoryEntry]  # the history after its base revision, newest first
 
 
 def explain(facts: Facts) -> Explanation:
@@ -29,7 +30,7 @@ def explain(facts: Facts) -> Explanation:
     what = "the removal" if body["remove"] else body["desired"]["source"]
     made = f"{plan['username']} planned {what} of {name} on {on}: {counted(body['summary'])}"
     causes = [Cause(made, plan["created_at_ns"])]
-    causes += [Cause(applied(entry), entry["id"]) for entry in facts.since[:SHOWN]]
+    causes += [Cause(applied(entry), entry.id) for entry in facts.since[:SHOWN]]
     if state == "expired":
         causes.append(Cause("it expired", plan["expires_at_ns"]))
     if state in ("open", "expired", "stale"):

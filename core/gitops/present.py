@@ -74,9 +74,9 @@ async def present(
         if trigger.active:
             data = trigger.definition.model_dump(exclude={"kind"})
             out[Kind.TRIGGER, trigger.slug] = Found(data, str(trigger.revision))
-    for row in await read(deployment_table.all_rows, tenant):
-        if row["state"] not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
-            out[Kind.DEPLOYMENT, row["name"]] = Found(deployment(row["desired"]), str(row["revision"]))
+    for one in await read(deployment_table.all_rows, tenant):
+        if one.state not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+            out[Kind.DEPLOYMENT, one.name] = Found(deployment(one.desired), str(one.revision))
     return out
 
 

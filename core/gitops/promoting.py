@@ -120,8 +120,8 @@ class Promoter:
         if item.kind is not Kind.DEPLOYMENT:
             return ""
         row = await self._database.read(deployment_table.get, tenant, item.name)
-        if row is None or row["source"] != item.data["source"]:
-            now = row["source"] if row is not None and row["source"] else "gone"
+        if row is None or row.source != item.data["source"]:
+            now = row.source if row is not None and row.source else "gone"
             return f"{item.name} was {item.data['source']} when it was reviewed and is {now}"
         state, reason, _ = observed.observe(self._fleet, tenant, row, now_ns)
         if state is DeploymentState.RUNNING:

@@ -12,6 +12,7 @@ from core.gitops import compare
 from core.gitops.compare import Action, Found, Key
 from core.gitops.desired import Item
 from core.gitops.diff import Differ
+from core.model.deployment import DeploymentRow
 from core.model.gitops import Kind
 from core.model.states import GitopsRunState
 from core.store import deployments as deployment_table
@@ -59,20 +60,20 @@ async def standings(
         done = next((run for run in here if run["state"] == GitopsRunState.SUCCEEDED), None)
         wanted = [Item.from_dict(one) for one in await database.read(table.body, done["id"])] if done else []
         deployments = [
-            _deployment(fleet, tenant, row, creators.get(row["name"]), now_ns)
+            _deployment(fleet, tenant, row, creators.get(row.name), now_ns)
             for row in rows
-            if (Kind.DEPLOYMENT, row["name"]) in there and row["desired"].get("environment", "") == name
+            if (Kind.DEPLOYMENT, row.name) in there and row.desired.get("environment", "") == name
         ]
         found.append(Standing(name, here[0] if here else None, done, deployments, drift(wanted, there)))
     return found
 
 
-def _deployment(fleet: Fleet, tenant: str, row: dict[str, Any], creator: str | None, now_ns: int) -> dict[str, Any]:
+def _deployment(fleet: Fleet, tenant: str, row: DeploymentRow, creator: str | None, now_ns: int) -> dict[str, Any]:
     state, reason, found = observed.observe(fleet, tenant, row, now_ns)
     return {
-        "name": row["name"],
-        "source": row["source"],
-        "revision": row["revision"],
+        "name": row.name,
+        "source": row.source,
+        "revision": row.revision,
         "created_by": creator,
         "state": state.value,
         "reason": reason,

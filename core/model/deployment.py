@@ -150,6 +150,47 @@ EMPTY = State()
 
 
 @dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    """A deployment as it is stored: the wish at its present revision, and how it is kept."""
+
+    tenant: str
+    name: str
+    revision: int
+    state: str
+    reason: str
+    source: str
+    desired: dict[str, Any]
+    """The wish, as `State.to_dict` gives it; JSON in the table."""
+    updated_at_ns: int
+    updated_by: str
+    gate: str = ""
+    """JSON, while an apply is watched."""
+    reconcile: str = "auto"
+    reconcile_interval_seconds: int | None = None
+    """None: as the engine is set to."""
+    ignored: list[str] = field(default_factory=list)
+    """The drift that is left alone; JSON in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """What was done to a deployment, and by whom; `id` is when, in nanoseconds since the epoch."""
+
+    id: int
+    tenant: str
+    name: str
+    revision: int
+    action: str
+    source: str
+    plan_id: str
+    username: str
+    surface: str
+    summary: dict[str, int]
+    """What changed how often; JSON in the table."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A worker as placement sees it. `load` counts the jobs of others that it holds.
 

@@ -10,7 +10,7 @@ from core import clock
 from core.deployments import observed, records, status
 from core.engine import Engine
 from core.license import Feature
-from core.model.deployment import State
+from core.model.deployment import HistoryEntry, State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.states import DeploymentState
@@ -40,23 +40,23 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     row = await records.deployment(engine.database, caller.tenant, params.name)
     state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
     applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
-    wish = State.from_dict(row["desired"])
+    wish = State.from_dict(row.desired)
     there = observed.views(engine.fleet, caller.tenant, params.name)
     found = {
         "name": params.name,
         "state": state.value,
         "reason": reason,
         "health": status.health(state),
-        "revision": row["revision"],
-        "source": row["source"],
+        "revision": row.revision,
+        "source": row.source,
         "worker_group": wish.group,
         "workloads_up": f"{sum(map(status.up, there))}/{len(there)}",
         "workloads": observed.answers(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
-            "mode": row["reconcile"],
-            "interval_seconds": row["reconcile_interval_seconds"] or engine.settings.reconcile_interval_seconds,
-            "ignore": row["ignored"],
+            "mode": row.reconcile,
+            "interval_seconds": row.reconcile_interval_seconds or engine.settings.reconcile_interval_seconds,
+            "ignore": row.ignored,
         },
         "last_applied": _history_item(applied[0]) if applied else None,
     }
@@ -90,21 +90,21 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
         state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
         if state is DeploymentState.REMOVED and not params.include_removed:
             continue
-        there = engine.fleet.workload_views(tenant=caller.tenant, deployment=row["name"])
+        there = engine.fleet.workload_views(tenant=caller.tenant, deployment=row.name)
         up = sum(map(status.up, there))
         listed.append(
             {
-                "name": row["name"],
+                "name": row.name,
                 "state": state.value,
                 "reason": reason,
                 "health": status.health(state),
-                "revision": row["revision"],
-                "source": row["source"],
+                "revision": row.revision,
+                "source": row.source,
                 "workloads": f"{up}/{len(there)}",
                 "drift": sum(not one.muted for one in drift),
-                "reconcile": row["reconcile"],
-                "updated_at": clock.iso(row["updated_at_ns"]),
-                "updated_by": row["updated_by"],
+                "reconcile": row.reconcile,
+                "updated_at": clock.iso(row.updated_at_ns),
+                "updated_by": row.updated_by,
             }
         )
     return offset_page(listed, params)
@@ -131,20 +131,20 @@ async def deployment_history(engine: Engine, caller: Caller, params: DeploymentH
     rows = await engine.database.read(
         lambda db: table.history(db, caller.tenant, params.name, before_id=before, limit=params.limit + 1)
     )
-    page = rows_page(rows, params.limit, _history_item, lambda row: str(row["id"]))
+    page = rows_page(rows, params.limit, _history_item, lambda entry: str(entry.id))
     return {**page, "total": await engine.database.read(table.revisions, caller.tenant, params.name)}
 
 
-def _history_item(row: dict[str, Any]) -> dict[str, Any]:
+def _history_item(entry: HistoryEntry) -> dict[str, Any]:
     return {
-        "history_id": clock.encode(row["id"]),
-        "revision": row["revision"],
-        "action": row["action"],
-        "source": row["source"],
-        "by": row["username"],
-        "surface": row["surface"],
-        "at": clock.iso(row["id"]),
-        "plan_id": row["plan_id"] or None,
-        "summary": row["summary"],
-        "reason": row["reason"],
+        "history_id": clock.encode(entry.id),
+        "revision": entry.revision,
+        "action": entry.action,
+        "source": entry.source,
+        "by": entry.username,
+        "surface": entry.surface,
+        "at": clock.iso(entry.id),
+        "plan_id": entry.plan_id or None,
+        "summary": entry.summary,
+        "reason": entry.reason,
     }

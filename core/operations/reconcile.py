@@ -63,7 +63,7 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
         "warnings": [finding.to_dict() for finding in found.warnings],
         "state": state.value,
         "reason": reason,
-        "revision": found.row["revision"],
+        "revision": found.row.revision,
     }
 
 

@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 from sqlite_utils import Database
 
 from core import errors
+from core.model.deployment import DeploymentRow, HistoryEntry
 from core.model.states import DEPLOYMENT, DeploymentState, PlanState
 from core.model.workload import WorkloadRow
 from core.store import audit, saved_plans, workloads
 from core.store.audit import AuditRow
+from core.store.rows import fields_of, upsertion
+
+_COLUMNS = fields_of(DeploymentRow)
+_KEEPING = ("reconcile", "reconcile_interval_seconds", "ignored")  # an apply leaves them as they are
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM deployments"
+_COMMITTED = tuple(column for column in _COLUMNS if column not in _KEEPING)
+_COMMIT = upsertion("deployments", _COMMITTED, ("tenant", "name"))
+_ENTRY = fields_of(HistoryEntry)
+_ADD = f"INSERT INTO deployment_history ({', '.join(_ENTRY)}, desired) VALUES ({', '.join('?' * len(_ENTRY))}, ?)"
 
 
-def get(db: Database, tenant: str, name: str) -> dict[str, Any] | None:
-    rows = db.table("deployments").rows_where("tenant = ? AND name = ?", [tenant, name])
-    return next((_load(row) for row in rows), None)
+def get(db: Database, tenant: str, name: str) -> DeploymentRow | None:
+    return next(_rows(db, "WHERE tenant = ? AND name = ?", tenant, name), None)
 
 
-def all_rows(db: Database, tenant: str) -> list[dict[str, Any]]:
-    return [_load(row) for row in db.table("deployments").rows_where("tenant = ?", [tenant], order_by="name")]
+def all_rows(db: Database, tenant: str) -> list[DeploymentRow]:
+    return list(_rows(db, "WHERE tenant = ? ORDER BY name", tenant))
 
 
 def made_of(db: Database, tenant: str, refs: set[str]) -> list[str]:
     """The deployments that were made of one of these references, and that were not removed."""
-    rows = db.table("deployments").rows_where("tenant = ? AND state != ?", [tenant, DeploymentState.REMOVED.value])
-    return sorted(row["name"] for row in rows if row["source"] in refs)
+    sql = "SELECT name, source FROM deployments WHERE tenant = ? AND state != ? ORDER BY name"
+    return [name for name, source in db.conn.execute(sql, (tenant, DeploymentState.REMOVED.value)) if source in refs]
 
 
-def under_way(db: Database) -> list[dict[str, Any]]:
+def under_way(db: Database) -> list[DeploymentRow]:
     """The deployments of every tenant whose apply has not come to its end."""
-    where, states = "state IN (?, ?)", [DeploymentState.APPLYING.value, DeploymentState.REMOVING.value]
-    return [_load(row) for row in db.table("deployments").rows_where(where, states)]
+    return list(_rows(db, "WHERE state IN (?, ?)", DeploymentState.APPLYING.value, DeploymentState.REMOVING.value))
 
 
 def history(
     db: Database, tenant: str, name: str, after: int = 0, *, before_id: int | None = None, limit: int = -1
-) -> list[dict[str, Any]]:
-    """What was done to a deployment since a revision, newest first, without the wishes."""
-    rows = db.query(
-        "SELECT id, revision, action, source, plan_id, username, surface, summary, reason FROM deployment_history"
+) -> list[HistoryEntry]:
+    """What was done to a deployment since a revision, newest first."""
+    rows = db.conn.execute(
+        f"SELECT {', '.join(_ENTRY)} FROM deployment_history"
         " WHERE tenant = ? AND name = ? AND revision > ? AND id < ? ORDER BY id DESC LIMIT ?",
-        [tenant, name, after, before_id if before_id is not None else 2**63 - 1, limit],
+        (tenant, name, after, before_id if before_id is not None else 2**63 - 1, limit),
     )
-    return [{**row, "summary": orjson.loads(row["summary"])} for row in rows]
+    return [HistoryEntry(**_fields(_ENTRY, row, "summary")) for row in rows]
 
 
 def revisions(db: Database, tenant: str, name: str) -> int:
@@ -54,17 +62,17 @@ def revisions(db: Database, tenant: str, name: str) -> int:
     return int(db.conn.execute(sql, (tenant, name)).fetchone()[0])
 
 
-def version(db: Database, tenant: str, name: str, revision: int) -> dict[str, Any] | None:
-    """One entry of the history with its wish."""
-    where, values = "tenant = ? AND name = ? AND revision = ?", [tenant, name, revision]
-    row = next(iter(db.table("deployment_history").rows_where(where, values)), None)
-    return None if row is None else {**_load(row), "summary": orjson.loads(row["summary"])}
+def wish(db: Database, tenant: str, name: str, revision: int) -> dict[str, Any] | None:
+    """The wish of a revision, as `State.to_dict` gives it; None when there is none in the history."""
+    sql = "SELECT desired FROM deployment_history WHERE tenant = ? AND name = ? AND revision = ?"
+    found = db.conn.execute(sql, (tenant, name, revision)).fetchone()
+    return None if found is None else orjson.loads(found[0])
 
 
 def commit(
     db: Database,
-    row: dict[str, Any],
-    entry: dict[str, Any],
+    row: DeploymentRow,
+    entry: HistoryEntry,
     wanted: Sequence[WorkloadRow],
     audit_row: AuditRow,
     *,
@@ -75,12 +83,13 @@ def commit(
 
     `expect` is the revision that the wish was computed on (0: none). Raises StalePlan when the deployment has moved
     since, PlanUsed when the plan was applied meanwhile, AlreadyExists when something else has a job of that name.
+    How the deployment is kept stays as it is.
     """
-    before = get(db, row["tenant"], row["name"])
-    revision = before["revision"] if before is not None else 0
+    before = get(db, row.tenant, row.name)
+    revision = before.revision if before is not None else 0
     if revision != expect:
-        raise errors.StalePlan(f"Deployment {row['name']} is at revision {revision} now, not {expect}.")
-    for job, owner in workloads.owned_by_others(db, row["tenant"], row["name"], {one.job for one in wanted}).items():
+        raise errors.StalePlan(f"Deployment {row.name} is at revision {revision} now, not {expect}.")
+    for job, owner in workloads.owned_by_others(db, row.tenant, row.name, {one.job for one in wanted}).items():
         raise errors.AlreadyExists(
             f"A job {job} exists already ({f'of deployment {owner}' if owner else 'unmanaged'}); nothing was changed.",
             hint="Undeploy it, or give the deployment another name.",
@@ -88,12 +97,13 @@ def commit(
     if plan_id and saved_plans.advance(db, plan_id, PlanState.APPLIED) is not PlanState.OPEN:
         raise errors.PlanUsed()
     if before is not None:
-        DEPLOYMENT.advance(DeploymentState(before["state"]), DeploymentState(row["state"]))
-    desired = orjson.dumps(row["desired"]).decode()
-    db.table("deployments").upsert({**row, "desired": desired}, pk=("tenant", "name"))
-    summary = orjson.dumps(entry["summary"]).decode()
-    db.table("deployment_history").insert({**entry, "summary": summary, "desired": desired})
-    workloads.replace(db, row["tenant"], row["name"], None, wanted)
+        DEPLOYMENT.advance(DeploymentState(before.state), DeploymentState(row.state))
+    desired = orjson.dumps(row.desired).decode()
+    db.conn.execute(_COMMIT, [desired if column == "desired" else getattr(row, column) for column in _COMMITTED])
+    summary = orjson.dumps(entry.summary).decode()
+    values = [summary if column == "summary" else getattr(entry, column) for column in _ENTRY]
+    db.conn.execute(_ADD, [*values, desired])
+    workloads.replace(db, row.tenant, row.name, None, wanted)
     audit.insert(db, audit_row)
 
 
@@ -102,9 +112,9 @@ def settle(
 ) -> bool:
     """Record how an apply ended, unless another one has begun or the table has no such move; tells whether it did."""
     row = get(db, tenant, name)
-    if state is DeploymentState.APPLYING or row is None or row["revision"] != revision:
+    if state is DeploymentState.APPLYING or row is None or row.revision != revision:
         return False
-    if not DEPLOYMENT.allows(DeploymentState(row["state"]), state):
+    if not DEPLOYMENT.allows(DeploymentState(row.state), state):
         return False
     db.conn.execute(
         "UPDATE deployments SET state = ?, reason = ?, updated_at_ns = ?, gate = '' WHERE tenant = ? AND name = ?",
@@ -113,14 +123,24 @@ def settle(
     return True
 
 
-def reconciled(db: Database) -> list[dict[str, Any]]:
-    """What the keeper of deployments needs to know of each that is not removed, of every tenant."""
-    rows = db.query(
-        "SELECT tenant, name, revision, reconcile, reconcile_interval_seconds, ignored"
-        " FROM deployments WHERE state NOT IN (?, ?) ORDER BY tenant, name",
-        [DeploymentState.REMOVED.value, DeploymentState.REMOVING.value],
+class Kept(NamedTuple):
+    """What the keeper needs to know of a deployment; see `DeploymentRow`."""
+
+    tenant: str
+    name: str
+    revision: int
+    reconcile: str
+    reconcile_interval_seconds: int | None
+    ignored: list[str]
+
+
+def reconciled(db: Database) -> list[Kept]:
+    """How each deployment that is not removed is kept, of every tenant."""
+    rows = db.conn.execute(
+        f"SELECT {', '.join(Kept._fields)} FROM deployments WHERE state NOT IN (?, ?) ORDER BY tenant, name",
+        (DeploymentState.REMOVED.value, DeploymentState.REMOVING.value),
     )
-    return [{**row, "ignored": orjson.loads(row["ignored"])} for row in rows]
+    return [Kept(**_fields(Kept._fields, row, "ignored")) for row in rows]
 
 
 def set_reconcile(
@@ -138,8 +158,12 @@ def set_reconcile(
     return changed
 
 
-def _load(row: dict[str, Any]) -> dict[str, Any]:
-    loaded = {**row, "desired": orjson.loads(row["desired"])}
-    if "ignored" in row:
-        loaded["ignored"] = orjson.loads(row["ignored"])
-    return loaded
+def _rows(db: Database, where: str, *given: str) -> Iterator[DeploymentRow]:
+    for found in db.conn.execute(f"{_SELECT} {where}", given):
+        yield DeploymentRow(**_fields(_COLUMNS, found, "desired", "ignored"))
+
+
+def _fields(columns: Sequence[str], found: Sequence[Any], *parsed: str) -> dict[str, Any]:
+    """The columns of a row by name, those that are JSON `parsed`."""
+    fields = dict(zip(columns, found, strict=True))
+    return {**fields, **{column: orjson.loads(fields[column]) for column in parsed}}

@@ -18,14 +18,11 @@ from core.model.states import WorkloadState
 from core.model.workload import WorkloadRow
 from core.store import audit, worker_groups
 from core.store.audit import AuditRow
-from core.store.rows import fields_of, insertion
+from core.store.rows import fields_of, upsertion
 
 _COLUMNS = fields_of(WorkloadRow)
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM workloads"
-_PUT = (
-    f"{insertion('workloads', WorkloadRow)} ON CONFLICT (id) DO UPDATE SET"
-    f" {', '.join(f'{column} = excluded.{column}' for column in _COLUMNS if column != 'id')}"
-)
+_PUT = upsertion("workloads", _COLUMNS, ("id",))
 _values = attrgetter(*_COLUMNS)
 
 

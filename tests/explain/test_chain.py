@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.explain import chain, deployments, invocations, jobs, saved_plans
 from core.explain.chain import ANSWER_BYTES, Call, Cause, Explanation
+from core.model.deployment import HistoryEntry
 from core.model.workload import WorkloadView
 from core.operations import REGISTRY
 
@@ -26,19 +27,21 @@ def check(found: Explanation) -> dict[str, Any]:
     return out
 
 
-def entry(revision: int, action: str = "apply", **more: Any) -> dict[str, Any]:
-    return {
-        "id": NOW + revision * SECOND,
-        "revision": revision,
-        "action": action,
-        "source": "workflow:x@1",
-        "username": "alice",
-        "surface": "mcp",
-        "plan_id": f"plan_{revision}",
-        "summary": {"create": 9, "unchanged": 1},
-        "reason": "",
-        **more,
-    }
+def entry(revision: int, action: str = "apply", **more: Any) -> HistoryEntry:
+    summary = {"create": 9, "unchanged": 1}
+    found = HistoryEntry(
+        id=NOW + revision * SECOND,
+        tenant="t",
+        name="d",
+        revision=revision,
+        action=action,
+        source="workflow:x@1",
+        plan_id=f"plan_{revision}",
+        username="alice",
+        surface="mcp",
+        summary=summary,
+    )
+    return dataclasses.replace(found, **more)
 
 
 RUNNING = WorkloadView("t/d--a#0", "d", "a", "d--a", "abc", 0, "default", "local-1", "running", "", "", 0, {})

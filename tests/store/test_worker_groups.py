@@ -45,7 +45,7 @@ async def test_a_database_from_before_groups_gets_the_default_group_and_deployme
         assert await database.read(worker_groups.workers) == []
         row = await database.read(deployments.get, "t", "d")
         assert row is not None
-        assert (row["reconcile"], row["reconcile_interval_seconds"], row["ignored"]) == ("auto", None, [])
+        assert (row.reconcile, row.reconcile_interval_seconds, row.ignored) == ("auto", None, [])
     finally:
         await database.close()
 

@@ -126,23 +126,22 @@ def _half_migrated(db: Table) -> list[str]:
 def _half_applied(db: Table) -> list[str]:
     """Whether an apply is there in part: its revision, plan, history and workloads belong together."""
     found = []
-    rows = [row for row in deployments.all_rows(db, "tenant-a") if row["state"] != DeploymentState.REMOVED]
+    rows = [row for row in deployments.all_rows(db, "tenant-a") if row.state != DeploymentState.REMOVED]
     by_plan = {plan: revision for _, revision, plan in _history(db)}
     for id, state in db.execute("SELECT id, state FROM plans"):
         if (state == PlanState.APPLIED) != (id in by_plan):
             found.append(f"plan {id} is {state}, and its revision is {by_plan.get(id)}")
     kept = [row for row in workloads.all_rows(db) if row.deployment]
     for row in rows:
-        revisions = [revision for name, revision, _ in _history(db) if name == row["name"]]
-        if revisions != list(range(1, row["revision"] + 1)):
-            found.append(f"{row['name']} is at {row['revision']}, its history: {revisions}")
-        latest = deployments.version(db, "tenant-a", row["name"], row["revision"])
-        if latest is None or latest["desired"] != row["desired"]:
-            found.append(f"{row['name']}: its wish is not that of its revision")
-        wanted = rollout.workload_rows("tenant-a", row["name"], State.from_dict(row["desired"]), 0)
-        if _told(wanted) != _told([one for one in kept if one.deployment == row["name"]]):
-            found.append(f"{row['name']}: its workloads are not those of its wish")
-    if stray := {row.deployment for row in kept} - {row["name"] for row in rows}:
+        revisions = [revision for name, revision, _ in _history(db) if name == row.name]
+        if revisions != list(range(1, row.revision + 1)):
+            found.append(f"{row.name} is at {row.revision}, its history: {revisions}")
+        if deployments.wish(db, "tenant-a", row.name, row.revision) != row.desired:
+            found.append(f"{row.name}: its wish is not that of its revision")
+        wanted = rollout.workload_rows("tenant-a", row.name, State.from_dict(row.desired), 0)
+        if _told(wanted) != _told([one for one in kept if one.deployment == row.name]):
+            found.append(f"{row.name}: its workloads are not those of its wish")
+    if stray := {row.deployment for row in kept} - {row.name for row in rows}:
         found.append(f"workloads of {stray}, which are not there")
     return found
 
