@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from core import errors
 from core.contexts.secrets import Vault
@@ -18,6 +17,7 @@ from core.deployments.rollout import Rollouts
 from core.fleet.fleet import Fleet
 from core.model import secret
 from core.model.deployment import DeploymentRow, HistoryEntry, State
+from core.model.plan import Finding, SavedPlan
 from core.model.principal import Caller
 from core.model.states import DeploymentState, PlanState
 from core.store import deployments as table
@@ -71,12 +71,12 @@ class Applier:
         SecretsLocked.
         """
         saved, wish, before = await self._checked(caller, plan_id, now_ns)
-        name, base, removal = saved["name"], saved["base_revision"], saved["body"]["remove"]
+        name, base, removal = saved.name, saved.base_revision, saved.body.remove
         if not removal:
-            needed = saved["body"].get("secrets", ())
+            needed = saved.body.secrets
             check.check_secrets(needed, self._vault.names(caller.tenant), name)
             self._vault.check(caller.tenant, map(secret.named, needed))
-            wish = await self._placed(caller.tenant, name, wish, saved["body"]["warnings"])
+            wish = await self._placed(caller.tenant, name, wish, saved.body.warnings)
         running = before is not None and bool(before.desired["jobs"])
         back_to = (base if running else 0) if rollback_on_failure and not removal else None
         try:
@@ -87,7 +87,7 @@ class Applier:
                 DeploymentState.REMOVING if removal else DeploymentState.APPLYING,
                 base + 1,
                 "remove" if removal else "apply",
-                saved["body"]["summary"],
+                saved.body.summary,
                 plan_id=plan_id,
                 gate=Gate(health_seconds, back_to, plan_id),
             )
@@ -99,14 +99,14 @@ class Applier:
 
     async def _checked(
         self, caller: Caller, plan_id: str, now_ns: int
-    ) -> tuple[dict[str, Any], State, DeploymentRow | None]:
+    ) -> tuple[SavedPlan, State, DeploymentRow | None]:
         """The saved plan, its wish and the deployment as it is, if the plan may be applied now."""
         saved = await self._database.read(plan_table.get, caller.tenant, plan_id, now_ns)
         row: DeploymentRow | None = None
         since: list[HistoryEntry] = []
         if saved is not None:
-            row = await self._database.read(table.get, caller.tenant, saved["name"])
-            since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
+            row = await self._database.read(table.get, caller.tenant, saved.name)
+            since = await self._database.read(table.history, caller.tenant, saved.name, saved.base_revision)
             if row is not None and since:
                 state, reason, _ = observed.observe(self._fleet, caller.tenant, row, now_ns)
                 row = replace(row, state=state.value, reason=reason)
@@ -119,7 +119,7 @@ class Applier:
         assert saved is not None  # check() has refused a plan that is not there
         return saved, wish, row
 
-    async def _placed(self, tenant: str, name: str, wish: State, warnings: list[dict[str, Any]]) -> State:
+    async def _placed(self, tenant: str, name: str, wish: State, warnings: Sequence[Finding]) -> State:
         """The wish with a worker for every replica that had none when it was planned. Raises TargetUnavailable."""
         await observed.workers_started(self._fleet)
         workers = observed.workers(self._fleet, tenant, name)
@@ -130,7 +130,7 @@ class Applier:
                 job: tuple(old or new for old, new in zip(wish.assignments[job], found, strict=True))
                 for job, found in placed.assignments.items()
             }
-            warnings = [finding.to_dict() for finding in placed.warnings]
+            warnings = placed.warnings
             wish = State.from_dict({**wish.to_dict(), "assignments": {job: list(w) for job, w in chosen.items()}})
         held = {(one.job, one.worker) for one in observed.views(self._fleet, tenant, name)}
         check.check_workers(wish, workers, warnings, held)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from core import clock, errors
 from core.deployments.records import unknown_plan
 from core.documents import canonical
 from core.model.deployment import DeploymentRow, HistoryEntry, State, Worker
+from core.model.plan import Finding, SavedPlan
 from core.model.principal import Caller
 from core.model.states import PlanState
 
 
 def check(
-    plan: Mapping[str, Any] | None,
+    plan: SavedPlan | None,
     plan_id: str,
     deployment: DeploymentRow | None,
     since: Sequence[HistoryEntry],
@@ -23,17 +24,17 @@ def check(
 ) -> State:
     """The wish of a saved plan, if it may be applied now.
 
-    `plan` is a row, `since` the history after the plan's base revision, newest first. Raises
+    `since` is the history after the plan's base revision, newest first. Raises
     NotFound, Forbidden, PlanUsed, StalePlan (with what moved), PlanExpired, PlanBlocked, or Internal when the stored
     plan is not the one that was made.
     """
     if plan is None:
         raise unknown_plan(caller.tenant, plan_id)
-    again = f"Plan again: deployment_plan(name={plan['name']!r})."
-    if plan["username"] != caller.username:
-        raise errors.Forbidden(f"This plan was made by {plan['username']}; only they can apply it.", hint=again)
+    again = f"Plan again: deployment_plan(name={plan.name!r})."
+    if plan.username != caller.username:
+        raise errors.Forbidden(f"This plan was made by {plan.username}; only they can apply it.", hint=again)
     moved = deployment.revision if deployment is not None else 0
-    match PlanState(plan["state"]):
+    match PlanState(plan.state):
         case PlanState.APPLIED:
             raise _used(plan_id, deployment, since, again)
         case PlanState.DISCARDED:
@@ -44,20 +45,20 @@ def check(
             raise stale(plan, moved, since)
         case PlanState.OPEN:
             pass
-    if now_ns >= plan["expires_at_ns"]:
+    if now_ns >= plan.expires_at_ns:
         raise _expired(plan, again)
-    if moved != plan["base_revision"]:
+    if moved != plan.base_revision:
         raise stale(plan, moved, since)
-    blockers = plan["body"]["blockers"]
+    blockers = plan.body.blockers
     if blockers:
         raise errors.PlanBlocked(
-            f"This plan cannot be applied; blockers: {len(blockers)}. The first: {blockers[0]['message']}",
-            hint=blockers[0]["hint"] or again,
-            errors=[errors.Problem(b.get("pointer", ""), f"{b['code']}: {b['message']}") for b in blockers],
+            f"This plan cannot be applied; blockers: {len(blockers)}. The first: {blockers[0].message}",
+            hint=blockers[0].hint or again,
+            errors=[errors.Problem(one.pointer, f"{one.code}: {one.message}") for one in blockers],
         )
-    if canonical.digest(plan["body"]["desired"]) != plan["digest"]:
+    if canonical.digest(plan.body.desired) != plan.digest:
         raise errors.Internal("The stored plan is not the one that was made; nothing was changed.", hint=again)
-    return State.from_dict(plan["body"]["desired"])
+    return State.from_dict(plan.body.desired)
 
 
 def _used(plan_id: str, deployment: DeploymentRow | None, since: Sequence[HistoryEntry], again: str) -> errors.PlanUsed:
@@ -81,11 +82,11 @@ def _used(plan_id: str, deployment: DeploymentRow | None, since: Sequence[Histor
     )
 
 
-def _expired(plan: Mapping[str, Any], again: str) -> errors.PlanExpired:
-    return errors.PlanExpired(f"This plan expired at {clock.iso(plan['expires_at_ns'])}.", hint=again)
+def _expired(plan: SavedPlan, again: str) -> errors.PlanExpired:
+    return errors.PlanExpired(f"This plan expired at {clock.iso(plan.expires_at_ns)}.", hint=again)
 
 
-def stale(plan: Mapping[str, Any], revision: int, since: Sequence[HistoryEntry]) -> errors.StalePlan:
+def stale(plan: SavedPlan, revision: int, since: Sequence[HistoryEntry]) -> errors.StalePlan:
     """The refusal of a plan whose deployment has moved, with what moved, who did it and when."""
     moves: list[dict[str, Any]] = [
         {
@@ -105,10 +106,10 @@ def stale(plan: Mapping[str, Any], revision: int, since: Sequence[HistoryEntry])
         for m in reversed(moves[:3])
     )
     return errors.StalePlan(
-        f"Deployment {plan['name']} has moved since this plan was made on revision {plan['base_revision']}; "
+        f"Deployment {plan.name} has moved since this plan was made on revision {plan.base_revision}; "
         f"it is at revision {revision} now: {told or 'something else'}.",
-        hint=f"Plan again and look at the new plan: deployment_plan(name={plan['name']!r}).",
-        details={"base_revision": plan["base_revision"], "revision": revision, "moved": moves},
+        hint=f"Plan again and look at the new plan: deployment_plan(name={plan.name!r}).",
+        details={"base_revision": plan.base_revision, "revision": revision, "moved": moves},
     )
 
 
@@ -126,7 +127,7 @@ def check_secrets(needed: Iterable[str], present: Collection[str], name: str) ->
 def check_workers(
     state: State,
     workers: Iterable[Worker],
-    warnings: Iterable[Mapping[str, Any]],
+    warnings: Iterable[Finding],
     held: Collection[tuple[str, str]] = (),
 ) -> None:
     """Refuse a wish that names workers which are not there, or not for it. Raises TargetUnavailable.
@@ -142,14 +143,14 @@ def check_workers(
                 missing.setdefault(why, {})[job] = None
     if not missing:
         return
-    notes = [note for note in warnings if note["code"] in ("missing_group", "no_workers", "too_few_slots")]
+    notes = [note for note in warnings if note.code in ("missing_group", "no_workers", "too_few_slots")]
     problems = [
         errors.Problem("", f"{', '.join(list(jobs)[:3])}{' and others' if len(jobs) > 3 else ''}: {why}")
         for why, jobs in missing.items()
     ]
     raise errors.TargetUnavailable(
-        notes[0]["message"] if notes else f"The plan needs workers that are not there: {problems[0].message}.",
-        hint=notes[0]["hint"] if notes else "Wait until the worker is back, or plan again to place its jobs elsewhere.",
+        notes[0].message if notes else f"The plan needs workers that are not there: {problems[0].message}.",
+        hint=notes[0].hint if notes else "Wait until the worker is back, or plan again to place its jobs elsewhere.",
         errors=problems,
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core import clock, errors
 from core.model.deployment import DeploymentRow
+from core.model.plan import SavedPlan
 from core.model.principal import Caller
 from core.model.states import DeploymentState
 from core.store import audit
@@ -63,8 +64,8 @@ async def set_keeping(
     return Keeping(mode, interval, ignored, changed)
 
 
-async def saved_plan(database: Database, tenant: str, plan_id: str, now_ns: int) -> dict[str, Any]:
-    """A saved plan with its `standing` now. Raises NotFound, also for one of another tenant."""
+async def saved_plan(database: Database, tenant: str, plan_id: str, now_ns: int) -> SavedPlan:
+    """A saved plan as it stands now. Raises NotFound, also for one of another tenant."""
     saved = await database.read(plan_table.get, tenant, plan_id, now_ns)
     if saved is None:
         raise unknown_plan(tenant, plan_id)

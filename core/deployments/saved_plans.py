@@ -11,7 +11,7 @@ from core import clock, errors
 from core.deployments import changes, compute
 from core.documents import canonical
 from core.model.deployment import EMPTY, State
-from core.model.plan import Action, Change, Finding, Plan
+from core.model.plan import Action, Change, Plan, PlanBody, PlanRow, SavedPlan
 from core.model.principal import Caller
 from core.model.states import PlanState
 from core.store import audit, deployments
@@ -36,67 +36,63 @@ async def save(
     return plan_id
 
 
-async def discard(database: Database, ids: clock.Ids, caller: Caller, saved: Mapping[str, Any]) -> None:
-    """Withdraw a saved plan (its row), so that it can never be applied; one that is over stays as it is.
+async def discard(database: Database, ids: clock.Ids, caller: Caller, saved: SavedPlan) -> None:
+    """Withdraw a saved plan, so that it can never be applied; one that is over stays as it is.
 
     Raises Forbidden unless the caller made it.
     """
-    if saved["username"] != caller.username:
-        raise errors.Forbidden(f"This plan was made by {saved['username']}; only they can discard it.")
-    note = audit.row(ids.next(), caller, "plan_discard", f"{saved['tenant']}/{saved['name']}")
-    await database.write(table.discard, saved["id"], note)
+    if saved.username != caller.username:
+        raise errors.Forbidden(f"This plan was made by {saved.username}; only they can discard it.")
+    note = audit.row(ids.next(), caller, "plan_discard", f"{saved.tenant}/{saved.name}")
+    await database.write(table.discard, saved.id, note)
 
 
-async def load(database: Database, saved: Mapping[str, Any]) -> Plan:
-    """A saved plan (its row) as it was made."""
-    base = await database.read(deployments.wish, saved["tenant"], saved["name"], saved["base_revision"])
+async def load(database: Database, saved: SavedPlan) -> Plan:
+    """A saved plan as it was made."""
+    base = await database.read(deployments.wish, saved.tenant, saved.name, saved.base_revision)
     return await asyncio.to_thread(again, saved, base)
 
 
-def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: int, expires_ns: int) -> dict[str, Any]:
+def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: int, expires_ns: int) -> PlanRow:
     """The row of a plan that is saved. Its digest is that of the wish as it is stored, so that a change shows."""
     desired = made.desired.to_dict()
-    return {
-        "id": plan_id,
-        "tenant": caller.tenant,
-        "name": made.deployment,
-        "state": PlanState.OPEN.value,
-        "base_revision": base_revision,
-        "digest": canonical.digest(desired),
-        "username": caller.username,
-        "created_at_ns": now_ns,
-        "expires_at_ns": expires_ns,
-        "body": {
-            "desired": desired,
-            "remove": made.remove,
-            "contexts": list(made.contexts),
-            "secrets": list(made.secrets),
-            "summary": dict(made.summary),
-            "warnings": [finding.to_dict() for finding in made.warnings],
-            "blockers": [finding.to_dict() for finding in made.blockers],
-        },
-    }
+    return PlanRow(
+        id=plan_id,
+        tenant=caller.tenant,
+        name=made.deployment,
+        state=PlanState.OPEN.value,
+        base_revision=base_revision,
+        digest=canonical.digest(desired),
+        username=caller.username,
+        created_at_ns=now_ns,
+        expires_at_ns=expires_ns,
+        body=PlanBody(
+            desired=desired,
+            remove=made.remove,
+            contexts=made.contexts,
+            secrets=made.secrets,
+            summary=made.summary,
+            warnings=made.warnings,
+            blockers=made.blockers,
+        ),
+    )
 
 
-def again(saved: Mapping[str, Any], base: Mapping[str, Any] | None) -> Plan:
+def again(saved: SavedPlan, base: Mapping[str, Any] | None) -> Plan:
     """A saved plan as it was made: its changes follow from its wish and that of the revision it was made on.
 
-    `saved` is a row of the plans, `base` the wish of its base revision (None: there was none).
+    `base` is the wish of its base revision (None: there was none).
     """
-    body = saved["body"]
+    body = saved.body
     made = compute.compare(
-        saved["name"],
-        State.from_dict(body["desired"]),
+        saved.name,
+        State.from_dict(body.desired),
         State.from_dict(base) if base is not None else EMPTY,
-        [_finding(one) for one in body["warnings"]],
-        [_finding(one) for one in body["blockers"]],
-        removal=body["remove"],
+        body.warnings,
+        body.blockers,
+        removal=body.remove,
     )
-    return dataclasses.replace(made, contexts=tuple(body.get("contexts", ())), secrets=tuple(body.get("secrets", ())))
-
-
-def _finding(data: Mapping[str, str]) -> Finding:
-    return Finding(data["code"], data["message"], data["hint"], data.get("pointer", ""))
+    return dataclasses.replace(made, contexts=body.contexts, secrets=body.secrets)
 
 
 def to_answer(

@@ -162,8 +162,8 @@ class Explainer:
 
     async def _plan(self, caller: Caller, id: str) -> chain.Explanation:
         saved = await records.saved_plan(self._database, caller.tenant, id, clock.now_ns())
-        row = await self._database.read(table.get, caller.tenant, saved["name"])
-        since = await self._database.read(table.history, caller.tenant, saved["name"], saved["base_revision"])
+        row = await self._database.read(table.get, caller.tenant, saved.name)
+        since = await self._database.read(table.history, caller.tenant, saved.name, saved.base_revision)
         return saved_plans.explain(saved_plans.Facts(saved, row.revision if row is not None else 0, since))
 
     async def _failures(

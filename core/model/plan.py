@@ -60,6 +60,10 @@ class Finding:
             out["pointer"] = self.pointer
         return out
 
+    @staticmethod
+    def from_dict(data: Mapping[str, str]) -> Finding:
+        return Finding(data["code"], data["message"], data["hint"], data.get("pointer", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -82,3 +86,66 @@ class Plan:
     def empty(self) -> bool:
         """Whether nothing would change."""
         return self.summary["unchanged"] == sum(self.summary.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBody:
+    """What is saved of a plan: its wish, of which the changes follow, and what was found."""
+
+    desired: Mapping[str, Any]  # as `State.to_dict` gives it
+    remove: bool
+    contexts: tuple[Mapping[str, str], ...]
+    secrets: tuple[str, ...]
+    summary: Mapping[str, int]
+    warnings: tuple[Finding, ...]
+    blockers: tuple[Finding, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "desired": self.desired,
+            "remove": self.remove,
+            "contexts": list(self.contexts),
+            "secrets": list(self.secrets),
+            "summary": dict(self.summary),
+            "warnings": [finding.to_dict() for finding in self.warnings],
+            "blockers": [finding.to_dict() for finding in self.blockers],
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> PlanBody:
+        return PlanBody(
+            data["desired"],
+            data["remove"],
+            tuple(data.get("contexts", ())),
+            tuple(data.get("secrets", ())),
+            data["summary"],
+            tuple(map(Finding.from_dict, data["warnings"])),
+            tuple(map(Finding.from_dict, data["blockers"])),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A plan as it is stored; times are nanoseconds since the epoch."""
+
+    id: str
+    tenant: str
+    name: str
+    """Of the deployment."""
+    state: str
+    base_revision: int
+    digest: str
+    username: str
+    created_at_ns: int
+    expires_at_ns: int
+    body: PlanBody
+    """JSON in the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan(PlanRow):
+    """A stored plan as it stands now: its state, or stale or expired when it can no longer be applied."""
+
+    standing: str
+    applied_as: int | None
+    """The revision that it became."""

@@ -29,10 +29,10 @@ class DeploymentApply(Params):
 
 async def _plan_is_applied(engine: Engine, caller: Caller, params: DeploymentApply) -> Loss | None:
     saved = await records.saved_plan(engine.database, caller.tenant, params.plan_id, engine.now_ns())
-    if saved["standing"] != PlanState.OPEN or saved["body"]["blockers"]:
+    if saved.standing != PlanState.OPEN or saved.body.blockers:
         return None  # it is refused
     plan = await saved_plans.load(engine.database, saved)
-    question = f"Apply this plan to deployment {saved['name']}, in tenant {caller.tenant}?"
+    question = f"Apply this plan to deployment {saved.name}, in tenant {caller.tenant}?"
     return Loss(plan.text, question=question, yes="Apply this plan", where="plan_get")
 
 

@@ -13,6 +13,7 @@ from core.engine import Engine
 from core.license import Feature
 from core.model.catalog import NAME_PATTERN
 from core.model.operation import Effect, Loss, Params
+from core.model.plan import SavedPlan
 from core.model.principal import Caller, Role
 from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import saved_plans as table
@@ -143,19 +144,19 @@ async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str,
     saved = await _find(engine, caller, params.plan_id)
     answer = saved_plans.to_answer(
         await saved_plans.load(engine.database, saved),
-        plan_id=saved["id"],
-        base_revision=saved["base_revision"],
-        expires_ns=saved["expires_at_ns"],
+        plan_id=saved.id,
+        base_revision=saved.base_revision,
+        expires_ns=saved.expires_at_ns,
         detailed=params.detail == "detailed",
         start=position(params.cursor) or 0,
     )
-    applied = saved["applied_as"]
+    applied = saved.applied_as
     return {
         **answer,
-        "state": saved["standing"],
+        "state": saved.standing,
         "applied_as_revision": applied,
-        "by": saved["username"],
-        "created_at": clock.iso(saved["created_at_ns"]),
+        "by": saved.username,
+        "created_at": clock.iso(saved.created_at_ns),
     }
 
 
@@ -188,18 +189,18 @@ async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[st
         )
     )
 
-    def show(row: dict[str, Any]) -> dict[str, Any]:
+    def show(row: table.ListedPlan) -> dict[str, Any]:
         return {
-            "plan_id": row["id"],
-            "name": row["name"],
-            "state": row["standing"],
-            "base_revision": row["base_revision"],
-            "by": row["username"],
-            "created_at": clock.iso(row["created_at_ns"]),
-            "expires_at": clock.iso(row["expires_at_ns"]),
+            "plan_id": row.id,
+            "name": row.name,
+            "state": row.standing,
+            "base_revision": row.base_revision,
+            "by": row.username,
+            "created_at": clock.iso(row.created_at_ns),
+            "expires_at": clock.iso(row.expires_at_ns),
         }
 
-    page = rows_page(rows, params.limit, show, lambda row: str(row["created_at_ns"]))
+    page = rows_page(rows, params.limit, show, lambda row: str(row.created_at_ns))
     return {**page, "total": total}
 
 
@@ -210,7 +211,7 @@ class PlanDiscard(Params):
 
 async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Loss | None:
     saved = await _find(engine, caller, params.plan_id)
-    return Loss(f"The plan {saved['id']} of deployment {saved['name']} is withdrawn.", where="plan_get")
+    return Loss(f"The plan {saved.id} of deployment {saved.name} is withdrawn.", where="plan_get")
 
 
 @operation(
@@ -229,8 +230,8 @@ async def plan_discard(engine: Engine, caller: Caller, params: PlanDiscard) -> d
     saved = await _find(engine, caller, params.plan_id)
     await saved_plans.discard(engine.database, engine.ids, caller, saved)
     saved = await _find(engine, caller, params.plan_id)
-    return {"plan_id": saved["id"], "name": saved["name"], "state": saved["standing"]}
+    return {"plan_id": saved.id, "name": saved.name, "state": saved.standing}
 
 
-async def _find(engine: Engine, caller: Caller, plan_id: str) -> dict[str, Any]:
+async def _find(engine: Engine, caller: Caller, plan_id: str) -> SavedPlan:
     return await records.saved_plan(engine.database, caller.tenant, plan_id, engine.now_ns())

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 from sqlite_utils import Database
 
 from core import clock
+from core.model.plan import PlanBody, PlanRow, SavedPlan
 from core.model.states import PLAN, PlanState
 from core.store import audit
 from core.store.audit import AuditRow
+from core.store.rows import fields_of, insertion
 
 KEPT_NS = 7 * 24 * 3600 * clock.NANOSECONDS  # a plan that is over stays this long, so that its refusal can say why
 
 
-def insert(db: Database, row: dict[str, Any], audit_row: AuditRow) -> None:
-    db.conn.execute("DELETE FROM plans WHERE expires_at_ns < ?", (row["created_at_ns"] - KEPT_NS,))
-    db.table("plans").insert({**row, "body": orjson.dumps(row["body"]).decode()})
+_ROW = fields_of(PlanRow)
+_INSERT = insertion("plans", PlanRow)
+
+
+class ListedPlan(NamedTuple):
+    """A plan of a list; see `SavedPlan`."""
+
+    id: str
+    name: str
+    base_revision: int
+    username: str
+    created_at_ns: int
+    expires_at_ns: int
+    standing: str
+
+
+def insert(db: Database, row: PlanRow, audit_row: AuditRow) -> None:
+    db.conn.execute("DELETE FROM plans WHERE expires_at_ns < ?", (row.created_at_ns - KEPT_NS,))
+    body = orjson.dumps(row.body.to_dict()).decode()
+    db.conn.execute(_INSERT, [body if column == "body" else getattr(row, column) for column in _ROW])
     audit.insert(db, audit_row)
 
 
@@ -30,16 +49,16 @@ WHERE p.tenant = :tenant"""
 _COLUMNS = "id, p.tenant, p.name, p.state, p.base_revision, p.digest, p.username, p.created_at_ns, p.expires_at_ns"
 
 
-def get(db: Database, tenant: str, id: str, now_ns: int) -> dict[str, Any] | None:
-    """A plan with its `standing` now: its state, or stale or expired when it can no longer be applied; and
-    `applied_as`, the revision that it became."""
+def get(db: Database, tenant: str, id: str, now_ns: int) -> SavedPlan | None:
+    """A plan as it stands at a time."""
     sql = _STANDING.format(columns=f"{_COLUMNS}, p.body") + " AND p.id = :id"
     row = next(iter(db.query(sql, {"now": now_ns, "tenant": tenant, "id": id})), None)
     if row is None:
         return None
     sql = "SELECT revision FROM deployment_history WHERE tenant = ? AND name = ? AND plan_id = ?"
     applied = db.conn.execute(sql, (tenant, row["name"], id)).fetchone()
-    return {**row, "body": orjson.loads(row["body"]), "applied_as": applied[0] if applied else None}
+    body = PlanBody.from_dict(orjson.loads(row["body"]))
+    return SavedPlan(**{**row, "body": body, "applied_as": applied[0] if applied else None})
 
 
 def search(
@@ -51,14 +70,17 @@ def search(
     state: str | None = None,
     before: int | None = None,
     limit: int = 25,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[ListedPlan], int]:
     """Plans without their bodies, newest first, made before a time; and how many fit in all."""
     given = {"now": now_ns, "tenant": tenant, "name": name, "state": state, "before": before, "limit": limit}
     inner = _STANDING.format(columns=_COLUMNS) + (" AND p.name = :name" if name is not None else "")
     fits = f"FROM ({inner})" + (" WHERE standing = :state" if state is not None else " WHERE 1")
     total = next(iter(db.query(f"SELECT count(*) AS n {fits}", given)))["n"]
-    page = f"SELECT * {fits}" + (" AND created_at_ns < :before" if before is not None else "")
-    return list(db.query(f"{page} ORDER BY created_at_ns DESC LIMIT :limit", given)), int(total)
+    page = f"SELECT {', '.join(ListedPlan._fields)} {fits}" + (
+        " AND created_at_ns < :before" if before is not None else ""
+    )
+    rows = db.conn.execute(f"{page} ORDER BY created_at_ns DESC LIMIT :limit", given)
+    return list(map(ListedPlan._make, rows)), int(total)
 
 
 def discard(db: Database, id: str, audit_row: AuditRow) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.explain import chain, deployments, invocations, jobs, saved_plans
 from core.explain.chain import ANSWER_BYTES, Call, Cause, Explanation
 from core.model.deployment import HistoryEntry
+from core.model.plan import Finding, PlanBody, SavedPlan
 from core.model.workload import WorkloadView
 from core.operations import REGISTRY
 
@@ -182,25 +183,22 @@ def test_the_worst_replica_decides_what_a_job_is_said_to_be() -> None:
     assert staged["state"] == "staged" and staged["next"][0]["call"] == "job_deploy"
 
 
-def saved(standing: str, **more: Any) -> dict[str, Any]:
-    body = {
-        "remove": False,
-        "desired": {"source": "workflow:x@1", "values": {"path": "/p"}},
-        "summary": {"create": 2},
-        "blockers": [],
-        "warnings": [],
-    }
-    return {
-        "id": "plan_1",
-        "name": "d",
-        "username": "alice",
-        "base_revision": 1,
-        "created_at_ns": NOW,
-        "expires_at_ns": NOW + SECOND,
-        "standing": standing,
-        "applied_as": 2,
-        "body": {**body, **more},
-    }
+def saved(standing: str, blockers: tuple[Finding, ...] = ()) -> SavedPlan:
+    desired = {"source": "workflow:x@1", "values": {"path": "/p"}}
+    return SavedPlan(
+        id="plan_1",
+        tenant="t",
+        name="d",
+        state=standing,
+        base_revision=1,
+        digest="",
+        username="alice",
+        created_at_ns=NOW,
+        expires_at_ns=NOW + SECOND,
+        body=PlanBody(desired, False, (), (), {"create": 2}, (), blockers),
+        standing=standing,
+        applied_as=2,
+    )
 
 
 def test_a_stale_plan_tells_what_moved_and_leads_to_the_same_plan_anew() -> None:
@@ -211,7 +209,7 @@ def test_a_stale_plan_tells_what_moved_and_leads_to_the_same_plan_anew() -> None
 
 
 def test_a_blocked_plan_tells_every_blocker_and_an_open_one_leads_to_its_apply() -> None:
-    blockers = [{"code": "missing_secret", "message": "missing secret a/b.", "hint": "Set it."}]
+    blockers = (Finding("missing_secret", "missing secret a/b.", "Set it."),)
     blocked = check(saved_plans.explain(saved_plans.Facts(saved("open", blockers=blockers), 1, [])))
     assert "blocker missing_secret: missing secret a/b. Set it." in [cause["what"] for cause in blocked["because"]]
     assert [call["call"] for call in blocked["next"]] == ["deployment_plan"]
