@@ -21,6 +21,7 @@ import orjson
 
 from core import docstrings, errors, operations, settings
 from core.catalog import builtin, items, schemas
+from core.catalog.collection import Collection
 from core.dsl.reference import entries
 from core.model import frames, operation, principal, states
 from core.model.catalog import ItemType
@@ -405,7 +406,7 @@ def _rows(keys: Iterable[entries.Key], above: str = "") -> Iterator[str]:
 
 def page_catalog_items() -> str:
     """What comes with Sluice: a table for each type of item."""
-    every = builtin.load()
+    every = Collection(builtin.load()).entries
     out = [
         NOTE,
         "# Catalog items",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from core.catalog import graph
-from core.catalog.items import RETIRED, Entry, Listed, latest, pick, version_key
+from core.catalog import graph, hops
+from core.catalog.items import RETIRED, Entry, Listed, finder, latest, pick, version_key
 from core.catalog.portal import Offer
+from core.catalog.ranking import Ranking
 from core.model.catalog import Graph
-from core.store.fulltext import FullText
 
 LOCAL = ("builtin", "local")
-COLUMNS = ("slug", "title", "summary", "tags")
-WEIGHTS = (8.0, 10.0, 2.0, 4.0)
 MOST_RELATED = 10
+MOST_TAGS = 20  # of a facet
 KEPT = 16  # tenants
 
 Relation = Literal["uses", "used-by", "shares-tags"]
@@ -24,16 +24,37 @@ Key = tuple[str, str]
 """(type, slug)"""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, best first. `lacks` are the words of the query that an item has not."""
+
+    items: tuple[Listed, ...]
+    lacks: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
+
+    def row(self, one: Listed) -> dict[str, Any]:
+        """An item as the answer shows it."""
+        lacks = self.lacks.get(key_of(one), ())
+        return {**one.row(), **({"lacks": list(lacks)} if lacks else {})}
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """How many of the items have each type, source and availability, and each of the most frequent tags."""
+        return {
+            "type": _counted(one.type.value for one in self.items),
+            "source": _counted(one.source for one in self.items),
+            "availability": _counted(one.availability for one in self.items),
+            "tags": _counted(tag for one in self.items for tag in one.tags),
+        }
+
+
 class Collection:
     """What is there, and what portals offer besides. Immutable."""
 
     def __init__(self, entries: Sequence[Entry], offers: Sequence[Offer] = ()) -> None:
-        self.entries = tuple(entries)
+        self.entries = tuple(hops.with_hops(entries, finder(entries)))
         self.offers = tuple(offers)
         self.listed = _listed(self.entries, self.offers)
         self._places = {key_of(one): place for place, one in enumerate(self.listed)}
-        self._words = [" ".join(_columns(one)).casefold() for one in self.listed]
-        self._text = FullText(COLUMNS, WEIGHTS, map(_columns, self.listed))
+        self._ranking = Ranking(self.listed)
         self._tagged: dict[str, list[int]] = {}
         self._used_by: dict[Key, set[int]] = {}
         self._offers: dict[tuple[Key, str], list[Offer]] = {}
@@ -53,32 +74,26 @@ class Collection:
         source: str | None = None,
         availability: str | None = None,
         tags: Sequence[str] = (),
-    ) -> list[Listed]:
-        """The newest versions that fit every filter and every word of the query, best match first.
+    ) -> Found:
+        """The newest versions that fit every filter and the query, best match first.
 
-        A word stands for what begins with it; only when nothing begins so, for what contains it. An item that is
-        called like the whole query comes first. `source="local"` includes what came with Sluice.
+        The filters come first: that none has all words of the query is said of what fits them (`Ranking.rank`).
+        `source="local"` includes what came with Sluice.
         """
-        found = self._matches(query) if query.strip() else self.listed
         wanted = {tag.casefold() for tag in tags}
-        return [
-            one
-            for one in found
+        fitting = [
+            place
+            for place, one in enumerate(self.listed)
             if type in (None, one.type.value)
             and (source in (None, one.source) or (source == "local" and one.source in LOCAL))
             and availability in (None, one.availability)
             and (not wanted or wanted <= {tag.casefold() for tag in one.tags})
         ]
-
-    def _matches(self, query: str) -> list[Listed]:
-        places = self._text.search(query)
-        if not places:
-            words = query.casefold().split()
-            places = [place for place, text in enumerate(self._words) if all(word in text for word in words)]
-        whole = query.casefold().strip()
-        found = [self.listed[place] for place in places]
-        found.sort(key=lambda one: whole not in (one.slug, one.title.casefold()))  # stable: the rest keeps its rank
-        return found
+        if not query.strip():
+            return Found(tuple(self.listed[place] for place in fitting))
+        ranked = self._ranking.rank(query, None if len(fitting) == len(self.listed) else fitting)
+        lacks = {key_of(self.listed[fit.place]): fit.lacks for fit in ranked if fit.lacks}
+        return Found(tuple(self.listed[fit.place] for fit in ranked), lacks)
 
     def find(self, type: str, slug: str) -> Listed | None:
         """The item as a search shows it."""
@@ -169,8 +184,8 @@ def key_of(one: Listed) -> Key:
     return one.type.value, one.slug
 
 
-def _columns(one: Listed) -> tuple[str, str, str, str]:
-    return one.slug, one.title, one.summary, " ".join(one.tags)
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(values).most_common(MOST_TAGS))
 
 
 def _uses(one: Listed) -> set[Key]:

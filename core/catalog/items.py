@@ -65,6 +65,14 @@ class Entry(Listed):
 
     model: Model
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    hops: str = field(default="", kw_only=True)
+    """How its channels keep events, with those of its modules; empty when it has none, or nobody has counted."""
+
+    def row(self) -> dict[str, Any]:
+        """The item as a search shows it: also what a deployment or step asks for (`?`: may be left out)."""
+        asks = [question["field"] + ("" if must(question) else "?") for question in wizard(self)]
+        more = {"asks": asks, "hops": self.hops}
+        return {**super(Entry, self).row(), **{name: value for name, value in more.items() if value}}
 
 
 def entry(
@@ -185,6 +193,11 @@ def wizard(one: Entry) -> list[dict[str, Any]]:
         for name, schema in one.model.parameters.get("properties", {}).items()
         if isinstance(schema, dict)
     ]
+
+
+def must(question: Mapping[str, Any]) -> bool:
+    """Whether a question has to be answered."""
+    return bool(question["required"]) and question["default"] is None
 
 
 def _type(named: str | list[str]) -> str:

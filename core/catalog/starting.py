@@ -51,7 +51,7 @@ def here(entry: Entry) -> Next:
         return _next("workflow_save_draft", {"document": document}, "", why)
     questions = items.wizard(entry)
     values = {one["field"]: one["default"] for one in questions if one["default"] is not None}
-    fill = [one["field"] for one in questions if one["required"] and one["default"] is None]
+    fill = [one["field"] for one in questions if items.must(one)]
     name = _name(slug)
     return _next(
         "deployment_plan",

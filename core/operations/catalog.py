@@ -16,13 +16,15 @@ from core.license import Feature
 from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.registry import ItemKind, Page, Slug, Version, items_schema, offset_page, operation
+from core.operations.registry import MAX_PAGE, ItemKind, Page, Slug, Version, items_schema, offset_page, operation
 from core.store import deployments
+
+SEARCHED = 12  # rows of a page that is whole as text, too
 
 
 class CatalogSearch(Page):
     query: str = Field(default="", max_length=200)
-    """Words, or beginnings of words, in slugs, titles, summaries and tags; empty lists everything."""
+    """What is looked for, in words; empty lists everything."""
     type: ItemKind | None = None
     """Only items of this type."""
     source: Literal["local", "builtin", "portal"] | None = None
@@ -31,13 +33,16 @@ class CatalogSearch(Page):
     """Only items in this state."""
     tags: list[str] = Field(default_factory=list, max_length=20)
     """Only items that carry all of these tags."""
+    limit: int = Field(default=SEARCHED, ge=1, le=MAX_PAGE)
+    """Rows a page."""
 
 
 @operation(
     summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", result=items_schema(), role=Role.USER
 )
 async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) -> dict[str, Any]:
-    """Find workflows, perspectives, blueprints and library jobs, best match first.
+    """Find workflows, perspectives, blueprints and library jobs, best match first; when none has all words, those that
+    have most (`lacks`). `asks`: what a deployment asks for (?: optional). `facets` count what a filter would leave.
 
     catalog_get tells the next call for each: plan a deployment, make a draft, or install it from its portal.
     """
@@ -52,10 +57,12 @@ async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) 
         availability=params.availability,
         tags=params.tags,
     )
-    page = offset_page(found, params, lambda one: one.row())
+    page = offset_page(found.items, params, found.row)
+    note = {"note": "No item has all of these words; these have most of them."} if found.lacks else {}
     failed = [state for state in engine.portals.states() if state["error"] is not None]
     faults = [{"name": one["name"], "state": one["state"], "message": one["error"]["message"]} for one in failed]
-    return {**page, **({"portals": faults} if faults else {})}
+    counts = {"total": page["total"], "next_cursor": page["next_cursor"], "facets": found.facets()}
+    return {**note, **counts, **({"portals": faults} if faults else {}), "items": page["items"]}
 
 
 class CatalogGet(Params):

@@ -7,11 +7,12 @@ import threading
 import weakref
 from collections.abc import Iterable, Sequence
 
-MAX_WORDS = 16  # of one query; more make it slow and no better
-
 
 class FullText:
-    """An index that is filled once and then asked, from any thread; it ends with its last user, or by `close`."""
+    """An index that is filled once and then asked, from any thread; it ends with its last user, or by `close`.
+
+    Words count by their stem (Porter's, for English): `delivers` and `delivered` are one word.
+    """
 
     def __init__(self, columns: Sequence[str], weights: Sequence[float], rows: Iterable[Sequence[str]]) -> None:
         """Index `rows`, each with one text a column; a hit in a column counts by its weight."""
@@ -19,34 +20,34 @@ class FullText:
         self._closing = weakref.finalize(self, self._db.close)
         self._lock = threading.Lock()
         named = ", ".join(columns)
-        options = "tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3'"
+        options = "tokenize = 'porter unicode61 remove_diacritics 2', prefix = '1 2 3'"
         self._db.execute(f"CREATE VIRTUAL TABLE texts USING fts5({named}, {options})")
         marks = ", ".join("?" * (len(columns) + 1))
         numbered = ((number, *row) for number, row in enumerate(rows))
         self._db.execute("BEGIN")
         self._db.executemany(f"INSERT INTO texts (rowid, {named}) VALUES ({marks})", numbered)
         self._db.execute("COMMIT")
-        self._rank = f"bm25(texts, {', '.join(map(str, weights))})"
+        self._rank = f"-bm25(texts, {', '.join(map(str, weights))})"
 
-    def search(self, query: str) -> list[int]:
-        """Numbers of the rows in which every word of the query begins a word, best match first.
+    def score(self, words: Iterable[str], *, whole: bool = False) -> dict[int, float]:
+        """The rows that hold any of the words, by number, with how well they do: more than 0, the more the better.
 
-        The query is data: it has no operators, and nothing in it is an error. Words that hold no letter or digit are
-        passed over.
+        A word also stands for what begins with it, unless `whole`; a hit of the whole word counts more. Words are
+        data: they have no operators, and nothing in them is an error. One that holds no letter or digit finds nothing.
         """
-        words = list(dict.fromkeys(map(quoted, query.split())))[:MAX_WORDS]
-        if not words:
-            return []
-        # Side by side, not joined by AND: a word without a letter is then passed over instead of matching nothing.
-        sql = f"SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY {self._rank}, rowid"
+        texts = list(map(quoted, words))
+        terms = texts if whole else [term for text in texts for term in (text, f"{text}*")]
+        if not terms:
+            return {}
+        sql = f"SELECT rowid, {self._rank} FROM texts WHERE texts MATCH ?"
         with self._lock:
-            return [row[0] for row in self._db.execute(sql, (" ".join(words),))]
+            return dict(self._db.execute(sql, (" OR ".join(terms),)).fetchall())
 
     def close(self) -> None:
         self._closing()
 
 
 def quoted(word: str) -> str:
-    """A word as an FTS5 string that matches what begins with it."""
+    """A word as an FTS5 string."""
     plain = word.replace("\0", " ").encode("utf-8", "replace").decode().replace('"', '""')
-    return f'"{plain}"*'
+    return f'"{plain}"'

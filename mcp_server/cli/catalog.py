@@ -15,10 +15,15 @@ def found(page: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the items that a search finds, and which portals could not be asked."""
     render.rows(
         page["items"],
-        ("type", "slug", "version", "title", "source", "portal", "availability", "available_version", "tags"),
+        (
+            *("type", "slug", "version", "title", "source", "portal", "availability", "available_version"),
+            *("asks", "hops", "tags", "lacks"),
+        ),
         empty="Nothing in the catalog fits.",
         more=page.get("next_cursor"),
     )
+    if "note" in page:
+        connect.note(page["note"])
     for portal in page.get("portals", []):
         connect.note(f"portal {portal['name']} is {portal['state']}: {portal['message']}")
 

@@ -10,6 +10,7 @@ import pytest
 
 from core import documents
 from core.catalog import builtin, items, picture, svg
+from core.catalog.collection import Collection
 from core.documents import dump
 from core.dsl.language import expand, mentions
 from core.jobs import staging
@@ -17,7 +18,7 @@ from core.model import secret
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective
 from core.workflows import check, modules
 
-ITEMS = builtin.load()
+ITEMS = Collection(builtin.load()).entries
 FILLED = pytest.mark.parametrize("one", ITEMS, ids=lambda one: f"{one.type}:{one.slug}")
 GRAPHS = [one for one in ITEMS if isinstance(one.model, Graph)]
 BLUEPRINTS = [one for one in ITEMS if isinstance(one.model, Blueprint)]

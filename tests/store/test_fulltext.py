@@ -1,4 +1,4 @@
-"""The full-text index: queries are data."""
+"""The full-text index: words are data."""
 
 from __future__ import annotations
 
@@ -17,30 +17,39 @@ INDEX = FullText(("slug", "text"), (8.0, 1.0), ROWS)
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("words", "found"),
     [
-        ("poll", [0]),
-        ("http-p", [0]),
-        ("API coll", [0]),
-        ("tail file", [1]),
-        ("cafe uber", [2]),
-        ("NAIVE", [2]),
-        ("nothing", []),
-        ("poll tail", []),
-        ("and", [1]),
+        (["poll"], {0}),
+        (["http-p"], {0}),
+        (["coll"], {0}),
+        (["page", "file"], {0, 1}),
+        (["uber"], {2}),
+        (["NAIVE"], {2}),
+        (["nothing"], set()),
+        (["and"], {1}),
+        (["following"], {1}),
+        (["tail file"], set()),
+        ([], set()),
     ],
 )
-def test_every_word_begins_a_word_of_the_row(query: str, found: list[int]) -> None:
-    assert INDEX.search(query) == found
+def test_a_word_stands_for_its_stem_and_for_what_begins_with_it(words: list[str], found: set[int]) -> None:
+    assert set(INDEX.score(words)) == found
 
 
-def test_a_hit_in_a_heavier_column_comes_first() -> None:
-    index = FullText(("a", "b"), (1.0, 10.0), [("kafka", "x"), ("x", "kafka"), ("x", "y")])
-    assert index.search("kafka") == [1, 0]
+def test_whole_words_are_found_by_their_stem_alone() -> None:
+    assert set(INDEX.score(["collects"], whole=True)) == {0}
+    assert INDEX.score(["coll"], whole=True) == {}
+
+
+def test_a_hit_in_a_heavier_column_and_of_the_whole_word_scores_more() -> None:
+    index = FullText(("a", "b"), (1.0, 10.0), [("kafka", "x"), ("x", "kafka"), ("x", "kafkaesque"), *[("y", "y")] * 9])
+    scores = index.score(["kafka"])
+    assert scores[1] > scores[0] and scores[1] > scores[2]
+    assert min(scores.values()) > 0
 
 
 @pytest.mark.parametrize(
-    "query",
+    "word",
     [
         '"',
         '""',
@@ -58,10 +67,10 @@ def test_a_hit_in_a_heavier_column_comes_first() -> None:
         "\0",
     ],
 )
-def test_nothing_in_a_query_is_an_operator_or_an_error(query: str) -> None:
-    assert INDEX.search(query) in ([], [0])
+def test_nothing_in_a_word_is_an_operator_or_an_error(word: str) -> None:
+    assert set(INDEX.score([word])) in (set(), {0})
 
 
-@given(st.text(max_size=60))
-def test_any_text_is_a_query(query: str) -> None:
-    assert set(INDEX.search(query)) <= {0, 1, 2}
+@given(st.lists(st.text(max_size=60), max_size=3), st.booleans())
+def test_any_texts_are_words(words: list[str], whole: bool) -> None:
+    assert set(INDEX.score(words, whole=whole)) <= {0, 1, 2}
