@@ -6,5 +6,6 @@ portal, portals     shared catalogs: their index (portal_source), installing wha
 graph -> wiring     a workflow with its modules opened and its channels followed; cycles, blueprints, answers check it
 picture, svg        the graph as nodes and edges, Mermaid, SVG
 schemas             the JSON Schemas of everything that people write
-starting            the next call for an item
+description         what an answer says of an item; starting: the next call for it
+fitting             what may fill an open step
 """

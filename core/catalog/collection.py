@@ -50,7 +50,8 @@ class Collection:
     """What is there, and what portals offer besides. Immutable."""
 
     def __init__(self, entries: Sequence[Entry], offers: Sequence[Offer] = ()) -> None:
-        self.entries = tuple(hops.with_hops(entries, finder(entries)))
+        self._count = hops.counter(finder(entries))
+        self.entries = tuple(map(self.counted, entries))
         self.offers = tuple(offers)
         self.listed = _listed(self.entries, self.offers)
         self._places = {key_of(one): place for place, one in enumerate(self.listed)}
@@ -65,6 +66,10 @@ class Collection:
                 self._tagged.setdefault(tag.casefold(), []).append(place)
             for key in _uses(one):
                 self._used_by.setdefault(key, set()).add(place)
+
+    def counted(self, one: Entry) -> Entry:
+        """The item with its hops counted, and the tag `durable` set by them."""
+        return hops.tagged(one, self._count(one.model))
 
     def search(
         self,

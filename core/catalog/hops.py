@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from core.catalog.items import Entry, Model
@@ -11,6 +11,7 @@ from core.model.catalog import Blueprint, Graph, Step, Transport
 
 DURABLE = "durable"
 """The tag of a graph with a durable hop. It follows from the transports; nobody types it."""
+_IN_MEMORY = Transport.WORKER_CHANNEL
 _DEPTH = 8  # modules inside modules
 
 
@@ -51,20 +52,12 @@ def counter(lookup: Lookup) -> Callable[[Model], Hops]:
     return count
 
 
-def with_hops(entries: Iterable[Entry], lookup: Lookup) -> list[Entry]:
-    """The items with their hops counted and the tag `durable` set by them."""
-    count = counter(lookup)
-    return [_tagged(one, count(one.model)) for one in entries]
-
-
-def _tagged(one: Entry, hops: Hops) -> Entry:
+def tagged(one: Entry, hops: Hops) -> Entry:
+    """The item with its hops, and the tag `durable` set by them, whatever its author typed."""
     if not isinstance(one.model, Graph):
         return replace(one, hops=str(hops)) if hops != Hops() else one
     typed = [tag for tag in one.tags if tag.casefold() != DURABLE]
     return replace(one, hops=str(hops), tags=(*typed, *([DURABLE] if hops.durable else [])))
-
-
-_IN_MEMORY = Transport.WORKER_CHANNEL
 
 
 def _channels(step: Step) -> set[str]:

@@ -195,6 +195,14 @@ def wizard(one: Entry) -> list[dict[str, Any]]:
     ]
 
 
+def brief(question: Mapping[str, Any]) -> dict[str, Any]:
+    """A question without its explanation, and without what is not said: no `required` is false, no `default` none."""
+    names = ("field", "type", "required", "default", "choices")
+    return {
+        name: question[name] for name in names if question[name] not in (None, [], "") and question[name] is not False
+    }
+
+
 def must(question: Mapping[str, Any]) -> bool:
     """Whether a question has to be answered."""
     return bool(question["required"]) and question["default"] is None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from core.catalog import items
+from core.catalog import fitting, items
 from core.catalog.items import Entry, Listed
 from core.documents import dump
-from core.model.catalog import Blueprint, Graph, LibraryJob, Perspective, Ports
+from core.model.catalog import Blueprint, Graph, LibraryJob, Perspective, Ports, Step
 
+ROUTING = "routing"
+"""The tag of blueprints whose events a dispatch spreads."""
 Next = dict[str, Any]
 """`operation`, `arguments`, `fill` (arguments that have to be given besides), `command` (the same on the command line),
 `why`."""
@@ -27,8 +30,11 @@ def from_portal(one: Listed) -> Next:
     return _next("catalog_install", {**key, **more}, command, "It is in the portal, and not here yet.")
 
 
-def here(entry: Entry) -> Next:
-    """Start from what is here: plan a deployment, or make a draft of a workflow or a job."""
+def here(entry: Entry, listed: Sequence[Listed] = ()) -> Next:
+    """Start from what is here: plan a deployment, or make a draft of a workflow or a job.
+
+    `listed` is the catalog, whose workflows show how the events of a router are spread.
+    """
     model, slug = entry.model, entry.slug
     if isinstance(model, LibraryJob):
         return _next(
@@ -46,7 +52,7 @@ def here(entry: Entry) -> Next:
             "Makes the draft of a workflow; bind its open slots, then workflow_publish and deployment_plan.",
         )
     if not is_deployable(entry):
-        document = dump.to_yaml(_around(entry, model.ports))
+        document = dump.to_yaml(_around(entry, model.ports, _spread(entry, listed)))
         why = "It has open ports: use it as a step. Saves the draft of a workflow with open steps around it."
         return _next("workflow_save_draft", {"document": document}, "", why)
     questions = items.wizard(entry)
@@ -68,37 +74,54 @@ def is_deployable(entry: Entry) -> bool:
     return not isinstance(model, LibraryJob | Perspective) and not (model.ports.in_ or model.ports.out)
 
 
-def slots(entry: Entry) -> list[dict[str, Any]]:
-    """The open slots of a perspective: which step takes what."""
+def slots(entry: Entry, listed: Sequence[Listed] = ()) -> list[dict[str, Any]]:
+    """The open slots of a perspective: which step takes what, and which modules of the catalog fit."""
     steps = entry.model.steps if isinstance(entry.model, Graph) else ()
     return [
-        {"step": step.id, "accepts": step.slot.accepts, "hint": step.slot.hint}
+        {"step": step.id, "fits": fitting.modules(step, listed), "hint": step.slot.hint}
         for step in steps
         if step.slot is not None
     ]
 
 
-def _around(entry: Entry, ports: Ports) -> dict[str, Any]:
-    """A workflow with the module as a step, and an open step at each of its ports."""
-    id = _name(entry.slug)
-    ends = {"in": {port: f"channel:{port}-in" for port in map(_name, ports.in_)}}
-    ends["out"] = {port: f"channel:{port}-out" for port in map(_name, ports.out)}
-    bound = {side: next(iter(named.values())) if len(named) == 1 else named for side, named in ends.items() if named}
-    before = [
-        {"id": f"{id}-{port}-source", "slot": {"hint": f"What feeds {port}."}, "out": channel}
-        for port, channel in ends["in"].items()
-    ]
-    behind = [
-        {"id": f"{id}-{port}-sink", "slot": {"hint": f"What takes {port}."}, "in": channel}
-        for port, channel in ends["out"].items()
-    ]
+def _spread(entry: Entry, listed: Sequence[Listed]) -> Step | None:
+    """How a router is used: the first step of the catalog that spreads its events; of one that no workflow uses, a copy
+    for each of two outputs. None for what is no router."""
+    if ROUTING not in entry.tags or len(getattr(entry.model, "ports", Ports()).out) != 1:
+        return None
+    named = f"{entry.type.value}:{entry.slug}@"
+    graphs = (one.model for one in listed if isinstance(one, Entry) and isinstance(one.model, Graph))
+    steps = (step for graph in graphs for step in graph.steps)
+    used = (step for step in steps if step.use and step.use.startswith(named) and step.dispatch is not None)
+    if (step := next(used, None)) is not None:
+        return step
+    outs = {output: f"channel:{output}" for output in ("first", "second")}
+    return Step.model_validate({"id": "router", "out": outs, "dispatch": {"mode": "clone"}})
+
+
+def _around(entry: Entry, ports: Ports, spread: Step | None) -> dict[str, Any]:
+    """A workflow with the module as a step, and an open step at each of its ports; behind a router, one at each
+    output of its dispatch."""
+    id = f"{_name(entry.slug)}-module" if entry.slug.endswith(("-source", "-sink")) else _name(entry.slug)
+    outs = list(spread.out) if spread is not None and isinstance(spread.out, dict) else ports.out
+    ends = {
+        side: {name: f"channel:{_name(name)}" for name in names} for side, names in (("in", ports.in_), ("out", outs))
+    }
+    if twice := ends["in"].keys() & ends["out"].keys():
+        ends["out"] |= {name: f"{ends['out'][name]}-out" for name in twice}
+    bound: dict[str, Any] = {
+        side: next(iter(named.values())) if len(named) == 1 else named for side, named in ends.items() if named
+    }
+    if spread is not None and spread.dispatch is not None:
+        bound |= {"out": ends["out"], "dispatch": spread.dispatch.model_dump(mode="json", exclude_unset=True)}
+    before = [{"id": f"{_name(port)}-source", "slot": {}, "out": channel} for port, channel in ends["in"].items()]
+    behind = [{"id": f"{_name(port)}-sink", "slot": {}, "in": channel} for port, channel in ends["out"].items()]
     needed = entry.model.parameters.get("required", ()) if isinstance(entry.model, Blueprint) else ()
     given = {"with": dict.fromkeys(needed, "")} if needed else {}
     step = {"id": id, "use": entry.ref, **given, **bound}
     return {
         "kind": "workflow",
-        "slug": f"with-{id}"[:63],
-        "title": f"With {entry.title}",
+        "slug": f"with-{_name(entry.slug)}"[:63],
         "steps": [*before, step, *behind],
     }
 

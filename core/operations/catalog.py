@@ -7,13 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.catalog import graph, installing, items, picture, starting
-from core.catalog.collection import Collection, key_of
+from core.catalog import description, installing, items
 from core.catalog.portal import Offer
-from core.documents import dump
 from core.engine import Engine
 from core.license import Feature
-from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import MAX_PAGE, ItemKind, Page, Slug, Version, items_schema, offset_page, operation
@@ -73,12 +70,12 @@ class CatalogGet(Params):
     version: Version | None = None
     """The version; the newest when left out."""
     detail: Literal["concise", "detailed"] = "concise"
-    """`detailed` adds the document as text, its modules, and every item and deployment that uses it."""
+    """`detailed` adds the document, the graph, what the fields mean, provenance, and all that uses it."""
 
 
 @operation(summary="Show one item of the catalog.", http="GET /api/catalog/{slug}", toolset="catalog", role=Role.USER)
 async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dict[str, Any]:
-    """Show an item: document, graph, the values that a deployment asks for, where it came from, related items.
+    """Show an item: the values that a deployment asks for, what may fill its slots, related items.
 
     `next` is the call to go on with, with its arguments. An item of a portal can be looked at before it is installed.
     """
@@ -87,36 +84,14 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
     if isinstance(one, Offer):
         model = (await engine.portals.piece(one)).model
         facts = {"author": model.author or one.item.author, "location": None, "sha256": one.item.sha256}
-        entry = items.entry(model, "portal", "portal-only", portal=one.portal, provenance=facts)
+        offered = items.entry(model, "portal", "portal-only", portal=one.portal, provenance=facts)
+        entry = every.counted(offered)
     else:
         entry = one
-    listed = every.find(one.type.value, one.slug) or one
-    nexts = [starting.from_portal(one) if isinstance(one, Offer) else starting.here(entry)]
-    if listed.update is not None:
-        nexts.append(starting.from_portal(listed))
-    answer = {
-        **one.row(),
-        "next": nexts,  # what answers a caller who reads only the start comes first
-        "wizard": items.wizard(entry),
-        "slots": starting.slots(entry),
-        "versions": [o.version for o in every.entries if key_of(o) == key_of(one)],
-        "available_versions": [offer.version for offer in every.offered(listed)],
-        "document": items.document(entry),
-        "graph": picture.drawing(entry.model),
-        "provenance": items.provenance(entry),
-        "related": [_brief(relation, other) for relation, other in every.related(entry)],
-    }
-    return {**answer, **await _more(engine, caller, every, entry)} if params.detail == "detailed" else answer
-
-
-def _brief(relation: str, one: items.Listed) -> dict[str, Any]:
-    return {"relation": relation, **{name: value for name, value in one.row().items() if name != "summary"}}
-
-
-async def _more(engine: Engine, caller: Caller, every: Collection, entry: items.Entry) -> dict[str, Any]:
+    if params.detail == "concise":
+        return await asyncio.to_thread(description.concise, every, one, entry)
     return {
-        "text": dump.to_yaml(items.document(entry)),
-        "modules": sorted(graph.references(entry.model)) if isinstance(entry.model, Graph) else [],
+        **await asyncio.to_thread(description.detailed, every, one, entry),
         "used_by": installing.users(every.entries, {entry.ref}),
         "deployments": await engine.database.read(deployments.made_of, caller.tenant, {entry.ref}),
     }

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from core import errors
-from core.catalog import blueprints, graph
+from core.catalog import blueprints, fitting, graph
 from core.documents import Document
 from core.jobs import staging
 from core.model.catalog import Blueprint, Graph, Perspective
@@ -20,6 +20,7 @@ from core.workflows import authoring, graph_faults, mending, trial
 from core.workflows.modules import Modules
 
 MOST_REMARKS = 200  # faults that an answer names; `total` counts them all
+MOST_FITTED = 20  # open steps that are told what fits them
 TRIALS = 20  # jobs that are tried out before the event loop has a turn
 _PLACE = re.compile(r":(\d+):(\d+)$")
 
@@ -172,7 +173,15 @@ def _graph(model: Graph, modules: Modules) -> list[Finding]:
     if isinstance(model, Perspective):  # what it leaves open is open on purpose
         slots = {f"/steps/{index}" for index, step in enumerate(model.steps) if step.slot is not None}
         found = [one for one in found if one.code != "unbound_slot" or one.pointer not in slots]
-    return [*found, *graph_faults.faults(model, wired, modules)]
+    return [*_with_fits(found, model, modules), *graph_faults.faults(model, wired, modules)]
+
+
+def _with_fits(found: list[Finding], model: Graph, modules: Modules) -> list[Finding]:
+    """The faults, of which those of open steps name modules that fit; as many as somebody would bind by hand."""
+    steps = {f"/steps/{index}": step for index, step in enumerate(model.steps) if step.use is None}
+    unbound = [one.pointer for one in found if one.code == "unbound_slot" and one.pointer in steps][:MOST_FITTED]
+    hints = {pointer: fitting.hint(steps[pointer], modules.newest) for pointer in unbound}
+    return [replace(one, hint=hints.get(one.pointer, one.hint)) if one.code == "unbound_slot" else one for one in found]
 
 
 def _remark(document: Document, mended: mending.Mended, one: Finding) -> Remark:

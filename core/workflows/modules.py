@@ -11,12 +11,13 @@ from core.catalog import items, wiring
 @dataclass(frozen=True, slots=True)
 class Modules:
     """`find` resolves an exact reference, `names` are those on offer, `retired` those that only older versions may
-    name, and `reserved` the `kind:slug` of what comes with Sluice."""
+    name, `reserved` the `kind:slug` of what comes with Sluice, and `newest` what new steps best name."""
 
     find: wiring.Lookup
     names: frozenset[str]
     retired: frozenset[str]
     reserved: frozenset[str]
+    newest: tuple[items.Entry, ...]
 
 
 def of(entries: Iterable[items.Entry]) -> Modules:
@@ -27,4 +28,5 @@ def of(entries: Iterable[items.Entry]) -> Modules:
         frozenset(ref for ref, retired in named if not retired and ref.startswith(("blueprint:", "workflow:"))),
         frozenset(ref for ref, retired in named if retired),
         frozenset(f"{one.type.value}:{one.slug}" for one in every if one.source == "builtin"),
+        tuple(items.latest(every)),
     )

@@ -118,7 +118,8 @@ async function sourceOf(plan) {
   const match = /^(workflow|blueprint):([^@]+)@(.+)$/.exec(plan.source || "");
   if (!match) return null;
   try {
-    const answer = await host.call("catalog_get", { type: match[1], slug: match[2], version: match[3] });
+    const which = { type: match[1], slug: match[2], version: match[3] };
+    const answer = await host.call("catalog_get", { ...which, detail: "detailed" });
     return answer.isError ? null : (answer.structuredContent || {}).graph;
   } catch {
     return null;  // the picture is then drawn from the changes alone

@@ -28,10 +28,14 @@ def found(page: dict[str, Any], typed: Mapping[str, Any]) -> None:
         connect.note(f"portal {portal['name']} is {portal['state']}: {portal['message']}")
 
 
+_WHOLE = {"detail": "detailed"}
+
+
 async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
     """Print one catalog item: its graph, its fields, where it came from, and how to go on."""
     async with connect.engine(common) as engine:
-        item = await engine.call("catalog_get", **given)
+        asked = given if common.json and not beside.get("document") and "graph" not in beside else _WHOLE
+        item = await engine.call("catalog_get", **{**given, **asked})
     if "graph" in beside:
         graphs.show(item, beside["graph"])
         return 0
@@ -46,7 +50,8 @@ async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect
     graphs.tables(item.get("graph") or {})
     fields = ("field", "type", "required", "default", "title")
     render.section("Fields (give them with --set FIELD=VALUE)", item.get("wizard") or (), fields)
-    render.section("Related", item.get("related") or (), ("relation", "type", "slug", "version", "title"))
+    render.section("Related", item.get("related") or (), ("relation", "item", "title"))
+    render.section("What fits open steps", item.get("slots") or (), ("step", "fits", "hint"))
     if given.get("detail") == "detailed":
         render.heading("Use")
         render.facts(item, ("modules", "used_by", "deployments"))

@@ -24,7 +24,8 @@ async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:
     """Print the steps of what is planned, as a tree."""
     kind, _, rest = made["source"].partition(":")
     slug, _, version = rest.partition("@")
-    item = await engine.call("catalog_get", slug=slug, type=kind or None, version=version or None)
+    which = {"slug": slug, "type": kind or None, "version": version or None}
+    item = await engine.call("catalog_get", **which, detail="detailed")
     if item.get("graph"):
         render.text("\n".join([*graphs.tree(item["graph"], made["name"], graphs.marks(made)), ""]))
 

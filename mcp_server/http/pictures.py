@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -16,10 +17,11 @@ from mcp_server import session
 from mcp_server.http import admission, arguments, auth, openapi, problems, routes
 
 MEDIA_TYPE = "image/svg+xml"
-PATHS = (
-    ("catalog_get", "/api/catalog/{type}/{slug}/graph.svg"),
-    ("workflow_get", "/api/workflows/{slug}/graph.svg"),
+PATHS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("catalog_get", "/api/catalog/{type}/{slug}/graph.svg", {"detail": "detailed"}),
+    ("workflow_get", "/api/workflows/{slug}/graph.svg", {}),
 )
+"""Each operation with its route, and the arguments with which it answers with the graph."""
 _HEADERS = {**problems.SAFE_HEADERS, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 def router(engine: session.EngineSession) -> APIRouter:
     """The routes of pictures; they draw the graph that an operation answers with, and take its arguments."""
     out = APIRouter(route_class=routes.PlainRoute)
-    for name, path in PATHS:
+    for name, path, fixed in PATHS:
         op = engine.operations.get(name)
         if op is None:
             continue
@@ -35,7 +37,7 @@ def router(engine: session.EngineSession) -> APIRouter:
         about["responses"]["200"] = {"description": "The picture.", "content": {MEDIA_TYPE: {}}}
         out.add_api_route(
             path,
-            routes.stands_for(op.name, _handler(engine, op)),
+            routes.stands_for(op.name, _handler(engine, op, fixed)),
             methods=["GET"],
             name=f"{name}_graph",
             operation_id=f"{name}_graph",
@@ -48,12 +50,12 @@ def router(engine: session.EngineSession) -> APIRouter:
     return out
 
 
-def _handler(engine: session.EngineSession, op: operation.Operation) -> routes.Handler:
+def _handler(engine: session.EngineSession, op: operation.Operation, fixed: Mapping[str, str]) -> routes.Handler:
     async def handle(request: Request) -> Response:
         try:
             query = arguments.from_query(request.query_params.multi_items(), op.schema)
             caller = auth.caller(request.scope[admission.PRINCIPAL], request.headers.get(routes.TENANT_HEADER))
-            item = await engine.call(op.name, arguments.merge(query, {}, request.path_params), caller)
+            item = await engine.call(op.name, {**arguments.merge(query, {}, request.path_params), **fixed}, caller)
             title = f"{item['type']} {item['slug']} {item['version'] or 'draft'}"
             drawn = await asyncio.to_thread(svg.svg, item["graph"], title)
         except errors.SluiceError as error:

@@ -73,7 +73,7 @@ async def _answers(home: Path) -> dict[str, Any]:
 
         await call("trigger_publish", **TRIGGER)
         plan = await call("deployment_plan", name="demo", source=source, values={"path": "store"})
-        catalog = await call("catalog_get", slug="quickstart-file-store-roundtrip", type="workflow")
+        catalog = await call("catalog_get", slug="quickstart-file-store-roundtrip", type="workflow", detail="detailed")
         return {"plan": plan, "catalog": catalog, "trigger": await call("trigger_get", slug="smoke")}
 
 

@@ -68,3 +68,24 @@ async def test_a_row_says_how_hops_keep_events_and_what_is_asked_for(engine: Eng
     assert page["items"][0]["hops"] == "1 durable, 0 in memory" and "hops=1 durable, 0 in memory" in text
     assert 'asks=["path","guid_prefix?"]' in text
     assert orjson.dumps(page["facets"]).decode() in text
+
+
+async def test_every_item_is_told_concisely_and_whole(engine: Engine) -> None:
+    page = await engine.call("catalog_search", {"limit": 200}, ADMIN)
+    assert page["next_cursor"] is None and len(page["items"]) > 50
+    for row in page["items"]:
+        found, text = await answered(engine, "catalog_get", slug=row["slug"], type=row["type"])
+        assert len(text) <= 1500 and len(orjson.dumps(found)) <= 1500, row["slug"]
+        assert len(found["related"]) <= 3
+        (step,) = found["next"]
+        assert f"operation={step['operation']}" in text and orjson.dumps(step["arguments"]).decode() in text
+        assert [f"field={field['field']}" in text for field in found["wizard"]] == [True] * len(found["wizard"])
+        for slot in found["slots"]:
+            assert f"step={slot['step']}" in text and all(ref in text for ref in slot["fits"])
+
+
+async def test_the_details_of_an_item_are_in_the_text_as_well(engine: Engine) -> None:
+    found, text = await answered(engine, "catalog_get", slug="ingest-spool-deliver", detail="detailed")
+    assert orjson.dumps(found["document"]).decode() in text
+    assert found["wizard"][0]["description"] in text and found["provenance"]["sha256"] in text
+    assert len(found["related"]) > 3

@@ -378,17 +378,19 @@ async def test_the_catalog_finds_and_shows_items(tmp_path: Path) -> None:
         assert found["items"][0]["slug"] == "quickstart-file-store-roundtrip"
         page = await engine.call("catalog_search", {"limit": 2}, ADMIN)
         assert (len(page["items"]), page["next_cursor"]) == (2, "2")
-        item = await engine.call("catalog_get", {"slug": "quickstart-file-store-roundtrip"}, ADMIN)
+        item = await engine.call(
+            "catalog_get", {"slug": "quickstart-file-store-roundtrip", "detail": "detailed"}, ADMIN
+        )
         assert {"slug", "type", "version", "document", "graph", "wizard", "related"} <= item.keys()
         assert [node["id"] for node in item["graph"]["nodes"]] == ["generate", "print"]
-        job = await engine.call("catalog_get", {"slug": "heartbeat", "type": "job"}, ADMIN)
+        job = await engine.call("catalog_get", {"slug": "heartbeat", "type": "job", "detail": "detailed"}, ADMIN)
         put = await engine.call("job_validate", {"document": orjson.dumps(job["document"]).decode()}, ADMIN)
         assert put["valid"]
 
 
 async def test_the_library_trigger_handler_answers_with_its_parameters(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home") as engine:
-        job = await engine.call("catalog_get", {"slug": "trigger-handler"}, ADMIN)
+        job = await engine.call("catalog_get", {"slug": "trigger-handler", "detail": "detailed"}, ADMIN)
         await deploy(engine, orjson.dumps(job["document"]).decode())
         definition = {
             "slug": "handler",

@@ -68,7 +68,7 @@ async def test_offers_are_found_beside_what_is_here(engine: Engine) -> None:
 
 
 async def test_an_offer_can_be_looked_at_before_it_is_installed(engine: Engine) -> None:
-    shown = await call(engine, "catalog_get", slug="printed-ticks")
+    shown = await call(engine, "catalog_get", slug="printed-ticks", detail="detailed")
     assert [node["id"] for node in shown["graph"]["nodes"]] == ["tick", "print"]
     assert [field["field"] for field in shown["wizard"]] == ["every"]
     assert shown["provenance"]["author"] == "The shop"
@@ -470,7 +470,7 @@ async def test_the_next_call_for_every_item_works_as_it_is(engine: Engine) -> No
             key, _, field = place.partition(".")
             question = next(one for one in shown["wizard"] if one["field"] == field)
             answer = {"integer": 1, "number": 1, "boolean": True}.get(question["type"], "/var/lib/x")
-            arguments[key][field] = question["choices"][0] if question["choices"] else answer
+            arguments[key][field] = question["choices"][0] if question.get("choices") else answer
         result = await call(engine, step["operation"], **arguments)
         if step["operation"] == "deployment_plan":
             assert result["text"]

@@ -398,6 +398,6 @@ async def test_the_engine_answers_others_while_it_checks_a_large_document(engine
 
 
 async def test_the_call_to_go_on_with_is_in_the_text_of_an_item_that_is_cut(engine: Engine) -> None:
-    found = await engine.call("catalog_get", {"slug": "access-log-fan-out"}, ADMIN)
+    found = await engine.call("catalog_get", {"slug": "access-log-fan-out", "detail": "detailed"}, ADMIN)
     text = results.as_text(found, results.TEXT_CHARACTERS)
     assert "see the structured content" in text and "operation=deployment_plan" in text

@@ -69,7 +69,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         ("audit --user ada --since 2h", "audit_list", {"username": "ada", "since": "2h"}),
         ("workflow validate greetings", "workflow_validate", {"slug": "greetings"}),
         ("workflow show greetings --graph tree", "workflow_get", {"slug": "greetings", "detail": "detailed"}),
-        ("catalog show x --document", "catalog_get", {"slug": "x"}),
+        ("catalog show x --document", "catalog_get", {"slug": "x", "detail": "detailed"}),
         ("kv set a k 10 --ttl-ms 5", "kv_set", {"namespace": "a", "key": "k", "value": 10, "ttl_ms": 5}),
         (
             "kv set a k 10 --raw",

@@ -50,7 +50,9 @@ async def test_a_picture_is_safe_and_well_formed() -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
     root = ElementTree.fromstring(answer.text)
     assert not [node for node in root.iter() if node.tag.endswith("script")]
-    assert service.asked == [("catalog_get", {"type": "workflow", "slug": "x", "version": 2}, "default")]
+    assert service.asked == [
+        ("catalog_get", {"type": "workflow", "slug": "x", "version": 2, "detail": "detailed"}, "default")
+    ]
 
 
 async def test_a_draft_has_a_picture_too() -> None:
