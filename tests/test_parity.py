@@ -211,6 +211,13 @@ VALUES = [
         "catalog_search",
         {"source": "portal", "availability": "portal-only", "limit": 1},
     ),
+    Call("GET /api/palette", "workflow palette", "palette_get"),
+    Call(
+        "GET /api/palette?query=dedupe&part=transform&limit=2",
+        "workflow palette dedupe --part transform --limit 2",
+        "palette_get",
+        {"query": "dedupe", "part": "transform", "limit": 2},
+    ),
     Call("GET /api/portals", "catalog portals", "catalog_portals"),
     Call(
         "POST /api/catalog/ticks/install",

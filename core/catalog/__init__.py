@@ -7,5 +7,5 @@ graph -> wiring     a workflow with its modules opened and its channels followed
 picture, svg        the graph as nodes and edges, Mermaid, SVG
 schemas             the JSON Schemas of everything that people write
 description         what an answer says of an item; starting: the next call for it
-fitting             what may fill an open step
+fitting, palette    what may fill an open step; all that a workflow can be built of
 """

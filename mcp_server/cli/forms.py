@@ -95,6 +95,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "catalog_install": Form("catalog install {slug}", shows="portals:installed"),
         "catalog_update": Form("catalog update {slug}", by="portals:update"),
         "catalog_uninstall": Form("catalog uninstall {slug}", columns="type slug uninstalled"),
+        "palette_get": Form("workflow palette {query}", shows="workflows:palette"),
         "workflow_list": Form(
             "workflow list {query}",
             columns="type slug version states draft_revision title source updated_by",

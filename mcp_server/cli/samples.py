@@ -27,6 +27,7 @@ STORY = (
     "sluice catalog portals --refresh",
     "sluice catalog install printed-ticks",
     "sluice catalog update printed-ticks",
+    "sluice workflow palette dedupe",
     "sluice workflow validate -f examples/greetings.yaml",
     "sluice workflow save -f examples/greetings.yaml",
     "sluice workflow publish greetings",

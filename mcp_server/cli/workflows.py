@@ -30,6 +30,14 @@ async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect
     return 0
 
 
+def palette(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print what the language has, and the modules that a step may use."""
+    render.section("The language", found.get("builtins", ()), ("name", "kind", "does", "write", "settings"))
+    render.heading("Modules")
+    columns = ("use", "part", "does", "in", "out", "with", "needs")
+    render.rows(found["items"], columns, empty="No module fits.", more=found["next_cursor"])
+
+
 def saved(draft: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a draft, and what is to be mended in it."""
     render.facts(draft, ("type", "slug", "draft_revision", "changed", "valid"))

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from core.engine import Engine
+from core.operations import REGISTRY
 from mcp_server import results
 from tests.engines import ADMIN, engine_on
 
@@ -89,3 +90,25 @@ async def test_the_details_of_an_item_are_in_the_text_as_well(engine: Engine) ->
     assert orjson.dumps(found["document"]).decode() in text
     assert found["wizard"][0]["description"] in text and found["provenance"]["sha256"] in text
     assert len(found["related"]) > 3
+
+
+@pytest.mark.parametrize("given", [{}, {"limit": 20}, {"part": "transform"}, {"query": "deliver"}], ids=str)
+async def test_every_page_of_the_palette_is_whole(engine: Engine, given: dict[str, Any]) -> None:
+    cursor: dict[str, Any] = {}
+    seen = 0
+    while True:
+        page, text = await answered(engine, "palette_get", **given, **cursor)
+        assert ("builtins" in page) == (not cursor and not {"part", "query"} & given.keys())
+        for one in page.get("builtins", []):
+            assert f"name={one['name']}" in text and one["write"] in text
+        for row in page["items"]:
+            assert f"use={row['use']}, part={row['part']}" in text and row["does"] in text
+        seen += len(page["items"])
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert seen == page["total"] > 0
+
+
+def test_the_palette_is_where_authoring_is() -> None:
+    assert REGISTRY["palette_get"].toolset == REGISTRY["workflow_save_draft"].toolset
