@@ -35,7 +35,14 @@ class MessageSearch(Page):
 )
 async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> dict[str, Any]:
     """Search the messages of the bus, newest first, by kind, type, tag, job and source."""
-    return await _search(engine, caller, params, params.type or "")
+    wanted = table.Wanted(
+        kind=params.kind or "",
+        type=params.type or "",
+        tag=params.tag or "",
+        job=params.job or "",
+        source=params.source or "",
+    )
+    return await _search(engine, caller, params, wanted)
 
 
 class JobNotifications(Page):
@@ -52,27 +59,15 @@ class JobNotifications(Page):
 )
 async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNotifications) -> dict[str, Any]:
     """The recent notifications of jobs, newest first, for clients that poll instead of holding a stream."""
-    search = MessageSearch(job=params.job, source="job", cursor=params.cursor, limit=params.limit)
-    return await _search(engine, caller, search, "", leave_out=Type.JOB_RUN_STARTED)
+    wanted = table.Wanted(job=params.job or "", source="job", leave_out=Type.JOB_RUN_STARTED)
+    return await _search(engine, caller, params, wanted)
 
 
-async def _search(
-    engine: Engine, caller: Caller, params: MessageSearch, type: str, leave_out: str = ""
-) -> dict[str, Any]:
+async def _search(engine: Engine, caller: Caller, page: Page, wanted: table.Wanted) -> dict[str, Any]:
     rows, more = await engine.database.read(
         lambda db: table.search(
-            db,
-            caller.tenant,
-            kind=params.kind or "",
-            type=type,
-            tag=params.tag or "",
-            job=params.job or "",
-            source=params.source or "",
-            leave_out=leave_out,
-            before=position(params.cursor),
-            limit=params.limit,
-            most_bytes=PAGE_BYTES,
+            db, caller.tenant, wanted, before=position(page.cursor), limit=page.limit, most_bytes=PAGE_BYTES
         )
     )
-    page = rows_page(rows, params.limit, lambda row: row[1], lambda row: str(row[0]), more=more)
-    return {**page, "total": await engine.database.read(table.count, caller.tenant)}
+    found = rows_page(rows, page.limit, lambda row: row[1], lambda row: str(row[0]), more=more)
+    return {**found, "total": await engine.database.read(table.count, caller.tenant, wanted)}

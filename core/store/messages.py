@@ -35,6 +35,25 @@ class MessageRow(NamedTuple):
         return self if run is None else self._replace(body=b"", invocation_id=run)
 
 
+class Wanted(NamedTuple):
+    """Which messages of a tenant are asked for; what is empty leaves none out."""
+
+    kind: str = ""
+    type: str = ""
+    tag: str = ""
+    job: str = ""
+    source: str = ""
+    leave_out: str = ""
+    """A type that is not asked for."""
+
+    def where(self, tenant: str) -> tuple[str, list[str]]:
+        """The condition, and the values for its question marks."""
+        equal = {"tenant": tenant, **{name: value for name, value in self._asdict().items() if value}}
+        terms = ["type != ?" if name == "leave_out" else f"{name} = ?" for name in equal]
+        return " AND ".join(terms), list(equal.values())
+
+
+EVERY = Wanted()
 _COLUMNS = ", ".join(MessageRow._fields)
 _INSERT = insertion("messages", MessageRow)
 _NOT_OWED = (
@@ -84,13 +103,8 @@ def keep_bodies(db: Database, ids: str, values: tuple[Any, ...]) -> None:
 def search(
     db: Database,
     tenant: str,
+    wanted: Wanted = EVERY,
     *,
-    kind: str = "",
-    type: str = "",
-    tag: str = "",
-    job: str = "",
-    source: str = "",
-    leave_out: str = "",
     before: int | None = None,
     limit: int = 25,
     most_bytes: int = 1024 * 1024,
@@ -100,19 +114,12 @@ def search(
     At most `limit`, and at most `most_bytes` of bodies are read, or one message: it is never all of a page of large
     ones in memory.
     """
-    where, values = ["tenant = ?"], [tenant]
-    for column, value in (("kind", kind), ("type", type), ("tag", tag), ("job", job), ("source", source)):
-        if value:
-            where.append(f"{column} = ?")
-            values.append(value)
-    if leave_out:
-        where.append("type != ?")
-        values.append(leave_out)
+    where, values = wanted.where(tenant)
     if before is not None:
-        where.append("id < ?")
+        where += " AND id < ?"
         values.append(str(before))
     rows = db.conn.execute(
-        f"SELECT {_COLUMNS} FROM messages WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", [*values, limit + 1]
+        f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id DESC LIMIT ?", [*values, limit + 1]
     )
     out: list[tuple[int, dict[str, Any]]] = []
     size = 0
@@ -133,11 +140,13 @@ def search(
 
 def recent(db: Database, tenant: str, type: str, job: str = "", limit: int = 25) -> list[dict[str, Any]]:
     """The newest messages of one type, of one job or of all; fewer when they are large (see `search`)."""
-    return [event for _, event in search(db, tenant, type=type, job=job, limit=limit)[0]]
+    return [event for _, event in search(db, tenant, Wanted(type=type, job=job), limit=limit)[0]]
 
 
-def count(db: Database, tenant: str) -> int:
-    return int(db.conn.execute("SELECT count(*) FROM messages WHERE tenant = ?", (tenant,)).fetchone()[0])
+def count(db: Database, tenant: str, wanted: Wanted = EVERY) -> int:
+    """How many messages of a tenant are asked for, on whatever page."""
+    where, values = wanted.where(tenant)
+    return int(db.conn.execute(f"SELECT count(*) FROM messages WHERE {where}", values).fetchone()[0])
 
 
 def by_tenant(db: Database) -> list[tuple[str, int]]:

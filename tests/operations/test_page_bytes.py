@@ -78,7 +78,9 @@ async def test_large_messages_are_read_a_page_at_a_time_and_none_is_left_out(eng
         for number in range(9)
     ]
     await engine.database.write(table.insert, rows)
-    read, more = await engine.database.read(lambda db: table.search(db, "tenant-a", tag="large", limit=100))
+    read, more = await engine.database.read(
+        lambda db: table.search(db, "tenant-a", table.Wanted(tag="large"), limit=100)
+    )
     assert (len(read), more) == (2, True), "no more of them than a page are in memory at once"
     cursor, sizes = None, []
     while True:
