@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from core import clock, errors
+from core.model.operation import Effect, Operation
 from core.model.principal import Caller
 from core.store import audit
 from core.store.database import Database
@@ -16,7 +20,27 @@ log = structlog.get_logger("core.engine")
 EACH = 20  # of one user and one operation that have a row of their own within a minute
 WINDOW_SECONDS = 60.0
 
+_NO_REFUSALS = (errors.Internal, errors.Busy, errors.NoEngine, errors.StorageUnavailable)  # faults of ours
+MOST_NAME = 200  # characters
 Who = tuple[str, str, str, str]  # tenant, user, surface, operation
+
+
+def is_refusal(operation: Operation, error: errors.SluiceError, *, elsewhere: bool) -> bool:
+    """Whether an error goes on record: what somebody may not do, and every change that was not made.
+
+    `elsewhere`: it is about a tenant that is not the caller's.
+    """
+    if elsewhere or isinstance(error, errors.Forbidden | errors.WriteDisabled):
+        return True
+    return operation.effect is not Effect.READ and not isinstance(error, _NO_REFUSALS)
+
+
+def thing(operation: Operation, arguments: Mapping[str, Any], tenant: str) -> str:
+    """TENANT/NAME of what a call is about, by the route of its operation, else by what it requires; else nothing."""
+    names = re.findall(r"{(\w+)}", operation.http) or operation.schema.get("required", [])
+    values = [arguments[name] for name in names if isinstance(arguments.get(name), str)]
+    short = [value for value in values if len(value) <= MOST_NAME and value.isprintable()]
+    return f"{tenant}/{'/'.join(short)}" if short else ""
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ import orjson
 import structlog
 from pydantic import BaseModel
 
-from core import accepting, adoption, channel, clock, errors, license, ownership
+from core import accepting, adoption, channel, clock, denials, errors, license, ownership
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.portals import Portals
@@ -205,7 +205,7 @@ class Engine:
             return await operation.handler(self, caller, params)
         except errors.SluiceError as error:
             timing.errors += 1
-            await self._audit_denial(name, caller, error)
+            await self._audit_refusal(name, arguments, caller, error)
             raise
         except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
             timing.errors += 1
@@ -249,7 +249,7 @@ class Engine:
             timing = self.timings.setdefault(name, Timing())
             timing.calls += 1
             timing.errors += 1
-            await self._audit_denial(name, caller, error)
+            await self._audit_refusal(name, arguments, caller, error)
             return error
         return None
 
@@ -295,15 +295,17 @@ class Engine:
         check_tenant(moved)
         return moved
 
-    async def _audit_denial(self, name: str, caller: Caller, error: errors.SluiceError) -> None:
-        """Keep a refusal on record; other faults are none."""
-        if not isinstance(error, errors.Forbidden | errors.WriteDisabled | _NoTenant):
+    async def _audit_refusal(self, name: str, arguments: Any, caller: Caller, error: errors.SluiceError) -> None:
+        """Keep a refusal on record; a fault, and what a read answers to a wrong question, are none."""
+        operation = self.operations.get(name)
+        if operation is None or not denials.is_refusal(operation, error, elsewhere=isinstance(error, _NoTenant)):
             return
-        target = ""
         if isinstance(error, _NoTenant):  # for the admins of whoever tried: nobody writes into another tenant's log
             target, own = f"tenant {error.tenant}", caller.principal.tenants
             if not caller.member_of(caller.tenant):
                 caller = replace(caller, tenant=own[0] if own else PLATFORM)
+        else:
+            target = denials.thing(operation, arguments if isinstance(arguments, dict) else {}, caller.tenant)
         await self.denials.note(caller, name, target, error.code)
 
     def now_ns(self) -> int:

@@ -95,7 +95,8 @@ class ActivityList(Page):
 async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList) -> dict[str, Any]:
     """The tool calls of sessions that run with --activity-forward, newest first: who, which tool, outcome, duration.
 
-    Metadata only, sent as best effort: a call that is missing here may have been made all the same.
+    Metadata only, sent as best effort: a call that is missing here may have been made all the same. audit_list has
+    what was changed and refused, whatever the flags of its session.
     """
     named = {name: getattr(params, name) for name in ("label", "username", "tool", "outcome")}
     equal = {name: value for name, value in named.items() if value is not None}
@@ -116,6 +117,11 @@ async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList
         }
 
     page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    if not total:
+        page["hint"] = (
+            "Nothing that fits was forwarded: a session tells of its calls only with --activity-forward."
+            " audit_list has what was changed and refused."
+        )
     return {**page, "total": total}
 
 

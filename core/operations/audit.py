@@ -20,10 +20,12 @@ class AuditList(Page):
     """Only this operation."""
     target: str | None = Field(default=None, max_length=200)
     """Only what was done to this name or id."""
+    label: str | None = Field(default=None, max_length=100)
+    """Only what sessions with this label did."""
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
     """Only what came through this door."""
     decision: str | None = Field(default=None, max_length=40)
-    """Only what was decided so: allowed, forbidden, write_disabled, not_found (somebody else's tenant)."""
+    """Only what was decided so: allowed, or the code of a refusal (forbidden, write_disabled, stale_plan, ...)."""
     since: str | None = Field(default=None, max_length=40)
     """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
     until: str | None = Field(default=None, max_length=40)
@@ -41,17 +43,17 @@ class AuditList(Page):
 async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[str, Any]:
     """List what was changed in this tenant, and the calls that were refused, newest first.
 
-    An entry names user, role, door, operation and the thing; never arguments, documents or credentials. It is written
-    in the transaction of the change.
+    An entry names user, role, door, session label, operation and thing; never arguments, documents or credentials. It
+    is written in the transaction of the change.
     """
     now = engine.now_ns()
-    named = {name: getattr(params, name) for name in ("username", "operation", "target", "surface", "decision")}
+    named = {name: getattr(params, name) for name in ("username", "operation", "label", "surface", "decision")}
     wanted = {name: value for name, value in named.items() if value is not None}
     since = moment(params.since, now, "/since") if params.since is not None else None
     until = moment(params.until, now, "/until") if params.until is not None else None
     before = position(params.cursor)
     rows, total = await engine.database.read(
-        table.search, caller.tenant, wanted, since, until, before, params.limit + 1
+        table.search, caller.tenant, wanted, params.target, since, until, before, params.limit + 1
     )
 
     def show(row: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +62,7 @@ async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[
             "username": row["username"],
             "role": row["role"],
             "surface": row["surface"],
+            "label": row["label"],
             "operation": row["operation"],
             "target": row["target"],
             "decision": row["decision"],

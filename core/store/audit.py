@@ -24,9 +24,11 @@ class AuditRow(NamedTuple):
     operation: str
     decision: str
     target: str
+    label: str
 
 
 _INSERT = insertion("audit", AuditRow)
+MOST_LABEL = 100  # characters of the label of a session
 
 
 def row(id: int, caller: Caller, operation: str, target: str, decision: str = "allowed") -> AuditRow:
@@ -41,6 +43,7 @@ def row(id: int, caller: Caller, operation: str, target: str, decision: str = "a
         operation,
         decision,
         target[:200],
+        caller.label[:MOST_LABEL],
     )
 
 
@@ -82,6 +85,7 @@ def search(
     db: Database,
     tenant: str,
     wanted: dict[str, Any],
+    target: str | None,
     since: int | None,
     until: int | None,
     before: int | None,
@@ -89,9 +93,14 @@ def search(
 ) -> tuple[list[dict[str, Any]], int]:
     """A page of a tenant's rows, newest first, and how many there are; `wanted` maps columns to the value they have.
 
-    There is no index besides the id: rows are added with every write, and read by an admin now and then.
+    `target` is a thing as it stands in the rows, or its name without the tenant and the revision. There is no index
+    besides the id: rows are added with every write, and read by an admin now and then.
     """
     where, values = ["tenant = ?", *(f"{column} = ?" for column in wanted)], [tenant, *wanted.values()]
+    if target is not None:
+        named = f"{tenant}/{target}"
+        where.append("(target IN (?, ?) OR substr(target, 1, ?) = ?)")
+        values += [target, named, len(named) + 1, f"{named}@"]
     for bound, value in (("id >= ?", since), ("id < ?", until)):
         if value is not None:
             where.append(bound)

@@ -340,7 +340,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
         "audit_list": Form(
             "audit",
-            columns="at username role surface operation target decision",
+            columns="at username role surface label operation target decision",
             empty="Nothing is on record.",
         ),
         "usage_get": Form("usage", columns="what records bytes most_bytes setting"),

@@ -19,6 +19,12 @@ from mcp_server.session import EngineSession
 from tests.mcp_server import fake
 
 pytestmark = pytest.mark.anyio
+
+
+async def call(served: Door, tool: str, arguments: dict[str, Any], origin: Origin) -> dict[str, Any]:
+    return await served.call(await served.resolve(tool, arguments, origin.caller), origin)
+
+
 SECRET = "do-not-tell-4711"
 
 
@@ -34,9 +40,9 @@ async def test_admins_see_who_called_which_tool_and_nothing_of_what_was_said(tmp
         async with attach.open_session(Settings(home=tmp_path / "home", workers=0)) as session:
             served = door(session)
             origin = Origin(served.effective(fake.CALLER), "2026-07-28")
-            await served.call("catalog_search", {"query": SECRET, "limit": 1}, origin)
-            await served.call("trigger_get", {"slug": SECRET}, origin)
-            await served.call("mcp_server_metrics", {}, origin)
+            await call(served, "catalog_search", {"query": SECRET, "limit": 1}, origin)
+            await call(served, "trigger_get", {"slug": SECRET}, origin)
+            await call(served, "mcp_server_metrics", {}, origin)
             assert served._activity is not None
             await served._activity.aclose()
             listed = await session.call("mcp_activity_list", {"label": "ci"}, fake.CALLER)
@@ -85,7 +91,7 @@ async def test_a_call_succeeds_when_its_record_cannot_be_sent() -> None:
     with anyio.fail_after(5):
         served = door(Deaf())
         origin = Origin(served.effective(fake.CALLER), "2026-07-28")
-        answer = await served.call("catalog_search", {"limit": 1}, origin)
+        answer = await call(served, "catalog_search", {"limit": 1}, origin)
         assert answer["isError"] is False
         assert served._activity is not None
         await served._activity.aclose()
@@ -116,5 +122,5 @@ async def test_nothing_is_told_without_the_flag() -> None:
         return engine
 
     served = Door(opened, fake.options(allow_write=True), "stdio")
-    await served.call("catalog_search", {"limit": 1}, Origin(served.effective(fake.CALLER)))
+    await call(served, "catalog_search", {"limit": 1}, Origin(served.effective(fake.CALLER)))
     assert [operation for operation, _ in engine.calls] == ["catalog_search"]

@@ -32,7 +32,7 @@ def accepted(id: int, params: str = "{}", key: Key | None = None) -> Accepted:
         *(id, "nonce", "t", "s", 1, "dispatched", "http", "u", "admin", params, None, id, id + 9, None, None),
         *(1, "{}", "[{}]"),
     )
-    return Accepted(run, AuditRow(id + 100, "t", "u", "admin", "http", "trigger_invoke", "allowed", "t/s"), key)
+    return Accepted(run, AuditRow(id + 100, "t", "u", "admin", "http", "trigger_invoke", "allowed", "t/s", ""), key)
 
 
 async def record(database: Database, runs: list[Accepted], deaf: tuple[int, ...] = ()) -> Told:

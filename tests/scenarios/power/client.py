@@ -90,7 +90,11 @@ async def past(home: Path, examples: Path, tell: Tell) -> dict[str, list[dict[st
         tell("variable", "OLD", 0)
         await apply(engine, "old", await publish(engine, "1.0.0"), 1, tell)
         return await engine.database.read(
-            lambda db: {table.name: list(table.rows) for table in db.tables if not table.name.startswith("_")}
+            lambda db: {
+                table.name: list(table.rows)
+                for table in db.tables
+                if not table.name.startswith("_") and table.name != "home"  # the home of then is this one
+            }
         )
 
 
