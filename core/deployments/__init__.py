@@ -8,6 +8,7 @@ Plan and apply, in reading order; each step is a module or a few:
                       (draft, transports, message_edges, streams, spool: the pieces that jobs are woven of)
                   placement                 where each replica runs
                   changes, plan_text        what would change, as ordered values and for a person
+              remnants                  what the jobs that go leave behind
     save      saved_plans     a plan is kept, made again from what was kept, shown a page at a time
     check     check           may it be applied now? what moved, expired, is missing
     commit    apply           carries a saved plan out: check, a worker for every replica, commit, wait

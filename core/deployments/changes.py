@@ -1,4 +1,5 @@
-"""The ordered changes between two wishes: jobs and adapters along the data, channels, placement, what goes. Pure.
+"""The ordered changes between two wishes: jobs and adapters along the data, channels, placement, what goes; and the
+values that differ. Pure.
 
 An update starts a job anew on its workers.
 """
@@ -11,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from core.documents import differences
+from core.documents.differences import Difference
 from core.model.deployment import Channel, Job, Role, State
 from core.model.plan import Action, Change, Kind
 
@@ -69,12 +72,15 @@ def _placement(desired: State, current: State) -> Iterable[Change]:
             yield Change(Action.CREATE, Kind.PLACEMENT, name, where, why)
         elif old == workers:
             yield Change(Action.UNCHANGED, Kind.PLACEMENT, name, where, "")
-        elif len(old) != len(workers):
-            yield Change(Action.UPDATE, Kind.PLACEMENT, name, where, f"replicas {len(old)} -> {len(workers)}")
         else:
             before, after = _group(current, name), _group(desired, name)
-            why = f"group {before} -> {after}" if before != after else f"was on {_workers(old)}"
-            yield Change(Action.MOVE, Kind.PLACEMENT, name, where, why)
+            moved = f"group {before} -> {after}" if before != after else ""
+            sides = {"workers": list(old)}, {"workers": list(workers)}
+            if len(old) != len(workers):
+                why = ", ".join(filter(None, (f"replicas {len(old)} -> {len(workers)}", moved)))
+                yield Change(Action.UPDATE, Kind.PLACEMENT, name, where, why, *sides)
+            else:
+                yield Change(Action.MOVE, Kind.PLACEMENT, name, where, moved or f"was on {_workers(old)}", *sides)
 
 
 def _gone(desired: State, current: State) -> Iterable[Change]:
@@ -90,17 +96,63 @@ def _gone(desired: State, current: State) -> Iterable[Change]:
             yield Change(Action.REMOVE, Kind.PLACEMENT, name, _workers(workers), "no longer wished for")
 
 
+def of_wish(desired: State, current: State) -> list[Difference]:
+    """The values in which two wishes differ beside the documents of their jobs: what was asked for, and what follows
+    from it without showing in a change."""
+    return list(differences.between(_asked(current, desired), _asked(desired, current)))
+
+
+def _asked(state: State, other: State) -> dict[str, Any]:
+    both = [name for name in state.jobs if name in other.jobs]
+    woven = {job.origin for job in state.jobs.values() if job.role is not Role.STEP}
+    options = {
+        name: dict(channel.options)
+        for name, channel in state.channels.items()
+        if name in other.channels and f"channel {name}" not in woven  # else the documents of its adapters have them
+    }
+    return {
+        "source": state.source,
+        "worker_group": state.group,
+        "environment": state.environment,
+        "values": dict(state.values),
+        "placement": dict(state.placement),
+        "replicas": dict(state.replicas),
+        "channels": options,
+        "jobs": {name: _origin(state.jobs[name]) for name in both},
+        "together": _shared(state, set(both)),
+    }
+
+
+def _shared(state: State, both: set[str]) -> list[list[str]]:
+    """The sets of jobs that share a worker, of those jobs that are in both wishes."""
+    kept = ([name for name in members if name in both] for members in state.together)
+    return [members for members in kept if len(members) > 1]
+
+
+def _origin(job: Job) -> dict[str, Any]:
+    return {"step": job.step, "role": job.role.value, "origin": job.origin}
+
+
+def values(change: Change) -> list[Difference]:
+    """The values that an update or a move changes; none of what comes and goes as a whole."""
+    if change.before is None or change.after is None:
+        return []
+    return list(differences.between(change.before, change.after))
+
+
 def diff(change: Change, *, whole: bool = False) -> str:
     """The unified diff of an update, and with `whole` of what comes and goes; empty when there is nothing to compare.
 
-    Made on demand, because a plan may have thousands of changes.
+    Credentials are masked. Made on demand, because a plan may have thousands of changes.
     """
     if (change.before is None and change.after is None) or (not whole and None in (change.before, change.after)):
         return ""
     before, after = (
         []
         if side is None
-        else orjson.dumps(side, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode().splitlines()
+        else orjson.dumps(differences.masked(side), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+        .decode()
+        .splitlines()
         for side in (change.before, change.after)
     )
     return "\n".join(difflib.unified_diff(before, after, "applied", "planned", n=2, lineterm=""))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from core.catalog import wiring
 from core.contexts.layers import Level
-from core.deployments import changes, expand, placement, plan_text
+from core.deployments import changes, expand, placement
 from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.model.catalog import Blueprint, Perspective, Workflow
@@ -141,29 +141,14 @@ def compare(
         tuple(warnings),
         tuple(blockers),
         digest(desired),
-        plan_text.text(name, desired.source, ordered, summary, warnings, blockers, removal),
+        current,
         removal,
     )
 
 
 def with_blockers(plan: Plan, more: Sequence[Finding]) -> Plan:
     """The same plan with more in its way."""
-    made = dataclasses.replace(plan, blockers=(*plan.blockers, *more))
-    return dataclasses.replace(made, text=text(made))
-
-
-def text(plan: Plan, *, detailed: bool = False) -> str:
-    """The plan for people; `detailed` leaves nothing out that is not very long."""
-    return plan_text.text(
-        plan.deployment,
-        plan.source,
-        plan.changes,
-        plan.summary,
-        plan.warnings,
-        plan.blockers,
-        plan.remove,
-        detailed=detailed,
-    )
+    return dataclasses.replace(plan, blockers=(*plan.blockers, *more))
 
 
 def digest(state: State) -> str:

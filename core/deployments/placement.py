@@ -165,6 +165,7 @@ class _Pool:
                 f"There is no worker group {group} for {some}, or it does not admit this tenant.",
                 f"Groups with workers for it: {groups}. Make the group and put a worker in it, admit the tenant"
                 " (worker_group_update), or place the step elsewhere.",
+                until=f"group {group} has a worker",
             )
         if group not in self._heaps:
             members = [name for name in self._groups if self._groups[name] == group]
@@ -177,11 +178,13 @@ class _Pool:
                 else "Start one, or wait until it is back."
                 if members
                 else f"Put a worker in it: worker_update(name=..., group={group!r}).",
+                until=f"group {group} has a worker that takes jobs",
             )
         return Finding(
             "too_few_slots",
             f"The workers of group {group} have no room left for {some}.",
             "Add a worker, give the workers more slots, or lower the replicas.",
+            until=f"the workers of group {group} have room",
         )
 
 

@@ -6,6 +6,7 @@ The rest of the way is pure: compute.py.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from core.catalog import items
 from core.contexts.layers import Layers
 from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
-from core.deployments import compute, expand, observed
+from core.deployments import compute, expand, observed, remnants
 from core.deployments.records import unknown
 from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
@@ -88,7 +89,7 @@ class Planner:
         row, current = await self._present(tenant, name)
         if row is None or row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
             raise unknown(tenant, name)
-        return compute.remove(name, current), row.revision
+        return await self._leaving(tenant, compute.remove(name, current)), row.revision
 
     async def plan_back(self, tenant: str, name: str, to_revision: int) -> tuple[Plan, int]:
         """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more.
@@ -123,7 +124,8 @@ class Planner:
         ]
         blockers += await asyncio.to_thread(_unreachable, wish, self._files(tenant))
         made = await asyncio.to_thread(compute.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
-        return self._free(tenant, made), row.revision if row is not None else 0
+        made = await self._leaving(tenant, self._free(tenant, made))
+        return made, row.revision if row is not None else 0
 
     async def _present(self, tenant: str, name: str) -> tuple[DeploymentRow | None, State]:
         row = await self._database.read(table.get, tenant, name)
@@ -171,7 +173,17 @@ class Planner:
                 recompute=ask.recompute_placement,
             )
         )
-        return self._free(tenant, made)
+        return await self._leaving(tenant, self._free(tenant, made))
+
+    async def _leaving(self, tenant: str, made: Plan) -> Plan:
+        """The plan with what the jobs that it takes away leave behind."""
+        gone = [name for name in made.base.jobs if name not in made.desired.jobs]
+        if not gone:
+            return made
+        stays = await asyncio.to_thread(
+            remnants.of, made.base, gone, tenant, self._files(tenant), self._settings.home.expanduser().absolute()
+        )
+        return dataclasses.replace(made, stays=tuple(stays))
 
     def _surroundings(self, tenant: str, environment: str, contexts: Layers) -> Surroundings:
         licensed = frozenset(feature.value for feature in self._licensing.current.features)

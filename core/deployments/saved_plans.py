@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import clock, errors
-from core.deployments import changes, compute
+from core.deployments import changes, compute, plan_text
+from core.deployments.plan_text import Room, Standing
 from core.documents import canonical
+from core.documents.differences import Difference
 from core.model.deployment import EMPTY, State
 from core.model.plan import Action, Change, Plan, PlanBody, PlanRow, SavedPlan
 from core.model.principal import Caller
@@ -22,7 +24,8 @@ SHOWN_CHANGES = 50  # on one page
 SHOWN_FINDINGS = 30
 MOST_FINDINGS = 1000
 DIFF_CHARACTERS = 8_000  # of one answer
-DETAILED_DIFF_CHARACTERS = 100_000
+ROW_CHARACTERS = 160  # of the line of a change in the text, at most but for long names
+SHOWN_VALUES = 30  # of the wish, and of each change
 
 
 async def save(
@@ -74,6 +77,7 @@ def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: in
             summary=made.summary,
             warnings=made.warnings,
             blockers=made.blockers,
+            stays=made.stays,
         ),
     )
 
@@ -92,62 +96,92 @@ def again(saved: SavedPlan, base: Mapping[str, Any] | None) -> Plan:
         body.blockers,
         removal=body.remove,
     )
-    return dataclasses.replace(made, contexts=body.contexts, secrets=body.secrets)
+    return dataclasses.replace(made, contexts=body.contexts, secrets=body.secrets, stays=body.stays)
+
+
+def standing_of(saved: SavedPlan) -> Standing:
+    """Which plan a row is."""
+    return Standing(saved.id, saved.base_revision, saved.expires_at_ns)
 
 
 def to_answer(
-    made: Plan,
-    *,
-    plan_id: str | None,
-    base_revision: int,
-    expires_ns: int | None,
-    detailed: bool = False,
-    start: int = 0,
+    made: Plan, standing: Standing, *, detailed: bool = False, start: int = 0, room: Room = plan_text.WHOLE
 ) -> dict[str, Any]:
-    """A plan as every door shows it: a page of the changes, from `start` on, and all that stands in the way.
+    """A plan as every door answers it: a page of the changes, from `start` on, and all that stands in the way.
 
-    The concise form has the differences of updates, as far as they are short; the detailed one those of all changes.
+    The concise form has the differences of updates, as far as they are short; the detailed one the documents of all
+    changes, as many on a page as there is `room` for, and at least one.
     """
     every = [change for change in made.changes if change.action is not Action.UNCHANGED]
     page = every[start : start + SHOWN_CHANGES]
-    end = start + len(page)
+    diffs = _documents(page, room.characters) if detailed else _updates(page)
+    end = start + len(diffs)
     findings = MOST_FINDINGS if detailed else SHOWN_FINDINGS
     return {
-        "plan_id": plan_id,
-        "saved": plan_id is not None,
+        "plan_id": standing.plan_id,
+        "saved": standing.plan_id is not None,
         "name": made.deployment,
         "source": made.source,
-        "base_revision": base_revision,
+        "base_revision": standing.base_revision,
         "digest": made.digest,
         "summary": dict(made.summary),
-        "changes": _changes(page, detailed),
+        "values": _lines(changes.of_wish(made.desired, made.base)) if not made.remove else [],
+        "changes": [_change(change, diff) for change, diff in zip(every[start:end], diffs, strict=True)],
         "changes_left_out": len(every) - end,
         "next_cursor": str(end) if end < len(every) else None,
+        "refused_until": made.refused_until[:findings],
         "warnings": [finding.to_dict() for finding in made.warnings[:findings]],
         "blockers": [finding.to_dict() for finding in made.blockers[:findings]],
+        "stays": [remnant.to_dict() for remnant in made.stays[:findings]],
         "contexts": list(made.contexts[:findings]),
         "secrets": list(made.secrets[:findings]),
-        "expires_at": clock.iso(expires_ns) if expires_ns is not None else None,
-        "text": compute.text(made, detailed=True) if detailed else made.text,
+        "expires_at": clock.iso(standing.expires_ns) if standing.expires_ns is not None else None,
+        "text": plan_text.detailed(made, standing, every[start:end], diffs, end, room)
+        if detailed
+        else plan_text.short(made, standing),
     }
 
 
-def _changes(page: Sequence[Change], detailed: bool) -> list[dict[str, str]]:
-    budget = DETAILED_DIFF_CHARACTERS if detailed else DIFF_CHARACTERS
+def _documents(page: Sequence[Change], budget: int) -> list[str]:
+    """The diffs of the first changes that have room with their documents; of the first one as much as there is."""
+    out: list[str] = []
+    for change in page:
+        diff = changes.diff(change, whole=True)
+        size = ROW_CHARACTERS + sum(len(line) + 1 for line in plan_text.quote(diff))
+        if out and size > budget:
+            break
+        out.append(diff if size <= budget else _cut(diff, budget))
+        budget -= size
+    return out
+
+
+def _updates(page: Sequence[Change]) -> list[str]:
+    """The diffs of what is updated, as far as they are short."""
+    budget = DIFF_CHARACTERS
     out = []
     for change in page:
-        text = changes.diff(change, whole=detailed)
-        if len(text) > budget:
-            text = text[:budget] + "\n... cut; the job itself shows its document in full"
-        budget = max(0, budget - len(text))
-        out.append(
-            {
-                "action": change.action.value,
-                "kind": change.kind.value,
-                "id": change.id,
-                "where": change.where,
-                "reason": change.reason,
-                "diff": text,
-            }
-        )
+        diff = changes.diff(change)
+        out.append(diff if len(diff) <= budget else _cut(diff, budget))
+        budget = max(0, budget - len(diff))
     return out
+
+
+def _cut(diff: str, characters: int) -> str:
+    return diff[:characters] + "\n... cut; the job itself shows its document in full"
+
+
+def _change(change: Change, diff: str) -> dict[str, Any]:
+    return {
+        "action": change.action.value,
+        "kind": change.kind.value,
+        "id": change.id,
+        "where": change.where,
+        "reason": change.reason,
+        "values": _lines(changes.values(change)),
+        "diff": diff,
+    }
+
+
+def _lines(found: Sequence[Difference]) -> list[str]:
+    """Differences as lines, as the text has them."""
+    return [line for one in found[:SHOWN_VALUES] for line in one.lines()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core import errors
+from core.deployments import plan_text
 from core.gitops import compare, present, reading
 from core.gitops.compare import Action, Change, Found, Key
 from core.gitops.desired import Item
@@ -148,7 +149,7 @@ class Differ:
         if change.action is Action.UNCHANGED:  # the same wish, but other contexts, or another place
             change = replace(change, action=Action.UPDATE)
             reason = "its jobs change"
-        return replace(change, reason=reason, diff=f"{change.diff}\n{made.text}".strip()), warnings, blocked
+        return replace(change, reason=reason, diff=f"{change.diff}\n{plan_text.short(made)}".strip()), warnings, blocked
 
 
 def _named(name: str, findings: Iterable[Finding]) -> list[Finding]:

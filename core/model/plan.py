@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from core.model.deployment import State
+from core.model.deployment import EMPTY, State
+
+QUOTED = " " * 6
+"""How the lines of a plan's text begin that repeat documents and values, which are data of others."""
 
 
 class Action(StrEnum):
@@ -47,27 +50,42 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A warning or a blocker: what is wrong, what to do about it, and where in the source document."""
+    """A warning or a blocker: what is wrong, what to do about it, and where in the source document.
+
+    `until` is what an apply waits for: it is refused until then, though the plan is sound.
+    """
 
     code: str
     message: str
     hint: str = ""
     pointer: str = ""
+    until: str = ""
 
     def to_dict(self) -> dict[str, str]:
         out = {"code": self.code, "message": self.message, "hint": self.hint}
-        if self.pointer:
-            out["pointer"] = self.pointer
-        return out
+        return out | {key: value for key, value in (("pointer", self.pointer), ("until", self.until)) if value}
 
     @staticmethod
     def from_dict(data: Mapping[str, str]) -> Finding:
-        return Finding(data["code"], data["message"], data["hint"], data.get("pointer", ""))
+        return Finding(data["code"], data["message"], data["hint"], data.get("pointer", ""), data.get("until", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """What stays where it is when a job goes. `bytes` is None where the engine cannot measure it."""
+
+    kind: str  # files, state (offsets and fingerprints), stream, bucket, container
+    job: str
+    where: str
+    bytes: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "job": self.job, "where": self.where, "bytes": self.bytes}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an apply would do. `digest` names the wish; `text` is for people."""
+    """What an apply would do. `base` is the wish that it was compared with; `digest` names the new one."""
 
     deployment: str
     source: str
@@ -77,10 +95,16 @@ class Plan:
     warnings: tuple[Finding, ...]
     blockers: tuple[Finding, ...]
     digest: str
-    text: str
+    base: State = EMPTY
     remove: bool = False
     contexts: tuple[Mapping[str, str], ...] = ()  # the context values it uses: {key, level, target, digest}
     secrets: tuple[str, ...] = ()  # full names of the secrets that it needs
+    stays: tuple[Remnant, ...] = ()  # what the jobs that go leave behind
+
+    @property
+    def refused_until(self) -> list[str]:
+        """What an apply waits for: it is refused until then."""
+        return [one.until for one in self.warnings if one.until]
 
     @property
     def empty(self) -> bool:
@@ -99,6 +123,7 @@ class PlanBody:
     summary: Mapping[str, int]
     warnings: tuple[Finding, ...]
     blockers: tuple[Finding, ...]
+    stays: tuple[Remnant, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -109,6 +134,7 @@ class PlanBody:
             "summary": dict(self.summary),
             "warnings": [finding.to_dict() for finding in self.warnings],
             "blockers": [finding.to_dict() for finding in self.blockers],
+            "stays": [remnant.to_dict() for remnant in self.stays],
         }
 
     @staticmethod
@@ -121,6 +147,7 @@ class PlanBody:
             data["summary"],
             tuple(map(Finding.from_dict, data["warnings"])),
             tuple(map(Finding.from_dict, data["blockers"])),
+            tuple(Remnant(**one) for one in data.get("stays", ())),
         )
 
 

@@ -40,6 +40,11 @@ def id_of(tenant: str, job: str, replica: int) -> str:
     return f"{tenant}/{job}#{replica}"
 
 
+def directory_name(id: str) -> str:
+    """What the directory of a workload's state is called, in `state` of its worker's home."""
+    return id.replace("/", "~")
+
+
 @lru_cache(maxsize=4096)  # it is asked with each frame of a worker
 def parse(id: str) -> WorkloadId:
     """The parts of an id; those that it lacks are empty."""

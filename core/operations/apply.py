@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pydantic import Field
 
-from core.deployments import observed, records, saved_plans
+from core.deployments import observed, plan_text, records, saved_plans
 from core.deployments.gate import DEADLINE_SECONDS
 from core.engine import Engine
 from core.license import Feature
@@ -33,7 +34,8 @@ async def _plan_is_applied(engine: Engine, caller: Caller, params: DeploymentApp
         return None  # it is refused
     plan = await saved_plans.load(engine.database, saved)
     question = f"Apply this plan to deployment {saved.name}, in tenant {caller.tenant}?"
-    return Loss(plan.text, question=question, yes="Apply this plan", where="plan_get")
+    text = await asyncio.to_thread(plan_text.short, plan, saved_plans.standing_of(saved), plan_text.QUESTION_CHARACTERS)
+    return Loss(text, question=question, yes="Apply this plan", where="plan_get")
 
 
 @operation(

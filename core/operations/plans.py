@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from core import clock
-from core.deployments import records, saved_plans
+from core.deployments import plan_text, records, saved_plans
+from core.deployments.plan_text import Standing
 from core.deployments.planner import Ask
 from core.engine import Engine
 from core.license import Feature
 from core.model.catalog import NAME_PATTERN
 from core.model.operation import Effect, Loss, Params
-from core.model.plan import SavedPlan
-from core.model.principal import Caller, Role
+from core.model.plan import Plan, SavedPlan
+from core.model.principal import Caller, Role, Surface
 from core.operations.registry import Page, items_schema, operation, position, rows_page
 from core.store import saved_plans as table
 
@@ -64,7 +66,9 @@ PLANNED = {
         "saved": {"type": "boolean"},
         "base_revision": {"type": "integer"},
         "summary": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "values": {"type": "array", "items": {"type": "string"}},
         "changes": {"type": "array", "items": {"type": "object"}},
+        "refused_until": {"type": "array", "items": {"type": "string"}},
         "warnings": {"type": "array", "items": {"type": "object"}},
         "blockers": {"type": "array", "items": {"type": "object"}},
         "expires_at": {"type": ["string", "null"]},
@@ -98,7 +102,7 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     """Compute a plan: jobs, adapters, channels and placement, with what would change and why. Runs nothing.
 
     Show `text` to the user; then deployment_apply(plan_id) does exactly this, once. Blockers must be mended first;
-    warnings need not. In a read-only session the plan is not saved, and plan_id is null.
+    warnings need not; `refused_until` names what an apply waits for. In a read-only session the plan is not saved.
     """
     tenant, name = caller.tenant, params.name
     if params.remove:
@@ -113,13 +117,13 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
         now = engine.now_ns()
         expires = now + engine.settings.plan_ttl_seconds * clock.NANOSECONDS
         plan_id = await saved_plans.save(engine.database, engine.ids, caller, made, revision, now, expires)
-    return saved_plans.to_answer(
-        made,
-        plan_id=plan_id,
-        base_revision=revision,
-        expires_ns=expires,
-        detailed=params.detail == "detailed",
-    )
+    standing = Standing(plan_id, revision, expires)
+    return await _answer(made, standing, caller, params.detail == "detailed")
+
+
+async def _answer(made: Plan, standing: Standing, caller: Caller, detailed: bool, start: int = 0) -> dict[str, Any]:
+    room = plan_text.TOOL if caller.surface is Surface.MCP else plan_text.WHOLE
+    return await asyncio.to_thread(saved_plans.to_answer, made, standing, detailed=detailed, start=start, room=room)
 
 
 class PlanGet(Params):
@@ -142,21 +146,17 @@ async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str,
     """Show a saved plan as it was made: all its changes, a page at a time, and its state (open, applied, stale,
     expired or discarded)."""
     saved = await _find(engine, caller, params.plan_id)
-    answer = saved_plans.to_answer(
-        await saved_plans.load(engine.database, saved),
-        plan_id=saved.id,
-        base_revision=saved.base_revision,
-        expires_ns=saved.expires_at_ns,
-        detailed=params.detail == "detailed",
-        start=position(params.cursor) or 0,
-    )
-    applied = saved.applied_as
+    made, standing = await saved_plans.load(engine.database, saved), saved_plans.standing_of(saved)
+    answer = await _answer(made, standing, caller, params.detail == "detailed", position(params.cursor) or 0)
+    applied, created = saved.applied_as, clock.iso(saved.created_at_ns)
+    became = f" as revision {applied}" if applied else ""
     return {
         **answer,
         "state": saved.standing,
         "applied_as_revision": applied,
         "by": saved.username,
-        "created_at": clock.iso(saved.created_at_ns),
+        "created_at": created,
+        "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.",
     }
 
 

@@ -24,7 +24,7 @@ from core.dsl.language.action import JobAborted
 from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, frames, secret
 from core.model.states import WorkloadState
-from core.model.workload import parse
+from core.model.workload import directory_name, parse
 from core.witness import Witness
 from core.worker.channels import Channels
 from core.worker.environment import Environment, channel_name
@@ -343,7 +343,7 @@ class Runtime:
             tenant=workload.tenant,
             workload=workload.id,
             limits=self._limits,
-            state_dir=Path(self._options.home) / "state" / workload.id.replace("/", "~"),
+            state_dir=Path(self._options.home) / "state" / directory_name(workload.id),
             log=lambda level, text, **fields: self._journal.write(workload.id, level, text, fields),
             publish=lambda message: self._link.publish(workload.id, message),
             variable=lambda name: self._variables.get((workload.tenant, name)),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from core.model.plan import QUOTED
 from mcp_server.cli import connect, graphs, render, wording
 
 CHANGES = 2
@@ -16,8 +18,7 @@ async def plan(given: dict[str, Any], beside: Mapping[str, Any], common: connect
         made = await engine.call("deployment_plan", **given)
         if beside.get("tree") and not common.json:
             await _tree(engine, made)
-    detailed = given.get("detail") == "detailed"
-    return _planned(made, common, detailed=detailed, exit_code=bool(beside.get("exit_code")))
+    return _planned(made, common, exit_code=bool(beside.get("exit_code")))
 
 
 async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:
@@ -30,12 +31,12 @@ async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:
         render.text("\n".join([*graphs.tree(item["graph"], made["name"], graphs.marks(made)), ""]))
 
 
-def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, exit_code: bool) -> int:
+def _planned(made: dict[str, Any], common: connect.Common, *, exit_code: bool) -> int:
     changes = sum(number for what, number in made["summary"].items() if what != "unchanged")
     if common.json:
         render.json(made)
     else:
-        _print(made, detailed)
+        _print(made)
         if changes and made["saved"] and not made["blockers"]:
             render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
     if not exit_code:
@@ -43,17 +44,17 @@ def _planned(made: dict[str, Any], common: connect.Common, *, detailed: bool, ex
     return 1 if made["blockers"] else CHANGES if changes else 0
 
 
-def _print(made: dict[str, Any], detailed: bool) -> None:
-    render.text(wording.hint(made["text"]))
-    for change in made["changes"]:
-        if change["diff"] and (detailed or change["action"] == "update"):
-            render.heading(f"{change['action']} {change['kind']} {change['id']}")
-            render.diff(change["diff"])
+def _print(made: dict[str, Any]) -> None:
+    """Print the text of a plan; what it repeats of documents stays as it is."""
+    for quoted, lines in itertools.groupby(made["text"].split("\n"), lambda line: line.startswith(QUOTED)):
+        if quoted:
+            render.diff("\n".join(lines))
+        else:
+            render.text(wording.hint("\n".join(lines)))
 
 
 def show(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a saved plan, with its state."""
-    _print(made, typed.get("detail") == "detailed")
-    render.facts(made, ("state", "applied_as_revision", "by", "created_at", "expires_at"))
+    _print(made)
     if made["next_cursor"]:
         connect.note(f"More changes: add --cursor {made['next_cursor']}")

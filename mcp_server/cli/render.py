@@ -119,10 +119,10 @@ def text(value: str) -> None:
 
 
 def diff(value: str) -> None:
-    """Print a unified diff, coloured when someone watches."""
+    """Print a unified diff, which may be indented, coloured when someone watches."""
     screen = out()
-    for line in results.visible(value).splitlines():
-        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+    for line in results.visible(value).split("\n"):
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line.lstrip()[:1], "")
         screen.print(markup.escape(line), style=style, soft_wrap=True)
 
 

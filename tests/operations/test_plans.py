@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from core import clock, errors
-from core.model.principal import Principal, Role
+from core.engine import Engine
+from core.model.principal import Principal, Role, Surface
+from tests import waiting
 from tests.deployments.documents import pairs
 from tests.engines import ADMIN, engine_on
 from tests.operations.test_deployments import apply, deployed, plan
@@ -24,11 +26,13 @@ async def test_a_plan_is_shown_again_exactly_as_it_was_made_whatever_has_happene
         await deployed(engine, tmp_path / "store")
         made = await plan(engine, tmp_path / "store", values={"guid_prefix": "v2"})
         again = await engine.call("plan_get", {"plan_id": made["plan_id"]}, COLLEAGUE)
-        assert {key: value for key, value in again.items() if key not in STANDING} == made
+        assert {key: value for key, value in again.items() if key not in STANDING} == made | {"text": again["text"]}
+        assert again["text"].startswith(f"{made['text']}\nIt is open; made by alice at ")
         assert (again["state"], again["by"], again["applied_as_revision"]) == ("open", "alice", None)
         await apply(engine, await plan(engine, tmp_path / "other"))
         stale = await engine.call("plan_get", {"plan_id": made["plan_id"]}, ADMIN)
-        assert stale["state"] == "stale" and stale["changes"] == made["changes"] and stale["text"] == made["text"]
+        assert stale["state"] == "stale" and stale["changes"] == made["changes"]
+        assert stale["text"].startswith(f"{made['text']}\nIt is stale; made by alice at ")
 
 
 async def test_a_plan_that_is_too_long_for_one_answer_is_read_in_pages(tmp_path: Path) -> None:
@@ -51,7 +55,7 @@ async def test_the_detailed_form_shows_the_document_of_every_job_that_comes(tmp_
         assert "placement" in made["text"]
         concise = await plan(engine, tmp_path / "store")
         assert all(change["diff"] == "" for change in concise["changes"])
-        assert len(concise["text"].splitlines()) <= 10
+        assert len(concise["text"].splitlines()) <= 12
 
 
 async def test_plans_are_listed_newest_first_with_what_has_become_of_them(
@@ -101,3 +105,77 @@ async def test_a_plan_of_another_tenant_is_not_there(tmp_path: Path, operation: 
         with pytest.raises(errors.NotFound, match="no plan"):
             await engine.call(operation, arguments, replace(ADMIN, tenant="tenant-b"))
         assert (await engine.call("plan_list", {}, replace(ADMIN, tenant="tenant-b")))["items"] == []
+
+
+async def test_three_plans_have_three_texts_and_three_questions_with_their_ids_and_values(tmp_path: Path) -> None:
+    async def prefixed(engine: Engine, prefix: str) -> dict[str, Any]:
+        return await plan(engine, tmp_path / "store", values={"path": str(tmp_path / "store"), "guid_prefix": prefix})
+
+    async with engine_on(tmp_path / "home") as engine:
+        for prefix in ("alpha", "beta"):
+            await apply(engine, await prefixed(engine, prefix), wait_seconds=0)
+        back = await engine.call("deployment_plan", {"name": "demo", "to_revision": 1}, ADMIN)
+        plans = {"gamma": await prefixed(engine, "gamma"), "delta": await prefixed(engine, "delta"), "alpha": back}
+        texts, questions = set(), set()
+        for prefix, made in plans.items():
+            call = {"operation": "deployment_apply", "arguments": {"plan_id": made["plan_id"]}}
+            question = (await engine.call("call_preview", call, ADMIN))["loss"]["text"]
+            whole = await engine.call("plan_get", {"plan_id": made["plan_id"], "detail": "detailed"}, ADMIN)
+            for text in (made["text"], question, whole["text"]):
+                assert made["plan_id"] in text and "made on revision 2, valid until " in text
+                assert f'values.guid_prefix: "beta" -> "{prefix}"' in text
+            for text in (made["text"], question, *made["changes"][0]["values"]):
+                assert f'output.file-store.guid-prefix: "beta-" -> "{prefix}-"' in text
+            assert made["values"] == [f'values.guid_prefix: "beta" -> "{prefix}"']
+            texts.add(made["text"].replace(made["plan_id"], ""))
+            questions.add(question.replace(made["plan_id"], ""))
+        assert len(texts) == len(questions) == 3
+
+
+async def test_a_read_only_session_is_told_that_its_plan_is_not_saved(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store", replace(ADMIN, allow_write=False))
+        assert made["plan_id"] is None and "Plan not saved: read-only session" in made["text"]
+
+
+async def test_a_plan_that_waits_for_a_worker_says_that_an_apply_would_be_refused(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        made = await plan(engine, tmp_path / "store", placement={"print": "edge"})
+        assert made["refused_until"] == ["group edge has a worker"]
+        assert "An apply would be refused until group edge has a worker." in made["text"]
+        again = await engine.call("plan_get", {"plan_id": made["plan_id"]}, ADMIN)
+        assert again["refused_until"] == made["refused_until"]
+        with pytest.raises(errors.TargetUnavailable):
+            await apply(engine, made)
+
+
+async def test_a_removal_says_which_files_and_which_state_stay_and_how_large_they_are(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    async with engine_on(tmp_path / "home") as engine:
+        await deployed(engine, store)
+        await waiting.until(lambda: any(one.is_file() for one in store.rglob("*")))
+        made = await engine.call("deployment_plan", {"name": "demo", "remove": True}, ADMIN)
+        stays = {(one["kind"], one["where"]): one["bytes"] for one in made["stays"]}
+        assert stays["files", str(store)] > 0
+        assert any(kind == "state" and where.startswith("state/") for kind, where in stays)
+        again = await engine.call("plan_get", {"plan_id": made["plan_id"]}, ADMIN)
+        assert again["stays"] == made["stays"]
+        assert f"files {store}, " in again["text"] and "logs of the jobs" in again["text"]
+
+
+async def test_a_model_reads_the_documents_of_a_plan_a_page_at_a_time(tmp_path: Path) -> None:
+    model = replace(ADMIN, surface=Surface.MCP)
+    async with engine_on(tmp_path / "home") as engine:
+        await engine.call("workflow_save_draft", {"document": pairs(20)}, ADMIN)
+        await engine.call("workflow_publish", {"slug": "pairs"}, ADMIN)
+        made = await engine.call("deployment_plan", {"name": "big", "source": "workflow:pairs"}, model)
+        seen, cursor = "", None
+        while True:
+            asked = {"plan_id": made["plan_id"], "detail": "detailed", **({"cursor": cursor} if cursor else {})}
+            page = await engine.call("plan_get", asked, model)
+            assert len(page["text"]) <= 6_000
+            seen, cursor = seen + page["text"], page["next_cursor"]
+            if cursor is None:
+                break
+            assert f"detail='detailed', cursor='{cursor}')" in page["text"]
+        assert all(f'"name": "big--s{number}"' in seen for number in range(20))

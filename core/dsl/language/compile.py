@@ -128,10 +128,21 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
 
 def refusals(job: CheckedJob, files: Locator) -> Iterator[places.Refused]:
     """The places that a job names and may not use."""
+    for pointer, component in _components(job):
+        yield from places.refusals(component, files, pointer)
+
+
+def named_paths(job: CheckedJob) -> Iterator[places.Named]:
+    """The files and directories that a job names."""
+    for pointer, component in _components(job):
+        yield from places.named(component, pointer)
+
+
+def _components(job: CheckedJob) -> Iterator[tuple[str, Component]]:
     parts: list[tuple[str, Component]] = [("/input", job.input), ("/output", job.output)]
     parts += [(f"/actions/{index}", action) for index, action in enumerate(job.actions)]
     for pointer, component in parts:
-        yield from places.refusals(component, files, f"{pointer}/{pointers.escape(component.name)}")
+        yield f"{pointer}/{pointers.escape(component.name)}", component
 
 
 class _Faults:
