@@ -1,5 +1,8 @@
 """Why something is as it is: the causes in the order of time, and the calls that help.
 
 `facts` reads what is known; `chain` has the values, and the other modules, one for each noun, are pure. Start with
-deployments.
+deployments. `targets` judges the other end of a trigger, for `explain` and for the answer to whoever publishes one.
+
+An explanation leads to explanations of what is further down (invocation, plan; trigger, deployment; job, workload) and
+never back, so that who follows them arrives.
 """

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
+
 from core import clock, errors
-from core.deployments import observed, records
-from core.explain import chain, deployments, invocations, jobs, saved_plans
+from core.deployments import observed, records, status
+from core.dsl.language import answering
+from core.explain import chain, deployments, invocations, jobs, saved_plans, targets, triggers
 from core.explain.chain import Cause
+from core.explain.targets import Mismatch
 from core.fleet.fleet import Fleet
 from core.model import invocation
 from core.model.message import Type
 from core.model.principal import Caller
 from core.model.states import DeploymentState
+from core.model.trigger import Definition
 from core.model.workload import WorkloadView, parse
 from core.store import audit, messages
 from core.store import deployments as table
+from core.store import invocations as invocation_table
 from core.store import jobs as job_table
 from core.store import triggers as trigger_table
 from core.store.database import Database
 from core.triggers.pending import Pending
-from core.triggers.registry import Trigger
+from core.triggers.registry import Trigger, TriggerRegistry
 
 MOST_FAILURES = 3
 LOOKED_THROUGH = 50  # of the newest failures
@@ -30,18 +36,37 @@ MOST_WORKER_NOTES = 4
 class Explainer:
     """Use from the engine's loop."""
 
-    def __init__(self, database: Database, fleet: Fleet, pending: Pending) -> None:
+    def __init__(self, database: Database, fleet: Fleet, pending: Pending, triggers: TriggerRegistry) -> None:
         self._database = database
+        self._triggers = triggers
         self._fleet = fleet
         self._pending = pending
 
+    async def mismatches(self, definition: Definition) -> list[Mismatch]:
+        """What does not fit between a trigger and the rest as it is now, each with the calls that mend it."""
+        tenant, job = definition.tenant_id, definition.target_job_name
+        deployed = self._fleet.deployed(tenant)
+        own, message = deployed.pop(job, None), targets.message(definition)
+        staged = await self._database.read(job_table.newest, tenant, job)
+        target = targets.Target(
+            own.document if own is not None else None,
+            own.filter if own is not None else None,
+            own.deployment if own is not None else "",
+            orjson.loads(staged["document"]) if staged is not None else None,
+            [name for name, one in deployed.items() if one.filter is not None and one.filter.matches(message)],
+            any(definition.response_slot in answering.of(one.document).slots for one in deployed.values()),
+        )
+        return targets.mismatches(definition, target)
+
     async def explain(self, caller: Caller, kind: str, id: str) -> chain.Explanation:
-        """Why a deployment, invocation, workload, job or plan of a tenant is as it is. Raises NotFound."""
+        """Why a deployment, invocation, trigger, workload, job or plan of a tenant is as it is. Raises NotFound."""
         match kind:
             case "deployment":
                 return await self._deployment(caller, id)
             case "invocation":
                 return await self._invocation(caller, id)
+            case "trigger":
+                return await self._trigger(caller, id)
             case "workload":
                 return await self._workload(caller, id)
             case "job":
@@ -87,7 +112,8 @@ class Explainer:
         tenant = record["tenant_id"]
         slug, revision = record["trigger_slug"], record["trigger_revision"]
         row = await self._database.read(trigger_table.revision, tenant, slug, revision)
-        job = Trigger.from_row(row).definition.target_job_name if row is not None else ""
+        definition = Trigger.from_row(row).definition if row is not None else None
+        job = definition.target_job_name if definition is not None else ""
         there = observed.alive(self._fleet, tenant=tenant, job=job) if job else []
         well = record["state"] == "succeeded"
         since = record["requested_at_ns"]
@@ -95,6 +121,7 @@ class Explainer:
         failures = [] if well or not job else await self._failures(tenant, {job}, there[:1], since)
         on = {one.worker for one in there}
         lost = [] if well and record["attempts"] <= 1 else await self._workers(tenant, on, since)
+        present = self._triggers.get(tenant, slug)
         return invocations.explain(
             invocations.Facts(
                 record,
@@ -102,6 +129,57 @@ class Explainer:
                 there,
                 [one for one in failures if since <= one.at_ns],
                 [one for one in lost if one.at_ns <= until],
+                definition.response_slot if definition is not None else "",
+                await self.mismatches(definition) if definition is not None and not well else (),
+                await self._end(tenant, job, parsed[0]) if parsed is not None and job and not well else None,
+                caller.allow_write
+                and present is not None
+                and present.definition.annotations.idempotent
+                and present.invokable_by(caller),
+            )
+        )
+
+    async def _end(self, tenant: str, job: str, id: int) -> invocations.RunEnd | None:
+        """How the job's run with the message of an invocation ended; None while it has not, as far as we know."""
+        run = await self._database.read(invocation_table.get, id)
+        if run is None or run.settled_at_ns is None:
+            return None
+        found = await self._database.read(messages.recent, tenant, Type.JOB_RUN_ENDED, job, LOOKED_THROUGH)
+        ends = [event.get("message_data") or {} for event in found]
+        mine = [
+            end
+            for end in ends
+            if end.get("started_at_ns", 0) <= run.settled_at_ns and run.requested_at_ns <= end.get("ended_at_ns", 0)
+        ]
+        own = self._fleet.deployed(tenant).get(job)
+        return invocations.RunEnd(
+            run.settled_at_ns,
+            sum(end["events_out"] for end in mine),
+            sum(end["runs"] for end in mine),
+            targets.output(own.document) if own is not None else "its output",
+        )
+
+    async def _trigger(self, caller: Caller, slug: str) -> chain.Explanation:
+        trigger = self._triggers.find(caller, slug)
+        definition, tenant = trigger.definition, trigger.tenant
+        there = observed.alive(self._fleet, tenant=tenant, job=definition.target_job_name)
+        deeds = [Cause(f"{trigger.created_by} published revision {trigger.revision}", trigger.created_at_ns)]
+        if not trigger.active:
+            wanted = {"operation": "trigger_deactivate", "target": f"{tenant}/{slug}", "decision": "allowed"}
+            rows, _ = await self._database.read(
+                lambda db: audit.search(db, tenant, wanted, None, trigger.created_at_ns, None, None, 1)
+            )
+            deeds += [Cause(f"{row['username']} deactivated it through {row['surface']}", row["id"]) for row in rows]
+        return triggers.explain(
+            triggers.Facts(
+                definition,
+                trigger.revision,
+                trigger.active,
+                deeds,
+                await self.mismatches(definition),
+                len(there),
+                sum(status.up(one) for one in there),
+                caller.allow_write and caller.is_admin,
             )
         )
 

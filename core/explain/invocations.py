@@ -8,6 +8,7 @@ from typing import Any
 
 from core import clock
 from core.explain.chain import Call, Cause, Explanation
+from core.explain.targets import Mismatch
 from core.model.workload import WorkloadView
 
 TERMINAL = ("succeeded", "failed", "timed_out")
@@ -22,6 +23,20 @@ class Facts:
     workloads: Sequence[WorkloadView]  # of the target job
     failures: Sequence[Cause]  # of the target job since the call, and its last log lines
     workers: Sequence[Cause]  # lost while the run was under way
+    slot: str = ""  # that the run waited for
+    mismatches: Sequence[Mismatch] = ()  # between its trigger and the job, as both are now
+    end: RunEnd | None = None  # how the job's own run with the message ended, when that is known
+    again: bool = False  # whether the caller may run it again, and a second run does no harm
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How the run of the job that had the message ended, and what is known of the runs in that time."""
+
+    at_ns: int
+    events_out: int
+    runs: int  # that `events_out` counts; 0: nothing is known of them yet
+    output: str  # where the events went
 
 
 def explain(facts: Facts) -> Explanation:
@@ -37,6 +52,10 @@ def explain(facts: Facts) -> Explanation:
     running = [row for row in facts.workloads if row.state == "running"]
     if state == "timed_out" and record["deadline_ns"]:
         causes.append(Cause("the deadline for a valid trigger_response passed", record["deadline_ns"]))
+        if facts.end is not None:
+            causes.append(Cause(_end(facts, facts.end), facts.end.at_ns))
+    if state in ("failed", "timed_out"):
+        causes += [Cause(one.message) for one in facts.mismatches if one.code != "published_nowhere"]
     if result.get("error_message"):
         causes.append(Cause(f"{result.get('error_code', 'failed')}: {result['error_message']}"))
     if not facts.workloads and job:
@@ -76,10 +95,34 @@ def _summary(facts: Facts, result: Mapping[str, Any]) -> str:
     ended = f" after {_seconds(record)}" if record["finished_at_ns"] else ""
     text = f"The run of {record['trigger_slug']} is {record['state']}{ended}{attempts}."
     if record["state"] == "timed_out" and record["deadline_ns"]:
-        text += f" No valid response came before {clock.iso(record['deadline_ns'])}."
+        text += f" No valid response came before {clock.iso(record['deadline_ns'])}. {_silence(facts)}"
     elif result.get("error_message"):
         text += f" {result['error_message']}"
     return text
+
+
+def _silence(facts: Facts) -> str:
+    """Why nobody answered a run that timed out, and whether its work may be done."""
+    job = facts.job or "its job"
+    if any(event["type"] == "timed_out" and event.get("withdrawn") for event in facts.record["events"]):
+        return f"No replica of {job} had taken its message, which was withdrawn: nothing of it was done."
+    if facts.end is None:
+        return f"{job} had not ended its run by then: a part of the work may be done, or all of it later."
+    text = f"{_end(facts, facts.end)}, and sent nothing valid to slot {facts.slot}"
+    if any(one.code == "never_answers" for one in facts.mismatches):
+        text += "; its document has no trigger_response: add the output respond, or remove response_slot"
+    return f"{text}. The work may be done already; a run again would do it once more."
+
+
+def _end(facts: Facts, end: RunEnd) -> str:
+    """How the run of the job ended: when, well or not, and what went where."""
+    failed = next((event for event in facts.record["events"] if event["type"] == "run_failed"), None)
+    how = "ended ok" if failed is None else f"failed ({failed.get('reason', '')})"
+    events = f"{end.events_out} event{'s' * (end.events_out != 1)} to {end.output}"
+    sent = ""
+    if end.runs:
+        sent = f", {events}" if end.runs == 1 else f", {events} in the {end.runs} runs around then"
+    return f"{facts.job} {how} at {clock.iso(end.at_ns)}{sent}"
 
 
 def _seconds(record: Mapping[str, Any]) -> str:
@@ -93,11 +136,13 @@ def _next(facts: Facts, running: Sequence[WorkloadView]) -> list[Call]:
         return [Call("trigger_invocation_get", arguments, "wait for its end")]
     if record["state"] == "succeeded":
         return [Call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, "see the result")]
-    calls = []
-    if facts.workloads:
+    calls, slug = [], record["trigger_slug"]
+    if facts.mismatches:
+        calls.append(Call("explain", {"kind": "trigger", "id": slug}, "see what mends it"))
+    elif facts.workloads:
         calls.append(Call("explain", {"kind": "job", "id": job}, "see what the target job does"))
-    calls.append(Call("trigger_get", {"slug": record["trigger_slug"]}, "see target job, tag and response slot"))
-    if running:
+    calls.append(Call("trigger_get", {"slug": slug}, "see target job, tag and response slot"))
+    if running and facts.again:
         arguments = {"slug": record["trigger_slug"], "params": dict(record["params"])}
-        calls.append(Call("trigger_invoke", arguments, "run it again"))
+        calls.append(Call("trigger_invoke", arguments, "run it again, which its trigger calls harmless"))
     return calls

@@ -65,7 +65,7 @@ def _next(facts: Facts, state: str, managed: str) -> list[Call]:
     if facts.workloads:
         calls.append(Call("job_get", {"name": facts.name}, "see its document, figures and log"))
     if managed:
-        calls.append(Call("explain", {"kind": "deployment", "id": managed}, "see the deployment that it belongs to"))
+        calls.append(Call("deployment_get", {"name": managed}, "see the deployment that it belongs to"))
         if state == "quarantined":
             arguments = {"name": managed, "release": True}
             why = "run it again as it is, once its cause is gone; a mended version that is applied runs at once"

@@ -29,7 +29,7 @@ from core.fleet.needs import Needs
 from core.fleet.processes import Processes
 from core.fleet.quarantine import Ended
 from core.fleet.traffic import Traffic
-from core.fleet.workloads import Workloads
+from core.fleet.workloads import Deployed, Workloads
 from core.forever import Loops
 from core.guard import filepolicy
 from core.guard.filepolicy import FilePolicy
@@ -485,6 +485,10 @@ class Fleet:
     def document(self, workload: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""
         return self._workloads.document(workload)
+
+    def deployed(self, tenant: str) -> dict[str, Deployed]:
+        """The jobs of a tenant that shall run, by name."""
+        return self._workloads.deployed(tenant)
 
     def origin(self, workload: str) -> dict[str, Any] | None:
         """What made a workload of a deployment, as `Workloads.origin` tells it; None for an unmanaged one."""

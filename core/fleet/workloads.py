@@ -42,6 +42,14 @@ def _filter(document: str) -> Filter | None:
         return None
 
 
+class Deployed(NamedTuple):
+    """A job that shall run, whatever its replicas do: its document, and what it waits for."""
+
+    deployment: str  # empty for a single job
+    document: dict[str, Any]  # not to be changed
+    filter: Filter | None
+
+
 def _as_stored(row: WorkloadRow) -> Observed:
     """What is known of a workload that no worker has told of yet: only an end lasts longer than its process."""
     if row.state in OVER:
@@ -133,6 +141,15 @@ class Workloads:
     def document(self, id: str) -> dict[str, Any]:
         """The job document of a wanted workload; do not change it."""
         return self._parsed(self._rows[id]).document
+
+    def deployed(self, tenant: str) -> dict[str, Deployed]:
+        """The jobs of a tenant that shall run, by name."""
+        found: dict[str, Deployed] = {}
+        for row in self._rows.values():
+            if row.tenant == tenant and row.job not in found:
+                parsed = self._parsed(row)
+                found[row.job] = Deployed(row.deployment, parsed.document, parsed.filter)
+        return found
 
     def origin(self, id: str) -> dict[str, Any] | None:
         """What made a workload of a deployment: {deployment, step, module, role, revision, digest}; else None.

@@ -10,8 +10,10 @@ from core import errors
 from core.engine import Engine
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
+from core.model.states import InvocationState
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
 from core.operations.registry import INVOCATION_RECORD, Page, items_schema, offset_page, operation
+from core.store import invocations
 from core.store import triggers as table
 from core.triggers import registry
 from core.triggers.callbacks import Callback
@@ -19,6 +21,7 @@ from core.triggers.registry import Trigger
 from core.workflows import comparison
 
 SHOWN_REVISIONS = 50
+SHOWN_RUNS = 50
 
 
 class TriggerList(Page):
@@ -130,10 +133,12 @@ async def trigger_publish(engine: Engine, caller: Caller, params: Definition) ->
 
     With publication.mcp it is an MCP tool at once. With response_slot a run ends when the job answers with a
     trigger_response, else when the message is accepted. Fails if the slug exists: use trigger_revise then.
+    `warnings` says what keeps it from working, each with the calls that mend it.
     """
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
     engine.in_tenant(caller, definition.tenant_id)
-    return _published(await engine.triggers.publish(definition, caller, engine.ids.next()))
+    trigger = await engine.triggers.publish(definition, caller, engine.ids.next())
+    return {**_published(trigger), **await _warned(engine, trigger)}
 
 
 class TriggerRevise(Definition):
@@ -151,12 +156,27 @@ class TriggerRevise(Definition):
 async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) -> dict[str, Any]:
     """Replace a trigger by a new revision; send the whole definition, nothing is patched in place.
 
-    The new revision is active, also when the present one was deactivated.
+    The new revision is active, also when the present one was deactivated. `changes` says what differs from it (path,
+    old, new), `warnings` what keeps it from working, each with the calls that mend it.
     """
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
     within = engine.in_tenant(caller, definition.tenant_id)
     present = engine.triggers.find(within, definition.slug, definition.tenant_id)
-    return _published(await engine.triggers.revise(present, definition, caller, engine.ids.next()))
+    trigger = await engine.triggers.revise(present, definition, caller, engine.ids.next())
+    sides = (one.definition.model_dump(exclude={"kind"}) for one in (present, trigger))
+    changes = [
+        {
+            "path": path,
+            **{name: value for name, value in (("old", old), ("new", new)) if value is not comparison.ABSENT},
+        }
+        for one in comparison.compare(*sides)
+        for path, old, new in one.changes
+    ]
+    return {**_published(trigger), "changes": changes, **await _warned(engine, trigger)}
+
+
+async def _warned(engine: Engine, trigger: Trigger) -> dict[str, Any]:
+    return {"warnings": [one.to_dict() for one in await engine.explainer.mismatches(trigger.definition)]}
 
 
 def _published(trigger: Trigger) -> dict[str, Any]:
@@ -180,9 +200,17 @@ def _published(trigger: Trigger) -> dict[str, Any]:
     idempotent=True,
 )
 async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef) -> dict[str, Any]:
-    """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back."""
+    """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back.
+
+    Runs that are under way go on: `open_invocations` are their ids, the newest first, `open_total` how many there are.
+    """
     present = engine.triggers.find(caller, params.slug, params.tenant_id)
-    return _published(await engine.triggers.deactivate(present, caller, engine.ids.next()))
+    trigger = await engine.triggers.deactivate(present, caller, engine.ids.next())
+    which = {"slug": trigger.slug, "state": InvocationState.DISPATCHED.value}
+    runs, total = await engine.database.read(
+        lambda db: invocations.search(db, trigger.tenant, equal=which, limit=SHOWN_RUNS)
+    )
+    return {**_published(trigger), "open_invocations": [run.text_id for run in runs], "open_total": total}
 
 
 class TriggerInvoke(Params):

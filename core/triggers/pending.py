@@ -267,9 +267,9 @@ class Pending:
             "deadline_ns": deadline,
             "deadline": clock.iso(deadline),
         }
-        event = invocations.encode_event(now, "timed_out")
-        if entry.run.message_id is not None:  # what no replica has taken is not run after its end
-            self._bus.cancel(entry.run.message_id, entry.group)
+        # What no replica has taken is not run after its end.
+        withdrawn = entry.run.message_id is not None and self._bus.cancel(entry.run.message_id, entry.group)
+        event = invocations.encode_event(now, "timed_out", **({"withdrawn": True} if withdrawn else {}))
         self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
 
     def _finish(

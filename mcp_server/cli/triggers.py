@@ -9,13 +9,15 @@ from cyclopts import Parameter
 
 from core import errors
 from core.documents import Document
-from mcp_server.cli import connect, documents, invocations, render
+from mcp_server.cli import connect, documents, invocations, render, wording
 
 File = Annotated[str, Parameter(name=("--file", "-f"), allow_leading_hyphen=True)]
 _FACTS = (
     *("slug", "tenant_id", "revision", "active", "invokable", "display_name", "description", "target_job_name", "mode"),
     *("tool_name", "tags", "created_at_ns", "created_by"),
 )
+
+_PUBLISHED = ("slug", "tenant_id", "revision", "active", "tool_name")
 
 
 def show(trigger: dict[str, Any], typed: Mapping[str, Any]) -> None:
@@ -73,7 +75,19 @@ async def _define(operation: str, document: Document, definition: dict[str, Any]
     with documents.blamed(document):
         async with connect.engine(common) as engine:
             result = await engine.session.call(operation, definition, engine.caller)
-    return render.one(result, as_json=common.json)
+    if common.json:
+        render.json(result)
+        return 0
+    render.facts(result, _PUBLISHED)
+    render.section("Changes", result.get("changes", ()), ("path", "old", "new"))
+    for warning in result["warnings"]:
+        render.heading(f"Warning: {warning['code']}")
+        render.text(warning["message"])
+        for call in warning["mend"]:
+            render.text(
+                f"  {wording.command(call['call'], call['arguments'])}\n      {render.printable('', call['why'])}"
+            )
+    return 0
 
 
 def with_params(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:

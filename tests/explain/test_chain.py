@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.explain import chain, deployments, invocations, jobs, saved_plans
+from core.explain import chain, deployments, invocations, jobs, saved_plans, targets, triggers
 from core.explain.chain import ANSWER_BYTES, Call, Cause, Explanation
 from core.model.deployment import HistoryEntry
 from core.model.plan import Finding, PlanBody, SavedPlan
+from core.model.trigger import Definition
 from core.model.workload import WorkloadView
 from core.operations import REGISTRY
 
@@ -141,8 +143,8 @@ def record(state: str, *events: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def invoked(one: dict[str, Any], there: list[WorkloadView]) -> dict[str, Any]:
-    return check(invocations.explain(invocations.Facts(one, "handler", there, [], [])))
+def invoked(one: dict[str, Any], there: list[WorkloadView], **more: Any) -> dict[str, Any]:
+    return check(invocations.explain(invocations.Facts(one, "handler", there, [], [], **more)))
 
 
 def test_a_run_that_timed_out_tells_the_deadline_and_what_was_redelivered() -> None:
@@ -153,7 +155,92 @@ def test_a_run_that_timed_out_tells_the_deadline_and_what_was_redelivered() -> N
     assert "the worker that had the message died; it was delivered again (attempt 2)" in told
     assert "the deadline for a valid trigger_response passed" in told
     assert "in 2 attempts" in out["summary"] and "No valid response came before" in out["summary"]
-    assert [call["call"] for call in out["next"]] == ["explain", "trigger_get", "trigger_invoke"]
+    assert "handler had not ended its run by then" in out["summary"]
+    assert [call["call"] for call in out["next"]] == ["explain", "trigger_get"]
+
+
+def test_a_run_again_is_offered_where_it_does_no_harm_and_can_be_made() -> None:
+    for again, offered in ((True, ["explain", "trigger_get", "trigger_invoke"]), (False, ["explain", "trigger_get"])):
+        out = invoked(record("timed_out"), [workload("running")], again=again)
+        assert [call["call"] for call in out["next"]] == offered
+
+
+NEVER = targets.Mismatch("never_answers", "The document of job handler has no trigger_response.", [])
+
+
+def test_a_run_whose_job_ended_and_said_nothing_tells_exactly_that() -> None:
+    end = invocations.RunEnd(NOW + 2 * SECOND, 1, 1, "file /data/report.csv")
+    out = invoked(record("timed_out"), [workload("running")], slot="export.reply", mismatches=[NEVER], end=end)
+    assert (
+        "handler ended ok at 2025-11-24T16:00:02.000Z, 1 event to file /data/report.csv, and sent nothing valid to "
+        "slot export.reply; its document has no trigger_response: add the output respond, or remove response_slot. "
+        "The work may be done already; a run again would do it once more."
+    ) in out["summary"]
+    assert out["next"][0]["arguments"] == {"kind": "trigger", "id": "smoke"}
+    several = invocations.RunEnd(NOW + 2 * SECOND, 7, 3, "print")
+    failed = {"type": "run_failed", "at_ns": NOW + SECOND, "reason": "disk full"}
+    out = invoked(record("timed_out", failed), [workload("running")], slot="s", end=several)
+    assert "handler failed (disk full) at" in out["summary"]
+    assert "7 events to print in the 3 runs around then" in out["summary"]
+
+
+def test_a_message_that_nobody_took_did_nothing() -> None:
+    late = {"type": "timed_out", "at_ns": NOW + 5 * SECOND, "withdrawn": True}
+    out = invoked(record("timed_out", late), [workload("failed")])
+    assert "No replica of handler had taken its message, which was withdrawn: nothing of it was done." in out["summary"]
+
+
+def test_a_trigger_tells_what_does_not_fit_and_what_mends_it_who_may() -> None:
+    definition = Definition(slug="smoke", tenant_id="t", target_job_name="handler")
+    mend = [Call("job_deploy", {"name": "handler"}, "run it")]
+    gone = targets.Mismatch("target_not_deployed", "No job handler is deployed.", mend)
+    facts = triggers.Facts(definition, 2, True, [Cause("alice published revision 2", NOW)], [gone], 0, 0, True)
+    out = check(triggers.explain(facts))
+    assert (out["state"], out["next"]) == ("active", [mend[0].to_dict()])
+    assert "No job handler is deployed." in out["summary"]
+    read_only = check(triggers.explain(replace(facts, may_write=False)))
+    assert [call["call"] for call in read_only["next"]] == ["trigger_get"]
+    off = check(triggers.explain(replace(facts, active=False, mismatches=[], replicas=2, running=1)))
+    assert off["state"] == "inactive"
+    assert [call["call"] for call in off["next"]] == ["trigger_revise", "explain"]
+
+
+DEPTH = {"invocation": 0, "plan": 0, "trigger": 1, "deployment": 1, "job": 2, "workload": 2}
+
+
+def test_no_two_explanations_point_at_each_other() -> None:
+    """Each leads to what is further down, so that who follows them arrives."""
+    bad, fine = workload("failed", failing="boom"), workload("running")
+    definition = Definition(slug="smoke", tenant_id="t", target_job_name="handler")
+    drift = [{"kind": "missing", "id": "t/d--a#0", "expected": "running", "observed": "gone"}]
+    found = [
+        *(invocations.Facts(record(state), "handler", there, [], [], again=True, mismatches=gaps)
+          for state in ("dispatched", "succeeded", "failed", "timed_out")
+          for there in ([], [fine], [bad]) for gaps in ([], [NEVER])),
+        *(triggers.Facts(definition, 1, active, [], gaps, 2, up, True)
+          for active in (True, False) for gaps in ([], [NEVER]) for up in (0, 2)),
+        *(deployment(state, workloads=[one], drift=more)
+          for state in ("running", "degraded", "removed", "applying")
+          for one in (fine, bad, workload("quarantined")) for more in ([], drift)),
+        *(jobs.Facts("j", there, [], [], [], staged, name)
+          for there in ([], [fine], [bad], [workload("quarantined")], [workload("assigned")])
+          for staged in (None, 1) for name in ("", "j#0")),
+        *(saved_plans.Facts(saved(state), 2, []) for state in ("open", "applied", "stale", "expired", "discarded")),
+    ]  # fmt: skip
+    explain = {
+        invocations.Facts: invocations.explain,
+        triggers.Facts: triggers.explain,
+        deployments.Facts: deployments.explain,
+        jobs.Facts: jobs.explain,
+        saved_plans.Facts: saved_plans.explain,
+    }
+    pairs = set()
+    for facts in found:
+        out = check(explain[type(facts)](facts))
+        ways = [call["arguments"]["kind"] for call in out["next"] if call["call"] == "explain"]
+        assert all(DEPTH[out["kind"]] < DEPTH[kind] for kind in ways), (out["kind"], ways)
+        pairs |= {(out["kind"], kind) for kind in ways}
+    assert {("invocation", "trigger"), ("invocation", "job"), ("trigger", "job"), ("deployment", "workload")} <= pairs
 
 
 def test_a_run_without_a_deployed_job_says_so_and_does_not_suggest_to_repeat_it() -> None:

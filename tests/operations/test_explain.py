@@ -100,7 +100,7 @@ async def test_a_plan_is_explained_before_and_after_its_apply(tmp_path: Path) ->
         assert after["state"] == "applied" and "as revision 1" in after["summary"]
 
 
-@pytest.mark.parametrize("kind", ["deployment", "invocation", "workload", "job", "plan"])
+@pytest.mark.parametrize("kind", ["deployment", "invocation", "trigger", "workload", "job", "plan"])
 async def test_what_is_not_there_or_is_another_tenants_is_not_found(tmp_path: Path, kind: str) -> None:
     async with engine_on(tmp_path / "home") as engine:
         made = await plan(engine, tmp_path / "store")
