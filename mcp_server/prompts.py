@@ -114,10 +114,12 @@ after step 4 and say so.""",
 Publish a trigger {slug} that runs job {job}.
 1. Call trigger_list: when the slug exists, this is trigger_revise with the whole definition, not trigger_publish.
 2. Settle with the user: what it does (one sentence, for description), its parameters, who may run it, and whether the \
-job answers (response_slot with a response_timeout_seconds) or the call ends when the message is accepted.
+job answers (its output is respond; response_slot with a response_timeout_seconds) or the call ends when the message \
+is accepted.
 3. Write parameter_schema: type object, additionalProperties false, a description and bounds for every property. Set \
 annotations truthfully: read_only, destructive, idempotent, open_world.
-4. Show the definition. After a yes call trigger_publish with publication.mcp true.
+4. Show the definition. After a yes call trigger_publish with publication.mcp true; show its warnings, and make the \
+calls that mend them after another yes.
 5. Run trigger_invoke_{slug} once with an _idempotency_key and harmless parameters; show the invocation.
 A definition follows this schema:""",
         ("trigger_list", "trigger_publish", "trigger_revise"),

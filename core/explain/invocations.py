@@ -110,7 +110,7 @@ def _silence(facts: Facts) -> str:
         return f"{job} had not ended its run by then: a part of the work may be done, or all of it later."
     text = f"{_end(facts, facts.end)}, and sent nothing valid to slot {facts.slot}"
     if any(one.code == "never_answers" for one in facts.mismatches):
-        text += "; its document has no trigger_response: add the output respond, or remove response_slot"
+        text += "; its document has no trigger_response: add respond, as output or emit, or remove response_slot"
     return f"{text}. The work may be done already; a run again would do it once more."
 
 

@@ -22,16 +22,6 @@ from core.model.trigger import RESPONSE, Definition
 
 PLACES = ("path", "url", "bucket", "channel", "stream", "target", "tag")  # keys of outputs that say where to
 MOST_ARGUMENTS = 6_000  # bytes of one call, so that doors answer with all of it
-ENVELOPE = {
-    "type": RESPONSE,
-    "version": 1,
-    "tenant_id": "${msg|job_event.trigger.tenant_id}",
-    "invocation_id": "${msg|job_event.invocation_id}",
-    "response_slot": "${msg|job_event.response_slot}",
-    "nonce": "${msg|job_event.invocation_id}",
-    "outcome": "succeeded",
-    "emitted_at_ns": 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +119,7 @@ class _Checks:
             mend = self._revise(response_slot=named[0], why=f"wait in the slot {named[0]}")
             return Mismatch("answers_in_another_slot", told, [mend])
         told = (
-            f"The document of job {self._job} has no {RESPONSE} and no output respond: {late}. Add an answer, or leave "
+            f"The document of job {self._job} has no {RESPONSE} and no respond: {late}. Add an answer, or leave "
             "response_slot out when nobody needs one."
         )
         return Mismatch("never_answers", told, self._change(_answering(self._document), "let it answer"))
@@ -226,7 +216,7 @@ def _answering(document: Mapping[str, Any]) -> dict[str, Any] | None:
         return _sound({**document, "output": {"respond": {}}})
     emits = document.get("emit")
     before = emits if isinstance(emits, list) else [] if emits is None else [emits]
-    return _sound({**document, "emit": [*before, {"data": dict(ENVELOPE)}]})
+    return _sound({**document, "emit": [*before, {"respond": {}}]})
 
 
 def _sound(document: dict[str, Any]) -> dict[str, Any] | None:

@@ -276,6 +276,8 @@ class Executor:
             reason = run.last_error or "no event came through; the log of the job says why"
         if reason:
             self._env.log("error", f"a run failed: {reason}")
+        if self._emitters:
+            self._emitters.conclude(run, reason)
         if self._concluding is not None:
             self._concluding.conclude(run, reason)
         self._held.pop(delivery.id, None)
@@ -405,7 +407,7 @@ class Executor:
             raise flight.fault
         await self._sink.flush(run)
         await flight.landed()
-        self._emitters.run(run, complete=self.mode == "continuous" or not self._stopping)
+        self._emitters.run(run, complete=self.mode in ("continuous", "message") or not self._stopping)
 
     async def _next(self, batches: AsyncIterator[Batch]) -> Batch | None:
         """The next batch, or None at the end of the input, when the job is being drained, or when a batch failed."""

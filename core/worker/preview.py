@@ -13,7 +13,8 @@ from core.dsl.component import Env, Event, Outgoing, Output, Run
 from core.dsl.connections import http
 from core.dsl.events import select
 from core.dsl.language import expand
-from core.dsl.outputs.respond import ANSWERED, Answers, Respond
+from core.dsl.language.responding import Answers
+from core.dsl.outputs.respond import ANSWERED, Respond
 from core.errors import SluiceError, shorten
 
 MASK = "***"

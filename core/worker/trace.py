@@ -25,6 +25,7 @@ from core.confinement import sandbox
 from core.dsl.component import Channel, Event, Limits, Outgoing, Run
 from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
+from core.dsl.language.responding import NoAnswer
 from core.dsl.language.schedule import Clocks
 from core.guard import paths
 from core.guard.filepolicy import FilePolicy
@@ -143,7 +144,14 @@ async def trace(request: Request) -> dict[str, Any]:
     written, refused = preview.output(job.output, env, run, out)
     faults += refused
     run.events_in, run.events_out, run.errors = len(events), len(out) - len(refused), len(faults)
-    told = [preview.message(emit.open(env).message(run), "emit") for emit in job.emit if run.events_out]
+    told = []
+    for emit in job.emit if run.events_out else ():
+        try:
+            message = emit.open(env).message(run)
+        except NoAnswer as error:
+            faults.append({"step": "emit", "event": None, "message": str(error)})
+        else:
+            told += [preview.message(message, "emit")] if message is not None else []
     return {**result, "events_out": out, "would_emit": [*env.sent, *written, *told], "errors": faults}
 
 

@@ -12,13 +12,15 @@ import pytest
 
 from core.documents import load
 from core.dsl.component import Batch, Run
-from core.dsl.language.compile import compile_job
+from core.dsl.language.compile import check_job, compile_job
 from core.dsl.outputs.respond import ANSWERED
+from core.errors import InvalidDocument
 from core.model.trigger import MOST_RESPONSE_BYTES
 from core.triggers import responses
 from core.worker import preview
 from core.worker.executor import Executor
 from core.worker.runs import Delivery
+from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 
@@ -38,13 +40,16 @@ EXPECTED = responses.Expected("inv_1", "tenant-a", "smoke.reply")
 
 
 @asynccontextmanager
-async def handling(worker: Worker, output: str, actions: str = "[]", event: str = "{}") -> AsyncIterator[Executor]:
+async def handling(
+    worker: Worker, output: str, actions: str = "[]", event: str = "{}", emit: str = "[]"
+) -> AsyncIterator[Executor]:
     """A handler at work."""
     text = f"""
 name: handler
 input: {{echo: {{trigger: {{message: {{filter-tag: smoke.invoke}}}}, json: true, event: '{event}'}}}}
 actions: {actions}
 output: {output}
+emit: {emit}
 """
     (loaded,) = load(text)
     executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
@@ -57,11 +62,16 @@ output: {output}
 
 
 async def answers(
-    worker: Worker, output: str, actions: str = "[]", event: str = "{}", body: dict[str, Any] = INVOKED
+    worker: Worker,
+    output: str,
+    actions: str = "[]",
+    event: str = "{}",
+    body: dict[str, Any] = INVOKED,
+    emit: str = "[]",
 ) -> tuple[list[dict[str, Any]], str | None]:
     """(what the handler sent for one message, why the run failed)."""
     settled: list[str | None] = []
-    async with handling(worker, output, actions, event) as executor:
+    async with handling(worker, output, actions, event, emit) as executor:
         message = {"id": "msg_1", "message_data": {"job_event": body}}
         executor.deliver(Delivery(1, 1, message, settled.append))
     (reason,) = settled
@@ -217,3 +227,63 @@ async def test_a_trace_shows_the_answer_and_who_cannot_be_answered(worker: Worke
     assert (fault["event"], fault["message"]) == (1, ANSWERED)
     sent, (fault,) = preview.output(declared, worker.env(), Run("trace"), [{"n": 1}])
     assert (sent, fault["message"][:28]) == ([], "there is nobody to answer: t")
+
+
+# ---- beside an output that does the work
+
+
+async def test_a_job_that_writes_elsewhere_answers_beside_it_with_figures(worker: Worker) -> None:
+    emit = '{respond: {result: {rows: "${stat|events_out}", env: "${msg|job_event.params.env}"}}}'
+    (sent,), reason = await answers(worker, "{print: STDOUT}", event='{"n": 1}', emit=emit)
+    assert responses.fault(sent, EXPECTED, "tenant-a") is None
+    assert (sent["outcome"], sent["result"], reason) == ("succeeded", {"rows": 1, "env": "prod"}, None)
+    assert worker.printed == ['{"n":1}']
+    worker.messages.clear()
+    (sent,), _ = await answers(worker, "{print: STDOUT}", emit="{respond: {}}")
+    assert sent["result"]["events_out"] == 1
+
+
+@pytest.mark.parametrize(
+    ("actions", "code"),
+    [("[{abort: {message: full}}]", "run_failed"), ("[{filter: {condition: 'false'}}]", "no_answer")],
+)
+async def test_beside_an_output_too_a_run_that_comes_to_nothing_is_answered(
+    worker: Worker, actions: str, code: str
+) -> None:
+    (sent,), _ = await answers(worker, "{print: STDOUT}", actions, emit="{respond: {result: {ok: true}}}")
+    assert (sent["outcome"], sent["error_code"]) == ("failed", code)
+
+
+async def test_an_output_that_has_done_its_work_is_not_undone_when_there_is_nobody_to_answer(worker: Worker) -> None:
+    sent, reason = await answers(worker, "{print: STDOUT}", body={}, emit="{respond: {}}")
+    assert (sent, reason, worker.printed) == ([], None, ["{}"])
+    assert "there is nobody to answer" in worker.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("emit", "told"),
+    [
+        ({"respond": {}, "on": "batch"}, "no other on"),
+        ({"respond": {}, "tag": "t"}, "no tag"),
+        ({"respond": {"result": {"n": "${n}"}}}, "reads an event"),
+    ],
+)
+def test_an_answer_beside_an_output_is_one_and_reads_no_event(emit: dict[str, Any], told: str) -> None:
+    job = {"name": "j", "input": {"echo": {"event": "x"}}, "output": {"print": "STDOUT"}, "emit": emit}
+    with pytest.raises(InvalidDocument) as caught:
+        check_job(job)
+    assert told in caught.value.errors[0].message
+
+
+async def test_a_run_that_is_finished_while_its_job_is_drained_is_answered(worker: Worker) -> None:
+    settled: list[str | None] = []
+    async with handling(worker, "{worker-channel: c}", emit="{respond: {}}") as executor:
+        message = {"id": "msg_1", "message_data": {"job_event": INVOKED}}
+        executor.deliver(Delivery(1, 1, message, settled.append))
+        taken = await worker.env("reader").channel("c").get()
+        draining = asyncio.create_task(executor.drain(5))
+        await waiting.until(lambda: executor._stopping)
+        taken.settle(None)
+        await draining
+    (sent,) = [message.data["job_event"] for message in worker.messages if message.data]
+    assert (sent["outcome"], settled) == ("succeeded", [None])

@@ -173,8 +173,8 @@ def test_a_run_whose_job_ended_and_said_nothing_tells_exactly_that() -> None:
     out = invoked(record("timed_out"), [workload("running")], slot="export.reply", mismatches=[NEVER], end=end)
     assert (
         "handler ended ok at 2025-11-24T16:00:02.000Z, 1 event to file /data/report.csv, and sent nothing valid to "
-        "slot export.reply; its document has no trigger_response: add the output respond, or remove response_slot. "
-        "The work may be done already; a run again would do it once more."
+        "slot export.reply; its document has no trigger_response: add respond, as output or emit, or remove "
+        "response_slot. The work may be done already; a run again would do it once more."
     ) in out["summary"]
     assert out["next"][0]["arguments"] == {"kind": "trigger", "id": "smoke"}
     several = invocations.RunEnd(NOW + 2 * SECOND, 7, 3, "print")

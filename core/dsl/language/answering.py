@@ -28,8 +28,10 @@ class Answering:
 
 
 def of(document: Mapping[str, Any]) -> Answering:
-    """How a staged job document answers: by the output respond, or by envelopes of its own."""
-    output = document.get("output")
+    """How a staged job document answers: by `respond`, as output or as emit, or by envelopes of its own."""
+    output, emits = document.get("output"), document.get("emit")
+    if any(isinstance(emit, Mapping) and "respond" in emit for emit in (emits if isinstance(emits, list) else [emits])):
+        return Answering(any=True)
     if output == "respond" or (isinstance(output, Mapping) and "respond" in output):
         return Answering(any=True)
     found = list(_envelopes(document))

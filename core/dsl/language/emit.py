@@ -7,12 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from core import clock
 from core.dsl.component import Config, Env, Outgoing, Run
 from core.dsl.language import expand
 from core.dsl.language.duration import Duration
+from core.dsl.language.responding import UNHEARD, Answers, NoAnswer, Response
 from core.errors import shorten
 from core.model.message import Kind, Type
 
@@ -36,21 +37,43 @@ class Emit(Config):
     data: expand.Structure = None
     """The payload, under `job_event`. Templates read `${stat|…}` (events_in, events_out, errors, bytes_in, bytes_out,
     run_id), `${time|…}`, `${msg|…}` and `${dyn|…}`. Left out: job, run_id, events_in, events_out and errors."""
+    respond: Response | None = None
+    """Answer the trigger that started the run, in the place of a message of one's own; its keys are those of the output
+    respond, and without `result` the figures are the result. Also a run that fails is answered. With `on: run` only."""
+
+    @model_validator(mode="after")
+    def _one_answer_a_run(self) -> Emit:
+        if self.respond is not None and (self.on != "run" or self.tag or self.data is not None):
+            raise ValueError(
+                "respond answers once, when the run has ended: it goes with no tag, no data and no other on"
+            )
+        return self
 
     @field_validator("tag", "data")
     @classmethod
     def _reads_no_event(cls, value: Any) -> Any:
-        for text in _texts(value):
-            for part in expand.parse(text):
-                if isinstance(part, expand.Lookup) and part.source == "event":
-                    raise ValueError(
-                        f"${{{shorten(part.name, 40)}}} reads an event, and there is none here; "
-                        "use ${stat|…}, ${time|…}, ${msg|…} or ${dyn|…}"
-                    )
+        _refuse_events(value)
+        return value
+
+    @field_validator("respond")
+    @classmethod
+    def _answers_without_an_event(cls, value: Response | None) -> Response | None:
+        _refuse_events(value.model_dump() if value is not None else None)
         return value
 
     def open(self, env: Env) -> Emitter:
         return Emitter(self, env)
+
+
+def _refuse_events(value: Any) -> None:
+    """Raises ValueError for a template that reads a field of an event."""
+    for text in _texts(value):
+        for part in expand.parse(text):
+            if isinstance(part, expand.Lookup) and part.source == "event":
+                raise ValueError(
+                    f"${{{shorten(part.name, 40)}}} reads an event, and there is none here; "
+                    "use ${stat|…}, ${time|…}, ${msg|…} or ${dyn|…}"
+                )
 
 
 def _texts(value: Any) -> list[str]:
@@ -69,6 +92,7 @@ class Emitter:
         self._env = env
         self._tag = expand.template(config.tag, env)
         self._data = expand.structure(config.data, env) if config.data is not None else None
+        self._answers = Answers(config.respond, env) if config.respond is not None else None
         self._sent_at = -math.inf  # the first one never waits, however young the monotonic clock is
         self._owed = False  # a batch was accepted that no message has told of
 
@@ -89,8 +113,17 @@ class Emitter:
             self._owed = False
             self._send(run)
 
-    def message(self, run: Run) -> Outgoing:
-        """What is sent, also for a trace that only shows it."""
+    def conclude(self, run: Run, reason: str) -> None:
+        """A run that a message started is over; `reason`: why it failed. Never raises."""
+        message = self._answers.of_ended(run, reason) if self._answers is not None else None
+        if message is not None:
+            self._publish(message, run)
+
+    def message(self, run: Run) -> Outgoing | None:
+        """What is sent, also for a trace that only shows it; None when the trigger waits for no answer.
+
+        Raises NoAnswer when there is nobody to answer.
+        """
         run.stat |= {
             "run_id": run.id,
             "events_in": run.events_in,
@@ -104,10 +137,24 @@ class Emitter:
         else:
             data = {"job": self._env.job, "run_id": run.id, "events_in": run.events_in}
             data |= {"events_out": run.events_out, "errors": run.errors}
+        if self._answers is not None:
+            return self._answers.of(data, run)
         return Outgoing(Kind.USER, Type.USER_GENERATED, self._tag({}, run), {"job_event": data})
 
     def _send(self, run: Run) -> None:
-        future = self._env.publish(self.message(run))
+        try:
+            message = self.message(run)
+        except NoAnswer as fault:  # the output has done its work: the run is as good as without an answer
+            self._env.log("warning", f"respond: {fault}")
+            return
+        if message is None:
+            self._env.log("warning", f"respond: {UNHEARD}")
+        else:
+            self._publish(message, run)
+
+    def _publish(self, message: Outgoing, run: Run) -> None:
+        run.answered = run.answered or self._answers is not None
+        future = self._env.publish(message)
         if not future.done() or future.exception() is not None:
             future.add_done_callback(self._report)
 
@@ -130,6 +177,10 @@ class Emitters:
         if run.events_out:
             for emitter in self._all:
                 emitter.batch(run, document_end)
+
+    def conclude(self, run: Run, reason: str) -> None:
+        for emitter in self._all:
+            emitter.conclude(run, reason)
 
     def run(self, run: Run, *, complete: bool) -> None:
         if run.events_out:
