@@ -17,7 +17,7 @@ from core import clock, errors
 from core.model import notices
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
-from mcp_server import results, toolcall, tools
+from mcp_server import absent, results, toolcall, tools
 from mcp_server.activity import Forwarder
 from mcp_server.live import Live
 from mcp_server.session import EngineSession, Options, SessionFactory
@@ -40,7 +40,7 @@ class Tally:
 
 
 class UnknownTool(LookupError):
-    """There is no tool of that name for this caller."""
+    """There is no tool of that name for this caller; the text says why, and what opens it."""
 
 
 @dataclass
@@ -249,17 +249,35 @@ class Door:
             if not tools.may_run(operation, caller):
                 raise self._write_disabled(name)
             return ToolCall(name, operation, toolcall.as_json(arguments, self.options.argument_bytes))
+        if operation is not None and operation.tool:
+            raise UnknownTool(absent.toolset(operation, caller, self.options))
         invoke = self._operations.get(tools.GENERIC_INVOKE)
-        if invoke is None or not name.startswith(tools.TRIGGER_PREFIX) or not self.options.offers("triggers"):
-            raise UnknownTool(name)
-        if not tools.may_run(invoke, caller):
-            raise self._write_disabled(name)
+        if invoke is None or not name.startswith(tools.TRIGGER_PREFIX):
+            raise UnknownTool(absent.unheard_of(name, self._operations))
+        if not self.options.offers(invoke.toolset):
+            raise UnknownTool(absent.toolset(invoke, caller, self.options))
         slug = (await self.listing(caller, verified=False)).slugs.get(name)
         if slug is None:
             slug = (await self.listing(caller)).slugs.get(name)
         if slug is None:
-            raise UnknownTool(name)
+            raise await self._without_tool(name, caller, writes=tools.may_run(invoke, caller))
         return toolcall.of_trigger(name, invoke, slug, toolcall.as_json(arguments, self.options.argument_bytes))
+
+    async def _without_tool(self, name: str, caller: Caller, *, writes: bool) -> Exception:
+        """Why a name like that of a trigger's tool is none of this caller."""
+        slug = name.removeprefix(tools.TRIGGER_PREFIX)
+        none = UnknownTool(absent.unpublished(slug, caller.tenant))
+        if len(slug) > absent.SLUG_MAX:
+            return none
+        try:
+            trigger = await (await self.session()).call("trigger_get", {"slug": slug}, caller)
+        except (errors.NotFound, errors.Forbidden):
+            return none
+        except errors.InvalidParams as error:  # several tenants have it
+            return UnknownTool(f"{error.message} {error.hint}")
+        if trigger["active"] and not writes:
+            return self._write_disabled(name)
+        return UnknownTool(absent.of_trigger(trigger))
 
     def _write_disabled(self, name: str) -> errors.WriteDisabled:
         if self.options.allow_write:

@@ -100,11 +100,7 @@ def build(door: Door) -> McpServer:
         try:
             call = await door.resolve(params.name, params.arguments or {}, origin.caller)
         except UnknownTool as error:
-            raise MCPError(
-                types.INVALID_PARAMS,
-                f"Unknown tool: {errors.shorten(params.name)}. tools/list has the tools of this session; "
-                "more with --toolsets.",
-            ) from error
+            raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {errors.shorten(params.name)}. {error}") from error
         except errors.SluiceError as error:
             return results.failure(error)
         if confirmation.can_be_asked(ctx):

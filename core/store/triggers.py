@@ -67,8 +67,12 @@ def insert(db: Database, row: dict[str, Any], audit_row: AuditRow, *, expect: in
     audit.insert(db, audit_row)
 
 
-def deactivate(db: Database, id: int, audit_row: AuditRow) -> None:
-    db.conn.execute("UPDATE triggers SET active = 0 WHERE id = ?", (id,))
+def deactivate(db: Database, id: int, at_ns: int, username: str, audit_row: AuditRow) -> None:
+    """Make a revision inactive; who did so first, and when, stays."""
+    db.conn.execute(
+        "UPDATE triggers SET active = 0, deactivated_at_ns = ?, deactivated_by = ? WHERE id = ? AND active = 1",
+        (at_ns, username, id),
+    )
     audit.insert(db, audit_row)
 
 

@@ -98,9 +98,7 @@ class Invoker:
         """
         definition = trigger.definition
         if not trigger.active:
-            raise errors.NotFound(
-                f"Trigger {trigger.slug} is not active.", hint="An admin can revise it to make it active again."
-            )
+            raise errors.NotFound(trigger.inactivity, hint="An admin can make it active again with trigger_revise.")
         if not trigger.invokable_by(caller):
             raise errors.Forbidden(
                 f"The policy of trigger {trigger.slug} does not let the role {caller.principal.role.value} invoke it.",
@@ -248,9 +246,12 @@ class Invoker:
 
     async def _replay(self, holder: Holder, key: Key | None, wait_seconds: float) -> dict[str, Any]:
         if key is None or holder.params != key.params:
+            first = await self._pending.get(holder.id, 0)
+            id = None if first is None else first["invocation_id"]
             raise errors.IdempotencyMismatch(
-                "This idempotency key was used before with other parameters.",
+                f"This idempotency key was used before with other parameters{f', for {id}' if id else ''}.",
                 hint="Use a new key for a new run; repeat the same parameters to get the first run's record.",
+                details=None if id is None else {"invocation_id": id},
             )
         found = await self._pending.get(holder.id, wait_seconds)
         if found is None:

@@ -50,6 +50,8 @@ class Trigger:
     created_at_ns: int
     created_by: str
     definition: Definition
+    deactivated_at_ns: int | None = None
+    deactivated_by: str | None = None
 
     @staticmethod
     def from_row(row: dict[str, Any]) -> Trigger:
@@ -62,6 +64,8 @@ class Trigger:
             row["created_at_ns"],
             row["created_by"],
             Definition.model_validate(row["definition"]),
+            row["deactivated_at_ns"],
+            row["deactivated_by"],
         )
 
     @property
@@ -124,6 +128,13 @@ class Trigger:
             "annotations": definition.annotations.model_dump(),
         }
 
+    @property
+    def inactivity(self) -> str:
+        """Since when it is inactive, and through whom, as a sentence."""
+        if self.deactivated_at_ns is None:
+            return f"Trigger {self.slug} is not active."
+        return f"Trigger {self.slug} was deactivated by {self.deactivated_by} at {clock.iso(self.deactivated_at_ns)}."
+
     def invokable_by(self, caller: Caller) -> bool:
         policy = self.definition.invoke_policy
         allowed = policy.allow_admin if caller.is_admin else policy.allow_user
@@ -137,6 +148,7 @@ class Trigger:
             "tenant_id": self.tenant,
             "revision": self.revision,
             "active": self.active,
+            **({} if self.active else self._deactivated()),
             "display_name": definition.display_name,
             "description": definition.description,
             "target_job_name": definition.target_job_name,
@@ -144,6 +156,13 @@ class Trigger:
             "mode": "response_slot" if definition.response_slot else "dispatch_only",
             "tool_name": TOOL_PREFIX + definition.slug if definition.publication.mcp else None,
             "tags": definition.tags,
+        }
+
+    def _deactivated(self) -> dict[str, str | None]:
+        at_ns = self.deactivated_at_ns
+        return {
+            "deactivated_at": None if at_ns is None else clock.iso(at_ns),
+            "deactivated_by": self.deactivated_by,
         }
 
 
@@ -317,6 +336,8 @@ class TriggerRegistry:
             "definition": definition.model_dump(),
             "created_at_ns": clock.now_ns(),
             "created_by": caller.username,
+            "deactivated_at_ns": None,
+            "deactivated_by": None,
         }
         note = audit.row(id, caller, operation, f"{tenant}/{definition.slug}@{revision}")
         await self._database.write(lambda db: table.insert(db, row, note, expect=revision - 1))
@@ -327,8 +348,11 @@ class TriggerRegistry:
     async def deactivate(self, present: Trigger, caller: Caller, id: int) -> Trigger:
         """Stop offering the trigger; its history stays."""
         note = audit.row(id, caller, "trigger_deactivate", f"{present.tenant}/{present.slug}")
-        await self._database.write(table.deactivate, present.id, note)
-        kept = dataclasses.replace(present, active=False)
+        now = clock.now_ns()
+        await self._database.write(table.deactivate, present.id, now, caller.username, note)
+        kept = present
+        if present.active:
+            kept = dataclasses.replace(present, active=False, deactivated_at_ns=now, deactivated_by=caller.username)
         self._triggers[present.tenant, present.slug] = kept
         self._changed(present.tenant)
         return kept

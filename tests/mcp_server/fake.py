@@ -46,6 +46,10 @@ class Get(Params):
     invocation_id: str
 
 
+class Slug(Params):
+    slug: str
+
+
 class Known(Params):
     known_version: int | None = None
 
@@ -107,6 +111,13 @@ async def trigger_invocation_get(engine: Any, caller: Caller, params: Get) -> di
     if params.invocation_id not in engine.invocations:
         raise errors.NotFound(f"There is no invocation {params.invocation_id}.")
     return engine.invocations[params.invocation_id]
+
+
+@REGISTRY.operation(summary="Show one.", http="", toolset="triggers", tool=False, role=Role.USER)
+async def trigger_get(engine: Any, caller: Caller, params: Slug) -> dict[str, Any]:
+    if engine.triggers.get(params.slug, ("", {}))[0] != caller.tenant:
+        raise errors.NotFound(f"There is no trigger {params.slug}.")
+    return {"slug": params.slug, "active": True, "publication": {"mcp": True}}
 
 
 @REGISTRY.operation(

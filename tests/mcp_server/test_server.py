@@ -98,7 +98,7 @@ async def test_without_allow_write_writes_are_hidden_and_refused_by_name(era: st
             error = error_of(await client.call_tool(hidden, {}))
             assert error["code"] == "write_disabled"
             assert "--allow-write" in error["hint"]
-    assert all(name in ("trigger_tools",) for name, _ in bench.engine.calls)
+    assert all(name in ("trigger_tools", "trigger_get") for name, _ in bench.engine.calls)
 
 
 async def test_an_identity_that_may_not_write_is_not_raised_by_the_flag() -> None:

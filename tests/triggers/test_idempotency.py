@@ -69,8 +69,10 @@ async def test_other_parameters_are_a_mismatch_without_a_side_effect(
     rig: Rig, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     one = await rig.invoke(params=first, idempotency_key="k")
-    with pytest.raises(errors.IdempotencyMismatch):
+    with pytest.raises(errors.IdempotencyMismatch) as refused:
         await rig.invoke(params=second, idempotency_key="k")
+    assert one["invocation_id"] in refused.value.message
+    assert refused.value.details == {"invocation_id": one["invocation_id"]}
     listed = await rig.engine.call("trigger_invocation_list", {}, ADMIN)
     assert [item["invocation_id"] for item in listed["items"]] == [one["invocation_id"]]
     assert len((await rig.engine.call("message_search", {"tag": "smoke.invoke"}, ADMIN))["items"]) == 1

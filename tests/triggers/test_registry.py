@@ -22,6 +22,7 @@ pytestmark = pytest.mark.anyio
 
 DRAFT: dict[str, Any] = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
 OPERATOR = Caller(Principal("root", Role.ADMIN, (), platform=True), PLATFORM, Surface.INTERNAL)
+LATER = Principal("later", Role.ADMIN, ADMIN.principal.tenants)
 
 
 @pytest.fixture
@@ -83,13 +84,18 @@ async def test_a_trigger_appears_on_the_surfaces_it_is_published_to(
 async def test_a_deactivated_trigger_is_listed_as_such_and_offered_to_nobody(engine: Engine) -> None:
     await engine.call("trigger_publish", DRAFT, ADMIN)
     await engine.call("trigger_deactivate", {"slug": "smoke_trigger"}, ADMIN)
+    await engine.call("trigger_deactivate", {"slug": "smoke_trigger"}, replace(ADMIN, principal=LATER))
     (listed,) = (await engine.call("trigger_list", {}, ADMIN))["items"]
-    assert listed["active"] is False
+    assert (listed["active"], listed["deactivated_by"]) == (False, ADMIN.username)
+    with pytest.raises(errors.NotFound) as refused:
+        await engine.call("trigger_invoke", {"slug": "smoke_trigger"}, ADMIN)
+    told = f"Trigger smoke_trigger was deactivated by {ADMIN.username} at {listed['deactivated_at']}."
+    assert refused.value.message == told
     assert (await engine.call("trigger_list", {"invokable_only": True}, ADMIN))["items"] == []
     assert (await engine.call("trigger_tools", {}, ADMIN))["tools"] == []
     assert (await engine.call("trigger_revise", DRAFT, ADMIN))["revision"] == 2
     (listed,) = (await engine.call("trigger_list", {"invokable_only": True}, ADMIN))["items"]
-    assert listed["revision"] == 2
+    assert listed["revision"] == 2 and "deactivated_by" not in listed
 
 
 async def test_the_defaults_of_a_trigger_are_those_of_its_tool(engine: Engine) -> None:
