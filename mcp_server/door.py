@@ -17,10 +17,11 @@ from core import clock, errors
 from core.model import notices
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
-from mcp_server import absent, results, toolcall, tools
+from mcp_server import absent, directions, results, steps, toolcall, tools
 from mcp_server.activity import Forwarder
 from mcp_server.live import Live
 from mcp_server.session import EngineSession, Options, SessionFactory
+from mcp_server.steps import Steps, Use
 from mcp_server.toolcall import ToolCall
 
 log = structlog.get_logger("mcp_server.door")
@@ -194,7 +195,7 @@ class Door:
             result = await self._run(call.operation, call.arguments, origin)
         except errors.SluiceError as error:
             self._ended(call.tool, error.code, started, origin)
-            return results.failure(call.as_tool_error(error))
+            return results.failure(self._steps(origin.caller, {}).fault(call.as_tool_error(error)))
         except Exception:  # the boundary: a bug of ours must reach the log and not end the session
             log.exception("tool_raised", tool=call.tool)
             self._ended(call.tool, errors.Internal.code, started, origin)
@@ -202,7 +203,33 @@ class Door:
         if result.get("state") == "timed_out":
             self._tally(origin.caller).timed_out += 1
         self._ended(call.tool, "ok", started, origin)
+        if steps.concerned(result):
+            result = await self._with_steps(result, origin.caller)
         return results.success(result)
+
+    async def _with_steps(self, answer: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """The answer with directions that this caller can follow."""
+        slugs: Mapping[str, str] = {}
+        if directions.steps(answer) and caller.allow_write and self.options.offers("triggers"):
+            try:
+                slugs = (await self.listing(caller, verified=False)).slugs
+            except errors.SluiceError as error:  # the answer is there, and says the less for it
+                log.info("triggers_not_listed", error=error.code)
+        return self._steps(caller, slugs).answer(answer)
+
+    def _steps(self, caller: Caller, slugs: Mapping[str, str]) -> Steps:
+        """How this caller makes a call, with the triggers that are tools of it."""
+
+        def find(operation: str, arguments: Mapping[str, Any]) -> Use | None:
+            if operation != tools.GENERIC_INVOKE:
+                return Use(operation, arguments) if self.has_tool(operation, caller) else None
+            tool = tools.TRIGGER_PREFIX + str(arguments.get("slug"))
+            own = toolcall.flat(arguments) if tool in slugs else None
+            if own is not None:
+                return Use(tool, own)
+            return Use(operation, arguments) if len(slugs) > self.options.trigger_tools_max else None
+
+        return Steps(find)
 
     def _ended(self, name: str, outcome: str, started: float, origin: Origin) -> None:
         if outcome != "ok":

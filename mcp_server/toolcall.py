@@ -45,6 +45,15 @@ def of_trigger(tool: str, invoke: Operation, slug: str, arguments: Mapping[str, 
     return ToolCall(tool, invoke, {"slug": slug, "params": params, **options})
 
 
+def flat(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The arguments of a trigger's own tool out of those of trigger_invoke; None when it does not take all of them."""
+    names = {inner: outer for outer, inner in _RESERVED.items()}
+    options = {names[key]: value for key, value in arguments.items() if key in names}
+    if arguments.keys() - names.keys() - {"slug", "params"}:
+        return None
+    return {**(arguments.get("params") or {}), **options}
+
+
 def _as_flat_error(error: errors.SluiceError) -> errors.SluiceError:
     names = {f"/{inner}": f"/{outer}" for outer, inner in _RESERVED.items()}
     places = [

@@ -24,6 +24,7 @@ from mcp_server.cli import stage
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
 EXAMPLES = Path(__file__).parents[1] / "examples"
+DIRECTIONS = frozenset({"route", "command", "why", "hint"})  # in the words of each door
 VOLATILE = frozenset(
     {
         "invocation_id",
@@ -713,7 +714,7 @@ def steady(value: Any) -> Any:
         return {
             key: steady(item)
             for key, item in value.items()
-            if key not in VOLATILE
+            if key not in VOLATILE | DIRECTIONS
             and not key.endswith(("_ns", "_at"))
             and key != "deduplicated"
             and not (key == "total" and not value.get("items"))  # of a log, it counts what happens meanwhile

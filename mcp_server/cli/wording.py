@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from mcp_server import directions
 from mcp_server.cli import arguments
 from mcp_server.cli.form import Form
 from mcp_server.cli.forms import FORMS, PARTS
@@ -78,26 +79,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
-_NAMED = re.compile(
-    r"\b(" + "|".join(sorted((name for name in FORMS if "_" in name), key=len, reverse=True)) + r")\b(?:\(([^()]*)\))?"
-)
+_NAMED = directions.names(FORMS)
 _ARGUMENT = re.compile(r"\b(" + "|".join(_ARGUMENTS) + r")\b")
 
 
 def hint(text: str) -> str:
     """A hint of the engine, which names operations as an agent calls them, with commands in their place."""
-
-    def name(found: re.Match[str]) -> str:
-        return f"'{command(found[1], _called(found[2] or ''))}'"
-
-    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[1]], _NAMED.sub(name, text))
-
-
-def _called(text: str) -> dict[str, str]:
-    """The arguments of `name='x', source=portal`; dots stand for what the reader knows."""
-    pairs = (part.partition("=") for part in text.split(","))
-    return {
-        name.strip(): value.strip().strip("'\"")
-        for name, mark, value in pairs
-        if mark and value.strip() not in ("...", "…")
-    }
+    said = directions.reworded(text, _NAMED, lambda operation, given: f"'{command(operation, given)}'")
+    return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[1]], said)

@@ -6,5 +6,6 @@ admission -> auth  Host, Origin, size and credentials; arriving counts what one 
 app                what answers: routes (operations), streams (events), pictures, pages, metrics, /mcp
 arguments          path, query and body of a request as the arguments of an operation; replays: its Idempotency-Key
 problems, openapi  faults, and the description of all of it
+wording            calls and hints as routes (mcp_server.directions finds them)
 sessions           what a remote session uses
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from starlette.routing import BaseRoute
 from core import errors
 from core.model import operation, principal
 from mcp_server import session
-from mcp_server.http import admission, arguments, auth, metrics, openapi, problems, replays
+from mcp_server.http import admission, arguments, auth, metrics, openapi, problems, replays, wording
 
 TENANT_HEADER = "x-sluice-tenant"
 PREFIX = "/api"
@@ -26,6 +27,7 @@ MEDIA_TYPE = "application/json"
 _log = logging.getLogger(__name__)
 _MOVING = frozenset({"accepted", "dispatched", "applying", "removing"})
 _MAKES = ("_publish", "_create")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _HEADERS = {**problems.SAFE_HEADERS, "content-type": MEDIA_TYPE}
 
 INVOKE = "POST /api/triggers/{slug}/invoke"
@@ -67,13 +69,14 @@ def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
     """Every operation that has an HTTP form, the busiest first, since routes are tried in order."""
     out = APIRouter(prefix=PREFIX, route_class=PlainRoute)
     offered = [(op, path) for op in engine.operations for path in (op.http, *op.http_also) if path]
+    words = wording.Wording(engine.operations)
     # A fixed segment goes before a placeholder: /triggers/publish must not be read as the trigger named "publish".
     offered.sort(key=lambda one: (one[0].name != "trigger_invoke", one[1].count("{"), one[0].name, one[1]))
     for op, http in offered:
         method, path = split(http)
         out.add_api_route(
             path,
-            stands_for(op.name, handler(engine, op, counts)),
+            stands_for(op.name, handler(engine, op, counts, words)),
             methods=[method],
             name=op.name,
             operation_id=op.name if http == op.http else f"{op.name}_{'_'.join(openapi.placeholders(path))}",
@@ -111,7 +114,9 @@ class Direct:
 def direct(app: admission.App, engine: session.EngineSession, counts: metrics.Metrics) -> admission.App:
     """The application with trigger_invoke ahead of it."""
     op = engine.operations.get("trigger_invoke")
-    return app if op is None or op.http != INVOKE else Direct(app, handler(engine, op, counts))
+    if op is None or op.http != INVOKE:
+        return app
+    return Direct(app, handler(engine, op, counts, wording.Wording(engine.operations)))
 
 
 def split(http: str) -> tuple[str, str]:
@@ -121,8 +126,13 @@ def split(http: str) -> tuple[str, str]:
     return method.upper(), path.removeprefix(PREFIX)
 
 
-def handler(engine: session.EngineSession, op: operation.Operation, counts: metrics.Metrics) -> Handler:
-    """The one generic handler, bound to an operation."""
+def handler(
+    engine: session.EngineSession,
+    op: operation.Operation,
+    counts: metrics.Metrics,
+    words: wording.Wording | None = None,
+) -> Handler:
+    """The one generic handler, bound to an operation; without words, hints name operations as the engine does."""
     name, schema = op.name, op.schema
     takes_tenant = "tenant_id" in schema.get("properties", {})
 
@@ -144,11 +154,11 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
             key = replays.key_of(op, headers.getlist(replays.HEADER), given) if own else None
             if key is None:
                 result = await engine.call(name, given, caller)
-                answer = Response(orjson.dumps(result), status(op, result), _HEADERS)
+                answer = success(result)
             else:
                 answer = await _once(key, given, caller)
         except errors.SluiceError as error:
-            answer = problems.response(error)
+            answer = failure(error)
         except Exception:
             # The boundary: the log has the cause, the caller a code and no traceback.
             _log.exception("operation %s failed", name)
@@ -160,8 +170,15 @@ def handler(engine: session.EngineSession, op: operation.Operation, counts: metr
         said = await engine.call("call_once", {"operation": name, "key": key, "arguments": given}, caller)
         more = {replays.REPLAYED: "true"} if said["replayed"] else {}
         if "error" in said:
-            return problems.response(errors.from_dict(said["error"]), headers=more)
-        return Response(orjson.dumps(said["result"]), status(op, said["result"]), {**_HEADERS, **more})
+            return failure(errors.from_dict(said["error"]), more)
+        return success(said["result"], more)
+
+    def success(result: dict[str, Any], more: Mapping[str, str] = _NOTHING) -> Response:
+        said = result if words is None else words.answer(result)
+        return Response(orjson.dumps(said), status(op, result), {**_HEADERS, **more})
+
+    def failure(error: errors.SluiceError, more: dict[str, str] | None = None) -> Response:
+        return problems.response(error if words is None else words.fault(error), headers=more)
 
     return handle
 

@@ -21,6 +21,7 @@ from mcp_server.cli import commands as made
 from mcp_server.cli import main, wording
 from mcp_server.cli.form import Form
 from mcp_server.cli.forms import FORMS, PARTS
+from tests.hints import hints
 
 HERE = Path(mcp_server.cli.__file__).parent
 DOORS = sorted((one for one in REGISTRY if one.http or one.tool), key=lambda one: one.name)
@@ -212,17 +213,6 @@ def test_a_call_is_shown_as_what_is_typed(operation: str, arguments: dict[str, A
 )
 def test_a_hint_names_commands_to_people(said: str, shown: str) -> None:
     assert wording.hint(said) == shown
-
-
-def hints() -> list[str]:
-    """The hints that are written in the engine."""
-    found = []
-    for file in sorted((HERE.parents[1] / "core").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.keyword) and node.arg == "hint":
-                parts = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
-                found.append(" ".join(part for part in parts if isinstance(part, str)))
-    return found
 
 
 def test_no_hint_leaves_the_name_of_an_operation_to_a_person() -> None:
