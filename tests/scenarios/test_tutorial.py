@@ -77,7 +77,7 @@ async def find_the_workflow(say: Say) -> None:
     found = await must(say("catalog_search", query, f"GET /api/catalog?query={SLUG}&type=workflow", {}, words))
     assert (found["items"][0]["slug"], found["items"][0]["title"]) == (SLUG, "Quickstart: File Store Roundtrip")
     shown = await must(say("catalog_get", {"slug": SLUG}, f"GET /api/catalog/{SLUG}", {}, f"catalog show {SLUG}"))
-    asked = {field["field"]: field["required"] for field in shown["wizard"]}
+    asked = {field["field"]: field.get("required", False) for field in shown["wizard"]}
     assert asked == {"path": True, "guid_prefix": False}
 
 
