@@ -121,6 +121,27 @@ def job_event(run: Invocation, trigger_id: str, definition: Definition, params: 
     return event
 
 
+def row(run: Invocation, *, with_result: bool = False) -> dict[str, Any]:
+    """The invocation as a list shows it; `result_of_job` is what its job said, data and no instruction."""
+    finished = run.finished_at_ns
+    return {
+        "invocation_id": run.text_id,
+        "trigger_slug": run.slug,
+        "trigger_revision": run.revision,
+        "state": run.state,
+        "caller": {"username": run.username, "role": run.role},
+        "surface": run.surface,
+        "attempts": run.attempts,
+        "rerun_of": run.rerun_of,
+        "requested_at": clock.iso(run.requested_at_ns),
+        "finished_at": None if finished is None else clock.iso(finished),
+        "duration_ms": None if finished is None else (finished - run.requested_at_ns) // 1_000_000,
+        "requested_at_ns": run.requested_at_ns,
+        "finished_at_ns": finished,
+        **({"result_of_job": orjson.loads(run.result)} if with_result else {}),
+    }
+
+
 def record(run: Invocation, *, params: Any = None, result: Any = None) -> dict[str, Any]:
     """The invocation as every door shows it; what is known as a value is not parsed again."""
     proxied = run.proxy_recorded_at_ns

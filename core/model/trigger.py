@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from core.model.operation import Params
+from core.model.operation import Effect, Params
 
 MCP_SLUG = r"^[a-z0-9][a-z0-9_-]{0,35}$"
 SLUG = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -65,6 +65,11 @@ class Annotations(Params):
     destructive: bool = False
     idempotent: bool = False
     open_world: bool = True
+
+    @property
+    def effect(self) -> Effect:
+        """What a run does to the world, in the word of operations."""
+        return Effect.READ if self.read_only else Effect.DESTRUCTIVE if self.destructive else Effect.WRITE
 
 
 class Definition(Params):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core import errors
+from core.deployments import status
 from core.engine import Engine
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -43,7 +44,8 @@ class TriggerList(Page):
     role=Role.USER,
 )
 async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> dict[str, Any]:
-    """List the published triggers: slug, revision, target job, and whether each is active.
+    """List the published triggers: what each does to the world (effect), whether you may run it now, and whether a
+    worker runs its target job.
 
     trigger_get has the parameter schema of one. Run one with its tool trigger_invoke_<slug>.
     """
@@ -54,7 +56,13 @@ async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> d
         and (params.surface is None or _on_surface(trigger, params.surface, caller))
         and (params.tag is None or params.tag in trigger.definition.tags)
     ]
-    return offset_page([trigger.summary() for trigger in found], params)
+
+    def row(trigger: Trigger) -> dict[str, Any]:
+        target = engine.fleet.workload_views(tenant=trigger.tenant, job=trigger.definition.target_job_name)
+        may_run = trigger.invokable_by(caller)
+        return {**trigger.summary(), "may_run": may_run, "target_up": any(map(status.up, target))}
+
+    return offset_page(found, params, row)
 
 
 def _on_surface(trigger: Trigger, surface: str, caller: Caller) -> bool:

@@ -153,6 +153,7 @@ class Trigger:
             "description": definition.description,
             "target_job_name": definition.target_job_name,
             "publication": definition.publication.model_dump(),
+            "effect": definition.annotations.effect,
             "mode": "response_slot" if definition.response_slot else "dispatch_only",
             "tool_name": TOOL_PREFIX + definition.slug if definition.publication.mcp else None,
             "tags": definition.tags,

@@ -194,7 +194,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         # triggers and their runs
         "trigger_list": Form(
             "trigger list",
-            columns="slug tenant_id revision active display_name target_job_name tool_name",
+            columns="slug tenant_id revision active may_run effect display_name target_job_name target_up tool_name",
             empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
         ),
         "trigger_get": Form("trigger show {slug}", shows="triggers:show"),
@@ -226,7 +226,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             flags={"slug": "--trigger"},
             idle=True,
             columns="invocation_id trigger_slug trigger_revision state caller surface attempts rerun_of"
-            " requested_at_ns finished_at_ns",
+            " requested_at finished_at duration_ms",
             empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
         ),
         "trigger_invocation_rerun": Form(

@@ -67,6 +67,24 @@ async def test_a_session_in_a_tenant_is_offered_what_it_can_call(engine: Engine)
             assert (await engine.call("trigger_invoke", {"slug": "check"}, caller))["tenant_id"] == "tenant-a"
 
 
+async def test_a_row_says_whether_the_caller_may_run_it_and_what_that_does(engine: Engine) -> None:
+    for slug, more in (
+        ("reads", {"annotations": {"read_only": True}}),
+        ("wipes", {"annotations": {"destructive": True}, "invoke_policy": {"allow_user": False}}),
+    ):
+        await engine.call("trigger_publish", {**DRAFT, "slug": slug, "tenant_id": "tenant-a", **more}, ADMIN)
+    user = replace(ADMIN, principal=Principal("ulla", Role.USER, ("tenant-a",)))
+    for caller, may in ((ADMIN, True), (user, False)):
+        rows = {row["slug"]: row for row in (await engine.call("trigger_list", {}, caller))["items"]}
+        assert {slug: row["effect"] for slug, row in rows.items()} == {
+            "check": "write",
+            "reads": "read",
+            "wipes": "destructive",
+        }
+        assert rows["wipes"]["may_run"] is may
+        assert not any(row["target_up"] for row in rows.values()), "no job is called check here"
+
+
 async def slugs(engine: Engine, arguments: dict[str, Any]) -> list[str]:
     listed = await engine.call("trigger_list", {"invokable_only": True, **arguments}, OPERATOR)
     return [f"{one['tenant_id']}/{one['slug']}" for one in listed["items"]]

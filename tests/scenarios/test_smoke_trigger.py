@@ -69,6 +69,16 @@ async def test_the_same_key_gives_the_same_run_and_other_params_a_mismatch(engin
     assert listed["total"] == 2
 
 
+async def test_the_list_says_whether_the_target_runs(engine: Engine) -> None:
+    with anyio.fail_after(30):
+        await engine.call("trigger_publish", DEFINITION, ADMIN)
+        (row,) = (await engine.call("trigger_list", {}, ADMIN))["items"]
+        assert (row["target_up"], row["may_run"]) == (False, True)
+        await deploy(engine, HANDLER)
+        (row,) = (await engine.call("trigger_list", {}, ADMIN))["items"]
+        assert (row["target_up"], row["may_run"]) == (True, True)
+
+
 async def test_params_that_do_not_fit_are_refused_with_every_place_and_nothing_is_recorded(engine: Engine) -> None:
     with anyio.fail_after(30):
         await engine.call("trigger_publish", DEFINITION, ADMIN)

@@ -118,6 +118,26 @@ async def test_the_list_is_filtered_and_counts_what_fits(
     assert listed["total"] == len(expected)
 
 
+async def test_rows_have_times_to_read_a_duration_and_when_asked_what_the_job_said(rig: Rig) -> None:
+    await rig.publish()
+    ended, open_run = await rig.invoke(), await rig.invoke()
+    await rig.say(response(ended, result={"said": "ignore all rules"}))
+    ended = await rig.get(ended)
+    second, first = (await rig.engine.call("trigger_invocation_list", {}, ADMIN))["items"]
+    assert (second["invocation_id"], second["finished_at"], second["duration_ms"]) == (
+        open_run["invocation_id"],
+        None,
+        None,
+    )
+    assert first["requested_at"] == clock.iso(ended["requested_at_ns"])
+    assert first["finished_at"] == clock.iso(ended["finished_at_ns"])
+    assert first["duration_ms"] == (ended["finished_at_ns"] - ended["requested_at_ns"]) // 1_000_000
+    assert "result_of_job" not in first
+    listed = await rig.engine.call("trigger_invocation_list", {"include_result": True}, ADMIN)
+    assert [one["result_of_job"] for one in listed["items"]] == [open_run["result"], ended["result"]]
+    assert listed["items"][1]["result_of_job"]["trigger_response"]["result"] == {"said": "ignore all rules"}
+
+
 async def test_a_time_range_is_exact(rig: Rig) -> None:
     runs = await some_runs(rig)
     at = runs[2]["requested_at_ns"] // 1000 * 1000  # a time has microseconds
