@@ -173,7 +173,7 @@ class Engine:
         self.applier = Applier(database, self.vault, self.fleet, self.rollouts)
         self.planner = Planner(self.settings, database, licensing, self.library, self.vault, self.fleet, self.reach)
         self.keeper = Keeper(settings, database, self.healer, licensing)
-        self.explainer = Explainer(database, self.fleet, self.pending, self.triggers)
+        self.explainer = Explainer(database, self.fleet, self.pending, self.triggers, self.library, self.reach)
         self.tracer = Tracer(settings)
         self.gateway: gateways.Gateway | None = None
         if settings.nats:

@@ -51,10 +51,11 @@ class Explanation:
     summary: str
     because: Sequence[Cause] = field(default_factory=tuple)
     next: Sequence[Call] = field(default_factory=tuple)
+    more: Mapping[str, Any] = field(default_factory=dict)  # what its kind has besides; it comes before the causes
 
     def to_dict(self) -> dict[str, Any]:
-        """{kind, id, state, summary, because, next}: causes by time, what is so now last; the middle of a long chain
-        is left out, for its start and its end are what explains."""
+        """{kind, id, state, summary, because, next} and `more`: causes by time, what is so now last; the middle of a
+        long chain is left out, for its start and its end are what explains."""
         causes = sorted(self.because, key=lambda cause: (cause.at_ns == 0, cause.at_ns))
         causes = [cause for n, cause in enumerate(causes) if n == 0 or cause != causes[n - 1]]
         kept = MOST_CAUSES
@@ -65,6 +66,7 @@ class Explanation:
                 "id": self.id,
                 "state": self.state,
                 "summary": shorten(self.summary, 2 * CAUSE_CHARACTERS),
+                **self.more,
                 "because": shown,
                 "next": [call.to_dict() for call in self.next[:MOST_CALLS]],
             }

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.deployments import status
+from core.explain import responsible
 from core.explain.chain import Call, Cause, Explanation, counted
+from core.explain.responsible import Responsible
 from core.model.deployment import HistoryEntry
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadView, parse
@@ -29,6 +31,8 @@ class Facts:
     failures: Sequence[Cause]  # what jobs said of their failures, and their last log lines
     workers: Sequence[Cause]  # which workers of it were lost, and which came back
     earlier: int | None = None  # the last revision before the present one that ran something
+    source: str = ""
+    responsible: Sequence[Responsible] = ()  # the values that its failures come from
 
 
 def explain(facts: Facts) -> Explanation:
@@ -48,9 +52,12 @@ def explain(facts: Facts) -> Explanation:
     summary = (
         f"{facts.name} is {facts.state} at revision {facts.revision}; {up} of {len(facts.workloads)} workloads up."
     )
+    for value in facts.responsible:
+        summary += f" {responsible.sentence(value)}"
     if facts.reason:
         summary += f" {facts.reason}."
-    return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell))
+    more = {"responsible": [responsible.to_dict(value) for value in facts.responsible]} if facts.responsible else {}
+    return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell), more)
 
 
 def applied(entry: HistoryEntry) -> str:
@@ -67,12 +74,14 @@ def applied(entry: HistoryEntry) -> str:
 
 def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:
     name = facts.name
-    calls = []
+    calls: list[Call] = []
     if facts.state == "removed":
         if facts.earlier is not None:
             arguments = {"name": name, "to_revision": facts.earlier}
             calls.append(Call("deployment_plan", arguments, "plan to bring back what ran last"))
         return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
+    for value in facts.responsible[:2]:
+        calls += responsible.calls(name, facts.source, value)
     failed = next((row for row in unwell if row.state in FAULTY or row.failing), None)
     if any(row.state == WorkloadState.QUARANTINED for row in unwell):
         arguments = {"name": name, "release": True}

@@ -9,10 +9,12 @@ import orjson
 from core import clock, errors
 from core.deployments import observed, records, status
 from core.dsl.language import answering
-from core.explain import chain, deployments, invocations, jobs, saved_plans, targets, triggers
+from core.explain import chain, deployment_facts, deployments, invocations, jobs, saved_plans, targets, triggers
 from core.explain.chain import Cause
+from core.explain.responsible import Fault
 from core.explain.targets import Mismatch
 from core.fleet.fleet import Fleet
+from core.fleet.reach import Reach
 from core.model import invocation
 from core.model.message import Type
 from core.model.principal import Caller
@@ -27,6 +29,7 @@ from core.store import triggers as trigger_table
 from core.store.database import Database
 from core.triggers.pending import Pending
 from core.triggers.registry import Trigger, TriggerRegistry
+from core.workflows.library import Library
 
 MOST_FAILURES = 3
 LOOKED_THROUGH = 50  # of the newest failures
@@ -36,9 +39,19 @@ MOST_WORKER_NOTES = 4
 class Explainer:
     """Use from the engine's loop."""
 
-    def __init__(self, database: Database, fleet: Fleet, pending: Pending, triggers: TriggerRegistry) -> None:
+    def __init__(
+        self,
+        database: Database,
+        fleet: Fleet,
+        pending: Pending,
+        triggers: TriggerRegistry,
+        library: Library,
+        reach: Reach,
+    ) -> None:
         self._database = database
         self._triggers = triggers
+        self._library = library
+        self._reach = reach
         self._fleet = fleet
         self._pending = pending
 
@@ -86,6 +99,7 @@ class Explainer:
         since = history[1].id if len(history) > 1 and history[0].action == "rollback" else applied_at
         ran = ("apply", "rollback", "reconcile")
         earlier = next((one.revision for one in history if one.action in ran and one.revision < row.revision), None)
+        faults = [Fault(one.job, one.failing or one.reason) for one in there if not status.up(one)]
         return deployments.explain(
             deployments.Facts(
                 name,
@@ -98,6 +112,8 @@ class Explainer:
                 await self._failures(caller.tenant, {one.job for one in there}, failed, since),
                 await self._workers(caller.tenant, {one.worker for one in there}, applied_at),
                 earlier,
+                row.source,
+                await deployment_facts.find_responsible(self._database, self._library, self._reach, row, faults),
             )
         )
 

@@ -69,6 +69,16 @@ def wish(db: Database, tenant: str, name: str, revision: int) -> dict[str, Any] 
     return None if found is None else orjson.loads(found[0])
 
 
+def values_of(db: Database, tenant: str, name: str, before: int, limit: int) -> list[tuple[int, str, dict[str, Any]]]:
+    """(revision, source, values) of what was wished for before a revision, newest first; removals are left out."""
+    rows = db.conn.execute(
+        "SELECT revision, source, json_extract(desired, '$.values') FROM deployment_history"
+        " WHERE tenant = ? AND name = ? AND revision < ? AND action != 'remove' ORDER BY revision DESC LIMIT ?",
+        (tenant, name, before, limit),
+    )
+    return [(revision, source, orjson.loads(values)) for revision, source, values in rows]
+
+
 def commit(
     db: Database,
     row: DeploymentRow,

@@ -19,9 +19,18 @@ from core.fleet import failing
 from core.operations import REGISTRY
 from mcp_server import results
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
-from tests.operations.test_deployments import apply, deployed, plan
+from tests.operations.test_deployments import SOURCE, apply, deployed, plan
 
 pytestmark = pytest.mark.anyio
+ROOTED = """
+kind: workflow
+slug: rooted
+channels:
+  spool: {transport: file-store, with: {path: "{{root}}"}}
+steps:
+  - {id: make, use: "blueprint:echo-source@1.0.0", with: {event: '{"n":1}'}, out: channel:spool}
+  - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:spool}
+"""
 
 
 async def explain(engine: Engine, kind: str, id: str) -> dict[str, Any]:
@@ -45,12 +54,59 @@ async def test_a_deployment_with_a_job_that_fails_is_explained_down_to_its_reaso
         assert found["state"] == "degraded"
         assert "as revision 1" in told(found) and "alice applied" in told(found)
         assert "failed: " in told(found) and "is not a directory" in told(found)
-        down, back = found["next"][:2]
+        mend, down, back = found["next"][:3]
         assert (down["call"], back["arguments"]) == ("explain", {"name": "demo", "to_revision": 1})
+        before, now = str(tmp_path / "store"), str(tmp_path / "file")
+        assert mend["arguments"] == {"name": "demo", "source": SOURCE, "values": {"path": before}}
+        (value,) = found["responsible"]
+        assert (value["kind"], value["name"], value["value"], value["sure"]) == ("field", "path", now, True)
+        assert (value["before"], value["before_revision"], value["since_revision"]) == (before, 1, 2)
+        text = results.success(found)["content"][0]["text"]
+        assert f'wizard field path = "{now}" since revision 2; "{before}" in revision 1.' in text
         below = await engine.call("explain", down["arguments"], ADMIN)
         assert below["state"] == "failed" and "is not a directory" in told(below)
         mended = await apply(engine, await engine.call(back["call"], back["arguments"], ADMIN))
         assert mended["state"] == "running"
+
+
+async def test_a_value_that_was_never_another_is_named_with_the_call_that_changes_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    async with engine_on(tmp_path / "home") as engine:
+        await apply(engine, await plan(engine, tmp_path / "file", values={"path": str(tmp_path / "file")}))
+        found = await explain(engine, "deployment", "demo")
+        mend = found["next"][0]
+        assert mend["call"] == "deployment_plan" and mend["arguments"]["values"] == {"path": str(tmp_path / "file")}
+        assert f'field path = "{tmp_path / "file"}"' in found["summary"]
+        assert "before" not in found["responsible"][0] and found["responsible"][0]["sure"]
+        mend["arguments"]["values"]["path"] = str(tmp_path / "store")
+        made = await engine.call(mend["call"], mend["arguments"], ADMIN)
+        assert (await apply(engine, made))["state"] == "running"
+        assert "responsible" not in await explain(engine, "deployment", "demo")
+
+
+async def test_a_context_value_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    here = {"environment": "prod", "values": {"root": str(tmp_path / "file")}}
+    async with engine_on(tmp_path / "home") as engine:
+        await engine.call("context_set", here, ADMIN)
+        draft = {"document": ROOTED}
+        await engine.call("workflow_save_draft", draft, ADMIN)
+        await engine.call("workflow_publish", {"slug": "rooted"}, ADMIN)
+        arguments = {"name": "demo", "source": "workflow:rooted@1", "environment": "prod"}
+        await apply(engine, await engine.call("deployment_plan", arguments, ADMIN))
+        found = await explain(engine, "deployment", "demo")
+        (value,) = found["responsible"]
+        assert (value["kind"], value["name"], value["level"], value["target"]) == (
+            "context",
+            "root",
+            "environment",
+            "prod",
+        )
+        assert found["next"][0] == {
+            "call": "context_set",
+            "arguments": here,
+            "why": "set another root in place of this one, then plan demo",
+        }
 
 
 async def test_a_killed_worker_is_part_of_the_chain(tmp_path: Path) -> None:
