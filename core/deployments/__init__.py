@@ -17,6 +17,7 @@ Plan and apply, in reading order; each step is a module or a few:
 
 Afterwards:
 
+    history                   what was done at each revision, by whom and why; what differs between two
     observed -> status        what the fleet shows, and the state that follows from it
     reconcile                 drift, and the steps that mend it
     healing, edits            takes the steps for one deployment; hand edits that somebody accepts

@@ -64,11 +64,12 @@ class Applier:
         wait_seconds: float,
         health_seconds: float,
         rollback_on_failure: bool,
+        reason: str = "",
     ) -> Committed:
         """Apply a plan once, exactly as it was saved, and wait for its end.
 
-        `health_seconds` and `rollback_on_failure` are for the gate. Raises what check.check raises, TargetUnavailable,
-        SecretsLocked.
+        `reason` is why, in the words of the caller, for the history and the audit log; `health_seconds` and
+        `rollback_on_failure` are for the gate. Raises what check.check raises, TargetUnavailable, SecretsLocked.
         """
         saved, wish, before = await self._checked(caller, plan_id, now_ns)
         name, base, removal = saved.name, saved.base_revision, saved.body.remove
@@ -89,6 +90,8 @@ class Applier:
                 "remove" if removal else "apply",
                 saved.body.summary,
                 plan_id=plan_id,
+                reason=reason,
+                to_revision=saved.body.to_revision,
                 gate=Gate(health_seconds, back_to, plan_id),
             )
         except (errors.StalePlan, errors.PlanUsed):  # someone was faster: the same refusal as for who comes later

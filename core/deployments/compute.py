@@ -101,8 +101,10 @@ def back(
     current: State,
     blockers: Sequence[Finding] = (),
     secrets: tuple[str, ...] = (),
+    revision: int | None = None,
 ) -> Plan:
-    """The plan that makes an earlier wish the present one: its jobs as they were, where they were if that is there."""
+    """The plan that makes an earlier wish, that of a `revision`, the present one: its jobs as they were, where they
+    were if that is there."""
     placed = placement.place(wish.jobs, wish.together, workers, wish.assignments)
     desired = dataclasses.replace(wish, assignments=placed.assignments)
     # What moves, moves from where it is now, and not from where it was then.
@@ -110,7 +112,8 @@ def back(
     for job in desired.jobs.values():
         if (now := current.assignments.get(job.name)) is not None and now != placed.assignments[job.name]:
             warnings += placement.files_of(job, now, placed.assignments[job.name])
-    return dataclasses.replace(compare(name, desired, current, warnings, blockers), secrets=secrets)
+    made = compare(name, desired, current, warnings, blockers)
+    return dataclasses.replace(made, secrets=secrets, to_revision=revision)
 
 
 def remove(name: str, current: State) -> Plan:

@@ -75,9 +75,29 @@ def short(plan: Plan, standing: Standing | None = None, characters: int = CHARAC
     The placement of jobs that come or go is left out, for their own lines say where.
     """
     wish = _of_wish(plan)
-    before, after = _head(plan, standing), _tail(plan, wish, NOTES)
-    told = _without_implied(_changed(plan))
     rest = f": {standing.rest()}" if standing is not None else ""
+    return _bounded(_head(plan, standing), plan, wish, _tail(plan, wish, NOTES), rest, characters)
+
+
+def compared(plan: Plan, head: Sequence[str]) -> str:
+    """What differs between two revisions, as a plan from the one to the other, below lines that say which they are."""
+    wish = changes.of_wish(plan.desired, plan.base)
+    changed = _changed(plan)
+    same = ["  No difference."] if not changed and not wish else []
+    after = [*same, "", f"In all: {count(changed, plan.summary)}."]
+    return _bounded([*head, ""], plan, wish, after, "", CHARACTERS)
+
+
+def _bounded(
+    before: Sequence[str],
+    plan: Plan,
+    wish: Sequence[Difference],
+    after: Sequence[str],
+    rest: str,
+    characters: int,
+) -> str:
+    """The changes of a plan between the lines before and after them, as far as there is room."""
+    told = _without_implied(_changed(plan))
     room = characters - sum(len(line) + 1 for line in (*before, *after)) - len(rest) - _LONGEST_MORE
     blocks = [[row, *_values(changes.values(change), VALUES)] for change, row in _rows(told[:LINES])]
     lines, left = _within([_values(wish, VALUES), *blocks], room)
@@ -109,7 +129,8 @@ def quote(document: str) -> list[str]:
 
 def _head(plan: Plan, standing: Standing | None) -> list[str]:
     name, source = shorten(plan.deployment, _LONGEST_CELL), shorten(plan.source, _LONGEST_CELL)
-    lines = [f"Removal of {name}" if plan.remove else f"{name} from {source}"]
+    back = f", back to revision {plan.to_revision}" if plan.to_revision else ""
+    lines = [f"Removal of {name}" if plan.remove else f"{name} from {source}{back}"]
     return [*lines, *([str(standing)] if standing is not None else []), ""]
 
 

@@ -17,7 +17,7 @@ from core.catalog import items
 from core.contexts.layers import Layers
 from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
-from core.deployments import compute, expand, observed, remnants
+from core.deployments import compute, expand, history, observed, remnants
 from core.deployments.records import unknown
 from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
@@ -97,12 +97,7 @@ class Planner:
         Raises NotFound, InvalidParams for a revision that runs nothing.
         """
         row, current = await self._present(tenant, name)
-        then = await self._database.read(table.wish, tenant, name, to_revision)
-        if then is None:
-            raise errors.NotFound(
-                f"There is no revision {to_revision} of a deployment {name} in tenant {tenant}.",
-                hint=f"deployment_history(name={name!r}) lists the revisions.",
-            )
+        then = await history.wish(self._database, tenant, name, to_revision)
         wish = await asyncio.to_thread(State.from_dict, then)
         if not wish.jobs:
             raise errors.InvalidParams(
@@ -123,7 +118,9 @@ class Planner:
             for one in sorted(needed - set(present))
         ]
         blockers += await asyncio.to_thread(_unreachable, wish, self._files(tenant))
-        made = await asyncio.to_thread(compute.back, name, wish, workers, current, blockers, tuple(sorted(needed)))
+        made = await asyncio.to_thread(
+            compute.back, name, wish, workers, current, blockers, tuple(sorted(needed)), to_revision
+        )
         made = await self._leaving(tenant, self._free(tenant, made))
         return made, row.revision if row is not None else 0
 

@@ -61,12 +61,14 @@ class Rollouts:
         *,
         plan_id: str = "",
         reason: str = "",
+        to_revision: int | None = None,
         gate: Gate | None = None,
         adjust: Callable[[list[WorkloadRow]], list[WorkloadRow]] | None = None,
     ) -> str:
         """Write the wish in one transaction, send it to the workers and begin to watch; returns the history id.
 
-        `revision` is the new one; the wish was computed on the one before. Without a gate of its own it is watched
+        `revision` is the new one; the wish was computed on the one before. `to_revision` is that of an earlier wish
+        which this one brings back. Without a gate of its own it is watched
         by the one that is open, as when a worker is lost during an apply. Raises StalePlan when the deployment has
         moved since, PlanUsed when the plan was applied meanwhile.
         A caller that goes away in the middle stops nothing.
@@ -114,8 +116,9 @@ class Rollouts:
             surface=caller.surface.value,
             summary=dict(summary),
             reason=reason,
+            to_revision=to_revision,
         )
-        note = audit.row(self._ids.next(), caller, f"deployment_{action}", f"{tenant}/{name}")
+        note = audit.row(self._ids.next(), caller, f"deployment_{action}", f"{tenant}/{name}", reason=reason)
 
         async def carry_out() -> str:
             await self._database.write(
@@ -260,6 +263,7 @@ class Rollouts:
                 "rollback",
                 {},
                 reason=why,
+                to_revision=back_to or None,
                 gate=Gate(),
             )
         except errors.StalePlan:  # someone has applied another version meanwhile, which is theirs to judge

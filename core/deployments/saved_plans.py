@@ -78,6 +78,7 @@ def row(made: Plan, plan_id: str, caller: Caller, base_revision: int, now_ns: in
             warnings=made.warnings,
             blockers=made.blockers,
             stays=made.stays,
+            to_revision=made.to_revision,
         ),
     )
 
@@ -96,7 +97,9 @@ def again(saved: SavedPlan, base: Mapping[str, Any] | None) -> Plan:
         body.blockers,
         removal=body.remove,
     )
-    return dataclasses.replace(made, contexts=body.contexts, secrets=body.secrets, stays=body.stays)
+    return dataclasses.replace(
+        made, contexts=body.contexts, secrets=body.secrets, stays=body.stays, to_revision=body.to_revision
+    )
 
 
 def standing_of(saved: SavedPlan) -> Standing:
@@ -139,6 +142,20 @@ def to_answer(
         "text": plan_text.detailed(made, standing, every[start:end], diffs, end, room)
         if detailed
         else plan_text.short(made, standing),
+    }
+
+
+def with_state(answer: Mapping[str, Any], saved: SavedPlan) -> dict[str, Any]:
+    """The answer of a saved plan with what has become of it, in the text as well."""
+    applied, created = saved.applied_as, clock.iso(saved.created_at_ns)
+    became = f" as revision {applied}" if applied else ""
+    return {
+        **answer,
+        "state": saved.standing,
+        "applied_as_revision": applied,
+        "by": saved.username,
+        "created_at": created,
+        "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.",
     }
 
 

@@ -21,7 +21,7 @@ from core.model.message import Type
 from core.model.principal import Caller
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadView
-from core.store import audit, drafts, messages
+from core.store import audit, deployments, drafts, messages
 from core.store import jobs as table
 from core.store.audit import AuditRow
 from core.store.database import Database
@@ -125,10 +125,21 @@ class JobRegistry:
         raise unknown(name, tenant)
 
     async def compare(
-        self, tenant: str, name: str, version: int | str | None, document: dict[str, Any] | None, other: int
+        self,
+        tenant: str,
+        name: str,
+        version: int | str | None,
+        document: dict[str, Any] | None,
+        other: int,
+        deployment: str | None = None,
     ) -> str:
         """The unified diff from version `other` to a document that is shown as `version`; with DRAFT as `other`, from
-        the document to the draft. Raises NotFound, InvalidDocument."""
+        the document to the draft. Of a job of a `deployment`, `other` is a revision of that.
+
+        Raises NotFound, InvalidDocument.
+        """
+        if deployment is not None:
+            return await self._compare_revision(tenant, name, deployment, document, other)
         if document is None or version is None:
             raise errors.NotFound(f"Job {name} has no staged version to compare with.", hint="Stage its draft.")
         if other != DRAFT:
@@ -139,6 +150,23 @@ class JobRegistry:
             raise errors.NotFound(f"Job {name} has no draft to compare with.", hint="Compare two versions instead.")
         after = await asyncio.to_thread(staging.plain, draft["document"])
         return comparison.diff(document, after, f"version {version}", f"draft revision {draft['revision']}")
+
+    async def _compare_revision(
+        self, tenant: str, name: str, deployment: str, document: dict[str, Any] | None, revision: int
+    ) -> str:
+        """The unified diff from what a revision of its deployment had a managed job run to what it runs now.
+
+        Raises NotFound.
+        """
+        wish = await self._database.read(deployments.wish, tenant, deployment, revision)
+        jobs = wish["jobs"] if wish is not None else ()
+        before = next((job["document"] for job in jobs if job["name"] == name), None)
+        if before is None or document is None:
+            raise errors.NotFound(
+                f"Revision {revision} of deployment {deployment} has no job {name}.",
+                hint=f"deployment_history(name={deployment!r}) lists the revisions.",
+            )
+        return comparison.diff(before, document, f"revision {revision}", "present")
 
     async def last_failure(self, tenant: str, name: str) -> dict[str, Any] | None:
         """The last time that a job could not go on, as far back as the message log reaches: {at, workload, reason}."""

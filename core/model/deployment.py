@@ -188,6 +188,8 @@ class HistoryEntry:
     summary: dict[str, int]
     """What changed how often; JSON in the table."""
     reason: str = ""
+    to_revision: int | None = None
+    """Whose wish it brought back."""
 
 
 @dataclass(frozen=True, slots=True)

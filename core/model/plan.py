@@ -97,6 +97,7 @@ class Plan:
     digest: str
     base: State = EMPTY
     remove: bool = False
+    to_revision: int | None = None  # whose wish it brings back
     contexts: tuple[Mapping[str, str], ...] = ()  # the context values it uses: {key, level, target, digest}
     secrets: tuple[str, ...] = ()  # full names of the secrets that it needs
     stays: tuple[Remnant, ...] = ()  # what the jobs that go leave behind
@@ -124,6 +125,7 @@ class PlanBody:
     warnings: tuple[Finding, ...]
     blockers: tuple[Finding, ...]
     stays: tuple[Remnant, ...] = ()
+    to_revision: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -135,6 +137,7 @@ class PlanBody:
             "warnings": [finding.to_dict() for finding in self.warnings],
             "blockers": [finding.to_dict() for finding in self.blockers],
             "stays": [remnant.to_dict() for remnant in self.stays],
+            "to_revision": self.to_revision,
         }
 
     @staticmethod
@@ -148,6 +151,7 @@ class PlanBody:
             tuple(map(Finding.from_dict, data["warnings"])),
             tuple(map(Finding.from_dict, data["blockers"])),
             tuple(Remnant(**one) for one in data.get("stays", ())),
+            data.get("to_revision"),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from core import errors
 from core.deployments import observed, plan_text, records, saved_plans
 from core.deployments.gate import DEADLINE_SECONDS
 from core.engine import Engine
@@ -26,6 +27,8 @@ class DeploymentApply(Params):
     """How long the workloads may take to come up; then the deployment is degraded."""
     rollback_on_failure: bool = False
     """Take the version before back when the workloads do not come up (a first version is removed)."""
+    reason: str = Field(default="", max_length=500)
+    """Why, in your words or the user's: kept in the history of the deployment and in the audit log."""
 
 
 async def _plan_is_applied(engine: Engine, caller: Caller, params: DeploymentApply) -> Loss | None:
@@ -35,6 +38,8 @@ async def _plan_is_applied(engine: Engine, caller: Caller, params: DeploymentApp
     plan = await saved_plans.load(engine.database, saved)
     question = f"Apply this plan to deployment {saved.name}, in tenant {caller.tenant}?"
     text = await asyncio.to_thread(plan_text.short, plan, saved_plans.standing_of(saved), plan_text.QUESTION_CHARACTERS)
+    if params.reason:
+        text = f"Reason: {errors.shorten(params.reason, 500)}\n\n{text}"
     return Loss(text, question=question, yes="Apply this plan", where="plan_get")
 
 
@@ -61,6 +66,7 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
         wait_seconds=params.wait_seconds,
         health_seconds=params.health_seconds,
         rollback_on_failure=params.rollback_on_failure,
+        reason=params.reason,
     )
     found = await engine.applier.outcome(caller.tenant, committed, engine.now_ns())
     return {

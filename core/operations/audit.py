@@ -43,8 +43,8 @@ class AuditList(Page):
 async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[str, Any]:
     """List what was changed in this tenant, and the calls that were refused, newest first.
 
-    An entry names user, role, door, session label, operation and thing; never arguments, documents or credentials. It
-    is written in the transaction of the change.
+    An entry names user, role, door, session label, operation, thing and a given reason; never arguments, documents or
+    credentials. It is written in the transaction of the change.
     """
     now = engine.now_ns()
     named = {name: getattr(params, name) for name in ("username", "operation", "label", "surface", "decision")}
@@ -66,6 +66,7 @@ async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[
             "operation": row["operation"],
             "target": row["target"],
             "decision": row["decision"],
+            "reason": row["reason"],
         }
 
     page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))

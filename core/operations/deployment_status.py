@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from core import clock
-from core.deployments import observed, records, status
+from core.deployments import history, observed, records, status
 from core.engine import Engine
 from core.license import Feature
 from core.model.deployment import HistoryEntry, State
@@ -58,7 +58,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
             "interval_seconds": row.reconcile_interval_seconds or engine.settings.reconcile_interval_seconds,
             "ignore": row.ignored,
         },
-        "last_applied": _history_item(applied[0]) if applied else None,
+        "last_applied": history.to_answer(applied[0]) if applied else None,
     }
     if params.detail == "detailed":
         found |= {
@@ -110,9 +110,14 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
     return offset_page(listed, params)
 
 
+Revision = Annotated[int, Field(ge=1, le=2**31)]
+
+
 class DeploymentHistory(Page):
     name: str = Field(max_length=64)
     """The deployment."""
+    compare: list[Revision] | None = Field(default=None, min_length=2, max_length=2)
+    """Two revisions, old and new, to compare."""
 
 
 @operation(
@@ -124,27 +129,18 @@ class DeploymentHistory(Page):
     role=Role.USER,
 )
 async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
-    """Show every apply, removal, rollback and reconcile of a deployment, newest first: what, who, when, through which
-    door, with which plan, and why. deployment_plan(to_revision=N) plans the way back to one of them."""
+    """Show every apply, removal, rollback and reconcile, newest first: who, when, door, plan, reason and the values
+    `changed`. deployment_plan(to_revision=N) plans the way back."""
     await records.deployment(engine.database, caller.tenant, params.name)
+    database, tenant, name = engine.database, caller.tenant, params.name
+    total = await database.read(table.revisions, tenant, name)
+    if params.compare is not None:
+        return {**await history.compare(database, tenant, name, *params.compare), "next_cursor": None, "total": total}
     before = position(params.cursor)
-    rows = await engine.database.read(
-        lambda db: table.history(db, caller.tenant, params.name, before_id=before, limit=params.limit + 1)
-    )
-    page = rows_page(rows, params.limit, _history_item, lambda entry: str(entry.id))
-    return {**page, "total": await engine.database.read(table.revisions, caller.tenant, params.name)}
+    rows = await database.read(lambda db: table.history(db, tenant, name, before_id=before, limit=params.limit + 1))
+    said = await history.changed(database, tenant, name, [entry.revision for entry in rows])
 
+    def show(entry: HistoryEntry) -> dict[str, Any]:
+        return history.to_answer(entry, said.get(entry.revision, ()))
 
-def _history_item(entry: HistoryEntry) -> dict[str, Any]:
-    return {
-        "history_id": clock.encode(entry.id),
-        "revision": entry.revision,
-        "action": entry.action,
-        "source": entry.source,
-        "by": entry.username,
-        "surface": entry.surface,
-        "at": clock.iso(entry.id),
-        "plan_id": entry.plan_id or None,
-        "summary": entry.summary,
-        "reason": entry.reason,
-    }
+    return {**rows_page(rows, params.limit, show, lambda entry: str(entry.id)), "total": total}

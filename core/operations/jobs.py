@@ -47,7 +47,8 @@ class JobGet(Params):
     version: int | None = Field(default=None, ge=1, le=2**31)
     """Which staged version; the newest when left out."""
     compare: int | None = Field(default=None, ge=0, le=2**31)
-    """Show what changed between this version and the shown one; 0 compares the shown one with the draft."""
+    """Show what changed between this version (of a managed job: this revision of its deployment) and the shown one; 0
+    compares the shown one with the draft."""
     log_lines: int = Field(default=20, ge=0, le=200)
     """How many of the last log lines to show."""
 
@@ -91,7 +92,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "log": engine.fleet.log_lines(engine.fleet.logs.workloads(tenant, name), params.log_lines),
     }
     if params.compare is not None:
-        result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare)
+        result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare, managed)
     return result
 
 

@@ -66,7 +66,6 @@ PLANNED = {
         "saved": {"type": "boolean"},
         "base_revision": {"type": "integer"},
         "summary": {"type": "object", "additionalProperties": {"type": "integer"}},
-        "values": {"type": "array", "items": {"type": "string"}},
         "changes": {"type": "array", "items": {"type": "object"}},
         "refused_until": {"type": "array", "items": {"type": "string"}},
         "warnings": {"type": "array", "items": {"type": "object"}},
@@ -148,16 +147,7 @@ async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str,
     saved = await _find(engine, caller, params.plan_id)
     made, standing = await saved_plans.load(engine.database, saved), saved_plans.standing_of(saved)
     answer = await _answer(made, standing, caller, params.detail == "detailed", position(params.cursor) or 0)
-    applied, created = saved.applied_as, clock.iso(saved.created_at_ns)
-    became = f" as revision {applied}" if applied else ""
-    return {
-        **answer,
-        "state": saved.standing,
-        "applied_as_revision": applied,
-        "by": saved.username,
-        "created_at": created,
-        "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.",
-    }
+    return saved_plans.with_state(answer, saved)
 
 
 class PlanList(Page):

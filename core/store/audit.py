@@ -25,13 +25,14 @@ class AuditRow(NamedTuple):
     decision: str
     target: str
     label: str
+    reason: str = ""  # in the words of who did it
 
 
 _INSERT = insertion("audit", AuditRow)
 MOST_LABEL = 100  # characters of the label of a session
 
 
-def row(id: int, caller: Caller, operation: str, target: str, decision: str = "allowed") -> AuditRow:
+def row(id: int, caller: Caller, operation: str, target: str, decision: str = "allowed", reason: str = "") -> AuditRow:
     """The entry of a call; `target` names the thing that was touched, never its content."""
     principal = caller.principal
     return AuditRow(
@@ -44,6 +45,7 @@ def row(id: int, caller: Caller, operation: str, target: str, decision: str = "a
         decision,
         target[:200],
         caller.label[:MOST_LABEL],
+        reason,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -60,6 +60,34 @@ def revisions(db: Database, tenant: str, name: str) -> int:
     """How many entries the history of a deployment has."""
     sql = "SELECT count(*) FROM deployment_history WHERE tenant = ? AND name = ?"
     return int(db.conn.execute(sql, (tenant, name)).fetchone()[0])
+
+
+def asked(db: Database, tenant: str, name: str, revisions: Collection[int]) -> dict[int, dict[str, Any]]:
+    """What somebody asked for at each of these revisions, as far as the history has them, without the jobs."""
+    marks = ", ".join("?" * len(revisions))
+    rows = db.query(
+        "SELECT revision, json_extract(desired, '$.source') AS source,"
+        " json_extract(desired, '$.group') AS worker_group, json_extract(desired, '$.environment') AS environment,"
+        " json_extract(desired, '$.values') AS 'values',"
+        " json_extract(desired, '$.placement') AS placement, json_extract(desired, '$.replicas') AS replicas"
+        f" FROM deployment_history WHERE tenant = ? AND name = ? AND revision IN ({marks})",
+        [tenant, name, *revisions],
+    )
+    return {
+        row.pop("revision"): {
+            **row,
+            "environment": row["environment"] or "",
+            **{key: orjson.loads(row[key]) for key in ("values", "placement", "replicas")},
+        }
+        for row in rows
+    }
+
+
+def entry(db: Database, tenant: str, name: str, revision: int) -> HistoryEntry | None:
+    """What was done at a revision; None when the history has none."""
+    sql = f"SELECT {', '.join(_ENTRY)} FROM deployment_history WHERE tenant = ? AND name = ? AND revision = ?"
+    found = db.conn.execute(sql, (tenant, name, revision)).fetchone()
+    return None if found is None else HistoryEntry(**_fields(_ENTRY, found, "summary"))
 
 
 def wish(db: Database, tenant: str, name: str, revision: int) -> dict[str, Any] | None:

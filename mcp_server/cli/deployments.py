@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, render
+from mcp_server.cli import connect, documents, plans, render
 
 APPLY_SECONDS = 60
 
@@ -22,6 +22,20 @@ def applied(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print what became of a plan."""
     render.facts(done, ("deployment", "state", "reason", "revision", "rolled_back", "history_id"))
     _workloads(done.get("workloads", []))
+
+
+def revisions(typed: str, flag: str) -> list[int]:
+    """Two revisions as they are typed: 2,3."""
+    return [documents.whole(flag, part.strip()) for part in typed.split(",")]
+
+
+def history(page: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print the revisions of a deployment, or what differs between two of them."""
+    if typed.get("compare"):
+        plans.text(page["text"])
+        return
+    columns = ("revision", "action", "to_revision", "source", "by", "surface", "at", "plan_id", "changed", "reason")
+    render.rows(page["items"], columns, empty="Nothing was applied yet.", more=page["next_cursor"])
 
 
 def reconciled(done: dict[str, Any], typed: Mapping[str, Any]) -> None:

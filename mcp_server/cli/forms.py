@@ -67,8 +67,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "deployment_get": Form("status {name}", by="deployments:status"),
         "deployment_history": Form(
             "history {name}",
-            columns="revision action source by surface at plan_id summary reason",
-            empty="Nothing was applied yet.",
+            texts={"compare": "Two revisions, the old and the new one, to compare: --compare 2,3."},
+            reads={"compare": "deployments:revisions"},
+            shows="deployments:history",
         ),
         "deployment_reconcile": Form("reconcile {name}", bar="reconciling", shows="deployments:reconciled"),
         "deployment_set": Form(
@@ -340,7 +341,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
         "audit_list": Form(
             "audit",
-            columns="at username role surface label operation target decision",
+            columns="at username role surface label operation target decision reason",
             empty="Nothing is on record.",
         ),
         "usage_get": Form("usage", columns="what records bytes most_bytes setting"),

@@ -36,7 +36,7 @@ def _planned(made: dict[str, Any], common: connect.Common, *, exit_code: bool) -
     if common.json:
         render.json(made)
     else:
-        _print(made)
+        text(made["text"])
         if changes and made["saved"] and not made["blockers"]:
             render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
     if not exit_code:
@@ -44,9 +44,9 @@ def _planned(made: dict[str, Any], common: connect.Common, *, exit_code: bool) -
     return 1 if made["blockers"] else CHANGES if changes else 0
 
 
-def _print(made: dict[str, Any]) -> None:
+def text(value: str) -> None:
     """Print the text of a plan; what it repeats of documents stays as it is."""
-    for quoted, lines in itertools.groupby(made["text"].split("\n"), lambda line: line.startswith(QUOTED)):
+    for quoted, lines in itertools.groupby(value.split("\n"), lambda line: line.startswith(QUOTED)):
         if quoted:
             render.diff("\n".join(lines))
         else:
@@ -55,6 +55,6 @@ def _print(made: dict[str, Any]) -> None:
 
 def show(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a saved plan, with its state."""
-    _print(made)
+    text(made["text"])
     if made["next_cursor"]:
         connect.note(f"More changes: add --cursor {made['next_cursor']}")

@@ -68,7 +68,8 @@ def from_query(pairs: Iterable[tuple[str, str]], schema: Mapping[str, Any]) -> d
     for name, texts in gathered.items():
         types = list(_types(properties.get(name, {}), schema))
         if "array" in types and not texts[0].startswith("["):
-            values[name] = [part for text in texts for part in text.split(",") if part]
+            kinds = list(_item_types(properties.get(name, {}), schema))
+            values[name] = [from_text(part, kinds) for text in texts for part in text.split(",") if part]
         elif len(texts) > 1:
             raise errors.InvalidParams(
                 f"The query parameter {errors.shorten(name, 60)} is given {len(texts)} times.",
@@ -111,6 +112,13 @@ def merge(query: dict[str, Any], body: dict[str, Any], path: Mapping[str, str]) 
             )
         arguments[name] = value
     return arguments
+
+
+def _item_types(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable[str]:
+    """The types of the items of a list."""
+    for branch in (node, *node.get("anyOf", ())):
+        if isinstance(branch.get("items"), Mapping):
+            yield from _types(branch["items"], root)
 
 
 def _types(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterable[str]:
