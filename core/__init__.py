@@ -5,6 +5,7 @@ Map, in reading order (each room's docstring goes on from here):
     model/        the nouns and their state tables; model/frames: what engine and workers say to each other
     operations/   every verb that a user has, declared once; the doors are read off this registry
     engine        the composition root; Engine.call answers every operation; open_offline: what a command may without it
+    admission     what is asked of a call first: rights, tenant, size, arguments, the write gate
     explain/      why something is as it is, as a chain of causes
     retention     what is kept, and for how long, with a share for each tenant (store/shares, triggers/quota)
     denials       refusals on record, folded when they are many
@@ -34,7 +35,7 @@ Map, in reading order (each room's docstring goes on from here):
     reserve       what jobs leave free of every disk
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers
-    accepting     who may connect: so many in all, so many of one address
+    accepting     who may connect: so many in all, so many of one address; attached: processes at the engine's socket
     forever       tasks that no fault ends
     keyfile       a file with one secret
     httpclient    the one place where HTTP clients are made

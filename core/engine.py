@@ -1,7 +1,7 @@
 """The composition root: opens the store, the bus, the triggers and the fleet, and answers every operation.
 
-`Engine.call` is the one place where arguments are validated, rights are checked, the write gate holds, denials are
-audited and calls are timed. What it opens it closes, in reverse order.
+`Engine.call` is the one way to an operation: what `admission` refuses is kept on record, calls are timed, faults of
+ours are logged and not told. What it opens it closes, in reverse order.
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import importlib.metadata
-import os
-import re
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
 import structlog
-from pydantic import BaseModel
 
-from core import accepting, adoption, channel, clock, denials, errors, license, ownership
+from core import accepting, adoption, clock, errors, ownership
+from core.admission import Admission
+from core.attached import Attached, Notice
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.catalog.portals import Portals
@@ -58,12 +54,11 @@ from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts
 from core.licensing import Licensing
-from core.model.operation import MAX_BYTES, Effect, Operation, Registry
-from core.model.principal import PLATFORM, Caller, Surface
-from core.model.scopes import permits
+from core.model.operation import Registry
+from core.model.principal import Caller
 from core.replays import Replays
 from core.retention import Retention
-from core.settings import Settings, default_home
+from core.settings import Settings
 from core.store import gitops, invocations
 from core.store import license as license_table
 from core.store import owed as owed_table
@@ -85,9 +80,6 @@ log = structlog.get_logger("core.engine")
 
 RETENTION_SECONDS = 60.0
 MOST_SESSIONS = 1024  # attached processes, and at most an eighth of the files that this one may open
-_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
-
-Notice = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(slots=True)
@@ -124,6 +116,7 @@ class Engine:
         self.age = clock.Age()
         self.licensing = licensing
         self.denials = Denials(database, ids)
+        self.admission = Admission(operations, licensing, self.denials, settings.home, running=running)
         self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
@@ -201,11 +194,11 @@ class Engine:
             timing = self.timings[name] = Timing()
         timing.calls += 1
         try:
-            operation, params, caller = self.admit(name, arguments, caller)
+            operation, params, caller = self.admission.admit(name, arguments, caller)
             return await operation.handler(self, caller, params)
         except errors.SluiceError as error:
             timing.errors += 1
-            await self._audit_refusal(name, arguments, caller, error)
+            await self.admission.keep(name, arguments, caller, error)
             raise
         except Exception as error:  # the boundary: a fault of ours is logged with its cause and told without it
             timing.errors += 1
@@ -217,96 +210,20 @@ class Engine:
         finally:
             timing.seconds += clock.monotonic() - started
 
-    def admit(self, name: str, arguments: dict[str, Any], caller: Caller) -> tuple[Operation, BaseModel, Caller]:
-        """All that is asked of a call before anything of it is done: (operation, params, caller in its tenant).
-
-        Raises NotFound, Forbidden, WriteDisabled, NotLicensed, InvalidParams, NoEngine.
-        """
-        operation = self.operations.get(name)
-        if operation is None:
-            raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
-        self._authorise(operation, caller, arguments)
-        if operation.needs_engine and not self.running:
-            raise no_engine(self.settings.home)
-        if not caller.operator and not caller.member_of(caller.tenant):
-            raise _NoTenant(caller, caller.tenant)
-        check_tenant(caller)
-        check_size(name, arguments, operation.max_bytes)
-        params = operation.validate(arguments)
-        tenant = getattr(params, "tenant_id", None)
-        if tenant and tenant != caller.tenant:
-            caller = self.in_tenant(caller, tenant)
-        return operation, params, caller
-
     async def refusal(self, name: str, arguments: dict[str, Any], caller: Caller) -> errors.SluiceError | None:
         """Why a call would be refused before anything of it is done, or None; told and recorded as by the call itself.
 
         Doors ask this before they look at what an earlier call was answered.
         """
         try:
-            self.admit(name, arguments, caller)
+            self.admission.admit(name, arguments, caller)
         except errors.SluiceError as error:
             timing = self.timings.setdefault(name, Timing())
             timing.calls += 1
             timing.errors += 1
-            await self._audit_refusal(name, arguments, caller, error)
+            await self.admission.keep(name, arguments, caller, error)
             return error
         return None
-
-    def _authorise(self, operation: Operation, caller: Caller, arguments: Any) -> None:
-        if not operation.allows(caller.principal.role):
-            needed = f"the role {operation.role}" if operation.role else "a role, and no rule names one"
-            raise errors.Forbidden(
-                f"{operation.name} needs {needed}; {caller.username} has the role {caller.principal.role.value}.",
-                hint="Ask an admin.",
-            )
-        if operation.platform and not caller.administers_all:
-            raise errors.Forbidden(
-                f"{operation.name} is about what all tenants share, and {caller.username} administers only"
-                f" {', '.join(caller.principal.tenants) or 'none'}.",
-                hint="Ask an admin of every tenant.",
-            )
-        scopes = caller.principal.scopes
-        if scopes and not permits(scopes, operation, arguments if isinstance(arguments, dict) else {}):
-            raise errors.Forbidden(
-                f"The scopes of this credential do not include this call of {operation.name}.",
-                hint=f"Its scopes: {', '.join(scopes)}. Ask an admin for a key with another one.",
-            )
-        if operation.told_once and caller.principal.minted:
-            raise errors.Forbidden(
-                f"{operation.name} makes a credential, and a JWT makes none: it would outlive the JWT.",
-                hint="Send the API key itself: Authorization: Bearer API_KEY, or --api-key on the command line.",
-            )
-        if caller.surface is Surface.MCP:
-            self.licensing.current.require(license.Feature.MCP_SERVER, "The MCP server")
-        if operation.feature is not None:
-            self.licensing.current.require(operation.feature, operation.name)
-        if operation.effect is not Effect.READ and operation.gated and not caller.allow_write:
-            raise errors.WriteDisabled(
-                f"{operation.name} changes something, and this session is read-only.",
-                hint="Start the MCP server with --allow-write to allow it.",
-            )
-
-    def in_tenant(self, caller: Caller, tenant: str) -> Caller:
-        """The caller acting in another of its tenants. Raises NotFound for one that it is not a member of."""
-        if not caller.member_of(tenant):
-            raise _NoTenant(caller, tenant)
-        moved = replace(caller, tenant=tenant)
-        check_tenant(moved)
-        return moved
-
-    async def _audit_refusal(self, name: str, arguments: Any, caller: Caller, error: errors.SluiceError) -> None:
-        """Keep a refusal on record; a fault, and what a read answers to a wrong question, are none."""
-        operation = self.operations.get(name)
-        if operation is None or not denials.is_refusal(operation, error, elsewhere=isinstance(error, _NoTenant)):
-            return
-        if isinstance(error, _NoTenant):  # for the admins of whoever tried: nobody writes into another tenant's log
-            target, own = f"tenant {error.tenant}", caller.principal.tenants
-            if not caller.member_of(caller.tenant):
-                caller = replace(caller, tenant=own[0] if own else PLATFORM)
-        else:
-            target = denials.thing(operation, arguments if isinstance(arguments, dict) else {}, caller.tenant)
-        await self.denials.note(caller, name, target, error.code)
 
     def now_ns(self) -> int:
         return clock.now_ns()
@@ -399,100 +316,6 @@ class Engine:
         """One pass of the retention; returns how many rows went."""
         return await self.retention.prune(self.age.now_ns(), self.ids.next())
 
-    # -- attached processes --------------------------------------------------------------------------------
-
-    async def serve_call(self, link: channel.Channel, name: str, args: Any) -> Any:
-        """Answer one call of an attached process of the same user (the socket is 0600 in a 0700 directory)."""
-        match name:
-            case "call":
-                return await self.call(args["operation"], args["arguments"], Caller.from_dict(args["caller"]))
-            case "subscribe":
-                kinds = frozenset(args["kinds"])
-                forget = self.subscribe(lambda kind, data: _forward(link, kinds, kind, data))
-                asyncio.get_running_loop().create_task(_until_closed(link, forget))
-                return {}
-            case "about":
-                version = importlib.metadata.version("sluice-mcp")
-                return {"version": version, "pid": os.getpid(), "trouble": self.trouble()}
-        raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
-
-
-class _NoTenant(errors.NotFound):
-    """A caller asked for a tenant that it is no member of; it is told as one that is not there, and is on record."""
-
-    def __init__(self, caller: Caller, tenant: str) -> None:
-        self.tenant = errors.shorten(tenant, 64)
-        own = ", ".join(caller.principal.tenants) or "none"
-        super().__init__(
-            f"There is no tenant {self.tenant} for {caller.username}.",
-            hint=f"Your tenants: {own}.".replace("*", "every one"),
-        )
-
-
-def _attached(engine: Engine, links: set[channel.Channel], guest: accepting.Guest) -> channel.Channel:
-    """Our end of the channel to an attached process; one that never says anything has to make room for others."""
-
-    def opened(link: channel.Channel) -> None:
-        links.add(link)
-        guest.leave = lambda _: link.abort()
-
-    def closed(link: channel.Channel) -> None:
-        links.discard(link)
-        guest.gone()
-
-    return channel.Channel(on_call=engine.serve_call, on_open=opened, on_close=closed, on_tick=lambda _: guest.works())
-
-
-def _abort_all(links: set[channel.Channel]) -> None:
-    for link in tuple(links):
-        link.abort()
-
-
-def _forward(link: channel.Channel, kinds: frozenset[str], kind: str, data: dict[str, Any]) -> None:
-    if kind in kinds:
-        if "event" in data:
-            data = {**data, "event": orjson.Fragment(data["event"])}
-        link.notice(kind, data)
-
-
-async def _until_closed(link: channel.Channel, forget: Callable[[], None]) -> None:
-    await link.closed.wait()
-    forget()
-
-
-def check_tenant(caller: Caller) -> None:
-    """Refuse a tenant name that is none, before it becomes part of the names of things."""
-    if not _TENANT(caller.tenant) or (caller.tenant == PLATFORM and not caller.principal.platform):
-        raise errors.InvalidParams(
-            f"{errors.shorten(caller.tenant, 64)!r} is not the name of a tenant.",
-            hint="A tenant name has 1 to 64 of a-z, A-Z, 0-9, . _ and -, and starts with a letter or digit.",
-            errors=[errors.Problem("/tenant_id", "is not the name of a tenant")],
-        )
-
-
-def check_size(name: str, arguments: Any, most: int = MAX_BYTES) -> None:
-    """Refuse arguments that are no JSON object, too large, or hold what JSON cannot carry (NaN, 2^64, surrogates)."""
-    if not isinstance(arguments, dict):
-        raise errors.InvalidParams(f"The arguments of {name} must be a JSON object.")
-    try:
-        size = len(orjson.dumps(arguments))
-    except (TypeError, orjson.JSONEncodeError, RecursionError) as error:
-        raise errors.InvalidParams(
-            f"The arguments of {name} cannot be carried as JSON: {errors.shorten(str(error), 100)}.",
-            hint="Allowed: UTF-8 text, integers within 64 bits, finite numbers, at most 64 levels.",
-        ) from error
-    if size > most:
-        raise errors.InvalidParams(
-            f"The arguments of {name} take {size} bytes; at most {most} are allowed.",
-            hint="Send less, or put the data where a job can read it.",
-        )
-
-
-def no_engine(home: Path) -> errors.NoEngine:
-    """The refusal of what only a running engine can do."""
-    place = "" if str(home) in (str(default_home()), os.environ.get("SLUICE_HOME")) else f" --home {home}"
-    return errors.NoEngine(f"No engine is running on {home}.", hint=f"Start one: sluice serve{place}")
-
 
 async def _prepared(
     stack: AsyncExitStack,
@@ -566,9 +389,9 @@ async def open_engine(
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
-        links: set[channel.Channel] = set()
-        server = accepting.Acceptor(owned.listen(), engine.sessions, lambda guest: _attached(engine, links, guest))
-        stack.callback(_abort_all, links)
+        attached = Attached(engine.call, engine.subscribe, engine.trouble)
+        server = accepting.Acceptor(owned.listen(), engine.sessions, attached.join)
+        stack.callback(attached.abort)
         stack.callback(engine.sessions.close)
         stack.callback(server.close)
         gc.collect()

@@ -191,7 +191,7 @@ class Session:
             return link
         known = self.operations.get(operation)
         if self._attached_once or known is None or known.needs_engine:
-            from core.engine import no_engine
+            from core.admission import no_engine
 
             raise no_engine(home)
         return await ownership.own_or_connect(home, on_notice=notice, on_close=closed)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core import errors
+from core.admission import in_tenant
 from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
@@ -41,7 +42,7 @@ async def callback_delivery_list(engine: Engine, caller: Caller, params: Callbac
     id = None
     if params.invocation_id is not None:
         id, record = await records.find(engine.pending, caller, params.invocation_id)
-        caller = engine.in_tenant(caller, record["tenant_id"])
+        caller = in_tenant(caller, record["tenant_id"])
     before = position(params.cursor)
     rows, total = await engine.database.read(
         lambda db: table.search(

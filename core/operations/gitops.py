@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from core.admission import in_tenant
 from core.engine import Engine
 from core.gitops.diff import SHOWN_PROBLEMS, Diff
 from core.gitops.files import MAX_FILE_BYTES, MAX_FILES, File
@@ -137,7 +138,7 @@ def _scope(engine: Engine, caller: Caller, manifest: Manifest) -> tuple[Caller, 
     """The caller in the tenant of a manifest. Raises NotFound for a tenant that is not the caller's."""
     tenant = manifest.scope.tenant_id
     if tenant != caller.tenant:
-        caller = engine.in_tenant(caller, tenant)
+        caller = in_tenant(caller, tenant)
     return caller, Label(tenant, manifest.scope.environment, manifest.name)
 
 

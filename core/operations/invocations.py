@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from core import clock
+from core.admission import in_tenant
 from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
@@ -144,7 +145,7 @@ async def trigger_invocation_rerun(engine: Engine, caller: Caller, params: Invoc
     The new record names the first one in `rerun_of`. Policy, schema and rate limit hold as for any run.
     """
     _, first = await records.find(engine.pending, caller, params.invocation_id)
-    within = engine.in_tenant(caller, first["tenant_id"])
+    within = in_tenant(caller, first["tenant_id"])
     trigger = engine.triggers.find(within, first["trigger_slug"], first["tenant_id"])
     kept = {name: value for name, value in first["params"].items() if name not in params.unset}
     return await engine.invoker.invoke(

@@ -46,7 +46,7 @@ async def call_preview(engine: Engine, caller: Caller, params: CallPreview) -> d
     """
     answer: dict[str, Any] = {"effect": None, "refused": None, "loss": None}
     try:
-        called, given, acting = engine.admit(params.operation, params.arguments, caller)
+        called, given, acting = engine.admission.admit(params.operation, params.arguments, caller)
         effect = called.effect_of(given)
         answer["effect"] = effect.value
         if effect is not Effect.DESTRUCTIVE or called.destroys is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from core import clock, errors
+from core.admission import in_tenant
 from core.engine import Engine
 from core.identity import tokens
 from core.model import scopes as limits
@@ -54,7 +55,7 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
     """
     for tenant in params.tenants:
         if tenant != EVERY_TENANT:
-            engine.in_tenant(caller, tenant)
+            in_tenant(caller, tenant)
     secret, row = await engine.tokens.create(caller, tokens.Wanted(**dict(params)))
     return {"token": secret, **_token(row)}
 

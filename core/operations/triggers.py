@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core import errors
+from core.admission import in_tenant
 from core.deployments import status
 from core.engine import Engine
 from core.model.operation import Effect, Params
@@ -144,7 +145,7 @@ async def trigger_publish(engine: Engine, caller: Caller, params: Definition) ->
     `warnings` says what keeps it from working, each with the calls that mend it.
     """
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
-    engine.in_tenant(caller, definition.tenant_id)
+    in_tenant(caller, definition.tenant_id)
     trigger = await engine.triggers.publish(definition, caller, engine.ids.next())
     return {**_published(trigger), **await _warned(engine, trigger)}
 
@@ -168,7 +169,7 @@ async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) 
     old, new), `warnings` what keeps it from working, each with the calls that mend it.
     """
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
-    within = engine.in_tenant(caller, definition.tenant_id)
+    within = in_tenant(caller, definition.tenant_id)
     present = engine.triggers.find(within, definition.slug, definition.tenant_id)
     trigger = await engine.triggers.revise(present, definition, caller, engine.ids.next())
     sides = (one.definition.model_dump(exclude={"kind"}) for one in (present, trigger))

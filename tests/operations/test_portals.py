@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from core import errors, license
+from core.admission import in_tenant
 from core.catalog import installing, portals
 from core.engine import Engine
 from core.store import audit
@@ -114,7 +115,7 @@ async def test_what_is_installed_tells_where_it_came_from_and_can_be_planned(eng
 
 async def test_items_belong_to_the_tenant_that_installed_them(engine: Engine) -> None:
     await call(engine, "catalog_install", slug="ticks")
-    other = await engine.call("catalog_get", {"slug": "ticks"}, engine.in_tenant(ADMIN, "tenant-b"))
+    other = await engine.call("catalog_get", {"slug": "ticks"}, in_tenant(ADMIN, "tenant-b"))
     assert (other["availability"], other["versions"]) == ("portal-only", [])
 
 
