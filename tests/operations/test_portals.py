@@ -280,7 +280,7 @@ async def test_nothing_stays_of_an_install_that_fails_at_its_last_item(engine: E
     await call(engine, "workflow_save_draft", document=PRINTED)  # the module of the portal's item comes before it
     await refused(engine, errors.AlreadyExists, "workflow printed-ticks of your own", slug="printed-ticks")
     rows = await engine.database.read(audit.recent, ADMIN.tenant)
-    assert "catalog_install" not in {row["operation"] for row in rows}
+    assert [row["decision"] for row in rows if row["operation"] == "catalog_install"] == ["already_exists"]
 
 
 async def test_an_own_document_cannot_take_the_place_of_an_installed_one(engine: Engine) -> None:
