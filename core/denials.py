@@ -36,8 +36,11 @@ def is_refusal(operation: Operation, error: errors.SluiceError, *, elsewhere: bo
 
 
 def thing(operation: Operation, arguments: Mapping[str, Any], tenant: str) -> str:
-    """TENANT/NAME of what a call is about, by the route of its operation, else by what it requires; else nothing."""
-    names = re.findall(r"{(\w+)}", operation.http) or operation.schema.get("required", [])
+    """TENANT/NAME of what a call is about, by the route of its operation; nothing when that names nothing.
+
+    What else was sent may be a secret, and is not looked at.
+    """
+    names = re.findall(r"{(\w+)}", operation.http)
     values = [arguments[name] for name in names if isinstance(arguments.get(name), str)]
     short = [value for value in values if len(value) <= MOST_NAME and value.isprintable()]
     return f"{tenant}/{'/'.join(short)}" if short else ""

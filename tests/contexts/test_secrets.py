@@ -33,6 +33,8 @@ import asyncio, sys
 from pathlib import Path
 from core.contexts import secrets
 from core.contexts.secrets import Vault
+from core.model.principal import SYSTEM
+from core.store import audit
 from core.store.database import open_database
 
 async def main():
@@ -54,7 +56,7 @@ async def main():
         return result
 
     database.write = counted
-    await vault.rotate((1, "t1", "alice", "admin", "internal", "secret_rotate_key", "allowed", "all"))
+    await vault.rotate(audit.row(1, SYSTEM, "secret_rotate_key", "all"))
 
 asyncio.run(main())
 """

@@ -392,7 +392,8 @@ async def test_a_deployment_that_moves_during_a_reconcile_refuses_it_and_stays_w
         async with anyio.create_task_group() as group:
             for _ in range(5):
                 group.start_soon(one)
-        assert set(outcomes) == {"busy", "running"}  # who came early finds it moved, who came late finds it mended
+        # Who came early finds it moved, unless one after the other came; who came late finds it mended.
+        assert "running" in outcomes and set(outcomes) <= {"busy", "running"}
         assert len(await history(engine)) == 2
 
 

@@ -66,7 +66,7 @@ async def test_an_operation_without_a_rule_is_refused_to_everybody(engine: Engin
 
     for caller in (ADMIN, USER, SYSTEM):
         with pytest.raises(errors.Forbidden, match="no rule"):
-            engine._authorise(registry["newcomer"], caller, {})
+            engine.admission._authorise(registry["newcomer"], caller, {})
 
 
 @pytest.mark.parametrize("operation", [op for op in REGISTRY if op.role is Role.ADMIN], ids=lambda op: op.name)
