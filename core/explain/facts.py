@@ -185,7 +185,7 @@ class Explainer:
             rows, _ = await self._database.read(
                 lambda db: audit.search(db, tenant, wanted, None, trigger.created_at_ns, None, None, 1)
             )
-            deeds += [Cause(f"{row['username']} deactivated it through {row['surface']}", row["id"]) for row in rows]
+            deeds += [Cause(f"{row.username} deactivated it through {row.surface}", row.id) for row in rows]
         return triggers.explain(
             triggers.Facts(
                 definition,
@@ -240,8 +240,7 @@ class Explainer:
         else:
             rows = await self._database.read(audit.about, tenant, f"{tenant}/{name}", 3)
             deeds = [
-                Cause(f"{row['username']} called {row['operation']} through {row['surface']}", row["id"])
-                for row in rows
+                Cause(f"{row.username} called {row.operation} through {row.surface}", row.id) for row in rows
             ]
         since = max((deed.at_ns for deed in deeds), default=0)
         return jobs.Facts(

@@ -56,18 +56,18 @@ async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[
         table.search, caller.tenant, wanted, params.target, since, until, before, params.limit + 1
     )
 
-    def show(row: dict[str, Any]) -> dict[str, Any]:
+    def show(row: table.AuditRow) -> dict[str, Any]:
         return {
-            "at": clock.iso(row["id"]),
-            "username": row["username"],
-            "role": row["role"],
-            "surface": row["surface"],
-            "label": row["label"],
-            "operation": row["operation"],
-            "target": row["target"],
-            "decision": row["decision"],
-            "reason": row["reason"],
+            "at": clock.iso(row.id),
+            "username": row.username,
+            "role": row.role,
+            "surface": row.surface,
+            "label": row.label,
+            "operation": row.operation,
+            "target": row.target,
+            "decision": row.decision,
+            "reason": row.reason,
         }
 
-    page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    page = rows_page(rows, params.limit, show, lambda row: str(row.id))
     return {**page, "total": total}

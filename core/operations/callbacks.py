@@ -55,10 +55,7 @@ async def callback_delivery_list(engine: Engine, caller: Caller, params: Callbac
         )
     )
 
-    def show(row: dict[str, Any]) -> dict[str, Any]:
-        return records.delivery(row, invocation.text_id(row["invocation_id"], row["nonce"]))
-
-    return {**rows_page(rows, params.limit, show, lambda row: str(row["id"])), "total": total}
+    return {**rows_page(rows, params.limit, records.delivery, lambda found: str(found.row.id)), "total": total}
 
 
 class CallbackRedeliver(Params):
@@ -79,13 +76,13 @@ class CallbackRedeliver(Params):
 async def callback_redeliver(engine: Engine, caller: Caller, params: CallbackRedeliver) -> dict[str, Any]:
     """Owe a delivery again, with the same event id and body and five tries, whatever became of it before."""
     id = callbacks.parse_event_id(params.event_id)
-    row = await engine.database.read(table.get, caller.tenant, id) if id is not None else None
-    if id is None or row is None:
+    found = await engine.database.read(table.get, caller.tenant, id) if id is not None else None
+    if id is None or found is None:
         raise errors.NotFound(
             f"There is no callback delivery {errors.shorten(params.event_id, 40)} in tenant {caller.tenant}.",
             hint="callback_delivery_list shows what there is.",
         )
     note = audit.row(engine.ids.next(), caller, "callback_redeliver", f"{caller.tenant}/{params.event_id}")
-    if not await engine.deliveries.redeliver(caller.tenant, row["receiver"], id, note):
+    if not await engine.deliveries.redeliver(caller.tenant, found.row.receiver, id, note):
         raise errors.Busy("This delivery has not ended; it is being tried.", hint="Look at it again later.")
-    return {"event_id": params.event_id, "outcome": table.PENDING, "receiver": invocation.site(row["receiver"])}
+    return {"event_id": params.event_id, "outcome": table.PENDING, "receiver": invocation.site(found.row.receiver)}

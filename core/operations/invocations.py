@@ -47,7 +47,7 @@ async def trigger_invocation_get(engine: Engine, caller: Caller, params: Invocat
     if record["callback"] is None:
         return record
     rows = await engine.database.read(callback_table.of_invocation, id)
-    return {**record, "callbacks": [records.delivery(row, record["invocation_id"]) for row in rows]}
+    return {**record, "callbacks": [records.delivery(row) for row in rows]}
 
 
 class InvocationList(Page):

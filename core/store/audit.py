@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from core import clock
 from core.model.principal import Caller
 from core.store import shares
 from core.store.rows import insertion
@@ -29,6 +28,7 @@ class AuditRow(NamedTuple):
 
 
 _INSERT = insertion("audit", AuditRow)
+_SELECT = f"SELECT {', '.join(AuditRow._fields)} FROM audit"
 MOST_LABEL = 100  # characters of the label of a session
 
 
@@ -72,15 +72,13 @@ def prune(db: Database, up_to: int, of_tenants: Mapping[str, int], at_most: int 
     return gone
 
 
-def recent(db: Database, tenant: str, limit: int = 100) -> list[dict[str, Any]]:
-    rows = db.table("audit").rows_where("tenant = ?", [tenant], order_by="id desc", limit=limit)
-    return [{**row, "at": clock.iso(row["id"])} for row in rows]
+def recent(db: Database, tenant: str, limit: int = 100) -> list[AuditRow]:
+    return _newest(db, "tenant = ?", [tenant], limit)
 
 
-def about(db: Database, tenant: str, target: str, limit: int) -> list[dict[str, Any]]:
+def about(db: Database, tenant: str, target: str, limit: int) -> list[AuditRow]:
     """The last things that were allowed to be done to one target, newest first."""
-    where, values = "tenant = ? AND target = ? AND decision = 'allowed'", [tenant, target]
-    return list(db.table("audit").rows_where(where, values, order_by="id desc", limit=limit))
+    return _newest(db, "tenant = ? AND target = ? AND decision = 'allowed'", [tenant, target], limit)
 
 
 def search(
@@ -92,7 +90,7 @@ def search(
     until: int | None,
     before: int | None,
     limit: int,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[AuditRow], int]:
     """A page of a tenant's rows, newest first, and how many there are; `wanted` maps columns to the value they have.
 
     `target` is a thing as it stands in the rows, or its name without the tenant and the revision. There is no index
@@ -111,5 +109,9 @@ def search(
     if before is not None:
         where.append("id < ?")
         values.append(before)
-    rows = db.table("audit").rows_where(" AND ".join(where), values, order_by="id desc", limit=limit)
-    return list(rows), total
+    return _newest(db, " AND ".join(where), values, limit), total
+
+
+def _newest(db: Database, where: str, values: list[Any], limit: int) -> list[AuditRow]:
+    rows = db.conn.execute(f"{_SELECT} WHERE {where} ORDER BY id DESC LIMIT ?", [*values, limit])
+    return [AuditRow._make(row) for row in rows]

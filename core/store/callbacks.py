@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import orjson
 from sqlite_utils import Database
 
 from core.store import audit
@@ -34,6 +33,14 @@ class DeliveryRow(NamedTuple):
     body: bytes
 
 
+class Delivery(NamedTuple):
+    """A delivery as it is found again: without its body, and with what the id of its run needs."""
+
+    row: DeliveryRow
+    nonce: str
+    """Of the run."""
+
+
 class TargetRow(NamedTuple):
     """Where the updates of a run are posted to."""
 
@@ -43,9 +50,8 @@ class TargetRow(NamedTuple):
 
 _INSERT = insertion("callback_deliveries", DeliveryRow)
 _INSERT_TARGET = insertion("callback_targets", TargetRow)
-_SHOWN = [*(column for column in DeliveryRow._fields if column != "body"), "nonce"]
-SELECT = (
-    f"SELECT {', '.join('d.' + column for column in _SHOWN[:-1])}, i.nonce"
+_SELECT = (
+    f"SELECT {', '.join('d.' + column for column in DeliveryRow._fields if column != 'body')}, x'' AS body, i.nonce"
     " FROM callback_deliveries d JOIN invocations i ON i.id = d.invocation_id"
 )
 
@@ -106,14 +112,14 @@ def again(db: Database, id: int, due_at_ns: int, audit_row: AuditRow) -> bool:
     return changed == 1
 
 
-def get(db: Database, tenant: str, id: int) -> dict[str, Any] | None:
-    row = db.conn.execute(f"{SELECT} WHERE d.id = ? AND d.tenant = ?", (id, tenant)).fetchone()
+def get(db: Database, tenant: str, id: int) -> Delivery | None:
+    row = db.conn.execute(f"{_SELECT} WHERE d.id = ? AND d.tenant = ?", (id, tenant)).fetchone()
     return _delivery(row) if row else None
 
 
-def of_invocation(db: Database, invocation_id: int) -> list[dict[str, Any]]:
+def of_invocation(db: Database, invocation_id: int) -> list[Delivery]:
     """The deliveries of an invocation, in the order of the updates."""
-    rows = db.conn.execute(f"{SELECT} WHERE d.invocation_id = ? ORDER BY d.id", (invocation_id,))
+    rows = db.conn.execute(f"{_SELECT} WHERE d.invocation_id = ? ORDER BY d.id", (invocation_id,))
     return [_delivery(row) for row in rows]
 
 
@@ -125,7 +131,7 @@ def search(
     outcome: str = "",
     before: int | None = None,
     limit: int,
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[Delivery], int]:
     """Deliveries of a tenant, newest first, and how many there are whatever the page."""
     where, values = ["d.tenant = ?"], list[Any]([tenant])
     if invocation_id is not None:
@@ -139,7 +145,7 @@ def search(
     if before is not None:
         condition += " AND d.id < ?"
         values.append(before)
-    rows = db.conn.execute(f"{SELECT} WHERE {condition} ORDER BY d.id DESC LIMIT ?", [*values, limit])
+    rows = db.conn.execute(f"{_SELECT} WHERE {condition} ORDER BY d.id DESC LIMIT ?", [*values, limit])
     return [_delivery(row) for row in rows], int(total)
 
 
@@ -153,7 +159,6 @@ def prune(db: Database, at_most: int = 5_000) -> None:
         )
 
 
-def _delivery(row: tuple[Any, ...]) -> dict[str, Any]:
-    out = dict(zip(_SHOWN, row, strict=True))
-    out["log"] = orjson.loads(out["log"])
-    return out
+def _delivery(row: tuple[Any, ...]) -> Delivery:
+    *columns, nonce = row
+    return Delivery(DeliveryRow._make(columns), nonce)

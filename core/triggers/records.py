@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from core import clock, errors
 from core.model import invocation
 from core.model.principal import Caller
@@ -27,16 +29,17 @@ async def find(pending: Pending, caller: Caller, text_id: str) -> tuple[int, dic
     )
 
 
-def delivery(row: dict[str, Any], invocation_id: str) -> dict[str, Any]:
-    """A callback delivery as every answer tells it, from a row of the store."""
+def delivery(found: table.Delivery) -> dict[str, Any]:
+    """A callback delivery as every answer tells it."""
+    row = found.row
     return {
-        "event_id": callbacks.event_id(row["id"]),
-        "invocation_id": invocation_id,
-        "receiver": invocation.site(row["receiver"]),
-        "state": row["state"],
-        "outcome": row["outcome"],
-        "attempts": row["attempts"],
-        "next_try_at": clock.iso(row["due_at_ns"]) if row["outcome"] == table.PENDING else None,
-        "finished_at_ns": row["finished_at_ns"],
-        "tries": row["log"],
+        "event_id": callbacks.event_id(row.id),
+        "invocation_id": invocation.text_id(row.invocation_id, found.nonce),
+        "receiver": invocation.site(row.receiver),
+        "state": row.state,
+        "outcome": row.outcome,
+        "attempts": row.attempts,
+        "next_try_at": clock.iso(row.due_at_ns) if row.outcome == table.PENDING else None,
+        "finished_at_ns": row.finished_at_ns,
+        "tries": orjson.loads(row.log),
     }

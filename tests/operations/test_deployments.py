@@ -103,7 +103,7 @@ async def test_the_quickstart_writes_files_and_prints_what_it_reads_back(tmp_pat
         listed = await engine.call("deployment_list", {}, ADMIN)
         assert [(row["name"], row["workloads"]) for row in listed["items"]] == [("demo", "4/4")]
         log = await engine.database.read(audit.recent, ADMIN.tenant)
-        assert [row["operation"] for row in log[:2]] == ["deployment_apply", "deployment_plan"]
+        assert [row.operation for row in log[:2]] == ["deployment_apply", "deployment_plan"]
 
 
 async def test_a_read_only_session_computes_the_same_plan_and_saves_nothing(tmp_path: Path) -> None:

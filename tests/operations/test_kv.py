@@ -73,7 +73,7 @@ async def test_a_deleted_key_is_gone_and_the_deed_is_on_record(engine: Engine) -
     with pytest.raises(errors.NotFound):
         await engine.call("kv_get", {"namespace": "n", "key": "k"}, USER)
     rows = await engine.database.read(audit.recent, "tenant-a")
-    assert [(row["operation"], row["target"]) for row in rows][-3:] == [
+    assert [(row.operation, row.target) for row in rows][-3:] == [
         ("kv_delete", "tenant-a:n k"),
         ("kv_delete", "tenant-a:n k"),
         ("kv_set", "tenant-a:n k"),

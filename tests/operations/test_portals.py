@@ -88,7 +88,7 @@ async def test_an_install_brings_the_modules_by_exact_version_and_is_repeatable(
     again = await call(engine, "catalog_install", slug="printed-ticks")
     assert (again["changed"], again["installed"], again["ref"]) == (False, [], "workflow:printed-ticks@1")
     rows = await engine.database.read(audit.recent, ADMIN.tenant)
-    assert [row["target"] for row in rows if row["operation"] == "catalog_install"] == [
+    assert [row.target for row in rows if row.operation == "catalog_install"] == [
         "tenant-a/workflow:printed-ticks@1",
         "tenant-a/blueprint:ticks@1.0.0",
     ]
@@ -280,7 +280,7 @@ async def test_nothing_stays_of_an_install_that_fails_at_its_last_item(engine: E
     await call(engine, "workflow_save_draft", document=PRINTED)  # the module of the portal's item comes before it
     await refused(engine, errors.AlreadyExists, "workflow printed-ticks of your own", slug="printed-ticks")
     rows = await engine.database.read(audit.recent, ADMIN.tenant)
-    assert [row["decision"] for row in rows if row["operation"] == "catalog_install"] == ["already_exists"]
+    assert [row.decision for row in rows if row.operation == "catalog_install"] == ["already_exists"]
 
 
 async def test_an_own_document_cannot_take_the_place_of_an_installed_one(engine: Engine) -> None:

@@ -189,7 +189,7 @@ async def test_the_audit_tells_who_set_which_name_and_never_a_value(store: Engin
         await store.call("context_set", {"worker": "w1", "values": {"k": "the-canary-value", "a": 1}}, ADMIN)
         await store.call("secret_delete", {"name": "web/token"}, ADMIN)
         rows = await store.database.read(audit.recent, "tenant-a")
-    told = {(row["operation"], row["target"], row["username"]) for row in rows}
+    told = {(row.operation, row.target, row.username) for row in rows}
     assert told >= {
         ("secret_set", "tenant-a/web/token", "alice"),
         ("variable_set", "tenant-a/V", "alice"),

@@ -66,7 +66,7 @@ async def test_groups_of_the_settings_are_made_and_what_was_said_later_wins_over
         moved = await call(engine, "worker_update", name="local-3", group="spare", labels=["gpu"])
         assert (moved["group"], moved["slots"], moved["labels"]) == ("spare", 3, ["gpu"])
         await call(engine, "worker_drain", name="local-2")
-        assert [row["operation"] for row in await engine.database.read(audit.recent, "tenant-a")][:3] == [
+        assert [row.operation for row in await engine.database.read(audit.recent, "tenant-a")][:3] == [
             "worker_drain",
             "worker_update",
             "worker_group_create",

@@ -342,7 +342,7 @@ async def test_what_was_done_is_in_the_audit(engine: Engine) -> None:
     await engine.call("workflow_retire", {"slug": "greet", "version": "draft"}, ADMIN)
     await engine.call("workflow_retire", {"slug": "greet", "version": 1}, ADMIN)
     rows = await engine.database.read(audit.recent, "tenant-a")
-    assert [(row["operation"], row["target"]) for row in reversed(rows)] == [
+    assert [(row.operation, row.target) for row in reversed(rows)] == [
         ("workflow_save_draft", "tenant-a/workflow:greet"),
         ("workflow_publish", "tenant-a/workflow:greet"),
         ("workflow_clone", "tenant-a/workflow:greet"),
