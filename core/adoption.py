@@ -9,7 +9,7 @@ from core.ownership import Ownership
 from core.settings import Settings
 from core.store import home as table
 from core.store.database import Database
-from core.store.files import refuse_beside_a_rescue
+from core.store.replaced_files import refuse_beside_a_rescue
 from core.whereabouts import Known
 
 log = structlog.get_logger("core.adoption")

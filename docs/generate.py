@@ -143,7 +143,7 @@ def page_cli() -> str:
         ]
         if own:
             out += ["| argument | variable | |", "|---|---|---|", *map(_flag, own), ""]
-        lines = cli.samples.of(path)
+        lines = cli.examples.of(path)
         out += ["```", *lines, "```", ""] if lines else []
     return "\n".join(out)
 

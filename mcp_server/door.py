@@ -17,12 +17,13 @@ from core import clock, errors
 from core.model import notices
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
-from mcp_server import absent, directions, results, steps, toolcall, tools
+from core.model.trigger import TOOL_PREFIX
+from mcp_server import absent, directions, results, toolcall, tools, wording
 from mcp_server.activity import Forwarder
 from mcp_server.live import Live
 from mcp_server.session import EngineSession, Options, SessionFactory
-from mcp_server.steps import Steps, Use
 from mcp_server.toolcall import ToolCall
+from mcp_server.wording import Steps, Use
 
 log = structlog.get_logger("mcp_server.door")
 
@@ -203,7 +204,7 @@ class Door:
         if result.get("state") == "timed_out":
             self._tally(origin.caller).timed_out += 1
         self._ended(call.tool, "ok", started, origin)
-        if steps.concerned(result):
+        if wording.concerned(result):
             result = await self._with_steps(result, origin.caller)
         return results.success(result)
 
@@ -223,7 +224,7 @@ class Door:
         def find(operation: str, arguments: Mapping[str, Any]) -> Use | None:
             if operation != tools.GENERIC_INVOKE:
                 return Use(operation, arguments) if self.has_tool(operation, caller) else None
-            tool = tools.TRIGGER_PREFIX + str(arguments.get("slug"))
+            tool = TOOL_PREFIX + str(arguments.get("slug"))
             own = toolcall.flat(arguments) if tool in slugs else None
             if own is not None:
                 return Use(tool, own)
@@ -279,7 +280,7 @@ class Door:
         if operation is not None and operation.tool:
             raise UnknownTool(absent.toolset(operation, caller, self.options))
         invoke = self._operations.get(tools.GENERIC_INVOKE)
-        if invoke is None or not name.startswith(tools.TRIGGER_PREFIX):
+        if invoke is None or not name.startswith(TOOL_PREFIX):
             raise UnknownTool(absent.unheard_of(name, self._operations))
         if not self.options.offers(invoke.toolset):
             raise UnknownTool(absent.toolset(invoke, caller, self.options))
@@ -292,7 +293,7 @@ class Door:
 
     async def _without_tool(self, name: str, caller: Caller, *, writes: bool) -> Exception:
         """Why a name like that of a trigger's tool is none of this caller."""
-        slug = name.removeprefix(tools.TRIGGER_PREFIX)
+        slug = name.removeprefix(TOOL_PREFIX)
         none = UnknownTool(absent.unpublished(slug, caller.tenant))
         if len(slug) > absent.SLUG_MAX:
             return none

@@ -1,6 +1,6 @@
-"""The tool list as plain values: which operations and triggers a caller sees, in which form, on which page.
+"""The tool list as plain values: which operations a caller sees, in which form, on which page.
 
-Everything here is pure; server.py asks the engine and speaks the protocol.
+Which triggers are among them: core.triggers.tools. Everything here is pure; server.py asks the engine and speaks the protocol.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from mcp_server.session import Options
 Tool = dict[str, Any]
 """A tool in its wire form (camelCase keys)."""
 
-TRIGGER_PREFIX = "trigger_invoke_"
 GENERIC_INVOKE = "trigger_invoke"
 ALWAYS = frozenset({"explain", "mcp_server_metrics"})
 NAME_MAX = 64

@@ -16,7 +16,7 @@ from core import reserve
 from core.dsl.inputs import command
 from core.dsl.outputs import file as file_output
 from core.fleet import child
-from core.guard.paths import FileAccess
+from core.guard.file_access import FileAccess
 from core.settings import Settings
 from core.worker.runtime import Options
 from tests.filepolicies import EVERYWHERE

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from core.catalog import graph, hops
+from core.catalog import durability, graph
 from core.catalog.items import RETIRED, Entry, Listed, finder, latest, pick, version_key
 from core.catalog.portal import Offer
 from core.catalog.ranking import Ranking
@@ -50,7 +50,7 @@ class Collection:
     """What is there, and what portals offer besides. Immutable."""
 
     def __init__(self, entries: Sequence[Entry], offers: Sequence[Offer] = ()) -> None:
-        self._count = hops.counter(finder(entries))
+        self._count = durability.counter(finder(entries))
         self.entries = tuple(map(self.counted, entries))
         self.offers = tuple(offers)
         self.listed = _listed(self.entries, self.offers)
@@ -69,7 +69,7 @@ class Collection:
 
     def counted(self, one: Entry) -> Entry:
         """The item with its hops counted, and the tag `durable` set by them."""
-        return hops.tagged(one, self._count(one.model))
+        return durability.tagged(one, self._count(one.model))
 
     def search(
         self,

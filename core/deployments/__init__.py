@@ -13,7 +13,7 @@ Plan and apply, in reading order; each step is a module or a few:
     check     check           may it be applied now? what moved, expired, is missing
     commit    apply           carries a saved plan out: check, a worker for every replica, commit, wait
               rollout         the wish becomes the present one in one transaction, and workers are told
-    watch     gate            has it come up? rollout asks it, under the next owner too, and takes back what has not
+    watch     health_gate     has it come up? rollout asks it, under the next owner too, and takes back what has not
 
 Afterwards:
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from core import errors
 from core.contexts.secrets import Vault
 from core.deployments import check, observed, placement
-from core.deployments.gate import Fault, Gate
+from core.deployments.health_gate import Fault, Gate
 from core.deployments.rollout import Rollouts
 from core.fleet.fleet import Fleet
 from core.model import secret

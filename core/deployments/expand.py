@@ -22,8 +22,8 @@ from core.deployments.draft import Draft
 from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
 from core.documents import canonical
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand as templates
 from core.dsl.language import mentions
+from core.dsl.language import templates as templates
 from core.errors import InvalidDocument, shorten
 from core.guard.pathrules import Locator
 from core.model import deployment, secret

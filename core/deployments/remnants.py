@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from core import errors
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.guard import pathrules
 from core.guard.pathrules import Locator
 from core.model.deployment import Job, State
@@ -63,7 +63,7 @@ def _written(document: dict[str, object], files: Locator) -> Iterator[_Written]:
     for one in compiler.named_paths(checked):
         if not one.writes:
             continue
-        parts = expand.parse(one.text) if one.template else [one.text]
+        parts = templates.parse(one.text) if one.template else [one.text]
         fixed = parts[0] if parts and isinstance(parts[0], str) else ""
         if len(parts) > 1:  # the rest is filled in at each run
             fixed = fixed.rpartition("/")[0]

@@ -15,7 +15,7 @@ import structlog
 
 from core import clock, errors
 from core.deployments import observed
-from core.deployments.gate import Gate, Outcome, Verdict, Watch, excusing, explain_before, explain_faults
+from core.deployments.health_gate import Gate, Outcome, Verdict, Watch, excusing, explain_before, explain_faults
 from core.fleet.fleet import Fleet
 from core.fleet.traffic import Traffic
 from core.model.deployment import DeploymentRow, HistoryEntry, State, workloads

@@ -239,9 +239,7 @@ class Explainer:
             deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry.id) for entry in history]
         else:
             rows = await self._database.read(audit.about, tenant, f"{tenant}/{name}", 3)
-            deeds = [
-                Cause(f"{row.username} called {row.operation} through {row.surface}", row.id) for row in rows
-            ]
+            deeds = [Cause(f"{row.username} called {row.operation} through {row.surface}", row.id) for row in rows]
         since = max((deed.at_ns for deed in deeds), default=0)
         return jobs.Facts(
             name,

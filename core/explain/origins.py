@@ -14,7 +14,7 @@ from typing import Any
 
 from core.catalog import items
 from core.contexts.layers import Given
-from core.dsl.language import expand as templates
+from core.dsl.language import templates as templates
 from core.errors import InvalidDocument
 from core.model.catalog import Graph
 from core.model.deployment import Job, Role, State

@@ -14,7 +14,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import clock
-from core.fleet.quarantine import WINDOW_SECONDS, Cause, Ended
+from core.fleet.deaths import Cause, Ended
+from core.fleet.quarantine import WINDOW_SECONDS
 from core.witness import ENDED
 
 log = structlog.get_logger("core.external")

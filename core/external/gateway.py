@@ -20,7 +20,7 @@ from core.fleet.fleet import Fleet
 from core.forever import Loops
 from core.license import Feature
 from core.licensing import Licensing
-from core.model.frames import PROTOCOL
+from core.model.frames import protocol_fault
 from core.model.principal import SYSTEM
 from core.model.worker_group import NAME_PATTERN, External
 from core.settings import Settings
@@ -159,11 +159,8 @@ class Gateway:
 
     async def _admit(self, wire: nats.Wire, letter: dict[str, Any]) -> dict[str, Any]:
         """Raises InvalidParams, NotLicensed or Busy."""
-        if letter.get("protocol") != PROTOCOL:
-            raise errors.InvalidParams(
-                f"This engine speaks protocol {PROTOCOL} with workers, and the worker another one.",
-                hint="Install the same version of sluice-mcp on both machines.",
-            )
+        if refused := protocol_fault(letter.get("protocol")):
+            raise errors.InvalidParams(refused, hint="Install the same version of sluice-mcp on both machines.")
         try:
             join = Join.model_validate(letter)
         except ValidationError as fault:

@@ -18,7 +18,7 @@ from core.external.tunnel import SILENT_BEATS, Tunnel
 from core.external.watch import Watch
 from core.fleet import kernel
 from core.fleet.child import Child, Spawn
-from core.fleet.quarantine import Cause
+from core.fleet.deaths import Cause
 from core.model.frames import PROTOCOL
 from core.model.worker_group import External
 from core.settings import Settings

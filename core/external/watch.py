@@ -7,8 +7,8 @@ told what there is. While nobody looked (this process, or the machine, stood sti
 from __future__ import annotations
 
 from core.external.tunnel import SILENT_BEATS
-from core.fleet import quarantine
-from core.fleet.quarantine import Cause
+from core.fleet import deaths
+from core.fleet.deaths import Cause
 from core.witness import NOBODY, Seen
 
 ENOUGH_BEATS = SILENT_BEATS - 0.5  # the engine hears later than we do, and is the one who has decided
@@ -48,9 +48,9 @@ class Watch:
         return self._quiet > self._beat * ENOUGH_BEATS and self._held != NOBODY and not self._stopped
 
     def verdict(self, code: int | None, killed_for_memory: int, seen: Seen) -> tuple[Cause, int] | None:
-        """Who is to blame for its end, after the last look; see core.fleet.quarantine.blame."""
+        """Who is to blame for its end, after the last look; see core.fleet.deaths.blame."""
         if self._stopped:
             return None
         if self.silent:
             seen = seen._replace(running=self._held)
-        return quarantine.blame(code, self.silent, killed_for_memory > self._killed[0], seen)
+        return deaths.blame(code, self.silent, killed_for_memory > self._killed[0], seen)

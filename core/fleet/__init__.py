@@ -6,9 +6,10 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
     fleet       what workers are told and say; connection: one of them; channels: what is between their jobs
     workloads   what shall run, and how far it is; failing: when one is well again; holdings: what workers really hold
     traffic     messages and settlements of a tick, committed together; kv_calls: what jobs ask of the KV store
-    inquest     which job was at work when a worker ended; quarantine: the rule; probation: the same for its tenant
+    deaths      which job was at work when a worker ended -> inquest (what follows) -> quarantine: the rule;
+                probation: the same for its tenant
     groups      who is where, and which tenants a group admits; workforce: as admins change it
-    unmanaged   puts single jobs on workers and takes them away; reach: where jobs may have files
-    secrets     the jobs that use one; needs: which worker gets it
+    unmanaged   puts single jobs on workers (assignment: on which) and takes them away; reach: where jobs may have files
+    secrets     the jobs that use one; secret_needs: which worker gets it
     logs        what jobs wrote; log_reading: from where it is
 """

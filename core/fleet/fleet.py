@@ -20,14 +20,14 @@ from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.fleet.child import Child, Spawn
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
+from core.fleet.deaths import Ended
 from core.fleet.groups import Groups
 from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
 from core.fleet.kv_calls import KvCalls
 from core.fleet.logs import JobLogs
-from core.fleet.needs import Needs
 from core.fleet.processes import Processes
-from core.fleet.quarantine import Ended
+from core.fleet.secret_needs import Needs
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Deployed, Workloads
 from core.forever import Loops

@@ -12,11 +12,12 @@ import structlog
 
 from core import clock, errors, witness
 from core.bus.base import Bus
-from core.fleet import kernel, quarantine
+from core.fleet import deaths, kernel, quarantine
 from core.fleet.connection import Worker
+from core.fleet.deaths import Cause, Death
 from core.fleet.probation import Probation
 from core.fleet.processes import End
-from core.fleet.quarantine import HOLD_SECONDS, MOST_DEATHS, WINDOW_SECONDS, Cause, Death
+from core.fleet.quarantine import HOLD_SECONDS, MOST_DEATHS, WINDOW_SECONDS
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Workloads
 from core.model.message import Type
@@ -83,7 +84,7 @@ class Inquest:
         before, self._out_of_memory = self._out_of_memory, kernel.killed_for_memory()
         if end.seen is None:
             return
-        blamed = quarantine.blame(end.code, end.silent, self._out_of_memory > before, end.seen)
+        blamed = deaths.blame(end.code, end.silent, self._out_of_memory > before, end.seen)
         if blamed is None:
             return
         cause, number = blamed

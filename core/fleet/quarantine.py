@@ -1,4 +1,4 @@
-"""Which job was at work when a worker fell silent or died, and when it must not come back for that.
+"""When a job must not come back, because workers ended while it was at work (deaths). Pure.
 
 A worker has the jobs of many tenants. One that ends it makes all of them lose seconds, so it is held back for a while
 after each death, and after MOST_DEATHS within WINDOW_SECONDS it is quarantined: it does not run until somebody says
@@ -7,77 +7,13 @@ that it may, or another version of it is applied.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from core import clock
-from core.witness import NOBODY, Seen
 
 MOST_DEATHS = 3
 WINDOW_SECONDS = 600
 HOLD_SECONDS = 5.0  # for each death within the window: the others work meanwhile
-
-ASKED_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class Cause(StrEnum):
-    """How a worker ended."""
-
-    SILENT = "silent"  # it was not heard for several heartbeats, and was killed
-    MEMORY = "memory"  # it had more memory than it may, or than there was
-    CRASHED = "crashed"  # a signal or an exit that nobody asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """The end of a worker, and the job that was at work."""
-
-    tenant: str
-    job: str
-    version: str
-    workload: str
-    worker: str
-    cause: Cause
-    at_ns: int
-
-    def __str__(self) -> str:
-        what = {
-            Cause.SILENT: "fell silent and was killed",
-            Cause.MEMORY: "ran out of memory",
-            Cause.CRASHED: "died",
-        }[self.cause]
-        return f"worker {self.worker} {what} while {self.job} was at work"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What a worker of another machine tells of an earlier life of its process, when a job is to blame for its end."""
-
-    life: str
-    cause: Cause
-    number: int  # of the workload in the witness of that life
-    at_ns: int  # wall clock of the engine
-
-
-def blame(code: int | None, silent: bool, out_of_memory: bool, seen: Seen) -> tuple[Cause, int] | None:
-    """Why a worker ended and the number of the workload that is to blame; None when nobody is.
-
-    `code` is its exit code (None: it has none), `silent` that we killed it because it was not heard,
-    `out_of_memory` that the system has killed processes for want of memory meanwhile.
-    """
-    if seen.full:
-        cause, number = Cause.MEMORY, seen.grew
-    elif silent:
-        cause, number = Cause.SILENT, seen.running
-    elif code == -signal.SIGKILL:  # by the system, or by somebody who wanted it gone
-        cause, number = Cause.MEMORY, (seen.running or seen.grew) if out_of_memory else NOBODY
-    elif code is None or code == 0 or -code in ASKED_TO_END:
-        return None
-    else:
-        cause, number = Cause.CRASHED, seen.running
-    return (cause, number) if number != NOBODY else None
 
 
 def recent(deaths: Iterable[int], now_ns: int) -> int:

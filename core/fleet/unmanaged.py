@@ -11,6 +11,7 @@ from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
 from core.documents import canonical
 from core.dsl.language import mentions
+from core.fleet import assignment
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.workloads import OVER
@@ -61,7 +62,7 @@ class Unmanaged:
         job = await self._jobs.staged(tenant, name, version)
         before = fleet.workload_views(tenant=tenant, job=name)
         near, now = self._other_end(job), clock.now_ns()
-        wanted = staging.assign(job, group, replicas, fleet.worker_rows(tenant), before, now, near)
+        wanted = assignment.assign(job, group, replicas, fleet.worker_rows(tenant), before, now, near)
         await self._complete(job, wanted, group, environment)
         if before and all(one.state in (*OVER, WorkloadState.FAILED) for one in before):
             await self._replace(caller, "job_deploy", name, [])  # cleared, so that what is deployed now starts anew

@@ -10,8 +10,9 @@ Reaching out, in reading order:
 Files:
 
     filepolicy  the value that says what the operator has opened for the jobs of a worker; it decides nothing
-    pathrules   decides which paths a job of a tenant may read and write, by their text, for plans and for paths
-    paths       every opening of a file, held to that decision by the kernel; opening: openat2(2)
+    pathrules   decides which paths a job of a tenant may read and write, and refuses the others: for plans and openings
+    file_access every opening of a file, held to that decision; nofollow: the kernel refuses symbolic links (openat2(2))
+    open_places what the sandbox of a process has to leave open for that
 
 Nothing here knows a job document: the limits come as arguments, and what is refused is raised as Forbidden.
 """

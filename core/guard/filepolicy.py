@@ -1,7 +1,7 @@
 """Where the jobs of one worker may read and write, as one value: what the operator opened and what is always closed.
 
 `of` makes it from settings and from what this machine is like, `prepare` refuses one that opens what is closed;
-core.guard.paths holds to it at each opening of a file.
+core.guard.file_access holds to it at each opening of a file.
 """
 
 from __future__ import annotations

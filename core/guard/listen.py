@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard.addresses import allowed_networks
-from core.guard.paths import FileAccess
+from core.guard.file_access import FileAccess
 
 BACKLOG = 512
 HANDSHAKE_SECONDS = 10.0

@@ -1,6 +1,6 @@
 """Which paths the jobs of one tenant may use: decided by the text of a path, so it can be asked when a plan is made.
 
-What is on the disk decides again when a file is opened (core.guard.paths). Pure.
+What is on the disk decides again when a file is opened (core.guard.file_access). Pure.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from core.model.message import Type
 from core.model.principal import Caller
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadView
-from core.store import audit, deployments, drafts, messages
+from core.store import audit, deployments, job_drafts, messages
 from core.store import jobs as table
 from core.store.audit import AuditRow
 from core.store.database import Database
@@ -94,7 +94,7 @@ class JobRegistry:
         row = await self.row(tenant, name, version)
         if row is not None:
             return row
-        if await self._database.read(drafts.get, tenant, name) is None:
+        if await self._database.read(job_drafts.get, tenant, name) is None:
             raise unknown(name, tenant)
         raise errors.NotFound(f"Job {name} is only a draft.", hint="Stage it with job_stage first.")
 
@@ -113,7 +113,7 @@ class JobRegistry:
         what a deployment runs under the name. Raises NotFound, InvalidDocument."""
         if version is not None:
             return await self.document(tenant, name, version)
-        draft = await self._database.read(drafts.get, tenant, name)
+        draft = await self._database.read(job_drafts.get, tenant, name)
         if draft is not None:
             return (await self.stage(tenant, draft["document"])).data
         row = await self.row(tenant, name)
@@ -145,7 +145,7 @@ class JobRegistry:
         if other != DRAFT:
             before = await self.document(tenant, name, other)
             return comparison.diff(before, document, f"version {other}", f"version {version}")
-        draft = await self._database.read(drafts.get, tenant, name)
+        draft = await self._database.read(job_drafts.get, tenant, name)
         if draft is None:
             raise errors.NotFound(f"Job {name} has no draft to compare with.", hint="Compare two versions instead.")
         after = await asyncio.to_thread(staging.plain, draft["document"])
@@ -201,7 +201,7 @@ class JobRegistry:
     async def _refuse_taken(self, tenant: str, name: str) -> None:
         taken = (
             await self.row(tenant, name)
-            or await self._database.read(drafts.get, tenant, name)
+            or await self._database.read(job_drafts.get, tenant, name)
             or self._workloads.workload_views(tenant=tenant, job=name)
         )
         if taken:
@@ -233,19 +233,19 @@ class JobRegistry:
         self.refuse_managed(caller.tenant, name)
         await self._licensing.require_job_room(caller.tenant, name)
         note = self._note(caller, "job_put", f"{name} draft")
-        revision, changed = await self._database.write(drafts.save, _draft_row(caller, name, text, ""), base, note)
+        revision, changed = await self._database.write(job_drafts.save, _draft_row(caller, name, text, ""), base, note)
         return Draft(name, revision, changed, text)
 
     async def stage_draft(self, caller: Caller, name: str, revision: int | None) -> Version:
         """Make the draft of a job its next version, when it is still at `revision` (the present one when None)."""
         self.refuse_managed(caller.tenant, name)
-        draft = await self._database.read(drafts.get, caller.tenant, name)
+        draft = await self._database.read(job_drafts.get, caller.tenant, name)
         if draft is None:
             raise _no_draft(name, "Save one with job_put and draft: true.")
         staged = await self.stage(caller.tenant, draft["document"])
         row, note = _version_row(caller, staged), self._note(caller, "job_stage", staged.name)
         meant = revision or draft["revision"]
-        done = await self._database.write(drafts.stage, row, meant, note, clock.now_ns(), caller.username)
+        done = await self._database.write(job_drafts.stage, row, meant, note, clock.now_ns(), caller.username)
         return Version(staged.name, *done)
 
     async def clone(self, caller: Caller, name: str, new_name: str, version: int | None) -> tuple[Draft, Source]:
@@ -256,7 +256,7 @@ class JobRegistry:
         text = dump.to_yaml({**source.document, "name": new_name})
         origin = source.description + (f" of deployment {source.deployment}" if source.deployment else "")
         row, note = _draft_row(caller, new_name, text, origin), self._note(caller, "job_clone", f"{name} -> {new_name}")
-        return Draft(new_name, *await self._database.write(drafts.save, row, 0, note), text), source
+        return Draft(new_name, *await self._database.write(job_drafts.save, row, 0, note), text), source
 
     async def _source(self, tenant: str, name: str, version: int | None) -> Source:
         managed = self._managed(tenant, name)
@@ -271,7 +271,7 @@ class JobRegistry:
         if row is not None:
             written = orjson.loads(row["source"] or row["document"])
             return Source(written, f"job {name} version {row['version']}", None)
-        draft = await self._database.read(drafts.get, tenant, name) if version is None else None
+        draft = await self._database.read(job_drafts.get, tenant, name) if version is None else None
         if draft is None:
             raise unknown(name, tenant)
         document = await asyncio.to_thread(staging.plain, draft["document"])
@@ -281,7 +281,9 @@ class JobRegistry:
         """Throw the draft of a job away. Raises NotFound."""
         self.refuse_managed(caller.tenant, name)
         note = self._note(caller, "job_delete", name)
-        if not await self._database.write(drafts.discard, caller.tenant, name, note, clock.now_ns(), caller.username):
+        if not await self._database.write(
+            job_drafts.discard, caller.tenant, name, note, clock.now_ns(), caller.username
+        ):
             raise _no_draft(name, "job_list shows drafts.")
 
     async def delete(self, caller: Caller, name: str) -> tuple[int, bool]:
@@ -292,7 +294,7 @@ class JobRegistry:
         if self._workloads.workload_views(tenant=tenant, job=name):
             raise errors.AlreadyExists(f"Job {name} is deployed.", hint="Stop it with job_undeploy first.")
         note = self._note(caller, "job_delete", name)
-        gone = await self._database.write(drafts.delete_job, tenant, name, note, clock.now_ns(), caller.username)
+        gone = await self._database.write(job_drafts.delete_job, tenant, name, note, clock.now_ns(), caller.username)
         if gone == (0, False):
             raise unknown(name, tenant)
         return gone
@@ -327,7 +329,7 @@ def _version_row(caller: Caller, staged: staging.Staged) -> dict[str, Any]:
 
 
 def _draft_row(caller: Caller, name: str, text: str, origin: str) -> dict[str, Any]:
-    """A draft as `store.drafts.save` takes it."""
+    """A draft as `store.job_drafts.save` takes it."""
     return {
         "tenant": caller.tenant,
         "name": name,

@@ -1,4 +1,4 @@
-"""Staging a job document, and the workloads that a deployed one wants. Pure."""
+"""Staging a job document. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from core import documents, errors, pointers
 from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand, hops, mentions
+from core.dsl.language import hops, mentions, templates
 from core.guard.pathrules import ANYWHERE, Locator
 from core.model.secret import Reference
-from core.model.workload import WorkloadRow, WorkloadView, id_of
 
 NO_CONTEXTS = Layers()
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$"
@@ -42,7 +41,7 @@ def stage(text: str, contexts: Layers = NO_CONTEXTS, origin: str = "<document>",
     document = _one(text, origin)
     name = document.data.get("name")
     try:
-        data = expand.stage(document.data, contexts.example(job=name if isinstance(name, str) else ""))
+        data = templates.stage(document.data, contexts.example(job=name if isinstance(name, str) else ""))
     except errors.InvalidDocument as error:  # what resolves placeholders sees values, not the text they came from
         missing = (replace(problem, where=document.where(problem.pointer)) for problem in error.errors)
         error.errors = (*missing, *_other_faults(document, files))
@@ -95,7 +94,7 @@ def resolve(
     try:
         data: dict[str, Any] = orjson.loads(job["document"])
         if job["source"]:
-            data = expand.stage(orjson.loads(job["source"]), context)
+            data = templates.stage(orjson.loads(job["source"]), context)
         compiler.check_job(data, files=files)
     except errors.InvalidDocument as error:
         error.message = f"On worker {worker}: {error.message}"
@@ -171,62 +170,6 @@ def _message_tag(source: Any) -> str:
     message = trigger.get("message") if isinstance(trigger, dict) else None
     tag = message.get("filter-tag") if isinstance(message, dict) else None
     return tag if isinstance(tag, str) else ""
-
-
-def assign(
-    job: dict[str, Any],
-    group: str,
-    replicas: int,
-    workers: list[dict[str, Any]],
-    before: Iterable[WorkloadView],
-    now_ns: int,
-    near: str = "",
-) -> list[WorkloadRow]:
-    """Workload rows for a staged job: replicas stay where they are, new ones go to the least loaded worker.
-
-    `near` is the worker that holds the other end of the job's worker channel, which is a hop inside one worker: all
-    replicas go there. Raises TargetUnavailable when the group has no worker that could take them.
-    """
-    members = [w for w in workers if w["group"] == group]
-    eligible = [w for w in members if not w["drained"]]
-    if not eligible:
-        groups = ", ".join(sorted({w["group"] for w in workers if not w["drained"]})) or "none"
-        raise errors.TargetUnavailable(
-            f"Worker group {errors.shorten(group, 64)} has no worker{' that is not drained' if members else ''}.",
-            hint=f"Groups with workers for this tenant: {groups}.",
-        )
-    slots = {w["name"]: w["slots"] for w in eligible}
-    load = {w["name"]: w["jobs"] for w in eligible}
-    kept = {view.replica: view.worker for view in before if view.worker in load}
-    if near in load:
-        kept = dict.fromkeys(range(replicas), near)
-    rows = []
-    for replica in range(replicas):
-        worker = kept.get(replica)
-        if worker is None:
-            worker = min(load, key=lambda name: (load[name] - slots[name], name))
-            if load[worker] >= slots[worker]:
-                raise errors.TargetUnavailable(
-                    f"The workers of group {errors.shorten(group, 64)} have no room left for {job['name']}.",
-                    hint="Add a worker, give the group more slots, or undeploy something.",
-                )
-            load[worker] += 1
-        rows.append(
-            WorkloadRow(
-                id=id_of(job["tenant"], job["name"], replica),
-                tenant=job["tenant"],
-                deployment="",
-                step="",
-                job=job["name"],
-                version=str(job["version"]),
-                replica=replica,
-                group_name=group,
-                worker=worker,
-                document=job["document"],
-                updated_at_ns=now_ns,
-            )
-        )
-    return rows
 
 
 def channels(document: dict[str, Any]) -> set[str]:

@@ -33,6 +33,14 @@ class Frame(msgspec.Struct, array_like=True, gc=False, tag_field="frame", tag=st
     """The first protocol with this kind."""
 
 
+def protocol_fault(spoken: object) -> str:
+    """What is said to a worker that speaks another protocol; empty for this one."""
+    if spoken == PROTOCOL:
+        return ""
+    other = f"protocol {spoken}" if isinstance(spoken, int) else "another one"
+    return f"This engine speaks protocol {PROTOCOL} with workers, and the worker {other}."
+
+
 class FrameRefused(ValueError):
     """A line that is no frame of this protocol; its text says why."""
 

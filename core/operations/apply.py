@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core import errors
 from core.deployments import observed, plan_text, records, saved_plans
-from core.deployments.gate import DEADLINE_SECONDS
+from core.deployments.health_gate import DEADLINE_SECONDS
 from core.engine import Engine
 from core.license import Feature
 from core.model.operation import Effect, Loss, Params

@@ -13,7 +13,7 @@ from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
 from core.operations.registry import operation
-from core.store import drafts
+from core.store import job_drafts
 from core.store import jobs as table
 
 
@@ -78,7 +78,7 @@ class JobDelete(Params):
 
 async def _job_goes(engine: Engine, caller: Caller, params: JobDelete) -> Loss | None:
     versions = [] if params.draft_only else await engine.database.read(table.versions, caller.tenant, params.name)
-    draft = await engine.database.read(drafts.get, caller.tenant, params.name)
+    draft = await engine.database.read(job_drafts.get, caller.tenant, params.name)
     gone = [counted("version", (row["version"] for row in versions))] if versions else []
     gone += [f"its draft of {draft['updated_by']}"] if draft is not None else []
     return Loss(f"Of job {errors.shorten(params.name, 100)} go {' and '.join(gone)}.") if gone else None

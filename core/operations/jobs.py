@@ -12,7 +12,7 @@ from core.jobs import registry
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
-from core.store import drafts
+from core.store import job_drafts
 from core.store import jobs as table
 
 
@@ -28,7 +28,7 @@ async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str,
     items: dict[str, dict[str, Any]] = {}
     for row in await engine.database.read(table.newest_of_all, caller.tenant):
         items[row["name"]] = _item(row["name"], row["version"])
-    for row in await engine.database.read(drafts.all_rows, caller.tenant):
+    for row in await engine.database.read(job_drafts.all_rows, caller.tenant):
         items.setdefault(row["name"], _item(row["name"], None))["draft"] = row["revision"]
     for workload in engine.fleet.workload_views(tenant=caller.tenant):
         item = items.setdefault(workload.job, _item(workload.job, workload.version))
@@ -68,7 +68,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
     """
     tenant, name = caller.tenant, params.name
     versions = await engine.database.read(table.versions, tenant, name)
-    draft = await engine.database.read(drafts.get, tenant, name)
+    draft = await engine.database.read(job_drafts.get, tenant, name)
     workloads = engine.fleet.workload_views(tenant=tenant, job=name)
     managed = next((one.deployment for one in workloads if one.deployment), None)
     if not versions and draft is None and not workloads:

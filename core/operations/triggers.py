@@ -17,7 +17,7 @@ from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREF
 from core.operations.registry import INVOCATION_RECORD, Page, items_schema, offset_page, operation
 from core.store import invocations
 from core.store import triggers as table
-from core.triggers import registry
+from core.triggers import registry, tools
 from core.triggers.callbacks import Callback
 from core.triggers.registry import Trigger
 from core.workflows import comparison
@@ -279,4 +279,4 @@ async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) ->
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""
     if params.known_version == engine.triggers.version:
         return {"version": engine.triggers.version, "tools": None}
-    return {"version": engine.triggers.version, "tools": engine.triggers.tools(caller)}
+    return {"version": engine.triggers.version, "tools": tools.of(engine.triggers, caller)}

@@ -4,14 +4,15 @@
 SQL there is. Reading order: database -> migrations -> run_commits -> invocations.
 
     database    the writer and the readers; pace: whether short writes are committed on the loop or in the thread;
-                connection: how a transaction begins and ends; files, stray_opens: its files stay its own
+                connection: how a transaction begins and ends; replaced_files, stray_opens: its files stay its own
     migrations  the schema, step by step; rows: a named type for each table
     run_commits the two commits of a run: accepted (with its idempotency key), and what workers sent
                 invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
                 owed: what a start finds; forgetting: records of runs that leave, whose messages get bodies
                 of their own (messages.keep_bodies); usage: how much they take
     deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers
-    workflows   with catalog (installed from portals); jobs, drafts: single jobs; stale: a draft that has moved; gitops
+    workflows   with catalog (installed from portals); jobs, job_drafts: single jobs; draft_conflicts: two
+                edit one draft; gitops
     contexts    with variables, secrets
     kv          values of jobs; kv_usage
     tokens      API keys; audit: who did what; replays: idempotency keys of writes over HTTP; activity: of MCP sessions

@@ -5,7 +5,7 @@ writes that the event loop submits during one tick, and all that arrived while t
 `BEGIN IMMEDIATE ... COMMIT`. Short ones are committed on the loop as long as the disk is quick, all others in a thread
 (core.store.pace). A write is a plain function `fn(db, *args)`: no await, no network, no user code inside.
 Nobody is told of a write before its commit, nor after it when the files are no longer those that their names lead to
-(core.store.files): such a database is closed to all writes until an engine opens it anew.
+(core.store.replaced_files): such a database is closed to all writes until an engine opens it anew.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import structlog
 
 from core import clock, errors
 from core.store import connection, migrations, stray_opens
-from core.store.files import Files, Loss, refuse_beside_a_rescue
 from core.store.pace import Pace
+from core.store.replaced_files import Files, Loss, refuse_beside_a_rescue
 
 log = structlog.get_logger("core.store")
 

@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from core import errors
 from core.model.states import WORKFLOW, WorkflowState
-from core.store import audit, catalog, stale
+from core.store import audit, catalog, draft_conflicts
 from core.store.audit import AuditRow
 
 DRAFT = ""  # the version of a draft
@@ -20,7 +20,7 @@ GONE = ""  # the text of a draft that was thrown away; its row stays, so that no
 Key = tuple[str, str, str]
 """(tenant, kind, slug)"""
 
-_WORDS = stale.Words(
+_WORDS = draft_conflicts.Words(
     ended="published or thrown away",
     written="saved",
     look="Look at it with workflow_get",
@@ -71,8 +71,7 @@ def save(db: Database, row: dict[str, Any], base: int, audit_row: AuditRow) -> t
     present = _present(last)
     if last is not None and present and last["text"] == row["text"]:
         return present, False
-    if base != present:
-        raise moved(row["slug"], base, last, present)
+    draft_conflicts.check(_WORDS, row["slug"], base, last, present)
     newest = db.conn.execute(f"SELECT coalesce(max(revision), 0) FROM documents WHERE {_KEY}", key).fetchone()[0]
     fresh = {
         **row,
@@ -96,8 +95,9 @@ def publish(db: Database, key: Key, revision: int, row: dict[str, Any], audit_ro
     """
     last = _row(db, key, DRAFT)
     present = _present(last)
-    if last is None or present != revision:
+    if last is None:
         raise moved(key[2], revision, last, present)
+    draft_conflicts.check(_WORDS, key[2], revision, last, present)
     same = next(
         db.query(
             f"SELECT version FROM documents WHERE {_KEY} AND version != '' AND digest = ? AND state = ?"
@@ -172,7 +172,7 @@ def discard(db: Database, key: Key, audit_row: AuditRow, at_ns: int, by: str) ->
 
 def moved(slug: str, base: int, last: dict[str, Any] | None, present: int) -> errors.AlreadyExists:
     """What to tell an editor whose draft is not what it was."""
-    return stale.moved(_WORDS, slug, base, last, present)
+    return draft_conflicts.moved(_WORDS, slug, base, last, present)
 
 
 def _row(db: Database, key: Key, number: str) -> dict[str, Any] | None:

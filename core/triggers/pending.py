@@ -23,10 +23,10 @@ from core.store import invocations
 from core.store.database import Database
 from core.store.invocations import Capture, Finish, Late, Note
 from core.triggers import responses
-from core.triggers.deadlines import Deadlines
 from core.triggers.deliveries import Deliveries
 from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
+from core.triggers.timer_wheel import TimerWheel
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +65,7 @@ class Pending:
         self._ids = ids
         self._quota = quota
         self._open: dict[int, Open] = {}
-        self._deadlines = Deadlines()
+        self._deadlines = TimerWheel()
 
     # -- waiting -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ version, which the doors use as a cache key, and announces itself.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +23,6 @@ from core.model.operation import compact, schema_problems
 from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller
 from core.model.scopes import may_invoke
 from core.model.trigger import (
-    DEFAULT_WAIT_SECONDS,
-    MAX_WAIT_SECONDS,
     MCP_SLUG,
     TOOL_PREFIX,
     Definition,
@@ -90,44 +87,6 @@ class Trigger:
     def text_id(self) -> str:
         return invocation.trigger_id(self.id)
 
-    @cached_property
-    def tool(self) -> dict[str, Any]:
-        """The MCP tool that this trigger is: its schema with its defaults and the two reserved control keys."""
-        definition = self.definition
-        schema = dict(definition.parameter_schema)
-        schema["properties"] = {
-            **_with_defaults(schema.get("properties", {}), definition.default_params),
-            "_idempotency_key": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": 255,
-                "description": "Repeat a call with the same key to get the same invocation instead of a second run.",
-            },
-            "_wait_timeout_seconds": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": MAX_WAIT_SECONDS,
-                "default": DEFAULT_WAIT_SECONDS,
-                "description": "How long this call waits for the end of the run.",
-            },
-        }
-        if definition.default_params and "required" in schema:
-            required = [key for key in schema["required"] if key not in definition.default_params]
-            schema["required"] = required
-        title = definition.display_name or definition.slug
-        return {
-            "name": TOOL_PREFIX + definition.slug,
-            "slug": definition.slug,
-            "title": title,
-            "description": (
-                f"{definition.description or title}\nRuns trigger {definition.slug} (revision {self.revision}) and "
-                "returns its invocation; if state is not terminal, poll trigger_invocation_get."
-            ),
-            "input_schema": schema,
-            "output_schema": None if definition.result_schema is None else _output_schema(definition.result_schema),
-            "annotations": definition.annotations.model_dump(),
-        }
-
     @property
     def inactivity(self) -> str:
         """Since when it is inactive, and through whom, as a sentence."""
@@ -165,37 +124,6 @@ class Trigger:
             "deactivated_at": None if at_ns is None else clock.iso(at_ns),
             "deactivated_by": self.deactivated_by,
         }
-
-
-def _with_defaults(properties: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The schemas of properties, each with the default that fills it when a caller leaves it out."""
-    return {
-        key: {**({} if inner is True else inner), "default": defaults[key]}
-        if key in defaults and inner is not False
-        else inner
-        for key, inner in properties.items()
-    }
-
-
-def _output_schema(result_schema: dict[str, Any]) -> dict[str, Any]:
-    """What a run answers: the record, and in a response that succeeded a result of the trigger's own schema."""
-    response = {
-        "type": "object",
-        "properties": {"outcome": {"type": "string"}},
-        "required": ["outcome"],
-        "if": {"properties": {"outcome": {"const": "succeeded"}}},
-        "then": {"properties": {"result": {"$ref": "#/$defs/result"}}},
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "invocation_id": {"type": "string"},
-            "state": {"type": "string"},
-            "result": {"type": "object", "properties": {"trigger_response": response}},
-        },
-        "required": ["invocation_id", "state", "result"],
-        "$defs": {"result": schemas.moved(result_schema, "#/$defs/result")},
-    }
 
 
 def check(raw: dict[str, Any], caller: Caller) -> Definition:
@@ -304,19 +232,6 @@ class TriggerRegistry:
                 errors=[Problem("/tenant_id", "is required here")],
             )
         return found[0]
-
-    def tools(self, caller: Caller) -> list[dict[str, Any]]:
-        """The MCP tools that a caller's triggers are; of other tenants only those whose slug means one alone."""
-        own = {trigger.slug for trigger in self.visible({caller.tenant})}
-        meant = self.reachable(caller)
-        count = Counter(trigger.slug for trigger in meant)
-        return [
-            trigger.tool
-            for trigger in meant
-            if trigger.definition.publication.mcp
-            and trigger.invokable_by(caller)
-            and (trigger.tenant == caller.tenant or (trigger.slug not in own and count[trigger.slug] == 1))
-        ]
 
     async def publish(self, definition: Definition, caller: Caller, id: int) -> Trigger:
         """Make revision 1. Raises AlreadyExists when the slug is taken in the tenant."""

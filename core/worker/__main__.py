@@ -22,7 +22,7 @@ import structlog
 from core import channel, errors, logs, reserve
 from core.confinement import sandbox
 from core.dsl.inputs import descendants
-from core.guard import paths
+from core.guard import open_places
 from core.model import frames
 from core.witness import Witness
 from core.worker import ceiling, predecessor, redact
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _confine(options: Options, sock: socket.socket) -> sandbox.Sandbox:
     """Enter the sandbox; one that is required and cannot be is told to the engine, and ends this process."""
     home = Path(options.home)
-    places = paths.open_places(options.files, [str(home / "state")], programs=options.allow_exec, home=options.home)
+    places = open_places.of(options.files, [str(home / "state")], programs=options.allow_exec, home=options.home)
     named = [value for value in (options.cloud or {}).values() if value.startswith("/")]  # files with credentials
     places = replace(places, read=(*places.read, *named))
     try:

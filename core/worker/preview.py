@@ -12,7 +12,7 @@ import orjson
 from core.dsl.component import Env, Event, Outgoing, Output, Run
 from core.dsl.connections import http
 from core.dsl.events import select
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.responding import Answers
 from core.dsl.outputs.respond import ANSWERED, Respond
 from core.errors import SluiceError, shorten
@@ -107,15 +107,15 @@ def _address(text: str, env: Env) -> Callable[[Event, Run], str]:
 
 def _renderer(settings: dict[str, Any], env: Env) -> Callable[[Event, Run], dict[str, Any]]:
     """A function that fills in the templates of settings; a text that is no template stays as it is."""
-    templates: dict[str, Callable[[Event, Run], Any]] = {}
+    filled: dict[str, Callable[[Event, Run], Any]] = {}
     for key, value in settings.items():
         try:
-            templates[key] = _address(value, env) if key == "url" else expand.structure(value, env)
+            filled[key] = _address(value, env) if key == "url" else templates.structure(value, env)
         except ValueError:
             continue
 
     def fill(event: Event, run: Run) -> dict[str, Any]:
-        return {key: templates[key](event, run) if key in templates else value for key, value in settings.items()}
+        return {key: filled[key](event, run) if key in filled else value for key, value in settings.items()}
 
     return fill
 

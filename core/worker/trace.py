@@ -27,7 +27,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
 from core.dsl.language.responding import NoAnswer
 from core.dsl.language.schedule import Clocks
-from core.guard import paths
+from core.guard import open_places
 from core.guard.filepolicy import FilePolicy
 from core.model.kv import Namespace, qualify
 from core.worker import preview
@@ -240,7 +240,7 @@ def main() -> int:
         request = Request(**orjson.loads(sys.stdin.buffer.read()))
         place = Path(request.state_dir)
         limits = request.allowed
-        places = paths.open_places(
+        places = open_places.of(
             limits.files, [str(place)], programs=limits.allow_exec, home=request.home, tenant=request.tenant
         )
         sandbox.enter(request.sandbox, places, place / "own")

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.dsl.component import Env
 from core.dsl.language.window import Window, parse, render
 from core.errors import JobFailed, shorten
-from core.guard import paths
+from core.guard import file_access
 
 MOST_BYTES = 256
 
@@ -22,7 +22,7 @@ class Watermark:
     def __init__(self, window: Window, env: Env) -> None:
         self._path = window.begin.tracked
         self._start_time = window.begin.start_time
-        self._access = paths.FileAccess(env.limits.files, env.tenant)
+        self._access = file_access.FileAccess(env.limits.files, env.tenant)
         self._own: Path = env.state_dir / "window"
         if self._path:
             self._path = self._access.locate(self._path, write=True)  # a place that is not allowed is refused at once
@@ -31,7 +31,7 @@ class Watermark:
         """The mark in ns, None when there is none yet. Raises JobFailed for a file that holds something else."""
         try:
             text = self._read_tracked() if self._path else self._own.read_text(encoding="utf-8")
-        except (FileNotFoundError, paths.NotThere):
+        except (FileNotFoundError, file_access.NotThere):
             return None
         line, _, start_time = text.strip().partition("\n")
         if not line or (not self._path and start_time != self._start_time):

@@ -12,7 +12,7 @@ from typing import Any
 from core import errors, pointers
 from core.documents import canonical
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.model.catalog import Blueprint, Graph
 from core.model.plan import Finding
 from core.workflows.modules import Modules
@@ -89,7 +89,7 @@ def _try(job: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[errors.P
         if isinstance(end, dict) and len(end) == 1 and ("port" in end or "channel" in end):
             document[side] = _STAND_IN
     try:
-        document = expand.stage(document, _context(document, parameters))
+        document = templates.stage(document, _context(document, parameters))
         compiler.check_job(document)
     except errors.InvalidDocument as error:
         problems = error.errors or (errors.Problem("", error.message),)

@@ -1,9 +1,10 @@
 """The command line. Most commands are forms, made of the declarations of operations.
 
 main                what commands there are; leading: common flags before the command
-form -> forms       what is typed and shown for each operation that has a command: one table
+form -> forms       what is typed and shown (columns too) for each operation that has a command: one table
 commands            here an operation becomes a command: words -> arguments -> the engine -> render
-connect             the common flags, and the way to the engine; failures, progress, wording, samples
+connect             the common flags, and the way to the engine; failures, progress, wording; examples: the lines below
+                    --help
 noun by noun        what is more than call and show: plans, deployments, gitops, jobs, kv, invocations, messages ...
 serve, join, mcp    what runs for long; signals ends it
 demo, stage, doctor, checkup, install, completion, login

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import arguments, leading, samples
+from mcp_server.cli import arguments, examples, leading
 from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
@@ -82,13 +82,13 @@ def build() -> cyclopts.App:
     for group in groups.values():
         app.command(group)
     groups["worker"].default(_join)
-    groups["worker"].help_epilogue = samples.epilogue("worker")
+    groups["worker"].help_epilogue = examples.epilogue("worker")
     for path, (place, text) in commands().items():
         group_name, _, name = path.rpartition(" ")
         if group_name == "mcp":  # an app has its own commands
             continue
         parent = groups[group_name] if group_name else app
-        shown = {} if place.endswith(":app") else {"help_epilogue": samples.epilogue(path)}  # nor does it need ours
+        shown = {} if place.endswith(":app") else {"help_epilogue": examples.epilogue(path)}  # nor does it need ours
         parent.command(f"mcp_server.cli.{place}", name=name, help=text, **shown)
     return app
 

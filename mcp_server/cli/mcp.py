@@ -13,17 +13,17 @@ from core import errors, logs
 from core import settings as engine_settings
 from core.model import principal
 from mcp_server import limits, session
-from mcp_server.cli import connect, main, samples
+from mcp_server.cli import connect, examples, main
 
 app = App(
     name="mcp",
     help="Serve MCP (the same as sluice-mcp), or connect an MCP client.",
-    help_epilogue=samples.epilogue("mcp"),
+    help_epilogue=examples.epilogue("mcp"),
 )
 for path, (place, text) in main.commands().items():
     group, _, name = path.rpartition(" ")
     if group == "mcp":
-        app.command(f"mcp_server.cli.{place}", name=name, help=text, help_epilogue=samples.epilogue(path))
+        app.command(f"mcp_server.cli.{place}", name=name, help=text, help_epilogue=examples.epilogue(path))
 
 IDENTIFY_SECONDS = 10
 Flag = Annotated[bool, Parameter(negative=())]

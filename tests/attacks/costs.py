@@ -19,7 +19,7 @@ from core.documents import canonical
 from core.dsl.component import Run
 from core.dsl.events import patterns
 from core.dsl.language import compile as compiler
-from core.dsl.language import conditions, expand, registry
+from core.dsl.language import conditions, registry, templates
 from core.triggers import schemas
 from core.workflows import check as workflows
 from mcp_server import stdin
@@ -113,7 +113,7 @@ def cases() -> Iterator[tuple[str, Work]]:
         yield f"line {name}", lambda text=text: stdin.check(text.encode("utf-8", "surrogatepass"))
         yield f"yaml {name}", lambda text=text: documents.load(text)
         yield f"digest {name}", lambda text=text: canonical.params_digest({"a": text})
-        yield f"template {name}", lambda text=text: expand.template(text, Stub())({}, Run())
+        yield f"template {name}", lambda text=text: templates.template(text, Stub())({}, Run())
         yield f"condition {name}", lambda text=text: conditions.parse(text)
         yield f"pattern {name}", lambda text=text: patterns.compile(text)
     for text in (
@@ -126,8 +126,8 @@ def cases() -> Iterator[tuple[str, Work]]:
         full("${a||"),
         full("}"),
     ):
-        yield f"template {text[:5]}", lambda text=text: expand.template(text, Stub())({"a": "b"}, Run())
-        yield f"stage {text[:5]}", lambda text=text: expand.stage({"v": text}, {"a": "b"})
+        yield f"template {text[:5]}", lambda text=text: templates.template(text, Stub())({"a": "b"}, Run())
+        yield f"stage {text[:5]}", lambda text=text: templates.stage({"v": text}, {"a": "b"})
     for text in (
         full("(a"),
         full("((a)b)"),

@@ -12,7 +12,7 @@ import orjson
 from core import accepting, documents
 from core.documents import canonical
 from core.dsl.component import Run
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import InvalidDocument, InvalidParams
 from core.triggers import schemas
 from mcp_server.http import connection
@@ -182,37 +182,37 @@ async def code_in_a_parameter(scene: Scene) -> None:
     for text in ("${env.HOME}", "${secrets.K}", "${secret|K}", "${a.__class__}", "{0.__globals__}", "{{7*7}}", "%(x)s",
                  "<%= 7*7 %>", "@{job}", "#{msg|x}", "$${a}", "{{env}}", "${time|now}", "\\${x}", "$(id)"):  # fmt: skip
         run = Run(msg={"job_event": {"params": {"env": text}}})
-        assert expand.template("<${msg|job_event.params.env}>", Stub())({}, run) == f"<{text}>"
-        assert expand.template("${a}", Stub())({"a": text}, Run()) == text
-        assert expand.stage({"v": "{{p}}"}, {"p": text})["v"] == text
+        assert templates.template("<${msg|job_event.params.env}>", Stub())({}, run) == f"<{text}>"
+        assert templates.template("${a}", Stub())({"a": text}, Run()) == text
+        assert templates.stage({"v": "{{p}}"}, {"p": text})["v"] == text
     for text in ("${a.__class__}", "${a.__class__.__mro__}", "${a.real}", "${a.0}"):
-        assert expand.template(f"<{text}>", Stub())({"a": 1}, Run()) == "<>"
+        assert templates.template(f"<{text}>", Stub())({"a": 1}, Run()) == "<>"
 
 
 @row("T02")
 async def a_value_that_names_another(scene: Scene) -> None:
     """A value is never expanded again, neither in the same pass nor when it comes back as an event."""
     event = {"a": "${b}", "b": "secret"}
-    once = expand.template("${a}", Stub())(event, Run())
+    once = templates.template("${a}", Stub())(event, Run())
     assert once == "${b}"
-    assert expand.template("${reply}", Stub())({"reply": once, "b": "secret"}, Run()) == "${b}"
-    assert expand.structure({"x": "${a}", "y": ["${a}"]}, Stub())(event, Run()) == {"x": "${b}", "y": ["${b}"]}
+    assert templates.template("${reply}", Stub())({"reply": once, "b": "secret"}, Run()) == "${b}"
+    assert templates.structure({"x": "${a}", "y": ["${a}"]}, Stub())(event, Run()) == {"x": "${b}", "y": ["${b}"]}
 
 
 @row("T03")
 async def templates_that_grow(scene: Scene) -> None:
     """A thousand times a large value, nested and unclosed placeholders: refused quickly."""
     started = time.process_time()
-    fill = expand.template("${big}" * 1000, Stub())
+    fill = templates.template("${big}" * 1000, Stub())
     try:
         fill({"big": "x" * 65536}, Run())
         raise AssertionError("64 MiB of text")
-    except expand.TextTooLong:
+    except templates.TextTooLong:
         assert time.process_time() - started < 0.5
     for text in ("${${x}}", "${" * 300_000, "${a" * 1_000, "{{" * 300_000, "${a|" * 100_000):
         started = time.process_time()
         try:
-            assert len(expand.template(text, Stub())({"x": "y"}, Run())) <= len(text)
+            assert len(templates.template(text, Stub())({"x": "y"}, Run())) <= len(text)
         except (InvalidDocument, ValueError):
             pass  # told when the document is written, which is better still
         assert time.process_time() - started < 1.0, text[:20]
@@ -222,10 +222,10 @@ async def templates_that_grow(scene: Scene) -> None:
 async def keys_with_a_meaning_elsewhere(scene: Scene) -> None:
     """Keys that mean something to other languages are keys."""
     for key in ("__proto__", "constructor", "__class__", "toString"):
-        assert expand.template(f"${{{key}}}", Stub())({key: "v"}, Run()) == "v"
-        assert expand.template(f"<${{{key}}}>", Stub())({}, Run()) == "<>"
-    assert expand.template("${/a.b}", Stub())({"a.b": "dotted", "a": {"b": "nested"}}, Run()) == "dotted"
-    assert expand.template("${a}}", Stub())({"a": "v", "a}": "w"}, Run()) == "v}"
+        assert templates.template(f"${{{key}}}", Stub())({key: "v"}, Run()) == "v"
+        assert templates.template(f"<${{{key}}}>", Stub())({}, Run()) == "<>"
+    assert templates.template("${/a.b}", Stub())({"a.b": "dotted", "a": {"b": "nested"}}, Run()) == "dotted"
+    assert templates.template("${a}}", Stub())({"a": "v", "a}": "w"}, Run()) == "v}"
     answer = await scene.server.call("POST", INVOKE, {"params": {"env": "x", "__proto__": {"a": 1}}, **_NOW})
     assert answer.json()["params"]["__proto__"] == {"a": 1}
 

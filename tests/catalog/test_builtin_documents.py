@@ -12,7 +12,7 @@ from core import documents
 from core.catalog import builtin, items, picture, svg
 from core.catalog.collection import Collection
 from core.documents import dump
-from core.dsl.language import expand, mentions
+from core.dsl.language import mentions, templates
 from core.jobs import staging
 from core.model import secret
 from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective
@@ -105,4 +105,4 @@ def test_every_value_of_the_context_of_a_library_job_is_used(one: items.Entry) -
     job = one.model.job
     body = orjson.dumps({key: value for key, value in job.items() if key != "context"}).decode()
     assert [name for name in job.get("context", {}) if f"{{{{{name}}}}}" not in body] == []
-    assert "{{" not in orjson.dumps(expand.stage(job, {})).decode()
+    assert "{{" not in orjson.dumps(templates.stage(job, {})).decode()

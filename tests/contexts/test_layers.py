@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.contexts.layers import Layers, Level, digest
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import InvalidDocument
 
 KEYS = st.sampled_from(["a", "b", "c"])
@@ -56,18 +56,18 @@ def test_a_placeholder_has_the_value_of_the_strongest_level_that_has_its_key(
     document = {"v": f"{{{{{key}}}}}", "context": own}
     if expected is None:
         with pytest.raises(InvalidDocument):
-            expand.stage(document, context)
+            templates.stage(document, context)
     else:
-        assert expand.stage(document, context) == {"v": expected}
+        assert templates.stage(document, context) == {"v": expected}
 
 
 def test_a_map_of_a_stronger_level_hides_the_whole_map_of_a_weaker_one() -> None:
     layers = Layers({Level.GLOBAL: {"": {"db": {"host": "h", "port": 1}}}, Level.JOB: {"j": {"db": {"host": "mine"}}}})
     context = layers.resolve(job="j")
-    assert expand.stage({"v": "{{db.host}}"}, context) == {"v": "mine"}
+    assert templates.stage({"v": "{{db.host}}"}, context) == {"v": "mine"}
     with pytest.raises(InvalidDocument):
-        expand.stage({"v": "{{db.port}}"}, context)
-    assert expand.stage({"v": "{{db.port}}"}, layers.resolve(job="other")) == {"v": 1}
+        templates.stage({"v": "{{db.port}}"}, context)
+    assert templates.stage({"v": "{{db.port}}"}, layers.resolve(job="other")) == {"v": 1}
 
 
 def test_a_digest_names_a_value_and_does_not_hold_it() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from core.documents import load
 from core.dsl.component import REGISTRY, Limits, Outgoing, Run
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.action import JobAborted
 from core.dsl.language.compile import check_job, compile_job
 from core.dsl.reference import schemas
@@ -79,7 +79,7 @@ async def test_a_document_does_what_it_says(case: dict[str, Any], worker: Worker
 
 
 def _staged(case: dict[str, Any], data: Path) -> dict[str, Any]:
-    return expand.stage(case["job"], {"data": str(data), **case.get("context", {})})
+    return templates.stage(case["job"], {"data": str(data), **case.get("context", {})})
 
 
 def _through_the_actions(case: dict[str, Any], staged: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from core.dsl.files import memory
 from core.dsl.inputs import globs
 from core.dsl.stores import base
 from core.errors import JobFailed
-from core.guard import paths
+from core.guard import file_access
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
@@ -122,7 +122,7 @@ async def test_a_pattern_finds_regular_files_in_order(
         (data / name).parent.mkdir(parents=True, exist_ok=True)
         (data / name).write_text("x")
     (data / "link.log").symlink_to(data / "a.log")
-    access = paths.FileAccess(EVERYWHERE, "default")
+    access = file_access.FileAccess(EVERYWHERE, "default")
     found = [Path(one.path).relative_to(data).as_posix() for one in globs.find(access, f"{data}/{pattern}".rstrip("/"))]
     assert found == names
 

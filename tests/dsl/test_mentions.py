@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand, mentions
+from core.dsl.language import mentions, templates
 from core.errors import InvalidDocument
 from core.model.secret import Reference, named, parse
 
@@ -41,7 +41,7 @@ def test_prose_names_nothing_and_each_secret_has_its_first_place() -> None:
 
 
 def test_a_staged_older_spelling_is_found() -> None:
-    staged = expand.stage({"v": "key={{secrets.token}}"}, {})
+    staged = templates.stage({"v": "key={{secrets.token}}"}, {})
     assert staged == {"v": "key=${secrets.token}"}
     assert list(mentions.secrets(staged)) == [Reference("default", "token")]
 

@@ -17,7 +17,7 @@ from core.documents import load
 from core.dsl.component import REGISTRY, Limits
 from core.dsl.events import sandbox
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.registry import load_components
 from core.dsl.reference import answers, entries
 from core.worker.executor import Executor
@@ -117,12 +117,12 @@ def test_what_is_not_there_is_told_with_what_was_meant() -> None:
 
 def test_the_placeholders_in_the_reference_are_those_that_the_code_knows() -> None:
     named = {entry.name for entry in ENTRIES if entry.kind == "expansion"}
-    assert named == {*expand._SOURCES, "event", "constants", "context"}
+    assert named == {*templates._SOURCES, "event", "constants", "context"}
     constants = next(entry for entry in ENTRIES if entry.name == "constants")
-    assert {key.name for key in constants.keys} == {f"@{{{name}}}" for name in expand._CONSTANTS}
+    assert {key.name for key in constants.keys} == {f"@{{{name}}}" for name in templates._CONSTANTS}
     for entry in ENTRIES:
         for key in entry.keys if entry.kind == "expansion" and entry.name != "context" else ():
-            assert any(not isinstance(part, str) for part in expand.parse(key.name)), key.name
+            assert any(not isinstance(part, str) for part in templates.parse(key.name)), key.name
 
 
 def test_the_functions_of_conditions_are_those_of_the_sandbox() -> None:
@@ -145,7 +145,7 @@ NOT_RUN = {"secret", "cred"}  # a worker has to be given them
 @pytest.mark.parametrize("entry", TOPICS, ids=lambda entry: f"{entry.kind}.{entry.name}")
 async def test_the_example_of_a_topic_runs(entry: entries.Entry, worker: Worker, tmp_path: Path) -> None:
     (found,) = load(entry.example)
-    document = expand.stage(found.data, {})
+    document = templates.stage(found.data, {})
     compiler.check_job(document)
     if entry.name in NOT_RUN:
         return

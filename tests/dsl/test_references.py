@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.dsl.component import Event, Run
 from core.dsl.events import select
-from core.dsl.language import expand
+from core.dsl.language import templates
 from tests.dsl.stub import Stub, run
 
 scalars = (
@@ -197,7 +197,7 @@ def plain_find(value: Any, path: str) -> Any:
 
 def whole(template: str) -> bool:
     try:
-        expand.parse(template)
+        templates.parse(template)
     except ValueError:
         return False
     return True
@@ -215,7 +215,7 @@ plain = st.recursive(
 @settings(deadline=None, max_examples=500)
 @given(pieces.map("".join).filter(whole), st.dictionaries(st.sampled_from(["a", "b", "ab"]), plain, max_size=3))
 def test_a_template_is_expanded_in_one_pass(template: str, event: Event) -> None:
-    render = expand.template(template, Stub())
+    render = templates.template(template, Stub())
     assert render(json.loads(json.dumps(event)), Run()) == single_pass(template, event)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from core.documents import load
 from core.dsl.language import compile as compiler
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.reference import schemas
 from core.errors import InvalidDocument
 
@@ -25,7 +25,7 @@ def job(part: str) -> dict[str, Any]:
 
 def meaning(part: str) -> list[Any]:
     """What the components of a job are, read by the models and without a trace of how it was written."""
-    checked = compiler.check_job(expand.stage(job(part), {}))
+    checked = compiler.check_job(templates.stage(job(part), {}))
     return [_plain(one) for one in (checked.input, *checked.actions, checked.output)]
 
 

@@ -15,7 +15,7 @@ import pytest
 from core import clock
 from core.engine import Engine
 from core.fleet import inquest
-from core.fleet.quarantine import Cause
+from core.fleet.deaths import Cause
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.workload import WorkloadView
 from core.witness import number

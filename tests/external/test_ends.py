@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from core import clock, witness
 from core.external.ends import MOST_BYTES, Ends, Greeting
 from core.external.watch import Watch
-from core.fleet.quarantine import WINDOW_SECONDS, Cause, Ended
+from core.fleet.deaths import Cause, Ended
+from core.fleet.quarantine import WINDOW_SECONDS
 from core.witness import NOBODY, Seen
 
 BEAT = 1.0

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from core.clock import NANOSECONDS
 from core.fleet import quarantine
-from core.fleet.quarantine import MOST_DEATHS, WINDOW_SECONDS, Cause, blame
+from core.fleet.deaths import Cause, blame
+from core.fleet.quarantine import MOST_DEATHS, WINDOW_SECONDS
 from core.witness import NOBODY, Seen
 
 AT_WORK, IDLE = Seen(7, 5, False), Seen(NOBODY, 5, False)

@@ -17,8 +17,9 @@ import orjson
 import pytest
 
 from core.model.principal import Caller
+from core.model.trigger import TOOL_PREFIX
 from core.operations import REGISTRY
-from mcp_server import completion, prompts, resources, server, tools
+from mcp_server import completion, prompts, resources, server
 from mcp_server.session import EngineSession, Options
 from tests.attacks import rig
 from tests.engines import ADMIN
@@ -91,7 +92,7 @@ def _tools(real: bool) -> list[Params]:
         for op in REGISTRY
         if op.tool and op.name not in MAKES | SHARED
     ]
-    own = {"name": tools.TRIGGER_PREFIX + _names(real)["triggers slug"], "arguments": {"env": "x"}}
+    own = {"name": TOOL_PREFIX + _names(real)["triggers slug"], "arguments": {"env": "x"}}
     return [*calls, own, {"name": "mcp_server_metrics", "arguments": {}}]
 
 
@@ -177,8 +178,8 @@ def _differences(one: Any, two: Any) -> Iterator[tuple[str, str]]:
         yield one, two
         if "://" in one:
             yield from (pair for pair in zip(one.split("/")[2:], two.split("/")[2:], strict=True) if len(set(pair)) > 1)
-        if one.startswith(tools.TRIGGER_PREFIX):
-            yield one.removeprefix(tools.TRIGGER_PREFIX), two.removeprefix(tools.TRIGGER_PREFIX)
+        if one.startswith(TOOL_PREFIX):
+            yield one.removeprefix(TOOL_PREFIX), two.removeprefix(TOOL_PREFIX)
 
 
 @pytest.mark.parametrize(("method", "era"), CELLS)

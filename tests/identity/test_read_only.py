@@ -21,8 +21,9 @@ import orjson
 import pytest
 
 from core.engine import Engine
+from core.model.trigger import TOOL_PREFIX
 from core.operations import REGISTRY
-from mcp_server import server, tools
+from mcp_server import server
 from mcp_server.cli import stage
 from mcp_server.session import EngineSession, Options
 from tests.engines import ADMIN, engine_on
@@ -123,7 +124,7 @@ def calls(rounds: int, chance: random.Random) -> Iterator[tuple[str, Params]]:
                 for _ in range(rounds):
                     yield method, _shaken(params, chance)
     schemas = {op.name: op.schema for op in REGISTRY}
-    schemas[tools.TRIGGER_PREFIX + "a_trigger"] = schemas["trigger_invoke"]["properties"]["params"]
+    schemas[TOOL_PREFIX + "a_trigger"] = schemas["trigger_invoke"]["properties"]["params"]
     for name, schema in schemas.items():
         works = arguments_of(REGISTRY[name], real=True) if name in REGISTRY else {"env": "x"}
         for arguments in (works, works | {"_idempotency_key": "k"}, *(made_up(schema, chance) for _ in range(rounds))):

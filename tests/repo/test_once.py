@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
     [
         (r"get_close_matches", "core/near.py"),
         (r"min\((2 \* \w+|\w+ \* 2), |\* 2(\.0)? ?\*\* ?min|[A-Z] \* 2 ?\*\*", "core/backoff.py"),  # pauses that double
-        (r"this edit did not start", "core/store/stale.py"),
+        (r"this edit did not start", "core/store/draft_conflicts.py"),
         (r"def is_loopback|\)\.is_loopback", "mcp_server/loopback.py"),
     ],
 )

@@ -14,7 +14,7 @@ from core.dsl.events.codegen import Warn
 from core.dsl.language import places
 from core.dsl.language.action import Action, Each, JobAborted
 from core.errors import InvalidDocument, SluiceError, shorten
-from core.guard import paths
+from core.guard import file_access
 
 MAX_SCHEMA_BYTES = 1024 * 1024
 DROP, ABORT = "drop-onfailure", "abort-on-failure"
@@ -141,7 +141,7 @@ output: {print: STDOUT}
             return compile_schema(self.schema_.schema_string)
         path = str(self.schema_.schema_file)
         try:
-            fd = paths.FileAccess(env.limits.files, env.tenant).open_read(path)
+            fd = file_access.FileAccess(env.limits.files, env.tenant).open_read(path)
             with os.fdopen(fd, "rb") as file:
                 text = file.read(MAX_SCHEMA_BYTES + 1)
             if len(text) > MAX_SCHEMA_BYTES:

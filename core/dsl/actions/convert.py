@@ -14,7 +14,7 @@ from core.dsl.events import select, values
 from core.dsl.events.codegen import Builder, Warn
 from core.dsl.events.select import MISSING, Selector
 from core.dsl.language.action import Action, EventFault
-from core.dsl.language.expand import text_of
+from core.dsl.language.templates import text_of
 from core.errors import shorten
 
 Kind = Literal["num", "str", "bool", "json", "split"]

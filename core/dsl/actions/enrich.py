@@ -15,7 +15,7 @@ from core.dsl.events.select import MISSING, Selector
 from core.dsl.language import places
 from core.dsl.language.action import Action
 from core.errors import shorten
-from core.guard.paths import FileAccess
+from core.guard.file_access import FileAccess
 
 
 class Pair(Config):

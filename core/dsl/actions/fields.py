@@ -11,7 +11,7 @@ from core.dsl.component import REGISTRY, Config
 from core.dsl.events import select, values
 from core.dsl.events.codegen import Builder
 from core.dsl.events.select import MISSING, Selector
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.action import Action, EventFault
 
 
@@ -52,7 +52,10 @@ output: {print: STDOUT}
 """
 
     output_fields: Annotated[
-        dict[Selector, expand.Structure], BeforeValidator(_merged), Field(min_length=1), WithJsonSchema(_OUTPUT_FIELDS)
+        dict[Selector, templates.Structure],
+        BeforeValidator(_merged),
+        Field(min_length=1),
+        WithJsonSchema(_OUTPUT_FIELDS),
     ]
     """Field to value: any JSON value, with `${...}` filled in inside its texts. A text with `${...}` stays a text; use
     `convert` with `json` to make it a number or an object again."""
@@ -62,7 +65,7 @@ output: {print: STDOUT}
     def emit(self, code: Builder) -> None:
         for name, value in self.output_fields.items():
             path = select.parse(name)
-            made = expand.emit_structure(value, code)
+            made = templates.emit_structure(value, code)
             if len(path) == 1:
                 key, store = code.bind(path[0]), f"event[{code.bind(path[0])}] = {made}"
                 test = f"{key} not in event"

@@ -13,7 +13,7 @@ from core.dsl.events.codegen import Builder
 from core.dsl.events.patterns import Regex
 from core.dsl.events.select import MISSING, Selector
 from core.dsl.language.action import Action
-from core.dsl.language.expand import text_of
+from core.dsl.language.templates import text_of
 
 
 class FieldPattern(Config):

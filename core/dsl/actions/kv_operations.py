@@ -14,7 +14,7 @@ from core.dsl.connections.leases import LEASE_FIELD
 from core.dsl.events import select
 from core.dsl.events.codegen import Warn
 from core.dsl.events.select import MISSING, Selector
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.action import EventFault
 from core.errors import shorten
 from core.model import kv
@@ -29,7 +29,7 @@ class Keyed(Config):
 
     verb: ClassVar[Verb]
 
-    key: expand.Text | None = None
+    key: templates.Text | None = None
     """The key; `${field}` and `@{job}` are filled in."""
     key_field: Selector | None = None
     """The field that holds the key, as text. Neither key nor key-field: the field `key`."""
@@ -45,7 +45,7 @@ class Keyed(Config):
     def key_of(self, env: Env, warn: Warn) -> Callable[[Event, Run], str]:
         """A function that gives the key of an event; an empty text when it has none."""
         if self.key is not None:
-            return expand.template(self.key, env, warn)
+            return templates.template(self.key, env, warn)
         field = self.key_field or "key"
         get, tell = select.getter(select.parse(field)), self.warn_on_missing_key
 
@@ -76,7 +76,7 @@ class Valued(Keyed):
 
     value_field: Selector | None = None
     """The field whose content is the value. Left out: the whole event."""
-    value: expand.Text | None = None
+    value: templates.Text | None = None
     """A text as the value, with `${field}` and `@{workload}` filled in, instead of a field."""
     value_format: Literal["json", "raw-string"] = "json"
     """How it is kept: as JSON, or (a text) as it is."""
@@ -139,7 +139,7 @@ class Delete(Keyed):
 class _Member(Keyed):
     value_field: Selector | None = None
     """The field that holds the member: a text, or anything as its JSON. Left out: the whole event."""
-    value: expand.Text | None = None
+    value: templates.Text | None = None
     """A text as the member, with `${field}` filled in, instead of a field."""
     result_field: Selector | None = None
     """Put there whether the set changed."""
@@ -183,7 +183,7 @@ class Push(Config):
 
     value_field: Selector | None = None
     """The field whose content is the item. Left out: the whole event."""
-    value: expand.Text | None = None
+    value: templates.Text | None = None
     """A text as the item instead of a field."""
     value_format: Literal["json", "raw-string"] = "json"
     """How it is kept: as JSON, or (a text) as it is."""
@@ -207,7 +207,7 @@ def value_getter(config: Any, env: Env, warn: Warn) -> Callable[[Event, Run], st
     """
     raw = getattr(config, "value_format", "raw-string") == "raw-string"
     if config.value is not None:
-        fill = expand.template(config.value, env, warn)
+        fill = templates.template(config.value, env, warn)
         return fill if raw else lambda event, run: orjson.dumps(fill(event, run)).decode()
     if config.value_field is None:
         return lambda event, run: _json(event)

@@ -12,9 +12,9 @@ import orjson
 
 from core import clock
 from core.dsl.events.select import MISSING, Path, find
-from core.dsl.language.expand import text_of
+from core.dsl.language.templates import text_of
 from core.errors import InvalidDocument, SluiceError, shorten
-from core.guard.paths import FileAccess
+from core.guard.file_access import FileAccess
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ROWS = 1_000_000

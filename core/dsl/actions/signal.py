@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from core.dsl.component import REGISTRY, Env, Event, Outgoing, Run
 from core.dsl.events.codegen import Warn
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.action import Action, Each, JobAborted
 from core.errors import shorten
 from core.model.message import Kind, Type
@@ -30,11 +30,11 @@ actions:
 output: {print: STDOUT}
 """
 
-    message: expand.Text = ""
+    message: templates.Text = ""
     """Why the job stops; shown in its state and its log."""
 
     def each(self, env: Env, warn: Warn) -> Each:
-        text = expand.template(self.message or "The job was aborted by its abort action.", env, warn)
+        text = templates.template(self.message or "The job was aborted by its abort action.", env, warn)
 
         def abort(event: Event, run: Run) -> Event:
             raise JobAborted(shorten(text(event, run), 1000))
@@ -60,15 +60,15 @@ output: {discard: {}}
 
     notification_type: Literal["alert", "info"] = "info"
     """How urgent it is."""
-    message_content: expand.Text
+    message_content: templates.Text
     """The text."""
     log_event: bool = False
     """Write it to the log of the job as well."""
-    tag: expand.Text = ""
+    tag: templates.Text = ""
     """A label in the payload of the message, for those who read it."""
 
     def each(self, env: Env, warn: Warn) -> Each:
-        content, tag = expand.template(self.message_content, env, warn), expand.template(self.tag, env, warn)
+        content, tag = templates.template(self.message_content, env, warn), templates.template(self.tag, env, warn)
         kind, log_event = self.notification_type, self.log_event
         level = "warning" if kind == "alert" else "info"
 

@@ -12,7 +12,7 @@ from core import clock
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.connections.http_auth import Auth, Url, open_auth
 from core.dsl.connections.retry import Retry, Temporary, attempt
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.duration import Duration
 from core.errors import JobFailed, shorten
 from core.guard import dialing, egress
@@ -29,9 +29,9 @@ class Requests(Config):
     """The address, http or https, without user name and password. A value that is filled in behind the host is
     percent-encoded, so that it cannot change which resource is meant; a placeholder that is the beginning of the text
     gives the address as it is."""
-    headers: dict[str, expand.Text] = Field(default_factory=dict)
+    headers: dict[str, templates.Text] = Field(default_factory=dict)
     """Headers of the request; their values are never logged."""
-    query: dict[str, expand.Text] = Field(default_factory=dict)
+    query: dict[str, templates.Text] = Field(default_factory=dict)
     """Parameters that are added to the address."""
     timeout: Duration = 30.0
     """Give up a request after this time."""
@@ -67,7 +67,7 @@ class Client:
         self._headers = texts({name.lower(): value for name, value in config.headers.items()}, env)
         self._query = texts(config.query, env)
         self._proof = open_auth(auth, env, self._http, config.timeout)
-        lookups = [part for part in expand.parse(config.url) if isinstance(part, expand.Lookup)]
+        lookups = [part for part in templates.parse(config.url) if isinstance(part, templates.Lookup)]
         self._secret_url = any(lookup.source in ("secret", "cred") for lookup in lookups)
         self.url = url_template(config.url, env)
 
@@ -164,19 +164,19 @@ class Client:
 
 def texts(values: Mapping[str, str], env: Env) -> Texts:
     """A map whose values are templates, compiled."""
-    fills = {name: expand.template(value, env) for name, value in values.items()}
+    fills = {name: templates.template(value, env) for name, value in values.items()}
     return lambda event, run: {name: fill(event, run) for name, fill in fills.items()}
 
 
-def url_template(text: str, env: Env) -> expand.Render:
+def url_template(text: str, env: Env) -> templates.Render:
     """An address as a template, whose values are percent-encoded unless the first of them is its beginning.
 
     In the path a slash of a value stays a slash; in the parameters nothing of a value has a meaning.
     """
-    parts = expand.pieces(text, env)
+    parts = templates.pieces(text, env)
     if len(parts) < 2 or not isinstance(parts[0], str):
-        return expand.template(text, env)
-    made: list[tuple[str, expand.Render | None, str]] = []  # literal text, or a value and what stays in it
+        return templates.template(text, env)
+    made: list[tuple[str, templates.Render | None, str]] = []  # literal text, or a value and what stays in it
     before = ""
     for part in parts:
         if isinstance(part, str):

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from core import clock
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.connections.retry import Temporary
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import addresses, dialing, egress
 
@@ -30,7 +30,7 @@ def check_static_url(url: str) -> str:
 
     Raises ValueError when it can never be allowed.
     """
-    if expand.parse(url) == [url] and "{{" not in url:
+    if templates.parse(url) == [url] and "{{" not in url:
         try:
             addresses.check_url(url)
         except Forbidden as error:
@@ -38,16 +38,16 @@ def check_static_url(url: str) -> str:
     return url
 
 
-Url = Annotated[expand.Text, AfterValidator(check_static_url)]
+Url = Annotated[templates.Text, AfterValidator(check_static_url)]
 """A document key that holds an address to send requests to."""
 
 
 class Basic(Config):
     """HTTP basic authentication."""
 
-    username: expand.Text
+    username: templates.Text
     """The user name."""
-    password: expand.Text
+    password: templates.Text
     """The password; give it as `${secret|…}` or `${dyn|…}`, not as text."""
 
 
@@ -56,7 +56,7 @@ class Bearer(Config):
 
     scalar: ClassVar[str] = "token"
 
-    token: expand.Text
+    token: templates.Text
     """The token; give it as `${secret|…}` or `${dyn|…}`, not as text."""
 
 
@@ -65,7 +65,7 @@ class ApiKey(Config):
 
     scalar: ClassVar[str] = "key"
 
-    key: expand.Text
+    key: templates.Text
     """The key; give it as `${secret|…}` or `${dyn|…}`, not as text."""
     name: str = Field(default="x-api-key", min_length=1, max_length=256)
     """The name of the header or parameter."""
@@ -80,13 +80,13 @@ class OAuth2(Config):
 
     token_url: Url
     """The token endpoint."""
-    client_id: expand.Text
+    client_id: templates.Text
     """The id of the client."""
-    client_secret: expand.Text
+    client_secret: templates.Text
     """The secret of the client; give it as `${secret|…}` or `${dyn|…}`, not as text."""
     scopes: tuple[str, ...] = ()
     """The scopes to ask for."""
-    parameters: dict[str, expand.Text] = Field(default_factory=dict)
+    parameters: dict[str, templates.Text] = Field(default_factory=dict)
     """Further parameters of the token request, as `audience`."""
     credentials_in: Literal["header", "body"] = "header"
     """Send id and secret by basic authentication, or in the body."""
@@ -135,7 +135,7 @@ def basic(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
-def filled(secret: expand.Render, where: str, event: Event, run: Run) -> str:
+def filled(secret: templates.Render, where: str, event: Event, run: Run) -> str:
     """A secret as text. Raises JobFailed when it is empty: a variable that is not set would only be told as a 401."""
     text = secret(event, run)
     if not text:
@@ -158,7 +158,7 @@ class _Filled(_Nothing):
         self._basic = None
         self._in, self._name, self._prefix = "header", "authorization", "Bearer "
         if auth.basic is not None:
-            self._basic = expand.template(auth.basic.username, env)
+            self._basic = templates.template(auth.basic.username, env)
             secret = auth.basic.password
         elif auth.bearer is not None:
             secret = auth.bearer.token
@@ -166,7 +166,7 @@ class _Filled(_Nothing):
             assert auth.api_key is not None
             self._in, self._name, self._prefix = auth.api_key.in_, auth.api_key.name, auth.api_key.prefix
             secret = auth.api_key.key
-        self._secret = expand.template(secret, env)
+        self._secret = templates.template(secret, env)
 
     async def put(self, headers: dict[str, str], query: dict[str, str], event: Event, run: Run) -> None:
         secret = filled(self._secret, "auth", event, run)
@@ -185,10 +185,10 @@ class _Token:
         self._config = config
         self._client = client
         self._deadline_seconds = deadline_seconds
-        self._url = expand.template(config.token_url, env)
-        self._id = expand.template(config.client_id, env)
-        self._secret = expand.template(config.client_secret, env)
-        self._parameters = {name: expand.template(value, env) for name, value in config.parameters.items()}
+        self._url = templates.template(config.token_url, env)
+        self._id = templates.template(config.client_id, env)
+        self._secret = templates.template(config.client_secret, env)
+        self._parameters = {name: templates.template(value, env) for name, value in config.parameters.items()}
         self._token = ""
         self._until = 0.0  # monotonic
 

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from core.dsl.component import REGISTRY, Batch, Env, Event, Run
 from core.dsl.inputs import lines
-from core.dsl.language import expand
+from core.dsl.language import templates
 
 
 @REGISTRY.register("echo")
@@ -24,7 +24,7 @@ input:
 output: {print: STDOUT}
 """
 
-    event: expand.Text
+    event: templates.Text
     """The text. Several lines are several events unless ignore-linebreaks is set; `${msg|…}` and the like are
     filled in, with json inside the strings of the object only, so a value cannot change its structure."""
 
@@ -58,8 +58,8 @@ class EchoSource:
         single = config.json_ and (config.ignore_linebreaks or len(self._data.splitlines()) == 1)
         self._object = self._data if single and self._data.strip() else None
         self._templates: list[Callable[[Event, Run], Event]] | None = None
-        if expand.parse(config.event) != [config.event]:
-            self._templates = [expand.structure(event, env) for event in self._plain(Run())]
+        if templates.parse(config.event) != [config.event]:
+            self._templates = [templates.structure(event, env) for event in self._plain(Run())]
 
     def _plain(self, run: Run) -> list[Event]:
         if self._object is not None:

@@ -16,10 +16,10 @@ from core.dsl.connections.retry import Retry, attempt
 from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.inputs import command, descendants, lines
-from core.dsl.language import expand, places
+from core.dsl.language import places, templates
 from core.dsl.language.duration import Duration
 from core.errors import Forbidden, JobFailed, shorten
-from core.guard import pathrules, paths
+from core.guard import file_access, open_places, pathrules
 
 MOST_STREAMED_BYTES = 1024**3  # of one run whose lines are passed on as they come
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -46,7 +46,7 @@ class Environment(Config):
 
     file: Annotated[str | None, places.READ] = None
     """A file with a line NAME=value for each variable."""
-    values: expand.Text | None = None
+    values: templates.Text | None = None
     """A line NAME=value for each variable; `${…}` is filled in within the values."""
 
 
@@ -70,7 +70,7 @@ output: {print: STDOUT}
 """
 
     command: (
-        Annotated[str, Field(min_length=1)] | Annotated[tuple[expand.Text, ...], Field(min_length=1, max_length=256)]
+        Annotated[str, Field(min_length=1)] | Annotated[tuple[templates.Text, ...], Field(min_length=1, max_length=256)]
     )
     """A text for the shell, or a list of a program and its arguments."""
     no_strip_linefeeds: bool = False
@@ -86,10 +86,12 @@ output: {print: STDOUT}
 
     @model_validator(mode="after")
     def _fixed_program(self) -> Self:
-        if isinstance(self.command, tuple) and any(isinstance(p, expand.Lookup) for p in expand.parse(self.command[0])):
+        if isinstance(self.command, tuple) and any(
+            isinstance(p, templates.Lookup) for p in templates.parse(self.command[0])
+        ):
             raise ValueError("the program cannot come from a value; only its arguments can")
-        parts = [p for text in self.command for p in expand.parse(text)] if isinstance(self.command, tuple) else []
-        if any(isinstance(p, expand.Lookup) and p.source in expand.SECRET_SOURCES for p in parts):
+        parts = [p for text in self.command for p in templates.parse(text)] if isinstance(self.command, tuple) else []
+        if any(isinstance(p, templates.Lookup) and p.source in templates.SECRET_SOURCES for p in parts):
             raise ValueError("a secret cannot be an argument, which every user of the machine can see; use env.values")
         return self
 
@@ -115,9 +117,9 @@ class ExecSource:
         self._arguments: list[tuple[Callable[[Event, Run], str], bool]] = []
         if isinstance(config.command, tuple):
             for text in config.command:
-                first = expand.parse(text)[:1]
-                inserted = bool(first) and isinstance(first[0], expand.Lookup)
-                self._arguments.append((expand.template(text, env), inserted))
+                first = templates.parse(text)[:1]
+                inserted = bool(first) and isinstance(first[0], templates.Lookup)
+                self._arguments.append((templates.template(text, env), inserted))
         values = config.env.values if config.env is not None else None
         self._values = [_split_variable(line, env) for line in (values or "").splitlines() if line.strip()]
 
@@ -164,11 +166,11 @@ class ExecSource:
         files, tenant = self._env.limits.files, self._env.tenant
         places = None
         if self._env.limits.confined:
-            places = paths.open_places(files, [str(directory)], programs=True, tenant=tenant)
+            places = open_places.of(files, [str(directory)], programs=True, tenant=tenant)
         writes = [directory]
         variables = {**ENVIRONMENT, "HOME": str(directory), "TMPDIR": str(directory), **self._variables(run)}
         if own := pathrules.FileRules(files, tenant).directory:  # only what is there can be left open to it
-            paths.make_data_directory(own)
+            file_access.make_data_directory(own)
             writes.append(Path(own))
         try:
             return await command.start(
@@ -213,7 +215,7 @@ class ExecSource:
         variables: dict[str, str] = {}
         file = self._config.env.file if self._config.env is not None else None
         if file is not None:
-            fd = paths.FileAccess(self._env.limits.files, self._env.tenant).open_read(file)
+            fd = file_access.FileAccess(self._env.limits.files, self._env.tenant).open_read(file)
             with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
                 for line in stream.read(1024 * 1024).splitlines():
                     if line.strip() and not line.lstrip().startswith("#"):
@@ -240,4 +242,4 @@ def _split_variable(line: str, env: Env) -> tuple[str, Callable[[Event, Run], st
     name, equals, value = line.partition("=")
     if not equals:
         raise Forbidden(f"exec: {shorten(line, 60)} is not NAME=value")
-    return _check_variable(name.strip()), expand.template(value, env)
+    return _check_variable(name.strip()), templates.template(value, env)

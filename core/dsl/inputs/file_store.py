@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 from core.dsl.component import REGISTRY, Env
 from core.dsl.files.links import Links
 from core.dsl.inputs.objects import ObjectInput
-from core.dsl.language import expand, places
+from core.dsl.language import places, templates
 from core.dsl.stores import LocalStore, Opener
-from core.guard import paths
+from core.guard import file_access
 
 
 @REGISTRY.register("file-store")
@@ -29,10 +29,10 @@ input:
 output: {print: STDOUT}
 """
 
-    path: Annotated[expand.Text, places.FilePath(writes_with="retention")]
+    path: Annotated[templates.Text, places.FilePath(writes_with="retention")]
     """The root directory on the worker."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = paths.FileAccess(env.limits.files, env.tenant), expand.template(self.path, env)
+        access, root = file_access.FileAccess(env.limits.files, env.tenant), templates.template(self.path, env)
         links = Links(env, "file-store")
         return lambda run: LocalStore(access, root({}, run), links)

@@ -18,16 +18,16 @@ from core.dsl.files import memory, preprocess
 from core.dsl.files.links import Links
 from core.dsl.inputs import globs, lines
 from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patterns
-from core.dsl.language import expand, places
+from core.dsl.language import places, templates
 from core.dsl.language.duration import Duration
 from core.errors import Forbidden, shorten
-from core.guard import paths
+from core.guard import file_access
 
 LOOK_SHARE = 0.1  # at most this share of the time goes into looking for changes, however many files there are
 
 
 def _check_path(text: str) -> str:
-    return text if expand.parse(text) != [text] else globs.check(text)
+    return text if templates.parse(text) != [text] else globs.check(text)
 
 
 @REGISTRY.register("files")
@@ -115,8 +115,8 @@ class FilesSource:
     def __init__(self, config: Files, env: Env) -> None:
         self._config = config
         self._env = env
-        access = paths.FileAccess(env.limits.files, env.tenant)
-        patterns = fill_patterns([partial(expand.template(path, env), {}, Run()) for path in config.paths])
+        access = file_access.FileAccess(env.limits.files, env.tenant)
+        patterns = fill_patterns([partial(templates.template(path, env), {}, Run()) for path in config.paths])
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
         self._places = memory.Places(env.state_dir / "files.json")
@@ -188,7 +188,7 @@ class FilesSource:
             shelf.open(file)
             yield from self._unpacked(file, run) if file.packed else self._lines(file, run)
             file.told = ""
-        except paths.NotThere:
+        except file_access.NotThere:
             if file.is_behind:
                 self._env.log("warning", f"files: {shorten(file.path)} vanished before its rest could be read")
             elif file.splitter is not None and file.settled is not None:  # a last line without an end is complete now
@@ -197,7 +197,7 @@ class FilesSource:
                 yield self._batch(events, file, run, file.settled.expect((file.at, file.tail)), end=True)
             shelf.drop(file)
             return
-        except (Forbidden, preprocess.BadContent, paths.Unreadable) as error:
+        except (Forbidden, preprocess.BadContent, file_access.Unreadable) as error:
             if file.told != error.message:
                 file.told = error.message
                 run.refuse(self._env, f"files: {shorten(file.path)} was skipped: {error.message}")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from core.dsl.files.links import Links
-from core.guard import paths
+from core.guard import file_access
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -51,7 +51,7 @@ def check(pattern: str) -> str:
 
     Raises ValueError when it is empty or its character class is broken.
     """
-    if not pattern or len(pattern) > paths.MAX_PATH_BYTES:
+    if not pattern or len(pattern) > file_access.MAX_PATH_BYTES:
         raise ValueError("a path cannot be empty or longer than 4095 characters")
     try:
         re.compile(translate(pattern))
@@ -60,7 +60,7 @@ def check(pattern: str) -> str:
     return pattern
 
 
-def find(access: paths.FileAccess, pattern: str, links: Links | None = None) -> Iterator[Found]:
+def find(access: file_access.FileAccess, pattern: str, links: Links | None = None) -> Iterator[Found]:
     """The regular files that match, sorted by name; a pattern that is a directory means the files in it.
 
     `links` hears of the symbolic links on the way.
@@ -74,9 +74,9 @@ def find(access: paths.FileAccess, pattern: str, links: Links | None = None) -> 
             with access.directory(full) as directory:
                 yield from _below(directory, "*", 1, links)
             return
-        except paths.NotThere:
+        except file_access.NotThere:
             return
-        except paths.NotADirectory:
+        except file_access.NotADirectory:
             pass
         with access.directory(head or "/") as directory:
             yield from _below(directory, last, 1, links)
@@ -89,11 +89,11 @@ def find(access: paths.FileAccess, pattern: str, links: Links | None = None) -> 
     try:
         with access.directory(base) as directory:
             yield from _below(directory, rest, depth, links)
-    except paths.NotThere:
+    except file_access.NotThere:
         return
 
 
-def _below(directory: paths.Directory, rest: str, depth: int | None, links: Links | None) -> Iterator[Found]:
+def _below(directory: file_access.Directory, rest: str, depth: int | None, links: Links | None) -> Iterator[Found]:
     matches = re.compile(translate(rest))
     linked = None if links is None else links.within(directory.path, partial(_concerns, rest.split("/")))
     for name, status in directory.files(depth, linked):

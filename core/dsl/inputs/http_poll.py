@@ -17,7 +17,7 @@ from core.dsl.events.select import MISSING, Selector
 from core.dsl.inputs import lines
 from core.dsl.inputs.groups import Group, marked
 from core.dsl.inputs.pagination import Page, Pages, Pagination, Place
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import JobFailed, shorten
 from core.guard import egress
 
@@ -68,9 +68,9 @@ output: {print: STDOUT}
         WithJsonSchema({"enum": _METHODS}),
     ] = "get"
     """The method of the request."""
-    body: expand.Text | None = None
+    body: templates.Text | None = None
     """The body as text."""
-    form_urlencoded_body: dict[str, expand.Text] | None = None
+    form_urlencoded_body: dict[str, templates.Text] | None = None
     """The body as a form."""
     response: Response = Response()
     """Where the parts of the answer go in its events."""
@@ -111,7 +111,7 @@ class HttpPollSource:
         self._config = config
         self._env = env
         self._client = http.Client(config, env, "http-poll", auth=config.auth, whole_answers=True)
-        self._body = expand.template(config.body, env) if config.body is not None else None
+        self._body = templates.template(config.body, env) if config.body is not None else None
         self._form = http.texts(config.form_urlencoded_body, env) if config.form_urlencoded_body is not None else None
 
     def batches(self, run: Run) -> AsyncIterator[Batch]:

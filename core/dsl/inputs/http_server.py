@@ -17,11 +17,11 @@ from core.dsl.connections import sockets
 from core.dsl.events.select import Selector
 from core.dsl.inputs import http_requests, lines
 from core.dsl.inputs.http_requests import Answer, Refused, Request
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.duration import Duration
 from core.errors import shorten
 from core.guard import listen
-from core.guard.paths import FileAccess
+from core.guard.file_access import FileAccess
 
 REQUESTS_PER_BATCH = 500
 BATCH_BYTES = 1024 * 1024
@@ -74,7 +74,7 @@ output: {print: STDOUT}
     """Speak TLS, with this certificate."""
     source_ip_field: Selector | None = None
     """Put the address of the sender here."""
-    custom_response: expand.Text | None = None
+    custom_response: templates.Text | None = None
     """The body of the answer to an accepted request; `${field}` is filled in from its (first) event as it arrived."""
     content_type: str = Field(default="text/plain; charset=utf-8", pattern=r"^[\x20-\x7e]{1,200}$")
     """The content type of that answer."""
@@ -127,7 +127,7 @@ class HttpServerSource:
     def __init__(self, config: HttpServer, env: Env) -> None:
         self._config = config
         self._env = env
-        self._respond = expand.template(config.custom_response, env) if config.custom_response is not None else None
+        self._respond = templates.template(config.custom_response, env) if config.custom_response is not None else None
         self._put_ip = sockets.put_source_ip(config.source_ip_field, env, "http-server")
         files, tls = FileAccess(env.limits.files, env.tenant), config.tls
         self._tls = listen.server_context(tls.cert, tls.key, files) if tls is not None else None
@@ -224,7 +224,7 @@ class HttpServerSource:
         if self._respond is not None:
             try:
                 waiting.response = self._respond(events[0] if events else {}, run)
-            except expand.TextTooLong as error:
+            except templates.TextTooLong as error:
                 run.refuse(self._env, f"http-server: custom-response: {error}")
         return events
 

@@ -23,7 +23,7 @@ from core.dsl.inputs import groups, lines, spooled
 from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Opener, Store, StoreFault
 from core.errors import Forbidden, JobFailed, shorten
-from core.guard import paths
+from core.guard import file_access
 
 
 def _check_pattern(text: str) -> str:
@@ -164,7 +164,7 @@ class ObjectSource:
                 if config.fingerprinting:  # firings of messages overlap: none reads what another has begun
                     candidates = [one for one in candidates if one.mark not in self._taken]
                     self._taken.update(one.mark for one in candidates)
-        except paths.NotThere:
+        except file_access.NotThere:
             if config.trigger is None:
                 raise
             return  # whoever writes there has not begun; the next firing looks again
@@ -262,7 +262,7 @@ class ObjectSource:
                     present.append(spooled.Seen(one, _mark(one), at, False))
                 return False
 
-            with contextlib.suppress(paths.NotThere):  # nobody has written anything yet
+            with contextlib.suppress(file_access.NotThere):  # nobody has written anything yet
                 await store.listing(self._config.object_names, look)
             self._rewind.carry_out(marks, present)
         marks.begin()

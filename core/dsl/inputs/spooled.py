@@ -19,7 +19,7 @@ from core.dsl.files import memory
 from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Store
 from core.errors import Forbidden, shorten
-from core.guard import paths
+from core.guard import file_access
 
 BEGINNING, NOW = "beginning", "now"
 SWEEP_SECONDS = 2.0  # between two looks at what may be deleted, and between two receipts
@@ -82,7 +82,7 @@ class Retention(Config):
             raise ValueError("several readers need receipts, where they tell each other what they have read")
         if self.receipts:
             try:
-                paths.check_name(f"{self.receipts}x")
+                file_access.check_name(f"{self.receipts}x")
             except Forbidden as error:
                 raise ValueError(f"receipts: {error.message}") from error
         return self

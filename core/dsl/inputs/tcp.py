@@ -17,7 +17,7 @@ from core.dsl.events.select import Selector
 from core.dsl.inputs import lines
 from core.errors import JobFailed, SluiceError
 from core.guard import dialing, listen
-from core.guard.paths import FileAccess
+from core.guard.file_access import FileAccess
 
 AGAIN_SECONDS = 1.0  # between the end of a connection and the next one
 

@@ -17,7 +17,7 @@ from core.dsl.files import memory
 from core.dsl.files.links import Links
 from core.dsl.inputs import globs, lines
 from core.errors import JobFailed, shorten
-from core.guard import paths
+from core.guard import file_access
 
 MOST_OPEN_FILES = 64  # descriptors that one input keeps; the others are opened again when there is something to read
 HEAD_BYTES = 256
@@ -58,7 +58,7 @@ class Shelf:
 
     def __init__(
         self,
-        access: paths.FileAccess,
+        access: file_access.FileAccess,
         patterns: Sequence[str],
         places: memory.Places,
         *,
@@ -167,7 +167,7 @@ class Shelf:
             if _key(os.fstat(fd)) == file.key:
                 return fd
             os.close(fd)
-        except paths.NotThere:
+        except file_access.NotThere:
             pass
         parent = file.path.rpartition("/")[0] or "/"
         with self._access.directory(parent) as directory:
@@ -176,7 +176,7 @@ class Shelf:
                     fd = directory.open_read(name)
                     file.size = status.st_size
                     return fd
-        raise paths.NotThere(f"{shorten(file.path)} is not there any more")
+        raise file_access.NotThere(f"{shorten(file.path)} is not there any more")
 
     def _changed(self, file: Tracked) -> None:
         self._warn(f"files: {shorten(file.path)} has other content than before and is read from its start")
@@ -207,7 +207,7 @@ class Shelf:
         try:
             return os.pread(file.fd, size, at)
         except OSError as error:
-            raise paths.Unreadable(f"cannot read {shorten(file.path)}: {error.strerror}") from error
+            raise file_access.Unreadable(f"cannot read {shorten(file.path)}: {error.strerror}") from error
 
     def note(self, file: Tracked, chunk: bytes) -> None:
         """Remember the first and the last bytes of what was read up to `file.at`."""

@@ -15,7 +15,7 @@ from core.dsl.events import select, values
 from core.dsl.events.select import Selector
 from core.dsl.inputs import lines
 from core.dsl.inputs.scheduled import Scheduled
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.schedule import Trigger
 from core.errors import Busy, StorageUnavailable
 from core.model import kv
@@ -29,7 +29,7 @@ READ_AT_ONCE = kv.MAX_PAGE_CHARACTERS // kv.MAX_VALUE_BYTES  # keys whose values
 class Get(Config):
     """Read the value of one key. A key that is not there gives no event."""
 
-    key: expand.Text = Field(min_length=1)
+    key: templates.Text = Field(min_length=1)
     """The key; `@{job}`, `${msg|...}` and `${dyn|...}` are filled in."""
 
 
@@ -166,7 +166,7 @@ class _Getting(_Reading):
     def __init__(self, config: WorkerKv, env: Env) -> None:
         super().__init__(config, env)
         assert config.operation.get is not None
-        self._key = expand.template(config.operation.get.key, env)
+        self._key = templates.template(config.operation.get.key, env)
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
         key = self._key({}, run)

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.model.trigger import RESPONSE
 
 
@@ -45,7 +45,7 @@ def _envelopes(value: Any) -> Iterator[str | None]:
     if isinstance(value, Mapping):
         if value.get("type") == RESPONSE:
             slot = value.get("response_slot")
-            yield slot if isinstance(slot, str) and expand.parse(slot) == [slot] else None
+            yield slot if isinstance(slot, str) and templates.parse(slot) == [slot] else None
             return
         value = list(value.values())
     for inner in value if isinstance(value, list) else ():

@@ -11,7 +11,7 @@ from pydantic import field_validator, model_validator
 
 from core import clock
 from core.dsl.component import Config, Env, Outgoing, Run
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.duration import Duration
 from core.dsl.language.responding import UNHEARD, Answers, NoAnswer, Response
 from core.errors import shorten
@@ -27,14 +27,14 @@ class Emit(Config):
 
     scalar: ClassVar[str] = "tag"
 
-    tag: expand.Text = ""
+    tag: templates.Text = ""
     """The tag that listeners filter by; `@{job}` and the like are filled in."""
     on: Literal["run", "batch", "document"] = "run"
     """`run`: when a run has ended well. `batch`: as batches are accepted. `document`: at the end of each document.
     A continuous job has one run that ends when it is stopped, so it wants `batch`."""
     every: Duration = 1.0
     """With `batch`: the least time between two messages, which tell the newest figures."""
-    data: expand.Structure = None
+    data: templates.Structure = None
     """The payload, under `job_event`. Templates read `${stat|…}` (events_in, events_out, errors, bytes_in, bytes_out,
     run_id), `${time|…}`, `${msg|…}` and `${dyn|…}`. Left out: job, run_id, events_in, events_out and errors."""
     respond: Response | None = None
@@ -68,8 +68,8 @@ class Emit(Config):
 def _refuse_events(value: Any) -> None:
     """Raises ValueError for a template that reads a field of an event."""
     for text in _texts(value):
-        for part in expand.parse(text):
-            if isinstance(part, expand.Lookup) and part.source == "event":
+        for part in templates.parse(text):
+            if isinstance(part, templates.Lookup) and part.source == "event":
                 raise ValueError(
                     f"${{{shorten(part.name, 40)}}} reads an event, and there is none here; "
                     "use ${stat|…}, ${time|…}, ${msg|…} or ${dyn|…}"
@@ -90,8 +90,8 @@ class Emitter:
         self.on = config.on
         self._every = config.every
         self._env = env
-        self._tag = expand.template(config.tag, env)
-        self._data = expand.structure(config.data, env) if config.data is not None else None
+        self._tag = templates.template(config.tag, env)
+        self._data = templates.structure(config.data, env) if config.data is not None else None
         self._answers = Answers(config.respond, env) if config.respond is not None else None
         self._sent_at = -math.inf  # the first one never waits, however young the monotonic clock is
         self._owed = False  # a batch was accepted that no message has told of

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from core import pointers
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.model import secret
 
 _PROSE = frozenset({"name", "description", "tags"})  # keys of the job in which nothing is filled in
@@ -27,11 +27,11 @@ def secrets(document: Mapping[str, Any]) -> dict[secret.Reference, str]:
         if "${" not in text:
             continue
         try:
-            parts = expand.parse(text)
+            parts = templates.parse(text)
         except ValueError:
             continue
         for part in parts:
-            if isinstance(part, expand.Lookup) and part.source in expand.SECRET_SOURCES:
+            if isinstance(part, templates.Lookup) and part.source in templates.SECRET_SOURCES:
                 found.setdefault(secret.parse(part.source, part.name), pointer)
     return found
 

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel
 
 from core import pointers
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import Forbidden
 from core.guard.pathrules import Locator
 
@@ -24,9 +24,9 @@ class FilePath:
 
 READ = FilePath()
 WRITTEN = FilePath(writes=True)
-ReadText = Annotated[expand.Text, READ]
+ReadText = Annotated[templates.Text, READ]
 """A document key that names what is read, in which `${...}` and `@{...}` are filled in."""
-WrittenText = Annotated[expand.Text, WRITTEN]
+WrittenText = Annotated[templates.Text, WRITTEN]
 """A document key that names what is written, likewise."""
 
 
@@ -62,7 +62,7 @@ def refusals(component: BaseModel, access: Locator, pointer: str) -> Iterator[Re
             yield Refused(one.pointer, Forbidden(why, hint="write the path as it is, or with {{context values}}"))
             continue
         try:
-            parts = expand.parse(one.text)
+            parts = templates.parse(one.text)
         except ValueError:
             continue  # another fault, which is told by who reads templates
         try:
@@ -84,7 +84,7 @@ def named(value: object, pointer: str) -> Iterator[Named]:
             writes = mark.writes or bool(mark.writes_with and getattr(value, mark.writes_with))
             if isinstance(inner, str) and inner:
                 yield Named(
-                    at, inner, writes, any(getattr(one, "func", None) is expand.check for one in field.metadata)
+                    at, inner, writes, any(getattr(one, "func", None) is templates.check for one in field.metadata)
                 )
             elif isinstance(inner, tuple):
                 yield from (Named(f"{at}/{index}", text, writes) for index, text in enumerate(inner))

@@ -10,7 +10,7 @@ from pydantic import field_validator, model_validator
 
 from core import clock
 from core.dsl.component import Config, Env, Event, Outgoing, Run
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import shorten
 from core.model.message import TRIGGER_INVOKE, Kind, Type
 from core.model.trigger import MOST_RESPONSE_BYTES, RESPONSE
@@ -25,19 +25,19 @@ class Fault(Config):
 
     scalar: ClassVar[str] = "message"
 
-    code: expand.Text = ""
+    code: templates.Text = ""
     """A name for programs, as in `no_such_customer`."""
-    message: expand.Text = ""
+    message: templates.Text = ""
     """A sentence for people."""
 
 
 class Response(Config):
     """An answer to the trigger that started the run: tenant, invocation and response slot are those of its message."""
 
-    result: expand.Structure = None
+    result: templates.Structure = None
     """What the caller gets: an object with templates. A text that is one `${…}` and nothing else keeps the type of its
     value. Left out: the event (when the outcome is `succeeded`)."""
-    outcome: expand.Text = ""
+    outcome: templates.Text = ""
     """`succeeded` or `failed`, also as a template. Left out: `failed` when `error` is given, else `succeeded`."""
     error: Fault | None = None
     """What went wrong: `code` and `message`, or a text as the message. It is sent when the outcome is `failed`."""
@@ -48,14 +48,18 @@ class Response(Config):
     @field_validator("result")
     @classmethod
     def _object(cls, value: Any) -> Any:
-        if value is None or isinstance(value, dict) or (isinstance(value, str) and expand.lookup_of(value) is not None):
+        if (
+            value is None
+            or isinstance(value, dict)
+            or (isinstance(value, str) and templates.lookup_of(value) is not None)
+        ):
             return value
         raise ValueError("must be an object, or one ${…} that names one")
 
     @field_validator("outcome")
     @classmethod
     def _known_outcome(cls, value: str) -> str:
-        if value and value not in OUTCOMES and expand.parse(value) == [value]:
+        if value and value not in OUTCOMES and templates.parse(value) == [value]:
             raise ValueError(f"{shorten(value, 40)!r} is no outcome; allowed: succeeded, failed")
         return value
 
@@ -77,10 +81,10 @@ class Answers:
         fault = declared.error or Fault()
         self._on_error = declared.on_error
         self._job = env.job
-        self._result = expand.typed(declared.result, env) if declared.result is not None else None
-        self._outcome = expand.template(declared.outcome or (FAILED if declared.error else SUCCEEDED), env)
+        self._result = templates.typed(declared.result, env) if declared.result is not None else None
+        self._outcome = templates.template(declared.outcome or (FAILED if declared.error else SUCCEEDED), env)
         self._error = {
-            key: expand.template(text, env)
+            key: templates.template(text, env)
             for key, text in (("error_code", fault.code), ("error_message", fault.message))
             if text
         }

@@ -14,7 +14,7 @@ from core.dsl.connections.retry import Temporary, attempt
 from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.files import preprocess
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.outputs import batching, content
 from core.errors import JobFailed, shorten
 from core.guard import egress
@@ -64,7 +64,7 @@ output:
     retry: {retries: 5, timeout: 60s}
 """
 
-    index: expand.Text
+    index: templates.Text
     """The index, alias or data stream; an event for which it is empty is counted as an error and not sent."""
     id_field: Selector | None = None
     """The field with the id of the document, a text or a whole number; an event without it is counted as an error and
@@ -91,7 +91,7 @@ class ElasticsearchSink:
         self._config = config
         self._env = env
         self._client = http.Client(config, env, "elasticsearch", auth=config.auth, whole_answers=True)
-        self._index = expand.template(config.index, env)
+        self._index = templates.template(config.index, env)
         self._id = select.getter(select.parse(config.id_field)) if config.id_field else None
         self._get = select.getter(select.parse(config.input_field)) if config.input_field else None
         self._batcher = batching.Batcher(config.batch, self._send)

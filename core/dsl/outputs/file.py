@@ -15,10 +15,10 @@ from core import clock, reserve
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.events.select import Selector
 from core.dsl.files import memory
-from core.dsl.language import expand, places
+from core.dsl.language import places, templates
 from core.dsl.outputs import content
 from core.errors import Forbidden, JobFailed, shorten
-from core.guard import paths
+from core.guard import file_access
 
 MOST_OPEN_FILES = 64
 SYNC_SECONDS = 0.25  # how long a batch may wait for its fdatasync
@@ -65,8 +65,8 @@ output:
     @field_validator("path")
     @classmethod
     def _begins_fixed(cls, value: str) -> str:
-        first = expand.parse(value)[:1]
-        if first and isinstance(first[0], expand.Lookup):
+        first = templates.parse(value)[:1]
+        if first and isinstance(first[0], templates.Lookup):
             raise ValueError("a path begins with a fixed directory, not with a value of an event")
         return value
 
@@ -86,11 +86,11 @@ class FileSink:
     def __init__(self, config: FileOutput, env: Env) -> None:
         self._config = config
         self._env = env
-        self._access = paths.FileAccess(env.limits.files, env.tenant)
+        self._access = file_access.FileAccess(env.limits.files, env.tenant)
         self._encode = content.encoder(config.input_field, env, "file")
-        self._path = expand.template(config.path, env)
-        parts = expand.parse(config.path)
-        self._per_event = any(isinstance(part, expand.Lookup) and part.source == "event" for part in parts)
+        self._path = templates.template(config.path, env)
+        parts = templates.parse(config.path)
+        self._per_event = any(isinstance(part, templates.Lookup) and part.source == "event" for part in parts)
         self._files: dict[str, int] = {}  # path -> descriptor, the one used last at the end
         self._emptied = _Emptied(env.state_dir / "emptied") if config.truncate else None
         self._current = memory.Places(env.state_dir / "file.json") if config.compress_after else None
@@ -134,7 +134,7 @@ class FileSink:
         try:
             path = self._path(event, run)
             return path if path in self._files else self._access.locate(path, write=True)
-        except (Forbidden, expand.TextTooLong) as error:
+        except (Forbidden, templates.TextTooLong) as error:
             run.leave_out(self._env, f"file: {error.message if isinstance(error, Forbidden) else error}")
             return None
 
@@ -164,7 +164,7 @@ class FileSink:
             self._emptied.add(path)
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
-            paths.write_all(fd, b"\n")
+            file_access.write_all(fd, b"\n")
         self._files[path] = fd
         return fd
 
@@ -177,7 +177,7 @@ class FileSink:
                 os.close(self._files.pop(previous))
             try:
                 await asyncio.to_thread(self._compress, previous)
-            except paths.NotThere:
+            except file_access.NotThere:
                 pass  # someone took it away, or it was compressed just before a crash
         current.set("path", path, every_seconds=0.0)
 

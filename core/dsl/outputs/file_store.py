@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from core.dsl.component import REGISTRY, Env
-from core.dsl.language import expand, places
+from core.dsl.language import places, templates
 from core.dsl.outputs.objects import ObjectOutput
 from core.dsl.stores import LocalStore, Opener
-from core.guard import paths
+from core.guard import file_access
 
 
 @REGISTRY.register("file-store")
@@ -30,5 +30,5 @@ output:
     """The root directory on the worker; it is made when missing."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = paths.FileAccess(env.limits.files, env.tenant), expand.template(self.path, env)
+        access, root = file_access.FileAccess(env.limits.files, env.tenant), templates.template(self.path, env)
         return lambda run: LocalStore(access, root({}, run))

@@ -13,7 +13,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Output, Run
 from core.dsl.connections import http
 from core.dsl.events.select import Selector
 from core.dsl.files import preprocess
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.outputs import batching, content, proxy_capture
 from core.guard import egress
 
@@ -53,7 +53,7 @@ output:
     """The method of the request."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error and not sent."""
-    body: expand.Structure = None
+    body: templates.Structure = None
     """The body for one event instead of the event itself: a text, or a JSON value with `${field}` in its texts. In a
     JSON value an inserted text cannot change the structure."""
     batch: batching.Batching | None = None
@@ -89,7 +89,7 @@ class HttpPostSink:
         self._env = env
         self._client = http.Client(config, env, "http-post", auth=config.auth)
         self._encode = content.encoder(config.input_field, env, "http-post")
-        self._body = expand.structure(config.body, env) if config.body is not None else None
+        self._body = templates.structure(config.body, env) if config.body is not None else None
         self._batcher = batching.Batcher(config.batch, self._send)
         self._defaults = {"content-type": _content_type(config)}
         if config.preprocessors and config.preprocessors[-1] == "gzip":

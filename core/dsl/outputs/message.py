@@ -12,7 +12,7 @@ import orjson
 from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Run
 from core.dsl.events import select
 from core.dsl.events.select import Selector
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.model.message import Kind, Type
 
 IN_FLIGHT = 256  # messages of one batch that wait for the engine at the same time
@@ -28,7 +28,7 @@ input: {echo: {event: '{"step": "done"}', json: true}}
 output: {message: {tag: stage1-done}}
 """
 
-    tag: expand.Text = ""
+    tag: templates.Text = ""
     """The tag that listeners filter by; `${field}` and `@{job}` are filled in."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error. Left out: the whole event."""
@@ -45,7 +45,7 @@ class MessageSink:
     def __init__(self, config: MessageOutput, env: Env) -> None:
         self._config = config
         self._env = env
-        self._tag = expand.template(config.tag, env) if expand.parse(config.tag) != [config.tag] else None
+        self._tag = templates.template(config.tag, env) if templates.parse(config.tag) != [config.tag] else None
         self._get = select.getter(select.parse(config.input_field)) if config.input_field else None
 
     def write_now(self, events: list[Event], run: Run) -> None:

@@ -13,12 +13,12 @@ from core.dsl.connections.retry import Retry, attempt
 from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.files import preprocess
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.outputs import batching, content
 from core.dsl.outputs.numbers import Numbers
 from core.dsl.stores import Opener, Store
 from core.errors import Forbidden
-from core.guard import paths
+from core.guard import file_access
 
 
 class ObjectName(Config):
@@ -26,7 +26,7 @@ class ObjectName(Config):
 
     scalar: ClassVar[str] = "name"
 
-    name: expand.Text | None = None
+    name: templates.Text | None = None
     """A name that may hold `${field}`, `@{job}` and slashes for directories, and of the group that becomes the object
     `${stat|_BATCH_NUMBER}`, `${stat|_BATCH_SIZE}` and, with track-schema, `${stat|__SCHEMA_NUMBER}`."""
     field: Selector | None = None
@@ -84,7 +84,7 @@ class ObjectSink:
         self._store: Store | None = None
         self._encode = content.encoder(config.input_field, env, config.name)
         name = config.object_name
-        self._name = expand.template(name.name, env) if name.name is not None else None
+        self._name = templates.template(name.name, env) if name.name is not None else None
         self._name_field = select.getter(select.parse(name.field or "name"))
         self._numbers = Numbers(env.state_dir, track_schema=config.track_schema)
         self._batcher = batching.Batcher(config.batch, self._send)
@@ -148,8 +148,8 @@ class ObjectSink:
                 # The time comes first, so that objects that differ only in their GUID sort by age.
                 guid = clock.encode(clock.now_ns()) + clock.token(13)
                 name = f"{name}{self._config.guid_prefix}{guid}{self._config.guid_suffix}"
-            return paths.check_name(name)
-        except (Forbidden, expand.TextTooLong) as error:
+            return file_access.check_name(name)
+        except (Forbidden, templates.TextTooLong) as error:
             run.leave_out(self._env, f"{self._config.name}: {error.message if isinstance(error, Forbidden) else error}")
             return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Run
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.language.responding import UNHEARD, Answers, NoAnswer, Response
 
 ANSWERED = "the run has answered already; only its first event is the answer"
@@ -69,7 +69,7 @@ class RespondSink:
                 continue
             try:
                 message = self._answers.of(event, run)
-            except (NoAnswer, expand.TextTooLong) as fault:
+            except (NoAnswer, templates.TextTooLong) as fault:
                 run.leave_out(self._env, f"respond: {fault}")
                 continue
             if message is None:

@@ -15,7 +15,7 @@ from core.dsl.connections.http_auth import filled
 from core.dsl.events import select
 from core.dsl.events.select import MISSING, Selector
 from core.dsl.files import preprocess
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.outputs import batching
 from core.errors import shorten
 from core.guard import egress
@@ -49,17 +49,17 @@ output:
     retry: {retries: 5, timeout: 60s}
 """
 
-    token: expand.Text
+    token: templates.Text
     """The token; give it as `${secret|…}` or `${dyn|…}`, not as text."""
-    index: expand.Text = ""
+    index: templates.Text = ""
     """The index; this and the next three may hold `${field}`, and are left out of the envelope when empty."""
-    source: expand.Text = ""
+    source: templates.Text = ""
     """The source."""
-    sourcetype: expand.Text = ""
+    sourcetype: templates.Text = ""
     """The source type."""
-    host: expand.Text = ""
+    host: templates.Text = ""
     """The host."""
-    fields: dict[str, expand.Text] = Field(default_factory=dict)
+    fields: dict[str, templates.Text] = Field(default_factory=dict)
     """Indexed fields."""
     time_field: Selector | None = None
     """The field with the time in seconds since 1970, a number or a text with one. Missing or anything else: the
@@ -82,7 +82,7 @@ class SplunkSink:
         self._config = config
         self._env = env
         self._client = http.Client(config, env, "splunk-hec")
-        self._token = expand.template(config.token, env)
+        self._token = templates.template(config.token, env)
         metadata = {
             "index": config.index,
             "source": config.source,

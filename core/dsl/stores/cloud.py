@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from core.dsl.component import Config, Env, Run
 from core.dsl.connections import http_auth
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.dsl.stores.base import Opener, Store
 from core.dsl.stores.remote import Kind, RemoteStore, load
 from core.dsl.stores.sts import assumed_role
@@ -37,7 +37,7 @@ OPERATOR = {  # provider -> the variables of the operator's environment that sta
 }
 _OF_ONE_ACCOUNT = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")
 _NOBODY = "name them in the document, best as ${secret|scope/name}"
-Endpoint = Annotated[expand.Text, AfterValidator(http_auth.check_static_url)]
+Endpoint = Annotated[templates.Text, AfterValidator(http_auth.check_static_url)]
 Settings = Mapping[str, str]
 
 
@@ -58,23 +58,23 @@ class Place(Config):
 class S3Place(Place):
     """A bucket of S3, or of a service that speaks its protocol."""
 
-    bucket_name: expand.Text = Field(min_length=1)
+    bucket_name: templates.Text = Field(min_length=1)
     """The bucket."""
-    region: expand.Text | None = None
+    region: templates.Text | None = None
     """The region; us-east-1 when neither this nor the environment of the worker names one."""
     endpoint: Endpoint | None = None
     """The address of a service other than AWS, such as MinIO. An address that is private or local needs the setting
     egress_allow."""
-    access_key: expand.Text | None = None
+    access_key: templates.Text | None = None
     """The id of the access key. Left out: what the operator's environment or the metadata service gives, with the
     setting cloud_credentials, and not with an endpoint."""
-    secret_key: expand.Text | None = None
+    secret_key: templates.Text | None = None
     """The secret of the access key."""
-    session_token: expand.Text | None = None
+    session_token: templates.Text | None = None
     """The token of temporary credentials."""
-    security_token: expand.Text | None = None
+    security_token: templates.Text | None = None
     """The older name of session-token."""
-    role_arn: expand.Text | None = None
+    role_arn: templates.Text | None = None
     """A role to take on: with the access key, or without one with the web identity of the operator."""
 
     def names_credentials(self) -> bool:
@@ -120,7 +120,7 @@ class ServiceAccount(Config):
 
     scalar = "key"
 
-    key: expand.Text
+    key: templates.Text
     """Its key as JSON; give it as `${secret|…}`, not as text."""
 
 
@@ -133,7 +133,7 @@ class GcsCredentials(Config):
     """A service account with its key."""
     application_default: dict[str, Any] | None = None
     """`{}`: the application default credentials of the operator, as if credentials were left out."""
-    token: expand.Text | None = None
+    token: templates.Text | None = None
     """An access token."""
     anonymous: bool = False
     """No credentials, for buckets that are public."""
@@ -148,7 +148,7 @@ class GcsCredentials(Config):
 class GcsPlace(Place):
     """A bucket of Google Cloud Storage."""
 
-    bucket_name: expand.Text = Field(min_length=1)
+    bucket_name: templates.Text = Field(min_length=1)
     """The bucket; `gs://bucket` is the same."""
     endpoint: Endpoint | None = None
     """The address of a service other than Google's, such as an emulator."""
@@ -189,20 +189,20 @@ class AzurePlace(Place):
         "account-key": "storage-master-key",
     }
 
-    container_name: expand.Text = Field(min_length=1)
+    container_name: templates.Text = Field(min_length=1)
     """The container."""
-    storage_account: expand.Text = Field(min_length=1)
+    storage_account: templates.Text = Field(min_length=1)
     """The storage account."""
-    storage_master_key: expand.Text | None = None
+    storage_master_key: templates.Text | None = None
     """A key of the account. Without any credentials: what the operator's environment or the metadata service gives,
     with the setting cloud_credentials, and not with an endpoint."""
-    sas_token: expand.Text | None = None
+    sas_token: templates.Text | None = None
     """A shared access signature instead of the key."""
-    tenant_id: expand.Text | None = None
+    tenant_id: templates.Text | None = None
     """The tenant of a service principal."""
-    client_id: expand.Text | None = None
+    client_id: templates.Text | None = None
     """The id of a service principal, or of a managed identity."""
-    client_secret: expand.Text | None = None
+    client_secret: templates.Text | None = None
     """The secret of a service principal."""
     endpoint: Endpoint | None = None
     """The address of a service other than Azure's, such as an emulator."""
@@ -261,7 +261,7 @@ def _operator(place: Place, provider: str, settings: Settings, env: Env) -> Sett
 def _opener(texts: Mapping[str, str | None], make: Callable[[Settings], Store], env: Env) -> Opener:
     """Fills in the templates for each run; the store is kept as long as they give the same."""
     load()  # a job that needs what is not installed fails when it opens, and not when the first object comes
-    fills = {name: expand.template(text, env) for name, text in texts.items() if text is not None}
+    fills = {name: templates.template(text, env) for name, text in texts.items() if text is not None}
     known: tuple[Settings, Store] | None = None
 
     def store_of(run: Run) -> Store:

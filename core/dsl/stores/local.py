@@ -13,17 +13,17 @@ from core.dsl.files.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
 from core.errors import JobFailed, shorten
-from core.guard import paths
+from core.guard import file_access
 
 
 class LocalStore:
-    """Files below one root, through core.guard.paths: no links, no devices, nothing outside of it.
+    """Files below one root, through core.guard.file_access: no links, no devices, nothing outside of it.
 
     Listing and writing happen in threads, because an fdatasync would hold up every other job of the worker; reading
     is done in place, a chunk at a time.
     """
 
-    def __init__(self, access: paths.FileAccess, root: str, links: Links | None = None) -> None:
+    def __init__(self, access: file_access.FileAccess, root: str, links: Links | None = None) -> None:
         """`links` hears of the symbolic links that a listing leaves out."""
         self._access = access
         self._links = links
@@ -54,8 +54,8 @@ class LocalStore:
         with self._access.directory(self._root) as directory:
             for name in dict.fromkeys(names):
                 try:
-                    fd = directory.open_read(paths.check_name(name))
-                except paths.NotThere:
+                    fd = directory.open_read(file_access.check_name(name))
+                except file_access.NotThere:
                     continue
                 try:
                     found.append(_object(name, os.fstat(fd)))
@@ -77,7 +77,7 @@ class LocalStore:
     async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
         try:
             await asyncio.to_thread(self._put, list(objects))
-        except paths.NotThere:
+        except file_access.NotThere:
             raise
         except JobFailed as error:  # a full disk may have room again
             raise StoreFault(error.message, hint=error.hint) from error

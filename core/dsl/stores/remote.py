@@ -13,7 +13,7 @@ from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
 from core.dsl.stores.gate import Gate
 from core.errors import Forbidden, JobFailed, shorten
-from core.guard import paths
+from core.guard import file_access
 
 Kind = Literal["S3Store", "GCSStore", "AzureStore"]
 _METADATA = ("169.254.169.254", "metadata.google.internal", "metadata ")  # where clients look when they have none
@@ -120,7 +120,7 @@ class RemoteStore:
                 for at in range(0, len(data), CHUNK_BYTES):
                     yield data[at : at + CHUNK_BYTES]
         except FileNotFoundError as error:
-            raise paths.NotThere(f"{self._where} has no object {shorten(name)}") from error
+            raise file_access.NotThere(f"{self._where} has no object {shorten(name)}") from error
         except (self._library.exceptions.BaseError, OSError, ValueError) as error:
             self._fail(error, "read", name)
 

@@ -16,7 +16,7 @@ import pytest
 
 from core.model.operation import Effect
 from core.operations import REGISTRY
-from mcp_server.cli import main, samples, stage
+from mcp_server.cli import examples, main, stage
 from mcp_server.cli.forms import FORMS
 from tests import waiting
 
@@ -62,17 +62,17 @@ def test_help_names_every_flag_and_explains_it(path: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize("path", [path for path, _ in COMMANDS])
 def test_help_ends_with_an_example(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    examples = samples.of(path)
-    assert examples, f"sluice {path} has no example in mcp_server/cli/samples.py"
+    lines = examples.of(path)
+    assert lines, f"sluice {path} has no example in mcp_server/cli/examples.py"
     assert main.run([*path.split(), "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    for line in examples:
+    for line in lines:
         assert line in said
 
 
 def test_every_line_of_the_story_is_the_example_of_a_command() -> None:
-    shown = [line for path, _ in COMMANDS for line in samples.of(path)]
-    assert sorted(shown) == sorted(samples.STORY)
+    shown = [line for path, _ in COMMANDS for line in examples.of(path)]
+    assert sorted(shown) == sorted(examples.STORY)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ KNOWN = {
 
 def reads(line: str) -> bool:
     """Whether a line does an operation that changes nothing, and prints its result."""
-    own = [name for name, form in FORMS.items() if line in samples.of(form.path)]
+    own = [name for name, form in FORMS.items() if line in examples.of(form.path)]
     if "--graph" in line or own == ["gitops_export"]:  # it prints a picture, or writes files
         return False
     return bool(own) and all(REGISTRY[name].effect is Effect.READ for name in own)
@@ -126,8 +126,8 @@ async def test_the_examples_run_one_after_the_other(
 ) -> None:
     seen: dict[str, str] = {}
     with anyio.fail_after(180):
-        for line in samples.STORY:
-            if any(line in samples.of(known.removeprefix("sluice ")) for known in ELSEWHERE):
+        for line in examples.STORY:
+            if any(line in examples.of(known.removeprefix("sluice ")) for known in ELSEWHERE):
                 continue
             here = line.replace("http://127.0.0.1:9000", scene.url)  # where callbacks are refused, for good
             words = [seen.get(word, word) for word in shlex.split(here)[1:]]

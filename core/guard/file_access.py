@@ -20,11 +20,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self
 
 from core import clock, filesystems, reserve
-from core.confinement.places import Places
 from core.errors import Forbidden, JobFailed, shorten
-from core.fileroots import FileMode
-from core.guard import opening
-from core.guard.filepolicy import SHARED_MEMORY, FilePolicy
+from core.guard import nofollow
+from core.guard.filepolicy import FilePolicy
 from core.guard.pathrules import MAX_PATH_BYTES as MAX_PATH_BYTES
 from core.guard.pathrules import FileRules
 
@@ -92,43 +90,6 @@ def _explain(error: OSError, path: str) -> NoReturn:
     raise Unreadable(f"cannot open {shown}: {error.strerror}") from error
 
 
-def open_places(
-    policy: FilePolicy, own: Iterable[str], *, programs: bool, home: str = "", tenant: str | None = None
-) -> Places:
-    """What the kernel has to leave open to a process, so that FileAccess can open what it allows: for the jobs of one
-    tenant, or of all. `own` are directories of the process itself, wherever they lie, also in the engine's `home`.
-
-    Private files in an open directory stay for FileAccess to refuse, like links and what a root holds of another one.
-    """
-    data = policy.data_root if policy.mode is not FileMode.ROOTS else ""
-    if data and tenant is not None:
-        data = f"{data}/{tenant}"
-    mine = [root for root in policy.roots if tenant is None or root.tenant in ("", tenant)]
-    write = [*own, *([data] if data else []), *(root.path for root in mine if root.writable)]
-    closed = list(policy.denied)
-    if policy.mode is FileMode.ANYWHERE:
-        closed += [root.path for root in policy.roots if root not in mine or not root.writable]
-        closed += [policy.data_root] if tenant is not None else []
-        closed += _hidden(policy.homes)
-        write.append(SHARED_MEMORY)
-    return Places(
-        read=tuple(root.path for root in mine if not root.writable),
-        write=tuple(write),
-        everywhere=policy.mode is FileMode.ANYWHERE,
-        closed=tuple(path for path in closed if path),
-        secret=tuple(path for path in (home, *policy.private) if path),
-        programs=programs,
-    )
-
-
-def _hidden(homes: Iterable[str]) -> Iterator[str]:
-    """The entries of home directories that begin with a dot, and one that stands for those to come."""
-    for home in homes:
-        yield f"{home}/.sluice-hidden"
-        with contextlib.suppress(OSError):  # a user without a home, or whose home cannot be listed, and so not used
-            yield from (entry.path for entry in os.scandir(home) if entry.name.startswith("."))
-
-
 class FileAccess:
     """The files that the jobs of one tenant may open on this machine."""
 
@@ -148,7 +109,7 @@ class FileAccess:
         """
         full = self.locate(path, write=create)
         try:
-            fd = opening.open_at(None, full, os.O_RDONLY | os.O_DIRECTORY)
+            fd = nofollow.open_at(None, full, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
             if not create or full == self._rules.root_of(full):
                 _explain(error, full)
@@ -205,7 +166,7 @@ class Directory:
         """Open a directory below this one, with `create` also what is missing on the way."""
         full = self._access.locate(f"{self.path}/{name}", write=create)
         try:
-            fd = opening.open_at(self._fd, name, os.O_RDONLY | os.O_DIRECTORY)
+            fd = nofollow.open_at(self._fd, name, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as error:
             if not create:
                 _explain(error, full)
@@ -245,7 +206,7 @@ class Directory:
         if write:
             reserve.OURS.take(self._fd, reserve.NEW_FILE_BYTES)
         try:
-            fd = opening.open_at(self._fd, name, flags, mode)
+            fd = nofollow.open_at(self._fd, name, flags, mode)
         except OSError as error:
             _explain(error, full)
         status = os.fstat(fd)
@@ -293,7 +254,7 @@ class Directory:
         reserve.OURS.take(self._fd, reserve.NEW_FILE_BYTES)
         temporary = f".{clock.token()}{TEMPORARY_SUFFIX}"
         try:
-            fd = opening.open_at(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            fd = nofollow.open_at(self._fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             try:
                 with io.BufferedWriter(_OfAJob(fd, "wb")) as out:
                     yield out

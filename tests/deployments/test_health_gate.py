@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.deployments.gate import (
+from core.deployments.health_gate import (
     MOST_FAILURES,
     SHOWN_REASONS,
     Fault,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.catalog import builtin, hops, items
+from core.catalog import builtin, durability, items
 from core.catalog.collection import Collection
 from core.model.catalog import MODELS
 
@@ -42,7 +42,7 @@ def test_what_comes_with_sluice_says_how_its_hops_keep_events(slug: str, expecte
 
 
 def test_the_tag_durable_follows_from_the_transports_and_is_typed_nowhere() -> None:
-    assert [one.ref for one in builtin.load() if hops.DURABLE in one.tags] == []
+    assert [one.ref for one in builtin.load() if durability.DURABLE in one.tags] == []
     tagged = {one.slug for one in BUILTIN.search(tags=["durable"]).items}
     assert tagged == {one.slug for one in BUILTIN.entries if one.hops and not one.hops.startswith("0 ")}
     assert {"balanced-delivery", "fan-in-hub"} <= tagged

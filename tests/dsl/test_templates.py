@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.dsl.component import Run
 from core.dsl.events import select
-from core.dsl.language import expand
+from core.dsl.language import templates
 from core.errors import InvalidDocument
 from tests.dsl.stub import Stub
 
@@ -32,7 +32,7 @@ PIECES = st.one_of(
 
 
 def render(text: str, event: dict[str, Any], run: Run | None = None, env: Stub | None = None) -> str:
-    return expand.template(text, env or Stub())(event, run or Run())
+    return templates.template(text, env or Stub())(event, run or Run())
 
 
 def reference(text: str, event: dict[str, Any]) -> str:
@@ -72,9 +72,9 @@ def test_staging_is_one_pass_over_data(context: dict[str, Any]) -> None:
         "whole": {name: f"{{{{{name}}}}}" for name in context},
         "text": "".join(f"<{{{{{n}}}}}>" for n in context),
     }
-    staged = expand.stage(document, context)
+    staged = templates.stage(document, context)
     assert staged["whole"] == context
-    assert staged["text"] == "".join(f"<{expand.text_of(value)}>" for value in context.values())
+    assert staged["text"] == "".join(f"<{templates.text_of(value)}>" for value in context.values())
 
 
 @pytest.mark.parametrize(
@@ -131,42 +131,42 @@ def test_every_form_finds_its_value(text: str, expected: str) -> None:
 )
 def test_a_malformed_placeholder_is_refused_with_what_is_allowed(text: str, told: str) -> None:
     with pytest.raises(ValueError, match=re.escape(told)):
-        expand.parse(text)
+        templates.parse(text)
 
 
 @pytest.mark.parametrize("text", ["${secret|gcp/key}", "${cred|id}", "${secrets.token}"])
 def test_secrets_are_refused_on_a_worker_without_secrets(text: str) -> None:
     with pytest.raises(InvalidDocument, match="has no secrets"):
-        expand.template(text, Stub())
+        templates.template(text, Stub())
 
 
 def test_a_missing_field_becomes_empty_and_is_told_once() -> None:
     env = Stub()
-    fill = expand.template("<${gone}>", env)
+    fill = templates.template("<${gone}>", env)
     assert [fill({}, Run()), fill({}, Run())] == ["<>", "<>"]
     assert len(env.lines) == 1
     assert "${gone}" in env.lines[0][1]
 
 
-@pytest.mark.parametrize("count", [2, expand.MOST_IN_ONE_LITERAL, expand.MOST_IN_ONE_LITERAL + 1, 5_000])
+@pytest.mark.parametrize("count", [2, templates.MOST_IN_ONE_LITERAL, templates.MOST_IN_ONE_LITERAL + 1, 5_000])
 def test_a_text_of_many_placeholders_is_filled_in_place(count: int) -> None:
     assert render("${a}-" * count, {"a": "b"}) == "b-" * count
 
 
 def test_more_placeholders_than_anyone_writes_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 10000 placeholders"):
-        expand.check("${a}" * (expand.MOST_PLACEHOLDERS + 2))
+        templates.check("${a}" * (templates.MOST_PLACEHOLDERS + 2))
 
 
 def test_a_template_cannot_blow_up() -> None:
-    fill = expand.template("${a}" * 3, Stub())
+    fill = templates.template("${a}" * 3, Stub())
     assert len(fill({"a": "x" * 20_000}, Run())) == 60_000
-    with pytest.raises(expand.TextTooLong):
+    with pytest.raises(templates.TextTooLong):
         fill({"a": "x" * 30_000}, Run())
 
 
 def test_a_structure_is_fresh_for_every_event() -> None:
-    fill = expand.structure({"list": ["${a}", 1, None], "in": {"b": True}}, Stub())
+    fill = templates.structure({"list": ["${a}", 1, None], "in": {"b": True}}, Stub())
     first, second = fill({"a": "x"}, Run()), fill({"a": "y"}, Run())
     assert first == {"list": ["x", 1, None], "in": {"b": True}}
     assert second["list"] == ["y", 1, None]
@@ -180,20 +180,20 @@ def test_staging_keeps_types_and_asks_the_documents_own_context_last() -> None:
         "b": ["{{ own.deep }}"],
         "c": "n={{n}} {{own.deep}}",
     }
-    assert expand.stage(document, {"n": 2}) == {"a": 2, "b": [[1]], "c": "n=2 [1]"}
+    assert templates.stage(document, {"n": 2}) == {"a": 2, "b": [[1]], "c": "n=2 [1]"}
 
 
 def test_staging_tells_every_missing_key_with_its_pointer() -> None:
     with pytest.raises(InvalidDocument) as caught:
-        expand.stage({"a": "{{pat}}", "b": {"c/d": "x {{gone.deep}}"}}, {"path": 1})
+        templates.stage({"a": "{{pat}}", "b": {"c/d": "x {{gone.deep}}"}}, {"path": 1})
     assert [problem.pointer for problem in caught.value.errors] == ["/a", "/b/c~1d"]
     assert "did you mean path?" in caught.value.errors[0].message
 
 
 def test_staging_leaves_values_apart_and_bounds_what_it_adds() -> None:
     shared = {"list": [1]}
-    staged = expand.stage({"a": "{{v}}", "b": "{{v}}"}, {"v": shared})
+    staged = templates.stage({"a": "{{v}}", "b": "{{v}}"}, {"v": shared})
     staged["a"]["list"].append(2)
     assert staged["b"] == shared == {"list": [1]}
     with pytest.raises(InvalidDocument, match="add more than"):
-        expand.stage({"a": ["{{v}} " * 100] * 100}, {"v": "x" * 1000})
+        templates.stage({"a": ["{{v}} " * 100] * 100}, {"v": "x" * 1000})

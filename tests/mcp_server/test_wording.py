@@ -14,7 +14,7 @@ from core.settings import Settings
 from mcp_server import attach
 from mcp_server.door import Door, Origin
 from mcp_server.session import DEFAULT_TOOLSETS, EngineSession
-from mcp_server.steps import Steps, Use
+from mcp_server.wording import Steps, Use
 from tests.hints import hints
 from tests.mcp_server import fake
 

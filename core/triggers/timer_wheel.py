@@ -15,7 +15,7 @@ from core import clock
 BUCKET_SECONDS = 0.125  # a power of two, so that numbers of buckets and times are the same exactly
 
 
-class Deadlines:
+class TimerWheel:
     """Use from one event loop."""
 
     def __init__(self) -> None:

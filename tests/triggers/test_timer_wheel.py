@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import clock
-from core.triggers.deadlines import BUCKET_SECONDS, Deadlines
+from core.triggers.timer_wheel import BUCKET_SECONDS, TimerWheel
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_deadline_comes_and_is_never_early() -> None:
-    wheel = Deadlines()
+    wheel = TimerWheel()
     called = anyio.Event()
     at = clock.monotonic() + 0.1
     wheel.add("key", at, called.set)
@@ -58,7 +58,7 @@ def test_a_deadline_is_kept_within_one_bucket_however_it_lies(start: float, wait
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "monotonic", lambda: time.now)
         patch.setattr(asyncio, "get_running_loop", lambda: time)
-        wheel = Deadlines()
+        wheel = TimerWheel()
         for n, (pause, wait) in enumerate(waits):
             until = time.now + pause
             while time.move(until):
@@ -77,7 +77,7 @@ def test_a_deadline_is_kept_within_one_bucket_however_it_lies(start: float, wait
 
 
 async def test_what_is_forgotten_is_not_called() -> None:
-    wheel = Deadlines()
+    wheel = TimerWheel()
     called: list[str] = []
     end = anyio.Event()
     at = clock.monotonic() + 0.05
@@ -96,7 +96,7 @@ async def test_a_callback_that_fails_stops_neither_its_neighbours_nor_the_wheel(
     before = loop.get_exception_handler()
     loop.set_exception_handler(lambda _, context: faults.append(context.get("exception")))
     try:
-        wheel = Deadlines()
+        wheel = TimerWheel()
         neighbour, later = anyio.Event(), anyio.Event()
         at = clock.monotonic() + 0.05
         wheel.add(1, at, lambda: 1 / 0)  # type: ignore[arg-type, return-value]
@@ -111,11 +111,11 @@ async def test_a_callback_that_fails_stops_neither_its_neighbours_nor_the_wheel(
 
 
 async def test_a_closed_wheel_calls_nobody() -> None:
-    wheel = Deadlines()
+    wheel = TimerWheel()
     called: list[int] = []
     wheel.add(1, clock.monotonic(), lambda: called.append(1))
     wheel.close()
-    other = Deadlines()
+    other = TimerWheel()
     done = anyio.Event()
     other.add(1, clock.monotonic() + 2 * BUCKET_SECONDS, done.set)
     with anyio.fail_after(5):

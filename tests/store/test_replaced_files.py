@@ -15,7 +15,7 @@ import sqlite_utils
 from core import errors
 from core.store import database as store
 from core.store.database import Database, open_database
-from core.store.files import RESCUED, Files
+from core.store.replaced_files import RESCUED, Files
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
@@ -185,7 +185,7 @@ async def test_a_copy_that_cannot_be_made_is_told(database: Database, monkeypatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.store.files._copied", full)
+    monkeypatch.setattr("core.store.replaced_files._copied", full)
     delete("")(database.path)
     with pytest.raises(errors.StorageUnavailable) as caught:
         await database.write(put, 100)

@@ -6,12 +6,11 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from core import errors
-from core.store import audit, jobs, stale
+from core.store import audit, draft_conflicts, jobs
 from core.store.audit import AuditRow
 
 STAGED = ""  # the text of a draft that was staged or thrown away; its row stays, so that no revision is given twice
-_WORDS = stale.Words(
+_WORDS = draft_conflicts.Words(
     ended="staged or discarded",
     written="written",
     look="Look at the staged version with job_get",
@@ -41,8 +40,7 @@ def save(db: Database, row: dict[str, Any], base: int, audit_row: AuditRow) -> t
     present = _present(last)
     if last is not None and present and last["document"] == row["document"]:
         return present, False
-    if base != present:
-        raise _moved(row["name"], base, last, present)
+    _check(row["name"], base, last, present)
     revision = (last["revision"] if last is not None else 0) + 1
     db.table("job_drafts").upsert({**row, "revision": revision}, pk=("tenant", "name"))
     audit.insert(db, audit_row)
@@ -58,8 +56,7 @@ def stage(
     """
     last = _row(db, row["tenant"], row["name"])
     present = _present(last)
-    if present != revision:
-        raise _moved(row["name"], revision, last, present)
+    _check(row["name"], revision, last, present)
     version, changed = jobs.put(db, row, audit_row)
     if not changed:  # it is a version already; that the draft is gone is on record all the same
         audit.insert(db, audit_row)
@@ -101,6 +98,6 @@ def _present(last: dict[str, Any] | None) -> int:
     return last["revision"] if last is not None and last["document"] != STAGED else 0
 
 
-def _moved(name: str, base: int, last: dict[str, Any] | None, present: int) -> errors.AlreadyExists:
+def _check(name: str, base: int, last: dict[str, Any] | None, present: int) -> None:
     shown = {"document": last["document"][:4000]} if last is not None else {}
-    return stale.moved(_WORDS, name, base, last, present, **shown)
+    draft_conflicts.check(_WORDS, name, base, last, present, **shown)

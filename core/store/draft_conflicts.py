@@ -1,4 +1,4 @@
-"""What an editor is told whose draft is not what it was."""
+"""Two edit one draft: the second, whose draft is not what it was, is refused and told what happened to it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ class Words:
     """How to go on from the draft that is there; the revision to save with follows."""
     revision: str
     """The key of the details that tells at which revision the draft is; 0: there is none."""
+
+
+def check(words: Words, name: str, base: int, last: Mapping[str, Any] | None, present: int, **more: Any) -> None:
+    """Raises AlreadyExists (see `moved`) unless the draft is at the revision that an edit started from."""
+    if base != present:
+        raise moved(words, name, base, last, present, **more)
 
 
 def moved(

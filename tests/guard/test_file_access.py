@@ -13,19 +13,19 @@ import pytest
 from core import filesystems
 from core.errors import Forbidden, JobFailed
 from core.fileroots import FileMode
-from core.guard import opening, paths
+from core.guard import file_access, nofollow
+from core.guard.file_access import FileAccess, check_name
 from core.guard.filepolicy import FilePolicy
 from core.guard.pathrules import ANYWHERE
-from core.guard.paths import FileAccess, check_name
 from tests.filepolicies import EVERYWHERE, everywhere, only
 
 
 @pytest.fixture(params=["kernel", "walk"])
 def access(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FileAccess:
     """Both ways of opening: openat2, and the walk for kernels without it."""
-    if request.param == "kernel" and not opening.KERNEL_CHECKS:
+    if request.param == "kernel" and not nofollow.KERNEL_CHECKS:
         pytest.skip("this kernel has no openat2")
-    monkeypatch.setattr(opening, "KERNEL_CHECKS", request.param == "kernel")
+    monkeypatch.setattr(nofollow, "KERNEL_CHECKS", request.param == "kernel")
     return FileAccess(EVERYWHERE, "acme")
 
 
@@ -182,7 +182,7 @@ def test_file_systems_are_told_apart_by_what_they_are() -> None:
 def test_the_data_directory_of_a_tenant_is_made_for_it_alone_when_it_is_written_to(tmp_path: Path) -> None:
     root = tmp_path / "data"
     access = FileAccess(FilePolicy(FileMode.TENANT, str(root)), "acme")
-    with pytest.raises(paths.NotThere):
+    with pytest.raises(file_access.NotThere):
         access.directory("in")
     assert not root.exists()
     os.close(access.open_append("out/day.log"))
@@ -192,7 +192,7 @@ def test_the_data_directory_of_a_tenant_is_made_for_it_alone_when_it_is_written_
 
 def test_a_file_root_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
     access = FileAccess(only(tmp_path / "later"), "acme")
-    with pytest.raises(paths.NotThere, match="later does not exist"):
+    with pytest.raises(file_access.NotThere, match="later does not exist"):
         access.open_append(str(tmp_path / "later" / "x"))
 
 
@@ -218,10 +218,10 @@ def test_nothing_is_made_changed_or_deleted_in_what_can_only_be_read(tmp_path: P
 
 
 def test_what_is_missing_is_told_with_its_path(access: FileAccess, tmp_path: Path) -> None:
-    with pytest.raises(paths.NotThere, match="does not exist"):
+    with pytest.raises(file_access.NotThere, match="does not exist"):
         access.open_read(str(tmp_path / "nothing"))
     (tmp_path / "file").write_text("x")
-    with pytest.raises(paths.NotADirectory, match="is not a directory"):
+    with pytest.raises(file_access.NotADirectory, match="is not a directory"):
         access.directory(str(tmp_path / "file"))
 
 
@@ -249,7 +249,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary_one(access: Fil
 def test_a_listing_leaves_out_links_fifos_and_half_written_files(access: FileAccess, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    (tmp_path / f".abc{paths.TEMPORARY_SUFFIX}").write_text("half")
+    (tmp_path / f".abc{file_access.TEMPORARY_SUFFIX}").write_text("half")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path)
     with access.directory(str(tmp_path)) as directory:
