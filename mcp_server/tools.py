@@ -1,6 +1,7 @@
 """The tool list as plain values: which operations a caller sees, in which form, on which page.
 
-Which triggers are among them: core.triggers.tools. Everything here is pure; server.py asks the engine and speaks the protocol.
+Which triggers are among them: core.triggers.tools. Everything here is pure; server.py asks the engine and speaks the
+protocol.
 """
 
 from __future__ import annotations

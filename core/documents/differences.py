@@ -46,6 +46,11 @@ class Difference:
     before: Any
     after: Any
 
+    def to_dict(self) -> dict[str, Any]:
+        """{path, old, new}, without the side that has no such value."""
+        sides = (("old", self.before), ("new", self.after))
+        return {"path": self.path, **{name: value for name, value in sides if value is not ABSENT}}
+
     def lines(self) -> list[str]:
         """`path: "old" -> "new"`; texts of several lines as the lines that go (-) and come (+)."""
         texts = [side for side in (self.before, self.after) if isinstance(side, str)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from core.documents import canonical
+from core.documents import canonical, differences
 from core.gitops.desired import ORDER, VERSIONED, Item
 from core.model.gitops import Kind
 from core.model.plan import Finding
@@ -114,19 +114,16 @@ def _gone(items: Iterable[Item], there: Mapping[Key, Found], owned: Owned) -> It
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """Two sides of one thing for people, bounded."""
-    lines = [str(one) for one in comparison.compare(before, after)[:_COMPARED]]
-    if lines and lines[0].startswith("~ document"):
-        first = lines.pop(0).splitlines()[1:]
-        lines = [line.removeprefix("    ") for line in first] + lines
-    text = "\n".join(lines)
+    found = comparison.compare(before, after)[:_COMPARED]
+    text = "\n".join(line for one in found for line in (one.lines() if one.kind == "document" else [str(one)]))
     return text if len(text) <= SHOWN_DIFF else f"{text[:SHOWN_DIFF]}\n... cut"
 
 
 def _content(data: Mapping[str, Any]) -> str:
     """What a new thing says, but for what is empty."""
-    sides = tuple((key, comparison.ABSENT, value) for key, value in data.items() if value not in ({}, ""))
-    lines = str(comparison.Difference("added", "", "", sides)).splitlines()[1:]
-    return "\n".join(line.strip() for line in lines)[:SHOWN_DIFF]
+    said = {key: value for key, value in data.items() if value not in ({}, "")}
+    lines = comparison.Difference("added", "", "", tuple(differences.between({}, said))).lines()
+    return "\n".join(lines)[:SHOWN_DIFF]
 
 
 def blockers(changes: Iterable[Change], there: Mapping[Key, Found], owned: Owned, environment: str) -> list[Finding]:
@@ -169,7 +166,14 @@ def summary(changes: Iterable[Change]) -> dict[str, int]:
 def digest(changes: Iterable[Change]) -> str:
     """Names a diff: what was looked at and what is applied can be held against each other by it."""
     said = [
-        [one.action.value, one.kind.value, one.name, one.diff, one.item.version if one.item else list(one.versions)]
+        [
+            one.action.value,
+            one.kind.value,
+            one.name,
+            one.diff,
+            one.item.version if one.item else list(one.versions),
+            canonical.digest(one.item.data) if one.item else "",  # credentials are masked in the diff
+        ]
         for one in changes
     ]
     return canonical.digest(said)[:16]

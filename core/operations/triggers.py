@@ -9,6 +9,7 @@ from pydantic import Field
 from core import errors
 from core.admission import in_tenant
 from core.deployments import status
+from core.documents import differences
 from core.engine import Engine
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -20,7 +21,6 @@ from core.store import triggers as table
 from core.triggers import registry, tools
 from core.triggers.callbacks import Callback
 from core.triggers.registry import Trigger
-from core.workflows import comparison
 
 SHOWN_REVISIONS = 50
 SHOWN_RUNS = 50
@@ -112,9 +112,9 @@ async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dic
     }
     if params.compare is not None:
         other = _revision(rows, params.compare, "/compare")
-        sides = (one.definition.model_dump(exclude={"kind"}) for one in (other, shown))
+        old, new = (one.definition.model_dump(exclude={"kind"}) for one in (other, shown))
         out["compared_with"] = params.compare
-        out["changes"] = [change for one in comparison.compare(*sides) for change in one.to_dict()["changes"]]
+        out["changes"] = [one.to_dict() for one in differences.between(old, new)]
     return out
 
 
@@ -172,15 +172,8 @@ async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) 
     within = in_tenant(caller, definition.tenant_id)
     present = engine.triggers.find(within, definition.slug, definition.tenant_id)
     trigger = await engine.triggers.revise(present, definition, caller, engine.ids.next())
-    sides = (one.definition.model_dump(exclude={"kind"}) for one in (present, trigger))
-    changes = [
-        {
-            "path": path,
-            **{name: value for name, value in (("old", old), ("new", new)) if value is not comparison.ABSENT},
-        }
-        for one in comparison.compare(*sides)
-        for path, old, new in one.changes
-    ]
+    old, new = (one.definition.model_dump(exclude={"kind"}) for one in (present, trigger))
+    changes = [one.to_dict() for one in differences.between(old, new)]
     return {**_published(trigger), "changes": changes, **await _warned(engine, trigger)}
 
 

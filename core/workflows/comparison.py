@@ -1,4 +1,7 @@
-"""What differs between two versions of a document: steps, channels, parameters, added, removed or changed. Pure."""
+"""What differs between two versions of a document: steps, channels, parameters, added, removed or changed. Pure.
+
+Which parts belong to each other is decided here; which values differ in them, and how a value is said: in differences.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from core.documents import differences
+from core.documents.differences import ABSENT
+from core.documents.differences import Difference as Value
 
-from core.documents import canonical
-
-ABSENT = object()
-SHOWN = 160  # characters of one value in the text
 _LISTS = {"steps": ("step", "id"), "wizard": ("wizard field", "field"), "jobs": ("job", "name")}
 _MAPS = {"channels": "channel", "context": "context key"}
 _SILENT = ("version",)
@@ -24,43 +25,45 @@ class Difference:
     action: str
     kind: str
     id: str
-    changes: tuple[tuple[str, Any, Any], ...] = ()  # (key, before, after); ABSENT where there is nothing
+    changes: tuple[Value, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         sides = [
-            {"key": key, **{n: v for n, v in (("before", old), ("after", new)) if v is not ABSENT}}
-            for key, old, new in self.changes
+            {"key": one.path, **{n: v for n, v in (("before", one.before), ("after", one.after)) if v is not ABSENT}}
+            for one in self.changes
         ]
         return {"action": self.action, "kind": self.kind, "id": self.id, "changes": sides}
 
     def __str__(self) -> str:
         mark = {"added": "+", "removed": "-", "changed": "~"}[self.action]
-        said = [f"{mark} {self.kind} {self.id}".rstrip()]
-        for key, old, new in self.changes:
-            match self.action:
-                case "changed":
-                    said.append(f"    {key}: {_quoted(old)} -> {_quoted(new)}")
-                case _:
-                    said.append(f"    {key}: {_quoted(new if old is ABSENT else old)}")
-        return "\n".join(said)
+        return "\n".join([f"{mark} {self.kind} {self.id}".rstrip(), *(f"    {line}" for line in self.lines())])
+
+    def lines(self) -> list[str]:
+        """What differs; of what came or went, what it says."""
+        if self.action == "changed":
+            return [line for one in self.changes for line in one.lines()]
+        sides = ((one.path, one.after if one.before is ABSENT else one.before) for one in self.changes)
+        return [f"{path}: {differences.quoted(value)}" for path, value in sides]
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
     """The differences in the order of the document: the document itself, then its parts."""
     parts = {*_LISTS, *_MAPS, "messages", "parameters", *_SILENT}
     own = [key for key in dict.fromkeys((*before, *after)) if key not in parts]
-    changes = [c for key in own for c in _changes(key, before.get(key, ABSENT), after.get(key, ABSENT))]
+    old, new = ({key: side[key] for key in own if key in side} for side in (before, after))
+    changes = list(differences.between(old, new))
     found = [Difference("changed", "document", "", tuple(changes))] if changes else []
     for key, (kind, name) in _LISTS.items():
         sides = (_by_name(before.get(key), name), _by_name(after.get(key), name))
         found += _parts(kind, *sides)
         if not found and list(sides[0]) != list(sides[1]):
-            found.append(Difference("changed", f"order of {key}", "", (("order", list(sides[0]), list(sides[1])),)))
+            order = Value("order", list(sides[0]), list(sides[1]))
+            found.append(Difference("changed", f"order of {key}", "", (order,)))
     for key, kind in _MAPS.items():
         found += _parts(kind, before.get(key) or {}, after.get(key) or {})
     found += _parts("message", _edges(before), _edges(after))
     found += _parts("parameter", _properties(before), _properties(after))
-    rest = list(_changes("parameters", _schema(before), _schema(after)))
+    rest = list(differences.between(_schema(before), _schema(after), "parameters"))
     return [*found, Difference("changed", "parameters", "", tuple(rest))] if rest else found
 
 
@@ -82,30 +85,21 @@ def _parts(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> It
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name, ABSENT), after.get(name, ABSENT)
         if old is ABSENT or new is ABSENT:
-            value = new if old is ABSENT else old
-            keys = value if isinstance(value, Mapping) else {"value": value}
-            sides = [(k, ABSENT, v) if old is ABSENT else (k, v, ABSENT) for k, v in keys.items() if k not in _NAMES]
-            yield Difference("added" if old is ABSENT else "removed", kind, name, tuple(sides))
-        elif not _same(old, new):
-            yield Difference("changed", kind, name, tuple(_changes("", old, new)))
+            came, went = ({} if side is ABSENT else _without_name(side) for side in (new, old))
+            yield Difference(
+                "added" if old is ABSENT else "removed", kind, name, tuple(differences.between(went, came))
+            )
+        elif found := tuple(differences.between(old, new)):
+            yield Difference("changed", kind, name, found)
 
 
 _NAMES = frozenset(name for _, name in _LISTS.values())
 
 
-def _changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The smallest parts that differ, named by their path."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for name in dict.fromkeys((*before, *after)):
-            inner = f"{key}.{name}" if key else str(name)
-            yield from _changes(inner, before.get(name, ABSENT), after.get(name, ABSENT))
-    elif before is ABSENT or after is ABSENT or not _same(before, after):
-        if before is not after:
-            yield key or "value", before, after
-
-
-def _same(before: Any, after: Any) -> bool:
-    return canonical.canonical(before) == canonical.canonical(after)
+def _without_name(part: Any) -> Mapping[str, Any]:
+    if not isinstance(part, Mapping):
+        return {"value": part}
+    return {key: value for key, value in part.items() if key not in _NAMES}
 
 
 def _by_name(parts: Any, name: str) -> dict[str, Any]:
@@ -136,10 +130,3 @@ def _schema(document: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters without the properties, which are told one by one."""
     parameters = document.get("parameters")
     return {k: v for k, v in parameters.items() if k != "properties"} if isinstance(parameters, Mapping) else {}
-
-
-def _quoted(value: Any) -> str:
-    if value is ABSENT:
-        return "nothing"
-    said = value if isinstance(value, str) and value.isprintable() and value else orjson.dumps(value).decode()
-    return said if len(said) <= SHOWN else f"{said[: SHOWN - 1]}…"

@@ -181,7 +181,7 @@ async def test_a_changed_context_value_is_planned_with_what_it_changes(engine: E
             ("update", "environment:dev/region", ""),
             ("update", "beat-dev", "its jobs change"),
         ]
-        assert "value: eu -> us" in found["text"]
+        assert 'value: "eu" -> "us"' in found["text"]
         assert done(await apply(engine, *files, expect=found["digest"])) == [
             ("update", "environment:dev/region"),
             ("update", "beat-dev"),
@@ -413,7 +413,7 @@ async def test_promotion_needs_evidence_the_reviewed_commit_and_that_it_runs_wel
         status = await engine.call("gitops_status", {"environment": "dev"}, ADMIN)
         (dev,) = status["environments"]
         assert (dev["in_sync"], [(d["id"], d["what"]) for d in dev["drift"]]) == (False, [("beat-dev", "was changed")])
-        assert "source: workflow:beat@2 -> workflow:beat@1" in dev["drift"][0]["diff"]
+        assert 'source: "workflow:beat@2" -> "workflow:beat@1"' in dev["drift"][0]["diff"]
 
 
 async def test_a_rollback_brings_back_what_a_run_left(engine: Engine) -> None:

@@ -136,7 +136,7 @@ async def test_a_revision_says_what_changed_and_warns_too(engine: Engine, name: 
     revised = await publish(engine, name, "trigger_revise", target_message_tag="gone", tags=["x"])
     assert revised["changes"] == [
         {"path": "target_message_tag", "old": f"go-{name}", "new": "gone"},
-        {"path": "tags", "old": [], "new": ["x"]},
+        {"path": "tags[0]", "new": "x"},
     ]
     assert codes(revised) == ["filter_does_not_match"]
     found = await engine.call("explain", {"kind": "trigger", "id": name}, ADMIN)

@@ -89,7 +89,7 @@ async def test_of_two_editors_of_one_draft_the_second_is_told_what_moved(engine:
     told = refused.value
     assert "revision 2 (saved by alice" in told.message
     assert told.details["draft_revision"] == 2
-    assert "title: Mine -> Greetings" in told.details["diff"]
+    assert 'title: "Mine" -> "Greetings"' in told.details["diff"]
     assert "- step print" in told.details["diff"]
     assert (await get(engine))["title"] == "Mine"
     assert (await save(engine, TEXT, 2, BOB))["draft_revision"] == 3

@@ -41,7 +41,7 @@ def data(text: str) -> dict[str, Any]:
 
 def told(before: str, after: str) -> list[tuple[str, str, str, tuple[str, ...]]]:
     found = comparison.compare(data(before), data(after))
-    return [(one.action, one.kind, one.id, tuple(key for key, _, _ in one.changes)) for one in found]
+    return [(one.action, one.kind, one.id, tuple(value.path for value in one.changes)) for one in found]
 
 
 def test_a_document_does_not_differ_from_itself() -> None:
@@ -67,7 +67,7 @@ def test_the_text_shows_before_and_after() -> None:
     text = comparison.text(comparison.compare(data(BEFORE), data(AFTER)), "w@1", "w@2")
     assert text.splitlines()[0] == "w@1 -> w@2: 2 added, 3 removed, 4 changed"
     assert "~ step two\n    replicas: nothing -> 3" in text
-    assert "    use: blueprint:echo-source@1.0.0 -> blueprint:echo-source@1.1.0" in text
+    assert '    use: "blueprint:echo-source@1.0.0" -> "blueprint:echo-source@1.1.0"' in text
     assert "- message one -> two (t)" in text
 
 
@@ -89,7 +89,7 @@ def test_parameters_of_a_blueprint_are_told_one_by_one() -> None:
         ("changed", "parameter", "x", ("type",)),
         ("removed", "parameter", "y", ("type",)),
         ("added", "parameter", "z", ()),
-        ("changed", "parameters", "", ("parameters.required",)),
+        ("changed", "parameters", "", ("parameters.required[1]",)),
     ]
 
 
@@ -109,3 +109,11 @@ def test_a_long_value_is_cut_in_the_text_and_whole_in_the_values() -> None:
     found = comparison.compare({"title": "a"}, {"title": "b" * 1000})
     assert len(str(found[0])) < 300
     assert found[0].to_dict()["changes"][0]["after"] == "b" * 1000
+
+
+def test_a_credential_is_masked_on_both_sides() -> None:
+    found = comparison.compare(
+        {"steps": [{"id": "a", "with": {"password": "old"}}]}, {"steps": [{"id": "a", "with": {"password": "new"}}]}
+    )
+    assert found[0].to_dict()["changes"] == [{"key": "with.password", "before": "***", "after": "***"}]
+    assert str(found[0]).endswith('with.password: "***" -> "***" (differs in what is masked)')
