@@ -10,7 +10,9 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 NANOSECONDS = 1_000_000_000
 _ENCODED = re.compile(r"[0-9a-f]{16}").fullmatch
@@ -80,7 +82,20 @@ class Steady:
 
 def iso(ns: int) -> str:
     """Nanoseconds since the epoch as an ISO 8601 time in UTC with milliseconds."""
-    return datetime.fromtimestamp(ns / NANOSECONDS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _iso(ns // 1_000_000)
+
+
+@lru_cache(maxsize=4096)
+def _iso(ms: int) -> str:
+    """Every run is told with some times, and those of runs that are in flight together are often the same."""
+    at = datetime.fromtimestamp(ms // 1000, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def with_text(value: dict[str, Any]) -> dict[str, Any]:
+    """The value with each of its times (`X_ns`) also as text (`X`): such numbers are beyond 2**53, up to which every
+    reader of JSON has them exactly (RFC 8259, 6)."""
+    return value | {key[:-3]: iso(ns) for key, ns in value.items() if key.endswith("_ns") and ns}
 
 
 def from_datetime(at: datetime) -> int:

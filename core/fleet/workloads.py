@@ -228,7 +228,7 @@ class Workloads:
     def measured(self, id: str, figures: frames.Figures) -> None:
         """A worker told the figures of a workload."""
         if id in self._observed:
-            self._observed[id].metrics = msgspec.structs.asdict(figures)
+            self._observed[id].metrics = clock.with_text(msgspec.structs.asdict(figures))
 
     def reported(self, row: WorkloadRow, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""

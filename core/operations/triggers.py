@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core import errors
+from core import clock, errors
 from core.admission import in_tenant
 from core.deployments import status
 from core.documents import differences
@@ -102,11 +102,10 @@ async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dic
         **shown.summary(),
         "active": shown.active and shown.revision == present.revision,
         "definition": shown.definition.model_dump(exclude={"kind"}),
-        "created_at_ns": shown.created_at_ns,
-        "created_by": shown.created_by,
+        **clock.with_text({"created_at_ns": shown.created_at_ns, "created_by": shown.created_by}),
         "invokable": shown.revision == present.revision and present.invokable_by(caller),
         "revisions": [
-            {"revision": row["revision"], "created_at_ns": row["created_at_ns"], "created_by": row["created_by"]}
+            clock.with_text({key: row[key] for key in ("revision", "created_at_ns", "created_by")})
             for row in rows[:SHOWN_REVISIONS]
         ],
     }

@@ -40,6 +40,7 @@ def delivery(found: table.Delivery) -> dict[str, Any]:
         "outcome": row.outcome,
         "attempts": row.attempts,
         "next_try_at": clock.iso(row.due_at_ns) if row.outcome == table.PENDING else None,
+        "finished_at": None if row.finished_at_ns is None else clock.iso(row.finished_at_ns),
         "finished_at_ns": row.finished_at_ns,
-        "tries": orjson.loads(row.log),
+        "tries": [clock.with_text(attempt) for attempt in orjson.loads(row.log)],
     }

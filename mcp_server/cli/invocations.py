@@ -16,7 +16,7 @@ LOOK_SECONDS = 1.0  # between two looks at a run when nothing was announced
 
 _SHOWN = (
     *("invocation_id", "trigger_slug", "trigger_revision", "state", "deduplicated", "caller", "surface", "attempts"),
-    *("requested_at_ns", "deadline_ns", "finished_at_ns", "trigger_proxy_recorded_at", "rerun_of", "callback"),
+    *("requested_at", "deadline", "finished_at", "trigger_proxy_recorded_at", "rerun_of", "callback"),
 )
 _DELIVERIES = ("event_id", "invocation_id", "receiver", "state", "outcome", "attempts", "next_try_at", "last")
 
@@ -51,8 +51,8 @@ async def watch(given: dict[str, Any], beside: Mapping[str, Any], common: connec
 
 
 def _event(event: dict[str, Any]) -> str:
-    more = ", ".join(f"{key}={value}" for key, value in event.items() if key not in ("at_ns", "type"))
-    return render.printable("", f"{clock.iso(event['at_ns'])}  {event['type']}  {more}".rstrip())
+    more = ", ".join(f"{key}={value}" for key, value in event.items() if key not in ("at_ns", "at", "type"))
+    return render.printable("", f"{event['at']}  {event['type']}  {more}".rstrip())
 
 
 def with_callback(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
@@ -80,7 +80,8 @@ def show(invocation: dict[str, Any], typed: Mapping[str, Any]) -> None:
         render.heading("Result")
         render.json(invocation["result"])
     events = invocation.get("events") or ()
-    render.section("Events", events, tuple(dict.fromkeys(key for event in events for key in event)))
+    keys = ("at", *(key for event in events for key in event if key != "at_ns"))
+    render.section("Events", events, tuple(dict.fromkeys(keys)))
     if invocation.get("callbacks"):
         render.heading("Callbacks")
         deliveries({"items": invocation["callbacks"]}, {})
