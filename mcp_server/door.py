@@ -14,6 +14,7 @@ import anyio
 import structlog
 
 from core import clock, errors
+from core.denials import MOST_NAME
 from core.model import notices
 from core.model.operation import Operation, Params, Registry
 from core.model.principal import Caller, Principal, Role, Surface
@@ -268,14 +269,14 @@ class Door:
     async def resolve(self, name: str, arguments: Mapping[str, Any], caller: Caller) -> ToolCall:
         """The operation behind a tool name, with its arguments. Raises UnknownTool, SluiceError.
 
-        The write gate is checked here as well as in the engine, because a remote engine decides by its token and does
-        not know the flags of this server.
+        The write gate is checked here as well as in the engine, so that no engine is asked to run what this server does
+        not offer; the engine keeps the refusal on record.
         """
         await self.session()
         operation = self._operations.get(name)
         if operation is not None and (tools.offered(operation, self.options) or name == tools.GENERIC_INVOKE):
             if not tools.may_run(operation, caller):
-                raise self._write_disabled(name)
+                raise await self._write_disabled(operation, arguments, caller)
             return ToolCall(name, operation, toolcall.as_json(arguments, self.options.argument_bytes))
         if operation is not None and operation.tool:
             raise UnknownTool(absent.toolset(operation, caller, self.options))
@@ -288,10 +289,10 @@ class Door:
         if slug is None:
             slug = (await self.listing(caller)).slugs.get(name)
         if slug is None:
-            raise await self._without_tool(name, caller, writes=tools.may_run(invoke, caller))
+            raise await self._without_tool(name, caller, invoke)
         return toolcall.of_trigger(name, invoke, slug, toolcall.as_json(arguments, self.options.argument_bytes))
 
-    async def _without_tool(self, name: str, caller: Caller, *, writes: bool) -> Exception:
+    async def _without_tool(self, name: str, caller: Caller, invoke: Operation) -> Exception:
         """Why a name like that of a trigger's tool is none of this caller."""
         slug = name.removeprefix(TOOL_PREFIX)
         none = UnknownTool(absent.unpublished(slug, caller.tenant))
@@ -303,11 +304,25 @@ class Door:
             return none
         except errors.InvalidParams as error:  # several tenants have it
             return UnknownTool(f"{error.message} {error.hint}")
-        if trigger["active"] and not writes:
-            return self._write_disabled(name)
+        if trigger["active"] and not tools.may_run(invoke, caller):
+            return await self._write_disabled(invoke, {"slug": slug}, caller, name)
         return UnknownTool(absent.of_trigger(trigger))
 
-    def _write_disabled(self, name: str) -> errors.WriteDisabled:
+    async def _write_disabled(
+        self, operation: Operation, arguments: Mapping[str, Any], caller: Caller, tool: str = ""
+    ) -> errors.WriteDisabled:
+        """The refusal of a change, which the engine has on record: it refuses the call of a read-only caller before
+        it looks at the arguments."""
+        name = tool or operation.name
+        if operation.name not in LOCAL:
+            names = {
+                key: value for key, value in arguments.items() if isinstance(value, str) and len(value) <= MOST_NAME
+            }
+            try:
+                await (await self.session()).call(operation.name, names, replace(caller, allow_write=False))
+            except errors.SluiceError as error:
+                if not isinstance(error, errors.WriteDisabled):
+                    log.info("refusal_not_recorded", tool=name, error=error.code)
         if self.options.allow_write:
             return errors.WriteDisabled(f"{name} changes things, and this identity may only read.")
         return errors.WriteDisabled(

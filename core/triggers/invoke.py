@@ -256,7 +256,7 @@ class Invoker:
         found = await self._pending.get(holder.id, wait_seconds)
         if found is None:
             raise errors.NotFound("The run of this idempotency key is beyond the retention.", hint="Use a new key.")
-        return {**found, "deduplicated": True}
+        return {"deduplicated": True, **found}
 
 
 def _nothing() -> None:

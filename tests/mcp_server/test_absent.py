@@ -26,14 +26,14 @@ async def session(tmp_path: Path) -> AsyncIterator[EngineSession]:
         yield session
 
 
-async def why(session: EngineSession, tool: str, **options: Any) -> str:
+async def why(session: EngineSession, tool: str, arguments: dict[str, Any] | None = None, **options: Any) -> str:
     async def opened() -> EngineSession:
         return session
 
     door = Door(opened, fake.options(**options), "memory")
     caller = door.effective(fake.CALLER)
     with pytest.raises((UnknownTool, errors.WriteDisabled)) as fault:
-        await door.resolve(tool, {}, caller)
+        await door.resolve(tool, arguments or {}, caller)
     return str(fault.value)
 
 
@@ -69,6 +69,18 @@ async def test_an_unknown_tool_is_told_with_what_opens_it(
         await session.call("trigger_publish", trigger, fake.CALLER)
     await session.call("trigger_deactivate", {"slug": "over"}, fake.CALLER)
     assert words in await why(session, tool, allow_write=allow_write)
+
+
+async def test_what_a_read_only_session_is_refused_is_on_record(session: EngineSession) -> None:
+    await session.call("trigger_publish", TRIGGER, replace(fake.CALLER, allow_write=True))
+    everything = {"toolsets": frozenset({"catalog", "deployments", "triggers", "jobs"})}
+    await why(session, "job_undeploy", {"name": "a_job", "secret": ["x"]}, **everything)
+    await why(session, "trigger_invoke_smoke", **everything)
+    found = await session.call("audit_list", {"decision": "write_disabled"}, fake.CALLER)
+    assert [(row["operation"], row["target"], row["surface"]) for row in found["items"]] == [
+        ("trigger_invoke", "default/smoke", "mcp"),
+        ("job_undeploy", "default/a_job", "mcp"),
+    ]
 
 
 async def test_without_the_toolset_of_triggers_their_tools_name_it(session: EngineSession) -> None:
