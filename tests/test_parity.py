@@ -184,6 +184,7 @@ VALUES = [
         {"values": {"region": "eu", "n": 3}},
     ),
     Call("GET /api/contexts?job=j1", "context list --job j1", "context_list", {"job": "j1"}),
+    Call("GET /api/contexts/history?job=j1", "context history --job j1", "context_history", {"job": "j1"}),
     Call("GET /api/contexts/effective?job=j1", "context get --job j1", "context_get", {"job": "j1"}),
     Call(
         "POST /api/variables/V",

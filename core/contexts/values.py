@@ -10,6 +10,7 @@ import orjson
 
 from core import clock, errors, pointers
 from core.contexts.layers import Layers, Level
+from core.documents import differences
 from core.model.principal import Caller
 from core.store import audit
 from core.store import contexts as table
@@ -47,6 +48,26 @@ async def keys_at(database: Database, tenant: str, place: Place) -> list[str]:
     """The keys that are set at a place."""
     rows = await database.read(table.of_tenant, tenant)
     return [row["key"] for row in rows if (row["level"], row["target"]) == (place.level.value, place.target)]
+
+
+async def changes(
+    database: Database, tenant: str, equal: Mapping[str, str], before: int | None, limit: int
+) -> list[table.ContextChange]:
+    """What was set and removed, newest first; `equal` says which level, target and key."""
+    return list(await database.read(table.changes, tenant, equal, before, limit))
+
+
+def change_to_answer(change: table.ContextChange) -> dict[str, Any]:
+    """{at, by, surface, level, target, key, old, new}; without the side that has no value, and credentials masked."""
+    sides = {"old": change.old, "new": change.new}
+    hidden = differences.is_credential(change.key)
+    return {
+        "at": clock.iso(change.at_ns),
+        "by": change.username,
+        "surface": change.surface,
+        **{name: getattr(change, name) for name in ("level", "target", "key")},
+        **{name: differences.masked(orjson.loads(text), secret=hidden) for name, text in sides.items() if text},
+    }
 
 
 async def put(database: Database, id: int, caller: Caller, place: Place, values: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from core.engine import Engine
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
 
 Key = Annotated[str, StringConstraints(max_length=100)]
 Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$")]
@@ -150,6 +150,27 @@ async def context_list(engine: Engine, caller: Caller, params: ContextList) -> d
         if wanted in (None, row["level"]) and target in ("", row["target"])
     ]
     return offset_page(items, params)
+
+
+class ContextHistory(ContextList):
+    key: Key | None = None
+    """Only this key."""
+
+
+@operation(
+    summary="List what was changed in contexts, newest first.",
+    http="GET /api/contexts/history",
+    toolset="contexts",
+    result=items_schema(),
+    role=Role.USER,
+)
+async def context_history(engine: Engine, caller: Caller, params: ContextHistory) -> dict[str, Any]:
+    """List which values were set and removed: old and new, who, through which door and when; the last 2,000."""
+    level, target = params.place()
+    wanted = {"level": params.level or (level.value if target else ""), "target": target, "key": params.key or ""}
+    equal = {name: value for name, value in wanted.items() if value}
+    rows = await values.changes(engine.database, caller.tenant, equal, position(params.cursor), params.limit + 1)
+    return rows_page(rows, params.limit, values.change_to_answer, lambda row: str(row.id))
 
 
 class ContextDelete(AtPlace):

@@ -65,6 +65,7 @@ STORY = (
     "sluice context set region=eu retries=3",
     "sluice context get",
     "sluice context list",
+    "sluice context history --key retries",
     "sluice context delete retries",
     "sluice secret set web/token --from-file token.txt",
     "sluice secret list",

@@ -254,6 +254,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="level target key value updated_at updated_by",
             empty="Nothing is set. Set a value with: sluice context set KEY=VALUE",
         ),
+        "context_history": Form(
+            "context history", columns="at by surface level target key old new", empty="Nothing was changed there."
+        ),
         "context_delete": Form(
             "context delete {keys}",
             switches={

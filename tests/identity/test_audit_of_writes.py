@@ -378,6 +378,7 @@ async def test_an_answer_that_holds_a_credential_says_so_in_the_registry(carried
 
 NOT_LOST = {
     # What is deleted and is no loss.
+    ("context_set", "context_changes"): "what was changed longest ago makes room for what was changed now",
     ("deployment_plan", "plans"): "those that were over a week ago make room for the new one",
 }
 
