@@ -7,7 +7,7 @@ from typing import Any
 
 from core.catalog import schemas
 from core.model.principal import Caller
-from mcp_server import prompts, resources
+from mcp_server import manual, prompts, resources
 from mcp_server.session import EngineSession, pages
 
 MOST = 100
@@ -41,7 +41,7 @@ _LISTINGS: Mapping[tuple[str, str], _Listing] = {
 _WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("catalog", "type"): ("blueprint", "job", "perspective", "workflow"),
     ("schema", "kind"): tuple(schemas.KINDS),
-    ("docs", "page"): tuple(resources.DOCS),
+    ("docs", "page"): tuple(manual.pages()),
 }
 _PREDEFINED = {template["uriTemplate"]: template["name"] for template in resources.TEMPLATES}
 

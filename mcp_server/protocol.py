@@ -173,9 +173,11 @@ def build(door: Door) -> McpServer:
 
     async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> HandlerResult:
         uri = str(params.uri)
-        session = await _or_protocol_error(door.session())
         try:
-            return await resources.read(session, uri, caller_of(ctx))
+            page = resources.standing(uri)  # read also where no engine can be opened
+            if page is not None:
+                return page
+            return await resources.read(await _or_protocol_error(door.session()), uri, caller_of(ctx))
         except (errors.NotFound, errors.InvalidParams) as error:
             modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
             code = types.INVALID_PARAMS if modern else LEGACY_RESOURCE_NOT_FOUND

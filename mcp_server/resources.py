@@ -1,4 +1,4 @@
-"""The resources of the MCP server: records of the engine by their names, schemas of documents, and pages to read.
+"""The resources of the MCP server: records of the engine by their names, schemas of documents, pages of the manual.
 
 Records are read through the same operations, with the same rights, as the tools; a resource is never a way around.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -17,7 +16,7 @@ import orjson
 from core import errors
 from core.catalog import schemas
 from core.model.principal import Caller
-from mcp_server import apps, results
+from mcp_server import apps, manual, results
 from mcp_server.session import EngineSession
 
 JSON = "application/json"
@@ -25,25 +24,6 @@ SCHEMA = "application/schema+json"
 MARKDOWN = "text/markdown"
 MAX_BYTES = 512 * 1024
 """What a resource may hold; clients refuse events of 1 MiB."""
-
-DOCS: Mapping[str, str] = {
-    "catalog": "The catalog: built-in items, portals, installing.",
-    "deployments": "Plan, apply, drift, health gate, rollback.",
-    "errors": "Every error code and what to do about it.",
-    "files": "Where jobs read and write, and what they never reach.",
-    "gitops": "Files as the desired state of an environment.",
-    "glossary": "The words of Sluice and what they mean.",
-    "identity": "Roles, keys, JWTs, the audit log, remote engines.",
-    "jobs": "How a job is written.",
-    "mcp": "What an MCP client can expect of this server.",
-    "sandbox": "What the kernel keeps worker processes from.",
-    "security": "Who is trusted with what, and which setting widens it.",
-    "states": "The states of deployments, plans and invocations.",
-    "triggers": "Publishing and running triggers: responses, timeouts, proxy capture, callbacks.",
-    "workers": "Workers of this machine and of others, groups, quarantine.",
-    "workflows": "Workflows, perspectives and blueprints: drafts and versions.",
-}
-"""The pages that are readable as docs://{page}."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +107,10 @@ TEMPLATES: list[dict[str, Any]] = [
     for kind in KINDS
 ] + [
     {
-        "uriTemplate": "docs://{page}",
+        "uriTemplate": f"{manual.SCHEME}{{page}}",
         "name": "docs",
         "title": "Page of the manual",
-        "description": f"A page of the manual: {', '.join(DOCS)}.",
+        "description": f"A page of the manual: {', '.join(manual.pages())}.",
         "mimeType": MARKDOWN,
     }
 ]
@@ -138,13 +118,14 @@ TEMPLATES: list[dict[str, Any]] = [
 FIXED: list[dict[str, Any]] = [
     *(
         {
-            "uri": f"docs://{page}",
-            "name": f"docs-{page}",
-            "title": page.capitalize(),
-            "description": about,
+            "uri": f"{manual.SCHEME}{page.name}",
+            "name": f"docs-{page.name}",
+            "title": page.title,
+            "description": page.about,
             "mimeType": MARKDOWN,
+            "size": len(page.text.encode()),
         }
-        for page, about in DOCS.items()
+        for page in manual.pages().values()
     ),
     *(
         {
@@ -179,16 +160,25 @@ def changed(topic: str, data: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def standing(uri: str) -> dict[str, Any] | None:
+    """The contents of a page, which needs no engine, in the same form; None for any other resource.
+
+    Raises NotFound for a page that the manual does not have.
+    """
+    page = apps.page(uri)
+    if page is not None:
+        return {"resultType": "complete", "contents": [page]}
+    return _contents(uri, MARKDOWN, manual.page(uri).text) if uri.startswith(manual.SCHEME) else None
+
+
 async def read(session: EngineSession, uri: str, caller: Caller) -> dict[str, Any]:
     """The contents of a resource, in the wire form of ReadResourceResult.
 
     Raises NotFound for a URI that names nothing this caller may see.
     """
-    page = apps.page(uri)
+    page = standing(uri)
     if page is not None:
-        return {"resultType": "complete", "contents": [page]}
-    if uri.startswith("docs://"):
-        return _contents(uri, MARKDOWN, document(uri.removeprefix("docs://").rstrip("/")))
+        return page
     found = _record(uri)
     if found is not None:
         kind, arguments = found
@@ -226,18 +216,6 @@ def as_text(record: dict[str, Any], limit: int = MAX_BYTES) -> str:
     """A record as JSON text of at most about `limit` bytes."""
     kept = results.sound(record, limit)
     return orjson.dumps(kept, option=orjson.OPT_INDENT_2, default=str).decode()
-
-
-def document(page: str) -> str:
-    """The text of a page of the manual. Raises NotFound for one that is not offered."""
-    if page in DOCS:
-        here = Path(__file__).resolve()
-        for place in (here.parent / "docs", here.parents[1] / "docs"):  # in the wheel, and in the repository
-            if (place / f"{page}.md").exists():
-                return (place / f"{page}.md").read_text()
-    raise errors.NotFound(
-        f"There is no page {errors.shorten(page, 60)} in the manual.", hint=f"Pages: {', '.join(DOCS)}."
-    )
 
 
 def _contents(uri: str, mime: str, text: str) -> dict[str, Any]:
