@@ -235,7 +235,8 @@ def page_settings() -> str:
         *prose(
             """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name,
             where a command has one, wins. Lists are comma-separated. Those with a ! let a party do more
-            than it otherwise may: [security.md](security.md) says which."""
+            than it otherwise may: [security.md](security.md) says which, and [opening.md](opening.md) what a job is
+            refused without them."""
         ),
         "",
         "| variable | default | meaning |",
