@@ -1,7 +1,7 @@
 """The MCP server over its two transports, stdio and streamable HTTP.
 
-`serve_stdio` and `http_app` are what the commands call; `protocol.build` is what they serve. See docs/mcp.md for what a
-client can expect.
+`serve_stdio` and `http_app` are what the commands call; `protocol.build` is what they serve. See
+docs/mcp-server.md for what a client can expect.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ NO = {"action": "decline"}
 
 
 def test_the_registry_says_what_a_user_is_asked_about() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "mcp-server.md").read_text()
     for operation in REGISTRY:
         destructive = operation.effect is Effect.DESTRUCTIVE
         assert (

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_server import manual, protocol
 from mcp_server.door import Door
-from mcp_server.session import EngineSession
+from mcp_server.session import TOOLSETS, EngineSession
 from tests.mcp_server import fake
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +64,10 @@ async def test_the_list_says_when_to_read_a_page_and_how_long_it_is(client: mcp.
         assert one.description.startswith("Read it ") and len(one.description) <= 120, one.uri
         assert text.startswith(f"# {one.title}\n") and one.size == len(text.encode())
         assert len(text) <= MOST_TOKENS * CHARACTERS_A_TOKEN, f"{one.uri} is long: split it"
+
+
+def test_the_first_page_names_every_toolset() -> None:
+    assert [name for name in TOOLSETS if f"`{name}`" not in manual.pages()["mcp"].text] == []
 
 
 @pytest.mark.parametrize(

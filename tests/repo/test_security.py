@@ -23,7 +23,7 @@ def test_the_settings_that_widen_trust_are_those_of_the_page() -> None:
 
 
 def test_the_flags_of_the_page_are_flags() -> None:
-    known = (DOCS / "cli.md").read_text(encoding="utf-8") + (DOCS / "mcp.md").read_text(encoding="utf-8")
+    known = (DOCS / "cli.md").read_text(encoding="utf-8") + (DOCS / "mcp-server.md").read_text(encoding="utf-8")
     flags = {flag for name in widened_by() for flag in re.findall(r"--[a-z-]+", name)}
     assert flags
     assert {flag for flag in flags if flag not in known} == set()

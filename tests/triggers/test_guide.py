@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from mcp_server.cli import stage
+from tests import fences
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,7 @@ def steps(folder: Path) -> Iterator[tuple[str, str]]:
         if kind == "output":
             yield script, text
             script = ""
-        elif name:
+        elif name and name != fences.CALL:
             (folder / name).write_text(text, encoding="utf-8")
         elif kind == "sh":
             script += text

@@ -50,7 +50,7 @@ class Files(lines.LinesInput):
     example: ClassVar[str] = """
 name: from-files
 input:
-  files: {path: "in/*.jsonl", mode: batch, json: true}
+  files: {paths: ["in/*.jsonl"], mode: batch, json: true}
 output: {print: STDOUT}
 """
 
