@@ -164,15 +164,15 @@ def change_of(
 
 def names(reason: str, value: str, directory: str = "") -> bool | None:
     """Whether a reason names a value: true for the value itself, false for what probably stems from it, else None."""
-    if _WORD.fullmatch(value):
-        return False if value and re.search(rf"['\"`]{re.escape(value)}['\"`]", reason) else None
-    forms = [value]
-    if directory and not value.startswith("/") and "://" not in value:
+    word = _WORD.fullmatch(value) is not None
+    forms = [] if word else [value]
+    if value and directory and not value.startswith("/") and "://" not in value:
         forms.append(posixpath.normpath(posixpath.join(directory, value)))
     if any(_occurs(reason, form) for form in forms):
         return True
     below = any(re.search(rf"(?<![\w./~-]){re.escape(form.rstrip('/'))}/", reason) for form in forms if "/" in form)
-    return False if below or any(_occurs(reason, part) for part in _parts(value)) else None
+    quoted = word and value and re.search(rf"['\"`]{re.escape(value)}['\"`]", reason)
+    return False if below or quoted or any(_occurs(reason, part) for part in _parts(value)) else None
 
 
 def _occurs(reason: str, text: str) -> bool:

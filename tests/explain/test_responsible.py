@@ -101,6 +101,10 @@ def test_a_relative_path_is_found_where_its_tenant_has_its_files() -> None:
     assert told(reason, deep, values={"path": "in/x"}, at="/srv/data/t") == [("path", True)]
     assert told(reason, deep, values={"path": "in/x"}) == []
     assert told("'in' is taken", writer, values={"path": "in"}) == [("path", False)]
+    word = {"values": {"path": "in"}, "at": "/srv/data/t"}
+    assert told("/srv/data/t/in is not a directory", writer, **word) == [("path", True)]
+    assert told("/srv/data/t/in/part-1 cannot be written", writer, **word) == [("path", False)]
+    assert told("/srv/data/t/inner is full", writer, **word) == told("in /srv/data/t", writer, **word) == []
 
 
 def test_a_parameter_of_a_blueprint_is_a_field() -> None:
