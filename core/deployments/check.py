@@ -30,7 +30,7 @@ def check(
     """
     if plan is None:
         raise unknown_plan(caller.tenant, plan_id)
-    again = f"Plan again: deployment_plan(name={plan.name!r})."
+    again = _again(plan)
     if plan.username != caller.username:
         raise errors.Forbidden(f"This plan was made by {plan.username}; only they can apply it.", hint=again)
     moved = deployment.revision if deployment is not None else 0
@@ -59,6 +59,14 @@ def check(
     if canonical.digest(plan.body.desired) != plan.digest:
         raise errors.Internal("The stored plan is not the one that was made; nothing was changed.", hint=again)
     return State.from_dict(plan.body.desired)
+
+
+def _again(plan: SavedPlan) -> str:
+    """The way on: a plan that is made with the name alone would ask for nothing of what this one did."""
+    return (
+        f"Plan again with what this plan asked for (plan_get(plan_id={plan.id!r}) shows it), and look at the new plan: "
+        f"deployment_plan(name={plan.name!r})."
+    )
 
 
 def _used(plan_id: str, deployment: DeploymentRow | None, since: Sequence[HistoryEntry], again: str) -> errors.PlanUsed:
@@ -108,7 +116,7 @@ def stale(plan: SavedPlan, revision: int, since: Sequence[HistoryEntry]) -> erro
     return errors.StalePlan(
         f"Deployment {plan.name} has moved since this plan was made on revision {plan.base_revision}; "
         f"it is at revision {revision} now: {told or 'something else'}.",
-        hint=f"Plan again and look at the new plan: deployment_plan(name={plan.name!r}).",
+        hint=_again(plan),
         details={"base_revision": plan.base_revision, "revision": revision, "moved": moves},
     )
 
