@@ -40,13 +40,15 @@ async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
 
 
 @contextmanager
-def served(home: Path, workers: int = 0) -> Iterator[None]:
+def served(home: Path, workers: int | str = 0) -> Iterator[None]:
     """`sluice serve` on a home, in a process of its own with the environment of this one."""
     command = [stage.program("sluice"), "serve", "--home", str(home), "--port", "0", "--workers", str(workers)]
     log = home.parent / f"{home.name}.served.log"
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
-            waiting.until_now(lambda: any(line.startswith(stage.LISTENS) for line in waiting.lines(log)))
+            waiting.until_now(
+                lambda: any(line.startswith(stage.LISTENS) for line in waiting.lines(log)), seconds=2 * waiting.SECONDS
+            )
             yield
         finally:
             process.terminate()
