@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from core.catalog.blueprints import check_blueprint
 from core.catalog.cycles import cycles
+from core.catalog.items import version_key
 from core.catalog.names import duplicates, listed
 from core.catalog.wiring import Lookup, Module, Node, Scope, WiredChannel, WiredDispatch, WiredMessage, Wiring
 from core.errors import shorten
@@ -173,6 +175,12 @@ class _Walk:
             self._unknown(ref, pointer, id)
         return module
 
+    @cached_property
+    def _newest(self) -> dict[str, str]:
+        """Of each item that is there (kind:slug) the newest reference."""
+        by_version = sorted(self._names, key=lambda ref: version_key(ref.rpartition("@")[2]))
+        return {ref.rpartition("@")[0]: ref for ref in by_version}
+
     def _unknown(self, ref: str, pointer: str, id: str) -> None:
         name, _, version = ref.rpartition("@")
         what, _, slug = name.partition(":")
@@ -181,11 +189,12 @@ class _Walk:
             message = f"Step {id} uses {ref}, but there is no version {shorten(version, 40)} of {name}."
             self.add("unknown_version", pointer, message, f"Versions: {', '.join(sorted(versions)[-20:])}.")
             return
-        there = {other.rpartition("@")[0] for other in self._names}
-        same = min((other for other in there if other.endswith(f":{slug}")), default="")
+        newest = self._newest
+        same = min((other for other in newest if other.endswith(f":{slug}")), default="")
         kind = f"{what}:"
-        alike = {other.removeprefix(kind) for other in there if other.startswith(kind)}
-        near = f" (did you mean {same}?)" if same else self.guess(slug, alike, f" (did you mean {kind}{{}}?)")
+        alike = {other.removeprefix(kind) for other in newest if other.startswith(kind)}
+        meant = same or self.guess(slug, alike, f"{kind}{{}}")
+        near = f" (did you mean {newest[meant]}?)" if meant else ""
         message = f"Step {id} uses {ref}, which is not in the catalog{near}."
         self.add(f"unknown_{what}", pointer, message, f"Look for it: catalog_search(query={slug!r}, type={what!r}).")
 

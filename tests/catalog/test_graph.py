@@ -96,11 +96,13 @@ def test_a_guess_at_a_module_compares_the_slug_and_not_the_kind_before_it() -> N
     uses = ("blueprint:echo-sorce@1.0.0", "blueprint:shout@1.0.0", "workflow:file-printer@1")
     for index, use in enumerate(uses):
         text += f"  - {{id: s{index}, use: '{use}'}}\n"
-    there = ("blueprint:echo-source@1.0.0", "blueprint:file-printer@1.0.0", "blueprint:schema-gate@1.0.0")
+    printers = ("blueprint:file-printer@1.10.0", "blueprint:file-printer@1.9.0")
+    there = ("blueprint:echo-source@1.0.0", *printers, "blueprint:schema-gate@1.0.0")
     document = documents.check(documents.load(text)[0], Workflow)
     messages = [found.message for found in graph.wire(document, lambda ref: None, names=there).findings]
+    lacks = "which is not in the catalog"
     assert messages == [
-        "Step s0 uses blueprint:echo-sorce@1.0.0, which is not in the catalog (did you mean blueprint:echo-source?).",
-        "Step s1 uses blueprint:shout@1.0.0, which is not in the catalog.",
-        "Step s2 uses workflow:file-printer@1, which is not in the catalog (did you mean blueprint:file-printer?).",
+        f"Step s0 uses blueprint:echo-sorce@1.0.0, {lacks} (did you mean blueprint:echo-source@1.0.0?).",
+        f"Step s1 uses blueprint:shout@1.0.0, {lacks}.",
+        f"Step s2 uses workflow:file-printer@1, {lacks} (did you mean blueprint:file-printer@1.10.0?).",
     ]

@@ -47,7 +47,7 @@ async def _author(call: Any, spool: Path) -> None:
     text = dump.to_yaml(document)
     mistyped = await call("workflow_validate", document=text.replace("echo-source", "echo-sorce"))
     assert (mistyped["valid"], mistyped["errors"][0]["code"]) == (False, "unknown_blueprint")
-    assert "did you mean blueprint:echo-source?" in mistyped["errors"][0]["message"]
+    assert "did you mean blueprint:echo-source@1.0.0?" in mistyped["errors"][0]["message"]
     assert (await call("workflow_validate", document=text))["valid"]
     saved = await call("workflow_save_draft", document=text, base_revision=cloned["draft_revision"])
     published = await call("workflow_publish", slug="mine", draft_revision=saved["draft_revision"])
