@@ -1,7 +1,7 @@
 """What each walk may cost, for each eye: calls and characters of answers. Budgets only fall.
 
 `SLUICE_WALKS=measure` writes what has become less, and walks that are new. Who needs more than before changes the file
-by hand, and says in the commit what for.
+by hand (without its entry a walk is new), and says in the commit what for.
 """
 
 from __future__ import annotations

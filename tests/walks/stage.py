@@ -55,7 +55,7 @@ class Session:
         """What a model is given at the start: the instructions and the tools."""
         parts, cursor = [self.client.instructions or ""], None
         while True:
-            page = await self.client.list_tools(cursor=cursor)
+            page = await self.client.list_tools(cursor=cursor, cache_mode="refresh")
             parts += [orjson.dumps(tool.model_dump(mode="json")).decode() for tool in page.tools]
             if (cursor := page.next_cursor) is None:
                 return "\n".join(parts)
@@ -74,18 +74,17 @@ class Stage:
         self._behind = behind
         self._stack = stack
         self._errors = errors
-        self._shared: dict[tuple[str, str], Session] = {}
+        self._sessions: dict[tuple[str, str], Session] = {}
 
-    async def shared(self, tenant: str, tools: str) -> Session:
-        """A session that lasts as long as the stage."""
+    async def session(self, tenant: str, tools: str) -> Session:
+        """The session of a tenant with these tools; it lasts as long as the stage."""
         key = (tenant, tools)
-        if key not in self._shared:
-            self._shared[key] = await self._stack.enter_async_context(self.session(tenant, tools))
-        return self._shared[key]
+        if key not in self._sessions:
+            self._sessions[key] = await self._stack.enter_async_context(self._opened(tenant, tools))
+        return self._sessions[key]
 
     @asynccontextmanager
-    async def session(self, tenant: str, tools: str) -> AsyncIterator[Session]:
-        """A session of its own."""
+    async def _opened(self, tenant: str, tools: str) -> AsyncIterator[Session]:
         arguments = ["--home", str(self._home), "--tenant", tenant, *TOOLS[tools]]
         command = StdioServerParameters(command=stage.program("sluice-mcp"), args=arguments, env=dict(os.environ))
         asked: list[str] = []
@@ -103,5 +102,5 @@ class Stage:
 async def open_stage(place: Path) -> AsyncIterator[Stage]:
     """A stage with a new home below `place`."""
     with engines.served(place / "home", WORKERS), (place / "errors.log").open("w") as errors:
-        async with attach.open_session(Settings(home=place / "home")) as behind, AsyncExitStack() as stack:
+        async with attach.open_visit(Settings(home=place / "home")) as behind, AsyncExitStack() as stack:
             yield Stage(place / "home", behind, stack, errors if "-s" not in sys.argv else sys.stderr)

@@ -31,14 +31,9 @@ async def stage(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 async def walked(task: Task, eye: Eye, stage: Stage) -> Cost:
-    if task.alone:
-        async with stage.session(f"{task.name.replace('_', '-')}-{eye}", task.tools) as session:
-            with anyio.fail_after(SECONDS):
-                one = await walk.walk(task, eye, session)
-    else:
-        session = await stage.shared(eye.value, task.tools)
-        with anyio.fail_after(SECONDS):
-            one = await walk.walk(task, eye, session)
+    session = await stage.session(eye.value, task.tools)
+    with anyio.fail_after(SECONDS):
+        one = await walk.walk(task, eye, session)
     print(*one.log, sep="\n")  # with -s, or when the test fails
     return Cost(one.calls, one.characters)
 

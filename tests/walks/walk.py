@@ -34,20 +34,18 @@ class Task:
     """Words that the expert chooses: names of steps and the like."""
     tools: str
     """Which tools the session has (stage.TOOLS)."""
-    alone: bool
-    """In a tenant of its own, because it lists what others would add to."""
 
 
 class Tasks(list[Task]):
     """The tasks of a file."""
 
     def task(
-        self, statement: str, *, given: Any = None, own: str = "", tools: str = "default", alone: bool = False
+        self, statement: str, *, given: Any = None, own: str = "", tools: str = "default"
     ) -> Callable[[Callable[[Walk], Awaitable[None]]], Callable[[Walk], Awaitable[None]]]:
         """The walk of a task, which is called as the function is."""
 
         def add(walk: Callable[[Walk], Awaitable[None]]) -> Callable[[Walk], Awaitable[None]]:
-            self.append(Task(walk.__name__, statement, walk, given, own, tools, alone))
+            self.append(Task(walk.__name__, statement, walk, given, own, tools))
             return walk
 
         return add
@@ -126,4 +124,16 @@ async def walk(task: Task, eye: Eye, session: Session) -> Walk:
     except BaseException as error:
         error.add_note("\n".join(one.log))
         raise
+    finally:
+        await _clear(one)
     return one
+
+
+async def _clear(walk: Walk) -> None:
+    """Stop what runs: workers have only so many slots, and what runs takes time."""
+    for deployment in (await walk.engine("deployment_list"))["items"]:
+        plan = await walk.engine("deployment_plan", name=deployment["name"], remove=True)
+        await walk.engine("deployment_apply", plan_id=plan["plan_id"], wait_seconds=0)
+    for job in (await walk.engine("job_list", limit=200))["items"]:
+        if not job["managed_by"]:
+            await walk.engine("job_undeploy", name=job["name"])
