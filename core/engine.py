@@ -33,6 +33,7 @@ from core.deployments.healing import Healer
 from core.deployments.keeper import Keeper
 from core.deployments.planner import Planner
 from core.deployments.rollout import Rollouts
+from core.deployments.watcher import Watcher
 from core.explain.facts import Explainer
 from core.fleet import child
 from core.fleet.fleet import Fleet
@@ -166,7 +167,10 @@ class Engine:
         self.applier = Applier(database, self.vault, self.fleet, self.rollouts)
         self.planner = Planner(self.settings, database, licensing, self.library, self.vault, self.fleet, self.reach)
         self.keeper = Keeper(settings, database, self.healer, licensing)
-        self.explainer = Explainer(database, self.fleet, self.pending, self.triggers, self.library, self.reach)
+        self.watcher = Watcher(database, self.fleet)
+        self.explainer = Explainer(
+            database, self.fleet, self.pending, self.triggers, self.library, self.reach, self.workforce
+        )
         self.tracer = Tracer(settings)
         self.gateway: gateways.Gateway | None = None
         if settings.nats:
@@ -254,6 +258,7 @@ class Engine:
     def _workload_changed(self, tenant: str, deployment: str) -> None:
         if deployment:
             self.announce("deployment", {"tenant": tenant, "name": deployment})
+            self.watcher.changed(tenant, deployment)
         for listener in self.workload_listeners:
             listener(tenant, deployment)
 
@@ -279,6 +284,7 @@ class Engine:
     async def recover(self) -> None:
         """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
         await self.load()
+        await self.fleet.conditions.begin()
         self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
@@ -387,6 +393,7 @@ async def open_engine(
         if engine.gateway is not None:
             engine.gateway.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
+        steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep}
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

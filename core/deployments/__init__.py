@@ -19,9 +19,10 @@ Afterwards:
 
     history                   what was done at each revision, by whom and why; what differs between two
     observed -> status        what the fleet shows, and the state that follows from it
+    watcher                   keeps since when each deployment is in that state
     reconcile                 drift, and the steps that mend it
     healing, edits            takes the steps for one deployment; hand edits that somebody accepts
     keeper                    does that again and again; draining: gives away what a worker has
 
-records finds deployments and saved plans in the store.
+answers shows deployments; records finds deployments and saved plans in the store.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,13 @@ from core.deployments import edits, reconcile, status
 from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
+from core.model.condition import Condition, Health, Kind, Subject
 from core.model.deployment import DeploymentRow, State, Worker
 from core.model.states import DeploymentState
 from core.model.workload import WorkloadView
 
 WORKER_START_SECONDS = 5.0  # for workers of a fresh engine to come up before a plan is made
+FRESH_SECONDS = 1.0
 SHOWN_WORKLOADS = 60
 SHOWN_DRIFT = 50
 
@@ -23,13 +26,40 @@ def observe(
     fleet: Fleet, tenant: str, row: DeploymentRow, now_ns: int
 ) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
     """State, reason and drift of a deployment as the fleet shows it now."""
-    wish, name = State.from_dict(row.desired), row.name
-    ignored = edits.Ignored(row.ignored)
-    drift = reconcile.drift(tenant, wish, workloads(fleet, tenant, name), presence(fleet, tenant, name), ignored)
-    since = (now_ns - row.updated_at_ns) / clock.NANOSECONDS
+    wish, stored = State.from_dict(row.desired), DeploymentState(row.state)
+    return judge(fleet, tenant, row.name, wish, row.ignored, stored, row.updated_at_ns, now_ns)
+
+
+def judge(
+    fleet: Fleet,
+    tenant: str,
+    name: str,
+    wish: State,
+    ignored: Sequence[str],
+    stored: DeploymentState,
+    updated_at_ns: int,
+    now_ns: int,
+) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
+    """The same with the parts of its row, whose wish is parsed; its condition is kept."""
+    seen, there = workloads(fleet, tenant, name), presence(fleet, tenant, name)
+    drift = reconcile.drift(tenant, wish, seen, there, edits.Ignored(ignored))
+    since = (now_ns - updated_at_ns) / clock.NANOSECONDS
     loud = [one for one in drift if not one.muted]
-    state, reason = status.live_state(DeploymentState(row.state), loud, since)
+    state, reason = status.live_state(stored, loud, since)
+    if state is DeploymentState.REMOVED:
+        fleet.conditions.forget(Subject(Kind.DEPLOYMENT, tenant, name))
+    else:
+        # Right after a commit the fleet has not read it yet, and shows as drift what is only on its way.
+        fresh = stored is DeploymentState.APPLYING and since < FRESH_SECONDS and state is DeploymentState.DEGRADED
+        health = Health.PROGRESSING if fresh else Health(status.health(state))
+        fleet.conditions.saw_other(Kind.DEPLOYMENT, tenant, name, health, reason)
     return state, reason, loud + [one for one in drift if one.muted]
+
+
+def condition(fleet: Fleet, tenant: str, row: DeploymentRow) -> Condition:
+    """The condition of a deployment, once it was observed; of a removed one, since it was."""
+    kept = fleet.conditions.of(Subject(Kind.DEPLOYMENT, tenant, row.name))
+    return kept or Condition(Health(status.health(DeploymentState(row.state))), row.updated_at_ns)
 
 
 def views(fleet: Fleet, tenant: str, name: str) -> list[WorkloadView]:
@@ -112,8 +142,9 @@ async def workers_started(fleet: Fleet) -> None:
 def answers(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
     """The workloads of a deployment as an answer shows them; the unwell ones first when there are too many."""
     shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
+    shown += ["health", "since", "failures", "first_failed_at", "last_failed_at"]
     shown += ["group", "metrics"] if metrics else []
     found = views(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
         found = sorted(found, key=status.up)[:SHOWN_WORKLOADS]
-    return [{key: answer[key] for key in shown} for answer in (one.to_dict() for one in found)]
+    return [{key: answer[key] for key in shown if key in answer} for answer in (one.to_dict() for one in found)]

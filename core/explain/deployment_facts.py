@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from core import errors
-from core.catalog import items
 from core.contexts.values import layers_of
+from core.deployments import answers
 from core.explain import origins, responsible
 from core.explain.origins import Kind
 from core.explain.responsible import Fault, Responsible
@@ -26,7 +25,7 @@ async def find_responsible(
     """The settings that these failures of a deployment come from; none when its source is not in the catalog now."""
     if not faults:
         return []
-    source = _item(await library.visible(row.tenant), row.source)
+    source = answers.source_of(await library.visible(row.tenant), row.source)
     if source is None:
         return []
     wish = State.from_dict(row.desired)
@@ -53,12 +52,3 @@ async def find_responsible(
         else one
         for one in found
     ]
-
-
-def _item(catalog: Sequence[items.Entry], source: str) -> items.Entry | None:
-    kind, _, rest = source.partition(":")
-    slug, _, version = rest.partition("@")
-    try:
-        return items.pick(catalog, slug, kind, version or None)
-    except errors.SluiceError:
-        return None

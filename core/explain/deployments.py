@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.deployments import status
-from core.explain import responsible
+from core.explain import conditions, responsible
 from core.explain.chain import Call, Cause, Explanation, counted
+from core.explain.conditions import Down
 from core.explain.responsible import Responsible
+from core.model.condition import Condition
 from core.model.deployment import HistoryEntry
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadView, parse
@@ -33,13 +35,18 @@ class Facts:
     earlier: int | None = None  # the last revision before the present one that ran something
     source: str = ""
     responsible: Sequence[Responsible] = ()  # the values that its failures come from
+    condition: Condition | None = None
+    down: Sequence[Down] = ()  # its workloads that were down with a worker or the engine
+    absent: Sequence[str] = ()  # workers of it that are not there
+    now_ns: int = 0
 
 
 def explain(facts: Facts) -> Explanation:
     causes = [Cause(applied(entry), entry.id) for entry in facts.history[:4]]
     unwell = [row for row in facts.workloads if not status.up(row)]
-    causes += [*facts.workers, *facts.failures]
+    causes += [*facts.workers, *facts.failures, *(one.to_cause(facts.now_ns) for one in facts.down)]
     for row in unwell[:SHOWN_FAULTS]:
+        causes += conditions.of_workload(row)
         again = f" after {row.restarts} restarts" if row.restarts else ""
         why = f": {row.reason}" if row.reason else ""
         causes.append(Cause(f"{row.job} on {row.worker or 'no worker'} is {row.state}{again}{why}"))
@@ -49,14 +56,16 @@ def explain(facts: Facts) -> Explanation:
     if not unwell and not facts.drift and facts.state != "removed":
         causes.append(Cause(f"all {len(facts.workloads)} workloads are up, and nothing differs from what was applied"))
     up = len(facts.workloads) - len(unwell)
-    summary = (
-        f"{facts.name} is {facts.state} at revision {facts.revision}; {up} of {len(facts.workloads)} workloads up."
-    )
+    summary = f"{facts.name} is {facts.state} at revision {facts.revision}"
+    summary += f" ({since})" if (since := conditions.since(facts.condition)) else ""
+    summary += f"; {up} of {len(facts.workloads)} workloads up."
     for value in facts.responsible:
         summary += f" {responsible.sentence(value)}"
     if facts.reason:
         summary += f" {facts.reason}."
-    more = {"responsible": [responsible.to_dict(value) for value in facts.responsible]} if facts.responsible else {}
+    more = conditions.more(facts.condition, facts.down, facts.now_ns)
+    if facts.responsible:
+        more["responsible"] = [responsible.to_dict(value) for value in facts.responsible]
     return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell), more)
 
 
@@ -89,6 +98,8 @@ def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:
     if failed is not None:
         id = parse(failed.id).name
         calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))
+    if facts.absent and failed is None:
+        calls.append(Call("explain", {"kind": "worker", "id": facts.absent[0]}, "see why its worker is not there"))
     if facts.drift and failed is None:
         calls.append(Call("deployment_reconcile", {"name": name, "dry_run": True}, "see what would mend it"))
     if (facts.state == "degraded" or facts.drift) and facts.earlier is not None:
@@ -97,5 +108,5 @@ def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:
     if facts.state == "applying":
         calls.append(Call("deployment_get", {"name": name}, "look again in a few seconds"))
     if not calls:
-        calls.append(Call("deployment_get", {"name": name, "detail": "detailed"}, "see values, placement, figures"))
+        calls.append(Call("deployment_get", {"name": name, "detail": "detailed"}, "see its placement and figures"))
     return calls

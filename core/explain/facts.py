@@ -9,19 +9,33 @@ import orjson
 from core import clock, errors
 from core.deployments import observed, records, status
 from core.dsl.language import answering
-from core.explain import chain, deployment_facts, deployments, invocations, jobs, saved_plans, targets, triggers
+from core.explain import (
+    chain,
+    conditions,
+    deployment_facts,
+    deployments,
+    invocations,
+    jobs,
+    saved_plans,
+    targets,
+    triggers,
+    worker_facts,
+    workers,
+)
 from core.explain.chain import Cause
 from core.explain.responsible import Fault
 from core.explain.targets import Mismatch
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
+from core.fleet.workforce import Workforce
 from core.model import invocation
 from core.model.message import Type
 from core.model.principal import Caller
-from core.model.states import DeploymentState
+from core.model.states import DeploymentState, WorkerState
 from core.model.trigger import Definition
 from core.model.workload import WorkloadView, parse
 from core.store import audit, messages
+from core.store import conditions as condition_table
 from core.store import deployments as table
 from core.store import invocations as invocation_table
 from core.store import jobs as job_table
@@ -34,6 +48,7 @@ from core.workflows.library import Library
 MOST_FAILURES = 3
 LOOKED_THROUGH = 50  # of the newest failures
 MOST_WORKER_NOTES = 4
+_AWAY = (WorkerState.OFFLINE, WorkerState.LOST)
 
 
 class Explainer:
@@ -47,11 +62,13 @@ class Explainer:
         triggers: TriggerRegistry,
         library: Library,
         reach: Reach,
+        workforce: Workforce,
     ) -> None:
         self._database = database
         self._triggers = triggers
         self._library = library
         self._reach = reach
+        self._workforce = workforce
         self._fleet = fleet
         self._pending = pending
 
@@ -72,7 +89,8 @@ class Explainer:
         return targets.mismatches(definition, target)
 
     async def explain(self, caller: Caller, kind: str, id: str) -> chain.Explanation:
-        """Why a deployment, invocation, trigger, workload, job or plan of a tenant is as it is. Raises NotFound."""
+        """Why a deployment, invocation, trigger, workload, job, worker or plan of a tenant is as it is. Raises
+        NotFound."""
         match kind:
             case "deployment":
                 return await self._deployment(caller, id)
@@ -84,6 +102,9 @@ class Explainer:
                 return await self._workload(caller, id)
             case "job":
                 return await self._job(caller, id)
+            case "worker":
+                row = self._workforce.worker(caller, id)
+                return workers.explain(await worker_facts.find(self._database, self._fleet, caller, row))
             case "plan":
                 return await self._plan(caller, id)
         raise ValueError(kind)
@@ -99,6 +120,10 @@ class Explainer:
         since = history[1].id if len(history) > 1 and history[0].action == "rollback" else applied_at
         ran = ("apply", "rollback", "reconcile")
         earlier = next((one.revision for one in history if one.action in ran and one.revision < row.revision), None)
+        back_to = clock.now_ns() - conditions.LOOKED_BACK_NS
+        down = await self._database.read(
+            lambda db: condition_table.outages(db, caller.tenant, back_to, deployment=name)
+        )
         faults = [Fault(one.job, one.failing or one.reason) for one in there if not status.up(one)]
         return deployments.explain(
             deployments.Facts(
@@ -114,6 +139,10 @@ class Explainer:
                 earlier,
                 row.source,
                 await deployment_facts.find_responsible(self._database, self._library, self._reach, row, faults),
+                observed.condition(self._fleet, caller.tenant, row),
+                conditions.outages(down),
+                self._absent(there),
+                clock.now_ns(),
             )
         )
 
@@ -241,6 +270,8 @@ class Explainer:
             rows = await self._database.read(audit.about, tenant, f"{tenant}/{name}", 3)
             deeds = [Cause(f"{row.username} called {row.operation} through {row.surface}", row.id) for row in rows]
         since = max((deed.at_ns for deed in deeds), default=0)
+        back_to = clock.now_ns() - conditions.LOOKED_BACK_NS
+        down = await self._database.read(condition_table.outages_of_job, tenant, name, back_to)
         return jobs.Facts(
             name,
             there,
@@ -249,7 +280,15 @@ class Explainer:
             await self._workers(caller.tenant, {one.worker for one in there}, since),
             newest["version"] if newest is not None else None,
             workload,
+            conditions.outages([one for one in down if workload in ("", one.workload)]),
+            self._absent(there),
+            clock.now_ns(),
         )
+
+    def _absent(self, there: Sequence[WorkloadView]) -> list[str]:
+        """The workers of these that are known and not there."""
+        on = {one.worker for one in there if not status.up(one)}
+        return [row["name"] for row in self._fleet.worker_rows() if row["name"] in on and row["state"] in _AWAY]
 
     async def _plan(self, caller: Caller, id: str) -> chain.Explanation:
         saved = await records.saved_plan(self._database, caller.tenant, id, clock.now_ns())

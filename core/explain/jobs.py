@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.explain import conditions
 from core.explain.chain import Call, Cause, Explanation
+from core.explain.conditions import Down
 from core.model.workload import WorkloadView
 
 SHOWN_REPLICAS = 5
@@ -23,11 +25,15 @@ class Facts:
     workers: Sequence[Cause]  # how its workers are
     staged: int | None = None  # the newest version of an unmanaged job
     workload: str = ""
+    down: Sequence[Down] = ()
+    absent: Sequence[str] = ()  # workers of it that are not there
+    now_ns: int = 0
 
 
 def explain(facts: Facts) -> Explanation:
-    causes = [*facts.deeds, *facts.failures, *facts.workers]
+    causes = [*facts.deeds, *facts.failures, *facts.workers, *(one.to_cause(facts.now_ns) for one in facts.down)]
     for row in facts.workloads[:SHOWN_REPLICAS]:
+        causes += conditions.of_workload(row)
         again = f", {row.restarts} restarts" if row.restarts else ""
         why = f": {row.reason}" if row.reason else ""
         figures = _figures(row.metrics)
@@ -37,10 +43,14 @@ def explain(facts: Facts) -> Explanation:
     state = _state(facts)
     up = sum(row.state in ("running", "completed") for row in facts.workloads)
     managed = next((row.deployment for row in facts.workloads if row.deployment), "")
-    summary = f"{facts.workload or facts.name} is {state}; {up} of {len(facts.workloads)} replicas up"
+    worst = conditions.worst(facts.workloads)
+    summary = f"{facts.workload or facts.name} is {state}"
+    summary += f" ({since})" if (since := conditions.since(worst)) else ""
+    summary += f"; {up} of {len(facts.workloads)} replicas up"
     summary += f"; it belongs to deployment {managed}." if managed else "."
     kind, id = ("workload", facts.workload) if facts.workload else ("job", facts.name)
-    return Explanation(kind, id, state, summary, causes, _next(facts, state, managed))
+    more = conditions.more(worst, facts.down, facts.now_ns)
+    return Explanation(kind, id, state, summary, causes, _next(facts, state, managed), more)
 
 
 def _state(facts: Facts) -> str:
@@ -78,4 +88,6 @@ def _next(facts: Facts, state: str, managed: str) -> list[Call]:
             calls.append(Call("job_deploy", {"name": facts.name}, "run it"))
         elif state in ("failed", "quarantined"):
             calls.append(Call("job_deploy", {"name": facts.name}, "deploy it again once its document is mended"))
+    if facts.absent:
+        calls.append(Call("explain", {"kind": "worker", "id": facts.absent[0]}, "see why its worker is not there"))
     return calls

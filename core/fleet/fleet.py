@@ -19,6 +19,7 @@ from core.bus.base import Bus, GroupKey
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.fleet.child import Child, Spawn
+from core.fleet.conditions import Conditions
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.deaths import Ended
 from core.fleet.groups import Groups
@@ -34,6 +35,7 @@ from core.forever import Loops
 from core.guard import filepolicy
 from core.guard.filepolicy import FilePolicy
 from core.model import deployment, frames
+from core.model.condition import Health, Kind, Outage, Subject
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
@@ -70,7 +72,8 @@ class Fleet:
         self._bus = bus
         self._traffic = traffic
         self._kv = KvCalls(store)
-        self._workloads = Workloads(database, bus, changed, traffic.workload_state, self._wake)
+        self.conditions = Conditions(database)
+        self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake)
         self.logs = JobLogs()
         self._needs = Needs(vault)
         self._variables = variables
@@ -130,6 +133,7 @@ class Fleet:
 
     async def stop(self) -> None:
         """Drain every worker within the deadline, then make sure that no process is left."""
+        await self.conditions.end()
         await self.processes.stop()
         self._traffic.flush()
 
@@ -181,6 +185,7 @@ class Fleet:
     def forget(self, name: str) -> None:
         """A worker of another machine was removed."""
         self.workers.pop(name, None)
+        self.conditions.forget(Subject(Kind.WORKER, "", name))
         self._wake()
 
     def _gone(self, worker: Worker) -> None:
@@ -192,7 +197,10 @@ class Fleet:
         for id, replica in worker.replicas.items():
             self._bus.detach(parse(id).group, replica, died=not worker.left)
         self._bus.reach(worker.name, None)
-        self._workloads.worker_gone(worker)
+        self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if worker.left else Outage.WORKER_LOST)
+        self.conditions.saw_other(
+            Kind.WORKER, "", worker.name, Health.DOWN, "it said good-bye" if worker.left else "it fell silent or died"
+        )
         worker.disconnect()  # at last: what a fault cuts short is done again
         if was_online and not ended:
             log.warning("worker_lost", worker=worker.name)
@@ -358,6 +366,7 @@ class Fleet:
                 self._wake()
             case frames.Hello():
                 worker.state = WorkerState.ONLINE
+                self.conditions.saw_other(Kind.WORKER, "", worker.name, Health.HEALTHY, "")
                 worker.sandbox = errors.shorten(frame.sandbox, 300)
                 if frame.files is not None:
                     worker.files = FilePolicy.from_dict(frame.files)

@@ -128,7 +128,7 @@ class Inquest:
         count = quarantine.recent(deaths, death.at_ns)
         if quarantine.decide(deaths, death.at_ns):
             reason = _why(death, count)
-            self._workloads.quarantine(*key, reason)
+            self._workloads.quarantine(*key, reason, row.id)
             self._bus.exhaust((tenant, job), MOST_DEATHS)
             note = audit.row(
                 self._traffic.ids.next(), replace(SYSTEM, tenant=tenant), "job_quarantine", f"{tenant}/{job}"
@@ -138,7 +138,7 @@ class Inquest:
             reason = (
                 f"{death} ({count} of {MOST_DEATHS} times before it is quarantined); it is held back for {seconds:g} s"
             )
-            self._workloads.hold_back(*key, seconds, reason)
+            self._workloads.hold_back(*key, seconds, reason, row.id)
             asyncio.get_running_loop().call_later(seconds + 0.01, self._deliver)
             note = None
         self._tell(death, reason, quarantined=note is not None)

@@ -14,8 +14,10 @@ from core import clock, errors
 from core.bus.base import Bus
 from core.dsl.language import compile as compiler
 from core.fleet import channels, failing
+from core.fleet.conditions import Conditions, subject_of
 from core.fleet.connection import Observed, Worker
 from core.model import frames
+from core.model.condition import Outage
 from core.model.message import Filter
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadRow, WorkloadView
@@ -64,12 +66,15 @@ class Workloads:
         self,
         database: Database,
         bus: Bus,
+        conditions: Conditions,
         changed: Callable[[str, str], None],
         told: Callable[[WorkloadRow, str, str], None],
         wake: Callable[[], None],
     ) -> None:
         self._database = database
         self._bus = bus
+        self._conditions = conditions
+        self._loaded = False
         self._changed = changed  # (tenant, deployment) whose workloads changed
         self._told = told  # the row of a workload that has another state, with the state and its reason
         self._wake = wake  # after a change that no report brings
@@ -91,19 +96,26 @@ class Workloads:
         A row whose document is no JSON object (somebody edited it) is as good as not there.
         """
         rows = {row.id: row for row in await self._database.read(workloads.all_rows) if self._readable(row)}
+        if not self._loaded:
+            await self._conditions.load(rows.values())
         gone = self._rows.keys() - rows.keys()
         for id in gone:
             self._told(self._rows[id], WorkloadState.STOPPED.value, "it is not deployed any more")
             self._observed.pop(id, None)
             self._documents.pop(id, None)
+            self._conditions.forget(subject_of(self._rows[id]))
         for id, row in rows.items():
             seen = self._observed.get(id)
             old = self._rows.get(id)
             if seen is None or old is None or not row.runs_like(old):
-                self._observed[id] = _as_stored(row)
+                seen = self._observed[id] = _as_stored(row)
+                if not self._loaded and row.state not in OVER:  # what failed under an earlier engine stands
+                    seen.failure = self._conditions.failure(row)
+                    seen.run_failed = seen.failure is not None and seen.failure.of_run
+                self._conditions.saw(row, seen)
             else:
                 row.state = old.state  # what was reported may not be written yet
-        self._rows = rows
+        self._rows, self._loaded = rows, True
         return gone
 
     def wanted_on(self, worker: str) -> list[WorkloadRow]:
@@ -115,18 +127,21 @@ class Workloads:
         self._held_back = {key: until for key, until in self._held_back.items() if until > now}
         return [row for row in mine if (row.tenant, row.job, row.version) not in self._held_back]
 
-    def hold_back(self, tenant: str, job: str, version: str, seconds: float, reason: str) -> None:
-        """Give nobody this job for a while; what runs of it stops with the next sync."""
+    def hold_back(self, tenant: str, job: str, version: str, seconds: float, reason: str, at_work: str) -> None:
+        """Give nobody this job for a while; what runs of it stops with the next sync. `at_work` is the workload that
+        is to blame."""
         self._held_back[tenant, job, version] = clock.monotonic() + seconds
         for row in self._of(tenant, job, version):
             if row.state not in OVER:
-                self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, reason, version=version))
+                seen = Observed(WorkloadState.ASSIGNED.value, reason, version=version)
+                self.observe(row.id, seen, failed=row.id == at_work)
 
-    def quarantine(self, tenant: str, job: str, version: str, reason: str) -> None:
-        """Give nobody this job any more, until `release`."""
+    def quarantine(self, tenant: str, job: str, version: str, reason: str, at_work: str) -> None:
+        """Give nobody this job any more, until `release`. `at_work` is the workload that is to blame."""
         for row in self._of(tenant, job, version):
             row.state = WorkloadState.QUARANTINED.value
-            self.observe(row.id, Observed(row.state, reason, version=version, at_ns=clock.now_ns()))
+            seen = Observed(row.state, reason, version=version, at_ns=clock.now_ns())
+            self.observe(row.id, seen, failed=row.id == at_work)
 
     def release(self, tenant: str, job: str) -> None:
         """End the quarantine of a job."""
@@ -191,7 +206,8 @@ class Workloads:
 
     # -- what was observed ---------------------------------------------------------------------------------
 
-    def observe(self, id: str, seen: Observed) -> None:
+    def observe(self, id: str, seen: Observed, *, failed: bool = False) -> None:
+        """Something is seen of a workload; `failed`: it is a failure that was not told before."""
         old = self._observed.get(id)
         if old is not None:
             seen.metrics, seen.run_failed = old.metrics, old.run_failed
@@ -203,6 +219,7 @@ class Workloads:
             asyncio.get_running_loop().call_later(failing.SETTLED_SECONDS, self._came_through, id)
         row = self._rows.get(id)
         if row is not None:
+            self._conditions.saw(row, seen, failed=failed)
             self._changed(row.tenant, row.deployment)
             if old is None or (old.state, old.reason) != (seen.state, seen.reason):
                 self._told(row, seen.state, seen.reason)
@@ -211,6 +228,7 @@ class Workloads:
         """A workload that had failed may have been up for long enough by now."""
         row = self._rows.get(id)
         if row is not None:
+            self._conditions.saw(row, self._observed[id])
             self._changed(row.tenant, row.deployment)
             self._wake()
 
@@ -232,7 +250,8 @@ class Workloads:
 
     def reported(self, row: WorkloadRow, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""
-        self.observe(row.id, Observed(state, reason, restarts, version, clock.now_ns()))
+        seen = Observed(state, reason, restarts, version, clock.now_ns())
+        self.observe(row.id, seen, failed=state == WorkloadState.FAILED)
         row.state = state
         if not self._reports:
             asyncio.get_running_loop().call_soon(self._write_reports)
@@ -244,13 +263,14 @@ class Workloads:
         if seen is None or (seen.state, seen.reason) != (WorkloadState.ASSIGNED.value, reason):
             self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, reason, version=row.version))
 
-    def worker_gone(self, worker: Worker) -> None:
+    def worker_gone(self, worker: Worker, cause: Outage) -> None:
         """Nothing of a worker runs any more; what was complete or quarantined stays so."""
         for row in self._rows.values():
             if row.worker == worker.name:
                 seen = self._observed.get(row.id)
                 if seen is None or seen.state not in OVER:
                     self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, f"worker {worker.name} is gone"))
+                    self._conditions.worker_gone(row, cause)
 
     def _write_reports(self) -> None:
         reports, self._reports = self._reports, []
@@ -303,6 +323,7 @@ class Workloads:
                     failing=failed,
                     restarts=seen.restarts,
                     metrics=self._metrics(row, seen),
+                    condition=self._conditions.of(subject_of(row)),
                 )
             )
         return out

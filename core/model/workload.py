@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from core.model.condition import Condition
 from core.model.states import WorkloadState
 
 
@@ -102,9 +103,12 @@ class WorkloadView:
     """Why it failed last, when it is up again and has not come through since (core.fleet.failing)."""
     restarts: int
     metrics: dict[str, Any]
+    condition: Condition | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SHOWN}
+        """Its fields, and those of its condition."""
+        condition = {} if self.condition is None else self.condition.to_dict()
+        return {**{name: getattr(self, name) for name in _SHOWN}, **condition}
 
 
-_SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView))
+_SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView) if field.name != "condition")

@@ -6,14 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from core import clock
-from core.deployments import history, observed, records, status
+from core.deployments import answers, history, observed, records
 from core.engine import Engine
 from core.license import Feature
 from core.model.deployment import HistoryEntry, State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.model.states import DeploymentState
 from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
 from core.store import deployments as table
 
@@ -22,7 +20,7 @@ class DeploymentGet(Params):
     name: str = Field(max_length=64)
     """The deployment."""
     detail: Literal["concise", "detailed"] = "concise"
-    """detailed adds values, channels, placement, metrics of each workload, and where relative paths of files start."""
+    """detailed adds channels, placement, metrics of each workload, and where relative paths of files start."""
 
 
 @operation(
@@ -33,24 +31,16 @@ class DeploymentGet(Params):
     role=Role.USER,
 )
 async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
-    """Show a deployment as it is now: state, workloads, and drift between what was applied and what runs.
-
-    Of a large one, the workloads and the drift that need attention come first and the rest is left out.
+    """Show a deployment as it is now: state, since when, values and `defaults` of those left out, workloads, and drift
+    from what was applied. Of a large one, what needs attention comes first and the rest is left out.
     """
     row = await records.deployment(engine.database, caller.tenant, params.name)
-    state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
+    found, drift = answers.summary(engine.fleet, caller.tenant, row, engine.now_ns())
     applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
     wish = State.from_dict(row.desired)
-    there = observed.views(engine.fleet, caller.tenant, params.name)
-    found = {
-        "name": params.name,
-        "state": state.value,
-        "reason": reason,
-        "health": status.health(state),
-        "revision": row.revision,
-        "source": row.source,
+    found |= {
         "worker_group": wish.group,
-        "workloads_up": f"{sum(map(status.up, there))}/{len(there)}",
+        **await answers.values(engine.library, row, wish.values),
         "workloads": observed.answers(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
@@ -62,7 +52,6 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     }
     if params.detail == "detailed":
         found |= {
-            "values": dict(wish.values),
             "placement": {job: list(workers) for job, workers in wish.assignments.items()},
             "channels": [channel.to_dict() for channel in wish.channels.values()],
             "data_directory": engine.reach.directory(caller.tenant, wish.group),
@@ -84,30 +73,10 @@ class DeploymentList(Page):
     role=Role.USER,
 )
 async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList) -> dict[str, Any]:
-    """List the deployments with state, health and revision."""
-    listed = []
-    for row in await engine.database.read(table.all_rows, caller.tenant):
-        state, reason, drift = observed.observe(engine.fleet, caller.tenant, row, engine.now_ns())
-        if state is DeploymentState.REMOVED and not params.include_removed:
-            continue
-        there = engine.fleet.workload_views(tenant=caller.tenant, deployment=row.name)
-        up = sum(map(status.up, there))
-        listed.append(
-            {
-                "name": row.name,
-                "state": state.value,
-                "reason": reason,
-                "health": status.health(state),
-                "revision": row.revision,
-                "source": row.source,
-                "workloads": f"{up}/{len(there)}",
-                "drift": sum(not one.muted for one in drift),
-                "reconcile": row.reconcile,
-                "updated_at": clock.iso(row.updated_at_ns),
-                "updated_by": row.updated_by,
-            }
-        )
-    return offset_page(listed, params)
+    """List the deployments with state, health, since when, why, and revision."""
+    rows = await engine.database.read(table.all_rows, caller.tenant)
+    listed = [answers.listed(engine.fleet, caller.tenant, row, engine.now_ns()) for row in rows]
+    return offset_page([one for one in listed if params.include_removed or one["state"] != "removed"], params)
 
 
 Revision = Annotated[int, Field(ge=1, le=2**31)]

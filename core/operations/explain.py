@@ -1,4 +1,4 @@
-"""Explain: why a deployment, an invocation, a trigger, a workload, a job or a plan is as it is, and what to do next."""
+"""Explain: why something that Sluice keeps is as it is, and what to do next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.operations.registry import operation
 
 
 class Explain(Params):
-    kind: Literal["deployment", "invocation", "trigger", "workload", "job", "plan"]
+    kind: Literal["deployment", "invocation", "trigger", "workload", "job", "worker", "plan"]
     """What sort of thing."""
     id: str = Field(min_length=1, max_length=200)
     """Its name, slug or id; of a workload, JOB#REPLICA, or JOB when it has one replica."""
@@ -39,7 +39,7 @@ EXPLAINED = {
     role=Role.USER,
 )
 async def explain(engine: Engine, caller: Caller, params: Explain) -> dict[str, Any]:
-    """Tell why a deployment, invocation, trigger, workload, job or plan is as it is: `because`, its causes by time
-    (who applied what, which worker was lost, which job failed and why); `next`, the calls that help."""
+    """Tell why something is as it is: `because`, its causes by time (who applied what, which worker was lost and what
+    was down, which job failed since when and why); `next`, the calls that help."""
     found = await engine.explainer.explain(caller, params.kind, params.id)
     return found.to_dict()

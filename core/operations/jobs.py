@@ -33,7 +33,9 @@ async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str,
     for workload in engine.fleet.workload_views(tenant=caller.tenant):
         item = items.setdefault(workload.job, _item(workload.job, workload.version))
         item["managed_by"] = workload.deployment or None
-        item["workloads"].append({"worker": workload.worker, "state": workload.state, "reason": workload.reason})
+        shown = {"worker": workload.worker, "state": workload.state, "reason": workload.reason}
+        condition = {} if workload.condition is None else workload.condition.to_dict()
+        item["workloads"].append({**shown, **condition})
     return offset_page([items[name] for name in sorted(items)], params)
 
 

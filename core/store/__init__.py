@@ -10,7 +10,8 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
                 invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
                 owed: what a start finds; forgetting: records of runs that leave, whose messages get bodies
                 of their own (messages.keep_bodies); usage: how much they take
-    deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers
+    deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers; conditions:
+                since when each is as it is
     workflows   with catalog (installed from portals); jobs, job_drafts: single jobs; draft_conflicts: two
                 edit one draft; gitops
     contexts    with variables, secrets

@@ -162,11 +162,13 @@ def settle(
 
 
 class Kept(NamedTuple):
-    """What the keeper needs to know of a deployment; see `DeploymentRow`."""
+    """What the keeper and the watcher need to know of a deployment; see `DeploymentRow`."""
 
     tenant: str
     name: str
     revision: int
+    state: str
+    updated_at_ns: int
     reconcile: str
     reconcile_interval_seconds: int | None
     ignored: list[str]

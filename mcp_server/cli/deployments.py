@@ -83,7 +83,7 @@ async def status(
     elif name is None:
         render.rows(
             result["items"],
-            ("name", "state", "health", "revision", "source", "workloads", "drift", "reconcile"),
+            ("name", "state", "since", "revision", "source", "workloads", "drift", "reconcile", "reason"),
             empty="There is no deployment." if besides else _NOTHING,
             more=result.get("next_cursor"),
         )
@@ -97,11 +97,14 @@ async def status(
             "state",
             "reason",
             "health",
+            "since",
             "revision",
             "source",
             "worker_group",
             "data_directory",
             "last_applied",
+            "values",
+            "defaults",
         )
         render.facts(shown, facts)
         _workloads(result.get("workloads", []))
@@ -110,7 +113,7 @@ async def status(
 
 
 def _workloads(workloads: list[dict[str, Any]]) -> None:
-    render.section("Workloads", workloads, ("step", "job", "replica", "worker", "state", "restarts", "reason"))
+    render.section("Workloads", workloads, ("step", "job", "replica", "worker", "state", "since", "restarts", "reason"))
 
 
 def _drift(drift: list[dict[str, Any]]) -> None:

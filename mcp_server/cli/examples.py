@@ -56,6 +56,7 @@ STORY = (
     "sluice status roundtrip",
     "sluice history roundtrip",
     "sluice explain deployment roundtrip",
+    "sluice explain worker local-1",
     "sluice reconcile roundtrip --dry-run",
     "sluice deployment set roundtrip --reconcile manual",
     "sluice history roundtrip --compare 1,1",

@@ -16,12 +16,15 @@ from core import errors
 from core.deployments.status import up
 from core.engine import Engine
 from core.fleet import failing
+from core.model.workload import parse
 from core.operations import REGISTRY
 from mcp_server import results
+from tests import waiting
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.operations.test_deployments import SOURCE, apply, deployed, plan
 
 pytestmark = pytest.mark.anyio
+OPERATOR = replace(ADMIN, principal=replace(ADMIN.principal, platform=True))
 ROOTED = """
 kind: workflow
 slug: rooted
@@ -64,6 +67,10 @@ async def test_a_deployment_with_a_job_that_fails_is_explained_down_to_its_reaso
         text = results.success(found)["content"][0]["text"]
         assert f'wizard field path = "{now}" since revision 2; "{before}" in revision 1.' in text
         below = await engine.call("explain", down["arguments"], ADMIN)
+        condition = below["condition"]
+        assert condition["health"] == "failing" and condition["failures"] >= 1
+        assert f"failing since {condition['since']}, it failed" in below["summary"]
+        assert condition["since"] <= condition["first_failed_at"] <= condition["last_failed_at"]
         assert below["state"] == "failed" and "is not a directory" in told(below)
         mended = await apply(engine, await engine.call(back["call"], back["arguments"], ADMIN))
         assert mended["state"] == "running"
@@ -118,6 +125,37 @@ async def test_a_killed_worker_is_part_of_the_chain(tmp_path: Path) -> None:
         assert await engine.fleet.wait(lambda: worker.pid is None, 5)
         found = await explain(engine, "deployment", "demo")
         assert "local-2" in told(found)
+        mine = engine.fleet.workload_views(tenant="tenant-a", worker="local-2")
+        there = await waiting.until(
+            lambda: explain(engine, "deployment", "demo"), lambda now: now.get("outages") and now["outages"][0]["to"]
+        )
+        (outage,) = there["outages"]
+        assert (outage["cause"], outage["worker"], outage["workloads"]) == ("worker-lost", "local-2", len(mine))
+        assert outage["from"] < outage["to"] and outage["seconds"] > 0
+        assert "worker local-2 was lost: demo--" in told(there) and " were down until 20" in told(there)
+        below = await explain(engine, "worker", "local-2")
+        assert (below["state"], below["outages"]) == ("online", [outage])
+        assert f"online since {below['condition']['since']}" in below["summary"]
+        assert "it went: it fell silent or died" in told(below) and "it runs demo--" in told(below)
+        assert [call["call"] for call in below["next"]] == ["worker_get"]
+        job = await explain(engine, "job", mine[0].job)
+        assert job["outages"][0]["names"] == [parse(mine[0].id).name]
+
+
+async def test_a_drained_worker_is_explained_by_who_drained_it(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].online, 20)
+        await engine.call("worker_drain", {"name": "local-1"}, OPERATOR)
+        found = await engine.call("explain", {"kind": "worker", "id": "local-1"}, OPERATOR)
+        assert found["state"] == "draining" and "alice called worker_drain" in told(found)
+        assert found["next"][0] == {
+            "call": "worker_resume",
+            "arguments": {"name": "local-1"},
+            "why": "let it take jobs again",
+        }
+        for id in ("local-9", "../etc"):
+            with pytest.raises(errors.NotFound):
+                await explain(engine, "worker", id)
 
 
 async def test_a_rollback_is_explained_by_what_failed(tmp_path: Path) -> None:
@@ -195,4 +233,4 @@ async def test_a_workload_is_found_by_its_job_when_it_is_the_only_one(tmp_path: 
             await explain(engine, "workload", "demo--print#7")
         assert "demo--print#0" in str(raised.value.hint)
         with pytest.raises(errors.InvalidParams, match=r"invocation.*workload.*job.*plan"):
-            await explain(engine, "worker", "local-1")
+            await explain(engine, "planet", "local-1")

@@ -102,8 +102,9 @@ async def changes(engine: Engine) -> int:
 
 
 async def steady(engine: Engine) -> None:
-    """Wait until what the workers reported is written."""
+    """Wait until what the workers reported is written, and the condition that follows from it."""
     await engine.rollouts.reached("tenant-a", "quiet", 10)
+    await engine.watcher.compare(everything=True)
     await engine.database.write(lambda db: None)
 
 
@@ -151,6 +152,8 @@ async def test_a_dry_run_shows_drift_and_steps_and_changes_nothing(tmp_path: Pat
     async with engine_on(tmp_path / "home", workers=2, **LATER) as engine:
         await quiet(engine)
         await edit(engine, FIRST, lambda document: document.update(name="other"))
+        await steady(engine)
+        await call(engine, "deployment_reconcile", name="quiet", dry_run=True)  # the drift is seen, and that is kept
         await steady(engine)
         before = await changes(engine)
         shown = await call(engine, "deployment_reconcile", name="quiet", dry_run=True)

@@ -1,0 +1,66 @@
+"""Deployments as answers show them: in a list, and one of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core import clock, errors
+from core.catalog import items
+from core.deployments import observed, reconcile, status
+from core.documents import differences
+from core.fleet.fleet import Fleet
+from core.model.deployment import DeploymentRow
+from core.workflows.library import Library
+
+
+def listed(fleet: Fleet, tenant: str, row: DeploymentRow, now_ns: int) -> dict[str, Any]:
+    """A row of the list; its state is `removed` of one that is not there any more."""
+    found, drift = summary(fleet, tenant, row, now_ns)
+    return {
+        **found,
+        "workloads": found.pop("workloads_up"),
+        "drift": sum(not one.muted for one in drift),
+        "reconcile": row.reconcile,
+        "updated_at": clock.iso(row.updated_at_ns),
+        "updated_by": row.updated_by,
+    }
+
+
+def summary(
+    fleet: Fleet, tenant: str, row: DeploymentRow, now_ns: int
+) -> tuple[dict[str, Any], Sequence[reconcile.Drift]]:
+    """How a deployment is now, and since when; and its drift."""
+    state, reason, drift = observed.observe(fleet, tenant, row, now_ns)
+    there = observed.views(fleet, tenant, row.name)
+    found = {
+        "name": row.name,
+        "state": state.value,
+        "reason": reason,
+        "health": status.health(state),
+        "since": clock.iso(observed.condition(fleet, tenant, row).since_ns),
+        "revision": row.revision,
+        "source": row.source,
+        "workloads_up": f"{sum(map(status.up, there))}/{len(there)}",
+    }
+    return found, drift
+
+
+async def values(library: Library, row: DeploymentRow, given: Mapping[str, Any]) -> dict[str, Any]:
+    """{values, defaults}: what was asked for, and what holds for each field that was left out, as long as the source
+    is in the catalog. Credentials are masked."""
+    source = source_of(await library.visible(row.tenant), row.source)
+    fields = items.wizard(source) if source is not None else []
+    defaults = {one["field"]: one["default"] for one in fields if one["field"] not in given}
+    set_ones = {name: value for name, value in defaults.items() if value is not None}
+    return {"values": differences.masked(dict(given)), "defaults": differences.masked(set_ones)}
+
+
+def source_of(catalog: Sequence[items.Entry], source: str) -> items.Entry | None:
+    """What a deployment was made of, KIND:SLUG@VERSION; None when it is not in the catalog now."""
+    kind, _, rest = source.partition(":")
+    slug, _, version = rest.partition("@")
+    try:
+        return items.pick(catalog, slug, kind, version or None)
+    except errors.SluiceError:
+        return None
