@@ -128,6 +128,11 @@ def encode(number: int) -> str:
     return f"{number:016x}"
 
 
+def is_encoded(text: str) -> bool:
+    """Whether a text is one that `encode` makes."""
+    return _ENCODED(text) is not None
+
+
 def decode(text: str) -> int:
     """The integer behind `encode`.
 

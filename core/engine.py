@@ -22,6 +22,7 @@ from core.admission import Admission
 from core.attached import Attached, Notice
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
+from core.bus.told import Told
 from core.catalog.portals import Portals
 from core.confinement import process, sandbox
 from core.contexts.secrets import Vault
@@ -141,9 +142,10 @@ class Engine:
         self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
         self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)
         self.retention = Retention(settings, database, self.quota)
+        told = Told(self.announce)
         self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota)
-        self.invoker = Invoker(database, self.bus, ids, self.pending, self.announce, self.deliveries, self.quota)
-        self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, self.variables)
+        self.invoker = Invoker(database, self.bus, ids, self.pending, self.announce, told, self.deliveries, self.quota)
+        self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, told, self.variables)
         self.fleet = Fleet(
             settings,
             database,

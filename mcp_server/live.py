@@ -46,6 +46,7 @@ class Reason(StrEnum):
     FORBIDDEN = "forbidden"  # its credential has other rights now: who asks again gets what they allow
     MAX_AGE = "max_age"  # it went on for as long as a stream may: ask again
     IDLE = "idle"  # nobody used it
+    SLOW = "slow"  # it reads more slowly than things happen: ask again from the last id
 
 
 class Answer:

@@ -10,6 +10,7 @@ import structlog
 
 from core import clock, errors
 from core.bus.base import Bus, Delivery
+from core.bus.told import Told
 from core.contexts.variables import Variables
 from core.fleet.connection import Worker
 from core.model import frames
@@ -37,9 +38,12 @@ class Traffic:
         ids: clock.Ids,
         pending: Pending,
         announce: Callable[[str, dict[str, Any]], None],
+        told: Told,
         variables: Variables,
     ) -> None:
         self._database = database
+        database.collectors.append(self.flush)
+        self._told = told
         self._bus = bus
         self.ids = ids
         self._pending = pending
@@ -119,7 +123,6 @@ class Traffic:
             delivery = Delivery(self.ids.next(), group, encoded)
             self._deliveries.append(delivery)
             self._batch.dispatches.append(DispatchRow(delivery.id, message.id, tenant, group[1], None, 1))
-        self._announce("message", {"tenant": tenant, "event": encoded})
         return message
 
     def run_ended(self, worker: Worker, tenant: str, job: str, run: frames.Run) -> None:
@@ -192,6 +195,8 @@ class Traffic:
                 self._pending.ended(finish, first)
             for tenant, name, value, _, _ in batch.variables:
                 self._variables.committed(tenant, name, value)
+            for row in batch.messages:
+                self._told.committed(row.id, row.tenant, row.body)
             for delivery in deliveries:
                 self._bus.release(delivery)
             for worker, sequence in confirm.items():
@@ -202,7 +207,11 @@ class Traffic:
 
     def _retry(self, batch: run_commits.Absorbed, deliveries: list[Delivery], confirm: dict[Worker, int]) -> None:
         def again() -> None:
-            self._batch = batch.then(self._batch)
+            again = batch.renumbered(self.ids)
+            bodies = {row.id: row.body for row in again.messages}
+            for delivery, row in zip(deliveries, again.dispatches, strict=True):
+                delivery.body = bodies[row.message_id]
+            self._batch = again.then(self._batch)
             self._deliveries[:0] = deliveries
             for worker, sequence in confirm.items():
                 self._confirm[worker] = max(sequence, self._confirm.get(worker, 0))

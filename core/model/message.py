@@ -84,8 +84,23 @@ class Message:
         return orjson.dumps(self.event())
 
 
+def renumbered(event: bytes, id: int) -> bytes:
+    """An encoded event with another id."""
+    return orjson.dumps({**orjson.loads(event), "id": text_id(id)})
+
+
 def text_id(number: int) -> str:
     return "msg_" + clock.encode(number)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id."""
+    return text.startswith("msg_") and clock.is_encoded(text[4:])
+
+
+def number(text_id: str) -> int:
+    """The number behind an id. Raises ValueError for what is none."""
+    return clock.decode(text_id.removeprefix("msg_"))
 
 
 Wanted = str | tuple[str, ...]

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core.engine import Engine
+from core.model import message
 from core.model.message import Type
 from core.model.principal import Caller, Role
-from core.operations.registry import PAGE_BYTES, Page, items_schema, operation, position, rows_page
+from core.operations.registry import PAGE_BYTES, Page, items_schema, moment, operation, position, rows_page
 from core.store import messages as table
 
 
@@ -24,6 +25,17 @@ class MessageSearch(Page):
     """Only messages of this job."""
     source: Literal["server", "worker", "job"] | None = None
     """Only messages from there."""
+    worker: str | None = Field(default=None, max_length=200)
+    """Only messages that are about this worker, or came through it."""
+    text: str | None = Field(default=None, min_length=1, max_length=200)
+    """Only messages that say this somewhere, in any case."""
+    since: str | None = Field(default=None, max_length=40)
+    """Not before this time: ISO 8601, or how long ago (90s, 2h, 7d)."""
+    until: str | None = Field(default=None, max_length=40)
+    """Before this time."""
+    after: str | None = Field(default=None, pattern="^msg_[0-9a-f]{16}$")
+    """Only what came after the message with this id, the oldest first: `reset` is true when that one is kept no longer,
+    so that something between may be lost."""
 
 
 @operation(
@@ -34,15 +46,21 @@ class MessageSearch(Page):
     role=Role.USER,
 )
 async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> dict[str, Any]:
-    """Search the messages of the bus, newest first, by kind, type, tag, job and source."""
-    wanted = table.Wanted(
-        kind=params.kind or "",
-        type=params.type or "",
-        tag=params.tag or "",
-        job=params.job or "",
-        source=params.source or "",
-    )
-    return await _search(engine, caller, params, wanted)
+    """Search the messages of the bus, newest first, by what they are, whom they are about, text and time.
+
+    `total` counts what fits. With `after`, the last item's id is the next `after`, and an empty page the end for now.
+    """
+    now = engine.now_ns()
+    equal = {name: getattr(params, name) or "" for name in ("kind", "type", "tag", "job", "source", "worker", "text")}
+    since = 0 if params.since is None else moment(params.since, now, "/since") - 1
+    until = 2**63 - 1 if params.until is None else moment(params.until, now, "/until")
+    wanted = table.Wanted(**equal, since=since, until=until)
+    if params.after is None:
+        return await _search(engine, caller, params, wanted)
+    after = message.number(params.after)
+    reset = await engine.database.read(table.is_gone, caller.tenant, after)
+    wanted = wanted._replace(since=max(since, after))
+    return {**await _search(engine, caller, params, wanted, oldest_first=True), "reset": reset}
 
 
 class JobNotifications(Page):
@@ -63,11 +81,22 @@ async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNo
     return await _search(engine, caller, params, wanted)
 
 
-async def _search(engine: Engine, caller: Caller, page: Page, wanted: table.Wanted) -> dict[str, Any]:
+async def _search(
+    engine: Engine, caller: Caller, page: Page, wanted: table.Wanted, *, oldest_first: bool = False
+) -> dict[str, Any]:
+    before = None if oldest_first else position(page.cursor)
     rows, more = await engine.database.read(
         lambda db: table.search(
-            db, caller.tenant, wanted, before=position(page.cursor), limit=page.limit, most_bytes=PAGE_BYTES
+            db,
+            caller.tenant,
+            wanted,
+            before=before,
+            oldest_first=oldest_first,
+            limit=page.limit,
+            most_bytes=PAGE_BYTES,
         )
     )
     found = rows_page(rows, page.limit, lambda row: row[1], lambda row: str(row[0]), more=more)
+    if oldest_first:
+        found["next_cursor"] = None
     return {**found, "total": await engine.database.read(table.count, caller.tenant, wanted)}

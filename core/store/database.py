@@ -73,6 +73,8 @@ class Database:
         self._local = threading.local()
         self._closed = False
         self.commits = 0
+        self.collectors: list[Callable[[], None]] = []
+        """What collects writes for the end of a tick, called before each commit to hand them over."""
         self._thread.start()
 
     # -- writes --------------------------------------------------------------------------------------------
@@ -111,6 +113,8 @@ class Database:
         self._pending.append(write)
 
     def _feed(self) -> None:
+        for collect in self.collectors:
+            collect()
         batch, self._pending = self._pending, []
         short, self._short = self._short, True
         if short and not self._handed and self._pace.quick and self._turn.acquire(blocking=False):

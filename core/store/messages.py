@@ -43,14 +43,38 @@ class Wanted(NamedTuple):
     tag: str = ""
     job: str = ""
     source: str = ""
+    worker: str = ""
     leave_out: str = ""
     """A type that is not asked for."""
+    text: str = ""
+    """What it says somewhere, in any case of ASCII letters."""
+    since: int = 0
+    """The id that comes before the first one: ids are times."""
+    until: int = 2**63 - 1
+    """The first id that is not asked for."""
 
-    def where(self, tenant: str) -> tuple[str, list[str]]:
+    def where(self, tenant: str) -> tuple[str, list[Any]]:
         """The condition, and the values for its question marks."""
-        equal = {"tenant": tenant, **{name: value for name, value in self._asdict().items() if value}}
-        terms = ["type != ?" if name == "leave_out" else f"{name} = ?" for name in equal]
-        return " AND ".join(terms), list(equal.values())
+        equal = {name: getattr(self, name) for name in ("kind", "type", "tag", "job", "source", "worker")}
+        equal = {"tenant": tenant, **{name: value for name, value in equal.items() if value}}
+        terms, values = (
+            ["id > ? AND id < ?", *(f"{name} = ?" for name in equal)],
+            [self.since, self.until, *equal.values()],
+        )
+        if self.leave_out:
+            terms.append("type != ?")
+            values.append(self.leave_out)
+        if self.text:
+            pattern = f"%{self.text.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%"
+            terms.append(f"({' OR '.join(f'{said} LIKE ? ESCAPE {_ESCAPE}' for said in _SAID)})")
+            values += [pattern] * len(_SAID)
+        return " AND ".join(terms), values
+
+
+_ESCAPE = "'!'"
+_OF_RUN = "(SELECT {} FROM invocations i WHERE i.id = messages.invocation_id)"
+_SAID = ("CAST(body AS TEXT)", _OF_RUN.format("i.params"), _OF_RUN.format("i.result"))
+"""Where the text of a message is: in its body, or in the record of its run (core.store.bodies)."""
 
 
 EVERY = Wanted()
@@ -106,10 +130,11 @@ def search(
     wanted: Wanted = EVERY,
     *,
     before: int | None = None,
+    oldest_first: bool = False,
     limit: int = 25,
     most_bytes: int = 1024 * 1024,
 ) -> tuple[list[tuple[int, dict[str, Any]]], bool]:
-    """Messages of a tenant, newest first, as (id, event with its time), and whether there are more.
+    """Messages of a tenant, newest (or oldest) first, as (id, event with its time), and whether there are more.
 
     At most `limit`, and at most `most_bytes` of bodies are read, or one message: it is never all of a page of large
     ones in memory.
@@ -117,9 +142,10 @@ def search(
     where, values = wanted.where(tenant)
     if before is not None:
         where += " AND id < ?"
-        values.append(str(before))
+        values.append(before)
+    order = "ASC" if oldest_first else "DESC"
     rows = db.conn.execute(
-        f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id DESC LIMIT ?", [*values, limit + 1]
+        f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id {order} LIMIT ?", [*values, limit + 1]
     )
     out: list[tuple[int, dict[str, Any]]] = []
     size = 0
@@ -141,6 +167,11 @@ def search(
 def recent(db: Database, tenant: str, type: str, job: str = "", limit: int = 25) -> list[dict[str, Any]]:
     """The newest messages of one type, of one job or of all; fewer when they are large (see `search`)."""
     return [event for _, event in search(db, tenant, Wanted(type=type, job=job), limit=limit)[0]]
+
+
+def is_gone(db: Database, tenant: str, id: int) -> bool:
+    """Whether the tenant has no such message any more, or never had; the oldest go first, so maybe later ones too."""
+    return db.conn.execute("SELECT 1 FROM messages WHERE id = ? AND tenant = ?", (id, tenant)).fetchone() is None
 
 
 def count(db: Database, tenant: str, wanted: Wanted = EVERY) -> int:

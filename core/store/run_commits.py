@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from sqlite_utils import Database
 
 from core import clock
+from core.model import message
 from core.model.invocation import Invocation
 from core.store import audit, callbacks, dispatches, invocations, messages, variables
 from core.store.audit import AuditRow
@@ -37,6 +38,15 @@ class Accepted:
     dispatch: DispatchRow | None = None
     target: TargetRow | None = None
     update: DeliveryRow | None = None
+
+    def renumber(self, ids: clock.Ids) -> None:
+        """Give its message the next id: ids have the order of the commits, and what it was to go with has failed."""
+        if self.message is not None:
+            id = ids.next()
+            self.message = self.message._replace(id=id)
+            self.run.message_id = id
+            if self.dispatch is not None:
+                self.dispatch = self.dispatch._replace(id=id, message_id=id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,21 @@ class Absorbed:
 
     def __bool__(self) -> bool:
         return any(getattr(self, part) for part in _PARTS)
+
+    def renumbered(self, ids: clock.Ids) -> Absorbed:
+        """The same with new ids of its messages: ids have the order of the commits, and the one of this has failed."""
+        new = {message.id: ids.next() for message in self.messages}
+        return replace(
+            self,
+            messages=[
+                row._replace(id=new[row.id], body=message.renumbered(row.body, new[row.id])) for row in self.messages
+            ],
+            dispatches=[row._replace(message_id=new.get(row.message_id, row.message_id)) for row in self.dispatches],
+            finishes=[
+                one if one.message_id is None else replace(one, message_id=new.get(one.message_id, one.message_id))
+                for one in self.finishes
+            ],
+        )
 
     def then(self, later: Absorbed) -> Absorbed:
         """What came first, and what came later, as one."""

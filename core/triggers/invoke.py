@@ -20,9 +20,10 @@ import orjson
 
 from core import clock, errors
 from core.bus.base import Bus, Delivery
+from core.bus.told import Told
 from core.model import invocation
 from core.model.invocation import Invocation
-from core.model.message import Kind, Message, Source, Type
+from core.model.message import Kind, Message, Source, Type, renumbered
 from core.model.operation import schema_problems
 from core.model.principal import Caller
 from core.model.trigger import Definition
@@ -66,6 +67,7 @@ class Invoker:
         ids: clock.Ids,
         pending: Pending,
         announce: Callable[[str, dict[str, Any]], None],
+        told: Told,
         deliveries: Deliveries,
         quota: Quota,
     ) -> None:
@@ -74,10 +76,11 @@ class Invoker:
         self._pending = pending
         self.ids = ids
         self._announce = announce
+        self._told = told
         self._deliveries = deliveries
         self._quota = quota
         self._limits = Limits(database)
-        self._recorder = Recorder(database)
+        self._recorder = Recorder(database, ids)
 
     async def invoke(
         self,
@@ -206,17 +209,16 @@ class Invoker:
         waits = run.state == dispatch.DISPATCHED
         operation = "trigger_invoke" if options.rerun_of is None else "trigger_invocation_rerun"
         accepted = Accepted(run, audit.row(self.ids.next(), caller, operation, f"{tenant}/{run.slug}"), options.key)
-        delivery = None
-        size = len(text)
+        body = b""
         if not waits:
             run.finished_at_ns = now
         if refused is None:
-            delivery = Delivery(message.id, group, message.encode(), invocation_id=run.id, of_open_run=waits)
-            size += len(delivery.body)
+            body = message.encode()
             run.message_id = message.id
             accepted.message = messages.row(message, b"", run.id)
             if not waits:
-                accepted.dispatch = DispatchRow(delivery.id, message.id, tenant, group[1], run.id, 1)
+                accepted.dispatch = DispatchRow(message.id, message.id, tenant, group[1], run.id, 1)
+        size = len(text) + len(body)
         if options.sealed is not None:
             accepted.update = self._deliveries.update(self.ids.next(), run, run.state, run.result, now)
             accepted.target = TargetRow(run.id, options.sealed)
@@ -228,6 +230,12 @@ class Invoker:
                 if not done.done():
                     done.set_exception(error) if error is not None else done.set_result(holder)
                 return
+            delivery = None
+            if accepted.message is not None:
+                id = accepted.message.id  # another one than at first when another run of its tick failed the commit
+                event = body if id == message.id else renumbered(body, id)
+                delivery = Delivery(id, group, event, invocation_id=run.id, of_open_run=waits)
+                self._told.committed(id, tenant, event)
             if waits and delivery is not None:
                 entry = Open(run, run.text_id, definition.response_slot, trigger, group, params)
                 self._pending.watch(entry, definition.response_timeout_seconds)

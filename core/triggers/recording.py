@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from core import errors
+from core import clock, errors
 from core.store import run_commits
 from core.store.database import Database
 from core.store.run_commits import Accepted, Holder
@@ -17,8 +17,10 @@ Recorded = Callable[[Holder | None, BaseException | None], None]
 class Recorder:
     """Use from the engine's loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ids: clock.Ids) -> None:
         self._database = database
+        self._ids = ids
+        database.collectors.append(self._submit)
         self._accepted: list[Accepted] = []
         self._recorded: list[Recorded] = []
 
@@ -30,6 +32,8 @@ class Recorder:
         self._recorded.append(recorded)
 
     def _submit(self) -> None:
+        if not self._accepted:
+            return
         accepted, self._accepted = self._accepted, []
         recorded, self._recorded = self._recorded, []
         self._record(accepted, recorded)
@@ -38,6 +42,7 @@ class Recorder:
         def done(holders: list[Holder | None] | None, error: BaseException | None) -> None:
             if len(accepted) > 1 and error is not None and not isinstance(error, errors.SluiceError):
                 for one, hears in zip(accepted, recorded, strict=True):  # one is at fault, and must be refused alone
+                    one.renumber(self._ids)
                     self._record([one], [hears])
                 return
             for hears, holder in zip(recorded, holders or [None] * len(recorded), strict=True):

@@ -241,7 +241,10 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "callback_delivery_list": Form("invocation callbacks {invocation_id}", shows="invocations:deliveries"),
         "callback_redeliver": Form("invocation redeliver {event_id}"),
         "message_search": Form(
-            "messages", does="messages:messages", about="Search the message log, or follow it.", beside=(_FOLLOW,)
+            "messages",
+            does="messages:messages",
+            about="Search the message log, or follow it.",
+            beside=(_FOLLOW, Argument("export", "switch", "Print all that fit as lines of JSON, the oldest first.")),
         ),
         # what jobs find around them
         "context_set": Form(

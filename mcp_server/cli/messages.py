@@ -11,15 +11,20 @@ import orjson
 
 from mcp_server.cli import connect, render
 
+PAGE = 200
 _COLUMNS = ("at", "kind", "message_type", "source", "tag", "job_name", "worker_id", "message_data")
 
 
 async def messages(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
-    """Print messages, the newest first, or follow them."""
+    """Print messages, the newest first; or every one as a line of JSON, the oldest first; or follow them."""
     follow = bool(beside.get("follow"))
+    wanted = {name: value for name, value in given.items() if name not in ("limit", "cursor")}
     async with connect.engine(common, follows=follow) as engine:
         if follow:
-            await _follow(engine, {name: value for name, value in given.items() if name not in ("limit", "cursor")})
+            await _follow(engine, wanted)
+            return 0
+        if beside.get("export"):
+            await _print_after(engine, wanted, given.get("after") or "msg_0000000000000000")
             return 0
         result = await engine.call("message_search", **given)
     return render.page(result, _COLUMNS, empty="No messages fit.", as_json=common.json)
@@ -38,32 +43,28 @@ async def _follow(engine: connect.Client, wanted: dict[str, Any]) -> None:
 
     leave = engine.session.subscribe(notice)
     try:
-        last = await _newest(engine, wanted)
+        last = wanted.get("after") or await _newest(engine)
         connect.note("Following; Ctrl-C ends it.")
         while True:
+            arrived = anyio.Event()  # before the look, so that nothing between the two is missed
+            last = await _print_after(engine, wanted, last)
             with anyio.move_on_after(1):
                 await arrived.wait()
-            arrived = anyio.Event()
-            fresh = await _since(engine, wanted, last)
-            for item in fresh:
-                sys.stdout.write(orjson.dumps(item).decode() + "\n")
-            sys.stdout.flush()
-            last = fresh[-1]["id"] if fresh else last
     finally:
         leave()
 
 
-async def _newest(engine: connect.Client, wanted: dict[str, Any]) -> str:
-    found = (await engine.call("message_search", **wanted, limit=1))["items"]
-    return str(found[0]["id"]) if found else ""
+async def _newest(engine: connect.Client) -> str:
+    found = (await engine.call("message_search", limit=1))["items"]
+    return str(found[0]["id"]) if found else "msg_0000000000000000"
 
 
-async def _since(engine: connect.Client, wanted: dict[str, Any], last: str) -> list[dict[str, Any]]:
-    """The messages after `last`, the oldest first; ids sort like time."""
-    out: list[dict[str, Any]] = []
-    async for page in engine.pages("message_search", **wanted):
-        for item in page["items"]:
-            if str(item["id"]) <= last:
-                return out[::-1]
-            out.append(item)
-    return out[::-1]
+async def _print_after(engine: connect.Client, wanted: dict[str, Any], last: str) -> str:
+    """Print what came after a message, the oldest first; the id of the last one."""
+    while True:
+        items = (await engine.call("message_search", **{**wanted, "after": last, "limit": PAGE}))["items"]
+        sys.stdout.writelines(orjson.dumps(item).decode() + "\n" for item in items)
+        sys.stdout.flush()
+        if not items:
+            return last
+        last = str(items[-1]["id"])

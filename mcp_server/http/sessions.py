@@ -16,7 +16,7 @@ from starlette.responses import Response
 from core import errors
 from core.model import principal
 from mcp_server import session
-from mcp_server.http import admission, auth, metrics, problems, routes, streams
+from mcp_server.http import admission, auth, metrics, problems, routes, sse
 from mcp_server.live import Live
 
 OPERATIONS = "/api/operations/"
@@ -46,7 +46,7 @@ def router(engine: session.EngineSession, counts: metrics.Metrics, live: Live) -
             await engine.call(OPENS, {}, caller)
         except errors.SluiceError as error:
             return problems.response(error)
-        return streams.EventStream(live, OPENS, caller, lambda reader: stream(engine, caller, reader))
+        return sse.EventStream(live, OPENS, caller, lambda reader: stream(engine, caller, reader))
 
     for path, method, operation, endpoint in (
         (OPERATIONS + "{operation}", "POST", routes.EACH, operation_call),
@@ -56,7 +56,7 @@ def router(engine: session.EngineSession, counts: metrics.Metrics, live: Live) -
     return out
 
 
-async def stream(engine: session.EngineSession, caller: principal.Caller, reader: streams.Reader) -> streams.Parts:
+async def stream(engine: session.EngineSession, caller: principal.Caller, reader: sse.Reader) -> sse.Parts:
     """The notices that a caller may hear, as events with the data {kind, data}."""
 
     def select(topic: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:

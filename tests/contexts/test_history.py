@@ -68,7 +68,7 @@ async def test_the_oldest_changes_of_a_tenant_make_room(engine: Engine, monkeypa
 
 def test_a_home_of_before_gets_the_history(tmp_path: Path) -> None:
     db = sqlite_utils.Database(tmp_path / "sluice.db")
-    migrations.STEPS.apply(db, stop_before="m0029_context_changes")
+    migrations.STEPS.apply(db, stop_before="m0028_context_changes")
     db.table("contexts").insert(
         {
             "tenant": "t",

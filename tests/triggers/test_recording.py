@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from core import clock
 from core.model.invocation import Invocation
 from core.store.audit import AuditRow
 from core.store.database import Database, open_database
@@ -39,7 +40,7 @@ async def record(database: Database, runs: list[Accepted], deaf: tuple[int, ...]
     """Record them in one tick; what each of them heard. The callbacks of `deaf` ones raise."""
     told: Told = []
     all_told = asyncio.Event()
-    recorder = Recorder(database)
+    recorder = Recorder(database, clock.Ids())
 
     def hear(id: int) -> Any:
         def recorded(holder: Holder | None, error: BaseException | None) -> None:

@@ -9,7 +9,7 @@ from core.store.migrations.steps import STEPS
 
 
 @STEPS()
-def m0030_conditions(db: Database) -> None:
+def m0029_conditions(db: Database) -> None:
     """What was there before is as its worker told last, since then; its engine was there at its last message."""
     db.execute(
         "CREATE TABLE conditions (kind TEXT NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL,"

@@ -9,7 +9,7 @@ from core.store.migrations.steps import STEPS, table
 
 
 @STEPS()
-def m0029_context_changes(db: Database) -> None:
+def m0028_context_changes(db: Database) -> None:
     """Changes of before are not on record; only that there were some, in the audit log."""
     columns = {"id": int, "at_ns": int, "tenant": str, "level": str, "target": str, "key": str, "old": str, "new": str}
     table(db, "context_changes", {**columns, "username": str, "surface": str}, "id", nullable="old new")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.model.principal import Caller, Principal, Role
-from mcp_server.http import pages, streams
+from mcp_server.http import pages, sse
 from mcp_server.live import Reason
 from tests.mcp_server.http import service as made
 
@@ -43,18 +43,18 @@ async def test_the_description_which_anybody_may_ask_for_is_made_once(monkeypatc
 async def test_a_stream_that_is_not_read_keeps_so_many_bytes_and_tells_how_many_events_it_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams.notices, "hears", lambda *_: True)
+    monkeypatch.setattr(sse.notices, "hears", lambda *_: True)
     engine = made.Service()
-    reader = streams.Reader()
+    reader = sse.Reader()
     parts = reader.parts(engine, CALLER, "message", lambda _, data: (data["id"], data))
-    assert (await anext(parts))[0] == streams.CONNECTED
+    assert (await anext(parts))[0] == sse.CONNECTED
     (arrived,) = engine.callbacks
     for number in range(20):
         arrived("registry", {"tenant": "default", "id": str(number), "text": "x" * 100_000})
     read = [(await anext(parts))[0] for _ in range(3)]
     assert read[0] == b"event: missed\ndata: 18\n\n"
-    assert sum(map(len, read)) < streams.BACKLOG_BYTES
-    arrived("registry", {"tenant": "default", "id": "huge", "text": "x" * 2 * streams.BACKLOG_BYTES})
+    assert sum(map(len, read)) < sse.BACKLOG_BYTES
+    arrived("registry", {"tenant": "default", "id": "huge", "text": "x" * 2 * sse.BACKLOG_BYTES})
     assert (await anext(parts))[0].startswith(b"event: message\nid: huge\n"), "one event always has room"
     arrived("registry", {"tenant": "default", "id": "last"})
     reader.end(Reason.REVOKED)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import orjson
 import pytest
 
 from core import errors
 from core.model.principal import Caller
-from mcp_server.http import problems, routes, streams
+from mcp_server.http import problems, routes, sse, streams
 from tests.mcp_server.http import service as made
 
 CALLER = Caller(made.OPERATOR)
@@ -231,27 +229,9 @@ async def test_requests_are_counted_by_operation_and_status(service: made.Servic
     assert 'sluice_http_requests_total{operation="thing_list",status="422"} 1' in text
 
 
-async def test_the_message_stream_shows_the_tenant_its_own_messages(service: made.Service) -> None:
-    stream = streams.messages(service, CALLER, {"tag": "wanted"}, streams.Reader())
-    assert await anext(stream) == b": connected\n\n"
-
-    def tell(tenant: str, event: Any) -> None:
-        for callback in service.callbacks:
-            callback("message", {"tenant": tenant, "event": event})
-
-    with anyio.fail_after(5):
-        tell("other", {"id": "m1", "tag": "wanted"})
-        tell("default", {"id": "m2", "tag": "else"})
-        tell("default", orjson.dumps({"id": "m3", "tag": "wanted"}))
-        first = await anext(stream)
-        await stream.aclose()
-    assert first == b'event: message\nid: m3\ndata: {"id":"m3","tag":"wanted"}\n\n'
-    assert service.callbacks == []
-
-
 async def test_the_job_stream_shows_the_tenant_the_states_of_its_own_jobs(service: made.Service) -> None:
-    stream = streams.jobs(service, CALLER, {"job": "tick"}, streams.Reader())
-    assert await anext(stream) == b": connected\n\n"
+    stream = streams.jobs(service, CALLER, {"job": "tick"}, sse.Reader())
+    assert await anext(stream) == sse.CONNECTED
 
     def tell(tenant: str, job: str) -> None:
         for callback in service.callbacks:
@@ -268,8 +248,8 @@ async def test_the_job_stream_shows_the_tenant_the_states_of_its_own_jobs(servic
 
 
 async def test_an_invocation_is_followed_from_its_present_state_to_its_end(service: made.Service) -> None:
-    stream = streams.invocations(service, CALLER, {"invocation_id": "inv_1"}, streams.Reader())
-    assert await anext(stream) == b": connected\n\n"
+    stream = streams.invocations(service, CALLER, {"invocation_id": "inv_1"}, sse.Reader())
+    assert await anext(stream) == sse.CONNECTED
 
     def tell(tenant: str, id: str, state: str) -> None:
         for callback in service.callbacks:
