@@ -66,6 +66,7 @@ from core.store import license as license_table
 from core.store import owed as owed_table
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
+from core.store.logbook import Bounds, Logbook
 from core.triggers.deliveries import Deliveries
 from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
@@ -146,6 +147,10 @@ class Engine:
         self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota)
         self.invoker = Invoker(database, self.bus, ids, self.pending, self.announce, told, self.deliveries, self.quota)
         self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, told, self.variables)
+        logs = Bounds(
+            settings.log_retention_mb, settings.log_retention_hours, settings.log_job_mb, settings.disk_reserve_mb
+        )
+        self.logbook = Logbook(settings.job_logs, logs)
         self.fleet = Fleet(
             settings,
             database,
@@ -157,6 +162,7 @@ class Engine:
             self.vault,
             self.variables,
             self.loops,
+            self.logbook,
         )
         self.reach = Reach(self.settings, self.fleet, running)
         self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
@@ -349,6 +355,9 @@ async def _prepared(
     await licensing.keep()
     ids = clock.Ids(await database.read(invocations.latest_id))
     engine = Engine(settings, operations, database, spawn, licensing, ids, running=running)
+    if running:
+        engine.logbook.open()
+        stack.push_async_callback(engine.logbook.close)
     stack.callback(engine.pending.close)
     stack.push_async_callback(engine.deliveries.close)
     stack.push_async_callback(engine.tracer.close)

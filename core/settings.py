@@ -114,6 +114,13 @@ class Settings(Described, BaseModel):
     """How many rows the audit log keeps, those of all tenants together."""
     audit_retention_hours: int = Field(default=24 * 365, ge=24)
     """How long the audit log keeps a row."""
+    log_retention_mb: int = Field(default=1024, ge=1)
+    """How much the logs of jobs take on the disk, in MiB, those of all tenants together; beyond it, the oldest lines
+    go."""
+    log_retention_hours: int = Field(default=168, ge=1)
+    """How long a line in the log of a job is kept, also when the job is gone."""
+    log_job_mb: int = Field(default=64, ge=1)
+    """How much of that the log of one job may take, in MiB; beyond it, its oldest lines go."""
     plan_ttl_seconds: int = Field(default=3600, ge=10)
     """How long a saved plan can be applied."""
     drain_seconds: float = Field(default=5.0, ge=0)
@@ -247,6 +254,10 @@ class Settings(Described, BaseModel):
     @property
     def database(self) -> Path:
         return self.home / "sluice.db"
+
+    @property
+    def job_logs(self) -> Path:
+        return self.home / "logs.db"
 
 
 def from_environment(**overrides: object) -> Settings:

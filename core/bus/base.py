@@ -7,8 +7,8 @@ whose filter matches, and within a group to one replica. A *delivery* is owed to
 
 Beside messages the bus carries *requests*: the engine asks one worker and waits for its reply. A request is not
 durable and is never sent twice; whoever asks decides what a missing reply means. Requests are
-`report {}` -> {memory, loop lag, channels} and `tail {workload, lines, after_ns}` -> {lines}. Over NATS a request is
-a core request to the subject of the worker, and `reach` the subscription of that subject.
+`report {}` -> {memory, loop lag, channels} and `holdings {}` -> {workload: fingerprint}. Over NATS a request is a core
+request to the subject of the worker, and `reach` the subscription of that subject.
 """
 
 from __future__ import annotations

@@ -311,9 +311,9 @@ class Explainer:
         causes = causes[:MOST_FAILURES]
         for one in there[:2]:
             lines = [
-                {"at_ns": at_ns, "level": level, "text": text}
-                for at_ns, level, text, _ in self._fleet.logs.of(one.id)
-                if level != "error"  # a failure is told already
+                {"at_ns": line.at_ns, "level": line.level, "text": line.text}
+                for line in self._fleet.logs.of(one.id)
+                if line.level != "error"  # a failure is told already
             ]
             causes += chain.log(parse(one.id).name, lines)
         return causes

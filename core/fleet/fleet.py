@@ -45,6 +45,8 @@ from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.settings import Settings
 from core.store import external_workers
 from core.store.database import Database
+from core.store.log_chunks import Source
+from core.store.logbook import Logbook
 
 log = structlog.get_logger("core.fleet")
 
@@ -66,6 +68,7 @@ class Fleet:
         vault: Vault,
         variables: Variables,
         loops: Loops,
+        logbook: Logbook,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -74,7 +77,7 @@ class Fleet:
         self._kv = KvCalls(store)
         self.conditions = Conditions(database)
         self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake)
-        self.logs = JobLogs()
+        self.logs = JobLogs(logbook)
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
@@ -93,7 +96,12 @@ class Fleet:
 
     def _note(self, workload: str, text: str) -> None:
         """Write a line of ours into the log of a workload."""
-        self.logs.add(workload, clock.now_ns(), "error", text, {})
+        row = self._workloads.get(workload)
+        self.logs.add(self._source(workload, row.worker if row else ""), clock.now_ns(), "error", text, {})
+
+    def _source(self, workload: str, worker: str) -> Source:
+        row = self._workloads.get(workload)
+        return Source(workload, row.deployment if row is not None else "", worker)
 
     def _worker(self, number: int) -> Worker:
         group = self._settings.group_of(number)
@@ -379,7 +387,8 @@ class Fleet:
     def _of_workload(self, worker: Worker, frame: frames.Log | frames.Run | frames.Status) -> None:
         match frame:
             case frames.Log():
-                self.logs.add(frame.workload, frame.at_ns, frame.level, frame.text, frames.value(frame.fields))
+                source = self._source(frame.workload, worker.name)
+                self.logs.add(source, frame.at_ns, frame.level, frame.text, frames.value(frame.fields))
             case frames.Run():
                 self._workloads.run_ended(frame)
                 self._traffic.run_ended(worker, *parse(frame.workload).group, frame)
@@ -506,10 +515,6 @@ class Fleet:
     def settled(self, ids: Iterable[str]) -> bool:
         """Has every one of these workloads come up, completed or failed?"""
         return self._workloads.settled(ids)
-
-    def log_lines(self, workloads: Iterable[str], limit: int = 50) -> list[dict[str, Any]]:
-        """The last lines of the logs of these workloads, oldest first."""
-        return self.logs.last(workloads, limit)
 
     async def request(self, worker: str, name: str, arguments: Any, seconds: float = REPLY_SECONDS) -> Any:
         """Ask a worker over the bus (core.bus.base) and wait for its reply. Raises TargetUnavailable without one."""

@@ -1,74 +1,77 @@
-"""The log of a job from where its lines are: on the workers that run it, and what they had sent before."""
+"""The log of a job: what was written down of it, and what has just come."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from core import errors
 from core.fleet.fleet import Fleet
-from core.model.workload import WorkloadView
-from core.worker.journal import Line
+from core.fleet.logs import to_answer
+from core.model.log_line import mask_from
+from core.model.states import WorkerState
+from core.store.log_rows import Range
+from core.store.log_search import Found, Owned
 
-LEVELS = ("print", "debug", "info", "warning", "error")
-MOST_LINES = 500  # that one worker is asked for
+SECONDS = 2.0  # that a look into the file may take
 
 
 class Lines(NamedTuple):
-    """(workload id, line) by time, and the workers that did not answer."""
+    """Lines from the oldest, whether there are more, and the seq after which those come that are none of these."""
 
-    lines: list[tuple[str, Line]]
-    unreachable: list[str]
+    lines: list[Owned]
+    more: bool
+    next: int
 
 
-async def read(fleet: Fleet, tenant: str, job: str, level: str | None, after_ns: int, wait_seconds: float) -> Lines:
-    """The lines of all replicas of at least a level that came after a time; when there are none, waits for one."""
+async def read(
+    fleet: Fleet, tenant: str, job: str, level: str | None, after: int | None, limit: int, wait_seconds: float
+) -> Lines:
+    """The newest lines of all replicas of at least a level, or the next ones after a seq; when there are none, waits
+    for one."""
+    within = Range(tenant, job, levels=mask_from(level) if level else 0, after=after or 0)
     workloads = fleet.workload_views(tenant=tenant, job=job)
+    seq = fleet.logs.book.seq
     with fleet.logs.watch([workload.id for workload in workloads]) as arrived:
-        found = await _read(fleet, tenant, job, workloads, level, after_ns)
+        found = await _read(fleet, within, limit, newest_first=after is None)
         if not found.lines and wait_seconds and workloads:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(arrived.wait(), wait_seconds)
-            found = await _read(fleet, tenant, job, workloads, level, after_ns)
-    return found
+            seq = fleet.logs.book.seq
+            found = await _read(fleet, within, limit, newest_first=after is None)
+    if after is None:
+        return Lines(found.lines[::-1], not found.complete, max([seq, *(line.seq for _, line in found.lines[:1])]))
+    last = max([seq, after, *(line.seq for _, line in found.lines[-1:])])
+    return Lines(found.lines, not found.complete, last if found.complete else found.edge)
 
 
-async def _read(
-    fleet: Fleet, tenant: str, job: str, workloads: list[WorkloadView], level: str | None, after_ns: int
-) -> Lines:
-    async def ask(workload: WorkloadView) -> list[Line] | None:
-        arguments = {"workload": workload.id, "lines": MOST_LINES, "after_ns": after_ns}
-        try:
-            reply = await fleet.request(workload.worker, "tail", arguments)
-        except errors.TargetUnavailable:
-            return None
-        return [(at, level, text, fields) for at, level, text, fields in reply["lines"]]
-
-    answers = dict(zip([w.id for w in workloads], await asyncio.gather(*map(ask, workloads)), strict=True))
-    unreachable = {workload.worker for workload in workloads if answers[workload.id] is None}
-    found = []
-    for id in {**dict.fromkeys(fleet.logs.workloads(tenant, job)), **answers}:
-        # What a replica that is gone had sent is only here, what one has not sent (it writes too fast) only there.
-        lines = {(line[0], line[2]): line for line in (*fleet.logs.of(id), *(answers.get(id) or ()))}
-        found += [(id, line) for line in lines.values() if line[0] > after_ns and _passes(line[1], level)]
-    found.sort(key=lambda one: one[1][0])
-    return Lines(found, sorted(unreachable))
+async def _read(fleet: Fleet, within: Range, limit: int, *, newest_first: bool) -> Found:
+    # What could not be written, as on a full disk, is in memory alone.
+    ids = fleet.logs.workloads(within.tenant, within.job)
+    beside = [(id, line) for id in ids for line in fleet.logs.of(id)]
+    return await fleet.logs.book.search(within, limit, newest_first=newest_first, seconds=SECONDS, beside=beside)
 
 
-def _passes(level: str, least: str | None) -> bool:
-    return least is None or (level in LEVELS and LEVELS.index(level) >= LEVELS.index(least))
+async def last(fleet: Fleet, tenant: str, job: str, limit: int) -> list[dict[str, Any]]:
+    """The newest lines as operations answer them, from the oldest."""
+    found = await read(fleet, tenant, job, None, None, limit, 0) if limit else None
+    return [to_answer(id, line) for id, line in found.lines] if found is not None else []
 
 
-def fit(
-    lines: Sequence[tuple[str, Line]], limit: int, characters: int, *, oldest_first: bool
-) -> tuple[list[tuple[str, Line]], bool]:
-    """The newest lines that fit, or (to follow without a gap) the oldest; at least one. And whether some do not."""
-    kept: list[tuple[str, Line]] = []
-    for id, (at_ns, level, text, fields) in lines if oldest_first else reversed(lines):
-        characters -= len(text) + len(str(fields))
-        if len(kept) == limit or (characters < 0 and kept):
+def unreachable(fleet: Fleet, tenant: str, job: str) -> list[str]:
+    """Workers with replicas of a job that are not there now: what they write meanwhile is not here."""
+    names = {workload.worker for workload in fleet.workload_views(tenant=tenant, job=job)}
+    absent = {name for name, worker in fleet.workers.items() if worker.state is not WorkerState.ONLINE}
+    return sorted(names & absent)
+
+
+def fit(lines: Sequence[Owned], characters: int, *, oldest_first: bool) -> list[Owned]:
+    """The newest lines that fit, or (to follow without a gap) the oldest; at least one."""
+    kept: list[Owned] = []
+    for id, line in lines if oldest_first else reversed(lines):
+        characters -= len(line.text) + len(str(line.fields))
+        if characters < 0 and kept:
             break
-        kept.append((id, (at_ns, level, text, fields)))
-    return kept if oldest_first else kept[::-1], len(kept) < len(lines)
+        kept.append((id, line))
+    return kept if oldest_first else kept[::-1]

@@ -1,49 +1,70 @@
-"""What jobs wrote to their logs, as their workers sent it: kept until the engine ends, also when the worker is gone."""
+"""What jobs wrote to their logs, as their workers sent it: all of it goes to the logbook, the last lines stay here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from core import clock
-from core.worker.journal import Line, Lines
+from core.model.log_line import LogLine
+from core.store.log_chunks import Source
+from core.store.logbook import Logbook
 
 LOG_LINES = 500  # of one workload
+LOG_CHARACTERS = 128 * 1024
 MOST_LOGS = 5000  # workloads whose lines are kept, also when they are gone
 
 
-class JobLogs:
-    """The last lines of every workload."""
+class _Last:
+    """The last lines of one log, bounded in number and in size."""
+
+    __slots__ = ("_characters", "_kept")
 
     def __init__(self) -> None:
-        self._lines: dict[str, Lines] = {}
+        self._kept: deque[LogLine] = deque()
+        self._characters = 0
+
+    def __iter__(self) -> Iterator[LogLine]:
+        return iter(self._kept)
+
+    def add(self, line: LogLine) -> None:
+        self._kept.append(line)
+        self._characters += len(line.text)
+        while len(self._kept) > LOG_LINES or (self._characters > LOG_CHARACTERS and len(self._kept) > 1):
+            self._characters -= len(self._kept.popleft().text)
+
+
+class JobLogs:
+    """The last lines of every workload, and who waits for one."""
+
+    def __init__(self, book: Logbook) -> None:
+        self.book = book
+        self._lines: dict[str, _Last] = {}
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
-    def add(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+    def add(self, source: Source, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+        line = self.book.add(source, at_ns, level, text, fields)
+        workload = source.workload
         lines = self._lines.get(workload)
         if lines is None:
             if len(self._lines) >= MOST_LOGS:
                 del self._lines[next(iter(self._lines))]
-            lines = self._lines[workload] = Lines(LOG_LINES)
-        lines.add((at_ns, level, text, fields))
+            lines = self._lines[workload] = _Last()
+        lines.add(line)
         for waiter in self._waiters.get(workload, ()):
             waiter.set()
 
-    def of(self, workload: str) -> list[Line]:
-        """The lines of one workload, the oldest first."""
+    def of(self, workload: str) -> list[LogLine]:
+        """The last lines of one workload, the oldest first."""
         return list(self._lines.get(workload, ()))
 
     def workloads(self, tenant: str, job: str) -> list[str]:
         """The ids of a job's replicas that have lines here, also of those that are gone."""
         start = f"{tenant}/{job}#"
         return [id for id in self._lines if id.startswith(start)]
-
-    def last(self, workloads: Iterable[str], limit: int) -> list[dict[str, Any]]:
-        """The last lines of these workloads together, the oldest first."""
-        lines = sorted(((line, id) for id in workloads for line in self._lines.get(id, ())), key=lambda one: one[0][0])
-        return [to_answer(id, line) for line, id in lines[-limit:]] if limit else []
 
     @contextmanager
     def watch(self, workloads: Sequence[str]) -> Iterator[asyncio.Event]:
@@ -60,8 +81,7 @@ class JobLogs:
                     del self._waiters[id]
 
 
-def to_answer(workload: str, line: Line) -> dict[str, Any]:
+def to_answer(workload: str, line: LogLine) -> dict[str, Any]:
     """A line as operations answer it."""
-    at_ns, level, text, fields = line
-    out = {"workload": workload, "at": clock.iso(at_ns), "level": level, "text": text}
-    return {**out, "fields": fields} if fields else out
+    out = {"workload": workload, "at": clock.iso(line.at_ns), "level": line.level, "text": line.text}
+    return {**out, "fields": line.fields} if line.fields else out

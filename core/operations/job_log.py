@@ -1,4 +1,4 @@
-"""The log of a job, read from where its lines are: on the workers that run it, and what they had sent before."""
+"""The log of a job, also of one that has ended or is gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core import errors
+from core import clock, errors
 from core.engine import Engine
 from core.fleet import log_reading
 from core.fleet.logs import to_answer
@@ -15,6 +15,8 @@ from core.model.principal import Caller, Role
 from core.operations.registry import operation
 from core.store import jobs as table
 
+MOST_SEQ = 2**63 - 1
+
 
 class JobLog(Params):
     name: str = Field(max_length=200)
@@ -22,7 +24,7 @@ class JobLog(Params):
     limit: int = Field(default=50, ge=1, le=500)
     """The most lines."""
     after: str = Field(default="", max_length=32, pattern="^([0-9a-f]{16})?$")
-    """`cursor` of an earlier answer: only lines after it, oldest first."""
+    """`cursor` of an earlier answer: only lines after it."""
     level: Literal["warning", "error"] | None = None
     """Only lines of this level or higher."""
     wait_seconds: int = Field(default=0, ge=0, le=60)
@@ -40,25 +42,24 @@ class JobLog(Params):
     role=Role.USER,
 )
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
-    """The last lines of a job's log from all replicas, oldest first. To follow, pass `cursor` back as `after` with
-    wait_seconds. Of workers in `unreachable`, and of a job that is not `deployed`, they are those that were sent
-    before."""
+    """The last lines of a job's log from all replicas, oldest first; also of a job that is not `deployed` any more.
+    To follow, pass `cursor` back as `after` with wait_seconds. Workers in `unreachable` are not there now."""
     workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
-    if not workloads and await engine.database.read(table.newest, caller.tenant, params.name) is None:
+    after = min(int(params.after, 16), MOST_SEQ) if params.after else None
+    wait, level = params.wait_seconds, params.level
+    found = await log_reading.read(engine.fleet, caller.tenant, params.name, level, after, params.limit, wait)
+    there = workloads or found.lines
+    if not there and await engine.database.read(table.newest, caller.tenant, params.name) is None:
         raise errors.NotFound(
             f"There is no job {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",
             hint="job_list shows what there is.",
         )
-    after_ns = int(params.after, 16) if params.after else 0
-    wait, level = params.wait_seconds, params.level
-    found = await log_reading.read(engine.fleet, caller.tenant, params.name, level, after_ns, wait)
-    kept, truncated = log_reading.fit(found.lines, params.limit, params.characters, oldest_first=bool(after_ns))
-    last = kept[-1][1][0] if kept else after_ns
+    kept = log_reading.fit(found.lines, params.characters, oldest_first=after is not None)
     return {
         "name": params.name,
         "deployed": bool(workloads),
         "items": [to_answer(id, line) for id, line in kept],
-        "truncated": truncated,
-        "cursor": f"{last:016x}",
-        "unreachable": found.unreachable,
+        "truncated": found.more or len(kept) < len(found.lines),
+        "cursor": clock.encode(found.next if len(kept) == len(found.lines) or after is None else kept[-1][1].seq),
+        "unreachable": log_reading.unreachable(engine.fleet, caller.tenant, params.name),
     }

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
+from core.fleet import log_reading
 from core.jobs import registry
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -91,7 +92,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
         "workloads": [one.to_dict() for one in workloads],
         "last_failure": await engine.jobs.last_failure(tenant, name),
-        "log": engine.fleet.log_lines(engine.fleet.logs.workloads(tenant, name), params.log_lines),
+        "log": await log_reading.last(engine.fleet, tenant, name, params.log_lines),
     }
     if params.compare is not None:
         result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare, managed)

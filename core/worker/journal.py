@@ -1,48 +1,29 @@
-"""The logs of the jobs of one worker: every line is kept for a while, and forwarded to the engine at a bounded rate."""
+"""The logs of the jobs of one worker: every line goes to the engine, at a bounded rate; what is beyond it is told.
+
+A log never holds up its job: a line that is too many is dropped and counted.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from core import clock
 from core.worker.link import Link
 
-LINES_PER_SECOND = 200  # of one job, that the engine gets
-KEPT_LINES = 200
-KEPT_CHARACTERS = 128 * 1024  # of one job
-
-Line = tuple[int, str, str, dict[str, Any]]
-"""(at in ns, level, text, fields)"""
-
-
-class Lines:
-    """The last lines of one log, bounded in number and in size."""
-
-    __slots__ = ("_characters", "_kept", "_most")
-
-    def __init__(self, most: int = KEPT_LINES) -> None:
-        self._kept: deque[Line] = deque()
-        self._most = most
-        self._characters = 0
-
-    def __iter__(self) -> Iterator[Line]:
-        return iter(self._kept)
-
-    def add(self, line: Line) -> None:
-        self._kept.append(line)
-        self._characters += len(line[2])
-        while len(self._kept) > self._most or (self._characters > KEPT_CHARACTERS and len(self._kept) > 1):
-            self._characters -= len(self._kept.popleft()[2])
+LINES_PER_SECOND = 500  # of one job, in the long run
+BURST = 5000  # lines at once, after a time with few
+KEPT_FOR_WARNINGS = BURST // 10  # of them
 
 
 @dataclass(slots=True)
 class _Log:
-    lines: Lines = field(default_factory=Lines)
-    second: int = 0
-    told: int = 0  # lines in that second
+    room: float  # lines that may be sent now
+    at_ns: int
+    dropped: int = 0
+    first_ns: int = 0  # of those that were dropped
+    last_ns: int = 0
 
 
 class Journal:
@@ -54,31 +35,34 @@ class Journal:
         self._logs: dict[str, _Log] = {}
 
     def write(self, workload: str, level: str, text: str, fields: dict[str, Any] | None = None) -> None:
-        """Take one line; what the engine does not get is counted in a line of its own in the next second."""
-        link = self._link()
-        log = self._logs.get(workload)
-        if log is None:
-            log = self._logs[workload] = _Log()
+        """Send one line, or count it; a number of dropped ones is a line of its own, before the next that is sent."""
         now = self._now_ns()
-        second = now // clock.NANOSECONDS
-        if second != log.second:
-            left_out = log.told - LINES_PER_SECOND
-            log.second, log.told = second, 0
-            if left_out > 0:
-                link.log(workload, now, "warning", f"{left_out} log lines were left out", {})
-        text, given = link.clean(workload, text, fields or {})
-        log.lines.add((now, level, text, given))
-        log.told += 1
-        if log.told <= LINES_PER_SECOND:
-            link.log(workload, now, level, text, given)
-
-    def tail(self, workload: str, lines: int, after_ns: int) -> list[Line]:
-        """The last lines that are kept and younger than `after_ns`, the oldest first."""
         log = self._logs.get(workload)
         if log is None:
-            return []
-        young = [line for line in log.lines if line[0] > after_ns]
-        return young[-lines:] if lines else []
+            log = self._logs[workload] = _Log(BURST, now)
+        log.room = min(BURST, log.room + max(0, now - log.at_ns) * LINES_PER_SECOND / clock.NANOSECONDS)
+        log.at_ns = now
+        if log.room < (1 if level in ("warning", "error") else KEPT_FOR_WARNINGS):
+            log.first_ns = log.first_ns if log.dropped else now
+            log.last_ns = now
+            log.dropped += 1
+            return
+        log.room -= 1
+        link = self._link()
+        if log.dropped:
+            self._tell(link, workload, log)
+        text, given = link.clean(workload, text, fields or {})
+        link.log(workload, now, level, text, given)
+
+    def _tell(self, link: Link, workload: str, log: _Log) -> None:
+        between = {"from": clock.iso(log.first_ns), "to": clock.iso(log.last_ns)}
+        fields = {"dropped": {"count": log.dropped, **between, "reason": "too-many"}}
+        text = f"{log.dropped} log lines were left out: there were too many"
+        link.log(workload, log.last_ns, "warning", text, fields)
+        log.dropped = 0
 
     def forget(self, workload: str) -> None:
-        self._logs.pop(workload, None)
+        """The worker runs it no more."""
+        log = self._logs.pop(workload, None)
+        if log is not None and log.dropped:
+            self._tell(self._link(), workload, log)

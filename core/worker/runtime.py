@@ -45,8 +45,6 @@ UNCONFINED = Sandbox(OFF)
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # a job that ran this long starts its back-off anew
-MOST_TAIL_LINES = 500
-_LOOSE = orjson.OPT_NON_STR_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +236,6 @@ class Runtime:
             return {**self._vitals.report(), "channels": self._channels.depths()}
         if name == "holdings":
             return {workload.id: workload.fingerprint for workload in self._workloads.values()}
-        if name == "tail":
-            lines = self._journal.tail(args["workload"], min(args["lines"], MOST_TAIL_LINES), args["after_ns"])
-            return {"lines": [orjson.Fragment(orjson.dumps(line, default=repr, option=_LOOSE)) for line in lines]}
         raise errors.NotFound(f"A worker does not know the call {name}.")
 
     def _configure(self, told: list[frames.ChannelDriver]) -> None:

@@ -36,6 +36,8 @@ _EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "nats": "nats"}
 _PRIVATE = (
     "sluice.db",
     "sluice.db-wal",
+    "logs.db",
+    "logs.db-wal",
     "engine.lock",
     "engine.sock",
     "admin.token",

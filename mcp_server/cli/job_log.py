@@ -23,11 +23,11 @@ async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.
             render.json(result)
             return 0
         for worker in result["unreachable"]:
-            connect.note(f"note: worker {worker} does not answer; these are the lines that it had sent")
+            connect.note(f"note: worker {worker} is not there; these are the lines that it had sent")
         if not result["items"] and not follow:
             connect.note(f"The log of {name} is empty.")
         elif not result["deployed"]:
-            connect.note(f"note: {name} is not deployed; these are the lines of its last run")
+            connect.note(f"note: {name} is not deployed; these are the lines that are kept")
         _print(result["items"], as_json=common.json)
         more = {**given, "limit": 500, "wait_seconds": FOLLOW_SECONDS, "characters": MOST_CHARACTERS}
         while follow:

@@ -202,11 +202,13 @@ class Calls:
         self.credentials: dict[str, set[str]] = {}
         self.questions: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         self.files: dict[str, set[str]] = {}
-        """By operation, the files of the home that it changed, besides the database."""
+        """By operation, the files of the home that it changed, besides the database and the logs of jobs."""
 
     def _kept(self) -> dict[str, tuple[int, int]]:
         home = self._engine.settings.home
-        files = [file for file in home.iterdir() if file.is_file() and not file.name.startswith("sluice.db")]
+        files = [
+            file for file in home.iterdir() if file.is_file() and not file.name.startswith(("sluice.db", "logs.db"))
+        ]
         return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
     async def __call__(self, name: str, /, **arguments: Any) -> dict[str, Any]:

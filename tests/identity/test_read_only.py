@@ -70,13 +70,17 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
 
 
 def kept(home: Path) -> str:
-    """A digest of the store but for the audit log, and of every other file in the home."""
+    """A digest of the store but for the audit log, and of every other file in the home but for the logs of jobs."""
     connection = sqlite3.connect(f"file:{home / 'sluice.db'}?mode=ro", uri=True)
     try:
         lines = [line for line in connection.iterdump() if not line.startswith(BOOKS)]
     finally:
         connection.close()
-    files = (path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith("sluice.db"))
+    files = (
+        path
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and not path.name.startswith(("sluice.db", "logs.db"))
+    )
     lines += [f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

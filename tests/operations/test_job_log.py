@@ -13,6 +13,7 @@ import pytest
 
 from core import errors
 from core.engine import Engine
+from core.store.log_chunks import Source
 from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
 
@@ -61,6 +62,38 @@ async def test_the_log_of_a_job_outlives_its_workloads(engine: Engine) -> None:
     assert (await log(engine, name="ticker2"))["items"] == [], "a log belongs to one name"
 
 
+async def test_a_log_is_there_after_a_restart_and_after_the_job_has_gone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with engine_on(home, workers=1) as engine:
+        await deploy(engine, TICK)
+        await printed(engine, "tick")
+        await engine.call("job_undeploy", {"name": "ticker"}, ADMIN)
+        assert await engine.fleet.wait(lambda: not engine.fleet.workload_views(tenant=ADMIN.tenant, job="ticker"), 5)
+        before = await log(engine, limit=500)
+    async with engine_on(home, workers=0) as engine:
+        found = await log(engine, limit=500)
+        assert [line for line in found["items"] if line["level"] == "print"] == [
+            line for line in before["items"] if line["level"] == "print"
+        ]
+        assert (await log(engine, after=before["cursor"]))["truncated"] is False
+        shown = await engine.call("job_get", {"name": "ticker", "log_lines": 3}, ADMIN)
+        assert shown["log"] == found["items"][-3:]
+
+
+async def test_equal_lines_at_one_time_are_all_there(engine: Engine) -> None:
+    await engine.call("job_put", {"document": TICK}, ADMIN)
+    source = Source("tenant-a/ticker#0", "", "local-1")
+    for text in ("same", "same", "\x1b[31mred\x1b[0m\nand more", "same"):
+        engine.fleet.logs.add(source, 1_000_000_000, "info", text, {})
+    found = await log(engine)
+    assert [line["text"] for line in found["items"]] == ["same", "same", "\x1b[31mred\x1b[0m\nand more", "same"]
+    one = await log(engine, after="0" * 15 + "1", limit=1)
+    assert one["truncated"]
+    rest = await log(engine, after=one["cursor"])
+    assert [line["text"] for line in one["items"] + rest["items"]] == [line["text"] for line in found["items"]]
+    assert (await log(engine, after=rest["cursor"]))["items"] == []
+
+
 async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine) -> None:
     await deploy(engine, TICK)
     seen: list[str] = []
@@ -77,7 +110,7 @@ async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine
 
 async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(engine: Engine) -> None:
     await deploy(engine, TICK)
-    await waiting.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 5)
+    await waiting.until(lambda: len(engine.fleet.logs.of("tenant-a/ticker#0")) > 5)
     assert len((await log(engine, limit=2))["items"]) == 2
     short = await log(engine, characters=100, limit=500)
     assert short["truncated"]
@@ -87,7 +120,7 @@ async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(en
 
 async def test_the_lines_that_a_dead_worker_had_sent_are_still_there(engine: Engine) -> None:
     await deploy(engine, TICK)
-    await waiting.until(lambda: len(engine.fleet.log_lines(["tenant-a/ticker#0"])) > 3)
+    await waiting.until(lambda: len(engine.fleet.logs.of("tenant-a/ticker#0")) > 3)
     pid = engine.fleet.workers["local-1"].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)

@@ -15,6 +15,7 @@ import pytest
 from core import channel
 from core.errors import SluiceError
 from core.model import frames
+from core.worker import journal
 from core.worker.runtime import Options, Runtime
 from tests import waiting
 
@@ -46,9 +47,11 @@ class Engine:
         """(version, state) in order."""
         return [(d.version, d.state) for d in self.told if isinstance(d, frames.Status) and d.workload == id]
 
+    def lines(self, id: str) -> list[frames.Log]:
+        return [told for told in self.told if isinstance(told, frames.Log) and told.workload == id]
+
     def printed(self, id: str) -> list[str]:
-        lines = [told for told in self.told if isinstance(told, frames.Log) and told.workload == id]
-        return [line.text for line in lines if line.level == "print"]
+        return [line.text for line in self.lines(id) if line.level == "print"]
 
     def figures(self, id: str) -> list[frames.Figures]:
         """What the worker told of a workload's figures, in order."""
@@ -113,18 +116,21 @@ async def test_a_job_that_comes_back_while_it_is_ending_waits_for_its_end(engine
     assert engine.states(id).index(("1", "stopped")) < engine.states(id).index(("1b", "running"))
 
 
-async def test_the_tail_of_a_log_is_a_request_and_has_what_the_rate_left_out(engine: Engine) -> None:
+async def test_a_job_that_writes_too_much_is_told_how_many_lines_were_left_out(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "BURST", 200)
+    monkeypatch.setattr(journal, "KEPT_FOR_WARNINGS", 20)
+    monkeypatch.setattr(journal, "LINES_PER_SECOND", 0)
     id = "t/job#0"
     text = "\n".join(f"line {number}" for number in range(150))
     engine.assign(id, "1", {"input": {"echo": {"event": f"{text}\n{text}"}}, "output": {"print": "STDOUT"}})
     await waiting.until(lambda: ("1", "completed") in engine.states(id))
-    reply = await engine.link.call("tail", {"workload": id, "lines": 100, "after_ns": 0})
-    assert len(reply["lines"]) == 100
-    assert "line 149" in reply["lines"][-1][2]
-    assert len(engine.printed(id)) == 200, "the engine gets a bounded rate"
-    last = reply["lines"][-1][0]
-    assert (await engine.link.call("tail", {"workload": id, "lines": 9, "after_ns": last}))["lines"] == []
-    assert (await engine.link.call("tail", {"workload": "t/other#0", "lines": 9, "after_ns": 0}))["lines"] == []
+    assert len(engine.printed(id)) == 181, "the rest of the room is for warnings"
+    engine.say(frames.Unassign(id))
+    await waiting.until(lambda: engine.lines(id)[-1].level == "warning")
+    last = engine.lines(id)[-1]
+    assert frames.value(last.fields)["dropped"]["count"] + 181 == 300
 
 
 async def test_a_report_tells_memory_loop_lag_and_channels(engine: Engine) -> None:

@@ -1,0 +1,240 @@
+"""The file of the logs: its schema, chunks in and out, and what has to go. Not part of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.model.log_line import LogLine, mask
+from core.model.workload import parse
+from core.store.log_chunks import Chunk, Source, merge
+
+LOCK_SECONDS = 1.0
+PARTS = 64  # of one workload, that are merged
+PRUNED = 200  # chunks that go at once
+VACUUMED = 500  # pages that are given back at once
+_COLUMNS = "workload, deployment, worker, first_seq, last_seq, first_at_ns, last_at_ns, lines, levels, raw, body"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS chunks (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    job TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    worker TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    first_at_ns INTEGER NOT NULL,
+    last_at_ns INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
+    levels INTEGER NOT NULL,
+    raw INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    merged INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS chunks_by_job ON chunks (tenant, job, last_seq, size);
+CREATE INDEX IF NOT EXISTS chunks_by_seq ON chunks (last_seq);
+CREATE INDEX IF NOT EXISTS chunks_to_merge ON chunks (workload, first_seq) WHERE merged = 0;
+CREATE TABLE IF NOT EXISTS life (ended INTEGER NOT NULL);
+"""
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """A connection to the file; the one that writes makes what is missing. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=LOCK_SECONDS)
+    try:
+        if write:
+            connection.execute("PRAGMA page_size = 8192")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file; before its first table
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "trusted_schema = OFF", "cache_size = -8192"):
+            connection.execute(f"PRAGMA {pragma}")
+        if write:
+            connection.executescript(_SCHEMA)
+        else:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the files, while they are ours
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def add(db: sqlite3.Connection, chunks: Sequence[Chunk], *, merged: bool = False) -> None:
+    rows = []
+    for chunk in chunks:
+        id = parse(chunk.source.workload)
+        rows.append((id.tenant, id.job, *chunk.source, *chunk[1:], len(chunk.body), merged))
+    marks = ", ".join("?" * 15)
+    db.executemany(f"INSERT INTO chunks (tenant, job, {_COLUMNS}, size, merged) VALUES ({marks})", rows)
+
+
+def last_seq(db: sqlite3.Connection) -> int:
+    found: int = db.execute("SELECT coalesce(max(last_seq), 0) FROM chunks").fetchone()[0]
+    return found
+
+
+def begin(db: sqlite3.Connection) -> bool:
+    """An engine begins to write; whether the one before had said that it ends (or there was none)."""
+    row = db.execute("SELECT ended FROM life").fetchone()
+    db.execute("DELETE FROM life")
+    db.execute("INSERT INTO life VALUES (0)")
+    return row is None or bool(row[0])
+
+
+def end(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE life SET ended = 1")
+
+
+def writing_at(db: sqlite3.Connection, seq: int) -> list[tuple[Source, int]]:
+    """Who wrote lines after one, and the time of the last line of each."""
+    rows = db.execute(
+        "SELECT workload, deployment, worker, max(last_at_ns) FROM chunks WHERE last_seq >= ? GROUP BY workload",
+        (seq,),
+    )
+    return [(Source(*row[:3]), row[3]) for row in rows]
+
+
+def to_merge(db: sqlite3.Connection) -> str | None:
+    """A workload with many small chunks."""
+    row = db.execute(
+        "SELECT workload FROM chunks WHERE merged = 0 GROUP BY workload HAVING count(*) >= ? LIMIT 1", (PARTS,)
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def merge_parts(db: sqlite3.Connection, workload: str) -> None:
+    """Put small chunks of a workload together. Raises ValueError when one cannot be read."""
+    rows = db.execute(
+        f"SELECT id, {_COLUMNS} FROM chunks WHERE workload = ? AND merged = 0 ORDER BY first_seq LIMIT ?",
+        (workload, PARTS),
+    ).fetchall()
+    add(db, merge([_chunk(row[1:]) for row in rows]), merged=True)
+    db.executemany("DELETE FROM chunks WHERE id = ?", [row[:1] for row in rows])
+
+
+def leave(db: sqlite3.Connection, workload: str) -> None:
+    """Merge these chunks no more."""
+    db.execute("UPDATE chunks SET merged = 1 WHERE workload = ? AND merged = 0", (workload,))
+
+
+def _chunk(row: Sequence[object]) -> Chunk:
+    return Chunk(Source(*row[:3]), *row[3:])  # type: ignore[arg-type]
+
+
+def size(db: sqlite3.Connection) -> int:
+    """How many bytes of the file are in use."""
+    pages, free, page = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * page)
+
+
+def prune_old(db: sqlite3.Connection, before_ns: int) -> int:
+    """Let chunks go whose last line is older; how many went."""
+    return _delete(db, "SELECT id FROM chunks WHERE last_seq < ? ORDER BY last_seq LIMIT ?", (before_ns, PRUNED))
+
+
+def prune_oldest(db: sqlite3.Connection) -> int:
+    """Let some of the oldest chunks go, whose ever they are."""
+    return _delete(db, "SELECT id FROM chunks ORDER BY last_seq LIMIT ?", (PRUNED // 10,))
+
+
+def prune_jobs(db: sqlite3.Connection, most: int) -> int:
+    """Let the oldest chunks of those jobs go that take more bytes."""
+    over = db.execute(
+        "SELECT tenant, job, sum(size) FROM chunks GROUP BY tenant, job HAVING sum(size) > ?", (most,)
+    ).fetchall()
+    gone = 0
+    for tenant, job, taken in over:
+        rows = db.execute(
+            "SELECT id, size FROM chunks WHERE tenant = ? AND job = ? ORDER BY last_seq LIMIT ?", (tenant, job, PRUNED)
+        ).fetchall()
+        going = []
+        for id, part in rows:
+            if taken <= most:
+                break
+            going.append((id,))
+            taken -= part
+        db.executemany("DELETE FROM chunks WHERE id = ?", going)
+        gone += len(going)
+    return gone
+
+
+def _delete(db: sqlite3.Connection, chosen: str, arguments: tuple[int, ...]) -> int:
+    return db.execute(f"DELETE FROM chunks WHERE id IN ({chosen})", arguments).rowcount
+
+
+def give_back(db: sqlite3.Connection) -> None:
+    """Give pages that are free back to the disk; not within a transaction."""
+    db.executescript(f"PRAGMA incremental_vacuum({VACUUMED})")  # execute() takes the first step of it alone
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Whose lines, and which of them; what is empty or 0 does not limit."""
+
+    tenant: str
+    job: str = ""
+    workload: str = ""
+    deployment: str = ""
+    worker: str = ""
+    levels: int = 0
+    """Bits."""
+    since_ns: int = 0
+    until_ns: int = 0
+    after: int = 0
+    """Only lines with a greater seq."""
+    before: int = 0
+    """Only lines with a smaller seq."""
+
+    def has(self, line: LogLine) -> bool:
+        """Whether a line of these workloads is one of them."""
+        return (
+            (not self.levels or bool(self.levels & mask(line.level)))
+            and line.at_ns >= self.since_ns
+            and (not self.until_ns or line.at_ns < self.until_ns)
+            and line.seq > self.after
+            and (not self.before or line.seq < self.before)
+        )
+
+    def names(self, source: Source) -> bool:
+        id = parse(source.workload)
+        pairs = ((self.job, id.job), (self.workload, source.workload), (self.deployment, source.deployment))
+        return id.tenant == self.tenant and all(
+            wanted in ("", is_) for wanted, is_ in (*pairs, (self.worker, source.worker))
+        )
+
+    def conditions(self) -> tuple[str, list[object]]:
+        """Of chunks that may have such lines."""
+        said = {
+            "tenant = ?": self.tenant,
+            "job = ?": self.job,
+            "workload = ?": self.workload,
+            "deployment = ?": self.deployment,
+            "worker = ?": self.worker,
+            "levels & ?": self.levels,
+            "last_at_ns >= ?": self.since_ns,
+            "first_at_ns < ?": self.until_ns,
+            "last_seq > ?": self.after,
+            "first_seq < ?": self.before,
+        }
+        given = {text: value for text, value in said.items() if value}
+        return " AND ".join(given), list(given.values())
+
+
+def chunks(db: sqlite3.Connection, within: Range, *, newest_first: bool) -> Iterator[Chunk]:
+    """The chunks that may have lines of a range, by last seq from the newest, or by first seq from the oldest."""
+    where, values = within.conditions()
+    if newest_first:  # one by one from the index: who has enough asks for no more
+        index = "chunks_by_job" if within.job else "chunks_by_seq"
+        rows = db.execute(
+            f"SELECT {_COLUMNS} FROM chunks INDEXED BY {index} WHERE {where} ORDER BY last_seq DESC", values
+        )
+        yield from map(_chunk, rows)
+        return
+    ids = db.execute(f"SELECT id FROM chunks WHERE {where} ORDER BY first_seq", values).fetchall()
+    for id in ids:
+        yield _chunk(db.execute(f"SELECT {_COLUMNS} FROM chunks WHERE id = ?", id).fetchone())
