@@ -207,6 +207,8 @@ class Door:
         self._ended(call.tool, "ok", started, origin)
         if wording.concerned(result):
             result = await self._with_steps(result, origin.caller)
+        if call.operation.name == "deployment_plan" and not result["saved"]:
+            result = wording.unsaved(result, call.arguments)
         return results.success(result)
 
     async def _with_steps(self, answer: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -47,7 +47,8 @@ same invocation instead of a second run. When the answer is not terminal (accept
 trigger_invocation_get.
 
 Tools that change something exist only when the server was started with --allow-write; more tools with --toolsets. \
-A failed call answers isError with error.code, error.hint (the next step) and error.errors (pointers to the faults). \
+A failed call answers isError with error.code, error.hint (the next step) and error.errors (pointers to the faults); \
+only a tool that is not in the list, or no more, is a protocol error (-32602, whose message says why). \
 When something is not as expected, call explain with its kind and id; `next` has the calls that help, `outside` \
 commands that only a person can run. Lists are paged: pass next_cursor as cursor. The manual begins at the resource \
 docs://mcp."""

@@ -33,6 +33,13 @@ def concerned(answer: Mapping[str, Any]) -> bool:
     return any(key in answer for key in ("next", "hint", "warnings", "blockers", "errors"))
 
 
+def unsaved(answer: dict[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of a plan that a read-only session made, with what a person does to have one that can be applied."""
+    why = "makes a plan that can be applied; or start the server with --allow-write"
+    step = {"command": wording.command("deployment_plan", arguments), "why": why}
+    return {**answer, "outside": [step], "text": f"{answer['text']}\nFor a person: {step['command']} {why}."}
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """What a session says of the directions of the engine."""

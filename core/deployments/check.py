@@ -63,9 +63,16 @@ def check(
 
 def _again(plan: SavedPlan) -> str:
     """The way on: a plan that is made with the name alone would ask for nothing of what this one did."""
+    body = plan.body
+    if body.remove:
+        what = "remove=True"
+    elif body.to_revision:
+        what = f"to_revision={body.to_revision}"
+    else:
+        what = f"source={body.desired['source']!r}" + (", values=..." if body.desired["values"] else "")
     return (
-        f"Plan again with what this plan asked for (plan_get(plan_id={plan.id!r}) shows it), and look at the new plan: "
-        f"deployment_plan(name={plan.name!r})."
+        f"Plan again with the values that this plan asked for (plan_get(plan_id={plan.id!r}) shows them), and look at "
+        f"the new plan: deployment_plan(name={plan.name!r}, {what})."
     )
 
 

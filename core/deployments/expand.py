@@ -132,7 +132,7 @@ class _Expander:
             self._finish(draft)
         self.out.blockers += self._refused
         for name, (who, pointer) in self._absent.items():
-            hint = f"Set it, then plan again: sluice secret set {name}"
+            hint = f"Set it, then plan again: {secret.command(name, self.request.tenant)}"
             self.block("missing_secret", f"missing secret {name}: {who} needs it.", hint, pointer)
         self.out.blockers = list(dict.fromkeys(self.out.blockers))
         self.out.contexts = self._contexts.used

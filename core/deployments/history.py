@@ -10,9 +10,11 @@ from core import clock, errors
 from core.deployments import compute, plan_text, saved_plans
 from core.documents import differences
 from core.model.deployment import HistoryEntry, State
+from core.model.plan import SavedPlan
 from core.store import deployments as table
 from core.store.database import Database
 
+SHOWN_MOVES = 3
 SHOWN_VALUES = 6  # of one revision in a list
 _NOTHING: Mapping[str, Any] = {
     "source": "",
@@ -60,6 +62,14 @@ def to_answer(entry: HistoryEntry, changed: Sequence[str] = ()) -> dict[str, Any
         "changed": list(changed),
         "reason": entry.reason,
     }
+
+
+async def moved(database: Database, saved: SavedPlan) -> list[dict[str, Any]]:
+    """What came after the revision that a plan was made on, the newest first, as `to_answer` gives it."""
+    since = await database.read(table.history, saved.tenant, saved.name, saved.base_revision)
+    since = since[:SHOWN_MOVES]
+    said = await changed(database, saved.tenant, saved.name, {entry.revision for entry in since})
+    return [to_answer(entry, said.get(entry.revision, ())) for entry in since]
 
 
 async def wish(database: Database, tenant: str, name: str, revision: int) -> dict[str, Any]:

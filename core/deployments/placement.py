@@ -162,9 +162,9 @@ class _Pool:
             groups = ", ".join(sorted(set(self._groups.values()))) or "none"
             return Finding(
                 "missing_group",
-                f"There is no worker group {group} for {some}, or it does not admit this tenant.",
-                f"Groups with workers for it: {groups}. Make the group and put a worker in it, admit the tenant"
-                " (worker_group_update), or place the step elsewhere.",
+                f"No such group, or it does not admit this tenant: worker group {group}, for {some}.",
+                f"Groups with workers for it: {groups}. Place the step in one, or make or open {group}"
+                " (worker_group_create, worker_group_update).",
                 until=f"group {group} has a worker",
             )
         if group not in self._heaps:

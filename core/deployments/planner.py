@@ -26,6 +26,7 @@ from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.guard.pathrules import Locator
 from core.licensing import Licensing
+from core.model import secret
 from core.model.catalog import Graph, LibraryJob
 from core.model.deployment import EMPTY, DeploymentRow, State
 from core.model.plan import Finding, Plan
@@ -113,7 +114,7 @@ class Planner:
             Finding(
                 "missing_secret",
                 f"missing secret {one}: revision {to_revision} needs it.",
-                f"Set it, then plan again: sluice secret set {one}",
+                f"Set it, then plan again: {secret.command(one, tenant)}",
             )
             for one in sorted(needed - set(present))
         ]

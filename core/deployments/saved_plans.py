@@ -145,17 +145,24 @@ def to_answer(
     }
 
 
-def with_state(answer: Mapping[str, Any], saved: SavedPlan) -> dict[str, Any]:
-    """The answer of a saved plan with what has become of it, in the text as well."""
+def with_state(answer: Mapping[str, Any], saved: SavedPlan, moved: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """The answer of a saved plan with what has become of it, in the text as well; `moved` are the entries of the
+    history since it was made, which made it stale."""
     applied, created = saved.applied_as, clock.iso(saved.created_at_ns)
     became = f" as revision {applied}" if applied else ""
+    since = "".join(
+        f"\nSince then: revision {one['revision']} ({one['action']}) by {one['by']} at {one['at']}"
+        + (f": {'; '.join(one['changed'])}" if one["changed"] else "")
+        for one in moved
+    )
     return {
         **answer,
+        **({"moved": list(moved)} if moved else {}),
         "state": saved.standing,
         "applied_as_revision": applied,
         "by": saved.username,
         "created_at": created,
-        "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.",
+        "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.{since}",
     }
 
 

@@ -36,9 +36,11 @@ class Call:
     operation: str
     arguments: Mapping[str, Any]
     why: str
+    command: str = ""  # what a person types, where only people can make the call: the arguments lack what they know
 
     def to_dict(self) -> dict[str, Any]:
-        return {"call": self.operation, "arguments": dict(self.arguments), "why": self.why}
+        said = {"command": self.command} if self.command else {}
+        return {"call": self.operation, "arguments": dict(self.arguments), "why": self.why, **said}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import orjson
 
 from core import clock, errors
-from core.deployments import observed, records, status
+from core.deployments import history, observed, records, status
 from core.dsl.language import answering
 from core.explain import (
     chain,
@@ -112,14 +112,14 @@ class Explainer:
     async def _deployment(self, caller: Caller, name: str) -> chain.Explanation:
         row = await records.deployment(self._database, caller.tenant, name)
         state, reason, drift = observed.observe(self._fleet, caller.tenant, row, clock.now_ns())
-        history = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
+        entries = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
         there = observed.alive(self._fleet, tenant=caller.tenant, deployment=name)
         failed = [one for one in there if one.state in deployments.FAULTY or one.failing][:2]
-        applied_at = history[0].id if history else 0
+        applied_at = entries[0].id if entries else 0
         # What failed before a version was taken back is what explains it.
-        since = history[1].id if len(history) > 1 and history[0].action == "rollback" else applied_at
+        since = entries[1].id if len(entries) > 1 and entries[0].action == "rollback" else applied_at
         ran = ("apply", "rollback", "reconcile")
-        earlier = next((one.revision for one in history if one.action in ran and one.revision < row.revision), None)
+        earlier = next((one.revision for one in entries if one.action in ran and one.revision < row.revision), None)
         back_to = clock.now_ns() - conditions.LOOKED_BACK_NS
         down = await self._database.read(
             lambda db: condition_table.outages(db, caller.tenant, back_to, deployment=name)
@@ -131,7 +131,7 @@ class Explainer:
                 row.revision,
                 state.value,
                 reason or ("" if state is DeploymentState.RUNNING else row.reason),
-                history,
+                entries,
                 there,
                 [one.to_dict() for one in drift],
                 await self._failures(caller.tenant, {one.job for one in there}, failed, since),
@@ -264,8 +264,8 @@ class Explainer:
         newest = await self._database.read(job_table.newest, tenant, name)
         managed = next((one.deployment for one in there if one.deployment), "")
         if managed:
-            history = await self._database.read(lambda db: table.history(db, tenant, managed, limit=2))
-            deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry.id) for entry in history]
+            entries = await self._database.read(lambda db: table.history(db, tenant, managed, limit=2))
+            deeds = [Cause(f"{managed}: {deployments.applied(entry)}", entry.id) for entry in entries]
         else:
             rows = await self._database.read(audit.about, tenant, f"{tenant}/{name}", 3)
             deeds = [Cause(f"{row.username} called {row.operation} through {row.surface}", row.id) for row in rows]
@@ -294,7 +294,10 @@ class Explainer:
         saved = await records.saved_plan(self._database, caller.tenant, id, clock.now_ns())
         row = await self._database.read(table.get, caller.tenant, saved.name)
         since = await self._database.read(table.history, caller.tenant, saved.name, saved.base_revision)
-        return saved_plans.explain(saved_plans.Facts(saved, row.revision if row is not None else 0, since))
+        said = await history.changed(
+            self._database, caller.tenant, saved.name, {one.revision for one in since[: saved_plans.SHOWN]}
+        )
+        return saved_plans.explain(saved_plans.Facts(saved, row.revision if row is not None else 0, since, said))
 
     async def _failures(
         self, tenant: str, names: set[str], there: Sequence[WorkloadView], since_ns: int = 0

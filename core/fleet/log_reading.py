@@ -66,11 +66,11 @@ def unreachable(fleet: Fleet, tenant: str, job: str) -> list[str]:
     return sorted(names & absent)
 
 
-def fit(lines: Sequence[Owned], characters: int, *, oldest_first: bool) -> list[Owned]:
+def fit(lines: Sequence[Owned], characters: int, *, oldest_first: bool, beside: int = 0) -> list[Owned]:
     """The newest lines that fit, or (to follow without a gap) the oldest; at least one."""
     kept: list[Owned] = []
     for id, line in lines if oldest_first else reversed(lines):
-        characters -= len(line.text) + len(str(line.fields))
+        characters -= len(line.text) + len(str(line.fields)) + beside
         if characters < 0 and kept:
             break
         kept.append((id, line))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 
 import orjson
 
 from core.errors import JobFailed, shorten
+from core.model.principal import DEFAULT_TENANT
 
 DEFAULT_SCOPE = "default"
 CREDENTIALS = "cred"  # the scope that ${cred|id} looks in
@@ -54,6 +56,12 @@ def named(text: str) -> Reference:
             "a-z, A-Z, 0-9, _ . and -"
         )
     return Reference(found[1] or DEFAULT_SCOPE, found[2])
+
+
+def command(name: str, tenant: str) -> str:
+    """What a person types to set a secret; its value is read from standard input."""
+    of = "" if tenant == DEFAULT_TENANT else f" --tenant {shlex.quote(tenant)}"
+    return f"sluice secret set {shlex.quote(name)}{of}"
 
 
 def part(value: str, wanted: Reference) -> str:

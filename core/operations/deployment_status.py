@@ -85,8 +85,8 @@ Revision = Annotated[int, Field(ge=1, le=2**31)]
 class DeploymentHistory(Page):
     name: str = Field(max_length=64)
     """The deployment."""
-    compare: list[Revision] | None = Field(default=None, min_length=2, max_length=2)
-    """Two revisions, old and new, to compare."""
+    compare: list[Revision] | None = Field(default=None, min_length=1, max_length=2)
+    """Two revisions, old and new, to compare; of one, with the present one."""
 
 
 @operation(
@@ -100,11 +100,12 @@ class DeploymentHistory(Page):
 async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
     """Show every apply, removal, rollback and reconcile, newest first: who, when, door, plan, reason and the values
     `changed`. deployment_plan(to_revision=N) plans the way back."""
-    await records.deployment(engine.database, caller.tenant, params.name)
+    row = await records.deployment(engine.database, caller.tenant, params.name)
     database, tenant, name = engine.database, caller.tenant, params.name
     total = await database.read(table.revisions, tenant, name)
     if params.compare is not None:
-        return {**await history.compare(database, tenant, name, *params.compare), "next_cursor": None, "total": total}
+        old, new = (*params.compare, row.revision)[:2]
+        return {**await history.compare(database, tenant, name, old, new), "next_cursor": None, "total": total}
     before = position(params.cursor)
     rows = await database.read(lambda db: table.history(db, tenant, name, before_id=before, limit=params.limit + 1))
     said = await history.changed(database, tenant, name, [entry.revision for entry in rows])

@@ -11,11 +11,14 @@ from core.engine import Engine
 from core.fleet import log_reading
 from core.fleet.logs import to_answer
 from core.model.operation import Params
-from core.model.principal import Caller, Role
+from core.model.principal import Caller, Role, Surface
 from core.operations.registry import operation
 from core.store import jobs as table
 
 MOST_SEQ = 2**63 - 1
+TOOL_CHARACTERS = 5_400
+"""Of lines in the text of a tool, which is whole then: the newest line is not cut off."""
+BESIDE = 120  # characters of a line besides what it says: workload, time, level
 
 
 class JobLog(Params):
@@ -54,12 +57,14 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
             f"There is no job {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",
             hint="job_list shows what there is.",
         )
-    kept = log_reading.fit(found.lines, params.characters, oldest_first=after is not None)
+    tool = caller.surface is Surface.MCP
+    most, beside = (min(params.characters, TOOL_CHARACTERS), BESIDE) if tool else (params.characters, 0)
+    kept = log_reading.fit(found.lines, most, oldest_first=after is not None, beside=beside)
     return {
         "name": params.name,
         "deployed": bool(workloads),
-        "items": [to_answer(id, line) for id, line in kept],
-        "truncated": found.more or len(kept) < len(found.lines),
         "cursor": clock.encode(found.next if len(kept) == len(found.lines) or after is None else kept[-1][1].seq),
+        "truncated": found.more or len(kept) < len(found.lines),
         "unreachable": log_reading.unreachable(engine.fleet, caller.tenant, params.name),
+        "items": [to_answer(id, line) for id, line in kept],
     }

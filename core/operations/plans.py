@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from core import clock
-from core.deployments import plan_text, records, saved_plans
+from core.deployments import history, plan_text, records, saved_plans
 from core.deployments.plan_text import Standing
 from core.deployments.planner import Ask
 from core.engine import Engine
@@ -147,7 +147,8 @@ async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str,
     saved = await _find(engine, caller, params.plan_id)
     made, standing = await saved_plans.load(engine.database, saved), saved_plans.standing_of(saved)
     answer = await _answer(made, standing, caller, params.detail == "detailed", position(params.cursor) or 0)
-    return saved_plans.with_state(answer, saved)
+    moved = await history.moved(engine.database, saved) if saved.standing == "stale" else []
+    return saved_plans.with_state(answer, saved, moved)
 
 
 class PlanList(Page):

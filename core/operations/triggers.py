@@ -11,6 +11,7 @@ from core.admission import in_tenant
 from core.deployments import status
 from core.documents import differences
 from core.engine import Engine
+from core.explain.chain import Call
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import InvocationState
@@ -94,7 +95,8 @@ class TriggerGet(TriggerRef):
     role=Role.USER,
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
-    """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
+    """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them; whether
+    a worker runs its target job, and if not, what mends it (`next`)."""
     present = engine.triggers.find(caller, params.slug, params.tenant_id)
     rows = await engine.database.read(table.revisions, present.tenant, present.slug)
     shown = present if params.revision in (None, present.revision) else _revision(rows, params.revision, "/revision")
@@ -104,6 +106,7 @@ async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dic
         "definition": shown.definition.model_dump(exclude={"kind"}),
         **clock.with_text({"created_at_ns": shown.created_at_ns, "created_by": shown.created_by}),
         "invokable": shown.revision == present.revision and present.invokable_by(caller),
+        **await _target(engine, present),
         "revisions": [
             clock.with_text({key: row[key] for key in ("revision", "created_at_ns", "created_by")})
             for row in rows[:SHOWN_REVISIONS]
@@ -115,6 +118,18 @@ async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dic
         out["compared_with"] = params.compare
         out["changes"] = [one.to_dict() for one in differences.between(old, new)]
     return out
+
+
+async def _target(engine: Engine, trigger: Trigger) -> dict[str, Any]:
+    """{target_up}, and where it is not up {next}: the calls that help."""
+    job = trigger.definition.target_job_name
+    there = engine.fleet.workload_views(tenant=trigger.tenant, job=job)
+    if any(map(status.up, there)):
+        return {"target_up": True}
+    found = await engine.explainer.mismatches(trigger.definition) if not there else []
+    calls = [call for one in found if one.code == "target_not_deployed" for call in one.mend]
+    calls = calls or [Call("explain", {"kind": "job", "id": job}, "see why its job does not run")]
+    return {"target_up": False, "next": [call.to_dict() for call in calls]}
 
 
 def _revision(rows: list[dict[str, Any]], number: int | None, pointer: str) -> Trigger:
@@ -211,7 +226,8 @@ async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef)
     runs, total = await engine.database.read(
         lambda db: invocations.search(db, trigger.tenant, equal=which, limit=SHOWN_RUNS)
     )
-    return {**_published(trigger), "open_invocations": [run.text_id for run in runs], "open_total": total}
+    open_runs = {"open_invocations": [run.text_id for run in runs], "open_total": total}
+    return {**_published(trigger), "callers_hear": trigger.inactivity, **open_runs}
 
 
 class TriggerInvoke(Params):

@@ -50,7 +50,10 @@ def refusal(filter: Filter | None, message: Message, definition: Definition) -> 
     job = definition.target_job_name
     if filter is None:
         why = f"No deployed job {job} listens to messages in tenant {message.tenant}."
-        hint = f"Deploy it with job_deploy, in tenant {message.tenant}, with a message trigger as its input."
+        hint = (
+            f"Deploy it with job_deploy, in tenant {message.tenant}, with a message trigger as its input; trigger_get"
+            " says whether it is staged or only down."
+        )
     elif not filter.matches(message):
         why = f"Job {job} is deployed, but its filter does not match a user-generated message with tag {message.tag!r}."
         hint = "Make target_message_tag of the trigger and filter-tag of the job the same."

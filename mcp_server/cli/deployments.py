@@ -25,7 +25,7 @@ def applied(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
 
 
 def revisions(typed: str, flag: str) -> list[int]:
-    """Two revisions as they are typed: 2,3."""
+    """One or two revisions as they are typed: 2,3."""
     return [documents.whole(flag, part.strip()) for part in typed.split(",")]
 
 

@@ -18,4 +18,4 @@ def show(told: dict[str, Any], typed: Mapping[str, Any]) -> None:
         render.heading("Next")
         for call in told["next"]:
             why = render.printable("", call["why"])
-            render.text(f"  {wording.command(call['call'], call['arguments'])}\n      {why}")
+            render.text(f"  {call.get('command') or wording.command(call['call'], call['arguments'])}\n      {why}")

@@ -67,7 +67,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "deployment_get": Form("status {name}", by="deployments:status"),
         "deployment_history": Form(
             "history {name}",
-            texts={"compare": "Two revisions, the old and the new one, to compare: --compare 2,3."},
+            texts={
+                "compare": "Two revisions, old and new, to compare: --compare 2,3; one is compared with the present one."
+            },
             reads={"compare": "deployments:revisions"},
             shows="deployments:history",
         ),

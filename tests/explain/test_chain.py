@@ -296,9 +296,9 @@ def test_a_stale_plan_tells_what_moved_and_leads_to_the_same_plan_anew() -> None
 
 
 def test_a_blocked_plan_tells_every_blocker_and_an_open_one_leads_to_its_apply() -> None:
-    blockers = (Finding("missing_secret", "missing secret a/b.", "Set it."),)
+    blockers = (Finding("missing_value", "path has no value.", "Give it."),)
     blocked = check(saved_plans.explain(saved_plans.Facts(saved("open", blockers=blockers), 1, [])))
-    assert "blocker missing_secret: missing secret a/b. Set it." in [cause["what"] for cause in blocked["because"]]
+    assert "blocker missing_value: path has no value. Give it." in [cause["what"] for cause in blocked["because"]]
     assert [call["call"] for call in blocked["next"]] == ["deployment_plan"]
     fine = check(saved_plans.explain(saved_plans.Facts(saved("open"), 1, [])))
     assert [call["call"] for call in fine["next"]] == ["plan_get", "deployment_apply"]

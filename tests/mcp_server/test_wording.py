@@ -88,3 +88,11 @@ def test_a_run_again_is_a_call_of_the_trigger_s_own_tool_where_it_has_one(allow_
     else:
         outside = {"command": "sluice trigger invoke smoke --set env=a", "why": "run it again"}
         assert answer == {"next": [], "outside": [outside]}
+
+
+async def test_a_plan_that_a_read_only_session_cannot_save_says_what_a_person_does(session: EngineSession) -> None:
+    wish = {"name": "demo", "source": f"workflow:{QUICKSTART}", "values": {"path": "/data"}}
+    made = await call(door_on(session), "deployment_plan", **wish)
+    (step,) = made["outside"]
+    assert step["command"] == f"sluice plan demo --from workflow:{QUICKSTART} --set path=/data"
+    assert step["command"] in made["text"] and "--allow-write" in made["text"]

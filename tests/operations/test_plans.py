@@ -33,6 +33,7 @@ async def test_a_plan_is_shown_again_exactly_as_it_was_made_whatever_has_happene
         stale = await engine.call("plan_get", {"plan_id": made["plan_id"]}, ADMIN)
         assert stale["state"] == "stale" and stale["changes"] == made["changes"]
         assert stale["text"].startswith(f"{made['text']}\nIt is stale; made by alice at ")
+        assert stale["moved"][0]["by"] == "alice" and "Since then: revision 2 (apply) by alice" in stale["text"]
 
 
 async def test_a_plan_that_is_too_long_for_one_answer_is_read_in_pages(tmp_path: Path) -> None:

@@ -125,6 +125,10 @@ async def test_a_plan_names_missing_secrets_and_an_apply_refuses_one_that_has_go
     with anyio.fail_after(30):
         blocked = await engine.call("deployment_plan", wish, ADMIN)
         assert "missing secret web/token" in [b["message"].partition(":")[0] for b in blocked["blockers"]]
+        typed = "sluice secret set web/token --tenant tenant-a"
+        assert any(typed in b["hint"] for b in blocked["blockers"])
+        told = await engine.call("explain", {"kind": "plan", "id": blocked["plan_id"]}, ADMIN)
+        assert (told["next"][0]["call"], told["next"][0]["command"]) == ("secret_set", typed)
         await _set(engine, "the-value")
         planned = await engine.call("deployment_plan", wish, ADMIN)
         assert planned["secrets"] == ["web/token"]
