@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from core.catalog import items
 from core.catalog.items import Entry, Listed
 from core.catalog.ranking import Ranking
 from core.model.catalog import Blueprint, Ports, Slot, Step, Workflow
@@ -37,7 +38,15 @@ def hint(step: Step, listed: Sequence[Listed]) -> str:
     found = modules(step, listed)
     if not found:
         return said or "Give it a `use`, e.g. blueprint:echo-source@1.0.0."
-    return f"{said} Give it a `use`; by its ports fit: {', '.join(found)}.".strip()
+    known = {one.ref: one for one in listed if isinstance(one, Entry)}
+    fit = ", ".join(f"{ref}{_needs(known[ref])}" for ref in found)
+    return f"{said} Give it a `use`; by its ports fit: {fit}.".strip()
+
+
+def _needs(one: Entry) -> str:
+    """The parameters that a module must be given, for `with`."""
+    needed = [question["field"] for question in items.wizard(one) if items.must(question)]
+    return f" (with {', '.join(needed)})" if needed else ""
 
 
 def _binds(step: Step, one: Entry) -> bool:

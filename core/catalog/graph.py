@@ -17,9 +17,10 @@ from core.catalog.wiring import Lookup, Module, Node, Scope, WiredChannel, Wired
 from core.errors import shorten
 from core.model.catalog import Channel, Dispatch, Graph, Step, Workflow
 from core.model.plan import Finding
-from core.near import did_you_mean
+from core.near import did_you_mean, nearest
 
 MAX_DEPTH = 8  # modules inside modules
+NEAR = 0.4  # how alike a name must be to be told as one of the nearest
 GUESSED = 200  # faults of one document that get a guess at what was meant
 OUTSIDE = "(outside)"  # the other end of a port of a module that is looked at on its own
 
@@ -196,7 +197,10 @@ class _Walk:
         meant = same or self.guess(slug, alike, f"{kind}{{}}")
         near = f" (did you mean {newest[meant]}?)" if meant else ""
         message = f"Step {id} uses {ref}, which is not in the catalog{near}."
-        self.add(f"unknown_{what}", pointer, message, f"Look for it: catalog_search(query={slug!r}, type={what!r}).")
+        close = nearest(slug, alike, 3, NEAR) if not meant and len(self.wiring.findings) < GUESSED else []
+        hint = f"Use {newest[meant]}" if meant else "Look for it by what it does"
+        hint = f"The nearest: {', '.join(newest[kind + one] for one in close)}" if close else hint
+        self.add(f"unknown_{what}", pointer, message, f"{hint}; catalog_search(type={what!r}) lists what there is.")
 
     def _ends(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import orjson
 
 from core import errors
 from core.catalog import items
@@ -16,6 +18,7 @@ from core.model.transport import OPTIONS
 Part = Literal["source", "transform", "sink", "whole"]
 """Where a module stands: with no open port that is fed, with both, with none that feeds, with none at all."""
 SUMMARY = 110  # characters of a row
+DEFAULT = 40  # of a default
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,14 @@ BUILTINS: tuple[Builtin, ...] = (
 
 def modules(listed: Sequence[Listed], part: Part | None = None, query: str = "") -> list[dict[str, Any]]:
     """The newest version of each blueprint, and of each workflow with ports, as rows: in the order of events, or the
-    best match of the query first."""
+    best match of the query first, with what each `lacks` and its parameters in full."""
     able = [one for one in listed if isinstance(one, Entry) and _part(one) and part in (None, _part(one))]
     if query.strip():
-        able = [able[fit.place] for fit in Ranking(able).rank(query)]
-    else:
-        able.sort(key=lambda one: (("source", "transform", "sink", "whole").index(_part(one) or "whole"), one.slug))
+        ranked = Ranking(able).rank(query)
+        return [
+            _row(able[fit.place], in_full=True) | ({"lacks": list(fit.lacks)} if fit.lacks else {}) for fit in ranked
+        ]
+    able.sort(key=lambda one: (("source", "transform", "sink", "whole").index(_part(one) or "whole"), one.slug))
     return list(map(_row, able))
 
 
@@ -131,7 +136,19 @@ def _part(one: Entry) -> Part | None:
     return "whole" if isinstance(model, Blueprint) else None
 
 
-def _row(one: Entry) -> dict[str, Any]:
+def parameter(question: Mapping[str, Any]) -> str:
+    """A parameter in full: `path (string)`, `event? (string, default {})`."""
+    said = ", ".join((question["type"], *(() if items.must(question) else (f"default {_default(question)}",))))
+    return f"{question['field']}{'' if items.must(question) else '?'} ({said})"
+
+
+def _default(question: Mapping[str, Any]) -> str:
+    value = question["default"]
+    text = value if isinstance(value, str) and value else orjson.dumps(value, default=str).decode()
+    return "none" if value is None else errors.shorten(text, DEFAULT)
+
+
+def _row(one: Entry, *, in_full: bool = False) -> dict[str, Any]:
     model = one.model
     ports = model.ports if isinstance(model, Blueprint | Workflow) else None
     needs = [*model.requires.secrets, *model.requires.features] if isinstance(model, Blueprint) else []
@@ -141,7 +158,10 @@ def _row(one: Entry) -> dict[str, Any]:
         "does": errors.shorten(one.summary, SUMMARY),
         "in": list(ports.in_) if ports is not None and ports.in_ != ("in",) else [],
         "out": list(ports.out) if ports is not None and ports.out != ("out",) else [],
-        "with": [question["field"] + ("" if items.must(question) else "?") for question in items.wizard(one)],
+        "with": [
+            parameter(question) if in_full else question["field"] + ("" if items.must(question) else "?")
+            for question in items.wizard(one)
+        ],
         "needs": needs,
     }
     return {name: value for name, value in row.items() if value}

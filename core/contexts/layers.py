@@ -33,6 +33,7 @@ class Given:
     value: Any
     level: Level
     target: str
+    hides: tuple[Given, ...] = ()  # what weaker places give, the strongest of them first
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ class Layers:
         for level, target in targets.items():
             if target or level is Level.GLOBAL:
                 for key, value in self.values.get(level, {}).get(target, {}).items():
-                    out[key] = Given(value, level, target)
+                    weaker = out.get(key)
+                    hides = () if weaker is None else (Given(weaker.value, weaker.level, weaker.target), *weaker.hides)
+                    out[key] = Given(value, level, target, hides)
         return out
 
     def resolve(self, *, job: str = "", worker: str = "", group: str = "", environment: str = "") -> dict[str, Any]:

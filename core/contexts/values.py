@@ -44,10 +44,11 @@ async def listed(database: Database, tenant: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (_ORDER.index(row["level"]), row["target"], row["key"]))
 
 
-async def keys_at(database: Database, tenant: str, place: Place) -> list[str]:
-    """The keys that are set at a place."""
+async def at(database: Database, tenant: str, place: Place) -> dict[str, Any]:
+    """What is set at a place."""
     rows = await database.read(table.of_tenant, tenant)
-    return [row["key"] for row in rows if (row["level"], row["target"]) == (place.level.value, place.target)]
+    here = (place.level.value, place.target)
+    return {row["key"]: row["value"] for row in rows if (row["level"], row["target"]) == here}
 
 
 async def changes(

@@ -10,6 +10,7 @@ from core import clock
 from core.contexts import values
 from core.contexts.layers import Level
 from core.contexts.values import Place
+from core.documents import differences
 from core.engine import Engine
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -80,8 +81,11 @@ async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dic
     until it is deployed or planned again.
     """
     place = params.place()
+    before = await values.at(engine.database, caller.tenant, place)
+    old = {key: before[key] for key in params.values if key in before}
     changed = await values.put(engine.database, engine.ids.next(), caller, place, params.values)
-    return {"level": place.level.value, "target": place.target, "keys": sorted(params.values), "changed": changed}
+    said = {"level": place.level.value, "target": place.target, "keys": sorted(params.values), "changed": changed}
+    return {**said, "changes": [one.to_dict() for one in differences.between(old, params.values)]}
 
 
 class ContextGet(Params):
@@ -102,7 +106,7 @@ class ContextGet(Params):
     role=Role.USER,
 )
 async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dict[str, Any]:
-    """Show the value of every key as a job in this place sees it, and which level gives it.
+    """Show the value of every key as a job in this place sees it, which level gives it, and which it `hides`.
 
     The document's own `context:` block comes after all of them.
     """
@@ -116,6 +120,11 @@ async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dic
     return {
         "values": {key: visible[key].value for key in sorted(visible)},
         "from": {key: str(Place(visible[key].level, visible[key].target)) for key in sorted(visible)},
+        "hides": {
+            key: {str(Place(one.level, one.target)): one.value for one in visible[key].hides}
+            for key in sorted(visible)
+            if visible[key].hides
+        },
     }
 
 
@@ -180,7 +189,7 @@ class ContextDelete(AtPlace):
 
 async def _values_go(engine: Engine, caller: Caller, params: ContextDelete) -> Loss | None:
     place = params.place()
-    there = await values.keys_at(engine.database, caller.tenant, place)
+    there = await values.at(engine.database, caller.tenant, place)
     keys = [key for key in there if params.keys is None or key in params.keys]
     return Loss(f"At {place} go {counted('value', keys)}.", {"keys": keys}) if keys else None
 

@@ -86,7 +86,7 @@ class DeploymentHistory(Page):
     name: str = Field(max_length=64)
     """The deployment."""
     compare: list[Revision] | None = Field(default=None, min_length=1, max_length=2)
-    """Two revisions, old and new, to compare; of one, with the present one."""
+    """Revisions to compare, old and new; one: with the present."""
 
 
 @operation(

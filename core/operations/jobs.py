@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
+from core.explain.chain import Call
 from core.fleet import log_reading
 from core.jobs import registry
 from core.model.operation import Effect, Params
@@ -166,7 +167,8 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
             hint="Set draft, or leave base_revision out.",
             errors=[errors.Problem("/base_revision", "only with draft: true")],
         )
-    return (await engine.jobs.put(caller, params.document))._asdict()
+    put = await engine.jobs.put(caller, params.document)
+    return {**put._asdict(), "next": [Call("job_deploy", {"name": put.name}, "run it").to_dict()]}
 
 
 async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:

@@ -95,8 +95,7 @@ class TriggerGet(TriggerRef):
     role=Role.USER,
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
-    """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them; whether
-    a worker runs its target job, and if not, what mends it (`next`)."""
+    """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
     present = engine.triggers.find(caller, params.slug, params.tenant_id)
     rows = await engine.database.read(table.revisions, present.tenant, present.slug)
     shown = present if params.revision in (None, present.revision) else _revision(rows, params.revision, "/revision")

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from core import clock
+from core.documents import differences
 from core.engine import Engine
 from core.model.message import Type
 from core.model.operation import Effect, Loss, Params
@@ -34,9 +35,12 @@ class VariableSet(Params):
 )
 async def variable_set(engine: Engine, caller: Caller, params: VariableSet) -> dict[str, Any]:
     """Set what `${dyn|NAME}` is in jobs, at once and without a deployment. It survives restarts."""
+    rows = await engine.database.read(table.of_tenant, caller.tenant)
+    old = {row["name"]: row["value"] for row in rows if row["name"] == params.name}
     now = await engine.variables.set(engine.ids.next(), caller, params.name, params.value)
     _tell(engine, caller, params.name)
-    return {"name": params.name, "updated_at": clock.iso(now)}
+    changes = [one.to_dict() for one in differences.between(old, {params.name: params.value})]
+    return {"name": params.name, "updated_at": clock.iso(now), "changes": changes}
 
 
 @operation(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from core.engine import Engine
+from core.explain.chain import Call
 from core.model.catalog import SLUG_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -40,7 +41,12 @@ async def workflow_save_draft(engine: Engine, caller: Caller, params: WorkflowSa
     Refused when somebody else saved the draft since base_revision; the answer then says what differs.
     """
     saved = await engine.workflows.save_draft(caller, "workflow_save_draft", params.document, params.base_revision)
-    return _saved(saved)
+    publish = {"slug": saved.slug, "type": saved.kind, "draft_revision": saved.revision}
+    return {**_saved(saved), **(_then("workflow_publish", publish, "make it a version") if saved.report.valid else {})}
+
+
+def _then(operation: str, arguments: dict[str, Any], why: str) -> dict[str, Any]:
+    return {"next": [Call(operation, arguments, why).to_dict()]}
 
 
 def _saved(draft: SavedDraft) -> dict[str, Any]:
@@ -77,13 +83,17 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
     Workflows are numbered 1, 2, 3; blueprints and perspectives carry the version that their document says.
     """
     version, changed = await engine.workflows.publish(caller, params.type, params.slug, params.draft_revision)
+    source = f"{params.type}:{params.slug}@{version}"
+    deploy = {"name": params.slug.replace("_", "-").strip("-"), "source": source}
+    deploys = params.type == "workflow"
     return {
+        **(_then("deployment_plan", deploy, "see what it would run; give values for its wizard") if deploys else {}),
         "slug": params.slug,
         "type": params.type,
         "version": authoring.number(params.type, version),
         "changed": changed,
         "state": "published",
-        "source": f"{params.type}:{params.slug}@{version}",
+        "source": source,
     }
 
 

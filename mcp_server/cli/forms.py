@@ -67,9 +67,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "deployment_get": Form("status {name}", by="deployments:status"),
         "deployment_history": Form(
             "history {name}",
-            texts={
-                "compare": "Two revisions, old and new, to compare: --compare 2,3; one is compared with the present one."
-            },
+            texts={"compare": "Two revisions, old and new, to compare: --compare 2,3; of one, with the present one."},
             reads={"compare": "deployments:revisions"},
             shows="deployments:history",
         ),

@@ -84,5 +84,7 @@ def test_a_workflow_with_ports_is_a_module_and_says_how_they_are_called() -> Non
 def test_what_a_step_shall_do_finds_its_modules_best_first() -> None:
     assert palette.modules(BUILTIN.listed, query="dedupe")[0]["use"].startswith("blueprint:kv-dedupe@")
     assert palette.modules(BUILTIN.listed, "sink", "dedupe") == []
+    echo = palette.modules(BUILTIN.listed, "source", "echo event zebra")[0]
+    assert echo["lacks"] == ["zebra"] and any(one.startswith("event? (") for one in echo["with"])
     (command,) = [row for row in palette.modules(BUILTIN.listed) if "command-source" in row["use"]]
     assert command["needs"] == ["exec"]
