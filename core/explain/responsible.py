@@ -114,24 +114,26 @@ def to_dict(one: Responsible) -> dict[str, Any]:
 
 
 def calls(deployment: str, source: str, one: Responsible) -> list[Call]:
-    """The call that changes just this value: to what it was before, when that is known; none for a credential."""
+    """The call that changes just this value: to what it was before, when that is known, else to what its reader says,
+    and never to what it is; none for a credential."""
     setting, change = one.setting, one.change
     value = setting.value if change is None else change.before
+    another = f"<another {setting.name}>"
     if _masked(one, value) != value or setting.kind is Kind.WORKFLOW:
         return []
     if setting.kind is Kind.CONTEXT:
         place = {setting.level: setting.target} if setting.target else {}
-        arguments: dict[str, Any] = {**place, "values": {setting.name: value}}
+        if not isinstance(value, str):
+            return []  # a text in its place would be another kind of value
+        arguments: dict[str, Any] = {**place, "values": {setting.name: value if change is not None else another}}
         return [
             Call("context_set", arguments, f"set another {setting.name} in place of this one, then plan {deployment}")
         ]
-    arguments = {"name": deployment, "source": source, "values": {setting.name: value}}
-    why = (
-        f"plan {setting.name} as it was"
-        if change is not None
-        else f"plan with another {setting.name} in place of this one"
-    )
-    return [Call("deployment_plan", arguments, why)]
+    arguments = {"name": deployment, "source": source}
+    if change is not None:
+        arguments["values"] = {setting.name: value}
+        return [Call("deployment_plan", arguments, f"plan {setting.name} as it was")]
+    return [Call("deployment_plan", arguments, f"plan with another {setting.name}: add it as values.{setting.name}")]
 
 
 def _masked(one: Responsible, value: Any) -> Any:

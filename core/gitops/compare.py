@@ -34,6 +34,8 @@ class Found:
 
     data: Mapping[str, Any]
     version: str = ""
+    by: str = field(default="", compare=False)  # who changed it last; empty where that is not kept
+    at_ns: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

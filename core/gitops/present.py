@@ -67,16 +67,20 @@ async def present(
             out[kind, slug] = found if newer else before
     for row in await read(context_table.of_tenant, tenant):
         name = desired.context_name(row["level"], row["target"], row["key"])
-        out[Kind.CONTEXT, name] = Found({"value": row["value"]})
+        out[Kind.CONTEXT, name] = Found({"value": row["value"]}, by=row["updated_by"], at_ns=row["updated_at_ns"])
     for row in await read(job_table.newest_of_all, tenant):
         out[Kind.JOB, row["name"]] = Found(orjson.loads(row["source"] or row["document"]), str(row["version"]))
     for trigger in triggers.visible({tenant}):
         if trigger.active:
             data = trigger.definition.model_dump(exclude={"kind"})
-            out[Kind.TRIGGER, trigger.slug] = Found(data, str(trigger.revision))
+            out[Kind.TRIGGER, trigger.slug] = Found(
+                data, str(trigger.revision), trigger.created_by, trigger.created_at_ns
+            )
     for one in await read(deployment_table.all_rows, tenant):
         if one.state not in (DeploymentState.REMOVED, DeploymentState.REMOVING):
-            out[Kind.DEPLOYMENT, one.name] = Found(deployment(one.desired), str(one.revision))
+            out[Kind.DEPLOYMENT, one.name] = Found(
+                deployment(one.desired), str(one.revision), one.updated_by, one.updated_at_ns
+            )
     return out
 
 

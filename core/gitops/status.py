@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core import clock
 from core.deployments import observed
 from core.fleet.fleet import Fleet
 from core.gitops import compare
@@ -81,10 +82,17 @@ def _deployment(fleet: Fleet, tenant: str, row: DeploymentRow, creator: str | No
     }
 
 
+def _last(found: Found) -> dict[str, str]:
+    """Who changed a thing last, and when, where that is kept."""
+    return {"by": found.by, "at": clock.iso(found.at_ns)} if found.by else {}
+
+
 def drift(wanted: Sequence[Item], there: Mapping[Key, Found]) -> list[dict[str, str]]:
     """What is not as a run left it."""
+    nobody = Found({})
     return [
         {
+            **_last(there.get((change.kind, change.name), nobody)),
             "kind": change.kind.value,
             "id": change.name,
             "what": "is missing" if change.action is Action.CREATE else "was changed",

@@ -269,6 +269,11 @@ class Pending:
         }
         # What no replica has taken is not run after its end.
         withdrawn = entry.run.message_id is not None and self._bus.cancel(entry.run.message_id, entry.group)
+        result["hint"] = (
+            "No replica of the job had taken its message, which was withdrawn: nothing was done."
+            if withdrawn
+            else "No valid answer came; the work may be done, or be done later: explain tells, before you run it again."
+        )
         event = invocations.encode_event(now, "timed_out", **({"withdrawn": True} if withdrawn else {}))
         self._submit(self._finish(entry, InvocationState.TIMED_OUT, now, result, event))
 

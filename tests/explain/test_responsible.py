@@ -130,10 +130,10 @@ def test_the_value_before_is_told_with_the_revision_that_changed_it() -> None:
 def test_the_call_changes_that_value_alone_and_no_credential_is_told() -> None:
     (path,) = found("/data/in is not a directory", WRITER)
     (call,) = responsible.calls("d", "workflow:mirror@1", path)
-    assert call.arguments == {"name": "d", "source": "workflow:mirror@1", "values": {"path": "/data/in"}}
+    assert call.arguments == {"name": "d", "source": "workflow:mirror@1"} and "values.path" in call.why
     (base,) = found("/srv/base/x is gone")
     (call,) = responsible.calls("d", "workflow:mirror@1", base)
-    assert call.arguments == {"environment": "prod", "values": {"base": "/srv/base"}}
+    assert call.arguments == {"environment": "prod", "values": {"base": "<another base>"}}
     assert responsible.to_dict(base)["value"] == "/srv/base"
     REGISTRY[call.operation].validate(dict(call.arguments))
     (own,) = found("/srv/own is full")
