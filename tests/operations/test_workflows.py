@@ -66,7 +66,10 @@ async def test_a_draft_is_saved_published_and_planned(engine: Engine) -> None:
     assert (saved["draft_revision"], saved["changed"], saved["valid"], saved["errors"]) == (1, True, True, [])
     shown = await get(engine, detail="detailed")
     assert (shown["state"], shown["version"], shown["text"]) == ("draft", None, TEXT)
-    assert await publish(engine) == {
+    published = await publish(engine)
+    (step,) = published.pop("next")
+    assert (step["call"], step["arguments"]) == ("deployment_plan", {"name": "greet", "source": "workflow:greet@1"})
+    assert published == {
         "slug": "greet",
         "type": "workflow",
         "version": 1,
