@@ -125,6 +125,12 @@ VALUES = [
         "job_log",
         {"name": "smoke_trigger_handler", "limit": 5, "level": "error"},
     ),
+    Call(
+        "GET /api/logs?of=smoke_trigger_handler&text=no+such&limit=5",
+        "logs smoke_trigger_handler --grep 'no such' --limit 5",
+        "log_search",
+        {"of": "smoke_trigger_handler", "text": "no such", "limit": 5},
+    ),
     Call("GET /api/workers/local-1", "worker show local-1", "worker_get", {"name": "local-1"}),
     Call(
         "GET /api/jobs/smoke_trigger_handler",

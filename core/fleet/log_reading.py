@@ -32,13 +32,13 @@ async def read(
     for one."""
     within = Range(tenant, job, levels=mask_from(level) if level else 0, after=after or 0)
     workloads = fleet.workload_views(tenant=tenant, job=job)
-    seq = fleet.logs.book.seq
+    seq = fleet.logs.seq(tenant, job)
     with fleet.logs.watch([workload.id for workload in workloads]) as arrived:
         found = await _read(fleet, within, limit, newest_first=after is None)
         if not found.lines and wait_seconds and workloads:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(arrived.wait(), wait_seconds)
-            seq = fleet.logs.book.seq
+            seq = fleet.logs.seq(tenant, job)
             found = await _read(fleet, within, limit, newest_first=after is None)
     if after is None:
         return Lines(found.lines[::-1], not found.complete, max([seq, *(line.seq for _, line in found.lines[:1])]))
@@ -67,7 +67,7 @@ def unreachable(fleet: Fleet, tenant: str, job: str) -> list[str]:
 
 
 def fit(lines: Sequence[Owned], characters: int, *, oldest_first: bool, beside: int = 0) -> list[Owned]:
-    """The newest lines that fit, or (to follow without a gap) the oldest; at least one."""
+    """The lines from the first (`oldest_first`) or the last one on that fit; at least one."""
     kept: list[Owned] = []
     for id, line in lines if oldest_first else reversed(lines):
         characters -= len(line.text) + len(str(line.fields)) + beside

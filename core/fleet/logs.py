@@ -66,6 +66,10 @@ class JobLogs:
         start = f"{tenant}/{job}#"
         return [id for id in self._lines if id.startswith(start)]
 
+    def seq(self, tenant: str, job: str) -> int:
+        """The seq of the last line of a job that came since the engine has started; 0 when there is none."""
+        return max((line.seq for id in self.workloads(tenant, job) for line in self.of(id)[-1:]), default=0)
+
     @contextmanager
     def watch(self, workloads: Sequence[str]) -> Iterator[asyncio.Event]:
         """An event that is set by the next line of any of these workloads."""

@@ -25,7 +25,7 @@ class AuditList(Page):
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
     """Only what came through this door."""
     decision: str | None = Field(default=None, max_length=40)
-    """Only what was decided so: allowed, or the code of a refusal (forbidden, write_disabled, stale_plan, ...)."""
+    """Only what was decided so: allowed, or the code of a refusal."""
     since: str | None = Field(default=None, max_length=40)
     """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
     until: str | None = Field(default=None, max_length=40)
@@ -43,8 +43,7 @@ class AuditList(Page):
 async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[str, Any]:
     """List what was changed in this tenant, and the calls that were refused, newest first.
 
-    An entry names user, role, door, session label, operation, thing and a given reason; never arguments, documents or
-    credentials. It is written in the transaction of the change.
+    An entry never has arguments, documents or credentials.
     """
     now = engine.now_ns()
     named = {name: getattr(params, name) for name in ("username", "operation", "label", "surface", "decision")}

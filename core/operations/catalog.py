@@ -39,9 +39,9 @@ class CatalogSearch(Page):
 )
 async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) -> dict[str, Any]:
     """Find workflows, perspectives, blueprints and library jobs, best match first; when none has all words, those that
-    have most (`lacks`). `asks`: what a deployment asks for (?: optional). `facets` count what a filter would leave.
+    have most (`lacks`). `asks`: what a deployment asks for (?: optional).
 
-    catalog_get tells the next call for each: plan a deployment, make a draft, or install it from its portal.
+    catalog_get tells the next call for each.
     """
     if params.source == "portal":
         engine.licensing.current.require(Feature.PORTAL, "The portal")
@@ -77,7 +77,7 @@ class CatalogGet(Params):
 async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dict[str, Any]:
     """Show an item: the values that a deployment asks for, what may fill its slots, related items.
 
-    `next` is the call to go on with, with its arguments. An item of a portal can be looked at before it is installed.
+    `next` is the call to go on with, with its arguments.
     """
     every = await engine.library.collection(caller.tenant)
     one = every.pick(params.slug, params.type, params.version)

@@ -39,7 +39,7 @@ class InvocationGet(Params):
 async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> dict[str, Any]:
     """Fetch an invocation: state, result and history of one run, and the deliveries of its callback.
 
-    Terminal states are succeeded, failed and timed_out. Prefer wait_seconds over polling in a loop.
+    Terminal states are succeeded, failed and timed_out.
     """
     id, record = await records.find(engine.pending, caller, params.invocation_id)
     if params.wait_seconds and record["finished_at_ns"] is None:
@@ -79,10 +79,7 @@ class InvocationList(Page):
     role=Role.USER,
 )
 async def trigger_invocation_list(engine: Engine, caller: Caller, params: InvocationList) -> dict[str, Any]:
-    """List invocations, newest first; use trigger_invocation_get for params, result and history of one.
-
-    `total` counts what fits the filters, up to 10,000.
-    """
+    """List invocations, newest first; use trigger_invocation_get for params, result and history of one."""
     wanted = {name: getattr(params, name) for name in ("slug", "state", "username", "surface")}
     now = clock.now_ns()
     since = 0 if params.since is None else moment(params.since, now, "/since")

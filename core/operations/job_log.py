@@ -10,15 +10,19 @@ from core import clock, errors
 from core.engine import Engine
 from core.fleet import log_reading
 from core.fleet.logs import to_answer
+from core.model.log_line import mask_from
 from core.model.operation import Params
 from core.model.principal import Caller, Role, Surface
-from core.operations.registry import operation
+from core.operations.registry import moment, operation, position
 from core.store import jobs as table
+from core.store.log_rows import Range
+from core.store.log_search import Pattern
 
 MOST_SEQ = 2**63 - 1
 TOOL_CHARACTERS = 5_400
 """Of lines in the text of a tool, which is whole then: the newest line is not cut off."""
 BESIDE = 120  # characters of a line besides what it says: workload, time, level
+LINE_CHARACTERS = 320  # for each line that is asked for: 50 fit into 6,000 tokens
 
 
 class JobLog(Params):
@@ -31,9 +35,7 @@ class JobLog(Params):
     level: Literal["warning", "error"] | None = None
     """Only lines of this level or higher."""
     wait_seconds: int = Field(default=0, ge=0, le=60)
-    """Wait this long for a line when there is none yet."""
-    characters: int = Field(default=16_000, ge=100, le=1_000_000)
-    """The most characters of all lines; `truncated` tells that lines were left out."""
+    """Wait this long for a line."""
 
 
 @operation(
@@ -45,8 +47,8 @@ class JobLog(Params):
     role=Role.USER,
 )
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
-    """The last lines of a job's log from all replicas, oldest first; also of a job that is not `deployed` any more.
-    To follow, pass `cursor` back as `after` with wait_seconds. Workers in `unreachable` are not there now."""
+    """The last lines of a job's log, oldest first. To follow, pass `cursor` back as `after` with wait_seconds. Workers
+    in `unreachable` are not there now."""
     workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     after = min(int(params.after, 16), MOST_SEQ) if params.after else None
     wait, level = params.wait_seconds, params.level
@@ -57,8 +59,7 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
             f"There is no job {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",
             hint="job_list shows what there is.",
         )
-    tool = caller.surface is Surface.MCP
-    most, beside = (min(params.characters, TOOL_CHARACTERS), BESIDE) if tool else (params.characters, 0)
+    most, beside = _room(caller, params.limit)
     kept = log_reading.fit(found.lines, most, oldest_first=after is not None, beside=beside)
     return {
         "name": params.name,
@@ -66,5 +67,62 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
         "cursor": clock.encode(found.next if len(kept) == len(found.lines) or after is None else kept[-1][1].seq),
         "truncated": found.more or len(kept) < len(found.lines),
         "unreachable": log_reading.unreachable(engine.fleet, caller.tenant, params.name),
+        "items": [to_answer(id, line) for id, line in kept],
+    }
+
+
+def _room(caller: Caller, limit: int) -> tuple[int, int]:
+    """How many characters an answer has for lines, and how many each takes besides what it says."""
+    return (TOOL_CHARACTERS, BESIDE) if caller.surface is Surface.MCP else (limit * LINE_CHARACTERS, 0)
+
+
+class LogSearch(Params):
+    text: str | None = Field(default=None, max_length=1000)
+    """What a line has, in any case."""
+    regex: bool = False
+    """`text` is a regular expression (RE2)."""
+    of: str | None = Field(default=None, max_length=200)
+    """Only of this deployment, job, workload (JOB#REPLICA) or worker."""
+    level: Literal["info", "warning", "error"] | None = None
+    """This or higher."""
+    since: str | None = Field(default=None, max_length=40)
+    """ISO 8601, or how long ago (2h)."""
+    until: str | None = Field(default=None, max_length=40)
+    """Before this time."""
+    limit: int = Field(default=50, ge=1, le=500)
+    """The most lines."""
+    cursor: str | None = Field(default=None, max_length=64)
+    """The last `next_cursor`."""
+
+
+@operation(
+    summary="Search the logs of jobs, newest first.",
+    http="GET /api/logs",
+    toolset="deployments",
+    offline=False,
+    role=Role.USER,
+)
+async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[str, Any]:
+    """Search the logs of all jobs, also of those that are gone. Unless `complete`, go on with
+    `next_cursor`: only what is younger than `searched_until` was looked at."""
+    now = engine.now_ns()
+    since = 0 if params.since is None else moment(params.since, now, "/since")
+    within = Range(
+        caller.tenant,
+        of=params.of or "",
+        levels=mask_from(params.level) if params.level else 0,
+        since_ns=since,
+        until_ns=0 if params.until is None else moment(params.until, now, "/until"),
+        before=position(params.cursor) or 0,
+    )
+    pattern = None if not params.text else Pattern(params.text, regex=params.regex)
+    found = await engine.logbook.search(within, params.limit, pattern=pattern)
+    most, beside = _room(caller, params.limit)
+    kept = log_reading.fit(found.lines, most, oldest_first=True, beside=beside)
+    edge = found.edge if len(kept) == len(found.lines) else kept[-1][1].seq
+    return {
+        "complete": not edge,
+        "searched_until": clock.iso(edge or since) if edge or since else None,
+        "next_cursor": str(edge) if edge else None,
         "items": [to_answer(id, line) for id, line in kept],
     }

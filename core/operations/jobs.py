@@ -65,10 +65,9 @@ class JobGet(Params):
     role=Role.USER,
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
-    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log (of its
-    last run when it is not deployed).
+    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log.
 
-    `origin` of a managed job: deployment, step, module and role, the revision that brought it, digest of its content.
+    `origin`: what of its deployment made a managed job.
     """
     tenant, name = caller.tenant, params.name
     versions = await engine.database.read(table.versions, tenant, name)

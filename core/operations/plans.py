@@ -35,19 +35,19 @@ class DeploymentPlan(Params):
     values: dict[str, Any] = Field(default_factory=dict)
     """Wizard fields (or parameters of a blueprint); those left out stay as they were applied."""
     placement: dict[Step, Name] = Field(default_factory=dict)
-    """Step -> worker group, over what the workflow says."""
+    """Step -> worker group."""
     replicas: dict[Step, Annotated[int, Field(ge=1, le=1024)]] = Field(default_factory=dict)
-    """Step -> number of copies, over what the workflow says."""
+    """Step -> number of copies."""
     exact: bool = False
     """What is given is all: nothing that is left out stays as it was applied."""
     recompute_placement: bool = False
-    """Forget where things run now and place them afresh."""
+    """Place everything afresh."""
     environment: str | None = Field(default=None, max_length=200)
-    """Whose context values {{name}} sees, e.g. prod; as before, or none, when left out."""
+    """Whose context values {{name}} sees; as before, or none, when left out."""
     remove: bool = False
     """Plan the removal of the deployment."""
     to_revision: int | None = Field(default=None, ge=1, le=2**31)
-    """Plan the way back to an earlier revision, exactly as it was (deployment_history lists them)."""
+    """Plan the way back to an earlier revision, exactly as it was."""
     detail: Detail = "concise"
     """detailed shows the document of every job that comes, changes or goes."""
 
@@ -101,7 +101,7 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     """Compute a plan: jobs, adapters, channels and placement, with what would change and why. Runs nothing.
 
     Show `text` to the user; then deployment_apply(plan_id) does exactly this, once. Blockers must be mended first;
-    warnings need not; `refused_until` names what an apply waits for. In a read-only session the plan is not saved.
+    `refused_until` names what an apply waits for. In a read-only session the plan is not saved.
     """
     tenant, name = caller.tenant, params.name
     if params.remove:
@@ -131,7 +131,7 @@ class PlanGet(Params):
     detail: Detail = "concise"
     """detailed shows the document of every job that comes, changes or goes."""
     cursor: str | None = Field(default=None, max_length=64)
-    """`next_cursor` of the page of changes before."""
+    """The last `next_cursor`."""
 
 
 @operation(
@@ -142,8 +142,7 @@ class PlanGet(Params):
     role=Role.USER,
 )
 async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str, Any]:
-    """Show a saved plan as it was made: all its changes, a page at a time, and its state (open, applied, stale,
-    expired or discarded)."""
+    """Show a saved plan as it was made: all its changes, a page at a time, and its state."""
     saved = await _find(engine, caller, params.plan_id)
     made, standing = await saved_plans.load(engine.database, saved), saved_plans.standing_of(saved)
     answer = await _answer(made, standing, caller, params.detail == "detailed", position(params.cursor) or 0)

@@ -61,7 +61,7 @@ class Page(Params):
     """A page of a list."""
 
     cursor: str | None = Field(default=None, max_length=64)
-    """`next_cursor` of the page before."""
+    """The last `next_cursor`."""
     limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
     """Rows a page."""
 

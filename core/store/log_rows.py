@@ -178,9 +178,8 @@ class Range:
 
     tenant: str
     job: str = ""
-    workload: str = ""
-    deployment: str = ""
-    worker: str = ""
+    of: str = ""
+    """A deployment, a job, a workload (without its tenant) or a worker."""
     levels: int = 0
     """Bits."""
     since_ns: int = 0
@@ -201,20 +200,17 @@ class Range:
         )
 
     def names(self, source: Source) -> bool:
+        """Whether lines of a source can be among them."""
         id = parse(source.workload)
-        pairs = ((self.job, id.job), (self.workload, source.workload), (self.deployment, source.deployment))
-        return id.tenant == self.tenant and all(
-            wanted in ("", is_) for wanted, is_ in (*pairs, (self.worker, source.worker))
-        )
+        names = ("", id.job, source.deployment, source.worker, id.name)
+        return id.tenant == self.tenant and self.job in ("", id.job) and self.of in names
 
     def conditions(self) -> tuple[str, list[object]]:
         """Of chunks that may have such lines."""
         said = {
             "tenant = ?": self.tenant,
             "job = ?": self.job,
-            "workload = ?": self.workload,
-            "deployment = ?": self.deployment,
-            "worker = ?": self.worker,
+            "? IN (job, deployment, worker, substr(workload, length(tenant) + 2))": self.of,
             "levels & ?": self.levels,
             "last_at_ns >= ?": self.since_ns,
             "first_at_ns < ?": self.until_ns,

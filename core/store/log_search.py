@@ -30,10 +30,11 @@ class Pattern:
         options.log_errors = False
         options.case_sensitive = regex
         try:
-            self._one = re2.compile(text if regex else re2.escape(text), options)
-            # In all lines of a chunk, `^` and `$` are at those of each line. Flags and the ends of a text are not.
-            plain = not regex or not any(part in text for part in ("(?", "\\A", "\\z"))
-            self._all = re2.compile(f"(?m){text}" if regex else re2.escape(text), options) if plain else None
+            # `^` and `$` are the ends of each line in a text, and so those of each text in a chunk.
+            self._one = re2.compile(f"(?m){text}" if regex else re2.escape(text), options)
+            # Flags, and the ends of a whole text, mean another thing where many texts stand together.
+            alone = regex and any(part in text for part in ("(?", "\\A", "\\z"))
+            self._all = None if alone else self._one
         except re2.error as error:
             raise errors.InvalidParams(
                 f"This is no regular expression: {errors.shorten(str(error), 200)}.",

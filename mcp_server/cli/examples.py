@@ -85,6 +85,7 @@ STORY = (
     "sluice job list --tenant tenant-a",
     "sluice job show smoke_trigger_handler --tenant tenant-a",
     "sluice job log smoke_trigger_handler --limit 20 --tenant tenant-a",
+    "sluice logs smoke_trigger_handler --since 1h --level warning --tenant tenant-a",
     "sluice job metrics --tenant tenant-a",
     "sluice job notifications --tenant tenant-a",
     "sluice job clone smoke_trigger_handler my_handler --tenant tenant-a",

@@ -155,9 +155,10 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "job_log": Form(
             "job log {name}",
             does="job_log:log",
-            flags={"after": "", "wait_seconds": "", "characters": ""},
+            flags={"after": "", "wait_seconds": ""},
             beside=(_FOLLOW,),
         ),
+        "log_search": Form("logs {of}", flags={"text": "--grep"}, shows="job_log:found"),
         "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
         "job_notifications_recent": Form(
             "job notifications",

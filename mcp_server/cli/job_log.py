@@ -1,4 +1,4 @@
-"""`sluice job log`, and what `sluice job metrics` prints."""
+"""`sluice job log`, and what `sluice logs` and `sluice job metrics` print."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import orjson
 from mcp_server.cli import connect, render
 
 FOLLOW_SECONDS = 20
-MOST_CHARACTERS = 1_000_000
 
 
 async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
     """Print the last lines of a job, and with --follow those that come."""
     name, follow = given["name"], beside.get("follow")
     async with connect.engine(common) as engine:
-        result = await engine.call("job_log", **given, characters=MOST_CHARACTERS)
+        result = await engine.call("job_log", **given)
         if common.json and not follow:
             render.json(result)
             return 0
@@ -29,7 +28,7 @@ async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.
         elif not result["deployed"]:
             connect.note(f"note: {name} is not deployed; these are the lines that are kept")
         _print(result["items"], as_json=common.json)
-        more = {**given, "limit": 500, "wait_seconds": FOLLOW_SECONDS, "characters": MOST_CHARACTERS}
+        more = {**given, "limit": 500, "wait_seconds": FOLLOW_SECONDS}
         while follow:
             result = await engine.call("job_log", **more, after=result["cursor"])
             _print(result["items"], as_json=common.json)
@@ -45,6 +44,15 @@ def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
         text = f"{line['at']} {line['level']:7} {line['text']} {fields}"
         render.text(render.printable("", text))
     sys.stdout.flush()
+
+
+def found(answer: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print the lines of a search, the newest one last, and how to go on."""
+    if answer["next_cursor"] is not None:
+        render.text(f"There may be more before {answer['searched_until']}: --cursor {answer['next_cursor']}")
+    _print(answer["items"][::-1], as_json=False)
+    if not answer["items"]:
+        connect.note("No line fits.")
 
 
 def metrics(found: dict[str, Any], typed: Mapping[str, Any]) -> None:

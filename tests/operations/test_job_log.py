@@ -11,8 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from core import errors
+from core import clock, errors
 from core.engine import Engine
+from core.operations import job_log
 from core.store.log_chunks import Source
 from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
@@ -94,6 +95,44 @@ async def test_equal_lines_at_one_time_are_all_there(engine: Engine) -> None:
     assert (await log(engine, after=rest["cursor"]))["items"] == []
 
 
+async def test_logs_are_searched_by_text_pattern_owner_level_and_time(engine: Engine) -> None:
+    own, other = Source("tenant-a/etl--load#0", "etl", "local-1"), Source("tenant-a/single#1", "", "w2")
+    foreign = Source("tenant-b/etl--load#0", "etl", "local-1")
+    day = 86_400 * clock.NANOSECONDS
+    lines = (
+        (own, 1 * day, "info", "loaded 12 rows"),
+        (own, 2 * day, "warning", "\x1b[33mLoaded none\x1b[0m\nof table T"),
+        (other, 3 * day, "error", "no (route)"),
+        (foreign, 3 * day, "error", "loaded foreign rows"),
+    )
+    for source, at, level, text in lines:
+        engine.fleet.logs.add(source, at, level, text, {"n": 7})
+
+    async def search(**arguments: Any) -> list[str]:
+        found = await engine.call("log_search", arguments, USER)
+        assert (found["complete"], found["next_cursor"]) == (True, None)
+        return [line["text"].partition("\n")[0] for line in found["items"]]
+
+    none, rows, route = "\x1b[33mLoaded none\x1b[0m", "loaded 12 rows", "no (route)"
+    assert await search() == [route, none, rows]
+    assert await search(text="LOADED") == [none, rows]
+    assert await search(text="(route") == [route]
+    assert await search(text="^of table [A-Z]", regex=True) == [none]
+    assert await search(text='"n":7 x') == []
+    for of in ("etl", "etl--load", "etl--load#0", "local-1"):
+        assert await search(of=of) == [none, rows]
+    assert await search(of="w2", level="warning") == [route]
+    assert await search(level="warning") == [route, none]
+    assert await search(since="1970-01-03T00:00:00Z", until="1970-01-04T00:00:00Z") == [none]
+    page = await engine.call("log_search", {"limit": 2}, USER)
+    assert not page["complete"]
+    assert page["searched_until"] is not None
+    rest = await engine.call("log_search", {"cursor": page["next_cursor"]}, USER)
+    assert [line["text"] for line in rest["items"]] == [rows]
+    with pytest.raises(errors.InvalidParams, match="no regular expression"):
+        await engine.call("log_search", {"text": "(", "regex": True}, USER)
+
+
 async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine) -> None:
     await deploy(engine, TICK)
     seen: list[str] = []
@@ -108,11 +147,14 @@ async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine
     assert found["unreachable"] == []
 
 
-async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(engine: Engine) -> None:
+async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await deploy(engine, TICK)
     await waiting.until(lambda: len(engine.fleet.logs.of("tenant-a/ticker#0")) > 5)
     assert len((await log(engine, limit=2))["items"]) == 2
-    short = await log(engine, characters=100, limit=500)
+    monkeypatch.setattr(job_log, "LINE_CHARACTERS", 1)
+    short = await log(engine, limit=100)
     assert short["truncated"]
     assert 1 <= len(short["items"]) < 30
     assert (await log(engine, level="error"))["items"] == []

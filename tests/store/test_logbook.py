@@ -124,12 +124,9 @@ async def test_lines_are_there_at_once_and_after_a_restart_and_newest_first(tmp_
         write(book, A, "three")
         assert await texts(book) == ["three", "two", "same", "same", "one"]
         assert await texts(book, job="a") == ["three", "same", "same", "one"]
-        assert await texts(book, deployment="d", worker="local-1", since_ns=1, workload="t/a#0") == [
-            "three",
-            "same",
-            "same",
-            "one",
-        ]
+        for of in ("d", "a", "a#0", "local-1"):
+            assert await texts(book, of=of, since_ns=1) == ["three", "same", "same", "one"]
+        assert await texts(book, of="t/a#0") == []
         assert await texts(book, levels=mask_from("warning")) == ["two"]
         assert await texts(book, pattern=Pattern("TWO")) == ["two"]
         assert (await book.search(Range("other"), 9)).lines == []
