@@ -19,9 +19,8 @@ pytestmark = pytest.mark.anyio
 EXACT = 2**53  # a larger integer may be another one to a reader whose numbers are floats (RFC 8259, 6)
 OF_JOBS = frozenset({"params", "result", "result_of_job", "message_data", "job_event", "body"})
 """What jobs and callers wrote, as they wrote it."""
-READS = sorted(
-    one.name for one in REGISTRY if one.effect is Effect.READ and not one.told_once
-)  # what answers with a credential takes one
+CREDENTIALS = frozenset({"token_verify", "token_exchange"})  # what needs one that is valid
+READS = sorted(one.name for one in REGISTRY if one.effect is Effect.READ and one.name not in CREDENTIALS)
 TEXTS = {"nanoseconds_since_epoch": "at"}
 
 
