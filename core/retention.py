@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import structlog
 
 from core import clock, errors
+from core.model.message import Class
 from core.settings import Settings
 from core.store import audit, callbacks, forgetting, messages, replays
 from core.store.database import Database
@@ -57,9 +58,14 @@ class Retention:
 
     async def _messages(self, now_ns: int) -> int:
         settings = self._settings
-        oldest = now_ns - settings.message_retention_hours * HOUR_NS
-        beyond = await self._database.read(messages.beyond, settings.message_retention_count)
-        gone = await self._database.write(messages.prune, oldest, beyond)
+        gone = 0
+        for kept, hours, count in (
+            (Class.CONTROL, settings.control_message_retention_hours, settings.control_message_retention_count),
+            (Class.USER, settings.message_retention_hours, settings.message_retention_count),
+            (Class.RUN, settings.message_retention_hours, settings.run_message_retention_count),
+        ):
+            beyond = await self._database.read(messages.beyond, count, kept)
+            gone += await self._database.write(messages.prune, kept, now_ns - hours * HOUR_NS, beyond)
         size = _size(settings)
         if size > self._measured + GROWTH_BYTES:
             most = settings.message_tenant_mb * MIB

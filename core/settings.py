@@ -94,9 +94,15 @@ class Settings(Described, BaseModel):
     """Files that no job may open, by whatever name and in whatever directory, e.g. keys of other programs. Those that
     other settings and flags name belong to them anyway."""
     message_retention_count: int = Field(default=200_000, ge=0)
-    """How many messages the log keeps."""
+    """How many messages of jobs and people the log keeps."""
     message_retention_hours: int = Field(default=72, ge=1)
-    """How long the log keeps a message."""
+    """How long the log keeps messages of jobs and people, and those of runs."""
+    run_message_retention_count: int = Field(default=50_000, ge=0)
+    """How many messages the log keeps that say that runs ended."""
+    control_message_retention_count: int = Field(default=100_000, ge=0)
+    """How many messages the log keeps of what happened to jobs, workers and deployments."""
+    control_message_retention_hours: int = Field(default=24 * 30, ge=1)
+    """How long the log keeps these."""
     invocation_retention_count: int = Field(default=1_000_000, ge=0)
     """How many finished invocations are kept."""
     invocation_retention_hours: int = Field(default=24 * 30, ge=25)

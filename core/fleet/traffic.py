@@ -126,7 +126,11 @@ class Traffic:
         return message
 
     def run_ended(self, worker: Worker, tenant: str, job: str, run: frames.Run) -> None:
-        """Tell of a run that ended, or of many short ones of a message-triggered job together."""
+        """Tell of a run that ended, or of many short ones of a message-triggered job together.
+
+        That it began is told to jobs that listen, and to nobody else; so is the end of one that found nothing to do and
+        failed in nothing, which most ends of polls are: the metrics of the job count them.
+        """
         started: dict[str, Any] = {"job": job, "workload": run.workload, "trigger": run.trigger, "runs": run.runs}
         started["started_at_ns"] = run.started_ns
         ended = {
@@ -139,8 +143,10 @@ class Traffic:
         }
         if run.reason:
             ended["reason"] = run.reason
-        for type, data in ((Type.JOB_RUN_STARTED, started), (Type.JOB_RUN_ENDED, ended)):
-            self.message(tenant, source=Source.JOB, type=type, job=job, worker=worker.name, data=data)
+        worth_a_line = not run.ok or run.events_in or run.events_out or run.errors
+        for type, data, kept in ((Type.JOB_RUN_STARTED, started, False), (Type.JOB_RUN_ENDED, ended, worth_a_line)):
+            if kept or any(self._bus.matching(Message(0, tenant, Kind.SYSTEM, Source.JOB, type, "", job, worker.name))):
+                self.message(tenant, source=Source.JOB, type=type, job=job, worker=worker.name, data=data)
 
     def workload_state(self, row: WorkloadRow, state: str, reason: str) -> None:
         """Announce that a workload, given by its row in the store, has another state."""

@@ -44,6 +44,25 @@ class Type(StrEnum):
     MCP_ACTIVITY = "mcp-activity"  # metadata of a tool call, when a session forwards its activity
 
 
+class Class(StrEnum):
+    """What messages are kept for as long, and as many, as their class says: runs never push out the rest."""
+
+    CONTROL = "control"  # what happened to jobs, workers and deployments
+    USER = "user"  # what jobs and people said
+    RUN = "run"  # that runs began and ended
+
+
+CLASSES: Mapping[Class, tuple[str, ...]] = {
+    Class.USER: (Type.USER_GENERATED, Type.USER_ALERT, Type.TRIGGER_PROXY_RESPONSE),
+    Class.RUN: (Type.JOB_RUN_STARTED, Type.JOB_RUN_ENDED),
+}
+"""The types of a class; every other type is of CONTROL."""
+
+
+def class_of(type: str) -> Class:
+    return next((one for one, types in CLASSES.items() if type in types), Class.CONTROL)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message. `data` is the public payload that `${msg|path}` reads; user payloads sit under `job_event`."""

@@ -9,7 +9,7 @@ import orjson
 from sqlite_utils import Database
 
 from core import clock
-from core.model.message import Message
+from core.model.message import CLASSES, Class, Message
 from core.store import bodies, invocations, shares
 from core.store.rows import insertion
 
@@ -84,6 +84,14 @@ _NOT_OWED = (
     "id NOT IN (SELECT message_id FROM dispatches)"
     " AND id NOT IN (SELECT message_id FROM invocations WHERE finished_at_ns IS NULL AND message_id IS NOT NULL)"
 )
+
+
+def _types(types: Iterable[str]) -> str:
+    return ", ".join(f"'{type!s}'" for type in types)
+
+
+_OF_CLASS = {one: f"type IN ({_types(types)})" for one, types in CLASSES.items()}
+_OF_CLASS[Class.CONTROL] = f"type NOT IN ({_types(type for types in CLASSES.values() for type in types)})"
 
 
 def row(message: Message, body: bytes, invocation_id: int | None = None) -> MessageRow:
@@ -201,22 +209,24 @@ def prune_tenant(db: Database, tenant: str, excess: int, at_most: int = 5_000) -
     return len(gone)
 
 
-def beyond(db: Database, keep: int) -> Mapping[str, int]:
-    """Of each tenant that has more than its share of `keep` messages, the id of the youngest one that is too many."""
-    return shares.floors(db, "messages", keep)
+def beyond(db: Database, keep: int, kept: Class) -> Mapping[str, int]:
+    """Of each tenant that has more than its share of `keep` messages of a class, the id of the youngest one that is
+    too many."""
+    return shares.floors(db, "messages", keep, _OF_CLASS[kept])
 
 
-def prune(db: Database, older_than_ns: int, of_tenants: Mapping[str, int], at_most: int = 5_000) -> int:
-    """Delete messages beyond the retention, and those of some tenants up to an id, oldest first, except those that are
-    still owed to a job."""
+def prune(db: Database, kept: Class, older_than_ns: int, of_tenants: Mapping[str, int], at_most: int = 5_000) -> int:
+    """Delete messages of a class beyond the retention, and those of some tenants up to an id, oldest first, except what
+    is still owed to a job."""
+    of_class = f"{_OF_CLASS[kept]} AND {_NOT_OWED}"
     gone = db.conn.execute(
-        f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND {_NOT_OWED} ORDER BY id LIMIT ?)",
+        f"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE id <= ? AND {of_class} ORDER BY id LIMIT ?)",
         (older_than_ns, at_most),
     ).rowcount
     for tenant, floor in of_tenants.items():
         gone += db.conn.execute(
             "DELETE FROM messages WHERE id IN"
-            f" (SELECT id FROM messages WHERE tenant = ? AND id <= ? AND {_NOT_OWED} ORDER BY id LIMIT ?)",
+            f" (SELECT id FROM messages WHERE tenant = ? AND id <= ? AND {of_class} ORDER BY id LIMIT ?)",
             (tenant, floor, at_most),
         ).rowcount
     return gone

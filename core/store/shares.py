@@ -22,16 +22,17 @@ def share(counts: Iterable[int], keep: int) -> int:
     return keep
 
 
-def floors(db: Database, table: str, keep: int) -> Mapping[str, int]:
-    """Of each tenant that has more rows than its share, the id of the youngest one that is too many."""
-    counts = dict(db.conn.execute(f"SELECT tenant, count(*) FROM {table} GROUP BY tenant").fetchall())
+def floors(db: Database, table: str, keep: int, which: str = "1") -> Mapping[str, int]:
+    """Of each tenant that has more rows than its share, the id of the youngest one that is too many; of all rows, or of
+    those that a condition of SQL leaves."""
+    counts = dict(db.conn.execute(f"SELECT tenant, count(*) FROM {table} WHERE {which} GROUP BY tenant").fetchall())
     if sum(counts.values()) <= keep:
         return {}
     most = share(counts.values(), keep)
     found = {}
     for tenant in [tenant for tenant, count in counts.items() if count > most]:
         row = db.conn.execute(
-            f"SELECT id FROM {table} WHERE tenant = ? ORDER BY id DESC LIMIT 1 OFFSET ?", (tenant, most)
+            f"SELECT id FROM {table} WHERE tenant = ? AND {which} ORDER BY id DESC LIMIT 1 OFFSET ?", (tenant, most)
         ).fetchone()
         found[tenant] = int(row[0])
     return found

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from core import clock, errors
 from core.engine import Engine
-from core.model.message import Filter, Message
+from core.model.message import Class, Filter, Message, class_of
 from core.retention import Retention
 from core.settings import Settings
 from core.store import audit, forgetting, messages, owed, shares
@@ -44,18 +44,25 @@ def _count(db: sqlite_utils.Database, table: str) -> int:
     return int(db.conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+def _of_class(db: sqlite_utils.Database, kept: Class) -> int:
+    return sum(class_of(type) is kept for (type,) in db.conn.execute("SELECT type FROM messages"))
+
+
 async def test_only_the_newest_messages_and_invocations_are_kept(tmp_path: Path) -> None:
-    limits = {"message_retention_count": 10, "invocation_retention_count": 3}
+    limits = {"message_retention_count": 6, "run_message_retention_count": 1, "invocation_retention_count": 3}
     async with engine_on(tmp_path / "home", **limits) as engine:
         with anyio.fail_after(30):
             records = await _runs(engine, 8)
             await engine.prune()
 
-            def prune_and_count(db: sqlite_utils.Database) -> int:  # in one transaction: jobs go on reporting
-                messages.prune(db, 0, messages.beyond(db, 10))
-                return _count(db, "messages")
+            def prune_and_count(db: sqlite_utils.Database) -> list[int]:  # in one transaction: jobs go on reporting
+                for kept, count in ((Class.USER, 6), (Class.RUN, 1)):
+                    messages.prune(db, kept, 0, messages.beyond(db, count, kept))
+                return [_of_class(db, kept) for kept in (Class.USER, Class.RUN)]
 
-            assert await engine.database.write(prune_and_count) == 10
+            before = await engine.database.read(_of_class, Class.CONTROL)
+            assert await engine.database.write(prune_and_count) == [6, 1]
+            assert await engine.database.read(_of_class, Class.CONTROL) >= before > 0, "runs push out nothing else"
             listed = await engine.call("trigger_invocation_list", {}, ADMIN)
             kept = [item["invocation_id"] for item in listed["items"]]
             assert kept == [record["invocation_id"] for record in reversed(records)][:3]
@@ -163,7 +170,8 @@ async def test_what_is_owed_to_a_job_and_what_is_under_way_survives_every_prunin
             record = await engine.call("trigger_invoke", arguments, ADMIN)
             later = clock.now_ns() + 10_000 * HOUR
             assert await engine.database.write(forgetting.prune, 0, later, later) == []
-            await engine.database.write(messages.prune, later, {})
+            for kept in Class:
+                await engine.database.write(messages.prune, kept, later, {})
             found = await engine.call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, ADMIN)
             assert found["state"] == "dispatched"
             ((run, body),) = await engine.database.read(owed.open_runs)
