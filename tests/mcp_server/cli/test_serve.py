@@ -148,7 +148,7 @@ async def test_a_message_reaches_the_stream(scene: stage.Stage) -> None:
         async with httpx.AsyncClient(base_url=scene.url, headers=headers, trust_env=False) as client:
             async with client.stream("GET", "/api/messages/subscribe") as answer:
                 assert answer.headers["content-type"].startswith("text/event-stream")
-                assert await anext(answer.aiter_lines()) == ": connected"
+                assert await anext(answer.aiter_lines()) == "retry: 3000"
 
 
 async def test_mcp_is_served_to_bearers_of_a_token(scene: stage.Stage) -> None:
