@@ -307,7 +307,7 @@ async def test_a_stream_tells_nothing_of_another_tenant(path: str, scene: Scene)
     with anyio.fail_after(20):
         async with scene.client.stream("GET", path, headers=_bearer(scene.server.tokens["other"])) as stream:
             lines = stream.aiter_lines()
-            assert await anext(lines) == ": connected"
+            assert await anext(lines) == "retry: 3000"
             await engine.call("trigger_invoke", {"slug": "a_trigger", "params": {"env": CANARY}}, ADMIN)
             operation = "trigger_revise" if await _known(engine, stranger) else "trigger_publish"
             await engine.call(operation, trigger, stranger)
