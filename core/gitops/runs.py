@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -90,6 +91,8 @@ class Runs:
         # Published versions are there for good and need no copy.
         body = [item.to_dict() for item in left if item.kind not in VERSIONED]
         await self._database.write(table.begin, row, body, frozenset(self._tasks), note)
+        commit = f" of commit {row['commit_sha']}" if row["commit_sha"] else ""
+        how = replace(how, reason=f"GitOps {action} {run_id}{commit}")
         steps = self._steps(caller, diff.wanted.every, how)
         run = _Run(self._database, run_id, diff, steps, how.complete)
         task = self._tasks[run_id] = asyncio.create_task(run.carry_out())

@@ -37,6 +37,7 @@ class How:
 
     health_seconds: int = HEALTH_SECONDS
     rollback_on_failure: bool = False
+    reason: str = ""  # what the history of a deployment says why it was applied
     complete: bool = True  # the items are all that the files name; otherwise what is not among them stays noted
 
 
@@ -141,6 +142,7 @@ class Steps:
             plan_id=planned["plan_id"],
             wait_seconds=self._how.health_seconds + 30,
             health_seconds=self._how.health_seconds,
+            reason=self._how.reason,
             rollback_on_failure=self._how.rollback_on_failure,
         )
         told = f"revision {reached['revision']} is {reached['state']}"

@@ -105,7 +105,9 @@ async def test_an_apply_brings_everything_about_once_and_the_second_one_changes_
         assert (first["commit_sha"], first["by"], first["summary"]["create"]) == (A, "alice", 6)
         row = await engine.call("deployment_get", {"name": "beat-dev"}, ADMIN)
         assert (row["state"], row["source"]) == ("running", "workflow:beat@1")
-        before = (await engine.call("deployment_history", {"name": "beat-dev"}, ADMIN))["total"]
+        history = await engine.call("deployment_history", {"name": "beat-dev"}, ADMIN)
+        assert history["items"][0]["reason"].startswith("GitOps apply run_")
+        before = history["total"]
         second = await apply(engine, *files, commit=A)
     assert done(second) == []
     assert second["summary"] == {"create": 0, "update": 0, "unchanged": 6, "prune": 0}
