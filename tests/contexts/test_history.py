@@ -29,8 +29,11 @@ async def history(engine: Engine, **filters: Any) -> list[dict[str, Any]]:
 
 async def test_each_change_is_told_with_both_sides_and_nothing_that_stayed(engine: Engine) -> None:
     await engine.call("context_set", {"values": {"region": "eu", "n": 1}}, ADMIN)
-    await engine.call("context_set", {"values": {"region": "us", "n": 1}}, ADMIN)
+    again = await engine.call("context_set", {"values": {"region": "us", "n": 1}}, ADMIN)
+    assert again["changes"] == [{"path": "region", "old": "eu", "new": "us"}]
     await engine.call("context_set", {"environment": "dev", "values": {"region": "dev"}}, ADMIN)
+    seen = await engine.call("context_get", {"environment": "dev"}, ADMIN)
+    assert (seen["values"]["region"], seen["hides"]) == ("dev", {"region": {"global": "us"}})
     await engine.call("context_delete", {"keys": ["region"]}, ADMIN)
     every = {"level": "global", "target": "", "key": "region"}
     assert await history(engine, level="global", key="region") == [

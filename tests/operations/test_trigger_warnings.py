@@ -153,6 +153,7 @@ async def test_deactivation_says_what_still_runs(engine: Engine, name: str) -> N
     off = await engine.call("trigger_deactivate", {"slug": name}, ADMIN)
     assert off["open_invocations"] == [run["invocation_id"] for run in reversed(runs)]
     assert (off["active"], off["open_total"]) == (False, 2)
+    assert "was deactivated by alice" in off["callers_hear"]
     found = await engine.call("explain", {"kind": "trigger", "id": name}, ADMIN)
     assert found["state"] == "inactive"
     assert "alice deactivated it through internal" in [cause["what"] for cause in found["because"]]
@@ -162,7 +163,8 @@ async def test_a_run_whose_job_did_its_work_and_said_nothing_is_explained(engine
     await deploy(engine, job(name, "{file: out/NAME.txt}"))
     await publish(engine, name, response_timeout_seconds=1, annotations={"idempotent": True})
     record = await engine.call("trigger_invoke", {"slug": name}, ADMIN)
-    assert record["state"] == "timed_out"
+    assert record["state"] == "timed_out" and "the work may be done" in record["result"]["hint"]
+    assert (await engine.call("trigger_get", {"slug": name}, ADMIN))["target_up"]
     asked = {"kind": "invocation", "id": record["invocation_id"]}
     found = await engine.call("explain", asked, ADMIN)
     assert f"{name} ended ok at 2" in found["summary"]
