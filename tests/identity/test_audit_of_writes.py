@@ -59,7 +59,10 @@ NOTED_ELSEWHERE = {
     "secret_rotate_key": "is noted before the first of its pieces",
     "license_install": "changes a file, and is noted after it",
 }
-BY_THE_ENGINE = {"callback_deliveries", "dispatches", "license", "messages", "workloads"}
+BY_THE_ENGINE = {
+    *("callback_deliveries", "dispatches", "license", "messages", "workloads"),
+    *("conditions", "transitions", "outages"),
+}
 """What the engine writes about what runs, and what it last read of the license file, while and after somebody asked for
 something: observations, no wishes."""
 IN_STEPS = {

@@ -47,10 +47,11 @@ TEXTS = [
     "2026-01-01T00:00:00Z",
 ]
 FLAGS = {"apply": True, "allow_write": True, "force": True, "_idempotency_key": "k", "tenant_id": "tenant-a"}
-BOOKS = (
-    'INSERT INTO "audit"',
-    'INSERT INTO "usage_counted"',
-)  # refusals, and how far the engine has counted what is kept
+BOOKS = tuple(
+    f'INSERT INTO "{table}"'
+    for table in ("audit", "usage_counted", "engine_signs", "conditions", "transitions", "outages")
+)
+"""Refusals, how far the engine has counted what is kept, that it is there, and what it sees of what runs."""
 
 
 @pytest.fixture(scope="module")
