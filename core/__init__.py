@@ -2,7 +2,8 @@
 
 Map, in reading order (each room's docstring goes on from here):
 
-    model/        the nouns and their state tables; model/frames: what engine and workers say to each other
+    model/        the nouns and their state tables; model/frames: what engine and workers say to each
+                  other, and in which version of their protocol
     operations/   every verb that a user has, declared once; the doors are read off this registry
     engine        the composition root; Engine.call answers every operation; open_offline: what a command may without it
     admission     what is asked of a call first: rights, tenant, size, arguments, the write gate
@@ -35,7 +36,8 @@ Map, in reading order (each room's docstring goes on from here):
     reserve       what jobs leave free of every disk
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers
-    accepting     who may connect: so many in all, so many of one address; attached: processes at the engine's socket
+    accepting     who may connect (so many in all, so many of one address), and who is too slow to stay; attached:
+                  processes at the engine's socket
     forever       tasks that no fault ends
     keyfile       a file with one secret
     httpclient    the one place where HTTP clients are made

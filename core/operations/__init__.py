@@ -1,6 +1,7 @@
 """Every verb that a user has, declared once. MCP tools, HTTP routes, OpenAPI, CLI and docs are read off REGISTRY.
 
-One module per noun; `registry` holds the registry that they fill. First file to read: triggers.
+One module per noun; `registry` holds the registry that they fill. First file to read: triggers. losses: what a user is
+asked before a destructive call, which each operation says itself (`destroys`).
 """
 
 from core.operations import (

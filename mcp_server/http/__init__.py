@@ -1,7 +1,7 @@
 """The HTTP door, in the way of a request:
 
 serving, tls       sockets that we bind (core.accepting: how many connections, in all and of one address)
-connection         one of them: slow heads and bodies, answers that are not read
+connection         one of them: slow heads and bodies (how slow is too slow: core.accepting), answers that are not read
 admission -> auth  Host, Origin, size and credentials; arriving counts what one user has under way
 app                what answers: routes (operations), streams -> message_stream (events, written by sse), pictures,
                    pages, metrics, /mcp

@@ -126,6 +126,10 @@ def _engine(status: dict[str, Any]) -> Iterator[str]:
     yield "# HELP sluice_worker_ends_unbelieved_total Ends that workers told and that are of nothing placed on them."
     yield "# TYPE sluice_worker_ends_unbelieved_total counter"
     yield f"sluice_worker_ends_unbelieved_total {status['unbelieved']}"
+    yield "# HELP sluice_log_lines_dropped_total Lines of job logs that were not kept, by reason."
+    yield "# TYPE sluice_log_lines_dropped_total counter"
+    for reason, number in sorted(status["log_lines_dropped"].items()):
+        yield f"sluice_log_lines_dropped_total{{{_labels(reason=reason)}}} {number}"
 
 
 _JOBS = (

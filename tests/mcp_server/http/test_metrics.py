@@ -63,9 +63,11 @@ def test_loops_ends_of_workers_and_quarantined_jobs_are_shown_to_who_operates_th
         "probation": {},
     }
     status["unbelieved"] = 4
+    status["log_lines_dropped"] = {"disk": 7}
     lines = Metrics(lambda: 0.0).render(status=status).splitlines()
     assert 'sluice_loop_failures_total{loop="reconcile"} 2' in lines
     assert 'sluice_worker_deaths_total{cause="silent"} 3' in lines
     assert "sluice_jobs_quarantined 1" in lines
     assert "sluice_worker_ends_unbelieved_total 4" in lines
+    assert 'sluice_log_lines_dropped_total{reason="disk"} 7' in lines
     assert not any("quarantined" in line for line in Metrics(lambda: 0.0).render().splitlines())
