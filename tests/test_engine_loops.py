@@ -17,6 +17,8 @@ import pytest
 
 from core import engine as engines
 from core import forever
+from core.deployments import watcher
+from core.fleet import conditions
 from core.forever import Step
 from core.kv import local
 from tests import waiting
@@ -61,6 +63,9 @@ async def test_a_fault_at_any_line_of_any_loop_is_counted_and_the_loop_goes_on(
     monkeypatch.setattr(forever, "FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(engines, "RETENTION_SECONDS", 0.005)
     monkeypatch.setattr(local, "PRUNE_SECONDS", 0.005)
+    monkeypatch.setattr(conditions, "SIGN_SECONDS", 0.005)
+    monkeypatch.setattr(watcher, "FOLD_SECONDS", 0.005)
+    monkeypatch.setattr(watcher, "ALL_SECONDS", 0.005)
     before = sys.gettrace()
     async with engine_on(
         tmp_path / "home", workers=0, heartbeat_seconds=0.01, reconcile_interval_seconds=0.01

@@ -53,9 +53,10 @@ async def at(database: Database, tenant: str, place: Place) -> dict[str, Any]:
 
 async def changes(
     database: Database, tenant: str, equal: Mapping[str, str], before: int | None, limit: int
-) -> list[table.ContextChange]:
-    """What was set and removed, newest first; `equal` says which level, target and key."""
-    return list(await database.read(table.changes, tenant, equal, before, limit))
+) -> tuple[list[table.ContextChange], int]:
+    """What was set and removed, newest first, and how many there are; `equal` says which level, target and key."""
+    rows = await database.read(table.changes, tenant, equal, before, limit)
+    return rows, await database.read(table.count_changes, tenant, equal)
 
 
 def change_to_answer(change: table.ContextChange) -> dict[str, Any]:

@@ -178,8 +178,9 @@ async def context_history(engine: Engine, caller: Caller, params: ContextHistory
     level, target = params.place()
     wanted = {"level": params.level or (level.value if target else ""), "target": target, "key": params.key or ""}
     equal = {name: value for name, value in wanted.items() if value}
-    rows = await values.changes(engine.database, caller.tenant, equal, position(params.cursor), params.limit + 1)
-    return rows_page(rows, params.limit, values.change_to_answer, lambda row: str(row.id))
+    before = position(params.cursor)
+    rows, total = await values.changes(engine.database, caller.tenant, equal, before, params.limit + 1)
+    return {**rows_page(rows, params.limit, values.change_to_answer, lambda row: str(row.id)), "total": total}
 
 
 class ContextDelete(AtPlace):

@@ -94,6 +94,13 @@ def changes(db: Database, tenant: str, equal: Mapping[str, str], before: int | N
     return [ContextChange._make(row) for row in rows]
 
 
+def count_changes(db: Database, tenant: str, equal: Mapping[str, str]) -> int:
+    """How many changes are kept, on whatever page."""
+    where = " AND ".join(["tenant = ?", *(f"{column} = ?" for column in equal)])
+    query = f"SELECT count(*) FROM context_changes WHERE {where}"
+    return int(db.conn.execute(query, [tenant, *equal.values()]).fetchone()[0])
+
+
 def _change(who: AuditRow, row: Mapping[str, Any], old: str | None, new: str | None) -> ContextChange:
     place = (row["tenant"], row["level"], row["target"], row["key"])
     return ContextChange(None, who.id, *place, _kept(old), _kept(new), who.username, who.surface)

@@ -93,7 +93,7 @@ async def test_two_revisions_are_compared(tmp_path: Path) -> None:
     ("compare", "error"),
     [
         ([1, 9], errors.NotFound),
-        ([1], errors.InvalidParams),
+        ([], errors.InvalidParams),
         ([1, 2, 3], errors.InvalidParams),
         ([0, 1], errors.InvalidParams),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -41,7 +42,7 @@ def killed(home: Path) -> Iterator[None]:
 
 def stored(home: Path, kind: str, name: str) -> tuple[str, int, int] | None:
     """Health, since and failures of a thing as the store has them."""
-    with sqlite3.connect(f"file:{home}/sluice.db?mode=ro", uri=True) as db:
+    with contextlib.closing(sqlite3.connect(f"file:{home}/sluice.db?mode=ro", uri=True)) as db, db:
         found = db.execute(
             "SELECT health, since_ns, failures FROM conditions WHERE kind = ? AND name = ?", (kind, name)
         ).fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -30,7 +31,7 @@ async def test_a_database_from_before_begins_with_what_its_workers_told_last(tmp
         versions = {row.job: row.version for row in await engine.database.read(workloads.all_rows)}
         reports = [Report(state, "why", 2, OLD_NS, f"tenant-a/{job}#0", versions[job]) for job, state in states.items()]
         await engine.database.write(workloads.report, reports)
-    with sqlite3.connect(home / "sluice.db") as older:
+    with contextlib.closing(sqlite3.connect(home / "sluice.db")) as older, older:
         for table in ("conditions", "transitions", "outages", "engine_signs"):
             older.execute(f"DROP TABLE {table}")
         older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0029_conditions'")

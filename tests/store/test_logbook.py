@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -182,8 +183,11 @@ async def test_an_engine_that_was_killed_leaves_a_mark_and_no_line_twice(tmp_pat
     await written(killed)
     write(killed, A, "lost")
     (tmp_path / "copy").mkdir()
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as source:  # as the disk is at that moment
-        with sqlite3.connect(tmp_path / "copy" / "logs.db") as target:
+    with (
+        contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
+        source,
+    ):  # as the disk is at that moment
+        with contextlib.closing(sqlite3.connect(tmp_path / "copy" / "logs.db")) as target, target:
             source.backup(target)
     await killed.close()
     async with opened(tmp_path / "copy" / "logs.db") as book:
@@ -203,7 +207,7 @@ async def test_many_small_chunks_become_few(tmp_path: Path, monkeypatch: pytest.
             write(book, A, f"{number}")
             await written(book)
         assert await texts(book) == [f"{number}" for number in reversed(range(9))]
-    with sqlite3.connect(tmp_path / "logs.db") as db:
+    with contextlib.closing(sqlite3.connect(tmp_path / "logs.db")) as db, db:
         assert db.execute("SELECT count(*) FROM chunks").fetchone()[0] == 3
 
 

@@ -38,10 +38,10 @@ async def test_every_revision_stays_and_two_of_them_can_be_compared(engine: Engi
     shown = await engine.call("trigger_get", {"slug": "smoke_trigger", "compare": 1}, ADMIN)
     assert shown["revision"] == 2
     assert [one["revision"] for one in shown["revisions"]] == [2, 1]
-    assert {change["key"]: (change["before"], change["after"]) for change in shown["changes"]} == {
-        "response_timeout_seconds": (30, 60),
-        "tags": ([], ["smoke"]),
-    }
+    assert shown["changes"] == [
+        {"path": "response_timeout_seconds", "old": 30, "new": 60},
+        {"path": "tags[0]", "new": "smoke"},
+    ]
     old = await engine.call("trigger_get", {"slug": "smoke_trigger", "revision": 1}, ADMIN)
     assert (old["revision"], old["definition"]["response_timeout_seconds"]) == (1, 30)
     assert (old["active"], old["invokable"]) == (False, False), "only the present revision runs"

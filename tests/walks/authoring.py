@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+
 from tests.walks.walk import Tasks, Walk
 
 TASKS = Tasks()
@@ -240,4 +242,4 @@ async def deactivate_a_trigger(walk: Walk) -> None:
     await walk.does("trigger_deactivate", slug="sell")
     await walk.call("trigger_invoke", slug="sell", params={})
     assert walk.failed
-    walk.shows("sell", "deactivated", "root")
+    walk.shows("sell", "deactivated", getpass.getuser())

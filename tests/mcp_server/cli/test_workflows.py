@@ -56,13 +56,13 @@ def test_a_file_becomes_a_version_that_can_be_shown_compared_and_retired(
     assert run(capsys, "workflow", "clone", "greetings")[0] == 0
     code, _, err = run(capsys, "workflow", "save", "-f", str(changed), "--base-revision", "7")
     assert (code, "started from revision 7" in err) == (1, True)
-    assert "with.interval: 1s -> 3s" in err, "what differs is told"
+    assert 'with.interval: "1s" -> "3s"' in err, "what differs is told"
     assert run(capsys, "workflow", "save", "-f", str(changed), "--base-revision", "2")[0] == 0
     code, out, _ = run(capsys, "workflow", "diff", "greetings")
     assert out.splitlines() == [
         "greetings@1 -> greetings@draft: 1 changed",
         "~ step greet",
-        "    with.interval: 1s -> 3s",
+        '    with.interval: "1s" -> "3s"',
     ]
     code, out, _ = run(capsys, "workflow", "show", "greetings", "--version", "draft")
     assert "interval: 3s" in out
