@@ -25,8 +25,9 @@ def entries() -> Iterator[tuple[str, Path]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     forced = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     for name in (*FILES, *sorted(forced)):
-        pages = sorted((ROOT / name).glob("*.md")) if (ROOT / name).is_dir() else [ROOT / name]
-        yield from ((path.relative_to(ROOT).as_posix(), path) for path in pages)
+        yield name, ROOT / name
+    for page in sorted((ROOT / "docs").glob("*.md")):  # the manual that the server offers
+        yield f"docs/{page.name}", page
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
