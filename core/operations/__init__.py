@@ -1,7 +1,6 @@
 """Every verb that a user has, declared once. MCP tools, HTTP routes, OpenAPI, CLI and docs are read off REGISTRY.
 
-One module per noun; `registry` holds the registry that they fill. First file to read: triggers. losses: what a user is
-asked before a destructive call, which each operation says itself (`destroys`).
+One module per noun; first file to read: triggers. losses: what a user is asked before a destructive call (`destroys`).
 """
 
 from core.operations import (
