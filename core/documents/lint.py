@@ -17,6 +17,7 @@ from core.near import did_you_mean
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
+SUGGESTED = 100  # faults of one document; whoever has more unknown keys has not slipped at each of them
 _QUOTED = re.compile(r"'([^']*)'")
 
 
@@ -38,13 +39,14 @@ def problems_of(
 
     With `data`, what was validated, the pointers lead to what is written there and not to the long form of it.
     """
-    found = []
+    found: list[Problem] = []
     for fault in faults_of(error):
         location, pattern = fault["loc"], None
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             allowed = keys_at(model, location[:-1])
-            message = f"unknown key {errors.shorten(str(location[-1]), 60)!r}{suggest(str(location[-1]), allowed)}"
+            meant = suggest(str(location[-1]), allowed) if len(found) < SUGGESTED else ""
+            message = f"unknown key {errors.shorten(str(location[-1]), 60)!r}{meant}"
         elif fault["type"] == "missing":
             message = f"the key {location[-1]!r} is missing"
         elif fault["type"] == "string_pattern_mismatch":

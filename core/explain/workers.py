@@ -77,7 +77,8 @@ def _summary(facts: Facts, runs: int) -> str:
     if row["state"] == WorkerState.DRAINING and facts.deeds:
         since = f" since {clock.iso(max(one.at_ns for one in facts.deeds))}"
     text = f"Worker {row['name']} of group {row['group']} is {row['state']}{since}; "
-    text += f"{runs} workloads of this tenant {'run' if _present(facts) else 'should run'} there."
+    verb = ("runs" if runs == 1 else "run") if _present(facts) else "should run"
+    text += f"{runs} workload{'' if runs == 1 else 's'} of this tenant {verb} there."
     lasting = [one for one in facts.down if not one.ended_at_ns]
     if lasting:
         text += f" {sum(len(one.workloads) for one in lasting)} are down because of it."

@@ -7,14 +7,20 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from core import errors
 from core.fleet.fleet import Fleet
 from core.fleet.logs import to_answer
 from core.model.log_line import mask_from
+from core.model.principal import Surface
 from core.model.states import WorkerState
+from core.model.workload import parse
 from core.store.log_rows import Range
 from core.store.log_search import Found, Owned
 
 SECONDS = 2.0  # that a look into the file may take
+TOOL_CHARACTERS = 5_400  # of lines in the text of a tool
+BESIDE = 120  # characters of a line besides what it says: workload, time, level
+LINE_CHARACTERS = 320  # for each line that is asked for: 50 fit into 6,000 tokens
 
 
 class Lines(NamedTuple):
@@ -66,8 +72,25 @@ def unreachable(fleet: Fleet, tenant: str, job: str) -> list[str]:
     return sorted(names & absent)
 
 
-def fit(lines: Sequence[Owned], characters: int, *, oldest_first: bool, beside: int = 0) -> list[Owned]:
-    """The lines from the first (`oldest_first`) or the last one on that fit; at least one."""
+async def refuse_unknown(fleet: Fleet, tenant: str, of: str) -> None:
+    """Raises NotFound for what is no deployment, job, workload or worker of a tenant, and has no line of before."""
+    views = fleet.workload_views(tenant=tenant)
+    if any(of in (one.deployment, one.job, one.worker, parse(one.id).name) for one in views):
+        return
+    if not (await fleet.logs.book.search(Range(tenant, of=of), 1, seconds=SECONDS)).lines:
+        raise errors.NotFound(
+            f"There is no log of {errors.shorten(of, 100)} in tenant {tenant}.",
+            hint="Name a deployment, a job, a workload or a worker; job_list and deployment_list have them.",
+        )
+
+
+def fit(lines: Sequence[Owned], limit: int, surface: Surface, *, oldest_first: bool) -> list[Owned]:
+    """The lines from the first (`oldest_first`) or the last one on that fit into an answer; at least one.
+
+    The text of a tool is bounded, and has the whole answer then; other doors have room for each line asked for.
+    """
+    of_tool = surface is Surface.MCP
+    characters, beside = (TOOL_CHARACTERS, BESIDE) if of_tool else (limit * LINE_CHARACTERS, 0)
     kept: list[Owned] = []
     for id, line in lines if oldest_first else reversed(lines):
         characters -= len(line.text) + len(str(line.fields)) + beside

@@ -12,17 +12,13 @@ from core.fleet import log_reading
 from core.fleet.logs import to_answer
 from core.model.log_line import mask_from
 from core.model.operation import Params
-from core.model.principal import Caller, Role, Surface
+from core.model.principal import Caller, Role
 from core.operations.registry import moment, operation, position
 from core.store import jobs as table
 from core.store.log_rows import Range
 from core.store.log_search import Pattern
 
 MOST_SEQ = 2**63 - 1
-TOOL_CHARACTERS = 5_400
-"""Of lines in the text of a tool, which is whole then: the newest line is not cut off."""
-BESIDE = 120  # characters of a line besides what it says: workload, time, level
-LINE_CHARACTERS = 320  # for each line that is asked for: 50 fit into 6,000 tokens
 
 
 class JobLog(Params):
@@ -59,8 +55,7 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
             f"There is no job {errors.shorten(params.name, 100)} in tenant {caller.tenant}.",
             hint="job_list shows what there is.",
         )
-    most, beside = _room(caller, params.limit)
-    kept = log_reading.fit(found.lines, most, oldest_first=after is not None, beside=beside)
+    kept = log_reading.fit(found.lines, params.limit, caller.surface, oldest_first=after is not None)
     return {
         "name": params.name,
         "deployed": bool(workloads),
@@ -69,11 +64,6 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
         "unreachable": log_reading.unreachable(engine.fleet, caller.tenant, params.name),
         "items": [to_answer(id, line) for id, line in kept],
     }
-
-
-def _room(caller: Caller, limit: int) -> tuple[int, int]:
-    """How many characters an answer has for lines, and how many each takes besides what it says."""
-    return (TOOL_CHARACTERS, BESIDE) if caller.surface is Surface.MCP else (limit * LINE_CHARACTERS, 0)
 
 
 class LogSearch(Params):
@@ -117,8 +107,9 @@ async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[
     )
     pattern = None if not params.text else Pattern(params.text, regex=params.regex)
     found = await engine.logbook.search(within, params.limit, pattern=pattern)
-    most, beside = _room(caller, params.limit)
-    kept = log_reading.fit(found.lines, most, oldest_first=True, beside=beside)
+    if params.of and not found.lines:
+        await log_reading.refuse_unknown(engine.fleet, caller.tenant, params.of)
+    kept = log_reading.fit(found.lines, params.limit, caller.surface, oldest_first=True)
     edge = found.edge if len(kept) == len(found.lines) else kept[-1][1].seq
     return {
         "complete": not edge,

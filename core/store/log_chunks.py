@@ -11,7 +11,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -31,6 +31,20 @@ class Source(NamedTuple):
     deployment: str
     """Empty for a single job."""
     worker: str
+
+
+class Head(NamedTuple):
+    """What is known of each line of a chunk, besides its text: a list for each column, and the names of levels."""
+
+    names: list[str]
+    seqs: list[int]
+    times: list[int]
+    levels: list[int]
+    """As places in `names`."""
+    lengths: list[int]
+    """Of each text with its fields and its line end, in bytes."""
+    extras: list[int]
+    """Of these the bytes of the fields and the blank before them."""
 
 
 class Chunk(NamedTuple):
@@ -57,16 +71,15 @@ def pack(source: Source, lines: Sequence[LogLine], level: int = QUICK) -> Chunk:
         fields = fields_of(line)
         texts.append(b"%b %b\n" % (text, fields) if fields else text + b"\n")
         extras.append(len(fields) + 1 if fields else 0)
-    head = orjson.dumps(
-        (
-            names,
-            [line.seq for line in lines],
-            [line.at_ns for line in lines],
-            [names.index(line.level) for line in lines],
-            [len(text) for text in texts],
-            extras,
-        )
+    columns = Head(
+        names,
+        [line.seq for line in lines],
+        [line.at_ns for line in lines],
+        [names.index(line.level) for line in lines],
+        [len(text) for text in texts],
+        extras,
     )
+    head = orjson.dumps(tuple(columns))
     raw = b"".join((len(head).to_bytes(_LENGTH, "big"), head, *texts))
     times = [line.at_ns for line in lines]
     levels = 0
@@ -102,13 +115,13 @@ class Opened:
         end = _LENGTH + int.from_bytes(raw[:_LENGTH], "big")
         self._head = raw[_LENGTH:end]
         self.text = raw[end:]
-        self._columns: list[list[Any]] | None = None
+        self._columns: Head | None = None
         self._ends: list[int] = []
 
-    def _read(self) -> list[list[Any]]:
+    def _read(self) -> Head:
         if self._columns is None:
-            self._columns = orjson.loads(self._head)
-            self._ends = list(accumulate(self._columns[4]))
+            self._columns = Head(*orjson.loads(self._head))
+            self._ends = list(accumulate(self._columns.lengths))
         return self._columns
 
     def at(self, offset: int) -> int:
@@ -123,20 +136,20 @@ class Opened:
 
     def text_at(self, number: int) -> bytes:
         """The text of a line with its fields."""
-        columns = self._read()
+        lengths = self._read().lengths
         end = self._ends[number]
-        return self.text[end - columns[4][number] : end - 1]
+        return self.text[end - lengths[number] : end - 1]
 
     def line(self, number: int) -> LogLine:
-        names, seqs, times, levels, lengths, extras = self._read()
+        head = self._read()
         end = self._ends[number]
-        split = end - 1 - extras[number]
-        text = self.text[end - lengths[number] : split].decode("utf-8", "replace")
-        fields = orjson.loads(self.text[split + 1 : end - 1]) if extras[number] else {}
-        return LogLine(seqs[number], times[number], names[levels[number]], text, fields)
+        split = end - 1 - head.extras[number]
+        text = self.text[end - head.lengths[number] : split].decode("utf-8", "replace")
+        fields = orjson.loads(self.text[split + 1 : end - 1]) if head.extras[number] else {}
+        return LogLine(head.seqs[number], head.times[number], head.names[head.levels[number]], text, fields)
 
     def __len__(self) -> int:
-        return len(self._read()[1])
+        return len(self._read().seqs)
 
     def numbers(self) -> range:
         return range(len(self))

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.model.log_line import LogLine, mask
 from core.model.workload import parse
@@ -15,7 +16,8 @@ LOCK_SECONDS = 1.0
 PARTS = 64  # of one workload, that are merged
 PRUNED = 200  # chunks that go at once
 VACUUMED = 500  # pages that are given back at once
-_COLUMNS = "workload, deployment, worker, first_seq, last_seq, first_at_ns, last_at_ns, lines, levels, raw, body"
+_COLUMNS = ", ".join((*Source._fields, *Chunk._fields[1:]))
+"""Of a chunk: its source, and what is known of it."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunks (
     id INTEGER PRIMARY KEY,
@@ -94,7 +96,7 @@ def writing_at(db: sqlite3.Connection, seq: int) -> list[tuple[Source, int]]:
         "SELECT workload, deployment, worker, max(last_at_ns) FROM chunks WHERE last_seq >= ? GROUP BY workload",
         (seq,),
     )
-    return [(Source(*row[:3]), row[3]) for row in rows]
+    return [(Source(workload, deployment, worker), last_ns) for workload, deployment, worker, last_ns in rows]
 
 
 def to_merge(db: sqlite3.Connection) -> str | None:
@@ -107,12 +109,11 @@ def to_merge(db: sqlite3.Connection) -> str | None:
 
 def merge_parts(db: sqlite3.Connection, workload: str) -> None:
     """Put small chunks of a workload together. Raises ValueError when one cannot be read."""
-    rows = db.execute(
-        f"SELECT id, {_COLUMNS} FROM chunks WHERE workload = ? AND merged = 0 ORDER BY first_seq LIMIT ?",
-        (workload, PARTS),
-    ).fetchall()
-    add(db, merge([_chunk(row[1:]) for row in rows]), merged=True)
-    db.executemany("DELETE FROM chunks WHERE id = ?", [row[:1] for row in rows])
+    parts = "FROM chunks WHERE workload = ? AND merged = 0 ORDER BY first_seq LIMIT ?"
+    ids = db.execute(f"SELECT id {parts}", (workload, PARTS)).fetchall()
+    rows = db.execute(f"SELECT {_COLUMNS} {parts}", (workload, PARTS)).fetchall()
+    add(db, merge([_chunk(row) for row in rows]), merged=True)
+    db.executemany("DELETE FROM chunks WHERE id = ?", ids)
 
 
 def leave(db: sqlite3.Connection, workload: str) -> None:
@@ -120,8 +121,9 @@ def leave(db: sqlite3.Connection, workload: str) -> None:
     db.execute("UPDATE chunks SET merged = 1 WHERE workload = ? AND merged = 0", (workload,))
 
 
-def _chunk(row: Sequence[object]) -> Chunk:
-    return Chunk(Source(*row[:3]), *row[3:])  # type: ignore[arg-type]
+def _chunk(row: Sequence[Any]) -> Chunk:
+    workload, deployment, worker, *known = row
+    return Chunk(Source(workload, deployment, worker), *known)
 
 
 def size(db: sqlite3.Connection) -> int:

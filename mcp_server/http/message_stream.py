@@ -61,8 +61,8 @@ async def messages(
         async for part, told in parts:
             if part == sse.CONNECTED:
                 yield part
-                async for ids, replayed in _replay(engine, caller, wanted, last):
-                    sent |= ids
+                async for id, replayed in _replay(engine, caller, wanted, last):
+                    sent.add(id)
                     yield replayed
             elif part == sse.ALIVE:
                 yield part + (b"id: %s\n\n" % newest.encode() if newest else b"")
@@ -76,29 +76,30 @@ async def messages(
 
 async def _replay(
     engine: session.EngineSession, caller: principal.Caller, wanted: Mapping[str, str], last: str | None
-) -> AsyncGenerator[tuple[set[str], bytes], None]:
-    """What came after a message, as (its id if it is one, bytes); without one, the place where the stream begins."""
+) -> AsyncGenerator[tuple[str, bytes], None]:
+    """What came after a message, each as (its id, bytes), with an empty id for what is none; without one, the place
+    where the stream begins."""
     if last is None:
         found = (await engine.call(OPERATION, {"limit": 1}, caller))["items"]
         if found:
-            yield set(), b"id: %s\n\n" % found[0]["id"].encode()
+            yield "", b"id: %s\n\n" % found[0]["id"].encode()
         return
     if not message.is_id(last):
-        yield set(), sse.event("reset", "", {"oldest": None, "missed": None})
+        yield "", sse.event("reset", "", {"oldest": None, "missed": None})
         return
     for number in range(MOST_REPLAYED // PAGE + 1):
         page = await engine.call(OPERATION, {**wanted, "after": last, "limit": PAGE}, caller)
         items = page["items"]
         if number == 0 and page["reset"]:
-            yield set(), sse.event("reset", "", {"oldest": items[0]["id"] if items else None, "missed": None})
+            yield "", sse.event("reset", "", {"oldest": items[0]["id"] if items else None, "missed": None})
         if not items:
             return
         if number == MOST_REPLAYED // PAGE:
-            yield set(), sse.event("reset", "", {"oldest": items[0]["id"], "missed": page["total"]})
+            yield "", sse.event("reset", "", {"oldest": items[0]["id"], "missed": page["total"]})
             return
         for item in items:
             del item["at"]  # as it is told live
-            yield {item["id"]}, sse.event("message", item["id"], item)
+            yield item["id"], sse.event("message", item["id"], item)
         last = items[-1]["id"]
 
 

@@ -15,6 +15,7 @@ from core.catalog.collection import Collection
 from core.catalog.portal import Offer, offers
 from core.model.catalog import Blueprint, LibraryJob
 from core.model.portal import PortalIndex
+from tests import slowness
 
 BUILTIN = Collection(builtin.load())
 JOBS = ({"name": "x"},)
@@ -139,7 +140,7 @@ def test_types_that_share_a_slug_are_two_items() -> None:
     assert made.find("workflow", "a") is None
 
 
-def test_a_search_does_not_compare_each_of_five_thousand_items_again() -> None:
+def test_five_thousand_items_are_searched_in_some_hundredths_of_a_second() -> None:
     chance = random.Random(1)
     nouns = "kafka http file s3 orders invoices metrics logs alerts webhook archive queue table report mail".split()
     verbs = "collect filter route enrich deliver spool dedupe count mirror replay parse split merge watch".split()
@@ -159,4 +160,4 @@ def test_a_search_does_not_compare_each_of_five_thousand_items_again() -> None:
             started = time.thread_time()
             made.search(query, source="local")
             took.append(time.thread_time() - started)
-        assert min(took) < 0.2, query  # 20 ms on a quiet machine, with a busy neighbour thrice
+        assert min(took) < 0.060 * slowness.factor(), query  # 20 ms, and what a busy neighbour adds

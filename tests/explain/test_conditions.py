@@ -83,7 +83,7 @@ DOWN = Condition(Health.DOWN, NOW, "it fell silent or died")
 @pytest.mark.parametrize(
     ("more", "calls", "says"),
     [
-        ({}, ["worker_get"], "1 workloads of this tenant run there"),
+        ({}, ["worker_get"], "1 workload of this tenant runs there"),
         ({"row": {**ROW, "state": "draining", "drained": True}}, ["worker_resume", "worker_get"], "is draining"),
         ({"row": {**ROW, "drained": True}, "may_operate": False}, ["worker_get"], "is online"),
         ({"row": LOST, "condition": DOWN}, ["deployment_reconcile"], "is lost since 2025-11-24T16:00:00.000Z"),

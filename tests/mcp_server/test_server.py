@@ -99,7 +99,7 @@ async def test_without_allow_write_writes_are_hidden_and_refused_by_name(era: st
             assert error["code"] == "write_disabled"
             assert "--allow-write" in error["hint"]
     asked = [name for name, _ in bench.engine.calls if name not in ("trigger_tools", "trigger_get")]
-    assert set(asked) <= {"job_put", "deployment_apply", "trigger_invoke"}, "the engine keeps the refusals on record"
+    assert set(asked) == {"job_put", "deployment_apply", "trigger_invoke"}, "the engine keeps the refusals on record"
 
 
 async def test_an_identity_that_may_not_write_is_not_raised_by_the_flag() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from core import clock, errors
 from core.engine import Engine
-from core.operations import job_log
+from core.fleet import log_reading
 from core.store.log_chunks import Source
 from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
@@ -122,6 +122,9 @@ async def test_logs_are_searched_by_text_pattern_owner_level_and_time(engine: En
     for of in ("etl", "etl--load", "etl--load#0", "local-1"):
         assert await search(of=of) == [none, rows]
     assert await search(of="w2", level="warning") == [route]
+    assert await search(of="etl", text="nobody wrote this") == []
+    with pytest.raises(errors.NotFound, match="no log of elt in tenant tenant-a"):
+        await search(of="elt")
     assert await search(level="warning") == [route, none]
     assert await search(since="1970-01-03T00:00:00Z", until="1970-01-04T00:00:00Z") == [none]
     page = await engine.call("log_search", {"limit": 2}, USER)
@@ -153,7 +156,7 @@ async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(
     await deploy(engine, TICK)
     await waiting.until(lambda: len(engine.fleet.logs.of("tenant-a/ticker#0")) > 5)
     assert len((await log(engine, limit=2))["items"]) == 2
-    monkeypatch.setattr(job_log, "LINE_CHARACTERS", 1)
+    monkeypatch.setattr(log_reading, "LINE_CHARACTERS", 1)
     short = await log(engine, limit=100)
     assert short["truncated"]
     assert 1 <= len(short["items"]) < 30

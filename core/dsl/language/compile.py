@@ -89,7 +89,8 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
     faults = _Faults(where, files)
     for key in data:
         if key not in KEYS:
-            faults.add(f"/{pointers.escape(key)}", f"unknown key {shorten(key, 60)!r}{lint.suggest(str(key), KEYS)}")
+            meant = lint.suggest(str(key), KEYS) if len(faults.problems) < lint.SUGGESTED else ""
+            faults.add(f"/{pointers.escape(key)}", f"unknown key {shorten(key, 60)!r}{meant}")
     if data.get("kind", "job") != "job":
         faults.add("/kind", f"expected a job, found kind {shorten(data['kind'], 60)!r}")
     name = data.get("name")
