@@ -112,32 +112,32 @@ async def _http(scale: Scale, home: Path) -> dict[str, Figures]:
         body = orjson.dumps({"params": engines.PARAMS})
         request = wire.post(f"/api/triggers/{engines.SLUG}/invoke", body, headers)
 
-        async def over(port: int, check: bool) -> tuple[Call, Call]:
-            connections = [await wire.connect(port) for _ in range(WIDTH)]
-            for connection in connections:
-                stack.callback(connection.transport.close)
-            first = connections[0]
-            free = asyncio.Queue[wire.Http]()
-            for connection in connections:
-                free.put_nowait(connection)
+        def over(port: int, check: bool) -> Side:
+            async def take() -> Figures:
+                """Over connections of its own: while another side is measured, a server closes those that are idle."""
+                connections = [await wire.connect(port) for _ in range(WIDTH)]
+                free = asyncio.Queue[wire.Http]()
+                for connection in connections:
+                    free.put_nowait(connection)
 
-            async def one() -> None:
-                answer = await first.request(request)
-                if check:
-                    engines.check(orjson.loads(answer))
+                async def call() -> None:
+                    connection = free.get_nowait()
+                    answer = await connection.request(request)
+                    free.put_nowait(connection)
+                    if check:
+                        engines.check(orjson.loads(answer))
 
-            async def many() -> None:
-                connection = free.get_nowait()
-                answer = await connection.request(request)
-                free.put_nowait(connection)
-                if check:
-                    engines.check(orjson.loads(answer))
+                try:
+                    await in_flight(call, scale.sequential, 16)
+                    return await side(call, call, scale)()
+                finally:
+                    for connection in connections:
+                        connection.transport.close()
 
-            return one, many
+            return take
 
-        floor, ours = await over(echo_port, check=False), await over(served.port, check=True)
-        await _warm(floor[1], ours[1], scale=scale)
-        rounds = await take_turns({"echo_http": side(*floor, scale), "http": side(*ours, scale)}, scale.rounds)
+        sides = {"echo_http": over(echo_port, check=False), "http": over(served.port, check=True)}
+        rounds = await take_turns(sides, scale.rounds)
     return {name: middle_of(figures) for name, figures in rounds.items()}
 
 

@@ -69,13 +69,14 @@ class Latency:
 
 
 async def sequential(call: Call, count: int) -> Latency:
-    """Time `count` calls, each after the one before."""
+    """Time `count` calls, each after the one before. Raises TimeoutError when one is never answered."""
     clock = time.perf_counter
     times = []
-    for _ in range(count):
-        started = clock()
-        await call()
-        times.append(clock() - started)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for _ in range(count):
+            started = clock()
+            await call()
+            times.append(clock() - started)
     return latency(times)
 
 

@@ -68,8 +68,10 @@ class Http(asyncio.Protocol):
     async def request(self, raw: bytes) -> bytes:
         """Send a request and return the body of its answer.
 
-        Raises RuntimeError for a status of 400 and above.
+        Raises RuntimeError for a status of 400 and above, and when the connection is lost.
         """
+        if self.transport.is_closing():
+            raise RuntimeError("the server closed the connection")
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(raw)
         return await self._answer

@@ -164,12 +164,7 @@ class Stage:
         """Run the sluice command in a process of its own."""
         flags, variables = self._way(remote)
         with anyio.fail_after(CALL_SECONDS):
-            done = await anyio.run_process(
-                [program("sluice"), *words, *flags, "--tenant", tenant, "--json"],
-                check=False,
-                stdin=subprocess.DEVNULL,
-                env=variables,
-            )
+            done = await self._command([*words, *flags, "--tenant", tenant, "--json"], variables)
         try:
             if done.stdout:
                 return Answer(orjson.loads(done.stdout))
@@ -179,6 +174,10 @@ class Stage:
                 f"'sluice {' '.join(words)}' exited with {done.returncode} and no JSON: "
                 f"{errors.shorten(done.stderr.decode(errors='replace'), 300)}"
             ) from error
+
+    async def _command(self, words: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+        command = [program("sluice"), *words]
+        return await anyio.run_process(command, check=False, stdin=subprocess.DEVNULL, env=variables)
 
     @contextlib.asynccontextmanager
     async def mcp(self, tenant: str, toolsets: str = "", *, remote: bool = False) -> AsyncIterator[McpClient]:
