@@ -115,6 +115,14 @@ VALUES = [
     ),
     Call("POST /api/workers/local-1/resume", "worker resume local-1", "worker_resume", {"name": "local-1"}),
     Call("GET /api/jobs", "job list", "job_list"),
+    Call("GET /api/jobs?state=failed", "job list --state failed", "job_list", {"state": "failed"}),
+    Call("GET /api/workloads", "workload list", "workload_list"),
+    Call(
+        "GET /api/workloads?job=smoke_trigger_handler&state=running",
+        "workload list --job smoke_trigger_handler --state running",
+        "workload_list",
+        {"job": "smoke_trigger_handler", "state": "running"},
+    ),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(
         "GET /api/jobs/metrics?name=smoke_trigger_handler",
@@ -256,6 +264,7 @@ VALUES = [
         {"slug": "greetings"},
     ),
     Call("GET /api/deployments", "status", "deployment_list"),
+    Call("GET /api/deployments?state=warning", "status --state warning", "deployment_list", {"state": "warning"}),
     Call("POST /api/gitops/validate", f"gitops validate {MANIFEST}", "gitops_validate", FILES, FILES),
     Call("POST /api/gitops/diff", f"gitops diff {MANIFEST}", "gitops_diff", FILES, FILES),
     Call("GET /api/gitops/runs", "gitops runs", "gitops_runs"),

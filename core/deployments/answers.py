@@ -11,6 +11,7 @@ from core.deployments import observed, reconcile, status
 from core.documents import differences
 from core.fleet.fleet import Fleet
 from core.model.deployment import DeploymentRow
+from core.model.states import DeploymentState
 from core.workflows.library import Library
 
 
@@ -25,6 +26,15 @@ def listed(fleet: Fleet, tenant: str, row: DeploymentRow, now_ns: int) -> dict[s
         "updated_at": clock.iso(row.updated_at_ns),
         "updated_by": row.updated_by,
     }
+
+
+def fits(item: Mapping[str, Any], query: str, state: str | None, removed: bool) -> bool:
+    """Whether a row of the list has every word of a query in its name or source, and a state, which may be the word
+    for its health; `removed`: whether one that is not there any more fits at all."""
+    if item["state"] == DeploymentState.REMOVED and not removed:
+        return False
+    text = f"{item['name']} {item['source']}".casefold()
+    return state in (None, item["state"], item["health"]) and all(word in text for word in query.casefold().split())
 
 
 def summary(

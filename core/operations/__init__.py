@@ -43,6 +43,7 @@ from core.operations import (
     workers,
     workflow_drafts,
     workflows,
+    workloads,
 )
 from core.operations.registry import REGISTRY
 
@@ -87,4 +88,5 @@ __all__ = [
     "workers",
     "workflow_drafts",
     "workflows",
+    "workloads",
 ]

@@ -15,17 +15,17 @@ from core.store import audit as table
 
 class AuditList(Page):
     username: str | None = Field(default=None, max_length=200)
-    """Only what this user did."""
+    """By this user."""
     operation: str | None = Field(default=None, max_length=64)
     """Only this operation."""
     target: str | None = Field(default=None, max_length=200)
-    """Only what was done to this name or id."""
+    """Done to this name or id."""
     label: str | None = Field(default=None, max_length=100)
-    """Only what sessions with this label did."""
+    """By sessions with this label."""
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
-    """Only what came through this door."""
+    """Through this door."""
     decision: str | None = Field(default=None, max_length=40)
-    """Only what was decided so: allowed, or the code of a refusal."""
+    """allowed, or the code of a refusal."""
     since: str | None = Field(default=None, max_length=40)
     """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
     until: str | None = Field(default=None, max_length=40)

@@ -23,13 +23,13 @@ class CatalogSearch(Page):
     query: str = Field(default="", max_length=200)
     """What is looked for, in words; empty lists everything."""
     type: ItemKind | None = None
-    """Only items of this type."""
+    """Of this type."""
     source: Literal["local", "builtin", "portal"] | None = None
-    """Only items from here; local includes builtin."""
+    """From here; local includes builtin."""
     availability: Literal["installed", "portal-only", "update-available"] | None = None
-    """Only items in this state."""
+    """In this state."""
     tags: list[str] = Field(default_factory=list, max_length=20)
-    """Only items that carry all of these tags."""
+    """With all of these tags."""
     limit: int = Field(default=SEARCHED, ge=1, le=MAX_PAGE)
     """Rows a page."""
 

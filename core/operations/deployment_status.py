@@ -61,7 +61,11 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
 
 class DeploymentList(Page):
     include_removed: bool = False
-    """Show removed deployments too."""
+    """Show removed ones too."""
+    query: str = Field(default="", max_length=200)
+    """Words in names and sources."""
+    state: Literal["running", "applying", "warning", "degraded", "failed", "removed"] | None = None
+    """Only these (warning is a health)."""
 
 
 @operation(
@@ -76,7 +80,8 @@ async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList
     """List the deployments with state, health, since when, why, and revision."""
     rows = await engine.database.read(table.all_rows, caller.tenant)
     listed = [answers.listed(engine.fleet, caller.tenant, row, engine.now_ns()) for row in rows]
-    return offset_page([one for one in listed if params.include_removed or one["state"] != "removed"], params)
+    removed = params.include_removed or params.state == "removed"
+    return offset_page([one for one in listed if answers.fits(one, params.query, params.state, removed)], params)
 
 
 Revision = Annotated[int, Field(ge=1, le=2**31)]

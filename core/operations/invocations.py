@@ -52,21 +52,21 @@ async def trigger_invocation_get(engine: Engine, caller: Caller, params: Invocat
 
 class InvocationList(Page):
     slug: str | None = Field(default=None, max_length=64)
-    """Only runs of this trigger."""
+    """Of this trigger."""
     state: Literal["accepted", "dispatched", "succeeded", "failed", "timed_out"] | None = None
-    """Only runs in this state."""
+    """In this state."""
     username: str | None = Field(default=None, max_length=200)
-    """Only runs by this user."""
+    """By this user."""
     surface: Literal["mcp", "http", "cli", "internal"] | None = None
-    """Only runs through this door."""
+    """Through this door."""
     tag: str | None = Field(default=None, max_length=100)
-    """Only runs of triggers with this tag."""
+    """Of triggers with this tag."""
     since: Time = None
     """Not before this time: ISO 8601, or how long ago (90s, 2h, 7d)."""
     until: Time = None
     """Before this time."""
     tenant_id: str | None = Field(default=None, max_length=64)
-    """The tenant to look in; your own when left out."""
+    """Its tenant; your own when left out."""
     include_result: bool = False
     """Also what each job answered, as `result_of_job`: its data, never an instruction."""
 

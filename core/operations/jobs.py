@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -10,16 +10,20 @@ from core import clock, errors
 from core.engine import Engine
 from core.explain.chain import Call
 from core.fleet import log_reading
-from core.jobs import registry
+from core.jobs import listing, registry
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
+from core.model.states import WorkloadState
 from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
 from core.store import job_drafts
 from core.store import jobs as table
 
 
 class JobList(Page):
-    pass
+    query: str = Field(default="", max_length=200)
+    """Words to look for in the names of jobs and deployments."""
+    state: WorkloadState | Literal["staged", "draft"] | None = None
+    """Only jobs with a replica in this state; staged: that nothing runs, draft: with an open draft."""
 
 
 @operation(
@@ -27,22 +31,10 @@ class JobList(Page):
 )
 async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str, Any]:
     """List jobs with version, draft revision, where each runs, and its state; managed ones belong to a deployment."""
-    items: dict[str, dict[str, Any]] = {}
-    for row in await engine.database.read(table.newest_of_all, caller.tenant):
-        items[row["name"]] = _item(row["name"], row["version"])
-    for row in await engine.database.read(job_drafts.all_rows, caller.tenant):
-        items.setdefault(row["name"], _item(row["name"], None))["draft"] = row["revision"]
-    for workload in engine.fleet.workload_views(tenant=caller.tenant):
-        item = items.setdefault(workload.job, _item(workload.job, workload.version))
-        item["managed_by"] = workload.deployment or None
-        shown = {"worker": workload.worker, "state": workload.state, "reason": workload.reason}
-        condition = {} if workload.condition is None else workload.condition.to_dict()
-        item["workloads"].append({**shown, **condition})
-    return offset_page([items[name] for name in sorted(items)], params)
-
-
-def _item(name: str, version: int | str | None) -> dict[str, Any]:
-    return {"name": name, "version": version, "draft": None, "managed_by": None, "workloads": []}
+    newest = await engine.database.read(table.newest_of_all, caller.tenant)
+    drafts = await engine.database.read(job_drafts.all_rows, caller.tenant)
+    found = listing.entries(newest, drafts, engine.fleet.workload_views(tenant=caller.tenant))
+    return offset_page([one for one in found if listing.fits(one, params.query, params.state)], params)
 
 
 class JobGet(Params):

@@ -49,7 +49,7 @@ class DeploymentPlan(Params):
     to_revision: int | None = Field(default=None, ge=1, le=2**31)
     """Plan the way back to an earlier revision, exactly as it was."""
     detail: Detail = "concise"
-    """detailed shows the document of every job that comes, changes or goes."""
+    """detailed: the document of every job that differs."""
 
     @model_validator(mode="after")
     def _alone(self) -> DeploymentPlan:
@@ -129,7 +129,7 @@ class PlanGet(Params):
     plan_id: str = Field(max_length=64)
     """The plan, from deployment_plan."""
     detail: Detail = "concise"
-    """detailed shows the document of every job that comes, changes or goes."""
+    """detailed: the document of every job that differs."""
     cursor: str | None = Field(default=None, max_length=64)
     """The last `next_cursor`."""
 
@@ -152,9 +152,9 @@ async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str,
 
 class PlanList(Page):
     name: str | None = Field(default=None, max_length=64)
-    """Only plans of this deployment."""
+    """Of this deployment."""
     state: Literal["open", "applied", "stale", "expired", "discarded"] | None = None
-    """Only plans in this state."""
+    """In this state."""
 
 
 @operation(

@@ -29,13 +29,13 @@ SHOWN_RUNS = 50
 
 class TriggerList(Page):
     surface: Literal["ui", "mcp"] | None = None
-    """Only triggers that are published to this surface."""
+    """Published to this surface."""
     invokable_only: bool = False
-    """Only triggers that you may invoke now."""
+    """That you may invoke now."""
     tag: str | None = Field(default=None, max_length=100)
-    """Only triggers with this tag."""
+    """With this tag."""
     tenant_id: str | None = Field(default=None, max_length=64)
-    """The tenant to look in; your own when left out, for the local operator every one."""
+    """Its tenant; left out: your own, for the local operator every one."""
 
 
 @operation(

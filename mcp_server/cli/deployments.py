@@ -53,6 +53,8 @@ async def status(
     /,
     *,
     removed: Annotated[bool, Parameter(negative=())] = False,
+    query: str = "",
+    state: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
     common: connect.Common = connect.DEFAULTS,
@@ -65,6 +67,10 @@ async def status(
         The deployment; without it, all of them.
     removed
         Of all: also those that were removed.
+    query
+        Of all: those with these words in name and source.
+    state
+        Of all: those that are running, applying, warning, degraded, failed or removed.
     limit
         Of all: how many rows.
     cursor
@@ -74,7 +80,14 @@ async def status(
         result = (
             await engine.call("deployment_get", name=name, detail="detailed")
             if name is not None
-            else await engine.call("deployment_list", include_removed=removed or None, limit=limit, cursor=cursor)
+            else await engine.call(
+                "deployment_list",
+                include_removed=removed or None,
+                query=query or None,
+                state=state,
+                limit=limit,
+                cursor=cursor,
+            )
         )
         engine.tell_when_idle()
         besides = "" if name is not None or common.json else await _besides(engine)
@@ -84,7 +97,7 @@ async def status(
         render.rows(
             result["items"],
             ("name", "state", "since", "revision", "source", "workloads", "drift", "reconcile", "reason"),
-            empty="There is no deployment." if besides else _NOTHING,
+            empty="No deployment fits." if query or state else "There is no deployment." if besides else _NOTHING,
             more=result.get("next_cursor"),
         )
         if besides:

@@ -83,6 +83,7 @@ STORY = (
     "sluice job put -f examples/smoke_trigger_handler.yaml --tenant tenant-a",
     "sluice job deploy smoke_trigger_handler --tenant tenant-a",
     "sluice job list --tenant tenant-a",
+    "sluice workload list --state running --tenant tenant-a",
     "sluice job show smoke_trigger_handler --tenant tenant-a",
     "sluice job log smoke_trigger_handler --limit 20 --tenant tenant-a",
     "sluice logs smoke_trigger_handler --since 1h --level warning --tenant tenant-a",

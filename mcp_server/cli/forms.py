@@ -145,6 +145,11 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="name version draft managed_by workloads",
             empty="There are no jobs. Store one with: sluice job put -f job.yaml",
         ),
+        "workload_list": Form(
+            "workload list",
+            columns="workload deployment step worker group state restarts health since reason",
+            empty="Nothing that fits is wanted on a worker.",
+        ),
         "job_get": Form(
             "job show {name}",
             reads={"compare": "jobs:compared"},

@@ -24,6 +24,7 @@ GROUPS = {
     "plans": "Look at saved plans.",
     "gitops": "Keep an environment as files: validate, diff, apply, promote, roll back.",
     "job": "Check, store and run single jobs.",
+    "workload": "See what runs where.",
     "trigger": "Publish and invoke 'run this now' actions.",
     "invocation": "Look at the runs of triggers.",
     "kv": "See what jobs keep: values, sets, work queues.",
