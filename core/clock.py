@@ -117,10 +117,12 @@ class Ids:
         self._last = last
         self._now = now
 
-    def next(self) -> int:
+    def next(self, count: int = 1) -> int:
+        """The first of `count` ids in a row."""
         now = self._now()
-        self._last = now if now > self._last else self._last + 1
-        return self._last
+        first = now if now > self._last else self._last + 1
+        self._last = first + count - 1
+        return first
 
 
 def encode(number: int) -> str:

@@ -37,6 +37,7 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
         float: st.floats(0, 1e9),
         WorkloadState: st.sampled_from(WorkloadState),
         str | None: st.none() | st.text(max_size=20),
+        list[frames.Lines]: st.lists(of_struct(frames.Lines), max_size=3),
         list[frames.ChannelDriver]: st.lists(of_struct(frames.ChannelDriver), max_size=3),
         dict[str, str]: st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
         dict[str, frames.Figures]: st.dictionaries(st.text(max_size=5), of_struct(frames.Figures), max_size=3),

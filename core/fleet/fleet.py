@@ -361,7 +361,9 @@ class Fleet:
                 for id, figures in frame.figures.items():
                     if self._speaks_for(worker, id, frame):
                         self._workloads.measured(id, figures)
-            case frames.Log() | frames.Run() | frames.Status():
+            case frames.Logs():
+                self._logged(worker, frame)
+            case frames.Run() | frames.Status():
                 if self._speaks_for(worker, frame.workload, frame):
                     self._of_workload(worker, frame)
             case frames.Bye():
@@ -384,11 +386,16 @@ class Fleet:
                 self._bring(worker)
                 self._wake()
 
-    def _of_workload(self, worker: Worker, frame: frames.Log | frames.Run | frames.Status) -> None:
+    def _logged(self, worker: Worker, told: frames.Logs) -> None:
+        for part in told.parts:
+            if self._speaks_for(worker, part.workload, told):
+                self.logs.take(self._source(part.workload, worker.name), part)
+        self.logs.left_out(too_many=told.too_many, slow_engine=told.slow_engine)
+        if worker.channel is not None:
+            worker.channel.send(frames.encode(frames.Logged(told.sequence)))
+
+    def _of_workload(self, worker: Worker, frame: frames.Run | frames.Status) -> None:
         match frame:
-            case frames.Log():
-                source = self._source(frame.workload, worker.name)
-                self.logs.add(source, frame.at_ns, frame.level, frame.text, frames.value(frame.fields))
             case frames.Run():
                 self._workloads.run_ended(frame)
                 self._traffic.run_ended(worker, *parse(frame.workload).group, frame)

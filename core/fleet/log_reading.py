@@ -55,7 +55,7 @@ async def read(
 async def _read(fleet: Fleet, within: Range, limit: int, *, newest_first: bool) -> Found:
     # What could not be written, as on a full disk, is in memory alone.
     ids = fleet.logs.workloads(within.tenant, within.job)
-    beside = [(id, line) for id in ids for line in fleet.logs.of(id)]
+    beside = [(id, bundle) for id in ids for bundle in fleet.logs.held(id)]
     return await fleet.logs.book.search(within, limit, newest_first=newest_first, seconds=SECONDS, beside=beside)
 
 

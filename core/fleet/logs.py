@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from core import clock
+from core.model import frames
 from core.model.log_line import LogLine
+from core.model.log_lines import Bundle
+from core.store import log_chunks
 from core.store.log_chunks import Source
 from core.store.logbook import Logbook
 
 LOG_LINES = 500  # of one workload
-LOG_CHARACTERS = 128 * 1024
+LOG_BYTES = 128 * 1024
 MOST_LOGS = 5000  # workloads whose lines are kept, also when they are gone
 
 
 class _Last:
-    """The last lines of one log, bounded in number and in size."""
+    """The last lines of one log, as they came, bounded in number and in size."""
 
-    __slots__ = ("_characters", "_kept")
+    __slots__ = ("_lines", "_size", "kept")
 
     def __init__(self) -> None:
-        self._kept: deque[LogLine] = deque()
-        self._characters = 0
+        self.kept: deque[Bundle] = deque()
+        self._lines = 0
+        self._size = 0
 
-    def __iter__(self) -> Iterator[LogLine]:
-        return iter(self._kept)
-
-    def add(self, line: LogLine) -> None:
-        self._kept.append(line)
-        self._characters += len(line.text)
-        while len(self._kept) > LOG_LINES or (self._characters > LOG_CHARACTERS and len(self._kept) > 1):
-            self._characters -= len(self._kept.popleft().text)
+    def add(self, bundle: Bundle) -> None:
+        self.kept.append(bundle)
+        self._lines += bundle.lines
+        self._size += bundle.size
+        while len(self.kept) > 1 and (
+            self._lines - self.kept[0].lines >= LOG_LINES or self._size - self.kept[0].size >= LOG_BYTES
+        ):
+            gone = self.kept.popleft()
+            self._lines -= gone.lines
+            self._size -= gone.size
 
 
 class JobLogs:
@@ -42,33 +49,57 @@ class JobLogs:
 
     def __init__(self, book: Logbook) -> None:
         self.book = book
-        self._lines: dict[str, _Last] = {}
+        self._last: dict[str, _Last] = {}
         self._waiters: dict[str, set[asyncio.Event]] = {}
 
     def add(self, source: Source, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
-        line = self.book.add(source, at_ns, level, text, fields)
-        workload = source.workload
-        lines = self._lines.get(workload)
-        if lines is None:
-            if len(self._lines) >= MOST_LOGS:
-                del self._lines[next(iter(self._lines))]
-            lines = self._lines[workload] = _Last()
-        lines.add(line)
+        """Take one line of ours."""
+        self._keep(source.workload, self.book.add(source, at_ns, level, text, fields))
+
+    def take(self, source: Source, told: frames.Lines) -> None:
+        """Take lines as a worker sent them, unread."""
+        lines = max(1, min(told.lines, len(memoryview(told.text))))  # other numbers are wrong, and told as malformed
+        self._keep(source.workload, self.book.take(source, lines, told.columns, told.text))
+
+    def _keep(self, workload: str, bundle: Bundle) -> None:
+        last = self._last.get(workload)
+        if last is None:
+            if len(self._last) >= MOST_LOGS:
+                del self._last[next(iter(self._last))]
+            last = self._last[workload] = _Last()
+        last.add(bundle)
         for waiter in self._waiters.get(workload, ()):
             waiter.set()
 
+    def left_out(self, *, too_many: int, slow_engine: int) -> None:
+        """Count lines that a worker has not sent; the logs themselves tell of them."""
+        if too_many:
+            self.book.dropped["too-many"] += too_many
+        if slow_engine:
+            self.book.dropped["slow-engine"] += slow_engine
+
+    def held(self, workload: str) -> list[Bundle]:
+        """The last lines of one workload as they came, the oldest first."""
+        last = self._last.get(workload)
+        return list(last.kept) if last is not None else []
+
     def of(self, workload: str) -> list[LogLine]:
         """The last lines of one workload, the oldest first."""
-        return list(self._lines.get(workload, ()))
+        lines: list[LogLine] = []
+        for bundle in self.held(workload):
+            with contextlib.suppress(ValueError):  # which the logbook counts
+                lines += log_chunks.of_bundle(bundle).lines()
+        return lines[-LOG_LINES:]
 
     def workloads(self, tenant: str, job: str) -> list[str]:
         """The ids of a job's replicas that have lines here, also of those that are gone."""
         start = f"{tenant}/{job}#"
-        return [id for id in self._lines if id.startswith(start)]
+        return [id for id in self._last if id.startswith(start)]
 
     def seq(self, tenant: str, job: str) -> int:
         """The seq of the last line of a job that came since the engine has started; 0 when there is none."""
-        return max((line.seq for id in self.workloads(tenant, job) for line in self.of(id)[-1:]), default=0)
+        ids = self.workloads(tenant, job)
+        return max((bundle.last_seq for id in ids for bundle in self.held(id)[-1:]), default=0)
 
     @contextmanager
     def watch(self, workloads: Sequence[str]) -> Iterator[asyncio.Event]:

@@ -97,6 +97,12 @@ class ChannelDriver(msgspec.Struct, array_like=True, gc=False):
     """How many jobs read it."""
 
 
+class Logged(Frame):
+    """The lines of logs were taken, up to a sequence number."""
+
+    sequence: Natural
+
+
 class Channels(Frame):
     """Every channel that a job of this worker reads, before the jobs that write into them."""
 
@@ -199,14 +205,31 @@ class Run(Frame):
     """Why the last one that failed did so."""
 
 
-class Log(Frame):
-    """A line of the log of a workload."""
+class Lines(msgspec.Struct, array_like=True, gc=False):
+    """Lines of the log of a workload, in their order (core.model.log_lines)."""
 
     workload: str
-    at_ns: Natural
-    level: str
-    text: str
-    fields: Json
+    lines: Natural
+    """How many."""
+    columns: Json
+    """Five lists: names of levels; and for each line, as numbers: the place of its level in them; its time, by how much
+    it is later than the one before (of the first, in nanoseconds since the epoch); how many bytes of the text are its
+    own; and of these, how many its fields and the blank before them take."""
+    text: Json
+    """One text: of each line what it says, its fields (a blank and an object of JSON, when there are any) and a line
+    end."""
+
+
+class Logs(Frame):
+    """What was written to the logs of some workloads within a tenth of a second or so. It is confirmed by `logged`."""
+
+    sequence: Natural
+    """Grows by one with each of them on this connection."""
+    parts: list[Lines]
+    too_many: Natural = 0
+    """Lines that were left out since the last one, for a job wrote too many."""
+    slow_engine: Natural = 0
+    """Lines that were left out since the last one, for the engine had not taken those before."""
 
 
 class Figures(msgspec.Struct, array_like=True, gc=False):
@@ -241,8 +264,8 @@ class Refused(Frame):
     reason: str
 
 
-FromEngine = Assign | Unassign | Deliver | Published | Channels | Variable | Secrets | Drain | Refused
-FromWorker = Settle | Publish | Beat | Run | Log | Status | Hello | Bye | Unconfined | Refused
+FromEngine = Assign | Unassign | Deliver | Published | Logged | Channels | Variable | Secrets | Drain | Refused
+FromWorker = Settle | Publish | Beat | Run | Logs | Status | Hello | Bye | Unconfined | Refused
 ACTS: Final = (Publish,)
 """What a worker does in the name of a workload; with the others that name one it tells of it."""
 

@@ -1,27 +1,34 @@
 """How lines of a log lie in the file: some lines of one workload together, compressed as one text.
 
-A body is the kind of its compression and, compressed, the length of a head, the head and the text. The text is what
+A body is the kind of its compression and, compressed, the text, a head, and the length of the head. The text is what
 people read of each line (its own line ends included) and a line end; so a pattern is looked for in all lines at once,
-and only of chunks in which it is found the head has to be read. Pure.
+and only of chunks in which it is found the head is read, and only of lines in which it is found the text. Pure.
+
+Bodies of kind `z` are from before there was zstandard: zlib, with the head in front.
 """
 
 from __future__ import annotations
 
+import threading
 import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
 
 import orjson
+import zstandard
 
 from core.model.log_line import LogLine, mask
+from core.model.log_lines import Bundle, differences
 
-CHUNK_BYTES = 64 * 1024  # of text, that are written at once
-MERGED_BYTES = 256 * 1024
-QUICK, THOROUGH = 1, 6  # levels of compression: of what is written, of what is merged
-_ZLIB = b"z"
+MERGED_BYTES = 256 * 1024  # of text, that are together at most, more or less
+WHOLE_BYTES = MERGED_BYTES // 2  # a chunk with so many is merged no more
+QUICK, THOROUGH = 1, 3  # levels of compression: of what is written, of what is merged
+MOST_BYTES = 64 * 1024 * 1024  # of one chunk; what says that it has more is damaged
+_ZLIB, _ZSTD = b"z", b"Z"
 _LENGTH = 4
+_own = threading.local()  # compressors and decompressors, of which a thread has its own
 
 
 class Source(NamedTuple):
@@ -37,7 +44,7 @@ class Head(NamedTuple):
     """What is known of each line of a chunk, besides its text: a list for each column, and the names of levels."""
 
     names: list[str]
-    seqs: list[int]
+    seqs: Sequence[int]
     times: list[int]
     levels: list[int]
     """As places in `names`."""
@@ -62,115 +69,175 @@ class Chunk(NamedTuple):
     body: bytes
 
 
-def pack(source: Source, lines: Sequence[LogLine], level: int = QUICK) -> Chunk:
-    """At least one line, by seq."""
-    names = list(dict.fromkeys(line.level for line in lines))
-    texts, extras = [], []
-    for line in lines:
-        text = line.text.encode("utf-8", "backslashreplace")
-        fields = fields_of(line)
-        texts.append(b"%b %b\n" % (text, fields) if fields else text + b"\n")
-        extras.append(len(fields) + 1 if fields else 0)
-    columns = Head(
-        names,
-        [line.seq for line in lines],
-        [line.at_ns for line in lines],
-        [names.index(line.level) for line in lines],
-        [len(text) for text in texts],
-        extras,
-    )
-    head = orjson.dumps(tuple(columns))
-    raw = b"".join((len(head).to_bytes(_LENGTH, "big"), head, *texts))
-    times = [line.at_ns for line in lines]
+def pack(source: Source, bundles: Sequence[Bundle], level: int = QUICK) -> Chunk:
+    """At least one bundle, by seq. Raises ValueError for what is none."""
+    return _packed(source, [of_bundle(one) for one in bundles], level)
+
+
+def _packed(source: Source, parts: Sequence[Opened], level: int) -> Chunk:
+    head = _joined([part.head for part in parts])
     levels = 0
-    for name in names:
+    for name in head.names:
         levels |= mask(name)
-    body = _ZLIB + zlib.compress(raw, level)
-    return Chunk(source, lines[0].seq, lines[-1].seq, min(times), max(times), len(lines), levels, len(raw), body)
+    end = orjson.dumps(tuple(head._replace(seqs=differences(head.seqs), times=differences(head.times))))
+    raw = b"".join((*(part.text for part in parts), end, len(end).to_bytes(_LENGTH, "big")))
+    body = _ZSTD + _compressor(level).compress(raw)
+    first, last, count = head.seqs[0], head.seqs[-1], len(head.seqs)
+    return Chunk(source, first, last, min(head.times), max(head.times), count, levels, len(raw), body)
 
 
-def fields_of(line: LogLine) -> bytes:
-    """The fields of a line as JSON; empty without any."""
-    return orjson.dumps(line.fields, default=repr, option=orjson.OPT_NON_STR_KEYS) if line.fields else b""
+def _joined(heads: Sequence[Head]) -> Head:
+    names = list(dict.fromkeys(chain.from_iterable(head.names for head in heads)))
+    levels: list[int] = []
+    for head in heads:
+        places = [names.index(name) for name in head.names]
+        levels += [places[level] for level in head.levels]
+    return Head(
+        names,
+        list(chain.from_iterable(head.seqs for head in heads)),
+        list(chain.from_iterable(head.times for head in heads)),
+        levels,
+        list(chain.from_iterable(head.lengths for head in heads)),
+        list(chain.from_iterable(head.extras for head in heads)),
+    )
 
 
-def text_of(line: LogLine) -> bytes:
-    """What is looked at when lines are searched."""
-    fields = fields_of(line)
-    text = line.text.encode("utf-8", "backslashreplace")
-    return b"%b %b" % (text, fields) if fields else text
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    made: dict[int, zstandard.ZstdCompressor] = _own.__dict__.setdefault("compressors", {})
+    if level not in made:
+        made[level] = zstandard.ZstdCompressor(level=level, write_checksum=True)
+    return made[level]
 
 
 class Opened:
-    """The lines of a chunk: `text` at once, the rest when it is asked for."""
+    """Lines of one workload: `raw` holds their texts up to `size`, the rest is read when it is asked for."""
 
-    def __init__(self, body: bytes) -> None:
-        """Raises ValueError for what `pack` has not made."""
-        if body[:1] != _ZLIB:
-            raise ValueError("the lines are compressed in a way that this version does not know")
-        try:
-            raw = zlib.decompress(body[1:])
-        except zlib.error as error:
-            raise ValueError(f"the lines cannot be read: {error}") from error
-        end = _LENGTH + int.from_bytes(raw[:_LENGTH], "big")
-        self._head = raw[_LENGTH:end]
-        self.text = raw[end:]
-        self._columns: Head | None = None
+    __slots__ = ("_ends", "_head", "_read", "raw", "size")
+
+    def __init__(self, raw: bytes, size: int, read: Callable[[], Head]) -> None:
+        self.raw = raw
+        self.size = size
+        self._read = read
+        self._head: Head | None = None
         self._ends: list[int] = []
 
-    def _read(self) -> Head:
-        if self._columns is None:
-            self._columns = Head(*orjson.loads(self._head))
-            self._ends = list(accumulate(self._columns.lengths))
-        return self._columns
+    @property
+    def head(self) -> Head:
+        if self._head is None:
+            self._head = self._read()
+            self._ends = list(accumulate(self._head.lengths))
+        return self._head
+
+    @property
+    def ends(self) -> list[int]:
+        """Where the line after each one begins."""
+        return self._ends if self.head.lengths else []
+
+    @property
+    def text(self) -> bytes:
+        return self.raw[: self.size]
 
     def at(self, offset: int) -> int:
         """The number of the line that has this place of the text."""
-        self._read()
-        return bisect_right(self._ends, offset)
-
-    def end(self, number: int) -> int:
-        """Where the next line begins in the text."""
-        self._read()
-        return self._ends[number]
+        return bisect_right(self.ends, offset)
 
     def text_at(self, number: int) -> bytes:
         """The text of a line with its fields."""
-        lengths = self._read().lengths
-        end = self._ends[number]
-        return self.text[end - lengths[number] : end - 1]
+        end = self.ends[number]
+        return self.raw[end - self.head.lengths[number] : end - 1]
 
     def line(self, number: int) -> LogLine:
-        head = self._read()
-        end = self._ends[number]
-        split = end - 1 - head.extras[number]
-        text = self.text[end - head.lengths[number] : split].decode("utf-8", "replace")
-        fields = orjson.loads(self.text[split + 1 : end - 1]) if head.extras[number] else {}
-        return LogLine(head.seqs[number], head.times[number], head.names[head.levels[number]], text, fields)
+        head, text = self.head, self.text_at(number)
+        split = len(text) - head.extras[number]
+        fields = _fields(text[split + 1 :])
+        if fields is not None:
+            text = text[:split]
+        level = head.names[head.levels[number]]
+        return LogLine(head.seqs[number], head.times[number], level, text.decode("utf-8", "replace"), fields or {})
+
+    def lines(self) -> list[LogLine]:
+        return [self.line(number) for number in range(len(self))]
 
     def __len__(self) -> int:
-        return len(self._read().seqs)
+        return len(self.head.seqs)
 
-    def numbers(self) -> range:
-        return range(len(self))
+
+def _fields(text: bytes) -> dict[str, Any] | None:
+    """Fields as they were written; None for what is none, which is shown as text."""
+    if not text:
+        return None
+    try:
+        fields = orjson.loads(text)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def of_bundle(bundle: Bundle) -> Opened:
+    """Raises ValueError for what is none."""
+    columns, text = bundle.read()
+    seqs = range(bundle.first_seq, bundle.first_seq + bundle.lines)
+    head = Head(columns.names, seqs, columns.times, columns.levels, columns.lengths, columns.extras)
+    return Opened(text, len(text), lambda: head)
+
+
+def of_body(body: bytes) -> Opened:
+    """Raises ValueError for what `pack` has not made."""
+    kind = body[:1]
+    if kind == _ZSTD:
+        raw = _decompress(memoryview(body)[1:])
+        size = len(raw) - _LENGTH - int.from_bytes(raw[-_LENGTH:], "big")
+        if size < 0:
+            raise ValueError("the lines cannot be read: their head is too long")
+        return Opened(raw, size, lambda: _head(raw[size:-_LENGTH]))
+    if kind == _ZLIB:
+        raw = _decompress_zlib(body)
+        end = _LENGTH + int.from_bytes(raw[:_LENGTH], "big")
+        return Opened(raw[end:], len(raw) - end, lambda: Head(*orjson.loads(raw[_LENGTH:end])))
+    raise ValueError("the lines are compressed in a way that this version does not know")
+
+
+def _head(json: bytes) -> Head:
+    head = Head(*orjson.loads(json))
+    return head._replace(seqs=list(accumulate(head.seqs)), times=list(accumulate(head.times)))
+
+
+def _decompress(body: memoryview) -> bytes:
+    """Raises ValueError."""
+    if not hasattr(_own, "decompressor"):
+        _own.decompressor = zstandard.ZstdDecompressor()
+    try:
+        if zstandard.frame_content_size(body) > MOST_BYTES:
+            raise ValueError("the lines cannot be read: there are too many")
+        raw: bytes = _own.decompressor.decompress(body)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"the lines cannot be read: {error}") from error
+    return raw
+
+
+def _decompress_zlib(body: bytes) -> bytes:
+    """Raises ValueError."""
+    try:
+        return zlib.decompress(body[1:])
+    except zlib.error as error:
+        raise ValueError(f"the lines cannot be read: {error}") from error
 
 
 def unpack(body: bytes) -> list[LogLine]:
     """The lines of a chunk. Raises ValueError."""
-    opened = Opened(body)
-    return [opened.line(number) for number in opened.numbers()]
+    return of_body(body).lines()
 
 
 def merge(chunks: Sequence[Chunk]) -> list[Chunk]:
-    """The same lines in fewer chunks, each of about MERGED_BYTES and of one source; by seq."""
+    """The same lines in fewer chunks, each of about MERGED_BYTES and of one source; by seq. Raises ValueError."""
     merged: list[Chunk] = []
-    waiting: list[LogLine] = []
+    waiting: list[Opened] = []
     size = 0
     for number, chunk in enumerate(chunks):
-        waiting += unpack(chunk.body)
+        waiting.append(of_body(chunk.body))
         size += chunk.raw
         after = chunks[number + 1] if number + 1 < len(chunks) else None
         if after is None or after.source != chunk.source or size + after.raw > MERGED_BYTES:
-            merged.append(pack(chunk.source, waiting, THOROUGH))
+            merged.append(_packed(chunk.source, waiting, THOROUGH))
             waiting, size = [], 0
     return merged

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.model.log_line import LogLine, mask
+from core.model.log_line import mask
 from core.model.workload import parse
-from core.store.log_chunks import Chunk, Source, merge
+from core.store.log_chunks import WHOLE_BYTES, Chunk, Head, Source, merge
 
 LOCK_SECONDS = 1.0
 PARTS = 64  # of one workload, that are merged
@@ -68,7 +68,8 @@ def add(db: sqlite3.Connection, chunks: Sequence[Chunk], *, merged: bool = False
     rows = []
     for chunk in chunks:
         id = parse(chunk.source.workload)
-        rows.append((id.tenant, id.job, *chunk.source, *chunk[1:], len(chunk.body), merged))
+        whole = merged or chunk.raw >= WHOLE_BYTES
+        rows.append((id.tenant, id.job, *chunk.source, *chunk[1:], len(chunk.body), whole))
     marks = ", ".join("?" * 15)
     db.executemany(f"INSERT INTO chunks (tenant, job, {_COLUMNS}, size, merged) VALUES ({marks})", rows)
 
@@ -191,15 +192,20 @@ class Range:
     before: int = 0
     """Only lines with a smaller seq."""
 
-    def has(self, line: LogLine) -> bool:
-        """Whether a line of these workloads is one of them."""
-        return (
-            (not self.levels or bool(self.levels & mask(line.level)))
-            and line.at_ns >= self.since_ns
-            and (not self.until_ns or line.at_ns < self.until_ns)
-            and line.seq > self.after
-            and (not self.before or line.seq < self.before)
-        )
+    def fitting(self, head: Head, numbers: Sequence[int]) -> Sequence[int]:
+        """Which of some lines of these workloads, given by their places, are among them."""
+        if self.levels:
+            wanted = {place for place, name in enumerate(head.names) if self.levels & mask(name)}
+            numbers = [number for number in numbers if head.levels[number] in wanted]
+        if self.since_ns:
+            numbers = [number for number in numbers if head.times[number] >= self.since_ns]
+        if self.until_ns:
+            numbers = [number for number in numbers if head.times[number] < self.until_ns]
+        if self.after:
+            numbers = [number for number in numbers if head.seqs[number] > self.after]
+        if self.before:
+            numbers = [number for number in numbers if head.seqs[number] < self.before]
+        return numbers
 
     def names(self, source: Source) -> bool:
         """Whether lines of a source can be among them."""

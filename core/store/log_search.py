@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import re2
@@ -11,14 +13,17 @@ import structlog
 
 from core import clock, errors
 from core.model.log_line import LogLine
-from core.store import log_rows
-from core.store.log_chunks import Opened, text_of
+from core.model.log_lines import Bundle
+from core.store import log_chunks, log_rows
+from core.store.log_chunks import Opened
 from core.store.log_rows import Range
 
 log = structlog.get_logger("core.store")
 
 Owned = tuple[str, LogLine]
 """(workload, line)"""
+Held = tuple[str, Bundle]
+"""(workload, lines that are in memory)"""
 
 
 class Pattern:
@@ -35,6 +40,7 @@ class Pattern:
             # Flags, and the ends of a whole text, mean another thing where many texts stand together.
             alone = regex and any(part in text for part in ("(?", "\\A", "\\z"))
             self._all = None if alone else self._one
+            self._in_one = not regex and "\n" not in text  # what it is found in cannot be two lines
         except re2.error as error:
             raise errors.InvalidParams(
                 f"This is no regular expression: {errors.shorten(str(error), 200)}.",
@@ -49,14 +55,14 @@ class Pattern:
         if self._all is None:
             yield from (number for number in range(len(opened)) if self.matches(opened.text_at(number)))
             return
-        place = 0
-        while place < len(opened.text) and (found := self._all.search(opened.text, place)) is not None:
-            if found.start() >= len(opened.text):
+        place, size = 0, opened.size
+        while place < size and (found := self._all.search(opened.raw, place, size)) is not None:
+            if found.start() >= size:
                 return
             number = opened.at(found.start())
-            if self.matches(opened.text_at(number)):  # and not only together with the next line
+            if self._in_one or self.matches(opened.text_at(number)):  # and not only together with the next line
                 yield number
-            place = opened.end(number)
+            place = opened.ends[number]
 
 
 class Found(NamedTuple):
@@ -73,7 +79,7 @@ def search(
     within: Range,
     pattern: Pattern | None,
     limit: int,
-    held: Iterable[Owned],
+    held: Iterable[Held],
     seconds: float,
     *,
     newest_first: bool,
@@ -83,34 +89,26 @@ def search(
     When the time is over, the answer has every line up to where it came. Raises sqlite3.Error.
     """
     sign = -1 if newest_first else 1
-    found = {
-        sign * line.seq: (workload, line)
-        for workload, line in held
-        if within.has(line) and (pattern is None or pattern.matches(text_of(line)))
-    }
+    found: dict[int, Owned] = {}
     deadline = clock.monotonic() + seconds
     reached: int | None = None
     first: int | None = None
     enough = False
-    for chunk in log_rows.chunks(db, within, newest_first=newest_first) if db is not None else ():
-        at = max(chunk.first_seq, within.after + 1)
-        if newest_first:
-            at = -(min(chunk.last_seq, within.before - 1) if within.before else chunk.last_seq)
-        first = at if first is None else first
-        if len(found) >= limit and sorted(found)[limit - 1] < at:
+    for part in _parts(db, within, held, newest_first=newest_first):
+        first = part.at if first is None else first
+        if len(found) >= limit and sorted(found)[limit - 1] < part.at:
             enough = True
             break
-        if at > first and clock.monotonic() > deadline:
-            reached = at  # of what is behind it, nothing is known
+        if part.at > first and clock.monotonic() > deadline:
+            reached = part.at  # of what is behind it, nothing is known
             break
         try:
-            opened = Opened(chunk.body)
-            for number in opened.numbers() if pattern is None else pattern.numbers(opened):
+            opened = part.open()
+            for number in _chosen(opened, within, pattern, limit, newest_first=newest_first):
                 line = opened.line(number)
-                if within.has(line):
-                    found[sign * line.seq] = (chunk.source.workload, line)
-        except ValueError as error:  # the disk has changed it: told, and the others are read
-            log.error("log_chunk_unreadable", workload=chunk.source.workload, error=str(error))
+                found[sign * line.seq] = (part.workload, line)
+        except ValueError as error:  # the disk has changed it, or a worker sent it so: told, and the others are read
+            log.error("log_lines_unreadable", workload=part.workload, error=str(error))
         if len(found) > 2 * limit:
             found = {key: found[key] for key in sorted(found)[: limit + 1]}
     keys = [key for key in sorted(found) if reached is None or key < reached]
@@ -120,3 +118,46 @@ def search(
     if reached is not None:
         return Found(lines, False, abs(reached - 1))
     return Found(lines, True, 0)
+
+
+class _Part(NamedTuple):
+    """Some lines of one workload that can be among those that are looked for."""
+
+    at: int
+    """The key of the first of them in the order in which they are looked for."""
+    workload: str
+    open: Callable[[], Opened]
+    """Raises ValueError."""
+
+
+def _parts(
+    db: sqlite3.Connection | None, within: Range, held: Iterable[Held], *, newest_first: bool
+) -> Iterator[_Part]:
+    """By `at`."""
+
+    def at(first: int, last: int) -> int:
+        if newest_first:
+            return -(min(last, within.before - 1) if within.before else last)
+        return max(first, within.after + 1)
+
+    waiting = [
+        _Part(at(one.first_seq, one.last_seq), workload, functools.partial(log_chunks.of_bundle, one))
+        for workload, one in held
+        if one.last_seq > within.after and (not within.before or one.first_seq < within.before)
+    ]
+    waiting.sort(key=lambda part: part.at)
+    chunks = log_rows.chunks(db, within, newest_first=newest_first) if db is not None else ()
+    written = (
+        _Part(at(one.first_seq, one.last_seq), one.source.workload, functools.partial(log_chunks.of_body, one.body))
+        for one in chunks
+    )
+    return heapq.merge(waiting, written, key=lambda part: part.at)
+
+
+def _chosen(opened: Opened, within: Range, pattern: Pattern | None, limit: int, *, newest_first: bool) -> Sequence[int]:
+    """Which lines can be among the first `limit` ones of what is looked for, and one more."""
+    numbers: Sequence[int] = range(len(opened)) if pattern is None else list(pattern.numbers(opened))
+    if not numbers:
+        return ()
+    fitting = within.fitting(opened.head, numbers)
+    return fitting[-limit - 1 :] if newest_first else fitting[: limit + 1]

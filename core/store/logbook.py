@@ -1,8 +1,9 @@
 """The logs of jobs on the disk: a file of its own beside the database, with its own writer and readers.
 
-Nothing waits for it: lines are taken into memory, written together every half second by a thread of its own, and
-dropped and counted when they cannot be (a full disk, one that hangs). What was dropped is told by a line in the log
-that it is missing from. A power cut or a killed engine loses the lines of the last half second, and nothing else.
+Nothing waits for it: lines are taken into memory as they were written out by who sent them, put together and compressed
+every half second by a thread of its own, and dropped and counted when they cannot be (a full disk, one that hangs).
+What was dropped is told by a line in the log that it is missing from. A power cut or a killed engine loses the lines of
+the last half second, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,33 +13,35 @@ import queue
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 
 from core import clock, reserve
-from core.model.log_line import LogLine
+from core.model.log_lines import Bundle, Gathered
 from core.store import connection, log_rows, log_search, stray_opens
-from core.store.log_chunks import CHUNK_BYTES, Source, pack
+from core.store.log_chunks import MERGED_BYTES, QUICK, THOROUGH, WHOLE_BYTES, Chunk, Source, pack
 from core.store.log_rows import Range
-from core.store.log_search import Found, Owned, Pattern
+from core.store.log_search import Found, Held, Pattern
 
 log = structlog.get_logger("core.store")
 
+Json = bytes | msgspec.Raw
+
 FLUSH_SECONDS = 0.5
 HELD_BYTES = 32 * 1024 * 1024  # of lines that wait to be written
-LINE_BYTES = 200  # that a line takes in memory besides its text
 UPKEEP_SECONDS = 10.0  # between two looks for what has to go
 BEFORE_END_NS = 5 * clock.NANOSECONDS  # who wrote so shortly before an engine was killed may have lost lines
 READERS = 2
 _MIB = 1024 * 1024
 _HOUR_NS = 3600 * clock.NANOSECONDS
 
-_Part = tuple[Source, list[LogLine]]
+_Part = tuple[Source, list[Bundle]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class _Waiting:
-    lines: list[LogLine] = field(default_factory=list)
+    bundles: list[Bundle] = field(default_factory=list)
     size: int = 0
 
 
@@ -63,10 +66,19 @@ class _Lost:
     """Lines of one workload that came to nothing."""
 
     source: Source
-    first_ns: int
-    last_ns: int
     reason: str
+    first_seq: int
+    last_seq: int = 0
     count: int = 0
+
+
+class _Outcome(NamedTuple):
+    """What the thread tells of what it was handed."""
+
+    refused: str
+    """Why none of it is in the file; empty when it is."""
+    malformed: list[tuple[Source, Bundle]]
+    """What was left out, for these are no lines."""
 
 
 class Logbook:
@@ -84,7 +96,7 @@ class Logbook:
         self._handed: list[list[_Part]] = []  # what the thread has and has not told of, in order
         self.held = 0
         """Bytes of lines that are not written yet."""
-        self._lost: dict[str, _Lost] = {}
+        self._lost: dict[tuple[str, str], _Lost] = {}  # by workload and reason
         self._timer: asyncio.TimerHandle | None = None
         self._queue: queue.SimpleQueue[list[_Part] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -151,58 +163,69 @@ class Logbook:
 
     # -- lines come ----------------------------------------------------------------------------------------
 
-    def add(self, source: Source, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> LogLine:
-        """Take one line; never waits, never fails."""
-        self.seq = self._ids.next()
-        line = LogLine(self.seq, at_ns, level, text, fields)
+    def add(self, source: Source, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> Bundle:
+        """Take one line of ours; never waits, never fails."""
+        line = Gathered()
+        line.add(at_ns, level, text, fields)
+        return self.take(source, 1, line.columns(), line.text())
+
+    def take(self, source: Source, lines: int, columns: Json, text: Json) -> Bundle:
+        """Take lines as they were written out (core.model.log_lines), unread; never waits, never fails."""
+        first = self._ids.next(lines)
+        self.seq = first + lines - 1
+        bundle = Bundle(first, lines, columns, text)
         if self._thread is None:
-            self.dropped["not-open"] += 1
-            return line
-        size = len(text) + LINE_BYTES
+            self.dropped["not-open"] += lines
+            return bundle
+        size = bundle.size
         if self.held + size > HELD_BYTES:
-            self._lose(source, [line], "slow-disk")
-            return line
+            self._lose(source, bundle, "slow-disk")
+            return bundle
         waiting = self._waiting.get(source)
         if waiting is None:
             waiting = self._waiting[source] = _Waiting()
-        waiting.lines.append(line)
-        waiting.size += len(text)
+        waiting.bundles.append(bundle)
+        waiting.size += size
         self.held += size
-        if waiting.size >= CHUNK_BYTES:
-            self._put([(source, self._waiting.pop(source).lines)])
+        if waiting.size >= MERGED_BYTES:
+            self._put([(source, self._waiting.pop(source).bundles)])
         elif self._timer is None:
             self._timer = self._loop.call_later(FLUSH_SECONDS, self._hand_over)
-        return line
+        return bundle
 
     def _hand_over(self) -> None:
         self._timer = None
         waiting, self._waiting = self._waiting, {}
         if waiting:
-            self._put([(source, one.lines) for source, one in waiting.items()])
+            self._put([(source, one.bundles) for source, one in waiting.items()])
 
     def _put(self, parts: list[_Part]) -> None:
         self._handed.append(parts)
         self._queue.put(parts)
 
-    def _lose(self, source: Source, lines: list[LogLine], reason: str) -> None:
-        self.dropped[reason] += len(lines)
-        lost = self._lost.get(source.workload)
+    def _lose(self, source: Source, bundle: Bundle, reason: str) -> None:
+        self.dropped[reason] += bundle.lines
+        lost = self._lost.get((source.workload, reason))
         if lost is None:
-            lost = self._lost[source.workload] = _Lost(source, lines[0].at_ns, lines[0].at_ns, reason)
-        lost.count += len(lines)
-        lost.last_ns = lines[-1].at_ns
+            lost = self._lost[source.workload, reason] = _Lost(source, reason, bundle.first_seq)
+        lost.count += bundle.lines
+        lost.last_seq = bundle.last_seq
 
-    def _outcome(self, refused: str) -> None:
+    def _conclude(self, outcome: _Outcome) -> None:
         """The thread is done with what it was handed first."""
         parts = self._handed.pop(0)
-        self.held -= sum(len(line.text) + LINE_BYTES for _, lines in parts for line in lines)
-        if refused:
-            for source, lines in parts:
-                self._lose(source, lines, refused)
+        self.held -= sum(bundle.size for _, bundles in parts for bundle in bundles)
+        if outcome.refused:
+            for source, bundles in parts:
+                for bundle in bundles:
+                    self._lose(source, bundle, outcome.refused)
             return
+        for source, bundle in outcome.malformed:
+            self._lose(source, bundle, "malformed")
         lost, self._lost = self._lost, {}
         for one in lost.values():
-            between = {"from": clock.iso(one.first_ns), "to": clock.iso(one.last_ns)}
+            # A seq is the time at which the engine took the line, or just after it.
+            between = {"from": clock.iso(one.first_seq), "to": clock.iso(one.last_seq)}
             fields = {"dropped": {"count": one.count, **between, "reason": one.reason}}
             self.add(
                 one.source, clock.now_ns(), "warning", f"{one.count} log lines were lost here: {one.reason}", fields
@@ -220,23 +243,23 @@ class Logbook:
             if parts is None:
                 self._attempt(db, lambda: log_rows.end(db))
                 return
-            refused = self._write(db, parts)
+            outcome = self._write(db, parts)
             try:
-                self._loop.call_soon_threadsafe(self._outcome, refused)
+                self._loop.call_soon_threadsafe(self._conclude, outcome)
             except RuntimeError:  # the loop has ended, and nobody asks any more
                 return
             self._keep_up(db)
 
-    def _write(self, db: sqlite3.Connection, parts: list[_Part]) -> str:
-        """Why these lines are not in the file; empty when they are."""
+    def _write(self, db: sqlite3.Connection, parts: list[_Part]) -> _Outcome:
         try:
             full = not reserve.measure(self.path.parent, self._bounds.reserve_mb).holds(0)
         except OSError:
             full = False  # the write will tell
         if full:
-            return "disk-full"
-        chunks = [pack(source, lines) for source, lines in parts]
-        return self._attempt(db, lambda: log_rows.add(db, chunks))
+            return _Outcome("disk-full", [])
+        malformed: list[tuple[Source, Bundle]] = []
+        chunks = [chunk for source, bundles in parts for chunk in _packed(source, bundles, malformed)]
+        return _Outcome(self._attempt(db, lambda: log_rows.add(db, chunks)), malformed)
 
     def _attempt(self, db: sqlite3.Connection, change: Callable[[], object]) -> str:
         try:
@@ -274,17 +297,17 @@ class Logbook:
         pattern: Pattern | None = None,
         newest_first: bool = True,
         seconds: float = 1.0,
-        beside: Iterable[Owned] = (),
+        beside: Iterable[Held] = (),
     ) -> Found:
         """The first `limit` lines, in the order that is asked for; those that are not written yet are among them.
 
         `beside`: lines that somebody else has of these workloads. Raises StorageUnavailable.
         """
         held = [*beside]
-        waiting = [(source, one.lines) for source, one in self._waiting.items()]
-        for source, lines in (*(part for parts in self._handed for part in parts), *waiting):
+        waiting = [(source, one.bundles) for source, one in self._waiting.items()]
+        for source, bundles in (*(part for parts in self._handed for part in parts), *waiting):
             if within.names(source):
-                held += [(source.workload, line) for line in lines]
+                held += [(source.workload, bundle) for bundle in bundles]
         if self._thread is None or self._readers is None:
             return log_search.search(None, within, pattern, limit, held, seconds, newest_first=newest_first)
 
@@ -298,6 +321,19 @@ class Logbook:
                 self._unused.put(db)
 
         return await self._loop.run_in_executor(self._readers, read)
+
+
+def _packed(source: Source, bundles: Sequence[Bundle], malformed: list[tuple[Source, Bundle]]) -> list[Chunk]:
+    """The chunk of some lines, none when all are malformed; what is so is added to `malformed`."""
+    level = THOROUGH if sum(bundle.size for bundle in bundles) >= WHOLE_BYTES else QUICK
+    try:
+        return [pack(source, bundles, level)]
+    except ValueError as error:
+        if len(bundles) == 1:
+            log.error("log_lines_malformed", workload=source.workload, worker=source.worker, error=str(error))
+            malformed.append((source, bundles[0]))
+            return []
+        return [chunk for bundle in bundles for chunk in _packed(source, [bundle], malformed)]
 
 
 def prune(db: sqlite3.Connection, bounds: Bounds, now_ns: int) -> None:

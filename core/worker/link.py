@@ -94,10 +94,9 @@ class Link:
         """A sign of life, with the figures of the workloads that have new ones."""
         self._send(frames.Beat(figures))
 
-    def log(self, workload: str, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
-        """Send a line that is clean."""
-        given = frames.Json(orjson.dumps(fields, default=repr, option=orjson.OPT_NON_STR_KEYS))
-        self._send(frames.Log(workload, at_ns, level, text, given))
+    def logs(self, lines: frames.Logs) -> None:
+        """Send lines that are clean."""
+        self._send(lines)
 
     def run_ended(self, workload: str, report: RunReport) -> None:
         """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up."""

@@ -162,6 +162,7 @@ class Runtime:
             await self._stopped.wait()
         finally:
             beat.cancel()
+            self._journal.close()
             self._link.close()
             link.send(frames.encode(frames.Bye()))
             await link.close()
@@ -187,6 +188,8 @@ class Runtime:
                 self._deliver(frame)
             case frames.Published():
                 self._link.confirmed(frame.sequence)
+            case frames.Logged():
+                self._journal.taken(frame.sequence)
             case frames.Assign():
                 self._assign(frame)
             case frames.Unassign():
@@ -382,6 +385,7 @@ class Runtime:
         workload.state = state
         if state in (WorkloadState.COMPLETED, WorkloadState.STOPPED, WorkloadState.FAILED):
             self._link.beat(self._figures([workload], Now.read()))  # the last ones must not wait for a heartbeat
+            self._journal.flush()  # nor do the lines that say why
         self._link.status(workload.id, workload.version, state, reason, workload.restarts)
 
     def _figures(self, workloads: Iterable[_Workload], now: Now) -> dict[str, frames.Figures]:

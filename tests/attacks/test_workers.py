@@ -187,9 +187,10 @@ async def _run(engine: Engine) -> str:
 
 
 OF_OTHERS = "tenant-a/smoke_trigger_handler#0"
+FORGED = frames.Json(b'"forged\\n"')
 SPEECHES: list[frames.Frame] = [
     frames.Publish(1, OF_OTHERS, "user", "user-generated", "x", frames.Json(b'{"a":1}')),
-    frames.Log(OF_OTHERS, 1, "error", "forged", frames.Json(b"{}")),
+    frames.Logs(1, [frames.Lines(OF_OTHERS, 1, frames.Json(b'[["error"],[0],[1],[7],[0]]'), FORGED)]),
     frames.Run(OF_OTHERS, 1, "once", 1, 2, 0, 0, 0, ok=True, reason=""),
     frames.Status(OF_OTHERS, "1", WorkloadState.FAILED, "forged", 0),
     frames.Beat({OF_OTHERS: frames.Figures(9, 0, 0, 0, 0, 0, 0, 0, 0.0)}),

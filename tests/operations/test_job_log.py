@@ -73,9 +73,7 @@ async def test_a_log_is_there_after_a_restart_and_after_the_job_has_gone(tmp_pat
         before = await log(engine, limit=500)
     async with engine_on(home, workers=0) as engine:
         found = await log(engine, limit=500)
-        assert [line for line in found["items"] if line["level"] == "print"] == [
-            line for line in before["items"] if line["level"] == "print"
-        ]
+        assert found["items"][: len(before["items"])] == before["items"], "and the last ones, which were on their way"
         assert (await log(engine, after=before["cursor"]))["truncated"] is False
         shown = await engine.call("job_get", {"name": "ticker", "log_lines": 3}, ADMIN)
         assert shown["log"] == found["items"][-3:]

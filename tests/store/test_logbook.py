@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import clock, errors, reserve
 from core.model.log_line import LEVELS, LogLine, mask, mask_from
+from core.model.log_lines import Bundle, bundle
 from core.store import log_chunks, log_rows, logbook
-from core.store.log_chunks import Opened, Source, pack, unpack
+from core.store.log_chunks import Source, pack, unpack
 from core.store.log_rows import Range
 from core.store.log_search import Pattern
 from core.store.logbook import Bounds, Logbook
@@ -73,7 +76,7 @@ async def written(book: Logbook) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LINES)
 def test_lines_are_read_as_they_were_written(lines: list[LogLine]) -> None:
-    chunk = pack(A, lines)
+    chunk = pack(A, [bundle(lines)])
     assert unpack(chunk.body) == lines
     assert (chunk.first_seq, chunk.last_seq, chunk.lines) == (1, len(lines), len(lines))
     assert all(chunk.levels & mask(line.level) for line in lines)
@@ -83,21 +86,88 @@ def test_lines_are_read_as_they_were_written(lines: list[LogLine]) -> None:
 @given(LINES, TEXTS.filter(bool))
 def test_a_text_is_found_in_the_lines_that_hold_it_and_in_no_other(lines: list[LogLine], text: str) -> None:
     for pattern in (Pattern(text), Pattern("^" + "."), Pattern("o$|^[a-f]", regex=True)):
-        found = list(pattern.numbers(Opened(pack(A, lines).body)))
-        assert found == [n for n, line in enumerate(lines) if pattern.matches(log_chunks.text_of(line))]
+        found = list(pattern.numbers(log_chunks.of_body(pack(A, [bundle(lines)]).body)))
+        opened = log_chunks.of_bundle(bundle(lines))
+        assert found == [number for number in range(len(lines)) if pattern.matches(opened.text_at(number))]
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, min_size=1, max_size=8))
 def test_merged_chunks_have_the_same_lines_in_order(parts: list[list[LogLine]]) -> None:
-    chunks = [pack(A if number < 4 else A._replace(worker="w"), lines) for number, lines in enumerate(parts)]
+    chunks = [pack(A if number < 4 else A._replace(worker="w"), [bundle(lines)]) for number, lines in enumerate(parts)]
     merged = log_chunks.merge(chunks)
     assert [line for one in merged for line in unpack(one.body)] == [line for lines in parts for line in lines]
     assert len(merged) == len({chunk.source for chunk in chunks})
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LINES)
+def test_lines_of_an_earlier_version_are_read_searched_and_merged(lines: list[LogLine]) -> None:
+    old = zlib_chunk(lines)
+    assert unpack(old.body) == lines
+    assert list(Pattern("o").numbers(log_chunks.of_body(old.body))) == list(
+        Pattern("o").numbers(log_chunks.of_bundle(bundle(lines)))
+    )
+    after = [line._replace(seq=line.seq + 1000) for line in lines]
+    (merged,) = log_chunks.merge([old, pack(A, [bundle(after)])])
+    assert unpack(merged.body) == [*lines, *after]
+
+
+def zlib_chunk(lines: list[LogLine]) -> log_chunks.Chunk:
+    """A chunk as it was written before there was zstandard."""
+    head = log_chunks.of_bundle(bundle(lines)).head
+    columns = orjson.dumps((head.names, list(head.seqs), head.times, head.levels, head.lengths, head.extras))
+    text = log_chunks.of_bundle(bundle(lines)).text
+    body = b"z" + zlib.compress(len(columns).to_bytes(4, "big") + columns + text)
+    return pack(A, [bundle(lines)])._replace(body=body)
+
+
+GOOD = [["info"], [0, 0], [5, 1], [4, 3], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [],
+        [["info"], [0, 0], [5, 1], [4, 3]],
+        [["info"], [0], [5, 1], [4, 3], [0, 0]],
+        [["info"], [0, 1], [5, 1], [4, 3], [0, 0]],
+        [["info"], [0, -1], [5, 1], [4, 3], [0, 0]],
+        [["info"], [0, 0], [5, -6], [4, 3], [0, 0]],
+        [["info"], [0, 0], [2**62, 2**62], [4, 3], [0, 0]],
+        [["info"], [0, 0], [5, 1], [4, 4], [0, 0]],
+        [["info"], [0, 0], [5, 1], [7, 0], [0, 0]],
+        [["info"], [0, 0], [5, 1], [4, 3], [4, 0]],
+        [["x" * 99], [0, 0], [5, 1], [4, 3], [0, 0]],
+        "info",
+    ],
+    ids=str,
+)
+async def test_lines_that_are_none_are_left_out_and_told_and_the_others_stay(tmp_path: Path, columns: Any) -> None:
+    text = orjson.dumps("one\ntw\n")
+    assert [line.text for line in log_chunks.of_bundle(Bundle(1, 2, orjson.dumps(GOOD), text)).lines()] == ["one", "tw"]
+    async with opened(tmp_path / "logs.db") as book:
+        write(book, A, "before")
+        book.take(A, 2, orjson.dumps(columns), text)
+        book.take(A, 2, orjson.dumps(GOOD), b"7")
+        write(book, A, "after")
+        await written(book)
+        assert book.dropped == {"malformed": 4}
+        await waiting.until(lambda: not book.held)
+        found = await texts(book)
+    assert [text for text in found if "lost" not in text] == ["after", "before"]
+
+
+async def test_fields_that_are_none_are_shown_as_they_are(tmp_path: Path) -> None:
+    columns = [["info"], [0, 0], [5, 1], [6, 6], [2, 2]]
+    async with opened(tmp_path / "logs.db") as book:
+        book.take(A, 2, orjson.dumps(columns), orjson.dumps("one {\ntwo 7\n"))
+        await written(book)
+        assert await texts(book) == ["two 7", "one {"]
+
+
 def test_what_is_no_chunk_is_refused() -> None:
-    for body in (b"", b"?abc", b"zabc"):
+    for body in (b"", b"?abc", b"zabc", b"Zabc", b"Z" + pack(A, [bundle([LogLine(1, 2, "info", "x", {})])]).body[2:]):
         with pytest.raises(ValueError):
             unpack(body)
 
@@ -297,7 +367,7 @@ async def test_a_write_that_fails_drops_lines_and_the_next_one_goes_on(
 
 
 async def test_a_disk_that_hangs_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logbook, "HELD_BYTES", 1000)
+    monkeypatch.setattr(logbook, "HELD_BYTES", 1500)
     async with opened(tmp_path / "logs.db") as book:
         write(book, A, *("x" * 100 for _ in range(10)))
         assert book.dropped["slow-disk"] == 7

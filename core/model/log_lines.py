@@ -1,0 +1,140 @@
+"""Lines of the log of one workload as they travel and wait: written out once, where they come from, and read when
+somebody asks for them.
+
+The text is what people read of each line (its own line ends included), its fields as JSON behind a blank, and a line
+end. The columns tell the rest of each line. What another process has sent is looked at before it is believed.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import orjson
+
+from core.model.log_line import LogLine
+
+BUNDLE_BYTES = 300  # that one takes in memory besides its lines
+_MOST = 2**63 - 1
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Level = Annotated[str, msgspec.Meta(max_length=32)]
+
+
+class Columns(msgspec.Struct, array_like=True, gc=False):
+    """A list for each thing that is told of each line, and the names of levels."""
+
+    names: Annotated[list[Level], msgspec.Meta(max_length=32)]
+    levels: list[Natural]
+    """As places in `names`."""
+    times: list[int]
+    """The first in nanoseconds since the epoch, and by how much each grows."""
+    lengths: list[Annotated[int, msgspec.Meta(ge=1)]]
+    """Of each text with its fields and its line end, in bytes."""
+    extras: list[Natural]
+    """Of these the bytes of the fields and the blank before them."""
+
+
+_decode = msgspec.json.Decoder(Columns).decode
+
+
+class Bundle(NamedTuple):
+    """Lines of one workload, which follow each other."""
+
+    first_seq: int
+    lines: int
+    columns: bytes | msgspec.Raw
+    """JSON."""
+    text: bytes | msgspec.Raw
+    """A text as JSON."""
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + self.lines - 1
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes in memory."""
+        return len(memoryview(self.columns)) + len(memoryview(self.text)) + BUNDLE_BYTES
+
+    def read(self) -> tuple[Columns, bytes]:
+        """What is told of its lines, with times as they are, and their text. Raises ValueError when these are none."""
+        try:
+            columns = _decode(self.columns)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"these are no lines of a log: {error}") from error
+        told = orjson.loads(memoryview(self.text))
+        text = told.encode() if isinstance(told, str) else b""
+        columns.times = list(accumulate(columns.times))
+        if (
+            not self.lines
+            or any(len(column) != self.lines for column in (columns.levels, columns.times, columns.lengths))
+            or len(columns.extras) != self.lines
+            or max(columns.levels) >= len(columns.names)
+            or sum(columns.lengths) != len(text)
+            or any(map(operator.ge, columns.extras, columns.lengths))
+            or not 0 <= min(columns.times) <= max(columns.times) <= _MOST
+        ):
+            raise ValueError("these are no lines of a log: what is told of them does not fit")
+        return columns, text
+
+
+class Gathered:
+    """Lines that one process puts together."""
+
+    __slots__ = ("_extras", "_lengths", "_levels", "_names", "_texts", "_times", "size")
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {}
+        self._levels: list[int] = []
+        self._times: list[int] = []
+        self._lengths: list[int] = []
+        self._extras: list[int] = []
+        self._texts: list[str] = []
+        self.size = 0
+        """Of the text, in bytes."""
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def add(self, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> int:
+        """Add one line; how many bytes it took."""
+        given = orjson.dumps(fields, default=repr, option=orjson.OPT_NON_STR_KEYS).decode() if fields else ""
+        whole = f"{text} {given}\n" if given else f"{text}\n"
+        if whole.isascii():
+            length = len(whole)
+            extra = len(given) + 1 if given else 0
+        else:
+            raw = whole.encode("utf-8", "backslashreplace")  # half of a surrogate pair is no text
+            whole, length = raw.decode(), len(raw)
+            extra = len(given.encode()) + 1 if given else 0
+        self._levels.append(self._names.setdefault(level, len(self._names)))
+        self._times.append(at_ns)
+        self._lengths.append(length)
+        self._extras.append(extra)
+        self._texts.append(whole)
+        self.size += length
+        return length
+
+    def columns(self) -> bytes:
+        """What a bundle tells of them, as JSON. At least one line."""
+        return orjson.dumps((list(self._names), self._levels, differences(self._times), self._lengths, self._extras))
+
+    def text(self) -> bytes:
+        """Their text, as JSON."""
+        return orjson.dumps("".join(self._texts))
+
+
+def differences(column: Sequence[int]) -> list[int]:
+    """Its first value, and by how much each grows: `accumulate` takes it back."""
+    return [column[0], *(after - before for before, after in pairwise(column))]
+
+
+def bundle(lines: Sequence[LogLine]) -> Bundle:
+    """Lines that follow each other, at least one."""
+    gathered = Gathered()
+    for line in lines:
+        gathered.add(line.at_ns, line.level, line.text, line.fields)
+    return Bundle(lines[0].seq, len(lines), gathered.columns(), gathered.text())
