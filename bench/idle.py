@@ -38,14 +38,17 @@ async def _many(scale: Scale, folder: Path) -> list[Row]:
             raise RuntimeError("the engine has no worker")
         worker = psutil.Process(pid)
         await asyncio.sleep(min(SETTLING_SECONDS, scale.idle_seconds))
-        before = _seconds(worker)
+        ours = psutil.Process()  # the engine is in this process
+        before, own = _seconds(worker), _seconds(ours)
         await asyncio.sleep(scale.idle_seconds)
         used = (_seconds(worker) - before) / scale.idle_seconds * 100
+        engine = (_seconds(ours) - own) / scale.idle_seconds * 100
         memory = worker.memory_info().rss / 2**20
     note = f"{scale.waiting} waiting jobs"
     return [
         Row("one worker, processor", "%", used, None, 1.0, note=note),
         Row("one worker, memory", "MiB", memory, note=note),
+        Row("engine beside it, processor", "%", engine, None, 1.0, note=note),
         Row("deploying them, one call each", "s", deployed, note=note),
     ]
 

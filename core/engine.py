@@ -404,7 +404,7 @@ async def open_engine(
         if engine.gateway is not None:
             engine.gateway.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
-        steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep}
+        steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep, "look": engine.fleet.look}
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

@@ -10,6 +10,7 @@ from core.catalog import items
 from core.deployments import observed, reconcile, status
 from core.documents import differences
 from core.fleet.fleet import Fleet
+from core.model.condition import Health
 from core.model.deployment import DeploymentRow
 from core.model.states import DeploymentState
 from core.workflows.library import Library
@@ -43,12 +44,14 @@ def summary(
     """How a deployment is now, and since when; and its drift."""
     state, reason, drift = observed.observe(fleet, tenant, row, now_ns)
     there = observed.views(fleet, tenant, row.name)
+    condition = observed.condition(fleet, tenant, row)
+    warns = state is DeploymentState.RUNNING and condition.health is Health.WARNING
     found = {
         "name": row.name,
         "state": state.value,
-        "reason": reason,
-        "health": status.health(state),
-        "since": clock.iso(observed.condition(fleet, tenant, row).since_ns),
+        "reason": reason or (condition.reason if warns else ""),
+        "health": condition.health.value if warns else status.health(state),
+        "since": clock.iso(condition.since_ns),
         "revision": row.revision,
         "source": row.source,
         "workloads_up": f"{sum(map(status.up, there))}/{len(there)}",

@@ -64,11 +64,12 @@ class Applier:
         wait_seconds: float,
         health_seconds: float,
         rollback_on_failure: bool,
+        strict: bool = False,
         reason: str = "",
     ) -> Committed:
         """Apply a plan once, exactly as it was saved, and wait for its end.
 
-        `reason` is why, in the words of the caller, for the history and the audit log; `health_seconds` and
+        `reason` is why, in the words of the caller, for the history and the audit log; `health_seconds`, `strict` and
         `rollback_on_failure` are for the gate. Raises what check.check raises, TargetUnavailable, SecretsLocked.
         """
         saved, wish, before = await self._checked(caller, plan_id, now_ns)
@@ -92,7 +93,7 @@ class Applier:
                 plan_id=plan_id,
                 reason=reason,
                 to_revision=saved.body.to_revision,
-                gate=Gate(health_seconds, back_to, plan_id),
+                gate=Gate(health_seconds, back_to, plan_id, strict=strict),
             )
         except (errors.StalePlan, errors.PlanUsed):  # someone was faster: the same refusal as for who comes later
             await self._checked(caller, plan_id, now_ns)
@@ -150,6 +151,8 @@ class Applier:
         elif state is DeploymentState.DEGRADED and row.state == DeploymentState.DEGRADED:
             reason = row.reason or reason  # the gate has seen every job; a look tells of the first one
         judged = self._rollouts.outcome(tenant, name, revision)
+        if judged is not None and not judged.came_up and state is DeploymentState.RUNNING:
+            reason = row.reason  # it is up, but not as a strict gate wants it
         since = await self._database.read(table.history, tenant, name, revision)
         taken_back = next((one for one in since if one.action == "rollback"), None)
         return Applied(

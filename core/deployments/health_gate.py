@@ -9,7 +9,7 @@ from enum import StrEnum
 import orjson
 
 from core.deployments.reconcile import SETTLED
-from core.deployments.status import up
+from core.deployments.status import up, well
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadRow, WorkloadView
 
@@ -17,6 +17,7 @@ DEADLINE_SECONDS = 30
 MOST_FAILURES = 3  # a workload that failed this often since the apply is not waited for any longer
 STEADY_SECONDS = 0.3  # a job that fails at once does so within this time
 STEADY_BEFORE_KEEPING_SECONDS = 2.0  # when the choice is between keeping a version and taking it back
+STEADY_WHEN_STRICT_SECONDS = 15.0  # so long it takes to see that whatever comes is refused or skipped
 SHOWN_REASONS = 3
 
 
@@ -26,7 +27,8 @@ class Gate:
 
     `back_to` is the revision to take back when it does not come up (0: remove it), `excused` the workloads that are
     not judged: they were unwell before, and the apply does not touch them. Of these it waits for the `awaited`, which
-    hand events directly to or from what it touches: that may be all that ailed them.
+    hand events directly to or from what it touches: that may be all that ailed them. When it is `strict`, what is up
+    with a warning has not come up.
     """
 
     seconds: float = DEADLINE_SECONDS
@@ -34,13 +36,16 @@ class Gate:
     plan_id: str = ""
     excused: frozenset[str] = frozenset()
     awaited: frozenset[str] = frozenset()
+    strict: bool = False
 
     @property
     def steady_seconds(self) -> float:
+        if self.strict:
+            return min(STEADY_WHEN_STRICT_SECONDS, self.seconds / 2)
         return STEADY_SECONDS if self.back_to is None else STEADY_BEFORE_KEEPING_SECONDS
 
     def to_text(self) -> str:
-        data = {"seconds": self.seconds, "back_to": self.back_to, "plan_id": self.plan_id}
+        data = {"seconds": self.seconds, "back_to": self.back_to, "plan_id": self.plan_id, "strict": self.strict}
         return orjson.dumps({**data, "excused": sorted(self.excused), "awaited": sorted(self.awaited)}).decode()
 
     @staticmethod
@@ -53,6 +58,7 @@ class Gate:
             data.get("plan_id", ""),
             frozenset(data.get("excused", ())),
             frozenset(data.get("awaited", ())),
+            data.get("strict", False),
         )
 
 
@@ -123,7 +129,7 @@ class Watch:
                 continue
             since = one.restarts - self._before.setdefault(id, one.restarts)
             restarts += one.restarts
-            if not up(one):
+            if not up(one) or (self.gate.strict and not well(one)):
                 self.faults.append(_fault(one))
                 given_up |= one.state == WorkloadState.QUARANTINED
                 given_up |= one.state == WorkloadState.FAILED and since + 1 >= MOST_FAILURES
@@ -196,7 +202,8 @@ def excusing(
     before = {row.id: row for row in stored}
     untouched = frozenset(row.id for row in wanted if row.id in before and row.runs_like(before[row.id]))
     # One that is just coming up has no reason yet, and is judged.
-    unwell = {one.id for one in observed if not up(one) and (one.reason or one.state == WorkloadState.FAILED)}
+    told = (one for one in observed if not (well(one) if gate.strict else up(one)))
+    unwell = {one.id for one in told if one.reason or one.state == WorkloadState.FAILED or up(one)}
     if under_way:
         return replace(gate, excused=untouched & gate.excused, awaited=untouched & gate.awaited)
     excused = untouched & unwell

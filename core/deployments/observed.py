@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +11,12 @@ from core.deployments import edits, reconcile, status
 from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.fleet.holdings import Holdings
+from core.model import typed_condition
 from core.model.condition import Condition, Health, Kind, Subject
 from core.model.deployment import DeploymentRow, State, Worker
 from core.model.states import DeploymentState
-from core.model.workload import WorkloadView
+from core.model.typed_condition import Finding, Status, Type, Typed
+from core.model.workload import WorkloadView, parse
 
 WORKER_START_SECONDS = 5.0  # for workers of a fresh engine to come up before a plan is made
 FRESH_SECONDS = 1.0
@@ -27,7 +29,7 @@ def observe(
 ) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
     """State, reason and drift of a deployment as the fleet shows it now."""
     wish, stored = State.from_dict(row.desired), DeploymentState(row.state)
-    return judge(fleet, tenant, row.name, wish, row.ignored, stored, row.updated_at_ns, now_ns)
+    return judge(fleet, tenant, row.name, wish, row.ignored, stored, row.revision, row.updated_at_ns, now_ns)
 
 
 def judge(
@@ -37,11 +39,13 @@ def judge(
     wish: State,
     ignored: Sequence[str],
     stored: DeploymentState,
+    revision: int,
     updated_at_ns: int,
     now_ns: int,
 ) -> tuple[DeploymentState, str, list[reconcile.Drift]]:
     """The same with the parts of its row, whose wish is parsed; its condition is kept."""
-    seen, there = workloads(fleet, tenant, name), presence(fleet, tenant, name)
+    of_it = views(fleet, tenant, name)
+    seen, there = seen_of(fleet, of_it), presence(fleet, tenant, name)
     drift = reconcile.drift(tenant, wish, seen, there, edits.Ignored(ignored))
     since = (now_ns - updated_at_ns) / clock.NANOSECONDS
     loud = [one for one in drift if not one.muted]
@@ -52,7 +56,11 @@ def judge(
         # Right after a commit the fleet has not read it yet, and shows as drift what is only on its way.
         fresh = stored is DeploymentState.APPLYING and since < FRESH_SECONDS and state is DeploymentState.DEGRADED
         health = Health.PROGRESSING if fresh else Health(status.health(state))
-        fleet.conditions.saw_other(Kind.DEPLOYMENT, tenant, name, health, reason)
+        decided = typed_condition.of_all((parse(one.id).name, one.typed) for one in of_it)
+        missing = next((one for one in loud if one.kind is reconcile.DriftKind.MISSING), None)
+        if missing is not None:
+            decided[Type.PLACED] = Finding(Status.FALSE, "Missing", f"{parse(missing.id).name} is not there")
+        fleet.conditions.saw_deployment(tenant, name, health, reason, revision, decided)
     return state, reason, loud + [one for one in drift if one.muted]
 
 
@@ -60,6 +68,11 @@ def condition(fleet: Fleet, tenant: str, row: DeploymentRow) -> Condition:
     """The condition of a deployment, once it was observed; of a removed one, since it was."""
     kept = fleet.conditions.of(Subject(Kind.DEPLOYMENT, tenant, row.name))
     return kept or Condition(Health(status.health(DeploymentState(row.state))), row.updated_at_ns)
+
+
+def typed(fleet: Fleet, tenant: str, name: str) -> Typed:
+    """What is so of a deployment by type, as it was decided last."""
+    return fleet.conditions.typed(Subject(Kind.DEPLOYMENT, tenant, name))
 
 
 def views(fleet: Fleet, tenant: str, name: str) -> list[WorkloadView]:
@@ -80,8 +93,18 @@ def alive(fleet: Fleet, *, tenant: str, deployment: str | None = None, job: str 
 def workloads(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None) -> dict[str, reconcile.Seen]:
     """What is known of the workloads of a deployment; `held` is what the workers said when they were asked."""
     held = held or Holdings()
+    found = seen_of(fleet, views(fleet, tenant, name), held)
+    for id, worker in held.stray.items():
+        if id.startswith(f"{tenant}/{name}--") and id not in found and not fleet.wants(id):
+            found[id] = reconcile.Seen(id, worker, "", "running")
+    return found
+
+
+def seen_of(fleet: Fleet, of: Iterable[WorkloadView], held: Holdings | None = None) -> dict[str, reconcile.Seen]:
+    """The same of these workloads, without strays."""
+    held = held or Holdings()
     found = {}
-    for one in views(fleet, tenant, name):
+    for one in of:
         id = one.id
         answer = reconcile.Held.AS_TOLD
         if id in held.nothing:
@@ -91,9 +114,6 @@ def workloads(fleet: Fleet, tenant: str, name: str, held: Holdings | None = None
         found[id] = reconcile.Seen(
             id, one.worker, one.version, one.state, one.reason, fleet.document(id), answer, one.failing
         )
-    for id, worker in held.stray.items():
-        if id.startswith(f"{tenant}/{name}--") and id not in found and not fleet.wants(id):
-            found[id] = reconcile.Seen(id, worker, "", "running")
     return found
 
 
@@ -139,12 +159,12 @@ async def workers_started(fleet: Fleet) -> None:
     )
 
 
-def answers(fleet: Fleet, tenant: str, name: str, metrics: bool = False) -> list[dict[str, Any]]:
+def answers(fleet: Fleet, tenant: str, name: str, detailed: bool = False) -> list[dict[str, Any]]:
     """The workloads of a deployment as an answer shows them; the unwell ones first when there are too many."""
     shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
     shown += ["health", "since", "failures", "first_failed_at", "last_failed_at"]
-    shown += ["group", "metrics"] if metrics else []
+    shown += ["group", "metrics", "conditions"] if detailed else []
     found = views(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
-        found = sorted(found, key=status.up)[:SHOWN_WORKLOADS]
-    return [{key: answer[key] for key in shown if key in answer} for answer in (one.to_dict() for one in found)]
+        found = sorted(found, key=status.well)[:SHOWN_WORKLOADS]
+    return [{key: answer[key] for key in shown if key in answer} for answer in (one.to_detail() for one in found)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.deployments.reconcile import SETTLED, Drift, DriftKind
+from core.model.condition import Health
 from core.model.states import DeploymentState, WorkloadState
 from core.model.workload import WorkloadView
 
@@ -49,6 +50,11 @@ def health(state: DeploymentState) -> str:
             return "gone"
         case _:
             return "degraded"
+
+
+def well(workload: WorkloadView) -> bool:
+    """Whether there is nothing to say of a workload: it is up, and nothing about it is a warning."""
+    return up(workload) and (workload.condition is None or workload.condition.health is not Health.WARNING)
 
 
 def up(workload: WorkloadView) -> bool:

@@ -69,7 +69,9 @@ class Watcher:
                 if wish is not None and not overtaken:  # else its workloads will tell
                     began = clock.monotonic()
                     stored, now_ns = DeploymentState(row.state), clock.now_ns()
-                    observed.judge(self._fleet, *key, wish, row.ignored, stored, row.updated_at_ns, now_ns)
+                    observed.judge(
+                        self._fleet, *key, wish, row.ignored, stored, row.revision, row.updated_at_ns, now_ns
+                    )
                     self._spent += clock.monotonic() - began
                     await asyncio.sleep(0)
         if everything:

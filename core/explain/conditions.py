@@ -8,7 +8,8 @@ from typing import Any
 
 from core import clock
 from core.explain.chain import Cause
-from core.model.condition import Condition, Health, Outage
+from core.model.condition import UP, Condition, Health, Outage
+from core.model.typed_condition import Status, Typed
 from core.model.workload import WorkloadView, parse
 from core.store.conditions import OutageRow
 
@@ -38,7 +39,7 @@ def _failures(condition: Condition) -> str:
     times = "once" if condition.failures == 1 else f"{condition.failures} times"
     first, last = clock.iso(condition.first_failed_at_ns), clock.iso(condition.last_failed_at_ns)
     when = f"at {first}" if condition.failures == 1 else f"from {first} to {last}"
-    before = "before that it " if condition.health is Health.HEALTHY else "it "
+    before = "before that it " if condition.health in UP else "it "
     return f", {before}failed {times} {when}"
 
 
@@ -47,15 +48,19 @@ def of_workload(one: WorkloadView) -> list[Cause]:
     condition = one.condition
     if condition is None:
         return []
-    began = {Health.HEALTHY: "is well since then", Health.PROGRESSING: "is coming up since then"}
+    began = {
+        Health.HEALTHY: "is well since then",
+        Health.PROGRESSING: "is coming up since then",
+        Health.WARNING: "is up with a warning since then",
+    }
     what = began.get(condition.health, f"is {condition.health.value} since then")
-    why = f": {condition.reason}" if condition.health is Health.DOWN else ""  # a failure is told already
+    why = f": {condition.reason}" if condition.health is Health.DOWN else ""  # any other is told beside it
     return [Cause(f"{parse(one.id).name} {what}{_failures(condition)}{why}", condition.since_ns)]
 
 
 def worst(workloads: Iterable[WorkloadView]) -> Condition | None:
     """The condition of the workload that is worst off, and of these the one that is so for longest."""
-    order = (Health.QUARANTINED, Health.FAILING, Health.DOWN, Health.PROGRESSING)
+    order = (Health.QUARANTINED, Health.FAILING, Health.DOWN, Health.WARNING, Health.PROGRESSING)
     known = [one.condition for one in workloads if one.condition is not None]
     rank = {health: number for number, health in enumerate(order)}
     return min(known, key=lambda one: (rank.get(one.health, len(order)), one.since_ns), default=None)
@@ -123,11 +128,13 @@ def outages(rows: Sequence[OutageRow], most: int = SHOWN_OUTAGES) -> list[Down]:
     ]
 
 
-def more(condition: Condition | None, down: Sequence[Down], now_ns: int) -> dict[str, Any]:
-    """{condition, outages} of an answer, what there is of both."""
+def more(condition: Condition | None, down: Sequence[Down], now_ns: int, typed: Typed = ()) -> dict[str, Any]:
+    """{condition, conditions, outages} of an answer, what there is of them; of the typed ones those that are false."""
     out: dict[str, Any] = {}
     if condition is not None:
         out["condition"] = condition.to_dict()
+    if false := [one.to_dict() for one in typed if one.status is Status.FALSE]:
+        out["conditions"] = false
     if down:
         out["outages"] = [one.to_dict(now_ns) for one in down]
     return out

@@ -10,9 +10,10 @@ from core.explain import conditions, responsible
 from core.explain.chain import Call, Cause, Explanation, counted
 from core.explain.conditions import Down
 from core.explain.responsible import Responsible
-from core.model.condition import Condition
+from core.model.condition import Condition, Health
 from core.model.deployment import HistoryEntry
 from core.model.states import WorkloadState
+from core.model.typed_condition import Typed
 from core.model.workload import WorkloadView, parse
 
 SHOWN_FAULTS = 4
@@ -39,13 +40,15 @@ class Facts:
     down: Sequence[Down] = ()  # its workloads that were down with a worker or the engine
     absent: Sequence[str] = ()  # workers of it that are not there
     now_ns: int = 0
+    typed: Typed = ()  # what is so of it by type
 
 
 def explain(facts: Facts) -> Explanation:
     causes = [Cause(applied(entry), entry.id) for entry in facts.history[:4]]
     unwell = [row for row in facts.workloads if not status.up(row)]
     causes += [*facts.workers, *facts.failures, *(one.to_cause(facts.now_ns) for one in facts.down)]
-    for row in unwell[:SHOWN_FAULTS]:
+    warned = [row for row in facts.workloads if status.up(row) and not status.well(row)]
+    for row in [*unwell, *warned][:SHOWN_FAULTS]:
         causes += conditions.of_workload(row)
         again = f" after {row.restarts} restarts" if row.restarts else ""
         why = f": {row.reason}" if row.reason else ""
@@ -53,20 +56,22 @@ def explain(facts: Facts) -> Explanation:
     known = {row.id for row in unwell}
     for one in [one for one in facts.drift if one["id"] not in known][:SHOWN_FAULTS]:
         causes.append(Cause(f"{one['kind']}: {one['id']} should be {one['expected']}, is {one['observed']}"))
-    if not unwell and not facts.drift and facts.state != "removed":
+    if not unwell and not warned and not facts.drift and facts.state != "removed":
         causes.append(Cause(f"all {len(facts.workloads)} workloads are up, and nothing differs from what was applied"))
     up = len(facts.workloads) - len(unwell)
     summary = f"{facts.name} is {facts.state} at revision {facts.revision}"
     summary += f" ({since})" if (since := conditions.since(facts.condition)) else ""
     summary += f"; {up} of {len(facts.workloads)} workloads up."
+    if warned and facts.condition is not None and facts.condition.health is Health.WARNING:
+        summary += f" {facts.condition.reason}."
     for value in facts.responsible:
         summary += f" {responsible.sentence(value)}"
     if facts.reason:
         summary += f" {facts.reason}."
-    more = conditions.more(facts.condition, facts.down, facts.now_ns)
+    more = conditions.more(facts.condition, facts.down, facts.now_ns, facts.typed)
     if facts.responsible:
         more["responsible"] = [responsible.to_dict(value) for value in facts.responsible]
-    return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell), more)
+    return Explanation("deployment", facts.name, facts.state, summary, causes, _next(facts, unwell, warned), more)
 
 
 def applied(entry: HistoryEntry) -> str:
@@ -81,7 +86,7 @@ def applied(entry: HistoryEntry) -> str:
     return f"{what}: {entry.reason or counted(entry.summary)}"
 
 
-def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:
+def _next(facts: Facts, unwell: Sequence[WorkloadView], warned: Sequence[WorkloadView]) -> list[Call]:
     name = facts.name
     calls: list[Call] = []
     if facts.state == "removed":
@@ -91,6 +96,9 @@ def _next(facts: Facts, unwell: Sequence[WorkloadView]) -> list[Call]:
         return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
     for value in facts.responsible[:2]:
         calls += responsible.calls(name, facts.source, value)
+    if not unwell and warned:
+        arguments = {"kind": "workload", "id": parse(warned[0].id).name}
+        calls.append(Call("explain", arguments, "see what this workload said"))
     failed = next((row for row in unwell if row.state in FAULTY or row.failing), None)
     if any(row.state == WorkloadState.QUARANTINED for row in unwell):
         arguments = {"name": name, "release": True}

@@ -115,6 +115,7 @@ class Explainer:
         entries = await self._database.read(lambda db: table.history(db, caller.tenant, name, limit=20))
         there = observed.alive(self._fleet, tenant=caller.tenant, deployment=name)
         failed = [one for one in there if one.state in deployments.FAULTY or one.failing][:2]
+        failed = failed or [one for one in there if not status.well(one)][:1]
         applied_at = entries[0].id if entries else 0
         # What failed before a version was taken back is what explains it.
         since = entries[1].id if len(entries) > 1 and entries[0].action == "rollback" else applied_at
@@ -143,6 +144,7 @@ class Explainer:
                 conditions.outages(down),
                 self._absent(there),
                 clock.now_ns(),
+                observed.typed(self._fleet, caller.tenant, name),
             )
         )
 

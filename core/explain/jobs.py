@@ -49,7 +49,8 @@ def explain(facts: Facts) -> Explanation:
     summary += f"; {up} of {len(facts.workloads)} replicas up"
     summary += f"; it belongs to deployment {managed}." if managed else "."
     kind, id = ("workload", facts.workload) if facts.workload else ("job", facts.name)
-    more = conditions.more(worst, facts.down, facts.now_ns)
+    typed = next((row.typed for row in facts.workloads if row.condition is worst), ())
+    more = conditions.more(worst, facts.down, facts.now_ns, typed)
     return Explanation(kind, id, state, summary, causes, _next(facts, state, managed), more)
 
 

@@ -1,5 +1,6 @@
 """The condition of every workload, deployment and worker, in memory and on record: since when each is as it is.
 
+It is also kept what is so by type (core.model.typed_condition); what is up and has a type that is false is a warning.
 What changes in one tick is written together, and no run is written: only a change of health is, at once; a failure of
 what is failing already, and another reason, are folded. An engine that begins finds what an earlier one kept: what was
 failing still is until it comes through, and what was up is down since the last sign of that engine.
@@ -8,17 +9,23 @@ failing still is until it comes through, and what was up is down since the last 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
 import structlog
 
 from core import clock, errors
+from core.fleet import verdicts
 from core.fleet.connection import Observed
+from core.fleet.evidence import Evidence
 from core.fleet.failing import Failure
 from core.fleet.health import UP, of_workload
+from core.fleet.health_changes import HealthChanges
+from core.model import condition, typed_condition
 from core.model.condition import Condition, Health, Kind, Outage, Subject, after
 from core.model.states import WorkloadState
+from core.model.typed_condition import Status, Type, Typed
 from core.model.workload import WorkloadRow, parse
 from core.store import conditions as table
 from core.store.conditions import Changes, ConditionRow, OutageRow, Sign, TransitionRow
@@ -41,6 +48,8 @@ class Conditions:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: dict[Subject, ConditionRow] = {}
+        self._typed: dict[Subject, Typed] = {}
+        self.changes: HealthChanges | None = None  # hears of each other health, and of what goes
         self._outages: dict[Subject, OutageRow] = {}  # that last
         self._changes = Changes()
         self._due = False  # it is written at the end of this tick
@@ -53,6 +62,12 @@ class Conditions:
     async def load(self, rows: Iterable[WorkloadRow]) -> None:
         """Read what an earlier engine kept of these and of everything else; it is not there any more."""
         self._kept = {row.subject: row for row in await self._database.read(table.all_rows)}
+        self._typed = {
+            s: typed_condition.from_row(orjson.loads(row.typed)) for s, row in self._kept.items() if row.typed
+        }
+        if self.changes is not None:
+            for subject, row in self._kept.items():
+                self.changes.begin(subject, Health(row.health))
         open_outages = await self._database.read(table.open_outages)
         self._outages = {Subject(Kind.WORKLOAD, one.tenant, one.workload): one for one in open_outages}
         self._before = await self._database.read(table.last_sign)
@@ -64,7 +79,7 @@ class Conditions:
         reason = f"the engine {'was stopped' if sign.ended else 'was gone'}"
         affected = {(row.tenant, row.deployment) for row in rows if self._down(row, cause, reason, sign.at_ns)}
         for subject, kept in tuple(self._kept.items()):
-            if kept.health != Health.HEALTHY:
+            if kept.health not in condition.UP:
                 continue
             if subject.kind is Kind.WORKER:
                 self._put(subject, after(kept.condition, Health.DOWN, reason, sign.at_ns))
@@ -108,9 +123,21 @@ class Conditions:
         kept = self._kept.get(subject)
         return None if kept is None else kept.condition
 
+    def typed(self, subject: Subject) -> Typed:
+        """What is so of a thing by type; nothing when that was never decided."""
+        return self._typed.get(subject, ())
+
     def names(self, kind: Kind) -> list[tuple[str, str]]:
         """What has a condition, by tenant and name."""
         return [subject[1:] for subject in self._kept if subject.kind is kind]
+
+    def suffers(self, row: WorkloadRow) -> tuple[bool, bool]:
+        """Whether the events of a version of a workload were refused, and whether it lagged, when that was decided."""
+        kept = self._kept.get(subject_of(row))
+        if kept is None or kept.version != row.version:
+            return False, False
+        false = {one.type for one in self.typed(kept.subject) if one.status is Status.FALSE}
+        return Type.EVENTS_ACCEPTED in false, Type.KEEPING_UP in false
 
     def failure(self, row: WorkloadRow) -> Failure | None:
         """The failure that an earlier engine saw of a version of a workload, and that it has not come through."""
@@ -121,8 +148,17 @@ class Conditions:
 
     # -- what is seen --------------------------------------------------------------------------------------
 
-    def saw(self, row: WorkloadRow, seen: Observed, *, failed: bool = False) -> None:
-        """A workload is seen in a state; `failed`: that is a failure which was not told before."""
+    def saw(
+        self,
+        row: WorkloadRow,
+        seen: Observed,
+        evidence: Evidence | None,
+        said: Callable[[], str],
+        *,
+        failed: bool = False,
+    ) -> None:
+        """A workload is seen in a state; `failed`: that is a failure which was not told before. `evidence` is what was
+        seen of its events, and `said` gives the last warning in its log."""
         subject = subject_of(row)
         kept = self._kept.get(subject)
         before = None if kept is None else kept.condition
@@ -133,26 +169,47 @@ class Conditions:
         of_run = seen.failure is not None and seen.failure.of_run
         if stands is None and health is Health.FAILING and kept is not None:
             of_run = bool(kept.of_run)
-        found = after(before, health, reason, self._now_ns(), version=row.version, failed=failed)
+        now_ns, known = self._now_ns(), self.typed(subject)
+        facts = verdicts.Facts(seen.state, seen.reason, row.worker, stands, evidence, said)
+        if before is not None and before.version != row.version:
+            known = typed_condition.of_another_version(known)
+        decided = verdicts.decide(facts, known, clock.monotonic())
+        typed = typed_condition.after(known, decided, now_ns, row.revision or _number(row.version))
+        if health is Health.HEALTHY and (why := typed_condition.warning(typed)):
+            health, reason = Health.WARNING, why
+        found = after(before, health, reason, now_ns, version=row.version, failed=failed)
         if seen.state in (*UP, WorkloadState.FAILED, WorkloadState.QUARANTINED):
             self._up(subject)
-        self._put(subject, found, row, of_run=of_run)
+        self._put(subject, found, row, of_run=of_run, typed=typed)
 
     def worker_gone(self, row: WorkloadRow, cause: Outage) -> None:
         """A workload is down with its worker."""
         self._begin_outage(row, cause, self._now_ns())
 
-    def saw_other(self, kind: Kind, tenant: str, name: str, health: Health, reason: str) -> Condition:
-        """A deployment or a worker is seen; its condition."""
-        subject = Subject(kind, tenant, name)
-        found = after(self.of(subject), health, reason, self._now_ns())
-        self._put(subject, found)
+    def saw_worker(self, name: str, health: Health, reason: str) -> None:
+        """A worker is seen."""
+        subject = Subject(Kind.WORKER, "", name)
+        self._put(subject, after(self.of(subject), health, reason, self._now_ns()))
+
+    def saw_deployment(
+        self, tenant: str, name: str, health: Health, reason: str, revision: int, decided: verdicts.Findings
+    ) -> Condition:
+        """A deployment is seen, and what is so of it by type; its condition."""
+        subject, now_ns = Subject(Kind.DEPLOYMENT, tenant, name), self._now_ns()
+        typed = typed_condition.after(self.typed(subject), decided, now_ns, revision)
+        if health is Health.HEALTHY and (why := typed_condition.warning(typed)):
+            health, reason = Health.WARNING, why
+        found = after(self.of(subject), health, reason, now_ns)
+        self._put(subject, found, typed=typed)
         return found
 
     def forget(self, subject: Subject) -> None:
         """A thing is not there any more."""
         if self._kept.pop(subject, None) is None:
             return
+        self._typed.pop(subject, None)
+        if self.changes is not None:
+            self.changes.forget(subject)
         self._outages.pop(subject, None)
         self._changes.conditions.pop(subject, None)
         self._changes.transitions = [one for one in self._changes.transitions if one[:3] != subject]
@@ -172,7 +229,7 @@ class Conditions:
         if kept is None or row.state in RESTING or kept.health == Health.DOWN:
             return False
         self._begin_outage(row, cause, at_ns)
-        if kept.health == Health.HEALTHY:
+        if kept.health in condition.UP:
             self._put(subject, after(kept.condition, Health.DOWN, reason, at_ns, version=kept.version), row)
         return True
 
@@ -192,9 +249,21 @@ class Conditions:
         self._changes.outages[outage[:3]] = outage
         self._write_soon()
 
-    def _put(self, subject: Subject, found: Condition, row: WorkloadRow | None = None, *, of_run: bool = False) -> None:
-        old = self._kept.get(subject)
-        new = _as_row(subject, found, row, of_run)
+    def _put(
+        self,
+        subject: Subject,
+        found: Condition,
+        row: WorkloadRow | None = None,
+        *,
+        of_run: bool = False,
+        typed: Typed | None = None,
+    ) -> None:
+        old, known = self._kept.get(subject), self._typed.get(subject, ())
+        text = old.typed if old is not None else ""
+        if typed is not None and typed != known:
+            self._typed[subject] = typed
+            text = orjson.dumps(typed_condition.to_row(typed)).decode()
+        new = _as_row(subject, found, row, of_run, text)
         if old == new:
             return
         self._kept[subject] = self._changes.conditions[subject] = new
@@ -205,6 +274,8 @@ class Conditions:
         moved = TransitionRow(*subject, found.since_ns, before, found.health.value, found.reason)
         self._changes.transitions.append(moved)
         self._write_soon()
+        if self._recording and self.changes is not None:
+            self.changes.moved(subject, new.deployment, found, self.typed(subject))
 
     def _write_soon(self) -> None:
         """Write at the end of this tick."""
@@ -234,7 +305,11 @@ class Conditions:
         self._database.submit(done, table.record, changes)
 
 
-def _as_row(subject: Subject, found: Condition, row: WorkloadRow | None, of_run: bool) -> ConditionRow:
+def _number(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
+
+
+def _as_row(subject: Subject, found: Condition, row: WorkloadRow | None, of_run: bool, typed: str) -> ConditionRow:
     return ConditionRow(
         subject.kind.value,
         subject.tenant,
@@ -251,4 +326,5 @@ def _as_row(subject: Subject, found: Condition, row: WorkloadRow | None, of_run:
         found.first_failed_at_ns,
         found.last_failed_at_ns,
         int(of_run),
+        typed,
     )

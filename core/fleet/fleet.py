@@ -18,11 +18,13 @@ from core import channel, clock, errors
 from core.bus.base import Bus, GroupKey
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
+from core.fleet import health_changes
 from core.fleet.child import Child, Spawn
 from core.fleet.conditions import Conditions
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.deaths import Ended
 from core.fleet.groups import Groups
+from core.fleet.health_changes import HealthChanges
 from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
 from core.fleet.kv_calls import KvCalls
@@ -51,6 +53,7 @@ from core.store.logbook import Logbook
 log = structlog.get_logger("core.fleet")
 
 REPLY_SECONDS = 2.0
+LOOK_SECONDS = 10.0  # between two looks at what time alone may change of workloads
 
 
 class Fleet:
@@ -76,8 +79,11 @@ class Fleet:
         self._traffic = traffic
         self._kv = KvCalls(store)
         self.conditions = Conditions(database)
-        self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake)
+        self.conditions.changes = HealthChanges(self._health_changed)
         self.logs = JobLogs(logbook)
+        self._workloads = Workloads(
+            database, bus, self.conditions, changed, traffic.workload_state, self._wake, self.logs.last_warning
+        )
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
@@ -206,9 +212,8 @@ class Fleet:
             self._bus.detach(parse(id).group, replica, died=not worker.left)
         self._bus.reach(worker.name, None)
         self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if worker.left else Outage.WORKER_LOST)
-        self.conditions.saw_other(
-            Kind.WORKER, "", worker.name, Health.DOWN, "it said good-bye" if worker.left else "it fell silent or died"
-        )
+        why = "it said good-bye" if worker.left else "it fell silent or died"
+        self.conditions.saw_worker(worker.name, Health.DOWN, why)
         worker.disconnect()  # at last: what a fault cuts short is done again
         if was_online and not ended:
             log.warning("worker_lost", worker=worker.name)
@@ -376,7 +381,7 @@ class Fleet:
                 self._wake()
             case frames.Hello():
                 worker.state = WorkerState.ONLINE
-                self.conditions.saw_other(Kind.WORKER, "", worker.name, Health.HEALTHY, "")
+                self.conditions.saw_worker(worker.name, Health.HEALTHY, "")
                 worker.sandbox = errors.shorten(frame.sandbox, 300)
                 if frame.files is not None:
                     worker.files = FilePolicy.from_dict(frame.files)
@@ -419,6 +424,15 @@ class Fleet:
         if isinstance(what, (str, *frames.ACTS)) and worker.channel is not None:
             worker.channel.abort()
         return False
+
+    def _health_changed(self, subject: Subject, data: dict[str, Any]) -> None:
+        self._traffic.message(subject.tenant, type=Type.HEALTH_CHANGED, job=health_changes.job_of(subject), data=data)
+        asyncio.get_running_loop().call_soon(self._traffic.flush)
+
+    async def look(self) -> None:
+        """Wait, and let time count for what is so of workloads."""
+        await asyncio.sleep(LOOK_SECONDS)
+        self._workloads.look()
 
     def _tell_tenants(self, worker: Worker, type: Type, data: dict[str, Any]) -> None:
         """A message about a worker for each tenant with something on it, and for the tenant of whoever operates."""

@@ -91,6 +91,10 @@ class JobLogs:
                 lines += log_chunks.of_bundle(bundle).lines()
         return lines[-LOG_LINES:]
 
+    def last_warning(self, workload: str) -> str:
+        """The text of the last warning, or worse, among the last lines of a workload; empty when there is none."""
+        return next((line.text for line in reversed(self.of(workload)) if line.level in ("warning", "error")), "")
+
     def workloads(self, tenant: str, job: str) -> list[str]:
         """The ids of a job's replicas that have lines here, also of those that are gone."""
         start = f"{tenant}/{job}#"

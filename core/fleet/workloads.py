@@ -16,8 +16,10 @@ from core.dsl.language import compile as compiler
 from core.fleet import channels, failing
 from core.fleet.conditions import Conditions, subject_of
 from core.fleet.connection import Observed, Worker
+from core.fleet.evidence import Evidence, Fault
+from core.fleet.health import UP
 from core.model import frames
-from core.model.condition import Outage
+from core.model.condition import Health, Outage
 from core.model.message import Filter
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadRow, WorkloadView
@@ -70,6 +72,7 @@ class Workloads:
         changed: Callable[[str, str], None],
         told: Callable[[WorkloadRow, str, str], None],
         wake: Callable[[], None],
+        said: Callable[[str], str],
     ) -> None:
         self._database = database
         self._bus = bus
@@ -78,6 +81,8 @@ class Workloads:
         self._changed = changed  # (tenant, deployment) whose workloads changed
         self._told = told  # the row of a workload that has another state, with the state and its reason
         self._wake = wake  # after a change that no report brings
+        self._said = said  # the last warning in the log of a workload
+        self._evidence: dict[str, Evidence] = {}  # by id, of the version that runs
         self._rows: dict[str, WorkloadRow] = {}
         self._documents: dict[str, _Parsed] = {}  # by id
         self._observed: dict[str, Observed] = {}
@@ -102,6 +107,7 @@ class Workloads:
         for id in gone:
             self._told(self._rows[id], WorkloadState.STOPPED.value, "it is not deployed any more")
             self._observed.pop(id, None)
+            self._evidence.pop(id, None)
             self._documents.pop(id, None)
             self._conditions.forget(subject_of(self._rows[id]))
         for id, row in rows.items():
@@ -112,7 +118,7 @@ class Workloads:
                 if not self._loaded and row.state not in OVER:  # what failed under an earlier engine stands
                     seen.failure = self._conditions.failure(row)
                     seen.run_failed = seen.failure is not None and seen.failure.of_run
-                self._conditions.saw(row, seen)
+                self._saw(row, seen)
             else:
                 row.state = old.state  # what was reported may not be written yet
         self._rows, self._loaded = rows, True
@@ -219,7 +225,7 @@ class Workloads:
             asyncio.get_running_loop().call_later(failing.SETTLED_SECONDS, self._came_through, id)
         row = self._rows.get(id)
         if row is not None:
-            self._conditions.saw(row, seen, failed=failed)
+            self._saw(row, seen, failed=failed)
             self._changed(row.tenant, row.deployment)
             if old is None or (old.state, old.reason) != (seen.state, seen.reason):
                 self._told(row, seen.state, seen.reason)
@@ -228,7 +234,7 @@ class Workloads:
         """A workload that had failed may have been up for long enough by now."""
         row = self._rows.get(id)
         if row is not None:
-            self._conditions.saw(row, self._observed[id])
+            self._saw(row, self._observed[id])
             self._changed(row.tenant, row.deployment)
             self._wake()
 
@@ -237,6 +243,9 @@ class Workloads:
         seen = self._observed.get(id := run.workload)
         if seen is None:
             return
+        if (evidence := self._told_of(id)) is not None:
+            evidence.run(run.trigger, run.runs, run.events_in, run.events_out, run.errors, ok=run.ok)
+            self._look(id, evidence)
         if run.trigger in failing.SCHEDULED:
             seen.run_failed = not run.ok
         if run.ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
@@ -247,6 +256,53 @@ class Workloads:
         """A worker told the figures of a workload."""
         if id in self._observed:
             self._observed[id].metrics = clock.with_text(msgspec.structs.asdict(figures))
+        if (evidence := self._told_of(id)) is not None:
+            counted = (figures.events_in, figures.events_out, figures.errors)
+            evidence.count(*counted, self._lag(self._rows[id], figures.lag_seconds)[0], clock.monotonic())
+            self._look(id, evidence)
+
+    def _saw(self, row: WorkloadRow, seen: Observed, *, failed: bool = False) -> None:
+        evidence = self._evidence.get(row.id)
+        if evidence is not None and evidence.version != row.version:
+            evidence = None
+        self._conditions.saw(row, seen, evidence, lambda: self._said(row.id), failed=failed)
+
+    def _told_of(self, id: str) -> Evidence | None:
+        """What is known of the events of a workload that runs; of one that has not begun, what is told is of the
+        version before."""
+        row, seen = self._rows.get(id), self._observed.get(id)
+        if row is None or seen is None or seen.state not in UP:
+            return None
+        known = self._evidence.get(id)
+        if known is None or known.version != row.version:
+            known = self._evidence[id] = Evidence(row.version)
+            known.refused, known.behind = (Fault(stands) for stands in self._conditions.suffers(row))
+        return known
+
+    def _look(self, id: str, evidence: Evidence) -> None:
+        """Decide anew when what was seen makes a difference."""
+        now = clock.monotonic()
+        evidence.look(now)
+        turns = evidence.turns(now)
+        if turns != evidence.decided or evidence.again:
+            evidence.decided = turns
+            # What its log says of a fault may still be on its way.
+            evidence.again = evidence.suspects(now) and not self._said(id)
+            row = self._rows[id]
+            self._saw(row, self._observed[id])
+            self._changed(row.tenant, row.deployment)
+
+    def look(self) -> None:
+        """Let time count for what is open, and for messages that nobody takes."""
+        now = clock.monotonic()
+        for id, row in self._rows.items():
+            waiting = self._bus.backlog((row.tenant, row.job))[0]
+            known = self._evidence.get(id)
+            if (not waiting and (known is None or not known.open)) or (evidence := self._told_of(id)) is None:
+                continue
+            told = self._observed[id].metrics.get("lag_seconds", 0.0)
+            evidence.waited(self._lag(row, told)[0], now)
+            self._look(id, evidence)
 
     def reported(self, row: WorkloadRow, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""
@@ -308,6 +364,10 @@ class Workloads:
             failed = ""
             if seen.failure is not None and seen.state != WorkloadState.FAILED and seen.failure.stands(now):
                 failed = seen.failure.reason or "it did not say why"
+            condition = self._conditions.of(subject_of(row))
+            why = f"up again after it failed: {failed}" if failed else ""
+            if condition is not None and condition.health is Health.WARNING:
+                why = condition.reason
             out.append(
                 WorkloadView(
                     id=row.id,
@@ -319,20 +379,23 @@ class Workloads:
                     group=row.group_name,
                     worker=row.worker,
                     state=seen.state,
-                    reason=seen.reason or (f"up again after it failed: {failed}" if failed else ""),
+                    reason=seen.reason or why,
                     failing=failed,
                     restarts=seen.restarts,
                     metrics=self._metrics(row, seen),
-                    condition=self._conditions.of(subject_of(row)),
+                    condition=condition,
+                    typed=self._conditions.typed(subject_of(row)),
                 )
             )
         return out
 
     def _metrics(self, row: WorkloadRow, seen: Observed) -> dict[str, Any]:
         """The figures of a worker; messages that no replica has taken yet make a job lag too."""
+        lag, waiting = self._lag(row, seen.metrics.get("lag_seconds", 0.0))
+        return {**seen.metrics, "lag_seconds": round(lag, 3), "waiting": waiting} if waiting else seen.metrics
+
+    def _lag(self, row: WorkloadRow, told: float) -> tuple[float, int]:
+        """How old the oldest is that a workload was given, as it was told, or that waits; and how many wait."""
         waiting, oldest_ns = self._bus.backlog((row.tenant, row.job))
-        if not waiting:
-            return seen.metrics
-        age = max(0, clock.now_ns() - oldest_ns) / clock.NANOSECONDS
-        lag = max(age, seen.metrics.get("lag_seconds", 0.0))
-        return {**seen.metrics, "lag_seconds": round(lag, 3), "waiting": waiting}
+        age = max(0, clock.now_ns() - oldest_ns) / clock.NANOSECONDS if waiting else 0.0
+        return max(age, told), waiting

@@ -32,11 +32,16 @@ class Health(StrEnum):
 
     HEALTHY = "healthy"  # as it should be
     PROGRESSING = "progressing"  # on its way up, and it has not failed
+    WARNING = "warning"  # it is up, and one of its typed conditions is false: somebody should look
     DEGRADED = "degraded"  # of a deployment: something of it is not as it was applied
     FAILING = "failing"  # it has failed, and has not come through since
     DOWN = "down"  # it does not run, through no fault of its own: its worker or the engine is not there
     QUARANTINED = "quarantined"  # kept from all workers
     GONE = "gone"  # removed
+
+
+UP = (Health.HEALTHY, Health.WARNING)
+"""Of what runs, and has come through."""
 
 
 class Outage(StrEnum):
@@ -52,7 +57,7 @@ class Outage(StrEnum):
 class Condition:
     """How a thing is. `since_ns` changes with `health` and never with the reason.
 
-    `failures` counts those since the thing was healthy last, or of its last bad time when it is healthy now; they came
+    `failures` counts those since the thing was well last, or of its last bad time when it is well now; they came
     between `first_failed_at_ns` and `last_failed_at_ns` (0: none has).
     """
 
@@ -88,9 +93,7 @@ def after(
         found = replace(before, reason=reason, version=version)
     else:
         found = replace(before, health=health, since_ns=max(now_ns, before.since_ns), reason=reason, version=version)
-    if before is not None and (
-        before.version != version or (before.health is Health.HEALTHY and health is not Health.HEALTHY)
-    ):
+    if before is not None and (before.version != version or (before.health in UP and health not in UP)):
         found = replace(found, failures=0, first_failed_at_ns=0, last_failed_at_ns=0)
     if not failed:
         return found

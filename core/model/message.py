@@ -40,6 +40,7 @@ class Type(StrEnum):
     WORKER_ONLINE = "worker-online"
     WORKER_LOST = "worker-lost"
     DEPLOYMENT_APPLIED = "deployment-applied"
+    HEALTH_CHANGED = "health-changed"  # of a deployment, or of a job on its own; data: before, health, reason
     VARIABLE_SET = "variable-set"  # a dynamic variable has a new value; the message has its name only
     MCP_ACTIVITY = "mcp-activity"  # metadata of a tool call, when a session forwards its activity
 

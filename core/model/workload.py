@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from core.model.condition import Condition
 from core.model.states import WorkloadState
+from core.model.typed_condition import Status, Typed
 
 
 class WorkloadId(NamedTuple):
@@ -104,11 +105,16 @@ class WorkloadView:
     restarts: int
     metrics: dict[str, Any]
     condition: Condition | None = None
+    typed: Typed = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields, and those of its condition."""
         condition = {} if self.condition is None else self.condition.to_dict()
         return {**{name: getattr(self, name) for name in _SHOWN}, **condition}
 
+    def to_detail(self, *, without: Status | None = None) -> dict[str, Any]:
+        """The same with what is so by type, but for those of a status."""
+        return {**self.to_dict(), "conditions": [one.to_dict() for one in self.typed if one.status is not without]}
 
-_SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView) if field.name != "condition")
+
+_SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView) if field.name not in ("condition", "typed"))

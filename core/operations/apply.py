@@ -27,6 +27,8 @@ class DeploymentApply(Params):
     """How long the workloads may take to come up; then the deployment is degraded."""
     rollback_on_failure: bool = False
     """Take the version before back when the workloads do not come up (a first version is removed)."""
+    strict: bool = False
+    """Warnings count as not come up."""
     reason: str = Field(default="", max_length=500)
     """Why, in your words or the user's: kept in the history of the deployment and in the audit log."""
 
@@ -66,6 +68,7 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
         wait_seconds=params.wait_seconds,
         health_seconds=params.health_seconds,
         rollback_on_failure=params.rollback_on_failure,
+        strict=params.strict,
         reason=params.reason,
     )
     found = await engine.applier.outcome(caller.tenant, committed, engine.now_ns())

@@ -12,6 +12,7 @@ from core.license import Feature
 from core.model.deployment import HistoryEntry, State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
+from core.model.typed_condition import Status
 from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
 from core.store import deployments as table
 
@@ -20,7 +21,7 @@ class DeploymentGet(Params):
     name: str = Field(max_length=64)
     """The deployment."""
     detail: Literal["concise", "detailed"] = "concise"
-    """detailed adds channels, placement, metrics of each workload, and where relative paths of files start."""
+    """detailed adds channels, placement, metrics and all conditions of workloads, and where relative paths start."""
 
 
 @operation(
@@ -31,17 +32,20 @@ class DeploymentGet(Params):
     role=Role.USER,
 )
 async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
-    """Show a deployment as it is now: state, since when, values and `defaults` of those left out, workloads, and drift
-    from what was applied. Of a large one, what needs attention comes first and the rest is left out.
+    """Show a deployment as it is now: state, since when, `conditions` that are false, values and `defaults` of those
+    left out, workloads, and drift from what was applied. Of a large one, what needs attention comes first.
     """
     row = await records.deployment(engine.database, caller.tenant, params.name)
     found, drift = answers.summary(engine.fleet, caller.tenant, row, engine.now_ns())
     applied = await engine.database.read(lambda db: table.history(db, caller.tenant, params.name, limit=1))
     wish = State.from_dict(row.desired)
+    detailed = params.detail == "detailed"
+    typed = observed.typed(engine.fleet, caller.tenant, params.name)
     found |= {
+        "conditions": [one.to_dict() for one in typed if detailed or one.status == Status.FALSE],
         "worker_group": wish.group,
         **await answers.values(engine.library, row, wish.values),
-        "workloads": observed.answers(engine.fleet, caller.tenant, params.name, params.detail == "detailed"),
+        "workloads": observed.answers(engine.fleet, caller.tenant, params.name, detailed),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
             "mode": row.reconcile,
@@ -50,7 +54,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         },
         "last_applied": history.to_answer(applied[0]) if applied else None,
     }
-    if params.detail == "detailed":
+    if detailed:
         found |= {
             "placement": {job: list(workers) for job, workers in wish.assignments.items()},
             "channels": [channel.to_dict() for channel in wish.channels.values()],

@@ -14,6 +14,7 @@ from core.jobs import listing, registry
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
+from core.model.typed_condition import Status
 from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
 from core.store import job_drafts
 from core.store import jobs as table
@@ -57,7 +58,7 @@ class JobGet(Params):
     role=Role.USER,
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
-    """Show a job: document, staged versions, draft, workloads with state, reason and metrics, last failure, log.
+    """Show a job: document, versions, draft, workloads with reason, metrics, `conditions` not true, last failure, log.
 
     `origin`: what of its deployment made a managed job.
     """
@@ -82,7 +83,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "document": document,
         "draft": None if draft is None else _draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
-        "workloads": [one.to_dict() for one in workloads],
+        "workloads": [one.to_detail(without=Status.TRUE) for one in workloads],
         "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": await log_reading.last(engine.fleet, tenant, name, params.log_lines),
     }

@@ -41,6 +41,8 @@ class ConditionRow(NamedTuple):
     last_failed_at_ns: int
     of_run: int
     """1: what failed was a run of a schedule, so only a run that succeeds makes up for it."""
+    typed: str = ""
+    """What is so by type, as JSON (core.model.typed_condition); empty: nothing is known."""
 
     @property
     def subject(self) -> Subject:

@@ -79,6 +79,7 @@ class Executor:
         self._emitters = Emitters(job.emit, env)
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
+        self._firing: Run | None = None  # that firing
         self._timetable: Timetable | None = None
         trigger: Trigger | None = getattr(job.input, "trigger", None)
         if isinstance(job.input, MessageFilter):
@@ -377,7 +378,8 @@ class Executor:
     async def _fire(self, trigger: str, span: Span | None = None) -> None:
         started = clock.now_ns()
         run = self._new_run(started, None, span)
-        flight = self._flight = Flight(self._waits.interrupt)
+        flight, self._firing = Flight(self._waits.interrupt), run
+        self._flight = flight
         try:
             await self._carry(run, flight)
         except asyncio.CancelledError:
@@ -390,7 +392,7 @@ class Executor:
             raise
         finally:
             flight.count(run, self.metrics)
-            self._flight = None
+            self._flight = self._firing = None
         self._report(run, trigger, started, "")
 
     async def _carry(self, run: Run, flight: Flight) -> None:
@@ -430,6 +432,11 @@ class Executor:
             RunReport(run.id, trigger, started, ended, run.events_in, run.events_out, run.errors, not reason, reason)
         )
         return ended
+
+    def count(self) -> None:
+        """Add to the totals what the firing that is under way has done, also one that only skips what it sees."""
+        if self._flight is not None and self._firing is not None:
+            self._flight.count(self._firing, self.metrics)
 
     def lag_seconds(self, now: Now) -> float:
         """The age of the oldest message or batch that was taken and that the output has not accepted.

@@ -436,8 +436,10 @@ def _take_over(workload: _Workload, before: _Workload, *, failed: bool) -> None:
 
 
 def _figures(workload: _Workload, now: Now) -> frames.Figures:
-    m = workload.metrics
-    lag = round(workload.executor.lag_seconds(now), 3) if workload.executor is not None else 0.0
+    m, lag = workload.metrics, 0.0
+    if workload.executor is not None:
+        workload.executor.count()
+        lag = round(workload.executor.lag_seconds(now), 3)
     return frames.Figures(
         m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at, lag
     )

@@ -96,7 +96,7 @@ async def status(
     elif name is None:
         render.rows(
             result["items"],
-            ("name", "state", "since", "revision", "source", "workloads", "drift", "reconcile", "reason"),
+            ("name", "state", "health", "since", "revision", "source", "workloads", "drift", "reconcile", "reason"),
             empty="No deployment fits." if query or state else "There is no deployment." if besides else _NOTHING,
             more=result.get("next_cursor"),
         )
@@ -121,12 +121,15 @@ async def status(
         )
         render.facts(shown, facts)
         _workloads(result.get("workloads", []))
+        render.section("Conditions", result.get("conditions", []), ("type", "status", "reason", "since", "message"))
         _drift(result.get("drift", []))
     return 0
 
 
 def _workloads(workloads: list[dict[str, Any]]) -> None:
-    render.section("Workloads", workloads, ("step", "job", "replica", "worker", "state", "since", "restarts", "reason"))
+    render.section(
+        "Workloads", workloads, ("step", "job", "replica", "worker", "state", "health", "since", "restarts", "reason")
+    )
 
 
 def _drift(drift: list[dict[str, Any]]) -> None:

@@ -56,7 +56,11 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             makes="deployments:waiting",
             bar="applying",
             shows="deployments:applied",
-            fails=lambda done, _: done["rolled_back"] or done["state"] in ("failed", "degraded"),
+            fails=lambda done, given: (
+                done["rolled_back"]
+                or done["state"] in ("failed", "degraded")
+                or (bool(given.get("strict")) and done["came_up"] is False)
+            ),
         ),
         "deployment_list": Form(
             "status",

@@ -28,8 +28,10 @@ def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
         "last_failure": failure and f"{failure['at']}  {failure['reason']}",
     }
     render.facts(told, tuple(told))
-    columns = ("job", "replica", "worker", "state", "since", "restarts", "failures", "reason", "metrics")
+    columns = ("job", "replica", "worker", "state", "health", "since", "restarts", "failures", "reason", "metrics")
     render.section("Workloads", job["workloads"], columns)
+    conditions = [{"replica": row["replica"], **one} for row in job["workloads"] for one in row["conditions"]]
+    render.section("Conditions", conditions, ("replica", "type", "status", "reason", "since", "message"))
     render.section("Versions", job["versions"], ("version", "created_at", "created_by"))
     render.section("Log", [_log_line(line) for line in job["log"]], ("at", "level", "text"))
     if "diff" in job:

@@ -25,6 +25,7 @@ _STYLES = {
     "timed_out": "red",
     "lost": "red",
     "degraded": "yellow",
+    "warning": "yellow",
     "applying": "yellow",
     "dispatched": "yellow",
     "accepted": "yellow",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from core.deployments.health_gate import (
     explain_before,
     explain_faults,
 )
+from core.model.condition import Condition, Health
 from core.model.workload import WorkloadRow, WorkloadView
 
 WANTED = {"t/a#0": "a", "t/b#0": "b"}
@@ -39,6 +41,25 @@ def test_it_is_healthy_when_everything_is_up_and_has_stayed_up() -> None:
     assert one.due(100.0) == pytest.approx(one.gate.steady_seconds)
     assert one.judge(UP, 100.01 + one.gate.steady_seconds) is Verdict.HEALTHY
     assert one.progress() == "2 of 2 workloads are up"
+
+
+WARNED = Condition(Health.WARNING, 1, "EventsAccepted: none came through")
+
+
+def test_only_a_strict_gate_takes_a_warning_for_not_come_up() -> None:
+    odd = dataclasses.replace(UP[0], reason="EventsAccepted: none came through", condition=WARNED)
+    plain, strict = watch(), watch(strict=True, seconds=8)
+    for one in (plain, strict):
+        one.judge([odd, UP[1]], 100.0)
+    assert plain.judge([odd, UP[1]], 100.4) is Verdict.HEALTHY
+    assert strict.judge([odd, UP[1]], 100.4) is Verdict.PENDING
+    assert strict.judge([odd, UP[1]], 108.0) is Verdict.UNHEALTHY
+    assert "a is running: EventsAccepted: none came through" in explain_faults(strict.faults, 2)
+    assert Gate.from_text(strict.gate.to_text()) == strict.gate
+    quick = watch(strict=True, seconds=8)
+    quick.judge(UP, 100.0)
+    assert quick.judge(UP, 103.9) is Verdict.PENDING, "it takes a while to see that events are refused"
+    assert quick.judge(UP, 104.0) is Verdict.HEALTHY
 
 
 def test_what_falls_over_in_between_starts_the_count_anew() -> None:

@@ -34,7 +34,7 @@ async def test_a_database_from_before_begins_with_what_its_workers_told_last(tmp
     with contextlib.closing(sqlite3.connect(home / "sluice.db")) as older, older:
         for table in ("conditions", "transitions", "outages", "engine_signs"):
             older.execute(f"DROP TABLE {table}")
-        older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0029_conditions'")
+        older.execute("DELETE FROM _sqlite_migrations WHERE name IN ('m0029_conditions', 'm0030_typed_conditions')")
     older.close()
     async with engine_on(home, workers=0) as engine:
         rows = {row.name: row for row in await engine.database.read(conditions.all_rows) if row.kind == Kind.WORKLOAD}

@@ -1,0 +1,153 @@
+"""What was seen of the events of one workload, in windows and series, as far as conditions are decided by it. Pure.
+
+A worker tells totals with its beats (`count`), and the end of each run of a schedule or message (`run`). Nothing is
+kept of a workload of which nothing was told, and what does nothing changes nothing: idle jobs cost nothing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+WINDOW_SECONDS = 300.0
+LEAST_EVENTS = 100  # in a window, for a share to mean anything
+MOST_SHARE = 0.01  # of the events of a window that may be refused
+SERIES = 3  # runs, or events of a job that never ends, of which nothing came through
+SETTLED_SECONDS = 10.0  # so long must it be so of a job that never ends: what it reads next may be well
+MOST_LAG_SECONDS = 300.0
+GOOD_WINDOWS = 2  # after so many in a row without the fault it is over
+ONCE = ("once", "continuous")  # triggers of which no second run makes up for the first
+
+
+@dataclass(slots=True)
+class Fault:
+    """One thing that is wrong until it was not so for GOOD_WINDOWS that had something to say of it."""
+
+    stands: bool = False
+    how: str = ""  # in words, as it was seen last; empty of one that an earlier engine saw
+    seen: bool = False  # in the window that lasts
+    good: int = 0
+
+    def see(self, how: str) -> None:
+        self.stands = self.seen = True
+        self.how, self.good = how, 0
+
+    def end_window(self, *, told: bool) -> None:
+        """A window is over; `told`: it had enough to say that all is well."""
+        if told and not self.seen:
+            self.good += 1
+            self.stands = self.stands and self.good < GOOD_WINDOWS
+        self.seen = False
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Of one version of a workload. Times are seconds on the monotonic clock."""
+
+    version: str
+    totals: tuple[int, int, int] = (0, 0, 0)  # events in, events out, errors, as told last
+    read: bool = False  # something was read
+    written: bool = False  # something was accepted by the output
+    seen: tuple[int, int] = (0, 0)  # events and errors of the window that lasts
+    window_ends: float = 0.0
+    refused: Fault = field(default_factory=Fault)  # too large a share of the events, or all of them
+    behind: Fault = field(default_factory=Fault)  # a lag that is too long
+    lag: float = 0.0
+    written_at: float = 0.0
+    lost_runs: int = 0  # in a row, whose events were all refused
+    skipped_runs: int = 0  # in a row, which skipped all that they saw
+    runs: int = 0
+    lost: int = 0  # events refused in a row, of which none came through
+    lost_since: float = 0.0
+    skipped: int = 0  # faults in a row without a single event
+    skipped_since: float = 0.0
+    decided: tuple[bool, ...] = ()  # what `turns` gave when conditions were decided last
+    again: bool = False  # they are to be decided once more
+    last_of_all: bool = False  # a run of which there is only one has ended so
+
+    def count(self, events_in: int, events_out: int, errors: int, lag_seconds: float, now: float) -> None:
+        """Take the totals that a worker tells; they begin anew when it does."""
+        old = self.totals
+        if events_in < old[0] or events_out < old[1] or errors < old[2]:
+            old = (0, 0, 0)
+        self.totals = (events_in, events_out, errors)
+        self._add(events_in - old[0], events_out - old[1], errors - old[2], now)
+        self.waited(lag_seconds, now)
+
+    def waited(self, lag_seconds: float, now: float) -> None:
+        """So old is the oldest that this workload was given, or that waits for it, and that is not done."""
+        self._window(now)
+        self.lag = lag_seconds
+        if lag_seconds > MOST_LAG_SECONDS:
+            self.behind.see(f"the oldest that waits is {lag_seconds:.0f} s old")
+
+    def _add(self, events_in: int, events_out: int, errors: int, now: float) -> None:
+        self._window(now)
+        self.seen = (self.seen[0] + events_in, self.seen[1] + errors)
+        self.read = self.read or events_in > 0
+        self.written = self.written or events_out > 0
+        if self.seen[0] >= LEAST_EVENTS and self.seen[1] > MOST_SHARE * self.seen[0]:
+            within = f"within {WINDOW_SECONDS / 60:.0f} minutes"
+            self.refused.see(f"{self.seen[1]} faults in {self.seen[0]} events {within}")
+        if events_in:
+            self.skipped = 0
+        elif errors:
+            self.skipped_since = self.skipped_since if self.skipped else now
+            self.skipped += errors
+        if events_out:
+            self.lost, self.written_at = 0, now
+        elif errors and events_in:
+            self.lost_since = self.lost_since if self.lost else now
+            self.lost += errors
+
+    def _window(self, now: float) -> None:
+        if not self.window_ends:
+            self.window_ends = now + WINDOW_SECONDS
+        if now < self.window_ends:
+            return
+        enough = self.seen[0] > 0
+        self.refused.end_window(told=enough)
+        self.behind.end_window(told=True)
+        self.seen, self.window_ends = (0, 0), now + WINDOW_SECONDS
+
+    def run(self, trigger: str, runs: int, events_in: int, events_out: int, errors: int, *, ok: bool) -> None:
+        """A run, or several of a message-triggered job together, has ended."""
+        self.runs += runs
+        if not ok:  # that it fails is told otherwise
+            return
+        lost, skipped = errors > 0 and events_in > 0 and not events_out, errors > 0 and not events_in
+        self.last_of_all = trigger in ONCE and (lost or skipped)
+        self.lost_runs = self.lost_runs + runs if lost else 0 if events_out else self.lost_runs
+        self.skipped_runs = self.skipped_runs + runs if skipped else 0 if events_in else self.skipped_runs
+
+    def look(self, now: float) -> None:
+        """Let time pass: windows end, and what has been so for long enough counts."""
+        self._window(now)
+        lost_runs = self.lost_runs >= SERIES or (self.last_of_all and self.lost_runs > 0)
+        if lost_runs or (not self.runs and self.lost >= SERIES and now - self.lost_since >= SETTLED_SECONDS):
+            self.refused.see("none of the last events came through")
+
+    # -- what follows --------------------------------------------------------------------------------------
+
+    def skips_all(self, now: float) -> bool:
+        """Whatever is seen is skipped, so that nothing is read."""
+        if self.runs:
+            return self.skipped_runs >= SERIES or (self.last_of_all and self.skipped_runs > 0)
+        return self.skipped > 0 and now - self.skipped_since >= SETTLED_SECONDS
+
+    def writes(self, now: float) -> bool:
+        """The output has accepted something, and not only long before what waits now."""
+        return self.written and (self.lag <= MOST_LAG_SECONDS or now - self.written_at <= MOST_LAG_SECONDS)
+
+    def turns(self, now: float) -> tuple[bool, ...]:
+        """What conditions are decided by, so that they are decided anew only when it is another."""
+        return (self.read, self.writes(now), self.skips_all(now), self.refused.stands, self.behind.stands)
+
+    def suspects(self, now: float) -> bool:
+        """Whether something is wrong that the log of the job says more about."""
+        return self.refused.stands or self.skips_all(now)
+
+    @property
+    def open(self) -> bool:
+        """Whether time alone may change something, or something is still to be decided."""
+        pending = not self.runs and (self.lost >= SERIES or self.skipped > 0)
+        return self.again or pending or self.behind.stands or self.lag > 0

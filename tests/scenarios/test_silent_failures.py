@@ -1,0 +1,77 @@
+"""What runs and does nothing of use ends as a warning that says why, and never as a failure of the apply."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core import clock
+from core.engine import Engine
+from core.fleet import evidence, fleet
+from tests import waiting
+from tests.engines import ADMIN, deploy, engine_on
+
+pytestmark = pytest.mark.anyio
+
+TYPO = """
+name: typo
+input: {{echo: {{event: '{{"host": "a"}}', json: true, trigger: {{interval: 50ms}}}}}}
+output: {{file-store: {{path: "{path}", object-name: {{name: "${{hots}}"}}, disable-object-name-guid: true}}}}
+"""
+READER = """
+name: reader
+input: {{files: {{paths: "{path}/*.log"}}}}
+output: {{discard: {{}}}}
+"""
+
+
+async def health(engine: Engine, job: str) -> dict[str, Any]:
+    return (await engine.call("workload_list", {"job": job}, ADMIN))["items"][0]
+
+
+async def warned(engine: Engine, job: str) -> dict[str, Any]:
+    return await waiting.until(lambda: health(engine, job), lambda one: one["health"] == "warning")
+
+
+async def test_a_typo_in_the_path_of_an_output_is_a_warning_that_outlives_the_engine(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with engine_on(home) as engine:
+        await deploy(engine, TYPO.format(path=tmp_path / "out"))
+        one = await warned(engine, "typo")
+        assert one["state"] == "running"
+        assert one["reason"].startswith("EventsAccepted: none of the last events came through: file-store: ")
+        shown = await engine.call("job_get", {"name": "typo"}, ADMIN)
+        false = [typed for typed in shown["workloads"][0]["conditions"] if typed["status"] == "false"]
+        assert [typed["type"] for typed in false] == ["EventsAccepted"]
+        found = await engine.call("message_search", {"type": "health-changed"}, ADMIN)
+        assert [message["message_data"]["health"] for message in found["items"]] == ["warning"]
+        why = await engine.call("explain", {"kind": "job", "id": "typo"}, ADMIN)
+        assert "EventsAccepted" in orjson.dumps(why).decode()
+    async with engine_on(home) as engine:
+        again = (await engine.call("job_get", {"name": "typo"}, ADMIN))["workloads"][0]
+        kept = next(typed for typed in again["conditions"] if typed["type"] == "EventsAccepted")
+        assert (kept["status"], kept["since"]) == ("false", false[0]["since"])
+        assert (await warned(engine, "typo"))["reason"].startswith("EventsAccepted")
+
+
+async def test_a_reader_that_skips_every_file_is_a_warning_until_it_reads_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "SETTLED_SECONDS", 0.3)
+    monkeypatch.setattr(fleet, "LOOK_SECONDS", 0.1)
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.log").write_text("one\n")
+    os.link(source / "a.log", source / "b.log")  # hard links are not read
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, READER.format(path=source))
+        one = await warned(engine, "reader")
+        assert one["reason"].startswith("InputConnected: whatever its input sees is skipped: files: ")
+        since = one["since"]
+        (source / "c.log").write_text("two\n")
+        well = await waiting.until(lambda: health(engine, "reader"), lambda one: one["health"] == "healthy")
+        assert since < well["since"] <= clock.iso(engine.now_ns())
