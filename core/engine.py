@@ -67,6 +67,7 @@ from core.store import owed as owed_table
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
 from core.store.logbook import Bounds, Logbook
+from core.triggers.canceling import Canceler
 from core.triggers.deliveries import Deliveries
 from core.triggers.invoke import Invoker
 from core.triggers.pending import Pending
@@ -147,6 +148,7 @@ class Engine:
         self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota)
         self.invoker = Invoker(database, self.bus, ids, self.pending, self.announce, told, self.deliveries, self.quota)
         self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, told, self.variables)
+        self.canceler = Canceler(database, self.bus, ids, self.pending, self.traffic.tell)
         logs = Bounds(
             settings.log_retention_mb, settings.log_retention_hours, settings.log_job_mb, settings.disk_reserve_mb
         )
@@ -275,6 +277,10 @@ class Engine:
     def retried(self, delivery: Delivery) -> None:
         self.traffic.retried(delivery)
 
+    def owes(self, delivery: Delivery) -> bool:
+        id = delivery.invocation_id
+        return id is None or not delivery.of_open_run or self.pending.owes(id)
+
     def exhausted(self, delivery: Delivery) -> None:
         self.traffic.give_up(delivery, f"{delivery.deaths} workers died with its message")
 
@@ -313,7 +319,9 @@ class Engine:
         for run, body in await self.database.read(owed_table.open_runs):
             found = await self.database.read(trigger_table.revision, run.tenant, run.slug, run.revision)
             trigger = Trigger.from_row(found) if found is not None else None
-            self.pending.resume(run, trigger)
+            entry = self.pending.resume(run, trigger)
+            if self.canceler.resume(entry):
+                continue
             if body and trigger is not None and run.message_id is not None:
                 group = (run.tenant, trigger.definition.target_job_name)
                 owed.append(Delivery(run.message_id, group, body, run.attempts, invocation_id=run.id, of_open_run=True))
@@ -359,6 +367,7 @@ async def _prepared(
         engine.logbook.open()
         stack.push_async_callback(engine.logbook.close)
     stack.callback(engine.pending.close)
+    stack.callback(engine.canceler.close)
     stack.push_async_callback(engine.deliveries.close)
     stack.push_async_callback(engine.tracer.close)
     stack.push_async_callback(engine.portals.close)

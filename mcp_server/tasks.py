@@ -36,6 +36,7 @@ OVER = ("completed", "failed", "cancelled")
 """The states of a task that no other follows."""
 
 _OPEN = ("accepted", "dispatched")
+_STATUS = {**dict.fromkeys(_OPEN, "working"), "canceled": "cancelled"}
 
 
 class TaskParams(types.RequestParams):
@@ -83,7 +84,8 @@ class Invocations:
         return detailed(record)
 
     async def cancel(self, task_id: str, caller: Caller) -> None:
-        """A message that was accepted cannot be called back: the run goes on, as the protocol allows."""
+        given = {"invocation_id": task_id, "reason": "tasks/cancel"}
+        await self._session.call("trigger_invocation_cancel", given, caller)
 
     async def update(self, task_id: str, responses: Mapping[str, Any], caller: Caller) -> None:
         """A run asks nothing, so there is nothing to answer."""
@@ -125,7 +127,7 @@ def _task(record: Mapping[str, Any]) -> dict[str, Any]:
     state = str(record["state"])
     return {
         "taskId": record["invocation_id"],
-        "status": "working" if state in _OPEN else "completed",
+        "status": _STATUS.get(state, "completed"),
         "statusMessage": f"The run is {state}.",
         "createdAt": clock.iso(started),
         "lastUpdatedAt": clock.iso(int(updated)),

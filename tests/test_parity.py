@@ -403,6 +403,16 @@ FAULTS = [
     ),
     (
         Call(
+            "POST /api/trigger-invocations/inv_x/cancel",
+            "invocation cancel inv_x --reason enough",
+            "trigger_invocation_cancel",
+            {"invocation_id": "inv_x", "reason": "enough"},
+            {"reason": "enough"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
             "POST /api/callback-deliveries/evt_x/redeliver",
             "invocation redeliver evt_x",
             "callback_redeliver",

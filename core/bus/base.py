@@ -7,7 +7,8 @@ whose filter matches, and within a group to one replica. A *delivery* is owed to
 
 Beside messages the bus carries *requests*: the engine asks one worker and waits for its reply. A request is not
 durable and is never sent twice; whoever asks decides what a missing reply means. Requests are
-`report {}` -> {memory, loop lag, channels} and `holdings {}` -> {workload: fingerprint}. Over NATS a request is a core
+`report {}` -> {memory, loop lag, channels}, `holdings {}` -> {workload: fingerprint} and `cancel [workload, delivery]`
+-> what became of its run (core.model.canceling). Over NATS a request is a core
 request to the subject of the worker, and `reach` the subscription of that subject.
 """
 
@@ -58,6 +59,9 @@ class Owner(Protocol):
     def retried(self, delivery: Delivery) -> None:
         """The delivery is about to go out again; `attempt` is already raised."""
 
+    def owes(self, delivery: Delivery) -> bool:
+        """Whether a delivery that a replica gave back is still owed; one that is not goes to nobody again."""
+
     def exhausted(self, delivery: Delivery) -> None:
         """MAX_DEATHS workers died with the delivery, or its group is gone: it is given up."""
 
@@ -88,6 +92,9 @@ class Bus(Protocol):
 
     def cancel(self, delivery_id: int, group: GroupKey) -> bool:
         """Withdraw a delivery that no replica has taken; false when one has."""
+
+    def held(self, delivery_id: int) -> Delivery | None:
+        """A delivery that a replica has, its `consumer`; None when none has it."""
 
     def exhaust(self, group: GroupKey, deaths: int) -> None:
         """Give up what waits for the group and what at least so many workers died with: its job is quarantined."""

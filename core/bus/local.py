@@ -141,6 +141,9 @@ class LocalBus:
                 return True
         return False
 
+    def held(self, delivery_id: int) -> Delivery | None:
+        return self._held.get(delivery_id)
+
     def exhaust(self, group: GroupKey, deaths: int) -> None:
         found = self._groups.get(group)
         for delivery in [one for one in found.waiting if one.deaths >= deaths] if found is not None else ():
@@ -197,6 +200,8 @@ class LocalBus:
             self._held.pop(delivery.id, None)
             delivery.attempt += died
             delivery.deaths += died
+            if not self._owner.owes(delivery):
+                continue
             if delivery.deaths >= MAX_DEATHS:
                 self._owner.exhausted(delivery)
             else:

@@ -11,7 +11,7 @@ from core.explain.chain import Call, Cause, Explanation
 from core.explain.targets import Mismatch
 from core.model.workload import WorkloadView
 
-TERMINAL = ("succeeded", "failed", "timed_out")
+TERMINAL = ("succeeded", "failed", "timed_out", "canceled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,11 @@ def _event(event: Mapping[str, Any], job: str) -> str:
             return f"a trigger_response came and was refused: {event.get('reason', '')}"
         case "timed_out":
             return "nothing valid had answered by the deadline"
+        case "cancel_requested":
+            why = event.get("reason")
+            return f"{event['by']} wanted its end, through {event['surface']}" + (f": {why}" if why else "")
+        case "canceled" if not event["confirmed"]:
+            return "it was canceled, and its worker has not said that it stopped"
         case "succeeded" | "failed" as end:
             by = event.get("by") or event.get("reason")
             return f"the record ended as {end}" + (f" ({by})" if by else "")
@@ -96,6 +101,9 @@ def _summary(facts: Facts, result: Mapping[str, Any]) -> str:
     text = f"The run of {record['trigger_slug']} is {record['state']}{ended}{attempts}."
     if record["state"] == "timed_out" and record["deadline_ns"]:
         text += f" No valid response came before {clock.iso(record['deadline_ns'])}. {_silence(facts)}"
+    elif record["state"] == "canceled":
+        why = f" ({result['reason']})" if result.get("reason") else ""
+        text += f" {result.get('canceled_by')} wanted its end{why}. {result.get('hint', '')}"
     elif result.get("error_message"):
         text += f" {result['error_message']}"
     return text

@@ -125,6 +125,11 @@ class Traffic:
             self._batch.dispatches.append(DispatchRow(delivery.id, message.id, tenant, group[1], None, 1))
         return message
 
+    def tell(self, tenant: str, **message: Any) -> None:
+        """A message (the arguments of `message`) that nothing else of this tick brings along."""
+        self.message(tenant, **message)
+        asyncio.get_running_loop().call_soon(self.flush)
+
     def run_ended(self, worker: Worker, tenant: str, job: str, run: frames.Run) -> None:
         """Tell of a run that ended, or of many short ones of a message-triggered job together.
 

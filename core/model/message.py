@@ -37,6 +37,7 @@ class Type(StrEnum):
     JOB_FAILED = "job-failed"  # a workload ended with an error; it restarts after a back-off
     TENANT_ON_PROBATION = "tenant-on-probation"  # its jobs ended workers again and again: nothing new of it runs yet
     JOB_QUARANTINED = "job-quarantined"  # workers died again and again while it was at work: it does not run any more
+    INVOCATION_CANCELED = "invocation-canceled"  # a run of a trigger was ended by who wanted it
     WORKER_ONLINE = "worker-online"
     WORKER_LOST = "worker-lost"
     DEPLOYMENT_APPLIED = "deployment-applied"

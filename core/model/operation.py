@@ -88,6 +88,7 @@ class Operation:
     result: dict[str, Any] | None = None
     tool: bool = True  # offered as an MCP tool
     also_in: tuple[str, ...] = ()  # further toolsets that offer it; what a key may, `toolset` alone says
+    offered_in: tuple[str, ...] = ()  # the toolsets that offer it in the place of its own, where that one is full
     gated: bool = True  # a READ operation is never gated; an ungated WRITE decides for itself (deployment_plan)
     http_also: tuple[str, ...] = ()
     feature: Feature | None = None  # what the license must grant
@@ -108,7 +109,7 @@ class Operation:
     @property
     def toolsets(self) -> tuple[str, ...]:
         """The toolsets that offer it, its own first."""
-        return (self.toolset, *self.also_in)
+        return self.offered_in or (self.toolset, *self.also_in)
 
     @property
     def needs_engine(self) -> bool:

@@ -15,7 +15,9 @@ PATTERN = r"^(read|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a
 ALWAYS = frozenset({"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once", "call_preview"})
 """What every session needs; trigger_tools lists only what the caller may invoke."""
 _OF_TRIGGER = frozenset({"trigger_get", "trigger_invoke"})
-_FILTERED = frozenset({"trigger_invocation_get"})  # these look at the trigger themselves, by `holds`
+_FILTERED = frozenset(
+    {"trigger_invocation_get", "trigger_invocation_cancel"}
+)  # these look at the trigger themselves, by `holds`
 
 
 def permits(scopes: tuple[str, ...], operation: Operation, arguments: Mapping[str, Any] | None) -> bool:
@@ -56,6 +58,12 @@ def may_hear(scopes: tuple[str, ...], operation: Operation, slug: str) -> bool:
     if operation.name in _FILTERED:
         return may_see_runs(scopes, slug)
     return permits(scopes, operation, {"slug": slug})
+
+
+def may_end_runs(scopes: tuple[str, ...], slug: str) -> bool:
+    """Whether a credential with these scopes may end the runs of the trigger."""
+    wanted = {"toolset:triggers", "operation:trigger_invocation_cancel", f"trigger:{slug}"}
+    return not scopes or not wanted.isdisjoint(scopes)
 
 
 def may_see_runs(scopes: tuple[str, ...], slug: str) -> bool:

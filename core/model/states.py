@@ -21,6 +21,7 @@ class InvocationState(StrEnum):
     SUCCEEDED = "succeeded"  # a valid response said so, or (dispatch-only) the message was accepted
     FAILED = "failed"  # a valid response said so, or nothing could take the message
     TIMED_OUT = "timed_out"  # no valid response came before the deadline
+    CANCELED = "canceled"  # somebody wanted its end before any other one came
 
 
 class PlanState(StrEnum):
@@ -121,8 +122,8 @@ INVOCATION = _table(
     "invocation",
     _I.ACCEPTED,
     {
-        _I.ACCEPTED: (_I.DISPATCHED, _I.FAILED, _I.TIMED_OUT),
-        _I.DISPATCHED: (_I.SUCCEEDED, _I.FAILED, _I.TIMED_OUT),
+        _I.ACCEPTED: (_I.DISPATCHED, _I.FAILED, _I.TIMED_OUT, _I.CANCELED),
+        _I.DISPATCHED: (_I.SUCCEEDED, _I.FAILED, _I.TIMED_OUT, _I.CANCELED),
     },
 )
 PLAN = _table("plan", _P.OPEN, {_P.OPEN: (_P.APPLIED, _P.STALE, _P.EXPIRED, _P.DISCARDED)})

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from core import clock
+from core import clock, errors
 from core.admission import in_tenant
 from core.engine import Engine
 from core.model import invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
+from core.model.scopes import may_end_runs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from core.operations.registry import INVOCATION_RECORD, Page, items_schema, moment, operation, position, rows_page
 from core.store import callbacks as callback_table
@@ -39,7 +40,7 @@ class InvocationGet(Params):
 async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> dict[str, Any]:
     """Fetch an invocation: state, result and history of one run, and the deliveries of its callback.
 
-    Terminal states are succeeded, failed and timed_out.
+    Terminal states are succeeded, failed, timed_out and canceled.
     """
     id, record = await records.find(engine.pending, caller, params.invocation_id)
     if params.wait_seconds and record["finished_at_ns"] is None:
@@ -53,7 +54,7 @@ async def trigger_invocation_get(engine: Engine, caller: Caller, params: Invocat
 class InvocationList(Page):
     slug: str | None = Field(default=None, max_length=64)
     """Of this trigger."""
-    state: Literal["accepted", "dispatched", "succeeded", "failed", "timed_out"] | None = None
+    state: Literal["accepted", "dispatched", "succeeded", "failed", "timed_out", "canceled"] | None = None
     """In this state."""
     username: str | None = Field(default=None, max_length=200)
     """By this user."""
@@ -110,6 +111,38 @@ def _elsewhere(engine: Engine, caller: Caller, tenant: str | None) -> dict[str, 
     if not others:
         return {}
     return {"hint": f"None fits in tenant {caller.tenant}. Give tenant_id to look in {', '.join(others[:10])}."}
+
+
+class InvocationCancel(Params):
+    invocation_id: str = Field(max_length=64)
+    """The run to end."""
+    reason: str = Field(default="", max_length=500)
+    """Why; kept on record."""
+
+
+@operation(
+    summary="End a run of a trigger that is under way.",
+    http="POST /api/trigger-invocations/{invocation_id}/cancel",
+    toolset="triggers",
+    offered_in=("jobs",),
+    effect=Effect.WRITE,
+    result=INVOCATION_RECORD,
+    role=Role.USER,
+    idempotent=True,
+)
+async def trigger_invocation_cancel(engine: Engine, caller: Caller, params: InvocationCancel) -> dict[str, Any]:
+    """Cancel an invocation; answers with its record, which is canceled unless the run ended before.
+
+    result.confirmed is false when the worker did not say within 10 s that it stopped.
+    """
+    id, record = await records.find(engine.pending, caller, params.invocation_id)
+    its_own = caller.principal.role is Role.ADMIN or record["caller"]["username"] == caller.username
+    if not its_own or not may_end_runs(caller.principal.scopes, record["trigger_slug"]):
+        raise errors.Forbidden(
+            f"{caller.username} did not start this run and may not end it.", hint="Ask an admin, or who started it."
+        )
+    await engine.canceler.cancel(id, in_tenant(caller, record["tenant_id"]), params.reason)
+    return await engine.pending.get(id) or record
 
 
 class InvocationRerun(Params):

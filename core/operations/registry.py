@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from core import clock, errors
 from core.model.operation import Params, Registry
+from core.model.states import InvocationState
 from core.model.worker_group import LABEL_PATTERN, MOST_LABELS, NAME_PATTERN
 
 REGISTRY = Registry()
@@ -30,7 +31,7 @@ INVOCATION_RECORD = {
         "trigger_slug": {"type": "string"},
         "trigger_revision": {"type": "integer"},
         "tenant_id": {"type": "string"},
-        "state": {"type": "string", "enum": ["accepted", "dispatched", "succeeded", "failed", "timed_out"]},
+        "state": {"type": "string", "enum": [state.value for state in InvocationState]},
         "params": {"type": "object"},
         "requested_at_ns": {"type": "integer"},
         "deadline_ns": {"type": ["integer", "null"]},

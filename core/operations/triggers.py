@@ -256,8 +256,8 @@ class TriggerInvoke(Params):
 async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) -> dict[str, Any]:
     """Run a trigger by slug: validates the parameters, sends the message to the job, waits for the end of the run.
 
-    Returns the invocation record. If its state is not succeeded, failed or timed_out, poll trigger_invocation_get
-    with the invocation_id.
+    Returns the invocation record. While its state is accepted or dispatched, poll trigger_invocation_get with the
+    invocation_id.
     """
     trigger = engine.triggers.find(caller, params.slug, params.tenant_id)
     return await engine.invoker.invoke(

@@ -198,9 +198,9 @@ def search(
         where.append("requested_at_ns < ?")
         values.append(until_ns)
     index = "invocations_list"
-    if equal.get("state") in ("failed", "timed_out"):
+    if equal.get("state") in ("failed", "timed_out", "canceled"):
         index = "invocations_bad"
-        where.append("state IN ('failed', 'timed_out')")
+        where.append("state IN ('failed', 'timed_out', 'canceled')")
     elif equal.get("state") in ("accepted", "dispatched"):
         index = "invocations_open"
         where.append("finished_at_ns IS NULL")

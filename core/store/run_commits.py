@@ -82,6 +82,17 @@ def _hold(db: Database, key: Key, id: int) -> Holder | None:
     return taken
 
 
+def request_cancel(db: Database, id: int, event: str, note: AuditRow) -> bool:
+    """Note that somebody wants the end of a run, and who; false, and nothing is noted, when it has ended."""
+    asked = db.conn.execute(
+        "UPDATE invocations SET events = json_insert(events, '$[#]', json(?)) WHERE id = ? AND finished_at_ns IS NULL",
+        (event, id),
+    )
+    if asked.rowcount:
+        audit.insert(db, note)
+    return asked.rowcount == 1
+
+
 def holder(db: Database, key: bytes) -> Holder | None:
     """Who has an idempotency key."""
     found = invocations.holder(db, key)

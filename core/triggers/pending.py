@@ -1,7 +1,7 @@
 """Invocations that have not ended: their deadlines, the callers that wait, and the one end that each of them gets.
 
-A response, the deadline and a failed delivery may all want to end the same run; the store's compare-and-set
-decides, and only the one that won is told to the callers.
+A response, the deadline, a failed delivery and a cancellation may all want to end the same run; the store's
+compare-and-set decides, and only the one that won is told to the callers.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Open:
     group: tuple[str, str]
     params: dict[str, Any] | None = None  # of the run as a value; nobody changes it
     ending: bool = False  # its end is under way to the store
+    canceling: bool = False  # somebody wants its end, and its message goes to nobody again
     bucket: int = 0
     notes: int = 0
     proxied: str = ""  # the proxy response that its result will have, as JSON text
@@ -227,6 +228,19 @@ class Pending:
         event = invocations.encode_event(now, "failed", reason=code)
         self._submit(self._finish(entry, InvocationState.FAILED, now, result, event))
 
+    def cancel_requested(self, entry: Open, event: str) -> None:
+        """It is recorded that somebody wants the end of a run."""
+        entry.canceling = True
+        entry.run.note(event)
+        run = entry.run
+        self._announce("invocation", notice(entry.text_id, run.tenant, run.slug, run.state))
+
+    def canceled(self, entry: Open, result: dict[str, Any], *, confirmed: bool) -> None:
+        """End an open run as canceled, unless something else has ended it."""
+        now = clock.now_ns()
+        event = invocations.encode_event(now, "canceled", confirmed=confirmed)
+        self._submit(self._finish(entry, InvocationState.CANCELED, now, result, event))
+
     def retried(self, id: int, attempt: int) -> None:
         """The message goes out again because its worker died."""
         entry = self._open.get(id)
@@ -313,12 +327,21 @@ class Pending:
 
     # -- life ----------------------------------------------------------------------------------------------
 
+    def find(self, id: int) -> Open | None:
+        """An open run, if nothing has come that ends it."""
+        entry = self._open.get(id)
+        return None if entry is None or entry.ending else entry
+
+    def owes(self, id: int) -> bool:
+        """Whether a run still owes its message to its job."""
+        entry = self.find(id)
+        return entry is not None and not entry.canceling
+
     def goes_on(self, id: int) -> bool:
         """Whether a run is open and nothing has come that ends it."""
-        entry = self._open.get(id)
-        return entry is not None and not entry.ending
+        return self.find(id) is not None
 
-    def resume(self, run: Invocation, trigger: Trigger | None) -> None:
+    def resume(self, run: Invocation, trigger: Trigger | None) -> Open:
         """Take up an open record that an earlier owner left, with the revision of its trigger."""
         definition = trigger.definition if trigger is not None else None
         slot, job = (definition.response_slot, definition.target_job_name) if definition is not None else ("", "")
@@ -330,6 +353,7 @@ class Pending:
         # Never more than the whole time that it has: the clock may have been set back since.
         left = min(run.deadline_ns - clock.now_ns(), run.deadline_ns - run.requested_at_ns)
         self.watch(entry, max(0.0, left / clock.NANOSECONDS))
+        return entry
 
     def close(self) -> None:
         """Stop all timers; callers that still wait get the records as they are: what was accepted stays accepted."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from itertools import count
@@ -34,6 +35,7 @@ from core.dsl.language.schedule import Clocks, Cron, Interval, MessageFilter, Tr
 from core.dsl.language.window import Span
 from core.errors import JobFailed
 from core.model import message
+from core.model.canceling import Stopped
 from core.worker import runs
 from core.worker.flight import Flight, add
 from core.worker.lease import Lease
@@ -100,7 +102,9 @@ class Executor:
         self._quick = course.quick(job.legs)
         self._waiting: deque[Delivery] = deque()  # deliveries that came before the job was open, or above the bound
         self._held: dict[int, Delivery] = {}  # taken and not yet settled
+        self._canceling: dict[int, asyncio.Future[None]] = {}  # deliveries whose end is wanted; done when settled
         self._runs: set[asyncio.Task[None]] = set()
+        self._run_of: dict[int, asyncio.Task[None]] = {}  # the task that has a delivery to itself
         self._open = False
         self._task: asyncio.Task[Any] | None = None
         self._waits = Waits()  # for input or time: the only moments in which an interrupt may cancel
@@ -199,6 +203,9 @@ class Executor:
         held, self._held = list(self._held.values()), {}
         again = []
         for delivery in held:
+            if delivery.id in self._canceling:
+                self._settle(delivery, None)
+                continue
             delivery.attempt += failed
             if delivery.attempt > runs.MOST_ATTEMPTS:
                 delivery.settle(runs.GIVEN_UP)
@@ -206,11 +213,43 @@ class Executor:
                 again.append(delivery)
         return again
 
+    async def cancel(self, delivery_id: int) -> Stopped:
+        """End the run of one message at its next wait, and settle the message; returns when that is done.
+
+        Nobody is answered in the place of the run, and it is not tried again.
+        """
+        delivery = self._held.get(delivery_id)
+        if delivery is None:
+            return Stopped.OVER
+        if delivery in self._waiting:
+            self._waiting.remove(delivery)
+            self._settle(delivery, None)
+            return Stopped.STOPPED
+        if self.mode != "message":
+            if not isinstance(self._source, MessageSource) or not self._source.withdraw(delivery.message):
+                return Stopped.SHARED
+            self._settle(delivery, None)
+            return Stopped.STOPPED
+        if delivery_id not in self._canceling:
+            self._canceling[delivery_id] = asyncio.get_running_loop().create_future()
+            if (task := self._run_of.get(delivery_id)) is not None:
+                task.cancel()
+        await asyncio.shield(self._canceling[delivery_id])
+        return Stopped.STOPPED
+
+    def _settle(self, delivery: Delivery, reason: str | None) -> None:
+        """This instance is done with a message; with a reason, its run failed."""
+        self._held.pop(delivery.id, None)
+        delivery.settle(reason)
+        ended = self._canceling.pop(delivery.id, None)
+        if ended is not None and not ended.done():
+            ended.set_result(None)
+
     def _on_settled(self, delivery: Delivery) -> Callable[[BaseException | None], None]:
         def settle(error: BaseException | None) -> None:
             # A stopped or failed job has not judged the message: it stays unsettled and is delivered again.
-            if error is None and self._held.pop(delivery.id, None) is not None:
-                delivery.settle(None)
+            if error is None and delivery.id in self._held:
+                self._settle(delivery, None)
 
         return settle
 
@@ -263,9 +302,16 @@ class Executor:
                     if passage.done:
                         break
                     yield run
+                    if delivery.id in self._canceling:
+                        raise runs.RunCanceled
             if self._emitters:
                 self._emitters.batch(run, True)
                 self._emitters.run(run, complete=True)
+        except runs.RunCanceled:
+            add(self.metrics, run)
+            self._report(run, "message", started, runs.CANCELED)
+            self._settle(delivery, None)
+            return
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             reason = reason_of(error)
         add(self.metrics, run)
@@ -281,8 +327,7 @@ class Executor:
             self._emitters.conclude(run, reason)
         if self._concluding is not None:
             self._concluding.conclude(run, reason)
-        self._held.pop(delivery.id, None)
-        delivery.settle(reason or None)
+        self._settle(delivery, reason or None)
         return self._report(run, "message", started, reason)
 
     def _start_runs(self) -> None:
@@ -291,12 +336,15 @@ class Executor:
                 self._start(self._take_turns())
             return
         while self._open and self._waiting and len(self._runs) < MOST_RUNS_AT_ONCE:
-            self._start(self._run_delivery(self._waiting.popleft()))
+            delivery = self._waiting.popleft()
+            task = self._run_of[delivery.id] = self._start(self._run_delivery(delivery))
+            task.add_done_callback(functools.partial(self._delivery_done, delivery))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._runs.add(task)
         task.add_done_callback(self._run_done)
+        return task
 
     def _run_done(self, task: asyncio.Task[None]) -> None:
         self._runs.discard(task)
@@ -313,6 +361,11 @@ class Executor:
                 slices = self._instant_run(self._waiting.popleft())
             if next(slices, None) is None:
                 slices = None
+
+    def _delivery_done(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
+        del self._run_of[delivery.id]
+        if delivery.id in self._canceling:  # otherwise one that was cut off is unsettled: the bus delivers it again
+            self._settle(delivery, None)
 
     async def _run_delivery(self, delivery: Delivery) -> None:
         """A run that fails is tried again: nobody else would send its message once more."""
@@ -334,9 +387,10 @@ class Executor:
         try:
             await self._carry(run, flight)
         except asyncio.CancelledError:
-            flight.abandon(JobFailed("the job was stopped"))
-            self._report(run, "message", started, "stopped")
-            raise  # unsettled: the bus delivers it again
+            why = runs.CANCELED if delivery.id in self._canceling else runs.STOPPED
+            flight.abandon(JobFailed(f"the run was {why}"))
+            self._report(run, "message", started, why)
+            raise
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             flight.abandon(error)
             reason = reason_of(error)

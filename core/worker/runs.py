@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from core.errors import SluiceError
 
 MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
+STOPPED = "stopped"  # why a run did not come to its end, when its job was stopped
+CANCELED = "canceled"  # the same, when somebody wanted it
 GIVEN_UP = f"given up after {MOST_ATTEMPTS} runs of the job that failed with it"
 FIRST_PAUSE_SECONDS = 0.5  # before a message whose run failed is tried again; it doubles
 LONGEST_PAUSE_SECONDS = 30.0
@@ -54,6 +56,10 @@ class Metrics:
     runs: int = 0
     runs_failed: int = 0
     last_event_at: int = 0  # ns since the epoch, 0 = none yet
+
+
+class RunCanceled(Exception):
+    """Somebody wants the end of the run that is at work."""
 
 
 def reason_of(error: BaseException) -> str:

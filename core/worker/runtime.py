@@ -23,6 +23,7 @@ from core.dsl.language import hops
 from core.dsl.language.action import JobAborted
 from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model import deployment, frames, secret
+from core.model.canceling import Stopped
 from core.model.states import WorkloadState
 from core.model.workload import directory_name, parse
 from core.witness import Witness
@@ -239,6 +240,8 @@ class Runtime:
             return {**self._vitals.report(), "channels": self._channels.depths()}
         if name == "holdings":
             return {workload.id: workload.fingerprint for workload in self._workloads.values()}
+        if name == "cancel":
+            return await self._cancel(*args)
         raise errors.NotFound(f"A worker does not know the call {name}.")
 
     def _configure(self, told: list[frames.ChannelDriver]) -> None:
@@ -265,6 +268,22 @@ class Runtime:
             workload.early.append(delivery)
         else:
             self._turnbook.call(workload.number, workload.executor.deliver, delivery)
+
+    async def _cancel(self, workload_id: str, delivery_id: int) -> Stopped:
+        """End the run of one message, wherever its workload has it."""
+        workload = self._workloads.get(workload_id) or self._retiring.get(workload_id)
+        while workload is not None:
+            for delivery in workload.early:
+                if delivery.id == delivery_id:
+                    workload.early.remove(delivery)
+                    delivery.settle(None)
+                    return Stopped.STOPPED
+            if workload.executor is not None:
+                answer = await workload.executor.cancel(delivery_id)
+                if answer is not Stopped.OVER:
+                    return answer
+            workload = workload.before
+        return Stopped.OVER
 
     def _assign(self, told: frames.Assign) -> None:
         fingerprint = deployment.fingerprint(told.version, told.document)

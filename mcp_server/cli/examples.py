@@ -102,6 +102,7 @@ STORY = (
     "sluice invocation get INVOCATION_ID --tenant tenant-a",
     "sluice invocation watch INVOCATION_ID --tenant tenant-a",
     "sluice invocation rerun INVOCATION_ID --set env=prod --tenant tenant-a",
+    "sluice invocation cancel INVOCATION_ID --reason 'wrong environment' --tenant tenant-a",
     "sluice invocation callbacks INVOCATION_ID --tenant tenant-a",
     "sluice invocation redeliver EVENT_ID --tenant tenant-a",
     "sluice messages --type trigger-invocation --tenant tenant-a",

@@ -30,7 +30,7 @@ _GROUP = "name workers online slots capacity jobs tenants labels"
 
 def badly(run: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
     """Whether a run of a trigger ended without success."""
-    return run["state"] in ("failed", "timed_out")
+    return run["state"] in ("failed", "timed_out", "canceled")
 
 
 FORMS: Mapping[str, Form] = MappingProxyType(
@@ -247,6 +247,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             bar="repeating",
             shows="invocations:show",
             fails=badly,
+        ),
+        "trigger_invocation_cancel": Form(
+            "invocation cancel {invocation_id}",
+            bar="canceling",
+            shows="invocations:show",
+            fails=lambda run, _: run["state"] != "canceled",
         ),
         "callback_delivery_list": Form("invocation callbacks {invocation_id}", shows="invocations:deliveries"),
         "callback_redeliver": Form("invocation redeliver {event_id}"),

@@ -11,7 +11,7 @@ import anyio
 from core import clock, errors
 from mcp_server.cli import connect, documents, forms, render
 
-ENDED = frozenset({"succeeded", "failed", "timed_out"})
+ENDED = frozenset({"succeeded", "failed", "timed_out", "canceled"})
 LOOK_SECONDS = 1.0  # between two looks at a run when nothing was announced
 
 _SHOWN = (

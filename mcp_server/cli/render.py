@@ -23,6 +23,7 @@ _STYLES = {
     "failed": "red",
     "quarantined": "red",
     "timed_out": "red",
+    "canceled": "yellow",
     "lost": "red",
     "degraded": "yellow",
     "warning": "yellow",

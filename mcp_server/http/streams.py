@@ -22,7 +22,7 @@ from mcp_server import session
 from mcp_server.http import admission, arguments, auth, message_stream, openapi, problems, routes, sse
 from mcp_server.live import Live
 
-TERMINAL = frozenset({"succeeded", "failed", "timed_out"})
+TERMINAL = frozenset({"succeeded", "failed", "timed_out", "canceled"})
 
 
 @dataclass(frozen=True)

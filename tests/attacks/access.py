@@ -66,6 +66,7 @@ async def another_tenants_invocation(scene: Scene) -> None:
     for method, path in (
         ("GET", "/api/trigger-invocations/{}"),
         ("POST", "/api/trigger-invocations/{}/rerun"),
+        ("POST", "/api/trigger-invocations/{}/cancel"),
         ("GET", "/api/callback-deliveries?invocation_id={}"),
         ("GET", "/api/trigger-invocations/subscribe?invocation_id={}"),
     ):

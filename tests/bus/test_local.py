@@ -34,9 +34,13 @@ class Owner:
     def __init__(self) -> None:
         self.again: list[tuple[int, int]] = []
         self.lost: list[int] = []
+        self.ended: set[int] = set()
 
     def retried(self, delivery: Delivery) -> None:
         self.again.append((delivery.id, delivery.attempt))
+
+    def owes(self, delivery: Delivery) -> bool:
+        return delivery.id not in self.ended
 
     def exhausted(self, delivery: Delivery) -> None:
         self.lost.append(delivery.id)
@@ -302,3 +306,17 @@ def test_what_a_quarantined_job_kept_dying_with_is_given_up_and_the_rest_waits()
     bus.exhaust(KEY, 3)
     assert owner.lost == [1]
     assert bus.backlog(KEY)[0] == 2
+
+
+def test_what_is_owed_no_longer_when_its_replica_dies_goes_to_nobody() -> None:
+    replica = Replica("a")
+    bus, owner = _bus(replica)
+    for id in (1, 2):
+        bus.release(Delivery(id, KEY, b"{}"))
+    held = bus.held(1)
+    assert held is not None and held.consumer is replica and bus.held(3) is None
+    owner.ended.add(1)
+    bus.detach(KEY, replica, died=True)
+    other = Replica("b")
+    bus.attach(KEY, other)
+    assert (other.got, owner.lost) == ([2], [])

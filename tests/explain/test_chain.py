@@ -215,7 +215,7 @@ def test_no_two_explanations_point_at_each_other() -> None:
     drift = [{"kind": "missing", "id": "t/d--a#0", "expected": "running", "observed": "gone"}]
     found = [
         *(invocations.Facts(record(state), "handler", there, [], [], again=True, mismatches=gaps)
-          for state in ("dispatched", "succeeded", "failed", "timed_out")
+          for state in ("dispatched", "succeeded", "failed", "timed_out", "canceled")
           for there in ([], [fine], [bad]) for gaps in ([], [NEVER])),
         *(triggers.Facts(definition, 1, active, [], gaps, 2, up, True)
           for active in (True, False) for gaps in ([], [NEVER]) for up in (0, 2)),

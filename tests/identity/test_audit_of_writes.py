@@ -35,6 +35,7 @@ from tests.dsl import web
 from tests.engines import EXAMPLES, engine_on
 from tests.operations import test_gitops as git
 from tests.portals import DOCUMENTS, ticks
+from tests.triggers.rig import SILENT
 
 pytestmark = pytest.mark.anyio
 
@@ -274,6 +275,11 @@ async def _jobs_and_triggers(do: Calls, engine: Engine) -> None:
                 break
         await do("callback_redeliver", event_id=told[0]["event_id"])
     await do("trigger_invocation_rerun", invocation_id=run["invocation_id"], wait_timeout_seconds=5)
+    await do("job_put", document=SILENT)
+    await do("job_deploy", name="smoke_trigger_handler")
+    await do("trigger_revise", **TRIGGER, response_slot="never")
+    open_run = await do("trigger_invoke", **{**RUN, "wait_timeout_seconds": 0})
+    await do("trigger_invocation_cancel", invocation_id=open_run["invocation_id"], reason="enough")
     await do("trigger_deactivate", slug="a-trigger")
 
 

@@ -53,6 +53,11 @@ class Open(fake.FakeSession):
             }
             self.invocations[record["invocation_id"]] = record
             return record
+        if operation == "trigger_invocation_cancel":
+            record = self.invocations[arguments["invocation_id"]]
+            if record["state"] == "dispatched":
+                self.end(record["invocation_id"], "canceled")
+            return record
         return await super().call(operation, arguments, caller)
 
     def end(self, invocation_id: str, state: str) -> None:
@@ -83,6 +88,14 @@ async def test_a_run_that_is_not_over_is_a_task_with_the_id_of_its_invocation() 
             ack = await client.result(method, taskId="inv_1", **more)
             assert ack["resultType"] == "complete" and "taskId" not in ack and "status" not in ack
     assert engine.waited == [tasks.FIRST_WAIT_SECONDS]
+
+
+async def test_a_task_that_is_cancelled_says_so() -> None:
+    async with wire(Open()) as client:
+        await client.result("tools/call", name="trigger_invoke_slow", arguments={})
+        assert (await client.result("tasks/cancel", taskId="inv_1"))["resultType"] == "complete"
+        task = await client.result("tasks/get", taskId="inv_1")
+        assert task["status"] == "cancelled" and "result" not in task
 
 
 async def test_a_caller_who_says_how_long_to_wait_is_waited_for() -> None:

@@ -38,6 +38,7 @@ def test_only_an_admin_may_administer() -> None:
     assert changing == {
         "trigger_invoke",
         "trigger_invocation_rerun",
+        "trigger_invocation_cancel",
         "token_mint",
         "mcp_activity_record",
         "call_once",

@@ -2,5 +2,6 @@
 
 memory       what was read or written so far, kept over restarts
 links        symbolic links that a listing leaves out, told once
+threads      what is done beside the loop, and is not left half done
 preprocess   gzip, base64 and parquet around the content
 """

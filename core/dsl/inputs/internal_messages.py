@@ -44,6 +44,12 @@ class MessageSource:
         self._waiting.append((event, settle))
         self._arrived.set()
 
+    def withdraw(self, event: Event) -> bool:
+        """Forget a message that was offered, and its `settle`; false when it has gone on with a batch."""
+        kept = deque(one for one in self._waiting if one[0] is not event)
+        there, self._waiting = len(kept) < len(self._waiting), kept
+        return there
+
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
         while True:
             await self._arrived.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 
 from core.dsl.component import Batch, Config, Event, Run
 from core.dsl.language.duration import Duration
+from core.errors import JobFailed
 
 MOST_HELD_BYTES = 64 * 1024 * 1024  # a group that grows beyond this is sent early, so that memory stays bounded
 FIXED_WAIT_SECONDS = 0.1
@@ -101,7 +103,7 @@ class Batcher:
     async def add(self, items: list[Item], batch: Batch, run: Run) -> None:
         """Take the items of one batch; it is settled here or later.
 
-        Raises what `send` raises; then nothing is held any more and the batches are not settled.
+        Raises what `send` raises; then nothing is held any more, and the batches are settled with that.
         """
         async with self._lock:
             self._held += items
@@ -141,11 +143,15 @@ class Batcher:
         self._stop_timer()
         try:
             await self._send(groups, run)
-        except BaseException:
+        except BaseException as error:
             # What follows would arrive without what failed: nothing of it is sent, the sources will read it again.
+            # Batches of other runs wait for nothing any more, so they are told; who hears it twice hears it once.
+            settles, self._settles = self._settles, deque()
             self._held.clear()
-            self._settles.clear()
             self._sent = self._received
+            fault = JobFailed("the run that was sending these events was ended")
+            for _, settle in settles:
+                settle(error if isinstance(error, Exception) else fault)
             raise
         self._sent += taken
 
@@ -165,9 +171,5 @@ class Batcher:
         task.add_done_callback(self._timed.discard)
 
     async def _flush_late(self, run: Run) -> None:
-        waiting = [settle for _, settle in self._settles]
-        try:
+        with contextlib.suppress(Exception):  # nobody awaits this task: the batches carry the error to the executor
             await self.flush(run)
-        except Exception as error:  # nobody awaits this task: the batches that wait carry the error to the executor
-            for settle in waiting:
-                settle(error)

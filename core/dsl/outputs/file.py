@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 from core import clock, reserve
 from core.dsl.component import REGISTRY, Batch, Env, Event, Output, Run
 from core.dsl.events.select import Selector
-from core.dsl.files import memory
+from core.dsl.files import memory, threads
 from core.dsl.language import places, templates
 from core.dsl.outputs import content
 from core.errors import Forbidden, JobFailed, shorten
@@ -176,7 +176,7 @@ class FileSink:
             if previous in self._files:
                 os.close(self._files.pop(previous))
             try:
-                await asyncio.to_thread(self._compress, previous)
+                await threads.whole(self._compress, previous)
             except file_access.NotThere:
                 pass  # someone took it away, or it was compressed just before a crash
         current.set("path", path, every_seconds=0.0)
@@ -205,7 +205,7 @@ class FileSink:
         for event in batch.events:
             if (path := self._path_of(event, run)) is not None:
                 files += [(path, data + b"\n") for data in self._encode([event], run)]
-        await asyncio.to_thread(self._put, files)
+        await threads.whole(self._put, files)
         run.bytes_out += sum(len(data) for _, data in files)
         batch.settle(None)
 
@@ -218,13 +218,20 @@ class FileSink:
             with self._access.directory(head, create=True) as directory:
                 directory.write_all_synced(named)
 
-    def _sync_later(self) -> None:
-        self._timer = None
-        task = asyncio.get_running_loop().create_task(self._sync())
+    def _sync_later(self) -> asyncio.Task[None]:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        task = asyncio.get_running_loop().create_task(self._sync_now())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _sync(self) -> None:
+        """Put on the disk what was written; goes on when whoever waits is ended, for batches of other runs wait too."""
+        await asyncio.shield(self._sync_later())
+
+    async def _sync_now(self) -> None:
         """Put on the disk what was written, then settle the batches that wait for it, with the error if there is one.
 
         Writing goes on meanwhile: the thread has its own duplicates of the descriptors, so a file that is closed or

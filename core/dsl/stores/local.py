@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 
 from core import clock
+from core.dsl.files import threads
 from core.dsl.files.links import Links
 from core.dsl.files.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
@@ -76,7 +77,7 @@ class LocalStore:
 
     async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
         try:
-            await asyncio.to_thread(self._put, list(objects))
+            await threads.whole(self._put, list(objects))
         except file_access.NotThere:
             raise
         except JobFailed as error:  # a full disk may have room again
@@ -87,7 +88,7 @@ class LocalStore:
             directory.write_all_synced(objects)
 
     async def delete(self, names: Sequence[str]) -> None:
-        await asyncio.to_thread(self._delete, names)
+        await threads.whole(self._delete, names)
 
     def _delete(self, names: Sequence[str]) -> None:
         with self._access.directory(self._root, create=True) as directory:

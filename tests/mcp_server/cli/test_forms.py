@@ -94,6 +94,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
             },
         ),
         (
+            "invocation cancel i --reason r",
+            "trigger_invocation_cancel",
+            {"invocation_id": "i", "reason": "r"},
+        ),
+        (
             "invocation rerun i --unset n --idempotency-key k",
             "trigger_invocation_rerun",
             {"invocation_id": "i", "unset": ["n"], "idempotency_key": "k"},
