@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,13 @@ def _iso(ms: int) -> str:
     """Every run is told with some times, and those of runs that are in flight together are often the same."""
     at = datetime.fromtimestamp(ms // 1000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+
+
+def iso_in(ns: int, zone: tzinfo | None) -> str:
+    """The same in the time of a zone, with its offset; None and UTC: as `iso`."""
+    if zone is None or zone is UTC:
+        return iso(ns)
+    return datetime.fromtimestamp(ns // 1_000_000 / 1000, zone).isoformat(timespec="milliseconds")
 
 
 def with_text(value: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from core.explain.facts import Explainer
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
+from core.fleet.schedules import Schedules
 from core.fleet.secrets import Secrets
 from core.fleet.traffic import Traffic
 from core.fleet.unmanaged import Unmanaged
@@ -169,6 +170,7 @@ class Engine:
         self.reach = Reach(self.settings, self.fleet, running)
         self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
         self.secrets = Secrets(ids, self.vault, self.fleet)
+        self.schedules = Schedules(ids, self.fleet.timetables)
         self.workforce = Workforce(database, ids, self.fleet)
         self.unmanaged = Unmanaged(database, ids, self.fleet, self.jobs, self.vault, self.reach)
         self.rollouts = Rollouts(database, self.fleet, self.traffic, ids, self.announce)
@@ -299,6 +301,7 @@ class Engine:
         """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
         await self.load()
         await self.fleet.conditions.begin()
+        await self.fleet.timetables.begin()
         self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
@@ -414,6 +417,7 @@ async def open_engine(
             engine.gateway.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
         steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep, "look": engine.fleet.look}
+        steps |= {"schedules": engine.fleet.timetables.keep}
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

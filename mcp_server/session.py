@@ -137,7 +137,16 @@ Authenticate = Callable[[Mapping[str, str]], Awaitable[Caller]]
 
 TOOLSETS = (
     *("catalog", "deployments", "triggers"),  # for operating
-    *("workflows", "jobs", "workers", "messages", "contexts", "kv", "gitops"),  # for authoring and administration
+    *(
+        "workflows",
+        "jobs",
+        "schedules",
+        "workers",
+        "messages",
+        "contexts",
+        "kv",
+        "gitops",
+    ),  # for authoring and administration
 )
 DEFAULT_TOOLSETS = TOOLSETS[:3]
 

@@ -149,6 +149,7 @@ VALUES = [
         "job_get",
         {"name": "smoke_trigger_handler"},
     ),
+    Call("GET /api/schedules", "schedule list", "schedule_list"),
     Call("GET /api/triggers", "trigger list", "trigger_list"),
     Call(
         "GET /api/triggers?surface=mcp&limit=1",
@@ -318,6 +319,17 @@ VALUES = [
     ),
 ]
 FAULTS = [
+    (Call("GET /api/schedules/none", "schedule show none", "schedule_get", {"name": "none"}), "not_found"),
+    (
+        Call(
+            "POST /api/schedules/none/backfill",
+            "schedule backfill none --since 2h --until tomorrow",
+            "schedule_backfill",
+            {"name": "none", "since": "2h", "until": "tomorrow"},
+            {"since": "2h", "until": "tomorrow"},
+        ),
+        "invalid_params",
+    ),
     (Call("GET /api/workers?limit=0", "", "worker_list", {"limit": 0}), "invalid_params"),
     (Call("GET /api/jobs/none", "job show none", "job_get", {"name": "none"}), "not_found"),
     (Call("GET /api/jobs/none/log", "job log none", "job_log", {"name": "none"}), "not_found"),

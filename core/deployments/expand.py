@@ -82,6 +82,15 @@ def refused(job: str, checked: compiler.CheckedJob, files: Locator, pointer: str
     ]
 
 
+def replicated(job: str, checked: compiler.CheckedJob, replicas: int, pointer: str = "") -> list[Finding]:
+    """A warning when several replicas of a job run by a timer."""
+    if replicas < 2 or compiler.timer_of(checked.input) is None:
+        return []
+    message = f"The {replicas} replicas of job {job} each keep a timetable: each firing is {replicas} runs."
+    hint = "Take one replica, or let a replica hold a lock in the KV store before it works (docs/schedules.md)."
+    return [Finding("replicas_of_a_schedule", message, hint, pointer)]
+
+
 class _Expander:
     def __init__(self, request: Request, surroundings: Surroundings, check_job: CheckJob | None) -> None:
         self.request = request
@@ -334,6 +343,7 @@ class _Expander:
         if self.check_job is not None and not self.out.blockers:
             try:
                 checked = self.check_job(document)
+                self.out.warnings += replicated(draft.name, checked, draft.replicas, draft.pointer)
                 if self.around.files is not None:
                     files = self.around.files(draft.group)
                     self._refused += refused(draft.name, checked, files, draft.pointer)

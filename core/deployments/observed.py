@@ -167,4 +167,8 @@ def answers(fleet: Fleet, tenant: str, name: str, detailed: bool = False) -> lis
     found = views(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
         found = sorted(found, key=status.well)[:SHOWN_WORKLOADS]
-    return [{key: answer[key] for key in shown if key in answer} for answer in (one.to_detail() for one in found)]
+    answered = [{key: answer[key] for key in shown if key in answer} for answer in (one.to_detail() for one in found)]
+    for one in answered:
+        if (schedule := fleet.timetables.brief(tenant, one["job"])) is not None:
+            one["schedule"] = schedule
+    return answered

@@ -31,6 +31,7 @@ from core.fleet.kv_calls import KvCalls
 from core.fleet.logs import JobLogs
 from core.fleet.processes import Processes
 from core.fleet.secret_needs import Needs
+from core.fleet.timetables import Timetables
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Deployed, Workloads
 from core.forever import Loops
@@ -80,6 +81,7 @@ class Fleet:
         self._kv = KvCalls(store)
         self.conditions = Conditions(database)
         self.conditions.changes = HealthChanges(self._health_changed)
+        self.timetables = Timetables(database, self._tell_of_job, self._send)
         self.logs = JobLogs(logbook)
         self._workloads = Workloads(
             database, bus, self.conditions, changed, traffic.workload_state, self._wake, self.logs.last_warning
@@ -128,6 +130,7 @@ class Fleet:
         for external in await self._database.read(external_workers.known):
             self.workers[external.name] = _external(external)
         await self.groups.load(self.workers.values())
+        await self.timetables.load()
         await self.reread()
         await self.inquest.load()  # which looks at what was up
         self.deliver()
@@ -149,6 +152,7 @@ class Fleet:
         """Drain every worker within the deadline, then make sure that no process is left."""
         await self.conditions.end()
         await self.processes.stop()
+        await self.timetables.end()
         self._traffic.flush()
 
     async def _linked(self, worker: Worker, sock: socket.socket) -> tuple[channel.Channel, asyncio.Event]:
@@ -211,6 +215,7 @@ class Fleet:
         for id, replica in worker.replicas.items():
             self._bus.detach(parse(id).group, replica, died=not worker.left)
         self._bus.reach(worker.name, None)
+        self.timetables.gone(worker.sent)
         self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if worker.left else Outage.WORKER_LOST)
         why = "it said good-bye" if worker.left else "it fell silent or died"
         self.conditions.saw_worker(worker.name, Health.DOWN, why)
@@ -237,6 +242,7 @@ class Fleet:
     def deliver(self) -> None:
         """Bring every connected worker to what the store wanted when it was read."""
         self._declare()
+        self.timetables.adopt(self._workloads.scheduled())
         for worker in self.workers.values():
             self._bring(worker)
         self._wake()
@@ -278,9 +284,12 @@ class Fleet:
                 continue
             worker.sent[id] = fingerprint
             self._entrust(worker, id, row.tenant)
+            if (schedule := self.timetables.before_assignment(row.tenant, row.job, id)) is not None:
+                worker.channel.send(frames.encode(schedule))
             version, document, number = row.version, row.document, worker.number(id, row.version)
             told = frames.Assign(id, row.tenant, row.job, version, row.replica, document, number)
             worker.channel.send(frames.encode(told))
+            self.timetables.assigned(row.tenant, row.job, id)
             if self._workloads.filter(row) is not None:
                 replica = worker.replicas.get(id)
                 if replica is None:
@@ -368,7 +377,7 @@ class Fleet:
                         self._workloads.measured(id, figures)
             case frames.Logs():
                 self._logged(worker, frame)
-            case frames.Run() | frames.Status():
+            case frames.Run() | frames.Status() | frames.Fired() | frames.Missed():
                 if self._speaks_for(worker, frame.workload, frame):
                     self._of_workload(worker, frame)
             case frames.Bye():
@@ -399,13 +408,18 @@ class Fleet:
         if worker.channel is not None:
             worker.channel.send(frames.encode(frames.Logged(told.sequence)))
 
-    def _of_workload(self, worker: Worker, frame: frames.Run | frames.Status) -> None:
+    def _of_workload(self, worker: Worker, frame: frames.Run | frames.Status | frames.Fired | frames.Missed) -> None:
         match frame:
             case frames.Run():
                 self._workloads.run_ended(frame)
+                self.timetables.run_ended(frame)
                 self._traffic.run_ended(worker, *parse(frame.workload).group, frame)
             case frames.Status():
                 self._status(worker, frame)
+            case frames.Fired():
+                self.timetables.fired(frame)
+            case frames.Missed():
+                self.timetables.missed(frame)
 
     def _speaks_for(self, worker: Worker, workload: str, what: frames.Frame | str) -> bool:
         """Whether a connection was told to run a workload; what it says of another one is counted and not heard.
@@ -433,6 +447,17 @@ class Fleet:
         """Wait, and let time count for what is so of workloads."""
         await asyncio.sleep(LOOK_SECONDS)
         self._workloads.look()
+
+    def _tell_of_job(self, tenant: str, job: str, type: Type, data: dict[str, Any]) -> None:
+        """A message about a job, at the end of this tick."""
+        self._traffic.message(tenant, type=type, job=job, data=data)
+        asyncio.get_running_loop().call_soon(self._traffic.flush)
+
+    def _send(self, workload: str, frame: frames.Frame) -> None:
+        """Tell the worker of a workload; one that is told to run it later is told with that."""
+        for worker in self.workers.values():
+            if workload in worker.sent and worker.connected and worker.channel is not None:
+                worker.channel.send(frames.encode(frame))
 
     def _tell_tenants(self, worker: Worker, type: Type, data: dict[str, Any]) -> None:
         """A message about a worker for each tenant with something on it, and for the tenant of whoever operates."""

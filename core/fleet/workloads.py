@@ -13,11 +13,13 @@ import structlog
 from core import clock, errors
 from core.bus.base import Bus
 from core.dsl.language import compile as compiler
+from core.dsl.language.compile import Starts
 from core.fleet import channels, failing
 from core.fleet.conditions import Conditions, subject_of
 from core.fleet.connection import Observed, Worker
 from core.fleet.evidence import Evidence, Fault
 from core.fleet.health import UP
+from core.fleet.timetables import Scheduled
 from core.model import frames
 from core.model.condition import Health, Outage
 from core.model.message import Filter
@@ -31,19 +33,19 @@ OVER = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # states that last 
 
 
 class _Parsed(NamedTuple):
-    """The document of a workload: as text, as a value, and what it waits for."""
+    """The document of a workload: as text, as a value, and what makes it run."""
 
     text: str
     document: dict[str, Any]
-    filter: Filter | None
+    starts: Starts
 
 
-def _filter(document: str) -> Filter | None:
-    """What a document waits for; nothing, when it is none that runs, which its worker will say."""
+def _starts(document: str) -> Starts:
+    """What makes a document run; nothing, when it is none that runs, which its worker will say."""
     try:
-        return compiler.message_filter(document)
+        return compiler.starts(document)
     except errors.InvalidDocument:
-        return None
+        return Starts(None, None)
 
 
 class Deployed(NamedTuple):
@@ -169,7 +171,7 @@ class Workloads:
         for row in self._rows.values():
             if row.tenant == tenant and row.job not in found:
                 parsed = self._parsed(row)
-                found[row.job] = Deployed(row.deployment, parsed.document, parsed.filter)
+                found[row.job] = Deployed(row.deployment, parsed.document, parsed.starts.filter)
         return found
 
     def origin(self, id: str) -> dict[str, Any] | None:
@@ -185,13 +187,26 @@ class Workloads:
 
     def filter(self, row: WorkloadRow) -> Filter | None:
         """The messages that a workload waits for, None when it does not wait for messages."""
-        return self._parsed(row).filter
+        return self._parsed(row).starts.filter
+
+    def scheduled(self) -> dict[tuple[str, str], Scheduled]:
+        """What shall run by a timer, by tenant and job."""
+        found: dict[tuple[str, str], Scheduled] = {}
+        for row in self._rows.values():
+            timer = self._parsed(row).starts.timer
+            if timer is None:
+                continue
+            known = found.get((row.tenant, row.job))
+            if known is None or row.replica < known.replica:
+                known = Scheduled(timer, row.id, row.replica, row.deployment, 0 if known is None else known.replicas)
+            found[row.tenant, row.job] = known._replace(replicas=known.replicas + 1)
+        return found
 
     def _parsed(self, row: WorkloadRow) -> _Parsed:
         known = self._documents.get(row.id)
         if known is None or known.text != row.document:
             text = row.document
-            known = self._documents[row.id] = _Parsed(text, orjson.loads(text), _filter(text))
+            known = self._documents[row.id] = _Parsed(text, orjson.loads(text), _starts(text))
         return known
 
     def _readable(self, row: WorkloadRow) -> bool:

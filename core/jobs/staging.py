@@ -148,7 +148,7 @@ def name_of(text: str) -> str:
 
 def waits_for_messages(document: str) -> bool:
     """Whether a staged job (JSON text) does nothing until a message comes."""
-    return compiler.message_filter(document) is not None
+    return compiler.starts(document).filter is not None
 
 
 def shared(document: dict[str, Any]) -> list[str]:

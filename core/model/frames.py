@@ -126,6 +126,27 @@ class Secrets(Frame):
     """By full name, SCOPE/NAME."""
 
 
+class Schedule(Frame):
+    """Where the schedule of a workload stands: before the workload is assigned, and when that changes."""
+
+    workload: str
+    since_ns: Natural
+    """What came due after it and did not run was missed."""
+    paused: bool
+    """Nothing fires by its time."""
+
+
+class Fire(Frame):
+    """Run a scheduled workload once, also while it is paused; the `run` of it names the order."""
+
+    workload: str
+    order: Natural
+    cause: str
+    """manual, which goes before what is due, or backfill or catch-up, which come behind it"""
+    scheduled_ns: Natural
+    """Which time the run is for."""
+
+
 class Drain(Frame):
     """Finish what is at work, and end: for the process of a worker (`worker_drain` moves work away, and it stays)."""
 
@@ -203,6 +224,38 @@ class Run(Frame):
     """None of them has failed."""
     reason: str
     """Why the last one that failed did so."""
+    cause: str = ""
+    """Of a scheduled workload: schedule, catch-up, manual or backfill."""
+    scheduled_ns: Natural = 0
+    """Of a scheduled workload: which time the run was for."""
+    order: Natural = 0
+    """What asked for it, as `fire` named it; 0: the timetable."""
+
+
+class Fired(Frame):
+    """A run of a scheduled workload begins."""
+
+    workload: str
+    cause: str
+    """schedule, catch-up, manual or backfill"""
+    scheduled_ns: Natural
+    """Which time it is for."""
+    skipped: Natural
+    """How many times came due since the run before and were left out, because a run was under way."""
+    order: Natural = 0
+    """What asked for it, as `fire` named it; 0: the timetable."""
+
+
+class Missed(Frame):
+    """Times of a scheduled workload came due while it could not run, and are left out."""
+
+    workload: str
+    count: Natural
+    """At least so many."""
+    first_ns: Natural
+    last_ns: Natural
+    owed: Natural
+    """How many others are made up for now."""
 
 
 class Lines(msgspec.Struct, array_like=True, gc=False):
@@ -264,8 +317,10 @@ class Refused(Frame):
     reason: str
 
 
-FromEngine = Assign | Unassign | Deliver | Published | Logged | Channels | Variable | Secrets | Drain | Refused
-FromWorker = Settle | Publish | Beat | Run | Logs | Status | Hello | Bye | Unconfined | Refused
+FromEngine = (
+    Assign | Unassign | Deliver | Published | Logged | Channels | Variable | Secrets | Schedule | Fire | Drain | Refused
+)
+FromWorker = Settle | Publish | Beat | Run | Logs | Status | Fired | Missed | Hello | Bye | Unconfined | Refused
 ACTS: Final = (Publish,)
 """What a worker does in the name of a workload; with the others that name one it tells of it."""
 

@@ -42,6 +42,9 @@ class Type(StrEnum):
     WORKER_LOST = "worker-lost"
     DEPLOYMENT_APPLIED = "deployment-applied"
     HEALTH_CHANGED = "health-changed"  # of a deployment, or of a job on its own; data: before, health, reason
+    SCHEDULE_MISSED = "schedule-missed"  # times of a job came due while nothing could run it, and are left out
+    SCHEDULE_PAUSED = "schedule-paused"
+    SCHEDULE_RESUMED = "schedule-resumed"
     VARIABLE_SET = "variable-set"  # a dynamic variable has a new value; the message has its name only
     MCP_ACTIVITY = "mcp-activity"  # metadata of a tool call, when a session forwards its activity
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.engine import Engine
 from core.model.principal import Caller, Role
+from core.model.workload import WorkloadView
 from core.operations.registry import Page, items_schema, offset_page, operation
 
 
@@ -26,8 +27,15 @@ class JobMetrics(Page):
 )
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, runs, and
-    lag_seconds, the age of the oldest message or batch that is not yet accepted by the output."""
+    lag_seconds, the age of the oldest message or batch that is not yet accepted by the output. Of a scheduled job also
+    `schedule`: next and last_success in seconds since the epoch, how many firings were missed, whether it is paused."""
     found = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     keys = ("job", "replica", "worker", "state", "restarts", "metrics")
     found.sort(key=lambda one: (one.job, one.replica))
-    return offset_page([{key: answer[key] for key in keys} for answer in (one.to_dict() for one in found)], params)
+
+    def show(one: WorkloadView) -> dict[str, Any]:
+        answer = one.to_dict()
+        figures = engine.fleet.timetables.figures(caller.tenant, one.job) if one.replica == 0 else None
+        return {**{key: answer[key] for key in keys}, **({"schedule": figures} if figures is not None else {})}
+
+    return offset_page(found, params, show)

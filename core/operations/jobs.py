@@ -35,7 +35,12 @@ async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str,
     newest = await engine.database.read(table.newest_of_all, caller.tenant)
     drafts = await engine.database.read(job_drafts.all_rows, caller.tenant)
     found = listing.entries(newest, drafts, engine.fleet.workload_views(tenant=caller.tenant))
-    return offset_page([one for one in found if listing.fits(one, params.query, params.state)], params)
+
+    def show(one: dict[str, Any]) -> dict[str, Any]:
+        schedule = engine.fleet.timetables.brief(caller.tenant, one["name"])
+        return one if schedule is None else {**one, "schedule": schedule}
+
+    return offset_page([one for one in found if listing.fits(one, params.query, params.state)], params, show)
 
 
 class JobGet(Params):
@@ -84,6 +89,7 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "draft": None if draft is None else _draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
         "workloads": [one.to_detail(without=Status.TRUE) for one in workloads],
+        "schedule": engine.fleet.timetables.brief(tenant, name),
         "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": await log_reading.last(engine.fleet, tenant, name, params.log_lines),
     }

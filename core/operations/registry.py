@@ -80,11 +80,13 @@ def position(cursor: str | None) -> int | None:
     return int(cursor)
 
 
-def moment(text: str, now_ns: int, pointer: str) -> int:
-    """The time in ns that a filter names: ISO 8601 with a zone, or how long before now. Raises InvalidParams."""
+def moment(text: str, now_ns: int, pointer: str, *, ahead: bool = False) -> int:
+    """The time in ns that a text names: ISO 8601 with a zone, or how long before now, or `ahead` of it. Raises
+    InvalidParams."""
     ago = _AGO.fullmatch(text)
     if ago is not None:
-        return max(0, now_ns - int(ago[1]) * _SECONDS[ago[2]] * clock.NANOSECONDS)
+        span = int(ago[1]) * _SECONDS[ago[2]] * clock.NANOSECONDS
+        return now_ns + span if ahead else max(0, now_ns - span)
     try:
         at = datetime.fromisoformat(text)
         if at.tzinfo is not None:
@@ -93,7 +95,7 @@ def moment(text: str, now_ns: int, pointer: str) -> int:
         pass  # told below, with the one that has no zone
     raise errors.InvalidParams(
         f"{errors.shorten(text, 40)} is not a time.",
-        hint="Write it like 2026-03-13T10:15:00Z, or as a time ago: 90s, 15m, 2h, 7d.",
+        hint=f"Write it like 2026-03-13T10:15:00Z, or as a time {'from now' if ahead else 'ago'}: 90s, 15m, 2h, 7d.",
         errors=[errors.Problem(pointer, "must be ISO 8601 with a zone, or a number with s, m, h or d")],
     )
 

@@ -1,7 +1,8 @@
 """The data plane: a process that runs jobs and never sees the store.
 
 __main__ -> runtime    the process, and the workloads that it holds; link is its end of the channel to the engine
-executor -> pump       one job: fired (timetable), its batches moved to the output (flight, runs, waits, watermark)
+executor -> pump       one job: fired (timetable; orders: what the engine says of it), its batches moved to the output
+                       (flight, runs, waits, watermark)
 environment            what a job may ask of its worker: channels, kv, journal (its log), redact (no secrets in it)
 turns, turnbook        jobs take turns, and the witness knows whose code runs; ceiling bounds the memory, vitals tells
 predecessor            one process for each name: what is left of the one before is ended

@@ -31,17 +31,19 @@ from core.dsl.language import course
 from core.dsl.language.action import JobAborted
 from core.dsl.language.compile import CompiledJob
 from core.dsl.language.emit import Emitters
-from core.dsl.language.schedule import Clocks, Cron, Interval, MessageFilter, Trigger
-from core.dsl.language.window import Span
+from core.dsl.language.schedule import Clocks, MessageFilter, Trigger
+from core.dsl.language.timers import Interval, Timer
 from core.errors import JobFailed
 from core.model import message
 from core.model.canceling import Stopped
+from core.model.schedule import Cause
 from core.worker import runs
 from core.worker.flight import Flight, add
 from core.worker.lease import Lease
+from core.worker.orders import Orders
 from core.worker.pump import Pump
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
-from core.worker.timetable import Now, Timetable
+from core.worker.timetable import Firing, Now, Timetable
 from core.worker.turns import SLICE_SECONDS, Turns
 from core.worker.waits import Waits
 from core.worker.watermark import Watermark
@@ -65,8 +67,9 @@ class Executor:
         turns: Turns | None = None,
         metrics: Metrics | None = None,
         lease: Lease | None = None,
+        orders: Orders | None = None,
     ) -> None:
-        """`turns` are those of the worker, which its jobs share; `metrics` goes on from an instance before.
+        """`turns` are those of the worker, which its jobs share; `metrics` and `orders` go on from an instance before.
 
         `lease` is asked before each run.
         """
@@ -78,6 +81,7 @@ class Executor:
         self._on_run = on_run
         self._turns = turns or Turns()
         self._lease = lease
+        self._orders = orders or Orders()
         self._emitters = Emitters(job.emit, env)
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
@@ -412,42 +416,60 @@ class Executor:
         if self._runs:
             await asyncio.wait(self._runs)
 
-    async def _keep_schedule(self, timer: Interval | Cron) -> None:
-        window = timer.window
+    async def _keep_schedule(self, timer: Timer) -> None:
+        window, orders = timer.window, self._orders
         watermark = Watermark(window, self._env) if window is not None and window.sequenced else None
         mark = await asyncio.to_thread(watermark.read) if watermark is not None else None
-        table = self._timetable = Timetable(timer, self._env.workload, Now.read(), mark)
+        since_ns = 0 if orders.paused else orders.since_ns  # a pause is no outage: nothing is missed in it
+        table = self._timetable = Timetable(timer, self._env.workload, Now.read(), mark, since_ns)
+        orders.missed(table.missed)
         name = "interval" if isinstance(timer, Interval) else "cron"
         while not self._stopping:
-            wait = table.wait(Now.read())
-            if wait > 0:
-                await self._waits.wait(asyncio.sleep(min(wait, LONGEST_SLEEP_SECONDS)))
+            firing = await self._next_firing(table)
+            if firing is None:
                 continue
-            span = table.fire(Now.read())
-            await self._fire(name, span)
+            orders.fired(firing)
+            await self._fire(name, firing)
+            span = firing.span if firing.cause is Cause.SCHEDULE else None
             if watermark is not None and span is not None and not self._stopping:
                 await asyncio.to_thread(watermark.write, span.end_ns)
                 table.succeeded(span, Now.read())
 
-    async def _fire(self, trigger: str, span: Span | None = None) -> None:
+    async def _next_firing(self, table: Timetable) -> Firing | None:
+        """What runs now; None after a wait. What is asked for now goes before what is due, a backfill behind it."""
+        orders, now = self._orders, Now.read()
+        if (resumed := orders.resumed()) is not None:
+            table.resume(resumed)
+        order = orders.take(now=True)
+        wait = LONGEST_SLEEP_SECONDS if orders.paused else table.wait(now)
+        if order is None and wait > 0:
+            order = orders.take(now=False)
+        if order is not None:
+            return table.ordered(order.order, Cause(order.cause), order.scheduled_ns)
+        if wait > 0:
+            await self._waits.wait(orders.wait(min(wait, LONGEST_SLEEP_SECONDS)))
+            return None
+        return table.fire(now)
+
+    async def _fire(self, trigger: str, firing: Firing | None = None) -> None:
         started = clock.now_ns()
-        run = self._new_run(started, None, span)
+        run = self._new_run(started, None, firing)
         flight, self._firing = Flight(self._waits.interrupt), run
         self._flight = flight
         try:
             await self._carry(run, flight)
         except asyncio.CancelledError:
             flight.abandon(JobFailed("the job was stopped before its output accepted the batch"))
-            self._report(run, trigger, started, "stopped")
+            self._report(run, trigger, started, "stopped", firing)
             raise
         except Exception as error:
             flight.abandon(error)
-            self._report(run, trigger, started, reason_of(error))
+            self._report(run, trigger, started, reason_of(error), firing)
             raise
         finally:
             flight.count(run, self.metrics)
             self._flight = self._firing = None
-        self._report(run, trigger, started, "")
+        self._report(run, trigger, started, "", firing)
 
     async def _carry(self, run: Run, flight: Flight) -> None:
         """Move the batches of one firing; return when the output has accepted all of them."""
@@ -471,20 +493,25 @@ class Executor:
             return await anext(batches, None)
         return None if self._stopping else await self._waits.wait(anext(batches, None))
 
-    def _new_run(self, started_ns: int, event: dict[str, Any] | None, span: Span | None = None) -> Run:
+    def _new_run(self, started_ns: int, event: dict[str, Any] | None, firing: Firing | None = None) -> Run:
         if self._lease is not None:
             self._lease.hold()
         payload = None if event is None else event.get("message_data") or {}
-        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, Clocks(started_ns, span))
+        span, scheduled_ns = (None, 0) if firing is None else (firing.span, firing.scheduled_ns)
+        clocks = Clocks(started_ns, span, scheduled_ns)
+        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks)
 
-    def _report(self, run: Run, trigger: str, started: int, reason: str) -> int:
+    def _report(self, run: Run, trigger: str, started: int, reason: str, firing: Firing | None = None) -> int:
         self.metrics.runs += 1
         if reason:
             self.metrics.runs_failed += 1
         ended = clock.now_ns()
-        self._on_run(
-            RunReport(run.id, trigger, started, ended, run.events_in, run.events_out, run.errors, not reason, reason)
+        report = RunReport(
+            run.id, trigger, started, ended, run.events_in, run.events_out, run.errors, not reason, reason
         )
+        if firing is not None:
+            report = report._replace(cause=firing.cause.value, scheduled_ns=firing.scheduled_ns, order=firing.order)
+        self._on_run(report)
         return ended
 
     def count(self) -> None:

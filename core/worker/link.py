@@ -84,6 +84,10 @@ class Link:
     def status(self, workload: str, version: str, state: WorkloadState, reason: str, restarts: int) -> None:
         self._send(frames.Status(workload, version, state, self._clean(workload, reason), restarts))
 
+    def timetable(self, frame: frames.Fired | frames.Missed) -> None:
+        """Tell what the timetable of a workload does."""
+        self._send(frame)
+
     def clean(self, workload: str, text: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """A line of a log as others may see it."""
         if self._redactors and (redactor := self._redactor(workload)) is not None:
@@ -146,4 +150,7 @@ def _run(workload: str, report: RunReport) -> frames.Run:
         report.errors,
         report.ok,
         report.reason,
+        report.cause,
+        report.scheduled_ns,
+        report.order,
     )

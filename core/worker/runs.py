@@ -42,6 +42,9 @@ class RunReport(NamedTuple):
     errors: int
     ok: bool
     reason: str
+    cause: str = ""  # of a scheduled job, with what follows (core.model.schedule)
+    scheduled_ns: int = 0
+    order: int = 0
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ from core.worker.executor import Executor
 from core.worker.journal import Journal
 from core.worker.lease import Lease
 from core.worker.link import Link
+from core.worker.orders import Orders
 from core.worker.redact import Redactor
 from core.worker.runs import Delivery, Metrics
 from core.worker.timetable import Now
@@ -110,6 +111,7 @@ class _Workload:
     stopping: bool = False
     early: list[Delivery] = field(default_factory=list)  # deliveries that came before the job was compiled
     told: frames.Figures | None = None  # as last reported
+    orders: Orders = field(default_factory=Orders)
 
     @property
     def reader(self) -> str:
@@ -117,7 +119,8 @@ class _Workload:
 
     def again(self) -> _Workload:
         """The same workload, not started yet."""
-        return _Workload(self.id, self.tenant, self.job, self.version, self.document, self.number, self.fingerprint)
+        known = (self.id, self.tenant, self.job, self.version, self.document, self.number, self.fingerprint)
+        return _Workload(*known, orders=self.orders)
 
 
 class Runtime:
@@ -141,6 +144,7 @@ class Runtime:
         self._vitals = Vitals()
         self._workloads: dict[str, _Workload] = {}
         self._retiring: dict[str, _Workload] = {}  # no longer wanted, and not yet ended
+        self._orders: dict[str, Orders] = {}  # by workload id
         self._variables: dict[tuple[str, str], str] = {}
         self._secrets: dict[str, dict[str, str]] = {}  # workload id -> full name -> value; never on a disk
         self.redactors: dict[str, Redactor] = {}  # by tenant
@@ -201,6 +205,10 @@ class Runtime:
                 self._set_variable(frame.tenant, frame.name, frame.value)
             case frames.Secrets():
                 self._set_secrets(frame.workload, frame.values)
+            case frames.Schedule():
+                self._orders_of(frame.workload).heard(frame, Now.read())
+            case frames.Fire():
+                self._orders_of(frame.workload).add(frame)
             case frames.Drain():
                 self.drain()
             case frames.Refused():
@@ -285,10 +293,17 @@ class Runtime:
             workload = workload.before
         return Stopped.OVER
 
+    def _orders_of(self, workload_id: str) -> Orders:
+        """The orders of a workload, which may not be assigned yet."""
+        known = self._orders.get(workload_id)
+        if known is None:
+            known = self._orders[workload_id] = Orders(workload_id, self._link.timetable)
+        return known
+
     def _assign(self, told: frames.Assign) -> None:
         fingerprint = deployment.fingerprint(told.version, told.document)
-        document = orjson.loads(told.document)
-        self._start(_Workload(told.workload, told.tenant, told.job, told.version, document, told.number, fingerprint))
+        known = (told.workload, told.tenant, told.job, told.version, orjson.loads(told.document))
+        self._start(_Workload(*known, told.number, fingerprint, orders=self._orders_of(told.workload)))
 
     def _start(self, workload: _Workload) -> None:
         """Run a workload, behind the one of its name that runs or is just ending."""
@@ -312,6 +327,7 @@ class Runtime:
             self._channels.detach(workload.reader)
         if workload.id not in self._workloads:
             self._journal.forget(workload.id)
+            self._orders.pop(workload.id, None)
             self._secrets.pop(workload.id, None)
 
     # -- the life of a workload ----------------------------------------------------------------------------
@@ -376,6 +392,7 @@ class Runtime:
             turns=self._turns,
             metrics=workload.metrics,
             lease=self._lease,
+            orders=workload.orders,
         )
         workload.executor = executor
         early, workload.early = workload.early, []

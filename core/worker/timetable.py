@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import NamedTuple
 
 from core import clock
-from core.dsl.language.schedule import Cron, Interval
+from core.dsl.language import firings
+from core.dsl.language.firings import MOST_COUNTED
+from core.dsl.language.timers import Interval, Timer
 from core.dsl.language.window import Span
+from core.model.schedule import Cause
 
 
 class Now(NamedTuple):
@@ -21,15 +25,31 @@ class Now(NamedTuple):
         return Now(clock.monotonic(), clock.now_ns())
 
 
+class Firing(NamedTuple):
+    """One run that begins."""
+
+    cause: Cause
+    scheduled_ns: int
+    """When it was due, or which time it makes up for; of one that somebody asks for now, that time."""
+    span: Span | None = None
+    skipped: int = 0
+    """How many firings were left out since the one before."""
+    order: int = 0
+    """What asked for it; 0: the timetable."""
+
+
 class Timetable:
     """Decides, and neither sleeps nor reads a clock.
 
     Runs never overlap. A firing that comes due while the last run is under way (its output may be trying again) is
-    made up for when that run ends, once however many were missed; with `block` it is left out.
+    made up for when that run ends, once however many were missed; with `overlap: skip` it is left out.
     """
 
-    def __init__(self, timer: Interval | Cron, seed: str, now: Now, mark_ns: int | None = None) -> None:
-        """`seed` is the name of the workload; `mark_ns` is the end of its last successful window, if one is known."""
+    def __init__(self, timer: Timer, seed: str, now: Now, mark_ns: int | None = None, since_ns: int = 0) -> None:
+        """`seed` is the name of the workload; `mark_ns` is the end of its last successful window, if one is known.
+
+        What came due after `since_ns` and did not run was missed; 0: nothing is known of what was before.
+        """
         self._timer = timer
         self._seed = seed
         self._started = self._on(now)
@@ -37,11 +57,15 @@ class Timetable:
         self._planned: float | None = None
         self._behind = False
         self.mark_ns: int | None = None
-        if timer.window is not None and timer.window.sequenced:
+        if timer.window is not None and timer.sequenced:
             self.mark_ns = timer.window.first_mark(now.wall_ns) if mark_ns is None else mark_ns
+        self.missed = firings.missed(timer, since_ns, now.wall_ns, seed) if since_ns else firings.Missed()
+        self._owed = deque(self.missed.owed)
 
     def wait(self, now: Now) -> float:
         """Seconds until the next firing; zero or less: now."""
+        if self._owed:
+            return 0.0
         window, ready = self._timer.window, -math.inf
         if self.mark_ns is not None and window is not None:  # a window that is not over is waited for
             ready = (window.ready_ns(self.mark_ns) - now.wall_ns) / clock.NANOSECONDS
@@ -49,16 +73,27 @@ class Timetable:
                 return 0.0
         at = self._on(now)
         if self._planned is None or self._planned > at:  # not yet due: thought over, for the clock may have been set
-            self._planned = self._plan(at)
+            self._planned = self._plan(at, now)
         return max(self._planned - at, ready)
 
-    def fire(self, now: Now) -> Span | None:
-        """The job fires now; returns its window."""
+    def fire(self, now: Now) -> Firing:
+        """The job fires now, because its time came."""
+        if self._owed:
+            return self._about(Cause.CATCH_UP, self._owed.popleft())
+        scheduled_ns, skipped = self._due(now)
         self._last, self._planned, self._behind = self._on(now), None, False
-        window = self._timer.window
-        if window is None:
-            return None
-        return window.sliding(now.wall_ns) if self.mark_ns is None else window.following(self.mark_ns)
+        window, span = self._timer.window, None
+        if window is not None:
+            span = window.sliding(now.wall_ns) if self.mark_ns is None else window.following(self.mark_ns)
+        return Firing(Cause.SCHEDULE, scheduled_ns, span, skipped)
+
+    def ordered(self, order: int, cause: Cause, scheduled_ns: int) -> Firing:
+        """The job fires now, because somebody asked for it; what is planned stays as it is."""
+        return self._about(cause, scheduled_ns, order)
+
+    def resume(self, now: Now) -> None:
+        """A pause is over: what came due meanwhile is not made up for."""
+        self._last, self._planned, self._behind = self._on(now), None, False
 
     def succeeded(self, span: Span, now: Now) -> None:
         """The run with that window of a sequence ended well: the next one follows it."""
@@ -72,11 +107,42 @@ class Timetable:
             return 0.0
         return max(0, now.wall_ns - self._timer.window.ready_ns(self.mark_ns)) / clock.NANOSECONDS
 
-    def _plan(self, at: float) -> float:
-        due = self._timer.next_fire(self._started, self._last, at, self._seed)
-        if self._last is None or self._timer.block:
+    def _about(self, cause: Cause, scheduled_ns: int, order: int = 0) -> Firing:
+        """A run for another time than now: its window is the one of that time."""
+        window = self._timer.window if self.mark_ns is None else None
+        span = window.sliding(scheduled_ns) if window is not None else None
+        return Firing(cause, scheduled_ns, span, order=order)
+
+    def _due(self, now: Now) -> tuple[int, int]:
+        """For which time the job fires now, in ns since the epoch, and how many other ones came due since the last."""
+        at = self._on(now)
+        newest, skipped = self._planned, 0
+        if newest is None or newest > at:  # a window that is behind
+            return now.wall_ns, 0
+        bounds = self._bounds(now)
+        if self._last is not None:
+            newest = min(newest, self._timer.next_fire(self._started, self._last, self._last, self._seed, bounds))
+        while skipped < MOST_COUNTED:
+            later = self._timer.next_fire(self._started, newest, newest, self._seed, bounds)
+            if later > at:
+                break
+            newest, skipped = later, skipped + 1
+        return now.wall_ns - round((at - newest) * 1e6) * 1000, skipped
+
+    def _plan(self, at: float, now: Now) -> float:
+        bounds = self._bounds(now)
+        due = self._timer.next_fire(self._started, self._last, at, self._seed, bounds)
+        if self._last is None or self._timer.skips:
             return due
-        return min(due, self._timer.next_fire(self._started, self._last, self._last, self._seed))
+        return min(due, self._timer.next_fire(self._started, self._last, self._last, self._seed, bounds))
+
+    def _bounds(self, now: Now) -> tuple[float, float]:
+        """Start and end of the schedule, on its clock."""
+        begin, end = self._timer.bounds
+        if isinstance(self._timer, Interval):
+            shift = now.monotonic - now.wall_ns / clock.NANOSECONDS
+            return begin + shift, end + shift
+        return begin, end
 
     def _on(self, now: Now) -> float:
         return now.monotonic if isinstance(self._timer, Interval) else now.wall_ns / clock.NANOSECONDS

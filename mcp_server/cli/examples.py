@@ -91,6 +91,16 @@ STORY = (
     "sluice job notifications --tenant tenant-a",
     "sluice job clone smoke_trigger_handler my_handler --tenant tenant-a",
     "sluice job stage my_handler --tenant tenant-a",
+    # when jobs run by the clock
+    "sluice job put -f examples/nightly.yaml",
+    "sluice job deploy nightly",
+    "sluice schedule list",
+    "sluice schedule show nightly",
+    "sluice schedule backfill nightly --since 3d --until 1d --dry-run",
+    "sluice schedule pause nightly --reason 'the source moves' --until 2h",
+    "sluice schedule run nightly --wait 30",
+    "sluice schedule resume nightly --missed last",
+    "sluice job undeploy nightly",
     # triggers and their runs
     "sluice trigger publish -f examples/smoke_trigger.json",
     "sluice trigger list --tenant tenant-a",

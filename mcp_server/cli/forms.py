@@ -200,6 +200,24 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "job_undeploy": Form("job undeploy {name}"),
         "job_clone": Form("job clone {name} {new_name}", shows="jobs:cloned"),
         "job_delete": Form("job delete {name}"),
+        # when jobs run by the clock
+        "schedule_list": Form(
+            "schedule list",
+            idle=True,
+            columns="name deployment state schedule next last_scheduled missed skipped on_time",
+            empty="No job that is deployed runs by an interval or cron.",
+        ),
+        "schedule_get": Form("schedule show {name}", idle=True, shows="schedules:show"),
+        "job_run_now": Form(
+            "schedule run {name}", bar="running", fails=lambda done, _: bool(done["ended"] and not done["ended"]["ok"])
+        ),
+        "schedule_pause": Form("schedule pause {name}", shows="schedules:show"),
+        "schedule_resume": Form("schedule resume {name}", shows="schedules:show"),
+        "schedule_backfill": Form(
+            "schedule backfill {name} --since {since} --until {until}",
+            flags={"since": "--since", "until": "--until"},
+            shows="schedules:backfilled",
+        ),
         "dsl_reference": Form("dsl {name}", by="reference:dsl"),
         "schema_get": Form("schema {kind}", shows="reference:schema"),
         # triggers and their runs

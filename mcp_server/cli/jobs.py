@@ -17,7 +17,7 @@ def compared(text: str, flag: str) -> int:
 
 def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print a job: document, versions, draft, workloads, last failure, log."""
-    failure, draft, origin = job["last_failure"], job["draft"], job["origin"]
+    failure, draft, origin, schedule = job["last_failure"], job["draft"], job["origin"], job["schedule"]
     told = {
         "name": job["name"],
         "version": job["version"],
@@ -25,6 +25,8 @@ def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
         "origin": origin
         and f"{origin['role']} of step {origin['step']}, {origin['module']}, revision {origin['revision']}",
         "draft": draft and f"revision {draft['revision']}, by {draft['updated_by']} at {draft['updated_at']}",
+        "next": schedule and ("paused" if schedule["paused"] else schedule["next"]),
+        "last": schedule and schedule["last"],
         "last_failure": failure and f"{failure['at']}  {failure['reason']}",
     }
     render.facts(told, tuple(told))

@@ -25,6 +25,7 @@ GROUPS = {
     "gitops": "Keep an environment as files: validate, diff, apply, promote, roll back.",
     "job": "Check, store and run single jobs.",
     "workload": "See what runs where.",
+    "schedule": "See when jobs run by the clock; pause them, run them now, or for times that are past.",
     "trigger": "Publish and invoke 'run this now' actions.",
     "invocation": "Look at the runs of triggers.",
     "kv": "See what jobs keep: values, sets, work queues.",

@@ -48,7 +48,7 @@ class Metrics:
             *((*self._door(), *_connections(rooms), *_live(live)) if requests else ()),
             *(_engine(status) if status is not None else ()),
         ]
-        return "\n".join([*lines, *_jobs(jobs, tenant)]) + "\n"
+        return "\n".join([*lines, *_jobs(jobs, tenant), *_schedules(jobs, tenant)]) + "\n"
 
     def _door(self) -> list[str]:
         lines = [
@@ -162,6 +162,23 @@ def _jobs(jobs: Sequence[dict[str, Any]], tenant: str) -> Iterator[str]:
         yield "# TYPE sluice_job_up gauge"
         for labels, one in named:
             yield f"sluice_job_up{{{labels}}} {int(one['state'] in ('running', 'completed'))}"
+
+
+_SCHEDULES = (
+    ("next_timestamp_seconds", "gauge", "next", "When a job fires next by its schedule; 0: not at all."),
+    ("last_success_timestamp_seconds", "gauge", "last_success", "When the last run that succeeded ended; 0: none has."),
+    ("missed_total", "counter", "missed", "Firings that came due while nothing could run them."),
+    ("paused", "gauge", "paused", "Whether the schedule of a job is paused."),
+)
+
+
+def _schedules(jobs: Sequence[dict[str, Any]], tenant: str) -> Iterator[str]:
+    named = [(_labels(tenant=tenant, job=one["job"]), one["schedule"]) for one in jobs if "schedule" in one]
+    for name, type, key, text in _SCHEDULES if named else ():
+        yield f"# HELP sluice_schedule_{name} {text}"
+        yield f"# TYPE sluice_schedule_{name} {type}"
+        for labels, figures in named:
+            yield f"sluice_schedule_{name}{{{labels}}} {figures[key]:.15g}"
 
 
 def _labels(**labels: object) -> str:

@@ -100,7 +100,7 @@ def test_the_smoke_trigger_handler_builds_its_response() -> None:
     assert response["tenant_id"] == "tenant-a"
     assert response["nonce"] == response["invocation_id"] == "inv_1"
     assert response["result"] == {"ok": True, "message": "Smoke check passed"}
-    found = compiler.message_filter(orjson.dumps(data))
+    found = compiler.starts(orjson.dumps(data)).filter
     assert found is not None
 
 

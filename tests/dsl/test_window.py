@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.dsl.language import window
-from core.dsl.language.schedule import Cron, Interval, Trigger
+from core.dsl.language.schedule import Trigger
+from core.dsl.language.timers import Cron, Interval
 from core.dsl.language.window import Window
 
 SECOND = 1_000_000_000

@@ -62,7 +62,7 @@ NOTED_ELSEWHERE = {
 }
 BY_THE_ENGINE = {
     *("callback_deliveries", "dispatches", "license", "messages", "workloads"),
-    *("conditions", "transitions", "outages"),
+    *("conditions", "transitions", "outages", "schedules", "schedule_orders"),
 }
 """What the engine writes about what runs, and what it last read of the license file, while and after somebody asked for
 something: observations, no wishes."""
@@ -262,6 +262,10 @@ async def _jobs_and_triggers(do: Calls, engine: Engine) -> None:
     await do("job_stage", name="a_job")
     await do("job_clone", name="a_job", new_name="another_job")
     await do("job_deploy", name="a_job")
+    await do("schedule_pause", name="a_job", reason="for a while")
+    await do("schedule_resume", name="a_job")
+    await do("job_run_now", name="a_job", wait_seconds=30)
+    await do("schedule_backfill", name="a_job", since="3h", until="1h")
     await do("job_undeploy", name="a_job")
     await do("job_delete", name="another_job")
     await do("trigger_publish", **TRIGGER)

@@ -185,7 +185,7 @@ async def test_a_job_in_the_home_of_the_engine_is_refused_by_job_put_and_blocks_
 
 
 async def test_a_pointer_leads_to_what_is_written_and_not_to_its_long_form(engine: Engine) -> None:
-    text = HELLO.replace("json: true", 'json: true, trigger: {cron: "* * * * *"}')
+    text = HELLO.replace("json: true", 'json: true, trigger: {cron: "* * * *"}')
     (problem,) = (await call(engine, "job_validate", document=text))["errors"]
     assert problem["pointer"] == "/input/echo/trigger/cron"
     assert problem["where"] == "<document>:3:57"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dsl.language import window
-from core.dsl.language.schedule import Cron, Interval
+from core.dsl.language.timers import Cron, Interval
+from core.model.schedule import Cause
 from core.worker.timetable import Now, Timetable
 
 SECOND = 1_000_000_000
@@ -38,7 +39,7 @@ def test_an_interval_fires_at_once_and_then_at_equal_distances() -> None:
     clock = Clock()
     table = Timetable(interval(), "w", clock.now())
     assert table.wait(clock.now()) == 0
-    assert table.fire(clock.now()) is None
+    assert table.fire(clock.now()) == (Cause.SCHEDULE, NOON, None, 0, 0)
     assert table.wait(clock.go(10)) == pytest.approx(50)
     assert table.wait(clock.go(50)) <= 0
     table.fire(clock.now())
@@ -50,8 +51,8 @@ def test_without_block_a_firing_that_a_long_run_has_missed_is_made_up_for_once()
     table = Timetable(interval(), "w", clock.now())
     table.wait(clock.now())
     table.fire(clock.now())
-    assert table.wait(clock.go(200)) <= 0, "the firings at 60, 120 and 180 were missed"
-    table.fire(clock.now())
+    assert table.wait(clock.go(200)) <= 0, "the firings at 60, 120 and 180 came due"
+    assert table.fire(clock.now()) == (Cause.SCHEDULE, NOON + 180 * SECOND, None, 2, 0)
     assert table.wait(clock.go(1)) == pytest.approx(39), "the next one is in step again, at 240"
 
 
@@ -62,6 +63,7 @@ def test_with_block_missed_firings_are_left_out() -> None:
     table.fire(clock.now())
     assert table.wait(clock.go(200)) == pytest.approx(40)
     assert table.wait(clock.go(40.5)) <= 0, "a wake-up that is a little late is no miss"
+    assert table.fire(clock.now()) == (Cause.SCHEDULE, NOON + 240 * SECOND, None, 3, 0)
 
 
 def test_an_interval_does_not_care_how_the_wall_clock_jumps() -> None:
@@ -87,6 +89,62 @@ def test_cron_follows_a_clock_that_is_set_while_it_waits() -> None:
     assert table.wait(clock.now()) == pytest.approx(1800)
 
 
+def test_a_cron_firing_says_which_time_it_is_for_and_how_many_it_stands_for() -> None:
+    clock = Clock()
+    table = Timetable(Cron.model_validate("* * * * *"), "w", clock.now())
+    assert table.wait(clock.now()) == pytest.approx(60)
+    assert table.wait(clock.go(60.2)) <= 0
+    assert table.fire(clock.now()) == (Cause.SCHEDULE, NOON + 60 * SECOND, None, 0, 0)
+    assert table.wait(clock.go(190)) <= 0, "a run of 190 s"
+    assert table.fire(clock.now()) == (Cause.SCHEDULE, NOON + 240 * SECOND, None, 2, 0)
+    assert table.wait(clock.now()) == pytest.approx(49.8)
+
+
+def test_what_was_missed_is_made_up_for_in_its_order_with_its_window_and_then_the_timetable_goes_on() -> None:
+    clock = Clock()
+    timer = Cron.model_validate({"expression": "@hourly", "missed": "all", "catch-up": "90m", "window": "1h"})
+    clock.go(600)
+    table = Timetable(timer, "w", clock.now(), since_ns=NOON - 4 * 3600 * SECOND)
+    assert table.missed == (2, NOON - 3 * 3600 * SECOND, NOON - 2 * 3600 * SECOND, table.missed.owed)
+    seen = []
+    while table.wait(clock.now()) <= 0:
+        seen.append(table.fire(clock.now()))
+    due = [NOON - 3600 * SECOND, NOON]
+    assert [one.scheduled_ns for one in seen] == due
+    assert [one.span for one in seen] == [(at - 3600 * SECOND, at) for at in due]
+    assert {one.cause for one in seen} == {Cause.CATCH_UP}
+    assert table.wait(clock.now()) == pytest.approx(3000)
+
+
+def test_after_a_pause_the_next_time_is_the_next_one_from_then_on() -> None:
+    clock = Clock()
+    table = Timetable(Cron.model_validate("@hourly"), "w", clock.now())
+    table.wait(clock.now())
+    table.resume(clock.go(5 * 3600 + 60))
+    assert table.wait(clock.now()) == pytest.approx(3540)
+
+
+def test_what_somebody_asks_for_leaves_the_plan_as_it_is() -> None:
+    clock = Clock()
+    table = Timetable(Cron.model_validate("@hourly"), "w", clock.now())
+    table.wait(clock.now())
+    assert table.ordered(7, Cause.MANUAL, NOON) == (Cause.MANUAL, NOON, None, 0, 7)
+    assert table.wait(clock.go(60)) == pytest.approx(3540)
+
+
+@pytest.mark.parametrize("keys", [{"duration": "10s"}, {"expression": "*/10 * * * * *"}])
+def test_start_and_end_bound_every_firing(keys: dict[str, str]) -> None:
+    clock = Clock()
+    kind = Cron if "expression" in keys else Interval
+    timer = kind.model_validate({**keys, "start": "2026-11-24T12:05:00", "end": "2026-11-24T12:05:30"})
+    table = Timetable(timer, "w", clock.now())
+    fired: list[int] = []
+    while (wait := table.wait(clock.now())) < 86_400 and len(fired) < 10:
+        clock.go(max(0.0, wait))
+        fired.append(table.fire(clock.now()).scheduled_ns)
+    assert [(at - NOON) // SECOND for at in fired] == [300, 310, 320, 330]
+
+
 def test_windows_that_follow_each_other_wait_until_they_are_over() -> None:
     clock = Clock()
     timer = Cron.model_validate(
@@ -96,7 +154,7 @@ def test_windows_that_follow_each_other_wait_until_they_are_over() -> None:
     assert table.wait(clock.now()) == pytest.approx(3900)
     clock.go(3900)
     assert table.wait(clock.now()) <= 0
-    span = table.fire(clock.now())
+    span = table.fire(clock.now()).span
     assert span == (NOON, NOON + 3600 * SECOND)
     assert span is not None
     table.succeeded(span, clock.now())
@@ -109,7 +167,7 @@ def test_windows_that_are_behind_follow_each_other_at_once() -> None:
     table = Timetable(timer, "w", clock.now(), mark_ns=NOON - 180 * SECOND)
     starts = []
     while table.wait(clock.now()) <= 0:
-        span = table.fire(clock.now())
+        span = table.fire(clock.now()).span
         assert span is not None
         starts.append(span.start_ns)
         table.succeeded(span, clock.now())
@@ -123,10 +181,10 @@ def test_a_window_whose_run_failed_is_taken_again() -> None:
     timer = interval(window={"tracked": "/mark"})
     table = Timetable(timer, "w", clock.now())
     table.wait(clock.now())
-    first = table.fire(clock.now())
+    first = table.fire(clock.now()).span
     clock.go(61)
     table.wait(clock.now())
-    assert table.fire(clock.now()) == first
+    assert table.fire(clock.now()).span == first
 
 
 @given(
@@ -151,7 +209,7 @@ def test_whatever_the_runs_and_clocks_do_successful_windows_have_no_gap_and_no_o
         now = clock.go(seconds)
         if table.wait(now) > 0:
             continue
-        span = table.fire(now)
+        span = table.fire(now).span
         assert span is not None
         assert span.end_ns + offset * SECOND <= now.wall_ns, "a window is over before it is taken"
         if ok:

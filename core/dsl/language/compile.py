@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import pydantic
@@ -20,6 +20,7 @@ from core.dsl.language.course import Holds, Leg, Legs, Pass, Wait
 from core.dsl.language.emit import Emit
 from core.dsl.language.registry import load_components
 from core.dsl.language.schedule import MessageFilter, Trigger
+from core.dsl.language.timers import Timer
 from core.errors import InvalidDocument, Problem, shorten
 from core.guard import pathrules
 from core.guard.pathrules import Locator
@@ -213,9 +214,23 @@ def filter_of(source: Input) -> message.Filter | None:
     return trigger.message.filter() if trigger is not None and trigger.message is not None else None
 
 
-def message_filter(document: str | bytes) -> message.Filter | None:
-    """The messages that a staged job (JSON text) waits for, or None when it does not wait for messages."""
-    return filter_of(check_job(orjson.loads(document)).input)
+def timer_of(source: Input) -> Timer | None:
+    """The timer that an input fires by, or None when it has none."""
+    trigger: Trigger | None = getattr(source, "trigger", None)
+    return trigger.timer if trigger is not None else None
+
+
+class Starts(NamedTuple):
+    """What makes a staged job run: messages, times, or neither."""
+
+    filter: message.Filter | None
+    timer: Timer | None
+
+
+def starts(document: str | bytes) -> Starts:
+    """What makes a staged job (JSON text) run. Raises InvalidDocument."""
+    source = check_job(orjson.loads(document)).input
+    return Starts(filter_of(source), timer_of(source))
 
 
 # ---- compiling -----------------------------------------------------------------------------------------------------

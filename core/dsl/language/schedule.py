@@ -1,14 +1,10 @@
-"""When a job fires: the `trigger` block of an input, as a value that computes the next firing and never sleeps."""
+"""When a job fires: the `trigger` block of an input."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
 
-from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -22,36 +18,28 @@ from pydantic_core import CoreSchema
 
 from core import clock
 from core.dsl.component import Config
-from core.dsl.language.duration import Duration
-from core.dsl.language.window import Span, Window
+from core.dsl.language.timers import Cron, Interval
+from core.dsl.language.window import Span
 from core.errors import shorten
 from core.model import message
 
-CLOCK_SET_BACK_SECONDS = 60.0
-SHORTCUTS = {
-    "@yearly": "0 0 0 1 1 *",
-    "@annually": "0 0 0 1 1 *",
-    "@monthly": "0 0 0 1 * *",
-    "@weekly": "0 0 0 * * 0",
-    "@daily": "0 0 0 * * *",
-    "@midnight": "0 0 0 * * *",
-    "@hourly": "0 0 * * * *",
-}
 FORMER_SOURCES = {"agent": "worker", "pipe": "job"}  # older documents call the sources so
 
 
 class Clocks(dict[str, Any]):
     """What `${time|NAME}` reads in one firing, worked out when it is asked for: most runs never ask.
 
-    Names: now_time, start_time and end_time, each followed by _secs, _ms or _iso (UTC). Start and end are those of
-    the window of the firing; without a window both are the time of the firing.
+    Names: now_time, scheduled_time, start_time and end_time, each followed by _secs, _ms or _iso (UTC). Start and end
+    are those of the window of the firing; without a window both are the time of the firing. The scheduled time is the
+    one that a schedule fires for; without a schedule it is the time of the firing, too.
     """
 
-    __slots__ = ("_now_ns", "_span")
+    __slots__ = ("_now_ns", "_scheduled_ns", "_span")
 
-    def __init__(self, now_ns: int, span: Span | None = None) -> None:
+    def __init__(self, now_ns: int, span: Span | None = None, scheduled_ns: int = 0) -> None:
         self._now_ns = now_ns
         self._span = span
+        self._scheduled_ns = scheduled_ns or now_ns
 
     def get(self, name: str, default: Any = None) -> Any:
         which, _, form = name.rpartition("_")
@@ -59,6 +47,8 @@ class Clocks(dict[str, Any]):
         match which:
             case "now_time":
                 ns = self._now_ns
+            case "scheduled_time":
+                ns = self._scheduled_ns
             case "start_time":
                 ns = span[0]
             case "end_time":
@@ -73,114 +63,6 @@ class Clocks(dict[str, Any]):
             case "iso":
                 return clock.iso(ns)
         return default
-
-
-def _jitter(maximum: float, seed: str) -> float:
-    """A delay in [0, maximum) that one workload keeps for its whole life: it is drawn from its name."""
-    digest = hashlib.blake2b(seed.encode(), digest_size=8).digest()
-    return maximum * int.from_bytes(digest, "big") / 2**64
-
-
-class Interval(Config):
-    """Fire at once, then at equal distances from the start."""
-
-    scalar = "duration"
-    spellings: ClassVar = {"random_offset": "random-offset"}
-
-    duration: Duration
-    """The distance between two firings, e.g. 60s."""
-    immediate: bool = True
-    """Fire at the start; false waits one interval first."""
-    random_offset: Duration = 0.0
-    """Shift all firings by a delay up to this, chosen once for each workload."""
-
-    window: Window | None = None
-    """The stretch of time that a firing is about, read as `${time|start_time_…}` and `${time|end_time_…}`."""
-    block: bool = False
-    """Leave out firings that come due while the last run is under way or its output tries again. Otherwise one of
-    them is made up for when that run has ended; two runs of a job are never under way at the same time."""
-
-    @model_validator(mode="after")
-    def _window_has_a_size(self) -> Self:
-        if self.window is not None and self.window.size is None:
-            filled = self.window.model_copy(update={"size": self.duration})
-            object.__setattr__(self, "window", filled)
-        return self
-
-    @field_validator("duration")
-    @classmethod
-    def _positive(cls, value: float) -> float:
-        if value < 0.001:
-            raise ValueError("an interval is at least 1ms; leave the trigger out to run once")
-        return value
-
-    def next_fire(self, started: float, last: float | None, now: float, seed: str) -> float:
-        """The next firing in seconds on the clock of `started`, `last` and `now` (a monotonic one).
-
-        `last` is the firing before, None when there was none; a result before `now` means: now.
-        """
-        first = started + _jitter(self.random_offset, seed) + (0.0 if self.immediate else self.duration)
-        if last is None:
-            return first
-        # Equal spacing from the start: slow runs do not make the schedule drift, and what is past is skipped.
-        steps = math.floor((max(last, now) - first) / self.duration + 1e-9) + 1
-        return first + max(steps, 0) * self.duration
-
-
-class Cron(Config):
-    """Fire at clock times in UTC: six fields, second minute hour day month weekday, or a shortcut such as @hourly."""
-
-    scalar = "expression"
-    spellings: ClassVar = {"random_offset": "random-offset"}
-
-    expression: str
-    """Six fields, e.g. `0 */5 * * * *`, or @hourly, @daily, @weekly, @monthly, @yearly."""
-    immediate: bool = False
-    """Fire at the start as well."""
-    random_offset: Duration = 0.0
-    """Shift all firings by a delay up to this, chosen once for each workload."""
-
-    window: Window | None = None
-    """The stretch of time that a firing is about, read as `${time|start_time_…}` and `${time|end_time_…}`."""
-    block: bool = False
-    """Leave out firings that come due while the last run is under way or its output tries again. Otherwise one of
-    them is made up for when that run has ended; two runs of a job are never under way at the same time."""
-
-    @model_validator(mode="after")
-    def _window_has_a_size(self) -> Self:
-        if self.window is not None and self.window.size is None:
-            raise ValueError("a window of a cron trigger needs a size, e.g. `window: {size: 1h}`")
-        return self
-
-    @field_validator("expression")
-    @classmethod
-    def _six_fields(cls, value: str) -> str:
-        text = SHORTCUTS.get(value.strip(), value.strip())
-        shown = shorten(value, 60)
-        if text.startswith("@"):
-            raise ValueError(f"{shown} is not a known shortcut; allowed: {', '.join(SHORTCUTS)}")
-        fields = len(text.split())
-        if fields != 6:
-            hint = f"; did you mean `0 {shown}`" if fields == 5 else ""
-            raise ValueError(f"a cron expression has six fields (second first), {shown} has {fields}{hint}")
-        try:
-            next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
-        except CronSimError as error:
-            raise ValueError(f"{shown} is not a cron expression: {error}") from error
-        except StopIteration:
-            raise ValueError(f"{shown} never comes true") from None
-        return value
-
-    def next_fire(self, started: float, last: float | None, now: float, seed: str) -> float:
-        """The next firing in seconds since the epoch; arguments as in `Interval.next_fire`, on the wall clock."""
-        if last is None and self.immediate:
-            return started
-        offset = _jitter(self.random_offset, seed)
-        # A last firing far ahead of now means that the clock was set back: then only now counts.
-        after = (now if last is None or last - now > CLOCK_SET_BACK_SECONDS else max(now, last)) - offset
-        text = SHORTCUTS.get(self.expression.strip(), self.expression.strip())
-        fire = next(CronSim(text, datetime.fromtimestamp(after, UTC)))
-        return fire.timestamp() + offset
 
 
 def _one_or_many(value: object) -> object:

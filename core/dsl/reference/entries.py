@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from core import errors
 from core.dsl.component import REGISTRY, Config
-from core.dsl.language import schedule
+from core.dsl.language import schedule, timers
 from core.dsl.language.action import Action
 from core.dsl.language.emit import Emit
 from core.dsl.language.registry import load_components
@@ -30,11 +30,11 @@ _BLOCKS: dict[tuple[str, str], tuple[type[Config], str]] = {
         'emit: {tag: stage1-done, data: {count: "${stat|events_out}"}}',
     ),
     ("trigger", "interval"): (
-        schedule.Interval,
+        timers.Interval,
         "name: every-minute\ninput: {echo: {event: tick, trigger: {interval: 60s}}}\noutput: {print: STDOUT}",
     ),
     ("trigger", "cron"): (
-        schedule.Cron,
+        timers.Cron,
         'name: nightly\ninput:\n  echo: {event: tick, trigger: {cron: {expression: "0 30 2 * * *", immediate: true}}}\n'
         "output: {print: STDOUT}",
     ),
@@ -111,7 +111,7 @@ def type_of(node: dict[str, Any], root: dict[str, Any]) -> str:
 
 
 def keys_of(model: type[BaseModel]) -> tuple[Key, ...]:
-    """The keys of a declaration, in the order in which it has them."""
+    """The keys of a declaration, in the order in which it has them; the one that a bare value stands for first."""
     schema = model.model_json_schema(by_alias=True)
     properties = _properties(schema, schema)
     out = []
@@ -123,6 +123,7 @@ def keys_of(model: type[BaseModel]) -> tuple[Key, ...]:
             default = None  # an object with keys of its own, or an empty one
         kind = type_of(node, schema)
         out.append(Key(name, kind, field.is_required(), default, field.description or "", _model_in(field.annotation)))
+    out.sort(key=lambda key: key.name != getattr(model, "scalar", ""))
     return tuple(out)
 
 

@@ -127,10 +127,12 @@ output: {print: STDOUT}
         "expansion",
         "time",
         "${time|NAME} is the time of the firing, or its window.",
-        "NAME is now_time, start_time or end_time followed by _secs, _ms or _iso (UTC). Start and end are those of the"
-        " trigger's window; without a window both are the time of the firing.",
+        "NAME is now_time, scheduled_time, start_time or end_time followed by _secs, _ms or _iso (UTC). The scheduled"
+        " time is the one of the timetable that a run is for. Start and end are those of the trigger's window; without"
+        " a window both are the time of the firing.",
         (
             ("${time|now_time_iso}", "When the run began, as 2026-01-31T12:00:00.000Z."),
+            ("${time|scheduled_time_iso}", "When it was due: of a run that makes up for another time, that time."),
             ("${time|start_time_secs}", "The start of the window in seconds since the epoch."),
             ("${time|end_time_ms}", "Its end in milliseconds."),
         ),

@@ -1,0 +1,96 @@
+"""When a cron expression comes true, in the time of a place: the rules for days and for the nights when clocks change.
+
+Days: when both the day of the month and the weekday are named, either is enough; when one of them begins with `*`, both
+have to fit (as Debian's cron has it). Weekdays are 0 to 7, both ends Sunday, or SUN to SAT.
+
+Clocks that change: an hour and a minute that are named stand for one moment of each day. What lies in the hour that is
+left out comes at its end (02:30 at 03:00), and of an hour that comes twice the first counts. With `*` in one of the
+two, the expression counts the hours that there are: none in the gap, and both of an hour that comes twice.
+
+The search is cronsim's. It knows the same rules for five fields alone, and only from the time at which it was begun; so
+it is asked for times without a zone here, and these are laid onto the zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from core.errors import shorten
+
+SHORTCUTS = {
+    "@yearly": "0 0 0 1 1 *",
+    "@annually": "0 0 0 1 1 *",
+    "@monthly": "0 0 0 1 * *",
+    "@weekly": "0 0 0 * * 0",
+    "@daily": "0 0 0 * * *",
+    "@midnight": "0 0 0 * * *",
+    "@hourly": "0 0 * * * *",
+}
+_MINUTE = timedelta(minutes=1)
+
+
+def fields_of(expression: str) -> str:
+    """An expression with six fields, the second first; one of five means second 0.
+
+    Raises ValueError for what is no expression, and for one that never comes true.
+    """
+    text = SHORTCUTS.get(expression.strip(), expression.strip())
+    shown = shorten(expression, 60)
+    if text.startswith("@"):
+        raise ValueError(f"{shown} is not a known shortcut; allowed: {', '.join(SHORTCUTS)}")
+    fields = text.split()
+    if len(fields) == 5:
+        fields.insert(0, "0")
+    if len(fields) != 6:
+        raise ValueError(
+            f"a cron expression has five fields (minute hour day month weekday), or six with the second first;"
+            f" {shown} has {len(fields)}"
+        )
+    text = " ".join(fields)
+    try:
+        next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
+    except CronSimError as error:
+        raise ValueError(f"{shown} is not a cron expression: {error}") from error
+    except StopIteration:
+        raise ValueError(f"{shown} never comes true") from None
+    return text
+
+
+@lru_cache(maxsize=64)
+def zone_of(name: str) -> tzinfo:
+    """The zone of an IANA name. Raises ValueError for another one."""
+    if name.upper() == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # not known, a directory of zones, no name of one
+        shown = shorten(name, 60)
+        raise ValueError(f"there is no time zone {shown}; write it as in Europe/Berlin, or UTC") from None
+
+
+def times(fields: str, zone: tzinfo, after: float) -> Iterator[float]:
+    """The times at which six fields come true, in seconds since the epoch, ascending and each later than `after`."""
+    begin = datetime.fromtimestamp(after, zone)
+    _, minutes, hours, *_ = fields.split()
+    if zone is UTC or minutes.startswith("*") or hours.startswith("*"):
+        for found in CronSim(fields, begin):
+            if (at := found.timestamp()) > after:
+                yield at
+        return
+    last = after
+    for local in CronSim(fields, begin.replace(tzinfo=None)):
+        if (at := _laid(local, zone)) > last:
+            yield at
+            last = at
+
+
+def _laid(local: datetime, zone: tzinfo) -> float:
+    """A time of the clock on the wall as seconds since the epoch: the first of two, and the end of a gap in it."""
+    while (at := local.replace(tzinfo=zone)).astimezone(UTC).astimezone(zone) != at:  # nobody's clock ever shows it
+        local += _MINUTE
+    return at.timestamp()

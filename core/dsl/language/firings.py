@@ -1,0 +1,95 @@
+"""Which firings of a timer lie in a stretch of time, and what is made up for of those that were missed. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+from core import clock
+from core.dsl.language.timers import Interval, Timer
+from core.model.schedule import MOST_CAUGHT_UP
+
+MOST_COUNTED = 1000  # firings that were missed or skipped; of more it is known that there are at least so many
+
+
+class Missed(NamedTuple):
+    """What came due while nobody was there; times in ns since the epoch."""
+
+    left_out: int = 0
+    """How many; the oldest ones; the times of the first and the last of them follow."""
+    first_ns: int = 0
+    last_ns: int = 0
+    owed: tuple[int, ...] = ()
+    """The times of those that are made up for, the oldest first."""
+
+
+def upcoming(timer: Timer, after_ns: int, count: int, seed: str, origin_ns: int = 0) -> list[int]:
+    """The next firings after a time; an interval counts from `origin_ns`, if one is given."""
+    origin = origin_ns / clock.NANOSECONDS if origin_ns else None
+    found = timer.planned(after_ns / clock.NANOSECONDS, seed, origin)
+    return [_ns(at) for at in itertools.islice(found, count)]
+
+
+def within(timer: Timer, from_ns: int, to_ns: int, most: int, seed: str) -> list[int]:
+    """The firings from one time, inclusive, to another one, exclusive; one more than `most` when there are more.
+
+    An interval counts from the beginning.
+    """
+    first = from_ns / clock.NANOSECONDS
+    if isinstance(timer, Interval):
+        found = timer.planned(first - timer.duration / 2, seed, first)
+    else:
+        found = timer.planned(first - 0.0005, seed)  # no two firings are nearer to each other
+    before = itertools.takewhile(lambda at: at < to_ns, map(_ns, found))
+    return list(itertools.islice(before, most + 1))
+
+
+def newest(timer: Timer, after_ns: int, until_ns: int, most: int, seed: str) -> list[int]:
+    """The newest firings after one time and up to another one, at most so many, ascending.
+
+    Looks back in steps that double, so that it does not pass through all that came due in a year.
+    """
+    back = clock.NANOSECONDS
+    while True:
+        begin = max(after_ns, until_ns - back)
+        found = timer.planned(begin / clock.NANOSECONDS, seed, after_ns / clock.NANOSECONDS)
+        times = [at for at in itertools.takewhile(lambda at: at <= until_ns, map(_ns, found)) if at > after_ns]
+        if begin == after_ns or len(times) >= most:
+            return times[-most:]
+        back *= 2
+
+
+def missed(timer: Timer, since_ns: int, now_ns: int, seed: str) -> Missed:
+    """What came due after `since_ns`, up to now, and did not run.
+
+    Windows that follow each other are each taken, so that nothing of them is missed; an interval that fires at its
+    start makes up for the last one by that.
+    """
+    if timer.sequenced or since_ns >= now_ns:
+        return Missed()
+    times = newest(timer, since_ns, now_ns, MOST_COUNTED, seed)
+    if isinstance(timer, Interval) and timer.immediate:
+        if timer.missed != "all":
+            return Missed()
+        times = times[:-1]
+    return _decided(times, now_ns, timer.missed, timer.catch_up)
+
+
+def paused(timer: Timer, since_ns: int, now_ns: int, policy: str, seed: str) -> Missed:
+    """What came due during a pause, and what of it is made up for when it ends, however long it was."""
+    return _decided(newest(timer, since_ns, now_ns, MOST_COUNTED, seed), now_ns, policy, float("inf"))
+
+
+def _decided(times: list[int], now_ns: int, policy: str, catch_up: float) -> Missed:
+    recent = [at for at in times if now_ns - at <= catch_up * clock.NANOSECONDS]
+    most = {"last": 1, "all": MOST_CAUGHT_UP}.get(policy, 0)
+    owed = recent[-most:] if most else []
+    left_out = times[: len(times) - len(owed)]
+    if not left_out:
+        return Missed(owed=tuple(owed))
+    return Missed(len(left_out), left_out[0], left_out[-1], tuple(owed))
+
+
+def _ns(seconds: float) -> int:
+    """To the microsecond: a float of today has no more."""
+    return round(seconds * 1e6) * 1000
