@@ -57,6 +57,7 @@ from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts
 from core.licensing import Licensing
+from core.measures import Ends, LoopLag
 from core.model.operation import Registry
 from core.model.principal import Caller
 from core.replays import Replays
@@ -146,8 +147,11 @@ class Engine:
         self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)
         self.retention = Retention(settings, database, self.quota)
         told = Told(self.announce)
-        self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota)
-        self.invoker = Invoker(database, self.bus, ids, self.pending, self.announce, told, self.deliveries, self.quota)
+        self.ends, self.lag = Ends(), LoopLag()
+        self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota, self.ends)
+        self.invoker = Invoker(
+            database, self.bus, ids, self.pending, self.announce, told, self.deliveries, self.quota, self.ends
+        )
         self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, told, self.variables)
         self.canceler = Canceler(database, self.bus, ids, self.pending, self.traffic.tell)
         logs = Bounds(
@@ -418,6 +422,7 @@ async def open_engine(
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
         steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep, "look": engine.fleet.look}
         steps |= {"schedules": engine.fleet.timetables.keep}
+        steps["lag"] = engine.lag.look
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

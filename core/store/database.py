@@ -26,6 +26,7 @@ import sqlite_utils
 import structlog
 
 from core import clock, errors
+from core.model.measure import Histogram
 from core.store import connection, migrations, stray_opens
 from core.store.pace import Pace
 from core.store.replaced_files import Files, Loss, refuse_beside_a_rescue
@@ -73,6 +74,9 @@ class Database:
         self._local = threading.local()
         self._closed = False
         self.commits = 0
+        self.commit_seconds = Histogram()
+        self.failures = 0
+        """Commits that came to nothing because of the disk."""
         self.collectors: list[Callable[[], None]] = []
         """What collects writes for the end of a tick, called before each commit to hand them over."""
         self._thread.start()
@@ -200,7 +204,9 @@ class Database:
         return self._committed(batch, results, started, synced)
 
     def _committed(self, batch: list[_Write], results: list[Any], started: float, synced: float) -> _Outcome:
-        self._pace.took(time.perf_counter() - started, synced)
+        took = time.perf_counter() - started
+        self._pace.took(took, synced)
+        self.commit_seconds.observe(took)
         self.commits += 1
         self.unwritable = ""
         if self._files.missing():  # since the look before the commit, which may have gone into a file without a name
@@ -213,6 +219,7 @@ class Database:
         """Keep in mind that the disk, and not what was written, is at fault."""
         told = connection.translate(error)
         if connection.is_unavailable(error) and isinstance(told, errors.StorageUnavailable):
+            self.failures += 1
             if not self.unwritable:
                 log.error("store_cannot_write", error=told.message, hint=told.hint)
             self.unwritable = f"{told.message} {told.hint}"

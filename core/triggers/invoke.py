@@ -21,6 +21,7 @@ import orjson
 from core import clock, errors
 from core.bus.base import Bus, Delivery
 from core.bus.told import Told
+from core.measures import Ends
 from core.model import invocation
 from core.model.invocation import Invocation
 from core.model.message import Kind, Message, Source, Type, renumbered
@@ -70,6 +71,7 @@ class Invoker:
         told: Told,
         deliveries: Deliveries,
         quota: Quota,
+        ends: Ends,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -79,6 +81,7 @@ class Invoker:
         self._told = told
         self._deliveries = deliveries
         self._quota = quota
+        self._ends = ends
         self._limits = Limits(database)
         self._recorder = Recorder(database, ids)
 
@@ -242,6 +245,7 @@ class Invoker:
                 self._bus.release(delivery)
                 self._pending.wait(entry, options.wait_seconds, done)
             else:
+                self._ends.add(tenant, run.state, run.requested_at_ns, run.finished_at_ns)
                 if delivery is not None:
                     self._bus.release(delivery)
                 if not done.done():

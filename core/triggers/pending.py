@@ -15,6 +15,7 @@ import orjson
 
 from core import clock, errors
 from core.bus.base import Bus
+from core.measures import Ends
 from core.model import invocation
 from core.model.invocation import Invocation
 from core.model.states import INVOCATION, InvocationState
@@ -58,9 +59,11 @@ class Pending:
         deliveries: Deliveries,
         ids: clock.Ids,
         quota: Quota,
+        ends: Ends,
     ) -> None:
         self._database = database
         self._bus = bus
+        self._ends = ends
         self._announce = announce
         self._deliveries = deliveries
         self._ids = ids
@@ -202,6 +205,7 @@ class Pending:
         run.attempts = finish.attempts
         run.note(finish.event)
         self._quota.ended(run.tenant, run.username, len(finish.result))
+        self._ends.add(run.tenant, finish.state, run.requested_at_ns, finish.at_ns)
         if entry.waiters:
             record = invocation.record(run, params=entry.params, result=finish.told)
             for waiter, bucket in entry.waiters.items():
@@ -336,6 +340,10 @@ class Pending:
         """Whether a run still owes its message to its job."""
         entry = self.find(id)
         return entry is not None and not entry.canceling
+
+    def owed(self) -> list[int]:
+        """When each open invocation was asked for."""
+        return [entry.run.requested_at_ns for entry in self._open.values()]
 
     def goes_on(self, id: int) -> bool:
         """Whether a run is open and nothing has come that ends it."""

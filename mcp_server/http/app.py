@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core import accepting, errors
+from core.model.measure import Family
 from core.model.principal import Caller
 from mcp_server import live as registry
 from mcp_server import session
@@ -25,6 +26,7 @@ from mcp_server.http import (
     admission,
     arriving,
     auth,
+    exposition,
     metrics,
     openapi,
     pages,
@@ -117,12 +119,15 @@ def create(
             jobs: list[dict[str, Any]] = []
             async for page in session.pages(lambda given: engine.call("job_metrics", given, caller), {"limit": 200}):
                 jobs += page["items"]
-            everything = caller.operator or caller.principal.platform
-            status = await _status(engine, caller) if everything else None
+            families = [counts.uptime()]
+            if caller.operator or caller.principal.platform:
+                families += counts.door(rooms(), live)
+                families += await _of_engine(engine, caller)
+            families += (*metrics.jobs(jobs, caller.tenant), *metrics.schedules(jobs, caller.tenant))
         except errors.SluiceError as error:
             return problems.response(error)
-        text = counts.render(jobs, caller.tenant, rooms(), live, requests=everything, status=status)
-        return Response(text, media_type=metrics.MEDIA_TYPE)
+        kind = exposition.media_type(request.headers.get("accept", ""))
+        return Response(exposition.render(families, kind), media_type=kind)
 
     app.add_api_route("/metrics", routes.stands_for("job_metrics", prometheus), include_in_schema=False)
     if mcp is not None:
@@ -140,12 +145,12 @@ def create(
     )
 
 
-async def _status(engine: session.EngineSession, caller: Caller) -> dict[str, Any] | None:
-    """How the engine itself is, for those who may know: an identity with scopes may not."""
-    if engine.operations.get("engine_status") is None or not caller.administers_all or caller.principal.scopes:
-        return None
-    told: dict[str, Any] = await engine.call("engine_status", {}, caller)
-    return told
+async def _of_engine(engine: session.EngineSession, caller: Caller) -> list[Family]:
+    """The measures of the engine itself, for those who may know: an identity with scopes may not."""
+    if engine.operations.get("engine_metrics") is None or not caller.administers_all or caller.principal.scopes:
+        return []
+    told = await engine.call("engine_metrics", {}, caller)
+    return [Family.from_dict(one) for one in told["families"]]
 
 
 def _describe(app: FastAPI) -> None:

@@ -1,17 +1,20 @@
-"""Counters of the HTTP door and the figures of running jobs in the Prometheus text format."""
+"""The measures of the HTTP door, of running jobs, and of the engine: what `/metrics` shows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from core import clock
 from core.accepting import Reason, Room
+from core.model.measure import Family, Histogram, Sample, Type, by_label, single
 from mcp_server import limits
 from mcp_server.live import Live
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MOST_JOBS = 2000
+OTHER = "other"
+"""The job of the replicas that are too many to be named, all together."""
 
 
 class Metrics:
@@ -21,118 +24,73 @@ class Metrics:
         self.now = now
         self._started = now()
         self._requests: Counter[tuple[str, int]] = Counter()
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[tuple[str, str], Histogram] = {}
 
     def count(self, operation: str, status: int, started: float) -> None:
         self._requests[operation, status] += 1
-        self._seconds[operation] = self._seconds.get(operation, 0.0) + self.now() - started
+        key = (operation, f"{status // 100}xx")
+        took = self._seconds.get(key)
+        if took is None:
+            took = self._seconds[key] = Histogram()
+        took.observe(self.now() - started)
 
-    def render(
-        self,
-        jobs: Sequence[dict[str, Any]] = (),
-        tenant: str = "",
-        rooms: Sequence[Room] = (),
-        live: Live | None = None,
-        *,
-        requests: bool = True,
-        status: dict[str, Any] | None = None,
-    ) -> str:
-        """All series; `jobs` are the items of job_metrics for that tenant, `status` is the answer of engine_status.
+    def uptime(self) -> Family:
+        return single("uptime_seconds", "gauge", "Time since this server started.", self.now() - self._started)
 
-        `requests`, connections and long answers are those of all tenants: leave them out for who is no operator.
-        """
-        lines = [
-            "# HELP sluice_uptime_seconds Time since this server started.",
-            "# TYPE sluice_uptime_seconds gauge",
-            f"sluice_uptime_seconds {self.now() - self._started:.3f}",
-            *((*self._door(), *_connections(rooms), *_live(live)) if requests else ()),
-            *(_engine(status) if status is not None else ()),
+    def door(self, rooms: Sequence[Room], live: Live | None) -> Iterator[Family]:
+        """What all tenants together ask of this door: for who operates it."""
+        requests = [
+            Sample(number, {"operation": name, "status": str(status)})
+            for (name, status), number in sorted(self._requests.items())
         ]
-        return "\n".join([*lines, *_jobs(jobs, tenant), *_schedules(jobs, tenant)]) + "\n"
-
-    def _door(self) -> list[str]:
-        lines = [
-            "# HELP sluice_http_requests_total Requests by operation and status.",
-            "# TYPE sluice_http_requests_total counter",
+        yield Family("http_requests_total", "counter", "Requests by operation and status.", requests)
+        took = [
+            Sample(seconds, {"operation": name, "status": status})
+            for (name, status), seconds in sorted(self._seconds.items())
         ]
-        for (name, status), number in sorted(self._requests.items()):
-            lines.append(f'sluice_http_requests_total{{operation="{name}",status="{status}"}} {number}')
-        lines += [
-            "# HELP sluice_http_request_seconds_total Time spent answering, by operation.",
-            "# TYPE sluice_http_request_seconds_total counter",
-        ]
-        for name, seconds in sorted(self._seconds.items()):
-            lines.append(f'sluice_http_request_seconds_total{{operation="{name}"}} {seconds:.6f}')
-        return lines
+        yield Family("http_request_duration_seconds", "histogram", "Time spent answering.", took)
+        yield from _connections(rooms)
+        if live is not None:
+            yield from _live(live)
 
 
-def _connections(rooms: Sequence[Room]) -> Iterator[str]:
-    yield "# HELP sluice_connections_open Connections that are open, by door."
-    yield "# TYPE sluice_connections_open gauge"
-    yield from (f'sluice_connections_open{{door="{room.door}"}} {room.open}' for room in rooms)
-    yield "# HELP sluice_connections_most How many connections a door takes."
-    yield "# TYPE sluice_connections_most gauge"
-    yield from (f'sluice_connections_most{{door="{room.door}"}} {room.most}' for room in rooms)
-    yield "# HELP sluice_connections_refused_total Connections that were not let in or sent away, by door and reason."
-    yield "# TYPE sluice_connections_refused_total counter"
-    for room in rooms:
-        for reason in Reason:
-            labels = f'door="{room.door}",reason="{reason}"'
-            yield f"sluice_connections_refused_total{{{labels}}} {room.refused[reason]}"
+def _connections(rooms: Sequence[Room]) -> Iterator[Family]:
+    opened = [(room.door, room.open) for room in rooms]
+    yield by_label("connections_open", "gauge", "Connections that are open, by door.", "door", opened)
+    most = [(room.door, room.most) for room in rooms]
+    yield by_label("connections_most", "gauge", "How many connections a door takes.", "door", most)
+    refused = [
+        Sample(room.refused[reason], {"door": room.door, "reason": str(reason)}) for room in rooms for reason in Reason
+    ]
+    help = "Connections that were not let in or sent away, by door and reason."
+    yield Family("connections_refused_total", "counter", help, refused)
 
 
-def _live(live: Live | None) -> Iterator[str]:
-    if live is None:
-        return
+def _live(live: Live) -> Iterator[Family]:
     limiter = live.limiter
-    yield "# HELP sluice_long_answers Waits, event streams and MCP sessions that are open now."
-    yield "# TYPE sluice_long_answers gauge"
-    for kind in limits.KINDS:
-        yield f'sluice_long_answers{{kind="{kind}"}} {limiter.count(kind)}'
-    yield "# HELP sluice_long_answers_limit How many one user, or one tenant, may have open."
-    yield "# TYPE sluice_long_answers_limit gauge"
-    for kind in limits.KINDS:
-        for whose, most in zip(limits.WHOSE, limiter.most[kind], strict=True):
-            yield f'sluice_long_answers_limit{{kind="{kind}",of="{whose}"}} {most}'
-    yield "# HELP sluice_long_answers_refused_total Those that were one too many, by whose limit it was."
-    yield "# TYPE sluice_long_answers_refused_total counter"
-    for kind in limits.KINDS:
-        for whose in limits.WHOSE:
-            yield f'sluice_long_answers_refused_total{{kind="{kind}",of="{whose}"}} {limiter.refused[kind, whose]}'
-    yield "# HELP sluice_long_answers_ended_total Those that were ended, by the reason."
-    yield "# TYPE sluice_long_answers_ended_total counter"
-    for (kind, reason), number in sorted(live.ended.items()):
-        yield f'sluice_long_answers_ended_total{{kind="{kind}",reason="{reason.value}"}} {number}'
+    opened = [(kind, limiter.count(kind)) for kind in limits.KINDS]
+    help = "Waits, event streams and MCP sessions that are open now."
+    yield by_label("long_answers", "gauge", help, "kind", opened)
+    most = [
+        Sample(most, {"kind": kind, "of": whose})
+        for kind in limits.KINDS
+        for whose, most in zip(limits.WHOSE, limiter.most[kind], strict=True)
+    ]
+    yield Family("long_answers_limit", "gauge", "How many one user, or one tenant, may have open.", most)
+    refused = [
+        Sample(limiter.refused[kind, whose], {"kind": kind, "of": whose})
+        for kind in limits.KINDS
+        for whose in limits.WHOSE
+    ]
+    help = "Those that were one too many, by whose limit it was."
+    yield Family("long_answers_refused_total", "counter", help, refused)
+    ended = [
+        Sample(number, {"kind": kind, "reason": reason.value}) for (kind, reason), number in sorted(live.ended.items())
+    ]
+    yield Family("long_answers_ended_total", "counter", "Those that were ended, by the reason.", ended)
 
 
-def _engine(status: dict[str, Any]) -> Iterator[str]:
-    yield "# HELP sluice_loop_failures_total Failed steps of a loop that keeps the engine going."
-    yield "# TYPE sluice_loop_failures_total counter"
-    for loop in status["loops"]:
-        yield f"sluice_loop_failures_total{{{_labels(loop=loop['name'])}}} {loop['failures']}"
-    yield "# HELP sluice_worker_deaths_total Ends of workers for which a job was to blame."
-    yield "# TYPE sluice_worker_deaths_total counter"
-    for cause, number in sorted(status["worker_deaths"].items()):
-        yield f"sluice_worker_deaths_total{{{_labels(cause=cause)}}} {number}"
-    yield "# HELP sluice_jobs_quarantined Jobs that do not run because their workers ended again and again."
-    yield "# TYPE sluice_jobs_quarantined gauge"
-    yield f"sluice_jobs_quarantined {len(status['quarantined'])}"
-    yield "# HELP sluice_tenants_on_probation Tenants of which nothing new runs because their jobs ended workers."
-    yield "# TYPE sluice_tenants_on_probation gauge"
-    yield f"sluice_tenants_on_probation {len(status['probation'])}"
-    yield "# HELP sluice_workers_overreached_total What workers said of workloads that they were not told to run."
-    yield "# TYPE sluice_workers_overreached_total counter"
-    yield f"sluice_workers_overreached_total {status['overreached']}"
-    yield "# HELP sluice_worker_ends_unbelieved_total Ends that workers told and that are of nothing placed on them."
-    yield "# TYPE sluice_worker_ends_unbelieved_total counter"
-    yield f"sluice_worker_ends_unbelieved_total {status['unbelieved']}"
-    yield "# HELP sluice_log_lines_dropped_total Lines of job logs that were not kept, by reason."
-    yield "# TYPE sluice_log_lines_dropped_total counter"
-    for reason, number in sorted(status["log_lines_dropped"].items()):
-        yield f"sluice_log_lines_dropped_total{{{_labels(reason=reason)}}} {number}"
-
-
-_JOBS = (
+_JOBS: tuple[tuple[str, Type, str, str], ...] = (
     ("events_in_total", "counter", "events_in", "Events that the input has read."),
     ("events_out_total", "counter", "events_out", "Events that the output has accepted."),
     ("bytes_in_total", "counter", "bytes_in", "Bytes that the input has read."),
@@ -144,27 +102,26 @@ _JOBS = (
 )
 
 
-def _jobs(jobs: Sequence[dict[str, Any]], tenant: str) -> Iterator[str]:
-    named = [
-        (_labels(tenant=tenant, job=one["job"], replica=one["replica"], worker=one["worker"]), one) for one in jobs
+def jobs(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Family]:
+    """What items of job_metrics say, of one tenant; those beyond MOST_JOBS are one job, `other`."""
+    named, others = items[:MOST_JOBS], items[MOST_JOBS:]
+    labels = [{"tenant": tenant, **{key: str(one[key]) for key in ("job", "replica", "worker")}} for one in named]
+    rest = {"tenant": tenant, "job": OTHER}
+    for name, type, key, help in _JOBS:
+        samples = [Sample(one["metrics"].get(key, 0), label) for label, one in zip(labels, named, strict=True)]
+        if others:
+            figures = [one["metrics"].get(key, 0) for one in others]
+            samples.append(Sample(sum(figures) if type == "counter" else max(figures), rest))
+        yield Family(f"job_{name}", type, help, samples)
+    restarts = [Sample(one["restarts"], label) for label, one in zip(labels, named, strict=True)]
+    yield Family("job_restarts_total", "counter", "How often a job was started again after a failure.", restarts)
+    up = [
+        Sample(int(one["state"] in ("running", "completed")), label) for label, one in zip(labels, named, strict=True)
     ]
-    for name, type, key, text in _JOBS if jobs else ():
-        yield f"# HELP sluice_job_{name} {text}"
-        yield f"# TYPE sluice_job_{name} {type}"
-        for labels, one in named:
-            yield f"sluice_job_{name}{{{labels}}} {one['metrics'].get(key, 0)}"
-    if jobs:
-        yield "# HELP sluice_job_restarts_total How often a job was started again after a failure."
-        yield "# TYPE sluice_job_restarts_total counter"
-        for labels, one in named:
-            yield f"sluice_job_restarts_total{{{labels}}} {one['restarts']}"
-        yield "# HELP sluice_job_up Whether a job is running or complete."
-        yield "# TYPE sluice_job_up gauge"
-        for labels, one in named:
-            yield f"sluice_job_up{{{labels}}} {int(one['state'] in ('running', 'completed'))}"
+    yield Family("job_up", "gauge", "Whether a job is running or complete.", up)
 
 
-_SCHEDULES = (
+_SCHEDULES: tuple[tuple[str, Type, str, str], ...] = (
     ("next_timestamp_seconds", "gauge", "next", "When a job fires next by its schedule; 0: not at all."),
     ("last_success_timestamp_seconds", "gauge", "last_success", "When the last run that succeeded ended; 0: none has."),
     ("missed_total", "counter", "missed", "Firings that came due while nothing could run them."),
@@ -172,19 +129,9 @@ _SCHEDULES = (
 )
 
 
-def _schedules(jobs: Sequence[dict[str, Any]], tenant: str) -> Iterator[str]:
-    named = [(_labels(tenant=tenant, job=one["job"]), one["schedule"]) for one in jobs if "schedule" in one]
-    for name, type, key, text in _SCHEDULES if named else ():
-        yield f"# HELP sluice_schedule_{name} {text}"
-        yield f"# TYPE sluice_schedule_{name} {type}"
-        for labels, figures in named:
-            yield f"sluice_schedule_{name}{{{labels}}} {figures[key]:.15g}"
-
-
-def _labels(**labels: object) -> str:
-    """Label values escaped as the format wants it; the names of jobs are a user's."""
-    return ",".join(f'{name}="{_escaped(str(value))}"' for name, value in labels.items())
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def schedules(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Family]:
+    """What items of job_metrics say of schedules, of one tenant."""
+    named = [({"tenant": tenant, "job": one["job"]}, one["schedule"]) for one in items if "schedule" in one]
+    for name, type, key, help in _SCHEDULES:
+        samples = [Sample(figures[key], labels) for labels, figures in named[:MOST_JOBS]]
+        yield Family(f"schedule_{name}", type, help, samples)

@@ -3,7 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 from core.accepting import Reason, Room
-from mcp_server.http.metrics import Metrics
+from core.model.measure import Family
+from mcp_server.http import metrics
+from mcp_server.http.exposition import OPENMETRICS, PLAIN, media_type, render
+from mcp_server.http.metrics import MOST_JOBS, Metrics
 
 FIGURES = {"events_in": 10, "events_out": 7, "bytes_in": 900, "errors": 3, "runs": 2, "lag_seconds": 1.5}
 
@@ -19,55 +22,76 @@ def job(name: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def lines(families: Any) -> list[str]:
+    return render(list(families)).splitlines()
+
+
 def test_the_figures_of_jobs_are_series_with_their_tenant_job_replica_and_worker() -> None:
-    lines = Metrics(lambda: 0.0).render([job("load"), job("idle", state="failed", metrics={})], "acme").splitlines()
+    found = lines(metrics.jobs([job("load"), job("idle", state="failed", metrics={})], "acme"))
     labels = 'tenant="acme",job="load",replica="0",worker="local-1"'
-    assert f"sluice_job_events_out_total{{{labels}}} 7" in lines
-    assert f"sluice_job_lag_seconds{{{labels}}} 1.5" in lines
-    assert f"sluice_job_bytes_out_total{{{labels}}} 0" in lines
-    assert f"sluice_job_restarts_total{{{labels}}} 1" in lines
-    assert f"sluice_job_up{{{labels}}} 1" in lines
-    assert 'sluice_job_up{tenant="acme",job="idle",replica="0",worker="local-1"} 0' in lines
-    assert lines.count("# TYPE sluice_job_events_in_total counter") == 1, "one type line for all series of a name"
+    assert f"sluice_job_events_out_total{{{labels}}} 7" in found
+    assert f"sluice_job_lag_seconds{{{labels}}} 1.5" in found
+    assert f"sluice_job_bytes_out_total{{{labels}}} 0" in found
+    assert f"sluice_job_restarts_total{{{labels}}} 1" in found
+    assert f"sluice_job_up{{{labels}}} 1" in found
+    assert 'sluice_job_up{tenant="acme",job="idle",replica="0",worker="local-1"} 0' in found
+    assert found.count("# TYPE sluice_job_events_in_total counter") == 1, "one type line for all series of a name"
 
 
 def test_a_label_value_cannot_break_out_of_its_quotes() -> None:
-    text = Metrics(lambda: 0.0).render([job('a"b\\c\nd')], "t")
-    assert 'job="a\\"b\\\\c\\nd"' in text
+    assert 'job="a\\"b\\\\c\\nd"' in render(list(metrics.jobs([job('a"b\\c\nd')], "t")))
 
 
-def test_connections_are_shown_by_door_and_reason_to_who_operates_the_server() -> None:
-    room = Room("http", 8, 2)
-    room.refused[Reason.SLOW] += 3
-    lines = Metrics(lambda: 0.0).render(rooms=[room]).splitlines()
-    assert 'sluice_connections_open{door="http"} 0' in lines
-    assert 'sluice_connections_most{door="http"} 8' in lines
-    assert 'sluice_connections_refused_total{door="http",reason="slow"} 3' in lines
-    assert {f'sluice_connections_refused_total{{door="http",reason="{one}"}} 0' for one in Reason} - set(lines) == {
-        'sluice_connections_refused_total{door="http",reason="slow"} 0'
-    }
-    assert "sluice_connections" not in Metrics(lambda: 0.0).render(rooms=[room], requests=False)
+def test_jobs_beyond_a_number_are_one() -> None:
+    found = lines(metrics.jobs([job(f"j{number}") for number in range(MOST_JOBS + 3)], "acme"))
+    assert 'sluice_job_events_in_total{tenant="acme",job="other"} 30' in found
+    assert 'sluice_job_lag_seconds{tenant="acme",job="other"} 1.5' in found
+    assert sum(line.startswith("sluice_job_events_in_total") for line in found) == MOST_JOBS + 1
 
 
 def test_without_jobs_there_are_no_series_of_jobs() -> None:
-    assert "sluice_job_" not in Metrics(lambda: 0.0).render()
+    assert lines(metrics.jobs([], "acme")) == [""]
 
 
-def test_loops_ends_of_workers_and_quarantined_jobs_are_shown_to_who_operates_the_server() -> None:
-    loops = [{"name": "reconcile", "failures": 2, "failing": True, "reason": "no"}]
-    status = {
-        "loops": loops,
-        "worker_deaths": {"silent": 3},
-        "overreached": 2,
-        "quarantined": ["acme/evil"],
-        "probation": {},
+def test_connections_are_shown_by_door_and_reason() -> None:
+    room = Room("http", 8, 2)
+    room.refused[Reason.SLOW] += 3
+    found = lines(Metrics(lambda: 0.0).door([room], None))
+    assert 'sluice_connections_open{door="http"} 0' in found
+    assert 'sluice_connections_most{door="http"} 8' in found
+    refused = {f'sluice_connections_refused_total{{door="http",reason="{one}"}}' for one in Reason}
+    told = dict(line.split() for line in found if line.startswith("sluice_connections_refused"))
+    assert told.keys() == refused
+    assert {name for name, number in told.items() if number == "3"} == {
+        'sluice_connections_refused_total{door="http",reason="slow"}'
     }
-    status["unbelieved"] = 4
-    status["log_lines_dropped"] = {"disk": 7}
-    lines = Metrics(lambda: 0.0).render(status=status).splitlines()
-    assert 'sluice_loop_failures_total{loop="reconcile"} 2' in lines
-    assert 'sluice_worker_deaths_total{cause="silent"} 3' in lines
-    assert "sluice_jobs_quarantined 1" in lines
-    assert "sluice_worker_ends_unbelieved_total 4" in lines
-    assert 'sluice_log_lines_dropped_total{reason="disk"} 7' in lines
-    assert not any("quarantined" in line for line in Metrics(lambda: 0.0).render().splitlines())
+
+
+def test_requests_are_counted_and_timed_by_operation() -> None:
+    now = 0.0
+    door = Metrics(lambda: now)
+    door.count("job_list", 200, -0.003)
+    door.count("job_list", 404, -3.0)
+    found = lines(door.door((), None))
+    assert 'sluice_http_requests_total{operation="job_list",status="404"} 1' in found
+    assert 'sluice_http_request_duration_seconds_bucket{operation="job_list",status="2xx",le="0.0025"} 0' in found
+    assert 'sluice_http_request_duration_seconds_bucket{operation="job_list",status="2xx",le="0.005"} 1' in found
+    assert 'sluice_http_request_duration_seconds_bucket{operation="job_list",status="4xx",le="+Inf"} 1' in found
+    assert 'sluice_http_request_duration_seconds_sum{operation="job_list",status="4xx"} 3' in found
+
+
+def test_who_asks_for_openmetrics_gets_it() -> None:
+    assert media_type("application/openmetrics-text;version=1.0.0,text/plain;q=0.5") == OPENMETRICS
+    assert media_type("*/*") == PLAIN
+    counted = Metrics(lambda: 0.0)
+    counted.count("job_list", 200, 0.0)
+    text = render(list(counted.door((), None)), OPENMETRICS)
+    assert "# TYPE sluice_http_requests counter" in text
+    assert text.endswith("# EOF\n")
+
+
+def test_a_family_is_the_same_after_its_way_to_another_process() -> None:
+    counted = Metrics(lambda: 0.0)
+    counted.count("job_list", 200, 0.0)
+    families = list(counted.door((), None))
+    assert render([Family.from_dict(one.to_dict()) for one in families]) == render(families)

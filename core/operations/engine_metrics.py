@@ -1,0 +1,83 @@
+"""The measures of the engine itself, for whoever watches it from outside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from core import clock
+from core.engine import Engine
+from core.model.measure import Family, Sample, by_label, single
+from core.model.operation import Params
+from core.model.principal import Caller, Role
+from core.operations.registry import operation
+
+
+class EngineMetrics(Params):
+    pass
+
+
+@operation(
+    summary="The measures of the engine: loop, store, workers, invocations of all tenants.",
+    http="GET /api/engine/metrics",
+    toolset="administration",
+    tool=False,
+    role=Role.ADMIN,
+    platform=True,
+)
+async def engine_metrics(engine: Engine, caller: Caller, params: EngineMetrics) -> dict[str, Any]:
+    """Families of samples as in the Prometheus text format, which `/metrics` is made of: counters since the start of
+    the engine, values of now, and histograms {bounds, counts of each bucket alone, sum}."""
+    return {"families": [family.to_dict() for family in (*_itself(engine), *_jobs(engine), *_invocations(engine))]}
+
+
+def _itself(engine: Engine) -> Iterator[Family]:
+    build = {"version": importlib.metadata.version("sluice-mcp"), "python": platform.python_version()}
+    yield Family("build_info", "gauge", "Always 1; the labels say what runs.", [Sample(1, build)])
+    yield single("loop_lag_seconds", "histogram", "How late the event loop comes to what is due.", engine.lag.seconds)
+    took = engine.database.commit_seconds
+    yield single("store_commit_seconds", "histogram", "How long commits take, with their statements.", took)
+    failed = engine.database.failures
+    yield single("store_write_failures_total", "counter", "Writes that the disk refused.", failed)
+    files = (engine.settings.database, engine.logbook.path)
+    sizes = [(path.name, path.stat().st_size) for path in files if path.exists()]
+    yield by_label("store_bytes", "gauge", "Size of the files of the store.", "file", sizes)
+    workers = Counter(worker.state.value for worker in engine.fleet.workers.values())
+    yield by_label("workers", "gauge", "Workers by state.", "state", sorted(workers.items()))
+
+
+def _jobs(engine: Engine) -> Iterator[Family]:
+    inquest, fleet = engine.fleet.inquest, engine.fleet
+    failures = [(loop.name, loop.failures) for loop in engine.loops]
+    help = "Failed steps of a loop that keeps the engine going."
+    yield by_label("loop_failures_total", "counter", help, "loop", failures)
+    help = "Ends of workers for which a job was to blame."
+    yield by_label("worker_deaths_total", "counter", help, "cause", sorted(inquest.deaths.items()))
+    help = "Jobs that do not run because their workers ended again and again."
+    yield single("jobs_quarantined", "gauge", help, len(fleet.quarantined()))
+    help = "Tenants of which nothing new runs because their jobs ended workers."
+    yield single("tenants_on_probation", "gauge", help, len(inquest.probation.tenants()))
+    help = "What workers said of workloads that they were not told to run."
+    yield single("workers_overreached_total", "counter", help, fleet.overreached)
+    help = "Ends that workers told and that are of nothing placed on them."
+    yield single("worker_ends_unbelieved_total", "counter", help, inquest.unbelieved)
+    help = "Lines of job logs that were not kept, by reason."
+    yield by_label("log_lines_dropped_total", "counter", help, "reason", sorted(engine.logbook.dropped.items()))
+
+
+def _invocations(engine: Engine) -> Iterator[Family]:
+    states = [
+        Sample(number, {"tenant": tenant, "state": state})
+        for (tenant, state), number in sorted(engine.ends.states.items())
+    ]
+    yield Family("invocations_total", "counter", "Invocations that ended, by state.", states)
+    took = sorted(engine.ends.seconds.items())
+    yield by_label("invocation_duration_seconds", "histogram", "From the call to the end.", "tenant", took)
+    owed = engine.pending.owed()
+    yield single("invocations_open", "gauge", "Invocations that have not ended.", len(owed))
+    if owed:
+        oldest = min(owed) / clock.NANOSECONDS
+        yield single("invocation_oldest_timestamp_seconds", "gauge", "When the oldest of them was asked for.", oldest)
