@@ -30,7 +30,7 @@ TOPICS: Mapping[str, Topic] = {
     "registry": Topic(("trigger_tools",), shared=True),
     "invocation": Topic(("trigger_invocation_list", "trigger_invocation_get")),
     "message": Topic(("message_search",)),
-    "job": Topic(("job_list",)),
+    "job": Topic(("workload_list", "job_list")),
     "deployment": Topic(("deployment_list", "deployment_get", "deployment_history")),
     "workflow": Topic(("workflow_list", "workflow_get", "catalog_search", "catalog_get"), shared=True),
     "progress": Topic(("deployment_get", "deployment_apply", "deployment_reconcile")),

@@ -7,22 +7,26 @@ stream, and hears what that one would show him.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core import errors
+from core import clock, errors
 from core.model import principal
 from core.model.operation import Operation
+from core.model.states import INVOCATION, InvocationState
 from mcp_server import session
 from mcp_server.http import admission, arguments, auth, message_stream, openapi, problems, routes, sse
 from mcp_server.live import Live
 
-TERMINAL = frozenset({"succeeded", "failed", "timed_out", "canceled"})
+TERMINAL = frozenset(state.value for state in InvocationState if INVOCATION.terminal(state))
+OPEN = tuple(state.value for state in InvocationState if state.value not in TERMINAL)
+PAGE = 200
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Feed:
 
 
 LAST = "last_event_id"
+ONE, LIST, WORKLOADS = "trigger_invocation_get", "trigger_invocation_list", "workload_list"
 EXPORT, NDJSON = "/api/messages/export", "application/x-ndjson"
 _OF_A_PAGE = frozenset({"limit", "cursor"})
 FEEDS = (
@@ -60,7 +65,7 @@ FEEDS = (
         "triggers",
         "Follow the states of invocations; of one invocation until its end.",
         "invocation",
-        "trigger_invocation_list",  # of one invocation: ONE
+        LIST,  # of one invocation: ONE
         ("invocation_id", "state"),
     ),
     Feed(
@@ -69,11 +74,10 @@ FEEDS = (
         "jobs",
         "Follow the states of jobs.",
         "job",
-        "job_list",
+        WORKLOADS,
         ("job", "worker", "deployment", "state"),
     ),
 )
-ONE = "trigger_invocation_get"
 
 
 def router(engine: session.EngineSession, live: Live) -> APIRouter:
@@ -178,11 +182,17 @@ def _asked(request: Request, filters: tuple[str, ...]) -> tuple[dict[str, str], 
 async def invocations(
     engine: session.EngineSession, caller: principal.Caller, wanted: Mapping[str, str], reader: sse.Reader
 ) -> sse.Parts:
-    """The changes of state of a tenant's invocations: {invocation_id, state}.
+    """The changes of state of a tenant's invocations: {invocation_id, state}; first the states of those that are open.
 
     With an invocation_id its present state comes first, and its terminal one last.
     """
     one = wanted.get("invocation_id")
+
+    async def open_ones() -> sse.Parts:
+        asked = OPEN if "state" not in wanted else [wanted["state"]] if wanted["state"] in OPEN else []
+        for state in asked:
+            async for item in _items(engine, caller, LIST, {"state": state}):
+                yield sse.event("invocation", "", {"invocation_id": item["invocation_id"], "state": item["state"]})
 
     def select(topic: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         if topic != "invocation" or (one is None and data.get("tenant") != caller.tenant):
@@ -200,6 +210,9 @@ async def invocations(
                     yield sse.event("invocation", "", told)
                 if record["state"] in TERMINAL:
                     return
+            elif one is None and not told and part == sse.CONNECTED:
+                async for present in open_ones():
+                    yield present
             elif one is not None and told.get("state") in TERMINAL:
                 return
 
@@ -207,7 +220,8 @@ async def invocations(
 async def jobs(
     engine: session.EngineSession, caller: principal.Caller, wanted: Mapping[str, str], reader: sse.Reader
 ) -> sse.Parts:
-    """The changes of state of a tenant's workloads: {job, workload, worker, deployment, state, reason, at_ns}.
+    """The changes of state of a tenant's workloads: {job, workload, worker, deployment, state, reason, at_ns}; first
+    the states of all that fit, with the time since which they are so (0: not known).
 
     One that is not deployed any more is told as stopped.
     """
@@ -219,5 +233,30 @@ async def jobs(
         return ("", told) if all(told.get(key) == value for key, value in wanted.items()) else None
 
     async with contextlib.aclosing(reader.parts(engine, caller, "job", select)) as parts:
-        async for part, _ in parts:
+        async for part, told in parts:
             yield part
+            if not told and part == sse.CONNECTED:  # what changes while these are read is told once more after them
+                async for item in _items(engine, caller, WORKLOADS, wanted):
+                    yield sse.event("job", "", _present(caller.tenant, item))
+
+
+def _present(tenant: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    """How a workload is, as its changes are told."""
+    return {
+        "job": item["job"],
+        "worker": item["worker"] or "",
+        "deployment": item["deployment"] or "",
+        "workload": f"{tenant}/{item['workload']}",
+        "state": item["state"],
+        "reason": item["reason"],
+        "at_ns": 0 if item.get("since") is None else clock.from_datetime(datetime.fromisoformat(item["since"])),
+    }
+
+
+async def _items(
+    engine: session.EngineSession, caller: principal.Caller, operation: str, wanted: Mapping[str, str]
+) -> AsyncGenerator[dict[str, Any], None]:
+    pages = session.pages(lambda given: engine.call(operation, given, caller), {**wanted, "limit": PAGE})
+    async for page in pages:
+        for item in page["items"]:
+            yield item

@@ -132,6 +132,10 @@ class Page(Params):
     kind: str | None = None
     type: str | None = None
     tag: str | None = None
+    job: str | None = None
+    worker: str | None = None
+    deployment: str | None = None
+    state: str | None = None
     cursor: str | None = None
 
 
@@ -148,7 +152,7 @@ def _list(name: str, toolset: str) -> None:
 for name, toolset in (
     ("message_search", "messages"),
     ("trigger_invocation_list", "triggers"),
-    ("job_list", "jobs"),
+    ("workload_list", "jobs"),
     ("job_metrics", "jobs"),
     ("whoami", "administration"),
 ):
