@@ -39,6 +39,7 @@ from core.explain.facts import Explainer
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
+from core.fleet.sampling import Sampler
 from core.fleet.schedules import Schedules
 from core.fleet.secrets import Secrets
 from core.fleet.traffic import Traffic
@@ -171,6 +172,7 @@ class Engine:
             self.loops,
             self.logbook,
         )
+        self.sampler = Sampler(settings.series, self.fleet.figures)
         self.reach = Reach(self.settings, self.fleet, running)
         self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
         self.secrets = Secrets(ids, self.vault, self.fleet)
@@ -415,6 +417,7 @@ async def open_engine(
         stack.push_async_callback(engine.rollouts.close)
         stack.push_async_callback(engine.gitops_runs.close)
         await engine.recover()
+        stack.callback(engine.sampler.close)
         stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
         stack.push_async_callback(lambda: engine.denials.fold(all=True))
         if engine.gateway is not None:
@@ -422,7 +425,7 @@ async def open_engine(
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
         steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep, "look": engine.fleet.look}
         steps |= {"schedules": engine.fleet.timetables.keep}
-        steps["lag"] = engine.lag.look
+        steps |= {"lag": engine.lag.look, "series": engine.sampler.keep}
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

@@ -265,6 +265,10 @@ class Settings(Described, BaseModel):
     def job_logs(self) -> Path:
         return self.home / "logs.db"
 
+    @property
+    def series(self) -> Path:
+        return self.home / "series.db"
+
 
 def from_environment(**overrides: object) -> Settings:
     """Settings from SLUICE_* variables; what the caller gives (and is not None) wins.

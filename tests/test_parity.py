@@ -125,6 +125,12 @@ VALUES = [
     ),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(
+        "GET /api/series?since=90d&points=1",
+        "series --since 90d --points 1",
+        "series_get",
+        {"since": "90d", "points": 1},
+    ),
+    Call(
         "GET /api/jobs/metrics?name=smoke_trigger_handler",
         "job metrics smoke_trigger_handler",
         "job_metrics",

@@ -7,7 +7,7 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
     workloads   what shall run, and how far it is; failing: when one is well again; holdings: what workers really hold
     conditions  since when each workload and worker is as it is, and outages; health: how it is read off what was told;
                 evidence: what was seen of events -> verdicts: what is so by type; health_changes: who is told
-    workload_listing  which of them a list shows
+    workload_listing  which of them a list shows; sampling: what they did over time
     traffic     messages and settlements of a tick, committed together; kv_calls: what jobs ask of the KV store
     deaths      which job was at work when a worker ended -> inquest (what follows) -> quarantine: the rule;
                 probation: the same for its tenant

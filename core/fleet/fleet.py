@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -46,7 +46,7 @@ from core.model.states import WorkerState, WorkloadState
 from core.model.worker_group import External
 from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.settings import Settings
-from core.store import external_workers
+from core.store import external_workers, series
 from core.store.database import Database
 from core.store.log_chunks import Source
 from core.store.logbook import Logbook
@@ -528,6 +528,10 @@ class Fleet:
     ) -> list[WorkloadView]:
         """Wanted workloads of a tenant with what was observed of each; of a deployment, a job, a worker, if named."""
         return self._workloads.views(tenant=tenant, deployment=deployment, job=job, worker=worker)
+
+    def figures(self) -> Iterator[tuple[series.Subject, Mapping[str, Any]]]:
+        """The totals of every workload, as its worker told them last."""
+        return self._workloads.figures()
 
     def stored(self, tenant: str, deployment: str) -> list[WorkloadRow]:
         """The rows of a deployment as they were last read; do not change them."""

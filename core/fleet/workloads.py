@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,9 +24,10 @@ from core.model import frames
 from core.model.condition import Health, Outage
 from core.model.message import Filter
 from core.model.states import WorkloadState
-from core.model.workload import WorkloadRow, WorkloadView
+from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.store import workloads
 from core.store.database import Database
+from core.store.series import Subject
 
 log = structlog.get_logger("core.fleet")
 OVER = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # states that last longer than the process of a worker
@@ -364,6 +365,13 @@ class Workloads:
             if row.state not in OVER:
                 jobs[row.worker] = jobs.get(row.worker, 0) + 1
         return jobs
+
+    def figures(self) -> Iterator[tuple[Subject, Mapping[str, Any]]]:
+        """The totals of every workload, as its worker told them last."""
+        for row in self._rows.values():
+            seen = self._observed.get(row.id)
+            if seen is not None and seen.metrics:
+                yield Subject(row.tenant, parse(row.id).name, row.job, row.deployment), self._metrics(row, seen)
 
     def views(
         self, *, tenant: str, deployment: str | None = None, job: str | None = None, worker: str | None = None

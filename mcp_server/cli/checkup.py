@@ -38,6 +38,8 @@ _PRIVATE = (
     "sluice.db-wal",
     "logs.db",
     "logs.db-wal",
+    "series.db",
+    "series.db-wal",
     "engine.lock",
     "engine.sock",
     "admin.token",

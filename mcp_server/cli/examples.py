@@ -88,6 +88,8 @@ STORY = (
     "sluice job log smoke_trigger_handler --limit 20 --tenant tenant-a",
     "sluice logs smoke_trigger_handler --since 1h --level warning --tenant tenant-a",
     "sluice job metrics --tenant tenant-a",
+    "sluice series --since 15m --tenant tenant-a",
+    "sluice metrics",
     "sluice job notifications --tenant tenant-a",
     "sluice job clone smoke_trigger_handler my_handler --tenant tenant-a",
     "sluice job stage my_handler --tenant tenant-a",

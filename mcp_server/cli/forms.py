@@ -169,6 +169,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "log_search": Form("logs {of}", flags={"text": "--grep"}, shows="job_log:found"),
         "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
+        "series_get": Form("series {of}", shows="series:graphs"),
         "job_notifications_recent": Form(
             "job notifications",
             columns="at kind message_type source tag job_name worker_id message_data",
@@ -396,6 +397,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "engine_status": Form(
             "doctor", by="doctor:doctor", about="Check this machine, the home directory and the engine."
         ),
+        "engine_metrics": Form("metrics", shows="series:families"),
         # MCP
         "mcp_activity_list": Form(
             "mcp activity",

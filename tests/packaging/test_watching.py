@@ -51,7 +51,11 @@ async def families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Fami
         engine.ends.add("acme", "succeeded", 0, 10**9)
         engine.lag.seconds.observe(0.2)
         told = await engine.call("engine_metrics", {}, ADMIN)
-    return [door.uptime(), *door.door([room], live), *map(Family.from_dict, told["families"]), *jobs([JOB], "acme"),
+    return [
+        door.uptime(),
+        *door.door([room], live),
+        *map(Family.from_dict, told["families"]),
+        *jobs([JOB], "acme"),
         *schedules([JOB], "acme"),
     ]
 

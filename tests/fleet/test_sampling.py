@@ -1,0 +1,128 @@
+"""Series of workloads: differences, rings, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core import clock, errors
+from core.fleet import sampling
+from core.fleet.sampling import Sampler, Totals
+from core.store import series
+from core.store.series import Amounts, Subject
+from tests import waiting
+from tests.engines import ADMIN, USER, deploy, engine_on
+
+pytestmark = pytest.mark.anyio
+LOAD = Subject("acme", "load#0", "load", "etl")
+HOUR = 1_000_000_800  # an hour begins here
+TICK = """
+name: ticker
+input: {echo: {trigger: {interval: {duration: 50ms}}, event: tick}}
+output: {discard: {}}
+"""
+
+
+def figures(events: int, lag: float = 0.0) -> Iterator[tuple[Subject, dict[str, float]]]:
+    yield LOAD, {"events_in": events, "lag_seconds": lag}
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=30))
+def test_what_is_noted_is_what_was_done_since_the_first_look(grown: list[int]) -> None:
+    totals, total, noted = Totals(), 0, 0
+    totals.since_last(figures(7))
+    for number in grown:
+        total += number
+        noted += totals.since_last(figures(7 + total))[LOAD][0].events_in
+    assert noted == total
+
+
+def test_totals_that_begin_anew_are_counted_from_zero() -> None:
+    totals = Totals()
+    totals.since_last(figures(100))
+    assert totals.since_last(figures(5))[LOAD][0] == Amounts(events_in=5)
+
+
+def test_a_tenant_is_the_sum_of_its_workloads_and_lags_like_the_worst() -> None:
+    totals = Totals()
+    other = Subject("acme", "load#1", "load", "etl")
+    for events in (0, 10):
+        done = totals.since_last([(LOAD, {"events_in": events, "lag_seconds": 3.0}), (other, {"events_in": events})])
+    assert done[Subject("acme")] == (Amounts(events_in=20), 3.0)
+
+
+def test_workloads_that_are_too_many_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "MOST_WORKLOADS", 1)
+    totals = Totals()
+    totals.since_last([(LOAD, {}), (Subject("acme", "other#0"), {}), (Subject("acme", "third#0"), {})])
+    assert totals.left_out == 2
+
+
+def test_slots_add_up_in_every_ring_and_are_written_over(tmp_path: Path) -> None:
+    db = series.connect(tmp_path / "series.db")
+    for number in range(1, 13):  # two minutes
+        series.add(db, HOUR + 10 * number, 10.0, {LOAD: (Amounts(events_in=number), float(number % 4))})
+    (subject,) = series.find(db, "acme", "etl")
+    tens = series.read(db, [subject], 0, HOUR, HOUR + 120)
+    assert [slot.amounts.events_in for slot in tens] == list(range(1, 13))
+    minutes = series.read(db, [subject], 1, HOUR, HOUR + 120)
+    assert [(slot.start, slot.covered, slot.amounts.events_in, slot.lag_seconds) for slot in minutes] == [
+        (HOUR, 60.0, 21, 3.0),
+        (HOUR + 60, 60.0, 57, 3.0),
+    ]
+    series.add(
+        db, HOUR + 3610, 10.0, {LOAD: (Amounts(events_in=99), 0.0)}
+    )  # the place of the first slot, an hour later
+    assert [slot.start for slot in series.read(db, [subject], 0, HOUR, HOUR + 20)] == [HOUR + 10]
+    assert series.read(db, [subject], 0, HOUR + 3600, HOUR + 3610)[0].amounts.events_in == 99
+    assert series.forget(db, HOUR + 3611) == 1
+    assert series.find(db, "acme", "load") == []
+
+
+def test_what_nobody_saw_is_a_gap_and_a_rate_is_of_what_was_seen() -> None:
+    slots = [series.Slot(HOUR, 5.0, 1.0, Amounts(events_in=10)), series.Slot(HOUR + 20, 10.0, 0.0, Amounts())]
+    found = sampling.rates(slots, 0, HOUR, HOUR + 30)
+    assert found["events_in"] == [2.0, None, 0.0]
+    assert found["lag_seconds"] == [1.0, None, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("back", "points", "step"),
+    [(600, 60, 10), (3600, 60, 60), (3600, 500, 10), (86_400, 500, 300), (90 * 86_400, 500, 3600)],
+)
+def test_the_finest_ring_that_reaches_back_and_fits_is_read(back: int, points: int, step: int) -> None:
+    assert series.RINGS[series.ring_for(HOUR - back, HOUR, HOUR, points)].step == step
+
+
+async def test_a_job_that_runs_has_a_series(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TICK)
+        await waiting.until(lambda: any(told.get("events_in", 0) > 3 for _, told in engine.fleet.figures()))
+        at = clock.now_ns() // clock.NANOSECONDS
+
+        async def noted() -> dict[str, Any] | None:
+            await engine.sampler.look(at - 10)  # the loop of the engine looks as well, and notes it in a slot of now
+            found = await engine.call("series_get", {"of": "ticker", "since": "2m"}, USER)
+            return found if any(found["rates"]["events_in"]) else None
+
+        found = await waiting.until(noted)
+        assert found is not None
+        assert found["step_seconds"] == 10
+        whole = await engine.call("series_get", {"since": "2m"}, ADMIN)
+        assert any(rate for rate in whole["rates"]["events_in"])
+        with pytest.raises(errors.NotFound, match="nothing"):
+            await engine.call("series_get", {"of": "nothing"}, ADMIN)
+
+
+async def test_a_file_that_cannot_be_used_fails_the_look_and_nothing_else(tmp_path: Path) -> None:
+    sampler = Sampler(tmp_path / "missing" / "series.db", lambda: figures(1))
+    with pytest.raises(OSError, match="missing"):
+        await sampler.look(HOUR)
+    (tmp_path / "missing").mkdir()
+    await sampler.look(HOUR)
+    sampler.close()
