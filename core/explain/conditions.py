@@ -9,7 +9,7 @@ from typing import Any
 from core import clock
 from core.explain.chain import Cause
 from core.model.condition import UP, Condition, Health, Outage
-from core.model.typed_condition import Status, Typed
+from core.model.typed_condition import HARD, Status, Typed
 from core.model.workload import WorkloadView, parse
 from core.store.conditions import OutageRow
 
@@ -129,11 +129,11 @@ def outages(rows: Sequence[OutageRow], most: int = SHOWN_OUTAGES) -> list[Down]:
 
 
 def more(condition: Condition | None, down: Sequence[Down], now_ns: int, typed: Typed = ()) -> dict[str, Any]:
-    """{condition, conditions, outages} of an answer, what there is of them; of the typed ones those that are false."""
+    """{condition, conditions, outages} of an answer, what there is of them; of the typed ones those that warn."""
     out: dict[str, Any] = {}
     if condition is not None:
         out["condition"] = condition.to_dict()
-    if false := [one.to_dict() for one in typed if one.status is Status.FALSE]:
+    if false := [one.to_dict() for one in typed if one.status is Status.FALSE and one.type not in HARD]:
         out["conditions"] = false
     if down:
         out["outages"] = [one.to_dict(now_ns) for one in down]

@@ -48,3 +48,8 @@ def to_item(one: WorkloadView) -> dict[str, Any]:
         "version": one.version,
         **({} if one.condition is None else one.condition.to_dict()),
     }
+
+
+def with_conditions(one: WorkloadView) -> dict[str, Any]:
+    """The same with what is so of it by type."""
+    return {**to_item(one), "conditions": [typed.to_dict() for typed in one.typed]}

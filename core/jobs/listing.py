@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core import clock
 from core.model.workload import WorkloadView
 
 
@@ -28,6 +29,17 @@ def entries(
 
 def _entry(name: str, version: int | str | None) -> dict[str, Any]:
     return {"name": name, "version": version, "draft": None, "managed_by": None, "workloads": []}
+
+
+def draft(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The open draft of a job, with its document."""
+    return {
+        "revision": row["revision"],
+        "document": row["document"],
+        "origin": row["origin"],
+        "updated_at": clock.iso(row["updated_at_ns"]),
+        "updated_by": row["updated_by"],
+    }
 
 
 def fits(entry: Mapping[str, Any], query: str, state: str | None) -> bool:

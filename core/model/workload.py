@@ -112,9 +112,10 @@ class WorkloadView:
         condition = {} if self.condition is None else self.condition.to_dict()
         return {**{name: getattr(self, name) for name in _SHOWN}, **condition}
 
-    def to_detail(self, *, without: Status | None = None) -> dict[str, Any]:
-        """The same with what is so by type, but for those of a status."""
-        return {**self.to_dict(), "conditions": [one.to_dict() for one in self.typed if one.status is not without]}
+    def to_detail(self) -> dict[str, Any]:
+        """The same with what is wrong by type, if anything is."""
+        false = [one.to_dict() for one in self.typed if one.status is Status.FALSE]
+        return {**self.to_dict(), **({"conditions": false} if false else {})}
 
 
 _SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView) if field.name not in ("condition", "typed"))

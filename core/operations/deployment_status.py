@@ -21,7 +21,7 @@ class DeploymentGet(Params):
     name: str = Field(max_length=64)
     """The deployment."""
     detail: Literal["concise", "detailed"] = "concise"
-    """detailed adds channels, placement, metrics and all conditions of workloads, and where relative paths start."""
+    """detailed adds channels, placement, metrics of workloads, all conditions, and where relative paths start."""
 
 
 @operation(

@@ -14,7 +14,6 @@ from core.jobs import listing, registry
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.model.typed_condition import Status
 from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
 from core.store import job_drafts
 from core.store import jobs as table
@@ -63,7 +62,7 @@ class JobGet(Params):
     role=Role.USER,
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
-    """Show a job: document, versions, draft, workloads with reason, metrics, `conditions` not true, last failure, log.
+    """Show a job: document, versions, draft, workloads with reason, metrics, false `conditions`, last failure, log.
 
     `origin`: what of its deployment made a managed job.
     """
@@ -86,9 +85,9 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "managed_by": managed,
         "origin": engine.fleet.origin(workloads[0].id) if managed is not None else None,
         "document": document,
-        "draft": None if draft is None else _draft(draft),
+        "draft": None if draft is None else listing.draft(draft),
         "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
-        "workloads": [one.to_detail(without=Status.TRUE) for one in workloads],
+        "workloads": [one.to_detail() for one in workloads],
         "schedule": engine.fleet.timetables.brief(tenant, name),
         "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": await log_reading.last(engine.fleet, tenant, name, params.log_lines),
@@ -96,16 +95,6 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
     if params.compare is not None:
         result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare, managed)
     return result
-
-
-def _draft(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "revision": row["revision"],
-        "document": row["document"],
-        "origin": row["origin"],
-        "updated_at": clock.iso(row["updated_at_ns"]),
-        "updated_by": row["updated_by"],
-    }
 
 
 class JobValidate(Params):

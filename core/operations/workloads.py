@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,8 @@ class WorkloadList(Page):
     """Only those in this state."""
     health: Health | None = None
     """Only those whose health is this."""
+    detail: Literal["concise", "detailed"] = "concise"
+    """detailed adds the `conditions` of each, by type."""
 
 
 @operation(
@@ -45,4 +47,5 @@ async def workload_list(engine: Engine, caller: Caller, params: WorkloadList) ->
         tenant=caller.tenant, deployment=params.deployment, job=params.job, worker=params.worker
     )
     wanted = workload_listing.Wanted(params.step, params.group, params.state, params.health)
-    return offset_page(workload_listing.kept(there, wanted), params, workload_listing.to_item)
+    show = workload_listing.with_conditions if params.detail == "detailed" else workload_listing.to_item
+    return offset_page(workload_listing.kept(there, wanted), params, show)

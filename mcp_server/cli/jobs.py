@@ -32,7 +32,7 @@ def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
     render.facts(told, tuple(told))
     columns = ("job", "replica", "worker", "state", "health", "since", "restarts", "failures", "reason", "metrics")
     render.section("Workloads", job["workloads"], columns)
-    conditions = [{"replica": row["replica"], **one} for row in job["workloads"] for one in row["conditions"]]
+    conditions = [{"replica": row["replica"], **one} for row in job["workloads"] for one in row.get("conditions", ())]
     render.section("Conditions", conditions, ("replica", "type", "status", "reason", "since", "message"))
     render.section("Versions", job["versions"], ("version", "created_at", "created_by"))
     render.section("Log", [_log_line(line) for line in job["log"]], ("at", "level", "text"))
