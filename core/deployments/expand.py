@@ -16,8 +16,8 @@ import orjson
 
 from core.catalog import answers, blueprints, graph, wiring
 from core.contexts.layers import Level
+from core.deployments import closed, transports
 from core.deployments import draft as drafting
-from core.deployments import transports
 from core.deployments.draft import Draft
 from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
 from core.documents import canonical
@@ -347,6 +347,10 @@ class _Expander:
                 if self.around.files is not None:
                     files = self.around.files(draft.group)
                     self._refused += refused(draft.name, checked, files, draft.pointer)
+                if self.around.candidates is not None:
+                    told = closed.of_checked(draft.name, draft.group, checked, self.around.candidates, draft.pointer)
+                    self._refused += told.blockers
+                    self.out.warnings += told.warnings
             except InvalidDocument as error:
                 for problem in error.errors or ():
                     where = f"job {draft.name}, {problem.pointer or '/'}: {problem.message}"

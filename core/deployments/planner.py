@@ -17,13 +17,14 @@ from core.catalog import items
 from core.contexts.layers import Layers
 from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
-from core.deployments import compute, expand, history, observed, remnants
+from core.deployments import closed, compute, expand, history, observed, remnants
 from core.deployments.records import unknown
 from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
 from core.dsl.language import mentions
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
+from core.guard.openings import Candidate
 from core.guard.pathrules import Locator
 from core.licensing import Licensing
 from core.model import secret
@@ -118,10 +119,12 @@ class Planner:
             )
             for one in sorted(needed - set(present))
         ]
-        blockers += await asyncio.to_thread(_unreachable, wish, self._files(tenant))
+        found = await asyncio.to_thread(_closed, wish, self._files(tenant), self._candidates(tenant))
+        blockers += found.blockers
         made = await asyncio.to_thread(
             compute.back, name, wish, workers, current, blockers, tuple(sorted(needed)), to_revision
         )
+        made = dataclasses.replace(made, warnings=(*found.warnings, *made.warnings))
         made = await self._leaving(tenant, self._free(tenant, made))
         return made, row.revision if row is not None else 0
 
@@ -189,11 +192,15 @@ class Planner:
             contexts,
             environment,
             secrets=self._vault.names(tenant),
-            features=licensed | ({"exec"} if self._settings.allow_exec else set()),
+            features=licensed | ({"exec"} if self._reach.may_exec(tenant) else set()),
             nats=bool(self._settings.nats),
             groups=self._fleet.groups.names(tenant),
             files=self._files(tenant),
+            candidates=self._candidates(tenant),
         )
+
+    def _candidates(self, tenant: str) -> Callable[[str], Sequence[Candidate]]:
+        return functools.cache(functools.partial(self._reach.candidates, tenant))
 
     def _files(self, tenant: str) -> Callable[[str], Locator]:
         return functools.cache(functools.partial(self._reach.of, tenant))
@@ -262,16 +269,21 @@ def _secrets(wish: State) -> set[str]:
     return {one.secret for document in documents for one in mentions.secrets(document)}
 
 
-def _unreachable(wish: State, files: Callable[[str], Locator]) -> list[Finding]:
-    """A blocker for each place that a job of an earlier wish may not use any more, and each job that is none now."""
-    found: list[Finding] = []
+def _closed(
+    wish: State, files: Callable[[str], Locator], candidates: Callable[[str], Sequence[Candidate]]
+) -> closed.Told:
+    """What of the jobs of an earlier wish is closed by now, and each job that is none any more."""
+    found, warnings = list[Finding](), list[Finding]()
     for job in wish.jobs.values():
         for document in (job.document, *job.variants.values()):
             try:
-                found += expand.refused(job.name, compiler.check_job(document), files(job.group))
+                checked = compiler.check_job(document)
+                told = closed.of_checked(job.name, job.group, checked, candidates)
+                found += [*expand.refused(job.name, checked, files(job.group)), *told.blockers]
+                warnings += told.warnings
             except errors.InvalidDocument as error:
                 found.append(Finding("invalid_job", f"Job {job.name}: {error.message}", error.hint))
-    return list(dict.fromkeys(found))
+    return closed.Told(list(dict.fromkeys(found)), list(dict.fromkeys(warnings)))
 
 
 def _owner(one: WorkloadView) -> str:

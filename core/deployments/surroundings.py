@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.contexts.layers import Given, Layers, Level, digest
+from core.guard.openings import Candidate
 from core.guard.pathrules import Locator
 
 
@@ -32,6 +33,7 @@ class Surroundings:
     nats: bool = True  # whether the engine knows a NATS server
     groups: frozenset[str] = frozenset()  # worker groups that exist, with workers or without
     files: Callable[[str], Locator] | None = None  # where jobs on the workers of a group may read and write
+    candidates: Callable[[str], Sequence[Candidate]] | None = None  # the workers of a group, with what each opens
 
 
 class Contexts:

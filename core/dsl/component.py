@@ -92,6 +92,7 @@ class Component(Config):
 
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()  # what its worker has to open to it, whatever its keys say (language.needs)
     example: ClassVar[str] = ""  # YAML of one whole job document that runs; a test runs every one
 
 

@@ -11,6 +11,7 @@ from core.bus.base import Delivery
 from core.channel import Channel
 from core.fleet.failing import Failure
 from core.guard.filepolicy import FilePolicy
+from core.guard.openings import Openings
 from core.model import frames
 from core.model.states import WorkerState
 
@@ -84,6 +85,7 @@ class Worker:
     restarts: int = 0
     sandbox: str = ""  # what it last said of its own, or why it has none
     started_slots: int = 0  # with how many it was started
+    openings: Openings | None = None  # what is opened to its jobs; of one of another machine since it said so
     files: FilePolicy | None = None  # where its jobs may read and write; of one of another machine since it said so
 
     def __post_init__(self) -> None:

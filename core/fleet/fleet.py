@@ -35,8 +35,9 @@ from core.fleet.timetables import Timetables
 from core.fleet.traffic import Traffic
 from core.fleet.workloads import Deployed, Workloads
 from core.forever import Loops
-from core.guard import filepolicy
+from core.guard import filepolicy, openings
 from core.guard.filepolicy import FilePolicy
+from core.guard.openings import Openings
 from core.model import deployment, frames
 from core.model.condition import Health, Kind, Outage, Subject
 from core.model.kv import KV
@@ -113,13 +114,17 @@ class Fleet:
 
     def _worker(self, number: int) -> Worker:
         group = self._settings.group_of(number)
-        files = filepolicy.of(self._settings.of_group(group))
-        return Worker(f"local-{number}", group, self._settings.worker_slots, files=files)
+        files, opened = filepolicy.of(self._settings.of_group(group)), openings.of(self._settings)
+        return Worker(f"local-{number}", group, self._settings.worker_slots, files=files, openings=opened)
+
+    def admitting(self, tenant: str) -> list[Worker]:
+        """The workers that may be given the jobs of a tenant."""
+        return [worker for worker in self.workers.values() if self.groups.admits(worker.group, tenant)]
 
     def file_policies(self, tenant: str, group: str = "") -> list[FilePolicy]:
         """Where the workers of a group (or of every one that admits the tenant) let jobs read and write, as far as it
         is known."""
-        there = [worker for worker in self.workers.values() if self.groups.admits(worker.group, tenant)]
+        there = self.admitting(tenant)
         found = [worker.files for worker in there if group in ("", worker.group) and worker.files is not None]
         return list(dict.fromkeys(found))
 
@@ -394,6 +399,8 @@ class Fleet:
                 worker.sandbox = errors.shorten(frame.sandbox, 300)
                 if frame.files is not None:
                     worker.files = FilePolicy.from_dict(frame.files)
+                if frame.openings is not None:
+                    worker.openings = Openings.from_dict(frame.openings)
                 if worker.channel is not None:
                     self._bus.reach(worker.name, worker.channel.call)
                 self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})

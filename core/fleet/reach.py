@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.guard import filepolicy
+from core.guard.openings import Candidate
 from core.guard.pathrules import ANYWHERE, AnyOf, FileRules, Locator
 from core.settings import Settings
 
@@ -20,6 +22,24 @@ class Reach:
         """Where relative paths of a tenant start on the workers of a group; empty when it has no directory there."""
         known = self._fleet.file_policies(tenant, group) or [filepolicy.of(self._settings.of_group(group))]
         return FileRules(known[0], tenant).start
+
+    def candidates(self, tenant: str, group: str) -> list[Candidate]:
+        """The workers of a group, with what each opens to a tenant; none while no engine runs."""
+        return [
+            Candidate(
+                worker.name,
+                worker.kind == EXTERNAL,
+                worker.openings,
+                None if worker.files is None else FileRules(worker.files, tenant),
+            )
+            for worker in (self._fleet.admitting(tenant) if self._running else ())
+            if worker.group == group
+        ]
+
+    def may_exec(self, tenant: str) -> bool:
+        """Whether a worker runs commands of a tenant, as far as it is known."""
+        there = [one.openings for one in self._fleet.admitting(tenant) if one.openings is not None]
+        return self._settings.allow_exec or any(openings.exec for openings in there)
 
     def of(self, tenant: str, group: str = "") -> Locator:
         """What the workers of a group allow to a tenant; without a group, what those of any group do.

@@ -6,6 +6,7 @@ Reaching out, in reading order:
     dialing     every connection: the rules of addresses, asked of the very address that is connected to
     egress      HTTP over them: deadlines, bounded bodies, no redirects
     listen      where a job may listen, and with which certificate
+    openings    what a worker opens to its jobs besides files, as it tells it: for plans
 
 Files:
 

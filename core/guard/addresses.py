@@ -112,7 +112,13 @@ def check_target(url: str, allow: Iterable[str]) -> httpx.URL:
     A name is only judged when it is dialled, by what it leads to then.
     """
     parsed = check_url(url)
-    host = parsed.host.strip("[]").rstrip(".").lower()
+    check_host(parsed.host, allow)
+    return parsed
+
+
+def check_host(host: str, allow: Iterable[str]) -> None:
+    """Raises Forbidden when a host is plainly one that may not be reached; a name is judged when it is dialled."""
+    host = host.strip("[]").rstrip(".").lower()
     address: Address | None = None
     try:
         address = ipaddress.ip_address(host.replace("%25", "%"))
@@ -126,4 +132,3 @@ def check_target(url: str, allow: Iterable[str]) -> httpx.URL:
             f"{shorten(host)} is an address that may not be reached",
             hint="private, local and reserved addresses are closed; the setting egress_allow opens some of them",
         )
-    return parsed

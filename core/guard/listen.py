@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container, Itera
 from typing import Any, NamedTuple
 
 from core.errors import Forbidden, JobFailed, shorten
-from core.guard.addresses import allowed_networks
+from core.guard.addresses import Address, allowed_networks
 from core.guard.file_access import FileAccess
 
 BACKLOG = 512
@@ -89,6 +89,27 @@ def bind(
     `allow` are the addresses or CIDR blocks of the setting `listen_allow`, `closed_ports` where no job listens.
     Raises Forbidden when the administrator did not open that address, JobFailed when it is in use or not ours.
     """
+    wanted, ip = check(address, allow, closed_ports)
+    sock = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, kind)
+    try:
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two listeners: only past TIME_WAIT
+        sock.bind((str(ip), wanted.port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        why = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise JobFailed(
+            f"cannot listen at {wanted}: {why}",
+            hint="another program or job listens there; the job tries again by itself",
+        ) from error
+    return sock
+
+
+def check(address: str, allow: Iterable[str], closed_ports: Container[int]) -> tuple[Endpoint, Address]:
+    """Where a job would listen, if it may: see `bind`. Raises Forbidden, ValueError for a text that is no address."""
     wanted = endpoint(address)
     host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(wanted.host, wanted.host)
     ip = ipaddress.ip_address(host)
@@ -105,22 +126,7 @@ def bind(
             f"no job may listen at port {wanted.port}: clients of Sluice or NATS bring their credentials there",
             hint="use another port; the administrator names these with the setting closed_ports",
         )
-    sock = socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, kind)
-    try:
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not two listeners: only past TIME_WAIT
-        sock.bind((host, wanted.port))
-        if kind == socket.SOCK_STREAM:
-            sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        why = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise JobFailed(
-            f"cannot listen at {wanted}: {why}",
-            hint="another program or job listens there; the job tries again by itself",
-        ) from error
-    return sock
+    return wanted, ip
 
 
 @contextlib.asynccontextmanager

@@ -162,6 +162,8 @@ class Hello(Frame):
     """Where its jobs may read and write (core.guard.filepolicy)."""
     sandbox: str = ""
     """What keeps its process from the system, or why nothing does."""
+    openings: dict[str, Any] | None = None
+    """What is opened to its jobs besides files (core.guard.openings)."""
 
 
 class Bye(Frame):

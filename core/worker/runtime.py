@@ -22,6 +22,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language import hops
 from core.dsl.language.action import JobAborted
 from core.guard.filepolicy import CLOSED, FilePolicy
+from core.guard.openings import Openings
 from core.model import deployment, frames, secret
 from core.model.canceling import Stopped
 from core.model.states import WorkloadState
@@ -85,6 +86,12 @@ class Options:
             nats=self.nats,
             cloud=self.cloud,
         )
+
+    @property
+    def openings(self) -> Openings:
+        """The same as its engine is told."""
+        listens = (self.listen_allow, self.closed_ports)
+        return Openings(self.allow_exec, self.egress_allow, *listens, self.cloud is not None, bool(self.nats))
 
     @staticmethod
     def from_json(text: str) -> Options:
@@ -160,8 +167,8 @@ class Runtime:
         )
         self._link = Link(link, self.redactors)
         self._turnbook.inherit(asyncio.get_running_loop())
-        files = asdict(self._options.files)
-        link.send(frames.encode(frames.Hello(self._options.name, files, self._sandbox.state)))
+        files, opened = asdict(self._options.files), self._options.openings.to_dict()
+        link.send(frames.encode(frames.Hello(self._options.name, files, self._sandbox.state, opened)))
         beat = asyncio.create_task(self._beat(link))
         try:
             await self._stopped.wait()

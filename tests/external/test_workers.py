@@ -55,6 +55,8 @@ async def test_a_worker_joins_and_runs_what_is_asked(
             await rig.online(engine)
             (row,) = engine.fleet.worker_rows()
             assert (row["name"], row["kind"], row["pid"], row["slots"]) == ("edge-1", "external", None, 64)
+            opened = engine.fleet.workers["edge-1"].openings
+            assert opened is not None and opened.nats and not opened.exec, "it says what it opens to jobs"
             await rig.publish(engine)
             records = await asyncio.gather(*(rig.invoke(engine) for _ in range(50)))
             assert {record["state"] for record in records} == {"succeeded"}

@@ -180,3 +180,30 @@ async def test_a_model_reads_the_documents_of_a_plan_a_page_at_a_time(tmp_path: 
                 break
             assert f"detail='detailed', cursor='{cursor}')" in page["text"]
         assert all(f'"name": "big--s{number}"' in seen for number in range(20))
+
+
+SHELL = """
+kind: blueprint
+slug: shell
+version: 1.0.0
+title: A command
+jobs:
+  - name: run
+    input: {exec: {command: date, trigger: {interval: 1h}}}
+    output: {http-post: {url: "http://10.1.2.3/x"}}
+"""
+
+
+async def test_a_plan_tells_what_its_workers_do_not_open_and_an_apply_is_refused(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await engine.call("workflow_save_draft", {"document": SHELL}, ADMIN)
+        await engine.call("workflow_publish", {"slug": "shell", "type": "blueprint"}, ADMIN)
+        made = await engine.call("deployment_plan", {"name": "shell", "source": "blueprint:shell"}, ADMIN)
+        assert [one["code"] for one in made["blockers"]] == ["closed", "closed"]
+        assert "setting allow_exec (SLUICE_ALLOW_EXEC=true)" in made["blockers"][0]["hint"]
+        assert "SLUICE_EGRESS_ALLOW=10.1.2.3" in made["blockers"][1]["hint"]
+        with pytest.raises(errors.PlanBlocked, match="no worker of group default runs commands"):
+            await apply(engine, made)
+    async with engine_on(tmp_path / "home", allow_exec=True, egress_allow=("10.0.0.0/8",)) as engine:
+        made = await engine.call("deployment_plan", {"name": "shell", "source": "blueprint:shell"}, ADMIN)
+        assert made["blockers"] == []

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 from core import clock
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.connections.retry import Temporary
-from core.dsl.language import templates
+from core.dsl.language import needs, templates
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import addresses, dialing, egress
 
@@ -38,7 +38,7 @@ def check_static_url(url: str) -> str:
     return url
 
 
-Url = Annotated[templates.Text, AfterValidator(check_static_url)]
+Url = Annotated[templates.Text, AfterValidator(check_static_url), needs.URL]
 """A document key that holds an address to send requests to."""
 
 

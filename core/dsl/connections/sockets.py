@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from core.dsl.component import Config, Env, Event, Run
 from core.dsl.events import select
-from core.dsl.language import places
+from core.dsl.language import needs, places
 from core.errors import shorten
 from core.guard import listen
 
@@ -37,10 +37,10 @@ def _connect_text(text: str) -> str:
     return text
 
 
-ListenAddress = Annotated[str, AfterValidator(_listen_text)]
+ListenAddress = Annotated[str, AfterValidator(_listen_text), needs.LISTENS]
 """A document key that holds an address of this machine: `host:port`; `:port` is every address, port 0 a free one."""
 
-ConnectAddress = Annotated[str, AfterValidator(_connect_text)]
+ConnectAddress = Annotated[str, AfterValidator(_connect_text), needs.CONNECTS]
 """A document key that holds an address to connect to: `host:port`."""
 
 

@@ -62,6 +62,7 @@ class Exec(lines.TextInput):
     """
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks"}
+    needs: ClassVar = ("exec",)
     example: ClassVar[str] = """
 name: load
 input:

@@ -44,6 +44,7 @@ class JetstreamInput(Input):
     """
 
     scalar = "stream"
+    needs: ClassVar = ("nats",)
     example: ClassVar[str] = """
 name: from-stream
 input: {jetstream: {stream: orders, replay: beginning, retention: {age: 7d}}}

@@ -7,6 +7,7 @@ templates    placeholders: `{{name}}`, `@{job}`, `${field}`; conditions: Lua ove
 schedule     when a job fires: timers (interval, cron), cron in its zone, firings: which lie in a stretch of time
              (worker/timetable: of one instance); window: the time that a firing is about
 emit         messages beside the data; responding: what answers a trigger; answering: in which slots; duration: `1h 30m`
-hops         which channels a document names; mentions: which secrets; places: which files, and whether it may
+hops         which channels a document names; mentions: which secrets; places: which files, and whether it may;
+             needs: what else its worker has to open
 omitted      what other languages of this kind have and this one does not, for its faults
 """

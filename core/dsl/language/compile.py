@@ -14,7 +14,7 @@ from core import pointers
 from core.documents import lint
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
 from core.dsl.events.codegen import Builder, Lua
-from core.dsl.language import conditions, omitted, places
+from core.dsl.language import conditions, needs, omitted, places
 from core.dsl.language.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.language.course import Holds, Leg, Legs, Pass, Wait
 from core.dsl.language.emit import Emit
@@ -138,6 +138,12 @@ def named_paths(job: CheckedJob) -> Iterator[places.Named]:
     """The files and directories that a job names."""
     for pointer, component in _components(job):
         yield from places.named(component, pointer)
+
+
+def needs_of(job: CheckedJob) -> Iterator[needs.Need]:
+    """What a job needs opened on its worker besides files."""
+    for pointer, component in _components(job):
+        yield from needs.of(component, pointer)
 
 
 def _components(job: CheckedJob) -> Iterator[tuple[str, Component]]:

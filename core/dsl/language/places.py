@@ -57,18 +57,23 @@ def refusals(component: BaseModel, access: Locator, pointer: str) -> Iterator[Re
     the worker judges the whole path, and what is on the disk, when it opens it.
     """
     for one in named(component, pointer):
-        if not one.template and ("${" in one.text or "@{" in one.text):
-            why = "nothing is filled in here: the path would have that name"
-            yield Refused(one.pointer, Forbidden(why, hint="write the path as it is, or with {{context values}}"))
-            continue
-        try:
-            parts = templates.parse(one.text)
-        except ValueError:
-            continue  # another fault, which is told by who reads templates
-        try:
-            access.locate("".join(part if isinstance(part, str) else "x" for part in parts), write=one.writes)
-        except Forbidden as error:
-            yield Refused(one.pointer, error)
+        yield from refused(one, access)
+
+
+def refused(one: Named, access: Locator) -> Iterator[Refused]:
+    """The same of one path: nothing when it may be used."""
+    if not one.template and ("${" in one.text or "@{" in one.text):
+        why = "nothing is filled in here: the path would have that name"
+        yield Refused(one.pointer, Forbidden(why, hint="write the path as it is, or with {{context values}}"))
+        return
+    try:
+        parts = templates.parse(one.text)
+    except ValueError:
+        return  # another fault, which is told by who reads templates
+    try:
+        access.locate("".join(part if isinstance(part, str) else "x" for part in parts), write=one.writes)
+    except Forbidden as error:
+        yield Refused(one.pointer, error)
 
 
 def named(value: object, pointer: str) -> Iterator[Named]:

@@ -26,6 +26,7 @@ class JetstreamOutput(Output):
     """
 
     scalar = "stream"
+    needs: ClassVar = ("nats",)
     example: ClassVar[str] = """
 name: to-stream
 input: {echo: {event: '{"hello": "world"}', json: true}}

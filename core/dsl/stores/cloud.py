@@ -9,9 +9,9 @@ never counts for a service whose address the document names, which would be show
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from core.dsl.component import Config, Env, Run
 from core.dsl.connections import http_auth
@@ -37,7 +37,7 @@ OPERATOR = {  # provider -> the variables of the operator's environment that sta
 }
 _OF_ONE_ACCOUNT = ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")
 _NOBODY = "name them in the document, best as ${secret|scope/name}"
-Endpoint = Annotated[templates.Text, AfterValidator(http_auth.check_static_url)]
+Endpoint = http_auth.Url
 Settings = Mapping[str, str]
 
 
