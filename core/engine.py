@@ -423,7 +423,11 @@ async def open_engine(
         if engine.gateway is not None:
             engine.gateway.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
-        steps |= {"conditions": engine.fleet.conditions.keep, "watcher": engine.watcher.keep, "look": engine.fleet.look}
+        steps |= {
+            "conditions": engine.fleet.conditions.keep,
+            "watcher": engine.watcher.keep,
+            "health": engine.fleet.age,
+        }
         steps |= {"schedules": engine.fleet.timetables.keep}
         steps |= {"lag": engine.lag.look, "series": engine.sampler.keep}
         for name, step in steps.items():

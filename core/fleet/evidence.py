@@ -119,7 +119,7 @@ class Evidence:
         self.lost_runs = self.lost_runs + runs if lost else 0 if events_out else self.lost_runs
         self.skipped_runs = self.skipped_runs + runs if skipped else 0 if events_in else self.skipped_runs
 
-    def look(self, now: float) -> None:
+    def age(self, now: float) -> None:
         """Let time pass: windows end, and what has been so for long enough counts."""
         self._window(now)
         lost_runs = self.lost_runs >= SERIES or (self.last_of_all and self.lost_runs > 0)

@@ -55,7 +55,7 @@ from core.store.logbook import Logbook
 log = structlog.get_logger("core.fleet")
 
 REPLY_SECONDS = 2.0
-LOOK_SECONDS = 10.0  # between two looks at what time alone may change of workloads
+AGE_SECONDS = 10.0  # between two looks at what time alone may change of workloads
 
 
 class Fleet:
@@ -450,10 +450,10 @@ class Fleet:
         self._traffic.message(subject.tenant, type=Type.HEALTH_CHANGED, job=health_changes.job_of(subject), data=data)
         asyncio.get_running_loop().call_soon(self._traffic.flush)
 
-    async def look(self) -> None:
+    async def age(self) -> None:
         """Wait, and let time count for what is so of workloads."""
-        await asyncio.sleep(LOOK_SECONDS)
-        self._workloads.look()
+        await asyncio.sleep(AGE_SECONDS)
+        self._workloads.age()
 
     def _tell_of_job(self, tenant: str, job: str, type: Type, data: dict[str, Any]) -> None:
         """A message about a job, at the end of this tick."""

@@ -261,7 +261,7 @@ class Workloads:
             return
         if (evidence := self._told_of(id)) is not None:
             evidence.run(run.trigger, run.runs, run.events_in, run.events_out, run.errors, ok=run.ok)
-            self._look(id, evidence)
+            self._judge(id, evidence)
         if run.trigger in failing.SCHEDULED:
             seen.run_failed = not run.ok
         if run.ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
@@ -275,7 +275,7 @@ class Workloads:
         if (evidence := self._told_of(id)) is not None:
             counted = (figures.events_in, figures.events_out, figures.errors)
             evidence.count(*counted, self._lag(self._rows[id], figures.lag_seconds)[0], clock.monotonic())
-            self._look(id, evidence)
+            self._judge(id, evidence)
 
     def _saw(self, row: WorkloadRow, seen: Observed, *, failed: bool = False) -> None:
         evidence = self._evidence.get(row.id)
@@ -295,10 +295,10 @@ class Workloads:
             known.refused, known.behind = (Fault(stands) for stands in self._conditions.suffers(row))
         return known
 
-    def _look(self, id: str, evidence: Evidence) -> None:
+    def _judge(self, id: str, evidence: Evidence) -> None:
         """Decide anew when what was seen makes a difference."""
         now = clock.monotonic()
-        evidence.look(now)
+        evidence.age(now)
         turns = evidence.turns(now)
         if turns != evidence.decided or evidence.again:
             evidence.decided = turns
@@ -308,7 +308,7 @@ class Workloads:
             self._saw(row, self._observed[id])
             self._changed(row.tenant, row.deployment)
 
-    def look(self) -> None:
+    def age(self) -> None:
         """Let time count for what is open, and for messages that nobody takes."""
         now = clock.monotonic()
         for id, row in self._rows.items():
@@ -318,7 +318,7 @@ class Workloads:
                 continue
             told = self._observed[id].metrics.get("lag_seconds", 0.0)
             evidence.waited(self._lag(row, told)[0], now)
-            self._look(id, evidence)
+            self._judge(id, evidence)
 
     def reported(self, row: WorkloadRow, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""

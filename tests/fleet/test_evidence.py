@@ -17,7 +17,7 @@ def decided(seen: Evidence | None, now: float = 0.0, before: Typed = (), **more:
     """Status and reason by type; what is left as it was is not there."""
     facts = Facts(**{"state": "running", "reason": "", "worker": "w", "failing": None, "evidence": seen, **more})
     if seen is not None:
-        seen.look(now)
+        seen.age(now)
     found = verdicts.decide(facts, before, now)
     return {type: f"{one.status} {one.reason}" for type, one in found.items() if one is not None}
 
@@ -59,8 +59,8 @@ def test_it_is_over_after_two_windows_that_were_well_and_silence_says_nothing() 
     seen = Evidence("1")
     seen.count(1000, 900, 100, 0.0, 1.0)
     assert refused(seen, 1.0)
-    seen.look(1 + WINDOW_SECONDS)  # ends the window in which it was seen
-    seen.look(1 + 2 * WINDOW_SECONDS)
+    seen.age(1 + WINDOW_SECONDS)  # ends the window in which it was seen
+    seen.age(1 + 2 * WINDOW_SECONDS)
     assert refused(seen, 1 + 3 * WINDOW_SECONDS), "nothing came in these windows"
     seen.count(1500, 1400, 100, 0.0, 2 + 3 * WINDOW_SECONDS)
     assert refused(seen, 2 + 4 * WINDOW_SECONDS), "one good window is not enough"

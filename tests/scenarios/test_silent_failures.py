@@ -62,7 +62,7 @@ async def test_a_reader_that_skips_every_file_is_a_warning_until_it_reads_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "SETTLED_SECONDS", 0.3)
-    monkeypatch.setattr(fleet, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(fleet, "AGE_SECONDS", 0.1)
     source = tmp_path / "in"
     source.mkdir()
     (source / "a.log").write_text("one\n")
