@@ -115,6 +115,11 @@ class Live:
         self._check_at = 0.0
         self._checks: set[asyncio.Task[None]] = set()
 
+    @property
+    def engine(self) -> session.EngineSession | None:
+        """The engine itself, for what is told within a long answer: its calls that wait are none of their own."""
+        return self._engine
+
     def watched(self, engine: session.EngineSession) -> Watched:
         """The engine session with its waits in this registry, which from now on hears of revocations there."""
         if self._engine is None:

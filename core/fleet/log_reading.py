@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from core import errors
+from core import clock, errors
 from core.fleet.fleet import Fleet
 from core.fleet.logs import to_answer
 from core.model.log_line import mask_from
@@ -15,9 +16,10 @@ from core.model.principal import Surface
 from core.model.states import WorkerState
 from core.model.workload import parse
 from core.store.log_rows import Range
-from core.store.log_search import Found, Owned
+from core.store.log_search import Owned, Pattern
 
 SECONDS = 2.0  # that a look into the file may take
+GATHER_SECONDS = 0.05  # from the first line that comes to the look for it: others come with it
 TOOL_CHARACTERS = 5_400  # of lines in the text of a tool
 BESIDE = 120  # characters of a line besides what it says: workload, time, level
 LINE_CHARACTERS = 320  # for each line that is asked for: 50 fit into 6,000 tokens
@@ -29,6 +31,8 @@ class Lines(NamedTuple):
     lines: list[Owned]
     more: bool
     next: int
+    gone: bool
+    """Whether lines before these that were asked for are kept no more."""
 
 
 async def read(
@@ -37,26 +41,45 @@ async def read(
     """The newest lines of all replicas of at least a level, or the next ones after a seq; when there are none, waits
     for one."""
     within = Range(tenant, job, levels=mask_from(level) if level else 0, after=after or 0)
-    workloads = fleet.workload_views(tenant=tenant, job=job)
-    seq = fleet.logs.seq(tenant, job)
-    with fleet.logs.watch([workload.id for workload in workloads]) as arrived:
-        found = await _read(fleet, within, limit, newest_first=after is None)
-        if not found.lines and wait_seconds and workloads:
+    wait = wait_seconds if fleet.workload_views(tenant=tenant, job=job) else 0
+    return await find(fleet, within, limit, follows=after is not None, wait_seconds=wait, seconds=SECONDS)
+
+
+async def find(
+    fleet: Fleet,
+    within: Range,
+    limit: int,
+    *,
+    pattern: Pattern | None = None,
+    follows: bool = True,
+    wait_seconds: float = 0,
+    seconds: float = 1.0,
+) -> Lines:
+    """The first lines of a range (`follows`), or the last ones; when there are none, waits for one."""
+    deadline = clock.monotonic() + wait_seconds
+    book, gone = fleet.logs.book, False
+    with fleet.logs.watch(within) as arrived:
+        while True:
+            arrived.clear()
+            seq = max(book.seq, within.after)  # nothing up to it comes any more, and all of it is looked through
+            found = await book.search(
+                within,
+                limit,
+                pattern=pattern,
+                newest_first=not follows,
+                seconds=seconds,
+                beside=fleet.logs.beside(within),
+            )
+            gone = gone or found.gone
+            left = deadline - clock.monotonic()
+            if found.lines or not found.complete or left <= 0:
+                break
+            within = replace(within, after=seq) if follows else within
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), wait_seconds)
-            seq = fleet.logs.seq(tenant, job)
-            found = await _read(fleet, within, limit, newest_first=after is None)
-    if after is None:
-        return Lines(found.lines[::-1], not found.complete, max([seq, *(line.seq for _, line in found.lines[:1])]))
-    last = max([seq, after, *(line.seq for _, line in found.lines[-1:])])
-    return Lines(found.lines, not found.complete, last if found.complete else found.edge)
-
-
-async def _read(fleet: Fleet, within: Range, limit: int, *, newest_first: bool) -> Found:
-    # What could not be written, as on a full disk, is in memory alone.
-    ids = fleet.logs.workloads(within.tenant, within.job)
-    beside = [(id, bundle) for id in ids for bundle in fleet.logs.held(id)]
-    return await fleet.logs.book.search(within, limit, newest_first=newest_first, seconds=SECONDS, beside=beside)
+                await asyncio.wait_for(arrived.wait(), left)
+            await asyncio.sleep(min(GATHER_SECONDS, max(0, deadline - clock.monotonic())))
+    lines = found.lines if follows else found.lines[::-1]
+    return Lines(lines, not found.complete, found.edge if follows and not found.complete else seq, gone)
 
 
 async def last(fleet: Fleet, tenant: str, job: str, limit: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from core.model.log_line import LogLine
 from core.model.log_lines import Bundle
 from core.store import log_chunks
 from core.store.log_chunks import Source
+from core.store.log_rows import Range
+from core.store.log_search import Held
 from core.store.logbook import Logbook
 
 LOG_LINES = 500  # of one workload
@@ -25,9 +27,10 @@ MOST_LOGS = 5000  # workloads whose lines are kept, also when they are gone
 class _Last:
     """The last lines of one log, as they came, bounded in number and in size."""
 
-    __slots__ = ("_lines", "_size", "kept")
+    __slots__ = ("_lines", "_size", "kept", "source")
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.kept: deque[Bundle] = deque()
         self._lines = 0
         self._size = 0
@@ -50,26 +53,28 @@ class JobLogs:
     def __init__(self, book: Logbook) -> None:
         self.book = book
         self._last: dict[str, _Last] = {}
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._watchers: dict[asyncio.Event, Range] = {}
 
     def add(self, source: Source, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
         """Take one line of ours."""
-        self._keep(source.workload, self.book.add(source, at_ns, level, text, fields))
+        self._keep(source, self.book.add(source, at_ns, level, text, fields))
 
     def take(self, source: Source, told: frames.Lines) -> None:
         """Take lines as a worker sent them, unread."""
         lines = max(1, min(told.lines, len(memoryview(told.text))))  # other numbers are wrong, and told as malformed
-        self._keep(source.workload, self.book.take(source, lines, told.columns, told.text))
+        self._keep(source, self.book.take(source, lines, told.columns, told.text))
 
-    def _keep(self, workload: str, bundle: Bundle) -> None:
-        last = self._last.get(workload)
+    def _keep(self, source: Source, bundle: Bundle) -> None:
+        last = self._last.get(source.workload)
         if last is None:
             if len(self._last) >= MOST_LOGS:
                 del self._last[next(iter(self._last))]
-            last = self._last[workload] = _Last()
+            last = self._last[source.workload] = _Last(source)
+        last.source = source
         last.add(bundle)
-        for waiter in self._waiters.get(workload, ()):
-            waiter.set()
+        for arrived, within in self._watchers.items():
+            if not arrived.is_set() and within.names(source):
+                arrived.set()
 
     def left_out(self, *, too_many: int, slow_engine: int) -> None:
         """Count lines that a worker has not sent; the logs themselves tell of them."""
@@ -105,19 +110,24 @@ class JobLogs:
         ids = self.workloads(tenant, job)
         return max((bundle.last_seq for id in ids for bundle in self.held(id)[-1:]), default=0)
 
+    def beside(self, within: Range) -> list[Held]:
+        """The lines here that may be in a range: what could not be written, as on a full disk, is in memory alone."""
+        return [
+            (id, bundle)
+            for id, last in self._last.items()
+            if last.kept[-1].last_seq > within.after and within.names(last.source)
+            for bundle in last.kept
+        ]
+
     @contextmanager
-    def watch(self, workloads: Sequence[str]) -> Iterator[asyncio.Event]:
-        """An event that is set by the next line of any of these workloads."""
+    def watch(self, within: Range) -> Iterator[asyncio.Event]:
+        """An event that is set by the next lines of workloads that a range names."""
         arrived = asyncio.Event()
-        for id in workloads:
-            self._waiters.setdefault(id, set()).add(arrived)
+        self._watchers[arrived] = within
         try:
             yield arrived
         finally:
-            for id in workloads:
-                self._waiters[id].discard(arrived)
-                if not self._waiters[id]:
-                    del self._waiters[id]
+            del self._watchers[arrived]
 
 
 def to_answer(workload: str, line: LogLine) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import orjson
 
 from core.model.states import WorkloadState
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Which frames there are and what they mean; engine and worker have to speak the same (docs/worker-protocol.md)."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -100,6 +100,8 @@ class ChannelDriver(msgspec.Struct, array_like=True, gc=False):
 class Logged(Frame):
     """The lines of logs were taken, up to a sequence number."""
 
+    since: ClassVar[int] = 3
+
     sequence: Natural
 
 
@@ -129,6 +131,8 @@ class Secrets(Frame):
 class Schedule(Frame):
     """Where the schedule of a workload stands: before the workload is assigned, and when that changes."""
 
+    since: ClassVar[int] = 3
+
     workload: str
     since_ns: Natural
     """What came due after it and did not run was missed."""
@@ -138,6 +142,8 @@ class Schedule(Frame):
 
 class Fire(Frame):
     """Run a scheduled workload once, also while it is paused; the `run` of it names the order."""
+
+    since: ClassVar[int] = 3
 
     workload: str
     order: Natural
@@ -237,6 +243,8 @@ class Run(Frame):
 class Fired(Frame):
     """A run of a scheduled workload begins."""
 
+    since: ClassVar[int] = 3
+
     workload: str
     cause: str
     """schedule, catch-up, manual or backfill"""
@@ -250,6 +258,8 @@ class Fired(Frame):
 
 class Missed(Frame):
     """Times of a scheduled workload came due while it could not run, and are left out."""
+
+    since: ClassVar[int] = 3
 
     workload: str
     count: Natural
@@ -277,6 +287,8 @@ class Lines(msgspec.Struct, array_like=True, gc=False):
 
 class Logs(Frame):
     """What was written to the logs of some workloads within a tenth of a second or so. It is confirmed by `logged`."""
+
+    since: ClassVar[int] = 3
 
     sequence: Natural
     """Grows by one with each of them on this connection."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from functools import lru_cache
+from itertools import accumulate
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from core.model.log_line import LogLine
 
 BUNDLE_BYTES = 300  # that one takes in memory besides its lines
 _MOST = 2**63 - 1
+_SHORT = 64  # characters of a value
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Level = Annotated[str, msgspec.Meta(max_length=32)]
 
@@ -60,25 +62,28 @@ class Bundle(NamedTuple):
         return len(memoryview(self.columns)) + len(memoryview(self.text)) + BUNDLE_BYTES
 
     def read(self) -> tuple[Columns, bytes]:
-        """What is told of its lines, with times as they are, and their text. Raises ValueError when these are none."""
+        """What is told of its lines, and their text. Raises ValueError when these are none."""
         try:
             columns = _decode(self.columns)
         except msgspec.MsgspecError as error:
             raise ValueError(f"these are no lines of a log: {error}") from error
         told = orjson.loads(memoryview(self.text))
         text = told.encode() if isinstance(told, str) else b""
-        columns.times = list(accumulate(columns.times))
+        levels, times, lengths, extras = columns.levels, columns.times, columns.lengths, columns.extras
         if (
-            not self.lines
-            or any(len(column) != self.lines for column in (columns.levels, columns.times, columns.lengths))
-            or len(columns.extras) != self.lines
-            or max(columns.levels) >= len(columns.names)
-            or sum(columns.lengths) != len(text)
-            or any(map(operator.ge, columns.extras, columns.lengths))
-            or not 0 <= min(columns.times) <= max(columns.times) <= _MOST
+            {len(levels), len(times), len(lengths), len(extras)} != {self.lines}
+            or not self.lines
+            or max(levels) >= len(columns.names)
+            or sum(lengths) != len(text)
+            or any(map(operator.ge, extras, lengths))
+            or not _are_times(list(accumulate(times)))
         ):
             raise ValueError("these are no lines of a log: what is told of them does not fit")
         return columns, text
+
+
+def _are_times(times: list[int]) -> bool:
+    return 0 <= min(times) and max(times) <= _MOST
 
 
 class Gathered:
@@ -101,7 +106,7 @@ class Gathered:
 
     def add(self, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> int:
         """Add one line; how many bytes it took."""
-        given = orjson.dumps(fields, default=repr, option=orjson.OPT_NON_STR_KEYS).decode() if fields else ""
+        given = _written(fields) if fields else ""
         whole = f"{text} {given}\n" if given else f"{text}\n"
         if whole.isascii():
             length = len(whole)
@@ -120,16 +125,26 @@ class Gathered:
 
     def columns(self) -> bytes:
         """What a bundle tells of them, as JSON. At least one line."""
-        return orjson.dumps((list(self._names), self._levels, differences(self._times), self._lengths, self._extras))
+        times = self._times
+        grown = [times[0], *map(operator.sub, times[1:], times)]
+        return orjson.dumps((list(self._names), self._levels, grown, self._lengths, self._extras))
 
     def text(self) -> bytes:
         """Their text, as JSON."""
         return orjson.dumps("".join(self._texts))
 
 
-def differences(column: Sequence[int]) -> list[int]:
-    """Its first value, and by how much each grows: `accumulate` takes it back."""
-    return [column[0], *(after - before for before, after in pairwise(column))]
+def _written(fields: dict[str, Any]) -> str:
+    if len(fields) == 1:
+        ((name, value),) = fields.items()
+        if type(value) is str and len(value) <= _SHORT:
+            return _of_one(name, value)
+    return orjson.dumps(fields, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+@lru_cache(maxsize=1024)  # all lines that a job prints have the same
+def _of_one(name: str, value: str) -> str:
+    return orjson.dumps({name: value}, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def bundle(lines: Sequence[LogLine]) -> Bundle:

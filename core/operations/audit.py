@@ -27,7 +27,7 @@ class AuditList(Page):
     decision: str | None = Field(default=None, max_length=40)
     """allowed, or the code of a refusal."""
     since: str | None = Field(default=None, max_length=40)
-    """Not before this time: ISO 8601, or how long ago (2h, 7d)."""
+    """ISO 8601, or how long ago (2h, 7d)."""
     until: str | None = Field(default=None, max_length=40)
     """Before this time."""
 

@@ -63,7 +63,7 @@ class InvocationList(Page):
     tag: str | None = Field(default=None, max_length=100)
     """Of triggers with this tag."""
     since: Time = None
-    """Not before this time: ISO 8601, or how long ago (90s, 2h, 7d)."""
+    """ISO 8601, or how long ago (90s, 2h, 7d)."""
     until: Time = None
     """Before this time."""
     tenant_id: str | None = Field(default=None, max_length=64)

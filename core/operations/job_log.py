@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,12 +27,12 @@ class JobLog(Params):
     """The name of the job."""
     limit: int = Field(default=50, ge=1, le=500)
     """The most lines."""
-    after: str = Field(default="", max_length=32, pattern="^([0-9a-f]{16})?$")
-    """`cursor` of an earlier answer: only lines after it."""
+    after: str = Field(default="", pattern="^([0-9a-f]{16})?$")
+    """The last `cursor`: only later lines."""
     level: Literal["warning", "error"] | None = None
-    """Only lines of this level or higher."""
+    """This or higher."""
     wait_seconds: int = Field(default=0, ge=0, le=60)
-    """Wait this long for a line."""
+    """Wait for a line."""
 
 
 @operation(
@@ -43,7 +44,7 @@ class JobLog(Params):
     role=Role.USER,
 )
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
-    """The last lines of a job's log, oldest first. To follow, pass `cursor` back as `after` with wait_seconds. Workers
+    """The last lines of a job's log, oldest first. To follow, pass `cursor` as `after` with wait_seconds. Workers
     in `unreachable` are not there now."""
     workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     after = min(int(params.after, 16), MOST_SEQ) if params.after else None
@@ -61,6 +62,7 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
         "deployed": bool(workloads),
         "cursor": clock.encode(found.next if len(kept) == len(found.lines) or after is None else kept[-1][1].seq),
         "truncated": found.more or len(kept) < len(found.lines),
+        **({"reset": True} if found.gone else {}),
         "unreachable": log_reading.unreachable(engine.fleet, caller.tenant, params.name),
         "items": [to_answer(id, line) for id, line in kept],
     }
@@ -70,9 +72,9 @@ class LogSearch(Params):
     text: str | None = Field(default=None, max_length=1000)
     """What a line has, in any case."""
     regex: bool = False
-    """`text` is a regular expression (RE2)."""
+    """`text` is an RE2 expression."""
     of: str | None = Field(default=None, max_length=200)
-    """Only of this deployment, job, workload (JOB#REPLICA) or worker."""
+    """Of this deployment, job, workload (JOB#REPLICA) or worker."""
     level: Literal["info", "warning", "error"] | None = None
     """This or higher."""
     since: str | None = Field(default=None, max_length=40)
@@ -83,6 +85,10 @@ class LogSearch(Params):
     """The most lines."""
     cursor: str | None = Field(default=None, max_length=64)
     """The last `next_cursor`."""
+    after: str | None = Field(default=None, pattern="^[0-9a-f]{16}$")
+    """The last `after`: what came since."""
+    wait_seconds: int = Field(default=0, ge=0, le=60)
+    """Wait for a line."""
 
 
 @operation(
@@ -93,7 +99,7 @@ class LogSearch(Params):
     role=Role.USER,
 )
 async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[str, Any]:
-    """Search the logs of all jobs, also of those that are gone. Unless `complete`, go on with
+    """Search the logs of all jobs, also gone ones. Unless `complete`, go on with
     `next_cursor`: only what is younger than `searched_until` was looked at."""
     now = engine.now_ns()
     since = 0 if params.since is None else moment(params.since, now, "/since")
@@ -106,6 +112,9 @@ async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[
         before=position(params.cursor) or 0,
     )
     pattern = None if not params.text else Pattern(params.text, regex=params.regex)
+    if params.after is not None:
+        return await _after(engine, params, within, pattern, caller)
+    after = engine.logbook.seq
     found = await engine.logbook.search(within, params.limit, pattern=pattern)
     if params.of and not found.lines:
         await log_reading.refuse_unknown(engine.fleet, caller.tenant, params.of)
@@ -115,5 +124,23 @@ async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[
         "complete": not edge,
         "searched_until": clock.iso(edge or since) if edge or since else None,
         "next_cursor": str(edge) if edge else None,
+        "after": clock.encode(after),
         "items": [to_answer(id, line) for id, line in kept],
+    }
+
+
+async def _after(
+    engine: Engine, params: LogSearch, within: Range, pattern: Pattern | None, caller: Caller
+) -> dict[str, Any]:
+    """What came after a place; each line with the place after it."""
+    within = replace(within, before=0, after=min(int(params.after or "", 16), MOST_SEQ))
+    found = await log_reading.find(
+        engine.fleet, within, params.limit, pattern=pattern, wait_seconds=params.wait_seconds
+    )
+    kept = log_reading.fit(found.lines, params.limit, caller.surface, oldest_first=True)
+    return {
+        "complete": not found.more and len(kept) == len(found.lines),
+        "reset": found.gone,
+        "after": clock.encode(found.next if len(kept) == len(found.lines) else kept[-1][1].seq),
+        "items": [{**to_answer(id, line), "after": clock.encode(line.seq)} for id, line in kept],
     }

@@ -48,10 +48,10 @@ class JobGet(Params):
     version: int | None = Field(default=None, ge=1, le=2**31)
     """Which staged version; the newest when left out."""
     compare: int | None = Field(default=None, ge=0, le=2**31)
-    """Show what changed between this version (of a managed job: this revision of its deployment) and the shown one; 0
-    compares the shown one with the draft."""
+    """Show what changed from this version (of a managed job: revision of its deployment) to the shown one; 0: from that
+    to the draft."""
     log_lines: int = Field(default=20, ge=0, le=200)
-    """How many of the last log lines to show."""
+    """The most log lines."""
 
 
 @operation(

@@ -20,13 +20,13 @@ import orjson
 import zstandard
 
 from core.model.log_line import LogLine, mask
-from core.model.log_lines import Bundle, differences
+from core.model.log_lines import Bundle
 
 MERGED_BYTES = 256 * 1024  # of text, that are together at most, more or less
 WHOLE_BYTES = MERGED_BYTES // 2  # a chunk with so many is merged no more
 QUICK, THOROUGH = 1, 3  # levels of compression: of what is written, of what is merged
 MOST_BYTES = 64 * 1024 * 1024  # of one chunk; what says that it has more is damaged
-_ZLIB, _ZSTD = b"z", b"Z"
+_ZLIB, _ZSTD = b"z", b"s"
 _LENGTH = 4
 _own = threading.local()  # compressors and decompressors, of which a thread has its own
 
@@ -44,8 +44,10 @@ class Head(NamedTuple):
     """What is known of each line of a chunk, besides its text: a list for each column, and the names of levels."""
 
     names: list[str]
-    seqs: Sequence[int]
+    runs: list[tuple[int, int]]
+    """Of lines whose seqs follow each other: the first, and how many."""
     times: list[int]
+    """For the first line of each run its time, for the others by how much they are later than the one before."""
     levels: list[int]
     """As places in `names`."""
     lengths: list[int]
@@ -79,11 +81,12 @@ def _packed(source: Source, parts: Sequence[Opened], level: int) -> Chunk:
     levels = 0
     for name in head.names:
         levels |= mask(name)
-    end = orjson.dumps(tuple(head._replace(seqs=differences(head.seqs), times=differences(head.times))))
+    end = orjson.dumps(tuple(head))
+    times = _times(head)
     raw = b"".join((*(part.text for part in parts), end, len(end).to_bytes(_LENGTH, "big")))
     body = _ZSTD + _compressor(level).compress(raw)
-    first, last, count = head.seqs[0], head.seqs[-1], len(head.seqs)
-    return Chunk(source, first, last, min(head.times), max(head.times), count, levels, len(raw), body)
+    first, last = head.runs[0][0], head.runs[-1][0] + head.runs[-1][1] - 1
+    return Chunk(source, first, last, min(times), max(times), len(times), levels, len(raw), body)
 
 
 def _joined(heads: Sequence[Head]) -> Head:
@@ -94,7 +97,7 @@ def _joined(heads: Sequence[Head]) -> Head:
         levels += [places[level] for level in head.levels]
     return Head(
         names,
-        list(chain.from_iterable(head.seqs for head in heads)),
+        list(chain.from_iterable(head.runs for head in heads)),
         list(chain.from_iterable(head.times for head in heads)),
         levels,
         list(chain.from_iterable(head.lengths for head in heads)),
@@ -109,29 +112,53 @@ def _compressor(level: int) -> zstandard.ZstdCompressor:
     return made[level]
 
 
+def _times(head: Head) -> list[int]:
+    times: list[int] = []
+    for _, count in head.runs:
+        start = len(times)
+        times += accumulate(head.times[start : start + count])
+    return times
+
+
 class Opened:
     """Lines of one workload: `raw` holds their texts up to `size`, the rest is read when it is asked for."""
 
-    __slots__ = ("_ends", "_head", "_read", "raw", "size")
+    __slots__ = ("_ends", "_head", "_read", "_seqs", "_times", "raw", "size")
 
     def __init__(self, raw: bytes, size: int, read: Callable[[], Head]) -> None:
         self.raw = raw
         self.size = size
         self._read = read
         self._head: Head | None = None
-        self._ends: list[int] = []
+        self._ends: list[int] | None = None
+        self._seqs: list[int] | None = None
+        self._times: list[int] | None = None
 
     @property
     def head(self) -> Head:
         if self._head is None:
             self._head = self._read()
-            self._ends = list(accumulate(self._head.lengths))
         return self._head
 
     @property
     def ends(self) -> list[int]:
         """Where the line after each one begins."""
-        return self._ends if self.head.lengths else []
+        if self._ends is None:
+            self._ends = list(accumulate(self.head.lengths))
+        return self._ends
+
+    @property
+    def seqs(self) -> list[int]:
+        if self._seqs is None:
+            self._seqs = [seq for first, count in self.head.runs for seq in range(first, first + count)]
+        return self._seqs
+
+    @property
+    def times(self) -> list[int]:
+        """In nanoseconds since the epoch."""
+        if self._times is None:
+            self._times = _times(self.head)
+        return self._times
 
     @property
     def text(self) -> bytes:
@@ -153,13 +180,13 @@ class Opened:
         if fields is not None:
             text = text[:split]
         level = head.names[head.levels[number]]
-        return LogLine(head.seqs[number], head.times[number], level, text.decode("utf-8", "replace"), fields or {})
+        return LogLine(self.seqs[number], self.times[number], level, text.decode("utf-8", "replace"), fields or {})
 
     def lines(self) -> list[LogLine]:
         return [self.line(number) for number in range(len(self))]
 
     def __len__(self) -> int:
-        return len(self.head.seqs)
+        return len(self.head.lengths)
 
 
 def _fields(text: bytes) -> dict[str, Any] | None:
@@ -176,8 +203,8 @@ def _fields(text: bytes) -> dict[str, Any] | None:
 def of_bundle(bundle: Bundle) -> Opened:
     """Raises ValueError for what is none."""
     columns, text = bundle.read()
-    seqs = range(bundle.first_seq, bundle.first_seq + bundle.lines)
-    head = Head(columns.names, seqs, columns.times, columns.levels, columns.lengths, columns.extras)
+    runs = [(bundle.first_seq, bundle.lines)]
+    head = Head(columns.names, runs, columns.times, columns.levels, columns.lengths, columns.extras)
     return Opened(text, len(text), lambda: head)
 
 
@@ -189,17 +216,18 @@ def of_body(body: bytes) -> Opened:
         size = len(raw) - _LENGTH - int.from_bytes(raw[-_LENGTH:], "big")
         if size < 0:
             raise ValueError("the lines cannot be read: their head is too long")
-        return Opened(raw, size, lambda: _head(raw[size:-_LENGTH]))
+        return Opened(raw, size, lambda: Head(*orjson.loads(raw[size:-_LENGTH])))
     if kind == _ZLIB:
         raw = _decompress_zlib(body)
         end = _LENGTH + int.from_bytes(raw[:_LENGTH], "big")
-        return Opened(raw[end:], len(raw) - end, lambda: Head(*orjson.loads(raw[_LENGTH:end])))
+        return Opened(raw[end:], len(raw) - end, lambda: _head_before(raw[_LENGTH:end]))
     raise ValueError("the lines are compressed in a way that this version does not know")
 
 
-def _head(json: bytes) -> Head:
-    head = Head(*orjson.loads(json))
-    return head._replace(seqs=list(accumulate(head.seqs)), times=list(accumulate(head.times)))
+def _head_before(json: bytes) -> Head:
+    """The head of a body of kind `z`, which has the seq and the time of each line as they are."""
+    names, seqs, times, levels, lengths, extras = orjson.loads(json)
+    return Head(names, [(seq, 1) for seq in seqs], times, levels, lengths, extras)
 
 
 def _decompress(body: memoryview) -> bytes:

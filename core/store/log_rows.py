@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from typing import Any
 
 from core.model.log_line import mask
 from core.model.workload import parse
-from core.store.log_chunks import WHOLE_BYTES, Chunk, Head, Source, merge
+from core.store.log_chunks import WHOLE_BYTES, Chunk, Opened, Source, merge
 
 LOCK_SECONDS = 1.0
 PARTS = 64  # of one workload, that are merged
 PRUNED = 200  # chunks that go at once
 VACUUMED = 500  # pages that are given back at once
+_WHOSE = "tenant, job, workload, deployment, worker"
 _COLUMNS = ", ".join((*Source._fields, *Chunk._fields[1:]))
 """Of a chunk: its source, and what is known of it."""
 _SCHEMA = """
@@ -40,6 +42,15 @@ CREATE TABLE IF NOT EXISTS chunks (
 CREATE INDEX IF NOT EXISTS chunks_by_job ON chunks (tenant, job, last_seq, size);
 CREATE INDEX IF NOT EXISTS chunks_by_seq ON chunks (last_seq);
 CREATE INDEX IF NOT EXISTS chunks_to_merge ON chunks (workload, first_seq) WHERE merged = 0;
+CREATE TABLE IF NOT EXISTS gone (
+    tenant TEXT NOT NULL,
+    job TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    worker TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    PRIMARY KEY (tenant, job, workload, deployment, worker)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS life (ended INTEGER NOT NULL);
 """
 
@@ -140,6 +151,11 @@ def prune_old(db: sqlite3.Connection, before_ns: int) -> int:
     return _delete(db, "SELECT id FROM chunks WHERE last_seq < ? ORDER BY last_seq LIMIT ?", (before_ns, PRUNED))
 
 
+def forget_gone(db: sqlite3.Connection, before_ns: int) -> None:
+    """Remember no more that lines have gone which were older."""
+    db.execute("DELETE FROM gone WHERE last_seq < ?", (before_ns,))
+
+
 def prune_oldest(db: sqlite3.Connection) -> int:
     """Let some of the oldest chunks go, whose ever they are."""
     return _delete(db, "SELECT id FROM chunks ORDER BY last_seq LIMIT ?", (PRUNED // 10,))
@@ -159,15 +175,29 @@ def prune_jobs(db: sqlite3.Connection, most: int) -> int:
         for id, part in rows:
             if taken <= most:
                 break
-            going.append((id,))
+            going.append(id)
             taken -= part
-        db.executemany("DELETE FROM chunks WHERE id = ?", going)
-        gone += len(going)
+        gone += _delete(db, "SELECT value FROM json_each(?)", (json.dumps(going),))
     return gone
 
 
-def _delete(db: sqlite3.Connection, chosen: str, arguments: tuple[int, ...]) -> int:
-    return db.execute(f"DELETE FROM chunks WHERE id IN ({chosen})", arguments).rowcount
+def _delete(db: sqlite3.Connection, chosen: str, arguments: tuple[int | str, ...]) -> int:
+    """Let chunks go, and note up to where, so that who follows a log is told."""
+    gone = db.execute(f"DELETE FROM chunks WHERE id IN ({chosen}) RETURNING {_WHOSE}, last_seq", arguments).fetchall()
+    db.executemany(
+        f"INSERT INTO gone ({_WHOSE}, last_seq) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET last_seq = max(last_seq, excluded.last_seq)",
+        gone,
+    )
+    return len(gone)
+
+
+def has_gone(db: sqlite3.Connection, within: Range) -> bool:
+    """Whether lines of these workloads after a place are kept no more."""
+    where, values = within.of_whom()
+    return (
+        db.execute(f"SELECT 1 FROM gone WHERE {where} AND last_seq > ?", (*values, within.after)).fetchone() is not None
+    )
 
 
 def give_back(db: sqlite3.Connection) -> None:
@@ -192,19 +222,20 @@ class Range:
     before: int = 0
     """Only lines with a smaller seq."""
 
-    def fitting(self, head: Head, numbers: Sequence[int]) -> Sequence[int]:
+    def fitting(self, opened: Opened, numbers: Sequence[int]) -> Sequence[int]:
         """Which of some lines of these workloads, given by their places, are among them."""
         if self.levels:
-            wanted = {place for place, name in enumerate(head.names) if self.levels & mask(name)}
-            numbers = [number for number in numbers if head.levels[number] in wanted]
+            wanted = {place for place, name in enumerate(opened.head.names) if self.levels & mask(name)}
+            levels = opened.head.levels
+            numbers = [number for number in numbers if levels[number] in wanted]
         if self.since_ns:
-            numbers = [number for number in numbers if head.times[number] >= self.since_ns]
+            numbers = [number for number in numbers if opened.times[number] >= self.since_ns]
         if self.until_ns:
-            numbers = [number for number in numbers if head.times[number] < self.until_ns]
+            numbers = [number for number in numbers if opened.times[number] < self.until_ns]
         if self.after:
-            numbers = [number for number in numbers if head.seqs[number] > self.after]
+            numbers = [number for number in numbers if opened.seqs[number] > self.after]
         if self.before:
-            numbers = [number for number in numbers if head.seqs[number] < self.before]
+            numbers = [number for number in numbers if opened.seqs[number] < self.before]
         return numbers
 
     def names(self, source: Source) -> bool:
@@ -213,20 +244,34 @@ class Range:
         names = ("", id.job, source.deployment, source.worker, id.name)
         return id.tenant == self.tenant and self.job in ("", id.job) and self.of in names
 
+    def of_whom(self) -> tuple[str, list[object]]:
+        """The condition for whose lines they are."""
+        return _given(
+            {
+                "tenant = ?": self.tenant,
+                "job = ?": self.job,
+                "? IN (job, deployment, worker, substr(workload, length(tenant) + 2))": self.of,
+            }
+        )
+
     def conditions(self) -> tuple[str, list[object]]:
         """Of chunks that may have such lines."""
-        said = {
-            "tenant = ?": self.tenant,
-            "job = ?": self.job,
-            "? IN (job, deployment, worker, substr(workload, length(tenant) + 2))": self.of,
-            "levels & ?": self.levels,
-            "last_at_ns >= ?": self.since_ns,
-            "first_at_ns < ?": self.until_ns,
-            "last_seq > ?": self.after,
-            "first_seq < ?": self.before,
-        }
-        given = {text: value for text, value in said.items() if value}
-        return " AND ".join(given), list(given.values())
+        whose, names = self.of_whom()
+        which, values = _given(
+            {
+                "levels & ?": self.levels,
+                "last_at_ns >= ?": self.since_ns,
+                "first_at_ns < ?": self.until_ns,
+                "last_seq > ?": self.after,
+                "first_seq < ?": self.before,
+            }
+        )
+        return f"{whose} AND {which}" if which else whose, names + values
+
+
+def _given(conditions: dict[str, object]) -> tuple[str, list[object]]:
+    given = {text: value for text, value in conditions.items() if value}
+    return " AND ".join(given), list(given.values())
 
 
 def chunks(db: sqlite3.Connection, within: Range, *, newest_first: bool) -> Iterator[Chunk]:

@@ -72,6 +72,8 @@ class Found(NamedTuple):
     """Whether there are no more."""
     edge: int
     """Where to go on: `before` (newest first) or `after`; 0 when there are no more."""
+    gone: bool = False
+    """Whether lines after the place from which was looked are kept no more (oldest first)."""
 
 
 def search(
@@ -113,11 +115,12 @@ def search(
             found = {key: found[key] for key in sorted(found)[: limit + 1]}
     keys = [key for key in sorted(found) if reached is None or key < reached]
     lines = [found[key] for key in keys[:limit]]
+    gone = db is not None and bool(within.after) and log_rows.has_gone(db, within)
     if enough or len(keys) > limit:
-        return Found(lines, False, abs(keys[limit - 1]))
+        return Found(lines, False, abs(keys[limit - 1]), gone)
     if reached is not None:
-        return Found(lines, False, abs(reached - 1))
-    return Found(lines, True, 0)
+        return Found(lines, False, abs(reached - 1), gone)
+    return Found(lines, True, 0, gone)
 
 
 class _Part(NamedTuple):
@@ -159,5 +162,5 @@ def _chosen(opened: Opened, within: Range, pattern: Pattern | None, limit: int, 
     numbers: Sequence[int] = range(len(opened)) if pattern is None else list(pattern.numbers(opened))
     if not numbers:
         return ()
-    fitting = within.fitting(opened.head, numbers)
+    fitting = within.fitting(opened, numbers)
     return fitting[-limit - 1 :] if newest_first else fitting[: limit + 1]

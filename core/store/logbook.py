@@ -342,5 +342,6 @@ def prune(db: sqlite3.Connection, bounds: Bounds, now_ns: int) -> None:
         pass
     while log_rows.prune_jobs(db, bounds.job_mb * _MIB):
         pass
+    log_rows.forget_gone(db, now_ns - 2 * bounds.hours * _HOUR_NS)
     while log_rows.size(db) > bounds.most_mb * _MIB and log_rows.prune_oldest(db):
         pass

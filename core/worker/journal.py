@@ -44,9 +44,15 @@ class _Dropped:
 class _Log:
     workload: str
     room: float  # lines that may be taken now
-    at_ns: int
+    at_ns: int  # when it was filled last
     gathered: Gathered = field(default_factory=Gathered)
     dropped: _Dropped | None = None
+
+    def fill(self, now_ns: int) -> float:
+        """Give it the room that has come since it was filled last; how much it has."""
+        self.room = min(BURST, self.room + max(0, now_ns - self.at_ns) * LINES_PER_SECOND / clock.NANOSECONDS)
+        self.at_ns = now_ns
+        return self.room
 
 
 class Journal:
@@ -71,12 +77,10 @@ class Journal:
         log = self._logs.get(workload)
         if log is None:
             log = self._logs[workload] = self._waiting.get(workload) or _Log(workload, BURST, now)
-        log.room = min(BURST, log.room + max(0, now - log.at_ns) * LINES_PER_SECOND / clock.NANOSECONDS)
-        log.at_ns = now
         kept = 0.0 if level in LOUD else KEPT_FOR_WARNINGS
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SEND_SECONDS, self._due)
-        if log.room < max(1.0, kept * BURST):
+        if log.room < max(1.0, kept * BURST) and not log.fill(now) >= max(1.0, kept * BURST):
             self._drop(log, TOO_MANY, now)
         elif log.gathered.size > LOG_BYTES * (1 - kept) or self._size > WORKER_BYTES * (1 - kept):
             self._drop(log, SLOW_ENGINE, now)

@@ -167,7 +167,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             flags={"after": "", "wait_seconds": ""},
             beside=(_FOLLOW,),
         ),
-        "log_search": Form("logs {of}", flags={"text": "--grep"}, shows="job_log:found"),
+        "log_search": Form(
+            "logs {of}",
+            does="job_log:logs",
+            flags={"text": "--grep", "after": "", "wait_seconds": ""},
+            beside=(_FOLLOW,),
+        ),
         "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
         "series_get": Form("series {of}", shows="series:graphs"),
         "job_notifications_recent": Form(

@@ -1,22 +1,29 @@
-"""`sluice job log`, and what `sluice logs` and `sluice job metrics` print."""
+"""`sluice job log` and `sluice logs`, which can go on with what comes, and what `sluice job metrics` prints."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
 import orjson
 
+from core import errors
 from mcp_server.cli import connect, render
 
 FOLLOW_SECONDS = 20
+RETURN_SECONDS = 0.5  # between two looks whether the engine is back
+PAGE = 500
+GONE = (errors.Busy, errors.NoEngine, errors.StorageUnavailable)  # what an engine that ends, or begins, answers
+_SEQUENCES = re.compile(r"\x1b\[[0-9:;<=>?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")  # colours, and links
 
 
 async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
     """Print the last lines of a job, and with --follow those that come."""
     name, follow = given["name"], beside.get("follow")
-    async with connect.engine(common) as engine:
+    async with connect.engine(common, follows=bool(follow)) as engine:
         result = await engine.call("job_log", **given)
         if common.json and not follow:
             render.json(result)
@@ -28,11 +35,52 @@ async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.
         elif not result["deployed"]:
             connect.note(f"note: {name} is not deployed; these are the lines that are kept")
         _print(result["items"], as_json=common.json)
-        more = {**given, "limit": 500, "wait_seconds": FOLLOW_SECONDS}
-        while follow:
-            result = await engine.call("job_log", **more, after=result["cursor"])
-            _print(result["items"], as_json=common.json)
+        if follow:
+            await _follow(engine, "job_log", given, result["cursor"], as_json=common.json)
     return 0
+
+
+async def logs(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Print the lines of a search, the newest one last, and how to go on; or with --follow those that come."""
+    follow = beside.get("follow")
+    async with connect.engine(common, follows=bool(follow)) as engine:
+        result = await engine.call("log_search", **given)
+        if follow:
+            _print(result["items"][::-1], as_json=common.json)
+            wanted = {name: given.get(name) for name in ("text", "regex", "of", "level")}
+            await _follow(engine, "log_search", wanted, result["after"], as_json=common.json)
+    if common.json:
+        render.json(result)
+        return 0
+    if result["next_cursor"] is not None:
+        render.text(f"There may be more before {result['searched_until']}: --cursor {result['next_cursor']}")
+    _print(result["items"][::-1], as_json=False)
+    if not result["items"]:
+        connect.note("No line fits.")
+    return 0
+
+
+async def _follow(
+    engine: connect.Client, operation: str, wanted: Mapping[str, Any], after: str, *, as_json: bool
+) -> None:
+    """Print what comes after a place, each line once, also of the next engines; ends with the command."""
+    asked = {**wanted, "limit": PAGE, "wait_seconds": FOLLOW_SECONDS}
+    away = False
+    while True:
+        try:
+            result = await engine.call(operation, **{**asked, "after": after})
+        except GONE as error:
+            if not away:
+                connect.note(f"note: {error.message} This goes on when there is an engine again.")
+            away = True
+            await anyio.sleep(RETURN_SECONDS)
+            continue
+        if away:
+            connect.note("note: there is an engine again")
+        if result.get("reset"):
+            connect.note("note: some lines were let go before they could be shown here (log_retention_mb, log_job_mb)")
+        away, after = False, result.get("after") or result["cursor"]
+        _print(result["items"], as_json=as_json)
 
 
 def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -41,18 +89,9 @@ def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
             continue
         fields = orjson.dumps(line["fields"]).decode() if "fields" in line else ""
-        text = f"{line['at']} {line['level']:7} {line['text']} {fields}"
+        text = f"{line['at']} {line['level']:7} {_SEQUENCES.sub('', line['text'])} {fields}"
         render.text(render.printable("", text))
     sys.stdout.flush()
-
-
-def found(answer: dict[str, Any], typed: Mapping[str, Any]) -> None:
-    """Print the lines of a search, the newest one last, and how to go on."""
-    if answer["next_cursor"] is not None:
-        render.text(f"There may be more before {answer['searched_until']}: --cursor {answer['next_cursor']}")
-    _print(answer["items"][::-1], as_json=False)
-    if not answer["items"]:
-        connect.note("No line fits.")
 
 
 def metrics(found: dict[str, Any], typed: Mapping[str, Any]) -> None:

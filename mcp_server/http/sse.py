@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, TypeVar
 
 import orjson
 from starlette.responses import Response, StreamingResponse
@@ -18,6 +18,7 @@ from mcp_server import session
 from mcp_server.http import problems
 from mcp_server.live import Live, Reason
 
+T = TypeVar("T")
 BACKLOG = 1000
 BACKLOG_BYTES = 256 * 1024
 KEEP_ALIVE_SECONDS = 15.0
@@ -60,6 +61,20 @@ class Reader:
         else:
             self._bytes += size
             self._waiting.put_nowait(part)
+
+    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T | Reason:
+        """What a piece of work gives, or why this client is served no longer; for who pulls what `parts` would push."""
+        task = asyncio.ensure_future(work)
+        ended = asyncio.ensure_future(self._waiting.get())
+        try:
+            await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and isinstance(reason := ended.result(), Reason):
+                return reason
+            return await task
+        finally:
+            task.cancel()
+            ended.cancel()
+            await asyncio.gather(task, ended, return_exceptions=True)
 
     async def parts(
         self, engine: session.EngineSession, caller: principal.Caller, name: str, select: Select

@@ -1,4 +1,5 @@
-"""What happens, as it happens, as server-sent events: messages, and the states of trigger invocations and of jobs.
+"""What happens, as it happens, as server-sent events: messages, lines of logs, and the states of trigger invocations
+and of jobs.
 
 Each stream is like an operation that tells the same when it is asked (`FEEDS`): whoever may call that one may open the
 stream, and hears what that one would show him.
@@ -21,7 +22,7 @@ from core.model import principal
 from core.model.operation import Operation
 from core.model.states import INVOCATION, InvocationState
 from mcp_server import session
-from mcp_server.http import admission, arguments, auth, message_stream, openapi, problems, routes, sse
+from mcp_server.http import admission, arguments, auth, log_stream, message_stream, openapi, problems, routes, sse
 from mcp_server.live import Live
 
 TERMINAL = frozenset(state.value for state in InvocationState if INVOCATION.terminal(state))
@@ -67,6 +68,16 @@ FEEDS = (
         "invocation",
         LIST,  # of one invocation: ONE
         ("invocation_id", "state"),
+    ),
+    Feed(
+        "log_subscribe",
+        "/api/logs/subscribe",
+        "deployments",
+        "Follow the logs of jobs.",
+        "log",
+        log_stream.OPERATION,
+        log_stream.FILTERS,
+        resumes=True,
     ),
     Feed(
         "job_subscribe",
@@ -141,10 +152,13 @@ def _endpoint(engine: session.EngineSession, live: Live, feed: Feed) -> routes.H
             last = request.headers.get("last-event-id") or wanted.pop(LAST, None)
             wanted.pop(LAST, None)
             operation = await _opened(engine, feed, wanted, caller)
+            typed = arguments.from_query(wanted.items(), engine.operations[feed.operation].schema)
         except errors.SluiceError as error:
             return problems.response(error)
 
         def parts(reader: sse.Reader) -> sse.Parts:
+            if feed.topic == "log":
+                return log_stream.lines(live.engine or engine, caller, typed, reader, last or None)
             if feed.resumes:
                 return message_stream.messages(engine, caller, wanted, reader, last or None)
             follow = {"invocation": invocations, "job": jobs}[feed.topic]
@@ -162,9 +176,10 @@ async def _opened(
     if "invocation_id" in wanted:  # 404 for what is not there, before the stream begins
         await engine.call(ONE, {"invocation_id": wanted["invocation_id"]}, caller)
         return ONE
-    known = engine.operations[feed.operation].schema.get("properties", {})
-    arguments = {name: value for name, value in wanted.items() if name in known}
-    await engine.call(feed.operation, {**arguments, "limit": 1}, caller)
+    schema = engine.operations[feed.operation].schema
+    known = schema.get("properties", {})
+    typed = arguments.from_query(((n, value) for n, value in wanted.items() if n in known), schema)
+    await engine.call(feed.operation, {**typed, "limit": 1}, caller)
     return feed.operation
 
 

@@ -45,6 +45,7 @@ STREAMS = {
     "/api/notices",
     "/api/messages/export",
     "/api/jobs/subscription",
+    "/api/logs/subscribe",
     "/api/messages/subscribe",
     "/api/trigger-invocations/subscribe",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -132,6 +133,32 @@ async def test_logs_are_searched_by_text_pattern_owner_level_and_time(engine: En
     assert [line["text"] for line in rest["items"]] == [rows]
     with pytest.raises(errors.InvalidParams, match="no regular expression"):
         await engine.call("log_search", {"text": "(", "regex": True}, USER)
+
+
+async def test_logs_are_followed_by_text_over_all_jobs_and_a_call_waits_for_a_line(engine: Engine) -> None:
+    own, other = Source("tenant-a/etl--load#0", "etl", "local-1"), Source("tenant-a/single#1", "", "w2")
+
+    async def search(**arguments: Any) -> dict[str, Any]:
+        return await engine.call("log_search", {"text": "row", **arguments}, USER)
+
+    engine.fleet.logs.add(own, 1, "info", "a row of before", {})
+    after = (await search())["after"]
+    assert (await search(after=after))["items"] == []
+    waits = asyncio.create_task(search(after=after, wait_seconds=20))
+    await waiting.begun(waits)
+    engine.fleet.logs.add(own, 1, "info", "something else", {})
+    engine.fleet.logs.add(other, 1, "info", "Row one", {})
+    found = await waits
+    assert [line["text"] for line in found["items"]] == ["Row one"]
+    for _ in range(3):
+        engine.fleet.logs.add(own, 1, "info", "the same row", {})
+    seen = []
+    while (found := await search(after=found["after"], limit=1))["items"]:
+        seen += found["items"]
+    assert [line["text"] for line in seen] == ["the same row"] * 3
+    assert (found["complete"], found["reset"]) == (True, False)
+    assert [line["after"] for line in seen] == sorted({line["after"] for line in seen})
+    assert (await search(after=after, of="w2"))["items"][0]["text"] == "Row one"
 
 
 async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine) -> None:

@@ -37,6 +37,8 @@ SAID_OTHERWISE = {
     "gitops_export.cursor": "the command reads every page",
     "job_log.after": "--follow",
     "job_log.wait_seconds": "--follow",
+    "log_search.after": "--follow",
+    "log_search.wait_seconds": "--follow",
     "trigger_invocation_get.wait_seconds": "sluice invocation watch",
     "deployment_plan.to_revision": "sluice rollback",
     "kv_set.format": "--raw",

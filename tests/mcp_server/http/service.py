@@ -151,6 +151,7 @@ def _list(name: str, toolset: str) -> None:
 
 for name, toolset in (
     ("message_search", "messages"),
+    ("log_search", "deployments"),
     ("trigger_invocation_list", "triggers"),
     ("workload_list", "jobs"),
     ("job_metrics", "jobs"),
