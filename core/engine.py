@@ -57,6 +57,8 @@ from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
 from core.kv.local import LocalKV
 from core.kv.lookouts import Lookouts
+from core.letters.keeping import DeadLetters
+from core.letters.replaying import Replays as LetterReplays
 from core.licensing import Licensing
 from core.measures import Ends, LoopLag
 from core.model.operation import Registry
@@ -69,6 +71,8 @@ from core.store import license as license_table
 from core.store import owed as owed_table
 from core.store import triggers as trigger_table
 from core.store.database import Database, open_database
+from core.store.letterbox import Bounds as LetterBounds
+from core.store.letterbox import Letterbox
 from core.store.logbook import Bounds, Logbook
 from core.triggers.canceling import Canceler
 from core.triggers.deliveries import Deliveries
@@ -159,6 +163,14 @@ class Engine:
             settings.log_retention_mb, settings.log_retention_hours, settings.log_job_mb, settings.disk_reserve_mb
         )
         self.logbook = Logbook(settings.job_logs, logs)
+        letters = LetterBounds(
+            settings.letter_job_count,
+            settings.letter_job_mb,
+            settings.letter_tenant_mb,
+            settings.letter_retention_hours,
+            settings.disk_reserve_mb,
+        )
+        self.letterbox = Letterbox(settings.dead_letters, letters)
         self.fleet = Fleet(
             settings,
             database,
@@ -171,7 +183,10 @@ class Engine:
             self.variables,
             self.loops,
             self.logbook,
+            self.letterbox,
         )
+        self.letters = DeadLetters(database, ids, self.letterbox)
+        self.letter_replays = LetterReplays(database, ids, self.letterbox, self.fleet)
         self.sampler = Sampler(settings.series, self.fleet.figures)
         self.reach = Reach(self.settings, self.fleet, running)
         self.jobs = JobRegistry(database, ids, licensing, self.fleet, self.reach.of)
@@ -321,6 +336,7 @@ class Engine:
         if owed:
             log.warning("deliveries_resumed", count=len(owed))
         await self.deliveries.start()
+        await self.letter_replays.recover()
 
     async def _owed_runs(self) -> list[Delivery]:
         """Watch over the runs that an earlier owner left open; the messages that they owe."""
@@ -375,6 +391,8 @@ async def _prepared(
     if running:
         engine.logbook.open()
         stack.push_async_callback(engine.logbook.close)
+        engine.letterbox.open()
+        stack.push_async_callback(engine.letterbox.close)
     stack.callback(engine.pending.close)
     stack.callback(engine.canceler.close)
     stack.push_async_callback(engine.deliveries.close)
@@ -414,6 +432,7 @@ async def open_engine(
         if engine.gateway is not None:
             stack.push_async_callback(engine.gateway.close)
         stack.push_async_callback(engine.fleet.stop)
+        stack.push_async_callback(engine.letter_replays.close)
         stack.push_async_callback(engine.rollouts.close)
         stack.push_async_callback(engine.gitops_runs.close)
         await engine.recover()

@@ -127,6 +127,14 @@ class Settings(Described, BaseModel):
     """How long a line in the log of a job is kept, also when the job is gone."""
     log_job_mb: int = Field(default=64, ge=1)
     """How much of that the log of one job may take, in MiB; beyond it, its oldest lines go."""
+    letter_job_count: int = Field(default=100_000, ge=1)
+    """How many dead letters one job may have; beyond it, new ones are counted and not kept."""
+    letter_job_mb: int = Field(default=64, ge=1)
+    """How much the dead letters of one job may take on the disk, in MiB; likewise."""
+    letter_tenant_mb: int = Field(default=512, ge=1)
+    """How much those of all jobs of one tenant may take, in MiB; likewise."""
+    letter_retention_hours: int = Field(default=336, ge=1)
+    """How long a dead letter is kept, also when its job is gone."""
     plan_ttl_seconds: int = Field(default=3600, ge=10)
     """How long a saved plan can be applied."""
     drain_seconds: float = Field(default=5.0, ge=0)
@@ -260,6 +268,10 @@ class Settings(Described, BaseModel):
     @property
     def database(self) -> Path:
         return self.home / "sluice.db"
+
+    @property
+    def dead_letters(self) -> Path:
+        return self.home / "letters.db"
 
     @property
     def job_logs(self) -> Path:

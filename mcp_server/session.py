@@ -143,6 +143,7 @@ TOOLSETS = (
         "schedules",
         "workers",
         "messages",
+        "letters",
         "contexts",
         "kv",
         "gitops",

@@ -11,9 +11,11 @@ from typing import Any
 
 from core.engine import Engine
 from core.model.operation import Operation
+from tests import waiting
 from tests.engines import ADMIN, EXAMPLES, deploy
 
 CANARY = "canary-of-tenant-a"
+REFUSING = "name: refusing\ninput: {echo: {event: %s}}\noutput: {print: {input-field: missing}}\n"
 JOB = "name: a_job\ninput: {echo: {event: %s, trigger: {interval: {duration: 1h}}}}\noutput: {print: STDOUT}\n"
 WORKFLOW = """\
 kind: workflow
@@ -41,6 +43,7 @@ NAMES: dict[str, str] = {
     "catalog slug": "a-flow",
     "contexts name": "A_THING",
     "contexts job": "a_job",
+    "letters job": "refusing",
     "kv namespace": "a_space",
     "kv key": "a_key",
     "session id": "a_job",
@@ -78,6 +81,8 @@ GIVEN: dict[str, Any] = {
 SPECIAL: dict[str, dict[str, Any]] = {
     "deployment_plan": {"remove": True},
     "job_trace": {"name": "a_job"},
+    "dead_letter_replay": {"job": "refusing", "wait_seconds": 0},
+    "dead_letter_discard": {"job": "refusing", "code": "skipped"},
     "workflow_save_draft": {"document": WORKFLOW % "mine"},
     "workflow_validate": {"slug": "a-flow"},
     "workflow_retire": {"version": "1"},
@@ -98,6 +103,8 @@ async def furnish(engine: Engine) -> None:
 
     await deploy(engine, JOB % CANARY)
     await do("job_put", document=JOB % CANARY + f"# {CANARY}", draft=True)
+    await deploy(engine, REFUSING % CANARY)
+    (letter, *_) = await waiting.until(lambda: _letters(engine))
     await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
     await do(
         "trigger_publish",
@@ -130,9 +137,15 @@ async def furnish(engine: Engine) -> None:
             "messages event_id": "evt_" + run["invocation_id"][4:],
             "deployments plan_id": later["plan_id"],
             "administration id": token["id"],
+            "letters id": letter["id"],
             "gitops run_id": made["run_id"],
         }
     )
+
+
+async def _letters(engine: Engine) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await engine.call("dead_letter_list", {}, ADMIN))["items"]
+    return found
 
 
 def arguments_of(operation: Operation, *, real: bool, http: str | None = None) -> dict[str, Any]:

@@ -17,10 +17,10 @@ The three contracts, in the order in which an event meets them:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema
 from core.docstrings import Described
 from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model.kv import Namespace
+from core.model.letter import Code
 
 Event = dict[str, Any]
 LOGGED_ERRORS = 20  # of one run; the others are counted only
@@ -96,6 +97,26 @@ class Component(Config):
     example: ClassVar[str] = ""  # YAML of one whole job document that runs; a test runs every one
 
 
+class Refusal(NamedTuple):
+    """An event that a job cannot bring to its end, and why."""
+
+    step: str
+    """/input, /output, or the pointer of an action; empty for the job as a whole."""
+    code: Code
+    reason: str
+    event: Any = None
+    """The event as it is at that step, or what is known of one that never came to be; None: nothing is."""
+    component: str = ""
+    """That of the step; empty for an end of the job, which has only one."""
+
+
+class Letters(Protocol):
+    """What becomes of refused events (core.letters)."""
+
+    def take(self, run: Run, refused: Refusal) -> None:
+        """Take one, as it is now. Raises JobFailed when the job is to fail of it."""
+
+
 @dataclass(slots=True)
 class Run:
     """One firing of a job: what its templates may read and what it leaves behind."""
@@ -111,22 +132,57 @@ class Run:
     documents: int = 0  # documents of the input that have ended, for what an action remembers of one
     document: str = ""  # the one that the events at hand are from, when its source can resume in the middle of it
     begins: bool = False  # whether they are its first events
-    errors: int = 0  # events that a component refused; the run goes on
-    left_out: int = 0  # those of them that the output refused; their batches are accepted without them
+    errors: int = 0  # whatever a component told as a fault; the run goes on
+    skipped: int = 0  # those of them that are files, objects or lines which an input left out
+    failed: int = 0  # events that an action dropped, because it could not be done
+    left_out: int = 0  # events that the output refused; their batches are accepted without them
     last_error: str = ""  # why the last of them was refused
     answered: bool = False  # whether the output has answered the invocation that started the run
+    letters: Letters | None = None  # where refused events go; nowhere in a trace
+    acting: tuple[str, str] = ("", "")  # of an action that waits: its pointer and its name
+    replay: bool = False  # of a dead letter, beside the runs of the job
 
     def refuse(self, env: Env, text: str, count: int = 1) -> None:
-        """Count events that a component could not take, and tell the log of the job about the first ones."""
+        """Count what a component could not do, and tell the log of the job about the first ones."""
         self.errors += count
         self.last_error = text
         if self.errors <= LOGGED_ERRORS:
             env.log("warning", text)
 
-    def leave_out(self, env: Env, text: str, count: int = 1) -> None:
-        """Refuse events of a batch that the output accepts without them: they do not count as `events_out`."""
-        self.left_out += count
-        self.refuse(env, text, count)
+    def leave_out(self, env: Env, code: Code, text: str, *events: Any) -> None:
+        """Refuse events that the output goes on without: they do not count as `events_out`, and become letters.
+
+        Raises JobFailed when the job is to fail of a refused event.
+        """
+        self.left_out += len(events)
+        self.refuse(env, text, len(events))
+        self._give("/output", code, text, events)
+
+    def skip(self, env: Env, text: str, what: Event, code: Code = Code.SKIPPED) -> None:
+        """Leave out what an input cannot read; `what` says which it is. Raises like `leave_out`."""
+        self.skipped += 1
+        self.refuse(env, text)
+        self._give("/input", code, text, (what,))
+
+    def fail(self, env: Env, text: str, event: Any, acting: tuple[str, str] | None = None) -> None:
+        """Drop an event that an action cannot be done to, the one that is `acting`. Raises like `leave_out`."""
+        self.failed += 1
+        self.refuse(env, text)
+        if self.letters is not None:
+            step, component = acting or self.acting
+            self.letters.take(self, Refusal(step, Code.ACTION_FAILED, text, event, component))
+
+    def shorten(self, env: Env, text: str, what: Event, lost: bool) -> None:
+        """Tell of a line that is too long for an event: it is cut, or nothing is left of it. Raises like `skip`."""
+        if lost:
+            self.skip(env, text, what, Code.TOO_LARGE)
+        else:
+            self.refuse(env, text)
+
+    def _give(self, step: str, code: Code, text: str, events: Sequence[Any]) -> None:
+        if self.letters is not None:
+            for event in events:
+                self.letters.take(self, Refusal(step, code, text, event))
 
 
 @dataclass(slots=True)

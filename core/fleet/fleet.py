@@ -28,6 +28,7 @@ from core.fleet.health_changes import HealthChanges
 from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
 from core.fleet.kv_calls import KvCalls
+from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
 from core.fleet.processes import Processes
 from core.fleet.secret_needs import Needs
@@ -49,6 +50,7 @@ from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.settings import Settings
 from core.store import external_workers, series
 from core.store.database import Database
+from core.store.letterbox import Letterbox
 from core.store.log_chunks import Source
 from core.store.logbook import Logbook
 
@@ -74,6 +76,7 @@ class Fleet:
         variables: Variables,
         loops: Loops,
         logbook: Logbook,
+        letterbox: Letterbox,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -84,6 +87,7 @@ class Fleet:
         self.conditions.changes = HealthChanges(self._health_changed)
         self.timetables = Timetables(database, self._tell_of_job, self._send)
         self.logs = JobLogs(logbook)
+        self._letters = LetterCalls(letterbox)
         self._workloads = Workloads(
             database, bus, self.conditions, changed, traffic.workload_state, self._wake, self.logs.last_warning
         )
@@ -480,6 +484,12 @@ class Fleet:
             if not self._speaks_for(worker, workload, name):
                 raise errors.Forbidden("This worker does not run that workload.")
             return await self._kv.answer(link, parse(workload).tenant, what, namespace, *given)
+        if name == "letters":
+            workload, dropped, posted = args
+            if not self._speaks_for(worker, workload, name):
+                raise errors.Forbidden("This worker does not run that workload.")
+            source = self._source(workload, worker.name)
+            return await self._letters.answer(workload, source.deployment, worker.name, dropped, posted)
         raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
 
     def _status(self, worker: Worker, told: frames.Status) -> None:
@@ -548,6 +558,10 @@ class Fleet:
         """The rows of every tenant that a worker shall run; do not change them."""
         return self._workloads.wanted_on(worker)
 
+    def row(self, workload: str) -> WorkloadRow | None:
+        """The row of a wanted workload as it was last read; do not change it."""
+        return self._workloads.get(workload)
+
     def wants(self, workload: str) -> bool:
         """Whether the store wants a workload of this id."""
         return self._workloads.get(workload) is not None
@@ -576,6 +590,17 @@ class Fleet:
     async def request(self, worker: str, name: str, arguments: Any, seconds: float = REPLY_SECONDS) -> Any:
         """Ask a worker over the bus (core.bus.base) and wait for its reply. Raises TargetUnavailable without one."""
         return await self._bus.request(worker, name, arguments, seconds)
+
+    async def replay(self, row: WorkloadRow, letters: list[Any], seconds: float) -> Any:
+        """Have the worker of a workload take dead letters through its job; also of one that has completed, which is
+        given to it for that alone. Raises TargetUnavailable, Busy when the job does not run."""
+        worker, again = self.workers.get(row.worker), None
+        if row.state == WorkloadState.COMPLETED and worker is not None and worker.channel is not None:
+            self._entrust(worker, row.id, row.tenant)
+            self._needs.give(worker, worker.channel, row)
+            number = worker.number(row.id, row.version)
+            again = [row.id, row.tenant, row.job, row.version, row.replica, row.document, number]
+        return await self._bus.request(row.worker, "replay", [row.id, letters, again], seconds)
 
     async def wait(self, until: Callable[[], bool], seconds: float) -> bool:
         """Wait until a condition over workers and workloads holds; false when it does not within `seconds`."""

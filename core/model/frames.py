@@ -313,6 +313,14 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
     """0: there was none."""
     lag_seconds: float
     """For how long a run of its schedule is overdue."""
+    refused_by_input: Natural = 0
+    """Files, objects and lines that the input left out."""
+    refused_by_actions: Natural = 0
+    """Events that an action dropped, because it could not be done."""
+    refused_by_output: Natural = 0
+    """Events that the output refused."""
+    letters_dropped: Natural = 0
+    """Refused events of which no letter was kept, for there was no room."""
 
 
 class Beat(Frame):

@@ -54,6 +54,9 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
         },
         "last_applied": history.to_answer(applied[0]) if applied else None,
     }
+    jobs = [one.job for one in engine.fleet.workload_views(tenant=caller.tenant, deployment=params.name)]
+    if (letters := engine.letters.of(caller.tenant, jobs)).any:
+        found["letters"] = letters.to_dict()
     if detailed:
         found |= {
             "placement": {job: list(workers) for job, workers in wish.assignments.items()},

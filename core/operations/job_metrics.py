@@ -26,9 +26,10 @@ class JobMetrics(Page):
     role=Role.USER,
 )
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
-    """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, runs, and
-    lag_seconds, the age of the oldest message or batch that is not yet accepted by the output. Of a scheduled job also
-    `schedule`: next and last_success in seconds since the epoch, how many firings were missed, whether it is paused."""
+    """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, refused events,
+    runs, and lag_seconds, the age of the oldest message or batch that is not yet accepted by the output. `letters` are
+    the dead letters of the job. Of a scheduled job also `schedule`: next and last_success in seconds since the epoch,
+    how many firings were missed, whether it is paused."""
     found = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     keys = ("job", "replica", "worker", "state", "restarts", "metrics")
     found.sort(key=lambda one: (one.job, one.replica))
@@ -36,6 +37,7 @@ async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dic
     def show(one: WorkloadView) -> dict[str, Any]:
         answer = one.to_dict()
         figures = engine.fleet.timetables.figures(caller.tenant, one.job) if one.replica == 0 else None
-        return {**{key: answer[key] for key in keys}, **({"schedule": figures} if figures is not None else {})}
+        shown = {**{key: answer[key] for key in keys}, "letters": engine.letters.of(caller.tenant, [one.job]).to_dict()}
+        return {**shown, **({"schedule": figures} if figures is not None else {})}
 
     return offset_page(found, params, show)

@@ -92,6 +92,8 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": await log_reading.last(engine.fleet, tenant, name, params.log_lines),
     }
+    if (letters := engine.letters.of(tenant, [name])).any:
+        result["letters"] = letters.to_dict()
     if params.compare is not None:
         result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare, managed)
     return result

@@ -20,5 +20,6 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
     tokens      API keys; audit: who did what; replays: idempotency keys of writes over HTTP; activity: of MCP sessions
     home        whose database this is; license; inspection: a look without owning it
     logbook     logs of jobs, in a file of their own: log_chunks (how lines lie in it), log_rows, log_search
+    letterbox   dead letters, in a file of their own as well: letter_rows
     shares      how much each tenant may keep of a table; fulltext: an index in memory
 """

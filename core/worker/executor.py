@@ -22,6 +22,7 @@ from core.dsl.component import (
     Event,
     InstantSink,
     InstantSource,
+    Refusal,
     Run,
     Sink,
     Source,
@@ -33,15 +34,18 @@ from core.dsl.language.compile import CompiledJob
 from core.dsl.language.emit import Emitters
 from core.dsl.language.schedule import Clocks, MessageFilter, Trigger
 from core.dsl.language.timers import Interval, Timer
-from core.errors import JobFailed
+from core.errors import Busy, JobFailed
 from core.model import message
 from core.model.canceling import Stopped
+from core.model.letter import Code
 from core.model.schedule import Cause
 from core.worker import runs
 from core.worker.flight import Flight, add
 from core.worker.lease import Lease
+from core.worker.letters import Outbox
 from core.worker.orders import Orders
 from core.worker.pump import Pump
+from core.worker.replaying import ACCEPTED, REFUSED, NoStep, Outcome, Replayer
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
 from core.worker.timetable import Firing, Now, Timetable
 from core.worker.turns import SLICE_SECONDS, Turns
@@ -68,10 +72,11 @@ class Executor:
         metrics: Metrics | None = None,
         lease: Lease | None = None,
         orders: Orders | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """`turns` are those of the worker, which its jobs share; `metrics` and `orders` go on from an instance before.
 
-        `lease` is asked before each run.
+        `lease` is asked before each run, and `outbox` takes its refused events: without one they are counted.
         """
         self.metrics = metrics or Metrics()
         self.filter: message.Filter | None = None
@@ -82,6 +87,7 @@ class Executor:
         self._turns = turns or Turns()
         self._lease = lease
         self._orders = orders or Orders()
+        self._outbox = outbox
         self._emitters = Emitters(job.emit, env)
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
@@ -118,6 +124,8 @@ class Executor:
         self._drained = asyncio.Event()  # it is to end
         self._finished = asyncio.Event()
         self._finished.set()  # not running
+        self._replayer: Replayer | None = None
+        self._messages = 0  # that were replayed, counted downwards
         self._run_prefix = clock.token(8)
         self._run_numbers = count(1)
 
@@ -148,7 +156,8 @@ class Executor:
         try:
             self._sink = self._job.output.open(self._env)
             self._concluding = self._sink if isinstance(self._sink, ConcludingSink) else None
-            self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns)
+            self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns, self._outbox)
+            self._replayer = self._make_replayer()
             try:
                 await self._work()
             finally:
@@ -180,6 +189,8 @@ class Executor:
                     await self._waits.wait(asyncio.get_running_loop().create_future())
                 if self._runs:  # what is under way is finished; what waits stays unsettled and goes to someone else
                     await asyncio.wait(self._runs)
+                if self._outbox is not None:
+                    await self._outbox.answered()
 
     def deliver(self, delivery: Delivery) -> None:
         """Take one message that passed `filter`. Never blocks and never raises.
@@ -212,7 +223,11 @@ class Executor:
                 continue
             delivery.attempt += failed
             if delivery.attempt > runs.MOST_ATTEMPTS:
-                delivery.settle(runs.GIVEN_UP)
+                self._give_up(Run(), delivery, runs.GIVEN_UP)
+                if self._outbox is not None:
+                    self._outbox.when_answered(functools.partial(delivery.settle, runs.GIVEN_UP))
+                else:
+                    delivery.settle(runs.GIVEN_UP)
             else:
                 again.append(delivery)
         return again
@@ -248,6 +263,51 @@ class Executor:
         ended = self._canceling.pop(delivery.id, None)
         if ended is not None and not ended.done():
             ended.set_result(None)
+
+    def _give_up(self, run: Run, delivery: Delivery, reason: str) -> None:
+        """A message that nobody else will hear of becomes a letter, as a whole."""
+        if self._outbox is not None and not delivery.replay:
+            with contextlib.suppress(JobFailed):  # on-error: fail: it has failed often enough
+                self._outbox.take(run, Refusal("", Code.GIVEN_UP, reason, delivery.message))
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes events."""
+        return self._open
+
+    @contextlib.asynccontextmanager
+    async def for_replays(self) -> AsyncIterator[None]:
+        """Open the output of a job that does not run, for replays alone."""
+        self._sink = self._job.output.open(self._env)
+        try:
+            self._replayer = self._make_replayer()
+            self._open = True
+            yield
+        finally:
+            self._open = False
+            await self._sink.close()
+            await course.close(self._job.legs)
+
+    def _make_replayer(self) -> Replayer:
+        new_run = functools.partial(self._new_run, event=None)
+        return Replayer(self._job, self._env, self._sink, self._emitters, self.metrics, new_run)
+
+    async def replay(self, step: str, event: Event, msg: dict[str, Any] | None) -> Outcome:
+        """Take the event of a dead letter from a step on, beside the runs of the job; see Replayer.
+
+        Raises Busy when the job does not run.
+        """
+        if not self._open or self._replayer is None:
+            raise Busy("The job does not run now.")
+        if step:
+            return await self._replayer.replay(step, event, msg)
+        if self.filter is None:
+            raise NoStep("The job waits for no message now.")
+        ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._messages -= 1  # no delivery of the bus has such a number
+        self.deliver(Delivery(self._messages, runs.MOST_ATTEMPTS, event, ended.set_result, replay=True))
+        reason = await ended
+        return Outcome(ACCEPTED) if reason is None else Outcome(REFUSED, Code.GIVEN_UP, reason)
 
     def _on_settled(self, delivery: Delivery) -> Callable[[BaseException | None], None]:
         def settle(error: BaseException | None) -> None:
@@ -331,7 +391,11 @@ class Executor:
             self._emitters.conclude(run, reason)
         if self._concluding is not None:
             self._concluding.conclude(run, reason)
-        self._settle(delivery, reason or None)
+        if self._outbox is not None and self._outbox.owed:
+            self._held[delivery.id] = delivery  # until then it would come again
+            self._outbox.when_answered(lambda: self._settle(delivery, reason or None))
+        else:
+            self._settle(delivery, reason or None)
         return self._report(run, "message", started, reason)
 
     def _start_runs(self) -> None:
@@ -386,7 +450,7 @@ class Executor:
         """One run; whether the message must be tried again after that pause, in seconds."""
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
-        flight = Flight(_nothing)
+        flight = Flight(_nothing, self._outbox)
         reason = ""
         try:
             await self._carry(run, flight)
@@ -399,13 +463,14 @@ class Executor:
             flight.abandon(error)
             reason = reason_of(error)
             if not isinstance(error, JobAborted) and not message.is_invocation(delivery.message):
-                if delivery.attempt < runs.MOST_ATTEMPTS:
+                if delivery.attempt < runs.MOST_ATTEMPTS and not delivery.replay:
                     delivery.attempt += 1
                     flight.count(run, self.metrics)
                     self._env.log("warning", f"a run failed: {reason}; its message is tried again in {pause:g} s")
                     self._report(run, "message", started, reason)
                     return True
                 reason = f"{runs.GIVEN_UP}: {reason}"
+                self._give_up(run, delivery, reason)
         flight.count(run, self.metrics)
         self._end_message_run(delivery, run, started, reason)
         return False
@@ -454,7 +519,7 @@ class Executor:
     async def _fire(self, trigger: str, firing: Firing | None = None) -> None:
         started = clock.now_ns()
         run = self._new_run(started, None, firing)
-        flight, self._firing = Flight(self._waits.interrupt), run
+        flight, self._firing = Flight(self._waits.interrupt, self._outbox), run
         self._flight = flight
         try:
             await self._carry(run, flight)
@@ -499,7 +564,7 @@ class Executor:
         payload = None if event is None else event.get("message_data") or {}
         span, scheduled_ns = (None, 0) if firing is None else (firing.span, firing.scheduled_ns)
         clocks = Clocks(started_ns, span, scheduled_ns)
-        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks)
+        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks, letters=self._outbox)
 
     def _report(self, run: Run, trigger: str, started: int, reason: str, firing: Firing | None = None) -> int:
         self.metrics.runs += 1

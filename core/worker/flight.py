@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from core import clock
 from core.dsl.component import Batch, Run
@@ -11,23 +12,44 @@ from core.errors import SluiceError
 from core.worker.runs import Metrics
 
 Settle = Callable[[BaseException | None], None]
+Counted = tuple[int, int, int, int, int, int, int, int]
+NOTHING: Counted = (0, 0, 0, 0, 0, 0, 0, 0)
+
+
+class Owing(Protocol):
+    """What owes letters (core.worker.letters)."""
+
+    @property
+    def owed(self) -> bool:
+        """Whether a letter is not answered yet."""
+
+    def when_answered(self, then: Callable[[], None]) -> None:
+        """Call when all that is owed now is answered; not at all when the worker ends before."""
 
 
 class Flight:
     """The batches of one run that the output has not settled yet, and the count of what it has accepted."""
 
-    def __init__(self, interrupt: Callable[[], None]) -> None:
+    def __init__(self, interrupt: Callable[[], None], letters: Owing | None = None) -> None:
+        """`letters`: what is accepted is settled when the letters are answered that are owed by then."""
+        self._letters = letters
         self.fault: BaseException | None = None
         self._left_out = 0  # events that the output left out and that `accept` has taken off
         self._interrupt = interrupt  # called when a batch failed
         self._unsettled: dict[Settle, float] = {}  # since when, on the monotonic clock; the oldest first
         self._empty: asyncio.Event | None = None
-        self._counted = (0, 0, 0, 0, 0)
+        self._counted = NOTHING
 
     def track(self, batch: Batch) -> Settle:
         """A settle to be called once, by whoever takes the batch over; calling it again does nothing."""
 
         def settle(error: BaseException | None) -> None:
+            if error is None and self._letters is not None and self._letters.owed:
+                self._letters.when_answered(lambda: land(None))
+            else:
+                land(error)
+
+        def land(error: BaseException | None) -> None:
             if self._unsettled.pop(settle, None) is None:
                 return
             try:
@@ -73,18 +95,25 @@ class Flight:
     def count(self, run: Run, metrics: Metrics) -> None:
         """Add what the run did since the last call to the totals of the instance."""
         before = self._counted
-        self._counted = (run.events_in, run.events_out, run.bytes_in, run.bytes_out, run.errors)
+        self._counted = (
+            *(run.events_in, run.events_out, run.bytes_in, run.bytes_out),
+            *(run.errors, run.skipped, run.failed, run.left_out),
+        )
         add(metrics, run, before)
 
 
-def add(metrics: Metrics, run: Run, before: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)) -> None:
+def add(metrics: Metrics, run: Run, before: Counted = NOTHING) -> None:
     """Add to the totals what a run did beyond `before`."""
-    events_in, events_out, bytes_in, bytes_out, errors = before
+    events_in, events_out, bytes_in, bytes_out, errors, skipped, failed, left_out = before
     metrics.events_in += run.events_in - events_in
     metrics.events_out += run.events_out - events_out
     metrics.bytes_in += run.bytes_in - bytes_in
     metrics.bytes_out += run.bytes_out - bytes_out
-    metrics.errors += run.errors - errors
+    if run.errors != errors:
+        metrics.errors += run.errors - errors
+        metrics.refused_by_input += run.skipped - skipped
+        metrics.refused_by_actions += run.failed - failed
+        metrics.refused_by_output += run.left_out - left_out
     if run.events_in > events_in:
         metrics.last_event_at = clock.now_ns()
 

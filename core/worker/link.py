@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import orjson
 
 from core.channel import Channel
 from core.dsl.component import Outgoing
 from core.model import frames
+from core.model.letter import Posted
 from core.model.states import WorkloadState
 from core.model.workload import parse
 from core.worker.kv import RemoteKV
@@ -72,6 +75,14 @@ class Link:
             future = self._unconfirmed.popleft()[1]
             if not future.done():
                 future.set_result(None)
+
+    async def letters(self, workload: str, dropped: int, letters: Sequence[Posted]) -> Sequence[int | bool]:
+        """Post dead letters and the count of those that were dropped: (kept, dropped, full), when they are written."""
+        return await self._channel.call("letters", [workload, dropped, msgspec.to_builtins(letters)])  # type: ignore[no-any-return]
+
+    def redactor(self, workload: str) -> Redactor | None:
+        """What takes out of values the secrets that the jobs of this tenant were given; None when there were none."""
+        return self._redactors.get(parse(workload).tenant) if self._redactors else None
 
     def kv(self, workload: str) -> RemoteKV:
         """The KV store for one workload."""

@@ -8,6 +8,7 @@ from core.dsl.language.action import Settled
 from core.dsl.language.course import Legs, Passage, waits
 from core.dsl.language.emit import Emitters
 from core.worker.flight import Flight, Parts, Settle
+from core.worker.letters import Outbox
 from core.worker.runs import Metrics
 from core.worker.turns import SLICE_SECONDS, Turns
 
@@ -15,13 +16,22 @@ from core.worker.turns import SLICE_SECONDS, Turns
 class Pump:
     """Of one open job."""
 
-    def __init__(self, legs: Legs, sink: Sink, emitters: Emitters, metrics: Metrics, turns: Turns) -> None:
+    def __init__(
+        self,
+        legs: Legs,
+        sink: Sink,
+        emitters: Emitters,
+        metrics: Metrics,
+        turns: Turns,
+        outbox: Outbox | None = None,
+    ) -> None:
         self._legs = legs
         self._waits = waits(legs)
         self._sink = sink
         self._emitters = emitters
         self._metrics = metrics
         self._turns = turns
+        self._outbox = outbox
 
     async def move(self, batch: Batch, run: Run, flight: Flight) -> None:
         """Take a batch through. What takes longer than a slice, or becomes too much, reaches the output in parts.
@@ -64,6 +74,8 @@ class Pump:
     async def _send(self, batch: Batch, run: Run, flight: Flight) -> None:
         batch.settle = self._counted(batch.settle, run, flight, len(batch.events), batch.document_end)
         await self._sink.write(batch, run)
+        if self._outbox is not None and self._outbox.crowded:
+            await self._outbox.room()
         flight.count(run, self._metrics)
         if flight.fault is not None:
             raise flight.fault

@@ -28,6 +28,7 @@ class Delivery:
     attempt: int
     message: dict[str, Any]
     settle: Callable[[str | None], None]
+    replay: bool = False  # of a dead letter: tried once, and no letter of its own
 
 
 class RunReport(NamedTuple):
@@ -58,6 +59,10 @@ class Metrics:
     errors: int = 0
     runs: int = 0
     runs_failed: int = 0
+    refused_by_input: int = 0  # files, objects and lines that the input left out
+    refused_by_actions: int = 0  # events that an action dropped, because it could not be done
+    refused_by_output: int = 0  # events that the output refused
+    letters_dropped: int = 0  # of refused events that are in no box: there was no room
     last_event_at: int = 0  # ns since the epoch, 0 = none yet
 
 

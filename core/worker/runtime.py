@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ from core.witness import Witness
 from core.worker.channels import Channels
 from core.worker.environment import Environment, channel_name
 from core.worker.executor import Executor
+from core.worker.forwarding import forwarder
 from core.worker.journal import Journal
 from core.worker.lease import Lease
+from core.worker.letters import Outbox
 from core.worker.link import Link
 from core.worker.orders import Orders
 from core.worker.redact import Redactor
+from core.worker.replaying import Outcome
 from core.worker.runs import Delivery, Metrics
 from core.worker.timetable import Now
 from core.worker.turnbook import Turnbook
@@ -114,6 +118,7 @@ class _Workload:
     before: _Workload | None = None  # the one whose place it takes, until that one has ended
     metrics: Metrics = field(default_factory=Metrics)
     state: WorkloadState = WorkloadState.ASSIGNED
+    outbox: Outbox | None = None  # of its refused events
     restarts: int = 0
     stopping: bool = False
     early: list[Delivery] = field(default_factory=list)  # deliveries that came before the job was compiled
@@ -257,7 +262,37 @@ class Runtime:
             return {workload.id: workload.fingerprint for workload in self._workloads.values()}
         if name == "cancel":
             return await self._cancel(*args)
+        if name == "replay":
+            return await self._replay(*args)
         raise errors.NotFound(f"A worker does not know the call {name}.")
+
+    async def _replay(self, workload_id: str, letters: list[Any], assign: list[Any] | None) -> list[Any]:
+        """Take dead letters, [step, event, message] each, through a job. With `assign` (see frames.Assign) it is one
+        that has completed, whose output is opened for them alone. Raises Busy when the job does not run."""
+        workload = self._workloads.get(workload_id)
+        found: list[Outcome] = []
+        if workload is not None and workload.executor is not None and workload.executor.open:
+            await self._turnbook.noted(workload.number, _replay_all(workload.executor, letters, found))
+            return [tuple(one) for one in found]
+        if assign is None or (workload is not None and workload.state is not WorkloadState.COMPLETED):
+            raise errors.Busy("The job does not run now.")
+        told = frames.Assign(*assign)
+        alone = _Workload(told.workload, told.tenant, told.job, told.version, orjson.loads(told.document), told.number)
+        alone.state, alone.outbox = WorkloadState.COMPLETED, workload.outbox if workload is not None else None
+        alone.before = self._retiring.get(workload_id)
+        await self._succeed(alone)
+        executor = self._prepare(alone)
+        alone.task = asyncio.create_task(self._turnbook.noted(alone.number, _replay_alone(executor, letters, found)))
+        self._retiring[workload_id] = alone  # the next one of this id waits for its end
+        try:
+            await asyncio.wait({alone.task})
+            if alone.task.cancelled():
+                raise errors.Busy("The job was started anew meanwhile.")
+            alone.task.result()
+        finally:
+            if self._retiring.get(workload_id) is alone:
+                del self._retiring[workload_id]
+        return [tuple(one) for one in found]
 
     def _configure(self, told: list[frames.ChannelDriver]) -> None:
         """The drivers of channels. Jobs at a channel that gets another driver start anew, so that none is left at
@@ -332,6 +367,8 @@ class Runtime:
             del self._retiring[workload.id]
         if all(other.reader != workload.reader for other in self._workloads.values()):
             self._channels.detach(workload.reader)
+        if workload.outbox is not None:
+            workload.outbox.close()
         if workload.id not in self._workloads:
             self._journal.forget(workload.id)
             self._orders.pop(workload.id, None)
@@ -392,6 +429,17 @@ class Runtime:
             store=self._link.kv(workload.id),
         )
         job = compiler.compile_job(workload.document, environment)
+        if workload.outbox is None:
+            workload.outbox = Outbox(
+                job.on_error,
+                workload.version,
+                {"/input": job.input.name, "/output": job.output.name},
+                workload.metrics,
+                environment.log,
+                partial(self._link.letters, workload.id),
+                partial(self._link.redactor, workload.id),
+                None if job.on_error.send is None else forwarder(job.on_error.send, environment),
+            )
         executor = Executor(
             job,
             environment,
@@ -400,6 +448,7 @@ class Runtime:
             metrics=workload.metrics,
             lease=self._lease,
             orders=workload.orders,
+            outbox=workload.outbox,
         )
         workload.executor = executor
         early, workload.early = workload.early, []
@@ -455,6 +504,16 @@ class Runtime:
             self._vitals.loop_lag_seconds = clock.monotonic() - now.monotonic - self._options.heartbeat_seconds
 
 
+async def _replay_all(executor: Executor, letters: list[Any], found: list[Outcome]) -> None:
+    for step, event, msg in letters:
+        found.append(await executor.replay(step, orjson.loads(event), None if msg is None else orjson.loads(msg)))
+
+
+async def _replay_alone(executor: Executor, letters: list[Any], found: list[Outcome]) -> None:
+    async with executor.for_replays():
+        await _replay_all(executor, letters, found)
+
+
 def _downstream(workloads: list[_Workload]) -> list[list[_Workload]]:
     """The workloads in stages, each after those that write into the channels that it reads; a cycle ends together."""
     writers: dict[tuple[str, str], list[str]] = {}
@@ -484,7 +543,19 @@ def _figures(workload: _Workload, now: Now) -> frames.Figures:
         workload.executor.count()
         lag = round(workload.executor.lag_seconds(now), 3)
     return frames.Figures(
-        m.events_in, m.events_out, m.bytes_in, m.bytes_out, m.errors, m.runs, m.runs_failed, m.last_event_at, lag
+        m.events_in,
+        m.events_out,
+        m.bytes_in,
+        m.bytes_out,
+        m.errors,
+        m.runs,
+        m.runs_failed,
+        m.last_event_at,
+        lag,
+        m.refused_by_input,
+        m.refused_by_actions,
+        m.refused_by_output,
+        m.letters_dropped,
     )
 
 

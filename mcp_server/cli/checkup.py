@@ -40,6 +40,8 @@ _PRIVATE = (
     "logs.db-wal",
     "series.db",
     "series.db-wal",
+    "letters.db",
+    "letters.db-wal",
     "engine.lock",
     "engine.sock",
     "admin.token",

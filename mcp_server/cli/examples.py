@@ -1,7 +1,7 @@
 """One line of example for each command, in an order in which they can be typed one after the other.
 
 `--help` and docs/cli.md show them; tests/mcp_server/cli/test_help.py runs them all in this order, in a directory that
-holds examples/. What another command has printed stands in capitals: PLAN_ID, INVOCATION_ID, EVENT_ID, TOKEN_ID.
+holds examples/. What another command has printed stands in capitals: PLAN_ID, LETTER_ID and the like.
 """
 
 from __future__ import annotations
@@ -91,6 +91,14 @@ STORY = (
     "sluice series --since 15m --tenant tenant-a",
     "sluice metrics",
     "sluice job notifications --tenant tenant-a",
+    # events that a job refuses
+    "sluice job put -f examples/refused_event.yaml",
+    "sluice job deploy refused_event",
+    "sluice letters list --job refused_event",
+    "sluice letters show LETTER_ID",
+    "sluice letters export --job refused_event",
+    "sluice letters replay --job refused_event",
+    "sluice letters discard LETTER_ID",
     "sluice job clone smoke_trigger_handler my_handler --tenant tenant-a",
     "sluice job stage my_handler --tenant tenant-a",
     # when jobs run by the clock

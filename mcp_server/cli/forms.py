@@ -286,6 +286,16 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             about="Search the message log, or follow it.",
             beside=(_FOLLOW, Argument("export", "switch", "Print all that fit as lines of JSON, the oldest first.")),
         ),
+        # dead letters
+        "dead_letter_list": Form(
+            "letters list",
+            columns="id at job step code reason status attempts",
+            empty="No event was refused, or nobody kept it.",
+        ),
+        "dead_letter_get": Form("letters show {id}"),
+        "dead_letter_export": Form("letters export", does="letters:export", flags={"cursor": "", "limit": ""}),
+        "dead_letter_replay": Form("letters replay {ids}", flags={"step": "--from"}),
+        "dead_letter_discard": Form("letters discard {ids}"),
         # what jobs find around them
         "context_set": Form(
             "context set {values}",

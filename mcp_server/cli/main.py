@@ -28,6 +28,7 @@ GROUPS = {
     "schedule": "See when jobs run by the clock; pause them, run them now, or for times that are past.",
     "trigger": "Publish and invoke 'run this now' actions.",
     "invocation": "Look at the runs of triggers.",
+    "letters": "See and replay what jobs refused.",
     "kv": "See what jobs keep: values, sets, work queues.",
     "worker": "See the workers, group, label and drain them.",
     "group": "Make and change worker groups.",

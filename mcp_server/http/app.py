@@ -124,6 +124,7 @@ def create(
                 families += counts.door(rooms(), live)
                 families += await _of_engine(engine, caller)
             families += (*metrics.jobs(jobs, caller.tenant), *metrics.schedules(jobs, caller.tenant))
+            families += metrics.letters(jobs, caller.tenant)
         except errors.SluiceError as error:
             return problems.response(error)
         kind = exposition.media_type(request.headers.get("accept", ""))

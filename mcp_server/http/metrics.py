@@ -135,3 +135,14 @@ def schedules(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Famil
     for name, type, key, help in _SCHEDULES:
         samples = [Sample(figures[key], labels) for labels, figures in named[:MOST_JOBS]]
         yield Family(f"schedule_{name}", type, help, samples)
+
+
+def letters(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Family]:
+    """What items of job_metrics say of dead letters, which the replicas of a job share."""
+    boxes = {one["job"]: one["letters"] for one in items[:MOST_JOBS]}
+    for name, key, help in (
+        ("dead_letters", "waiting", "Events that a job refused and that wait for somebody."),
+        ("dead_letters_dropped", "dropped", "Refused events that were not kept since the box was emptied."),
+    ):
+        samples = [Sample(box[key], {"tenant": tenant, "job": job}) for job, box in boxes.items()]
+        yield Family(name, "gauge", help, samples)

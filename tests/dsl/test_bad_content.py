@@ -157,7 +157,13 @@ WRITING: dict[str, tuple[dict[str, Any], str, int, int, str]] = {
         "no field a",
     ),
     "file-object-in-input-field": ({"file": {"path": "@/out", "input-field": "a"}}, '{"a":{"b":[1]}}', 1, 0, ""),
-    "file-missing-field-in-path": ({"file": {"path": "@/out-${day}"}}, '{"a":1}', 1, 0, "has no value here"),
+    "file-missing-field-in-path": (
+        {"file": {"path": "@/out-${day}"}},
+        '{"a":1}\n{"day":""}\n{"day":null}\n{"day":"mon"}',
+        1,
+        3,
+        "has no value here",
+    ),
     "file-path-that-leaves": ({"file": {"path": "@/out/${d}/x"}}, '{"d":".."}\n{"d":"y"}', 1, 1, "`..`"),
     "file-wrong-type-in-path": ({"file": {"path": "@/out-${day}"}}, '{"day":[1]}', 1, 0, ""),
     "store-missing-name-field": (

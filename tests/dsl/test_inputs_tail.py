@@ -268,7 +268,7 @@ async def test_a_long_line_at_the_end_is_not_taken_for_a_new_one_after_a_restart
 
 
 def test_a_splitter_never_holds_more_than_the_limit() -> None:
-    long = lines.LongLines("skip", 1000, "x", lambda text: None)
+    long = lines.LongLines("skip", 1000, "x", lambda text, lost: None)
     splitter = lines.Splitter(1000, "x", long)
     for _ in range(1000):
         assert splitter.feed(b"y" * 10_000) == []

@@ -30,7 +30,7 @@ from core.operations import REGISTRY
 from core.store import audit, external_workers, workloads
 from core.triggers import posting
 from core.workflows import packing
-from tests import test_license
+from tests import test_license, waiting
 from tests.dsl import web
 from tests.engines import EXAMPLES, engine_on
 from tests.operations import test_gitops as git
@@ -42,6 +42,7 @@ pytestmark = pytest.mark.anyio
 ALICE = Caller(Principal("alice", Role.ADMIN, ("*",), platform=True), "tenant-a", Surface.HTTP)
 HANDLER = (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")
 JOB = "name: a_job\ninput: {echo: {event: x, trigger: {interval: {duration: 1h}}}}\noutput: {print: STDOUT}\n"
+REFUSING = "name: refusing\ninput: {echo: {event: x}}\noutput: {print: {input-field: missing}}\n"
 FLOW = """\
 kind: workflow
 slug: a-flow
@@ -59,6 +60,9 @@ NOTED_ELSEWHERE = {
     "token_mint": "changes nothing in the store, and is noted all the same",
     "secret_rotate_key": "is noted before the first of its pieces",
     "license_install": "changes a file, and is noted after it",
+    **dict.fromkeys(
+        ("dead_letter_replay", "dead_letter_discard"), "changes the file of the dead letters, and is noted before"
+    ),
 }
 BY_THE_ENGINE = {
     *("callback_deliveries", "dispatches", "license", "messages", "workloads"),
@@ -211,7 +215,9 @@ class Calls:
     def _kept(self) -> dict[str, tuple[int, int]]:
         home = self._engine.settings.home
         files = [
-            file for file in home.iterdir() if file.is_file() and not file.name.startswith(("sluice.db", "logs.db"))
+            file
+            for file in home.iterdir()
+            if file.is_file() and not file.name.startswith(("sluice.db", "logs.db", "letters.db"))
         ]
         return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
@@ -268,6 +274,11 @@ async def _jobs_and_triggers(do: Calls, engine: Engine) -> None:
     await do("schedule_backfill", name="a_job", since="3h", until="1h")
     await do("job_undeploy", name="a_job")
     await do("job_delete", name="another_job")
+    await do("job_put", document=REFUSING)
+    await do("job_deploy", name="refusing")
+    await waiting.until(lambda: engine.letterbox.box("tenant-a", "refusing").waiting)
+    await do("dead_letter_replay", job="refusing")
+    await do("dead_letter_discard", job="refusing")
     await do("trigger_publish", **TRIGGER)
     await do("trigger_revise", **TRIGGER, description="again")
     async with web.serve(web.answer(404)) as site:

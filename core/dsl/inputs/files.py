@@ -200,7 +200,7 @@ class FilesSource:
         except (Forbidden, preprocess.BadContent, file_access.Unreadable) as error:
             if file.told != error.message:
                 file.told = error.message
-                run.refuse(self._env, f"files: {shorten(file.path)} was skipped: {error.message}")
+                run.skip(self._env, f"files: {shorten(file.path)} was skipped: {error.message}", {"path": file.path})
         if file.gone:
             shelf.drop(file)
 
@@ -276,7 +276,8 @@ class FilesSource:
     def _long_lines(self, file: Tracked, run: Run) -> tuple[str, lines.LongLines]:
         where = f"files: {shorten(file.path)}"
         limit = self._env.limits.max_line_bytes
-        return where, lines.LongLines(self._config.long_lines, limit, where, lambda text: run.refuse(self._env, text))
+        mode, env, what = self._config.long_lines, self._env, {"path": file.path}
+        return where, lines.LongLines(mode, limit, where, lambda text, lost: run.shorten(env, text, what, lost))
 
     def _batch(
         self,

@@ -107,8 +107,9 @@ class LongLines:
     """What happens to a line, or a whole text that is one event, that is longer than one event may be."""
 
     def __init__(
-        self, mode: Literal["fail", "skip", "cut"], max_bytes: int, where: str, refuse: Callable[[str], None]
+        self, mode: Literal["fail", "skip", "cut"], max_bytes: int, where: str, refuse: Callable[[str, bool], None]
     ) -> None:
+        """`refuse` hears of each, and whether nothing is left of it."""
         self.max_bytes = max_bytes
         self.cut = mode == "cut"
         self._mode = mode
@@ -124,7 +125,7 @@ class LongLines:
                 hint="is this a text file with line ends? ignore-linebreaks makes one event of a file, and "
                 "long-lines: skip or cut goes on with the next line",
             )
-        self._refuse(f"{text} and was {'cut' if self.cut else 'left out'}")
+        self._refuse(f"{text} and was {'cut' if self.cut else 'left out'}", not self.cut)
 
     def grow(self, data: bytearray, chunk: bytes) -> bool:
         """Add a chunk of what becomes one event; False when no more of it is wanted (`data` is then what is kept).
@@ -136,7 +137,8 @@ class LongLines:
             return True
         if self._mode == "fail":
             raise JobFailed(f"{self._where}: longer than the {self.max_bytes} bytes that one event may have")
-        self._refuse(f"{self._where}: longer than {self.max_bytes} bytes and {'cut' if self.cut else 'left out'}")
+        told = f"{self._where}: longer than {self.max_bytes} bytes and {'cut' if self.cut else 'left out'}"
+        self._refuse(told, not self.cut)
         data += chunk[: self.max_bytes - len(data)]
         if not self.cut:
             data.clear()
@@ -148,7 +150,7 @@ class Splitter:
 
     def __init__(self, max_line_bytes: int, where: str, long: LongLines | None = None) -> None:
         self._max = max_line_bytes
-        self._long = long or LongLines("fail", max_line_bytes, where, lambda text: None)
+        self._long = long or LongLines("fail", max_line_bytes, where, lambda text, lost: None)
         self._rest = bytearray()
         self._dropped = 0  # bytes that were left out of the line that has not ended yet
 

@@ -180,7 +180,8 @@ class ObjectSource:
                 except StoreFault:
                     raise
                 except (Forbidden, JobFailed) as error:
-                    run.refuse(self._env, f"{config.name}: {shorten(one.name)} was skipped: {error.message}")
+                    why = f"{config.name}: {shorten(one.name)} was skipped: {error.message}"
+                    run.skip(self._env, why, {"name": one.name, "size": one.size, "last_modified": _iso(one.modified)})
                     yield Batch([], document_end=True)  # what comes next is another object, also after half of this one
         finally:
             self._taken -= ours
@@ -288,7 +289,8 @@ class ObjectSource:
     ) -> AsyncIterator[Batch]:
         config, env = self._config, self._env
         limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
-        long = lines.LongLines(config.long_lines, limit, where, lambda text: run.refuse(env, text))
+        what = {"name": one.name}
+        long = lines.LongLines(config.long_lines, limit, where, lambda text, lost: run.shorten(env, text, what, lost))
         chunks = _decoded(store, one, config)
         async with contextlib.aclosing(chunks):
             if config.ignore_linebreaks:

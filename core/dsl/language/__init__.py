@@ -9,5 +9,6 @@ schedule     when a job fires: timers (interval, cron), cron in its zone, firing
 emit         messages beside the data; responding: what answers a trigger; answering: in which slots; duration: `1h 30m`
 hops         which channels a document names; mentions: which secrets; places: which files, and whether it may;
              needs: what else its worker has to open
+on_error     what becomes of an event that is refused
 omitted      what other languages of this kind have and this one does not, for its faults
 """

@@ -18,6 +18,7 @@ from core.dsl.language import conditions, needs, omitted, places
 from core.dsl.language.action import Action, EventFault, JobAborted, WaitingAction
 from core.dsl.language.course import Holds, Leg, Legs, Pass, Wait
 from core.dsl.language.emit import Emit
+from core.dsl.language.on_error import KEEP, OnError
 from core.dsl.language.registry import load_components
 from core.dsl.language.schedule import MessageFilter, Trigger
 from core.dsl.language.timers import Timer
@@ -29,7 +30,7 @@ from core.model import message
 Process = Callable[[list[Event], Run], list[Event]]
 Where = Callable[[str], str]
 
-KEYS = ("kind", "name", "description", "tags", "input", "actions", "output", "emit", "context")
+KEYS = ("kind", "name", "description", "tags", "input", "actions", "output", "emit", "on-error", "context")
 MAX_ACTIONS = 500
 MAX_EMITS = 10
 MOST_CHEAP_CHARACTERS = 2000  # of statements that are counted on to take microseconds
@@ -48,6 +49,7 @@ class CheckedJob:
     actions: tuple[Action, ...]
     output: Output
     emit: tuple[Emit, ...] = ()
+    on_error: OnError = KEEP
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class CompiledJob:
     legs: Legs
     steps: tuple[Step, ...]
     emit: tuple[Emit, ...] = ()
+    on_error: OnError = KEEP
 
 
 # ---- checking ------------------------------------------------------------------------------------------------------
@@ -117,6 +120,7 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
         actions = [faults.component("action", item, f"/actions/{n}", Action) for n, item in enumerate(listed)]
     sink = faults.component("output", data.get("output"), "/output", Output)
     emits = faults.emits(data.get("emit"))
+    on_error = faults.on_error(data.get("on-error"))
     if faults.problems or source is None or sink is None:
         count = len(faults.problems)
         raise InvalidDocument(
@@ -125,7 +129,7 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
             errors=faults.problems,
         )
     found = tuple(action for action in actions if action is not None)
-    return CheckedJob(str(name), description, data, source, found, sink, emits)
+    return CheckedJob(str(name), description, data, source, found, sink, emits, on_error)
 
 
 def refusals(job: CheckedJob, files: Locator) -> Iterator[places.Refused]:
@@ -211,6 +215,16 @@ class _Faults:
                 self.problems += lint.problems_of(error, Emit, self._where, at, one)
         return tuple(found)
 
+    def on_error(self, value: Any) -> OnError:
+        """What stands under `on-error`."""
+        if value is None:
+            return KEEP
+        try:
+            return OnError.model_validate(value)
+        except pydantic.ValidationError as error:
+            self.problems += lint.problems_of(error, OnError, self._where, "/on-error", value)
+            return KEEP
+
 
 def filter_of(source: Input) -> message.Filter | None:
     """The messages that an input waits for, or None when it does not wait for messages."""
@@ -252,7 +266,14 @@ def compile_job(data: dict[str, Any], env: Env) -> CompiledJob:
         Step(index, action.name, action.description, _on_demand(index, action, env))
         for index, action in enumerate(job.actions)
     )
-    return CompiledJob(job.name, job.description, data, job.input, job.output, _legs(job.actions, env), steps, job.emit)
+    legs = _legs(job.actions, env)
+    return CompiledJob(job.name, job.description, data, job.input, job.output, legs, steps, job.emit, job.on_error)
+
+
+def legs_from(data: dict[str, Any], at: int, env: Env) -> Legs:
+    """The actions of a staged document from one on, for events that are past those before it."""
+    actions = check_job(data).actions[at:]
+    return _legs(actions, env, at)
 
 
 def _waits(action: Action) -> bool:
@@ -278,19 +299,20 @@ def _on_demand(index: int, action: Action, env: Env) -> Process:
     return process
 
 
-def _legs(actions: Sequence[Action], env: Env) -> Legs:
-    """The actions cut into legs: one function for a few cheap actions that follow each other.
+def _legs(actions: Sequence[Action], env: Env, first: int = 0) -> Legs:
+    """The actions cut into legs: one function for a few cheap actions that follow each other; `first` numbers them.
 
     An action that may take long for one event ends its leg, as does one that makes several events out of one.
     """
     lua = Lua(env)
     parts: list[_Part | Wait] = []
     open_part: _Part | None = None
-    for index, action in enumerate(actions):
+    for index, action in enumerate(actions, first):
         if isinstance(action, WaitingAction) and action.waits:
             open_part = None
             warn = _Warner(env, f"actions/{index} {action.name}", action.suppress_warnings)
-            parts.append(Wait(action.open(env, warn), _holds(action, env, warn, lua)))
+            acting = f"/actions/{index}", action.name
+            parts.append(Wait(action.open(env, warn), _holds(action, env, warn, lua), acting))
             continue
         if open_part is None:
             parts.append(open_part := _Part(env, lua))
@@ -330,13 +352,12 @@ class _Part:
     def __init__(self, env: Env, lua: Lua) -> None:
         self.code = Builder(env, lambda text: None, lua)
         self._env = env
-        self._steps: dict[int, str] = {}
+        self._names: dict[int, str] = {}
         self._splits = False
 
     def add(self, index: int, action: Action) -> None:
-        step = f"actions/{index} {action.name}"
-        self.code.owner, self._steps[index] = index, step
-        self.code.warn = warner = _Warner(self._env, step, action.suppress_warnings)
+        self.code.owner, self._names[index] = index, action.name
+        self.code.warn = warner = _Warner(self._env, f"actions/{index} {action.name}", action.suppress_warnings)
         _emit_action(action, self.code, warner)
         self._splits = self._splits or action.splits
 
@@ -350,7 +371,7 @@ class _Part:
         code = self.code
         code.numbered = numbered
         body = _loop(code, self._splits)
-        report = code.bind(_Reporter(self._env, self._steps, lines := []))
+        report = code.bind(_Reporter(self._env, self._names, lines := []))
         source = [*(text.replace("<report>", report) for text, _ in body)]
         lines += [-1] * (1 + len(code.once)) + [owner for _, owner in body]
         return Leg(code.function("events, run, numbers", source, "job"), self.slow)
@@ -374,7 +395,7 @@ def _loop(code: Builder, splits: bool) -> list[tuple[str, int]]:
     out += [("            " + text, -1) for text in keep]
     out += [
         (f"        except {aborted}: raise", -1),
-        (f"        except {error} as error: <report>(error, run)", -1),
+        (f"        except {error} as error: <report>(error, event, run)", -1),
     ]
     return out + [("    " + text, -1) for text in after]
 
@@ -417,16 +438,19 @@ class _Warner:
 class _Reporter:
     """Counts and logs the fault of one event; the line of the generated function tells which action it was."""
 
-    def __init__(self, env: Env, steps: dict[int, str], owners: list[int]) -> None:
+    def __init__(self, env: Env, names: dict[int, str], owners: list[int]) -> None:
+        """`names` are those of the actions, by number."""
         self._env = env
-        self._steps = steps
+        self._names = names
         self._owners = owners
 
-    def __call__(self, error: Exception, run: Run) -> None:
+    def __call__(self, error: Exception, event: Event, run: Run) -> None:
         line = error.__traceback__.tb_lineno if error.__traceback__ is not None else 0
         owner = self._owners[line - 1] if 0 < line <= len(self._owners) else -1
-        step = self._steps.get(owner, "actions")
-        run.refuse(self._env, f"{step}: {_plain(error)}; the event is dropped")
+        name = self._names.get(owner, "")
+        step = f"actions/{owner} {name}" if name else "actions"
+        acting = (f"/actions/{owner}" if name else "/actions", name)
+        run.fail(self._env, f"{step}: {_plain(error)}; the event is dropped", event, acting)
 
 
 def _plain(error: BaseException) -> str:

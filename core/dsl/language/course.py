@@ -45,6 +45,8 @@ class Wait:
 
     waiter: Waiter
     holds: Holds | None
+    acting: tuple[str, str] = ("", "")
+    """Its pointer in the document, and its name."""
 
 
 Legs = Sequence[Leg | Wait]
@@ -69,6 +71,18 @@ def at_once(legs: Sequence[Leg], events: list[Event], run: Run) -> list[Event]:
         events, kept = leg.through(events, run, numbers)
         numbers = iter(kept)
     return events
+
+
+async def whole(legs: Legs, event: Event, run: Run, on_settled: Tell) -> list[Event]:
+    """What the legs leave of one event. Raises what an action raises."""
+    passage = Passage(legs, [event], run)
+    out: list[Event] = []
+    while True:
+        out += passage.work(clock.monotonic())
+        if passage.done:
+            return out
+        if passage.due is not None:
+            await passage.wait(on_settled)
 
 
 async def close(legs: Legs) -> None:
@@ -209,6 +223,7 @@ def _looking(events: Iterator[Event], until: float) -> Iterator[Event]:
 async def _wait(
     part: Wait, events: list[Event], run: Run, numbers: list[int], on_settled: Tell
 ) -> tuple[list[Event], Numbers]:
+    run.acting = part.acting
     if part.holds is None:
         done = await part.waiter.work(events, run, on_settled)
     else:

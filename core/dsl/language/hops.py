@@ -12,15 +12,16 @@ def reads(document: Mapping[str, Any]) -> str:
 
 
 def writes(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """The channels that the job writes to."""
-    end = document.get("output")
-    if (one := _channel(end)) or not isinstance(end, Mapping):
-        return (one,) if one else ()
-    spread = end.get("dispatch")
-    if not isinstance(spread, Mapping):
-        return ()
-    outputs, copies = spread.get("outputs"), spread.get("copies")
-    named = [*(outputs.values() if isinstance(outputs, Mapping) else ()), *(copies if isinstance(copies, list) else ())]
+    """The channels that the job writes to, that of its refused events among them."""
+    end, on_error = document.get("output"), document.get("on-error")
+    named: list[Any] = [_channel(end) or None]
+    spread = end.get("dispatch") if isinstance(end, Mapping) else None
+    if isinstance(spread, Mapping):
+        outputs, copies = spread.get("outputs"), spread.get("copies")
+        named += outputs.values() if isinstance(outputs, Mapping) else ()
+        named += copies if isinstance(copies, list) else ()
+    send = on_error.get("send") if isinstance(on_error, Mapping) else None
+    named.append(send.get("channel") if isinstance(send, Mapping) else None)
     return tuple(dict.fromkeys(name for name in named if isinstance(name, str)))
 
 

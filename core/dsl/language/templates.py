@@ -39,6 +39,10 @@ SECRET_SOURCES = ("secret", "cred")
 _OPENING = re.compile(r"\$\$\{|@@\{|##\{|\$\{|@\{|#\{(?=\s*msg\|)")
 
 
+class NoValue(ValueError):
+    """A placeholder that has to have a value has none."""
+
+
 class TextTooLong(ValueError):
     """A template produced more text than one field may hold."""
 
@@ -289,12 +293,17 @@ Text = Annotated[str, AfterValidator(check)]
 """A document key whose text may hold `${...}` and `@{...}`."""
 
 
-def emit(text: str, code: Builder) -> str:
-    """A Python expression for the expanded text, over `event` and what is computed once per batch."""
+def emit(text: str, code: Builder, *, required: bool = False) -> str:
+    """A Python expression for the expanded text, over `event` and what is computed once per batch.
+
+    With `required`, a placeholder without a fallback that has no value, or an empty one, raises NoValue.
+    """
     pieces = [_constant_text(part, code.env) if isinstance(part, Constant) else part for part in parse(text)]
     if not any(isinstance(piece, Lookup) for piece in pieces):
         return code.bind("".join(piece for piece in pieces if isinstance(piece, str)))
-    expressions = [code.bind(piece) if isinstance(piece, str) else _emit_lookup(piece, code) for piece in pieces]
+    expressions = [
+        code.bind(piece) if isinstance(piece, str) else _emit_lookup(piece, code, required) for piece in pieces
+    ]
     if len(expressions) == 1:
         joined = expressions[0]
     elif len(expressions) <= MOST_IN_ONE_LITERAL:
@@ -321,7 +330,7 @@ def _constant_text(part: Constant, env: Env) -> str:
             return env.workload
 
 
-def _emit_lookup(lookup: Lookup, code: Builder) -> str:
+def _emit_lookup(lookup: Lookup, code: Builder, required: bool = False) -> str:
     if lookup.source in SECRET_SOURCES:
         resolve = getattr(code.env, "secret", None)
         if resolve is None:
@@ -330,13 +339,14 @@ def _emit_lookup(lookup: Lookup, code: Builder) -> str:
                 hint="Secrets are given to deployed jobs only.",
             )
         return code.hoist(f"{code.bind(resolve)}({code.bind(lookup.source)}, {code.bind(lookup.name)})")
-    other = _other(lookup, code.warn)
+    other = _other(lookup, code.warn, required)
     if lookup.source != "event":
         return code.hoist(f"{code.bind(other)}({code.bind(_run_getter(lookup, code.env))}(run))")
     path, value = select.parse(lookup.name), code.local()
     get = select.getter(path)
     found = f"event.get({code.bind(path[0])})" if len(path) == 1 else f"{code.bind(get)}(event)"
-    text = f"{value} if type({value} := {found}) is str else str({value}) if type({value}) is int"
+    holds = f" and {value}" if required else ""
+    text = f"{value} if type({value} := {found}) is str{holds} else str({value}) if type({value}) is int"
     return f"({text} else {code.bind(lambda event: other(get(event)))}(event))"
 
 
@@ -354,16 +364,19 @@ def _run_getter(lookup: Lookup, env: Env) -> Callable[[Run], Any]:
             return lambda run: env.variable(name)
 
 
-def _other(lookup: Lookup, warn: Warn) -> Callable[[Any], str]:
-    """The text for a value that is not a string: JSON, the fallback, or nothing and one warning."""
+def _other(lookup: Lookup, warn: Warn, required: bool = False) -> Callable[[Any], str]:
+    """The text for a value that is not a string: JSON, the fallback, or nothing and one warning (NoValue: required)."""
     fallback = lookup.fallback
     warned = False
 
     def render(value: Any) -> str:
         nonlocal warned
-        if value is MISSING or (value is None and (fallback is not None or lookup.source == "dyn")):
+        nothing = value is None and (fallback is not None or lookup.source == "dyn")
+        if value is MISSING or nothing or (required and (value is None or value == "")):
             if fallback is not None:
                 return fallback
+            if required:
+                raise NoValue(f"${{{lookup}}} has no value here (give a default with ||)")
             if not warned:
                 warned = True
                 warn(f"${{{lookup}}} has no value here; it becomes an empty text (give a default with ||)")
@@ -373,13 +386,13 @@ def _other(lookup: Lookup, warn: Warn) -> Callable[[Any], str]:
     return render
 
 
-def template(text: str, env: Env, warn: Warn | None = None) -> Render:
+def template(text: str, env: Env, warn: Warn | None = None, *, required: bool = False) -> Render:
     """Compile one text to a function of (event, run).
 
     Raises ValueError for a text that `check` refuses, InvalidDocument when it needs what this worker lacks; the
-    function raises TextTooLong.
+    function raises TextTooLong, and NoValue when each of its placeholders has to have a value (`required`: of a path).
     """
-    made: Render = _lambda(env, warn, lambda code: emit(text, code))
+    made: Render = _lambda(env, warn, lambda code: emit(text, code, required=required))
     return made
 
 

@@ -8,8 +8,10 @@ import orjson
 
 from core.dsl.component import Env, Event, Run
 from core.dsl.events import select
+from core.model.letter import Code
 
 Encode = Callable[[list[Event], Run], list[bytes]]
+Pairs = Callable[[list[Event], Run], list[tuple[Event, bytes]]]
 
 
 def encoder(input_field: str | None, env: Env, where: str) -> Encode:
@@ -25,7 +27,7 @@ def encoder(input_field: str | None, env: Env, where: str) -> Encode:
             try:
                 return [dumps(event) for event in events]
             except TypeError:
-                return [data for event in events if (data := to_json(event, env, run, where)) is not None]
+                return [data for event in events if (data := to_json(event, event, env, run, where)) is not None]
 
         return encode_events
 
@@ -36,20 +38,35 @@ def encoder(input_field: str | None, env: Env, where: str) -> Encode:
         for event in events:
             value = get(event)
             if value is select.MISSING or value is None or value == "":
-                run.leave_out(env, f"{where}: the event has no field {input_field}")
+                run.leave_out(env, Code.NO_FIELD, f"{where}: the event has no field {input_field}", event)
             elif type(value) is str:
                 out.append(value.encode(errors="replace"))
-            elif (data := to_json(value, env, run, where)) is not None:
+            elif (data := to_json(value, event, env, run, where)) is not None:
                 out.append(data)
         return out
 
     return encode_field
 
 
-def to_json(value: object, env: Env, run: Run, where: str) -> bytes | None:
-    """Compact JSON, or None for a value that has no JSON form (counted and logged)."""
+def pairs(input_field: str | None, env: Env, where: str) -> Pairs:
+    """Like `encoder`, with the event of each of the bytes."""
+    encode = encoder(input_field, env, where)
+
+    def encode_pairs(events: list[Event], run: Run) -> list[tuple[Event, bytes]]:
+        if input_field is None:
+            try:
+                return [(event, orjson.dumps(event)) for event in events]
+            except TypeError:
+                pass  # the encoder tells of which event
+        return [(event, data) for event in events for data in encode([event], run)]
+
+    return encode_pairs
+
+
+def to_json(value: object, event: Event, env: Env, run: Run, where: str) -> bytes | None:
+    """Compact JSON of a value of an event, or None for one that has no JSON form: then the event is left out."""
     try:
         return orjson.dumps(value)
     except TypeError as error:
-        run.leave_out(env, f"{where}: the event cannot be written as JSON: {error}")
+        run.leave_out(env, Code.NOT_JSON, f"{where}: the event cannot be written as JSON: {error}", event)
         return None

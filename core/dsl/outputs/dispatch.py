@@ -12,6 +12,7 @@ from core.dsl.component import REGISTRY, Batch, Channel, Env, Event, Output, Run
 from core.dsl.events import fan_out, select
 from core.dsl.events.select import Selector
 from core.errors import shorten
+from core.model.letter import Code
 
 ChannelName = Annotated[str, Field(min_length=1, max_length=256)]
 OutputName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -153,10 +154,12 @@ class _Routes:
             if name is not None:
                 out.setdefault(name, []).append(event)
             elif value is select.MISSING:
-                run.leave_out(self._env, f"dispatch: an event has no field {self._field}, and no output is the default")
+                why = f"dispatch: an event has no field {self._field}, and no output is the default"
+                run.leave_out(self._env, Code.NO_ROUTE, why, event)
             else:
                 said = shorten(value if type(value) is str else _key(value) or type(value).__name__, 60)
-                run.leave_out(self._env, f"dispatch: no route for {self._field}: {said}, and no output is the default")
+                why = f"dispatch: no route for {self._field}: {said}, and no output is the default"
+                run.leave_out(self._env, Code.NO_ROUTE, why, event)
         return out
 
 

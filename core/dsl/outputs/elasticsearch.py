@@ -18,6 +18,7 @@ from core.dsl.language import templates
 from core.dsl.outputs import batching, content
 from core.errors import JobFailed, shorten
 from core.guard import egress
+from core.model.letter import Code
 
 CONFLICT = 409  # `create` of a document that is there
 
@@ -107,18 +108,20 @@ class ElasticsearchSink:
         target = {"_index": self._index(event, run)}
         document: Any = event if self._get is None else self._get(event)
         if type(document) is not dict:
-            run.leave_out(self._env, f"elasticsearch: {self._config.input_field} of the event is no object")
+            why = f"elasticsearch: {self._config.input_field} of the event is no object"
+            run.leave_out(self._env, Code.NO_FIELD, why, event)
             return None
         if not target["_index"]:
-            run.leave_out(self._env, "elasticsearch: the index is empty for this event")
+            run.leave_out(self._env, Code.EMPTY_PLACEHOLDER, "elasticsearch: the index is empty for this event", event)
             return None
         if self._id is not None:
             found = self._id(event)
             if type(found) not in (str, int) or found == "":
-                run.leave_out(self._env, f"elasticsearch: {self._config.id_field} is no text or whole number")
+                why = f"elasticsearch: {self._config.id_field} is no text or whole number"
+                run.leave_out(self._env, Code.NO_FIELD, why, event)
                 return None
             target["_id"] = str(found)
-        data = content.to_json(document, self._env, run, "elasticsearch")
+        data = content.to_json(document, event, self._env, run, "elasticsearch")
         return None if data is None else orjson.dumps({self._config.action: target}) + b"\n" + data + b"\n"
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
@@ -160,7 +163,8 @@ class ElasticsearchSink:
                 again.append(item)
                 last = f"{status} {_reason(result)}"
             else:
-                run.leave_out(self._env, f"elasticsearch: a document was refused: {status} {_reason(result)}")
+                why = f"elasticsearch: a document was refused: {status} {_reason(result)}"
+                run.leave_out(self._env, Code.REFUSED, why, item.event)
         return again, last
 
     async def flush(self, run: Run) -> None:

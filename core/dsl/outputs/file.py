@@ -19,6 +19,7 @@ from core.dsl.language import places, templates
 from core.dsl.outputs import content
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import file_access
+from core.model.letter import Code
 
 MOST_OPEN_FILES = 64
 SYNC_SECONDS = 0.25  # how long a batch may wait for its fdatasync
@@ -88,7 +89,7 @@ class FileSink:
         self._env = env
         self._access = file_access.FileAccess(env.limits.files, env.tenant)
         self._encode = content.encoder(config.input_field, env, "file")
-        self._path = templates.template(config.path, env)
+        self._path = templates.template(config.path, env, required=True)
         parts = templates.parse(config.path)
         self._per_event = any(isinstance(part, templates.Lookup) and part.source == "event" for part in parts)
         self._files: dict[str, int] = {}  # path -> descriptor, the one used last at the end
@@ -109,7 +110,8 @@ class FileSink:
             return
         async with self._lock:
             if not self._per_event:
-                await self._append(self._path({}, run), self._encode(batch.events, run), run)
+                if (path := self._path_of_all(batch.events, run)) is not None:
+                    await self._append(path, self._encode(batch.events, run), run)
             else:
                 groups: dict[str, list[bytes]] = {}
                 for event in batch.events:
@@ -129,14 +131,25 @@ class FileSink:
             return SYNC_SECONDS
         return min(SYNC_SECONDS, max(0.001, self._sync_took * (1 - SYNC_SHARE) / SYNC_SHARE))
 
+    def _path_of_all(self, events: list[Event], run: Run) -> str | None:
+        """The file of a batch whose path has nothing of its events; without a value all of them are left out."""
+        try:
+            return self._path({}, run)
+        except templates.NoValue as error:
+            run.leave_out(self._env, Code.EMPTY_PLACEHOLDER, f"file: path: {error}", *events)
+            return None
+
     def _path_of(self, event: Event, run: Run) -> str | None:
-        """The file of one event; an event whose values make no allowed path is counted and left out."""
+        """The file of one event; an event whose values make no allowed path is left out."""
         try:
             path = self._path(event, run)
             return path if path in self._files else self._access.locate(path, write=True)
+        except templates.NoValue as error:
+            run.leave_out(self._env, Code.EMPTY_PLACEHOLDER, f"file: path: {error}", event)
         except (Forbidden, templates.TextTooLong) as error:
-            run.leave_out(self._env, f"file: {error.message if isinstance(error, Forbidden) else error}")
-            return None
+            why = error.message if isinstance(error, Forbidden) else str(error)
+            run.leave_out(self._env, Code.PATH_REFUSED, f"file: {why}", event)
+        return None
 
     async def _append(self, path: str, lines: list[bytes], run: Run) -> None:
         if not lines:
@@ -158,7 +171,8 @@ class FileSink:
         elif len(self._files) >= MOST_OPEN_FILES:
             await self._sync()
             os.close(self._files.pop(next(iter(self._files))))
-        truncate = self._emptied is not None and self._emptied.is_new(path, run.id)
+        # A replay adds to what a run has written; it empties nothing, and ends no run.
+        truncate = self._emptied is not None and not run.replay and self._emptied.is_new(path, run.id)
         fd = self._access.open_append(path, truncate=truncate)
         if truncate and self._emptied is not None:
             self._emptied.add(path)
@@ -257,7 +271,7 @@ class FileSink:
 
     async def flush(self, run: Run) -> None:
         await self._sync()
-        if self._emptied is not None:
+        if self._emptied is not None and not run.replay:
             self._emptied.end()
 
     async def close(self) -> None:

@@ -30,5 +30,8 @@ output:
     """The root directory on the worker; it is made when missing."""
 
     def opener(self, env: Env) -> Opener:
-        access, root = file_access.FileAccess(env.limits.files, env.tenant), templates.template(self.path, env)
+        access, root = (
+            file_access.FileAccess(env.limits.files, env.tenant),
+            templates.template(self.path, env, required=True),
+        )
         return lambda run: LocalStore(access, root({}, run))

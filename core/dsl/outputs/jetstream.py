@@ -12,6 +12,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Output, Run
 from core.dsl.connections import streams
 from core.dsl.connections.retry import Retry, attempt
 from core.dsl.outputs import batching, content
+from core.model.letter import Code
 
 
 @REGISTRY.register("jetstream")
@@ -51,19 +52,21 @@ class JetstreamSink:
     def __init__(self, config: JetstreamOutput, env: Env) -> None:
         self._config = config
         self._env = env
-        self._encode = content.encoder(None, env, "jetstream")
+        self._encode = content.pairs(None, env, "jetstream")
         self._stream: streams.Stream | None = None
         self._batcher = batching.Batcher(config.batch, self._send)
 
     async def write(self, batch: Batch, run: Run) -> None:
         stream = await self._connected()
         items = []
-        for data in self._encode(batch.events, run):
+        for event, data in self._encode(batch.events, run):
             if len(data) <= stream.most_bytes:
                 items.append(batching.Item({}, data))
             else:
-                most = f"the NATS server takes {stream.most_bytes}"
-                run.leave_out(self._env, f"jetstream: an event of {len(data)} bytes was left out: {most}")
+                why = (
+                    f"jetstream: an event of {len(data)} bytes was left out: the NATS server takes {stream.most_bytes}"
+                )
+                run.leave_out(self._env, Code.TOO_LARGE, why, event)
         await self._batcher.add(items, batch, run)
 
     async def _connected(self) -> streams.Stream:

@@ -13,6 +13,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Ru
 from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.language import templates
+from core.model.letter import Code
 from core.model.message import Kind, Type
 
 IN_FLIGHT = 256  # messages of one batch that wait for the engine at the same time
@@ -67,7 +68,8 @@ class MessageSink:
         for event in events:
             value: Any = event if get is None else get(event)
             if value is select.MISSING:
-                run.leave_out(self._env, f"message: the event has no field {self._config.input_field}")
+                why = f"message: the event has no field {self._config.input_field}"
+                run.leave_out(self._env, Code.NO_FIELD, why, event)
             elif variable:
                 text = value if isinstance(value, str) else orjson.dumps(value).decode()
                 yield Outgoing(Kind.USER, Type.USER_GENERATED, "", {"value": text}, variable)

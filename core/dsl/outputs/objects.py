@@ -19,6 +19,7 @@ from core.dsl.outputs.numbers import Numbers
 from core.dsl.stores import Opener, Store
 from core.errors import Forbidden
 from core.guard import file_access
+from core.model.letter import Code
 
 
 class ObjectName(Config):
@@ -82,29 +83,21 @@ class ObjectSink:
         self._env = env
         self._open = opener
         self._store: Store | None = None
-        self._encode = content.encoder(config.input_field, env, config.name)
+        self._encode = content.pairs(config.input_field, env, config.name)
         name = config.object_name
-        self._name = templates.template(name.name, env) if name.name is not None else None
+        self._name = templates.template(name.name, env, required=True) if name.name is not None else None
         self._name_field = select.getter(select.parse(name.field or "name"))
         self._numbers = Numbers(env.state_dir, track_schema=config.track_schema)
         self._batcher = batching.Batcher(config.batch, self._send)
 
     async def write(self, batch: Batch, run: Run) -> None:
         if self._config.mode == "delete":
-            names = [name for event in batch.events if (name := self._object_name(event, run)) is not None]
+            names = [name for event in batch.events if (name := self._object_name(event, run=run)) is not None]
             store = await self._store_of(run)
             await attempt(self._config.retry, self._env, self._config.name, lambda: store.delete(names))
             batch.settle(None)
             return
-        items: list[batching.Item] = []
-        if self._config.input_field is None:
-            datas = self._encode(batch.events, run)
-            if len(datas) == len(batch.events):
-                items = [batching.Item(event, data) for event, data in zip(batch.events, datas, strict=True)]
-                await self._batcher.add(items, batch, run)
-                return
-        for event in batch.events:
-            items += [batching.Item(event, data) for data in self._encode([event], run)]
+        items = [batching.Item(event, data) for event, data in self._encode(batch.events, run)]
         await self._batcher.add(items, batch, run)
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
@@ -112,8 +105,7 @@ class ObjectSink:
         for group in groups:
             datas = [item.data for item in group]
             self._numbers.begin(datas, run, self._env)
-            if (name := self._object_name(group[0].event, run)) is None:
-                run.leave_out(self._env, f"{self._config.name}: the events of that group were left out", len(group) - 1)
+            if (name := self._object_name(*(item.event for item in group), run=run)) is None:
                 continue
             data = self._content(datas)
             if self._config.preprocessors:  # compressing may take a while: not on the loop
@@ -137,21 +129,26 @@ class ObjectSink:
             return self._config.batch.join(datas)
         return datas[0] if self._config.input_field is not None else datas[0] + b"\n"
 
-    def _object_name(self, event: Event, run: Run) -> str | None:
-        """The whole name; an event that gives none that is allowed is counted and left out."""
+    def _object_name(self, event: Event, *others: Event, run: Run) -> str | None:
+        """The whole name; an event that gives none that is allowed is left out, with the others of its object."""
         name: object = None
         try:
             name = self._name(event, run) if self._name is not None else self._name_field(event)
             if not isinstance(name, str):
-                raise Forbidden(f"the event has no text in {self._config.object_name.field} for its name")
+                why = f"{self._config.name}: the event has no text in {self._config.object_name.field} for its name"
+                run.leave_out(self._env, Code.NO_FIELD, why, event, *others)
+                return None
             if not self._config.disable_object_name_guid and self._config.mode == "put":
                 # The time comes first, so that objects that differ only in their GUID sort by age.
                 guid = clock.encode(clock.now_ns()) + clock.token(13)
                 name = f"{name}{self._config.guid_prefix}{guid}{self._config.guid_suffix}"
             return file_access.check_name(name)
-        except (Forbidden, templates.TextTooLong) as error:
-            run.leave_out(self._env, f"{self._config.name}: {error.message if isinstance(error, Forbidden) else error}")
-            return None
+        except (Forbidden, templates.NoValue, templates.TextTooLong) as error:
+            code = Code.EMPTY_PLACEHOLDER if isinstance(error, templates.NoValue) else Code.PATH_REFUSED
+            why = f"{self._config.name}: {error.message if isinstance(error, Forbidden) else error}"
+            more = f"; with it {len(others)} others of its object are left out" if others else ""
+            run.leave_out(self._env, code, why + more, event, *others)
+        return None
 
     async def flush(self, run: Run) -> None:
         await self._batcher.flush(run)

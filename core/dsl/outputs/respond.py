@@ -9,6 +9,7 @@ from typing import ClassVar
 from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Run
 from core.dsl.language import templates
 from core.dsl.language.responding import UNHEARD, Answers, NoAnswer, Response
+from core.model.letter import Code
 
 ANSWERED = "the run has answered already; only its first event is the answer"
 
@@ -65,12 +66,12 @@ class RespondSink:
     def _messages(self, events: list[Event], run: Run) -> Iterator[Outgoing]:
         for event in events:
             if run.answered:
-                run.leave_out(self._env, f"respond: {ANSWERED}")
+                run.leave_out(self._env, Code.NO_ANSWER, f"respond: {ANSWERED}", event)
                 continue
             try:
                 message = self._answers.of(event, run)
             except (NoAnswer, templates.TextTooLong) as fault:
-                run.leave_out(self._env, f"respond: {fault}")
+                run.leave_out(self._env, Code.NO_ANSWER, f"respond: {fault}", event)
                 continue
             if message is None:
                 self._env.log("warning", f"respond: {UNHEARD}")

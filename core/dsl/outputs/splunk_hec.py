@@ -17,8 +17,9 @@ from core.dsl.events.select import MISSING, Selector
 from core.dsl.files import preprocess
 from core.dsl.language import templates
 from core.dsl.outputs import batching
-from core.errors import shorten
+from core.errors import JobFailed, shorten
 from core.guard import egress
+from core.model.letter import Code
 
 PATH = "/services/collector/event"
 
@@ -104,7 +105,8 @@ class SplunkSink:
     def _envelope(self, event: Event, run: Run) -> bytes | None:
         value: Any = event if self._get is None else self._get(event)
         if value is MISSING or value is None or value == "":
-            run.leave_out(self._env, f"splunk-hec: the event has no field {self._config.input_field}")
+            why = f"splunk-hec: the event has no field {self._config.input_field}"
+            run.leave_out(self._env, Code.NO_FIELD, why, event)
             return None
         out: dict[str, Any] = {name: text for name, text in self._metadata(event, run).items() if text}
         if self._time is not None:
@@ -121,7 +123,8 @@ class SplunkSink:
         try:
             return orjson.dumps(out)
         except TypeError as error:
-            run.leave_out(self._env, f"splunk-hec: the event cannot be written as JSON: {error}")
+            why = f"splunk-hec: the event cannot be written as JSON: {error}"
+            run.leave_out(self._env, Code.NOT_JSON, why, event)
             return None
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
@@ -140,7 +143,10 @@ class SplunkSink:
                 if reply.status == 200:
                     break
                 number, why = _invalid(reply)
-                run.leave_out(self._env, f"splunk-hec: the collector refused an event: {why}")
+                refused = [item.event for at, item in enumerate(left) if at == number]
+                if not refused:
+                    raise JobFailed(f"splunk-hec: the collector names an event that was not sent: {number}")
+                run.leave_out(self._env, Code.REFUSED, f"splunk-hec: the collector refused an event: {why}", *refused)
                 left = [item for at, item in enumerate(left) if at != number]
 
     async def flush(self, run: Run) -> None:

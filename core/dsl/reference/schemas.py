@@ -16,6 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from core.dsl.component import REGISTRY, Component
 from core.dsl.language.emit import Emit
+from core.dsl.language.on_error import OnError
 from core.dsl.language.registry import load_components
 from core.model.operation import compact
 
@@ -29,7 +30,7 @@ def job_schema() -> dict[str, Any]:
     """The schema of a whole job document; the value is shared: do not change it."""
     load_components()
     components: list[type[Component]] = list(REGISTRY)
-    models: list[type[BaseModel]] = [*components, Emit]
+    models: list[type[BaseModel]] = [*components, Emit, OnError]
     places, made = models_json_schema([(cls, "validation") for cls in models], by_alias=True)
     defs = {name: _staged_later(node) for name, node in compact(made)["$defs"].items()}
     defs["placeholder"] = {
@@ -64,6 +65,10 @@ def job_schema() -> dict[str, Any]:
             "emit": {
                 "description": "Messages beside the data, sent after the output has accepted it.",
                 "anyOf": [emit, {"type": "array", "items": emit, "maxItems": 10}],
+            },
+            "on-error": {
+                **_staged_later(compact(places[OnError, "validation"])),
+                "description": inspect.getdoc(OnError) or "",
             },
             "context": {"type": "object", "description": "Values for {{name}} that nothing else gives."},
         },

@@ -108,6 +108,7 @@ KNOWN = {
     "PLAN_ID": r"\bplan_[0-9A-Za-z]+",
     "INVOCATION_ID": r"\binv_[0-9A-Za-z]+",
     "EVENT_ID": r"\bevt_[0-9A-Za-z]+",
+    "LETTER_ID": r"\blet_[0-9a-f]+",
     "TOKEN_ID": r"\btok_[0-9A-Za-z]+",
 }
 

@@ -1,0 +1,73 @@
+"""What people do with dead letters besides replaying them: look, export, let go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from core import clock, errors
+from core.model.letter import Box, Letter
+from core.model.principal import Caller
+from core.store import audit, letter_rows
+from core.store.database import Database
+from core.store.letter_rows import Wanted
+from core.store.letterbox import Letterbox
+
+
+class DeadLetters:
+    """Of one engine."""
+
+    def __init__(self, database: Database, ids: clock.Ids, box: Letterbox) -> None:
+        self._database = database
+        self._ids = ids
+        self.box = box
+
+    async def page(self, wanted: Wanted, before: int, limit: int) -> tuple[Sequence[Letter], int]:
+        """Letters from the newest, below an id unless it is 0, without their events; and how many there are in all."""
+        rows = await self.box.read(letter_rows.page, wanted, before, limit)
+        return rows, await self.box.read(letter_rows.count, wanted)
+
+    async def whole(self, wanted: Wanted, after: int, limit: int) -> list[Letter]:
+        """Letters with their events from the oldest, above an id."""
+        return await self.box.read(letter_rows.whole, wanted, after, limit)
+
+    async def get(self, tenant: str, id: int) -> Letter:
+        """One letter. Raises NotFound."""
+        found = await self.whole(Wanted(tenant, ids=(id,)), 0, 1)
+        if not found:
+            raise errors.NotFound("There is no such dead letter.", hint="dead_letter_list shows what there is.")
+        return found[0]
+
+    async def discard(self, caller: Caller, wanted: Wanted, limit: int) -> int:
+        """Let the oldest of some letters go; how many went."""
+        found = [one.id for one in await self.oldest(wanted, limit)]
+        if not found:
+            return 0
+        target = f"{len(found)} of {wanted.job or 'several jobs'}"
+        row = audit.row(self._ids.next(), caller, "dead_letter_discard", target)
+        await self._database.write(audit.insert, row)
+
+        def go(db: letter_rows.Connection, touched: set[tuple[str, str]]) -> None:
+            touched |= letter_rows.remove(db, found)
+            for owner in touched:
+                letter_rows.forget_dropped(db, *owner)
+
+        await self.box.change(go)
+        return len(found)
+
+    async def oldest(self, wanted: Wanted, limit: int) -> list[Letter]:
+        """The oldest of some letters, without their events."""
+        return await self.box.read(letter_rows.oldest, wanted, limit)
+
+    def of(self, tenant: str, jobs: Iterable[str] | None = None) -> Box:
+        """How it is with the letters of some jobs together, or of all jobs of a tenant."""
+        every = self.box.boxes
+        owners = [one for one in every if one[0] == tenant] if jobs is None else [(tenant, job) for job in {*jobs}]
+        found = [self.box.box(*owner) for owner in owners]
+        return Box(
+            sum(one.waiting for one in found),
+            sum(one.replayed for one in found),
+            sum(one.bytes for one in found),
+            sum(one.dropped for one in found),
+            max((one.dropped_at_ns for one in found), default=0),
+            min((one.oldest for one in found if one.oldest), default=0),
+        )

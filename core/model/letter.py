@@ -1,0 +1,197 @@
+"""A dead letter: an event that a job could not bring to its end, with where and why; and how a worker tells of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from core import clock
+
+MOST_EVENT_BYTES: Final = 256 * 1024  # of the event, as JSON; what is longer is cut
+MOST_REASON_CHARACTERS: Final = 1000
+MOST_NAME_CHARACTERS: Final = 200
+
+
+class Code(StrEnum):
+    """Why an event was refused, for programs; what a code means does not change."""
+
+    NO_FIELD = "no-field"
+    """A field that the output needs is missing, empty or of another kind."""
+    EMPTY_PLACEHOLDER = "empty-placeholder"
+    """A placeholder of a path or name has no value."""
+    PATH_REFUSED = "path-refused"
+    """The values of the event make a path or name that is not allowed."""
+    NOT_JSON = "not-json"
+    """The event cannot be written as JSON."""
+    TOO_LARGE = "too-large"
+    """The event is larger than the receiver takes."""
+    NO_ROUTE = "no-route"
+    """A conditional dispatch has no output for the event."""
+    NO_ANSWER = "no-answer"
+    """The event cannot be the answer to an invocation."""
+    REFUSED = "refused"
+    """The receiver refused this event for good, and took others."""
+    ACTION_FAILED = "action-failed"
+    """An action could not be done to the event."""
+    SKIPPED = "skipped"
+    """A file or an object could not be read."""
+    GIVEN_UP = "given-up"
+    """A message was given up: each run that it started failed."""
+
+
+class Status(StrEnum):
+    """What becomes of a letter."""
+
+    WAITING = "waiting"
+    REPLAYING = "replaying"  # it is to be taken through the job again
+    REPLAYED = "replayed"  # and its output has accepted it
+
+
+class Posted(msgspec.Struct, array_like=True, gc=False):
+    """A letter as a worker tells of it."""
+
+    at_ns: int
+    version: str
+    run: str
+    invocation: str
+    step: str
+    """A pointer into the document of the job."""
+    component: str
+    code: str
+    reason: str
+    event: str | None = None
+    """JSON; the beginning of it when `truncated`; None when the job keeps none, or there was none."""
+    truncated: bool = False
+    redacted: bool = False
+    """Whether a secret was taken out of the event or the message, so that it is not what it was."""
+    message: str | None = None
+    """The payload of the message that started the run, as JSON, for templates that read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter as it is kept."""
+
+    id: int
+    tenant: str
+    job: str
+    deployment: str
+    workload: str
+    worker: str
+    at_ns: int
+    version: str
+    run: str
+    invocation: str
+    step: str
+    component: str
+    code: str
+    reason: str
+    event: str | None
+    truncated: bool
+    redacted: bool
+    message: str | None
+    subject: str
+    """What names a file or object that is tried again by itself, so that it is one letter however often it fails."""
+    status: str
+    attempts: int
+    """How often the event was refused at its step."""
+    tried_at_ns: int
+    """When it was last."""
+    replay_step: str = ""
+    """From where it is replayed, when that is not its own step."""
+
+    @property
+    def obstacle(self) -> str:
+        """Why it cannot be replayed; empty when it can."""
+        if self.step.startswith("/input"):
+            return "its reader tries it again by itself" if self.code == Code.SKIPPED else "it never became an event"
+        if self.event is None:
+            return "it has no event"
+        if self.truncated:
+            return "its event was cut"
+        return "a secret was taken out of its event" if self.redacted else ""
+
+    def summary(self) -> dict[str, Any]:
+        """All but the event, as operations answer it."""
+        return {
+            "id": text_id(self.id),
+            "at": clock.iso(self.at_ns),
+            "job": self.job,
+            "version": self.version,
+            "deployment": self.deployment or None,
+            "workload": self.workload,
+            "run": self.run or None,
+            "invocation": self.invocation or None,
+            "step": self.step,
+            "component": self.component,
+            "code": self.code,
+            "reason": self.reason,
+            "status": self.status,
+            "attempts": self.attempts,
+            "tried_at": clock.iso(self.tried_at_ns),
+            "truncated": self.truncated,
+            "redacted": self.redacted,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The letter with its event: the JSON value, or the beginning of its text when it was cut."""
+        event = self.event if self.event is None or self.truncated else orjson.loads(self.event)
+        return {**self.summary(), "event": event, "replayable": not self.obstacle, "obstacle": self.obstacle or None}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What is kept of one job, and what was not."""
+
+    waiting: int = 0  # also those that are being replayed
+    replayed: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    """Letters that came while there was no room, since the box was last emptied."""
+    dropped_at_ns: int = 0
+    """When the last of them came."""
+    oldest: int = 0
+    """The id of the oldest letter that waits."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to tell of."""
+        return bool(self.waiting or self.dropped)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As answers show it."""
+        shown: dict[str, Any] = {"waiting": self.waiting, "dropped": self.dropped}
+        if self.oldest:
+            shown["oldest_at"] = clock.iso(self.oldest)  # an id is the time at which it was made
+        if self.dropped:
+            shown["dropped_at"] = clock.iso(self.dropped_at_ns)
+        return shown
+
+
+EMPTY: Final = Box()
+
+
+def text_id(number: int) -> str:
+    return "let_" + clock.encode(number)
+
+
+def number(text: str) -> int:
+    """The number behind an id. Raises ValueError for what is none."""
+    return clock.decode(text.removeprefix("let_"))
+
+
+def of_event(event: Any, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:
+    """An event as JSON, and whether it was cut. What has no JSON form is written as Python shows it."""
+    try:
+        data = orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    except (
+        TypeError
+    ):  # a long integer, a text that is no Unicode, a nesting too deep: readers of JSON have none of them
+        data = orjson.dumps(repr(event).encode(errors="replace").decode())
+    if len(data) <= most_bytes:
+        return data.decode(), False
+    return data[:most_bytes].decode(errors="ignore"), True

@@ -1,0 +1,164 @@
+"""Dead letters through a real engine and its worker process: what an output refuses is kept, and can be replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from core.engine import Engine
+from tests import waiting
+from tests.engines import ADMIN, deploy, engine_on
+
+pytestmark = pytest.mark.anyio
+
+TYPO = """
+name: by-host
+input: {{files: {{paths: ["{source}"], mode: batch, json: true}}}}
+output: {{file: {{path: "{target}/${{{field}}}.jsonl"}}}}
+"""
+
+
+def write(path: Path, events: list[dict[str, Any]]) -> None:
+    path.write_bytes(b"".join(orjson.dumps(event) + b"\n" for event in events))
+
+
+async def letters(engine: Engine, **wanted: Any) -> list[dict[str, Any]]:
+    found = await engine.call("dead_letter_list", {"limit": 200, **wanted}, ADMIN)
+    items: list[dict[str, Any]] = found["items"]
+    return items
+
+
+async def test_a_typo_in_a_path_makes_letters_and_no_hidden_file(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"host": "a", "n": n} for n in range(3)])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
+        await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+        first = (await letters(engine))[-1]
+        assert first["step"] == "/output/file"
+        assert first["component"] == "file"
+        assert first["code"] == "empty-placeholder"
+        assert "${hots}" in first["reason"]
+        assert (first["status"], first["attempts"], first["job"]) == ("waiting", 1, "by-host")
+        shown = await engine.call("dead_letter_get", {"id": first["id"]}, ADMIN)
+        assert shown["event"] == {"host": "a", "n": 0}
+        assert shown["replayable"]
+    assert not target.exists(), "and nothing was written, under no name"
+
+
+async def test_letters_are_replayed_by_the_job_that_was_mended(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"host": "a", "n": n} for n in range(3)])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
+        await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+        again = await engine.call("dead_letter_replay", {"job": "by-host"}, ADMIN)
+        assert (again["refused"], again["replayed"]) == (3, 0), again
+        assert {one["attempts"] for one in await letters(engine)} == {2}
+        await deploy(engine, TYPO.format(source=tmp_path / "none", target=target, field="host"))
+        done = await engine.call("dead_letter_replay", {"job": "by-host"}, ADMIN)
+        assert (done["refused"], done["replayed"]) == (0, 3), done
+        assert [orjson.loads(line)["n"] for line in waiting.lines(target / "a.jsonl")] == [0, 1, 2]
+        assert {one["status"] for one in await letters(engine)} == {"replayed"}
+
+
+async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path) -> None:
+    source, target, events = tmp_path / "in.jsonl", tmp_path / "out", 100_000
+    write(source, [{"n": n} for n in range(events)])
+    async with engine_on(tmp_path / "home", letter_job_count=10) as engine:
+        await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
+        assert await engine.fleet.wait(lambda: engine.fleet.settled(["tenant-a/by-host#0"]), 60)
+        box = await waiting.until(
+            lambda: engine.letterbox.box("tenant-a", "by-host"), lambda box: box.waiting + box.dropped == events
+        )
+        assert box.waiting == 10
+        (figures,) = (await engine.call("job_metrics", {"name": "by-host"}, ADMIN))["items"]
+        assert figures["metrics"]["refused_by_output"] == events
+        assert figures["metrics"]["letters_dropped"] == events - 10
+        assert figures["letters"]["dropped"] == events - 10
+        shown = await engine.call("job_get", {"name": "by-host"}, ADMIN)
+        assert (shown["letters"]["waiting"], shown["letters"]["dropped"]) == (10, events - 10)
+        gone = await engine.call("dead_letter_discard", {"job": "by-host"}, ADMIN)
+        assert gone == {"discarded": 10}
+        assert "letters" not in await engine.call("job_get", {"name": "by-host"}, ADMIN)
+
+
+REJECTS = """
+name: rejects
+input: {{worker-channel: {{channel: rejects}}}}
+output: {{file: {{path: "{target}/rejects.jsonl"}}}}
+"""
+
+
+async def test_refused_events_can_be_sent_on_to_another_job(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"n": n} for n in range(3)])
+    job = TYPO.format(source=source, target=target, field="host") + "on-error: {send: {channel: rejects}}\n"
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, REJECTS.format(target=target))
+        await deploy(engine, job)
+        sent = await waiting.until(lambda: waiting.lines(target / "rejects.jsonl"), lambda found: len(found) == 3)
+        assert [orjson.loads(line)["event"]["n"] for line in sent] == [0, 1, 2]
+        assert orjson.loads(sent[0])["code"] == "empty-placeholder"
+        assert await letters(engine) == []
+
+
+async def test_or_as_messages(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    write(source, [{"n": 1}])
+    job = TYPO.format(source=source, target=tmp_path / "out", field="host") + "on-error: {send: {message: bad}}\n"
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job)
+
+        async def messages() -> list[dict[str, Any]]:
+            found = await engine.call("message_search", {"tag": "bad"}, ADMIN)
+            items: list[dict[str, Any]] = found["items"]
+            return items
+
+        (message,) = await waiting.until(messages)
+        assert message["message_data"]["job_event"]["event"] == {"n": 1}
+
+
+async def test_an_action_that_fails_is_where_a_letter_begins_again(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"n": 1}, {"n": 2}])
+    job = """
+name: parse
+input: {{files: {{paths: ["{source}"], mode: batch, json: true}}}}
+actions:
+  - add: {{output-fields: {{count: "1"}}}}
+  - script: '{script}'
+output: {{file: {{path: "{target}/all.jsonl"}}}}
+"""
+    failing, mended = 'if event.n == 2 then error("two") end', "event.mended = true"
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job.format(source=source, target=target, script=failing))
+        (letter,) = await waiting.until(lambda: letters(engine))
+        assert (letter["step"], letter["code"]) == ("/actions/1/script", "action-failed")
+        shown = await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN)
+        assert shown["event"] == {"n": 2, "count": "1"}, "as it was at that step"
+        await deploy(engine, job.format(source=tmp_path / "none", target=target, script=mended))
+        done = await engine.call("dead_letter_replay", {"ids": [letter["id"]]}, ADMIN)
+        assert done["replayed"] == 1, done
+        assert orjson.loads(waiting.lines(target / "all.jsonl")[-1]) == {"n": 2, "count": "1", "mended": True}
+
+
+async def test_a_file_that_cannot_be_read_is_one_letter_however_often_it_is_tried(tmp_path: Path) -> None:
+    source = tmp_path / "in.gz"
+    source.write_bytes(b"\x1f\x8b no gzip at all")
+    job = f"""
+name: unpack
+input:
+  files: {{paths: ["{source}"], mode: batch, preprocessors: [gzip], trigger: {{interval: {{duration: 100ms}}}}}}
+output: {{discard: {{}}}}
+"""
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job)
+        (letter,) = await waiting.until(lambda: letters(engine))
+        assert (letter["step"], letter["code"]) == ("/input/files", "skipped")
+        shown = await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN)
+        assert shown["event"] == {"path": str(source)}
+        assert not shown["replayable"]
