@@ -70,12 +70,18 @@ async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path) -> None:
     write(source, [{"n": n} for n in range(events)])
     async with engine_on(tmp_path / "home", letter_job_count=10) as engine:
         await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
-        assert await engine.fleet.wait(lambda: engine.fleet.settled(["tenant-a/by-host#0"]), 60)
         box = await waiting.until(
-            lambda: engine.letterbox.box("tenant-a", "by-host"), lambda box: box.waiting + box.dropped == events
+            lambda: engine.letterbox.box("tenant-a", "by-host"),
+            lambda box: box.waiting + box.dropped == events,
+            seconds=60,
         )
         assert box.waiting == 10
-        (figures,) = (await engine.call("job_metrics", {"name": "by-host"}, ADMIN))["items"]
+
+        async def told() -> dict[str, Any]:
+            (item,) = (await engine.call("job_metrics", {"name": "by-host"}, ADMIN))["items"]
+            return dict(item)
+
+        figures = await waiting.until(told, lambda one: one["metrics"].get("runs") == 1)  # it has told its last ones
         assert figures["metrics"]["refused_by_output"] == events
         assert figures["metrics"]["letters_dropped"] == events - 10
         assert figures["letters"]["dropped"] == events - 10
