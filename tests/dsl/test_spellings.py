@@ -159,7 +159,7 @@ REFUSED = {
     "offset-alone": (ECHO % "random-offset: 1m", "random-offset belongs to an interval or a cron expression"),
     "beside-message": (ECHO % f"trigger: {{{MESSAGE}, window: 1m}}", "window belongs to one of interval and cron"),
     "twice": (ECHO % "trigger: {interval: {duration: 1m, block: true}, block: true}", "block stands in interval and"),
-    "five-fields": (ECHO % "cron: '0 * * * *'", "six fields"),
+    "four-fields": (ECHO % "cron: '0 * * *'", "or six with the second first"),
     "no-duration": (ECHO % "interval: soon", "soon is not a duration"),
 }
 
