@@ -448,7 +448,7 @@ async def open_engine(
             "health": engine.fleet.age,
         }
         steps |= {"schedules": engine.fleet.timetables.keep}
-        steps |= {"lag": engine.lag.look, "series": engine.sampler.keep}
+        steps |= {"lag": engine.lag.measure, "series": engine.sampler.keep}
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

@@ -43,7 +43,7 @@ class LoopLag:
     def __init__(self) -> None:
         self.seconds = Histogram()
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         """Wait a moment, and note by how much longer it took."""
         due = clock.monotonic() + LOOK_SECONDS
         await asyncio.sleep(LOOK_SECONDS)

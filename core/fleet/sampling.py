@@ -71,9 +71,9 @@ class Sampler:
         """Wait for the end of a slot, and note what was done in it; a step of core.forever."""
         now = clock.now_ns() / clock.NANOSECONDS
         await asyncio.sleep(STEP_SECONDS - now % STEP_SECONDS)
-        await self.look(round(clock.now_ns() / clock.NANOSECONDS))
+        await self.sample(round(clock.now_ns() / clock.NANOSECONDS))
 
-    async def look(self, at: int) -> None:
+    async def sample(self, at: int) -> None:
         """Note what was done since the last look, which is told as the seconds before `at`."""
         covered, self._last = clock.monotonic() - self._last, clock.monotonic()
         done = self.totals.since_last(self._figures())

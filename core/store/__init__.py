@@ -21,5 +21,6 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
     home        whose database this is; license; inspection: a look without owning it
     logbook     logs of jobs, in a file of their own: log_chunks (how lines lie in it), log_rows, log_search
     letterbox   dead letters, in a file of their own as well: letter_rows
+    series      what workloads did over time, in a file of their own
     shares      how much each tenant may keep of a table; fulltext: an index in memory
 """

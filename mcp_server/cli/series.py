@@ -19,7 +19,7 @@ def graphs(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
         f"{found['since']} to {found['until']}, a bar for {found['step_seconds']} s; a blank where nobody looked"
     )
     rows = [
-        {"what": name, "graph": bars(values), "last": _shown(_last(values)), "most": _shown(most(values))}
+        {"what": name, "graph": bars(values), "last": _figure(_last(values)), "most": _figure(most(values))}
         for name, values in found["rates"].items()
     ]
     render.rows(rows, ("what", "graph", "last", "most"), empty="Nothing is known.")
@@ -41,7 +41,7 @@ def _last(values: Sequence[float | None]) -> float | None:
     return next((one for one in reversed(values) if one is not None), None)
 
 
-def _shown(value: float | None) -> str:
+def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 

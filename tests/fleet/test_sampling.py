@@ -106,7 +106,7 @@ async def test_a_job_that_runs_has_a_series(tmp_path: Path) -> None:
         at = clock.now_ns() // clock.NANOSECONDS
 
         async def noted() -> dict[str, Any] | None:
-            await engine.sampler.look(at - 10)  # the loop of the engine looks as well, and notes it in a slot of now
+            await engine.sampler.sample(at - 10)  # the loop of the engine looks as well, and notes it in a slot of now
             found = await engine.call("series_get", {"of": "ticker", "since": "2m"}, USER)
             return found if any(found["rates"]["events_in"]) else None
 
@@ -122,7 +122,7 @@ async def test_a_job_that_runs_has_a_series(tmp_path: Path) -> None:
 async def test_a_file_that_cannot_be_used_fails_the_look_and_nothing_else(tmp_path: Path) -> None:
     sampler = Sampler(tmp_path / "missing" / "series.db", lambda: figures(1))
     with pytest.raises(OSError, match="missing"):
-        await sampler.look(HOUR)
+        await sampler.sample(HOUR)
     (tmp_path / "missing").mkdir()
-    await sampler.look(HOUR)
+    await sampler.sample(HOUR)
     sampler.close()
