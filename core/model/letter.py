@@ -11,6 +11,7 @@ import orjson
 
 from core import clock
 
+MOST_NUMBER: Final = 2**63 - 1  # that the store can hold
 MOST_EVENT_BYTES: Final = 256 * 1024  # of the event, as JSON; what is longer is cut
 MOST_REASON_CHARACTERS: Final = 1000
 MOST_NAME_CHARACTERS: Final = 200
@@ -180,8 +181,8 @@ def text_id(number: int) -> str:
 
 
 def number(text: str) -> int:
-    """The number behind an id. Raises ValueError for what is none."""
-    return clock.decode(text.removeprefix("let_"))
+    """The number behind an id; of one that is too large for any, the largest. Raises ValueError for what is none."""
+    return min(clock.decode(text.removeprefix("let_")), MOST_NUMBER)
 
 
 def of_event(event: Any, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:

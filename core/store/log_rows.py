@@ -183,7 +183,10 @@ def prune_jobs(db: sqlite3.Connection, most: int) -> int:
 
 def _delete(db: sqlite3.Connection, chosen: str, arguments: tuple[int | str, ...]) -> int:
     """Let chunks go, and note up to where, so that who follows a log is told."""
-    gone = db.execute(f"DELETE FROM chunks WHERE id IN ({chosen}) RETURNING {_WHOSE}, last_seq", arguments).fetchall()
+    gone = db.execute(
+        f"DELETE FROM chunks WHERE id IN ({chosen}) RETURNING tenant, job, workload, deployment, worker, last_seq",
+        arguments,
+    ).fetchall()
     db.executemany(
         f"INSERT INTO gone ({_WHOSE}, last_seq) VALUES (?, ?, ?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET last_seq = max(last_seq, excluded.last_seq)",

@@ -86,7 +86,7 @@ def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
 
 def stream(filters: tuple[str, ...]) -> dict[str, Any]:
     """The description of a stream of server-sent events."""
-    described = {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    described = {"description": "The stream.", "content": {"text/event-stream": {}}}
     return {
         "parameters": [_parameter(name, "query", {"type": "string"}, False) for name in filters],
         "responses": {"200": described, **_refusals()},
