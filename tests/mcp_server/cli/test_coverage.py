@@ -35,6 +35,8 @@ SAID_OTHERWISE = {
     "tenant_id": "every command has --tenant",
     "trigger_tools.known_version": "for programs that keep the list",
     "gitops_export.cursor": "the command reads every page",
+    "dead_letter_export.cursor": "the command reads every page",
+    "dead_letter_export.limit": "the command reads every page",
     "job_log.after": "--follow",
     "job_log.wait_seconds": "--follow",
     "log_search.after": "--follow",
