@@ -168,7 +168,7 @@ def answers(fleet: Fleet, tenant: str, name: str, detailed: bool = False) -> lis
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
         found = sorted(found, key=status.well)[:SHOWN_WORKLOADS]
     answered = [{key: answer[key] for key in shown if key in answer} for answer in (one.to_detail() for one in found)]
-    for one in answered:
+    for one in answered if detailed else ():
         if (schedule := fleet.timetables.brief(tenant, one["job"])) is not None:
             one["schedule"] = schedule
     return answered
