@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from core import engine as engines
-from core import forever
+from core import forever, measures
 from core.deployments import watcher
-from core.fleet import conditions
+from core.fleet import conditions, fleet, sampling, timetables
 from core.forever import Step
 from core.kv import local
 from tests import waiting
@@ -66,6 +66,10 @@ async def test_a_fault_at_any_line_of_any_loop_is_counted_and_the_loop_goes_on(
     monkeypatch.setattr(conditions, "SIGN_SECONDS", 0.005)
     monkeypatch.setattr(watcher, "FOLD_SECONDS", 0.005)
     monkeypatch.setattr(watcher, "ALL_SECONDS", 0.005)
+    monkeypatch.setattr(fleet, "AGE_SECONDS", 0.005)
+    monkeypatch.setattr(timetables, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(sampling, "STEP_SECONDS", 0.005)
+    monkeypatch.setattr(measures, "LOOK_SECONDS", 0.005)
     before = sys.gettrace()
     async with engine_on(
         tmp_path / "home", workers=0, heartbeat_seconds=0.01, reconcile_interval_seconds=0.01

@@ -27,6 +27,9 @@ WORDS = {
         "must be a name (lower-case letters and digits, with single - or _ between them) or empty"
     ),
     "^(?:[0-9a-f]{40})?$": "must be a whole commit, 40 lower-case hexadecimal digits, or empty",
+    "^let_[0-9a-f]{16}$": "must be the id of a dead letter, such as let_0123456789abcdef",
+    "^(/actions/[0-9]{1,3}|/output)?$": "must be /actions/N, /output or empty",
+    "^[0-9a-f]{16}$": "must be a cursor as the answer before gave it",
     "^([0-9a-f]{16})?$": "must be a cursor as the answer before gave it, or empty",
     r"^job:(\*|[A-Za-z0-9][A-Za-z0-9_.:-]{0,199})(/(state|worker|version|document(/.*)?))?$": (
         "must be job:NAME, or job:* for every job, with /state, /worker, /version or /document/POINTER behind it or not"

@@ -21,6 +21,7 @@ from core.model.principal import Caller, Principal, Role
 from core.model.workload import WorkloadView
 from core.store import audit
 from core.workflows.library import Library
+from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +94,13 @@ async def test_the_quickstart_writes_files_and_prints_what_it_reads_back(tmp_pat
             ("print", "running"),
         }
         assert [path.name.startswith("demo-") for path in store.rglob("*.json")]
-        shown = await engine.call("job_get", {"name": "demo--print"}, ADMIN)
+
+        async def print_of_job() -> dict[str, Any] | None:
+            shown = await engine.call("job_get", {"name": "demo--print"}, ADMIN)
+            return shown if any(line["level"] == "print" for line in shown["log"]) else None
+
+        shown = await waiting.until(print_of_job)  # lines come a tenth of a second after what they tell of
+        assert shown is not None
         assert shown["managed_by"] == "demo"
         assert next(line["text"] for line in shown["log"] if line["level"] == "print") == '{"hello":"world"}'
         seen = await get(engine, detail="detailed")
