@@ -15,7 +15,7 @@ PATTERN = r"^(read|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a
 ALWAYS = frozenset({"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once", "call_preview"})
 """What every session needs; trigger_tools lists only what the caller may invoke."""
 _OF_TRIGGER = frozenset({"trigger_get", "trigger_invoke"})
-_FILTERED = frozenset(
+FILTERED = frozenset(
     {"trigger_invocation_get", "trigger_invocation_cancel"}
 )  # these look at the trigger themselves, by `holds`
 
@@ -40,7 +40,7 @@ def _permits(scope: str, operation: Operation, arguments: Mapping[str, Any] | No
         case "operation":
             return operation.name == name
         case "trigger":
-            if operation.name in _FILTERED:
+            if operation.name in FILTERED:
                 return True
             return operation.name in _OF_TRIGGER and (arguments is None or arguments.get("slug") == name)
     return False
@@ -55,7 +55,7 @@ def may_invoke(scopes: tuple[str, ...], slug: str) -> bool:
 def may_hear(scopes: tuple[str, ...], operation: Operation, slug: str) -> bool:
     """Whether a credential with these scopes may hear what an operation tells about a thing; `slug` is the trigger that
     the thing belongs to, if it belongs to one."""
-    if operation.name in _FILTERED:
+    if operation.name in FILTERED:
         return may_see_runs(scopes, slug)
     return permits(scopes, operation, {"slug": slug})
 

@@ -75,6 +75,7 @@ IN_STEPS = {
     ("deployment_apply", "deployments"): "the state moves on when its workloads are up",
     ("deployment_reconcile", "deployments"): "the same",
     ("secret_rotate_key", "secrets"): "a piece at a time",
+    ("trigger_invocation_cancel", "invocations"): "the end, when its worker has confirmed that it stopped",
     **dict.fromkeys(
         [(f"gitops_{action}", f"gitops_{table}") for action in ("apply", "promote", "rollback")
          for table in ("runs", "events", "items")],
@@ -217,7 +218,7 @@ class Calls:
         files = [
             file
             for file in home.iterdir()
-            if file.is_file() and not file.name.startswith(("sluice.db", "logs.db", "letters.db"))
+            if file.is_file() and not file.name.startswith(("sluice.db", "logs.db", "letters.db", "series.db"))
         ]
         return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 

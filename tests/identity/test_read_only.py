@@ -80,7 +80,7 @@ def kept(home: Path) -> str:
     files = (
         path
         for path in sorted(home.rglob("*"))
-        if path.is_file() and not path.name.startswith(("sluice.db", "logs.db", "letters.db"))
+        if path.is_file() and not path.name.startswith(("sluice.db", "logs.db", "letters.db", "series.db"))
     )
     lines += [f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

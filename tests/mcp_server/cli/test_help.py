@@ -30,6 +30,7 @@ ELSEWHERE = {
     "sluice logout": "it asks a remote engine; the tests of identity run it",
     "sluice worker": "it works until it is stopped; tests/external/test_processes.py",
     "sluice worker remove": "it needs a worker of another machine; tests/external/test_processes.py",
+    "sluice invocation cancel": "it needs a run that has not ended; tests/triggers/test_canceling.py",
     "sluice license install": "it needs a signed file; tests/test_license.py",
 }
 
