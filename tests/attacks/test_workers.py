@@ -193,6 +193,8 @@ SPEECHES: list[frames.Frame] = [
     frames.Logs(1, [frames.Lines(OF_OTHERS, 1, frames.Json(b'[["error"],[0],[1],[7],[0]]'), FORGED)]),
     frames.Run(OF_OTHERS, 1, "once", 1, 2, 0, 0, 0, ok=True, reason=""),
     frames.Status(OF_OTHERS, "1", WorkloadState.FAILED, "forged", 0),
+    frames.Fired(OF_OTHERS, "schedule", 1, 0),
+    frames.Missed(OF_OTHERS, 1, 1, 2, 0),
     frames.Beat({OF_OTHERS: frames.Figures(9, 0, 0, 0, 0, 0, 0, 0, 0.0)}),
 ]
 OF_ITSELF = {frames.Hello, frames.Bye, frames.Unconfined, frames.Refused}
