@@ -33,7 +33,7 @@ def completed(script: str, *words: str) -> list[str]:
 @pytest.mark.skipif(BASH is None, reason="there is no bash here")
 def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
     made = script(capsys, "bash")
-    assert completed(made, "sluice", "wor") == ["worker", "workflow"]
+    assert completed(made, "sluice", "wor") == ["worker", "workflow", "workload"]
     assert completed(made, "sluice", "job", "de") == ["delete", "deploy"]
     assert "--rollback-on-failure" in completed(made, "sluice", "apply", "--")
     assert completed(made, "sluice", "completion", "") == sorted(completion.SHELLS)
