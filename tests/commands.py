@@ -12,7 +12,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import IO
 
 import msgspec
 
@@ -38,10 +37,10 @@ class Commands:
 
     def run(self, words: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
         """Do `sluice WORDS...` with this environment and nothing on its standard input."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            asked = _Asked(list(words), dict(environment), _place(out), _place(err))
+        with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+            asked = _Asked(list(words), dict(environment), out.name, err.name)
             code = self._ask(asked)
-            return subprocess.CompletedProcess(asked.words, code, _whole(out), _whole(err))
+            return subprocess.CompletedProcess(asked.words, code, out.read(), err.read())
 
     def _ask(self, asked: _Asked) -> int:
         assert self._process.stdin is not None
@@ -53,15 +52,6 @@ class Commands:
     def close(self) -> None:
         """End the process."""
         self._process.communicate(timeout=10)
-
-
-def _place(file: IO[bytes]) -> str:
-    return f"/proc/{os.getpid()}/fd/{file.fileno()}"
-
-
-def _whole(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
 
 
 def _become(asked: _Asked) -> int:

@@ -245,7 +245,7 @@ class Env(Protocol):
     state_dir: Path  # private to this workload, survives restarts; created on first use
 
     def log(self, level: str, text: str, **fields: Any) -> None:
-        """Write one line to the log of the job (bounded; untrusted text is allowed in fields)."""
+        """Write one line to the log of the job (bounded; untrusted text is allowed in fields). Safe in every thread."""
 
     def publish(self, message: Outgoing) -> asyncio.Future[None]:
         """Send a message to the bus; the future ends when the engine has made it durable."""

@@ -7,6 +7,7 @@ A log never holds up its job: a line that is too many, or that the engine is too
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,8 +72,20 @@ class Journal:
         self._left_out = {TOO_MANY: 0, SLOW_ENGINE: 0}  # lines that the engine was not told of
         self._timer: asyncio.TimerHandle | None = None
 
+    def of(self, workload: str) -> Callable[..., None]:
+        """What writes lines of a workload, `(level, text, **fields)`, from any thread. Called on the loop."""
+        loop, own = asyncio.get_running_loop(), threading.get_ident()
+
+        def log(level: str, text: str, **fields: Any) -> None:
+            if threading.get_ident() == own:
+                self.write(workload, level, text, fields)
+            else:
+                loop.call_soon_threadsafe(self.write, workload, level, text, fields)
+
+        return log
+
     def write(self, workload: str, level: str, text: str, fields: dict[str, Any] | None = None) -> None:
-        """Take one line, or count it."""
+        """Take one line, or count it. Called on the loop."""
         now = self._now_ns()
         log = self._logs.get(workload)
         if log is None:

@@ -421,7 +421,7 @@ class Runtime:
             workload=workload.id,
             limits=self._limits,
             state_dir=Path(self._options.home) / "state" / directory_name(workload.id),
-            log=lambda level, text, **fields: self._journal.write(workload.id, level, text, fields),
+            log=self._journal.of(workload.id),
             publish=lambda message: self._link.publish(workload.id, message),
             variable=lambda name: self._variables.get((workload.tenant, name)),
             channels=self._channels,

@@ -39,6 +39,7 @@ class Feed:
     tag: str
     summary: str
     topic: str
+    """Of the notices that it passes on (`core.model.notices`); empty: it asks `operation` itself, page by page."""
     operation: str
     filters: tuple[str, ...]
     resumes: bool = False
@@ -74,7 +75,7 @@ FEEDS = (
         "/api/logs/subscribe",
         "deployments",
         "Follow the logs of jobs.",
-        "log",
+        "",
         log_stream.OPERATION,
         log_stream.FILTERS,
         resumes=True,
@@ -157,7 +158,7 @@ def _endpoint(engine: session.EngineSession, live: Live, feed: Feed) -> routes.H
             return problems.response(error)
 
         def parts(reader: sse.Reader) -> sse.Parts:
-            if feed.topic == "log":
+            if feed.operation == log_stream.OPERATION:
                 return log_stream.lines(live.engine or engine, caller, typed, reader, last or None)
             if feed.resumes:
                 return message_stream.messages(engine, caller, wanted, reader, last or None)

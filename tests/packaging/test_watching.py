@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from core.accepting import Room
 from core.model.measure import Family
 from mcp_server.http import exposition
-from mcp_server.http.metrics import Metrics, jobs, schedules
+from mcp_server.http.metrics import Metrics, jobs, letters, schedules
 from mcp_server.live import Live, Reason
 from tests.engines import ADMIN, engine_on
 
@@ -31,6 +31,7 @@ JOB = {
     "state": "running",
     "restarts": 1,
     "metrics": {"lag_seconds": 1.5},
+    "letters": {"waiting": 1, "dropped": 0},
     "schedule": {"next": 1.8e9, "last_success": 1.7e9, "missed": 2, "paused": 0},
 }
 
@@ -57,6 +58,7 @@ async def families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Fami
         *map(Family.from_dict, told["families"]),
         *jobs([JOB], "acme"),
         *schedules([JOB], "acme"),
+        *letters([JOB], "acme"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -64,6 +65,15 @@ async def test_lines_of_several_jobs_go_together_as_they_were_written() -> None:
     assert [part.workload for part in frame.parts] == [A, B]
     assert at.link.texts(A) == ["one", "zwei ü\nlines", "\x1b[31mred\x1b[0m", "half \\ud800"]
     assert at.link.lines(B) == [LogLine(1, at.now_ns, "error", "***", {"n": {"ü": 1}})]
+
+
+async def test_a_line_may_be_written_in_any_thread() -> None:
+    at = Written()
+    log = at.journal.of(A)
+    log("info", "here")
+    await asyncio.to_thread(log, "warning", "elsewhere", path="p")
+    await waiting.until(lambda: len(at.link.texts(A)) == 2)
+    assert at.link.lines(A)[1] == LogLine(2, at.now_ns, "warning", "elsewhere", {"path": "p"})
 
 
 async def test_many_lines_do_not_wait_and_only_so_many_are_under_way() -> None:
