@@ -39,6 +39,7 @@ from core.explain.facts import Explainer
 from core.fleet import child
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
+from core.fleet.runs import Runs as JobRuns
 from core.fleet.sampling import Sampler
 from core.fleet.schedules import Schedules
 from core.fleet.secrets import Secrets
@@ -184,6 +185,7 @@ class Engine:
             self.loops,
             self.logbook,
             self.letterbox,
+            JobRuns(database, self.bus, ids, self.canceler, self.traffic.record, self.traffic.flush),
         )
         self.letters = DeadLetters(database, ids, self.letterbox)
         self.letter_replays = LetterReplays(database, ids, self.letterbox, self.fleet)
@@ -323,6 +325,7 @@ class Engine:
         await self.load()
         await self.fleet.conditions.begin()
         await self.fleet.timetables.begin()
+        await self.fleet.runs.load()
         self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
@@ -361,7 +364,8 @@ class Engine:
 
     async def prune(self) -> int:
         """One pass of the retention; returns how many rows went."""
-        return await self.retention.prune(self.age.now_ns(), self.ids.next())
+        now = self.age.now_ns()
+        return await self.retention.prune(now, self.ids.next()) + await self.fleet.runs.prune(now)
 
 
 async def _prepared(

@@ -130,6 +130,7 @@ async def furnish(engine: Engine) -> None:
     await do("kv_set", namespace="a_space", key="a_key", value=CANARY)
     await do("mcp_activity_record", records=[{"tool": CANARY, "outcome": "ok", "duration_ms": 1, "at_ns": 1}])
     token = await do("token_create", username="alice", name=CANARY, tenants=["tenant-a"])
+    runs = await waiting.until(lambda: do("run_list"), lambda found: found["items"])
     NAMES.update(
         {
             "triggers invocation_id": run["invocation_id"],
@@ -139,6 +140,7 @@ async def furnish(engine: Engine) -> None:
             "administration id": token["id"],
             "letters id": letter["id"],
             "gitops run_id": made["run_id"],
+            "jobs run_id": runs["items"][0]["run_id"],
         }
     )
 

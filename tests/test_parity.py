@@ -123,6 +123,7 @@ VALUES = [
         "workload_list",
         {"job": "smoke_trigger_handler", "state": "running"},
     ),
+    Call("GET /api/runs?job=none", "runs list none", "run_list", {"job": "none"}),
     Call("GET /api/jobs/metrics", "job metrics", "job_metrics"),
     Call(
         "GET /api/series?since=90d&points=1",
@@ -440,6 +441,17 @@ FAULTS = [
             "invocation cancel inv_x --reason enough",
             "trigger_invocation_cancel",
             {"invocation_id": "inv_x", "reason": "enough"},
+            {"reason": "enough"},
+        ),
+        "not_found",
+    ),
+    (Call("GET /api/runs/none", "runs show none", "run_get", {"run_id": "none"}), "not_found"),
+    (
+        Call(
+            "POST /api/runs/none/cancel",
+            "runs cancel none --reason enough",
+            "run_cancel",
+            {"run_id": "none", "reason": "enough"},
             {"reason": "enough"},
         ),
         "not_found",

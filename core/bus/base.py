@@ -7,8 +7,8 @@ whose filter matches, and within a group to one replica. A *delivery* is owed to
 
 Beside messages the bus carries *requests*: the engine asks one worker and waits for its reply. A request is not
 durable and is never sent twice; whoever asks decides what a missing reply means. Requests are
-`report {}` -> {memory, loop lag, channels}, `holdings {}` -> {workload: fingerprint} and `cancel [workload, delivery]`
--> what became of its run (core.model.canceling). Over NATS a request is a core
+`report {}` -> {memory, loop lag, channels}, `holdings {}` -> {workload: fingerprint}, `cancel [workload, delivery]` and
+`cancel_run [workload, run]` -> what became of the run (core.model.canceling). Over NATS a request is a core
 request to the subject of the worker, and `reach` the subscription of that subject.
 """
 

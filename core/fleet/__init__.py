@@ -8,6 +8,7 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
     conditions  since when each workload and worker is as it is, and outages; health: how it is read off what was told;
                 evidence: what was seen of events -> verdicts: what is so by type; health_changes: who is told
     workload_listing  which of them a list shows; sampling: what they did over time
+    runs        the runs of jobs on record, and the end of one that somebody wants
     traffic     messages and settlements of a tick, committed together; kv_calls: what jobs ask of the KV store;
                 letter_calls: refused events
     deaths      which job was at work when a worker ended -> inquest (what follows) -> quarantine: the rule;

@@ -31,6 +31,7 @@ from core.fleet.kv_calls import KvCalls
 from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
 from core.fleet.processes import Processes
+from core.fleet.runs import Runs
 from core.fleet.secret_needs import Needs
 from core.fleet.timetables import Timetables
 from core.fleet.traffic import Traffic
@@ -44,7 +45,8 @@ from core.model.condition import Health, Kind, Outage, Subject
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
-from core.model.states import WorkerState, WorkloadState
+from core.model.run import text_id
+from core.model.states import RunState, WorkerState, WorkloadState
 from core.model.worker_group import External
 from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.settings import Settings
@@ -77,11 +79,13 @@ class Fleet:
         loops: Loops,
         logbook: Logbook,
         letterbox: Letterbox,
+        runs: Runs,
     ) -> None:
         self._settings = settings
         self._database = database
         self._bus = bus
         self._traffic = traffic
+        self.runs = runs
         self._kv = KvCalls(store)
         self.conditions = Conditions(database)
         self.conditions.changes = HealthChanges(self._health_changed)
@@ -162,6 +166,7 @@ class Fleet:
         await self.conditions.end()
         await self.processes.stop()
         await self.timetables.end()
+        self.runs.close()
         self._traffic.flush()
 
     async def _linked(self, worker: Worker, sock: socket.socket) -> tuple[channel.Channel, asyncio.Event]:
@@ -228,6 +233,7 @@ class Fleet:
         self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if worker.left else Outage.WORKER_LOST)
         why = "it said good-bye" if worker.left else "it fell silent or died"
         self.conditions.saw_worker(worker.name, Health.DOWN, why)
+        self.runs.worker_gone(worker.name, f"its worker {'ended' if worker.left else 'was lost'}")
         worker.disconnect()  # at last: what a fault cuts short is done again
         if was_online and not ended:
             log.warning("worker_lost", worker=worker.name)
@@ -245,7 +251,9 @@ class Fleet:
     async def reread(self) -> None:
         """Read what the store wants without sending it, to compare it with what was applied."""
         async with self._syncing:  # a reading that is older than another one must not be applied after it
-            for id in await self._workloads.load():
+            gone = await self._workloads.load()
+            self.runs.forget(gone)
+            for id in gone:
                 self._needs.forget(id)
 
     def deliver(self) -> None:
@@ -386,7 +394,7 @@ class Fleet:
                         self._workloads.measured(id, figures)
             case frames.Logs():
                 self._logged(worker, frame)
-            case frames.Run() | frames.Status() | frames.Fired() | frames.Missed():
+            case frames.Run() | frames.Began() | frames.Status() | frames.Fired() | frames.Missed():
                 if self._speaks_for(worker, frame.workload, frame):
                     self._of_workload(worker, frame)
             case frames.Bye():
@@ -419,18 +427,36 @@ class Fleet:
         if worker.channel is not None:
             worker.channel.send(frames.encode(frames.Logged(told.sequence)))
 
-    def _of_workload(self, worker: Worker, frame: frames.Run | frames.Status | frames.Fired | frames.Missed) -> None:
+    def _of_workload(
+        self, worker: Worker, frame: frames.Run | frames.Began | frames.Status | frames.Fired | frames.Missed
+    ) -> None:
         match frame:
             case frames.Run():
                 self._workloads.run_ended(frame)
+                self._run_ended(worker, frame)
                 self.timetables.run_ended(frame)
-                self._traffic.run_ended(worker, *parse(frame.workload).group, frame)
+            case frames.Began():
+                if (row := self._workloads.get(frame.workload)) is not None:
+                    by = self.timetables.asker(frame.workload, frame.order)
+                    self.runs.began(row, worker.name, frame, self._workloads.restarts(row.id), by)
             case frames.Status():
                 self._status(worker, frame)
             case frames.Fired():
                 self.timetables.fired(frame)
+                if frame.skipped and (row := self._workloads.get(frame.workload)) is not None:
+                    now = clock.now_ns()
+                    self.runs.left_out(row, worker.name, RunState.SKIPPED, frame.skipped, now, now)
             case frames.Missed():
-                self.timetables.missed(frame)
+                if self.timetables.missed(frame) and (row := self._workloads.get(frame.workload)) is not None:
+                    times = (frame.first_ns, frame.last_ns)
+                    self.runs.left_out(row, worker.name, RunState.MISSED, frame.count, *times)
+
+    def _run_ended(self, worker: Worker, told: frames.Run) -> None:
+        row, id = self._workloads.get(told.workload), 0
+        if row is not None:
+            by = self.timetables.asker(told.workload, told.order)
+            id = self.runs.ended(row, worker.name, told, self._workloads.restarts(row.id), by)
+        self._traffic.run_ended(worker, *parse(told.workload).group, told, text_id(id) if id else "")
 
     def _speaks_for(self, worker: Worker, workload: str, what: frames.Frame | str) -> bool:
         """Whether a connection was told to run a workload; what it says of another one is counted and not heard.

@@ -148,6 +148,11 @@ class Timetables:
         """The runs that somebody asked for and that have not ended."""
         return self._orders.get((tenant, job), [])
 
+    def asker(self, workload: str, order: int) -> str:
+        """Who asked for a run that has not ended; empty when nobody did."""
+        orders = self._orders.get(parse(workload).group, ()) if order else ()
+        return next((one.asked_by for one in orders if one.id == order), "")
+
     def upcoming(self, tenant: str, job: str, count: int) -> list[int]:
         """The next firings; none while it is paused, and of what is not deployed."""
         schedule, scheduled = self.get(tenant, job), self.scheduled(tenant, job)
@@ -233,11 +238,11 @@ class Timetables:
             schedule.missed_since = 0
         self._changed(schedule, FOLD_SECONDS)
 
-    def missed(self, told: frames.Missed) -> None:
-        """Times came due that nothing could run."""
+    def missed(self, told: frames.Missed) -> bool:
+        """Times came due that nothing could run; whether that is news."""
         schedule = self._of(told.workload)
         if schedule is None or schedule.paused or told.last_ns <= schedule.settled_ns:
-            return
+            return False
         schedule.settled_ns = schedule.missed_at_ns = told.last_ns
         schedule.missed += told.count
         schedule.missed_since += told.count
@@ -245,6 +250,7 @@ class Timetables:
         data = {"job": schedule.job, "workload": told.workload, "missed": told.count, "caught_up": told.owed}
         data |= {"first": clock.iso(told.first_ns), "last": clock.iso(told.last_ns)}
         self._tell(*schedule.key, Type.SCHEDULE_MISSED, data)
+        return True
 
     def run_ended(self, told: frames.Run) -> None:
         """A run of a schedule has ended."""
@@ -256,7 +262,7 @@ class Timetables:
         schedule.ended_ns, schedule.ok = told.ended_ns, int(told.ok)
         if told.ok:
             schedule.succeeded_ns, schedule.failures = told.ended_ns, 0
-        else:
+        elif not told.canceled:
             schedule.failures += 1
         self._changed(schedule, FOLD_SECONDS)
         if told.order:

@@ -16,7 +16,7 @@ from core.fleet.connection import Worker
 from core.model import frames
 from core.model.message import Kind, Message, Source, Type
 from core.model.workload import WorkloadRow
-from core.store import dispatches, invocations, messages, run_commits
+from core.store import dispatches, invocations, job_runs, messages, run_commits
 from core.store.database import Database
 from core.store.dispatches import DispatchRow
 from core.store.run_commits import Decided
@@ -130,7 +130,12 @@ class Traffic:
         self.message(tenant, **message)
         asyncio.get_running_loop().call_soon(self.flush)
 
-    def run_ended(self, worker: Worker, tenant: str, job: str, run: frames.Run) -> None:
+    def record(self, change: job_runs.Change) -> None:
+        """Have a change of the runs of jobs be written in this tick."""
+        self._batch.job_runs.append(change)
+        asyncio.get_running_loop().call_soon(self.flush)
+
+    def run_ended(self, worker: Worker, tenant: str, job: str, run: frames.Run, run_id: str = "") -> None:
         """Tell of a run that ended, or of many short ones of a message-triggered job together.
 
         That it began is told to jobs that listen, and to nobody else; so is the end of one that found nothing to do and
@@ -148,6 +153,8 @@ class Traffic:
         }
         if run.reason:
             ended["reason"] = run.reason
+        if run_id:
+            ended["run_id"] = run_id
         worth_a_line = not run.ok or run.events_in or run.events_out or run.errors
         for type, data, kept in ((Type.JOB_RUN_STARTED, started, False), (Type.JOB_RUN_ENDED, ended, worth_a_line)):
             if kept or any(self._bus.matching(Message(0, tenant, Kind.SYSTEM, Source.JOB, type, "", job, worker.name))):

@@ -263,10 +263,15 @@ class Workloads:
             evidence.run(run.trigger, run.runs, run.events_in, run.events_out, run.errors, ok=run.ok)
             self._judge(id, evidence)
         if run.trigger in failing.SCHEDULED:
-            seen.run_failed = not run.ok
+            seen.run_failed = not run.ok and not run.canceled
         if run.ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
             seen.failure = None
             self._came_through(id)
+
+    def restarts(self, id: str) -> int:
+        """How often a workload was started again after a failure."""
+        seen = self._observed.get(id)
+        return 0 if seen is None else seen.restarts
 
     def measured(self, id: str, figures: frames.Figures) -> None:
         """A worker told the figures of a workload."""

@@ -238,6 +238,27 @@ class Run(Frame):
     """Of a scheduled workload: which time the run was for."""
     order: Natural = 0
     """What asked for it, as `fire` named it; 0: the timetable."""
+    run: str = ""
+    """What the worker calls it; empty for several."""
+    failed: Natural = 0
+    """How many of them have failed."""
+    canceled: bool = False
+    """Somebody wanted its end."""
+
+
+class Began(Frame):
+    """A run takes longer than most: it is told before its end, so that it can be looked at and ended."""
+
+    workload: str
+    run: str
+    """What the worker calls it."""
+    trigger: str
+    started_ns: Natural
+    delivery: Natural = 0
+    """Whose message started it, if one did."""
+    cause: str = ""
+    scheduled_ns: Natural = 0
+    order: Natural = 0
 
 
 class Fired(Frame):
@@ -342,7 +363,7 @@ class Refused(Frame):
 FromEngine = (
     Assign | Unassign | Deliver | Published | Logged | Channels | Variable | Secrets | Schedule | Fire | Drain | Refused
 )
-FromWorker = Settle | Publish | Beat | Run | Logs | Status | Fired | Missed | Hello | Bye | Unconfined | Refused
+FromWorker = Settle | Publish | Beat | Run | Began | Logs | Status | Fired | Missed | Hello | Bye | Unconfined | Refused
 ACTS: Final = (Publish,)
 """What a worker does in the name of a workload; with the others that name one it tells of it."""
 

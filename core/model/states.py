@@ -83,6 +83,17 @@ class GitopsRunState(StrEnum):
     INTERRUPTED = "interrupted"  # its engine ended; applying again goes on from there
 
 
+class RunState(StrEnum):
+    """The life of one run of a job."""
+
+    RUNNING = "running"  # it is under way
+    SUCCEEDED = "succeeded"  # its output has accepted everything
+    FAILED = "failed"  # it, its worker or its engine came to an end before that
+    CANCELED = "canceled"  # somebody wanted its end
+    SKIPPED = "skipped"  # its time came while a run was under way, and it was left out
+    MISSED = "missed"  # its time came while nothing could run it
+
+
 State = TypeVar("State", bound=StrEnum)
 
 
@@ -116,7 +127,7 @@ def _table(noun: str, initial: State, moves: dict[State, tuple[State, ...]]) -> 
 
 
 _I, _P, _D, _F, _W, _K = InvocationState, PlanState, DeploymentState, WorkflowState, WorkloadState, WorkerState
-_G = GitopsRunState
+_G, _R = GitopsRunState, RunState
 
 INVOCATION = _table(
     "invocation",
@@ -162,4 +173,5 @@ WORKER = _table(
     },
 )
 GITOPS_RUN = _table("gitops run", _G.RUNNING, {_G.RUNNING: (_G.SUCCEEDED, _G.FAILED, _G.INTERRUPTED)})
-TABLES: tuple[Table[Any], ...] = (INVOCATION, PLAN, DEPLOYMENT, WORKFLOW, WORKLOAD, WORKER, GITOPS_RUN)
+RUN = _table("run", _R.RUNNING, {_R.RUNNING: (_R.SUCCEEDED, _R.FAILED, _R.CANCELED)})
+TABLES: tuple[Table[Any], ...] = (INVOCATION, PLAN, DEPLOYMENT, WORKFLOW, WORKLOAD, WORKER, RUN, GITOPS_RUN)

@@ -11,7 +11,7 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
                 owed: what a start finds; forgetting: records of runs that leave, whose messages get bodies
                 of their own (messages.keep_bodies); usage: how much they take
     deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers; conditions:
-                since when each is as it is
+                since when each is as it is; job_runs: what jobs ran, and how it went
     schedules   where the timetable of each job stands, its pause, and runs that were asked for
     workflows   with catalog (installed from portals); jobs, job_drafts: single jobs; draft_conflicts: two
                 edit one draft; gitops

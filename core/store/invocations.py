@@ -228,7 +228,7 @@ def latest_id(db: Database) -> int:
     """The largest id of any table that takes its ids from the engine's one counter."""
     tables = (
         *("invocations", "messages", "dispatches", "audit", "triggers", "deployment_history"),
-        "callback_deliveries",
+        *("callback_deliveries", "runs"),
     )
     return max(int(db.conn.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]) for table in tables)
 

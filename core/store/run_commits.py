@@ -10,7 +10,7 @@ from sqlite_utils import Database
 from core import clock
 from core.model import message
 from core.model.invocation import Invocation
-from core.store import audit, callbacks, dispatches, invocations, messages, variables
+from core.store import audit, callbacks, dispatches, invocations, job_runs, messages, variables
 from core.store.audit import AuditRow
 from core.store.callbacks import DeliveryRow, TargetRow
 from core.store.dispatches import DispatchRow
@@ -112,6 +112,7 @@ class Absorbed:
     settled: list[int] = field(default_factory=list)  # delivery ids
     settled_runs: list[int] = field(default_factory=list)  # ids of runs that go on
     variables: list[VariableRow] = field(default_factory=list)
+    job_runs: list[job_runs.Change] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, part) for part in _PARTS)
@@ -165,6 +166,8 @@ def absorb(db: Database, traffic: Absorbed) -> Decided:
         dispatches.insert(db, traffic.dispatches)
     if traffic.variables:
         variables.put_many(db, traffic.variables)
+    if traffic.job_runs:
+        job_runs.record(db, traffic.job_runs)
     if traffic.settled:
         dispatches.settle(db, traffic.settled)
     if traffic.settled_runs:

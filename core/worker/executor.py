@@ -49,6 +49,7 @@ from core.worker.replaying import ACCEPTED, REFUSED, NoStep, Outcome, Replayer
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
 from core.worker.timetable import Firing, Now, Timetable
 from core.worker.turns import SLICE_SECONDS, Turns
+from core.worker.under_way import Begun, UnderWay
 from core.worker.waits import Waits
 from core.worker.watermark import Watermark
 
@@ -115,6 +116,8 @@ class Executor:
         self._canceling: dict[int, asyncio.Future[None]] = {}  # deliveries whose end is wanted; done when settled
         self._runs: set[asyncio.Task[None]] = set()
         self._run_of: dict[int, asyncio.Task[None]] = {}  # the task that has a delivery to itself
+        self.under_way = UnderWay()
+        self._firing_ends: asyncio.Future[None] | None = None  # its end is wanted; done when it has come
         self._open = False
         self._task: asyncio.Task[Any] | None = None
         self._waits = Waits()  # for input or time: the only moments in which an interrupt may cancel
@@ -151,13 +154,9 @@ class Executor:
             self._finished.set()
 
     async def _open_and_work(self) -> None:
-        self._source = self._job.input.open(self._env)
-        self._behind = self._source if isinstance(self._source, BehindSource) else None
+        self._open_source()
         try:
-            self._sink = self._job.output.open(self._env)
-            self._concluding = self._sink if isinstance(self._sink, ConcludingSink) else None
-            self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns, self._outbox)
-            self._replayer = self._make_replayer()
+            self._open_sink()
             try:
                 await self._work()
             finally:
@@ -167,6 +166,16 @@ class Executor:
                 await course.close(self._job.legs)
         finally:
             await self._source.close()
+
+    def _open_source(self) -> None:
+        self._source = self._job.input.open(self._env)
+        self._behind = self._source if isinstance(self._source, BehindSource) else None
+
+    def _open_sink(self) -> None:
+        self._sink = self._job.output.open(self._env)
+        self._concluding = self._sink if isinstance(self._sink, ConcludingSink) else None
+        self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns, self._outbox)
+        self._replayer = self._make_replayer()
 
     async def _work(self) -> None:
         if self.mode == "message" and not course.waits(self._job.legs):
@@ -254,6 +263,19 @@ class Executor:
             if (task := self._run_of.get(delivery_id)) is not None:
                 task.cancel()
         await asyncio.shield(self._canceling[delivery_id])
+        return Stopped.STOPPED
+
+    async def cancel_run(self, run_id: str) -> Stopped:
+        """End the run of a firing at its next wait; returns when its input and output are closed and opened anew.
+
+        Its job goes on: a schedule with the next firing, while a job that runs once is complete.
+        """
+        if self._firing is None or run_id != self._firing.id or self._task is None:
+            return Stopped.OVER
+        if self._firing_ends is None:
+            self._firing_ends = asyncio.get_running_loop().create_future()
+            self._task.cancel()
+        await asyncio.shield(self._firing_ends)
         return Stopped.STOPPED
 
     def _settle(self, delivery: Delivery, reason: str | None) -> None:
@@ -373,7 +395,7 @@ class Executor:
                 self._emitters.run(run, complete=True)
         except runs.RunCanceled:
             add(self.metrics, run)
-            self._report(run, "message", started, runs.CANCELED)
+            self._report(run, "message", started, runs.CANCELED, canceled=True)
             self._settle(delivery, None)
             return
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
@@ -450,14 +472,16 @@ class Executor:
         """One run; whether the message must be tried again after that pause, in seconds."""
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
+        self.under_way.begin(Begun(run.id, "message", started, delivery.id))
         flight = Flight(_nothing, self._outbox)
         reason = ""
         try:
             await self._carry(run, flight)
         except asyncio.CancelledError:
-            why = runs.CANCELED if delivery.id in self._canceling else runs.STOPPED
+            canceled = delivery.id in self._canceling
+            why = runs.CANCELED if canceled else runs.STOPPED
             flight.abandon(JobFailed(f"the run was {why}"))
-            self._report(run, "message", started, why)
+            self._report(run, "message", started, why, canceled=canceled)
             raise
         except Exception as error:  # the boundary of a run: it is told to the sender and to the log
             flight.abandon(error)
@@ -494,7 +518,8 @@ class Executor:
             if firing is None:
                 continue
             orders.fired(firing)
-            await self._fire(name, firing)
+            if not await self._fire(name, firing):
+                continue
             span = firing.span if firing.cause is Cause.SCHEDULE else None
             if watermark is not None and span is not None and not self._stopping:
                 await asyncio.to_thread(watermark.write, span.end_ns)
@@ -516,17 +541,24 @@ class Executor:
             return None
         return table.fire(now)
 
-    async def _fire(self, trigger: str, firing: Firing | None = None) -> None:
+    async def _fire(self, trigger: str, firing: Firing | None = None) -> bool:
+        """One run; whether it came to its end: false when somebody wanted another one."""
         started = clock.now_ns()
         run = self._new_run(started, None, firing)
+        why = () if firing is None else (firing.cause.value, firing.scheduled_ns, firing.order)
+        self.under_way.begin(Begun(run.id, trigger, started, 0, *why))
         flight, self._firing = Flight(self._waits.interrupt, self._outbox), run
         self._flight = flight
         try:
             await self._carry(run, flight)
         except asyncio.CancelledError:
             flight.abandon(JobFailed("the job was stopped before its output accepted the batch"))
-            self._report(run, trigger, started, "stopped", firing)
-            raise
+            canceled = self._firing_ends is not None and self._task is not None and self._task.uncancel() == 0
+            self._report(run, trigger, started, runs.CANCELED if canceled else runs.STOPPED, firing, canceled=canceled)
+            if not canceled:
+                raise
+            await self._open_anew()
+            return False
         except Exception as error:
             flight.abandon(error)
             self._report(run, trigger, started, reason_of(error), firing)
@@ -534,7 +566,26 @@ class Executor:
         finally:
             flight.count(run, self.metrics)
             self._flight = self._firing = None
+            self._fired()
         self._report(run, trigger, started, "", firing)
+        return True
+
+    def _fired(self) -> None:
+        """The firing is over: whoever wanted its end is told."""
+        ends, self._firing_ends = self._firing_ends, None
+        if ends is None:
+            return
+        if self._task is not None and self._task.cancelling() and not self._overdue:
+            self._task.uncancel()  # it came too late, or a component has kept it to itself
+        if not ends.done():
+            ends.set_result(None)
+
+    async def _open_anew(self) -> None:
+        """Nothing of what a run that was ended had begun is there for the next one."""
+        await self._sink.close()
+        await self._source.close()
+        self._open_source()
+        self._open_sink()
 
     async def _carry(self, run: Run, flight: Flight) -> None:
         """Move the batches of one firing; return when the output has accepted all of them."""
@@ -566,17 +617,26 @@ class Executor:
         clocks = Clocks(started_ns, span, scheduled_ns)
         return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks, letters=self._outbox)
 
-    def _report(self, run: Run, trigger: str, started: int, reason: str, firing: Firing | None = None) -> int:
+    def _report(
+        self,
+        run: Run,
+        trigger: str,
+        started: int,
+        reason: str,
+        firing: Firing | None = None,
+        *,
+        canceled: bool = False,
+    ) -> int:
         self.metrics.runs += 1
-        if reason:
+        if reason and not canceled:
             self.metrics.runs_failed += 1
         ended = clock.now_ns()
-        report = RunReport(
-            run.id, trigger, started, ended, run.events_in, run.events_out, run.errors, not reason, reason
-        )
+        told = self.under_way.end(run.id)
+        counts = (run.events_in, run.events_out, run.errors)
+        report = RunReport(run.id, trigger, started, ended, *counts, not reason, reason)
         if firing is not None:
             report = report._replace(cause=firing.cause.value, scheduled_ns=firing.scheduled_ns, order=firing.order)
-        self._on_run(report)
+        self._on_run(report._replace(canceled=canceled, told=told) if canceled or told else report)
         return ended
 
     def count(self) -> None:

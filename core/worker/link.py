@@ -25,6 +25,7 @@ from core.model.workload import parse
 from core.worker.kv import RemoteKV
 from core.worker.redact import Redactor
 from core.worker.runs import RunReport
+from core.worker.under_way import Begun
 
 MAX_LOG_CHARACTERS = 8192  # of one line
 REPORT_SECONDS = 0.05  # ends of message-triggered runs are told together this often
@@ -99,6 +100,19 @@ class Link:
         """Tell what the timetable of a workload does."""
         self._send(frame)
 
+    def run_began(self, workload: str, begun: Begun) -> None:
+        """Tell of a run that is under way."""
+        told = (
+            begun.run,
+            begun.trigger,
+            begun.started_ns,
+            begun.delivery,
+            begun.cause,
+            begun.scheduled_ns,
+            begun.order,
+        )
+        self._send(frames.Began(workload, *told))
+
     def clean(self, workload: str, text: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """A line of a log as others may see it."""
         if self._redactors and (redactor := self._redactor(workload)) is not None:
@@ -117,7 +131,7 @@ class Link:
         """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up."""
         if self._redactors and report.reason:
             report = report._replace(reason=self._clean(workload, report.reason))
-        if report.trigger != "message":
+        if report.trigger != "message" or report.told or report.canceled:
             self._send(_run(workload, report))
             return
         known = self._runs.get(workload)
@@ -125,6 +139,8 @@ class Link:
             self._runs[workload] = _run(workload, report)
         else:
             known.runs += 1
+            known.run = ""
+            known.failed += not report.ok
             known.ended_ns = report.ended_ns
             known.events_in += report.events_in
             known.events_out += report.events_out
@@ -164,4 +180,7 @@ def _run(workload: str, report: RunReport) -> frames.Run:
         report.cause,
         report.scheduled_ns,
         report.order,
+        report.run_id,
+        int(not report.ok and not report.canceled),
+        report.canceled,
     )

@@ -46,6 +46,8 @@ class RunReport(NamedTuple):
     cause: str = ""  # of a scheduled job, with what follows (core.model.schedule)
     scheduled_ns: int = 0
     order: int = 0
+    canceled: bool = False  # somebody wanted its end
+    told: bool = False  # the engine has heard of it before its end
 
 
 @dataclass(slots=True)

@@ -264,6 +264,10 @@ class Runtime:
             return await self._cancel(*args)
         if name == "replay":
             return await self._replay(*args)
+        if name == "cancel_run":
+            workload = self._workloads.get(args[0])
+            executor = None if workload is None else workload.executor
+            return Stopped.OVER if executor is None else await executor.cancel_run(args[1])
         raise errors.NotFound(f"A worker does not know the call {name}.")
 
     async def _replay(self, workload_id: str, letters: list[Any], assign: list[Any] | None) -> list[Any]:
@@ -495,6 +499,10 @@ class Runtime:
                 self._lease.renew()
             now = Now.read()
             self._link.beat(self._figures(self._workloads.values(), now))
+            for workload in self._workloads.values():
+                if workload.executor is not None:
+                    for begun in workload.executor.under_way.long_ones(now.wall_ns):
+                        self._link.run_began(workload.id, begun)
             if path := self._sandbox.outdated():
                 log.warning(
                     "worker_starts_again", reason=f"{path} was replaced, and this process cannot read the new one"

@@ -278,6 +278,13 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             shows="invocations:show",
             fails=lambda run, _: run["state"] != "canceled",
         ),
+        "run_list": Form(
+            "runs list {job}",
+            columns="run_id job cause state count started_at ended_at events_in events_out refused reason by",
+            empty="There are no runs that fit.",
+        ),
+        "run_get": Form("runs show {run_id}"),
+        "run_cancel": Form("runs cancel {run_id}", bar="canceling", fails=lambda done, _: done["state"] != "canceled"),
         "callback_delivery_list": Form("invocation callbacks {invocation_id}", shows="invocations:deliveries"),
         "callback_redeliver": Form("invocation redeliver {event_id}"),
         "message_search": Form(

@@ -29,6 +29,7 @@ GROUPS = {
     "trigger": "Publish and invoke 'run this now' actions.",
     "invocation": "Look at the runs of triggers.",
     "letters": "See and replay what jobs refused.",
+    "runs": "Look at the runs of jobs, and end one.",
     "kv": "See what jobs keep: values, sets, work queues.",
     "worker": "See the workers, group, label and drain them.",
     "group": "Make and change worker groups.",

@@ -52,6 +52,7 @@ steps:
   - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:c}
 """
 TRIGGER = {"slug": "a-trigger", "target_job_name": "smoke_trigger_handler", "target_message_tag": "smoke.invoke"}
+WAITS = "name: waits\ninput: {echo: {event: a, trigger: {interval: {duration: 1h}}}}\noutput: {worker-channel: none}\n"
 RUN = {"slug": "a-trigger", "params": {}, "wait_timeout_seconds": 5}
 
 NOTED_ELSEWHERE = {
@@ -76,6 +77,7 @@ IN_STEPS = {
     ("deployment_reconcile", "deployments"): "the same",
     ("secret_rotate_key", "secrets"): "a piece at a time",
     ("trigger_invocation_cancel", "invocations"): "the end, when its worker has confirmed that it stopped",
+    ("run_cancel", "runs"): "the same",
     **dict.fromkeys(
         [(f"gitops_{action}", f"gitops_{table}") for action in ("apply", "promote", "rollback")
          for table in ("runs", "events", "items")],
@@ -296,6 +298,10 @@ async def _jobs_and_triggers(do: Calls, engine: Engine) -> None:
     await do("trigger_revise", **TRIGGER, response_slot="never")
     open_run = await do("trigger_invoke", **{**RUN, "wait_timeout_seconds": 0})
     await do("trigger_invocation_cancel", invocation_id=open_run["invocation_id"], reason="enough")
+    await do("job_put", document=WAITS)
+    await do("job_deploy", name="waits")
+    found = await waiting.until(lambda: engine.call("run_list", {"job": "waits"}, ALICE), lambda found: found["items"])
+    await do("run_cancel", run_id=found["items"][0]["run_id"], reason="enough")
     await do("trigger_deactivate", slug="a-trigger")
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 import pytest
 
-from core.dsl.component import Batch, Event, Run
+from core import clock
+from core.dsl.component import Batch, Channel, Event, Run
 from core.dsl.outputs import file as file_output
 from core.model.canceling import Stopped
 from core.worker import runs
@@ -184,3 +185,63 @@ async def test_runs_whose_events_were_in_the_request_of_one_that_is_ended_hear_o
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+
+# ---- runs of a schedule, and of jobs that run once
+
+
+async def under_way(executor: Executor) -> str:
+    """The run that is under way."""
+    return await waiting.until(lambda: next(iter(executor.under_way._begun), ""))
+
+
+async def test_a_firing_that_hangs_is_ended_and_its_schedule_goes_on_with_what_is_opened_anew(worker: Worker) -> None:
+    source = {"echo": {"event": "a", "trigger": {"interval": {"duration": "50ms"}}}}
+    executor = worker.executor(source, CHANNEL)
+    channel = worker.env("reader").channel("c")
+    async with at_work(executor):
+        first = await channel.get()
+        run, sink = await under_way(executor), executor._sink
+        assert await executor.cancel_run("another") is Stopped.OVER
+        assert await executor.cancel_run(run) is Stopped.STOPPED
+        assert executor._sink is not sink
+        first.settle(None)  # nobody hears of it any more
+        reading = asyncio.create_task(_take_all(channel))
+        await waiting.until(lambda: len(worker.reports) > 1)
+        assert await executor.cancel_run(run) is Stopped.OVER
+        ended, later = worker.reports[:2]
+        assert (ended.run_id, ended.ok, ended.canceled) == (run, False, True)
+        assert (later.ok, later.canceled) == (True, False)
+        assert executor.metrics.runs_failed == 0
+    reading.cancel()
+
+
+async def _take_all(channel: Channel) -> None:
+    while True:
+        (await channel.get()).settle(None)
+
+
+async def test_a_job_that_runs_once_is_complete_when_its_run_is_ended(worker: Worker) -> None:
+    executor = worker.executor({"echo": {"event": "a"}}, CHANNEL)
+    task = asyncio.create_task(executor.run())
+    with anyio.fail_after(10):
+        await worker.env("reader").channel("c").get()
+        assert await executor.cancel_run(await under_way(executor)) is Stopped.STOPPED
+        await task
+    assert [report.canceled for report in worker.reports] == [True]
+
+
+async def test_only_runs_that_take_long_are_told_before_their_end_and_once(worker: Worker) -> None:
+    bus = Bus()
+    async with at_work(worker.executor(ON_MESSAGE, CHANNEL)) as executor:
+        executor.deliver(bus.delivery(7, who="alice"))
+        batch: Batch = await worker.env("reader").channel("c").get()
+        now = clock.now_ns()
+        assert executor.under_way.long_ones(now) == []
+        (told,) = executor.under_way.long_ones(now + 2 * clock.NANOSECONDS)
+        assert (told.trigger, told.delivery) == ("message", 7)
+        assert executor.under_way.long_ones(now + 3 * clock.NANOSECONDS) == []
+        batch.settle(None)
+        await waiting.until(lambda: worker.reports)
+        assert worker.reports[0].told and worker.reports[0].run_id == told.run
+        assert executor.under_way.long_ones(now + 9 * clock.NANOSECONDS) == []

@@ -93,6 +93,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
                 "callback": {"url": "http://x", "headers": {"K": "hush"}},
             },
         ),
+        ("runs list j --state failed --since 7d", "run_list", {"job": "j", "state": "failed", "since": "7d"}),
+        ("runs show run_1", "run_get", {"run_id": "run_1"}),
+        ("runs cancel run_1 --reason r", "run_cancel", {"run_id": "run_1", "reason": "r"}),
         (
             "invocation cancel i --reason r",
             "trigger_invocation_cancel",

@@ -1,0 +1,368 @@
+"""Runs of jobs, from what workers tell of them to their rows, and how one is ended that somebody wants to end.
+
+A run is written in the transaction of what its worker sent with its end. One that takes longer than a second is on
+record while it is under way. Runs in a row of which there is nothing to tell share a row: they found nothing to do and
+came to a good end, or failed for the same reason and were started by messages. How many they are is written with the
+next row of the job, or after EXTEND_SECONDS; an engine that is killed loses that count and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from core import clock, errors
+from core.bus.base import Bus
+from core.model import frames
+from core.model.principal import Caller
+from core.model.run import Run
+from core.model.states import RunState
+from core.model.workload import WorkloadRow
+from core.store import audit, job_runs
+from core.store.database import Database
+from core.store.job_runs import Change, Ended, Gone, Minute, More
+from core.triggers import canceling
+from core.triggers.canceling import Canceler
+
+EXTEND_SECONDS = 10.0
+MINUTE_NS = 60 * clock.NANOSECONDS
+MESSAGE, CONTINUOUS = "message", "continuous"  # triggers
+_SCHEDULED = ("interval", "cron")
+_LEFT_OUT = {
+    RunState.SKIPPED: "a run was under way when its time came",
+    RunState.MISSED: "nothing could run it when its time came",
+}
+
+
+class _Alike(NamedTuple):
+    """What runs have in common that share a row."""
+
+    version: str
+    worker: str
+    cause: str
+    state: str
+    reason: str
+    by: str
+
+
+@dataclass(slots=True)
+class _Several:
+    """A row that stands for several runs, and what it does not say yet."""
+
+    id: int
+    alike: _Alike
+    more: More | None = None
+
+
+class _UnderWay(NamedTuple):
+    """A run that is on record and has not ended."""
+
+    id: int
+    worker: str
+    delivery: int = 0
+
+
+class Runs:
+    """Use from the engine's loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Bus,
+        ids: clock.Ids,
+        canceler: Canceler,
+        add: Callable[[Change], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """`add` has a change written with what workers sent in this tick, and `flush` ends the tick (Traffic)."""
+        self._database = database
+        self._bus = bus
+        self._ids = ids
+        self._canceler = canceler
+        self._add = add
+        self._flush = flush
+        self._under_way: dict[tuple[str, str], _UnderWay] = {}  # by workload, and what its worker calls the run
+        self._several: dict[str, _Several] = {}  # the last row of a workload, if it may stand for more
+        self._minutes: dict[tuple[str, str, int], Minute] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._touched: set[tuple[str, str]] = set()  # jobs with new rows
+        self._canceling: dict[int, asyncio.Task[None]] = {}
+
+    # -- what workers tell ---------------------------------------------------------------------------------
+
+    def began(self, of: WorkloadRow, worker: str, told: frames.Began, restarts: int, by: str = "") -> None:
+        """A run is under way and takes longer than most; `by` is who asked for it."""
+        cause = told.cause or _cause(told.trigger, restarts)
+        run = Run(
+            id=self._ids.next(),
+            tenant=of.tenant,
+            job=of.job,
+            deployment=of.deployment,
+            version=of.version,
+            workload=of.id,
+            worker=worker,
+            name=told.run,
+            trigger=told.trigger,
+            cause=cause,
+            scheduled_ns=told.scheduled_ns,
+            started_ns=told.started_ns,
+            last_started_ns=told.started_ns,
+            state=RunState.RUNNING.value,
+            by=by,
+        )
+        self._under_way[of.id, told.run] = _UnderWay(run.id, worker, told.delivery)
+        self._write(run)
+
+    def ended(self, of: WorkloadRow, worker: str, told: frames.Run, restarts: int, by: str = "") -> int:
+        """A run has ended, or several that messages started; the id of its row, 0 for one that has none."""
+        known = self._under_way.pop((of.id, told.run), None) if told.run else None
+        if told.trigger == MESSAGE:
+            self._count(of, told)
+            failed = told.failed or (not told.ok and not told.canceled)
+            if not failed and not told.canceled:
+                if known is not None:
+                    self._add(Gone(known.id))
+                return 0
+        state = RunState.CANCELED if told.canceled else RunState.SUCCEEDED if told.ok else RunState.FAILED
+        cause = told.cause or _cause(told.trigger, restarts)
+        reason = "" if told.canceled else errors.shorten(told.reason, 1000)
+        nothing = told.ok and not (told.events_in or told.events_out or told.errors)
+        alike = _Alike(of.version, worker, cause, state.value, reason, by)
+        shared = nothing or (told.trigger == MESSAGE and state is RunState.FAILED)
+        if shared and (several := self._several.get(of.id)) is not None and several.alike == alike:
+            if known is not None:
+                self._add(Gone(known.id))
+            self._extend(several, told)
+            return several.id
+        if known is not None:
+            confirmed = 1 if told.canceled else None
+            numbers = (told.events_in, told.events_out, told.errors)
+            self._write_behind(of.id, Ended(known.id, state.value, told.ended_ns, *numbers, reason, confirmed))
+            self._touched.add((of.tenant, of.job))
+            return known.id
+        all_failed = told.trigger != MESSAGE or told.failed in (0, told.runs)
+        run = Run(
+            id=self._ids.next(),
+            tenant=of.tenant,
+            job=of.job,
+            deployment=of.deployment,
+            version=of.version,
+            workload=of.id,
+            worker=worker,
+            name=told.run,
+            trigger=told.trigger,
+            cause=cause,
+            scheduled_ns=told.scheduled_ns,
+            started_ns=told.started_ns,
+            last_started_ns=told.started_ns,
+            state=state.value,
+            ended_ns=told.ended_ns,
+            count=told.failed or 1,
+            events_in=told.events_in if all_failed else 0,  # of those that came through nobody knows here
+            events_out=told.events_out if all_failed else 0,
+            refused=told.errors,
+            reason=reason,
+            by=by,
+            confirmed=1 if told.canceled else None,
+        )
+        self._write_behind(of.id, run)
+        if shared:
+            self._several[of.id] = _Several(run.id, alike)
+        return run.id
+
+    def left_out(self, of: WorkloadRow, worker: str, state: RunState, count: int, first_ns: int, last_ns: int) -> None:
+        """So many times of a schedule had no run: they were skipped, or missed from one time to another."""
+        run = Run(
+            id=self._ids.next(),
+            tenant=of.tenant,
+            job=of.job,
+            deployment=of.deployment,
+            version=of.version,
+            workload=of.id,
+            worker=worker,
+            name="",
+            trigger="",
+            cause="schedule",
+            scheduled_ns=first_ns if state is RunState.MISSED else 0,
+            started_ns=first_ns,
+            last_started_ns=last_ns,
+            ended_ns=last_ns,
+            state=state.value,
+            count=count,
+            reason=_LEFT_OUT[state],
+        )
+        self._write_behind(of.id, run)
+
+    def _extend(self, several: _Several, told: frames.Run) -> None:
+        more = several.more or More(several.id, 0, 0, 0, 0, 0, 0)
+        all_failed = told.failed in (0, told.runs)
+        several.more = More(
+            several.id,
+            more.runs + (told.failed or 1),
+            told.started_ns,
+            told.ended_ns,
+            more.events_in + (told.events_in if all_failed else 0),
+            more.events_out + (told.events_out if all_failed else 0),
+            more.refused + told.errors,
+        )
+        self._soon()
+
+    def _count(self, of: WorkloadRow, told: frames.Run) -> None:
+        minute = told.ended_ns - told.ended_ns % MINUTE_NS
+        key = (of.tenant, of.job, minute)
+        failed = told.failed or int(told.runs == 1 and not told.ok and not told.canceled)
+        new = Minute(*key, told.runs, failed, told.events_in, told.events_out, told.errors)
+        known = self._minutes.get(key)
+        self._minutes[key] = new if known is None else known.plus(new)
+        self._soon()
+
+    def _write_behind(self, workload: str, change: Run | Ended) -> None:
+        """Write a row behind what the last one of its workload stands for."""
+        several = self._several.pop(workload, None)
+        if several is not None and several.more is not None:
+            self._add(several.more)
+        self._write(change)
+
+    def _write(self, change: Run | Ended) -> None:
+        if isinstance(change, Run):
+            self._touched.add((change.tenant, change.job))
+        self._add(change)
+
+    def _soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EXTEND_SECONDS, self._tell_sums)
+
+    def _tell_sums(self) -> None:
+        """Have all be written that is only counted yet."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for several in self._several.values():
+            if several.more is not None:
+                self._add(several.more)
+                several.more = None
+        for minute in self._minutes.values():
+            self._add(minute)
+        self._minutes.clear()
+
+    def counted(self, run: Run) -> Run:
+        """A row with what is not written yet of the runs that it stands for."""
+        several = self._several.get(run.workload)
+        if several is None or several.id != run.id or several.more is None:
+            return run
+        _, runs, last_started_ns, ended_ns, events_in, events_out, refused = several.more
+        return dataclasses.replace(
+            run,
+            count=run.count + runs,
+            last_started_ns=last_started_ns,
+            ended_ns=ended_ns,
+            events_in=run.events_in + events_in,
+            events_out=run.events_out + events_out,
+            refused=run.refused + refused,
+        )
+
+    async def minutes(self, tenant: str, job: str, since_ns: int) -> list[Minute]:
+        """The sums of a job since a time, the oldest first, with what is not written yet."""
+        written = await self._database.read(job_runs.minutes, tenant, job, since_ns)
+        sums = {one.minute_ns: one for one in written}
+        for key, more in self._minutes.items():
+            if key[:2] == (tenant, job) and more.minute_ns >= since_ns:
+                known = sums.get(more.minute_ns)
+                sums[more.minute_ns] = more if known is None else known.plus(more)
+        return [sums[at] for at in sorted(sums)]
+
+    async def settled(self) -> None:
+        """Until all that was told so far can be read in the table, the sums too."""
+        self._tell_sums()
+        await self._written()
+
+    async def _written(self) -> None:
+        self._flush()
+        await self._database.write(job_runs.record, ())  # writes are done in order
+
+    def worker_gone(self, worker: str, why: str) -> None:
+        """What was under way on a worker has come to its end with it."""
+        for key, one in list(self._under_way.items()):
+            if one.worker == worker:
+                del self._under_way[key]
+                self._add(Ended(one.id, RunState.FAILED.value, clock.now_ns(), reason=why))
+
+    def forget(self, workloads: Iterable[str]) -> None:
+        """These workloads are not wanted any more."""
+        for id in workloads:
+            several = self._several.pop(id, None)
+            if several is not None and several.more is not None:
+                self._add(several.more)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """End what an earlier engine left; a worker that outlived it may still tell how it went."""
+        for run in await self._database.read(job_runs.under_way):
+            self._under_way[run.workload, run.name] = _UnderWay(run.id, run.worker)
+            reason = "the engine ended while it was under way"
+            self._add(Ended(run.id, RunState.FAILED.value, clock.now_ns(), reason=reason))
+
+    async def prune(self, now_ns: int) -> int:
+        touched, self._touched = self._touched, set()
+        return await self._database.write(job_runs.prune, touched, now_ns)
+
+    def close(self) -> None:
+        """The last sums go with the last flush."""
+        self._tell_sums()
+        for task in self._canceling.values():
+            task.cancel()
+
+    # -- the end that somebody wants -----------------------------------------------------------------------
+
+    async def cancel(self, run: Run, caller: Caller, reason: str) -> None:
+        """End a run that is under way; returns when it has ended. One that has ended stays as it is.
+
+        Raises InvalidParams for a job that runs until it is stopped.
+        """
+        if run.trigger == CONTINUOUS:
+            raise errors.InvalidParams(
+                f"Job {errors.shorten(run.job, 100)} reads until it is stopped: its run is all that it does.",
+                hint="Stop the job: job_undeploy, or a plan of its deployment without it.",
+            )
+        task = self._canceling.get(run.id)
+        if task is None:
+            one = self._under_way.get((run.workload, run.name))
+            if one is None or one.id != run.id:
+                return
+            task = self._canceling[run.id] = asyncio.create_task(self._cancel(run, one, caller, reason))
+            task.add_done_callback(lambda task: self._canceled(run.id, task))
+        await asyncio.shield(task)
+
+    def _canceled(self, id: int, task: asyncio.Task[None]) -> None:
+        del self._canceling[id]
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; nobody may
+
+    async def _cancel(self, run: Run, one: _UnderWay, caller: Caller, reason: str) -> None:
+        note = audit.row(self._ids.next(), caller, "run_cancel", f"{run.tenant}/{run.text_id}", reason=reason)
+        if not await self._database.write(job_runs.request_cancel, run.id, caller.username, reason, note):
+            return
+        held = self._bus.held(one.delivery) if one.delivery else None
+        if held is not None and held.invocation_id is not None:  # its record is to say so, too
+            await self._canceler.cancel(held.invocation_id, caller, reason)
+        elif one.delivery:
+            await canceling.ask(self._bus, one.worker, "cancel", [run.workload, one.delivery])
+        else:
+            await canceling.ask(self._bus, one.worker, "cancel_run", [run.workload, run.name])
+        await self._written()
+        if (run.workload, run.name) in self._under_way:  # it stays there: what its worker tells later is noted
+            wish = Ended(run.id, RunState.CANCELED.value, clock.now_ns(), confirmed=0)
+            await self._database.write(job_runs.end, wish)
+
+
+def _cause(trigger: str, restarts: int) -> str:
+    """Why a run was, where its worker does not say it."""
+    if trigger in _SCHEDULED:
+        return "schedule"
+    if trigger == MESSAGE:
+        return MESSAGE
+    return "retry" if restarts else "once"

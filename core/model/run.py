@@ -1,0 +1,94 @@
+"""A run of a job: one firing of it, from its start to its end, or several of them of which there is nothing to tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from core import clock
+
+PREFIX = "run_"
+
+
+@dataclass(slots=True)
+class Run:
+    """One row. Times are nanoseconds since the epoch."""
+
+    id: int
+    tenant: str
+    job: str
+    deployment: str
+    """Empty for a single job."""
+    version: str
+    workload: str
+    worker: str
+    name: str
+    """What its worker calls it; empty for several."""
+    trigger: str
+    """once, interval, cron, message or continuous"""
+    cause: str
+    """schedule, once, message; retry: a job that runs once, again after it failed; and what schedules know besides."""
+    scheduled_ns: int
+    """Which time of its schedule it was for; 0: none."""
+    started_ns: int
+    state: str
+    """core.model.states.RunState"""
+    ended_ns: int = 0
+    """0: it is under way."""
+    count: int = 1
+    """How many runs in a row this stands for, all alike; what follows is the sum of them."""
+    last_started_ns: int = 0
+    """When the last of them started."""
+    events_in: int = 0
+    events_out: int = 0
+    refused: int = 0
+    """Events that a component could not take."""
+    reason: str = ""
+    by: str = ""
+    """Who asked for it, or canceled it."""
+    confirmed: int | None = None
+    """Of one that was canceled: whether its worker has said that it stopped."""
+    late: str = ""
+    """What its worker said after the end."""
+
+    @property
+    def text_id(self) -> str:
+        return text_id(self.id)
+
+    def to_answer(self) -> dict[str, Any]:
+        """The run as every door shows it."""
+        several = {"count": self.count, "last_started_at": clock.iso(self.last_started_ns)} if self.count > 1 else {}
+        canceled = {} if self.confirmed is None else {"confirmed": bool(self.confirmed)}
+        late = {"late": self.late} if self.late else {}
+        return {
+            "run_id": self.text_id,
+            "name": self.name or None,
+            "job": self.job,
+            "deployment": self.deployment or None,
+            "version": self.version,
+            "workload": self.workload,
+            "worker": self.worker,
+            "cause": self.cause,
+            "scheduled_for": clock.iso(self.scheduled_ns) if self.scheduled_ns else None,
+            "state": self.state,
+            "started_at": clock.iso(self.started_ns),
+            "ended_at": clock.iso(self.ended_ns) if self.ended_ns else None,
+            **several,
+            "events_in": self.events_in,
+            "events_out": self.events_out,
+            "refused": self.refused,
+            "reason": self.reason,
+            "by": self.by or None,
+            **canceled,
+            **late,
+        }
+
+
+def text_id(id: int) -> str:
+    return PREFIX + clock.encode(id)
+
+
+def parse_id(text: str) -> int | None:
+    """The number behind an id; None for what is none."""
+    body = text.removeprefix(PREFIX)
+    return clock.decode(body) if text.startswith(PREFIX) and clock.is_encoded(body) else None
