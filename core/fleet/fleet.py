@@ -27,6 +27,7 @@ from core.fleet.groups import Groups
 from core.fleet.health_changes import HealthChanges
 from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
+from core.fleet.judge import Judge
 from core.fleet.kv_calls import KvCalls
 from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
@@ -88,9 +89,10 @@ class Fleet:
         self.timetables = Timetables(database, self._tell_of_job, self._send)
         self.logs = JobLogs(logbook)
         self._letters = LetterCalls(letterbox)
-        self._workloads = Workloads(
-            database, bus, self.conditions, changed, traffic.workload_state, self._wake, self.logs.last_warning
+        judge = Judge(
+            bus, self.conditions, changed, self.logs.last_warning, self.timetables.punctuality, letterbox.is_full
         )
+        self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake, judge)
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
@@ -429,8 +431,10 @@ class Fleet:
                 self._status(worker, frame)
             case frames.Fired():
                 self.timetables.fired(frame)
+                self._workloads.timed(frame.workload, came=True)
             case frames.Missed():
                 self.timetables.missed(frame)
+                self._workloads.timed(frame.workload)
 
     def _speaks_for(self, worker: Worker, workload: str, what: frames.Frame | str) -> bool:
         """Whether a connection was told to run a workload; what it says of another one is counted and not heard.

@@ -238,6 +238,10 @@ class Run(Frame):
     """Of a scheduled workload: which time the run was for."""
     order: Natural = 0
     """What asked for it, as `fire` named it; 0: the timetable."""
+    refused: Natural = 0
+    """Events that an action dropped because it could not be done, or that the output refused."""
+    skipped: Natural = 0
+    """Files, objects and lines that the input left out."""
 
 
 class Fired(Frame):

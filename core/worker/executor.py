@@ -573,7 +573,7 @@ class Executor:
         ended = clock.now_ns()
         report = RunReport(
             run.id, trigger, started, ended, run.events_in, run.events_out, run.errors, not reason, reason
-        )
+        )._replace(refused=run.failed + run.left_out, skipped=run.skipped)
         if firing is not None:
             report = report._replace(cause=firing.cause.value, scheduled_ns=firing.scheduled_ns, order=firing.order)
         self._on_run(report)

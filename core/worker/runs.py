@@ -46,6 +46,8 @@ class RunReport(NamedTuple):
     cause: str = ""  # of a scheduled job, with what follows (core.model.schedule)
     scheduled_ns: int = 0
     order: int = 0
+    refused: int = 0  # events, by actions or the output
+    skipped: int = 0  # what the input left out
 
 
 @dataclass(slots=True)
