@@ -9,7 +9,7 @@ failing still is until it comes through, and what was up is down since the last 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -18,7 +18,6 @@ import structlog
 from core import clock, errors
 from core.fleet import verdicts
 from core.fleet.connection import Observed
-from core.fleet.evidence import Evidence
 from core.fleet.failing import Failure
 from core.fleet.health import UP, of_workload
 from core.fleet.health_changes import HealthChanges
@@ -139,6 +138,11 @@ class Conditions:
         false = {one.type for one in self.typed(kept.subject) if one.status is Status.FALSE}
         return Type.EVENTS_ACCEPTED in false, Type.KEEPING_UP in false
 
+    def lacks_room(self, row: WorkloadRow) -> bool:
+        """Whether there was no room for the letters of a workload, when that was decided."""
+        typed = self.typed(subject_of(row))
+        return any(one.type is Type.ROOM_FOR_LETTERS and one.status is Status.FALSE for one in typed)
+
     def failure(self, row: WorkloadRow) -> Failure | None:
         """The failure that an earlier engine saw of a version of a workload, and that it has not come through."""
         kept = self._kept.get(subject_of(row))
@@ -152,13 +156,11 @@ class Conditions:
         self,
         row: WorkloadRow,
         seen: Observed,
-        evidence: Evidence | None,
-        said: Callable[[], str],
+        about: verdicts.About,
         *,
         failed: bool = False,
     ) -> None:
-        """A workload is seen in a state; `failed`: that is a failure which was not told before. `evidence` is what was
-        seen of its events, and `said` gives the last warning in its log."""
+        """A workload is seen in a state; `failed`: that is a failure which was not told before."""
         subject = subject_of(row)
         kept = self._kept.get(subject)
         before = None if kept is None else kept.condition
@@ -170,7 +172,7 @@ class Conditions:
         if stands is None and health is Health.FAILING and kept is not None:
             of_run = bool(kept.of_run)
         now_ns, known = self._now_ns(), self.typed(subject)
-        facts = verdicts.Facts(seen.state, seen.reason, row.worker, stands, evidence, said)
+        facts = verdicts.Facts(seen.state, seen.reason, row.worker, stands, about)
         if before is not None and before.version != row.version:
             known = typed_condition.of_another_version(known)
         decided = verdicts.decide(facts, known, clock.monotonic())

@@ -7,6 +7,7 @@ kept of a workload of which nothing was told, and what does nothing changes noth
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 WINDOW_SECONDS = 300.0
 LEAST_EVENTS = 100  # in a window, for a share to mean anything
@@ -39,15 +40,33 @@ class Fault:
         self.seen = False
 
 
+class Totals(NamedTuple):
+    """Of a workload, since its worker was told to run it."""
+
+    events_in: int = 0
+    events_out: int = 0
+    refused: int = 0
+    skipped: int = 0
+
+    def since(self, before: Totals) -> Totals:
+        """What was added; totals that are smaller have begun anew."""
+        if any(new < old for new, old in zip(self, before, strict=True)):
+            return self
+        return Totals._make(new - old for new, old in zip(self, before, strict=True))
+
+
+NOTHING = Totals()
+
+
 @dataclass(slots=True)
 class Evidence:
     """Of one version of a workload. Times are seconds on the monotonic clock."""
 
     version: str
-    totals: tuple[int, int, int] = (0, 0, 0)  # events in, events out, errors, as told last
+    totals: Totals = NOTHING  # as told last
     read: bool = False  # something was read
     written: bool = False  # something was accepted by the output
-    seen: tuple[int, int] = (0, 0)  # events and errors of the window that lasts
+    seen: tuple[int, int] = (0, 0)  # events, and those of them that were refused or skipped, of the window that lasts
     window_ends: float = 0.0
     refused: Fault = field(default_factory=Fault)  # too large a share of the events, or all of them
     behind: Fault = field(default_factory=Fault)  # a lag that is too long
@@ -58,19 +77,17 @@ class Evidence:
     runs: int = 0
     lost: int = 0  # events refused in a row, of which none came through
     lost_since: float = 0.0
-    skipped: int = 0  # faults in a row without a single event
+    skipped: int = 0  # files, objects and lines in a row without a single event
     skipped_since: float = 0.0
     decided: tuple[bool, ...] = ()  # what `turns` gave when conditions were decided last
+    dropped: int = 0  # refused events of which no letter was kept, as told last
     again: bool = False  # they are to be decided once more
     last_of_all: bool = False  # a run of which there is only one has ended so
 
-    def count(self, events_in: int, events_out: int, errors: int, lag_seconds: float, now: float) -> None:
-        """Take the totals that a worker tells; they begin anew when it does."""
-        old = self.totals
-        if events_in < old[0] or events_out < old[1] or errors < old[2]:
-            old = (0, 0, 0)
-        self.totals = (events_in, events_out, errors)
-        self._add(events_in - old[0], events_out - old[1], errors - old[2], now)
+    def count(self, totals: Totals, lag_seconds: float, now: float) -> None:
+        """Take what a worker tells."""
+        done, self.totals = totals.since(self.totals), totals
+        self._add(done, now)
         self.waited(lag_seconds, now)
 
     def waited(self, lag_seconds: float, now: float) -> None:
@@ -80,24 +97,25 @@ class Evidence:
         if lag_seconds > MOST_LAG_SECONDS:
             self.behind.see(f"the oldest that waits is {lag_seconds:.0f} s old")
 
-    def _add(self, events_in: int, events_out: int, errors: int, now: float) -> None:
+    def _add(self, done: Totals, now: float) -> None:
         self._window(now)
-        self.seen = (self.seen[0] + events_in, self.seen[1] + errors)
+        events_in, events_out, refused, skipped = done
+        self.seen = (self.seen[0] + events_in + skipped, self.seen[1] + refused + skipped)
         self.read = self.read or events_in > 0
         self.written = self.written or events_out > 0
         if self.seen[0] >= LEAST_EVENTS and self.seen[1] > MOST_SHARE * self.seen[0]:
             within = f"within {WINDOW_SECONDS / 60:.0f} minutes"
-            self.refused.see(f"{self.seen[1]} faults in {self.seen[0]} events {within}")
+            self.refused.see(f"{self.seen[1]} of {self.seen[0]} events were refused {within}")
         if events_in:
             self.skipped = 0
-        elif errors:
+        elif skipped:
             self.skipped_since = self.skipped_since if self.skipped else now
-            self.skipped += errors
+            self.skipped += skipped
         if events_out:
             self.lost, self.written_at = 0, now
-        elif errors and events_in:
+        elif refused:
             self.lost_since = self.lost_since if self.lost else now
-            self.lost += errors
+            self.lost += refused
 
     def _window(self, now: float) -> None:
         if not self.window_ends:
@@ -109,15 +127,17 @@ class Evidence:
         self.behind.end_window(told=True)
         self.seen, self.window_ends = (0, 0), now + WINDOW_SECONDS
 
-    def run(self, trigger: str, runs: int, events_in: int, events_out: int, errors: int, *, ok: bool) -> None:
+    def run(
+        self, trigger: str, runs: int, events_in: int, events_out: int, refused: int, skipped: int, *, ok: bool
+    ) -> None:
         """A run, or several of a message-triggered job together, has ended."""
         self.runs += runs
         if not ok:  # that it fails is told otherwise
             return
-        lost, skipped = errors > 0 and events_in > 0 and not events_out, errors > 0 and not events_in
-        self.last_of_all = trigger in ONCE and (lost or skipped)
+        lost, blind = refused > 0 and not events_out, skipped > 0 and not events_in
+        self.last_of_all = trigger in ONCE and (lost or blind)
         self.lost_runs = self.lost_runs + runs if lost else 0 if events_out else self.lost_runs
-        self.skipped_runs = self.skipped_runs + runs if skipped else 0 if events_in else self.skipped_runs
+        self.skipped_runs = self.skipped_runs + runs if blind else 0 if events_in else self.skipped_runs
 
     def age(self, now: float) -> None:
         """Let time pass: windows end, and what has been so for long enough counts."""

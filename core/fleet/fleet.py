@@ -27,6 +27,7 @@ from core.fleet.groups import Groups
 from core.fleet.health_changes import HealthChanges
 from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
+from core.fleet.judge import Judge
 from core.fleet.kv_calls import KvCalls
 from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
@@ -92,9 +93,10 @@ class Fleet:
         self.timetables = Timetables(database, self._tell_of_job, self._send)
         self.logs = JobLogs(logbook)
         self._letters = LetterCalls(letterbox)
-        self._workloads = Workloads(
-            database, bus, self.conditions, changed, traffic.workload_state, self._wake, self.logs.last_warning
+        judge = Judge(
+            bus, self.conditions, changed, self.logs.last_warning, self.timetables.punctuality, letterbox.is_full
         )
+        self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake, judge)
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
@@ -443,10 +445,12 @@ class Fleet:
                 self._status(worker, frame)
             case frames.Fired():
                 self.timetables.fired(frame)
+                self._workloads.timed(frame.workload, came=True)
                 if frame.skipped and (row := self._workloads.get(frame.workload)) is not None:
                     now = clock.now_ns()
                     self.runs.left_out(row, worker.name, RunState.SKIPPED, frame.skipped, now, now)
             case frames.Missed():
+                self._workloads.timed(frame.workload)
                 if self.timetables.missed(frame) and (row := self._workloads.get(frame.workload)) is not None:
                     times = (frame.first_ns, frame.last_ns)
                     self.runs.left_out(row, worker.name, RunState.MISSED, frame.count, *times)

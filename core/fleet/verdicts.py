@@ -1,7 +1,7 @@
 """What is so of a workload, by type, decided by what was seen of it. Pure; conditions.py keeps it.
 
-A fact that comes later (letters, schedules) is a field of `Facts`, None as long as nobody tells it, and one line of
-`decide`.
+A fact of another room (letters, schedules) is a field of `About`, None as long as nobody tells it, and an entry of
+`told` in `decide`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from core.fleet.evidence import Evidence
 from core.fleet.health import UP
+from core.model.schedule import Punctuality
 from core.model.states import WorkloadState
 from core.model.typed_condition import Finding, Status, Type, Typed
 
@@ -25,6 +26,16 @@ def _nothing() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a workload beside its state; None is what nobody tells."""
+
+    evidence: Evidence | None = None
+    said: Callable[[], str] = _nothing  # the last warning in its log; asked when something is wrong
+    schedule: Finding | None = None  # whether it runs at its times
+    letters: Finding | None = None  # whether there is room for what is refused
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a workload. `failing` is the failure that stands; None: none does."""
 
@@ -32,22 +43,20 @@ class Facts:
     reason: str
     worker: str
     failing: str | None
-    evidence: Evidence | None = None
-    said: Callable[[], str] = _nothing  # the last warning in its log; asked when something is wrong
-    schedule: Finding | None = None  # whether a firing was missed
-    letters: Finding | None = None  # whether there is room for what is refused
+    about: About
 
 
 def decide(facts: Facts, before: Typed, now: float) -> Findings:
     """What is so now; `now` is on the monotonic clock."""
+    about = facts.about
     found: dict[Type, Finding | None] = {Type.PLACED: _placed(facts), Type.RUNNING: _running(facts)}
-    false = {one.type for one in before if one.status is Status.FALSE}
-    told = {Type.ON_SCHEDULE: facts.schedule, Type.ROOM_FOR_LETTERS: facts.letters}
-    found |= {type: finding for type, finding in told.items() if finding is not None}
-    if facts.state not in UP or facts.evidence is None:
+    false, known = {one.type for one in before if one.status is Status.FALSE}, {one.type for one in before}
+    told = {Type.ON_SCHEDULE: about.schedule, Type.ROOM_FOR_LETTERS: about.letters}
+    found |= {type: finding for type, finding in told.items() if finding is not None or type in known}
+    if facts.state not in UP or about.evidence is None:
         unseen = Finding(Status.UNKNOWN, "NotRunning" if facts.state not in UP else "NothingToldYet")
         return {**found, **{type: None if type in false else unseen for type in _SOFT}}
-    seen = facts.evidence
+    seen = about.evidence
     return {
         **found,
         Type.INPUT_CONNECTED: _reads(seen, facts, now) or _unseen(Type.INPUT_CONNECTED in false, "NothingReadYet"),
@@ -55,6 +64,15 @@ def decide(facts: Facts, before: Typed, now: float) -> Findings:
         Type.EVENTS_ACCEPTED: _accepts(seen, facts),
         Type.KEEPING_UP: _keeps_up(seen),
     }
+
+
+def of_schedule(told: Punctuality) -> Finding:
+    """Whether a job runs at its times."""
+    if told.on_time is None:
+        return Finding(Status.UNKNOWN, "Paused", told.message)
+    if told.on_time:
+        return Finding(Status.TRUE, "OnTime")
+    return Finding(Status.FALSE, "FiringMissed" if told.code == "missed" else "FiringLate", told.message)
 
 
 def _placed(facts: Facts) -> Finding:
@@ -85,7 +103,7 @@ def _unseen(was_false: bool, reason: str) -> Finding | None:
 
 
 def _because(how: str, facts: Facts) -> str:
-    said = facts.said()
+    said = facts.about.said()
     return f"{how}: {said}" if said else how
 
 

@@ -17,8 +17,7 @@ from core.dsl.language.compile import Starts
 from core.fleet import channels, failing
 from core.fleet.conditions import Conditions, subject_of
 from core.fleet.connection import Observed, Worker
-from core.fleet.evidence import Evidence, Fault
-from core.fleet.health import UP
+from core.fleet.judge import Judge
 from core.fleet.timetables import Scheduled
 from core.model import frames
 from core.model.condition import Health, Outage
@@ -75,7 +74,7 @@ class Workloads:
         changed: Callable[[str, str], None],
         told: Callable[[WorkloadRow, str, str], None],
         wake: Callable[[], None],
-        said: Callable[[str], str],
+        judge: Judge,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -84,8 +83,7 @@ class Workloads:
         self._changed = changed  # (tenant, deployment) whose workloads changed
         self._told = told  # the row of a workload that has another state, with the state and its reason
         self._wake = wake  # after a change that no report brings
-        self._said = said  # the last warning in the log of a workload
-        self._evidence: dict[str, Evidence] = {}  # by id, of the version that runs
+        self._judge = judge
         self._rows: dict[str, WorkloadRow] = {}
         self._documents: dict[str, _Parsed] = {}  # by id
         self._observed: dict[str, Observed] = {}
@@ -110,7 +108,7 @@ class Workloads:
         for id in gone:
             self._told(self._rows[id], WorkloadState.STOPPED.value, "it is not deployed any more")
             self._observed.pop(id, None)
-            self._evidence.pop(id, None)
+            self._judge.forget(id)
             self._documents.pop(id, None)
             self._conditions.forget(subject_of(self._rows[id]))
         for id, row in rows.items():
@@ -121,7 +119,7 @@ class Workloads:
                 if not self._loaded and row.state not in OVER:  # what failed under an earlier engine stands
                     seen.failure = self._conditions.failure(row)
                     seen.run_failed = seen.failure is not None and seen.failure.of_run
-                self._saw(row, seen)
+                self._judge.saw(row, seen)
             else:
                 row.state = old.state  # what was reported may not be written yet
         self._rows, self._loaded = rows, True
@@ -241,7 +239,7 @@ class Workloads:
             asyncio.get_running_loop().call_later(failing.SETTLED_SECONDS, self._came_through, id)
         row = self._rows.get(id)
         if row is not None:
-            self._saw(row, seen, failed=failed)
+            self._judge.saw(row, seen, failed=failed)
             self._changed(row.tenant, row.deployment)
             if old is None or (old.state, old.reason) != (seen.state, seen.reason):
                 self._told(row, seen.state, seen.reason)
@@ -250,7 +248,7 @@ class Workloads:
         """A workload that had failed may have been up for long enough by now."""
         row = self._rows.get(id)
         if row is not None:
-            self._saw(row, self._observed[id])
+            self._judge.saw(row, self._observed[id])
             self._changed(row.tenant, row.deployment)
             self._wake()
 
@@ -259,9 +257,8 @@ class Workloads:
         seen = self._observed.get(id := run.workload)
         if seen is None:
             return
-        if (evidence := self._told_of(id)) is not None:
-            evidence.run(run.trigger, run.runs, run.events_in, run.events_out, run.errors, ok=run.ok)
-            self._judge(id, evidence)
+        if (row := self._rows.get(id)) is not None:
+            self._judge.run_ended(row, seen, run)
         if run.trigger in failing.SCHEDULED:
             seen.run_failed = not run.ok and not run.canceled
         if run.ok and seen.failure is not None and seen.state != WorkloadState.FAILED:
@@ -275,55 +272,20 @@ class Workloads:
 
     def measured(self, id: str, figures: frames.Figures) -> None:
         """A worker told the figures of a workload."""
-        if id in self._observed:
-            self._observed[id].metrics = clock.with_text(msgspec.structs.asdict(figures))
-        if (evidence := self._told_of(id)) is not None:
-            counted = (figures.events_in, figures.events_out, figures.errors)
-            evidence.count(*counted, self._lag(self._rows[id], figures.lag_seconds)[0], clock.monotonic())
-            self._judge(id, evidence)
-
-    def _saw(self, row: WorkloadRow, seen: Observed, *, failed: bool = False) -> None:
-        evidence = self._evidence.get(row.id)
-        if evidence is not None and evidence.version != row.version:
-            evidence = None
-        self._conditions.saw(row, seen, evidence, lambda: self._said(row.id), failed=failed)
-
-    def _told_of(self, id: str) -> Evidence | None:
-        """What is known of the events of a workload that runs; of one that has not begun, what is told is of the
-        version before."""
         row, seen = self._rows.get(id), self._observed.get(id)
-        if row is None or seen is None or seen.state not in UP:
-            return None
-        known = self._evidence.get(id)
-        if known is None or known.version != row.version:
-            known = self._evidence[id] = Evidence(row.version)
-            known.refused, known.behind = (Fault(stands) for stands in self._conditions.suffers(row))
-        return known
+        if row is not None and seen is not None:
+            seen.metrics = clock.with_text(msgspec.structs.asdict(figures))
+            self._judge.measured(row, seen, figures)
 
-    def _judge(self, id: str, evidence: Evidence) -> None:
-        """Decide anew when what was seen makes a difference."""
-        now = clock.monotonic()
-        evidence.age(now)
-        turns = evidence.turns(now)
-        if turns != evidence.decided or evidence.again:
-            evidence.decided = turns
-            # What its log says of a fault may still be on its way.
-            evidence.again = evidence.suspects(now) and not self._said(id)
-            row = self._rows[id]
-            self._saw(row, self._observed[id])
-            self._changed(row.tenant, row.deployment)
+    def timed(self, id: str, *, came: bool = False) -> None:
+        """A firing of a workload came, or was missed."""
+        row, seen = self._rows.get(id), self._observed.get(id)
+        if row is not None and seen is not None:
+            self._judge.timed(row, seen, came=came)
 
     def age(self) -> None:
-        """Let time count for what is open, and for messages that nobody takes."""
-        now = clock.monotonic()
-        for id, row in self._rows.items():
-            waiting = self._bus.backlog((row.tenant, row.job))[0]
-            known = self._evidence.get(id)
-            if (not waiting and (known is None or not known.open)) or (evidence := self._told_of(id)) is None:
-                continue
-            told = self._observed[id].metrics.get("lag_seconds", 0.0)
-            evidence.waited(self._lag(row, told)[0], now)
-            self._judge(id, evidence)
+        """Let time count for what is so of workloads."""
+        self._judge.age(self._rows.values(), self._observed)
 
     def reported(self, row: WorkloadRow, version: str, state: str, reason: str, restarts: int) -> None:
         """A worker told the state of a workload: remember it, here and in the store."""
@@ -419,11 +381,5 @@ class Workloads:
 
     def _metrics(self, row: WorkloadRow, seen: Observed) -> dict[str, Any]:
         """The figures of a worker; messages that no replica has taken yet make a job lag too."""
-        lag, waiting = self._lag(row, seen.metrics.get("lag_seconds", 0.0))
+        lag, waiting = self._judge.lag(row, seen.metrics.get("lag_seconds", 0.0))
         return {**seen.metrics, "lag_seconds": round(lag, 3), "waiting": waiting} if waiting else seen.metrics
-
-    def _lag(self, row: WorkloadRow, told: float) -> tuple[float, int]:
-        """How old the oldest is that a workload was given, as it was told, or that waits; and how many wait."""
-        waiting, oldest_ns = self._bus.backlog((row.tenant, row.job))
-        age = max(0, clock.now_ns() - oldest_ns) / clock.NANOSECONDS if waiting else 0.0
-        return max(age, told), waiting

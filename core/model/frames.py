@@ -244,11 +244,16 @@ class Run(Frame):
     """How many of them have failed."""
     canceled: bool = False
     """Somebody wanted its end."""
+    refused: Natural = 0
+    """Events that an action dropped because it could not be done, or that the output refused."""
+    skipped: Natural = 0
+    """Files, objects and lines that the input left out."""
 
 
 class Began(Frame):
     """A run takes longer than most: it is told before its end, so that it can be looked at and ended."""
 
+    since: ClassVar[int] = 3
     workload: str
     run: str
     """What the worker calls it."""

@@ -634,6 +634,7 @@ class Executor:
         told = self.under_way.end(run.id)
         counts = (run.events_in, run.events_out, run.errors)
         report = RunReport(run.id, trigger, started, ended, *counts, not reason, reason)
+        report = report._replace(refused=run.failed + run.left_out, skipped=run.skipped)
         if firing is not None:
             report = report._replace(cause=firing.cause.value, scheduled_ns=firing.scheduled_ns, order=firing.order)
         self._on_run(report._replace(canceled=canceled, told=told) if canceled or told else report)

@@ -145,6 +145,8 @@ class Link:
             known.events_in += report.events_in
             known.events_out += report.events_out
             known.errors += report.errors
+            known.refused += report.refused
+            known.skipped += report.skipped
             known.ok = known.ok and report.ok
             known.reason = report.reason or known.reason
         if self._runs_timer is None:
@@ -183,4 +185,6 @@ def _run(workload: str, report: RunReport) -> frames.Run:
         report.run_id,
         int(not report.ok and not report.canceled),
         report.canceled,
+        report.refused,
+        report.skipped,
     )

@@ -48,6 +48,8 @@ class RunReport(NamedTuple):
     order: int = 0
     canceled: bool = False  # somebody wanted its end
     told: bool = False  # the engine has heard of it before its end
+    refused: int = 0  # events, by actions or the output
+    skipped: int = 0  # what the input left out
 
 
 @dataclass(slots=True)

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from core.fleet import evidence, verdicts
-from core.fleet.evidence import WINDOW_SECONDS, Evidence, Fault
-from core.fleet.verdicts import Facts
+from core.fleet.evidence import WINDOW_SECONDS, Evidence, Fault, Totals
+from core.fleet.verdicts import About, Facts
 from core.model import typed_condition
+from core.model.schedule import Punctuality
 from core.model.typed_condition import Finding, Status, Type, Typed, TypedCondition
 
 
 def decided(seen: Evidence | None, now: float = 0.0, before: Typed = (), **more: Any) -> dict[Type, str]:
     """Status and reason by type; what is left as it was is not there."""
-    facts = Facts(**{"state": "running", "reason": "", "worker": "w", "failing": None, "evidence": seen, **more})
+    about = About(seen, schedule=more.pop("schedule", None))
+    facts = Facts(**{"state": "running", "reason": "", "worker": "w", "failing": None, "about": about, **more})
     if seen is not None:
         seen.age(now)
     found = verdicts.decide(facts, before, now)
@@ -44,27 +46,31 @@ def test_nothing_is_true_of_which_nothing_was_seen() -> None:
 
 
 def test_a_fact_of_another_room_is_a_type_of_its_own() -> None:
-    missed = Finding(Status.FALSE, "FiringMissed", "02:00 was missed")
+    missed = verdicts.of_schedule(Punctuality(False, "missed", "02:00 was missed", 1, 5))
     assert decided(None, schedule=missed)[Type.ON_SCHEDULE] == "false FiringMissed"
+    assert verdicts.of_schedule(Punctuality(None, "paused", "by ada", 0, 5)).status is Status.UNKNOWN
+    before = (TypedCondition(Type.ON_SCHEDULE, *missed, 5, 1),)
+    kept = verdicts.decide(Facts("running", "", "w", None, About()), before, 0.0)
+    assert kept[Type.ON_SCHEDULE] is None, "until the schedules are read, it is left as it was"
 
 
 @pytest.mark.parametrize(("events", "errors", "bad"), [(99, 99, False), (100, 1, False), (100, 2, True)])
 def test_more_than_one_in_a_hundred_of_a_hundred_events_is_too_much(events: int, errors: int, bad: bool) -> None:
     seen = Evidence("1")
-    seen.count(events, events - errors or 1, errors, 0.0, 1.0)
+    seen.count(Totals(events, events - errors or 1, errors, 0), 0.0, 1.0)
     assert refused(seen, 1.0) is bad
 
 
 def test_it_is_over_after_two_windows_that_were_well_and_silence_says_nothing() -> None:
     seen = Evidence("1")
-    seen.count(1000, 900, 100, 0.0, 1.0)
+    seen.count(Totals(1000, 900, 100, 0), 0.0, 1.0)
     assert refused(seen, 1.0)
     seen.age(1 + WINDOW_SECONDS)  # ends the window in which it was seen
     seen.age(1 + 2 * WINDOW_SECONDS)
     assert refused(seen, 1 + 3 * WINDOW_SECONDS), "nothing came in these windows"
-    seen.count(1500, 1400, 100, 0.0, 2 + 3 * WINDOW_SECONDS)
+    seen.count(Totals(1500, 1400, 100, 0), 0.0, 2 + 3 * WINDOW_SECONDS)
     assert refused(seen, 2 + 4 * WINDOW_SECONDS), "one good window is not enough"
-    seen.count(2000, 1900, 100, 0.0, 3 + 4 * WINDOW_SECONDS)
+    seen.count(Totals(2000, 1900, 100, 0), 0.0, 3 + 4 * WINDOW_SECONDS)
     assert not refused(seen, 3 + 5 * WINDOW_SECONDS)
     assert decided(seen, 3 + 5 * WINDOW_SECONDS)[Type.EVENTS_ACCEPTED] == "true EventsAccepted"
 
@@ -73,60 +79,60 @@ def test_three_runs_of_which_nothing_came_through_are_enough() -> None:
     seen = Evidence("1")
     for number in (1, 2, 3):
         assert not refused(seen)
-        seen.run("interval", 1, 1, 0, 1, ok=True)
-        seen.count(number, 0, number, 0.0, float(number))
+        seen.run("interval", 1, 1, 0, 1, 0, ok=True)
+        seen.count(Totals(number, 0, number, 0), 0.0, float(number))
     assert refused(seen, 3.0)
 
 
 def test_a_run_that_brings_something_through_begins_the_series_anew() -> None:
     seen = Evidence("1")
     for out in (0, 0, 1, 0, 0):
-        seen.run("interval", 1, 1, out, 1 - out, ok=True)
+        seen.run("interval", 1, 1, out, 1 - out, 0, ok=True)
     assert not refused(seen)
 
 
 def test_a_run_that_never_comes_again_is_enough_alone() -> None:
     seen = Evidence("1")
-    seen.run("once", 1, 0, 0, 4, ok=True)
+    seen.run("once", 1, 0, 0, 0, 4, ok=True)
     assert skipped(seen) and not refused(seen)
 
 
 def test_a_run_that_failed_is_told_otherwise() -> None:
     seen = Evidence("1")
     for _ in range(5):
-        seen.run("interval", 1, 1, 0, 1, ok=False)
+        seen.run("interval", 1, 1, 0, 1, 0, ok=False)
     assert not refused(seen)
 
 
 def test_a_reader_that_never_ends_and_skips_all_that_it_sees_is_told_once_that_has_settled() -> None:
     seen = Evidence("1")
-    seen.count(0, 0, 2, 0.0, 1.0)
+    seen.count(Totals(0, 0, 0, 2), 0.0, 1.0)
     assert not skipped(seen, 2.0), "what it reads next may be well"
     assert seen.open and skipped(seen, 1 + evidence.SETTLED_SECONDS)
-    seen.count(1, 1, 2, 0.0, 30.0)
+    seen.count(Totals(1, 1, 0, 2), 0.0, 30.0)
     assert decided(seen, 30.0)[Type.INPUT_CONNECTED] == "true EventsRead"
     assert not seen.open
 
 
 def test_three_events_of_a_job_that_never_ends_are_a_series() -> None:
     seen = Evidence("1")
-    seen.count(3, 0, 3, 0.0, 1.0)
+    seen.count(Totals(3, 0, 3, 0), 0.0, 1.0)
     assert refused(seen, 1 + evidence.SETTLED_SECONDS)
     other = Evidence("1")
-    other.count(2, 0, 2, 0.0, 1.0)
+    other.count(Totals(2, 0, 2, 0), 0.0, 1.0)
     assert not refused(other, 1 + evidence.SETTLED_SECONDS)
 
 
 def test_totals_that_begin_anew_are_no_faults() -> None:
     seen = Evidence("1")
-    seen.count(5000, 5000, 10, 0.0, 1.0)
-    seen.count(3, 3, 0, 0.0, 2.0)
-    assert seen.totals == (3, 3, 0) and not refused(seen, 3.0)
+    seen.count(Totals(5000, 5000, 10, 0), 0.0, 1.0)
+    seen.count(Totals(3, 3, 0, 0), 0.0, 2.0)
+    assert seen.totals == (3, 3, 0, 0) and not refused(seen, 3.0)
 
 
 def test_what_waits_for_more_than_five_minutes_is_behind_until_two_windows_without() -> None:
     seen = Evidence("1")
-    seen.count(10, 10, 0, 301.0, 1.0)
+    seen.count(Totals(10, 10, 0, 0), 301.0, 1.0)
     assert decided(seen, 1.0)[Type.KEEPING_UP] == "false Lagging"
     seen.waited(0.0, 2.0)
     for windows in (1, 2):
@@ -137,9 +143,9 @@ def test_what_waits_for_more_than_five_minutes_is_behind_until_two_windows_witho
 
 def test_an_output_that_has_taken_nothing_while_something_waits_is_not_said_to_accept() -> None:
     seen = Evidence("1")
-    seen.count(5, 5, 0, 0.0, 1.0)
+    seen.count(Totals(5, 5, 0, 0), 0.0, 1.0)
     assert decided(seen, 2.0)[Type.OUTPUT_ACCEPTING] == "true EventsWritten"
-    seen.count(6, 5, 0, 400.0, 402.0)
+    seen.count(Totals(6, 5, 0, 0), 400.0, 402.0)
     assert decided(seen, 402.0)[Type.OUTPUT_ACCEPTING] == "unknown NothingWrittenLately"
 
 
@@ -154,7 +160,9 @@ def test_what_an_earlier_engine_saw_stands_until_the_contrary_is_seen() -> None:
     seen = Evidence("1", refused=Fault(True))
     again = decided(seen, 1.0, before)
     assert Type.EVENTS_ACCEPTED not in again and Type.INPUT_CONNECTED not in again
-    kept = typed_condition.after(before, verdicts.decide(Facts("running", "", "w", None, seen), before, 1.0), 99, 2)
+    kept = typed_condition.after(
+        before, verdicts.decide(Facts("running", "", "w", None, About(seen)), before, 1.0), 99, 2
+    )
     one = next(one for one in kept if one.type is Type.EVENTS_ACCEPTED)
     assert (one.since_ns, one.message, one.observed_revision) == (5, "3 of 3", 2)
 

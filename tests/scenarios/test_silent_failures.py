@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 TYPO = """
 name: typo
 input: {{echo: {{event: '{{"host": "a"}}', json: true, trigger: {{interval: 50ms}}}}}}
-output: {{file-store: {{path: "{path}", object-name: {{name: "${{hots}}"}}, disable-object-name-guid: true}}}}
+output: {{file: {{path: "{path}/${{hots}}.log"}}}}
 """
 READER = """
 name: reader
@@ -43,7 +43,7 @@ async def test_a_typo_in_the_path_of_an_output_is_a_warning_that_outlives_the_en
         await deploy(engine, TYPO.format(path=tmp_path / "out"))
         one = await warned(engine, "typo")
         assert one["state"] == "running"
-        assert one["reason"].startswith("EventsAccepted: none of the last events came through: file-store: ")
+        assert one["reason"].startswith("EventsAccepted: none of the last events came through: file: ")
         shown = await engine.call("job_get", {"name": "typo"}, ADMIN)
         false = [typed for typed in shown["workloads"][0]["conditions"] if typed["status"] == "false"]
         assert [typed["type"] for typed in false] == ["EventsAccepted"]
