@@ -322,7 +322,7 @@ class Engine:
         """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
         await self.load()
         await self.fleet.conditions.begin()
-        await self.fleet.timetables.begin()
+        self.fleet.timetables.begin()
         self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())

@@ -19,7 +19,7 @@ from core.fleet.conditions import Conditions, subject_of
 from core.fleet.connection import Observed, Worker
 from core.fleet.evidence import Evidence, Fault
 from core.fleet.health import UP
-from core.fleet.timetables import Scheduled
+from core.fleet.scheduled import Scheduled
 from core.model import frames
 from core.model.condition import Health, Outage
 from core.model.message import Filter
