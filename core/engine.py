@@ -324,7 +324,7 @@ class Engine:
         """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
         await self.load()
         await self.fleet.conditions.begin()
-        await self.fleet.timetables.begin()
+        self.fleet.timetables.begin()
         await self.fleet.runs.load()
         self.fleet.start()
         await self.rollouts.recover()

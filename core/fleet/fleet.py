@@ -97,6 +97,7 @@ class Fleet:
             bus, self.conditions, changed, self.logs.last_warning, self.timetables.punctuality, letterbox.is_full
         )
         self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake, judge)
+        self.timetables.listeners.append(self._timed)
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
@@ -450,7 +451,6 @@ class Fleet:
                     now = clock.now_ns()
                     self.runs.left_out(row, worker.name, RunState.SKIPPED, frame.skipped, now, now)
             case frames.Missed():
-                self._workloads.timed(frame.workload)
                 if self.timetables.missed(frame) and (row := self._workloads.get(frame.workload)) is not None:
                     times = (frame.first_ns, frame.last_ns)
                     self.runs.left_out(row, worker.name, RunState.MISSED, frame.count, *times)
@@ -488,6 +488,11 @@ class Fleet:
         """Wait, and let time count for what is so of workloads."""
         await asyncio.sleep(AGE_SECONDS)
         self._workloads.age()
+
+    def _timed(self, tenant: str, job: str) -> None:
+        scheduled = self.timetables.scheduled(tenant, job)
+        for id in scheduled.workloads if scheduled is not None else ():
+            self._workloads.timed(id)
 
     def _tell_of_job(self, tenant: str, job: str, type: Type, data: dict[str, Any]) -> None:
         """A message about a job, at the end of this tick."""

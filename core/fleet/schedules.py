@@ -7,7 +7,8 @@ from typing import Any
 from core import clock, errors
 from core.dsl.language import firings
 from core.dsl.language.timers import Timer
-from core.fleet.timetables import Key, Scheduled, Timetables
+from core.fleet.scheduled import Key, Scheduled
+from core.fleet.timetables import Timetables
 from core.model import frames
 from core.model.principal import Caller
 from core.model.schedule import MOST_BACKFILLED, MOST_ORDERED, Cause, Order, Policy, Schedule
@@ -76,12 +77,12 @@ class Schedules:
         scheduled = self._deployed(caller.tenant, job)
         self._refuse_sequence(scheduled.timer, job)
         key = (caller.tenant, job)
-        waiting = [one for one in self._timetables.waiting(*key) if one.cause == Cause.MANUAL]
+        waiting = [one for one in self._timetables.orders.of(key) if one.cause == Cause.MANUAL]
         if len(waiting) >= MOST_ORDERED:
             raise errors.Busy(f"{len(waiting)} runs of job {job} wait already.", hint="Wait for the end of one.")
         (order,) = ordered = self._orders(caller, key, Cause.MANUAL, (clock.now_ns(),))
         await self._timetables.order(key, ordered, self._note(caller, "job_run_now", job))
-        return order, await self._timetables.ended(order.id, wait_seconds) if wait_seconds else None
+        return order, await self._timetables.orders.ended(order.id, wait_seconds) if wait_seconds else None
 
     async def backfill(self, caller: Caller, job: str, from_ns: int, to_ns: int, *, dry_run: bool) -> list[int]:
         """Have a job run for each of its times from one moment and before another one, one run after the other; those
@@ -108,7 +109,7 @@ class Schedules:
             )
         if dry_run:
             return times
-        if any(one.cause == Cause.BACKFILL for one in self._timetables.waiting(*key)):
+        if any(one.cause == Cause.BACKFILL for one in self._timetables.orders.of(key)):
             raise errors.Busy(f"A backfill of job {job} is under way.", hint="schedule_get shows how much is left.")
         ordered = self._orders(caller, key, Cause.BACKFILL, times)
         await self._timetables.order(key, ordered, self._note(caller, "schedule_backfill", job))
@@ -149,7 +150,7 @@ class Schedules:
         state = "not_deployed" if scheduled is None else "paused" if schedule.paused else "active"
         if state == "active" and not following:
             state = "over"
-        orders = self._timetables.waiting(*schedule.key)
+        orders = self._timetables.orders.of(schedule.key)
         found = self._timetables.punctuality(*schedule.key)
         return {
             "name": schedule.job,

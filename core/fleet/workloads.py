@@ -18,7 +18,7 @@ from core.fleet import channels, failing
 from core.fleet.conditions import Conditions, subject_of
 from core.fleet.connection import Observed, Worker
 from core.fleet.judge import Judge
-from core.fleet.timetables import Scheduled
+from core.fleet.scheduled import Scheduled
 from core.model import frames
 from core.model.condition import Health, Outage
 from core.model.message import Filter

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from core import clock
+from core import clock, errors
 from core.engine import Engine
 from core.store import schedules as table
 from tests import waiting
@@ -146,3 +149,112 @@ async def test_a_backfill_runs_for_each_time_one_after_the_other(tmp_path: Path)
         assert [line.partition('"for":"')[2][:24] for line in lines] == dry["times"]
         assert '"from":"2026-10-23T00:30:00.000Z"' in lines[0], "the window is the one of that time"
         await waiting.until(lambda: shown(engine), lambda now: now["waiting"] == 0)
+
+
+async def test_what_somebody_asked_for_is_run_by_the_next_engine(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with engine_on(home) as engine:
+        await deploy(engine, nightly())
+    async with engine_on(home, workers=0) as engine:
+        stretch = {"name": "nightly", "since": "2026-10-24T00:00:00Z", "until": "2026-10-26T00:00:00Z"}
+        assert (await engine.call("schedule_backfill", stretch, ADMIN))["count"] == 2
+        assert (await shown(engine))["waiting"] == 2
+        with pytest.raises(errors.Busy):
+            await engine.call("schedule_backfill", stretch, ADMIN)
+    async with engine_on(home) as engine:
+        await waiting.until(lambda: printed(engine), lambda lines: len(lines) == 2)
+        await waiting.until(lambda: shown(engine), lambda now: now["waiting"] == 0)
+        assert await engine.database.read(table.orders) == []
+
+
+async def test_what_came_due_while_its_worker_was_away_is_missed(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        each = 'name: each\ninput: {echo: {event: t, trigger: {cron: "* * * * * *"}}}\noutput: {print: STDOUT}'
+        await deploy(engine, each)
+        await waiting.until(lambda: printed(engine, "each"))
+        pid = engine.fleet.workers["local-1"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        await waiting.pause(2.5)  # it stands still while two firings come due, and then dies
+        os.kill(pid, signal.SIGKILL)
+        found = await waiting.until(lambda: shown(engine, "each"), lambda now: now["missed"])
+        assert found["missed"] >= 2
+        await waiting.until(lambda: messages(engine, "schedule-missed"))
+        await waiting.until(lambda: shown(engine, "each"), lambda now: now["on_time"])
+
+
+async def test_a_schedule_whose_runs_fail_pauses_itself(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    failing = (
+        "name: failing\ninput: {echo: {event: t, trigger: {interval: {duration: 50ms, pause-on-failure: 2}}}}\n"
+        f"output: {{file: {tmp_path}/file/out}}"
+    )
+    async with engine_on(tmp_path / "home") as engine:
+        put = await engine.call("job_put", {"document": failing}, ADMIN)
+        await engine.call("job_deploy", {"name": put["name"], "wait_seconds": 0}, ADMIN)
+        found = await waiting.until(lambda: shown(engine, "failing"), lambda now: now["state"] == "paused")
+        assert (found["paused"]["by"], found["failures"]) == ("sluice", 2)
+        assert found["paused"]["reason"] == "2 runs in a row failed"
+        resumed = await engine.call("schedule_resume", {"name": "failing"}, ADMIN)
+        assert (resumed["state"], resumed["failures"]) == ("active", 0)
+        again = await waiting.until(lambda: shown(engine, "failing"), lambda now: now["state"] == "paused")
+        assert again["failures"] == 2
+
+
+async def test_a_pause_ends_by_itself_when_it_was_to(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, nightly())
+        with pytest.raises(errors.InvalidParams):
+            past = {"name": "nightly", "until": "2026-01-01T00:00:00Z"}
+            await engine.call("schedule_pause", past, ADMIN)
+        paused = await engine.call("schedule_pause", {"name": "nightly", "until": "1s"}, ADMIN)
+        assert paused["paused"]["until"] is not None
+        found = await waiting.until(lambda: shown(engine), lambda now: now["state"] == "active")
+        assert found["missed"] == 0
+        (told,) = await messages(engine, "schedule-resumed")
+        assert told["message_data"]["by"] == "sluice"
+
+
+async def test_a_pause_outlives_the_deployment_of_its_job_and_ends_when_somebody_says_so(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, nightly())
+        await engine.call("schedule_pause", {"name": "nightly"}, ADMIN)
+        await engine.call("job_undeploy", {"name": "nightly"}, ADMIN)
+        assert (await shown(engine))["state"] == "not_deployed"
+        with pytest.raises(errors.NotFound, match="not deployed"):
+            await engine.call("job_run_now", {"name": "nightly"}, ADMIN)
+        await deploy(engine, nightly("missed: last"))
+        assert (await shown(engine))["state"] == "paused"
+        await engine.call("schedule_resume", {"name": "nightly"}, ADMIN)
+        await engine.call("job_undeploy", {"name": "nightly"}, ADMIN)
+        with pytest.raises(errors.NotFound, match="runs by a schedule"):
+            await shown(engine)
+
+
+async def test_other_times_begin_anew_and_miss_nothing(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, nightly())
+        kept = engine.fleet.timetables.get("tenant-a", "nightly")
+        assert kept is not None
+        kept.settled_ns -= 5 * DAY
+        await deploy(engine, nightly("overlap: skip, start: 2026-01-01").replace("30 2 * * *", "*/5 * * * *"))
+        found = await shown(engine)
+        assert (found["missed"], found["settings"]["overlap"]) == (0, "skip")
+
+
+async def test_windows_that_follow_each_other_are_neither_run_now_nor_again(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, nightly().replace("window: 1d", 'window: {size: 1d, start-time: "2099-01-01 00:00:00"}'))
+        with pytest.raises(errors.InvalidParams, match="follow each other"):
+            await engine.call("job_run_now", {"name": "nightly"}, ADMIN)
+
+
+async def test_jobs_tell_their_schedule_where_they_are_shown(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, nightly())
+        next_ = (await shown(engine))["next"][0]
+        assert (await engine.call("job_get", {"name": "nightly"}, ADMIN))["schedule"]["next"] == next_
+        (listed,) = (await engine.call("job_list", {}, ADMIN))["items"]
+        assert listed["schedule"]["next"] == next_
+        (figures,) = (await engine.call("job_metrics", {}, ADMIN))["items"]
+        assert clock.iso_in(int(figures["schedule"]["next"] * 1e9), ZoneInfo("Europe/Berlin")) == next_

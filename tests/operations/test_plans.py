@@ -207,3 +207,12 @@ async def test_a_plan_tells_what_its_workers_do_not_open_and_an_apply_is_refused
     async with engine_on(tmp_path / "home", allow_exec=True, egress_allow=("10.0.0.0/8",)) as engine:
         made = await engine.call("deployment_plan", {"name": "shell", "source": "blueprint:shell"}, ADMIN)
         assert made["blockers"] == []
+
+
+async def test_a_plan_warns_of_a_schedule_that_several_replicas_keep(tmp_path: Path) -> None:
+    wish = {"name": "beats", "source": "blueprint:echo-source@1.0.0", "values": {"event": "{}", "interval": "1h"}}
+    async with engine_on(tmp_path / "home") as engine:
+        one = await engine.call("deployment_plan", wish, ADMIN)
+        several = await engine.call("deployment_plan", {**wish, "replicas": {"echo-source": 3}}, ADMIN)
+        codes = [[warning["code"] for warning in made["warnings"]] for made in (one, several)]
+        assert [("replicas_of_a_schedule" in found) for found in codes] == [False, True], several

@@ -38,6 +38,17 @@ def test_the_figures_of_jobs_are_series_with_their_tenant_job_replica_and_worker
     assert found.count("# TYPE sluice_job_events_in_total counter") == 1, "one type line for all series of a name"
 
 
+def test_the_figures_of_a_schedule_are_series_of_its_job() -> None:
+    figures = {"next": 1_795_829_400.0, "last_success": 0, "missed": 3, "paused": 0}
+    found = lines(metrics.schedules([job("nightly", schedule=figures), job("plain")], "acme"))
+    labels = 'tenant="acme",job="nightly"'
+    assert f"sluice_schedule_next_timestamp_seconds{{{labels}}} 1795829400" in found
+    assert f"sluice_schedule_last_success_timestamp_seconds{{{labels}}} 0" in found
+    assert f"sluice_schedule_missed_total{{{labels}}} 3" in found
+    assert f"sluice_schedule_paused{{{labels}}} 0" in found
+    assert 'job="plain"' not in "".join(line for line in found if "schedule" in line)
+
+
 def test_a_label_value_cannot_break_out_of_its_quotes() -> None:
     assert 'job="a\\"b\\\\c\\nd"' in render(list(metrics.jobs([job('a"b\\c\nd')], "t")))
 
