@@ -77,7 +77,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 def _letters(box: Box) -> str:
     dropped = f"; {box.dropped} more were dropped, there is no room" if box.dropped else ""
-    return f"{box.waiting} events that it refused wait as dead letters{dropped}"
+    return f"refused events that wait as dead letters: {box.waiting}{dropped}"
 
 
 def _next(facts: Facts, state: str, managed: str) -> list[Call]:

@@ -436,6 +436,8 @@ async def test_an_answer_that_is_none_of_a_cluster_fails_the_job(net: Worker, an
         {"http-get": {"url": "http://u:p@x/"}},
         {"http-get": {"url": "http://x/", "body": "b"}},
         {"http-post": {"url": "http://x/", "preprocessors": ["zip"]}},
+        {"http-post": {"url": "http://x/", "refused-statuses": [429]}},
+        {"http-post": {"url": "http://x/", "refused-statuses": [500]}},
         {"http-post": {"url": "http://x/", "json-array": True, "batch": {"footer": "x"}}},
         {"elasticsearch": {"url": "http://x/", "index": "i", "batch": {"header": "x"}}},
     ],
