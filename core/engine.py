@@ -204,7 +204,7 @@ class Engine:
         self.keeper = Keeper(settings, database, self.healer, licensing)
         self.watcher = Watcher(database, self.fleet)
         self.explainer = Explainer(
-            database, self.fleet, self.pending, self.triggers, self.library, self.reach, self.workforce
+            database, self.fleet, self.pending, self.triggers, self.library, self.reach, self.workforce, self.letters
         )
         self.tracer = Tracer(settings)
         self.gateway: gateways.Gateway | None = None
@@ -307,7 +307,13 @@ class Engine:
         return id is None or not delivery.of_open_run or self.pending.owes(id)
 
     def exhausted(self, delivery: Delivery) -> None:
-        self.traffic.give_up(delivery, f"{delivery.deaths} workers died with its message")
+        reason = f"{delivery.deaths} workers died with its message"
+        deployed = self.fleet.deployed(delivery.group[0]).get(delivery.group[1])
+        if deployed is None or not delivery.deaths or delivery.invocation_id is not None:  # whose caller hears of it
+            self.traffic.give_up(delivery, reason)
+            return
+        told = self.letters.given_up(delivery.group, deployed.deployment, deployed.document, delivery.body, reason)
+        told.add_done_callback(lambda _: self.traffic.give_up(delivery, reason))
 
     # -- recovery and retention ----------------------------------------------------------------------------
 

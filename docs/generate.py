@@ -270,8 +270,8 @@ def page_worker_protocol() -> str:
             over fields behind those that it knows; fields with a default may be left out. A line that is no frame of
             the protocol is answered with `refused`, which says what is wrong, and ends the connection: nothing of it,
             and nothing behind it, is done. Questions, which are answered (`report`, `holdings`, `cancel`, `cancel_run`
-            of the engine; `kv` of a worker), are objects: `{"id", "call", "args"}` and `{"id", "result"}` or
-            `{"id", "error"}`. A Natural is an integer from 0 to 2^63-1, Json any value of JSON."""
+            and `replay` of the engine; `kv` and `letters` of a worker), are objects: `{"id", "call", "args"}` and
+            `{"id", "result"}` or `{"id", "error"}`. A Natural is an integer from 0 to 2^63-1, Json any JSON value."""
         ),
         "",
         "A run, from the message that starts it to its end:",

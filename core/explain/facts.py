@@ -28,6 +28,7 @@ from core.explain.targets import Mismatch
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.workforce import Workforce
+from core.letters.keeping import DeadLetters
 from core.model import invocation
 from core.model.message import Type
 from core.model.principal import Caller
@@ -63,12 +64,14 @@ class Explainer:
         library: Library,
         reach: Reach,
         workforce: Workforce,
+        letters: DeadLetters,
     ) -> None:
         self._database = database
         self._triggers = triggers
         self._library = library
         self._reach = reach
         self._workforce = workforce
+        self._letters = letters
         self._fleet = fleet
         self._pending = pending
 
@@ -284,6 +287,7 @@ class Explainer:
             workload,
             conditions.outages([one for one in down if workload in ("", one.workload)]),
             self._absent(there),
+            self._letters.of(tenant, [name]),
             clock.now_ns(),
         )
 

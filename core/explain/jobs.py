@@ -9,6 +9,7 @@ from typing import Any
 from core.explain import conditions
 from core.explain.chain import Call, Cause, Explanation
 from core.explain.conditions import Down
+from core.model.letter import EMPTY, Box
 from core.model.workload import WorkloadView
 
 SHOWN_REPLICAS = 5
@@ -27,6 +28,7 @@ class Facts:
     workload: str = ""
     down: Sequence[Down] = ()
     absent: Sequence[str] = ()  # workers of it that are not there
+    letters: Box = EMPTY  # events that it refused
     now_ns: int = 0
 
 
@@ -38,6 +40,8 @@ def explain(facts: Facts) -> Explanation:
         why = f": {row.reason}" if row.reason else ""
         figures = _figures(row.metrics)
         causes.append(Cause(f"{row.id} (version {row.version}) on {row.worker} is {row.state}{again}{why}{figures}"))
+    if facts.letters.any:
+        causes.append(Cause(_letters(facts.letters), facts.letters.oldest or facts.letters.dropped_at_ns))
     if not facts.workloads:
         causes.append(Cause("no worker runs it, and none is asked to"))
     state = _state(facts)
@@ -71,6 +75,11 @@ def _figures(metrics: Mapping[str, Any]) -> str:
     return f" ({', '.join(shown)})" if shown else ""
 
 
+def _letters(box: Box) -> str:
+    dropped = f"; {box.dropped} more were dropped, there is no room" if box.dropped else ""
+    return f"refused events that wait as dead letters: {box.waiting}{dropped}"
+
+
 def _next(facts: Facts, state: str, managed: str) -> list[Call]:
     calls = []
     if facts.workloads:
@@ -89,6 +98,8 @@ def _next(facts: Facts, state: str, managed: str) -> list[Call]:
             calls.append(Call("job_deploy", {"name": facts.name}, "run it"))
         elif state in ("failed", "quarantined"):
             calls.append(Call("job_deploy", {"name": facts.name}, "deploy it again once its document is mended"))
+    if facts.letters.any:
+        calls.append(Call("dead_letter_list", {"job": facts.name}, "see the events that it refused, and why"))
     if facts.absent:
         calls.append(Call("explain", {"kind": "worker", "id": facts.absent[0]}, "see why its worker is not there"))
     return calls

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
 
 from core import clock, errors
-from core.model.letter import Box, Letter
+from core.dsl.language.on_error import KEEP, OnError
+from core.fleet.letter_calls import letter_of
+from core.model import letter
+from core.model.letter import Box, Letter, Posted
 from core.model.principal import Caller
 from core.store import audit, letter_rows
 from core.store.database import Database
 from core.store.letter_rows import Wanted
-from core.store.letterbox import Letterbox
+from core.store.letterbox import Letterbox, Owner
 
 
 class DeadLetters:
@@ -20,6 +27,7 @@ class DeadLetters:
         self._database = database
         self._ids = ids
         self.box = box
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def page(self, wanted: Wanted, before: int, limit: int) -> tuple[Sequence[Letter], int]:
         """Letters from the newest, below an id unless it is 0, without their events; and how many there are in all."""
@@ -53,6 +61,29 @@ class DeadLetters:
 
         await self.box.change(go)
         return len(found)
+
+    def given_up(
+        self, owner: Owner, deployment: str, document: Mapping[str, Any], body: bytes, reason: str
+    ) -> asyncio.Task[None]:
+        """Keep a message that nobody will take any more, unless its job says otherwise; ends when that is done."""
+        task = asyncio.create_task(self._keep_message(owner, deployment, document, body, reason))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _keep_message(
+        self, owner: Owner, deployment: str, document: Mapping[str, Any], body: bytes, reason: str
+    ) -> None:
+        try:
+            how = OnError.model_validate(document.get("on-error", "keep"))
+        except ValueError:
+            how = KEEP
+        if how.mode != "keep" or how.send is not None:
+            return  # a worker would have sent it, and there is none that could take it
+        event, truncated = letter.of_event(orjson.loads(body)) if how.event else (None, False)
+        posted = Posted(clock.now_ns(), "", "", "", "", "", letter.Code.GIVEN_UP, reason, event, truncated)
+        one = letter_of(posted, self.box.new_id(), owner, deployment)
+        await self.box.put(owner, [one])
 
     async def oldest(self, wanted: Wanted, limit: int) -> list[Letter]:
         """The oldest of some letters, without their events."""

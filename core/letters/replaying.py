@@ -42,6 +42,8 @@ class Tally:
     replayed: int = 0
     refused: int = 0
     not_now: int = 0
+    not_replayable: int = 0
+    """Others that wait and have no whole event."""
     reason: str = ""
     """Why the first of those that were not accepted was not."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,6 +69,7 @@ class Replays:
         self._box = box
         self._fleet = fleet
         self._tasks: dict[Owner, asyncio.Task[None]] = {}
+        self._more: set[Owner] = set()
         self._tallies: list[Tally] = []
 
     async def recover(self) -> None:
@@ -102,8 +105,8 @@ class Replays:
         row = audit.row(self._ids.next(), caller, "dead_letter_replay", target)
         await self._database.write(audit.insert, row)
         owners = [(tenant, job) for job in jobs]
-        ids = await self._box.change(lambda db, _: letter_rows.begin_replay(db, wanted, step, limit), *owners)
-        tally = Tally(set(ids))
+        ids, fixed = await self._box.change(lambda db, _: letter_rows.begin_replay(db, wanted, step, limit), *owners)
+        tally = Tally({*ids}, not_replayable=fixed)
         for owner in owners:
             self._begin(owner)
         if ids and wait_seconds:
@@ -127,41 +130,51 @@ class Replays:
         return [row for row in rows if row is not None]
 
     def _begin(self, owner: Owner) -> None:
-        if owner not in self._tasks:
-            task = self._tasks[owner] = asyncio.create_task(self._work(owner))
-            task.add_done_callback(lambda _: self._tasks.pop(owner, None))
+        self._more.add(owner)  # also for a task that has just looked for the last time
+        task = self._tasks.get(owner)
+        if task is None or task.done():
+            self._tasks[owner] = asyncio.create_task(self._work(owner))
 
     async def _work(self, owner: Owner) -> None:
+        try:
+            while owner in self._more:
+                self._more.discard(owner)
+                await self._work_off(owner)
+        except errors.StorageUnavailable as error:  # the next replay, or the next engine, goes on
+            log.error("replay_cut_short", tenant=owner[0], job=owner[1], reason=error.message)
+
+    async def _work_off(self, owner: Owner) -> None:
         since = clock.monotonic()
         while letters := await self._box.read(letter_rows.next_replays, *owner, TOGETHER):
             began = clock.monotonic()
             try:
                 outcomes = await self._ask(owner, letters)
-            except errors.SluiceError as error:
+                since = clock.monotonic()
+            except (errors.Busy, errors.TargetUnavailable) as error:
                 if clock.monotonic() - since < PATIENCE_SECONDS and self._rows(owner):
                     await asyncio.sleep(AGAIN_SECONDS)
                     continue
                 outcomes = [("", "", error.message)] * len(letters)
-            else:
-                since = clock.monotonic()
+            except errors.SluiceError as error:  # what the job or its worker says to it
+                outcomes = [("", "", error.message)] * len(letters)
             await self._settle(owner, letters, outcomes)
-            await asyncio.sleep(max(0.0, len(letters) / RATE - (clock.monotonic() - began)))
+            await asyncio.sleep(max(0.0, len(outcomes) / RATE - (clock.monotonic() - began)))
 
     async def _ask(self, owner: Owner, letters: list[Letter]) -> list[tuple[str, str, str]]:
-        """(state, code, reason) of each letter. Raises SluiceError when nobody can tell now."""
+        """(state, code, reason) of each letter, or of the first ones. Raises SluiceError when nobody can tell now."""
         rows = self._rows(owner)
         if not rows:
             raise errors.TargetUnavailable("The job is not deployed any more.")
         given = [[one.replay_step or one.step, one.event, one.message] for one in letters]
         answer: Any = await self._fleet.replay(rows[0], given, ANSWER_SECONDS)
         outcomes = msgspec.convert(answer, list[tuple[str, str, str]])
-        if len(outcomes) != len(letters):
-            raise errors.TargetUnavailable("The worker did not tell of each letter.")
+        if not 0 < len(outcomes) <= len(letters):
+            raise errors.TargetUnavailable("The worker did not tell of the letters.")
         return outcomes
 
     async def _settle(self, owner: Owner, letters: list[Letter], outcomes: list[tuple[str, str, str]]) -> None:
         now = clock.now_ns()
-        pairs = list(zip(letters, outcomes, strict=True))
+        pairs = list(zip(letters, outcomes, strict=False))
 
         def settle(db: Connection, _: set[Owner]) -> None:
             for letter, (state, code, reason) in pairs:

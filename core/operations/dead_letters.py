@@ -148,8 +148,10 @@ async def dead_letter_replay(engine: Engine, caller: Caller, params: DeadLetterR
     """Take letters that wait through the present version of their job, from the step that refused them; 100 a second.
 
     `refused`: again, with one attempt more. `not_now`: not tried, or cut short by a fault that `reason` tells.
+    `not_replayable`: there is no whole event.
     """
     wanted = params.wanted(caller.tenant)
     tally = await engine.letter_replays.replay(caller, wanted, params.step, params.limit, params.wait_seconds)
     counts = {"replayed": tally.replayed, "refused": tally.refused, "not_now": tally.not_now}
+    counts["not_replayable"] = tally.not_replayable
     return {**counts, "replaying": len(tally.left), "reason": tally.reason or None}

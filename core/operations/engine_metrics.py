@@ -42,7 +42,7 @@ def _itself(engine: Engine) -> Iterator[Family]:
     yield single("store_commit_seconds", "histogram", "How long commits take, with their statements.", took)
     failed = engine.database.failures
     yield single("store_write_failures_total", "counter", "Writes that the disk refused.", failed)
-    files = (engine.settings.database, engine.logbook.path)
+    files = (engine.settings.database, engine.logbook.path, engine.letterbox.path)
     sizes = [(path.name, path.stat().st_size) for path in files if path.exists()]
     yield by_label("store_bytes", "gauge", "Size of the files of the store.", "file", sizes)
     workers = Counter(worker.state.value for worker in engine.fleet.workers.values())
@@ -66,6 +66,8 @@ def _jobs(engine: Engine) -> Iterator[Family]:
     yield single("worker_ends_unbelieved_total", "counter", help, inquest.unbelieved)
     help = "Lines of job logs that were not kept, by reason."
     yield by_label("log_lines_dropped_total", "counter", help, "reason", sorted(engine.logbook.dropped.items()))
+    help = "Dead letters that were lost because their file could not be written."
+    yield single("dead_letters_lost_total", "counter", help, engine.letterbox.lost)
 
 
 def _invocations(engine: Engine) -> Iterator[Family]:

@@ -28,7 +28,8 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
     do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, the tenants
     of which nothing new runs for a while (`probation`: until when), and how often
     a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it) or told of an end of its
-    own that is of nothing placed there (`unbelieved`), and how many lines of job logs were not kept, by reason."""
+    own that is of nothing placed there (`unbelieved`), how many lines of job logs were not kept, by reason, and
+    how many dead letters, because their file could not be written (`letters_lost`)."""
     loops = [
         {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
         for loop in engine.loops
@@ -40,6 +41,7 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
         "overreached": engine.fleet.overreached,
         "unbelieved": engine.fleet.inquest.unbelieved,
         "log_lines_dropped": dict(engine.logbook.dropped),
+        "letters_lost": engine.letterbox.lost,
         "probation": engine.fleet.inquest.probation.tenants(),
         "quarantined": [f"{tenant}/{job}" for tenant, job in engine.fleet.quarantined()],
     }

@@ -218,17 +218,21 @@ def _letter(row: Sequence[object]) -> Letter:
     return Letter(**values)  # type: ignore[arg-type]
 
 
-def begin_replay(db: sqlite3.Connection, wanted: Wanted, step: str, limit: int) -> list[int]:
-    """Have the oldest of some letters that wait, and can be, replayed; their ids."""
+def begin_replay(db: sqlite3.Connection, wanted: Wanted, step: str, limit: int) -> tuple[list[int], int]:
+    """Have the oldest of some letters that wait, and can be, replayed: their ids, and how many cannot be."""
     where, given = wanted.conditions()
+    waiting = f"FROM letters WHERE {where} AND status = ?"
+    fixed: int = db.execute(f"SELECT count(*) {waiting} AND NOT ({_REPLAYABLE})", (*given, Status.WAITING)).fetchone()[
+        0
+    ]
     rows = db.execute(
-        f"SELECT id FROM letters WHERE {where} AND status = ? AND {_REPLAYABLE} ORDER BY id LIMIT ?",
+        f"SELECT id {waiting} AND {_REPLAYABLE} ORDER BY id LIMIT ?",
         (*given, Status.WAITING, limit),
     ).fetchall()
     db.executemany(
         "UPDATE letters SET status = ?, replay_step = ? WHERE id = ?", [(Status.REPLAYING, step, id) for (id,) in rows]
     )
-    return [id for (id,) in rows]
+    return [id for (id,) in rows], fixed
 
 
 def replaying(db: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -288,7 +288,8 @@ class Executor:
 
     def _give_up(self, run: Run, delivery: Delivery, reason: str) -> None:
         """A message that nobody else will hear of becomes a letter, as a whole."""
-        if self._outbox is not None and not delivery.replay:
+        heard = delivery.replay or message.is_invocation(delivery.message)  # by whoever asked for it
+        if self._outbox is not None and not heard:
             with contextlib.suppress(JobFailed):  # on-error: fail: it has failed often enough
                 self._outbox.take(run, Refusal("", Code.GIVEN_UP, reason, delivery.message))
 

@@ -72,6 +72,7 @@ class Outbox:
         self._to_tell = False
         self._timer: asyncio.TimerHandle | None = None
         self._full_until = 0.0
+        self._is_full = False
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None
 
@@ -193,6 +194,9 @@ class Outbox:
             pause = 0
             self._missed -= missed
             self._metrics.letters_dropped += dropped
+            if full and not self._is_full:
+                self._log("warning", "there is no room for dead letters: refused events are counted and dropped")
+            self._is_full = full if together else self._is_full
             if full:
                 self._full_until = clock.monotonic() + FULL_SECONDS
             self._done(len(together))

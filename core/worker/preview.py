@@ -22,6 +22,8 @@ ANSWER_BYTES = 15_000  # with the text that a door adds: below 6,000 tokens
 
 _SECRET_NAME = re.compile(r"auth|token|secret|password|cookie|credential|(?:^|[-_])key$|api-?key|access-key", re.I)
 _NOT_SHOWN = frozenset({"batch", "retry", "timeout", "input-field", "preprocessors", "insecure", "track-schema"})
+_PATHS = frozenset({"path", "object-name"})  # in which a placeholder has to have a value
+_STAT = {"_BATCH_NUMBER": 1, "_BATCH_SIZE": 1, "__SCHEMA_NUMBER": 1}  # as for the first event that is written
 _LEVELS = ((50, 2000, 200), (20, 1000, 100), (10, 500, 50), (5, 300, 25), (3, 150, 12), (2, 80, 8), (1, 40, 4))
 """How an answer is made smaller: (entries of a list, characters of a text, keys of an object)."""
 
@@ -42,6 +44,7 @@ def output(
     if isinstance(declared, Respond):
         return _answers(declared, env, run, events)
     settings = _settings(declared)
+    run.stat = _STAT | run.stat
     fill = _renderer(settings, env)
     field = getattr(declared, "input_field", None)
     get = select.getter(select.parse(field)) if field else None
@@ -110,7 +113,9 @@ def _renderer(settings: dict[str, Any], env: Env) -> Callable[[Event, Run], dict
     filled: dict[str, Callable[[Event, Run], Any]] = {}
     for key, value in settings.items():
         try:
-            filled[key] = _address(value, env) if key == "url" else templates.structure(value, env)
+            required = key in _PATHS
+            made = templates.structure(value, env, required=required)
+            filled[key] = _address(value, env) if key == "url" else made
         except ValueError:
             continue
 

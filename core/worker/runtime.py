@@ -51,6 +51,7 @@ log = structlog.get_logger("core.worker")
 UNCONFINED = Sandbox(OFF)
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
+REPLAY_SECONDS = 10.0  # for letters that one call brings
 STEADY_SECONDS = 60.0  # a job that ran this long starts its back-off anew
 
 
@@ -271,8 +272,11 @@ class Runtime:
         raise errors.NotFound(f"A worker does not know the call {name}.")
 
     async def _replay(self, workload_id: str, letters: list[Any], assign: list[Any] | None) -> list[Any]:
-        """Take dead letters, [step, event, message] each, through a job. With `assign` (see frames.Assign) it is one
-        that has completed, whose output is opened for them alone. Raises Busy when the job does not run."""
+        """Take dead letters, [step, event, message] each, through a job, the first ones at least.
+
+        With `assign` (see frames.Assign) it is one that has completed, whose output is opened for them alone. Raises
+        Busy when the job does not run.
+        """
         workload = self._workloads.get(workload_id)
         found: list[Outcome] = []
         if workload is not None and workload.executor is not None and workload.executor.open:
@@ -513,13 +517,25 @@ class Runtime:
 
 
 async def _replay_all(executor: Executor, letters: list[Any], found: list[Outcome]) -> None:
-    for step, event, msg in letters:
-        found.append(await executor.replay(step, orjson.loads(event), None if msg is None else orjson.loads(msg)))
+    """As many as are through in a while; at least one, unless it cannot be done now."""
+    until = clock.monotonic() + REPLAY_SECONDS
+    try:
+        for step, event, msg in letters:
+            found.append(await executor.replay(step, orjson.loads(event), None if msg is None else orjson.loads(msg)))
+            if clock.monotonic() >= until:
+                return
+    except errors.SluiceError:
+        raise
+    except Exception as error:  # the boundary of a replay: the fault is its answer
+        raise errors.JobFailed(_reason(error)) from error
 
 
 async def _replay_alone(executor: Executor, letters: list[Any], found: list[Outcome]) -> None:
-    async with executor.for_replays():
-        await _replay_all(executor, letters, found)
+    try:
+        async with executor.for_replays():
+            await _replay_all(executor, letters, found)
+    except OSError as error:  # its output could not be opened
+        raise errors.JobFailed(_reason(error)) from error
 
 
 def _downstream(workloads: list[_Workload]) -> list[list[_Workload]]:

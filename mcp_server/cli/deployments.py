@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, documents, plans, render
+from mcp_server.cli import connect, documents, jobs, plans, render
 
 APPLY_SECONDS = 60
 
@@ -105,6 +105,7 @@ async def status(
     else:
         last = result.get("last_applied")
         shown = {**result, "last_applied": f"{last['at']} by {last['by']}" if last else None}
+        shown["letters"] = jobs.letters(result)
         facts = (
             "name",
             "state",
@@ -116,6 +117,7 @@ async def status(
             "worker_group",
             "data_directory",
             "last_applied",
+            "letters",
             "values",
             "defaults",
         )

@@ -28,6 +28,7 @@ def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
         "next": schedule and ("paused" if schedule["paused"] else schedule["next"]),
         "last": schedule and schedule["last"],
         "last_failure": failure and f"{failure['at']}  {failure['reason']}",
+        "letters": letters(job),
     }
     render.facts(told, tuple(told))
     columns = ("job", "replica", "worker", "state", "health", "since", "restarts", "failures", "reason", "metrics")
@@ -43,6 +44,14 @@ def show(job: dict[str, Any], typed: Mapping[str, Any]) -> None:
         if document is not None:
             render.heading(title)
             render.text(document if isinstance(document, str) else render.yaml(document))
+
+
+def letters(answer: Mapping[str, Any]) -> str | None:
+    """What an answer says of dead letters; None when there are none."""
+    box = answer.get("letters")
+    if box is None:
+        return None
+    return f"{box['waiting']} wait" + (f", {box['dropped']} were dropped: there is no room" if box["dropped"] else "")
 
 
 def _log_line(line: dict[str, Any]) -> dict[str, Any]:

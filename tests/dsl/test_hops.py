@@ -17,6 +17,9 @@ DISPATCH = {"outputs": {"a": "ca", "b": "cb", "c": "ca"}, "copies": ["tap", "cb"
         ({"input": {"echo": {}}, "output": "print"}, "", ()),
         ({"input": "echo", "output": {"dispatch": {"outputs": ["a"], "copies": "b"}}}, "", ()),
         ({"input": {"worker-channel": 7}, "output": {"dispatch": None}}, "", ()),
+        ({"output": "print", "on-error": {"send": {"channel": "rejects"}}}, "", ("rejects",)),
+        ({"output": {"worker-channel": "out"}, "on-error": {"send": {"message": "tag"}}}, "", ("out",)),
+        ({"output": "print", "on-error": "log"}, "", ()),
         ({}, "", ()),
     ],
 )

@@ -107,6 +107,30 @@ async def test_a_document_of_the_input_is_one_request(net: Worker) -> None:
     assert [orjson.loads(request.body) for request in site.requests] == [[{"a": 1}, {"a": 2}]]
 
 
+async def test_events_that_the_document_lets_a_receiver_refuse_are_found_in_their_batch_and_left_out(
+    net: Worker,
+) -> None:
+    events = "\n".join(f'{{"n":{n}}}' for n in (1, 2, 3))
+
+    async def picky(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        refused = any(event["n"] == 2 for event in lines(request.body))
+        writer.write(web.answer(422, b"no two") if refused else web.answer(200))
+
+    sink = {"batch": {"fixed-size": 3}, "refused-statuses": [400, 422]}
+    async with web.serve(picky) as site:
+        report = await net.write(events, {"http-post": {"url": site.url(), **sink}})
+        with pytest.raises(JobFailed, match="422"):
+            await net.write(events, {"http-post": {"url": site.url(), "batch": {"fixed-size": 3}}})
+    assert (report.events_out, report.errors, report.ok) == (2, 1, True)
+    assert [[event["n"] for event in lines(request.body)] for request in site.requests[:4]] == [
+        [1, 2, 3],
+        [1],
+        [2],
+        [3],
+    ]
+    assert any("answered 422: no two" in line for line in net.warnings)
+
+
 async def test_the_other_side_is_asked_again_when_it_says_so(net: Worker) -> None:
     async with web.serve(web.answer(429, retry_after="1"), web.answer(200)) as site:
         started = anyio.current_time()
@@ -412,6 +436,8 @@ async def test_an_answer_that_is_none_of_a_cluster_fails_the_job(net: Worker, an
         {"http-get": {"url": "http://u:p@x/"}},
         {"http-get": {"url": "http://x/", "body": "b"}},
         {"http-post": {"url": "http://x/", "preprocessors": ["zip"]}},
+        {"http-post": {"url": "http://x/", "refused-statuses": [429]}},
+        {"http-post": {"url": "http://x/", "refused-statuses": [500]}},
         {"http-post": {"url": "http://x/", "json-array": True, "batch": {"footer": "x"}}},
         {"elasticsearch": {"url": "http://x/", "index": "i", "batch": {"header": "x"}}},
     ],

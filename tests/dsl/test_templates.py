@@ -148,6 +148,40 @@ def test_a_missing_field_becomes_empty_and_is_told_once() -> None:
     assert "${gone}" in env.lines[0][1]
 
 
+@pytest.mark.parametrize(
+    ("text", "event", "expected"),
+    [
+        ("x/${a}", {"a": "1"}, "x/1"),
+        ("x/${a}", {"a": 0}, "x/0"),
+        ("x/${a}", {"a": False}, "x/false"),
+        ("x/${a||none}", {}, "x/none"),
+        ("x/${a||none}", {"a": ""}, "x/none"),
+        ("x/${a||}", {}, "x/"),
+        ("x/${a.b}", {"a": {"b": "1"}}, "x/1"),
+        ("x/${dyn|D}", {}, "x/set"),
+    ],
+)
+def test_a_placeholder_of_a_path_has_a_value_or_a_default(text: str, event: dict[str, Any], expected: str) -> None:
+    env = Stub(variables={"D": "set"})
+    assert templates.template(text, env, required=True)(event, Run()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        *(("x/${a}", event) for event in ({}, {"a": None}, {"a": ""})),
+        *(("x/${a.b}", event) for event in ({}, {"a": 1}, {"a": {"b": ""}})),
+        ("x/${dyn|D}", {}),
+        ("x/${msg|a}", {}),
+        ("x/${b}/${a}", {"b": "1"}),
+    ],
+)
+def test_or_it_is_a_fault_that_names_it(text: str, event: dict[str, Any]) -> None:
+    render = templates.template(text, Stub(), required=True)
+    with pytest.raises(templates.NoValue, match="has no value here"):
+        render(event, Run())
+
+
 @pytest.mark.parametrize("count", [2, templates.MOST_IN_ONE_LITERAL, templates.MOST_IN_ONE_LITERAL + 1, 5_000])
 def test_a_text_of_many_placeholders_is_filled_in_place(count: int) -> None:
     assert render("${a}-" * count, {"a": "b"}) == "b-" * count

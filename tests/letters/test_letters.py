@@ -8,7 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from core import errors
+from core.bus.base import Delivery
 from core.engine import Engine
+from core.model.letter import number
+from core.store import letter_rows
+from core.store.letter_rows import Wanted
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
 
@@ -168,3 +173,49 @@ output: {{discard: {{}}}}
         shown = await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN)
         assert shown["event"] == {"path": str(source)}
         assert not shown["replayable"]
+
+
+async def test_a_message_with_which_workers_died_is_a_letter_too(tmp_path: Path) -> None:
+    job = """
+name: hear
+input: {echo: {trigger: {message: {filter-tag: go}}, event: x}}
+output: {discard: {}}
+"""
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job)
+        engine.exhausted(Delivery(1, ("tenant-a", "hear"), b'{"id": "msg_1", "message_data": {"n": 1}}', deaths=10))
+        (letter,) = await waiting.until(lambda: letters(engine))
+        assert (letter["code"], letter["reason"]) == ("given-up", "10 workers died with its message")
+        told = await engine.call("explain", {"kind": "job", "id": "hear"}, ADMIN)
+        assert any(cause["what"] == "refused events that wait as dead letters: 1" for cause in told["because"]), told
+        assert [step for step in told["next"] if step["call"] == "dead_letter_list"]
+
+
+async def test_what_was_to_be_replayed_is_replayed_by_the_next_engine(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"n": 1}])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=target, field="host"))
+        (letter,) = await waiting.until(lambda: letters(engine))
+        await engine.call("job_put", {"document": TYPO.format(source=source, target=target, field="n")}, ADMIN)
+        await engine.call("job_deploy", {"name": "by-host"}, ADMIN)
+        wanted = Wanted("tenant-a", ids=(number(letter["id"]),))
+        await engine.letterbox.change(lambda db, _: letter_rows.begin_replay(db, wanted, "", 10))
+    async with engine_on(tmp_path / "home") as engine:
+        await waiting.until(lambda: letters(engine), lambda found: found[0]["status"] == "replayed")
+    assert waiting.lines(target / "1.jsonl") != []
+
+
+async def test_letters_of_a_job_that_is_not_deployed_are_not_replayed(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    write(source, [{"n": 1}])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=tmp_path / "out", field="host"))
+        await waiting.until(lambda: letters(engine))
+        await engine.call("job_undeploy", {"name": "by-host"}, ADMIN)
+        with pytest.raises(errors.TargetUnavailable, match="not deployed"):
+            await engine.call("dead_letter_replay", {"job": "by-host"}, ADMIN)
+        with pytest.raises(errors.InvalidParams):
+            await engine.call("dead_letter_replay", {}, ADMIN)
+        with pytest.raises(errors.NotFound):
+            await engine.call("dead_letter_get", {"id": "let_0000000000000001"}, ADMIN)

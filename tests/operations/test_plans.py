@@ -209,10 +209,24 @@ async def test_a_plan_tells_what_its_workers_do_not_open_and_an_apply_is_refused
         assert made["blockers"] == []
 
 
+BEATS = """
+kind: blueprint
+slug: beats
+version: 1.0.0
+title: Beats
+jobs:
+  - name: beat
+    input: {echo: {event: "{}", trigger: {interval: 1h}}}
+    output: {discard: {}}
+"""
+
+
 async def test_a_plan_warns_of_a_schedule_that_several_replicas_keep(tmp_path: Path) -> None:
-    wish = {"name": "beats", "source": "blueprint:echo-source@1.0.0", "values": {"event": "{}", "interval": "1h"}}
+    wish = {"name": "beats", "source": "blueprint:beats"}
     async with engine_on(tmp_path / "home") as engine:
+        await engine.call("workflow_save_draft", {"document": BEATS}, ADMIN)
+        await engine.call("workflow_publish", {"slug": "beats", "type": "blueprint"}, ADMIN)
         one = await engine.call("deployment_plan", wish, ADMIN)
-        several = await engine.call("deployment_plan", {**wish, "replicas": {"echo-source": 3}}, ADMIN)
+        several = await engine.call("deployment_plan", {**wish, "replicas": {"beats": 3}}, ADMIN)
         codes = [[warning["code"] for warning in made["warnings"]] for made in (one, several)]
         assert [("replicas_of_a_schedule" in found) for found in codes] == [False, True], several

@@ -78,7 +78,7 @@ async def test_letters_that_were_replayed_make_room(tmp_path: Path) -> None:
         await box.put(OWNER, [first, second])
 
         def replay(db: letter_rows.Connection, _: set[tuple[str, str]]) -> None:
-            (id,) = letter_rows.begin_replay(db, Wanted("acme", ids=(first.id,)), "", 10)
+            (id,), _ = letter_rows.begin_replay(db, Wanted("acme", ids=(first.id,)), "", 10)
             letter_rows.accepted(db, id, 5)
 
         await box.change(replay, OWNER)

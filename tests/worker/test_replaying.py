@@ -13,7 +13,6 @@ import pytest
 
 from core.dsl.component import Batch
 from core.dsl.language.compile import compile_job
-from core.dsl.language.on_error import KEEP
 from core.errors import Busy
 from core.model.letter import Posted
 from core.worker import runs
@@ -40,11 +39,15 @@ class Posts:
         return len(posted), 0, False
 
 
-def executor(worker: Worker, posts: Posts, source: Any, sink: Any, actions: Sequence[Any] = ()) -> Executor:
+def executor(
+    worker: Worker, posts: Posts, source: Any, sink: Any, actions: Sequence[Any] = (), on_error: Any = "keep"
+) -> Executor:
     env = worker.env()
-    job = compile_job({"name": "job", "input": source, "actions": list(actions), "output": sink}, env)
+    job = compile_job(
+        {"name": "job", "input": source, "actions": list(actions), "output": sink, "on-error": on_error}, env
+    )
     ends, metrics = {"/input": job.input.name, "/output": job.output.name}, Metrics()
-    outbox = Outbox(KEEP, "1", ends, metrics, env.log, posts.post, lambda: None)
+    outbox = Outbox(job.on_error, "1", ends, metrics, env.log, posts.post, lambda: None)
     return Executor(job, env, on_run=worker.reports.append, metrics=metrics, outbox=outbox)
 
 

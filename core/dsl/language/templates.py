@@ -411,9 +411,12 @@ def pieces(text: str, env: Env, warn: Warn | None = None) -> list[str | Render]:
     ]
 
 
-def structure(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event, Run], Any]:
-    """Compile any JSON value whose strings are templates; each call makes fresh objects and arrays."""
-    made: Callable[[Event, Run], Any] = _lambda(env, warn, lambda code: emit_structure(value, code))
+def structure(value: Any, env: Env, warn: Warn | None = None, *, required: bool = False) -> Callable[[Event, Run], Any]:
+    """Compile any JSON value whose strings are templates; each call makes fresh objects and arrays.
+
+    With `required` as `template` says it.
+    """
+    made: Callable[[Event, Run], Any] = _lambda(env, warn, lambda code: emit_structure(value, code, required=required))
     return made
 
 
@@ -451,14 +454,15 @@ def lookup_of(text: str) -> Lookup | None:
     return parts[0] if len(parts) == 1 and isinstance(parts[0], Lookup) else None
 
 
-def emit_structure(value: Any, code: Builder) -> str:
+def emit_structure(value: Any, code: Builder, *, required: bool = False) -> str:
     """Like `emit` for a JSON value with templates in its strings (keys are taken as they are)."""
     if isinstance(value, str):
-        return emit(value, code)
+        return emit(value, code, required=required)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{code.bind(key)}: {emit_structure(v, code)}" for key, v in value.items()) + "}"
+        parts = (f"{code.bind(key)}: {emit_structure(v, code, required=required)}" for key, v in value.items())
+        return "{" + ", ".join(parts) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(emit_structure(v, code) for v in value) + "]"
+        return "[" + ", ".join(emit_structure(v, code, required=required) for v in value) + "]"
     return code.bind(value)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import orjson
-from pydantic import WithJsonSchema, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
 from core.dsl.connections import http
@@ -15,7 +15,9 @@ from core.dsl.events.select import Selector
 from core.dsl.files import preprocess
 from core.dsl.language import templates
 from core.dsl.outputs import batching, content, proxy_capture
+from core.errors import JobFailed, shorten
 from core.guard import egress
+from core.model.letter import Code
 
 
 @REGISTRY.register("http-post")
@@ -60,8 +62,18 @@ output:
     """Put several events into one request, one line for each."""
     json_array: bool = False
     """Send a batch as one JSON array instead of lines; the same as `wrap-as-json` of the batch."""
+    refused_statuses: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
+    """Statuses with which the receiver refuses the events of a request for good, as [400, 422]: they are left out, and
+    of a batch each event is sent alone to see which. 401, 403, 408 and 429 are none of them."""
     preprocessors: tuple[preprocess.Encoder, ...] = ()
     """Encode the body, in this order. When gzip is the last one, the header `content-encoding` tells it."""
+
+    @field_validator("refused_statuses")
+    @classmethod
+    def _of_events(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if others := sorted({401, 403, 408, 429}.intersection(value)):
+            raise ValueError(f"{others[0]} says nothing of the events: a credential or a pause is asked for")
+        return value
 
     @field_validator("method", mode="before")
     @classmethod
@@ -107,28 +119,47 @@ class HttpPostSink:
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         for group in groups:
-            first = group[0].event
-            data = self._content([item.data for item in group])
-            if self._config.preprocessors:  # compressing may take a while: not on the loop
-                data = await asyncio.to_thread(preprocess.encode, self._config.preprocessors, data)
-            envelopes = [found for item in group if (found := proxy_capture.envelope(item.event)) is not None]
-            timeout = min((proxy_capture.seconds(found, self._config.timeout) for found in envelopes), default=None)
-            last: list[egress.Reply] = []
-            try:
-                await self._client.send(
-                    self._config.method.upper(),
-                    self._client.url(first, run),
-                    first,
-                    run,
-                    content=data,
-                    headers=self._defaults,
-                    timeout=timeout,
-                    judge=partial(_judge, last) if envelopes else None,
-                )
-            finally:
-                for found in envelopes if last else ():
-                    await self._env.publish(proxy_capture.message(found, last[-1]))
-            run.bytes_out += len(data)
+            await self._send_group(group, run)
+
+    async def _send_group(self, group: list[batching.Item], run: Run) -> None:
+        try:
+            await self._request(group, run)
+        except _Refused as refusal:
+            if len(group) == 1:
+                run.leave_out(self._env, Code.REFUSED, f"http-post: {refusal.message}", group[0].event)
+                return
+            for item in group:
+                await self._send_group([item], run)
+
+    async def _request(self, group: list[batching.Item], run: Run) -> None:
+        first = group[0].event
+        data = self._content([item.data for item in group])
+        if self._config.preprocessors:  # compressing may take a while: not on the loop
+            data = await asyncio.to_thread(preprocess.encode, self._config.preprocessors, data)
+        envelopes = [found for item in group if (found := proxy_capture.envelope(item.event)) is not None]
+        timeout = min((proxy_capture.seconds(found, self._config.timeout) for found in envelopes), default=None)
+        last: list[egress.Reply] = []
+        try:
+            await self._client.send(
+                self._config.method.upper(),
+                self._client.url(first, run),
+                first,
+                run,
+                content=data,
+                headers=self._defaults,
+                timeout=timeout,
+                judge=partial(self._judge, last),
+            )
+        finally:
+            for found in envelopes if last else ():
+                await self._env.publish(proxy_capture.message(found, last[-1]))
+        run.bytes_out += len(data)
+
+    def _judge(self, last: list[egress.Reply], reply: egress.Reply, where: str) -> None:
+        last[:] = [reply]
+        if reply.status in self._config.refused_statuses:
+            raise _Refused(f"{where} answered {reply.status}: {shorten(reply.body.decode(errors='replace'), 120)}")
+        http.check_success(reply, where)
 
     def _content(self, datas: list[bytes]) -> bytes:
         if self._config.json_array:
@@ -145,9 +176,8 @@ class HttpPostSink:
         await self._client.aclose()
 
 
-def _judge(last: list[egress.Reply], reply: egress.Reply, where: str) -> None:
-    last[:] = [reply]
-    http.check_success(reply, where)
+class _Refused(JobFailed):
+    """The receiver has refused the events of a request for good."""
 
 
 def _content_type(config: HttpPost) -> str:

@@ -17,6 +17,7 @@ from core.dsl.component import REGISTRY, Config
 from core.dsl.language import schedule, timers
 from core.dsl.language.action import Action
 from core.dsl.language.emit import Emit
+from core.dsl.language.on_error import OnError
 from core.dsl.language.registry import load_components
 from core.dsl.reference import topics
 
@@ -28,6 +29,11 @@ _BLOCKS: dict[tuple[str, str], tuple[type[Config], str]] = {
         Emit,
         "name: tell-when-done\ninput: {echo: {event: hello}}\noutput: {print: STDOUT}\n"
         'emit: {tag: stage1-done, data: {count: "${stat|events_out}"}}',
+    ),
+    ("document", "on-error"): (
+        OnError,
+        "name: by-host\ninput: {echo: {event: '{}', json: true}}\noutput: {file: 'by-host/${host}.jsonl'}\n"
+        "on-error: {send: {message: rejected}}",
     ),
     ("trigger", "interval"): (
         timers.Interval,

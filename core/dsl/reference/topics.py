@@ -35,7 +35,7 @@ TOPICS = (
             ("actions", "What happens to each event, in this order; may be left out."),
             ("output", "Required: where events go, e.g. {print: STDOUT}."),
             ("emit", "Messages beside the data, sent after the output has accepted it; see document emit."),
-            ("on-error", "What becomes of an event that is refused: keep (default), log, fail, or {send: …}."),
+            ("on-error", "What becomes of refused events: keep (default), log, fail or send; see document on-error."),
             ("context", "Values for {{name}} that nothing else gives."),
             ("description", "What the job is for."),
             ("tags", "Words to find it by."),
