@@ -31,6 +31,10 @@ class Scale:
     """Events in the file of the data job."""
     steps: tuple[int, ...]
     """Steps of the planned workflow."""
+    log_lines: int
+    """Lines of one run of the jobs that write logs; in 8 runs one may write 18,000 without dropping any."""
+    log_bytes: int
+    """Of lines that are searched."""
     idle_seconds: float
     waiting: int
     """Message-triggered jobs on one worker that nothing ever happens to."""
@@ -44,6 +48,8 @@ FULL = Scale(
     tools=(10, 1_000, 10_000),
     events=400_000,
     steps=(1_000, 10_000),
+    log_lines=2_000,
+    log_bytes=1_000_000_000,
     idle_seconds=5.0,
     waiting=1_000,
 )
@@ -55,6 +61,8 @@ SMALLEST = Scale(
     tools=(10,),
     events=1_000,
     steps=(10,),
+    log_lines=20,
+    log_bytes=500_000,
     idle_seconds=0.2,
     waiting=10,
 )
@@ -78,6 +86,13 @@ async def sequential(call: Call, count: int) -> Latency:
             await call()
             times.append(clock() - started)
     return latency(times)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Wait for something that gives no signal. Raises TimeoutError when it does not come."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not done():  # noqa: ASYNC110 - what is measured must not be told of who waits
+            await asyncio.sleep(0.01)
 
 
 async def in_flight(call: Call, count: int, width: int) -> float:

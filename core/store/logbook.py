@@ -88,6 +88,8 @@ class Logbook:
         self.path = path
         self.dropped: Counter[str] = Counter()
         """Lines that are not in the file, by reason."""
+        self.taken = 0
+        """Lines that came, those that were dropped here among them."""
         self._bounds = bounds
         self.seq = 0
         """Of the last line."""
@@ -174,6 +176,7 @@ class Logbook:
         first = self._ids.next(lines)
         self.seq = first + lines - 1
         bundle = Bundle(first, lines, columns, text)
+        self.taken += lines
         if self._thread is None:
             self.dropped["not-open"] += lines
             return bundle
