@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
@@ -12,7 +13,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests import quick
+from tests import nursery, quick
 
 HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
 # How long one example takes says nothing: tests run side by side, on machines of any speed.
@@ -51,6 +52,13 @@ def _homes() -> Iterator[None]:
         os.environ[HOMES] = place
         yield
         del os.environ[HOMES]
+
+
+@pytest.fixture(autouse=True)
+def _workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Engines that run in the process of the tests fork their workers, but where that would hide something."""
+    with nursery.forked() if request.node.get_closest_marker("fresh_workers") is None else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture
