@@ -251,7 +251,8 @@ async def _watch(link: channel.Channel) -> None:
     """Give up the calls of a link whose owner does not even say who it is: nobody waits for a stopped process."""
     while not link.closed.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(link.closed.wait(), SILENCE_SECONDS / 2)
+            async with asyncio.timeout(SILENCE_SECONDS / 2):
+                await link.closed.wait()
         if link.waiting:
             try:
                 async with asyncio.timeout(SILENCE_SECONDS):

@@ -129,6 +129,8 @@ class Rollouts:
             finally:  # it is committed: whatever happened, it is watched
                 if state is DeploymentState.APPLYING:
                     self._watch(tenant, name, revision, wish, gate)
+                elif state is DeploymentState.REMOVING:
+                    self._leave((tenant, name))
             told_by = {"deployment": name, "revision": revision, "action": action, "source": wish.source}
             self._traffic.message(
                 tenant, type=Type.DEPLOYMENT_APPLIED, data={**told_by, **({"reason": reason} if reason else {})}
@@ -185,14 +187,17 @@ class Rollouts:
 
     def _watch(self, tenant: str, name: str, revision: int, wish: State, gate: Gate) -> None:
         key = (tenant, name)
-        before = self._tasks.get(key)
-        if before is not None:
-            before.cancel()
+        self._leave(key)
         wanted = {one.id: one.job for one in workloads(tenant, wish) if one.id not in gate.excused}
         watch = Watch(gate, wanted, clock.monotonic())
         self._gates[key] = gate
         task = self._tasks[key] = asyncio.create_task(self._gate(tenant, name, revision, watch))
         task.add_done_callback(lambda done: self._ended(key, done))
+
+    def _leave(self, key: tuple[str, str]) -> None:
+        """Another wish has taken the place of the one that is watched."""
+        if (task := self._tasks.get(key)) is not None:
+            task.cancel()
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._tasks.get(key) is task:

@@ -45,7 +45,8 @@ class Watcher:
     async def keep(self) -> None:
         """Wait for changes, and look at what has changed."""
         try:
-            await asyncio.wait_for(self._woken.wait(), max(0.0, self._all_at - clock.monotonic()))
+            async with asyncio.timeout(max(0.0, self._all_at - clock.monotonic())):
+                await self._woken.wait()
             await asyncio.sleep(max(FOLD_SECONDS, SHARE * self._spent))
         except TimeoutError:
             pass

@@ -111,7 +111,8 @@ class Tunnel:
     async def opened(self, seconds: float) -> bool:
         """Wait until the other end has proved itself by one record that opens."""
         try:
-            await asyncio.wait_for(self._opened.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._opened.wait()
         except TimeoutError:
             return False
         return True

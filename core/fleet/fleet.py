@@ -647,7 +647,8 @@ class Fleet:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(future)
             try:
-                await asyncio.wait_for(future, left)
+                async with asyncio.timeout(left):
+                    await future
             except TimeoutError:
                 return until()
             finally:

@@ -76,7 +76,8 @@ async def find(
                 break
             within = replace(within, after=seq) if follows else within
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(arrived.wait(), left)
+                async with asyncio.timeout(left):
+                    await arrived.wait()
             await asyncio.sleep(min(GATHER_SECONDS, max(0, deadline - clock.monotonic())))
     lines = found.lines if follows else found.lines[::-1]
     return Lines(lines, not found.complete, found.edge if follows and not found.complete else seq, gone)

@@ -66,7 +66,8 @@ class Orders:
         """The end of the run of one; None when it does not end within that time."""
         future = self._waiters.setdefault(order, asyncio.get_running_loop().create_future())
         try:
-            return await asyncio.wait_for(asyncio.shield(future), seconds)
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(future)
         except TimeoutError:
             return None
         finally:

@@ -100,7 +100,8 @@ class Timetables:
         ends = [one.paused_until_ns - now for one in self._schedules.values() if one.paused_until_ns]
         seconds = min([LOOK_SECONDS, *(end / clock.NANOSECONDS for end in ends)])
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._look.wait(), max(0.0, seconds))
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._look.wait()
 
     def _look_for_late(self, now_ns: int) -> None:
         """Time alone makes a firing late: nobody tells of what does not come."""

@@ -99,7 +99,8 @@ class LocalKV:
                 if next_end is not None:
                     left = min(left, max(0.001, (next_end - self._now_ms()) / 1000))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), left)
+                    async with asyncio.timeout(left):
+                        await woken.wait()
         finally:
             line.remove(woken)
             if not line:
@@ -205,7 +206,8 @@ class LocalWatch:
 
     async def next(self, wait_seconds: float) -> Changes:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._on_the_wall.wait(), wait_seconds)
+            async with asyncio.timeout(wait_seconds):
+                await self._on_the_wall.wait()
         self._on_the_wall.clear()
         told, self._changes = tuple(self._changes.values()), {}
         lagged, self._lagged = self._lagged, False

@@ -465,7 +465,8 @@ class Executor:
             if not await self._try_delivery(delivery, pause):
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._drained.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._drained.wait()
             if self._stopping:  # it stays unsettled and goes to someone else
                 return
 

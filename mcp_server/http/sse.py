@@ -93,7 +93,8 @@ class Reader:
             while True:
                 found = None
                 with contextlib.suppress(TimeoutError):
-                    found = await asyncio.wait_for(self._waiting.get(), KEEP_ALIVE_SECONDS)
+                    async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                        found = await self._waiting.get()
                 if isinstance(found, Reason):
                     yield event("end", "", ending(found)), {}
                     return
