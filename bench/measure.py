@@ -36,6 +36,8 @@ class Scale:
     log_bytes: int
     """Of lines that are searched."""
     idle_seconds: float
+    streams: int
+    """Event streams that are open at once."""
     waiting: int
     """Message-triggered jobs on one worker that nothing ever happens to."""
 
@@ -51,6 +53,7 @@ FULL = Scale(
     log_lines=2_000,
     log_bytes=1_000_000_000,
     idle_seconds=5.0,
+    streams=2_000,
     waiting=1_000,
 )
 SMALLEST = Scale(
@@ -64,6 +67,7 @@ SMALLEST = Scale(
     log_lines=20,
     log_bytes=500_000,
     idle_seconds=0.2,
+    streams=20,
     waiting=10,
 )
 
