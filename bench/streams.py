@@ -18,7 +18,6 @@ from bench.measure import Scale
 from bench.report import Row
 
 AT_ONCE = 50  # that are opened side by side
-CALLS = 200
 MESSAGES = 10
 END_SECONDS = 120.0
 ROOM = {
@@ -34,19 +33,20 @@ async def measure(scale: Scale, home: Path) -> list[Row]:
         await engines.prepare(running)
     with _variables(ROOM):
         async with engines.served(home) as served:
-            return await _measure(scale.streams, served)
+            return await _measure(scale, served)
 
 
-async def _measure(count: int, served: engines.Served) -> list[Row]:
+async def _measure(scale: Scale, served: engines.Served) -> list[Row]:
+    count, calls = scale.streams, scale.sequential
     process = psutil.Process(served.pid)
-    quiet = await _calls(served)
+    quiet = await _calls(served, calls)
     before = process.memory_info().rss
     started = time.perf_counter()
     async with _streams(count, served) as streams:
         opened = time.perf_counter() - started
         held = process.memory_info().rss
-        beside = await _calls(served)
-        late, meanwhile = await _messages(served, streams)
+        beside = await _calls(served, calls)
+        late, meanwhile = await _messages(served, streams, calls)
         most = process.memory_info().rss
     note = f"{count} streams"
     return [
@@ -60,12 +60,12 @@ async def _measure(count: int, served: engines.Served) -> list[Row]:
     ]
 
 
-async def _calls(served: engines.Served, until: asyncio.Event | None = None) -> float:
-    """The 99th percentile of small calls one after the other, in seconds; of as many as there is time for."""
+async def _calls(served: engines.Served, count: int, until: asyncio.Event | None = None) -> float:
+    """The 99th percentile of so many small calls one after the other, in seconds, or of more until then."""
     http = await wire.connect(served.port)
     raw = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
     took = []
-    while len(took) < CALLS or (until is not None and not until.is_set()):
+    while len(took) < count or (until is not None and not until.is_set()):
         started = time.perf_counter()
         await http.request(raw)
         took.append(time.perf_counter() - started)
@@ -74,10 +74,10 @@ async def _calls(served: engines.Served, until: asyncio.Event | None = None) -> 
     return quantiles(took, n=100)[-1]
 
 
-async def _messages(served: engines.Served, streams: list[Stream]) -> tuple[float, float]:
+async def _messages(served: engines.Served, streams: list[Stream], calls: int) -> tuple[float, float]:
     """Some messages, each to all streams: how long until the last one has it, and calls meanwhile (99th percentile)."""
     http, over = await wire.connect(served.port), asyncio.Event()
-    meanwhile = asyncio.create_task(_calls(served, over))
+    meanwhile = asyncio.create_task(_calls(served, calls, over))
     headers = {"authorization": f"Bearer {served.token}", "x-sluice-tenant": engines.TENANT}
     body = orjson.dumps({"params": engines.PARAMS})
     took = []

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_smallest_run_of_every_suite_gives_figures_of_both_sides() -> None:
     command = [sys.executable, "-m", "bench", "all", "--smallest", "--json"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     assert set(found["suites"]) == {"invoke", "tools", "data", "plan", "logs", "idle", "streams"}
