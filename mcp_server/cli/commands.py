@@ -216,7 +216,9 @@ def _bar(engine: connect.Client, form: Form, given: Mapping[str, Any], *, quiet:
 def _show(form: Form, answer: dict[str, Any]) -> None:
     columns = tuple(form.columns.split())
     if "items" not in answer or isinstance(answer["items"], int):  # a number of items is a fact
-        render.facts(answer, columns or tuple(answer))
+        steps = [one for one in answer.get("next") or () if isinstance(one, dict) and "call" in one]
+        render.facts(answer, columns or tuple(name for name in answer if name != "next" or not steps))
+        render.steps(steps)
         return
     items = answer["items"]
     render.rows(

@@ -14,8 +14,4 @@ def show(told: dict[str, Any], typed: Mapping[str, Any]) -> None:
     render.heading("Because")
     for cause in told["because"]:
         render.text(f"  {cause['at'] or 'now':<24}  {wording.hint(render.printable('', cause['what']))}")
-    if told["next"]:
-        render.heading("Next")
-        for call in told["next"]:
-            why = render.printable("", call["why"])
-            render.text(f"  {call.get('command') or wording.command(call['call'], call['arguments'])}\n      {why}")
+    render.steps(told["next"])

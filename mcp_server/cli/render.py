@@ -115,6 +115,15 @@ def heading(text: str) -> None:
     out().print(f"\n[bold]{markup.escape(text)}[/]")
 
 
+def steps(calls: Sequence[dict[str, Any]]) -> None:
+    """What to do next, in commands; nothing when there is nothing."""
+    if calls:
+        heading("Next")
+    for call in calls:
+        command = call.get("command") or wording.command(call["call"], call["arguments"])
+        text(f"  {command}\n      {printable('', call['why'])}")
+
+
 def text(value: str) -> None:
     """Print a text of the engine as it is, but for what would act on the terminal instead of being read."""
     sys.stdout.write(results.visible(value.rstrip("\n")) + "\n")
