@@ -21,6 +21,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from core import errors
+from core.model import trace_context
 from core.model.principal import Caller
 from mcp_server import apps, asgi, completion, confirmation, prompts, resources, results, task_updates, tasks, tools
 from mcp_server.changes import Changes
@@ -88,6 +89,13 @@ def build(door: Door) -> McpServer:
     def caller_of(ctx: Context) -> Caller:
         return door.effective(asgi.caller_of(ctx.request) or door.options.caller)
 
+    def traced(ctx: Context) -> Caller:
+        """Who calls, and from where in which trace, as the client says in `_meta`."""
+        caller, said = caller_of(ctx), (ctx.meta or {}).get("traceparent")
+        if not isinstance(said, str) or trace_context.parse(said) is None:
+            return caller
+        return dataclasses.replace(caller, traceparent=said)
+
     async def list_tools(ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
         listing = await _or_protocol_error(door.listing(caller_of(ctx)))
         try:
@@ -99,7 +107,7 @@ def build(door: Door) -> McpServer:
         return {"resultType": "complete", "tools": list(page), **more}
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
-        origin = Origin(caller_of(ctx), ctx.protocol_version)
+        origin = Origin(traced(ctx), ctx.protocol_version)
         try:
             call = await door.resolve(params.name, params.arguments or {}, origin.caller)
         except UnknownTool as error:

@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from core import backoff, errors, httpclient
+from core.model import trace_context
 from core.model.operation import Registry
 from core.model.principal import DEFAULT_TENANT, Caller, Principal, Role
 from mcp_server import credentials, logins
@@ -245,6 +246,8 @@ def _about(caller: Caller) -> dict[str, str]:
         headers["x-sluice-tenant"] = caller.tenant.encode("ascii", "replace").decode()
     if not caller.allow_write:
         headers["x-sluice-read-only"] = "1"
+    if trace_context.parse(caller.traceparent) is not None:
+        headers["traceparent"] = caller.traceparent
     if caller.label:
         headers["x-sluice-session-label"] = caller.label.encode("ascii", "replace").decode()
     return {name: "".join(c if c.isprintable() else " " for c in value) for name, value in headers.items()}

@@ -29,6 +29,7 @@ from core.docstrings import Described
 from core.guard.filepolicy import CLOSED, FilePolicy
 from core.model.kv import Namespace
 from core.model.letter import Code
+from core.model.trace_context import TraceContext
 
 Event = dict[str, Any]
 LOGGED_ERRORS = 20  # of one run; the others are counted only
@@ -141,6 +142,7 @@ class Run:
     letters: Letters | None = None  # where refused events go; nowhere in a trace
     acting: tuple[str, str] = ("", "")  # of an action that waits: its pointer and its name
     replay: bool = False  # of a dead letter, beside the runs of the job
+    trace: TraceContext | None = None  # which trace it belongs to, if its message says so
 
     def refuse(self, env: Env, text: str, count: int = 1) -> None:
         """Count what a component could not do, and tell the log of the job about the first ones."""

@@ -52,6 +52,8 @@ class Invocation:
     """The message that ended it."""
     settled_at_ns: int | None = None
     """When the job was done with the message although the run went on; None: it is owed as long as the run is open."""
+    trace_id: str | None = None
+    """The trace of its caller, if the call was part of one."""
 
     @property
     def text_id(self) -> str:
@@ -133,6 +135,7 @@ def row(run: Invocation, *, with_result: bool = False) -> dict[str, Any]:
         "surface": run.surface,
         "attempts": run.attempts,
         "rerun_of": run.rerun_of,
+        "trace_id": run.trace_id,
         "requested_at": clock.iso(run.requested_at_ns),
         "finished_at": None if finished is None else clock.iso(finished),
         "duration_ms": None if finished is None else (finished - run.requested_at_ns) // 1_000_000,
@@ -155,6 +158,7 @@ def record(run: Invocation, *, params: Any = None, result: Any = None) -> dict[s
         "caller": {"username": run.username, "role": run.role},
         "surface": run.surface,
         "rerun_of": run.rerun_of,
+        "trace_id": run.trace_id,
         "callback": None if run.callback is None else site(run.callback),
         "requested_at": clock.iso(run.requested_at_ns),
         "deadline": None if run.deadline_ns is None else clock.iso(run.deadline_ns),

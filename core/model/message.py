@@ -82,6 +82,7 @@ class Message:
     worker: str = ""
     at_ns: int = 0
     data: Mapping[str, Any] | None = None
+    traceparent: str = ""  # of the invocation that it carries (core.model.trace_context)
 
     def event(self) -> dict[str, Any]:
         """The event that an internal-messages input delivers (docs/components.md)."""
@@ -99,6 +100,8 @@ class Message:
             out["job_name"] = self.job
         if self.worker:
             out["worker_id"] = self.worker
+        if self.traceparent:
+            out["traceparent"] = self.traceparent
         if self.data is not None:
             out["message_data"] = self.data
         return out

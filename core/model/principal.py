@@ -50,6 +50,7 @@ class Caller:
     surface: Surface = Surface.INTERNAL
     allow_write: bool = True
     label: str = ""
+    traceparent: str = field(default="", compare=False)  # of this one call, as it came (core.model.trace_context)
 
     @property
     def username(self) -> str:
@@ -89,6 +90,7 @@ class Caller:
             "surface": self.surface.value,
             "allow_write": self.allow_write,
             "label": self.label,
+            **({"traceparent": self.traceparent} if self.traceparent else {}),
         }
 
     @staticmethod
@@ -108,6 +110,7 @@ class Caller:
             Surface(str(data["surface"])),
             bool(data["allow_write"]),
             str(data.get("label", "")),
+            str(data.get("traceparent", "")),
         )
 
 

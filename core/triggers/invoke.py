@@ -22,7 +22,7 @@ from core import clock, errors
 from core.bus.base import Bus, Delivery
 from core.bus.told import Told
 from core.measures import Ends
-from core.model import invocation
+from core.model import invocation, trace_context
 from core.model.invocation import Invocation
 from core.model.message import Kind, Message, Source, Type, renumbered
 from core.model.operation import schema_problems
@@ -193,6 +193,9 @@ class Invoker:
             callback=options.receiver,
             rerun_of=options.rerun_of,
         )
+        context = trace_context.parse(caller.traceparent) if caller.traceparent else None
+        if context is not None:
+            run.trace_id = context.trace_id
         if definition.response_slot:
             run.deadline_ns = now + definition.response_timeout_seconds * clock.NANOSECONDS
         job_event = invocation.job_event(run, trigger.text_id, definition, orjson.Fragment(text))
@@ -205,6 +208,7 @@ class Invoker:
             tag=definition.target_message_tag,
             at_ns=now,
             data={"job_event": job_event},
+            traceparent="" if context is None else str(context._replace(sampled=False)),
         )
         group = (tenant, definition.target_job_name)
         refused = dispatch.refusal(self._bus.filter_of(group), message, definition)

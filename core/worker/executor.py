@@ -35,7 +35,7 @@ from core.dsl.language.emit import Emitters
 from core.dsl.language.schedule import Clocks, MessageFilter, Trigger
 from core.dsl.language.timers import Interval, Timer
 from core.errors import Busy, JobFailed
-from core.model import message
+from core.model import message, trace_context
 from core.model.canceling import Stopped
 from core.model.letter import Code
 from core.model.schedule import Cause
@@ -617,7 +617,10 @@ class Executor:
         payload = None if event is None else event.get("message_data") or {}
         span, scheduled_ns = (None, 0) if firing is None else (firing.span, firing.scheduled_ns)
         clocks = Clocks(started_ns, span, scheduled_ns)
-        return Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks, letters=self._outbox)
+        run = Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks, letters=self._outbox)
+        if event is not None and (traceparent := event.get("traceparent")):
+            run.trace = trace_context.parse(str(traceparent))
+        return run
 
     def _report(
         self,

@@ -16,7 +16,7 @@ LOOK_SECONDS = 1.0  # between two looks at a run when nothing was announced
 
 _SHOWN = (
     *("invocation_id", "trigger_slug", "trigger_revision", "state", "deduplicated", "caller", "surface", "attempts"),
-    *("requested_at", "deadline", "finished_at", "trigger_proxy_recorded_at", "rerun_of", "callback"),
+    *("requested_at", "deadline", "finished_at", "trigger_proxy_recorded_at", "rerun_of", "trace_id", "callback"),
 )
 _DELIVERIES = ("event_id", "invocation_id", "receiver", "state", "outcome", "attempts", "next_try_at", "last")
 

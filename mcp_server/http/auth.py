@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from core import clock, errors
-from core.model import principal
+from core.model import principal, trace_context
 from mcp_server import session
 
 CACHE_SECONDS = 2.0
@@ -22,6 +22,7 @@ FAILURE_SECONDS = 3.0  # after which it may make one more
 SURFACE_HEADER = "x-sluice-surface"
 READ_ONLY_HEADER = "x-sluice-read-only"
 LABEL_HEADER = "x-sluice-session-label"
+TRACE_HEADER = "traceparent"
 _HINT = "Send 'Authorization: Bearer TOKEN'; 'sluice token create' makes a token."
 log = structlog.get_logger("mcp_server.http.auth")
 _SURFACES = {surface.value: surface for surface in (principal.Surface.MCP, principal.Surface.CLI)}
@@ -183,6 +184,7 @@ def caller(
         _SURFACES.get(said.get(SURFACE_HEADER, ""), principal.Surface.HTTP),
         READ_ONLY_HEADER not in said,
         errors.shorten(said.get(LABEL_HEADER, ""), 100),
+        said.get(TRACE_HEADER, "")[: trace_context.MOST_CHARACTERS],
     )
     if member and (len(tenant) > MAX_TENANT or not made.member_of(tenant)):
         log.warning("tenant_refused", username=identity.username, tenant=errors.shorten(tenant, 64))

@@ -25,7 +25,7 @@ def modern(params: dict[str, Any]) -> dict[str, Any]:
         "io.modelcontextprotocol/clientCapabilities": CAPABILITIES,
         "io.modelcontextprotocol/clientInfo": {"name": "peer", "version": "1"},
     }
-    return {**params, "_meta": meta}
+    return {**params, "_meta": {**meta, **params.get("_meta", {})}}
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -17,6 +18,7 @@ from core.dsl.language import templates
 from core.dsl.outputs import batching, content, proxy_capture
 from core.errors import JobFailed, shorten
 from core.guard import egress
+from core.model import trace_context
 from core.model.letter import Code
 
 
@@ -65,6 +67,8 @@ output:
     refused_statuses: tuple[Annotated[int, Field(ge=400, le=499)], ...] = ()
     """Statuses with which the receiver refuses the events of a request for good, as [400, 422]: they are left out, and
     of a batch each event is sent alone to see which. 401, 403, 408 and 429 are none of them."""
+    trace_context: bool = True
+    """Tell the receiver in a header `traceparent` which trace the run belongs to, if its message named one."""
     preprocessors: tuple[preprocess.Encoder, ...] = ()
     """Encode the body, in this order. When gzip is the last one, the header `content-encoding` tells it."""
 
@@ -146,7 +150,7 @@ class HttpPostSink:
                 first,
                 run,
                 content=data,
-                headers=self._defaults,
+                headers=self._headers(run),
                 timeout=timeout,
                 judge=partial(self._judge, last),
             )
@@ -154,6 +158,12 @@ class HttpPostSink:
             for found in envelopes if last else ():
                 await self._env.publish(proxy_capture.message(found, last[-1]))
         run.bytes_out += len(data)
+
+    def _headers(self, run: Run) -> Mapping[str, str]:
+        """What the document does not set itself; each request is a span of its own."""
+        if run.trace is None or not self._config.trace_context:
+            return self._defaults
+        return {**self._defaults, "traceparent": str(run.trace._replace(span_id=trace_context.new_span()))}
 
     def _judge(self, last: list[egress.Reply], reply: egress.Reply, where: str) -> None:
         last[:] = [reply]

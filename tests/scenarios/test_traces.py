@@ -1,0 +1,105 @@
+"""A trace goes with an invocation, from the door through a job of a real worker to the requests of the job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from core.model import trace_context
+from tests import waiting
+from tests.attacks import rig
+from tests.dsl import web
+from tests.engines import ADMIN, deploy
+from tests.identity.peer import ERAS, Peer
+
+pytestmark = pytest.mark.anyio
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAID = f"00-{TRACE}-{SPAN}-01"
+POSTS = """
+name: posts
+input:
+  echo:
+    trigger: {message: {filter-kind: user, filter-type: [user-generated], filter-tag: posts}}
+    json: true
+    event: '{"secret": "s3cret"}'
+output:
+  http-post: {url: "%s", trace-context: %s}
+"""
+TRIGGER = {
+    "slug": "posts",
+    "tenant_id": "tenant-a",
+    "target_job_name": "posts",
+    "target_message_tag": "posts",
+    "publication": {"mcp": True},
+}
+INVOKE = "/api/triggers/posts/invoke"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[rig.Target]:
+    async with rig.target(
+        tmp_path / "home", mcp=True, workers=1, egress_allow=("127.0.0.0/8",), file_access="anywhere"
+    ) as made:
+        yield made
+
+
+async def posting(server: rig.Target, url: str, tells: str = "true") -> None:
+    await server.engine.call("trigger_publish", TRIGGER, ADMIN)
+    await deploy(server.engine, POSTS % (url, tells))
+
+
+async def request_of(site: web.Site) -> web.Request:
+    return (await waiting.until(lambda: list(site.requests)))[0]
+
+
+async def invoke(server: rig.Target, **headers: str) -> dict[str, Any]:
+    answer = await server.call("POST", INVOKE, {"params": {}}, **headers)
+    assert answer.status_code in (200, 202), answer.text
+    return dict(answer.json())
+
+
+async def test_the_trace_of_a_caller_goes_on_in_the_requests_of_the_job(server: rig.Target) -> None:
+    with anyio.fail_after(30):
+        async with web.serve(web.answer(204)) as site:
+            await posting(server, site.url())
+            record = await invoke(server, traceparent=SAID, baggage="a=b", tracestate="x=y")
+            request = await request_of(site)
+    asked = await server.engine.call("trigger_invocation_get", {"invocation_id": record["invocation_id"]}, ADMIN)
+    listed = await server.engine.call("trigger_invocation_list", {"slug": "posts"}, ADMIN)
+    assert record["trace_id"] == asked["trace_id"] == listed["items"][0]["trace_id"] == TRACE
+    told = trace_context.parse(request.headers["traceparent"])
+    assert told is not None and told.trace_id == TRACE and told.span_id != SPAN
+    assert not told.sampled, "what a caller says forces nobody to sample"
+    assert "baggage" not in request.headers and "tracestate" not in request.headers
+
+
+@pytest.mark.parametrize(("said", "tells"), [("", "true"), ("00-nonsense", "true"), (SAID, "false")])
+async def test_nothing_is_told_without_a_trace_or_where_the_output_does_not_want_it(
+    server: rig.Target, said: str, tells: str
+) -> None:
+    with anyio.fail_after(30):
+        async with web.serve(web.answer(204)) as site:
+            await posting(server, site.url(), tells)
+            record = await invoke(server, **({"traceparent": said} if said else {}))
+            request = await request_of(site)
+    assert record["trace_id"] == (TRACE if said == SAID else None)
+    assert "traceparent" not in request.headers
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_the_trace_that_an_mcp_client_names_is_taken(server: rig.Target, era: str) -> None:
+    with anyio.fail_after(30):
+        async with web.serve(web.answer(204)) as site, server.client() as client:
+            await posting(server, site.url())
+            peer = Peer(client, era)
+            await peer.greet()
+            call = {"name": "trigger_invoke_posts", "arguments": {}, "_meta": {"traceparent": SAID}}
+            _, answer = await peer.ask("tools/call", call)
+            request = await request_of(site)
+    told = trace_context.parse(request.headers["traceparent"])
+    assert told is not None and told.trace_id == TRACE, answer
