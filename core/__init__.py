@@ -10,7 +10,7 @@ Map, in reading order (each room's docstring goes on from here):
     explain/      why something is as it is, as a chain of causes
     retention     what is kept, and for how long, with a share for each tenant (store/shares, triggers/quota)
     denials       refusals on record, folded when they are many
-    measures      what the engine counts of itself
+    measures      what the engine counts of itself; spans: what it tells a tracing system
     replays       idempotency keys of writes over HTTP, with the answers (of runs: triggers/invoke)
     adoption      a home that was copied (whereabouts) asks before it runs
     deployments/  plan, apply, reconcile: what shall run, where, and why

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from core import accepting, adoption, clock, errors, ownership
+from core import accepting, adoption, clock, errors, ownership, spans
 from core.admission import Admission
 from core.attached import Attached, Notice
 from core.bus.base import Delivery
@@ -154,11 +154,21 @@ class Engine:
         self.retention = Retention(settings, database, self.quota)
         told = Told(self.announce)
         self.ends, self.lag = Ends(), LoopLag()
+        self.spans = spans.from_environment(settings.otel_ratio) if running else None
         self.pending = Pending(database, self.bus, self.announce, self.deliveries, ids, self.quota, self.ends)
         self.invoker = Invoker(
-            database, self.bus, ids, self.pending, self.announce, told, self.deliveries, self.quota, self.ends
+            database,
+            self.bus,
+            ids,
+            self.pending,
+            self.announce,
+            told,
+            self.deliveries,
+            self.quota,
+            self.ends,
+            self.spans,
         )
-        self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, told, self.variables)
+        self.traffic = Traffic(database, self.bus, ids, self.pending, self.announce, told, self.variables, self.spans)
         self.canceler = Canceler(database, self.bus, ids, self.pending, self.traffic.tell)
         logs = Bounds(
             settings.log_retention_mb, settings.log_retention_hours, settings.log_job_mb, settings.disk_reserve_mb
@@ -234,6 +244,9 @@ class Engine:
         timing.calls += 1
         try:
             operation, params, caller = self.admission.admit(name, arguments, caller)
+            if self.spans is not None and name in spans.SERVED:
+                with self.spans.serving(operation, caller) as caller:
+                    return await operation.handler(self, caller, params)
             return await operation.handler(self, caller, params)
         except errors.SluiceError as error:
             timing.errors += 1
@@ -439,6 +452,8 @@ async def open_engine(
     async with AsyncExitStack() as stack:
         settings = settings.model_copy(update={"home": owned.home})
         engine = await _prepared(stack, settings, operations, owned, spawn, running=True)
+        if engine.spans is not None:
+            stack.push_async_callback(engine.spans.close)  # after the last word of the workers
         if engine.gateway is not None:
             stack.push_async_callback(engine.gateway.close)
         stack.push_async_callback(engine.fleet.stop)
@@ -459,6 +474,8 @@ async def open_engine(
         }
         steps |= {"schedules": engine.fleet.timetables.keep}
         steps |= {"lag": engine.lag.measure, "series": engine.sampler.keep}
+        if engine.spans is not None:
+            steps["spans"] = engine.spans.keep
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble)

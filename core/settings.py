@@ -191,6 +191,9 @@ class Settings(Described, BaseModel):
     """How many MCP sessions of earlier protocols one user may hold open over HTTP, at each server."""
     sessions_per_tenant: int = Field(default=500, ge=1)
     """How many MCP sessions of earlier protocols all users of a tenant may hold open over HTTP, at each server."""
+    otel_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Which part of the traces is sent to where OTEL_EXPORTER_OTLP_ENDPOINT says, with the extra `otel`
+    (docs/traces.md)."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
 

@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema
 
 from core.docstrings import Described
 from core.guard.filepolicy import CLOSED, FilePolicy
+from core.model import frames
 from core.model.kv import Namespace
 from core.model.letter import Code
 from core.model.trace_context import TraceContext
@@ -142,7 +143,8 @@ class Run:
     letters: Letters | None = None  # where refused events go; nowhere in a trace
     acting: tuple[str, str] = ("", "")  # of an action that waits: its pointer and its name
     replay: bool = False  # of a dead letter, beside the runs of the job
-    trace: TraceContext | None = None  # which trace it belongs to, if its message says so
+    trace: TraceContext | None = None  # which trace it belongs to, if its message says so; itself a span of it
+    requests: list[frames.Span] | None = None  # that it made, when that trace is sampled
 
     def refuse(self, env: Env, text: str, count: int = 1) -> None:
         """Count what a component could not do, and tell the log of the job about the first ones."""

@@ -386,7 +386,7 @@ class Fleet:
             case frames.Settle():
                 delivery = self._bus.settle(frame.delivery, worker.name)
                 if delivery is not None:
-                    self._traffic.settle(delivery, frame.reason)
+                    self._traffic.settle(delivery, frame.reason, frame.spans)
             case frames.Publish():
                 if self._speaks_for(worker, frame.workload, frame):
                     told = parse(frame.workload)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 import structlog
 
 from core import clock, errors
@@ -16,6 +17,7 @@ from core.fleet.connection import Worker
 from core.model import frames
 from core.model.message import Kind, Message, Source, Type
 from core.model.workload import WorkloadRow
+from core.spans import Spans
 from core.store import dispatches, invocations, job_runs, messages, run_commits
 from core.store.database import Database
 from core.store.dispatches import DispatchRow
@@ -40,6 +42,7 @@ class Traffic:
         announce: Callable[[str, dict[str, Any]], None],
         told: Told,
         variables: Variables,
+        spans: Spans | None = None,
     ) -> None:
         self._database = database
         database.collectors.append(self.flush)
@@ -49,6 +52,7 @@ class Traffic:
         self._pending = pending
         self._announce = announce
         self._variables = variables
+        self._spans = spans
         self._batch = run_commits.Absorbed()
         self._deliveries: list[Delivery] = []
         self._confirm: dict[Worker, int] = {}
@@ -166,8 +170,10 @@ class Traffic:
         told |= {"workload": row.id, "state": state, "reason": reason}
         self._announce("job", {**told, "at_ns": clock.now_ns()})
 
-    def settle(self, delivery: Delivery, reason: str | None) -> None:
-        """A replica is done with a delivery; with a reason, its run failed."""
+    def settle(self, delivery: Delivery, reason: str | None, told: Sequence[frames.Span] = ()) -> None:
+        """A replica is done with a delivery; with a reason, its run failed. `told` are the spans of the run."""
+        if told and self._spans is not None:
+            self._spans.of_run(orjson.loads(delivery.body).get("traceparent", ""), delivery.group[1], told)
         id = delivery.invocation_id
         if not delivery.of_open_run:
             self._batch.settled.append(delivery.id)

@@ -11,7 +11,7 @@ of a tuple in orjson, which a NamedTuple (1.6 times) or a dataclass (1.1) only a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 import orjson
@@ -22,6 +22,8 @@ PROTOCOL: Final = 3
 """Which frames there are and what they mean; engine and worker have to speak the same (docs/worker-protocol.md)."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+SpanId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+Method = Literal["", "POST", "PUT", "PATCH"]
 Json = msgspec.Raw
 """A value as JSON, on one line: what is passed on unread is not written and read anew."""
 
@@ -196,12 +198,27 @@ class Publish(Frame):
     """The dynamic variable that the message sets, if it does."""
 
 
+class Span(msgspec.Struct, array_like=True, gc=False):
+    """What took how long in a run whose trace is sampled: the run itself, or one request of its output."""
+
+    span: SpanId
+    started_ns: Natural
+    ended_ns: Natural
+    failed: bool
+    method: Method = ""
+    """Of the request; empty: it is the run."""
+    status: Natural = 0
+    """What the request was answered with; 0: it was not."""
+
+
 class Settle(Frame):
     """The run for a delivery has ended. Behind the messages that this run has published."""
 
     delivery: Natural
     reason: str | None
     """Why the run failed and need not be tried again; None when it has not."""
+    spans: tuple[Span, ...] = ()
+    """The run, and then its requests, when the `traceparent` of its message says that it is sampled."""
 
 
 class Status(Frame):

@@ -37,6 +37,11 @@ def parse(text: str) -> TraceContext | None:
     return TraceContext(found[2], found[3], bool(int(found[4], 16) & _SAMPLED))
 
 
+def new_trace() -> str:
+    """The id of a trace that begins."""
+    return f"{secrets.randbits(128) or 1:032x}"
+
+
 def new_span() -> str:
     """The id of a span that begins."""
     return f"{secrets.randbits(64) or 1:016x}"

@@ -68,6 +68,8 @@ def _jobs(engine: Engine) -> Iterator[Family]:
     yield by_label("log_lines_dropped_total", "counter", help, "reason", sorted(engine.logbook.dropped.items()))
     help = "Dead letters that were lost because their file could not be written."
     yield single("dead_letters_lost_total", "counter", help, engine.letterbox.lost)
+    help = "Spans that were not sent: nobody took them, or they were too many."
+    yield single("spans_lost_total", "counter", help, 0 if engine.spans is None else engine.spans.lost)
 
 
 def _invocations(engine: Engine) -> Iterator[Family]:

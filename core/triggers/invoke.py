@@ -28,6 +28,7 @@ from core.model.message import Kind, Message, Source, Type, renumbered
 from core.model.operation import schema_problems
 from core.model.principal import Caller
 from core.model.trigger import Definition
+from core.spans import Spans
 from core.store import audit, messages, run_commits
 from core.store.callbacks import TargetRow
 from core.store.database import Database
@@ -72,6 +73,7 @@ class Invoker:
         deliveries: Deliveries,
         quota: Quota,
         ends: Ends,
+        spans: Spans | None = None,
     ) -> None:
         self._database = database
         self._bus = bus
@@ -82,6 +84,7 @@ class Invoker:
         self._deliveries = deliveries
         self._quota = quota
         self._ends = ends
+        self._spans = spans
         self._limits = Limits(database)
         self._recorder = Recorder(database, ids)
 
@@ -129,6 +132,9 @@ class Invoker:
             except errors.RateLimited as refused:
                 return await self._ran_already(refused, key, wait_seconds)
         done: asyncio.Future[dict[str, Any] | Holder] = asyncio.get_running_loop().create_future()
+        span = None if self._spans is None else self._spans.within(caller.traceparent)
+        if span is not None:
+            caller = dataclasses.replace(caller, traceparent=str(span.context))
         try:
             self._record(trigger, merged, caller, options, done)
             outcome = await done
@@ -138,6 +144,10 @@ class Invoker:
         except errors.SluiceError:
             give_back()
             raise
+        finally:
+            if self._spans is not None and span is not None:
+                about = {"sluice.trigger": definition.slug, "sluice.tenant": trigger.tenant}
+                self._spans.end(span, "sluice.invoke", "internal", about)
         if isinstance(outcome, Holder):
             give_back()
             return await self._replay(outcome, key, wait_seconds)
@@ -194,8 +204,10 @@ class Invoker:
             rerun_of=options.rerun_of,
         )
         context = trace_context.parse(caller.traceparent) if caller.traceparent else None
+        span = None if self._spans is None else self._spans.within(caller.traceparent)
         if context is not None:
             run.trace_id = context.trace_id
+            context = context._replace(sampled=False) if span is None else span.context
         if definition.response_slot:
             run.deadline_ns = now + definition.response_timeout_seconds * clock.NANOSECONDS
         job_event = invocation.job_event(run, trigger.text_id, definition, orjson.Fragment(text))
@@ -208,7 +220,7 @@ class Invoker:
             tag=definition.target_message_tag,
             at_ns=now,
             data={"job_event": job_event},
-            traceparent="" if context is None else str(context._replace(sampled=False)),
+            traceparent="" if context is None else str(context),
         )
         group = (tenant, definition.target_job_name)
         refused = dispatch.refusal(self._bus.filter_of(group), message, definition)
@@ -254,6 +266,8 @@ class Invoker:
                     self._bus.release(delivery)
                 if not done.done():
                     done.set_result(invocation.record(run))
+            if self._spans is not None and span is not None and delivery is not None:
+                self._spans.end(span, f"send {definition.target_message_tag}", "producer")
             self._announce("invocation", notice(run.text_id, tenant, run.slug, run.state))
             if accepted.update is not None:
                 self._deliveries.added(accepted.update)

@@ -35,7 +35,7 @@ from core.dsl.language.emit import Emitters
 from core.dsl.language.schedule import Clocks, MessageFilter, Trigger
 from core.dsl.language.timers import Interval, Timer
 from core.errors import Busy, JobFailed
-from core.model import message, trace_context
+from core.model import frames, message, trace_context
 from core.model.canceling import Stopped
 from core.model.letter import Code
 from core.model.schedule import Cause
@@ -414,6 +414,9 @@ class Executor:
             self._emitters.conclude(run, reason)
         if self._concluding is not None:
             self._concluding.conclude(run, reason)
+        if run.trace is not None and run.requests is not None:
+            itself = frames.Span(run.trace.span_id, started, clock.now_ns(), bool(reason))
+            delivery.spans = (itself, *run.requests)
         if self._outbox is not None and self._outbox.owed:
             self._held[delivery.id] = delivery  # until then it would come again
             self._outbox.when_answered(lambda: self._settle(delivery, reason or None))
@@ -620,6 +623,8 @@ class Executor:
         run = Run(f"{self._run_prefix}-{next(self._run_numbers)}", payload, clocks, letters=self._outbox)
         if event is not None and (traceparent := event.get("traceparent")):
             run.trace = trace_context.parse(str(traceparent))
+            if run.trace is not None and run.trace.sampled:
+                run.trace, run.requests = run.trace._replace(span_id=trace_context.new_span()), []
         return run
 
     def _report(

@@ -89,9 +89,9 @@ class Link:
         """The KV store for one workload."""
         return RemoteKV(self._channel, workload, self._clean)
 
-    def settle(self, workload: str, delivery_id: int, reason: str | None) -> None:
+    def settle(self, workload: str, delivery_id: int, reason: str | None, spans: tuple[frames.Span, ...]) -> None:
         reason = self._clean(workload, reason) if reason else reason
-        self._send(frames.Settle(delivery_id, reason))
+        self._send(frames.Settle(delivery_id, reason, spans))
 
     def status(self, workload: str, version: str, state: WorkloadState, reason: str, restarts: int) -> None:
         self._send(frames.Status(workload, version, state, self._clean(workload, reason), restarts))

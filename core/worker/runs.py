@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from core.errors import SluiceError
+from core.model import frames
 
 MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
 STOPPED = "stopped"  # why a run did not come to its end, when its job was stopped
@@ -29,6 +30,7 @@ class Delivery:
     message: dict[str, Any]
     settle: Callable[[str | None], None]
     replay: bool = False  # of a dead letter: tried once, and no letter of its own
+    spans: tuple[frames.Span, ...] = ()  # of its run, when that is sampled
 
 
 class RunReport(NamedTuple):

@@ -320,7 +320,7 @@ class Runtime:
             told.delivery,
             told.attempt,
             frames.value(told.message),
-            lambda reason: link.settle(told.workload, told.delivery, reason),
+            lambda reason: link.settle(told.workload, told.delivery, reason, delivery.spans),
         )
         if workload.executor is None:
             workload.early.append(delivery)

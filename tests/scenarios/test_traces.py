@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import anyio
 import pytest
 
 from core.model import trace_context
-from tests import waiting
+from tests import otlp, waiting
 from tests.attacks import rig
 from tests.dsl import web
 from tests.engines import ADMIN, deploy
@@ -103,3 +104,68 @@ async def test_the_trace_that_an_mcp_client_names_is_taken(server: rig.Target, e
             request = await request_of(site)
     told = trace_context.parse(request.headers["traceparent"])
     assert told is not None and told.trace_id == TRACE, answer
+
+
+@asynccontextmanager
+async def sending(tmp_path: Path, endpoint: str, patch: pytest.MonkeyPatch, ratio: float) -> AsyncIterator[rig.Target]:
+    patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    settings: dict[str, Any] = {"workers": 1, "egress_allow": ("127.0.0.0/8",), "file_access": "anywhere"}
+    async with rig.target(tmp_path / "home", mcp=True, otel_ratio=ratio, **settings) as made:
+        yield made
+
+
+async def test_a_receiver_hears_one_whole_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with anyio.fail_after(40):
+        async with otlp.receiving() as heard, web.serve(web.answer(204)) as site:
+            async with sending(tmp_path, heard.endpoint, monkeypatch, 1.0) as server:
+                await posting(server, site.url("/a/path"))
+                async with server.client() as client:
+                    await Peer(client, ERAS[1]).ask("tools/list", {"_meta": {"traceparent": SAID}})  # no span of mcp's
+                await invoke(server, traceparent=SAID)
+                request = await request_of(site)
+                await waiting.until(lambda: heard.spans, lambda spans: len(spans) >= 5)
+    spans = {one.kind: one for one in heard.spans}
+    assert len(heard.spans) == len(spans) == 5, heard.spans
+    assert {one.trace_id for one in heard.spans} == {TRACE}
+    chain = [spans[kind] for kind in ("server", "internal", "producer", "consumer", "client")]
+    assert [one.parent for one in chain] == [SPAN, *(one.span_id for one in chain[:-1])]
+    names = [f"POST {INVOKE.replace('/posts/', '/{slug}/')}", "sluice.invoke", "send posts", "process posts", "POST"]
+    assert [one.name for one in chain] == names
+    assert all(one.started_ns <= one.ended_ns for one in chain)
+    assert chain[-1].attributes == {"http.request.method": "POST", "http.response.status_code": 204}
+    told = trace_context.parse(request.headers["traceparent"])
+    assert told == (TRACE, chain[-1].span_id, True)
+    assert not any(b"s3cret" in body or b"/a/path" in body for body in heard.bodies)
+
+
+async def test_nothing_is_sent_of_what_is_not_sampled_and_a_trace_begins_where_there_was_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with anyio.fail_after(40):
+        async with otlp.receiving() as heard, web.serve(web.answer(204)) as site:
+            async with sending(tmp_path, heard.endpoint, monkeypatch, 0.0) as server:
+                await posting(server, site.url())
+                forced = await invoke(server, traceparent=SAID)
+                fresh = await invoke(server)
+                await waiting.until(lambda: site.requests, lambda requests: len(requests) == 2)
+    assert forced["trace_id"] == TRACE and len(fresh["trace_id"]) == 32 and fresh["trace_id"] != TRACE
+    assert all(one.headers["traceparent"].endswith("-00") for one in site.requests)
+    assert heard.spans == []
+
+
+async def test_a_receiver_that_is_not_there_fails_no_run_and_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    with anyio.fail_after(40):
+        async with web.serve(web.answer(204)) as site, web.serve(web.answer(400)) as refusing:
+            async with sending(tmp_path, refusing.url("").rstrip("/"), monkeypatch, 1.0) as server:
+                await posting(server, site.url())
+                record = await invoke(server)
+                assert record["state"] == "succeeded"
+                await request_of(site)
+                assert server.engine.spans is not None
+                await waiting.until(lambda: server.engine.spans.lost)
+                told = await server.engine.call("engine_metrics", {}, ADMIN)
+    lost = next(one for one in told["families"] if one["name"] == "spans_lost_total")
+    assert lost["samples"][0]["value"] > 0

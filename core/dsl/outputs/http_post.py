@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import orjson
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
+from core import clock
 from core.dsl.component import REGISTRY, Batch, Env, Output, Run
 from core.dsl.connections import http
 from core.dsl.events.select import Selector
@@ -18,8 +19,11 @@ from core.dsl.language import templates
 from core.dsl.outputs import batching, content, proxy_capture
 from core.errors import JobFailed, shorten
 from core.guard import egress
-from core.model import trace_context
+from core.model import frames, trace_context
 from core.model.letter import Code
+
+METHODS: Mapping[str, frames.Method] = {"post": "POST", "put": "PUT", "patch": "PATCH"}
+MOST_SPANS = 50  # of the requests of one run, that are told
 
 
 @REGISTRY.register("http-post")
@@ -143,6 +147,7 @@ class HttpPostSink:
         envelopes = [found for item in group if (found := proxy_capture.envelope(item.event)) is not None]
         timeout = min((proxy_capture.seconds(found, self._config.timeout) for found in envelopes), default=None)
         last: list[egress.Reply] = []
+        span, started, arrived = trace_context.new_span(), clock.now_ns(), False
         try:
             await self._client.send(
                 self._config.method.upper(),
@@ -150,20 +155,24 @@ class HttpPostSink:
                 first,
                 run,
                 content=data,
-                headers=self._headers(run),
+                headers=self._headers(run, span),
                 timeout=timeout,
                 judge=partial(self._judge, last),
             )
+            arrived = True
         finally:
+            if run.requests is not None and len(run.requests) < MOST_SPANS:
+                method, status = METHODS[self._config.method], last[-1].status if last else 0
+                run.requests.append(frames.Span(span, started, clock.now_ns(), not arrived, method, status))
             for found in envelopes if last else ():
                 await self._env.publish(proxy_capture.message(found, last[-1]))
         run.bytes_out += len(data)
 
-    def _headers(self, run: Run) -> Mapping[str, str]:
-        """What the document does not set itself; each request is a span of its own."""
+    def _headers(self, run: Run, span: str) -> Mapping[str, str]:
+        """What the document does not set itself."""
         if run.trace is None or not self._config.trace_context:
             return self._defaults
-        return {**self._defaults, "traceparent": str(run.trace._replace(span_id=trace_context.new_span()))}
+        return {**self._defaults, "traceparent": str(run.trace._replace(span_id=span))}
 
     def _judge(self, last: list[egress.Reply], reply: egress.Reply, where: str) -> None:
         last[:] = [reply]
