@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from core.model import trace_context
 from tests import otlp, waiting
 from tests.attacks import rig
 from tests.dsl import web
-from tests.engines import ADMIN, deploy
+from tests.engines import ADMIN, deploy, engine_on
 from tests.identity.peer import ERAS, Peer
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +170,17 @@ async def test_a_receiver_that_is_not_there_fails_no_run_and_is_counted(
                 told = await server.engine.call("engine_metrics", {}, ADMIN)
     lost = next(one for one in told["families"] if one["name"] == "spans_lost_total")
     assert lost["samples"][0]["value"] > 0
+
+
+async def test_a_database_from_before_keeps_traces_from_now_on(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=0):
+        pass
+    with sqlite3.connect(tmp_path / "home" / "sluice.db") as older:
+        older.execute("ALTER TABLE invocations DROP COLUMN trace_id")
+        older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm0034_trace_ids'")
+    older.close()
+    async with rig.target(tmp_path / "home") as server:
+        answer = await server.call(
+            "POST", "/api/triggers/smoke_trigger/invoke", {"params": {"env": "a"}}, traceparent=SAID
+        )
+    assert answer.json()["trace_id"] == TRACE, answer.text
