@@ -264,6 +264,10 @@ class Runs:
             refused=run.refused + refused,
         )
 
+    async def last(self, tenant: str, job: str, count: int) -> list[Run]:
+        """The newest runs of a job that are on record, with what is not written yet of those that stand for several."""
+        return [self.counted(run) for run in await self._database.read(job_runs.last, tenant, job, count)]
+
     async def minutes(self, tenant: str, job: str, since_ns: int) -> list[Minute]:
         """The sums of a job since a time, the oldest first, with what is not written yet."""
         written = await self._database.read(job_runs.minutes, tenant, job, since_ns)

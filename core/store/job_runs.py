@@ -184,6 +184,12 @@ def search(
     return [Run(*row) for row in rows], int(total)
 
 
+def last(db: Database, tenant: str, job: str, count: int) -> list[Run]:
+    """The newest rows of a job, so many at the most."""
+    where = "WHERE tenant = ? AND job = ? ORDER BY id DESC LIMIT ?"
+    return [Run(*row) for row in db.conn.execute(f"{_SELECT} {where}", (tenant, job, count))]
+
+
 def minutes(db: Database, tenant: str, job: str, since_ns: int) -> list[Minute]:
     """The sums of a job since a time, the oldest first."""
     rows = db.conn.execute(
