@@ -31,7 +31,7 @@ class Overtaking:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _end_if_due(self) -> None:
         seconds = self._seconds()
         if seconds > 0:
             self._wait(seconds)
@@ -44,4 +44,4 @@ class Overtaking:
         return LONGEST_SECONDS if self._orders.paused else self._table.wait(Now.read())
 
     def _wait(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(min(seconds, LONGEST_SECONDS), self._look)
+        self._timer = asyncio.get_running_loop().call_later(min(seconds, LONGEST_SECONDS), self._end_if_due)
