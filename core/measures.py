@@ -1,4 +1,5 @@
-"""What an engine counts of itself while it runs: how late its loop is, how long its writes take, how runs ended.
+"""What an engine counts of itself while it runs: how late its loop is, how long its writes take, how runs ended
+and how long they took.
 
 Who has it to tell adds to it (the store each commit, triggers each end of an invocation); `engine_metrics` tells it,
 and nothing here outlives the process.
@@ -8,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from operator import itemgetter
 
 from core import clock
-from core.model.measure import Histogram
+from core.model.measure import MOST_JOBS, OTHER, Histogram
 
 LOOK_SECONDS = 0.5
 MOST_TENANTS = 500
-OTHER = "other"
-"""The tenant of those that are too many."""
 
 
 class Ends:
@@ -35,6 +35,27 @@ class Ends:
         self.states[tenant, state] += 1
         if finished_at_ns is not None:
             took.observe(max(0, finished_at_ns - requested_at_ns) / clock.NANOSECONDS)
+
+
+class RunTimes:
+    """How long runs of jobs took, by tenant and job; of MOST_JOBS in all, and those of later ones together."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, str], Histogram] = {}
+
+    def add(self, tenant: str, job: str, started_ns: int, ended_ns: int) -> None:
+        """A run has ended."""
+        took = self._seconds.get((tenant, job))
+        if took is None:
+            key = (tenant, job) if len(self._seconds) < MOST_JOBS else (tenant, OTHER)
+            took = self._seconds.setdefault(key, Histogram())
+        took.observe(max(0, ended_ns - started_ns) / clock.NANOSECONDS)
+
+    def of(self, tenant: str) -> list[tuple[str, Histogram]]:
+        """Those of a tenant, by job."""
+        return [
+            (job, took) for (owner, job), took in sorted(self._seconds.items(), key=itemgetter(0)) if owner == tenant
+        ]
 
 
 class LoopLag:

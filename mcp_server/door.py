@@ -196,15 +196,15 @@ class Door:
         try:
             result = await self._run(call.operation, call.arguments, origin)
         except errors.SluiceError as error:
-            self._ended(call.tool, error.code, started, origin)
+            self._ended(call, error.code, started, origin)
             return results.failure(self._steps(origin.caller, {}).fault(call.as_tool_error(error)))
         except Exception:  # the boundary: a bug of ours must reach the log and not end the session
             log.exception("tool_raised", tool=call.tool)
-            self._ended(call.tool, errors.Internal.code, started, origin)
+            self._ended(call, errors.Internal.code, started, origin)
             return results.failure(errors.Internal(hint="This is a fault of Sluice; its log (stderr) says more."))
         if result.get("state") == "timed_out":
             self._tally(origin.caller).timed_out += 1
-        self._ended(call.tool, "ok", started, origin)
+        self._ended(call, "ok", started, origin)
         if wording.concerned(result):
             result = await self._with_steps(result, origin.caller)
         if call.operation.name == "deployment_plan" and not result["saved"]:
@@ -235,11 +235,14 @@ class Door:
 
         return Steps(find)
 
-    def _ended(self, name: str, outcome: str, started: float, origin: Origin) -> None:
+    def _ended(self, call: ToolCall, outcome: str, started: float, origin: Origin) -> None:
+        seconds = clock.monotonic() - started
+        if self.live is not None:
+            self.live.calls.observe(call, seconds)
         if outcome != "ok":
             self._tally(origin.caller).errors += 1
         if self._activity is not None:
-            self._activity.note(origin.caller, origin.protocol, name, outcome, clock.monotonic() - started)
+            self._activity.note(origin.caller, origin.protocol, call.tool, outcome, seconds)
 
     def _tally(self, caller: Caller) -> Tally:
         key = (caller.tenant, caller.principal)

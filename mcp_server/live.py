@@ -24,6 +24,7 @@ from core.model.operation import Effect
 from core.model.principal import SYSTEM, Caller, Principal, Role
 from core.settings import Settings
 from mcp_server import limits, session
+from mcp_server.times import CallTimes
 
 log = structlog.get_logger("mcp_server.live")
 
@@ -107,6 +108,7 @@ class Live:
         self.limiter = limits.Limiter(limits.of(Settings()) if most is None else most, connections)
         self.turns = limits.Turns()
         self.ended: Counter[tuple[limits.Kind, Reason]] = Counter()
+        self.calls = CallTimes()  # those of the MCP door, for the other doors of this server
         self._now = now
         self._open: dict[Answer, None] = {}
         self._revoked: dict[str, None] = {}

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.deployments import status
-from core.explain import conditions, responsible
+from core.explain import conditions, responsible, schedules
 from core.explain.chain import Call, Cause, Explanation, counted
 from core.explain.conditions import Down
 from core.explain.responsible import Responsible
+from core.explain.schedules import Timing
 from core.model.condition import Condition, Health
 from core.model.deployment import HistoryEntry
 from core.model.states import WorkloadState
@@ -41,6 +42,7 @@ class Facts:
     absent: Sequence[str] = ()  # workers of it that are not there
     now_ns: int = 0
     typed: Typed = ()  # what is so of it by type
+    timings: Sequence[Timing] = ()  # the schedules of its jobs
 
 
 def explain(facts: Facts) -> Explanation:
@@ -53,6 +55,8 @@ def explain(facts: Facts) -> Explanation:
         again = f" after {row.restarts} restarts" if row.restarts else ""
         why = f": {row.reason}" if row.reason else ""
         causes.append(Cause(f"{row.job} on {row.worker or 'no worker'} is {row.state}{again}{why}"))
+    for timing in schedules.wrong(facts.timings)[: schedules.SHOWN]:
+        causes += schedules.causes(timing)
     known = {row.id for row in unwell}
     for one in [one for one in facts.drift if one["id"] not in known][:SHOWN_FAULTS]:
         causes.append(Cause(f"{one['kind']}: {one['id']} should be {one['expected']}, is {one['observed']}"))
@@ -64,6 +68,8 @@ def explain(facts: Facts) -> Explanation:
     summary += f"; {up} of {len(facts.workloads)} workloads up."
     if warned and facts.condition is not None and facts.condition.health is Health.WARNING:
         summary += f" {facts.condition.reason}."
+    for timing in schedules.wrong(facts.timings)[: schedules.SHOWN]:
+        summary += f" {schedules.sentence(timing)}"
     for value in facts.responsible:
         summary += f" {responsible.sentence(value)}"
     if facts.reason:
@@ -96,6 +102,9 @@ def _next(facts: Facts, unwell: Sequence[WorkloadView], warned: Sequence[Workloa
         return [*calls, Call("deployment_history", {"name": name}, "see what was applied")]
     for value in facts.responsible[:2]:
         calls += responsible.calls(name, facts.source, value)
+    late = schedules.wrong(facts.timings)
+    for timing in late[:1]:
+        calls += schedules.calls(timing)
     if not unwell and warned:
         arguments = {"kind": "workload", "id": parse(warned[0].id).name}
         calls.append(Call("explain", arguments, "see what this workload said"))
@@ -106,6 +115,9 @@ def _next(facts: Facts, unwell: Sequence[WorkloadView], warned: Sequence[Workloa
     if failed is not None:
         id = parse(failed.id).name
         calls.append(Call("explain", {"kind": "workload", "id": id}, "see why this workload fails"))
+    if late and not unwell and not warned:
+        job = late[0].schedule.job
+        calls.append(Call("explain", {"kind": "job", "id": job}, "see why this job did not run"))
     if facts.absent and failed is None:
         calls.append(Call("explain", {"kind": "worker", "id": facts.absent[0]}, "see why its worker is not there"))
     if facts.drift and failed is None:

@@ -24,6 +24,7 @@ from core.explain import (
 )
 from core.explain.chain import Cause
 from core.explain.responsible import Fault
+from core.explain.schedules import Timing
 from core.explain.targets import Mismatch
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
@@ -148,6 +149,7 @@ class Explainer:
                 self._absent(there),
                 clock.now_ns(),
                 observed.typed(self._fleet, caller.tenant, name),
+                [one for job in sorted({one.job for one in there}) if (one := self._timing(caller.tenant, job))],
             )
         )
 
@@ -289,7 +291,17 @@ class Explainer:
             self._absent(there),
             self._letters.of(tenant, [name]),
             clock.now_ns(),
+            self._timing(tenant, name),
         )
+
+    def _timing(self, tenant: str, job: str) -> Timing | None:
+        """The schedule of a job that shall run by one."""
+        timetables = self._fleet.timetables
+        schedule, punctuality = timetables.get(tenant, job), timetables.punctuality(tenant, job)
+        brief = timetables.brief(tenant, job)
+        if schedule is None or punctuality is None or brief is None:
+            return None
+        return Timing(schedule, punctuality, brief["next"] or "")
 
     def _absent(self, there: Sequence[WorkloadView]) -> list[str]:
         """The workers of these that are known and not there."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.explain import conditions
+from core.explain import conditions, schedules
 from core.explain.chain import Call, Cause, Explanation
 from core.explain.conditions import Down
+from core.explain.schedules import Timing
 from core.model.letter import EMPTY, Box
 from core.model.workload import WorkloadView
 
@@ -30,6 +31,7 @@ class Facts:
     absent: Sequence[str] = ()  # workers of it that are not there
     letters: Box = EMPTY  # events that it refused
     now_ns: int = 0
+    timing: Timing | None = None  # its schedule
 
 
 def explain(facts: Facts) -> Explanation:
@@ -42,6 +44,8 @@ def explain(facts: Facts) -> Explanation:
         causes.append(Cause(f"{row.id} (version {row.version}) on {row.worker} is {row.state}{again}{why}{figures}"))
     if facts.letters.any:
         causes.append(Cause(_letters(facts.letters), facts.letters.oldest or facts.letters.dropped_at_ns))
+    if facts.timing is not None:
+        causes += schedules.causes(facts.timing)
     if not facts.workloads:
         causes.append(Cause("no worker runs it, and none is asked to"))
     state = _state(facts)
@@ -52,6 +56,8 @@ def explain(facts: Facts) -> Explanation:
     summary += f" ({since})" if (since := conditions.since(worst)) else ""
     summary += f"; {up} of {len(facts.workloads)} replicas up"
     summary += f"; it belongs to deployment {managed}." if managed else "."
+    if facts.timing is not None and facts.timing.wrong:
+        summary += f" {schedules.sentence(facts.timing)}"
     kind, id = ("workload", facts.workload) if facts.workload else ("job", facts.name)
     typed = next((row.typed for row in facts.workloads if row.condition is worst), ())
     more = conditions.more(worst, facts.down, facts.now_ns, typed)
@@ -81,7 +87,7 @@ def _letters(box: Box) -> str:
 
 
 def _next(facts: Facts, state: str, managed: str) -> list[Call]:
-    calls = []
+    calls = schedules.calls(facts.timing) if facts.timing is not None else []
     if facts.workloads:
         calls.append(Call("job_get", {"name": facts.name}, "see its document, figures and log"))
     if managed:

@@ -32,7 +32,7 @@ from core.fleet.kv_calls import KvCalls
 from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
 from core.fleet.processes import Processes
-from core.fleet.runs import Runs
+from core.fleet.runs import CONTINUOUS, Runs
 from core.fleet.secret_needs import Needs
 from core.fleet.timetables import Timetables
 from core.fleet.traffic import Traffic
@@ -41,6 +41,7 @@ from core.forever import Loops
 from core.guard import filepolicy, openings
 from core.guard.filepolicy import FilePolicy
 from core.guard.openings import Openings
+from core.measures import RunTimes
 from core.model import deployment, frames
 from core.model.condition import Health, Kind, Outage, Subject
 from core.model.kv import KV
@@ -87,6 +88,7 @@ class Fleet:
         self._bus = bus
         self._traffic = traffic
         self.runs = runs
+        self.run_times = RunTimes()
         self._kv = KvCalls(store)
         self.conditions = Conditions(database)
         self.conditions.changes = HealthChanges(self._health_changed)
@@ -366,6 +368,11 @@ class Fleet:
             if worker is not None and worker.channel is not None and worker.online and id not in worker.sent:
                 worker.channel.send(frames.encode(frames.Unassign(id)))
 
+    def backlogs(self, tenant: str) -> dict[str, int]:
+        """How many messages wait for each job of a tenant that waits for messages."""
+        rows = (row for row in self._workloads if row.tenant == tenant and self._workloads.filter(row) is not None)
+        return {row.job: self._bus.backlog((tenant, row.job))[0] for row in rows}
+
     def secrets_changed(self) -> None:
         """Secrets were set or removed: give them anew to the workloads that name them."""
         for worker in self.workers.values():
@@ -460,6 +467,8 @@ class Fleet:
         if row is not None:
             by = self.timetables.asker(told.workload, told.order)
             id = self.runs.ended(row, worker.name, told, self._workloads.restarts(row.id), by)
+            if told.runs == 1 and told.trigger != CONTINUOUS:  # of several, nobody knows how long each took
+                self.run_times.add(row.tenant, row.job, told.started_ns, told.ended_ns)
         self._traffic.run_ended(worker, *parse(told.workload).group, told, text_id(id) if id else "")
 
     def _speaks_for(self, worker: Worker, workload: str, what: frames.Frame | str) -> bool:

@@ -26,10 +26,12 @@ from core.store.database import Database
 from core.store.job_runs import Change, Ended, Gone, Minute, More
 from core.triggers import canceling
 from core.triggers.canceling import Canceler
+from core.worker.runs import OVERTAKEN
 
 EXTEND_SECONDS = 10.0
 MINUTE_NS = 60 * clock.NANOSECONDS
 MESSAGE, CONTINUOUS = "message", "continuous"  # triggers
+SCHEDULE = "schedule"  # who ends a run when its next firing comes due
 _SCHEDULED = ("interval", "cron")
 _LEFT_OUT = {
     RunState.SKIPPED: "a run was under way when its time came",
@@ -128,7 +130,9 @@ class Runs:
                 return 0
         state = RunState.CANCELED if told.canceled else RunState.SUCCEEDED if told.ok else RunState.FAILED
         cause = told.cause or _cause(told.trigger, restarts)
-        reason = "" if told.canceled else errors.shorten(told.reason, 1000)
+        overtaken = told.canceled and told.reason == OVERTAKEN
+        reason = "" if told.canceled and not overtaken else errors.shorten(told.reason, 1000)
+        by = SCHEDULE if overtaken else by
         nothing = told.ok and not (told.events_in or told.events_out or told.errors)
         alike = _Alike(of.version, worker, cause, state.value, reason, by)
         shared = nothing or (told.trigger == MESSAGE and state is RunState.FAILED)
@@ -140,7 +144,9 @@ class Runs:
         if known is not None:
             confirmed = 1 if told.canceled else None
             numbers = (told.events_in, told.events_out, told.errors)
-            self._write_behind(of.id, Ended(known.id, state.value, told.ended_ns, *numbers, reason, confirmed))
+            ended_by = SCHEDULE if overtaken else ""  # any other is on record
+            ended = Ended(known.id, state.value, told.ended_ns, *numbers, reason, confirmed, ended_by)
+            self._write_behind(of.id, ended)
             self._touched.add((of.tenant, of.job))
             return known.id
         all_failed = told.trigger != MESSAGE or told.failed in (0, told.runs)
@@ -263,6 +269,10 @@ class Runs:
             events_out=run.events_out + events_out,
             refused=run.refused + refused,
         )
+
+    async def last(self, tenant: str, job: str, count: int) -> list[Run]:
+        """The newest runs of a job that are on record, with what is not written yet of those that stand for several."""
+        return [self.counted(run) for run in await self._database.read(job_runs.last, tenant, job, count)]
 
     async def minutes(self, tenant: str, job: str, since_ns: int) -> list[Minute]:
         """The sums of a job since a time, the oldest first, with what is not written yet."""

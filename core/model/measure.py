@@ -15,6 +15,11 @@ from typing import Any, Literal, NamedTuple
 SECONDS: tuple[float, ...] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Upper bounds of how long something takes; the last bucket, which is not named, has no bound."""
 
+MOST_JOBS = 2000
+"""Jobs, or replicas of jobs, of a tenant that are named in labels."""
+OTHER = "other"
+"""The tenant, or the job, of those that are too many to be named, all together."""
+
 Type = Literal["counter", "gauge", "histogram"]
 
 

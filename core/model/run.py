@@ -57,7 +57,6 @@ class Run:
 
     def to_answer(self) -> dict[str, Any]:
         """The run as every door shows it."""
-        several = {"count": self.count, "last_started_at": clock.iso(self.last_started_ns)} if self.count > 1 else {}
         canceled = {} if self.confirmed is None else {"confirmed": bool(self.confirmed)}
         late = {"late": self.late} if self.late else {}
         return {
@@ -73,7 +72,7 @@ class Run:
             "state": self.state,
             "started_at": clock.iso(self.started_ns),
             "ended_at": clock.iso(self.ended_ns) if self.ended_ns else None,
-            **several,
+            **self._several(),
             "events_in": self.events_in,
             "events_out": self.events_out,
             "refused": self.refused,
@@ -82,6 +81,22 @@ class Run:
             **canceled,
             **late,
         }
+
+    def to_item(self) -> dict[str, Any]:
+        """The run among others of its job: how it went, without what run_get says besides."""
+        return {
+            "run_id": self.text_id,
+            "state": self.state,
+            "cause": self.cause,
+            "scheduled_for": clock.iso(self.scheduled_ns) if self.scheduled_ns else None,
+            "started_at": clock.iso(self.started_ns),
+            "ended_at": clock.iso(self.ended_ns) if self.ended_ns else None,
+            **self._several(),
+            "reason": self.reason,
+        }
+
+    def _several(self) -> dict[str, Any]:
+        return {"count": self.count, "last_started_at": clock.iso(self.last_started_ns)} if self.count > 1 else {}
 
 
 def text_id(id: int) -> str:

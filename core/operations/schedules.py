@@ -14,6 +14,7 @@ from core.model.schedule import Policy
 from core.operations.registry import Page, items_schema, moment, offset_page, operation
 
 UPCOMING = 5
+LAST_RUNS = 10
 
 
 class ScheduleList(Page):
@@ -45,9 +46,12 @@ class ScheduleGet(ScheduleNamed):
     role=Role.USER,
 )
 async def schedule_get(engine: Engine, caller: Caller, params: ScheduleGet) -> dict[str, Any]:
-    """Show when a job fires: the next five times in the zone of the schedule, the last runs, firings that were `missed`
+    """Show when a job fires: the next five times in the zone of the schedule, the last ten runs (`runs`; run_get
+    tells more of one), firings that were `missed`
     (nothing could run them) and `skipped` (a run was under way), the pause, and runs that wait (`waiting`)."""
-    return engine.schedules.detailed(engine.schedules.known(caller.tenant, params.name), UPCOMING)
+    found = engine.schedules.detailed(engine.schedules.known(caller.tenant, params.name), UPCOMING)
+    runs = await engine.fleet.runs.last(caller.tenant, params.name, LAST_RUNS)
+    return {**found, "runs": [run.to_item() for run in runs]}
 
 
 class JobRunNow(ScheduleNamed):

@@ -42,6 +42,7 @@ class Ended(NamedTuple):
     refused: int = 0
     reason: str = ""
     confirmed: int | None = None
+    by: str = ""
 
 
 class More(NamedTuple):
@@ -113,12 +114,13 @@ def end(db: Database, wish: Ended) -> bool:
 
     The reason that somebody gave who canceled it stays, unless another one is told.
     """
-    _, state, ended_ns, events_in, events_out, refused, reason, confirmed = wish
+    _, state, ended_ns, events_in, events_out, refused, reason, confirmed, by = wish
     won = (
         db.conn.execute(
             "UPDATE runs SET state = ?, ended_ns = ?, events_in = ?, events_out = ?, refused = ?,"
-            " reason = CASE ? WHEN '' THEN reason ELSE ? END, confirmed = ? WHERE id = ? AND ended_ns = 0",
-            (state, ended_ns, events_in, events_out, refused, reason, reason, confirmed, wish.id),
+            " reason = CASE ? WHEN '' THEN reason ELSE ? END, by = CASE ? WHEN '' THEN by ELSE ? END, confirmed = ?"
+            " WHERE id = ? AND ended_ns = 0",
+            (state, ended_ns, events_in, events_out, refused, reason, reason, by, by, confirmed, wish.id),
         ).rowcount
         == 1
     )
@@ -182,6 +184,12 @@ def search(
         values.append(before)
     rows = db.conn.execute(f"{_SELECT} {source} ORDER BY id DESC LIMIT ?", [*values, limit])
     return [Run(*row) for row in rows], int(total)
+
+
+def last(db: Database, tenant: str, job: str, count: int) -> list[Run]:
+    """The newest rows of a job, so many at the most."""
+    where = "WHERE tenant = ? AND job = ? ORDER BY id DESC LIMIT ?"
+    return [Run(*row) for row in db.conn.execute(f"{_SELECT} {where}", (tenant, job, count))]
 
 
 def minutes(db: Database, tenant: str, job: str, since_ns: int) -> list[Minute]:

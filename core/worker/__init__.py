@@ -2,7 +2,7 @@
 
 __main__ -> runtime    the process, and the workloads that it holds; link is its end of the channel to the engine
 executor -> pump       one job: fired (timetable; orders: what the engine says of it), its batches moved to the output
-                       (flight, runs, waits, watermark)
+                       (flight, runs, waits, watermark; overtaking: a firing that ends the run before)
 letters                what becomes of refused events, and what waits for it (forwarding: sent on; replaying: once more)
 under_way              the runs that have begun, of which the long ones are told
 environment            what a job may ask of its worker: channels, kv, journal (its log), redact (no secrets in it)

@@ -44,6 +44,7 @@ from core.worker.flight import Flight, add
 from core.worker.lease import Lease
 from core.worker.letters import Outbox
 from core.worker.orders import Orders
+from core.worker.overtaking import Overtaking
 from core.worker.pump import Pump
 from core.worker.replaying import ACCEPTED, REFUSED, NoStep, Outcome, Replayer
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
@@ -118,6 +119,7 @@ class Executor:
         self._run_of: dict[int, asyncio.Task[None]] = {}  # the task that has a delivery to itself
         self.under_way = UnderWay()
         self._firing_ends: asyncio.Future[None] | None = None  # its end is wanted; done when it has come
+        self._overtaken = False  # it is wanted by the schedule
         self._open = False
         self._task: asyncio.Task[Any] | None = None
         self._waits = Waits()  # for input or time: the only moments in which an interrupt may cancel
@@ -277,6 +279,14 @@ class Executor:
             self._task.cancel()
         await asyncio.shield(self._firing_ends)
         return Stopped.STOPPED
+
+    def _overtake(self) -> None:
+        """The next firing is due: end the run that is under way, unless it ends already."""
+        if self._firing is None or self._firing_ends is not None or self._stopping or self._task is None:
+            return
+        self._overtaken = True
+        self._firing_ends = asyncio.get_running_loop().create_future()
+        self._task.cancel()
 
     def _settle(self, delivery: Delivery, reason: str | None) -> None:
         """This instance is done with a message; with a reason, its run failed."""
@@ -523,7 +533,11 @@ class Executor:
             if firing is None:
                 continue
             orders.fired(firing)
-            if not await self._fire(name, firing):
+            # What somebody asked for, and what makes up for a firing that was missed, is not ended by the timetable.
+            overtaken = timer.overlap == "cancel" and firing.cause is Cause.SCHEDULE
+            with Overtaking(table, orders, self._overtake) if overtaken else contextlib.nullcontext():
+                came_through = await self._fire(name, firing)
+            if not came_through:
                 continue
             span = firing.span if firing.cause is Cause.SCHEDULE else None
             if watermark is not None and span is not None and not self._stopping:
@@ -559,7 +573,8 @@ class Executor:
         except asyncio.CancelledError:
             flight.abandon(JobFailed("the job was stopped before its output accepted the batch"))
             canceled = self._firing_ends is not None and self._task is not None and self._task.uncancel() == 0
-            self._report(run, trigger, started, runs.CANCELED if canceled else runs.STOPPED, firing, canceled=canceled)
+            wanted = runs.OVERTAKEN if self._overtaken else runs.CANCELED
+            self._report(run, trigger, started, wanted if canceled else runs.STOPPED, firing, canceled=canceled)
             if not canceled:
                 raise
             await self._open_anew()
@@ -577,7 +592,7 @@ class Executor:
 
     def _fired(self) -> None:
         """The firing is over: whoever wanted its end is told."""
-        ends, self._firing_ends = self._firing_ends, None
+        ends, self._firing_ends, self._overtaken = self._firing_ends, None, False
         if ends is None:
             return
         if self._task is not None and self._task.cancelling() and not self._overdue:

@@ -12,6 +12,7 @@ from core.model import frames
 MOST_ATTEMPTS = 10  # after that many runs of a job that failed with it, a message is given up
 STOPPED = "stopped"  # why a run did not come to its end, when its job was stopped
 CANCELED = "canceled"  # the same, when somebody wanted it
+OVERTAKEN = "the next firing of its schedule came due"  # the same, when the schedule did (`overlap: cancel`)
 GIVEN_UP = f"given up after {MOST_ATTEMPTS} runs of the job that failed with it"
 FIRST_PAUSE_SECONDS = 0.5  # before a message whose run failed is tried again; it doubles
 LONGEST_PAUSE_SECONDS = 30.0

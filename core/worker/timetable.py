@@ -43,6 +43,7 @@ class Timetable:
 
     Runs never overlap. A firing that comes due while the last run is under way (its output may be trying again) is
     made up for when that run ends, once however many were missed; with `overlap: skip` it is left out.
+    (With `overlap: cancel` the run ends at that moment: see overtaking.)
     """
 
     def __init__(self, timer: Timer, seed: str, now: Now, mark_ns: int | None = None, since_ns: int = 0) -> None:

@@ -89,6 +89,7 @@ STORY = (
     "sluice logs smoke_trigger_handler --since 1h --level warning --tenant tenant-a",
     "sluice job metrics --tenant tenant-a",
     "sluice series --since 15m --tenant tenant-a",
+    "sluice job measures",
     "sluice metrics",
     "sluice job notifications --tenant tenant-a",
     # events that a job refuses

@@ -173,6 +173,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             flags={"text": "--grep", "after": "", "wait_seconds": ""},
             beside=(_FOLLOW,),
         ),
+        "tenant_metrics": Form("job measures", shows="series:families"),
         "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
         "series_get": Form("series {of}", shows="series:graphs"),
         "job_notifications_recent": Form(

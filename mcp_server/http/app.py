@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from core import accepting, errors
+from core.model import scopes
 from core.model.measure import Family
 from core.model.principal import Caller
 from mcp_server import live as registry
@@ -123,6 +124,7 @@ def create(
             if caller.operator or caller.principal.platform:
                 families += counts.door(rooms(), live)
                 families += await _of_engine(engine, caller)
+            families += await _of_tenant(engine, caller)
             families += (*metrics.jobs(jobs, caller.tenant), *metrics.schedules(jobs, caller.tenant))
             families += metrics.letters(jobs, caller.tenant)
         except errors.SluiceError as error:
@@ -151,6 +153,15 @@ async def _of_engine(engine: session.EngineSession, caller: Caller) -> list[Fami
     if engine.operations.get("engine_metrics") is None or not caller.administers_all or caller.principal.scopes:
         return []
     told = await engine.call("engine_metrics", {}, caller)
+    return [Family.from_dict(one) for one in told["families"]]
+
+
+async def _of_tenant(engine: session.EngineSession, caller: Caller) -> list[Family]:
+    """What the engine measures of jobs and deployments, for those who may ask it."""
+    known = engine.operations.get("tenant_metrics")
+    if known is None or not scopes.permits(caller.principal.scopes, known, {}):
+        return []
+    told = await engine.call("tenant_metrics", {}, caller)
     return [Family.from_dict(one) for one in told["families"]]
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from core import clock
 from core.accepting import Reason, Room
-from core.model.measure import Family, Histogram, Sample, Type, by_label, single
+from core.model.measure import MOST_JOBS, OTHER, Family, Histogram, Sample, Type, by_label, single
 from mcp_server import limits
 from mcp_server.live import Live
-
-MOST_JOBS = 2000
-OTHER = "other"
-"""The job of the replicas that are too many to be named, all together."""
 
 
 class Metrics:
@@ -51,6 +48,7 @@ class Metrics:
         yield Family("http_request_duration_seconds", "histogram", "Time spent answering.", took)
         yield from _connections(rooms)
         if live is not None:
+            yield live.calls.family()
             yield from _live(live)
 
 
@@ -90,6 +88,7 @@ def _live(live: Live) -> Iterator[Family]:
     yield Family("long_answers_ended_total", "counter", "Those that were ended, by the reason.", ended)
 
 
+STAGES = ("input", "actions", "output")
 _JOBS: tuple[tuple[str, Type, str, str], ...] = (
     ("events_in_total", "counter", "events_in", "Events that the input has read."),
     ("events_out_total", "counter", "events_out", "Events that the output has accepted."),
@@ -113,6 +112,14 @@ def jobs(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Family]:
             figures = [one["metrics"].get(key, 0) for one in others]
             samples.append(Sample(sum(figures) if type == "counter" else max(figures), rest))
         yield Family(f"job_{name}", type, help, samples)
+    refused = []
+    for stage in STAGES:
+        figures = [one["metrics"].get(f"refused_by_{stage}", 0) for one in items]
+        refused += [Sample(n, {**label, "stage": stage}) for n, label in zip(figures, labels, strict=False)]
+        if others:
+            refused.append(Sample(sum(figures[MOST_JOBS:]), {**rest, "stage": stage}))
+    help = "What was refused, by the stage of the job that did."
+    yield Family("job_events_refused_total", "counter", help, refused)
     restarts = [Sample(one["restarts"], label) for label, one in zip(labels, named, strict=True)]
     yield Family("job_restarts_total", "counter", "How often a job was started again after a failure.", restarts)
     up = [
@@ -140,6 +147,13 @@ def schedules(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Famil
 def letters(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Family]:
     """What items of job_metrics say of dead letters, which the replicas of a job share."""
     boxes = {one["job"]: one["letters"] for one in items[:MOST_JOBS]}
+    oldest = [
+        Sample(datetime.fromisoformat(box["oldest_at"]).timestamp(), {"tenant": tenant, "job": job})
+        for job, box in boxes.items()
+        if "oldest_at" in box
+    ]
+    help = "When the oldest of the letters that wait was written."
+    yield Family("dead_letters_oldest_timestamp_seconds", "gauge", help, oldest)
     for name, key, help in (
         ("dead_letters", "waiting", "Events that a job refused and that wait for somebody."),
         ("dead_letters_dropped", "dropped", "Refused events that were not kept since the box was emptied."),

@@ -71,9 +71,9 @@ class Worker:
         )
 
     def executor(
-        self, source: dict[str, Any], sink: dict[str, Any], process: Process = pass_on, name: str = "job"
+        self, source: dict[str, Any], sink: dict[str, Any], process: Process = pass_on, name: str = "job", **more: Any
     ) -> Executor:
-        return Executor(job(source, sink, process, name), self.env(name), on_run=self.reports.append)
+        return Executor(job(source, sink, process, name), self.env(name), on_run=self.reports.append, **more)
 
     async def run(self, source: dict[str, Any], sink: dict[str, Any], process: Process = pass_on) -> RunReport:
         """Run a job that ends by itself; returns the report of its last run. Raises JobFailed like the executor."""

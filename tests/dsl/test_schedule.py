@@ -185,6 +185,7 @@ def test_the_older_words_for_the_sources_of_messages_are_read() -> None:
         ({"cron": {"expression": "@hourly", "pause-on-failure": 0}}, "1"),
         ({"cron": {"expression": "@hourly", "missed": "some"}}, "'skip', 'last' or 'all'"),
         ({"interval": {"duration": "1m", "overlap": "wait-one", "block": True}}, "keep one of the two"),
+        ({"interval": {"duration": "1h", "overlap": "cancel", "window": {"tracked": "/a"}}}, "taken to their end"),
         ({"interval": {"duration": "1m", "time-zone": "UTC"}}, "time-zone"),
         ({"interval": {"duration": "1m", "start": "soon"}}, "is not a time"),
         ({"interval": {"duration": "1m", "start": "2026-02-01", "end": "2026-01-01"}}, "start lies before end"),

@@ -10,10 +10,13 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import clock
 from core.explain import chain, deployments, invocations, jobs, saved_plans, targets, triggers
 from core.explain.chain import ANSWER_BYTES, Call, Cause, Explanation
+from core.explain.schedules import Timing
 from core.model.deployment import HistoryEntry
 from core.model.plan import Finding, PlanBody, SavedPlan
+from core.model.schedule import Punctuality, Schedule
 from core.model.trigger import Definition
 from core.model.workload import WorkloadView
 from core.operations import REGISTRY
@@ -205,7 +208,18 @@ def test_a_trigger_tells_what_does_not_fit_and_what_mends_it_who_may() -> None:
     assert [call["call"] for call in off["next"]] == ["trigger_revise", "explain"]
 
 
-DEPTH = {"invocation": 0, "plan": 0, "trigger": 1, "deployment": 1, "job": 2, "workload": 2}
+def timing(code: str, message: str = "", **more: Any) -> Timing:
+    schedule = Schedule("t", "d--a", timing="", settled_ns=NOW, **more)
+    on_time = {"on_time": True, "paused": None}.get(code, False)
+    return Timing(schedule, Punctuality(on_time, code, message, 0, NOW), "2026-11-28T02:30:00+01:00")
+
+
+FINE = timing("on_time")
+PAUSED = timing("paused", paused_at_ns=NOW, paused_by="alice", pause_reason="the source moves")
+MISSED = timing("missed", "2 firings were missed, the last one of 2026-11-27T02:30:00.000Z", missed_since=2)
+LATE = timing("late", "the firing of 2026-11-27T02:30:00.000Z has not come")
+TIMINGS = (FINE, PAUSED, MISSED, LATE)
+DEPTH = {"invocation": 0, "plan": 0, "trigger": 1, "deployment": 1, "job": 2, "workload": 2, "worker": 3}
 
 
 def test_no_two_explanations_point_at_each_other() -> None:
@@ -222,6 +236,10 @@ def test_no_two_explanations_point_at_each_other() -> None:
         *(deployment(state, workloads=[one], drift=more)
           for state in ("running", "degraded", "removed", "applying")
           for one in (fine, bad, workload("quarantined")) for more in ([], drift)),
+        *(deployment("running", workloads=[one], timings=[timing], absent=away)
+          for one in (fine, bad) for timing in TIMINGS for away in ([], ["w"])),
+        *(jobs.Facts("j", [one], [], [], [], timing=timing, absent=away)
+          for one in (fine, bad) for timing in TIMINGS for away in ([], ["w"])),
         *(jobs.Facts("j", there, [], [], [], staged, name)
           for there in ([], [fine], [bad], [workload("quarantined")], [workload("assigned")])
           for staged in (None, 1) for name in ("", "j#0")),
@@ -241,6 +259,30 @@ def test_no_two_explanations_point_at_each_other() -> None:
         assert all(DEPTH[out["kind"]] < DEPTH[kind] for kind in ways), (out["kind"], ways)
         pairs |= {(out["kind"], kind) for kind in ways}
     assert {("invocation", "trigger"), ("invocation", "job"), ("trigger", "job"), ("deployment", "workload")} <= pairs
+    assert {("deployment", "job"), ("deployment", "worker"), ("job", "worker")} <= pairs
+
+
+def test_a_pause_is_told_with_who_since_why_and_the_call_that_resumes() -> None:
+    of_job = check(jobs.explain(jobs.Facts("d--a", [workload("running")], [], [], [], timing=PAUSED)))
+    of_deployment = check(deployments.explain(deployment("running", timings=[FINE, PAUSED])))
+    for out in (of_job, of_deployment):
+        said = f"The schedule of d--a is paused by alice since {clock.iso(NOW)}: the source moves"
+        assert f"{said}." in out["summary"]
+        assert {"at": clock.iso(NOW), "what": said} in out["because"]
+        assert out["next"][0]["call"] == "schedule_resume"
+        assert out["next"][0]["arguments"] == {"name": "d--a"}
+
+
+def test_missed_and_late_firings_are_told_and_a_schedule_in_time_only_by_its_job() -> None:
+    for timing, said in ((MISSED, "2 firings were missed"), (LATE, "has not come")):
+        out = check(jobs.explain(jobs.Facts("d--a", [workload("running")], [], [], [], timing=timing)))
+        assert said in out["summary"]
+        assert "its schedule fires next at 2026-11-28T02:30:00+01:00" in [one["what"] for one in out["because"]]
+        assert out["next"][0]["call"] == "schedule_get"
+        assert said in check(deployments.explain(deployment("running", timings=[timing])))["summary"]
+    quiet = check(jobs.explain(jobs.Facts("d--a", [workload("running")], [], [], [], timing=FINE)))
+    assert "schedule" not in quiet["summary"] and "schedule_get" not in [one["call"] for one in quiet["next"]]
+    assert "fires next" not in str(check(deployments.explain(deployment("running", timings=[FINE]))))
 
 
 def test_a_run_without_a_deployed_job_says_so_and_does_not_suggest_to_repeat_it() -> None:

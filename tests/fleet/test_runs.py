@@ -19,6 +19,7 @@ from core.model.states import RunState
 from core.model.workload import WorkloadRow
 from core.store import job_runs
 from core.triggers import canceling
+from core.worker.runs import OVERTAKEN
 from tests import waiting
 from tests.engines import ADMIN, engine_on
 from tests.triggers.rig import JOB, Rig
@@ -236,6 +237,14 @@ async def test_a_run_that_its_worker_ends_is_canceled_by_who_wanted_it(told: Tol
     (call,) = shown["next"]
     assert call["call"] == "log_search" and call["arguments"]["of"] == "j#0"
     assert call["arguments"]["since"] == run["started_at"]
+
+
+async def test_a_run_that_the_next_firing_ended_is_canceled_by_the_schedule(told: Told) -> None:
+    told.began("a-1")  # it was on record
+    for name in ("a-1", "a-2"):
+        told.ended(name, canceled=True, ok=False, reason=OVERTAKEN)
+    for run in await told.listed():
+        assert (run["state"], run["by"], run["reason"], run["confirmed"]) == ("canceled", "schedule", OVERTAKEN, True)
 
 
 async def test_a_run_that_nobody_confirms_is_canceled_all_the_same(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

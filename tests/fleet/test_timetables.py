@@ -85,6 +85,20 @@ async def test_a_job_is_run_now_also_while_it_is_paused_and_its_next_firing_stay
         assert len(await waiting.until(lambda: printed(engine), lambda lines: len(lines) == 2)) == 2
 
 
+async def test_a_schedule_shows_the_last_ten_runs_of_its_job(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, nightly())
+        assert (await shown(engine))["runs"] == []
+        for _ in range(11):
+            await engine.call("job_run_now", {"name": "nightly", "wait_seconds": 30}, ADMIN)
+        listed = (await engine.call("run_list", {"job": "nightly"}, ADMIN))["items"]
+        runs = (await shown(engine))["runs"]
+        assert [one["run_id"] for one in runs] == [one["run_id"] for one in listed[:10]]
+        for run, item in zip(runs, listed, strict=False):
+            assert (run["state"], run["cause"], run["reason"]) == ("succeeded", "manual", "")
+            assert all(item[key] == value for key, value in run.items())
+
+
 async def test_a_pause_lasts_over_a_restart_and_misses_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with engine_on(home) as engine:

@@ -67,6 +67,26 @@ async def test_a_firing_that_hangs_is_ended_and_its_job_stays(tmp_path: Path) ->
         assert [one["state"] for one in await listed(engine, "hangs")] == ["canceled"]
 
 
+async def test_a_slow_run_is_ended_by_the_next_firing_where_the_schedule_says_so(tmp_path: Path) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    document = HANGS.replace("duration: 1h", "duration: 1500ms, overlap: cancel")
+    document = document.replace("PORT", str(server.sockets[0].getsockname()[1]))
+    async with server, engine_on(tmp_path / "home", egress_allow=("127.0.0.0/8",)) as engine:
+        await deploy(engine, document)
+        found = await waiting.until(
+            lambda: listed(engine, "hangs"), lambda found: sum(one["state"] == "canceled" for one in found) > 1
+        )
+        ended = [one for one in found if one["state"] == "canceled"]
+        assert {(one["by"], one["cause"], one["confirmed"]) for one in ended} == {("schedule", "schedule", True)}
+        assert ended[0]["scheduled_for"] != ended[1]["scheduled_for"]
+        (workload,) = (await engine.call("job_get", {"name": "hangs"}, ADMIN))["workloads"]
+        assert (workload["state"], workload["restarts"], workload["failing"]) == ("running", 0, "")
+
+
 async def test_a_database_from_before_keeps_runs_from_now_on(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home"):
         pass

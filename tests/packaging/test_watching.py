@@ -15,10 +15,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from core.accepting import Room
+from core.model.condition import Health
 from core.model.measure import Family
+from core.model.typed_condition import Finding, Status, Type
+from core.operations import REGISTRY
 from mcp_server.http import exposition
 from mcp_server.http.metrics import Metrics, jobs, letters, schedules
 from mcp_server.live import Live, Reason
+from mcp_server.toolcall import ToolCall
 from tests.engines import ADMIN, engine_on
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
@@ -31,7 +35,7 @@ JOB = {
     "state": "running",
     "restarts": 1,
     "metrics": {"lag_seconds": 1.5},
-    "letters": {"waiting": 1, "dropped": 0},
+    "letters": {"waiting": 1, "dropped": 0, "oldest_at": "2026-10-01T06:00:00.000Z"},
     "schedule": {"next": 1.8e9, "last_success": 1.7e9, "missed": 2, "paused": 0},
 }
 
@@ -45,6 +49,7 @@ async def families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Fami
     door.count("job_list", 200, door.now())
     room, live = Room("http", 8, 2), Live()
     live.ended["stream", Reason.SLOW] += 1
+    live.calls.observe(ToolCall("job_list", REGISTRY["job_list"], {}), 0.2)
     async with engine_on(tmp_path / "home", workers=0) as engine:
         engine.fleet.inquest.deaths["silent"] += 1
         engine.logbook.dropped["disk"] += 1
@@ -52,10 +57,16 @@ async def families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Fami
         engine.ends.add("acme", "succeeded", 0, 10**9)
         engine.lag.seconds.observe(0.2)
         told = await engine.call("engine_metrics", {}, ADMIN)
+        engine.fleet.run_times.add("tenant-a", "load", 0, 10**9)
+        monkeypatch.setattr(engine.fleet, "backlogs", lambda tenant: {"load": 3})
+        lost = {Type.PLACED: Finding(Status.FALSE, "NoWorker"), Type.RUNNING: Finding(Status.UNKNOWN, "NothingToldYet")}
+        engine.fleet.conditions.saw_deployment("tenant-a", "d", Health.DEGRADED, "", 1, lost)
+        of_tenant = await engine.call("tenant_metrics", {}, ADMIN)
     return [
         door.uptime(),
         *door.door([room], live),
         *map(Family.from_dict, told["families"]),
+        *map(Family.from_dict, of_tenant["families"]),
         *jobs([JOB], "acme"),
         *schedules([JOB], "acme"),
         *letters([JOB], "acme"),
@@ -69,6 +80,8 @@ async def test_what_is_told_reads_as_both_formats(families: list[Family]) -> Non
         ends = found["sluice_invocation_duration_seconds"].samples
         assert [one.value for one in ends if one.name.endswith("_count")] == [1]
         assert {one.value for one in ends if one.labels.get("le") in ("0.5", "1")} == {0, 1}
+        (condition,) = found["sluice_deployment_condition"].samples  # what is unknown is not told
+        assert (condition.labels["type"], condition.value) == ("Placed", 0)
 
 
 async def test_every_family_is_in_the_manual(families: list[Family]) -> None:

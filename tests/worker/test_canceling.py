@@ -15,10 +15,15 @@ import pytest
 
 from core import clock
 from core.dsl.component import Batch, Channel, Event, Run
+from core.dsl.language.timers import Interval
 from core.dsl.outputs import file as file_output
+from core.model import frames
 from core.model.canceling import Stopped
 from core.worker import runs
 from core.worker.executor import Executor
+from core.worker.orders import Orders
+from core.worker.overtaking import Overtaking
+from core.worker.timetable import Now, Timetable
 from tests import waiting
 from tests.dsl import rig
 from tests.dsl.rig import Worker
@@ -214,6 +219,60 @@ async def test_a_firing_that_hangs_is_ended_and_its_schedule_goes_on_with_what_i
         assert (later.ok, later.canceled) == (True, False)
         assert executor.metrics.runs_failed == 0
     reading.cancel()
+
+
+def overlapping(worker: Worker, orders: Orders | None = None) -> Executor:
+    """Each of its runs hangs, for nobody takes what it writes."""
+    source = {"echo": {"event": "a", "trigger": {"interval": {"duration": "50ms", "overlap": "cancel"}}}}
+    return worker.executor(source, CHANNEL, orders=orders)
+
+
+async def test_a_firing_that_comes_due_ends_the_run_before_where_that_is_asked_for(worker: Worker) -> None:
+    executor = overlapping(worker)
+    async with at_work(executor):
+        await waiting.until(lambda: len(worker.reports) > 2)
+        reading = asyncio.create_task(_take_all(worker.env("reader").channel("c")))
+        await waiting.until(lambda: worker.reports[-1].ok)
+    reading.cancel()
+    for report in worker.reports[:3]:
+        assert (report.reason, report.canceled, report.cause) == (runs.OVERTAKEN, True, "schedule")
+    times = [report.scheduled_ns for report in worker.reports]
+    assert times == sorted(set(times)), "each is for a firing of its own"
+    assert executor.metrics.runs_failed == 0
+
+
+async def test_the_timetable_ends_no_run_that_was_asked_for_and_none_in_a_pause(worker: Worker) -> None:
+    orders = Orders()
+    orders.add(frames.Fire("w", 7, "manual", 1))
+    executor = overlapping(worker, orders)
+    async with at_work(executor):
+        first = await worker.env("reader").channel("c").get()
+        timetable = await waiting.until(lambda: executor._timetable)
+        await waiting.until(lambda: timetable.wait(Now.read()) <= 0)
+        assert worker.reports == []
+        orders.heard(frames.Schedule("w", 0, True), Now.read())
+        first.settle(None)
+        await waiting.until(lambda: worker.reports)
+        assert [(one.order, one.canceled) for one in worker.reports] == [(7, False)]
+        orders.heard(frames.Schedule("w", 0, False), Now.read())
+        await waiting.until(lambda: len(worker.reports) > 1)
+        reading = asyncio.create_task(_take_all(worker.env("reader").channel("c")))
+    reading.cancel()
+    assert worker.reports[1].reason == runs.OVERTAKEN
+
+
+async def test_what_comes_due_in_a_pause_ends_nothing() -> None:
+    orders, ended = Orders(), list[str]()
+    table = Timetable(Interval.model_validate({"duration": "1ms", "overlap": "cancel"}), "w", Now.read())
+    table.fire(Now.read())
+    orders.heard(frames.Schedule("w", 0, True), Now.read())
+    with Overtaking(table, orders, lambda: ended.append("ended")):
+        await waiting.until(lambda: table.wait(Now.read()) <= 0)
+        assert ended == []
+    orders.heard(frames.Schedule("w", 0, False), Now.read())
+    with Overtaking(table, orders, lambda: ended.append("ended")):
+        await waiting.until(lambda: ended)
+    assert ended == ["ended"]
 
 
 async def _take_all(channel: Channel) -> None:

@@ -39,9 +39,10 @@ class Timer(Config):
     """Shift all firings by a delay up to this, chosen once for each workload."""
     window: Window | None = None
     """The stretch of time that a firing is about, read as `${time|start_time_…}` and `${time|end_time_…}`."""
-    overlap: Literal["wait-one", "skip"] = "wait-one"
+    overlap: Literal["wait-one", "skip", "cancel"] = "wait-one"
     """What becomes of firings that come due while the last run is under way or its output tries again: one of them is
-    made up for when that run has ended, or all are skipped. Two runs of a job are never under way at the same time."""
+    made up for when that run has ended, all are skipped, or the run is canceled and the next one begins. Two runs of a
+    job are never under way at the same time."""
     block: bool = False
     """The older way to write `overlap: skip`."""
     missed: Literal["skip", "last", "all"] = "skip"
@@ -128,6 +129,8 @@ class Timer(Config):
     def _sound(self) -> Self:
         if self.block and "overlap" in self.model_fields_set and self.overlap != "skip":
             raise ValueError("block means overlap: skip; keep one of the two")
+        if self.overlap == "cancel" and self.sequenced:
+            raise ValueError("windows that follow each other are each taken to their end; overlap: cancel has no place")
         if "{{" not in self.start + self.end and self.bounds[0] >= self.bounds[1]:
             raise ValueError("start lies before end")
         return self

@@ -3,10 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 from core.accepting import Reason, Room
+from core.measures import RunTimes
 from core.model.measure import Family
+from core.operations import REGISTRY
 from mcp_server.http import metrics
 from mcp_server.http.exposition import OPENMETRICS, PLAIN, media_type, render
 from mcp_server.http.metrics import MOST_JOBS, Metrics
+from mcp_server.times import CallTimes
+from mcp_server.toolcall import ToolCall
 
 FIGURES = {"events_in": 10, "events_out": 7, "bytes_in": 900, "errors": 3, "runs": 2, "lag_seconds": 1.5}
 
@@ -58,6 +62,41 @@ def test_jobs_beyond_a_number_are_one() -> None:
     assert 'sluice_job_events_in_total{tenant="acme",job="other"} 30' in found
     assert 'sluice_job_lag_seconds{tenant="acme",job="other"} 1.5' in found
     assert sum(line.startswith("sluice_job_events_in_total") for line in found) == MOST_JOBS + 1
+
+
+def test_what_was_refused_is_told_by_stage_also_of_the_jobs_that_are_not_named() -> None:
+    figures = {"refused_by_input": 2, "refused_by_actions": 3}
+    found = lines(metrics.jobs([job(f"j{number}", metrics=figures) for number in range(MOST_JOBS + 3)], "acme"))
+    labels = 'tenant="acme",job="j0",replica="0",worker="local-1"'
+    assert f'sluice_job_events_refused_total{{{labels},stage="input"}} 2' in found
+    assert f'sluice_job_events_refused_total{{{labels},stage="output"}} 0' in found
+    assert 'sluice_job_events_refused_total{tenant="acme",job="other",stage="actions"} 9' in found
+
+
+def test_the_age_of_the_oldest_letter_is_told_when_there_is_one() -> None:
+    box = {"waiting": 1, "dropped": 0, "oldest_at": "1970-01-01T00:01:00.000Z"}
+    found = lines(metrics.letters([job("load", letters=box), job("idle", letters={"waiting": 0, "dropped": 0})], "t"))
+    told = [line for line in found if line.startswith("sluice_dead_letters_oldest")]
+    assert told == ['sluice_dead_letters_oldest_timestamp_seconds{tenant="t",job="load"} 60']
+
+
+def test_calls_of_all_tools_of_triggers_are_one_series() -> None:
+    times = CallTimes()
+    for tool, operation in (("job_list", "job_list"), ("trigger_a", "trigger_invoke"), ("trigger_b", "trigger_invoke")):
+        times.observe(ToolCall(tool, REGISTRY[operation], {}), 0.2)
+    counts = {one.labels["tool"]: sum(one.value.counts) for one in times.family().samples}
+    assert counts == {"job_list": 1, "trigger": 2}
+
+
+def test_how_long_runs_took_is_kept_of_so_many_jobs_and_of_the_others_together() -> None:
+    times = RunTimes()
+    for number in range(MOST_JOBS + 3):
+        times.add("acme", f"j{number}", 0, 10**9)
+    times.add("acme", "j0", 0, 10**9)
+    found = dict(times.of("acme"))
+    assert len(found) == MOST_JOBS + 1
+    assert (sum(found["j0"].counts), sum(found["other"].counts)) == (2, 3)
+    assert times.of("globex") == []
 
 
 def test_without_jobs_there_are_no_series_of_jobs() -> None:
