@@ -195,6 +195,7 @@ SPEECHES: list[frames.Frame] = [
     frames.Status(OF_OTHERS, "1", WorkloadState.FAILED, "forged", 0),
     frames.Fired(OF_OTHERS, "schedule", 1, 0),
     frames.Missed(OF_OTHERS, 1, 1, 2, 0),
+    frames.Began(OF_OTHERS, "forged-1", "once", 1),
     frames.Beat({OF_OTHERS: frames.Figures(9, 0, 0, 0, 0, 0, 0, 0, 0.0)}),
 ]
 OF_ITSELF = {frames.Hello, frames.Bye, frames.Unconfined, frames.Refused}
