@@ -31,6 +31,7 @@ ELSEWHERE = {
     "sluice worker": "it works until it is stopped; tests/external/test_processes.py",
     "sluice worker remove": "it needs a worker of another machine; tests/external/test_processes.py",
     "sluice invocation cancel": "it needs a run that has not ended; tests/triggers/test_canceling.py",
+    "sluice runs cancel": "it needs a run that has not ended; tests/fleet/test_runs.py",
     "sluice license install": "it needs a signed file; tests/test_license.py",
 }
 
@@ -110,6 +111,7 @@ KNOWN = {
     "INVOCATION_ID": r"\binv_[0-9A-Za-z]+",
     "EVENT_ID": r"\bevt_[0-9A-Za-z]+",
     "LETTER_ID": r"\blet_[0-9a-f]+",
+    "RUN_ID": r"\brun_[0-9a-f]+",
     "TOKEN_ID": r"\btok_[0-9A-Za-z]+",
 }
 
