@@ -41,6 +41,7 @@ VOLATILE = frozenset(
         "lag_seconds",
         "at",
         "metrics",
+        "last_success",
     }
 )
 LIST = {"items", "next_cursor", "total"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import signal
@@ -22,7 +23,11 @@ KILLS = 4
 
 
 def size_of(target: Path) -> int:
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    total = 0
+    for path in target.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # one that was being written has its name now
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 async def grown(target: Path, size: int, ended: asyncio.Task[Any]) -> bool:

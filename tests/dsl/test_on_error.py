@@ -38,7 +38,7 @@ def test_every_form_is_taken_by_the_check_and_by_the_schema(on_error: Any) -> No
 @pytest.mark.parametrize(
     ("on_error", "pointer"),
     [
-        ("drop", "/on-error/mode"),
+        ("drop", "/on-error"),
         ({"send": {}}, "/on-error/send"),
         ({"send": {"channel": "a", "message": "b"}}, "/on-error/send"),
         ({"mode": "keep", "send": {"channel": "a"}}, "/on-error"),
