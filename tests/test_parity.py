@@ -41,7 +41,7 @@ VOLATILE = frozenset(
         "lag_seconds",
         "at",
         "metrics",
-        "last_success",
+        "schedule",
     }
 )
 LIST = {"items", "next_cursor", "total"}

@@ -28,7 +28,9 @@ from tests import slowness
 from tests.dsl.stub import Stub
 
 MIB = 1024 * 1024
+SECONDS = 1.0  # of processor time, on a machine as fast as that of tests/slowness.py
 JUDGED_SECONDS = 0.5  # what takes longer is judged by how slow the machine is just then
+TRIES = 4
 Work = Callable[[], object]
 reached: list[str] = []
 watching = False
@@ -173,11 +175,18 @@ def main() -> None:
             pass  # refused, which is the best that can become of it
         return time.process_time() - started
 
+    def judged(work: Work) -> float:
+        slow = slowness.factor()
+        spent = once(work)
+        return spent / max(slow, slowness.factor())
+
     def cost(name: str, work: Work) -> None:
         cpu[name] = once(work)
         if cpu[name] > JUDGED_SECONDS:
-            first = cpu[name]  # the machine is not as fast at every moment
-            cpu[name] = min(min(first, once(work)) / slowness.factor(), once(work) / slowness.factor())
+            for _ in range(TRIES):  # the machine is not as fast at every moment
+                cpu[name] = judged(work)
+                if cpu[name] <= SECONDS:
+                    break
 
     def fits(schema: Any, value: Any) -> None:
         if not schemas.problems(schema, "/s"):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.attacks.costs import SECONDS
+
 ROOT = Path(__file__).parents[2]
-SECONDS = 1.0  # of processor time, on a machine as fast as that of tests/slowness.py
 MEMORY_BYTES = 200 * 1024 * 1024
 
 
