@@ -193,6 +193,7 @@ class SeriesFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._db: sqlite3.Connection | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
     async def do(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **more: P.kwargs) -> T:
@@ -200,6 +201,8 @@ class SeriesFile:
 
         def locked() -> T:
             with self._lock:
+                if self._closed:  # the work of a call that was given up
+                    raise sqlite3.ProgrammingError("the file of series is closed")
                 if self._db is None:
                     self._db = connect(self._path)
                 return work(self._db, *args, **more)
@@ -209,6 +212,7 @@ class SeriesFile:
     def close(self) -> None:
         """Safe to call twice."""
         with self._lock:
+            self._closed = True
             if self._db is not None:
                 self._db.close()
                 self._db = None

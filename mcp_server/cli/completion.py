@@ -36,7 +36,7 @@ def completion(
         With --install: also load them in the start file of bash or zsh.
     """
     wanted = shell or present()
-    programs = {main.PROGRAM: main.build(), main.PROGRAM_MCP: _mcp()}
+    programs = {main.PROGRAM: _plain(main.build()), main.PROGRAM_MCP: _plain(_mcp())}
     if not install:
         script = "\n".join(app.generate_completion(prog_name=name, shell=wanted) for name, app in programs.items())
         render.json({"shell": wanted, "script": script}) if common.json else render.text(script)
@@ -49,6 +49,15 @@ def completion(
             render.text(f"Wrote {path}")
         connect.note(f"Start a new {wanted} to have it.")
     return 0
+
+
+def _plain(app: cyclopts.App) -> cyclopts.App:
+    """Have every description taken as it is: reading each as Markdown is half of the time, and none is."""
+    app.help_format = "plaintext"
+    for name in app:
+        if not name.startswith("-"):
+            _plain(app[name])
+    return app
 
 
 def present() -> Shell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,24 +65,24 @@ def test_workloads_that_are_too_many_are_counted(monkeypatch: pytest.MonkeyPatch
 
 
 def test_slots_add_up_in_every_ring_and_are_written_over(tmp_path: Path) -> None:
-    db = series.connect(tmp_path / "series.db")
-    for number in range(1, 13):  # two minutes
-        series.add(db, HOUR + 10 * number, 10.0, {LOAD: (Amounts(events_in=number), float(number % 4))})
-    (subject,) = series.find(db, "acme", "etl")
-    tens = series.read(db, [subject], 0, HOUR, HOUR + 120)
-    assert [slot.amounts.events_in for slot in tens] == list(range(1, 13))
-    minutes = series.read(db, [subject], 1, HOUR, HOUR + 120)
-    assert [(slot.start, slot.covered, slot.amounts.events_in, slot.lag_seconds) for slot in minutes] == [
-        (HOUR, 60.0, 21, 3.0),
-        (HOUR + 60, 60.0, 57, 3.0),
-    ]
-    series.add(
-        db, HOUR + 3610, 10.0, {LOAD: (Amounts(events_in=99), 0.0)}
-    )  # the place of the first slot, an hour later
-    assert [slot.start for slot in series.read(db, [subject], 0, HOUR, HOUR + 20)] == [HOUR + 10]
-    assert series.read(db, [subject], 0, HOUR + 3600, HOUR + 3610)[0].amounts.events_in == 99
-    assert series.forget(db, HOUR + 3611) == 1
-    assert series.find(db, "acme", "load") == []
+    with contextlib.closing(series.connect(tmp_path / "series.db")) as db:
+        for number in range(1, 13):  # two minutes
+            series.add(db, HOUR + 10 * number, 10.0, {LOAD: (Amounts(events_in=number), float(number % 4))})
+        (subject,) = series.find(db, "acme", "etl")
+        tens = series.read(db, [subject], 0, HOUR, HOUR + 120)
+        assert [slot.amounts.events_in for slot in tens] == list(range(1, 13))
+        minutes = series.read(db, [subject], 1, HOUR, HOUR + 120)
+        assert [(slot.start, slot.covered, slot.amounts.events_in, slot.lag_seconds) for slot in minutes] == [
+            (HOUR, 60.0, 21, 3.0),
+            (HOUR + 60, 60.0, 57, 3.0),
+        ]
+        series.add(
+            db, HOUR + 3610, 10.0, {LOAD: (Amounts(events_in=99), 0.0)}
+        )  # the place of the first slot, an hour later
+        assert [slot.start for slot in series.read(db, [subject], 0, HOUR, HOUR + 20)] == [HOUR + 10]
+        assert series.read(db, [subject], 0, HOUR + 3600, HOUR + 3610)[0].amounts.events_in == 99
+        assert series.forget(db, HOUR + 3611) == 1
+        assert series.find(db, "acme", "load") == []
 
 
 def test_what_nobody_saw_is_a_gap_and_a_rate_is_of_what_was_seen() -> None:
