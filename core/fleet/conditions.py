@@ -230,7 +230,7 @@ class Conditions:
         kept = self._kept.get(subject)
         if kept is None or row.state in RESTING or kept.health == Health.DOWN:
             return False
-        self._begin_outage(row, cause, at_ns)
+        self._begin_outage(row, cause, max(at_ns, kept.since_ns))  # it was seen later than the engine's last sign
         if kept.health in condition.UP:
             self._put(subject, after(kept.condition, Health.DOWN, reason, at_ns, version=kept.version), row)
         return True

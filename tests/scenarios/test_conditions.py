@@ -109,6 +109,25 @@ async def test_what_was_up_when_the_engine_was_killed_was_down_meanwhile(tmp_pat
         assert {one["health"] for one in well["workloads"]} == {"healthy"}
 
 
+async def test_no_outage_begins_before_its_workload_was_up(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with engine_on(home) as engine:
+        await deployed(engine, tmp_path / "store")
+        names = [one["id"].partition("/")[2] for one in (await get(engine))["workloads"]]
+        stopped = engine.now_ns()
+    with killed(home):
+        up = waiting.until_now(
+            lambda: {name: stored(home, "workload", name) for name in names},
+            lambda now: all(one is not None and one[0] == "healthy" and one[1] > stopped for one in now.values()),
+        )
+    with contextlib.closing(sqlite3.connect(home / "sluice.db")) as db, db:
+        db.executescript("UPDATE engine_signs SET at_ns = at_ns - 3600000000000; DELETE FROM messages")
+    async with engine_on(home, workers=0) as engine:
+        gone = await engine.database.read(conditions.outages, ADMIN.tenant, 0)
+        lost = {one.workload: one.began_at_ns for one in gone if one.cause == "engine-lost"}
+        assert lost == {name: one[1] for name, one in up.items() if one is not None}
+
+
 async def test_workloads_of_a_killed_worker_were_down_for_a_while(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=2) as engine:
         await deployed(engine, tmp_path / "store")
