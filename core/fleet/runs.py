@@ -98,23 +98,7 @@ class Runs:
     def began(self, of: WorkloadRow, worker: str, told: frames.Began, restarts: int, by: str = "") -> None:
         """A run is under way and takes longer than most; `by` is who asked for it."""
         cause = told.cause or _cause(told.trigger, restarts)
-        run = Run(
-            id=self._ids.next(),
-            tenant=of.tenant,
-            job=of.job,
-            deployment=of.deployment,
-            version=of.version,
-            workload=of.id,
-            worker=worker,
-            name=told.run,
-            trigger=told.trigger,
-            cause=cause,
-            scheduled_ns=told.scheduled_ns,
-            started_ns=told.started_ns,
-            last_started_ns=told.started_ns,
-            state=RunState.RUNNING.value,
-            by=by,
-        )
+        run = self._row(of, worker, told, RunState.RUNNING, cause, by)
         self._under_way[of.id, told.run] = _UnderWay(run.id, worker, told.delivery)
         self._write(run)
 
@@ -143,14 +127,59 @@ class Runs:
             return several.id
         if known is not None:
             confirmed = 1 if told.canceled else None
-            numbers = (told.events_in, told.events_out, told.errors)
-            ended_by = SCHEDULE if overtaken else ""  # any other is on record
-            ended = Ended(known.id, state.value, told.ended_ns, *numbers, reason, confirmed, ended_by)
+            ended = Ended(
+                known.id,
+                state.value,
+                told.ended_ns,
+                events_in=told.events_in,
+                events_out=told.events_out,
+                refused=_refused(told),
+                reason=reason,
+                confirmed=confirmed,
+                by=SCHEDULE if overtaken else "",  # any other is on record
+            )
             self._write_behind(of.id, ended)
             self._touched.add((of.tenant, of.job))
             return known.id
         all_failed = told.trigger != MESSAGE or told.failed in (0, told.runs)
-        run = Run(
+        run = dataclasses.replace(
+            self._row(of, worker, told, state, cause, by),
+            ended_ns=told.ended_ns,
+            count=told.failed or 1,
+            events_in=told.events_in if all_failed else 0,  # of those that came through nobody knows here
+            events_out=told.events_out if all_failed else 0,
+            refused=_refused(told),
+            reason=reason,
+            confirmed=1 if told.canceled else None,
+        )
+        self._write_behind(of.id, run)
+        if shared:
+            self._several[of.id] = _Several(run.id, alike)
+        return run.id
+
+    def left_out(self, of: WorkloadRow, worker: str, state: RunState, count: int, first_ns: int, last_ns: int) -> None:
+        """So many times of a schedule had no run: they were skipped, or missed from one time to another."""
+        told = frames.Began(of.id, "", "", first_ns, 0, "schedule", first_ns if state is RunState.MISSED else 0)
+        run = dataclasses.replace(
+            self._row(of, worker, told, state, told.cause),
+            last_started_ns=last_ns,
+            ended_ns=last_ns,
+            count=count,
+            reason=_LEFT_OUT[state],
+        )
+        self._write_behind(of.id, run)
+
+    def _row(
+        self,
+        of: WorkloadRow,
+        worker: str,
+        told: frames.Began | frames.Run,
+        state: RunState,
+        cause: str,
+        by: str = "",
+    ) -> Run:
+        """A row of a run as it begins."""
+        return Run(
             id=self._ids.next(),
             tenant=of.tenant,
             job=of.job,
@@ -165,42 +194,8 @@ class Runs:
             started_ns=told.started_ns,
             last_started_ns=told.started_ns,
             state=state.value,
-            ended_ns=told.ended_ns,
-            count=told.failed or 1,
-            events_in=told.events_in if all_failed else 0,  # of those that came through nobody knows here
-            events_out=told.events_out if all_failed else 0,
-            refused=told.errors,
-            reason=reason,
             by=by,
-            confirmed=1 if told.canceled else None,
         )
-        self._write_behind(of.id, run)
-        if shared:
-            self._several[of.id] = _Several(run.id, alike)
-        return run.id
-
-    def left_out(self, of: WorkloadRow, worker: str, state: RunState, count: int, first_ns: int, last_ns: int) -> None:
-        """So many times of a schedule had no run: they were skipped, or missed from one time to another."""
-        run = Run(
-            id=self._ids.next(),
-            tenant=of.tenant,
-            job=of.job,
-            deployment=of.deployment,
-            version=of.version,
-            workload=of.id,
-            worker=worker,
-            name="",
-            trigger="",
-            cause="schedule",
-            scheduled_ns=first_ns if state is RunState.MISSED else 0,
-            started_ns=first_ns,
-            last_started_ns=last_ns,
-            ended_ns=last_ns,
-            state=state.value,
-            count=count,
-            reason=_LEFT_OUT[state],
-        )
-        self._write_behind(of.id, run)
 
     def _extend(self, several: _Several, told: frames.Run) -> None:
         more = several.more or More(several.id, 0, 0, 0, 0, 0, 0)
@@ -212,7 +207,7 @@ class Runs:
             told.ended_ns,
             more.events_in + (told.events_in if all_failed else 0),
             more.events_out + (told.events_out if all_failed else 0),
-            more.refused + told.errors,
+            more.refused + _refused(told),
         )
         self._soon()
 
@@ -220,7 +215,7 @@ class Runs:
         minute = told.ended_ns - told.ended_ns % MINUTE_NS
         key = (of.tenant, of.job, minute)
         failed = told.failed or int(told.runs == 1 and not told.ok and not told.canceled)
-        new = Minute(*key, told.runs, failed, told.events_in, told.events_out, told.errors)
+        new = Minute(*key, told.runs, failed, told.events_in, told.events_out, _refused(told))
         known = self._minutes.get(key)
         self._minutes[key] = new if known is None else known.plus(new)
         self._soon()
@@ -259,15 +254,15 @@ class Runs:
         several = self._several.get(run.workload)
         if several is None or several.id != run.id or several.more is None:
             return run
-        _, runs, last_started_ns, ended_ns, events_in, events_out, refused = several.more
+        more = several.more
         return dataclasses.replace(
             run,
-            count=run.count + runs,
-            last_started_ns=last_started_ns,
-            ended_ns=ended_ns,
-            events_in=run.events_in + events_in,
-            events_out=run.events_out + events_out,
-            refused=run.refused + refused,
+            count=run.count + more.runs,
+            last_started_ns=more.last_started_ns,
+            ended_ns=more.ended_ns,
+            events_in=run.events_in + more.events_in,
+            events_out=run.events_out + more.events_out,
+            refused=run.refused + more.refused,
         )
 
     async def last(self, tenant: str, job: str, count: int) -> list[Run]:
@@ -367,6 +362,11 @@ class Runs:
         if (run.workload, run.name) in self._under_way:  # it stays there: what its worker tells later is noted
             wish = Ended(run.id, RunState.CANCELED.value, clock.now_ns(), confirmed=0)
             await self._database.write(job_runs.end, wish)
+
+
+def _refused(told: frames.Run) -> int:
+    """What was lost on the way, by whichever side refused it."""
+    return told.refused + told.skipped
 
 
 def _cause(trigger: str, restarts: int) -> str:

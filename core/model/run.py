@@ -42,7 +42,7 @@ class Run:
     events_in: int = 0
     events_out: int = 0
     refused: int = 0
-    """Events that a component could not take."""
+    """Events that an action or the output refused, and files, objects and lines that the input left out."""
     reason: str = ""
     by: str = ""
     """Who asked for it, or canceled it."""

@@ -71,7 +71,8 @@ async def run_list(engine: Engine, caller: Caller, params: RunList) -> dict[str,
 
 
 def _minute(sums: table.Minute) -> dict[str, Any]:
-    return {"at": clock.iso(sums.minute_ns), **dict(zip(table.Minute._fields[3:], sums[3:], strict=True))}
+    counted = {name: getattr(sums, name) for name in table.COUNTED}
+    return {"at": clock.iso(sums.minute_ns), **counted}
 
 
 class RunGet(Params):

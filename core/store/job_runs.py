@@ -71,8 +71,11 @@ class Minute(NamedTuple):
 
     def plus(self, more: Minute) -> Minute:
         """What both count."""
-        key, sums = self[:3], (one + other for one, other in zip(self[3:], more[3:], strict=True))
-        return Minute(*key, *sums)
+        return self._replace(**{name: getattr(self, name) + getattr(more, name) for name in COUNTED})
+
+
+COUNTED = ("runs", "failed", "events_in", "events_out", "refused")
+"""Of a Minute."""
 
 
 class Gone(NamedTuple):
@@ -93,9 +96,10 @@ def record(db: Database, changes: Iterable[Change]) -> None:
                 end(db, change)
             case More():
                 db.conn.execute(
-                    "UPDATE runs SET count = count + ?, last_started_ns = ?, ended_ns = ?, events_in = events_in + ?,"
-                    " events_out = events_out + ?, refused = refused + ? WHERE id = ?",
-                    (*change[1:], change.id),
+                    "UPDATE runs SET count = count + :runs, last_started_ns = :last_started_ns, ended_ns = :ended_ns,"
+                    " events_in = events_in + :events_in, events_out = events_out + :events_out,"
+                    " refused = refused + :refused WHERE id = :id",
+                    change._asdict(),
                 )
             case Minute():
                 db.conn.execute(
@@ -114,18 +118,17 @@ def end(db: Database, wish: Ended) -> bool:
 
     The reason that somebody gave who canceled it stays, unless another one is told.
     """
-    _, state, ended_ns, events_in, events_out, refused, reason, confirmed, by = wish
     won = (
         db.conn.execute(
-            "UPDATE runs SET state = ?, ended_ns = ?, events_in = ?, events_out = ?, refused = ?,"
-            " reason = CASE ? WHEN '' THEN reason ELSE ? END, by = CASE ? WHEN '' THEN by ELSE ? END, confirmed = ?"
-            " WHERE id = ? AND ended_ns = 0",
-            (state, ended_ns, events_in, events_out, refused, reason, reason, by, by, confirmed, wish.id),
+            "UPDATE runs SET state = :state, ended_ns = :ended_ns, events_in = :events_in, events_out = :events_out,"
+            " refused = :refused, reason = CASE :reason WHEN '' THEN reason ELSE :reason END,"
+            " by = CASE :by WHEN '' THEN by ELSE :by END, confirmed = :confirmed WHERE id = :id AND ended_ns = 0",
+            wish._asdict(),
         ).rowcount
         == 1
     )
     if not won:
-        said = f"{state}: {reason}" if reason else state
+        said = f"{wish.state}: {wish.reason}" if wish.reason else wish.state
         db.conn.execute("UPDATE runs SET late = ? WHERE id = ?", (said, wish.id))
     return won
 

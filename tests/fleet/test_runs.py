@@ -75,7 +75,7 @@ async def test_runs_in_a_row_that_found_nothing_are_one_item_until_another_one_c
     for number in range(5):
         told.ended(f"a-{number}")
     assert await told.states() == [("succeeded", 5)]
-    told.ended("a-5", events_in=3, events_out=2, errors=1)
+    told.ended("a-5", events_in=3, events_out=2, errors=1, skipped=1)
     told.ended("a-6")
     told.ended("a-7", ok=False, reason="no way out")
     told.ended("a-8", ok=False, reason="no way out")
@@ -134,7 +134,7 @@ async def test_a_long_run_is_there_while_it_is_under_way_and_its_end_takes_its_p
 
 async def test_of_runs_that_messages_start_failures_have_items_and_all_are_summed_up_per_minute(told: Told) -> None:
     told.ended(trigger="message", runs=40, events_in=40, events_out=40)
-    told.ended(trigger="message", runs=10, failed=2, events_in=10, errors=3, ok=False, reason="no way out")
+    told.ended(trigger="message", runs=10, failed=2, events_in=10, errors=3, refused=3, ok=False, reason="no way out")
     told.ended(trigger="message", runs=3, failed=3, events_in=3, ok=False, reason="no way out")
     told.began("m-9", trigger="message")
     assert await told.states() == [("failed", 5), ("running", 1)]
