@@ -97,19 +97,20 @@ class Target:
             connection.close()
 
     def digest(self) -> str:
-        """A digest of all that is kept, but for what a refusal may write too: audit rows, last use of tokens."""
+        """A digest of all that is kept, but for what a refusal may write too, and what is written by the clock alone."""
         connection = sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)
         try:
-            lines = [line for line in connection.iterdump() if not line.startswith(_CHANGES_BY_LOOKING)]
+            lines = [line for line in connection.iterdump() if not line.startswith(_CHANGES_ANYWAY)]
             lines += map(str, connection.execute("SELECT id, hash, revoked_at_ns FROM tokens ORDER BY id"))
         finally:
             connection.close()
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-_CHANGES_BY_LOOKING = (
+_CHANGES_ANYWAY = (
     *('INSERT INTO "audit"', 'INSERT INTO "tokens"'),  # denials, and when a token was last used
     'INSERT INTO "usage_counted"',  # how far the engine has counted what is kept
+    *('INSERT INTO "engine_signs"', 'INSERT INTO "run_minutes"'),  # every 30 s, and 10 s after a run that came before
 )
 
 
