@@ -56,7 +56,7 @@ class Nursery:
 
     def fork(self, ends: _Ends) -> int:
         """The process id of a new worker."""
-        wanted = _Wanted(child.environment(), os.getcwd())  # noqa: PTH109
+        wanted = _Wanted(child.environment(), str(Path.cwd()))
         return int(self._ask(msgspec.json.encode(wanted), ends))
 
     def code_of(self, pid: int) -> int:

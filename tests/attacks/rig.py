@@ -97,7 +97,7 @@ class Target:
             connection.close()
 
     def digest(self) -> str:
-        """A digest of all that is kept, but for what a refusal may write too, and what is written by the clock alone."""
+        """A digest of all that is kept, but for what a refusal may write too, and what the clock alone writes."""
         connection = sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)
         try:
             lines = [line for line in connection.iterdump() if not line.startswith(_CHANGES_ANYWAY)]

@@ -189,10 +189,10 @@ async def test_what_came_due_while_its_worker_was_away_is_missed(tmp_path: Path)
         pid = engine.fleet.workers["local-1"].pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        await waiting.pause(2.5)  # it stands still while two firings come due, and then dies
+        await waiting.pause(3.5)  # it stands still while three firings come due, and then dies
         os.kill(pid, signal.SIGKILL)
         found = await waiting.until(lambda: shown(engine, "each"), lambda now: now["missed"])
-        assert found["missed"] >= 1  # the last one may be on time after all
+        assert found["missed"] >= 2  # the last one may be on time after all
         await waiting.until(lambda: messages(engine, "schedule-missed"))
         await waiting.until(lambda: shown(engine, "each"), lambda now: now["on_time"])
 
