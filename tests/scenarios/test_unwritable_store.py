@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import pytest
 
-from core import clock, errors
+from core import clock, errors, forever
 from core.settings import Settings
 from mcp_server import attach
 from mcp_server.cli import stage
@@ -46,6 +46,19 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[rig.Target]:
     async with rig.target(tmp_path / "home") as made:
+        yield made
+
+
+@pytest.fixture
+async def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[rig.Target]:
+    """One whose engine writes nothing by itself: each statement is of a write that was asked for."""
+
+    def at_rest(loops: forever.Loops, name: str, step: forever.Step, *more: float) -> asyncio.Task[Any]:
+        return asyncio.create_task(asyncio.Event().wait(), name=name)
+
+    monkeypatch.setattr(forever.Loops, "start", at_rest)
+    async with rig.target(tmp_path / "home") as made:
+        await total(made)  # the use of the token is on record
         yield made
 
 
@@ -154,15 +167,15 @@ class Faulty:
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY])
-async def test_a_fault_at_any_statement_of_a_write_is_told_and_leaves_nothing(server: rig.Target, code: int) -> None:
-    inner = server.engine.database._writer.conn
+async def test_a_fault_at_any_statement_of_a_write_is_told_and_leaves_nothing(quiet: rig.Target, code: int) -> None:
+    inner = quiet.engine.database._writer.conn
     done, at, statements = 0, 0, []
     with anyio.fail_after(60):
         while True:
             at += 1
-            server.engine.database._writer.conn = faulty = Faulty(inner, at, code)
-            answer = await write(server, f"{code}/{at}")
-            server.engine.database._writer.conn = inner
+            quiet.engine.database._writer.conn = faulty = Faulty(inner, at, code)
+            answer = await write(quiet, f"{code}/{at}")
+            quiet.engine.database._writer.conn = inner
             if not faulty.failed:
                 assert answer.status_code == 200
                 break  # the write has fewer statements than that: each of them has failed once
@@ -171,10 +184,10 @@ async def test_a_fault_at_any_statement_of_a_write_is_told_and_leaves_nothing(se
                 assert (answer.status_code, answer.json()["code"]) == (409, "unconfirmed"), answer.text
             else:
                 refused(answer)
-            again = await write(server, f"{code}/{at}")
+            again = await write(quiet, f"{code}/{at}")
             assert again.status_code == 200, "the same key works when the disk does"
             done += 1
-            assert await total(server) == done
+            assert await total(quiet) == done
     assert statements[0] == "BEGIN IMMEDIATE" and statements[-1] == "COMMIT" and len(statements) > 3
 
 
