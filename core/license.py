@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import orjson
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core import clock, errors, pointers
@@ -193,6 +191,9 @@ def verify(raw: bytes, keys: Iterable[str]) -> Entitlement:
 
 
 def _signed(key: str, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature  # workers know the features, and verify nothing
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True)).verify(signature, message)
     except (InvalidSignature, ValueError):
@@ -226,6 +227,8 @@ def sign(entitlement: Mapping[str, Any], private_key: bytes) -> bytes:
 
     Raises ValueError for an entitlement that `verify` would refuse.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     text = orjson.dumps(Entitlement.model_validate(entitlement).model_dump(mode="json")).decode()
     signature = Ed25519PrivateKey.from_private_bytes(private_key).sign(text.encode())
     file = {"license": text, "signature": base64.b64encode(signature).decode()}

@@ -26,7 +26,7 @@ import msgspec
 from core.fleet import child
 from core.settings import Settings
 
-LOADED = ("core.worker.__main__", "core.dsl.language.registry")
+LOADED = ("core.worker.__main__", "core.dsl.component")
 CRASHED = 1
 ROOT = str(Path(__file__).parents[1])
 _real, _popen_of_python = child._popen, subprocess.Popen
@@ -157,7 +157,7 @@ def serve(number: int) -> None:
     """Fork what is asked for, until nobody can ask any more."""
     for name in LOADED:
         importlib.import_module(name)
-    sys.modules["core.dsl.language.registry"].load_components()
+    list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
     with socket.socket(fileno=number) as line:
         line.send(b"ready")
         while True:

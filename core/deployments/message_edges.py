@@ -15,7 +15,7 @@ from core.catalog import wiring
 from core.deployments import draft as drafting
 from core.deployments import spool
 from core.deployments.draft import Draft, Ends, Hop
-from core.dsl.language import registry
+from core.dsl.language import schedule
 from core.model.deployment import Role
 
 
@@ -96,7 +96,7 @@ class _Edges:
         for draft in self._of(target):
             if draft.role is Role.STEP:
                 source = draft.document.get("input")
-                if any(name == "internal-messages" or registry.takes_trigger(name) for name in _keys(source)):
+                if any(name == "internal-messages" or schedule.takes_trigger(name) for name in _keys(source)):
                     out.append(draft)
             elif draft.role is Role.READER:
                 # What a module spools for itself does not wait for messages from outside.
@@ -228,7 +228,7 @@ def _emit(draft: Draft, tag: str) -> None:
         return
     given = draft.document.get("emit")
     before = given if isinstance(given, list) else [] if given is None else [given]
-    timed = any(registry.takes_trigger(name) for name in _keys(draft.document.get("input")))
+    timed = any(schedule.takes_trigger(name) for name in _keys(draft.document.get("input")))
     draft.document = {**draft.document, "emit": [*before, {"tag": tag, "on": "run" if timed else "batch"}]}
 
 

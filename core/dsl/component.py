@@ -17,6 +17,8 @@ The three contracts, in the order in which an event meets them:
 from __future__ import annotations
 
 import asyncio
+import functools
+import importlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,7 @@ class Config(Described, BaseModel):
         alias_generator=lambda name: name.rstrip("_").replace("_", "-"),
         validate_by_name=False,
         validate_by_alias=True,
+        defer_build=True,  # of the 50 components a process meets a few: each is built when it is first used
     )
 
     scalar: ClassVar[str] = ""  # the key that a bare value stands for, as in `print: STDOUT`
@@ -361,7 +364,11 @@ C = TypeVar("C", bound=type[Component])
 
 
 class Registry:
-    """Components by (kind, name); a name that is taken raises at import."""
+    """Components by (kind, name); a name that is taken raises at import.
+
+    Each package of a kind lists its components and the modules that declare them; a module is imported when one of its
+    components is first asked for. By name, because components import the language that this is below.
+    """
 
     def __init__(self) -> None:
         self._classes: dict[tuple[str, str], type[Component]] = {}
@@ -380,13 +387,28 @@ class Registry:
         return declare
 
     def get(self, kind: str, name: str) -> type[Component] | None:
+        if (kind, name) not in self._classes and (module := _modules(kind).get(name)):
+            importlib.import_module(module)
         return self._classes.get((kind, name))
 
     def names(self, kind: str) -> list[str]:
-        return sorted(name for k, name in self._classes if k == kind)
+        return sorted({*_modules(kind), *(name for k, name in self._classes if k == kind)})
 
     def __iter__(self) -> Iterator[type[Component]]:
+        """All there are, by kind and name; imports every one."""
+        for module in {module for kind in KINDS for module in _modules(kind).values()}:
+            importlib.import_module(module)
         return iter(sorted(self._classes.values(), key=lambda cls: (cls.kind, cls.name)))
+
+
+KINDS = ("input", "action", "output")
+
+
+@functools.cache
+def _modules(kind: str) -> Mapping[str, str]:
+    """Which module declares a component of a kind, by its name."""
+    package = importlib.import_module(f"core.dsl.{kind}s")
+    return {name: f"{package.__name__}.{module}" for name, module in package.COMPONENTS.items()}
 
 
 REGISTRY = Registry()

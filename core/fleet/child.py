@@ -86,8 +86,9 @@ class Process:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a worker."""
-    return {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
+    """The environment of a worker. No plugin of pydantic is let in: it would see what documents hold."""
+    kept = {key: value for key, value in os.environ.items() if key in KEPT_ENVIRONMENT}
+    return {**kept, "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 
 
 def cloud_variables(settings: Settings) -> dict[str, str] | None:

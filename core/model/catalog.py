@@ -75,6 +75,7 @@ class CatalogModel(Described, BaseModel):
         validate_by_name=False,
         validate_by_alias=True,
         serialize_by_alias=True,
+        defer_build=True,  # a worker reads none of them
     )
 
 

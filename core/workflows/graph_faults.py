@@ -17,7 +17,7 @@ from core.catalog import answers
 from core.catalog.blueprints import check_blueprint
 from core.catalog.names import listed
 from core.catalog.wiring import Node, Wiring
-from core.dsl.language import registry
+from core.dsl.language import schedule
 from core.errors import shorten
 from core.model.catalog import Blueprint, Graph, Step, Transport, Workflow
 from core.model.plan import Finding
@@ -220,7 +220,7 @@ def _waits(nodes: list[Node], wired: Wiring) -> bool:
                 channel = wired.channels.get(node.ins.get(str(source["port"]), ""))
                 if channel is None or channel.definition.transport in _SPOOLS:
                     return True
-            elif any(name == "internal-messages" or registry.takes_trigger(name) for name in source):
+            elif any(name == "internal-messages" or schedule.takes_trigger(name) for name in source):
                 return True
     return not nodes
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from core import documents, errors
 from core.documents import canonical
-from core.dsl.component import Run
+from core.dsl.component import REGISTRY, Run
 from core.dsl.events import patterns
 from core.dsl.language import compile as compiler
-from core.dsl.language import conditions, registry, templates
+from core.dsl.language import conditions, templates
 from core.triggers import schemas
 from core.workflows import check as workflows
 from mcp_server import stdin
@@ -161,7 +161,7 @@ def _workflow(text: str) -> None:
 
 def main() -> None:
     global watching
-    registry.load_components()
+    list(REGISTRY)  # each component is imported
     compiler.check_job({"name": "warm", "input": {"echo": {"event": "x"}}, "output": {"discard": {}}})
     sys.addaudithook(_hook)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

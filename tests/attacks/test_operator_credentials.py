@@ -15,13 +15,11 @@ import pytest
 
 from core import errors
 from core.dsl.component import REGISTRY
-from core.dsl.language.registry import load_components
 from core.dsl.stores import cloud
 from core.engine import Engine
 from tests import waiting
 from tests.engines import ADMIN, engine_on
 
-load_components()
 pytestmark = pytest.mark.anyio
 CANARY = "canary-of-the-operator"
 DIALS = {"core.guard.dialing", "core.guard.egress", "core.natsclient", "core.dsl.stores.remote", "core.dsl.stores.gate"}

@@ -13,14 +13,12 @@ from core import documents
 from core.catalog import builtin
 from core.dsl.component import REGISTRY
 from core.dsl.language import compile as compiler
-from core.dsl.language.registry import load_components
 from core.fileroots import FileMode
 from core.guard.filepolicy import FilePolicy
 from core.guard.pathrules import FileRules
 from core.jobs import staging
 from core.model.catalog import LibraryJob
 
-load_components()
 RULES = FileRules(FilePolicy(FileMode.TENANT, "/data"), "default")
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
 

@@ -17,12 +17,10 @@ from core.catalog import builtin, items, schemas
 from core.documents import load
 from core.dsl.component import REGISTRY
 from core.dsl.language import compile as compiler
-from core.dsl.language.registry import load_components
 from core.model import catalog
 from core.model.deployment_document import DeploymentDocument
 from core.model.trigger import Definition
 
-load_components()
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STRUCTURAL = ("unknown key", "is missing", "input should be", "string should match")
 """How faults begin that a schema can tell; all others are rules between fields, and languages inside texts."""

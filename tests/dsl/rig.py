@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import core.dsl.inputs
-import core.dsl.outputs  # noqa: F401 - both fill the registry
 from core.dsl.component import REGISTRY, Event, Limits, Outgoing, Run
 from core.dsl.language.compile import CompiledJob
 from core.dsl.language.course import Leg, Numbers

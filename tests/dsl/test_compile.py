@@ -13,13 +13,11 @@ from core import documents
 from core.dsl.component import REGISTRY, Run
 from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
-from core.dsl.language.registry import load_components
 from core.dsl.reference import schemas
 from core.errors import InvalidDocument
 from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run
 
-load_components()
 COMPONENTS = list(REGISTRY)
 HANDLER = Path(__file__).parents[2] / "examples" / "smoke_trigger_handler.yaml"
 

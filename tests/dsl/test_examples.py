@@ -8,9 +8,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-import core.dsl.actions
-import core.dsl.inputs
-import core.dsl.outputs  # noqa: F401 - they fill the registry
 from core.documents import load
 from core.dsl.component import REGISTRY, Component, Limits
 from core.dsl.language.compile import compile_job

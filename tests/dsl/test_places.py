@@ -12,12 +12,10 @@ from pydantic import BaseModel
 from core.dsl.component import REGISTRY, Component
 from core.dsl.language import compile as compiler
 from core.dsl.language.places import FilePath, refusals
-from core.dsl.language.registry import load_components
 from core.errors import InvalidDocument
 from core.guard.pathrules import ANYWHERE, FileRules, Locator
 from tests.filepolicies import everywhere, only
 
-load_components()
 ECHO: dict[str, Any] = {"echo": {"event": "hello"}}
 PRINT: dict[str, Any] = {"print": "STDOUT"}
 

@@ -18,7 +18,6 @@ from core.dsl.component import REGISTRY, Limits
 from core.dsl.events import sandbox
 from core.dsl.language import compile as compiler
 from core.dsl.language import templates
-from core.dsl.language.registry import load_components
 from core.dsl.reference import answers, entries
 from core.worker.executor import Executor
 from mcp_server import results
@@ -26,7 +25,6 @@ from tests.dsl import rig
 from tests.dsl.rig import Worker
 from tests.filepolicies import everywhere
 
-load_components()
 ENTRIES = list(entries.by_name().values())
 CHARACTERS_A_TOKEN = 3  # fewer than any tokenizer needs for such text
 TOKENS = 2_000

@@ -11,7 +11,6 @@ import pytest
 
 from core import documents
 from core.dsl.component import Config
-from core.dsl.language.registry import load_components
 from core.model.gitops import Manifest
 from tests import fences
 from tests.engines import ADMIN, EXAMPLES, engine_on
@@ -58,7 +57,6 @@ def every(kind: type[Config]) -> Iterator[type[Config]]:
 @pytest.fixture
 def canonical(monkeypatch: pytest.MonkeyPatch) -> None:
     """The job language without the other spellings that older documents use."""
-    load_components()
     for kind in every(Config):
         monkeypatch.setattr(kind, "spellings", {})
 

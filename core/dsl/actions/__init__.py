@@ -1,47 +1,33 @@
-"""Actions: what happens to an event between input and output. Importing this package registers every one."""
+"""Actions: what happens to an event between input and output.
+
+What there is, and the module that declares it: imported when a job first needs it (core.dsl.component.Registry).
+"""
 
 from __future__ import annotations
 
-from core.dsl.actions import (
-    assert_,
-    chunk,
-    convert,
-    csv,
-    dedupe,
-    enrich,
-    expand,
-    extract,
-    fields,
-    filter,
-    flatten,
-    json,
-    key_value,
-    script,
-    signal,
-    time,
-    tokenize,
-    worker_kv,
-    xml,
-)
-
-__all__ = [
-    "assert_",
-    "chunk",
-    "convert",
-    "csv",
-    "dedupe",
-    "enrich",
-    "expand",
-    "extract",
-    "fields",
-    "filter",
-    "flatten",
-    "json",
-    "key_value",
-    "script",
-    "signal",
-    "time",
-    "tokenize",
-    "worker_kv",
-    "xml",
-]
+COMPONENTS = {
+    "abort": "signal",
+    "add": "fields",
+    "assert": "assert_",
+    "chunk": "chunk",
+    "convert": "convert",
+    "copy": "fields",
+    "csv": "csv",
+    "dedupe": "dedupe",
+    "enrich": "enrich",
+    "expand": "expand",
+    "expand-events": "expand",
+    "extract": "extract",
+    "filter": "filter",
+    "flatten": "flatten",
+    "json": "json",
+    "key-value": "key_value",
+    "message": "signal",
+    "remove": "fields",
+    "rename": "fields",
+    "script": "script",
+    "time": "time",
+    "tokenize": "tokenize",
+    "worker-kv": "worker_kv",
+    "xml": "xml",
+}

@@ -2,7 +2,7 @@
 
 compile      a document in, a runnable job out, with all faults at once
 course       the way of a batch through the actions of that job, leg by leg
-action       what an action is; registry: every component that there is
+action       what an action is
 templates    placeholders: `{{name}}`, `@{job}`, `${field}`; conditions: Lua over the fields of an event
 schedule     when a job fires: timers (interval, cron), cron in its zone, firings: which lie in a stretch of time
              (worker/timetable: of one instance); window: the time that a firing is about

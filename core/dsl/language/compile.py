@@ -19,7 +19,6 @@ from core.dsl.language.action import Action, EventFault, JobAborted, WaitingActi
 from core.dsl.language.course import Holds, Leg, Legs, Pass, Wait
 from core.dsl.language.emit import Emit
 from core.dsl.language.on_error import KEEP, OnError
-from core.dsl.language.registry import load_components
 from core.dsl.language.schedule import MessageFilter, Trigger
 from core.dsl.language.timers import Timer
 from core.errors import InvalidDocument, Problem, shorten
@@ -89,7 +88,6 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
 
     Raises InvalidDocument with every fault at once.
     """
-    load_components()
     faults = _Faults(where, files)
     for key in data:
         if key not in KEYS:

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from core import clock
-from core.dsl.component import Config
+from core.dsl.component import REGISTRY, Config
 from core.dsl.language.timers import Cron, Interval
 from core.dsl.language.window import Span
 from core.errors import shorten
@@ -201,3 +201,9 @@ class Trigger(Config):
     def timer(self) -> Interval | Cron | None:
         """The part that fires by time, None for a message trigger."""
         return self.interval or self.cron
+
+
+def takes_trigger(input: str) -> bool:
+    """Whether an input can be given a `trigger`."""
+    cls = REGISTRY.get("input", input)
+    return cls is not None and "trigger" in cls.model_fields

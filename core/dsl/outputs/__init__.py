@@ -1,37 +1,25 @@
-"""Outputs: where the events of a job go. Importing this package puts every output into the registry."""
+"""Outputs: where the events of a job go.
+
+What there is, and the module that declares it: imported when a job first needs it (core.dsl.component.Registry).
+"""
 
 from __future__ import annotations
 
-from core.dsl.outputs import (
-    cloud,
-    discard,
-    dispatch,
-    elasticsearch,
-    file,
-    file_store,
-    http_get,
-    http_post,
-    jetstream,
-    message,
-    print,
-    respond,
-    splunk_hec,
-    worker_channel,
-)
-
-__all__ = [
-    "cloud",
-    "discard",
-    "dispatch",
-    "elasticsearch",
-    "file",
-    "file_store",
-    "http_get",
-    "http_post",
-    "jetstream",
-    "message",
-    "print",
-    "respond",
-    "splunk_hec",
-    "worker_channel",
-]
+COMPONENTS = {
+    "azure-blob": "cloud",
+    "discard": "discard",
+    "dispatch": "dispatch",
+    "elasticsearch": "elasticsearch",
+    "file": "file",
+    "file-store": "file_store",
+    "gcs": "cloud",
+    "http-get": "http_get",
+    "http-post": "http_post",
+    "jetstream": "jetstream",
+    "message": "message",
+    "print": "print",
+    "respond": "respond",
+    "s3": "cloud",
+    "splunk-hec": "splunk_hec",
+    "worker-channel": "worker_channel",
+}

@@ -18,7 +18,6 @@ from core.dsl.language import schedule, timers
 from core.dsl.language.action import Action
 from core.dsl.language.emit import Emit
 from core.dsl.language.on_error import OnError
-from core.dsl.language.registry import load_components
 from core.dsl.reference import topics
 
 KINDS = ("input", "action", "output", "trigger", "expansion", "condition", "document")
@@ -155,7 +154,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 @functools.cache
 def by_name() -> dict[tuple[str, str], Entry]:
     """Every entry by (kind, name), in the order of KINDS."""
-    load_components()
     found = [*_components(), *_blocks(), *(_topic(topic) for topic in topics.TOPICS)]
     found.sort(key=lambda entry: (KINDS.index(entry.kind), entry.name))
     return {(entry.kind, entry.name): entry for entry in found}

@@ -17,7 +17,6 @@ from pydantic.json_schema import models_json_schema
 from core.dsl.component import REGISTRY, Component
 from core.dsl.language.emit import Emit
 from core.dsl.language.on_error import OnError
-from core.dsl.language.registry import load_components
 from core.model.operation import compact
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,7 +27,6 @@ PLACEHOLDER = {"$ref": "#/$defs/placeholder"}
 @functools.cache
 def job_schema() -> dict[str, Any]:
     """The schema of a whole job document; the value is shared: do not change it."""
-    load_components()
     components: list[type[Component]] = list(REGISTRY)
     models: list[type[BaseModel]] = [*components, Emit, OnError]
     places, made = models_json_schema([(cls, "validation") for cls in models], by_alias=True)
