@@ -297,7 +297,7 @@ def page_worker_protocol() -> str:
         for kind in kinds:
             out += ["", f"### {kind.__struct_config__.tag}", "", *_fields_of(kind, described)]
     out += ["", "## Parts of frames", ""]
-    for part in (frames.ChannelDriver, frames.Lines, frames.Figures):
+    for part in (frames.ChannelDriver, frames.Lines, frames.Figures, frames.TargetOutage):
         out += [f"### {part.__name__}", "", *_fields_of(part, described), ""]
     return "\n".join(out).rstrip() + "\n"
 

@@ -44,6 +44,7 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
         list[frames.ChannelDriver]: st.lists(of_struct(frames.ChannelDriver), max_size=3),
         dict[str, str]: st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
         dict[str, frames.Figures]: st.dictionaries(st.text(max_size=5), of_struct(frames.Figures), max_size=3),
+        frames.TargetOutage | None: st.none() | of_struct(frames.TargetOutage),
         dict[str, Any] | None: st.none() | st.dictionaries(st.text(max_size=5), JSON, max_size=3),
     }
     return known[hint]

@@ -99,6 +99,7 @@ class Component(Config):
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()  # what its worker has to open to it, whatever its keys say (language.needs)
+    connects_to: ClassVar[str] = ""  # what that is, in words, of one that tries again (connections.retry)
     example: ClassVar[str] = ""  # YAML of one whole job document that runs; a test runs every one
 
 
@@ -241,6 +242,35 @@ class Channel(Protocol):
         """Wait for the next batch."""
 
 
+class Contact(Protocol):
+    """What becomes of the tries to reach the target of an input or output (core.worker.contacts)."""
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last try has failed."""
+
+    def failed(self, reason: str) -> None:
+        """A try has failed, in a way that may be gone at the next one."""
+
+    def reached(self) -> None:
+        """A try has come through; need not be told when the one before has, too."""
+
+
+class Unnoted:
+    """The contact of what is neither input nor output of a job that runs: nobody asks."""
+
+    failing = False
+
+    def failed(self, reason: str) -> None:
+        pass
+
+    def reached(self) -> None:
+        pass
+
+
+UNNOTED = Unnoted()
+
+
 class Env(Protocol):
     """What a running component may ask of the worker that runs it."""
 
@@ -250,6 +280,13 @@ class Env(Protocol):
     workload: str
     limits: Limits
     state_dir: Path  # private to this workload, survives restarts; created on first use
+
+    @property
+    def contact(self) -> Contact:
+        """That of the component which has been opened with this Env."""
+
+    def at(self, component: Component) -> Env:
+        """This Env, to open an input or output with: what it tries is noted as that of its kind."""
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         """Write one line to the log of the job (bounded; untrusted text is allowed in fields). Safe in every thread."""

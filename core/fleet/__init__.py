@@ -6,8 +6,8 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
     fleet       what workers are told and say; connection: one of them; channels: what is between their jobs
     workloads   what shall run, and how far it is; failing: when one is well again; holdings: what workers really hold
     conditions  since when each workload and worker is as it is, and outages; health: how it is read off what was told;
-                evidence: what was seen of events -> verdicts: what is so by type; judge: when that is decided anew;
-                health_changes: who is told
+                evidence: what was seen of events (targets: of what jobs connect to) -> verdicts: what is so by type;
+                judge: when that is decided anew; health_changes: who is told
     workload_listing  which of them a list shows; sampling: what they did over time
     runs        the runs of jobs on record, and the end of one that somebody wants
     traffic     messages and settlements of a tick, committed together; kv_calls: what jobs ask of the KV store;

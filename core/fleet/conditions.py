@@ -130,13 +130,12 @@ class Conditions:
         """What has a condition, by tenant and name."""
         return [subject[1:] for subject in self._kept if subject.kind is kind]
 
-    def suffers(self, row: WorkloadRow) -> tuple[bool, bool]:
-        """Whether the events of a version of a workload were refused, and whether it lagged, when that was decided."""
+    def suffers(self, row: WorkloadRow) -> set[Type]:
+        """What was false of a version of a workload when that was decided."""
         kept = self._kept.get(subject_of(row))
         if kept is None or kept.version != row.version:
-            return False, False
-        false = {one.type for one in self.typed(kept.subject) if one.status is Status.FALSE}
-        return Type.EVENTS_ACCEPTED in false, Type.KEEPING_UP in false
+            return set()
+        return {one.type for one in self.typed(kept.subject) if one.status is Status.FALSE}
 
     def lacks_room(self, row: WorkloadRow) -> bool:
         """Whether there was no room for the letters of a workload, when that was decided."""

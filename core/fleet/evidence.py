@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from core.fleet.targets import Target
+from core.model import frames
+
 WINDOW_SECONDS = 300.0
 LEAST_EVENTS = 100  # in a window, for a share to mean anything
 MOST_SHARE = 0.01  # of the events of a window that may be refused
@@ -79,15 +82,26 @@ class Evidence:
     lost_since: float = 0.0
     skipped: int = 0  # files, objects and lines in a row without a single event
     skipped_since: float = 0.0
-    decided: tuple[bool, ...] = ()  # what `turns` gave when conditions were decided last
+    source: Target = field(default_factory=Target)  # what its input connects to, if it does
+    sink: Target = field(default_factory=Target)  # its output
+    decided: tuple[object, ...] = ()  # what `turns` gave when conditions were decided last
     dropped: int = 0  # refused events of which no letter was kept, as told last
     again: bool = False  # they are to be decided once more
     last_of_all: bool = False  # a run of which there is only one has ended so
 
-    def count(self, totals: Totals, lag_seconds: float, now: float) -> None:
-        """Take what a worker tells."""
+    def count(
+        self,
+        totals: Totals,
+        lag_seconds: float,
+        now: float,
+        source: frames.TargetOutage | None = None,
+        sink: frames.TargetOutage | None = None,
+    ) -> None:
+        """Take what a worker tells; `source` and `sink` are the outages of what its input and output connect to."""
         done, self.totals = totals.since(self.totals), totals
         self._add(done, now)
+        self.source.tell(source, done.events_in > 0, now)
+        self.sink.tell(sink, done.events_out > 0, now)
         self.waited(lag_seconds, now)
 
     def waited(self, lag_seconds: float, now: float) -> None:
@@ -142,6 +156,8 @@ class Evidence:
     def age(self, now: float) -> None:
         """Let time pass: windows end, and what has been so for long enough counts."""
         self._window(now)
+        self.source.age(now)
+        self.sink.age(now)
         lost_runs = self.lost_runs >= SERIES or (self.last_of_all and self.lost_runs > 0)
         if lost_runs or (not self.runs and self.lost >= SERIES and now - self.lost_since >= SETTLED_SECONDS):
             self.refused.see("none of the last events came through")
@@ -158,9 +174,11 @@ class Evidence:
         """The output has accepted something, and not only long before what waits now."""
         return self.written and (self.lag <= MOST_LAG_SECONDS or now - self.written_at <= MOST_LAG_SECONDS)
 
-    def turns(self, now: float) -> tuple[bool, ...]:
+    def turns(self, now: float) -> tuple[object, ...]:
         """What conditions are decided by, so that they are decided anew only when it is another."""
-        return (self.read, self.writes(now), self.skips_all(now), self.refused.stands, self.behind.stands)
+        source, sink = self.source, self.sink
+        reached = (source.stands, source.how, source.back, sink.stands, sink.how)
+        return (self.read, self.writes(now), self.skips_all(now), self.refused.stands, self.behind.stands, *reached)
 
     def suspects(self, now: float) -> bool:
         """Whether something is wrong that the log of the job says more about."""
@@ -170,4 +188,5 @@ class Evidence:
     def open(self) -> bool:
         """Whether time alone may change something, or something is still to be decided."""
         pending = not self.runs and (self.lost >= SERIES or self.skipped > 0)
-        return self.again or pending or self.behind.stands or self.lag > 0
+        trying = self.source.lasts or self.sink.lasts
+        return self.again or pending or trying or self.behind.stands or self.lag > 0

@@ -17,7 +17,7 @@ from core.fleet.evidence import Evidence, Fault, Totals
 from core.fleet.health import UP
 from core.model import frames
 from core.model.schedule import Punctuality
-from core.model.typed_condition import Finding, Status
+from core.model.typed_condition import Finding, Status, Type
 from core.model.workload import WorkloadRow
 
 LOOKS_AT_SCHEDULES = 6  # every so many times that it ages: a firing is late after minutes
@@ -69,7 +69,8 @@ class Judge:
         if (evidence := self._told_of(row, seen)) is not None:
             refused = figures.refused_by_actions + figures.refused_by_output
             totals = Totals(figures.events_in, figures.events_out, refused, figures.refused_by_input)
-            evidence.count(totals, self.lag(row, figures.lag_seconds)[0], clock.monotonic())
+            lag, outages = self.lag(row, figures.lag_seconds)[0], (figures.input_outage, figures.output_outage)
+            evidence.count(totals, lag, clock.monotonic(), *outages)
             if figures.letters_dropped > evidence.dropped:
                 self._letters[row.id] = Finding(Status.FALSE, "NoRoom", "refused events had no room, and were dropped")
                 evidence.again = True
@@ -132,7 +133,9 @@ class Judge:
         known = self._evidence.get(row.id)
         if known is None or known.version != row.version:
             known = self._evidence[row.id] = Evidence(row.version)
-            known.refused, known.behind = (Fault(stands) for stands in self._conditions.suffers(row))
+            suffers = self._conditions.suffers(row)
+            known.refused, known.behind = Fault(Type.EVENTS_ACCEPTED in suffers), Fault(Type.KEEPING_UP in suffers)
+            known.source.stands, known.sink.stands = Type.INPUT_CONNECTED in suffers, Type.OUTPUT_ACCEPTING in suffers
         return known
 
     def _decide(self, row: WorkloadRow, seen: Observed, evidence: Evidence) -> None:

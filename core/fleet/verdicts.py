@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from core.fleet.evidence import Evidence
 from core.fleet.health import UP
+from core.fleet.targets import Target
 from core.model.schedule import Punctuality
 from core.model.states import WorkloadState
 from core.model.typed_condition import Finding, Status, Type, Typed
@@ -110,13 +111,26 @@ def _because(how: str, facts: Facts) -> str:
 def _reads(seen: Evidence, facts: Facts, now: float) -> Finding | None:
     if seen.skips_all(now):
         return Finding(Status.FALSE, "EverythingSkipped", _because("whatever its input sees is skipped", facts))
-    return Finding(Status.TRUE, "EventsRead") if seen.read else None
+    if seen.source.stands:
+        return _outage(seen.source, "NotConnected", "it goes on once that answers")
+    if seen.read:
+        return Finding(Status.TRUE, "EventsRead")
+    return Finding(Status.TRUE, "Connected") if seen.source.back else None
 
 
-def _writes(seen: Evidence, now: float) -> Finding:
+def _writes(seen: Evidence, now: float) -> Finding | None:
+    if seen.sink.stands:
+        return _outage(seen.sink, "NotAccepting", "events wait until it takes them")
     if seen.writes(now):
         return Finding(Status.TRUE, "EventsWritten")
     return Finding(Status.UNKNOWN, "NothingWrittenLately" if seen.written else "NothingWrittenYet")
+
+
+def _outage(target: Target, reason: str, then: str) -> Finding | None:
+    """That of a target which is not reached, with the way out; one that an earlier engine saw is left as it was."""
+    if not target.how:
+        return None
+    return Finding(Status.FALSE, reason, f"{target.how}; {then}: mend it, or what the job says of it")
 
 
 def _accepts(seen: Evidence, facts: Facts) -> Finding | None:

@@ -274,7 +274,9 @@ class Workloads:
         """A worker told the figures of a workload."""
         row, seen = self._rows.get(id), self._observed.get(id)
         if row is not None and seen is not None:
-            seen.metrics = clock.with_text(msgspec.structs.asdict(figures))
+            metrics = msgspec.structs.asdict(figures)
+            del metrics["input_outage"], metrics["output_outage"]  # told by its conditions
+            seen.metrics = clock.with_text(metrics)
             self._judge.measured(row, seen, figures)
 
     def timed(self, id: str, *, came: bool = False) -> None:

@@ -342,6 +342,23 @@ class Logs(Frame):
     """Lines that were left out since the last one, for the engine had not taken those before."""
 
 
+class TargetOutage(msgspec.Struct, array_like=True, gc=False):
+    """An input or output tries in vain to reach what it connects to, or did so until it came through."""
+
+    component: str
+    """Its name in the job language."""
+    target: str
+    """What it connects to, in words."""
+    since_ns: Natural
+    """When the first of these tries had failed."""
+    tries: Natural
+    """How many have failed."""
+    reason: str
+    """Why the last one failed, shortened and without secrets."""
+    ended_ns: Natural = 0
+    """When one came through; 0: none has."""
+
+
 class Figures(msgspec.Struct, array_like=True, gc=False):
     """Totals of a workload since its worker was told to run it."""
 
@@ -364,6 +381,10 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
     """Events that the output refused."""
     letters_dropped: Natural = 0
     """Refused events of which no letter was kept, for there was no room."""
+    input_outage: TargetOutage | None = None
+    """Of what the input connects to, the present one or the last; null: there was none."""
+    output_outage: TargetOutage | None = None
+    """Of what the output connects to, likewise."""
 
 
 class Beat(Frame):

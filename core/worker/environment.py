@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.dsl.component import Channel, Limits, Outgoing
+from core.dsl.component import UNNOTED, Channel, Component, Contact, Limits, Outgoing
 from core.errors import JobFailed
 from core.model.kv import KV, Namespace, qualify
 from core.model.workload import parse
 from core.worker.channels import Channels
+from core.worker.contacts import Contacts
 from core.worker.kv import NoKV
 
 
@@ -36,6 +37,12 @@ class Environment:
     channels: Channels
     store: KV = field(default_factory=NoKV)
     reveal: Callable[[str, str], str] | None = None
+    contacts: Contacts = field(default_factory=Contacts)
+    contact: Contact = UNNOTED
+
+    def at(self, component: Component) -> Environment:
+        """The same for an input or output, whose tries go to the contact of its kind."""
+        return replace(self, contact=self.contacts.of(component))
 
     def secret(self, source: str, name: str) -> str:
         """The value behind `${source|name}`. Raises JobFailed where there are no secrets (a trace)."""

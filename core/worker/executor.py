@@ -170,11 +170,11 @@ class Executor:
             await self._source.close()
 
     def _open_source(self) -> None:
-        self._source = self._job.input.open(self._env)
+        self._source = self._job.input.open(self._env.at(self._job.input))
         self._behind = self._source if isinstance(self._source, BehindSource) else None
 
     def _open_sink(self) -> None:
-        self._sink = self._job.output.open(self._env)
+        self._sink = self._job.output.open(self._env.at(self._job.output))
         self._concluding = self._sink if isinstance(self._sink, ConcludingSink) else None
         self._pump = Pump(self._job.legs, self._sink, self._emitters, self.metrics, self._turns, self._outbox)
         self._replayer = self._make_replayer()
@@ -311,7 +311,7 @@ class Executor:
     @contextlib.asynccontextmanager
     async def for_replays(self) -> AsyncIterator[None]:
         """Open the output of a job that does not run, for replays alone."""
-        self._sink = self._job.output.open(self._env)
+        self._sink = self._job.output.open(self._env.at(self._job.output))
         try:
             self._replayer = self._make_replayer()
             self._open = True

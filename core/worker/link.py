@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ import orjson
 
 from core.channel import Channel
 from core.dsl.component import Outgoing
+from core.errors import shorten
 from core.model import frames
 from core.model.letter import Posted
 from core.model.states import WorkloadState
@@ -28,6 +30,7 @@ from core.worker.runs import RunReport
 from core.worker.under_way import Begun
 
 MAX_LOG_CHARACTERS = 8192  # of one line
+MAX_OUTAGE_CHARACTERS = 200  # of why a target is not reached
 REPORT_SECONDS = 0.05  # ends of message-triggered runs are told together this often
 
 
@@ -121,7 +124,20 @@ class Link:
 
     def beat(self, figures: dict[str, frames.Figures]) -> None:
         """A sign of life, with the figures of the workloads that have new ones."""
-        self._send(frames.Beat(figures))
+        self._send(frames.Beat({workload: self._clean_figures(workload, one) for workload, one in figures.items()}))
+
+    def _clean_figures(self, workload: str, figures: frames.Figures) -> frames.Figures:
+        source, sink = figures.input_outage, figures.output_outage
+        if source is None and sink is None:
+            return figures
+        clean = partial(self._clean_outage, workload)
+        return msgspec.structs.replace(figures, input_outage=clean(source), output_outage=clean(sink))
+
+    def _clean_outage(self, workload: str, outage: frames.TargetOutage | None) -> frames.TargetOutage | None:
+        if outage is None:
+            return None
+        reason = shorten(self._clean(workload, outage.reason), MAX_OUTAGE_CHARACTERS)
+        return msgspec.structs.replace(outage, reason=reason)
 
     def logs(self, lines: frames.Logs) -> None:
         """Send lines that are clean."""

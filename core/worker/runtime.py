@@ -30,6 +30,7 @@ from core.model.states import WorkloadState
 from core.model.workload import directory_name, parse
 from core.witness import Witness
 from core.worker.channels import Channels
+from core.worker.contacts import Contacts
 from core.worker.environment import Environment, channel_name
 from core.worker.executor import Executor
 from core.worker.forwarding import forwarder
@@ -118,6 +119,7 @@ class _Workload:
     executor: Executor | None = None
     before: _Workload | None = None  # the one whose place it takes, until that one has ended
     metrics: Metrics = field(default_factory=Metrics)
+    contacts: Contacts = field(default_factory=Contacts)
     state: WorkloadState = WorkloadState.ASSIGNED
     outbox: Outbox | None = None  # of its refused events
     restarts: int = 0
@@ -435,6 +437,7 @@ class Runtime:
             channels=self._channels,
             reveal=lambda source, text: self._secret(workload.id, source, text),
             store=self._link.kv(workload.id),
+            contacts=workload.contacts,
         )
         job = compiler.compile_job(workload.document, environment)
         if workload.outbox is None:
@@ -580,6 +583,8 @@ def _figures(workload: _Workload, now: Now) -> frames.Figures:
         m.refused_by_actions,
         m.refused_by_output,
         m.letters_dropped,
+        workload.contacts.outage("input"),
+        workload.contacts.outage("output"),
     )
 
 

@@ -22,7 +22,7 @@ import orjson
 
 from core import clock, errors
 from core.confinement import sandbox
-from core.dsl.component import Channel, Event, Limits, Outgoing, Run
+from core.dsl.component import UNNOTED, Channel, Component, Contact, Event, Limits, Outgoing, Run
 from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
 from core.dsl.language.responding import NoAnswer
@@ -77,6 +77,10 @@ class Environment:
     lines: list[str] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
     step: int | str = "input"
+    contact: Contact = UNNOTED
+
+    def at(self, component: Component) -> Environment:
+        return self
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         if level == "info":  # what an action would write to the log, or do to the KV store

@@ -188,6 +188,7 @@ async def _run(engine: Engine) -> str:
 
 OF_OTHERS = "tenant-a/smoke_trigger_handler#0"
 FORGED = frames.Json(b'"forged\\n"')
+FORGED_OUTAGE = frames.TargetOutage("forged", "forged", 1, 1, "forged")
 SPEECHES: list[frames.Frame] = [
     frames.Publish(1, OF_OTHERS, "user", "user-generated", "x", frames.Json(b'{"a":1}')),
     frames.Logs(1, [frames.Lines(OF_OTHERS, 1, frames.Json(b'[["error"],[0],[1],[7],[0]]'), FORGED)]),
@@ -196,7 +197,7 @@ SPEECHES: list[frames.Frame] = [
     frames.Fired(OF_OTHERS, "schedule", 1, 0),
     frames.Missed(OF_OTHERS, 1, 1, 2, 0),
     frames.Began(OF_OTHERS, "forged-1", "once", 1),
-    frames.Beat({OF_OTHERS: frames.Figures(9, 0, 0, 0, 0, 0, 0, 0, 0.0)}),
+    frames.Beat({OF_OTHERS: frames.Figures(9, 0, 0, 0, 0, 0, 0, 0, 0.0, output_outage=FORGED_OUTAGE)}),
 ]
 OF_ITSELF = {frames.Hello, frames.Bye, frames.Unconfined, frames.Refused}
 SETTLES = {frames.Settle}  # which is checked against who holds the delivery, below

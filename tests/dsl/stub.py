@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.dsl.component import Channel, Event, Limits, Outgoing, Run
+from core.dsl.component import UNNOTED, Channel, Contact, Event, Limits, Outgoing, Run
 from core.dsl.language import compile as compiler
 from core.dsl.language.course import Passage
 from core.model.kv import Namespace, qualify
@@ -33,6 +33,7 @@ class Stub:
     lines: list[tuple[str, str]] = field(default_factory=list)
     messages: list[Outgoing] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+    contact: Contact = UNNOTED
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         self.lines.append((level, text))

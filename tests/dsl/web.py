@@ -37,7 +37,7 @@ def answer(status: int = 200, body: bytes = b"", **headers: str) -> bytes:
 
 @asynccontextmanager
 async def serve(
-    *answers: bytes | Handler, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    *answers: bytes | Handler, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Site]:
     """Answer the requests in order; the last answer is given again and again."""
     site = Site(scheme="https" if tls else "http")
@@ -66,7 +66,7 @@ async def serve(
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(talk, host, 0, ssl=tls)
+    server = await asyncio.start_server(talk, host, port, ssl=tls)
     site.port = server.sockets[0].getsockname()[1]
     try:
         yield site

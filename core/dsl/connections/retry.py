@@ -36,20 +36,26 @@ class Temporary(JobFailed):
 
 
 async def attempt(retry: Retry | None, env: Env, what: str, action: Callable[[], Awaitable[T]]) -> T:
-    """Do `action`, again while it raises Temporary and `retry` allows it.
+    """Do `action`, again while it raises Temporary and `retry` allows it; `env` is that of the component which tries.
 
     Raises the last fault.
     """
+    contact = env.contact
     retries, deadline = (0, 0.0) if retry is None else (retry.retries, clock.monotonic() + retry.timeout)
     tries = 0
     while True:
         tries += 1
         try:
-            return await action()
+            done = await action()
         except Temporary as fault:
+            contact.failed(fault.message)
             pause = backoff.pause(tries, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, jitter=0.5)
             wait = max(pause, fault.after_seconds)
             if tries > retries or clock.monotonic() + wait > deadline:
                 raise
             env.log("warning", f"{what}: {fault.message}; trying again in {wait:.1f} s")
+        else:
+            if contact.failing:  # nothing is written down of what always comes through
+                contact.reached()
+            return done
         await asyncio.sleep(wait)

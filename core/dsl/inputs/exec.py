@@ -63,6 +63,7 @@ class Exec(lines.TextInput):
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks"}
     needs: ClassVar = ("exec",)
+    connects_to: ClassVar[str] = "command"
     example: ClassVar[str] = """
 name: load
 input:

@@ -50,6 +50,7 @@ class HttpPoll(http.Authenticated, lines.TextInput):
     """
 
     spellings: ClassVar = {"ignore-line-breaks": "ignore-linebreaks", "address": "url"}
+    connects_to: ClassVar[str] = "HTTP server"
     example: ClassVar[str] = """
 name: poll
 input:

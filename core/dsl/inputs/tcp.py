@@ -54,6 +54,7 @@ class Tcp(Input):
     """
 
     spellings: ClassVar = {"listen": "address"}
+    connects_to: ClassVar[str] = "TCP server"
     example: ClassVar[str] = """
 name: lines
 input:

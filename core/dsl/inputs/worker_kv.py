@@ -86,6 +86,7 @@ class WorkerKv(Scheduled):
     and is restarted.
     """
 
+    connects_to: ClassVar[str] = "KV store"
     example: ClassVar[str] = """
 name: consume
 input:

@@ -52,6 +52,7 @@ class Elasticsearch(http.Requests, Output):
     """
 
     spellings: ClassVar = {"address": "url"}
+    connects_to: ClassVar[str] = "Elasticsearch server"
     example: ClassVar[str] = """
 name: to-elasticsearch
 input: {echo: {event: '{"id": "a1", "level": "info", "text": "started"}', json: true}}

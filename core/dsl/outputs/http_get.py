@@ -18,6 +18,7 @@ class HttpGet(http.Authenticated, Output):
     """
 
     spellings: ClassVar = {"address": "url"}
+    connects_to: ClassVar[str] = "HTTP server"
     example: ClassVar[str] = """
 name: ping
 input: {echo: {event: '{"service": "orders", "state": "up"}', json: true}}

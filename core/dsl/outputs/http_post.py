@@ -41,6 +41,7 @@ class HttpPost(http.Authenticated, Output):
     """
 
     spellings: ClassVar = {"address": "url"}
+    connects_to: ClassVar[str] = "HTTP server"
     example: ClassVar[str] = """
 name: post
 input: {echo: {event: '{"id": 7, "text": "hello"}', json: true}}

@@ -28,6 +28,7 @@ class JetstreamOutput(Output):
 
     scalar = "stream"
     needs: ClassVar = ("nats",)
+    connects_to: ClassVar[str] = "NATS server"
     example: ClassVar[str] = """
 name: to-stream
 input: {echo: {event: '{"hello": "world"}', json: true}}

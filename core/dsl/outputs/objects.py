@@ -43,6 +43,8 @@ class ObjectName(Config):
 class ObjectOutput(Output):
     """Base of the outputs that write object stores: one object for each event or group, whole or not at all."""
 
+    connects_to: ClassVar[str] = "object store"
+
     object_name: ObjectName
     """The name of the object; a GUID is added unless disable-object-name-guid is set. An event that gives no allowed
     name (empty, absolute, with `..`) is counted as an error and left out."""

@@ -35,6 +35,7 @@ class SplunkHec(http.Requests, Output):
     """
 
     spellings: ClassVar = {"address": "url"}
+    connects_to: ClassVar[str] = "Splunk server"
     example: ClassVar[str] = """
 name: to-splunk
 input: {echo: {event: '{"host": "web1", "text": "started"}', json: true}}
