@@ -19,5 +19,5 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
     timetables  where the schedule of each job stands (scheduled: what follows of that; schedule_record: written);
                 schedules: paused, resumed, run now, backfilled by people; orders: the runs that they ask for
     secrets     the jobs that use one; secret_needs: which worker gets it
-    logs        what jobs wrote; log_reading: from where it is
+    logs        what jobs wrote; log_reading: from where it is; run_logs: of one run or invocation
 """

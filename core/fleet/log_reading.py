@@ -21,7 +21,7 @@ from core.store.log_search import Owned, Pattern
 SECONDS = 2.0  # that a look into the file may take
 GATHER_SECONDS = 0.05  # from the first line that comes to the look for it: others come with it
 TOOL_CHARACTERS = 5_400  # of lines in the text of a tool
-BESIDE = 120  # characters of a line besides what it says: workload, time, level
+BESIDE = 150  # characters of a line besides what it says: workload, time, level, names
 LINE_CHARACTERS = 320  # for each line that is asked for: 50 fit into 6,000 tokens
 
 
@@ -117,7 +117,7 @@ def fit(lines: Sequence[Owned], limit: int, surface: Surface, *, oldest_first: b
     characters, beside = (TOOL_CHARACTERS, BESIDE) if of_tool else (limit * LINE_CHARACTERS, 0)
     kept: list[Owned] = []
     for id, line in lines if oldest_first else reversed(lines):
-        characters -= len(line.text) + len(str(line.fields)) + beside
+        characters -= len(line.text) + len(str(line.fields)) + sum(map(len, line.in_run)) + beside
         if characters < 0 and kept:
             break
         kept.append((id, line))

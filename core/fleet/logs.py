@@ -132,5 +132,11 @@ class JobLogs:
 
 def to_answer(workload: str, line: LogLine) -> dict[str, Any]:
     """A line as operations answer it."""
-    out = {"workload": workload, "at": clock.iso(line.at_ns), "level": line.level, "text": line.text}
-    return {**out, "fields": line.fields} if line.fields else out
+    out: dict[str, Any] = {"workload": workload, "at": clock.iso(line.at_ns), "level": line.level, "text": line.text}
+    if line.fields:
+        out["fields"] = line.fields
+    if line.in_run.run:
+        out["run"] = line.in_run.run
+    if line.in_run.invocation:
+        out["invocation"] = line.in_run.invocation
+    return out

@@ -322,7 +322,9 @@ class Lines(msgspec.Struct, array_like=True, gc=False):
     columns: Json
     """Five lists: names of levels; and for each line, as numbers: the place of its level in them; its time, by how much
     it is later than the one before (of the first, in nanoseconds since the epoch); how many bytes of the text are its
-    own; and of these, how many its fields and the blank before them take."""
+    own; and of these, how many its fields and the blank before them take. A sixth, when some were written in a run: of
+    lines in a row that have it in common, what the worker calls the run, the invocation that started it (either may
+    be empty), and how many they are."""
     text: Json
     """One text: of each line what it says, its fields (a blank and an object of JSON, when there are any) and a line
     end."""

@@ -7,6 +7,18 @@ from typing import Any, NamedTuple
 LEVELS = ("print", "debug", "info", "warning", "error")
 
 
+class InRun(NamedTuple):
+    """In which run a line was written; nothing is known of lines of before there was this."""
+
+    run: str
+    """What its worker calls it; empty when it was in none."""
+    invocation: str
+    """The id of the invocation whose message started it; empty when none did."""
+
+
+NO_RUN = InRun("", "")
+
+
 class LogLine(NamedTuple):
     seq: int
     """Grows with every line that an engine takes, of whatever workload, also over its restarts."""
@@ -15,6 +27,7 @@ class LogLine(NamedTuple):
     level: str
     text: str
     fields: dict[str, Any]
+    in_run: InRun = NO_RUN
 
 
 def mask(level: str) -> int:

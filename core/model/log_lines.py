@@ -2,7 +2,9 @@
 somebody asks for them.
 
 The text is what people read of each line (its own line ends included), its fields as JSON behind a blank, and a line
-end. The columns tell the rest of each line. What another process has sent is looked at before it is believed.
+end. The columns tell the rest of each line, and in which run it was written: that once for all lines in a row that have
+it in common, with the invocation behind the run, so that neither has to be looked up to find them. What another process
+has sent is looked at before it is believed.
 """
 
 from __future__ import annotations
@@ -16,13 +18,23 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import orjson
 
-from core.model.log_line import LogLine
+from core.model.log_line import NO_RUN, InRun, LogLine
 
 BUNDLE_BYTES = 300  # that one takes in memory besides its lines
 _MOST = 2**63 - 1
 _SHORT = 64  # characters of a value
+_RUN_CHARACTERS = 64  # of the id of a run, or of an invocation
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Level = Annotated[str, msgspec.Meta(max_length=32)]
+Id = Annotated[str, msgspec.Meta(max_length=_RUN_CHARACTERS)]
+
+
+class Stretch(NamedTuple):
+    """Lines in a row that were written in the same run, or in none."""
+
+    run: Id
+    invocation: Id
+    lines: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Columns(msgspec.Struct, array_like=True, gc=False):
@@ -37,6 +49,8 @@ class Columns(msgspec.Struct, array_like=True, gc=False):
     """Of each text with its fields and its line end, in bytes."""
     extras: list[Natural]
     """Of these the bytes of the fields and the blank before them."""
+    stretches: list[Stretch] = []
+    """All of them; none, when no line was written in a run."""
 
 
 _decode = msgspec.json.Decoder(Columns).decode
@@ -76,6 +90,7 @@ class Bundle(NamedTuple):
             or max(levels) >= len(columns.names)
             or sum(lengths) != len(text)
             or any(map(operator.ge, extras, lengths))
+            or (columns.stretches and sum(one.lines for one in columns.stretches) != self.lines)
             or not _are_times(list(accumulate(times)))
         ):
             raise ValueError("these are no lines of a log: what is told of them does not fit")
@@ -89,7 +104,7 @@ def _are_times(times: list[int]) -> bool:
 class Gathered:
     """Lines that one process puts together."""
 
-    __slots__ = ("_extras", "_lengths", "_levels", "_names", "_texts", "_times", "size")
+    __slots__ = ("_began", "_extras", "_in_run", "_lengths", "_levels", "_names", "_texts", "_times", "size")
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
@@ -98,13 +113,15 @@ class Gathered:
         self._lengths: list[int] = []
         self._extras: list[int] = []
         self._texts: list[str] = []
+        self._in_run = NO_RUN
+        self._began: list[tuple[int, InRun]] = []  # with which line another run began than before
         self.size = 0
-        """Of the text, in bytes."""
+        """Of the text and of what names runs, in bytes."""
 
     def __len__(self) -> int:
         return len(self._texts)
 
-    def add(self, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> int:
+    def add(self, at_ns: int, level: str, text: str, fields: dict[str, Any], in_run: InRun = NO_RUN) -> int:
         """Add one line; how many bytes it took."""
         given = _written(fields) if fields else ""
         whole = f"{text} {given}\n" if given else f"{text}\n"
@@ -119,15 +136,26 @@ class Gathered:
         self._times.append(at_ns)
         self._lengths.append(length)
         self._extras.append(extra)
+        taken = length
+        if in_run is not self._in_run:
+            self._in_run = in_run
+            self._began.append((len(self._texts), in_run))
+            taken += len(in_run.run) + len(in_run.invocation)
         self._texts.append(whole)
-        self.size += length
-        return length
+        self.size += taken
+        return taken
 
     def columns(self) -> bytes:
         """What a bundle tells of them, as JSON. At least one line."""
         times = self._times
         grown = [times[0], *map(operator.sub, times[1:], times)]
-        return orjson.dumps((list(self._names), self._levels, grown, self._lengths, self._extras))
+        told = (list(self._names), self._levels, grown, self._lengths, self._extras)
+        return orjson.dumps((*told, self._stretches()) if self._began else told)
+
+    def _stretches(self) -> list[tuple[str, str, int]]:
+        began = self._began if self._began[0][0] == 0 else [(0, NO_RUN), *self._began]
+        ends = [*(start for start, _ in began[1:]), len(self._texts)]
+        return [(*in_run, end - start) for (start, in_run), end in zip(began, ends, strict=True)]
 
     def text(self) -> bytes:
         """Their text, as JSON."""
@@ -151,5 +179,5 @@ def bundle(lines: Sequence[LogLine]) -> Bundle:
     """Lines that follow each other, at least one."""
     gathered = Gathered()
     for line in lines:
-        gathered.add(line.at_ns, line.level, line.text, line.fields)
+        gathered.add(line.at_ns, line.level, line.text, line.fields, line.in_run)
     return Bundle(lines[0].seq, len(lines), gathered.columns(), gathered.text())

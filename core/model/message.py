@@ -13,6 +13,7 @@ from core import clock
 
 VERSION = "0.1"  # of the event shape that an internal-messages input delivers
 TRIGGER_INVOKE = "trigger_invoke"  # the type of the payload of an invocation
+LONGEST_INVOCATION_ID = 64  # characters; what is longer is none
 
 
 class Kind(StrEnum):
@@ -192,5 +193,16 @@ def _wanted(value: str | list[str] | tuple[str, ...]) -> Wanted:
 
 def is_invocation(event: Mapping[str, Any]) -> bool:
     """Whether a message, as an event, is an invocation: then somebody hears of its run, and can have it run again."""
+    return _invoked(event) is not None
+
+
+def invocation_of(event: Mapping[str, Any]) -> str:
+    """The id of the invocation that a message, as an event, is; empty when it is none."""
+    body = _invoked(event)
+    id = None if body is None else body.get("invocation_id")
+    return id if isinstance(id, str) and len(id) <= LONGEST_INVOCATION_ID else ""
+
+
+def _invoked(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
     body = (event.get("message_data") or {}).get("job_event")
-    return isinstance(body, Mapping) and body.get("type") == TRIGGER_INVOKE
+    return body if isinstance(body, Mapping) and body.get("type") == TRIGGER_INVOKE else None

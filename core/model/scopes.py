@@ -66,6 +66,12 @@ def may_end_runs(scopes: tuple[str, ...], slug: str) -> bool:
     return not scopes or not wanted.isdisjoint(scopes)
 
 
+def may_search_logs(scopes: tuple[str, ...]) -> bool:
+    """Whether a credential with these scopes may search the logs of jobs."""
+    wanted = {"read", "toolset:deployments", "operation:log_search"}
+    return not scopes or not wanted.isdisjoint(scopes)
+
+
 def may_see_runs(scopes: tuple[str, ...], slug: str) -> bool:
     """Whether a credential with these scopes may fetch the runs of the trigger."""
     wanted = {"read", "toolset:triggers", "operation:trigger_invocation_get", f"trigger:{slug}"}

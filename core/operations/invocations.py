@@ -9,10 +9,11 @@ from pydantic import Field
 from core import clock, errors
 from core.admission import in_tenant
 from core.engine import Engine
+from core.explain.chain import Call
 from core.model import invocation
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.model.scopes import may_end_runs
+from core.model.scopes import may_end_runs, may_search_logs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
 from core.operations.registry import INVOCATION_RECORD, Page, items_schema, moment, operation, position, rows_page
 from core.store import callbacks as callback_table
@@ -45,6 +46,9 @@ async def trigger_invocation_get(engine: Engine, caller: Caller, params: Invocat
     id, record = await records.find(engine.pending, caller, params.invocation_id)
     if params.wait_seconds and record["finished_at_ns"] is None:
         record = await engine.pending.get(id, params.wait_seconds) or record
+    if record["tenant_id"] == caller.tenant and may_search_logs(caller.principal.scopes):
+        call = Call("log_search", {"invocation": params.invocation_id}, "what its jobs wrote to their logs")
+        record = {**record, "next": [call.to_dict()]}
     if record["callback"] is None:
         return record
     rows = await engine.database.read(callback_table.of_invocation, id)

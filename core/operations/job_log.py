@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
-from core.fleet import log_reading
+from core.fleet import log_reading, run_logs
 from core.fleet.logs import to_answer
 from core.model.log_line import mask_from
 from core.model.operation import Params
@@ -24,11 +24,11 @@ MOST_SEQ = 2**63 - 1
 
 class JobLog(Params):
     name: str = Field(max_length=200)
-    """The name of the job."""
+    """The job."""
     limit: int = Field(default=50, ge=1, le=500)
     """The most lines."""
     after: str = Field(default="", pattern="^([0-9a-f]{16})?$")
-    """The last `cursor`: only later lines."""
+    """The last `cursor`."""
     level: Literal["warning", "error"] | None = None
     """This or higher."""
     wait_seconds: int = Field(default=0, ge=0, le=60)
@@ -44,8 +44,8 @@ class JobLog(Params):
     role=Role.USER,
 )
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
-    """The last lines of a job's log, oldest first. To follow, pass `cursor` as `after` with wait_seconds. Workers
-    in `unreachable` are not there now."""
+    """A job's last log lines, oldest first. To follow: `cursor` as `after`, with wait_seconds. Workers in
+    `unreachable` are away."""
     workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
     after = min(int(params.after, 16), MOST_SEQ) if params.after else None
     wait, level = params.wait_seconds, params.level
@@ -70,15 +70,19 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
 
 class LogSearch(Params):
     text: str | None = Field(default=None, max_length=1000)
-    """What a line has, in any case."""
+    """Found in any case."""
     regex: bool = False
-    """`text` is an RE2 expression."""
+    """`text` is RE2."""
     of: str | None = Field(default=None, max_length=200)
-    """Of this deployment, job, workload (JOB#REPLICA) or worker."""
+    """A deployment, job, workload (JOB#REPLICA) or worker."""
+    run: str | None = Field(default=None, max_length=64)
+    """Of this run."""
+    invocation: str | None = Field(default=None, max_length=64)
+    """Of this invocation."""
     level: Literal["info", "warning", "error"] | None = None
     """This or higher."""
     since: str | None = Field(default=None, max_length=40)
-    """ISO 8601, or how long ago (2h)."""
+    """ISO 8601, or ago (2h)."""
     until: str | None = Field(default=None, max_length=40)
     """Before this time."""
     limit: int = Field(default=50, ge=1, le=500)
@@ -86,7 +90,7 @@ class LogSearch(Params):
     cursor: str | None = Field(default=None, max_length=64)
     """The last `next_cursor`."""
     after: str | None = Field(default=None, pattern="^[0-9a-f]{16}$")
-    """The last `after`: what came since."""
+    """The last `after`."""
     wait_seconds: int = Field(default=0, ge=0, le=60)
     """Wait for a line."""
 
@@ -99,8 +103,8 @@ class LogSearch(Params):
     role=Role.USER,
 )
 async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[str, Any]:
-    """Search the logs of all jobs, also gone ones. Unless `complete`, go on with
-    `next_cursor`: only what is younger than `searched_until` was looked at."""
+    """Search job logs, of gone jobs too. Unless `complete`, go on with `next_cursor`: nothing older than
+    `searched_until` was seen."""
     now = engine.now_ns()
     since = 0 if params.since is None else moment(params.since, now, "/since")
     within = Range(
@@ -111,12 +115,13 @@ async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[
         until_ns=0 if params.until is None else moment(params.until, now, "/until"),
         before=position(params.cursor) or 0,
     )
+    within = await run_logs.narrow(engine.database, engine.fleet.runs, within, params.run, params.invocation)
     pattern = None if not params.text else Pattern(params.text, regex=params.regex)
     if params.after is not None:
         return await _after(engine, params, within, pattern, caller)
     after = engine.logbook.seq
     found = await engine.logbook.search(within, params.limit, pattern=pattern)
-    if params.of and not found.lines:
+    if params.of and not found.lines and not (params.run or params.invocation):
         await log_reading.refuse_unknown(engine.fleet, caller.tenant, params.of)
     kept = log_reading.fit(found.lines, params.limit, caller.surface, oldest_first=True)
     edge = found.edge if len(kept) == len(found.lines) else kept[-1][1].seq
@@ -133,7 +138,7 @@ async def _after(
     engine: Engine, params: LogSearch, within: Range, pattern: Pattern | None, caller: Caller
 ) -> dict[str, Any]:
     """What came after a place; each line with the place after it."""
-    within = replace(within, before=0, after=min(int(params.after or "", 16), MOST_SEQ))
+    within = replace(within, before=0, after=max(within.after, min(int(params.after or "", 16), MOST_SEQ)))
     found = await log_reading.find(
         engine.fleet, within, params.limit, pattern=pattern, wait_seconds=params.wait_seconds
     )

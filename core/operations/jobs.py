@@ -44,7 +44,7 @@ async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str,
 
 class JobGet(Params):
     name: str = Field(max_length=200)
-    """The name of the job."""
+    """The job."""
     version: int | None = Field(default=None, ge=1, le=2**31)
     """Which staged version; the newest when left out."""
     compare: int | None = Field(default=None, ge=0, le=2**31)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
+from core.explain.chain import Call
 from core.model import run
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -88,13 +89,10 @@ class RunGet(Params):
     role=Role.USER,
 )
 async def run_get(engine: Engine, caller: Caller, params: RunGet) -> dict[str, Any]:
-    """One run of a job, with the call that finds what its job wrote to its log in that time (`next`)."""
+    """One run of a job, with the call that finds what it wrote to the log (`next`)."""
     found = await _find(engine, caller, params.run_id)
-    within = {"of": found.workload.partition("/")[2], "since": clock.iso(found.started_ns)}
-    if found.ended_ns:
-        within["until"] = clock.iso(found.ended_ns + clock.NANOSECONDS // 1000)
-    why = "what its job wrote meanwhile"
-    return {**found.to_answer(), "next": [{"call": "log_search", "arguments": within, "why": why}]}
+    call = Call("log_search", {"run": found.text_id}, "what it wrote to the log")
+    return {**found.to_answer(), "next": [call.to_dict()]}
 
 
 async def _find(engine: Engine, caller: Caller, run_id: str) -> run.Run:

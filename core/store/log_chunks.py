@@ -4,7 +4,11 @@ A body is the kind of its compression and, compressed, the text, a head, and the
 people read of each line (its own line ends included) and a line end; so a pattern is looked for in all lines at once,
 and only of chunks in which it is found the head is read, and only of lines in which it is found the text. Pure.
 
-Bodies of kind `z` are from before there was zstandard: zlib, with the head in front.
+A head names runs and invocations once for all lines in a row (core/model/log_lines.py), as texts: a chunk whose head
+does not have the text of an id has no line of it, and is not read any further.
+
+Bodies of kind `z` are from before there was zstandard: zlib, with the head in front. Heads without `stretches` are from
+before lines named their run.
 """
 
 from __future__ import annotations
@@ -13,13 +17,13 @@ import threading
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, groupby
 from typing import Any, NamedTuple
 
 import orjson
 import zstandard
 
-from core.model.log_line import LogLine, mask
+from core.model.log_line import NO_RUN, InRun, LogLine, mask
 from core.model.log_lines import Bundle
 
 MERGED_BYTES = 256 * 1024  # of text, that are together at most, more or less
@@ -54,6 +58,8 @@ class Head(NamedTuple):
     """Of each text with its fields and its line end, in bytes."""
     extras: list[int]
     """Of these the bytes of the fields and the blank before them."""
+    stretches: Sequence[tuple[str, str, int]] = ()
+    """Run, invocation, and how many lines in a row have them; none, when no line was written in a run."""
 
 
 class Chunk(NamedTuple):
@@ -102,7 +108,15 @@ def _joined(heads: Sequence[Head]) -> Head:
         levels,
         list(chain.from_iterable(head.lengths for head in heads)),
         list(chain.from_iterable(head.extras for head in heads)),
+        _stretches(heads),
     )
+
+
+def _stretches(heads: Sequence[Head]) -> list[tuple[str, str, int]]:
+    if not any(head.stretches for head in heads):
+        return []
+    every = chain.from_iterable(head.stretches or [(*NO_RUN, len(head.lengths))] for head in heads)
+    return [(*ids, sum(lines for *_, lines in alike)) for ids, alike in groupby(every, lambda one: (one[0], one[1]))]
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:
@@ -123,7 +137,7 @@ def _times(head: Head) -> list[int]:
 class Opened:
     """Lines of one workload: `raw` holds their texts up to `size`, the rest is read when it is asked for."""
 
-    __slots__ = ("_ends", "_head", "_read", "_seqs", "_times", "raw", "size")
+    __slots__ = ("_ends", "_head", "_read", "_seqs", "_stretch_ends", "_times", "raw", "size")
 
     def __init__(self, raw: bytes, size: int, read: Callable[[], Head]) -> None:
         self.raw = raw
@@ -133,6 +147,7 @@ class Opened:
         self._ends: list[int] | None = None
         self._seqs: list[int] | None = None
         self._times: list[int] | None = None
+        self._stretch_ends: list[int] | None = None
 
     @property
     def head(self) -> Head:
@@ -168,6 +183,29 @@ class Opened:
         """The number of the line that has this place of the text."""
         return bisect_right(self.ends, offset)
 
+    def in_run(self, number: int) -> InRun:
+        """In which run a line was written."""
+        stretches = self.head.stretches
+        if not stretches:
+            return NO_RUN
+        if self._stretch_ends is None:
+            self._stretch_ends = list(accumulate(lines for *_, lines in stretches))
+        run, invocation, _ = stretches[bisect_right(self._stretch_ends, number)]
+        return InRun(run, invocation)
+
+    def written_in(self, run: str, invocation: str) -> set[int]:
+        """The numbers of the lines of a run, of an invocation, or of both; empty is whatever there is."""
+        behind = len(self.raw) > self.size  # then the head is behind the text, and perhaps not read yet
+        if behind and any(id and self.raw.find(orjson.dumps(id), self.size) < 0 for id in (run, invocation)):
+            return set()
+        numbers: set[int] = set()
+        start = 0
+        for of_run, of_invocation, lines in self.head.stretches:
+            if run in ("", of_run) and invocation in ("", of_invocation):
+                numbers.update(range(start, start + lines))
+            start += lines
+        return numbers
+
     def text_at(self, number: int) -> bytes:
         """The text of a line with its fields."""
         end = self.ends[number]
@@ -180,7 +218,8 @@ class Opened:
         if fields is not None:
             text = text[:split]
         level = head.names[head.levels[number]]
-        return LogLine(self.seqs[number], self.times[number], level, text.decode("utf-8", "replace"), fields or {})
+        said, in_run = text.decode("utf-8", "replace"), self.in_run(number)
+        return LogLine(self.seqs[number], self.times[number], level, said, fields or {}, in_run)
 
     def lines(self) -> list[LogLine]:
         return [self.line(number) for number in range(len(self))]
@@ -204,7 +243,8 @@ def of_bundle(bundle: Bundle) -> Opened:
     """Raises ValueError for what is none."""
     columns, text = bundle.read()
     runs = [(bundle.first_seq, bundle.lines)]
-    head = Head(columns.names, runs, columns.times, columns.levels, columns.lengths, columns.extras)
+    known = (columns.names, runs, columns.times, columns.levels, columns.lengths, columns.extras)
+    head = Head(*known, columns.stretches)
     return Opened(text, len(text), lambda: head)
 
 

@@ -224,9 +224,16 @@ class Range:
     """Only lines with a greater seq."""
     before: int = 0
     """Only lines with a smaller seq."""
+    run: str = ""
+    """Only lines of this run, as its worker calls it."""
+    invocation: str = ""
+    """Only lines of runs that this invocation has started."""
 
     def fitting(self, opened: Opened, numbers: Sequence[int]) -> Sequence[int]:
         """Which of some lines of these workloads, given by their places, are among them."""
+        if self.run or self.invocation:
+            wanted_numbers = opened.written_in(self.run, self.invocation)
+            numbers = [number for number in numbers if number in wanted_numbers] if wanted_numbers else ()
         if self.levels:
             wanted = {place for place, name in enumerate(opened.head.names) if self.levels & mask(name)}
             levels = opened.head.levels

@@ -159,6 +159,8 @@ def _parts(
 
 def _chosen(opened: Opened, within: Range, pattern: Pattern | None, limit: int, *, newest_first: bool) -> Sequence[int]:
     """Which lines can be among the first `limit` ones of what is looked for, and one more."""
+    if (within.run or within.invocation) and not opened.written_in(within.run, within.invocation):
+        return ()  # before a pattern is looked for, and the head read
     numbers: Sequence[int] = range(len(opened)) if pattern is None else list(pattern.numbers(opened))
     if not numbers:
         return ()

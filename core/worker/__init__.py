@@ -5,8 +5,8 @@ executor -> pump       one job: fired (timetable; orders: what the engine says o
                        (flight, runs, waits, watermark; overtaking: a firing that ends the run before)
 letters                what becomes of refused events, and what waits for it (forwarding: sent on; replaying: once more)
 under_way              the runs that have begun, of which the long ones are told
-environment            what a job may ask of its worker: channels, kv, journal (its log), redact (no secrets in it);
-                       contacts: whether its input and output reach what they connect to
+environment            what a job may ask of its worker: channels, kv, journal (its log; in_run: of which run a line
+                       is), redact (no secrets in it); contacts: whether its input and output reach what they connect to
 turns, turnbook        jobs take turns, and the witness knows whose code runs; ceiling bounds the memory, vitals tells
 predecessor            one process for each name: what is left of the one before is ended
 lease                  of a worker of another machine: whoever was silent for its length has nothing left to do

@@ -38,8 +38,9 @@ from core.errors import Busy, JobFailed
 from core.model import frames, message, trace_context
 from core.model.canceling import Stopped
 from core.model.letter import Code
+from core.model.log_line import NO_RUN
 from core.model.schedule import Cause
-from core.worker import runs
+from core.worker import in_run, runs
 from core.worker.flight import Flight, add
 from core.worker.lease import Lease
 from core.worker.letters import Outbox
@@ -94,6 +95,7 @@ class Executor:
         self._run_ns = 0  # smoothed, of a run without a wait
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
         self._firing: Run | None = None  # that firing
+        self.failed_in = NO_RUN  # the firing with which the job failed, for the log
         self._timetable: Timetable | None = None
         trigger: Trigger | None = getattr(job.input, "trigger", None)
         if isinstance(job.input, MessageFilter):
@@ -377,10 +379,13 @@ class Executor:
 
     def _instant_run(self, delivery: Delivery) -> Iterator[Run]:
         """Works for a slice, and again for each item that is taken; one item for each slice but the last."""
-        assert self._instant is not None
-        events_of, write = self._instant
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
+        return in_run.Begun(self._env.workload, run.id, delivery.message).slices(self._slices(run, delivery, started))
+
+    def _slices(self, run: Run, delivery: Delivery, started: int) -> Iterator[Run]:
+        assert self._instant is not None
+        events_of, write = self._instant
         reason = ""
         try:
             events = events_of(run)
@@ -487,6 +492,10 @@ class Executor:
         """One run; whether the message must be tried again after that pause, in seconds."""
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
+        with in_run.Begun(self._env.workload, run.id, delivery.message):
+            return await self._carry_delivery(delivery, run, started, pause)
+
+    async def _carry_delivery(self, delivery: Delivery, run: Run, started: int, pause: float) -> bool:
         self.under_way.begin(Begun(run.id, "message", started, delivery.id))
         flight = Flight(_nothing, self._outbox)
         reason = ""
@@ -564,6 +573,10 @@ class Executor:
         """One run; whether it came to its end: false when somebody wanted another one."""
         started = clock.now_ns()
         run = self._new_run(started, None, firing)
+        with in_run.Begun(self._env.workload, run.id, None):
+            return await self._carry_firing(trigger, run, started, firing)
+
+    async def _carry_firing(self, trigger: str, run: Run, started: int, firing: Firing | None) -> bool:
         why = () if firing is None else (firing.cause.value, firing.scheduled_ns, firing.order)
         self.under_way.begin(Begun(run.id, trigger, started, 0, *why))
         flight, self._firing = Flight(self._waits.interrupt, self._outbox), run
@@ -582,6 +595,7 @@ class Executor:
         except Exception as error:
             flight.abandon(error)
             self._report(run, trigger, started, reason_of(error), firing)
+            self.failed_in = in_run.of(self._env.workload)
             raise
         finally:
             flight.count(run, self.metrics)

@@ -14,7 +14,9 @@ from typing import Any
 
 from core import clock
 from core.model import frames
+from core.model.log_line import NO_RUN, InRun
 from core.model.log_lines import Gathered
+from core.worker import in_run
 from core.worker.link import Link
 
 LINES_PER_SECOND = 2_000  # of one job, in the long run
@@ -73,19 +75,24 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
 
     def of(self, workload: str) -> Callable[..., None]:
-        """What writes lines of a workload, `(level, text, **fields)`, from any thread. Called on the loop."""
+        """What writes lines of a workload, `(level, text, **fields)`, from any thread. Called on the loop.
+
+        Each line is of the run in which it is written (core.worker.in_run), if it is in one.
+        """
         loop, own = asyncio.get_running_loop(), threading.get_ident()
 
         def log(level: str, text: str, **fields: Any) -> None:
             if threading.get_ident() == own:
                 self.write(workload, level, text, fields)
-            else:
+            else:  # `write` finds the run of this thread, for it is called in the context of this call
                 loop.call_soon_threadsafe(self.write, workload, level, text, fields)
 
         return log
 
-    def write(self, workload: str, level: str, text: str, fields: dict[str, Any] | None = None) -> None:
-        """Take one line, or count it. Called on the loop."""
+    def write(
+        self, workload: str, level: str, text: str, fields: dict[str, Any] | None = None, of_run: InRun | None = None
+    ) -> None:
+        """Take one line, or count it; it is of the run in which this is called, unless one is given. On the loop."""
         now = self._now_ns()
         log = self._logs.get(workload)
         if log is None:
@@ -102,14 +109,16 @@ class Journal:
             if log.dropped is not None and now - log.dropped.first_ns >= TELL_NS:
                 self._tell(log)
             text, given = self._link().clean(workload, text, fields or {})
-            self._add(log, now, level, text, given)
+            self._add(log, now, level, text, given, of_run or in_run.of(workload))
             if self._size >= SEND_BYTES:
                 self.flush()
 
-    def _add(self, log: _Log, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
+    def _add(
+        self, log: _Log, at_ns: int, level: str, text: str, fields: dict[str, Any], of_run: InRun = NO_RUN
+    ) -> None:
         if not log.gathered.size:
             self._waiting[log.workload] = log
-        self._size += log.gathered.add(at_ns, level, text, fields)
+        self._size += log.gathered.add(at_ns, level, text, fields, of_run)
 
     def _drop(self, log: _Log, reason: str, now: int) -> None:
         if log.dropped is not None and log.dropped.reason != reason:

@@ -26,6 +26,7 @@ from core.guard.filepolicy import CLOSED, FilePolicy
 from core.guard.openings import Openings
 from core.model import deployment, frames, secret
 from core.model.canceling import Stopped
+from core.model.log_line import NO_RUN
 from core.model.states import WorkloadState
 from core.model.workload import directory_name, parse
 from core.witness import Witness
@@ -403,7 +404,8 @@ class Runtime:
                 self._say(workload, WorkloadState.STOPPED)
                 raise
             except Exception as error:  # the boundary of a job: its fault is told, and never the worker's end
-                self._journal.write(workload.id, "error", _reason(error))
+                failed_in = NO_RUN if workload.executor is None else workload.executor.failed_in
+                self._journal.write(workload.id, "error", _reason(error), of_run=failed_in)
                 self._say(workload, WorkloadState.FAILED, _reason(error))
                 aborted = isinstance(error, JobAborted)
             _take_over(workload, workload, failed=True)

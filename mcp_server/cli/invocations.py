@@ -85,6 +85,7 @@ def show(invocation: dict[str, Any], typed: Mapping[str, Any]) -> None:
     if invocation.get("callbacks"):
         render.heading("Callbacks")
         deliveries({"items": invocation["callbacks"]}, {})
+    render.steps(invocation.get("next") or ())
 
 
 def deliveries(found: dict[str, Any], typed: Mapping[str, Any]) -> None:

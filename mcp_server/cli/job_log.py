@@ -47,7 +47,7 @@ async def logs(given: dict[str, Any], beside: Mapping[str, Any], common: connect
         result = await engine.call("log_search", **given)
         if follow:
             _print(result["items"][::-1], as_json=common.json)
-            wanted = {name: given.get(name) for name in ("text", "regex", "of", "level")}
+            wanted = {name: given.get(name) for name in ("text", "regex", "of", "level", "run", "invocation")}
             await _follow(engine, "log_search", wanted, result["after"], as_json=common.json)
     if common.json:
         render.json(result)

@@ -16,7 +16,7 @@ from mcp_server.http import sse
 from mcp_server.live import Reason
 
 OPERATION = "log_search"
-FILTERS = ("text", "regex", "of", "level")
+FILTERS = ("text", "regex", "of", "level", "run", "invocation")
 PAGE = 500
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import orjson
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import clock, errors, reserve
-from core.model.log_line import LEVELS, LogLine, mask, mask_from
+from core.model.log_line import LEVELS, NO_RUN, InRun, LogLine, mask, mask_from
 from core.model.log_lines import Bundle, bundle
 from core.store import log_chunks, log_rows, logbook
 from core.store.log_chunks import Source, pack, unpack
@@ -37,6 +38,7 @@ LINES = st.lists(
         st.sampled_from([*LEVELS, "odd"]),
         TEXTS | st.just("two\nlines\n"),
         st.dictionaries(TEXTS, st.integers(0, 9) | TEXTS, max_size=2),
+        st.just(NO_RUN) | st.builds(InRun, st.sampled_from(["r-1", "r-2", 'ü"']), st.sampled_from(["", "inv_1"])),
     ),
     min_size=1,
     max_size=30,
@@ -103,14 +105,35 @@ def test_merged_chunks_have_the_same_lines_in_order(parts: list[list[LogLine]]) 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LINES)
 def test_lines_of_an_earlier_version_are_read_searched_and_merged(lines: list[LogLine]) -> None:
-    old = zlib_chunk(lines)
-    assert unpack(old.body) == lines
+    old, middle = zlib_chunk(lines), chunk_without_runs(lines)
+    runs, lines = lines, [line._replace(in_run=NO_RUN) for line in lines]
+    assert unpack(old.body) == unpack(middle.body) == lines
     assert list(Pattern("o").numbers(log_chunks.of_body(old.body))) == list(
         Pattern("o").numbers(log_chunks.of_bundle(bundle(lines)))
     )
-    after = [line._replace(seq=line.seq + 1000) for line in lines]
-    (merged,) = log_chunks.merge([old, pack(A, [bundle(after)])])
-    assert unpack(merged.body) == [*lines, *after]
+    between = [line._replace(seq=line.seq + 1000) for line in lines]
+    after = [line._replace(seq=line.seq + 2000) for line in runs]
+    (merged,) = log_chunks.merge([old, chunk_without_runs(between), pack(A, [bundle(after)])])
+    assert unpack(merged.body) == [*lines, *between, *after]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LINES, st.sampled_from(["", "r-1", 'ü"', "r-3"]), st.sampled_from(["", "inv_1", "inv_2"]))
+def test_the_lines_of_a_run_are_found_and_no_others(lines: list[LogLine], run: str, invocation: str) -> None:
+    within = Range("t", run=run, invocation=invocation)
+    for opened in (log_chunks.of_bundle(bundle(lines)), log_chunks.of_body(pack(A, [bundle(lines)]).body)):
+        found = within.fitting(opened, range(len(lines)))
+        assert [opened.line(number) for number in found] == [
+            line for line in lines if run in ("", line.in_run.run) and invocation in ("", line.in_run.invocation)
+        ]
+
+
+def chunk_without_runs(lines: list[LogLine]) -> log_chunks.Chunk:
+    """A chunk as it was written before lines named their run."""
+    now = log_chunks.of_bundle(bundle(lines))
+    head = orjson.dumps(tuple(now.head)[:-1])
+    body = b"s" + zstandard.ZstdCompressor().compress(now.text + head + len(head).to_bytes(4, "big"))
+    return pack(A, [bundle(lines)])._replace(body=body)
 
 
 def zlib_chunk(lines: list[LogLine]) -> log_chunks.Chunk:
@@ -138,6 +161,10 @@ GOOD = [["info"], [0, 0], [5, 1], [4, 3], [0, 0]]
         [["info"], [0, 0], [5, 1], [7, 0], [0, 0]],
         [["info"], [0, 0], [5, 1], [4, 3], [4, 0]],
         [["x" * 99], [0, 0], [5, 1], [4, 3], [0, 0]],
+        [*GOOD, [["r", "", 1]]],
+        [*GOOD, [["r", "", 0], ["s", "", 2]]],
+        [*GOOD, [["r" * 65, "", 2]]],
+        [*GOOD, [["r", 7, 2]]],
         "info",
     ],
     ids=str,
