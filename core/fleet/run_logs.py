@@ -32,32 +32,39 @@ async def narrow(database: Database, runs: Runs, within: Range, run_id: str | No
 async def of_run(database: Database, runs: Runs, within: Range, run_id: str) -> Range:
     """Only the lines of a run, given by its id or by what its worker calls it.
 
-    An item that stands for several runs has their names no more: it is every line of its workload in their time.
+    An item that stands for several runs does not have their names: it is every line of its workload in their time.
     """
     id = run.parse_id(run_id)
     if id is None:
         found = await database.read(job_runs.named, within.tenant, run_id)
         if found is None:  # it came to a good end, of which there is no item, or is kept no more: lines may still be
             return replace(within, run=run_id)
-    else:
-        found = await database.read(job_runs.get, within.tenant, id)
-        if found is None:
+    elif (found := await database.read(job_runs.get, within.tenant, id)) is None:
+        past = runs.past(within.tenant, id)
+        if past is None:
             raise errors.NotFound(
                 f"There is no run {errors.shorten(run_id, 40)} in tenant {within.tenant}.",
                 hint="run_list shows those that are kept.",
             )
+        return _between(within, past.workload, past.name, past.started_ns, past.ended_ns)
     found = runs.counted(found)
     if found.state in (RunState.SKIPPED, RunState.MISSED):
         return replace(within, job=found.job, run=found.text_id)  # nothing ran, so nothing was written
-    name = found.name if found.count == 1 else ""
+    name = run_id if id is None else found.name if found.count == 1 else ""
+    return _between(within, found.workload, name, found.started_ns, found.ended_ns)
+
+
+def _between(within: Range, workload: str, name: str, started_ns: int, ended_ns: int) -> Range:
+    """The lines of a workload that can be of a run; without a name, all of that time."""
+    of = parse(workload)
     beside = BESIDE_NS if name else clock.NANOSECONDS // 1000
-    until = found.ended_ns + beside if found.ended_ns else 0
+    until = ended_ns + beside if ended_ns else 0
     return replace(
         within,
-        of=within.of or parse(found.workload).name,
-        job=found.job,
+        of=within.of or of.name,
+        job=of.job,
         run=name,
-        since_ns=max(within.since_ns, found.started_ns - beside),
+        since_ns=max(within.since_ns, started_ns - beside),
         until_ns=min(filter(None, (within.until_ns, until)), default=0),
     )
 

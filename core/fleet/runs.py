@@ -29,6 +29,7 @@ from core.triggers.canceling import Canceler
 from core.worker.runs import OVERTAKEN
 
 EXTEND_SECONDS = 10.0
+MOST_PAST = 1_000  # runs without an item that are remembered
 MINUTE_NS = 60 * clock.NANOSECONDS
 MESSAGE, CONTINUOUS = "message", "continuous"  # triggers
 SCHEDULE = "schedule"  # who ends a run when its next firing comes due
@@ -67,6 +68,16 @@ class _UnderWay(NamedTuple):
     delivery: int = 0
 
 
+class Past(NamedTuple):
+    """A run that was on record while it was under way, and of whose good end there is no item."""
+
+    tenant: str
+    workload: str
+    name: str
+    started_ns: int
+    ended_ns: int
+
+
 class Runs:
     """Use from the engine's loop."""
 
@@ -87,6 +98,7 @@ class Runs:
         self._add = add
         self._flush = flush
         self._under_way: dict[tuple[str, str], _UnderWay] = {}  # by workload, and what its worker calls the run
+        self._past: dict[int, Past] = {}
         self._several: dict[str, _Several] = {}  # the last row of a workload, if it may stand for more
         self._minutes: dict[tuple[str, str, int], Minute] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -110,7 +122,7 @@ class Runs:
             failed = told.failed or (not told.ok and not told.canceled)
             if not failed and not told.canceled:
                 if known is not None:
-                    self._add(Gone(known.id))
+                    self._leave_out(known.id, of, told)
                 return 0
         state = RunState.CANCELED if told.canceled else RunState.SUCCEEDED if told.ok else RunState.FAILED
         cause = told.cause or _cause(told.trigger, restarts)
@@ -122,7 +134,7 @@ class Runs:
         shared = nothing or (told.trigger == MESSAGE and state is RunState.FAILED)
         if shared and (several := self._several.get(of.id)) is not None and several.alike == alike:
             if known is not None:
-                self._add(Gone(known.id))
+                self._leave_out(known.id, of, told)
             self._extend(several, told)
             return several.id
         if known is not None:
@@ -156,6 +168,18 @@ class Runs:
         if shared:
             self._several[of.id] = _Several(run.id, alike)
         return run.id
+
+    def _leave_out(self, id: int, of: WorkloadRow, told: frames.Run) -> None:
+        """A run that was on record gets no item of its own; who follows its log knows it by its id."""
+        if len(self._past) >= MOST_PAST:
+            del self._past[next(iter(self._past))]
+        self._past[id] = Past(of.tenant, of.id, told.run, told.started_ns, told.ended_ns)
+        self._add(Gone(id))
+
+    def past(self, tenant: str, id: int) -> Past | None:
+        """A run of not long ago that has no item any more."""
+        found = self._past.get(id)
+        return found if found is not None and found.tenant == tenant else None
 
     def left_out(self, of: WorkloadRow, worker: str, state: RunState, count: int, first_ns: int, last_ns: int) -> None:
         """So many times of a schedule had no run: they were skipped, or missed from one time to another."""

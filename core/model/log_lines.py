@@ -23,10 +23,9 @@ from core.model.log_line import NO_RUN, InRun, LogLine
 BUNDLE_BYTES = 300  # that one takes in memory besides its lines
 _MOST = 2**63 - 1
 _SHORT = 64  # characters of a value
-_RUN_CHARACTERS = 64  # of the id of a run, or of an invocation
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Level = Annotated[str, msgspec.Meta(max_length=32)]
-Id = Annotated[str, msgspec.Meta(max_length=_RUN_CHARACTERS)]
+Id = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z_-]{0,64}$")]  # no text that may say something to who reads it
 
 
 class Stretch(NamedTuple):

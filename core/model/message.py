@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from core import clock
 
 VERSION = "0.1"  # of the event shape that an internal-messages input delivers
 TRIGGER_INVOKE = "trigger_invoke"  # the type of the payload of an invocation
-LONGEST_INVOCATION_ID = 64  # characters; what is longer is none
+INVOCATION_ID = re.compile(r"inv_[0-9a-zA-Z]{28}")
 
 
 class Kind(StrEnum):
@@ -197,10 +198,10 @@ def is_invocation(event: Mapping[str, Any]) -> bool:
 
 
 def invocation_of(event: Mapping[str, Any]) -> str:
-    """The id of the invocation that a message, as an event, is; empty when it is none."""
+    """The id of the invocation that a message, as an event, is or hands on; empty when it is none."""
     body = _invoked(event)
     id = None if body is None else body.get("invocation_id")
-    return id if isinstance(id, str) and len(id) <= LONGEST_INVOCATION_ID else ""
+    return id if isinstance(id, str) and INVOCATION_ID.fullmatch(id) else ""
 
 
 def _invoked(event: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -14,6 +14,8 @@ from core.engine import Engine
 from core.model import frames
 from core.model.log_line import InRun
 from core.model.log_lines import Gathered
+from core.model.principal import Caller, Principal, Role, Surface
+from core.model.states import RunState
 from core.store.log_chunks import Source
 from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
@@ -93,18 +95,62 @@ async def test_the_log_of_a_run_has_its_lines_alone_and_can_be_followed(engine: 
 
 async def test_what_a_worker_calls_a_run_leads_to_no_other_job_and_no_other_tenant(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=0) as engine:
-        own = engine.fleet.logs
         run, invocation = "same-1", "inv_" + clock.encode(clock.now_ns()) + "0" * 12
         for workload in ("tenant-a/j#0", "tenant-a/other#0", "tenant-b/j#0"):
-            said = Gathered()
-            said.add(clock.now_ns(), "info", f"of {workload}", {}, InRun(run, invocation))
-            lines = frames.Lines(workload, 1, frames.Json(said.columns()), frames.Json(said.text()))
-            own.take(Source(workload, "", "w"), lines)
+            _write(engine, workload, InRun(run, invocation))
         now = clock.now_ns()
         row = await _row(engine, frames.Run("tenant-a/j#0", 1, "once", now - 1, now, 1, 1, 0, True, "", run=run))
         assert [line["text"] for line in await search(engine, run=row)] == ["of tenant-a/j#0"]
+        of_b = Caller(Principal("eve", Role.USER, ("tenant-b",)), "tenant-b", Surface.INTERNAL)
+        for arguments in ({"run": run}, {"invocation": invocation}):
+            theirs = await engine.call("log_search", arguments, of_b)
+            assert [line["text"] for line in theirs["items"]] == ["of tenant-b/j#0"]
+        with pytest.raises(errors.NotFound):
+            await engine.call("log_search", {"run": row}, of_b)
         found = await search(engine, invocation=invocation)
         assert sorted(line["text"] for line in found) == ["of tenant-a/j#0", "of tenant-a/other#0"]
+
+
+async def test_who_follows_a_run_finds_it_also_when_there_is_no_item_of_it_any_more(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=0) as engine:
+        now = clock.now_ns()
+        engine.fleet.runs.began(ROW, "w", frames.Began(ROW.id, "r-1", "message", now), 0)
+        await engine.fleet.runs.settled()
+        (item,) = (await engine.call("run_list", {}, USER))["items"]
+        _write(engine, ROW.id, InRun("r-1", ""))
+        _write(engine, ROW.id, InRun("r-2", ""))
+        found = await engine.call("log_search", {"run": item["run_id"]}, USER)
+        assert [line["run"] for line in found["items"]] == ["r-1"]
+        ended = frames.Run(ROW.id, 1, "message", now, clock.now_ns(), 1, 1, 0, True, "", run="r-1")
+        assert engine.fleet.runs.ended(ROW, "w", ended, 0) == 0
+        await engine.fleet.runs.settled()
+        assert (await engine.call("run_list", {}, USER))["items"] == []
+        _write(engine, ROW.id, InRun("r-1", ""))
+        page = {"run": item["run_id"], "after": found["after"]}
+        assert [line["run"] for line in (await engine.call("log_search", page, USER))["items"]] == ["r-1"]
+
+
+async def test_the_items_of_several_runs_and_of_none_say_where_their_lines_are(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", workers=0) as engine:
+        began = clock.now_ns()
+        for name in ("r-1", "r-2"):  # which did nothing else
+            _write(engine, ROW.id, InRun(name, ""))
+            ended = frames.Run(ROW.id, 1, "interval", began, clock.now_ns(), 0, 0, 0, True, "", run=name)
+            engine.fleet.runs.ended(ROW, "w", ended, 0)
+        engine.fleet.runs.left_out(ROW, "w", RunState.SKIPPED, 1, began, clock.now_ns())
+        await engine.fleet.runs.settled()
+        skipped, both = (await engine.call("run_list", {}, USER))["items"]
+        assert (both["count"], skipped["state"]) == (2, "skipped")
+        assert [line["run"] for line in await search(engine, run=both["run_id"])] == ["r-2", "r-1"]
+        assert [line["run"] for line in await search(engine, run="r-1")] == ["r-1"]
+        assert await search(engine, run=skipped["run_id"]) == []
+
+
+def _write(engine: Engine, workload: str, in_run: InRun) -> None:
+    said = Gathered()
+    said.add(clock.now_ns(), "info", f"of {workload}", {}, in_run)
+    lines = frames.Lines(workload, 1, frames.Json(said.columns()), frames.Json(said.text()))
+    engine.fleet.logs.take(Source(workload, "", "w"), lines)
 
 
 async def _row(engine: Engine, ended: frames.Run) -> str:

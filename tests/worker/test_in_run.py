@@ -21,6 +21,8 @@ from tests.dsl.rig import Worker
 pytestmark = pytest.mark.anyio
 ON_MESSAGE = {"echo": {"trigger": {"message": {"filter-tag": "t"}}, "event": "x"}}
 
+INVOCATIONS = ("", "inv_" + 28 * "7")
+
 
 class Written:
     """A job whose lines are kept with their run."""
@@ -57,18 +59,18 @@ async def test_lines_of_messages_are_of_their_runs_and_of_the_invocations_behind
     running = asyncio.create_task(job.executor.run())
     await waiting.until(lambda: job.executor.open)
     for number in range(4):
-        job.deliver(number, f"inv_{number}" if number % 2 else "")
+        job.deliver(number, INVOCATIONS[number % 2])
     await waiting.until(lambda: len(job.settled) == 4)
     await job.executor.drain(5)
     await running
     ids = [report.run_id for report in worker.reports]
     by_run = {told.run: told.invocation for _, told in job.lines}
     assert sorted(by_run) == sorted(ids)
-    assert sorted(by_run.values()) == ["", "", "inv_1", "inv_3"]
+    assert sorted(by_run.values()) == ["", "", *2 * [INVOCATIONS[1]]]
     assert all(text == f"in {told.run}" for text, told in job.lines if text.startswith("in "))
 
 
-@pytest.mark.parametrize("invocation", ["", "inv_7"])
+@pytest.mark.parametrize("invocation", INVOCATIONS)
 async def test_the_line_that_says_why_a_message_failed_is_of_its_run(worker: Worker, invocation: str) -> None:
     job = Written(worker, ON_MESSAGE, {"print": "STDOUT"}, fault="no way")
     running = asyncio.create_task(job.executor.run())
