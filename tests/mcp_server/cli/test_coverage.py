@@ -189,6 +189,8 @@ def commands_app(path: str) -> cyclopts.App:
         ("worker_update", {"name": "w", "labels": ["a", "b"]}, "sluice worker update w --label a --label b"),
         ("context_set", {"values": {"a": 1, "b": "x y"}, "job": "j"}, "sluice context set a=1 'b=x y' --job j"),
         ("job_put", {"document": "name: one", "draft": True}, "sluice job put -f FILE --draft"),
+        ("log_search", {"run": "run_1"}, "sluice logs --run run_1"),
+        ("log_search", {"invocation": "inv_1"}, "sluice logs --invocation inv_1"),
         ("token_verify", {"token": "x"}, 'token_verify {"token":"x"}'),
     ],
 )

@@ -13,6 +13,9 @@ import orjson
 import pytest
 
 from core import clock
+from core.model import frames
+from core.model.log_line import InRun
+from core.model.log_lines import Gathered
 from core.settings import Settings
 from core.store import log_rows
 from core.store.log_chunks import Source
@@ -122,6 +125,20 @@ async def test_filters_hold_and_a_sign_of_life_moves_on_who_wants_something_else
             client.take(await anext(parts))
     assert client.texts == ["BAD"]
     assert began is not None and client.last > began
+
+
+async def test_the_lines_of_one_run_are_followed_and_name_it(session: attach.Session) -> None:
+    client = Client(session, run="r-1")
+    async with client.connected() as parts:
+        client.take(await anext(parts))
+        said = Gathered()
+        for run in ("r-1", "r-2", "r-12", "r-1"):
+            said.add(clock.now_ns(), "info", f"of {run}", {}, InRun(run, "inv_1"))
+        columns, text = frames.Json(said.columns()), frames.Json(said.text())
+        session.engine.fleet.logs.take(MINE, frames.Lines(MINE.workload, 4, columns, text))
+        data = [(await anext(parts)).decode().splitlines()[2] for _ in range(2)]
+    lines = [orjson.loads(one.removeprefix("data: ")) for one in data]
+    assert [(one["text"], one["run"], one["invocation"]) for one in lines] == 2 * [("of r-1", "r-1", "inv_1")]
 
 
 async def test_a_place_after_which_lines_are_gone_is_told(session: attach.Session) -> None:
