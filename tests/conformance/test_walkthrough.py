@@ -59,7 +59,7 @@ def walked(ran: dict[str, Any], status: dict[str, Any], slug: str) -> None:
     assert ran["state"] == "succeeded" and ran["trigger_slug"] == slug
     assert ran["params"] == {"env": "staging", "depth": 1}
     assert ran["result"]["trigger_response"]["result"]["message"] == "Smoke check passed"
-    assert status == ran
+    assert status == {**ran, "next": status["next"]}, "and the call that finds its log"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

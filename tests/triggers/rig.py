@@ -46,8 +46,10 @@ class Rig:
         return await self.engine.call("trigger_invoke", arguments, caller)
 
     async def get(self, record: dict[str, Any], wait_seconds: int = 0) -> dict[str, Any]:
+        """The record as it is now, without the call that finds its log."""
         arguments = {"invocation_id": record["invocation_id"], "wait_seconds": wait_seconds}
-        return await self.engine.call("trigger_invocation_get", arguments, ADMIN)
+        found = await self.engine.call("trigger_invocation_get", arguments, ADMIN)
+        return {name: value for name, value in found.items() if name != "next"}
 
     async def say(self, *bodies: dict[str, Any], tenant: str = "tenant-a", from_sink: bool = False) -> None:
         """Let a job of the tenant send these payloads in one tick, and wait until they are absorbed."""
