@@ -14,7 +14,7 @@ from typing import Any
 
 from core import clock
 from core.model import frames
-from core.model.log_line import NO_RUN, InRun
+from core.model.log_line import InRun
 from core.model.log_lines import Gathered
 from core.worker import in_run
 from core.worker.link import Link
@@ -109,16 +109,16 @@ class Journal:
             if log.dropped is not None and now - log.dropped.first_ns >= TELL_NS:
                 self._tell(log)
             text, given = self._link().clean(workload, text, fields or {})
-            self._add(log, now, level, text, given, of_run or in_run.of(workload))
+            if not log.gathered.size:  # what `_add` does, without the call: for each line
+                self._waiting[log.workload] = log
+            self._size += log.gathered.add(now, level, text, given, of_run or in_run.of(workload))
             if self._size >= SEND_BYTES:
                 self.flush()
 
-    def _add(
-        self, log: _Log, at_ns: int, level: str, text: str, fields: dict[str, Any], of_run: InRun = NO_RUN
-    ) -> None:
+    def _add(self, log: _Log, at_ns: int, level: str, text: str, fields: dict[str, Any]) -> None:
         if not log.gathered.size:
             self._waiting[log.workload] = log
-        self._size += log.gathered.add(at_ns, level, text, fields, of_run)
+        self._size += log.gathered.add(at_ns, level, text, fields)
 
     def _drop(self, log: _Log, reason: str, now: int) -> None:
         if log.dropped is not None and log.dropped.reason != reason:
