@@ -186,13 +186,22 @@ def number(text: str) -> int:
 
 
 def of_event(event: Any, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:
-    """An event as JSON, and whether it was cut. What has no JSON form is written as Python shows it."""
+    """An event as JSON, and whether it was cut."""
+    return cut(as_json(event), most_bytes)
+
+
+def as_json(event: Any) -> bytes:
+    """An event as JSON; what has no JSON form is written as Python shows it."""
     try:
-        data = orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
     except (
         TypeError
     ):  # a long integer, a text that is no Unicode, a nesting too deep: readers of JSON have none of them
-        data = orjson.dumps(repr(event).encode(errors="replace").decode())
+        return orjson.dumps(repr(event).encode(errors="replace").decode())
+
+
+def cut(data: bytes, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:
+    """The beginning of a text in whole characters, and whether there is more of it."""
     if len(data) <= most_bytes:
         return data.decode(), False
     return data[:most_bytes].decode(errors="ignore"), True
