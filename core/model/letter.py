@@ -25,7 +25,7 @@ class Code(StrEnum):
     EMPTY_PLACEHOLDER = "empty-placeholder"
     """A placeholder of a path or name has no value."""
     PATH_REFUSED = "path-refused"
-    """The values of the event make a path or name that is not allowed."""
+    """The values of the event make a path or name that is not allowed, or that no file can have there."""
     NOT_JSON = "not-json"
     """The event cannot be written as JSON."""
     TOO_LARGE = "too-large"
