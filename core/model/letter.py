@@ -29,7 +29,7 @@ class Code(StrEnum):
     NOT_JSON = "not-json"
     """The event cannot be written as JSON."""
     TOO_LARGE = "too-large"
-    """The event is larger than the receiver takes."""
+    """The event is larger than the receiver takes, or makes a text of the output longer than one may be."""
     NO_ROUTE = "no-route"
     """A conditional dispatch has no output for the event."""
     NO_ANSWER = "no-answer"

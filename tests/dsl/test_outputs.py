@@ -559,10 +559,14 @@ async def test_a_temporary_fault_is_tried_again_and_then_fails_the_job(net: Work
         assert len(site.requests) == 1  # they asked for more time than retry.timeout gives
 
 
-async def test_a_header_value_with_a_line_break_fails_before_anything_is_sent(net: Worker) -> None:
+async def test_an_event_that_makes_a_header_with_a_line_break_is_refused_before_anything_is_sent(net: Worker) -> None:
     async with web.serve(web.answer(200)) as site:
-        with pytest.raises(JobFailed, match="line break"):
-            await net.write('{"v":"a\\r\\nevil: 1"}', {"http-post": {"url": site.url(), "headers": {"x": "${v}"}}})
+        sink = {"http-post": {"url": site.url(), "headers": {"x": "${v}"}}}
+        report = await net.write('{"v":"a\\r\\nevil: 1"}', sink)
+        assert (report.ok, report.errors, report.events_out, site.connections) == (True, 1, 0, 0)
+        net.variables["v"] = "a\nb"
+        with pytest.raises(JobFailed, match="line break"):  # no event is at fault
+            await net.write('{"v":1}', {"http-post": {"url": site.url(), "headers": {"x": "${dyn|v}"}}})
         assert site.connections == 0
 
 
