@@ -141,6 +141,8 @@ class Run:
     errors: int = 0  # whatever a component told as a fault; the run goes on
     skipped: int = 0  # those of them that are files, objects or lines which an input left out
     failed: int = 0  # events that an action dropped, because it could not be done
+    conditions_failed: int = 0  # events for which a condition could not be worked out, and so did not hold
+    unjudged: Event | None = None  # the last of them
     left_out: int = 0  # events that the output refused; their batches are accepted without them
     last_error: str = ""  # why the last of them was refused
     answered: bool = False  # whether the output has answered the invocation that started the run
@@ -156,6 +158,12 @@ class Run:
         self.last_error = text
         if self.errors <= LOGGED_ERRORS:
             env.log("warning", text)
+
+    def condition_failed(self, event: Event) -> None:
+        """Count an event for which a condition could not be worked out: once, also when that was so of several."""
+        if self.unjudged is not event:
+            self.unjudged = event
+            self.conditions_failed += 1
 
     def leave_out(self, env: Env, code: Code, text: str, *events: Any) -> None:
         """Refuse events that the output goes on without: they do not count as `events_out`, and become letters.

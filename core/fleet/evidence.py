@@ -50,6 +50,7 @@ class Totals(NamedTuple):
     events_out: int = 0
     refused: int = 0
     skipped: int = 0
+    unjudged: int = 0  # a condition could not be worked out for them
 
     def since(self, before: Totals) -> Totals:
         """What was added; totals that are smaller have begun anew."""
@@ -72,6 +73,8 @@ class Evidence:
     seen: tuple[int, int] = (0, 0)  # events, and those of them that were refused or skipped, of the window that lasts
     window_ends: float = 0.0
     refused: Fault = field(default_factory=Fault)  # too large a share of the events, or all of them
+    asked: tuple[int, int, int] = (0, 0, 0)  # of that window: read, accepted, and a condition could not be worked out
+    unjudged: Fault = field(default_factory=Fault)  # that is all of them
     behind: Fault = field(default_factory=Fault)  # a lag that is too long
     lag: float = 0.0
     written_at: float = 0.0
@@ -87,7 +90,8 @@ class Evidence:
     decided: tuple[object, ...] = ()  # what `turns` gave when conditions were decided last
     dropped: int = 0  # refused events of which no letter was kept, as told last
     again: bool = False  # they are to be decided once more
-    last_of_all: bool = False  # a run of which there is only one has ended so
+    only_run: bool = False  # a run of which there is only one has ended
+    last_of_all: bool = False  # and none of its events came through, or all that it saw was skipped
 
     def count(
         self,
@@ -113,7 +117,8 @@ class Evidence:
 
     def _add(self, done: Totals, now: float) -> None:
         self._window(now)
-        events_in, events_out, refused, skipped = done
+        events_in, events_out, refused, skipped, unjudged = done
+        self.asked = (self.asked[0] + events_in, self.asked[1] + events_out, self.asked[2] + unjudged)
         self.seen = (self.seen[0] + events_in + skipped, self.seen[1] + refused + skipped)
         self.read = self.read or events_in > 0
         self.written = self.written or events_out > 0
@@ -136,10 +141,22 @@ class Evidence:
             self.window_ends = now + WINDOW_SECONDS
         if now < self.window_ends:
             return
+        self._see_conditions(SERIES)
+        self.unjudged.end_window(told=self.asked[0] > 0)
+        self.asked = (0, 0, 0)
         enough = self.seen[0] > 0
         self.refused.end_window(told=enough)
         self.behind.end_window(told=True)
         self.seen, self.window_ends = (0, 0), now + WINDOW_SECONDS
+
+    @property
+    def _unjudged(self) -> bool:
+        """Whether a condition failed for all events of the window so far."""
+        return 0 < max(self.asked[:2]) <= self.asked[2]  # an action may make many of one event
+
+    def _see_conditions(self, least: int) -> None:
+        if self._unjudged and self.asked[0] >= least:
+            self.unjudged.see(f"a condition could be worked out for none of the last {self.asked[0]} events")
 
     def run(
         self, trigger: str, runs: int, events_in: int, events_out: int, refused: int, skipped: int, *, ok: bool
@@ -149,7 +166,8 @@ class Evidence:
         if not ok:  # that it fails is told otherwise
             return
         lost, blind = refused > 0 and not events_out, skipped > 0 and not events_in
-        self.last_of_all = trigger in ONCE and (lost or blind)
+        self.only_run = trigger in ONCE
+        self.last_of_all = self.only_run and (lost or blind)
         self.lost_runs = self.lost_runs + runs if lost else 0 if events_out else self.lost_runs
         self.skipped_runs = self.skipped_runs + runs if blind else 0 if events_in else self.skipped_runs
 
@@ -161,6 +179,7 @@ class Evidence:
         lost_runs = self.lost_runs >= SERIES or (self.last_of_all and self.lost_runs > 0)
         if lost_runs or (not self.runs and self.lost >= SERIES and now - self.lost_since >= SETTLED_SECONDS):
             self.refused.see("none of the last events came through")
+        self._see_conditions(1 if self.only_run else LEAST_EVENTS)
 
     # -- what follows --------------------------------------------------------------------------------------
 
@@ -177,16 +196,18 @@ class Evidence:
     def turns(self, now: float) -> tuple[object, ...]:
         """What conditions are decided by, so that they are decided anew only when it is another."""
         source, sink = self.source, self.sink
+        faults = (self.refused, self.unjudged, self.behind)
         reached = (source.stands, source.how, source.back, sink.stands, sink.how)
-        return (self.read, self.writes(now), self.skips_all(now), self.refused.stands, self.behind.stands, *reached)
+        return (self.read, self.writes(now), self.skips_all(now), *(fault.stands for fault in faults), *reached)
 
     def suspects(self, now: float) -> bool:
         """Whether something is wrong that the log of the job says more about."""
-        return self.refused.stands or self.skips_all(now)
+        return self.refused.stands or self.unjudged.stands or self.skips_all(now)
 
     @property
     def open(self) -> bool:
         """Whether time alone may change something, or something is still to be decided."""
         pending = not self.runs and (self.lost >= SERIES or self.skipped > 0)
         trying = self.source.lasts or self.sink.lasts
+        pending = pending or (self._unjudged and not self.unjudged.stands)
         return self.again or pending or trying or self.behind.stands or self.lag > 0

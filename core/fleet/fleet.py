@@ -22,7 +22,7 @@ from core.fleet import health_changes
 from core.fleet.child import Child, Spawn
 from core.fleet.conditions import Conditions
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
-from core.fleet.deaths import Ended
+from core.fleet.deaths import Death, Ended
 from core.fleet.groups import Groups
 from core.fleet.health_changes import HealthChanges
 from core.fleet.holdings import Holdings, ask
@@ -110,7 +110,9 @@ class Fleet:
         self.groups = Groups(database)
         self.started = clock.monotonic()
         self.workers = {f"local-{n}": self._worker(n) for n in range(1, settings.workers + 1)}
-        self.inquest = Inquest(database, bus, traffic, self._workloads, self._admits, self._note, self.deliver)
+        self.inquest = Inquest(
+            database, bus, traffic, self._workloads, self._admits, self._note, self.deliver, self._died
+        )
         self.processes = Processes(settings, spawn, self.workers, self._linked, self._gone, self.inquest.hold, loops)
 
     def _admits(self, worker: Worker, tenant: str) -> bool:
@@ -120,6 +122,12 @@ class Fleet:
         """Write a line of ours into the log of a workload."""
         row = self._workloads.get(workload)
         self.logs.add(self._source(workload, row.worker if row else ""), clock.now_ns(), "error", text, {})
+
+    def _died(self, row: WorkloadRow, heard_ns: int, death: Death) -> None:
+        """A run ended with its worker, which may have told nothing of it: it is told of with the first beat behind its
+        first second."""
+        trigger, restarts = self._workloads.trigger(row), self._workloads.restarts(row.id)
+        self.runs.died(row, trigger, heard_ns, death.at_ns, restarts, str(death))
 
     def _source(self, workload: str, worker: str) -> Source:
         row = self._workloads.get(workload)

@@ -35,7 +35,8 @@ Key = tuple[str, str, str]  # tenant, job, version
 
 class Inquest:
     """One for a fleet. `admits` says whether a worker may have the jobs of a tenant, `told` writes a line into the
-    log of a workload, `deliver` brings the workers to what is wanted.
+    log of a workload, `deliver` brings the workers to what is wanted, `died` puts the run on record that was under way
+    with the worker, which was heard last at a time.
 
     What is decided holds at once; a store that cannot be written makes it hold for this engine only.
     """
@@ -49,6 +50,7 @@ class Inquest:
         admits: Callable[[Worker, str], bool],
         told: Callable[[str, str], None],
         deliver: Callable[[], None],
+        died: Callable[[WorkloadRow, int, Death], None],
     ) -> None:
         self.deaths: Counter[str] = Counter()  # by cause, since this engine started
         self.unbelieved = 0  # ends that workers of other machines told and that are of nothing placed on them
@@ -59,6 +61,7 @@ class Inquest:
         self._admits = admits
         self._told = told
         self._deliver = deliver
+        self._died = died
         self._recent: dict[Key, list[int]] = {}
         self.probation = Probation()
         self._out_of_memory = kernel.killed_for_memory()
@@ -90,7 +93,8 @@ class Inquest:
         cause, number = blamed
         row = self._placed(worker, worker.life, number)
         if row is not None:  # else it is not wanted there any more
-            await self._judge(row, worker.name, cause, clock.now_ns())
+            silent_ns = int((clock.monotonic() - worker.last_seen) * clock.NANOSECONDS)
+            await self._judge(row, worker.name, cause, clock.now_ns(), silent_ns)
 
     async def hear(self, worker: Worker, life: str, cause: Cause, number: int, at_ns: int) -> None:
         """Hear of the end of an earlier life of a worker of another machine, before the next one is given anything.
@@ -115,10 +119,11 @@ class Inquest:
                 return row if self._admits(worker, row.tenant) else None
         return None
 
-    async def _judge(self, row: WorkloadRow, worker: str, cause: Cause, at_ns: int) -> None:
+    async def _judge(self, row: WorkloadRow, worker: str, cause: Cause, at_ns: int, silent_ns: int = 0) -> None:
         """Let follow from the end of a worker what does, for the job that was at work."""
         tenant, job, version = key = row.tenant, row.job, row.version
         death = Death(tenant, job, version, row.id, worker, cause, at_ns)
+        self._died(row, at_ns - silent_ns, death)
         self.deaths[cause.value] += 1
         deaths = self._recent.setdefault(key, [])
         deaths.append(death.at_ns)

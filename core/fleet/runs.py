@@ -99,6 +99,7 @@ class Runs:
         self._flush = flush
         self._under_way: dict[tuple[str, str], _UnderWay] = {}  # by workload, and what its worker calls the run
         self._past: dict[int, Past] = {}
+        self._cut_short: dict[str, set[str]] = {}  # by worker, whose runs on record have ended with its last process
         self._several: dict[str, _Several] = {}  # the last row of a workload, if it may stand for more
         self._minutes: dict[tuple[str, str, int], Minute] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -314,10 +315,21 @@ class Runs:
 
     def worker_gone(self, worker: str, why: str) -> None:
         """What was under way on a worker has come to its end with it."""
+        cut_short = self._cut_short[worker] = set()
         for key, one in list(self._under_way.items()):
             if one.worker == worker:
                 del self._under_way[key]
+                cut_short.add(key[0])
                 self._add(Ended(one.id, RunState.FAILED.value, clock.now_ns(), reason=why))
+
+    def died(self, of: WorkloadRow, trigger: str, started_ns: int, ended_ns: int, restarts: int, why: str) -> None:
+        """A worker died while this workload was at work: its run is on record, also when nothing was told of it."""
+        if of.id in self._cut_short.get(of.worker, ()):
+            return
+        told = frames.Began(of.id, "", trigger, started_ns)
+        run = self._row(of, of.worker, told, RunState.FAILED, _cause(trigger, restarts))
+        self._write_behind(of.id, dataclasses.replace(run, ended_ns=ended_ns, reason=errors.shorten(why, 1000)))
+        self._flush()
 
     def forget(self, workloads: Iterable[str]) -> None:
         """These workloads are not wanted any more."""

@@ -136,6 +136,8 @@ def _outage(target: Target, reason: str, then: str) -> Finding | None:
 def _accepts(seen: Evidence, facts: Facts) -> Finding | None:
     if seen.refused.stands:
         return Finding(Status.FALSE, "EventsRefused", _because(seen.refused.how, facts)) if seen.refused.how else None
+    if seen.unjudged.stands:
+        return Finding(Status.FALSE, "ConditionsFail", _because(seen.unjudged.how, facts))
     return Finding(Status.TRUE, "EventsAccepted") if seen.written else Finding(Status.UNKNOWN, "NoEventsYet")
 
 

@@ -188,6 +188,13 @@ class Workloads:
         """The messages that a workload waits for, None when it does not wait for messages."""
         return self._parsed(row).starts.filter
 
+    def trigger(self, row: WorkloadRow) -> str:
+        """What starts the runs of a workload, where nobody has told it of one."""
+        starts = self._parsed(row).starts
+        if starts.filter is not None:
+            return "message"
+        return "once" if starts.timer is None else "interval"
+
     def scheduled(self) -> dict[tuple[str, str], Scheduled]:
         """What shall run by a timer, by tenant and job."""
         found: dict[tuple[str, str], Scheduled] = {}

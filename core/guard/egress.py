@@ -17,6 +17,7 @@ from core.errors import Forbidden, JobFailed, shorten
 from core.guard.addresses import allowed_networks, check_url
 from core.guard.dialing import CONNECT_SECONDS, MOST_CONNECTIONS, GuardedTransport, Unreachable, client_context
 
+MOST_HEADER_CHARACTERS = 8192
 MOST_RESPONSE_BYTES = 32 * 1024 * 1024
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
@@ -136,7 +137,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise Forbidden(f"{shorten(name, 60)} is not a header name")
         if name.lower() in ("host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"):
             raise Forbidden(f"the header {name} is set by the client itself")
-        if re.search(r"[\0-\x08\x0a-\x1f\x7f]", value) or len(value) > 8192:
+        if re.search(r"[\0-\x08\x0a-\x1f\x7f]", value) or len(value) > MOST_HEADER_CHARACTERS:
             raise Forbidden(f"the value of the header {name} has a line break or control character, or is too long")
 
 

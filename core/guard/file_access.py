@@ -38,8 +38,19 @@ class Unreadable(JobFailed):
     """It is there, and this process cannot open or read it now."""
 
 
-class NotADirectory(Unreadable):
+class NameTaken(Unreadable):
+    """No file can have that name here: it is too long, a directory has it, or a file is where a directory should be.
+
+    What makes the name is at fault, and not the place.
+    """
+
+
+class NotADirectory(NameTaken):
     """That is a file and not a directory."""
+
+
+NAMES_REFUSED = (Forbidden, NameTaken)
+"""What is raised for a name that is not to be: where an event makes it, that event is refused and no other."""
 
 
 def make_data_directory(path: str) -> None:
@@ -87,7 +98,12 @@ def _explain(error: OSError, path: str) -> NoReturn:
         raise NotThere(f"{shown} does not exist") from error
     if error.errno == errno.ENOTDIR:
         raise NotADirectory(f"{shown} is not a directory") from error
-    raise Unreadable(f"cannot open {shown}: {error.strerror}") from error
+    raise _fault(error, f"cannot open {shown}", Unreadable) from error
+
+
+def _fault(error: OSError, what: str, otherwise: type[JobFailed] = JobFailed) -> JobFailed:
+    by_name = error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+    return (NameTaken if by_name else otherwise)(f"{what}: {error.strerror}")
 
 
 class FileAccess:
@@ -228,6 +244,19 @@ class Directory:
         """Put a whole file at `name`, durable when this returns; see `write_all_synced`."""
         self.write_all_synced([(name, data)])
 
+    def write_allowed(self, files: list[tuple[str, bytes]]) -> dict[str, Forbidden | NameTaken]:
+        """Like `write_all_synced`, but without the files that cannot have their names: those names, each with why."""
+        refused: dict[str, Forbidden | NameTaken] = {}
+        try:
+            self.write_all_synced(files)
+        except NAMES_REFUSED:
+            for name, data in files:  # what is there already is written once more
+                try:
+                    self.write(name, data)
+                except NAMES_REFUSED as error:
+                    refused[name] = error
+        return refused
+
     def write_all_synced(self, files: list[tuple[str, bytes]]) -> None:
         """Put whole files at names below this directory, each in one step: a reader sees all of it or nothing.
 
@@ -265,7 +294,7 @@ class Directory:
                 os.unlink(temporary, dir_fd=self._fd)
                 raise
         except OSError as error:
-            raise JobFailed(f"cannot write {shorten(full)}: {error.strerror}") from error
+            raise _fault(error, f"cannot write {shorten(full)}") from error
 
     def exists(self, name: str) -> bool:
         """Whether there is anything of that name in this directory."""
@@ -290,7 +319,7 @@ class Directory:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise JobFailed(f"cannot delete {shorten(full)}: {error.strerror}") from error
+            raise _fault(error, f"cannot delete {shorten(full)}") from error
         return True
 
     def sync_names(self) -> None:

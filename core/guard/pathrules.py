@@ -83,8 +83,8 @@ class FileRules:
 
     def _judged(self, path: str, write: bool) -> str:
         shown = shorten(path)
-        if not path or "\0" in path or len(os.fsencode(path)) > MAX_PATH_BYTES:
-            raise Forbidden(f"the path {shown} is empty, too long or has a NUL")
+        if not path or "\0" in path or not 0 < _bytes(path) <= MAX_PATH_BYTES:
+            raise Forbidden(f"the path {shown} is empty, too long or has a NUL or half a character")
         if ".." in path.split("/"):
             raise Forbidden(f"the path {shown} has a `..`", hint="write the path without `..`")
         if not path.startswith("/"):
@@ -145,6 +145,14 @@ class FileRules:
             f"{use}another directory is opened by whoever runs the worker: --file-root {self._tenant or 'TENANT'}=/PATH"
             " (setting file_roots)"
         )
+
+
+def _bytes(path: str) -> int:
+    """How long it is for the system; 0 for what can be no path."""
+    try:
+        return len(os.fsencode(path))
+    except UnicodeEncodeError:
+        return 0
 
 
 ANYWHERE = FileRules(FilePolicy(FileMode.ANYWHERE, data_root="/.relative", denied=SYSTEM_TREES), tenant="any")

@@ -387,6 +387,8 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
     """Of what the input connects to, the present one or the last; null: there was none."""
     output_outage: TargetOutage | None = None
     """Of what the output connects to, likewise."""
+    conditions_failed: Natural = 0
+    """Events for which a condition could not be worked out, so that it did not hold."""
 
 
 class Beat(Frame):

@@ -25,11 +25,11 @@ class Code(StrEnum):
     EMPTY_PLACEHOLDER = "empty-placeholder"
     """A placeholder of a path or name has no value."""
     PATH_REFUSED = "path-refused"
-    """The values of the event make a path or name that is not allowed."""
+    """The values of the event make a path or name that is not allowed, or that no file can have there."""
     NOT_JSON = "not-json"
     """The event cannot be written as JSON."""
     TOO_LARGE = "too-large"
-    """The event is larger than the receiver takes."""
+    """The event is larger than the receiver takes, or makes a text of the output longer than one may be."""
     NO_ROUTE = "no-route"
     """A conditional dispatch has no output for the event."""
     NO_ANSWER = "no-answer"
@@ -186,13 +186,22 @@ def number(text: str) -> int:
 
 
 def of_event(event: Any, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:
-    """An event as JSON, and whether it was cut. What has no JSON form is written as Python shows it."""
+    """An event as JSON, and whether it was cut."""
+    return cut(as_json(event), most_bytes)
+
+
+def as_json(event: Any) -> bytes:
+    """An event as JSON; what has no JSON form is written as Python shows it."""
     try:
-        data = orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
     except (
         TypeError
     ):  # a long integer, a text that is no Unicode, a nesting too deep: readers of JSON have none of them
-        data = orjson.dumps(repr(event).encode(errors="replace").decode())
+        return orjson.dumps(repr(event).encode(errors="replace").decode())
+
+
+def cut(data: bytes, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:
+    """The beginning of a text in whole characters, and whether there is more of it."""
     if len(data) <= most_bytes:
         return data.decode(), False
     return data[:most_bytes].decode(errors="ignore"), True

@@ -12,8 +12,8 @@ from core.errors import SluiceError
 from core.worker.runs import Metrics
 
 Settle = Callable[[BaseException | None], None]
-Counted = tuple[int, int, int, int, int, int, int, int]
-NOTHING: Counted = (0, 0, 0, 0, 0, 0, 0, 0)
+Counted = tuple[int, int, int, int, int, int, int, int, int]
+NOTHING: Counted = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Owing(Protocol):
@@ -97,18 +97,19 @@ class Flight:
         before = self._counted
         self._counted = (
             *(run.events_in, run.events_out, run.bytes_in, run.bytes_out),
-            *(run.errors, run.skipped, run.failed, run.left_out),
+            *(run.errors, run.skipped, run.failed, run.left_out, run.conditions_failed),
         )
         add(metrics, run, before)
 
 
 def add(metrics: Metrics, run: Run, before: Counted = NOTHING) -> None:
     """Add to the totals what a run did beyond `before`."""
-    events_in, events_out, bytes_in, bytes_out, errors, skipped, failed, left_out = before
+    events_in, events_out, bytes_in, bytes_out, errors, skipped, failed, left_out, unjudged = before
     metrics.events_in += run.events_in - events_in
     metrics.events_out += run.events_out - events_out
     metrics.bytes_in += run.bytes_in - bytes_in
     metrics.bytes_out += run.bytes_out - bytes_out
+    metrics.conditions_failed += run.conditions_failed - unjudged
     if run.errors != errors:
         metrics.errors += run.errors - errors
         metrics.refused_by_input += run.skipped - skipped

@@ -140,15 +140,14 @@ class Outbox:
         event, truncated, redacted = None, False, False
         redactor = self._redactor()
         if refused.event is not None and self._on_error.event:
-            clean, redacted = _without_secrets(refused.event, redactor)
-            event, truncated = letter.of_event(clean)
+            event, truncated, redacted = _kept(refused.event, redactor)
         message = None
         if run.msg is not None and event is not None:  # for templates of the steps that are still to come
-            clean, secret = _without_secrets(run.msg, redactor)
-            message, long = letter.of_event(clean)
+            message, long, secret = _kept(run.msg, redactor)
             message, truncated, redacted = (None if long else message), truncated or long, redacted or secret
-        reason = refused.reason if redactor is None else redactor.text(refused.reason)
-        reason = errors.shorten(reason, letter.MOST_REASON_CHARACTERS)
+        most = letter.MOST_REASON_CHARACTERS
+        reason = refused.reason[: most + 1] if redactor is None else redactor.beginning(refused.reason, most + 1)
+        reason = errors.shorten(reason, most)
         component = refused.component or self._ends.get(refused.step, "")
         return Posted(
             clock.now_ns(),
@@ -242,18 +241,36 @@ def _invocation(run: Run) -> str:
     return str(body.get("invocation_id", ""))
 
 
-def _without_secrets(value: Any, redactor: Redactor | None) -> tuple[Any, bool]:
-    """The value without the secrets that the worker was given, and whether there was one in it.
+def _kept(value: Any, redactor: Redactor | None) -> tuple[str, bool, bool]:
+    """A value as JSON without the secrets that the worker was given, whether it was cut, and whether there was one.
 
     The envelope of an invocation goes as well: it holds a credential, and is of no use once the run has ended.
+
+    What is done here holds up every job of the worker, so only what is kept is looked through: of a value that is too
+    long its beginning, as text.
     """
-    value = _without_envelope(value, 2)
-    clean = value if redactor is None else redactor.value(value)
-    return clean, clean != value
+    bare = _without_envelope(value, 2)
+    data = letter.as_json(bare)
+    if redactor is None:
+        return *letter.cut(data), False
+    if len(data) > letter.MOST_EVENT_BYTES:
+        most = len(letter.cut(data)[0])
+        begin = letter.cut(data, letter.MOST_EVENT_BYTES + 4 * redactor.longest)[0]  # bytes of a character at most
+        text = redactor.beginning(begin, most)
+        return text, True, text != begin[:most]
+    if not redactor.may_be_in(data.decode()):
+        return data.decode(), False, False
+    try:
+        clean = redactor.value(bare)
+    except RecursionError:  # so deep that it is kept as Python shows it
+        clean = redactor.text(repr(bare))
+    return *letter.of_event(clean), clean != bare
 
 
 def _without_envelope(value: Any, depth: int) -> Any:
     """It is in the event itself, or in the payload of a message."""
     if not isinstance(value, dict) or not depth:
         return value
-    return {key: _without_envelope(inner, depth - 1) for key, inner in value.items() if key != ENVELOPE}
+    if ENVELOPE in value or any(isinstance(inner, dict) for inner in value.values()):
+        return {key: _without_envelope(inner, depth - 1) for key, inner in value.items() if key != ENVELOPE}
+    return value

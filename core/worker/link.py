@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,11 +48,13 @@ class Link:
     def publish(self, workload: str, message: Outgoing) -> asyncio.Future[None]:
         """Send a message of a workload; the future ends when the engine has committed it."""
         self._sequence += 1
-        if self._redactors:
-            message = self._clean_message(workload, message)
-        data = frames.Json(orjson.dumps(message.data))
-        kind, type, tag = message.kind, message.type, message.tag
-        self._send(frames.Publish(self._sequence, workload, kind, type, tag, data, message.variable))
+        data, tag = orjson.dumps(message.data), message.tag
+        if (redactor := self.redactor(workload)) is not None:
+            tag = redactor.text(tag)
+            if redactor.may_be_in(data.decode()):
+                data = orjson.dumps(redactor.value(message.data))
+        kind, type, variable = message.kind, message.type, message.variable
+        self._send(frames.Publish(self._sequence, workload, kind, type, tag, frames.Json(data), variable))
         future: asyncio.Future[None] = self._loop.create_future()
         self._unconfirmed.append((self._sequence, future))
         return future
@@ -61,18 +62,9 @@ class Link:
     def _send(self, frame: frames.Frame) -> None:
         self._channel.send(frames.encode(frame))
 
-    def _redactor(self, workload: str) -> Redactor | None:
-        return self._redactors.get(parse(workload).tenant)
-
     def _clean(self, workload: str, text: str) -> str:
-        redactor = self._redactor(workload) if self._redactors and text else None
+        redactor = self.redactor(workload)
         return text if redactor is None else redactor.text(text)
-
-    def _clean_message(self, workload: str, message: Outgoing) -> Outgoing:
-        redactor = self._redactor(workload)
-        if redactor is None:
-            return message
-        return replace(message, tag=redactor.text(message.tag), data=redactor.value(message.data))
 
     def confirmed(self, sequence: int) -> None:
         while self._unconfirmed and self._unconfirmed[0][0] <= sequence:
@@ -118,9 +110,9 @@ class Link:
 
     def clean(self, workload: str, text: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """A line of a log as others may see it."""
-        if self._redactors and (redactor := self._redactor(workload)) is not None:
-            text, fields = redactor.text(text), redactor.value(fields)
-        return text[:MAX_LOG_CHARACTERS], fields  # after the secrets are out: half of one would not be found
+        if (redactor := self.redactor(workload)) is not None:
+            text, fields = redactor.beginning(text, MAX_LOG_CHARACTERS), redactor.value(fields)
+        return text[:MAX_LOG_CHARACTERS], fields
 
     def beat(self, figures: dict[str, frames.Figures]) -> None:
         """A sign of life, with the figures of the workloads that have new ones."""

@@ -28,30 +28,63 @@ class Redactor:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._forms: dict[str, str] = {}  # as they are looked for in small letters -> themselves; the longest first
+        self.longest = 0  # characters of a form
 
     def learn(self, value: str) -> None:
         """Mask this value from now on."""
         if value in self._values:
             return
         self._values.add(value)
-        self._forms.update(forms(value))
-        # The longest alternative comes first, so that a value that contains another one is masked whole.
-        longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-        self._pattern = _either(longest_first)
+        known = {*self._forms.values(), *forms(value)}
+        # The longest one comes first, so that a value that contains another one is masked whole.
+        longest_first = sorted(known, key=lambda form: (-len(form), form))
+        self._forms = {form.lower(): form for form in longest_first}
+        self.longest = max(map(len, longest_first), default=0)
 
     def text(self, text: str) -> str:
         """The text with every known value masked, also where a text was cut in the middle of one."""
-        if self._pattern is None:
-            return text
-        text = self._pattern.sub(MASK, text)
+        if (pattern := self._pattern(text)) is not None:
+            text = pattern.sub(MASK, text)
         return text if CUT not in text else CUT.join(map(self._without_beginning, text.split(CUT)))
+
+    def beginning(self, text: str, most: int) -> str:
+        """The first `most` characters of `text(text)` or fewer, for what does not depend on how long the text is.
+
+        A value that begins within them is masked whole; what comes behind is not read, but for the end of that value.
+        """
+        if len(text) <= most:
+            return self.text(text)[:most]
+        window = text[: most + self.longest]  # no value that begins before the cut ends behind this
+        end = most
+        if (pattern := self._pattern(window)) is not None:
+            for found in pattern.finditer(window):
+                if found.start() < most:
+                    end = max(end, found.end())
+        return self.text(window[:end])[:most]
+
+    def _pattern(self, text: str) -> re.Pattern[str] | None:
+        """Of the forms that are in a text, in any case, since host names and hex digits come back in another one; None
+        when there are none. To look for a text is a thousand times as fast as to try a pattern of all of them."""
+        if len(text) < LEAST_CHARACTERS:
+            return None
+        plain, low = text.isascii(), text.lower()
+        if not plain:  # a pattern that ignores case takes these two for letters of ASCII
+            low = low.replace("\u017f", "s").replace("\u0131", "i")
+        # Small letters beyond ASCII may depend on their neighbours: those forms are left to the pattern.
+        found = [form for small, form in self._forms.items() if (small in low if form.isascii() else not plain)]
+        return re.compile("|".join(map(re.escape, found)), re.IGNORECASE) if found else None
+
+    def may_be_in(self, json: str) -> bool:
+        """Whether a JSON text holds a known value, in a form that may be escaped once more; for a value that has none
+        `value` changes nothing."""
+        low = json.lower()
+        return any(not form.isascii() or _escaped(small) in low for small, form in self._forms.items())
 
     def _without_beginning(self, text: str) -> str:
         """The text without the beginning of a value at its end."""
         low, end = text.lower(), len(text)
-        for form in (form.lower() for form in self._forms):
+        for form in self._forms:
             at = low.find(form[:LEAST_CHARACTERS], max(0, len(low) - len(form)))
             while at >= 0 and not form.startswith(low[at:]):
                 at = low.find(form[:LEAST_CHARACTERS], at + 1)
@@ -60,7 +93,7 @@ class Redactor:
 
     def value(self, value: Any) -> Any:
         """A JSON value (or anything that has a repr) with every known value masked, also in keys and as a number."""
-        if self._pattern is None:
+        if not self._forms:
             return value
         match value:
             case str():
@@ -77,9 +110,9 @@ class Redactor:
                 return self.text(repr(value))
 
 
-def _either(forms: list[str]) -> re.Pattern[str] | None:
-    """A pattern of all the forms; in any case, since host names and hex digits come back in another one."""
-    return re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
+def _escaped(form: str) -> str:
+    """A form as it is inside a text of JSON."""
+    return orjson.dumps(form).decode()[1:-1] if not form.isalnum() else form
 
 
 def forms(value: str) -> Iterator[str]:

@@ -69,6 +69,7 @@ class Metrics:
     refused_by_input: int = 0  # files, objects and lines that the input left out
     refused_by_actions: int = 0  # events that an action dropped, because it could not be done
     refused_by_output: int = 0  # events that the output refused
+    conditions_failed: int = 0  # events for which a condition could not be worked out
     letters_dropped: int = 0  # of refused events that are in no box: there was no room
     last_event_at: int = 0  # ns since the epoch, 0 = none yet
 

@@ -587,6 +587,7 @@ def _figures(workload: _Workload, now: Now) -> frames.Figures:
         m.letters_dropped,
         workload.contacts.outage("input"),
         workload.contacts.outage("output"),
+        m.conditions_failed,
     )
 
 

@@ -95,6 +95,12 @@ _JOBS: tuple[tuple[str, Type, str, str], ...] = (
     ("bytes_in_total", "counter", "bytes_in", "Bytes that the input has read."),
     ("bytes_out_total", "counter", "bytes_out", "Bytes that the output has written."),
     ("errors_total", "counter", "errors", "Events that a component refused."),
+    (
+        "conditions_failed_total",
+        "counter",
+        "conditions_failed",
+        "Events for which a condition could not be worked out.",
+    ),
     ("runs_total", "counter", "runs", "Runs that ended."),
     ("runs_failed_total", "counter", "runs_failed", "Runs that failed."),
     ("lag_seconds", "gauge", "lag_seconds", "Age of the oldest message or batch that is not yet accepted."),

@@ -98,6 +98,8 @@ async def test_who_ends_a_worker_again_and_again_is_quarantined_and_its_neighbou
             assert (await engine.call("message_search", {"type": "job-quarantined"}, ADMIN))["items"] == []
             audited = await engine.call("audit_list", {"operation": "job_quarantine"}, EVIL)
             assert [row["target"] for row in audited["items"]] == ["tenant-b/evil"]
+            runs = (await engine.call("run_list", {"job": "evil", "state": "failed"}, EVIL))["items"]
+            assert len(runs) == 3 and all(" while evil was at work" in one["reason"] for one in runs), runs
             assert engine.fleet.workers["local-1"].restarts == restarts
         async with engine_on(home, workers=1, heartbeat_seconds=BEAT_SECONDS, drain_seconds=0.5) as engine:
             assert await _answers(engine)

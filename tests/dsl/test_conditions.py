@@ -37,7 +37,7 @@ def holds(text: str, event: dict[str, Any], inline: bool = True) -> bool | str:
     code = Builder(Stub(), lambda text: None)
     outcome: list[str] = []
 
-    def failed(error: BaseException) -> bool:
+    def failed(error: BaseException, event: Any, run: Run) -> bool:
         outcome.append("failed")
         return False
 
@@ -48,7 +48,7 @@ def holds(text: str, event: dict[str, Any], inline: bool = True) -> bool | str:
         with code.block("try"):
             code.line(f"{name} = {conditions._emit_lua(conditions.parse(text), code)}")
         with code.block(f"except {code.bind(Exception)} as error"):
-            code.line(f"{name} = {code.bind(failed)}(error)")
+            code.line(f"{name} = {code.bind(failed)}(error, event, run)")
     body = ["    " + line for line, _ in code.lines] + [f"    return {name}"]
     answer = code.function("event, run", body, "test")(event, Run())
     return outcome[0] if outcome else answer
@@ -115,6 +115,14 @@ def test_a_condition_that_fails_does_not_hold_and_is_told() -> None:
     assert kept == [{"n": 7}]
     assert "attempt to compare string with number" in env.lines[0][1]
     assert "attempt to compare nil with number" in env.lines[1][1]
+
+
+@pytest.mark.parametrize("text", ["n > 5", "n > 5 and string.len(n) > 0"], ids=["python", "lua"])
+def test_events_for_which_a_condition_fails_are_counted_once_and_are_no_errors(text: str) -> None:
+    firing, events = Run(), [{"n": 1}, {}, {"n": "a"}, {"n": 7}]
+    mark = {"add": {"condition": text, "output-fields": {"big": True}, "suppress-warnings": True}}
+    assert len(run(events, mark, {"filter": {"condition": f"not ({text})"}}, firing=firing)) == 1
+    assert (firing.conditions_failed, firing.errors) == (2, 0)
 
 
 def test_a_condition_decides_whether_an_action_runs() -> None:

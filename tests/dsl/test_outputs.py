@@ -430,6 +430,64 @@ async def test_an_event_whose_values_lead_elsewhere_is_counted_and_the_others_go
     assert report.errors == 2
 
 
+BAD_NAMES = ["x" * 300, "taken", "file/below", ".", "a/./b", "link", "hard", "ä" * 200, "y/" * 2100]
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["append", "file-per-event"])
+@pytest.mark.parametrize("bad", BAD_NAMES)
+async def test_an_event_whose_values_make_no_file_is_refused_and_the_others_are_written_once(
+    worker: Worker, tmp_path: Path, bad: str, each: bool
+) -> None:
+    out = tmp_path / "out"
+    (out / "taken").mkdir(parents=True)
+    (out / "file").touch()
+    (out / "link").symlink_to(tmp_path / "elsewhere")
+    (out / "one").touch()
+    (out / "hard").hardlink_to(out / "one")
+    events = "\n".join(f'{{"n":{n},"d":"{name}"}}' for n, name in enumerate(["h0", bad, "h1"]))
+    report = await worker.write(events, {"file": {"path": f"{out}/${{d}}", "file-per-event": each, "input-field": "n"}})
+    replaced = each and bad in ("link", "hard")  # its name is given to a new file
+    assert (report.ok, report.errors, report.events_out) == (True, 0 if replaced else 1, 3 if replaced else 2)
+    assert (out / "h0").read_bytes() == b"0\n"
+    assert (out / "h1").read_bytes() == b"2\n"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["append", "file-per-event"])
+async def test_a_fixed_directory_that_is_a_file_fails_the_job_and_no_event(
+    worker: Worker, tmp_path: Path, each: bool
+) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(JobFailed, match="not a directory"):
+        await worker.write('{"d":"a"}', {"file": {"path": f"{tmp_path}/out/${{d}}", "file-per-event": each}})
+
+
+async def test_a_path_that_no_file_can_have_does_not_stop_the_compressing_of_the_others(
+    worker: Worker, tmp_path: Path
+) -> None:
+    sink = {"file": {"path": f"{tmp_path}/out/${{d}}", "compress-after": True, "input-field": "d"}}
+    (tmp_path / "out" / "taken").mkdir(parents=True)
+    report = await worker.write('{"d":"a"}\n{"d":"taken"}\n{"d":"b"}', sink)
+    assert (report.ok, report.errors, list(tree(tmp_path / "out"))) == (True, 1, ["a.gz", "b"])
+
+
+@pytest.mark.parametrize("mode", ["put", "delete"])
+@pytest.mark.parametrize("bad", ["taken", "file/below"])
+async def test_an_event_whose_object_cannot_have_its_name_is_refused_and_the_others_are_done(
+    worker: Worker, tmp_path: Path, bad: str, mode: str
+) -> None:
+    store = tmp_path / "s"
+    (store / "taken" / "x").mkdir(parents=True)
+    for name in ("file", "h0", "h1"):
+        (store / name).write_bytes(b"old")
+    events = "\n".join(f'{{"n":{n},"name":"{name}"}}' for n, name in enumerate(["h0", bad, "h1"]))
+    options = {"disable-object-name-guid": True, "mode": mode, "input-field": "n", "retry": {"retries": 3}}
+    report = await worker.write(events, put(store, {"field": "name"}, **options))
+    assert (report.ok, report.errors, report.events_out) == (True, 1, 2)
+    kept = {"file": b"old"} if mode == "delete" else {"file": b"old", "h0": b"0", "h1": b"2"}
+    assert tree(store) == kept
+
+
 async def test_more_files_than_may_be_open_are_written_all_the_same(worker: Worker, tmp_path: Path) -> None:
     events = "\n".join(f'{{"n":{n % 150}}}' for n in range(450))
     await worker.write(events, {"file": {"path": f"{tmp_path}/out/${{n}}.log"}})
@@ -501,10 +559,14 @@ async def test_a_temporary_fault_is_tried_again_and_then_fails_the_job(net: Work
         assert len(site.requests) == 1  # they asked for more time than retry.timeout gives
 
 
-async def test_a_header_value_with_a_line_break_fails_before_anything_is_sent(net: Worker) -> None:
+async def test_an_event_that_makes_a_header_with_a_line_break_is_refused_before_anything_is_sent(net: Worker) -> None:
     async with web.serve(web.answer(200)) as site:
-        with pytest.raises(JobFailed, match="line break"):
-            await net.write('{"v":"a\\r\\nevil: 1"}', {"http-post": {"url": site.url(), "headers": {"x": "${v}"}}})
+        sink = {"http-post": {"url": site.url(), "headers": {"x": "${v}"}}}
+        report = await net.write('{"v":"a\\r\\nevil: 1"}', sink)
+        assert (report.ok, report.errors, report.events_out, site.connections) == (True, 1, 0, 0)
+        net.variables["v"] = "a\nb"
+        with pytest.raises(JobFailed, match="line break"):  # no event is at fault
+            await net.write('{"v":1}', {"http-post": {"url": site.url(), "headers": {"x": "${dyn|v}"}}})
         assert site.connections == 0
 
 

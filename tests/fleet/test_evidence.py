@@ -123,11 +123,41 @@ def test_three_events_of_a_job_that_never_ends_are_a_series() -> None:
     assert not refused(other, 1 + evidence.SETTLED_SECONDS)
 
 
+def test_a_condition_that_fails_for_every_event_of_a_window_is_told_and_is_over_when_it_holds_or_not() -> None:
+    seen = Evidence("1")
+    seen.count(Totals(3, 0, 0, 0, 3), 0.0, 1.0)
+    assert not refused(seen, 1.0) and seen.open, "the next ones may be well"
+    assert decided(seen, 1 + WINDOW_SECONDS)[Type.EVENTS_ACCEPTED] == "false ConditionsFail"
+    for number in (1, 2):
+        seen.count(Totals(3 + 5 * number, number, 0, 0, 3), 0.0, 2 + number * WINDOW_SECONDS)
+    assert decided(seen, 3 + 3 * WINDOW_SECONDS)[Type.EVENTS_ACCEPTED] == "true EventsAccepted"
+
+
+@pytest.mark.parametrize(
+    ("totals", "trigger", "bad"),
+    [
+        (Totals(100, 0, 0, 0, 100), "continuous", True),
+        (Totals(100, 100, 0, 0, 99), "continuous", False),
+        (Totals(99, 0, 0, 0, 99), "interval", False),  # not before the window has ended
+        (Totals(2, 0, 0, 0, 2), "once", True),
+        (Totals(1, 100, 0, 0, 2), "once", False),  # an action makes many of one
+    ],
+)
+def test_a_condition_that_fails_is_told_at_once_of_many_events_and_of_a_run_that_never_comes_again(
+    totals: Totals, trigger: str, bad: bool
+) -> None:
+    seen = Evidence("1")
+    if trigger == "once":
+        seen.run(trigger, 1, totals.events_in, totals.events_out, 0, 0, ok=True)
+    seen.count(totals, 0.0, 1.0)
+    assert (decided(seen, 2.0).get(Type.EVENTS_ACCEPTED) == "false ConditionsFail") is bad
+
+
 def test_totals_that_begin_anew_are_no_faults() -> None:
     seen = Evidence("1")
     seen.count(Totals(5000, 5000, 10, 0), 0.0, 1.0)
     seen.count(Totals(3, 3, 0, 0), 0.0, 2.0)
-    assert seen.totals == (3, 3, 0, 0) and not refused(seen, 3.0)
+    assert seen.totals == (3, 3, 0, 0, 0) and not refused(seen, 3.0)
 
 
 def test_what_waits_for_more_than_five_minutes_is_behind_until_two_windows_without() -> None:

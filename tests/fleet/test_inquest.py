@@ -53,7 +53,10 @@ async def test_a_job_comes_back_by_itself_after_its_first_deaths(tmp_path: Path)
             id = await _end(engine, 2)
             assert _state(engine, id) == "assigned"
             await _up(engine, id)
-        told = await _call(engine, "job_get", name=id.partition("/")[2].partition("#")[0])
+        name = id.partition("/")[2].partition("#")[0]
+        runs = (await _call(engine, "run_list", job=name, state="failed"))["items"]
+        assert len(runs) == 2 and all(f" while {name} was at work" in one["reason"] for one in runs), runs
+        told = await _call(engine, "job_get", name=name)
         assert any("held back" in line["text"] for line in told["log"])
 
 

@@ -301,3 +301,14 @@ async def test_a_job_that_reads_until_it_is_stopped_has_no_run_to_end(told: Told
     with pytest.raises(errors.NotFound):
         await told.engine.call("run_cancel", {"run_id": "run_0123456789abcdef"}, ADMIN)
     await waiting.until(lambda: told.states(), lambda states: states == [("running", 1)])
+
+
+async def test_the_run_of_a_worker_that_died_is_on_record_once_whether_it_was_told_or_not(told: Told) -> None:
+    for name in ("told", ""):
+        if name:
+            told.began(name)
+        told.runs.worker_gone("w", "its worker was lost")
+        told.runs.died(ROW, "once", told.at, told.at + SECOND, 0, "worker w died while j was at work")
+    items = await told.listed()
+    assert sorted(one["reason"] for one in items) == ["its worker was lost", "worker w died while j was at work"]
+    assert {one["state"] for one in items} == {"failed"}

@@ -29,6 +29,14 @@ output: {{discard: {{}}}}
 """
 
 
+BLIND = """
+name: blind
+input: {echo: {event: '{"host": "a"}', json: true}}
+actions: [{filter: {condition: total > 5}}]
+output: {discard: {}}
+"""
+
+
 async def health(engine: Engine, job: str) -> dict[str, Any]:
     return (await engine.call("workload_list", {"job": job}, ADMIN))["items"][0]
 
@@ -56,6 +64,18 @@ async def test_a_typo_in_the_path_of_an_output_is_a_warning_that_outlives_the_en
         kept = next(typed for typed in again["conditions"] if typed["type"] == "EventsAccepted")
         assert (kept["status"], kept["since"]) == ("false", false[0]["since"])
         assert (await warned(engine, "typo"))["reason"].startswith("EventsAccepted")
+
+
+async def test_a_filter_whose_condition_fails_for_every_event_is_a_warning_and_counted(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, BLIND)
+        one = await warned(engine, "blind")
+        assert one["reason"].startswith(
+            "EventsAccepted: a condition could be worked out for none of the last 1 events: "
+        )
+        assert "attempt to compare" in one["reason"]
+        shown = (await engine.call("job_metrics", {"name": "blind"}, ADMIN))["items"][0]["metrics"]
+        assert (shown["conditions_failed"], shown["errors"]) == (1, 0)
 
 
 async def test_a_reader_that_skips_every_file_is_a_warning_until_it_reads_one(

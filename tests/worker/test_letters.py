@@ -162,6 +162,45 @@ async def test_secrets_and_credentials_are_not_kept_and_what_is_long_is_cut() ->
     assert orjson.loads(odd.event or "") == str({"n": 2**70})
 
 
+async def test_of_a_long_event_only_what_is_kept_is_looked_through_for_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+    text = Redactor.text
+
+    def counting(redactor: Redactor, value: str) -> str:
+        nonlocal looked
+        looked += len(value)
+        return text(redactor, value)
+
+    monkeypatch.setattr(Redactor, "text", counting)
+    engine, redactor, secret = Engine(), Redactor(), "s3cret-välue"
+    redactor.learn(secret)
+    engine.open.set()
+    box = outbox(engine, redactor=redactor)
+    start = 256 * 1024 - 10 - len('{"text":"')
+    for event in ({"text": "x" * start + secret + "y" * 4_000_000}, {str(i): i for i in range(100_000)}):
+        box.take(Run(), refusal(event))
+    box.take(Run(), refusal({"text": "a" * 200 + secret, "n": [1] * 10}))
+    await box.answered()
+    edge, keys, short = engine.letters
+    assert edge.truncated and edge.redacted and (edge.event or "").endswith("x***")
+    assert keys.truncated and not keys.redacted
+    assert short.redacted and not short.truncated and secret not in (short.event or "")
+    assert looked < 3 * 256 * 1024
+
+
+async def test_an_event_that_is_nested_too_deep_is_kept_without_its_secrets() -> None:
+    engine, redactor = Engine(), Redactor()
+    redactor.learn("s3cret-value")
+    engine.open.set()
+    deep: object = "s3cret-value"
+    for _ in range(900):
+        deep = {"in": deep}
+    box = outbox(engine, redactor=redactor)
+    box.take(Run(), refusal(deep))
+    await box.answered()
+    assert engine.letters[0].redacted and "s3cret" not in (engine.letters[0].event or "")
+
+
 async def test_the_invocation_and_the_message_of_the_run_are_kept() -> None:
     engine = Engine()
     engine.open.set()

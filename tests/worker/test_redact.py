@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from typing import SupportsIndex
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -89,3 +90,38 @@ def test_a_stream_masks_what_is_written_and_counts_what_it_was_given() -> None:
     assert stream.write("Traceback: hunter2\n") == 19
     stream.flush()
     assert inner.getvalue() == "Traceback: ***\n"
+
+
+@given(st.text(alphabet="abc", min_size=8, max_size=40), st.text(alphabet="xyz", max_size=200), st.integers(5, 120))
+def test_the_beginning_of_a_text_has_no_half_secret_and_is_that_of_the_whole(
+    secret: str, before: str, most: int
+) -> None:
+    redactor, text = knowing(secret, "yxzzy"), before + secret + before + secret + before
+    beginning = redactor.beginning(text, most)
+    assert len(beginning) <= most
+    assert redactor.text(text).startswith(beginning.rstrip("*"))
+
+
+def test_of_a_long_text_only_what_is_kept_is_looked_through() -> None:
+    class Text(str):
+        read = 0
+
+        def __getitem__(self, key: SupportsIndex | slice) -> str:
+            part = str.__getitem__(self, key)
+            Text.read += len(part)
+            return part
+
+        def lower(self) -> str:
+            raise AssertionError("the whole text is looked through")
+
+    secret = "s3cr3t-Value-9988"
+    assert knowing(secret).beginning(Text(secret + "y" * 10_000_000), 1000) == MASK + "y" * (1000 - len(secret))
+    assert Text.read < 3000
+
+
+@given(st.text(min_size=4, max_size=40), st.text(max_size=20), st.text(max_size=20))
+def test_a_value_without_a_secret_is_told_from_one_by_its_json(secret: str, before: str, after: str) -> None:
+    redactor = knowing(secret)
+    for form in [secret, repr(secret)[1:-1], quote(secret.encode(errors="replace")), json.dumps(secret)[1:-1]]:
+        value = {before + form: [1, form + after]}
+        assert redactor.may_be_in(json.dumps(value, ensure_ascii=False)) or redactor.value(value) == value

@@ -62,8 +62,9 @@ class Filter(Action):
     """Keep the events for which the condition is true, or whose field fits; drop the others.
 
     Unlike in other actions, `condition` is not asked whether to run: it is the test itself. A condition that cannot be
-    worked out (comparing a missing field with a number) does not hold. When several tests are given, all must pass.
-    A field that is missing passes no test; numbers, objects and the like meet a pattern as their JSON text.
+    worked out (comparing a missing field with a number) does not hold, and is counted: `conditions_failed`. When
+    several tests are given, all must pass. A field that is missing passes no test; numbers, objects and the like meet a
+    pattern as their JSON text.
     """
 
     guards: ClassVar[bool] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import Field
 
@@ -14,11 +14,13 @@ from core.dsl.connections.http_auth import Auth, Url, open_auth
 from core.dsl.connections.retry import Retry, Temporary, attempt
 from core.dsl.language import templates
 from core.dsl.language.duration import Duration
-from core.errors import JobFailed, shorten
+from core.errors import Forbidden, JobFailed, shorten
 from core.guard import dialing, egress
+from core.model.letter import Code
 
 Texts = Callable[[Event, Run], dict[str, str]]
 Judge = Callable[[egress.Reply, str], None]  # the answer and the address for messages
+MOST_QUERY = templates.MAX_TEXT // 12  # characters that are short enough, however they are encoded
 FAULT_BYTES = 64 * 1024  # of an answer that is only looked at when it tells a fault
 
 
@@ -49,6 +51,14 @@ class Authenticated(Requests):
     """How to authenticate: basic, bearer, api-key or oauth2."""
 
 
+class Unsendable(JobFailed):
+    """The values of an event make no request: nothing was sent, and nobody but that event is at fault."""
+
+    def __init__(self, message: str, refused: Code = Code.TOO_LARGE) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
 class Client:
     """Sends the requests of one opened component.
 
@@ -69,7 +79,15 @@ class Client:
         self._proof = open_auth(auth, env, self._http, config.timeout)
         lookups = [part for part in templates.parse(config.url) if isinstance(part, templates.Lookup)]
         self._secret_url = any(lookup.source in ("secret", "cred") for lookup in lookups)
-        self.url = url_template(config.url, env)
+        self._url = url_template(config.url, env)
+        self._of_events = [name.lower() for name, value in config.headers.items() if templates.reads_event(value)]
+
+    def url(self, event: Event, run: Run) -> str:
+        """The address for an event. Raises Unsendable."""
+        try:
+            return self._url(event, run)
+        except templates.TextTooLong as error:
+            raise Unsendable(f"the address: {error}") from error
 
     async def send(
         self,
@@ -116,17 +134,33 @@ class Client:
 
         `headers` are defaults for what the document does not set, `query` is added to what it sets, `timeout` in
         seconds goes before the document's. `judge` raises for an answer that is no success, by default as
-        `check_success`. Raises JobFailed or Forbidden, and Temporary for what may be gone at the next try.
+        `check_success`. Raises JobFailed or Forbidden, Unsendable for the event, and Temporary for what may be gone at
+        the next try.
         """
         for again in (True, False):
-            sent = {**(headers or {}), **self._headers(event, run)}
-            params = {**self._query(event, run), **(query or {})}
-            await self._proof.put(sent, params, event, run)
+            try:
+                sent = {**(headers or {}), **self._headers(event, run)}
+                params = {**self._query(event, run), **(query or {})}
+                await self._proof.put(sent, params, event, run)
+            except templates.TextTooLong as error:
+                raise Unsendable(str(error)) from error
+            self._check(sent, params, event)
             reply = await self._request(method, url, sent, params, content, timeout)
             if not (reply.status == 401 and again and self._proof.refused()):
                 break
         (judge or check_success)(reply, self.without_secrets(url))
         return reply
+
+    def _check(self, headers: Mapping[str, str], params: Mapping[str, str], event: Event) -> None:
+        """Raise Unsendable for what the event alone has made impossible; what is the document's is told later."""
+        for name in self._of_events if event else ():
+            try:
+                egress.check_headers({name: headers[name]})
+            except Forbidden as error:
+                long = len(headers[name]) > egress.MOST_HEADER_CHARACTERS
+                raise Unsendable(error.message, Code.TOO_LARGE if long else Code.NO_FIELD) from error
+        if sum(map(len, params.values())) > MOST_QUERY and len(urlencode(params)) > templates.MAX_TEXT:
+            raise Unsendable(f"the parameters of the address have more than {templates.MAX_TEXT} characters")
 
     async def _request(
         self,
@@ -188,7 +222,10 @@ def url_template(text: str, env: Env) -> templates.Render:
 
     def render(event: Event, run: Run) -> str:
         filled = [literal if value is None else quote(value(event, run), safe=safe) for literal, value, safe in made]
-        return "".join(filled)
+        url = "".join(filled)
+        if len(url) > templates.MAX_TEXT:
+            raise templates.TextTooLong(f"a template produced more than {templates.MAX_TEXT} characters")
+        return url
 
     return render
 

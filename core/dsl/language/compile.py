@@ -427,8 +427,9 @@ class _Warner:
         if not self._silent and (self._count <= 5 or often):
             self._env.log("warning", f"{self._step}: {shorten(text, 300)}", times=self._count)
 
-    def condition_failed(self, error: BaseException) -> bool:
+    def condition_failed(self, error: BaseException, event: Event, run: Run) -> bool:
         """A condition that cannot be worked out does not hold."""
+        run.condition_failed(event)
         self(f"condition: {_plain(error)}")
         return False
 

@@ -3,7 +3,8 @@
 A name is a field (`level`, `user.name`, `event.level`, `event["odd name"]`) unless it is called like a function or is
 one of Lua's libraries. A field that is missing or null is nil. Besides Lua's own functions there are `count()`, the
 number of the event in this run starting at 1, and `matches(text, pattern)` for regular expressions. A condition holds
-when its value is neither nil nor false; one that fails (comparing nil with a number, say) does not hold.
+when its value is neither nil nor false; one that fails (comparing nil with a number, say) does not hold, and
+is counted.
 
 Comparisons of fields with literals, joined by and, or, not, are compiled to Python that gives the same answer;
 everything else runs in the Lua sandbox.
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from core.dsl.component import Event, Run
 from core.dsl.events import sandbox, select
 from core.dsl.events.codegen import Builder
 from core.dsl.events.select import MISSING, Path
@@ -166,11 +168,12 @@ def _lua(parsed: Parsed) -> tuple[str, list[Path]]:
 _CHECKER = sandbox.Sandbox(memory_mb=16)
 
 
-def emit(text: str, code: Builder, failed: Callable[[BaseException], bool]) -> str:
-    """Write the statements that work the condition out; the name of the local that holds True or False.
+Failed = Callable[[BaseException, Event, Run], bool]
+"""Hears of a condition that could not be worked out for an event, and says what it counts as."""
 
-    `failed(error)` reports a condition that could not be worked out and says what it counts as.
-    """
+
+def emit(text: str, code: Builder, failed: Failed) -> str:
+    """Write the statements that work the condition out; the name of the local that holds True or False."""
     parsed = parse(text)
     holds = code.local()
     source = _Inline(parsed.tokens, code).source()
@@ -179,7 +182,7 @@ def emit(text: str, code: Builder, failed: Callable[[BaseException], bool]) -> s
     with code.block("try"):
         code.line(f"{holds} = {source or _emit_lua(parsed, code)}")
     with code.block(f"except {code.bind(Exception)} as error"):
-        code.line(f"{holds} = {code.bind(failed)}(error)")
+        code.line(f"{holds} = {code.bind(failed)}(error, event, run)")
     return holds
 
 

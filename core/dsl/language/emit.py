@@ -144,8 +144,11 @@ class Emitter:
     def _send(self, run: Run) -> None:
         try:
             message = self.message(run)
-        except NoAnswer as fault:  # the output has done its work: the run is as good as without an answer
-            self._env.log("warning", f"respond: {fault}")
+        except (
+            NoAnswer,
+            templates.TextTooLong,
+        ) as fault:  # the output has done its work: the run is as good as without
+            self._env.log("warning", f"{'respond' if self._answers is not None else 'emit'}: {fault}")
             return
         if message is None:
             self._env.log("warning", f"respond: {UNHEARD}")

@@ -448,6 +448,11 @@ def typed(value: Any, env: Env, warn: Warn | None = None) -> Callable[[Event, Ru
     return fill
 
 
+def reads_event(text: str) -> bool:
+    """Whether a template has something of the event at hand."""
+    return any(isinstance(part, Lookup) and part.source == "event" for part in parse(text))
+
+
 def lookup_of(text: str) -> Lookup | None:
     """The placeholder that a text is, when it is one `${...}` and nothing else."""
     parts = parse(text)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import orjson
 
 from core.dsl.component import Env, Event, Run
 from core.dsl.events import select
+from core.dsl.language import templates
 from core.model.letter import Code
 
+T = TypeVar("T")
 Encode = Callable[[list[Event], Run], list[bytes]]
 Pairs = Callable[[list[Event], Run], list[tuple[Event, bytes]]]
 
@@ -61,6 +64,17 @@ def pairs(input_field: str | None, env: Env, where: str) -> Pairs:
         return [(event, data) for event in events for data in encode([event], run)]
 
     return encode_pairs
+
+
+def filled(fill: Callable[[Event, Run], T], event: Event, env: Env, run: Run, where: str) -> T | None:
+    """What templates make of an event, or None for one whose values they cannot hold: then the event is left out."""
+    try:
+        return fill(event, run)
+    except templates.TextTooLong as error:
+        run.leave_out(env, Code.TOO_LARGE, f"{where}: {error}", event)
+    except templates.NoValue as error:
+        run.leave_out(env, Code.EMPTY_PLACEHOLDER, f"{where}: {error}", event)
+    return None
 
 
 def to_json(value: object, event: Event, env: Env, run: Run, where: str) -> bytes | None:

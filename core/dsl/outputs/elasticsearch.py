@@ -106,7 +106,10 @@ class ElasticsearchSink:
 
     def _operation(self, event: Event, run: Run) -> bytes | None:
         """The two lines of one document, or None for an event that cannot be one."""
-        target = {"_index": self._index(event, run)}
+        index = content.filled(self._index, event, self._env, run, "elasticsearch: index")
+        if index is None:
+            return None
+        target = {"_index": index}
         document: Any = event if self._get is None else self._get(event)
         if type(document) is not dict:
             why = f"elasticsearch: {self._config.input_field} of the event is no object"
@@ -127,7 +130,14 @@ class ElasticsearchSink:
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         for group in groups:
-            await self._write(group, run)
+            left = group
+            while left:
+                try:
+                    await self._write(left, run)
+                    break
+                except http.Unsendable as fault:  # the first one fills in the address and the headers of all
+                    run.leave_out(self._env, fault.refused, f"elasticsearch: {fault.message}", left[0].event)
+                    left = left[1:]
 
     async def _write(self, group: list[batching.Item], run: Run) -> None:
         first, left = group[0].event, group

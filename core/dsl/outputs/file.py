@@ -27,6 +27,7 @@ TRICKLE_BYTES = 16 * 1024  # so little between two syncs does not wait so long: 
 SYNC_SHARE = 0.2  # of the time that may go into syncing a trickle
 MOST_UNSYNCED_BYTES = 64 * 1024 * 1024
 
+Line = tuple[Event, bytes]
 Settle = Callable[[BaseException | None], None]
 
 
@@ -38,8 +39,9 @@ class FileOutput(Output):
     batches that wait, and after some milliseconds when little comes. When the disk is full (its last part is not for
     jobs: `disk_reserve_mb`), nothing of the batch stays in the file and the job fails; it is restarted and goes on when
     there is room. A crash may leave part of a line at the end of a file: the next append ends that line first, so it
-    stays as a line of its own and its event comes again, whole. An event whose values make no allowed path is counted
-    as an error and left out.
+    stays as a line of its own and its event comes again, whole. An event whose values make no allowed path, or
+    one that no file can have (too long a name, the name of a directory or below a file), is counted as an error and
+    left out.
     """
 
     scalar = "path"
@@ -92,6 +94,9 @@ class FileSink:
         self._path = templates.template(config.path, env, required=True)
         parts = templates.parse(config.path)
         self._per_event = any(isinstance(part, templates.Lookup) and part.source == "event" for part in parts)
+        self._place = (
+            parts[0].rpartition("/")[0] if parts and isinstance(parts[0], str) else ""
+        )  # as far as it is fixed
         self._files: dict[str, int] = {}  # path -> descriptor, the one used last at the end
         self._emptied = _Emptied(env.state_dir / "emptied") if config.truncate else None
         self._current = memory.Places(env.state_dir / "file.json") if config.compress_after else None
@@ -113,12 +118,15 @@ class FileSink:
                 if (path := self._path_of_all(batch.events, run)) is not None:
                     await self._append(path, self._encode(batch.events, run), run)
             else:
-                groups: dict[str, list[bytes]] = {}
+                groups: dict[str, list[Line]] = {}
                 for event in batch.events:
-                    if (path := self._path_of(event, run)) is not None and (lines := self._encode([event], run)):
-                        groups.setdefault(path, []).extend(lines)
+                    if (path := self._path_of(event, run)) is not None:
+                        groups.setdefault(path, []).extend((event, line) for line in self._encode([event], run))
                 for path, lines in groups.items():
-                    await self._append(path, lines, run)
+                    try:
+                        await self._append(path, [line for _, line in lines], run)
+                    except file_access.NAMES_REFUSED as fault:
+                        self._refuse(fault, run, *(event for event, _ in lines))
             self._unsynced.append(batch.settle)
             if self._unsynced_bytes > MOST_UNSYNCED_BYTES:
                 await self._sync()
@@ -143,6 +151,8 @@ class FileSink:
         """The file of one event; an event whose values make no allowed path is left out."""
         try:
             path = self._path(event, run)
+            if "." in path[len(self._place) :].split("/"):  # it would be the directory itself
+                raise Forbidden(f"the path {shorten(path)} has a `.`")
             return path if path in self._files else self._access.locate(path, write=True)
         except templates.NoValue as error:
             run.leave_out(self._env, Code.EMPTY_PLACEHOLDER, f"file: path: {error}", event)
@@ -150,6 +160,13 @@ class FileSink:
             why = error.message if isinstance(error, Forbidden) else str(error)
             run.leave_out(self._env, Code.PATH_REFUSED, f"file: {why}", event)
         return None
+
+    def _refuse(self, fault: Forbidden | file_access.NameTaken, run: Run, *events: Event) -> None:
+        """Leave out events whose values make a path that no file can have. Raises JobFailed when it is not them: when
+        what is fixed of the path is no directory."""
+        if self._place:
+            self._access.directory(self._place, create=True).close()
+        run.leave_out(self._env, Code.PATH_REFUSED, f"file: {fault.message}", *events)
 
     async def _append(self, path: str, lines: list[bytes], run: Run) -> None:
         if not lines:
@@ -166,20 +183,20 @@ class FileSink:
         run.bytes_out += len(data)
 
     async def _open(self, path: str, run: Run) -> int:
-        if self._current is not None:
-            await self._compress_previous(self._current, path)
-        elif len(self._files) >= MOST_OPEN_FILES:
+        if self._current is None and len(self._files) >= MOST_OPEN_FILES:
             await self._sync()
             os.close(self._files.pop(next(iter(self._files))))
         # A replay adds to what a run has written; it empties nothing, and ends no run.
         truncate = self._emptied is not None and not run.replay and self._emptied.is_new(path, run.id)
         fd = self._access.open_append(path, truncate=truncate)
+        self._files[path] = fd
+        if self._current is not None:
+            await self._compress_previous(self._current, path)
         if truncate and self._emptied is not None:
             self._emptied.add(path)
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
             file_access.write_all(fd, b"\n")
-        self._files[path] = fd
         return fd
 
     async def _compress_previous(self, current: memory.Places, path: str) -> None:
@@ -193,6 +210,8 @@ class FileSink:
                 await threads.whole(self._compress, previous)
             except file_access.NotThere:
                 pass  # someone took it away, or it was compressed just before a crash
+            except file_access.NAMES_REFUSED as fault:  # no fault of the event that is to be written
+                raise JobFailed(fault.message, hint=fault.hint) from fault
         current.set("path", path, every_seconds=0.0)
 
     def _compress(self, path: str) -> None:
@@ -215,22 +234,31 @@ class FileSink:
             directory.sync_names()
 
     async def _write_each(self, batch: Batch, run: Run) -> None:
-        files: list[tuple[str, bytes]] = []
+        files: dict[str, list[Line]] = {}
         for event in batch.events:
             if (path := self._path_of(event, run)) is not None:
-                files += [(path, data + b"\n") for data in self._encode([event], run)]
-        await threads.whole(self._put, files)
-        run.bytes_out += sum(len(data) for _, data in files)
+                files.setdefault(path, []).extend((event, data + b"\n") for data in self._encode([event], run))
+        refused = await threads.whole(self._put, {path: lines[-1][1] for path, lines in files.items() if lines})
+        for path, fault in refused.items():
+            self._refuse(fault, run, *(event for event, _ in files[path]))
+        run.bytes_out += sum(len(data) for path, lines in files.items() if path not in refused for _, data in lines)
         batch.settle(None)
 
-    def _put(self, files: list[tuple[str, bytes]]) -> None:
+    def _put(self, files: dict[str, bytes]) -> dict[str, Forbidden | file_access.NameTaken]:
+        """Write them all; which cannot be there, and why."""
         by_directory: dict[str, list[tuple[str, bytes]]] = {}
-        for path, data in files:
+        for path, data in files.items():
             head, _, name = path.rpartition("/")
             by_directory.setdefault(head or "/", []).append((name, data))
+        refused: dict[str, Forbidden | file_access.NameTaken] = {}
         for head, named in by_directory.items():
-            with self._access.directory(head, create=True) as directory:
-                directory.write_all_synced(named)
+            try:
+                with self._access.directory(head, create=True) as directory:
+                    faults = directory.write_allowed(named)
+            except file_access.NAMES_REFUSED as fault:
+                faults = {name: fault for name, _ in named}
+            refused |= {f"{head.rstrip('/')}/{name}": fault for name, fault in faults.items()}
+        return refused
 
     def _sync_later(self) -> asyncio.Task[None]:
         if self._timer is not None:

@@ -37,11 +37,15 @@ class HttpGetSink:
     """One request at a time, in order."""
 
     def __init__(self, config: HttpGet, env: Env) -> None:
+        self._env = env
         self._client = http.Client(config, env, "http-get", auth=config.auth)
 
     async def write(self, batch: Batch, run: Run) -> None:
         for event in batch.events:
-            await self._client.send("GET", self._client.url(event, run), event, run)
+            try:
+                await self._client.send("GET", self._client.url(event, run), event, run)
+            except http.Unsendable as fault:
+                run.leave_out(self._env, fault.refused, f"http-get: {fault.message}", event)
         batch.settle(None)
 
     async def flush(self, run: Run) -> None:

@@ -120,7 +120,9 @@ class HttpPostSink:
         items: list[batching.Item] = []
         for event in batch.events:
             if self._body is not None:
-                items.append(batching.Item(event, _body_bytes(self._body(event, run))))
+                body = content.filled(self._body, event, self._env, run, "http-post: body")
+                if body is not None:
+                    items.append(batching.Item(event, _body_bytes(body)))
             else:
                 sent = proxy_capture.without(event) if self._config.input_field is None else event
                 items += [batching.Item(event, data) for data in self._encode([sent], run)]
@@ -131,14 +133,19 @@ class HttpPostSink:
             await self._send_group(group, run)
 
     async def _send_group(self, group: list[batching.Item], run: Run) -> None:
-        try:
-            await self._request(group, run)
-        except _Refused as refusal:
-            if len(group) == 1:
-                run.leave_out(self._env, Code.REFUSED, f"http-post: {refusal.message}", group[0].event)
+        while group:
+            first, *rest = group
+            try:
+                return await self._request(group, run)
+            except http.Unsendable as fault:  # the first one fills in the address and the headers of all
+                run.leave_out(self._env, fault.refused, f"http-post: {fault.message}", first.event)
+                group = rest
+            except _Refused as refusal:
+                if not rest:
+                    return run.leave_out(self._env, Code.REFUSED, f"http-post: {refusal.message}", first.event)
+                for item in group:
+                    await self._send_group([item], run)
                 return
-            for item in group:
-                await self._send_group([item], run)
 
     async def _request(self, group: list[batching.Item], run: Run) -> None:
         first = group[0].event

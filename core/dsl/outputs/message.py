@@ -13,6 +13,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Event, Outgoing, Output, Ru
 from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.language import templates
+from core.dsl.outputs import content
 from core.model.letter import Code
 from core.model.message import Kind, Type
 
@@ -75,7 +76,10 @@ class MessageSink:
                 yield Outgoing(Kind.USER, Type.USER_GENERATED, "", {"value": text}, variable)
             else:
                 if fill is not None:
-                    tag = fill(event, run)
+                    made = content.filled(fill, event, self._env, run, "message: tag")
+                    if made is None:
+                        continue
+                    tag = made
                 yield Outgoing(Kind.USER, Type.USER_GENERATED, tag, {"job_event": value})
 
     def _report(self, future: asyncio.Future[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -16,7 +17,7 @@ from core.dsl.files import preprocess
 from core.dsl.language import templates
 from core.dsl.outputs import batching, content
 from core.dsl.outputs.numbers import Numbers
-from core.dsl.stores import Opener, Store
+from core.dsl.stores import NamesRefused, Opener, Store
 from core.errors import Forbidden
 from core.guard import file_access
 from core.model.letter import Code
@@ -47,7 +48,8 @@ class ObjectOutput(Output):
 
     object_name: ObjectName
     """The name of the object; a GUID is added unless disable-object-name-guid is set. An event that gives no allowed
-    name (empty, absolute, with `..`) is counted as an error and left out."""
+    name (empty, absolute, with `..`; in a `file-store` also that of a directory or below a file) is counted as an error
+    and left out."""
     mode: Literal["put", "delete"] = "put"
     """`delete` removes the named object for each event instead of writing one."""
     disable_object_name_guid: bool = False
@@ -94,9 +96,12 @@ class ObjectSink:
 
     async def write(self, batch: Batch, run: Run) -> None:
         if self._config.mode == "delete":
-            names = [name for event in batch.events if (name := self._object_name(event, run=run)) is not None]
+            named: dict[str, list[Event]] = {}
+            for event in batch.events:
+                if (name := self._object_name(event, run=run)) is not None:
+                    named.setdefault(name, []).append(event)
             store = await self._store_of(run)
-            await attempt(self._config.retry, self._env, self._config.name, lambda: store.delete(names))
+            await self._all_but_refused(lambda: store.delete(list(named)), named, run)
             batch.settle(None)
             return
         items = [batching.Item(event, data) for event, data in self._encode(batch.events, run)]
@@ -104,6 +109,7 @@ class ObjectSink:
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         objects: list[tuple[str, bytes]] = []
+        named: dict[str, list[Event]] = {}
         for group in groups:
             datas = [item.data for item in group]
             self._numbers.begin(datas, run, self._env)
@@ -113,11 +119,24 @@ class ObjectSink:
             if self._config.preprocessors:  # compressing may take a while: not on the loop
                 data = await asyncio.to_thread(preprocess.encode, self._config.preprocessors, data)
             objects.append((name, data))
+            named.setdefault(name, []).extend(item.event for item in group)
         if not objects:
             return
         store = await self._store_of(run)
-        await attempt(self._config.retry, self._env, self._config.name, lambda: store.put(objects))
-        run.bytes_out += sum(len(data) for _, data in objects)
+        refused = await self._all_but_refused(lambda: store.put(objects), named, run)
+        run.bytes_out += sum(len(data) for name, data in objects if name not in refused)
+
+    async def _all_but_refused(
+        self, action: Callable[[], Awaitable[None]], named: dict[str, list[Event]], run: Run
+    ) -> Collection[str]:
+        """Do it, and leave out the events whose names the store refuses; those names."""
+        try:
+            await attempt(self._config.retry, self._env, self._config.name, action)
+        except NamesRefused as fault:
+            for name, why in fault.refused.items():
+                run.leave_out(self._env, Code.PATH_REFUSED, f"{self._config.name}: {why}", *named[name])
+            return fault.refused
+        return ()
 
     async def _store_of(self, run: Run) -> Store:
         store = self._open(run)

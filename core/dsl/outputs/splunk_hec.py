@@ -16,7 +16,7 @@ from core.dsl.events import select
 from core.dsl.events.select import MISSING, Selector
 from core.dsl.files import preprocess
 from core.dsl.language import templates
-from core.dsl.outputs import batching
+from core.dsl.outputs import batching, content
 from core.errors import JobFailed, shorten
 from core.guard import egress
 from core.model.letter import Code
@@ -109,7 +109,13 @@ class SplunkSink:
             why = f"splunk-hec: the event has no field {self._config.input_field}"
             run.leave_out(self._env, Code.NO_FIELD, why, event)
             return None
-        out: dict[str, Any] = {name: text for name, text in self._metadata(event, run).items() if text}
+        metadata = content.filled(self._metadata, event, self._env, run, "splunk-hec")
+        if metadata is None:
+            return None
+        fields = content.filled(self._fields, event, self._env, run, "splunk-hec: fields")
+        if fields is None:
+            return None
+        out: dict[str, Any] = {name: text for name, text in metadata.items() if text}
         if self._time is not None:
             time = self._time(event)
             if _is_time(time):
@@ -119,7 +125,7 @@ class SplunkSink:
                     self._env, f"splunk-hec: {self._config.time_field} is no time in seconds: {shorten(time, 60)}"
                 )
         if self._config.fields:
-            out["fields"] = self._fields(event, run)
+            out["fields"] = fields
         out["event"] = value
         try:
             return orjson.dumps(out)
@@ -130,16 +136,19 @@ class SplunkSink:
 
     async def _send(self, groups: list[list[batching.Item]], run: Run) -> None:
         for group in groups:
-            first, left = group[0].event, group
-            url = _collector(self._client.url(first, run))
+            left = group
             while left:
                 data = b"\n".join([item.data for item in left])
-                token = filled(self._token, "splunk-hec", first, run)
-                headers = {"authorization": f"Splunk {token}", "content-type": "application/json"}
+                headers = {"content-type": "application/json"}
                 if self._config.gzip:
                     headers["content-encoding"] = "gzip"
                     data = await asyncio.to_thread(preprocess.encode, ["gzip"], data)
-                reply = await self._client.send("POST", url, first, run, content=data, headers=headers, judge=_judge)
+                try:
+                    reply = await self._request(left[0].event, run, data, headers)
+                except http.Unsendable as fault:  # the first one fills in the address and the headers of all
+                    run.leave_out(self._env, fault.refused, f"splunk-hec: {fault.message}", left[0].event)
+                    left = left[1:]
+                    continue
                 run.bytes_out += len(data)
                 if reply.status == 200:
                     break
@@ -149,6 +158,14 @@ class SplunkSink:
                     raise JobFailed(f"splunk-hec: the collector names an event that was not sent: {number}")
                 run.leave_out(self._env, Code.REFUSED, f"splunk-hec: the collector refused an event: {why}", *refused)
                 left = [item for at, item in enumerate(left) if at != number]
+
+    async def _request(self, first: Event, run: Run, data: bytes, headers: dict[str, str]) -> egress.Reply:
+        try:
+            token = filled(self._token, "splunk-hec", first, run)
+        except templates.TextTooLong as error:
+            raise http.Unsendable(f"the token: {error}") from error
+        url, headers = _collector(self._client.url(first, run)), {"authorization": f"Splunk {token}", **headers}
+        return await self._client.send("POST", url, first, run, content=data, headers=headers, judge=_judge)
 
     async def flush(self, run: Run) -> None:
         await self._batcher.flush(run)

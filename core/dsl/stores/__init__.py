@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.dsl.stores.base import MOST_OBJECTS, Object, Opener, Store, StoreFault
+from core.dsl.stores.base import MOST_OBJECTS, NamesRefused, Object, Opener, Store, StoreFault
 from core.dsl.stores.local import LocalStore
 
-__all__ = ["MOST_OBJECTS", "LocalStore", "Object", "Opener", "Store", "StoreFault"]
+__all__ = ["MOST_OBJECTS", "LocalStore", "NamesRefused", "Object", "Opener", "Store", "StoreFault"]

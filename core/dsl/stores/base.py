@@ -25,6 +25,15 @@ class StoreFault(Temporary):
     """The store could not be asked; it may work at the next try."""
 
 
+class NamesRefused(JobFailed):
+    """The store can have no objects of these names, whatever they hold; all the others are done."""
+
+    def __init__(self, refused: dict[str, str]) -> None:
+        """`refused`: the names, each with why."""
+        super().__init__(next(iter(refused.values())))
+        self.refused = refused
+
+
 class Store(Protocol):
     """Objects under names with slashes.
 
@@ -45,10 +54,13 @@ class Store(Protocol):
         """The content in chunks of bounded size."""
 
     async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
-        """Write whole objects; each is there completely or not at all, and durable when this returns."""
+        """Write whole objects; each is there completely or not at all, and durable when this returns.
+
+        Raises NamesRefused when it has written the others.
+        """
 
     async def delete(self, names: Sequence[str]) -> None:
-        """Remove objects; those that do not exist are no fault."""
+        """Remove objects; those that do not exist are no fault. Raises NamesRefused when it has removed the others."""
 
     async def close(self) -> None:
         """Release connections. Safe to call twice."""

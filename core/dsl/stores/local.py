@@ -12,7 +12,7 @@ from core.dsl.files import threads
 from core.dsl.files.links import Links
 from core.dsl.files.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
-from core.dsl.stores.base import Object, StoreFault
+from core.dsl.stores.base import NamesRefused, Object, StoreFault
 from core.errors import JobFailed, shorten
 from core.guard import file_access
 
@@ -78,23 +78,31 @@ class LocalStore:
     async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
         try:
             await threads.whole(self._put, list(objects))
-        except file_access.NotThere:
+        except (file_access.NotThere, NamesRefused):
             raise
         except JobFailed as error:  # a full disk may have room again
             raise StoreFault(error.message, hint=error.hint) from error
 
     def _put(self, objects: list[tuple[str, bytes]]) -> None:
         with self._access.directory(self._root, create=True) as directory:
-            directory.write_all_synced(objects)
+            refused = directory.write_allowed(objects)
+        if refused:
+            raise NamesRefused({name: fault.message for name, fault in refused.items()})
 
     async def delete(self, names: Sequence[str]) -> None:
         await threads.whole(self._delete, names)
 
     def _delete(self, names: Sequence[str]) -> None:
+        refused: dict[str, str] = {}
         with self._access.directory(self._root, create=True) as directory:
             for name in names:
-                directory.remove(name)
+                try:
+                    directory.remove(name)
+                except file_access.NAMES_REFUSED as error:
+                    refused[name] = error.message
             directory.sync_names()
+        if refused:
+            raise NamesRefused(refused)
 
     async def close(self) -> None:
         pass
