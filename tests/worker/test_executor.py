@@ -9,6 +9,7 @@ import anyio
 import psutil
 import pytest
 
+from core import clock
 from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.language.action import JobAborted
 from core.dsl.outputs import file as file_output
@@ -598,10 +599,10 @@ async def test_a_batch_that_its_output_has_not_accepted_makes_the_job_lag(worker
     task = asyncio.create_task(executor.run())
     batch = await worker.env("reader").channel("c").get()
     now = Now.read()
-    assert executor.lag_seconds(now._replace(monotonic=now.monotonic + 60)) > 59
+    assert executor.lag_seconds(now._replace(monotonic_ns=now.monotonic_ns + 60 * clock.NANOSECONDS)) > 59
     batch.settle(None)
     await task
-    assert executor.lag_seconds(now._replace(monotonic=now.monotonic + 60)) == 0
+    assert executor.lag_seconds(now._replace(monotonic_ns=now.monotonic_ns + 60 * clock.NANOSECONDS)) == 0
 
 
 async def test_bytes_are_counted_on_both_sides(worker: Worker, tmp_path: Path) -> None:
@@ -624,7 +625,7 @@ async def test_a_tail_that_is_behind_its_file_lags_and_one_that_has_caught_up_do
 
     def lag() -> float:
         now = Now.read()
-        return executor.lag_seconds(now._replace(monotonic=now.monotonic + 60))
+        return executor.lag_seconds(now._replace(monotonic_ns=now.monotonic_ns + 60 * clock.NANOSECONDS))
 
     await waiting.until(lambda: lag() > 59)
     channel, read = worker.env("reader").channel("c"), 0
