@@ -92,7 +92,7 @@ class Timetable:
         self._last, self._planned, self._behind = self._on(now), None, False
         window, span = self._timer.window, None
         if window is not None:
-            span = window.sliding(now.wall_ns) if self.mark_ns is None else window.following(self.mark_ns)
+            span = window.sliding(scheduled_ns) if self.mark_ns is None else window.following(self.mark_ns)
         return Firing(Cause.SCHEDULE, scheduled_ns, span, skipped)
 
     def ordered(self, order: int, cause: Cause, scheduled_ns: int) -> Firing:

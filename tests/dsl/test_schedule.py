@@ -16,7 +16,6 @@ from core.dsl.language.timers import Cron, Interval
 from core.dsl.language.window import Span
 from core.model.message import Filter
 
-
 SECOND = clock.NANOSECONDS
 
 

@@ -138,6 +138,21 @@ def test_an_interval_names_its_times_by_the_clock_of_the_wall_also_after_that_wa
     assert table.fire(clock.now()).scheduled_ns == NOON + 86_460 * SECOND
 
 
+@pytest.mark.parametrize("keys", [{"duration": "10s"}, {"expression": "*/10 * * * * *", "window": "10s"}])
+def test_the_window_of_a_firing_that_begins_late_is_the_one_of_its_time(keys: dict[str, Any]) -> None:
+    clock = Clock()
+    timer = (Cron if "expression" in keys else Interval).model_validate({"window": {}, **keys})
+    table = Timetable(timer, "w", clock.now())
+    spans = []
+    for late in (0.0, 7.3, 2.0, 9.9, 0.1):
+        clock.go(max(0.0, table.wait(clock.now())))
+        clock.go(late)
+        table.wait(clock.now())
+        spans.append(table.fire(clock.now()).span)
+    assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(spans) if a and b), "nothing falls between two"
+    assert all(span is not None and (span.end_ns - NOON) % (10 * SECOND) == 0 for span in spans)
+
+
 def test_what_was_missed_is_made_up_for_in_its_order_with_its_window_and_then_the_timetable_goes_on() -> None:
     clock = Clock()
     timer = Cron.model_validate({"expression": "@hourly", "missed": "all", "catch-up": "90m", "window": "1h"})

@@ -99,7 +99,8 @@ class Timer(Config):
     ) -> int:
         """The next firing in ns, on the clock of all arguments; NEVER_NS when there is none any more.
 
-        Whole ns, here and wherever times of schedules go: seconds with a fraction of today name no ns exactly. `last` is the firing before, None when there was none; a result before `now` means: now. `bounds` are start and
+        Whole ns, here and wherever times of schedules go: seconds with a fraction of today name no ns exactly.
+        `last` is the firing before, None when there was none; a result before `now` means: now. `bounds` are start and
         end on the same clock.
         """
 
