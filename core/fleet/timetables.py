@@ -146,7 +146,16 @@ class Timetables:
     def figures(self, tenant: str, job: str) -> dict[str, float] | None:
         """What is measured of a schedule; None when the job has no timer."""
         both = self._both(tenant, job)
-        return known_of.figures(*both, clock.now_ns()) if both is not None else None
+        if both is None:
+            return None
+        return known_of.figures(*both, clock.now_ns(), under_way=(tenant, job) in self._under_way)
+
+    def skipped(self, schedule: Schedule) -> int:
+        """How many firings of a schedule were left out, those included that the run under way makes be left out."""
+        both = self._both(*schedule.key)
+        if both is None or schedule.key not in self._under_way:
+            return schedule.skipped
+        return schedule.skipped + len(known_of.overlapped(*both, clock.now_ns()))
 
     def punctuality(self, tenant: str, job: str) -> Punctuality | None:
         """Whether a job runs at its times; None when it has no timer."""

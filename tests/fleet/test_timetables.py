@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +13,8 @@ import pytest
 
 from core import clock, errors
 from core.engine import Engine
+from core.fleet import scheduled as known_of
+from core.fleet import timetables
 from core.store import schedules as table
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
@@ -195,6 +198,36 @@ async def test_what_came_due_while_its_worker_was_away_is_missed(tmp_path: Path)
         assert found["missed"] >= 2  # the last one may be on time after all
         await waiting.until(lambda: messages(engine, "schedule-missed"))
         await waiting.until(lambda: shown(engine, "each"), lambda now: now["on_time"])
+
+
+HANGING = """
+name: hanging
+input: {exec: {command: [sleep, "600"], timeout: 1d, trigger: {cron: "* * * * * *"}}}
+output: {print: STDOUT}
+"""
+
+
+async def test_a_run_that_hangs_is_told_by_the_schedule_that_it_holds_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_of, "LATE_NS", 2 * clock.NANOSECONDS)
+    monkeypatch.setattr(timetables, "LATE_NS", 2 * clock.NANOSECONDS)
+    monkeypatch.setattr(timetables, "LOOK_SECONDS", 0.1)
+    async with engine_on(tmp_path / "home", allow_exec=True) as engine:
+        await deploy(engine, HANGING)
+        found = await waiting.until(lambda: shown(engine, "hanging"), lambda now: now["skipped"] >= 3)
+        assert found["last_run"] is None, "it is counted while the run lasts"
+        found = await waiting.until(lambda: shown(engine, "hanging"), lambda now: now["on_time"] is False)
+        assert "a run is still under way" in found["reason"]
+        (figures,) = (await engine.call("job_metrics", {}, ADMIN))["items"]
+        due = datetime.fromisoformat(found["last_scheduled"]).timestamp() + 1
+        assert figures["schedule"]["next"] == due, "it does not move past the firing that was not made"
+
+        async def condition() -> str:
+            job = await engine.call("job_get", {"name": "hanging"}, ADMIN)
+            return {one["type"]: one["status"] for one in job["workloads"][0]["conditions"]}["OnSchedule"]
+
+        assert await waiting.until(condition, lambda status: status == "false") == "false"
 
 
 async def test_a_schedule_whose_runs_fail_pauses_itself(tmp_path: Path) -> None:
