@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from core import clock, errors
 from core.bus.base import Bus
+from core.fleet.left_out import LeftOut
 from core.model import frames
 from core.model.principal import Caller
 from core.model.run import Run
@@ -33,10 +34,6 @@ MINUTE_NS = 60 * clock.NANOSECONDS
 MESSAGE, CONTINUOUS = "message", "continuous"  # triggers
 SCHEDULE = "schedule"  # who ends a run when its next firing comes due
 _SCHEDULED = ("interval", "cron")
-_LEFT_OUT = {
-    RunState.SKIPPED: "a run was under way when its time came",
-    RunState.MISSED: "nothing could run it when its time came",
-}
 
 
 class _Alike(NamedTuple):
@@ -157,15 +154,15 @@ class Runs:
             self._several[of.id] = _Several(run.id, alike)
         return run.id
 
-    def left_out(self, of: WorkloadRow, worker: str, state: RunState, count: int, first_ns: int, last_ns: int) -> None:
-        """So many times of a schedule had no run: they were skipped, or missed from one time to another."""
-        told = frames.Began(of.id, "", "", first_ns, 0, "schedule", first_ns if state is RunState.MISSED else 0)
+    def left_out(self, of: WorkloadRow, worker: str, left: LeftOut) -> None:
+        """Times of a schedule had no run: a row says what kept them, in the place of the runs."""
+        told = frames.Began(of.id, "", "", left.first_ns, 0, "schedule", left.first_ns)
         run = dataclasses.replace(
-            self._row(of, worker, told, state, told.cause),
-            last_started_ns=last_ns,
-            ended_ns=last_ns,
-            count=count,
-            reason=_LEFT_OUT[state],
+            self._row(of, worker, told, left.state, told.cause),
+            last_started_ns=left.last_ns,
+            ended_ns=left.last_ns,
+            count=left.count,
+            reason=left.reason,
         )
         self._write_behind(of.id, run)
 

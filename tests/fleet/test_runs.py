@@ -13,6 +13,7 @@ import pytest
 from core import clock, errors
 from core.bus.base import Delivery
 from core.engine import Engine
+from core.fleet.left_out import RUN_UNDER_WAY, STOOD_STILL, LeftOut
 from core.model import frames
 from core.model.canceling import Stopped
 from core.model.states import RunState
@@ -100,12 +101,13 @@ async def test_who_asked_for_a_run_and_times_that_had_none_are_on_record(told: T
     told.ended("a-0")
     told.ended("a-1", cause="manual", scheduled_ns=NOW, by="bob")
     told.ended("a-2", cause="schedule", scheduled_ns=NOW + SECOND)
-    told.runs.left_out(ROW, "w", RunState.SKIPPED, 2, NOW, NOW)
-    told.runs.left_out(ROW, "w", RunState.MISSED, 3, NOW, NOW + SECOND)
+    told.runs.left_out(ROW, "w", LeftOut(RunState.SKIPPED, RUN_UNDER_WAY, 2, NOW, NOW))
+    told.runs.left_out(ROW, "w", LeftOut(RunState.MISSED, STOOD_STILL, 3, NOW, NOW + SECOND))
     missed, skipped, due, manual, first = await told.listed()
     assert (manual["cause"], manual["by"], manual["scheduled_for"]) == ("manual", "bob", clock.iso(NOW))
     assert (first["cause"], first["scheduled_for"], due["scheduled_for"]) == ("schedule", None, clock.iso(NOW + SECOND))
-    assert (skipped["state"], skipped["count"], skipped["scheduled_for"]) == ("skipped", 2, None)
+    assert (skipped["state"], skipped["count"], skipped["scheduled_for"]) == ("skipped", 2, clock.iso(NOW))
+    assert (skipped["reason"], missed["reason"]) == (RUN_UNDER_WAY, STOOD_STILL)
     assert (missed["state"], missed["count"], missed["scheduled_for"]) == ("missed", 3, clock.iso(NOW))
     assert missed["last_started_at"] == clock.iso(NOW + SECOND)
 

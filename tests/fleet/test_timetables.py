@@ -200,6 +200,62 @@ async def test_what_came_due_while_its_worker_was_away_is_missed(tmp_path: Path)
         await waiting.until(lambda: shown(engine, "each"), lambda now: now["on_time"])
 
 
+EACH = """
+name: each
+input: {exec: {command: COMMAND, trigger: {cron: {expression: "* * * * * *", overlap: OVERLAP}}}}
+output: {print: STDOUT}
+"""
+
+
+def each(command: str, overlap: str = "wait-one") -> str:
+    return EACH.replace("COMMAND", command).replace("OVERLAP", overlap)
+
+
+async def left_out(engine: Engine, state: str, after: str = "") -> list[dict[str, Any]]:
+    found = (await engine.call("run_list", {"job": "each", "state": state}, ADMIN))["items"]
+    return [one for one in found if one["scheduled_for"] > after]
+
+
+async def first(engine: Engine) -> str:
+    """Which time the first run is for: before it, the job came up."""
+    return (await waiting.until(lambda: shown(engine, "each"), lambda now: now["last_scheduled"]))["last_scheduled"]
+
+
+async def test_firings_that_came_due_while_the_worker_stood_still_are_missed_and_not_skipped(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", allow_exec=True) as engine:
+        await deploy(engine, each('["true"]'))
+        begun = await first(engine)
+        pid = engine.fleet.workers["local-1"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await waiting.pause(3.5)  # it stands still while three firings come due
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        missed = await waiting.until(lambda: left_out(engine, "missed", begun))
+        assert missed[0]["reason"] == "its worker stood still when its time came"
+        assert await left_out(engine, "skipped") == []
+        assert (await shown(engine, "each"))["missed"] >= missed[0]["count"]
+        assert (await messages(engine, "schedule-missed"))[0]["message_data"]["reason"] == missed[0]["reason"]
+
+
+@pytest.mark.parametrize("overlap", ["wait-one", "skip"])
+async def test_firings_that_came_due_during_a_run_that_its_worker_did_not_survive_are_skipped(
+    tmp_path: Path, overlap: str
+) -> None:
+    async with engine_on(tmp_path / "home", allow_exec=True) as engine:
+        await deploy(engine, each('[sleep, "600"]', overlap))
+        begun = await first(engine)
+        await waiting.until(lambda: shown(engine, "each"), lambda now: now["skipped"] >= 3)
+        pid, killed = engine.fleet.workers["local-1"].pid, clock.iso(clock.now_ns())
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        skipped = await waiting.until(lambda: left_out(engine, "skipped"))
+        assert skipped[0]["reason"] == "a run was under way when its time came"
+        assert skipped[0]["count"] >= 3
+        assert await left_out(engine, "missed", begun) == await left_out(engine, "missed", killed)
+
+
 HANGING = """
 name: hanging
 input: {exec: {command: [sleep, "600"], timeout: 1d, trigger: {cron: "* * * * * *"}}}

@@ -37,6 +37,13 @@ def within(timer: Timer, from_ns: int, to_ns: int, most: int, seed: str) -> list
     return list(itertools.islice(before, most + 1))
 
 
+def between(timer: Timer, after_ns: int, before_ns: int, most: int, seed: str) -> list[int]:
+    """The firings after one time and before another one, the first of them, ascending; an interval counts from the
+    first time."""
+    found = itertools.takewhile(lambda at: at < before_ns, timer.planned(after_ns, seed, after_ns))
+    return list(itertools.islice(found, most))
+
+
 def newest(timer: Timer, after_ns: int, until_ns: int, most: int, seed: str) -> list[int]:
     """The newest firings after one time and up to another one, at most so many, ascending.
 
