@@ -146,7 +146,7 @@ class Evidence:
     ) -> None:
         """A run, or several of a message-triggered job together, has ended."""
         self.runs += runs
-        if not ok:  # that it fails is told otherwise
+        if not ok and not refused:  # that it fails is told otherwise
             return
         lost, blind = refused > 0 and not events_out, skipped > 0 and not events_in
         self.last_of_all = trigger in ONCE and (lost or blind)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from core.dsl.component import Run
 from core.errors import SluiceError
 from core.model import frames
 
@@ -71,6 +72,15 @@ class Metrics:
     refused_by_output: int = 0  # events that the output refused
     letters_dropped: int = 0  # of refused events that are in no box: there was no room
     last_event_at: int = 0  # ns since the epoch, 0 = none yet
+
+
+def lost(run: Run) -> str:
+    """Why a run failed that came to its end; empty when it did not: one of which no event came through, though not for
+    want of events. Something was refused, or the input had nothing to give but faults."""
+    refused = run.failed or run.left_out or run.skipped or (run.errors and not run.events_in)
+    if run.events_out or not refused:
+        return ""
+    return run.last_error or "no event came through; the log of the job says why"
 
 
 class RunCanceled(Exception):

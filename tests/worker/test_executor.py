@@ -283,6 +283,47 @@ async def test_a_run_that_fails_settles_with_the_reason_and_the_next_one_works(w
     await task
 
 
+TRIGGERS: list[dict[str, Any] | None] = [
+    None,
+    {"interval": "1h"},
+    {"cron": {"expression": "@yearly", "immediate": True}},
+    {"message": {"filter-tag": "go"}},
+]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=["once", "interval", "cron", "message"])
+@pytest.mark.parametrize(
+    ("refused", "dropped", "reason"),
+    [("", "", ""), ("a", "", ""), ("ab", "", "not b"), ("a", "b", "not a"), ("", "ab", "")],
+    ids=["none", "some", "all", "all that were left", "none of those that were left out"],
+)
+async def test_a_run_of_which_no_event_came_through_because_they_were_refused_has_failed_whatever_started_it(
+    worker: Worker, trigger: dict[str, Any] | None, refused: str, dropped: str, reason: str
+) -> None:
+    env = worker.env()
+
+    def refuse(events: list[Event], run: Run) -> list[Event]:
+        for event in events:
+            if event["id"] in refused:
+                run.fail(env, f"not {event['id']}", event)
+        return rig.pass_on([event for event in events if event["id"] not in refused + dropped], run)
+
+    source: dict[str, Any] = {"event": '{"id":"a"}\n{"id":"b"}', "json": True}
+    source |= {"trigger": trigger} if trigger is not None else {}
+    executor, bus = worker.executor({"echo": source}, {"print": "STDOUT"}, refuse), Bus()
+    task = asyncio.create_task(executor.run())
+    if trigger is not None:
+        await rig.opened(executor)
+    if executor.mode == "message":
+        executor.deliver(bus.delivery(1))
+    await waiting.until(lambda: worker.reports)
+    (report,) = worker.reports
+    assert (report.ok, report.reason, report.refused) == (not reason, reason, len(refused))
+    assert executor.metrics.runs_failed == int(bool(reason))
+    await executor.drain(1)
+    await task
+
+
 async def test_a_message_whose_run_failed_is_tried_again_until_the_source_is_back(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
