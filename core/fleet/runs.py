@@ -64,6 +64,13 @@ class _UnderWay(NamedTuple):
     delivery: int = 0
 
 
+class _Wish(NamedTuple):
+    """Who wants the end of a run, and why."""
+
+    by: str
+    reason: str
+
+
 class Runs:
     """Use from the engine's loop."""
 
@@ -89,6 +96,8 @@ class Runs:
         self._timer: asyncio.TimerHandle | None = None
         self._touched: set[tuple[str, str]] = set()  # jobs with new rows
         self._canceling: dict[int, asyncio.Task[None]] = {}
+        self._wishes: dict[tuple[str, int], _Wish] = {}  # by workload and delivery, the oldest first
+        canceler.listeners.append(self._wished)
 
     # -- what workers tell ---------------------------------------------------------------------------------
 
@@ -102,6 +111,8 @@ class Runs:
     def ended(self, of: WorkloadRow, worker: str, told: frames.Run, restarts: int, by: str = "") -> int:
         """A run has ended, or several that messages started; the id of its row, 0 for one that has none."""
         known = self._under_way.pop((of.id, told.run), None) if told.run else None
+        if known is not None and not told.canceled:
+            self._wishes.pop((of.id, known.delivery), None)
         if told.trigger == MESSAGE:
             self._count(of, told)
             failed = told.failed or (not told.ok and not told.canceled)
@@ -112,8 +123,11 @@ class Runs:
         state = RunState.CANCELED if told.canceled else RunState.SUCCEEDED if told.ok else RunState.FAILED
         cause = told.cause or _cause(told.trigger, restarts)
         overtaken = told.canceled and told.reason == OVERTAKEN
+        wish = self._wish(of.id, known) if told.canceled and not overtaken else None
         reason = "" if told.canceled and not overtaken else errors.shorten(told.reason, 1000)
         by = SCHEDULE if overtaken else by
+        if wish is not None:
+            by, reason = wish
         nothing = told.ok and not (told.events_in or told.events_out or told.errors)
         alike = _Alike(of.version, worker, cause, state.value, reason, by)
         shared = nothing or (told.trigger == MESSAGE and state is RunState.FAILED)
@@ -133,7 +147,7 @@ class Runs:
                 refused=_refused(told),
                 reason=reason,
                 confirmed=confirmed,
-                by=SCHEDULE if overtaken else "",  # any other is on record
+                by=SCHEDULE if overtaken else wish.by if wish is not None else "",  # any other is on record
             )
             self._write_behind(of.id, ended)
             self._touched.add((of.tenant, of.job))
@@ -290,6 +304,7 @@ class Runs:
         for key, one in list(self._under_way.items()):
             if one.worker == worker:
                 del self._under_way[key]
+                self._wishes.pop((key[0], one.delivery), None)
                 self._add(Ended(one.id, RunState.FAILED.value, clock.now_ns(), reason=why))
 
     def forget(self, workloads: Iterable[str]) -> None:
@@ -338,6 +353,29 @@ class Runs:
             task = self._canceling[run.id] = asyncio.create_task(self._cancel(run, one, caller, reason))
             task.add_done_callback(lambda task: self._canceled(run.id, task))
         await asyncio.shield(task)
+
+    def _wished(self, workload: str, delivery: int, by: str, reason: str) -> Callable[[], None]:
+        """Somebody ends the invocation of a run, and with it the run."""
+        key = workload, delivery
+        self._wishes[key] = _Wish(by, reason)
+
+        def over() -> None:
+            if all(one.delivery != delivery for one in self._under_way.values()):  # otherwise its end may yet come
+                self._wishes.pop(key, None)
+
+        return over
+
+    def _wish(self, workload: str, known: _UnderWay | None) -> _Wish | None:
+        """Why a run was canceled that has ended now.
+
+        One that ended before it was on record does not say its delivery: then it is of the oldest wish that is open,
+        since workers tell the ends in the order in which they were asked for them.
+        """
+        if known is not None:
+            return self._wishes.pop((workload, known.delivery), None)
+        named = {one.delivery for one in self._under_way.values()}
+        key = next((key for key in self._wishes if key[0] == workload and key[1] not in named), None)
+        return None if key is None else self._wishes.pop(key)
 
     def _canceled(self, id: int, task: asyncio.Task[None]) -> None:
         del self._canceling[id]

@@ -296,6 +296,37 @@ async def test_the_run_of_an_invocation_is_canceled_with_it(told: Told) -> None:
     assert (ended["state"], ended["result"]["reason"]) == ("canceled", "enough")
 
 
+@pytest.mark.parametrize("known", ["before", "meanwhile", "never"])
+async def test_who_cancels_an_invocation_and_why_stands_at_its_run_too(told: Told, known: str) -> None:
+    rig = Rig(told.engine)
+    await rig.publish(response_timeout_seconds=600)
+    replica = Replica()
+    told.engine.bus.attach(("tenant-a", JOB), replica)
+    record = await rig.invoke()
+    delivery: Delivery = next(iter(replica.outstanding.values()))
+    handler = WorkloadRow(**{**_fields(ROW), "id": replica.workload, "job": JOB})
+
+    def begin() -> None:
+        told.began("m-1", trigger="message", delivery=delivery.id, row=handler)
+
+    async def ask(name: str, arguments: Any) -> Any:
+        if known == "meanwhile":
+            begin()
+        told.ended("m-1", trigger="message", row=handler, canceled=True, ok=False, reason="canceled")
+        return Stopped.STOPPED
+
+    if known == "before":
+        begin()
+    told.engine.bus.reach("w", ask)
+    wish = {"invocation_id": record["invocation_id"], "reason": "the wrong customer"}
+    assert (await told.engine.call("trigger_invocation_cancel", wish, ADMIN))["state"] == "canceled"
+    (run,) = await told.listed()
+    assert (run["state"], run["by"], run["reason"]) == ("canceled", "alice", "the wrong customer")
+    told.ended("m-2", trigger="message", row=handler, canceled=True, ok=False, reason="canceled")
+    (other, _) = await told.listed()
+    assert (other["by"], other["reason"]) == (None, ""), "one wish is for one run"
+
+
 async def test_a_job_that_reads_until_it_is_stopped_has_no_run_to_end(told: Told) -> None:
     told.began("a-1", trigger="continuous")
     (run,) = await told.listed()
