@@ -19,7 +19,7 @@ from core.bus.base import Bus
 from core.fleet.left_out import LeftOut
 from core.model import frames
 from core.model.principal import Caller
-from core.model.run import Run
+from core.model.run import UNKNOWN, Run
 from core.model.states import RunState
 from core.model.workload import WorkloadRow
 from core.store import audit, job_runs
@@ -105,6 +105,7 @@ class Runs:
         """A run is under way and takes longer than most; `by` is who asked for it."""
         cause = told.cause or _cause(told.trigger, restarts)
         run = self._row(of, worker, told, RunState.RUNNING, cause, by)
+        run.events_in = run.events_out = run.refused = UNKNOWN
         self._under_way[of.id, told.run] = _UnderWay(run.id, worker, told.delivery)
         self._write(run)
 

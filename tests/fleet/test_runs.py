@@ -126,7 +126,9 @@ async def test_a_long_run_is_there_while_it_is_under_way_and_its_end_takes_its_p
     told.ended("a-0")
     told.began("a-1")
     assert await told.states() == [("succeeded", 1), ("running", 1)]
+    assert [one["events_in"] for one in await told.listed()] == [None, 0]
     told.ended("a-1", events_in=1)
+    assert [one["events_in"] for one in await told.listed()] == [1, 0]
     assert await told.states() == [("succeeded", 1), ("succeeded", 1)]
     told.ended("a-2")
     told.began("a-3")
@@ -159,6 +161,7 @@ async def test_a_run_ends_with_its_worker_and_what_that_says_later_is_kept_besid
     told.runs.worker_gone("w", "its worker was lost")
     (lost,) = await told.listed()
     assert (lost["state"], lost["reason"]) == ("failed", "its worker was lost")
+    assert (lost["events_in"], lost["events_out"], lost["refused"]) == (None, None, None), "nobody has told it"
 
 
 async def test_what_an_engine_left_under_way_has_failed_and_its_worker_may_still_say_how_it_went(
