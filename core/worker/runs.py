@@ -75,10 +75,10 @@ class Metrics:
 
 
 def lost(run: Run) -> str:
-    """Why a run failed that came to its end; empty when it did not: one of which no event came through, though not for
-    want of events. Something was refused, or the input had nothing to give but faults."""
-    refused = run.failed or run.left_out or run.skipped or (run.errors and not run.events_in)
-    if run.events_out or not refused:
+    """Why a run failed that came to its end, because actions or output refused its events and none came through; empty
+    when it did not fail. What its input leaves out is none of its events: one object that cannot be read, and that is
+    looked at again and again, must not make each poll a failure."""
+    if run.events_out or not (run.failed or run.left_out):
         return ""
     return run.last_error or "no event came through; the log of the job says why"
 
