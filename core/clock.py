@@ -28,6 +28,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def monotonic_ns() -> int:
+    """The same in ns, for what is counted exactly."""
+    return time.monotonic_ns()
+
+
 def since_boot_ms() -> int:
     """Milliseconds since this machine started, the time that it slept included; nobody can set this clock.
 

@@ -19,6 +19,7 @@ SERIES = 3  # runs, or events of a job that never ends, of which nothing came th
 SETTLED_SECONDS = 10.0  # so long must it be so of a job that never ends: what it reads next may be well
 MOST_LAG_SECONDS = 300.0
 GOOD_WINDOWS = 2  # after so many in a row without the fault it is over
+MESSAGE = "message"  # the trigger
 ONCE = ("once", "continuous")  # triggers of which no second run makes up for the first
 
 
@@ -161,9 +162,12 @@ class Evidence:
     def run(
         self, trigger: str, runs: int, events_in: int, events_out: int, refused: int, skipped: int, *, ok: bool
     ) -> None:
-        """A run, or several of a message-triggered job together, has ended."""
+        """A run, or several of a message-triggered job together, has ended.
+
+        Of messages, those that failed are told apart from others of the same moment, which may have come through.
+        """
         self.runs += runs
-        if not ok:  # that it fails is told otherwise
+        if not ok and (not refused or trigger == MESSAGE):  # that it fails is told otherwise
             return
         lost, blind = refused > 0 and not events_out, skipped > 0 and not events_in
         self.only_run = trigger in ONCE

@@ -29,6 +29,7 @@ from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
 from core.fleet.judge import Judge
 from core.fleet.kv_calls import KvCalls
+from core.fleet.left_out import LeftOut
 from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
 from core.fleet.processes import Processes
@@ -48,7 +49,7 @@ from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
 from core.model.run import text_id
-from core.model.states import RunState, WorkerState, WorkloadState
+from core.model.states import WorkerState, WorkloadState
 from core.model.worker_group import External
 from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.settings import Settings
@@ -452,7 +453,7 @@ class Fleet:
             case frames.Run():
                 self._workloads.run_ended(frame)
                 self._run_ended(worker, frame)
-                self.timetables.run_ended(frame)
+                self._left_out(worker, frame.workload, self.timetables.run_ended(frame))
             case frames.Began():
                 if (row := self._workloads.get(frame.workload)) is not None:
                     by = self.timetables.asker(frame.workload, frame.order)
@@ -460,15 +461,15 @@ class Fleet:
             case frames.Status():
                 self._status(worker, frame)
             case frames.Fired():
-                self.timetables.fired(frame)
+                self._left_out(worker, frame.workload, self.timetables.fired(frame))
                 self._workloads.timed(frame.workload, came=True)
-                if frame.skipped and (row := self._workloads.get(frame.workload)) is not None:
-                    now = clock.now_ns()
-                    self.runs.left_out(row, worker.name, RunState.SKIPPED, frame.skipped, now, now)
             case frames.Missed():
-                if self.timetables.missed(frame) and (row := self._workloads.get(frame.workload)) is not None:
-                    times = (frame.first_ns, frame.last_ns)
-                    self.runs.left_out(row, worker.name, RunState.MISSED, frame.count, *times)
+                self._left_out(worker, frame.workload, self.timetables.missed(frame))
+
+    def _left_out(self, worker: Worker, workload: str, left: Iterable[LeftOut]) -> None:
+        if (row := self._workloads.get(workload)) is not None:
+            for one in left:
+                self.runs.left_out(row, worker.name, one)
 
     def _run_ended(self, worker: Worker, told: frames.Run) -> None:
         row, id = self._workloads.get(told.workload), 0

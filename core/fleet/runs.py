@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from core import clock, errors
 from core.bus.base import Bus
+from core.fleet.left_out import LeftOut
 from core.model import frames
 from core.model.principal import Caller
-from core.model.run import Run
+from core.model.run import UNKNOWN, Run
 from core.model.states import RunState
 from core.model.workload import WorkloadRow
 from core.store import audit, job_runs
@@ -34,10 +35,6 @@ MINUTE_NS = 60 * clock.NANOSECONDS
 MESSAGE, CONTINUOUS = "message", "continuous"  # triggers
 SCHEDULE = "schedule"  # who ends a run when its next firing comes due
 _SCHEDULED = ("interval", "cron")
-_LEFT_OUT = {
-    RunState.SKIPPED: "a run was under way when its time came",
-    RunState.MISSED: "nothing could run it when its time came",
-}
 
 
 class _Alike(NamedTuple):
@@ -78,6 +75,13 @@ class Past(NamedTuple):
     ended_ns: int
 
 
+class _Wish(NamedTuple):
+    """Who wants the end of a run, and why."""
+
+    by: str
+    reason: str
+
+
 class Runs:
     """Use from the engine's loop."""
 
@@ -105,6 +109,8 @@ class Runs:
         self._timer: asyncio.TimerHandle | None = None
         self._touched: set[tuple[str, str]] = set()  # jobs with new rows
         self._canceling: dict[int, asyncio.Task[None]] = {}
+        self._wishes: dict[tuple[str, int], _Wish] = {}  # by workload and delivery, the oldest first
+        canceler.listeners.append(self._wished)
 
     # -- what workers tell ---------------------------------------------------------------------------------
 
@@ -112,12 +118,15 @@ class Runs:
         """A run is under way and takes longer than most; `by` is who asked for it."""
         cause = told.cause or _cause(told.trigger, restarts)
         run = self._row(of, worker, told, RunState.RUNNING, cause, by)
+        run.events_in = run.events_out = run.refused = UNKNOWN
         self._under_way[of.id, told.run] = _UnderWay(run.id, worker, told.delivery)
         self._write(run)
 
     def ended(self, of: WorkloadRow, worker: str, told: frames.Run, restarts: int, by: str = "") -> int:
         """A run has ended, or several that messages started; the id of its row, 0 for one that has none."""
         known = self._under_way.pop((of.id, told.run), None) if told.run else None
+        if known is not None and not told.canceled:
+            self._wishes.pop((of.id, known.delivery), None)
         if told.trigger == MESSAGE:
             self._count(of, told)
             failed = told.failed or (not told.ok and not told.canceled)
@@ -128,8 +137,11 @@ class Runs:
         state = RunState.CANCELED if told.canceled else RunState.SUCCEEDED if told.ok else RunState.FAILED
         cause = told.cause or _cause(told.trigger, restarts)
         overtaken = told.canceled and told.reason == OVERTAKEN
+        wish = self._wish(of.id, known) if told.canceled and not overtaken else None
         reason = "" if told.canceled and not overtaken else errors.shorten(told.reason, 1000)
         by = SCHEDULE if overtaken else by
+        if wish is not None:
+            by, reason = wish
         nothing = told.ok and not (told.events_in or told.events_out or told.errors)
         alike = _Alike(of.version, worker, cause, state.value, reason, by)
         shared = nothing or (told.trigger == MESSAGE and state is RunState.FAILED)
@@ -149,7 +161,7 @@ class Runs:
                 refused=_refused(told),
                 reason=reason,
                 confirmed=confirmed,
-                by=SCHEDULE if overtaken else "",  # any other is on record
+                by=SCHEDULE if overtaken else wish.by if wish is not None else "",  # any other is on record
             )
             self._write_behind(of.id, ended)
             self._touched.add((of.tenant, of.job))
@@ -182,15 +194,15 @@ class Runs:
         found = self._past.get(id)
         return found if found is not None and found.tenant == tenant else None
 
-    def left_out(self, of: WorkloadRow, worker: str, state: RunState, count: int, first_ns: int, last_ns: int) -> None:
-        """So many times of a schedule had no run: they were skipped, or missed from one time to another."""
-        told = frames.Began(of.id, "", "", first_ns, 0, "schedule", first_ns if state is RunState.MISSED else 0)
+    def left_out(self, of: WorkloadRow, worker: str, left: LeftOut) -> None:
+        """Times of a schedule had no run: a row says what kept them, in the place of the runs."""
+        told = frames.Began(of.id, "", "", left.first_ns, 0, "schedule", left.first_ns)
         run = dataclasses.replace(
-            self._row(of, worker, told, state, told.cause),
-            last_started_ns=last_ns,
-            ended_ns=last_ns,
-            count=count,
-            reason=_LEFT_OUT[state],
+            self._row(of, worker, told, left.state, told.cause),
+            last_started_ns=left.last_ns,
+            ended_ns=left.last_ns,
+            count=left.count,
+            reason=left.reason,
         )
         self._write_behind(of.id, run)
 
@@ -320,6 +332,7 @@ class Runs:
             if one.worker == worker:
                 del self._under_way[key]
                 cut_short.add(key[0])
+                self._wishes.pop((key[0], one.delivery), None)
                 self._add(Ended(one.id, RunState.FAILED.value, clock.now_ns(), reason=why))
 
     def died(self, of: WorkloadRow, trigger: str, started_ns: int, ended_ns: int, restarts: int, why: str) -> None:
@@ -377,6 +390,29 @@ class Runs:
             task = self._canceling[run.id] = asyncio.create_task(self._cancel(run, one, caller, reason))
             task.add_done_callback(lambda task: self._canceled(run.id, task))
         await asyncio.shield(task)
+
+    def _wished(self, workload: str, delivery: int, by: str, reason: str) -> Callable[[], None]:
+        """Somebody ends the invocation of a run, and with it the run."""
+        key = workload, delivery
+        self._wishes[key] = _Wish(by, reason)
+
+        def over() -> None:
+            if all(one.delivery != delivery for one in self._under_way.values()):  # otherwise its end may yet come
+                self._wishes.pop(key, None)
+
+        return over
+
+    def _wish(self, workload: str, known: _UnderWay | None) -> _Wish | None:
+        """Why a run was canceled that has ended now.
+
+        One that ended before it was on record does not say its delivery: then it is of the oldest wish that is open,
+        since workers tell the ends in the order in which they were asked for them.
+        """
+        if known is not None:
+            return self._wishes.pop((workload, known.delivery), None)
+        named = {one.delivery for one in self._under_way.values()}
+        key = next((key for key in self._wishes if key[0] == workload and key[1] not in named), None)
+        return None if key is None else self._wishes.pop(key)
 
     def _canceled(self, id: int, task: asyncio.Task[None]) -> None:
         del self._canceling[id]

@@ -91,11 +91,16 @@ class Sampler:
         self._file.close()
 
 
-def rates(slots: Iterable[series.Slot], ring: int, since: int, until: int) -> dict[str, list[float | None]]:
-    """Each amount by the second, and the lag, from slot to slot; None where nothing is known."""
-    step = series.RINGS[ring].step
-    found = {slot.start: slot for slot in slots}
-    starts = range(since - since % step, until, step)
+def rates(slots: Iterable[series.Slot], step: int, since: int, until: int) -> dict[str, list[float | None]]:
+    """Each amount by the second, and the lag, from one time to another in steps; None where nothing is known.
+
+    A step takes together all slots that begin in it.
+    """
+    found: dict[int, series.Slot] = {}
+    for one in slots:
+        start = one.start - (one.start - since) % step
+        found[start] = found[start].plus(one) if start in found else one
+    starts = range(since, until, step)
     out: dict[str, list[float | None]] = {}
     for place, name in enumerate(Amounts._fields):
         out[name] = [_rate(found.get(start), place) for start in starts]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from core import clock
 from core.dsl.language import firings
-from core.dsl.language.timers import Interval, Timer
+from core.dsl.language.timers import NEVER_NS, Interval, Timer
 from core.model.schedule import Punctuality, Schedule
 
 Key = tuple[str, str]  # tenant and job
@@ -54,10 +54,36 @@ def brief(schedule: Schedule, scheduled: Scheduled, now_ns: int) -> dict[str, An
     }
 
 
-def figures(schedule: Schedule, scheduled: Scheduled, now_ns: int) -> dict[str, float]:
+def overdue(schedule: Schedule, scheduled: Scheduled, now_ns: int, *, under_way: bool) -> int:
+    """When the oldest firing came due that was not made; 0: there is none. `under_way`: a run has begun and not ended.
+
+    Windows that follow each other are waited for, so that a firing is due when its window is over; with nothing under
+    way it is not known here which one that is.
+    """
+    timer, after = scheduled.timer, schedule.settled_ns
+    if schedule.paused or (timer.sequenced and not under_way):
+        return 0
+    due = next(iter(firings.upcoming(timer, after, 1, scheduled.workload, after)), NEVER_NS)
+    if timer.sequenced and timer.window is not None:
+        due = timer.window.ready_ns(due)
+    return due if due <= now_ns else 0
+
+
+def overlapped(schedule: Schedule, scheduled: Scheduled, now_ns: int) -> list[int]:
+    """The firings that are left out because of the run that is under way: all that came due, but for the one that waits
+    for its end where one is made up for."""
+    timer, after = scheduled.timer, schedule.settled_ns
+    if schedule.paused:
+        return []
+    due = firings.newest(timer, after, now_ns, firings.MOST_COUNTED, scheduled.workload)
+    return due if timer.skips else due[:-1]
+
+
+def figures(schedule: Schedule, scheduled: Scheduled, now_ns: int, *, under_way: bool) -> dict[str, float]:
     """What is measured of it: `next` and `last_success` in seconds since the epoch (0: none), how many firings were
-    `missed`, whether it is `paused`."""
-    following = upcoming(schedule, scheduled, now_ns, 1)
+    `missed`, whether it is `paused`. A firing that came due and was not made stays the next one."""
+    due = overdue(schedule, scheduled, now_ns, under_way=under_way)
+    following = [due] if due else upcoming(schedule, scheduled, now_ns, 1)
     return {
         "next": following[0] / clock.NANOSECONDS if following else 0,
         "last_success": schedule.succeeded_ns / clock.NANOSECONDS,
@@ -75,8 +101,8 @@ def punctuality(schedule: Schedule, scheduled: Scheduled, now_ns: int, *, under_
         firing = "firing was" if missed == 1 else "firings were"
         text = f"{missed} {firing} missed, the last one of {clock.iso(schedule.missed_at_ns)}"
         return Punctuality(False, "missed", text, missed, schedule.missed_at_ns)
-    if not under_way and not scheduled.timer.sequenced:
-        due = firings.upcoming(scheduled.timer, schedule.settled_ns, 1, scheduled.workload, schedule.settled_ns)
-        if due and now_ns - due[0] > LATE_NS:
-            return Punctuality(False, "late", f"the firing of {clock.iso(due[0])} has not come", 0, due[0])
+    due = overdue(schedule, scheduled, now_ns, under_way=under_way)
+    if due and now_ns - due > LATE_NS:
+        why = "; a run is still under way" if under_way else ""
+        return Punctuality(False, "late", f"the firing of {clock.iso(due)} has not come{why}", 0, due)
     return Punctuality(True, "on_time", "", 0, 0)

@@ -163,7 +163,7 @@ class Schedules:
             "last_success_at": clock.iso(schedule.succeeded_ns) if schedule.succeeded_ns else None,
             "failures": schedule.failures,
             "missed": schedule.missed,
-            "skipped": schedule.skipped,
+            "skipped": self._timetables.skipped(schedule),
             "on_time": found.on_time if found is not None else None,
             "reason": found.message if found is not None else "",
             "waiting": len(orders),

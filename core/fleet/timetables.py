@@ -17,13 +17,17 @@ from typing import Any
 import structlog
 
 from core import clock
+from core.dsl.language import firings
+from core.fleet import left_out
 from core.fleet import scheduled as known_of
+from core.fleet.left_out import LeftOut
 from core.fleet.orders import Orders
 from core.fleet.schedule_record import FOLD_SECONDS, LAZY_SECONDS, ScheduleRecord
 from core.fleet.scheduled import LATE_NS, Key, Scheduled
 from core.model import frames
 from core.model.message import Type
 from core.model.schedule import Cause, Order, Punctuality, Schedule
+from core.model.states import RunState
 from core.model.workload import parse
 from core.store import schedules as table
 from core.store.audit import AuditRow
@@ -53,6 +57,7 @@ class Timetables:
         self._schedules: dict[Key, Schedule] = {}
         self._scheduled: Mapping[Key, Scheduled] = {}
         self._under_way: set[Key] = set()
+        self._busy: dict[Key, int] = {}  # until when a run was under way, as far as it is known here
         self._late: set[Key] = set()  # whose firing has not come
         self._look = asyncio.Event()
         self._record = ScheduleRecord(database)
@@ -146,7 +151,16 @@ class Timetables:
     def figures(self, tenant: str, job: str) -> dict[str, float] | None:
         """What is measured of a schedule; None when the job has no timer."""
         both = self._both(tenant, job)
-        return known_of.figures(*both, clock.now_ns()) if both is not None else None
+        if both is None:
+            return None
+        return known_of.figures(*both, clock.now_ns(), under_way=(tenant, job) in self._under_way)
+
+    def skipped(self, schedule: Schedule) -> int:
+        """How many firings of a schedule were left out, those included that the run under way makes be left out."""
+        both = self._both(*schedule.key)
+        if both is None or schedule.key not in self._under_way:
+            return schedule.skipped
+        return schedule.skipped + len(known_of.overlapped(*both, clock.now_ns()))
 
     def punctuality(self, tenant: str, job: str) -> Punctuality | None:
         """Whether a job runs at its times; None when it has no timer."""
@@ -175,7 +189,7 @@ class Timetables:
         """A worker was told to run a workload: what was asked of it before, it is asked again."""
         scheduled = self.scheduled(tenant, job)
         if scheduled is not None and scheduled.workload == workload:
-            self._under_way.discard((tenant, job))
+            self._cut_off((tenant, job))
             self.orders.forget_asking((tenant, job))
             self.orders.ask((tenant, job), workload)
 
@@ -185,22 +199,33 @@ class Timetables:
             key = parse(workload).group
             scheduled = self._scheduled.get(key)
             if scheduled is not None and scheduled.workload == workload:
-                self._under_way.discard(key)
+                self._cut_off(key)
                 self.orders.forget_asking(key)
+
+    def _cut_off(self, key: Key) -> None:
+        """A run that was under way until now is not any more."""
+        if key in self._under_way:
+            self._under_way.discard(key)
+            self._busy[key] = clock.now_ns()
 
     # -- what workers say ----------------------------------------------------------------------------------
 
-    def fired(self, told: frames.Fired) -> None:
-        """A run begins."""
+    def fired(self, told: frames.Fired) -> list[LeftOut]:
+        """A run begins; the firings that were left out before it."""
         schedule = self._of(told.workload)
         if schedule is None:
-            return
+            return []
         self._under_way.add(schedule.key)
         at = told.scheduled_ns
+        left: list[LeftOut] = []
         if told.cause == Cause.SCHEDULE:
+            scheduled = self._scheduled.get(schedule.key)
+            if told.skipped and scheduled is not None:
+                times = firings.between(scheduled.timer, schedule.settled_ns, at, told.skipped, told.workload)
+                left = left_out.of_firing(times, self._busy.get(schedule.key, 0), at)
             set_back = schedule.settled_ns - at > CLOCK_SET_BACK_NS
             schedule.last_ns = schedule.settled_ns = at if set_back else max(schedule.settled_ns, at)
-            schedule.skipped += told.skipped
+            self._count(schedule, told.workload, left)
             if schedule.missed_since or schedule.key in self._late:
                 schedule.missed_since = 0
                 self._late.discard(schedule.key)
@@ -208,31 +233,55 @@ class Timetables:
         elif told.cause == Cause.CATCH_UP and not told.order:
             schedule.settled_ns = max(schedule.settled_ns, at)
         self._ran(schedule)
+        return left
 
-    def missed(self, told: frames.Missed) -> bool:
-        """Times came due that nothing could run; whether that is news: replicas miss the same ones."""
+    def missed(self, told: frames.Missed) -> list[LeftOut]:
+        """Times came due that nothing has run; those of them that are news: replicas miss the same ones."""
         schedule = self._of(told.workload)
         if schedule is None or schedule.paused or told.last_ns <= schedule.settled_ns:
-            return False
-        schedule.settled_ns = schedule.missed_at_ns = told.last_ns
-        schedule.missed += told.count
-        schedule.missed_since += told.count
+            return []
+        scheduled = self._scheduled.get(schedule.key)
+        if scheduled is None:
+            return []
+        found = firings.within(scheduled.timer, told.first_ns, told.last_ns + 1, told.count, told.workload)
+        times = [at for at in found if at > schedule.settled_ns][: told.count]
+        left = left_out.of_outage(times, self._busy.get(schedule.key, 0))
+        schedule.settled_ns = told.last_ns
+        self._count(schedule, told.workload, left, told.owed)
         self._record.keep(schedule, 0.0)
-        data = {"job": schedule.job, "workload": told.workload, "missed": told.count, "caught_up": told.owed}
-        data |= {"first": clock.iso(told.first_ns), "last": clock.iso(told.last_ns)}
-        self._tell(*schedule.key, Type.SCHEDULE_MISSED, data)
         self._heard(schedule.key)
-        return True
+        return left
 
-    def run_ended(self, told: frames.Run) -> None:
-        """A run of a schedule has ended. One that was stopped has not failed, and what asked for it asks again."""
+    def _count(self, schedule: Schedule, workload: str, left: Iterable[LeftOut], owed: int = 0) -> None:
+        for one in left:
+            if one.state is RunState.SKIPPED:
+                schedule.skipped += one.count
+                continue
+            schedule.missed += one.count
+            schedule.missed_since += one.count
+            schedule.missed_at_ns = one.last_ns
+            data = {"job": schedule.job, "workload": workload, "missed": one.count, "caught_up": owed}
+            data |= {"first": clock.iso(one.first_ns), "last": clock.iso(one.last_ns), "reason": one.reason}
+            self._tell(*schedule.key, Type.SCHEDULE_MISSED, data)
+
+    def run_ended(self, told: frames.Run) -> list[LeftOut]:
+        """A run of a schedule has ended. One that was stopped has not failed, and what asked for it asks again.
+
+        What came due during it and is not made up for is left out by now.
+        """
         schedule = self._of(told.workload)
         if schedule is None or not told.cause:
-            return
+            return []
         key, scheduled = schedule.key, self._scheduled.get(schedule.key)
         self._under_way.discard(key)
+        self._busy[key] = told.ended_ns
+        left: list[LeftOut] = []
+        if scheduled is not None and scheduled.timer.skips:
+            left = left_out.of_run(known_of.overlapped(schedule, scheduled, told.ended_ns))
+            schedule.settled_ns = max([schedule.settled_ns, *(one.last_ns for one in left)])
+            self._count(schedule, told.workload, left)
         if not told.ok and told.reason == runs.STOPPED:
-            return
+            return left
         schedule.ended_ns, schedule.ok = told.ended_ns, int(told.ok)
         if told.ok:
             schedule.succeeded_ns, schedule.failures = told.ended_ns, 0
@@ -247,6 +296,7 @@ class Timetables:
             limit = scheduled.timer.pause_on_failure
             if limit is not None and schedule.failures >= limit and not schedule.paused:
                 self._pause_failing(schedule)
+        return left
 
     def _ran(self, schedule: Schedule) -> None:
         scheduled = self._scheduled.get(schedule.key)
@@ -332,5 +382,6 @@ class Timetables:
     def _forget(self, key: Key) -> None:
         self._schedules.pop(key, None)
         self._late.discard(key)
+        self._busy.pop(key, None)
         self.orders.forget(key)
         self._record.forget(key)

@@ -294,7 +294,7 @@ class Fired(Frame):
     scheduled_ns: Natural
     """Which time it is for."""
     skipped: Natural
-    """How many times came due since the run before and were left out, because a run was under way."""
+    """How many times came due since the run before and were left out."""
     order: Natural = 0
     """What asked for it, as `fire` named it; 0: the timetable."""
 

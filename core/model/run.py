@@ -8,6 +8,7 @@ from typing import Any
 from core import clock
 
 PREFIX = "run_"
+UNKNOWN = -1  # of an amount: nobody has told it
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class Run:
     last_started_ns: int = 0
     """When the last of them started."""
     events_in: int = 0
+    """UNKNOWN while it is under way, and of one whose worker never told of its end; so are the next two."""
     events_out: int = 0
     refused: int = 0
     """Events that an action or the output refused, and files, objects and lines that the input left out."""
@@ -73,9 +75,9 @@ class Run:
             "started_at": clock.iso(self.started_ns),
             "ended_at": clock.iso(self.ended_ns) if self.ended_ns else None,
             **self._several(),
-            "events_in": self.events_in,
-            "events_out": self.events_out,
-            "refused": self.refused,
+            "events_in": _known(self.events_in),
+            "events_out": _known(self.events_out),
+            "refused": _known(self.refused),
             "reason": self.reason,
             "by": self.by or None,
             **canceled,
@@ -97,6 +99,10 @@ class Run:
 
     def _several(self) -> dict[str, Any]:
         return {"count": self.count, "last_started_at": clock.iso(self.last_started_ns)} if self.count > 1 else {}
+
+
+def _known(amount: int) -> int | None:
+    return None if amount == UNKNOWN else amount
 
 
 def text_id(id: int) -> str:

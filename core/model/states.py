@@ -87,8 +87,8 @@ class RunState(StrEnum):
     """The life of one run of a job."""
 
     RUNNING = "running"  # it is under way
-    SUCCEEDED = "succeeded"  # its output has accepted everything
-    FAILED = "failed"  # it, its worker or its engine came to an end before that
+    SUCCEEDED = "succeeded"  # its output has accepted all of its events, but for those that were refused
+    FAILED = "failed"  # all of them were refused, or it, its worker or its engine came to an end before that
     CANCELED = "canceled"  # somebody wanted its end
     SKIPPED = "skipped"  # its time came while a run was under way, and it was left out
     MISSED = "missed"  # its time came while nothing could run it

@@ -22,8 +22,8 @@ class SeriesGet(Params):
     """ISO 8601, or how long ago (2h, 7d); at most 90 days."""
     until: str | None = Field(default=None, max_length=40)
     """Before this time."""
-    points: int = Field(default=60, ge=1, le=500)
-    """The most points."""
+    points: int = Field(default=61, ge=1, le=500)
+    """The most points; slots are put together so that they cover all of it."""
 
 
 @operation(
@@ -34,16 +34,15 @@ class SeriesGet(Params):
     role=Role.USER,
 )
 async def series_get(engine: Engine, caller: Caller, params: SeriesGet) -> dict[str, Any]:
-    """Rates by the second, from slot to slot of `step_seconds`, and the largest lag of each slot; null where nothing is
-    known. The last hour is kept by 10 seconds, a day by the minute, a week by 5 minutes, 90 days by the hour."""
+    """Rates by the second, from slot to slot of `step_seconds`, and the largest lag of each; null where nothing is
+    known. The last one is not over. The last hour is kept by 10 seconds, a day by the minute, a week by 5 minutes, 90
+    days by the hour."""
     now_ns = clock.now_ns()
     now = now_ns // clock.NANOSECONDS
     since = moment(params.since, now_ns, "/since") // clock.NANOSECONDS
     until = now if params.until is None else min(now, moment(params.until, now_ns, "/until") // clock.NANOSECONDS)
-    ring = series.ring_for(since, until, now, params.points)
-    step = series.RINGS[ring].step
-    until -= until % step  # the last slot is still being filled
-    since = max(since - since % step, until - step * params.points)
+    until -= until % sampling.STEP_SECONDS  # nothing is known yet of the seconds after it
+    ring, step, since = series.grid_for(min(since, until), until, now, params.points)
     slots = await engine.sampler.read(caller.tenant, params.of or "", ring, since, until)
     if slots is None and params.of is not None:
         raise errors.NotFound(
@@ -56,5 +55,5 @@ async def series_get(engine: Engine, caller: Caller, params: SeriesGet) -> dict[
         "since": clock.iso(since * clock.NANOSECONDS),
         "until": clock.iso(until * clock.NANOSECONDS),
         "left_out": engine.sampler.totals.left_out,
-        "rates": sampling.rates(slots or [], ring, since, until),
+        "rates": sampling.rates(slots or [], step, since, until),
     }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlite_utils import Database
 
 from core import clock
-from core.model.run import Run
+from core.model.run import UNKNOWN, Run
 from core.store import audit
 from core.store.audit import AuditRow
 from core.store.rows import fields_of, insertion
@@ -37,9 +37,9 @@ class Ended(NamedTuple):
     id: int
     state: str
     ended_ns: int
-    events_in: int = 0
-    events_out: int = 0
-    refused: int = 0
+    events_in: int = UNKNOWN
+    events_out: int = UNKNOWN
+    refused: int = UNKNOWN
     reason: str = ""
     confirmed: int | None = None
     by: str = ""

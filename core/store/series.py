@@ -66,6 +66,12 @@ class Slot(NamedTuple):
     """The largest that was seen."""
     amounts: Amounts
 
+    def plus(self, later: Slot) -> Slot:
+        """Both as one."""
+        amounts = Amounts(*map(sum, zip(self.amounts, later.amounts, strict=True)))
+        lag = max(self.lag_seconds, later.lag_seconds)
+        return Slot(self.start, self.covered + later.covered, lag, amounts)
+
 
 _SUMS = ("covered", *Amounts._fields)
 _SCHEMA = f"""
@@ -148,12 +154,31 @@ def forget(db: sqlite3.Connection, before: int, most: int = 100) -> int:
     return len(ids)
 
 
-def ring_for(since: int, until: int, now: int, points: int) -> int:
-    """The place of the finest ring that reaches back to `since` and has at most so many slots up to `until`."""
-    for number, ring in enumerate(RINGS):
-        if now - since <= ring.step * ring.slots and until - since <= ring.step * points:
-            return number
-    return len(RINGS) - 1
+class Grid(NamedTuple):
+    """How a stretch of time is laid out in points."""
+
+    ring: int
+    """The place of the ring that is read."""
+    step: int
+    """Seconds of a point: so many slots of the ring, one or more, are put together."""
+    since: int
+    """Where the first point begins."""
+
+
+def grid_for(since: int, until: int, now: int, points: int) -> Grid:
+    """Points, at most so many, that cover a stretch: of the finest ring that reaches back to it.
+
+    They begin at multiples of their length, so that the same time is in the same point whenever somebody looks; the
+    only point of a stretch is as long as that.
+    """
+    fitting = (number for number, ring in enumerate(RINGS) if now - since <= ring.step * ring.slots)
+    number = next(fitting, len(RINGS) - 1)
+    slot = RINGS[number].step
+    since -= since % slot
+    step = slot * max(1, -(-(until - since) // (slot * points)))
+    while points > 1 and until - (since - since % step) > step * points:
+        step += slot
+    return Grid(number, step, since - since % step if points > 1 else since)
 
 
 def read(db: sqlite3.Connection, subjects: Iterable[int], ring: int, since: int, until: int) -> list[Slot]:

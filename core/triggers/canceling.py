@@ -57,6 +57,9 @@ class Canceler:
         self._pending = pending
         self._tell = tell
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self.listeners: list[Callable[[str, int, str, str], Callable[[], None]]] = []
+        """Called before the worker of a workload is asked to end the run of a delivery, with who wants it and why; what
+        they return is called when it has answered, or has not within CONFIRM_SECONDS."""
 
     async def cancel(self, id: int, caller: Caller, reason: str) -> None:
         """Bring a run to an end; returns when it has one, whichever that is. One that has ended stays as it is.
@@ -110,7 +113,13 @@ class Canceler:
         if held is None or held.consumer is None:
             await self._ended(entry, asked, Stopped.OVER)
             return
-        answer, why = await ask(self._bus, held.consumer.worker, "cancel", [held.consumer.workload, held.id])
+        workload = held.consumer.workload
+        heard = [listener(workload, held.id, caller.username, reason) for listener in self.listeners]
+        try:
+            answer, why = await ask(self._bus, held.consumer.worker, "cancel", [workload, held.id])
+        finally:
+            for over in heard:
+                over()
         await self._ended(entry, asked, answer, why)
 
     async def _ended(

@@ -421,8 +421,7 @@ class Executor:
         self._run_ns += (ended - started - self._run_ns) // 4
 
     def _end_message_run(self, delivery: Delivery, run: Run, started: int, reason: str) -> int:
-        if not reason and run.errors and not run.events_out:
-            reason = run.last_error or "no event came through; the log of the job says why"
+        reason = reason or runs.lost(run)
         if reason:
             self._env.log("error", f"a run failed: {reason}")
         if self._emitters:
@@ -601,7 +600,8 @@ class Executor:
             flight.count(run, self.metrics)
             self._flight = self._firing = None
             self._fired()
-        self._report(run, trigger, started, "", firing)
+        reason = runs.lost(run) if trigger != "continuous" else ""  # that one ends when it is stopped
+        self._report(run, trigger, started, reason, firing)
         return True
 
     def _fired(self) -> None:

@@ -42,7 +42,7 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._sequence = 0
         self._unconfirmed: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._runs: dict[str, frames.Run] = {}
+        self._runs: dict[tuple[str, bool], frames.Run] = {}  # by workload, and whether they came to a good end
         self._runs_timer: asyncio.TimerHandle | None = None
 
     def publish(self, workload: str, message: Outgoing) -> asyncio.Future[None]:
@@ -136,15 +136,16 @@ class Link:
         self._send(lines)
 
     def run_ended(self, workload: str, report: RunReport) -> None:
-        """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up."""
+        """Tell of the end of a firing; message-triggered ones, which can be thousands, are summed up: those that failed
+        apart from the others, so that each sum says what its runs did."""
         if self._redactors and report.reason:
             report = report._replace(reason=self._clean(workload, report.reason))
         if report.trigger != "message" or report.told or report.canceled:
             self._send(_run(workload, report))
             return
-        known = self._runs.get(workload)
+        known = self._runs.get((workload, report.ok))
         if known is None:
-            self._runs[workload] = _run(workload, report)
+            self._runs[workload, report.ok] = _run(workload, report)
         else:
             known.runs += 1
             known.run = ""
@@ -155,7 +156,6 @@ class Link:
             known.errors += report.errors
             known.refused += report.refused
             known.skipped += report.skipped
-            known.ok = known.ok and report.ok
             known.reason = report.reason or known.reason
         if self._runs_timer is None:
             self._runs_timer = self._loop.call_later(REPORT_SECONDS, self._tell_runs)

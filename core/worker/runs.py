@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from core.dsl.component import Run
 from core.errors import SluiceError
 from core.model import frames
 
@@ -72,6 +73,15 @@ class Metrics:
     conditions_failed: int = 0  # events for which a condition could not be worked out
     letters_dropped: int = 0  # of refused events that are in no box: there was no room
     last_event_at: int = 0  # ns since the epoch, 0 = none yet
+
+
+def lost(run: Run) -> str:
+    """Why a run failed that came to its end, because actions or output refused its events and none came through; empty
+    when it did not fail. What its input leaves out is none of its events: one object that cannot be read, and that is
+    looked at again and again, must not make each poll a failure."""
+    if run.events_out or not (run.failed or run.left_out):
+        return ""
+    return run.last_error or "no event came through; the log of the job says why"
 
 
 class RunCanceled(Exception):

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import NamedTuple
 
 from core import clock
 from core.dsl.language import firings
 from core.dsl.language.firings import MOST_COUNTED
-from core.dsl.language.timers import Interval, Timer
+from core.dsl.language.timers import ALWAYS, Interval, Timer
 from core.dsl.language.window import Span
 from core.model.schedule import Cause
+
+SET_NS = clock.NANOSECONDS // 10  # two clocks that go apart by more were set
 
 
 class Now(NamedTuple):
     """The time on both clocks: an interval counts on the one that cannot jump, cron and windows on the other."""
 
-    monotonic: float
+    monotonic_ns: int
     wall_ns: int
+
+    @property
+    def monotonic(self) -> float:
+        """In seconds."""
+        return self.monotonic_ns / clock.NANOSECONDS
 
     @staticmethod
     def read() -> Now:
-        return Now(clock.monotonic(), clock.now_ns())
+        return Now(clock.monotonic_ns(), clock.now_ns())
 
 
 class Firing(NamedTuple):
@@ -54,8 +60,9 @@ class Timetable:
         self._timer = timer
         self._seed = seed
         self._started = self._on(now)
-        self._last: float | None = None
-        self._planned: float | None = None
+        self._last: int | None = None
+        self._planned: int | None = None
+        self._both = now
         self._behind = False
         self.mark_ns: int | None = None
         if timer.window is not None and timer.sequenced:
@@ -67,15 +74,15 @@ class Timetable:
         """Seconds until the next firing; zero or less: now."""
         if self._owed:
             return 0.0
-        window, ready = self._timer.window, -math.inf
+        window, (ready, _) = self._timer.window, ALWAYS
         if self.mark_ns is not None and window is not None:  # a window that is not over is waited for
-            ready = (window.ready_ns(self.mark_ns) - now.wall_ns) / clock.NANOSECONDS
+            ready = window.ready_ns(self.mark_ns) - now.wall_ns
             if self._behind and ready <= 0:
                 return 0.0
         at = self._on(now)
         if self._planned is None or self._planned > at:  # not yet due: thought over, for the clock may have been set
             self._planned = self._plan(at, now)
-        return max(self._planned - at, ready)
+        return max(self._planned - at, ready) / clock.NANOSECONDS
 
     def fire(self, now: Now) -> Firing:
         """The job fires now, because its time came."""
@@ -85,7 +92,7 @@ class Timetable:
         self._last, self._planned, self._behind = self._on(now), None, False
         window, span = self._timer.window, None
         if window is not None:
-            span = window.sliding(now.wall_ns) if self.mark_ns is None else window.following(self.mark_ns)
+            span = window.sliding(scheduled_ns) if self.mark_ns is None else window.following(self.mark_ns)
         return Firing(Cause.SCHEDULE, scheduled_ns, span, skipped)
 
     def ordered(self, order: int, cause: Cause, scheduled_ns: int) -> Firing:
@@ -128,22 +135,35 @@ class Timetable:
             if later > at:
                 break
             newest, skipped = later, skipped + 1
-        return now.wall_ns - round((at - newest) * 1e6) * 1000, skipped
+        return self._to_wall(newest, now), skipped
 
-    def _plan(self, at: float, now: Now) -> float:
+    def _to_wall(self, at: int, now: Now) -> int:
+        """A time of its clock on that of the wall: times at equal distances stay so.
+
+        Both clocks go at one pace unless somebody sets one, so two readings tell the distance between them for long;
+        that a reading was cut in two by other work is no change of it.
+        """
+        if not isinstance(self._timer, Interval):
+            return at
+        apart = (now.wall_ns - now.monotonic_ns) - (self._both.wall_ns - self._both.monotonic_ns)
+        if abs(apart) > SET_NS:
+            self._both = now
+        return at + self._both.wall_ns - self._both.monotonic_ns
+
+    def _plan(self, at: int, now: Now) -> int:
         bounds = self._bounds(now)
         due = self._timer.next_fire(self._started, self._last, at, self._seed, bounds)
         if self._last is None or self._timer.skips:
             return due
         return min(due, self._timer.next_fire(self._started, self._last, self._last, self._seed, bounds))
 
-    def _bounds(self, now: Now) -> tuple[float, float]:
+    def _bounds(self, now: Now) -> tuple[int, int]:
         """Start and end of the schedule, on its clock."""
         begin, end = self._timer.bounds
         if isinstance(self._timer, Interval):
-            shift = now.monotonic - now.wall_ns / clock.NANOSECONDS
+            shift = now.monotonic_ns - now.wall_ns
             return begin + shift, end + shift
         return begin, end
 
-    def _on(self, now: Now) -> float:
-        return now.monotonic if isinstance(self._timer, Interval) else now.wall_ns / clock.NANOSECONDS
+    def _on(self, now: Now) -> int:
+        return now.monotonic_ns if isinstance(self._timer, Interval) else now.wall_ns

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import clock
 from core.dsl.language import cron
+
+SECOND = clock.NANOSECONDS
 
 
 class Night(NamedTuple):
@@ -38,9 +41,9 @@ AUTUMN = [
 
 
 def told(expression: str, zone: str, since: datetime, count: int = 3) -> list[str]:
-    found = cron.times(cron.fields_of(expression), cron.zone_of(zone), since.timestamp())
+    found = cron.times(cron.fields_of(expression), cron.zone_of(zone), clock.from_datetime(since))
     place = ZoneInfo(zone)
-    return [f"{datetime.fromtimestamp(at, place):%d %H:%M:%S %z}" for at in itertools.islice(found, count)]
+    return [f"{datetime.fromtimestamp(at // SECOND, place):%d %H:%M:%S %z}" for at in itertools.islice(found, count)]
 
 
 def change(night: Night) -> datetime:
@@ -50,9 +53,9 @@ def change(night: Night) -> datetime:
 def between(expression: str, night: Night, before: timedelta, after: timedelta) -> list[datetime]:
     """The firings around the change of a night, as times of its place."""
     zone, at = cron.zone_of(night.zone), change(night)
-    end = (at + after).timestamp()
-    found = cron.times(cron.fields_of(expression), zone, (at - before).timestamp())
-    return [datetime.fromtimestamp(one, zone) for one in itertools.takewhile(lambda one: one <= end, found)]
+    end = clock.from_datetime(at + after)
+    found = cron.times(cron.fields_of(expression), zone, clock.from_datetime(at - before))
+    return [datetime.fromtimestamp(one // SECOND, zone) for one in itertools.takewhile(lambda one: one <= end, found)]
 
 
 @pytest.mark.parametrize("night", [*SPRING, *AUTUMN], ids=lambda night: f"{night.zone} {night.gap}")
@@ -95,10 +98,12 @@ def test_whoever_looks_between_the_two_passes_finds_no_time_of_the_first(night: 
     second = change(night) + timedelta(minutes=1)
     first = (change(night) + timedelta(minutes=night.gap / 2)).astimezone(ZoneInfo(night.zone))
     (found,) = itertools.islice(
-        cron.times(cron.fields_of(f"{first.minute} {first.hour} * * *"), cron.zone_of(night.zone), second.timestamp()),
+        cron.times(
+            cron.fields_of(f"{first.minute} {first.hour} * * *"), cron.zone_of(night.zone), clock.from_datetime(second)
+        ),
         1,
     )
-    assert found - second.timestamp() > 20 * 3600
+    assert found - clock.from_datetime(second) > 20 * 3600 * SECOND
 
 
 @pytest.mark.parametrize("night", [*SPRING, *AUTUMN], ids=lambda night: f"{night.zone} {night.gap}")
@@ -144,25 +149,27 @@ FIXED = st.tuples(st.integers(0, 59), st.integers(0, 59), st.integers(0, 23)).ma
 ANY = FIXED | st.sampled_from(
     ["*/10 * * * *", "0 * * * *", "15,45 */3 * * *", "*/20 2 * * *", "0 0 L * *", "30 1 * * SUN"]
 )
-MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)).map(lambda at: at.replace(tzinfo=UTC).timestamp())
+MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)).map(
+    lambda at: clock.from_datetime(at.replace(tzinfo=UTC))
+)
 
 
 @given(expression=ANY, zone=ZONES, since=MOMENTS)
-def test_times_ascend_and_are_the_same_wherever_one_begins_to_look(expression: str, zone: str, since: float) -> None:
+def test_times_ascend_and_are_the_same_wherever_one_begins_to_look(expression: str, zone: str, since: int) -> None:
     fields, place = cron.fields_of(expression), cron.zone_of(zone)
     found = list(itertools.islice(cron.times(fields, place, since), 8))
     assert found[0] > since
     assert all(a < b for a, b in itertools.pairwise(found))
     for before, after in itertools.pairwise([since, *found]):
-        middle = (before + after) / 2
+        middle = (before + after) // 2
         assert next(cron.times(fields, place, before)) == after
         assert next(cron.times(fields, place, middle)) == after
 
 
 @given(expression=FIXED, zone=ZONES, since=MOMENTS)
-def test_a_time_of_the_day_fires_once_on_each_day(expression: str, zone: str, since: float) -> None:
+def test_a_time_of_the_day_fires_once_on_each_day(expression: str, zone: str, since: int) -> None:
     """The rule for both nights: each day of the place has one firing, no more and no fewer."""
     place = cron.zone_of(zone)
     found = list(itertools.islice(cron.times(cron.fields_of(expression), place, since), 12))
-    days = [datetime.fromtimestamp(at, place).date() for at in found]
+    days = [datetime.fromtimestamp(at // SECOND, place).date() for at in found]
     assert [b - a for a, b in itertools.pairwise(days)] == [timedelta(days=1)] * 11

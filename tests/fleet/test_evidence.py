@@ -100,8 +100,15 @@ def test_a_run_that_never_comes_again_is_enough_alone() -> None:
 def test_a_run_that_failed_is_told_otherwise() -> None:
     seen = Evidence("1")
     for _ in range(5):
-        seen.run("interval", 1, 1, 0, 1, 0, ok=False)
+        seen.run("interval", 1, 1, 0, 0, 0, ok=False)
     assert not refused(seen)
+
+
+def test_runs_that_failed_because_all_of_their_events_were_refused_are_evidence_of_that() -> None:
+    seen = Evidence("1")
+    for _ in range(5):
+        seen.run("interval", 1, 1, 0, 1, 0, ok=False)
+    assert refused(seen)
 
 
 def test_a_reader_that_never_ends_and_skips_all_that_it_sees_is_told_once_that_has_settled() -> None:

@@ -13,6 +13,7 @@ import pytest
 from core import clock, errors
 from core.bus.base import Delivery
 from core.engine import Engine
+from core.fleet.left_out import RUN_UNDER_WAY, STOOD_STILL, LeftOut
 from core.model import frames
 from core.model.canceling import Stopped
 from core.model.states import RunState
@@ -100,12 +101,13 @@ async def test_who_asked_for_a_run_and_times_that_had_none_are_on_record(told: T
     told.ended("a-0")
     told.ended("a-1", cause="manual", scheduled_ns=NOW, by="bob")
     told.ended("a-2", cause="schedule", scheduled_ns=NOW + SECOND)
-    told.runs.left_out(ROW, "w", RunState.SKIPPED, 2, NOW, NOW)
-    told.runs.left_out(ROW, "w", RunState.MISSED, 3, NOW, NOW + SECOND)
+    told.runs.left_out(ROW, "w", LeftOut(RunState.SKIPPED, RUN_UNDER_WAY, 2, NOW, NOW))
+    told.runs.left_out(ROW, "w", LeftOut(RunState.MISSED, STOOD_STILL, 3, NOW, NOW + SECOND))
     missed, skipped, due, manual, first = await told.listed()
     assert (manual["cause"], manual["by"], manual["scheduled_for"]) == ("manual", "bob", clock.iso(NOW))
     assert (first["cause"], first["scheduled_for"], due["scheduled_for"]) == ("schedule", None, clock.iso(NOW + SECOND))
-    assert (skipped["state"], skipped["count"], skipped["scheduled_for"]) == ("skipped", 2, None)
+    assert (skipped["state"], skipped["count"], skipped["scheduled_for"]) == ("skipped", 2, clock.iso(NOW))
+    assert (skipped["reason"], missed["reason"]) == (RUN_UNDER_WAY, STOOD_STILL)
     assert (missed["state"], missed["count"], missed["scheduled_for"]) == ("missed", 3, clock.iso(NOW))
     assert missed["last_started_at"] == clock.iso(NOW + SECOND)
 
@@ -124,7 +126,9 @@ async def test_a_long_run_is_there_while_it_is_under_way_and_its_end_takes_its_p
     told.ended("a-0")
     told.began("a-1")
     assert await told.states() == [("succeeded", 1), ("running", 1)]
+    assert [one["events_in"] for one in await told.listed()] == [None, 0]
     told.ended("a-1", events_in=1)
+    assert [one["events_in"] for one in await told.listed()] == [1, 0]
     assert await told.states() == [("succeeded", 1), ("succeeded", 1)]
     told.ended("a-2")
     told.began("a-3")
@@ -157,6 +161,7 @@ async def test_a_run_ends_with_its_worker_and_what_that_says_later_is_kept_besid
     told.runs.worker_gone("w", "its worker was lost")
     (lost,) = await told.listed()
     assert (lost["state"], lost["reason"]) == ("failed", "its worker was lost")
+    assert (lost["events_in"], lost["events_out"], lost["refused"]) == (None, None, None), "nobody has told it"
 
 
 async def test_what_an_engine_left_under_way_has_failed_and_its_worker_may_still_say_how_it_went(
@@ -291,6 +296,37 @@ async def test_the_run_of_an_invocation_is_canceled_with_it(told: Told) -> None:
     assert (await cancel(told, run))["state"] == "canceled"
     ended = await rig.get(record)
     assert (ended["state"], ended["result"]["reason"]) == ("canceled", "enough")
+
+
+@pytest.mark.parametrize("known", ["before", "meanwhile", "never"])
+async def test_who_cancels_an_invocation_and_why_stands_at_its_run_too(told: Told, known: str) -> None:
+    rig = Rig(told.engine)
+    await rig.publish(response_timeout_seconds=600)
+    replica = Replica()
+    told.engine.bus.attach(("tenant-a", JOB), replica)
+    record = await rig.invoke()
+    delivery: Delivery = next(iter(replica.outstanding.values()))
+    handler = WorkloadRow(**{**_fields(ROW), "id": replica.workload, "job": JOB})
+
+    def begin() -> None:
+        told.began("m-1", trigger="message", delivery=delivery.id, row=handler)
+
+    async def ask(name: str, arguments: Any) -> Any:
+        if known == "meanwhile":
+            begin()
+        told.ended("m-1", trigger="message", row=handler, canceled=True, ok=False, reason="canceled")
+        return Stopped.STOPPED
+
+    if known == "before":
+        begin()
+    told.engine.bus.reach("w", ask)
+    wish = {"invocation_id": record["invocation_id"], "reason": "the wrong customer"}
+    assert (await told.engine.call("trigger_invocation_cancel", wish, ADMIN))["state"] == "canceled"
+    (run,) = await told.listed()
+    assert (run["state"], run["by"], run["reason"]) == ("canceled", "alice", "the wrong customer")
+    told.ended("m-2", trigger="message", row=handler, canceled=True, ok=False, reason="canceled")
+    (other, _) = await told.listed()
+    assert (other["by"], other["reason"]) == (None, ""), "one wish is for one run"
 
 
 async def test_a_job_that_reads_until_it_is_stopped_has_no_run_to_end(told: Told) -> None:

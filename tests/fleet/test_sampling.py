@@ -87,17 +87,44 @@ def test_slots_add_up_in_every_ring_and_are_written_over(tmp_path: Path) -> None
 
 def test_what_nobody_saw_is_a_gap_and_a_rate_is_of_what_was_seen() -> None:
     slots = [series.Slot(HOUR, 5.0, 1.0, Amounts(events_in=10)), series.Slot(HOUR + 20, 10.0, 0.0, Amounts())]
-    found = sampling.rates(slots, 0, HOUR, HOUR + 30)
+    found = sampling.rates(slots, 10, HOUR, HOUR + 30)
     assert found["events_in"] == [2.0, None, 0.0]
     assert found["lag_seconds"] == [1.0, None, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("back", "points", "step"),
-    [(600, 60, 10), (3600, 60, 60), (3600, 500, 10), (86_400, 500, 300), (90 * 86_400, 500, 3600)],
+    ("back", "points", "ring", "step"),
+    [
+        *((600, 61, 10, 10), (3600, 61, 10, 60), (3600, 500, 10, 10), (86_400, 100, 60, 900), (86_400, 500, 60, 180)),
+        *((7 * 86_400, 100, 300, 6300), (90 * 86_400, 500, 3600, 5 * 3600), (400 * 86_400, 500, 3600, 20 * 3600)),
+    ],
 )
-def test_the_finest_ring_that_reaches_back_and_fits_is_read(back: int, points: int, step: int) -> None:
-    assert series.RINGS[series.ring_for(HOUR - back, HOUR, HOUR, points)].step == step
+def test_the_finest_ring_that_reaches_back_is_read_and_its_slots_put_together(
+    back: int, points: int, ring: int, step: int
+) -> None:
+    now = HOUR + 1230
+    found = series.grid_for(now - back, now, now, points)
+    assert (series.RINGS[found.ring].step, found.step) == (ring, step)
+
+
+@given(back=st.integers(0, 90 * 86_400), points=st.integers(1, 500), length=st.integers(0, 90 * 86_400))
+def test_a_stretch_is_covered_from_its_begin_to_its_end_by_no_more_points_than_were_asked_for(
+    back: int, points: int, length: int
+) -> None:
+    now = HOUR + 1230
+    since, until = now - back, min(now, now - back + length)
+    ring, step, first = series.grid_for(since, until, now, points)
+    assert step % series.RINGS[ring].step == 0
+    assert first <= since < first + step
+    assert len(range(first, until, step)) <= points
+    assert points == 1 or first % step == 0, "the same time is in the same point at each look"
+
+
+def test_slots_that_are_put_together_add_up() -> None:
+    slots = [series.Slot(HOUR + 60 * at, 60.0, float(at), Amounts(events_in=60 * at)) for at in range(1, 5) if at != 3]
+    found = sampling.rates(slots, 120, HOUR, HOUR + 300)
+    assert found["events_in"] == [1.0, 2.0, 4.0], "also the one that is not over"
+    assert found["lag_seconds"] == [1.0, 2.0, 4.0]
 
 
 async def test_a_job_that_runs_has_a_series(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +13,8 @@ import pytest
 
 from core import clock, errors
 from core.engine import Engine
+from core.fleet import scheduled as known_of
+from core.fleet import timetables
 from core.store import schedules as table
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
@@ -191,10 +194,96 @@ async def test_what_came_due_while_its_worker_was_away_is_missed(tmp_path: Path)
         os.kill(pid, signal.SIGSTOP)
         await waiting.pause(3.5)  # it stands still while three firings come due, and then dies
         os.kill(pid, signal.SIGKILL)
-        found = await waiting.until(lambda: shown(engine, "each"), lambda now: now["missed"])
-        assert found["missed"] >= 2  # the last one may be on time after all
+        await waiting.until(lambda: shown(engine, "each"), lambda now: now["missed"] >= 2)  # the last may be on time
         await waiting.until(lambda: messages(engine, "schedule-missed"))
         await waiting.until(lambda: shown(engine, "each"), lambda now: now["on_time"])
+
+
+EACH = """
+name: each
+input: {exec: {command: COMMAND, trigger: {cron: {expression: "* * * * * *", overlap: OVERLAP}}}}
+output: {print: STDOUT}
+"""
+
+
+def each(command: str, overlap: str = "wait-one") -> str:
+    return EACH.replace("COMMAND", command).replace("OVERLAP", overlap)
+
+
+async def left_out(engine: Engine, state: str, after: str = "") -> list[dict[str, Any]]:
+    found = (await engine.call("run_list", {"job": "each", "state": state}, ADMIN))["items"]
+    return [one for one in found if one["scheduled_for"] > after]
+
+
+async def first(engine: Engine) -> str:
+    """Which time the first run is for: before it, the job came up."""
+    return (await waiting.until(lambda: shown(engine, "each"), lambda now: now["last_scheduled"]))["last_scheduled"]
+
+
+async def test_firings_that_came_due_while_the_worker_stood_still_are_missed_and_not_skipped(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", allow_exec=True) as engine:
+        await deploy(engine, each('["true"]'))
+        begun = await first(engine)
+        await waiting.until(lambda: shown(engine, "each"), lambda now: now["last_run"])  # none is under way
+        pid = engine.fleet.workers["local-1"].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await waiting.pause(3.5)  # it stands still while three firings come due
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        missed = await waiting.until(lambda: left_out(engine, "missed", begun))
+        assert missed[0]["reason"] == "its worker stood still when its time came"
+        assert await left_out(engine, "skipped") == []
+        assert (await shown(engine, "each"))["missed"] >= missed[0]["count"]
+        assert (await messages(engine, "schedule-missed"))[0]["message_data"]["reason"] == missed[0]["reason"]
+
+
+@pytest.mark.parametrize("overlap", ["wait-one", "skip"])
+async def test_firings_that_came_due_during_a_run_that_its_worker_did_not_survive_are_skipped(
+    tmp_path: Path, overlap: str
+) -> None:
+    async with engine_on(tmp_path / "home", allow_exec=True) as engine:
+        await deploy(engine, each('[sleep, "600"]', overlap))
+        begun = await first(engine)
+        await waiting.until(lambda: shown(engine, "each"), lambda now: now["skipped"] >= 3)
+        pid, killed = engine.fleet.workers["local-1"].pid, clock.iso(clock.now_ns())
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        skipped = await waiting.until(lambda: left_out(engine, "skipped"))
+        assert skipped[0]["reason"] == "a run was under way when its time came"
+        assert skipped[0]["count"] >= 3
+        assert await left_out(engine, "missed", begun) == await left_out(engine, "missed", killed)
+
+
+HANGING = """
+name: hanging
+input: {exec: {command: [sleep, "600"], timeout: 1d, trigger: {cron: "* * * * * *"}}}
+output: {print: STDOUT}
+"""
+
+
+async def test_a_run_that_hangs_is_told_by_the_schedule_that_it_holds_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_of, "LATE_NS", 2 * clock.NANOSECONDS)
+    monkeypatch.setattr(timetables, "LATE_NS", 2 * clock.NANOSECONDS)
+    monkeypatch.setattr(timetables, "LOOK_SECONDS", 0.1)
+    async with engine_on(tmp_path / "home", allow_exec=True) as engine:
+        await deploy(engine, HANGING)
+        found = await waiting.until(lambda: shown(engine, "hanging"), lambda now: now["skipped"] >= 3)
+        assert found["last_run"] is None, "it is counted while the run lasts"
+        found = await waiting.until(lambda: shown(engine, "hanging"), lambda now: now["on_time"] is False)
+        assert "a run is still under way" in found["reason"]
+        (figures,) = (await engine.call("job_metrics", {}, ADMIN))["items"]
+        due = datetime.fromisoformat(found["last_scheduled"]).timestamp() + 1
+        assert figures["schedule"]["next"] == due, "it does not move past the firing that was not made"
+
+        async def condition() -> str:
+            job = await engine.call("job_get", {"name": "hanging"}, ADMIN)
+            return {one["type"]: one["status"] for one in job["workloads"][0]["conditions"]}["OnSchedule"]
+
+        assert await waiting.until(condition, lambda status: status == "false") == "false"
 
 
 async def test_a_schedule_whose_runs_fail_pauses_itself(tmp_path: Path) -> None:
@@ -213,6 +302,22 @@ async def test_a_schedule_whose_runs_fail_pauses_itself(tmp_path: Path) -> None:
         assert (resumed["state"], resumed["failures"]) == ("active", 0)
         again = await waiting.until(lambda: shown(engine, "failing"), lambda now: now["state"] == "paused")
         assert again["failures"] == 2
+
+
+async def test_a_schedule_whose_events_are_all_refused_pauses_itself_and_has_no_success(tmp_path: Path) -> None:
+    refusing = (
+        "name: refusing\ninput: {echo: {event: t, trigger: {interval: {duration: 50ms, pause-on-failure: 3}}}}\n"
+        'actions: [{script: {code: "event.x = nil + 1"}}]\noutput: {print: STDOUT}'
+    )
+    async with engine_on(tmp_path / "home") as engine:
+        put = await engine.call("job_put", {"document": refusing}, ADMIN)
+        await engine.call("job_deploy", {"name": put["name"], "wait_seconds": 0}, ADMIN)
+        found = await waiting.until(lambda: shown(engine, "refusing"), lambda now: now["state"] == "paused")
+        assert (found["failures"], found["last_success_at"], found["last_run"]["ok"]) == (3, None, False)
+        (run, *_) = found["runs"]
+        assert run["state"] == "failed" and "nil" in run["reason"]
+        letters = await engine.call("dead_letter_list", {"job": "refusing"}, ADMIN)
+        assert letters["total"] == 3
 
 
 async def test_a_pause_ends_by_itself_when_it_was_to(tmp_path: Path) -> None:

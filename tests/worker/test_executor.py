@@ -9,6 +9,7 @@ import anyio
 import psutil
 import pytest
 
+from core import clock
 from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.language.action import JobAborted
 from core.dsl.outputs import file as file_output
@@ -278,6 +279,47 @@ async def test_a_run_that_fails_settles_with_the_reason_and_the_next_one_works(w
     assert bus.settled == {1: "not for you", 2: None}
     assert [report.ok for report in worker.reports] == [False, True]
     assert (executor.metrics.runs, executor.metrics.runs_failed) == (2, 1)
+    await executor.drain(1)
+    await task
+
+
+TRIGGERS: list[dict[str, Any] | None] = [
+    None,
+    {"interval": "1h"},
+    {"cron": {"expression": "@yearly", "immediate": True}},
+    {"message": {"filter-tag": "go"}},
+]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=["once", "interval", "cron", "message"])
+@pytest.mark.parametrize(
+    ("refused", "dropped", "reason"),
+    [("", "", ""), ("a", "", ""), ("ab", "", "not b"), ("a", "b", "not a"), ("", "ab", "")],
+    ids=["none", "some", "all", "all that were left", "none of those that were left out"],
+)
+async def test_a_run_of_which_no_event_came_through_because_they_were_refused_has_failed_whatever_started_it(
+    worker: Worker, trigger: dict[str, Any] | None, refused: str, dropped: str, reason: str
+) -> None:
+    env = worker.env()
+
+    def refuse(events: list[Event], run: Run) -> list[Event]:
+        for event in events:
+            if event["id"] in refused:
+                run.fail(env, f"not {event['id']}", event)
+        return rig.pass_on([event for event in events if event["id"] not in refused + dropped], run)
+
+    source: dict[str, Any] = {"event": '{"id":"a"}\n{"id":"b"}', "json": True}
+    source |= {"trigger": trigger} if trigger is not None else {}
+    executor, bus = worker.executor({"echo": source}, {"print": "STDOUT"}, refuse), Bus()
+    task = asyncio.create_task(executor.run())
+    if trigger is not None:
+        await rig.opened(executor)
+    if executor.mode == "message":
+        executor.deliver(bus.delivery(1))
+    await waiting.until(lambda: worker.reports)
+    (report,) = worker.reports
+    assert (report.ok, report.reason, report.refused) == (not reason, reason, len(refused))
+    assert executor.metrics.runs_failed == int(bool(reason))
     await executor.drain(1)
     await task
 
@@ -598,10 +640,10 @@ async def test_a_batch_that_its_output_has_not_accepted_makes_the_job_lag(worker
     task = asyncio.create_task(executor.run())
     batch = await worker.env("reader").channel("c").get()
     now = Now.read()
-    assert executor.lag_seconds(now._replace(monotonic=now.monotonic + 60)) > 59
+    assert executor.lag_seconds(now._replace(monotonic_ns=now.monotonic_ns + 60 * clock.NANOSECONDS)) > 59
     batch.settle(None)
     await task
-    assert executor.lag_seconds(now._replace(monotonic=now.monotonic + 60)) == 0
+    assert executor.lag_seconds(now._replace(monotonic_ns=now.monotonic_ns + 60 * clock.NANOSECONDS)) == 0
 
 
 async def test_bytes_are_counted_on_both_sides(worker: Worker, tmp_path: Path) -> None:
@@ -624,7 +666,7 @@ async def test_a_tail_that_is_behind_its_file_lags_and_one_that_has_caught_up_do
 
     def lag() -> float:
         now = Now.read()
-        return executor.lag_seconds(now._replace(monotonic=now.monotonic + 60))
+        return executor.lag_seconds(now._replace(monotonic_ns=now.monotonic_ns + 60 * clock.NANOSECONDS))
 
     await waiting.until(lambda: lag() > 59)
     channel, read = worker.env("reader").channel("c"), 0

@@ -20,13 +20,13 @@ class Clock:
     """Both clocks of a machine, as values that the test moves."""
 
     def __init__(self) -> None:
-        self.monotonic, self.wall_ns = 1000.0, NOON
+        self.monotonic_ns, self.wall_ns = 1000 * SECOND, NOON
 
     def now(self) -> Now:
-        return Now(self.monotonic, self.wall_ns)
+        return Now(self.monotonic_ns, self.wall_ns)
 
     def go(self, seconds: float) -> Now:
-        self.monotonic += seconds
+        self.monotonic_ns += round(seconds * SECOND)
         self.wall_ns += round(seconds * SECOND)
         return self.now()
 
@@ -98,6 +98,59 @@ def test_a_cron_firing_says_which_time_it_is_for_and_how_many_it_stands_for() ->
     assert table.wait(clock.go(190)) <= 0, "a run of 190 s"
     assert table.fire(clock.now()) == (Cause.SCHEDULE, NOON + 240 * SECOND, None, 2, 0)
     assert table.wait(clock.now()) == pytest.approx(49.8)
+
+
+@given(late=st.integers(0, 999_999_999), second=st.integers(0, 10_000_000))
+def test_the_time_of_a_cron_firing_is_the_second_that_its_expression_names(late: int, second: int) -> None:
+    clock = Clock()
+    clock.wall_ns += second * SECOND
+    table = Timetable(Cron.model_validate("* * * * * *"), "w", clock.now())
+    table.wait(clock.now())
+    clock.wall_ns += SECOND + late
+    assert table.wait(clock.now()) <= 0
+    assert table.fire(clock.now()).scheduled_ns == NOON + (second + 1) * SECOND
+
+
+@given(steps=st.lists(st.integers(1, 5_000_000_000), min_size=2, max_size=30), cut=st.integers(0, 50_000_000))
+def test_the_times_of_an_interval_are_at_equal_distances_however_late_its_runs_begin(
+    steps: list[int], cut: int
+) -> None:
+    clock = Clock()
+    table = Timetable(interval(duration="0.7s"), "w", clock.now())
+    fired = []
+    for number, step in enumerate(steps):
+        clock.monotonic_ns += step
+        clock.wall_ns += step
+        now = clock.now()._replace(wall_ns=clock.wall_ns + number % 2 * cut)  # read a little later than the other one
+        if table.wait(now) <= 0:
+            fired.append(table.fire(now).scheduled_ns)
+    assert all((at - NOON) % (7 * SECOND // 10) == 0 for at in fired)
+    assert all(a < b for a, b in itertools.pairwise(fired))
+
+
+def test_an_interval_names_its_times_by_the_clock_of_the_wall_also_after_that_was_set() -> None:
+    clock = Clock()
+    table = Timetable(interval(), "w", clock.now())
+    table.wait(clock.now())
+    table.fire(clock.now())
+    clock.wall_ns += 86_400 * SECOND
+    table.wait(clock.go(61))
+    assert table.fire(clock.now()).scheduled_ns == NOON + 86_460 * SECOND
+
+
+@pytest.mark.parametrize("keys", [{"duration": "10s"}, {"expression": "*/10 * * * * *", "window": "10s"}])
+def test_the_window_of_a_firing_that_begins_late_is_the_one_of_its_time(keys: dict[str, Any]) -> None:
+    clock = Clock()
+    timer = (Cron if "expression" in keys else Interval).model_validate({"window": {}, **keys})
+    table = Timetable(timer, "w", clock.now())
+    spans = []
+    for late in (0.0, 7.3, 2.0, 9.9, 0.1):
+        clock.go(max(0.0, table.wait(clock.now())))
+        clock.go(late)
+        table.wait(clock.now())
+        spans.append(table.fire(clock.now()).span)
+    assert all(a.end_ns == b.start_ns for a, b in itertools.pairwise(spans) if a and b), "nothing falls between two"
+    assert all(span is not None and (span.end_ns - NOON) % (10 * SECOND) == 0 for span in spans)
 
 
 def test_what_was_missed_is_made_up_for_in_its_order_with_its_window_and_then_the_timetable_goes_on() -> None:
@@ -233,14 +286,14 @@ def test_an_interval_never_waits_longer_than_its_distance_and_never_fires_twice_
     clock.go(max(0.0, table.wait(clock.now())))
     assert table.wait(clock.now()) <= 0
     table.fire(clock.now())
-    first, fired = clock.monotonic, 1
+    first, fired = clock.now().monotonic, 1
     for seconds in runs:
         wait = table.wait(clock.go(seconds))
         assert wait <= every + 1e-6
         if block:
-            assert wait > 0 or seconds == 0 or abs((clock.monotonic - first) % every) < 1e-3
+            assert wait > 0 or seconds == 0 or abs((clock.now().monotonic - first) % every) < 1e-3
         clock.go(max(0.0, wait) + 1e-6)
         assert table.wait(clock.now()) <= 0
         table.fire(clock.now())
         fired += 1
-        assert fired <= (clock.monotonic - first) / every + 2 + len(runs) * (not block)
+        assert fired <= (clock.now().monotonic - first) / every + 2 + len(runs) * (not block)

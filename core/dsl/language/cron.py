@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from core import clock
 from core.errors import shorten
 
 SHORTCUTS = {
@@ -73,13 +74,13 @@ def zone_of(name: str) -> tzinfo:
         raise ValueError(f"there is no time zone {shown}; write it as in Europe/Berlin, or UTC") from None
 
 
-def times(fields: str, zone: tzinfo, after: float) -> Iterator[float]:
-    """The times at which six fields come true, in seconds since the epoch, ascending and each later than `after`."""
-    begin = datetime.fromtimestamp(after, zone)
+def times(fields: str, zone: tzinfo, after: int) -> Iterator[int]:
+    """The times at which six fields come true, in ns since the epoch, ascending and each later than `after`."""
+    begin = datetime.fromtimestamp(after // clock.NANOSECONDS, zone)  # they are whole seconds
     _, minutes, hours, *_ = fields.split()
     if zone is UTC or minutes.startswith("*") or hours.startswith("*"):
         for found in CronSim(fields, begin):
-            if (at := found.timestamp()) > after:
+            if (at := clock.from_datetime(found)) > after:
                 yield at
         return
     last = after
@@ -89,8 +90,8 @@ def times(fields: str, zone: tzinfo, after: float) -> Iterator[float]:
             last = at
 
 
-def _laid(local: datetime, zone: tzinfo) -> float:
-    """A time of the clock on the wall as seconds since the epoch: the first of two, and the end of a gap in it."""
+def _laid(local: datetime, zone: tzinfo) -> int:
+    """A time of the clock on the wall as ns since the epoch: the first of two, and the end of a gap in it."""
     while (at := local.replace(tzinfo=zone)).astimezone(UTC).astimezone(zone) != at:  # nobody's clock ever shows it
         local += _MINUTE
-    return at.timestamp()
+    return clock.from_datetime(at)

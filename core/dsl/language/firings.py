@@ -25,9 +25,7 @@ class Missed(NamedTuple):
 
 def upcoming(timer: Timer, after_ns: int, count: int, seed: str, origin_ns: int = 0) -> list[int]:
     """The next firings after a time; an interval counts from `origin_ns`, if one is given."""
-    origin = origin_ns / clock.NANOSECONDS if origin_ns else None
-    found = timer.planned(after_ns / clock.NANOSECONDS, seed, origin)
-    return [_ns(at) for at in itertools.islice(found, count)]
+    return list(itertools.islice(timer.planned(after_ns, seed, origin_ns or None), count))
 
 
 def within(timer: Timer, from_ns: int, to_ns: int, most: int, seed: str) -> list[int]:
@@ -35,13 +33,15 @@ def within(timer: Timer, from_ns: int, to_ns: int, most: int, seed: str) -> list
 
     An interval counts from the beginning.
     """
-    first = from_ns / clock.NANOSECONDS
-    if isinstance(timer, Interval):
-        found = timer.planned(first - timer.duration / 2, seed, first)
-    else:
-        found = timer.planned(first - 0.0005, seed)  # no two firings are nearer to each other
-    before = itertools.takewhile(lambda at: at < to_ns, map(_ns, found))
+    before = itertools.takewhile(lambda at: at < to_ns, timer.planned(from_ns - 1, seed, from_ns))
     return list(itertools.islice(before, most + 1))
+
+
+def between(timer: Timer, after_ns: int, before_ns: int, most: int, seed: str) -> list[int]:
+    """The firings after one time and before another one, the first of them, ascending; an interval counts from the
+    first time."""
+    found = itertools.takewhile(lambda at: at < before_ns, timer.planned(after_ns, seed, after_ns))
+    return list(itertools.islice(found, most))
 
 
 def newest(timer: Timer, after_ns: int, until_ns: int, most: int, seed: str) -> list[int]:
@@ -52,8 +52,7 @@ def newest(timer: Timer, after_ns: int, until_ns: int, most: int, seed: str) -> 
     back = clock.NANOSECONDS
     while True:
         begin = max(after_ns, until_ns - back)
-        found = timer.planned(begin / clock.NANOSECONDS, seed, after_ns / clock.NANOSECONDS)
-        times = [at for at in itertools.takewhile(lambda at: at <= until_ns, map(_ns, found)) if at > after_ns]
+        times = list(itertools.takewhile(lambda at: at <= until_ns, timer.planned(begin, seed, after_ns)))
         if begin == after_ns or len(times) >= most:
             return times[-most:]
         back *= 2
@@ -88,8 +87,3 @@ def _decided(times: list[int], now_ns: int, policy: str, catch_up: float) -> Mis
     if not left_out:
         return Missed(owed=tuple(owed))
     return Missed(len(left_out), left_out[0], left_out[-1], tuple(owed))
-
-
-def _ns(seconds: float) -> int:
-    """To the microsecond: a float of today has no more."""
-    return round(seconds * 1e6) * 1000

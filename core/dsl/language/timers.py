@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
@@ -13,20 +12,28 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from core import clock
 from core.dsl.component import Config
 from core.dsl.language import cron
 from core.dsl.language.duration import Duration
 from core.dsl.language.window import Window
 from core.errors import shorten
 
-CLOCK_SET_BACK_SECONDS = 60.0
+CLOCK_SET_BACK_NS = 60 * clock.NANOSECONDS
 CATCH_UP_SECONDS = (10.0, 30 * 86_400.0)
+NEVER_NS = 2**63 - 1  # later than anything that fires
+ALWAYS = (-NEVER_NS, NEVER_NS)  # no start and no end
 
 
-def _jitter(maximum: float, seed: str) -> float:
-    """A delay in [0, maximum) that one workload keeps for its whole life: it is drawn from its name."""
+def _ns(seconds: float) -> int:
+    """A length of time that a document names."""
+    return round(seconds * clock.NANOSECONDS)
+
+
+def _jitter_ns(maximum: float, seed: str) -> int:
+    """A delay of less than `maximum` seconds that one workload keeps for its whole life: it is drawn from its name."""
     digest = hashlib.blake2b(seed.encode(), digest_size=8).digest()
-    return maximum * int.from_bytes(digest, "big") / 2**64
+    return _ns(maximum) * int.from_bytes(digest, "big") // 2**64
 
 
 class Timer(Config):
@@ -84,36 +91,37 @@ class Timer(Config):
     @abstractmethod
     def next_fire(
         self,
-        started: float,
-        last: float | None,
-        now: float,
+        started: int,
+        last: int | None,
+        now: int,
         seed: str,
-        bounds: tuple[float, float] = (-math.inf, math.inf),
-    ) -> float:
-        """The next firing in seconds, on the clock of all arguments; infinity when there is none any more.
+        bounds: tuple[int, int] = ALWAYS,
+    ) -> int:
+        """The next firing in ns, on the clock of all arguments; NEVER_NS when there is none any more.
 
+        Whole ns, here and wherever times of schedules go: seconds with a fraction of today name no ns exactly.
         `last` is the firing before, None when there was none; a result before `now` means: now. `bounds` are start and
         end on the same clock.
         """
 
     @abstractmethod
-    def planned(self, after: float, seed: str, origin: float | None = None) -> Iterator[float]:
-        """The firings after a time, on the wall clock and within start and end.
+    def planned(self, after: int, seed: str, origin: int | None = None) -> Iterator[int]:
+        """The firings after a time, in ns on the wall clock, and within start and end.
 
         `origin` is one of an interval, which has none of its own; without it they are counted from `after`.
         """
 
     @cached_property
-    def bounds(self) -> tuple[float, float]:
-        """Start and end in seconds since the epoch; infinite where there is none."""
-        start = self._moment(self.start, -math.inf)
-        return start, self._moment(self.end, math.inf)
+    def bounds(self) -> tuple[int, int]:
+        """Start and end in ns since the epoch; those of ALWAYS where there is none."""
+        start, end = ALWAYS
+        return self._moment(self.start, start), self._moment(self.end, end)
 
-    def _moment(self, text: str, otherwise: float) -> float:
+    def _moment(self, text: str, otherwise: int) -> int:
         if not text:
             return otherwise
         at = datetime.fromisoformat(text)
-        return (at if at.tzinfo is not None else at.replace(tzinfo=self.zone)).timestamp()
+        return clock.from_datetime(at if at.tzinfo is not None else at.replace(tzinfo=self.zone))
 
     @field_validator("start", "end")
     @classmethod
@@ -161,6 +169,10 @@ class Interval(Timer):
         return value
 
     @property
+    def every_ns(self) -> int:
+        return _ns(self.duration)
+
+    @property
     def text(self) -> str:
         return f"interval {self.duration:g}s"
 
@@ -170,29 +182,27 @@ class Interval(Timer):
 
     def next_fire(
         self,
-        started: float,
-        last: float | None,
-        now: float,
+        started: int,
+        last: int | None,
+        now: int,
         seed: str,
-        bounds: tuple[float, float] = (-math.inf, math.inf),
-    ) -> float:
+        bounds: tuple[int, int] = ALWAYS,
+    ) -> int:
         begin, end = bounds
-        first = max(started, begin) + _jitter(self.random_offset, seed) + (0.0 if self.immediate else self.duration)
+        every = self.every_ns
+        first = max(started, begin) + _jitter_ns(self.random_offset, seed) + (0 if self.immediate else every)
         if last is not None:
             # Equal spacing from the start: slow runs do not make the schedule drift, and what is past is skipped.
-            steps = math.floor((max(last, now) - first) / self.duration + 1e-9) + 1
-            first += max(steps, 0) * self.duration
-        return first if first <= end else math.inf
+            steps = (max(last, now) - first) // every + 1
+            first += max(steps, 0) * every
+        return first if first <= end else NEVER_NS
 
-    def planned(self, after: float, seed: str, origin: float | None = None) -> Iterator[float]:
+    def planned(self, after: int, seed: str, origin: int | None = None) -> Iterator[int]:
         begin, end = self.bounds
         base = after if origin is None else origin
-        first = math.floor((max(after, begin) - base) / self.duration + 1e-9) + 1
-        for step in itertools.count(first):
-            at = base + step * self.duration
-            if at > end:
-                return
-            yield at
+        every = self.every_ns
+        steps = (max(after, begin) - base) // every + 1
+        return iter(range(base + steps * every, end + 1, every))
 
 
 class Cron(Timer):
@@ -246,28 +256,28 @@ class Cron(Timer):
 
     def next_fire(
         self,
-        started: float,
-        last: float | None,
-        now: float,
+        started: int,
+        last: int | None,
+        now: int,
         seed: str,
-        bounds: tuple[float, float] = (-math.inf, math.inf),
-    ) -> float:
+        bounds: tuple[int, int] = ALWAYS,
+    ) -> int:
         begin, end = bounds
         if last is None and self.immediate:
             fire = max(started, begin)
-            return fire if fire <= end else math.inf
+            return fire if fire <= end else NEVER_NS
         # A last firing far ahead of now means that the clock was set back: then only now counts.
-        after = now if last is None or last - now > CLOCK_SET_BACK_SECONDS else max(now, last)
-        fire = next(self._from(after, seed, begin), math.inf)
-        return fire if fire <= end else math.inf
+        after = now if last is None or last - now > CLOCK_SET_BACK_NS else max(now, last)
+        fire = next(self._from(after, seed, begin), NEVER_NS)
+        return fire if fire <= end else NEVER_NS
 
-    def planned(self, after: float, seed: str, origin: float | None = None) -> Iterator[float]:
+    def planned(self, after: int, seed: str, origin: int | None = None) -> Iterator[int]:
         begin, end = self.bounds
         return itertools.takewhile(lambda at: at <= end, self._from(after, seed, begin))
 
-    def _from(self, after: float, seed: str, begin: float) -> Iterator[float]:
+    def _from(self, after: int, seed: str, begin: int) -> Iterator[int]:
         """The firings after a time, from `begin` on."""
-        offset = _jitter(self.random_offset, seed)
-        first = max(after, begin - 1.0)  # a time of the clock is a whole second
+        offset = _jitter_ns(self.random_offset, seed)
+        first = max(after, begin - 1)
         found = (at + offset for at in cron.times(self.fields, self.zone, first - offset))
         return itertools.dropwhile(lambda at: at < begin, found)

@@ -43,7 +43,8 @@ class WindowStart(Config):
 
 
 class Window(WindowStart):
-    """Without a start, a window ends at the firing. With one, windows follow each other and each is taken once.
+    """Without a start, a window ends at the time that the firing is for. With one, windows follow each other and each
+    is taken once.
 
     A window of a sequence that is not over yet is waited for; when several are over, they follow each other at once.
     One whose run fails is taken again.
@@ -85,9 +86,9 @@ class Window(WindowStart):
     def offset_ns(self) -> int:
         return round(self.offset * clock.NANOSECONDS)
 
-    def sliding(self, now_ns: int) -> Span:
-        """The window of a firing without a start."""
-        end = now_ns - self.offset_ns
+    def sliding(self, scheduled_ns: int) -> Span:
+        """The window of a firing without a start: it ends with the time that the firing is for, whenever it begins."""
+        end = scheduled_ns - self.offset_ns
         return Span(end - self.size_ns, end)
 
     def following(self, mark_ns: int) -> Span:

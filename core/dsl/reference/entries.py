@@ -31,8 +31,9 @@ _BLOCKS: dict[tuple[str, str], tuple[type[Config], str]] = {
     ),
     ("document", "on-error"): (
         OnError,
-        "name: by-host\ninput: {echo: {event: '{}', json: true}}\noutput: {file: 'by-host/${host}.jsonl'}\n"
-        "on-error: {send: {message: rejected}}",
+        'name: by-host\ninput:\n  echo:\n    event: |\n      {"host": "web1"}\n      {"from": "nowhere"}\n'
+        "    json: true\n"
+        "output: {file: 'by-host/${host}.jsonl'}\non-error: {send: {message: rejected}}",
     ),
     ("trigger", "interval"): (
         timers.Interval,
