@@ -53,6 +53,7 @@ from core.gitops.reading import Reader
 from core.gitops.runs import Runs
 from core.gitops.steps import Steps
 from core.guard import filepolicy
+from core.identity.links import Links
 from core.identity.tokens import Tokens
 from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
@@ -130,6 +131,7 @@ class Engine:
         self.denials = Denials(database, ids)
         self.admission = Admission(operations, licensing, self.denials, settings.home, running=running)
         self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
+        self.links = Links()
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
         self._subscribers: list[Notice] = []

@@ -47,6 +47,8 @@ class Wanted(NamedTuple):
     expires_in_seconds: int | None
     platform: bool
     scopes: list[str]
+    idle_seconds: int | None = None
+    """After how long without a use it ends; None: never for that."""
 
 
 class Minted(NamedTuple):
@@ -138,6 +140,7 @@ class Tokens:
             "expires_at_ns": ends,
             "revoked_at_ns": None,
             "made_by": caller.principal.credential,
+            "idle_seconds": wanted.idle_seconds,
         }
         note = audit.row(self._ids.next(), caller, "token_create", str(row["id"]))
         await self._database.write(table.insert, row, refuse_others_name, note)
@@ -147,6 +150,12 @@ class Tokens:
         """When the API key of a caller ends; None when it does not, or when there is none."""
         own = await self._own(caller)
         return None if own is None else own["expires_at_ns"]
+
+    async def left_seconds(self, caller: Caller, most: int) -> int:
+        """For how long a credential that the caller makes now can hold, at most `most`; at least one second."""
+        ends = await self._end(caller)
+        left = most if ends is None else (ends - self.steady.now_ns()) // clock.NANOSECONDS - 1
+        return max(1, min(most, left))
 
     async def _own(self, caller: Caller) -> Row | None:
         """The API key that the credential of a caller is, or was minted from."""
@@ -192,6 +201,16 @@ class Tokens:
             )
         self._announce("tokens", {"id": id})
         return went[1:]
+
+    async def sign_out(self, caller: Caller) -> bool:
+        """Withdraw the token of the caller's browser; whether it was one that a browser holds."""
+        row = await self._own(caller)
+        if row is None or row["idle_seconds"] is None:
+            return False
+        note = functools.partial(audit.row, self._ids.next(), caller, "console_session_end")
+        went = await self._database.write(table.revoke, row["id"], self.steady.now_ns(), note)
+        self._announce("tokens", {"id": row["id"]})
+        return bool(went)
 
     async def mint(self, caller: Caller, ttl_seconds: int) -> Minted:
         """A JWT of the API key that a call came with; it ends with its key.
@@ -249,7 +268,10 @@ def state(row: Row | None, now_ns: int) -> str:
     """valid, expired or revoked; one that is not there was revoked."""
     if row is None or row["revoked_at_ns"] is not None:
         return "revoked"
-    return "expired" if row["expires_at_ns"] is not None and row["expires_at_ns"] <= now_ns else "valid"
+    ends = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+    if row["idle_seconds"] is not None:
+        ends.append((row["last_used_at_ns"] or row["created_at_ns"]) + row["idle_seconds"] * clock.NANOSECONDS)
+    return "expired" if ends and min(ends) <= now_ns else "valid"
 
 
 def rights(row: Row) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +19,8 @@ from core.operations.registry import MAX_PAGE
 from core.settings import DEFAULT_PORT, Settings
 from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
-from mcp_server.http import app, serving
+from mcp_server.cli import console as links
+from mcp_server.http import app, console, serving
 from mcp_server.http import auth as identities
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ async def serve(
             await running.enter_async_context(doors)
             address = serving.url(listener, secure=certificate is not None)
             connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
+            connect.note(f"  Console {await _console(engine, local, address)}")
             connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
+            running.enter_context(_told(settings.home / links.ADDRESS, address))
             connect.note(f"  {_files(engine, settings)}")
             if certificate is not None:
                 connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
@@ -152,6 +155,26 @@ async def serve(
     finally:
         listener.close()
     return 0
+
+
+@contextlib.contextmanager
+def _told(file: Path, address: str) -> Iterator[None]:
+    """Leave in the home where this server listens, for `sluice console`."""
+    file.write_text(f"{address}\n", encoding="utf-8")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if file.read_text(encoding="utf-8").strip() == address:  # else another one listens, and has told where
+                file.unlink()
+
+
+async def _console(engine: session.EngineSession, local: principal.Caller, address: str) -> str:
+    """Where it is; with a link that signs in once, for whoever reads this."""
+    if not console.built():
+        return "is not built: make console"
+    made = await engine.call(links.LINK, {}, local)
+    return f"{address}{made['path']}  (once, for {made['expires_in'] // 60} minutes; another one: sluice console)"
 
 
 def _certificate(home: Path, cert: Path | None, key: Path | None, hosts: tuple[str, ...]) -> tls_files.Certificate:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from core import errors
 from mcp_server import loopback
-from mcp_server.http import auth, problems
+from mcp_server.http import auth, cookies, problems
 from mcp_server.http.arriving import Arriving, Body
 
 Scope = MutableMapping[str, Any]
@@ -23,7 +23,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 MAX_BODY_BYTES = 1024 * 1024
 MAX_MCP_BODY_BYTES = 4 * 1024 * 1024
 MAX_GITOPS_BODY_BYTES = 8 * 1024 * 1024  # what Operation.max_bytes of its operations says
-OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs"})
+SIGN_IN, SIGN_OUT = "/api/console/sign-in", "/api/console/sign-out"
+CONSOLE = "/console/"  # the files of the console; they are alike for everybody, and hold nothing of this installation
+OPEN_PATHS = frozenset({"/health", "/api/openapi.json", "/api/docs", "/", CONSOLE.rstrip("/"), SIGN_IN})
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
 GITOPS_OPERATIONS = "/api/operations/gitops_"
@@ -31,6 +33,11 @@ PRINCIPAL = "sluice.principal"  # where the identity is left in the ASGI scope
 
 _CREDENTIAL = re.compile(rb"(?i)(?:^|&)(?:access_token|token|api_?key|jwt|authorization|bearer)=").search
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+def is_open(path: str) -> bool:
+    """Whether everybody may ask for what is there."""
+    return path in OPEN_PATHS or path.startswith(CONSOLE)
 
 
 class Admission:
@@ -73,9 +80,10 @@ class Admission:
                 coming = _comes_with_a_body(headers, limit)
                 client = str((scope.get("client") or ("",))[0])
                 who: Hashable = client
-                if scope["path"] not in OPEN_PATHS:
+                if not is_open(scope["path"]):
                     _no_credentials_in(scope.get("query_string", b""))
-                    identity = await self._authenticator.principal(_value(headers, b"authorization"), client)
+                    shown = _value(headers, b"authorization") or cookies.bearer(scope, headers)
+                    identity = await self._authenticator.principal(shown, client)
                     scope[PRINCIPAL] = identity
                     who = identity.tenants, identity.username
                 if coming:

@@ -27,6 +27,8 @@ from mcp_server.http import (
     admission,
     arriving,
     auth,
+    browser,
+    console,
     exposition,
     metrics,
     openapi,
@@ -86,6 +88,8 @@ def create(
         routes.router(engine, counts),
         pictures.router(engine),
         sessions.router(engine, counts, live),
+        browser.router(engine, authenticator),
+        console.router(),
     ):
         app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 

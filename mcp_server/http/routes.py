@@ -49,12 +49,12 @@ def stands_for(operation: str, endpoint: Handler) -> Handler:
 def account_for(table: Iterable[BaseRoute], operations: operation.Registry) -> None:
     """Raise LookupError for a route that stands for no operation: nobody could say who may use it.
 
-    A route needs none when admission lets everyone in (`admission.OPEN_PATHS`).
+    A route needs none when admission lets everyone in (`admission.is_open`).
     """
     for route in table:
         path = getattr(route, "path", "")
         name = getattr(getattr(route, "endpoint", None), _OPERATION, None)
-        if path not in admission.OPEN_PATHS and name != EACH and (name is None or name not in operations):
+        if not admission.is_open(path) and name != EACH and (name is None or name not in operations):
             raise LookupError(f"The route {path or repr(route)} stands for no operation ({name}).")
 
 

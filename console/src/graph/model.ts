@@ -1,0 +1,137 @@
+// What a graph shows: steps as nodes, channels and messages as edges. Pure; the figures come beside it.
+
+export interface StepNode {
+  id: string;
+  use: string;
+  group?: string | null;
+  replicas?: number;
+  slot?: string | null;
+}
+
+export interface StepEdge {
+  kind: string;
+  from: string;
+  to: string;
+  channel?: string;
+  transport?: string;
+  tag?: string;
+  name?: string;
+}
+
+export interface Graph {
+  nodes: StepNode[];
+  edges: StepEdge[];
+}
+
+export interface Workload {
+  step?: string | null;
+  job: string;
+  state: string;
+  health?: string;
+  reason?: string;
+  worker?: string | null;
+}
+
+export interface StepState {
+  up: number;
+  wanted: number;
+  health: string;
+  reason: string;
+}
+
+const WORST = ["failed", "degraded", "unknown", "warning", "progressing", "paused", "healthy"];
+
+/** The graph of what is deployed: that of its source, and a node for every step that only the workloads know. */
+export function graphOf(source: Graph | undefined, workloads: Workload[]): Graph {
+  const nodes = new Map((source?.nodes ?? []).map((node) => [node.id, node]));
+  for (const { step } of workloads) if (step && !nodes.has(step)) nodes.set(step, { id: step, use: "" });
+  const edges = (source?.edges ?? []).filter((edge) => nodes.has(edge.from) && nodes.has(edge.to));
+  return { nodes: [...nodes.values()], edges };
+}
+
+/** How each step is: its worst workload, those of its transports included. */
+export function statesOf(workloads: Workload[]): Map<string, StepState> {
+  const found = new Map<string, StepState>();
+  for (const one of workloads) {
+    const step = one.step ?? "";
+    const now = found.get(step) ?? { up: 0, wanted: 0, health: "healthy", reason: "" };
+    now.wanted += 1;
+    if (one.state === "running") now.up += 1;
+    const health = one.health ?? "unknown";
+    if (WORST.indexOf(health) < WORST.indexOf(now.health)) {
+      now.health = health;
+      now.reason = one.reason ?? "";
+    }
+    found.set(step, now);
+  }
+  return found;
+}
+
+export interface JobFigures {
+  job: string;
+  metrics?: {
+    events_in: number;
+    events_out: number;
+    errors: number;
+    lag_seconds?: number | null;
+    refused_by_input?: number;
+    refused_by_actions?: number;
+    refused_by_output?: number;
+  } | null;
+}
+
+export interface Sample {
+  at: number;
+  totals: Map<string, { in: number; out: number; refused: number; errors: number; lag: number | null }>;
+}
+
+export interface StepFigures {
+  /** Events a second that go out of it; null when that is not known (yet). */
+  out: number | null;
+  in: number | null;
+  /** Refused since the workers started. */
+  refused: number;
+  errors: number;
+  lag: number | null;
+}
+
+/** The counters of each step at one time. */
+export function sampleOf(jobs: JobFigures[], steps: Map<string, string>, at: number): Sample {
+  const totals: Sample["totals"] = new Map();
+  for (const { job, metrics } of jobs) {
+    const step = steps.get(job);
+    if (!step || !metrics) continue;
+    const transport = job.split("--").length > 2;
+    const now = totals.get(step) ?? { in: 0, out: 0, refused: 0, errors: 0, lag: null };
+    if (!transport) {
+      now.in += metrics.events_in;
+      now.out += metrics.events_out;
+    }
+    now.refused +=
+      (metrics.refused_by_input ?? 0) + (metrics.refused_by_actions ?? 0) + (metrics.refused_by_output ?? 0);
+    now.errors += metrics.errors;
+    if (metrics.lag_seconds !== null && metrics.lag_seconds !== undefined)
+      now.lag = Math.max(now.lag ?? 0, metrics.lag_seconds);
+    totals.set(step, now);
+  }
+  return { at, totals };
+}
+
+/** Rates between two samples; a counter that went back (a worker restarted) gives none. */
+export function figuresOf(before: Sample | undefined, now: Sample): Map<string, StepFigures> {
+  const found = new Map<string, StepFigures>();
+  for (const [step, totals] of now.totals) {
+    const old = before?.totals.get(step);
+    const seconds = before ? (now.at - before.at) / 1000 : 0;
+    const rate = (a: number, b: number | undefined) =>
+      b === undefined || seconds <= 0 || a < b ? null : (a - b) / seconds;
+    found.set(step, {
+      in: rate(totals.in, old?.in),
+      out: rate(totals.out, old?.out),
+      refused: totals.refused,
+      errors: totals.errors,
+      lag: totals.lag,
+    });
+  }
+  return found;
+}

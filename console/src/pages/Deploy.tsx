@@ -1,0 +1,195 @@
+// Make a deployment of an item, or change one: its name, worker group and values; then the plan, and nothing yet.
+
+import { Button, NumberInput, Select, TextInput } from "@mantine/core";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { type FormEvent, useEffect, useState } from "react";
+import { call, Problem } from "../api/client";
+import { useList, useRead } from "../api/queries";
+import { ForAdmins, Head, Read, Refusal } from "../parts/Page";
+import { useTenant } from "../parts/session";
+
+export interface Field {
+  field: string;
+  title: string;
+  type: string;
+  required: boolean;
+  default: unknown;
+  description: string;
+  choices: unknown[];
+}
+
+interface Source {
+  slug: string;
+  type: string;
+  title: string;
+  version: string | number;
+  wizard: Field[];
+}
+
+interface Present {
+  worker_group: string;
+  values: Record<string, unknown>;
+}
+
+const NUMBERS = new Set(["integer", "number"]);
+
+export function Deploy() {
+  const { kind, slug } = useParams({ strict: false }) as { kind: string; slug: string };
+  const { name } = useSearch({ strict: false }) as { name?: string };
+  const source = useRead<Source>("workflow_get", { slug, type: kind });
+  const present = useRead<Present>("deployment_get", { name: name ?? "", detail: "detailed" }, { enabled: !!name });
+  return (
+    <ForAdmins what="Planning">
+      <Read of={source}>
+        {(item) =>
+          name ? (
+            <Read of={present}>{(now) => <Form item={item} name={name} present={now} />}</Read>
+          ) : (
+            <Form item={item} />
+          )
+        }
+      </Read>
+    </ForAdmins>
+  );
+}
+
+/** The text of a value in a field. */
+export const textOf = (value: unknown): string =>
+  value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
+
+/** The value that was typed; undefined when nothing was. */
+export function valueOf(field: Field, typed: string): unknown {
+  if (typed === "") return undefined;
+  if (NUMBERS.has(field.type)) return Number(typed);
+  if (field.type === "boolean") return typed === "true";
+  return typed;
+}
+
+function Form({ item, name, present }: { item: Source; name?: string; present?: Present }) {
+  const tenant = useTenant();
+  const navigate = useNavigate();
+  const groups = useList<{ name: string }>("worker_group_list", {});
+  const [called, setCalled] = useState(name ?? item.slug);
+  const [group, setGroup] = useState(present?.worker_group ?? "");
+  const [typed, setTyped] = useState<Record<string, string>>(() =>
+    Object.fromEntries(item.wizard.map((one) => [one.field, textOf(present?.values[one.field] ?? one.default)])),
+  );
+  const [faults, setFaults] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const [touched, setTouched] = useState(false);
+  useEffect(() => {
+    const warn = (event: BeforeUnloadEvent) => touched && event.preventDefault();
+    window.addEventListener("beforeunload", warn);
+    return () => window.removeEventListener("beforeunload", warn);
+  }, [touched]);
+
+  async function plan(event: FormEvent) {
+    event.preventDefault();
+    const values: Record<string, unknown> = {};
+    const found: Record<string, string> = {};
+    for (const field of item.wizard) {
+      const value = valueOf(field, typed[field.field] ?? "");
+      if (value === undefined && field.required) found[field.field] = "is required";
+      else if (value !== undefined) values[field.field] = value;
+    }
+    setFaults(found);
+    setProblem(null);
+    if (Object.keys(found).length) return;
+    setBusy(true);
+    try {
+      const made = await call<{ plan_id: string }>(
+        "deployment_plan",
+        {
+          name: called,
+          source: `${item.type}:${item.slug}@${item.version}`,
+          values,
+          ...(group ? { worker_group: group } : {}),
+        },
+        { tenant },
+      );
+      setTouched(false);
+      await navigate({ to: "/plans/$id", params: { id: made.plan_id } });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      const places = error.fault.errors.map((one) => [/^\/values\/([^/]+)/.exec(one.pointer)?.[1] ?? "", one.message] as const);
+      setFaults(Object.fromEntries(places.filter(([field]) => field)));
+      setProblem(error);
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  const set = (field: string, value: string) => {
+    setTouched(true);
+    setTyped({ ...typed, [field]: value });
+  };
+  return (
+    <>
+      <Head title={name ? <>Plan a change of <code>{name}</code></> : `Deploy ${item.title}`} />
+      {problem && <Refusal problem={problem} />}
+      <form onSubmit={plan} style={{ maxWidth: 560, display: "grid", gap: 12 }}>
+        <TextInput
+          label="Name"
+          description="Of the deployment: lower-case letters, digits, - and _."
+          required
+          disabled={!!name}
+          value={called}
+          onChange={(event) => {
+            setTouched(true);
+            setCalled(event.currentTarget.value);
+          }}
+        />
+        <Select
+          label="Worker group"
+          placeholder="default"
+          data={groups.rows.map((one) => one.name)}
+          value={group || null}
+          clearable
+          onChange={(value) => setGroup(value ?? "")}
+        />
+        {item.wizard.map((field) => (
+          <Answer
+            key={field.field}
+            field={field}
+            value={typed[field.field] ?? ""}
+            fault={faults[field.field]}
+            set={(value) => set(field.field, value)}
+          />
+        ))}
+        <div className="filters">
+          <Button type="submit" loading={busy}>
+            Plan
+          </Button>
+          <Button variant="subtle" component={Link} to={name ? `/deployments/${name}` : `/catalog/${item.type}/${item.slug}`}>
+            Cancel
+          </Button>
+          <span className="quiet">Nothing changes until the plan is applied.</span>
+        </div>
+      </form>
+    </>
+  );
+}
+
+interface Asked {
+  field: Field;
+  value: string;
+  fault: string | undefined;
+  set: (value: string) => void;
+}
+
+function Answer({ field, value, fault, set }: Asked) {
+  const common = {
+    label: field.title || field.field,
+    description: field.description,
+    required: field.required,
+    error: fault,
+  };
+  if (field.choices.length || field.type === "boolean") {
+    const choices = field.choices.length ? field.choices.map(textOf) : ["true", "false"];
+    return <Select {...common} data={choices} value={value || null} clearable={!field.required} onChange={(one) => set(one ?? "")} />;
+  }
+  if (NUMBERS.has(field.type))
+    return <NumberInput {...common} value={value} onChange={(one) => set(String(one))} allowDecimal={field.type === "number"} />;
+  return <TextInput {...common} value={value} onChange={(event) => set(event.currentTarget.value)} />;
+}

@@ -1,0 +1,317 @@
+// One deployment: how it is and why, its live graph, what runs where, what was changed, and what can be done.
+
+import { Button } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { call, Problem } from "../api/client";
+import { useList, useRead } from "../api/queries";
+import { Graph } from "../graph/Graph";
+import {
+  figuresOf,
+  graphOf,
+  type JobFigures,
+  type Sample,
+  type StepFigures,
+  sampleOf,
+  statesOf,
+  type Graph as Structure,
+  type Workload,
+} from "../graph/model";
+import { Age } from "../parts/Age";
+import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { Rows } from "../parts/Rows";
+import { State } from "../parts/State";
+import { useAdmin, useTenant } from "../parts/session";
+import { rate } from "../words/numbers";
+import { now } from "../words/times";
+
+interface Condition {
+  type: string;
+  status: string;
+  reason: string;
+  message: string;
+  since: string;
+}
+
+interface WorkloadRow extends Workload {
+  id: string;
+  replica: number;
+  restarts: number;
+  since: string | null;
+}
+
+interface Shown {
+  name: string;
+  state: string;
+  reason: string;
+  health: string;
+  since: string;
+  revision: number;
+  source: string;
+  workloads_up: string;
+  worker_group: string;
+  conditions: Condition[];
+  values: Record<string, unknown>;
+  defaults: Record<string, unknown>;
+  workloads: WorkloadRow[];
+  drift: { kind: string; id: string; expected: string; observed: string }[];
+  reconcile: { mode: string; interval_seconds: number; ignore: string[] };
+  last_applied: { by: string; at: string; action: string; plan_id: string | null } | null;
+}
+
+interface HistoryRow {
+  history_id: string;
+  revision: number;
+  action: string;
+  source: string;
+  by: string;
+  surface: string;
+  at: string;
+  changed: string[];
+  reason: string;
+}
+
+const FIGURES_MS = 2000;
+
+/** The figures of each step, from the counters of its jobs as they move. */
+function useFigures(workloads: WorkloadRow[]): Map<string, StepFigures> {
+  const steps = useMemo(() => new Map(workloads.map((one) => [one.job, one.step ?? ""])), [workloads]);
+  const metrics = useList<JobFigures>("job_metrics", { limit: 200 }, { every: FIGURES_MS });
+  const before = useRef<Sample | undefined>(undefined);
+  const [figures, setFigures] = useState<Map<string, StepFigures>>(new Map());
+  useEffect(() => {
+    if (!metrics.dataUpdatedAt) return;
+    const sample = sampleOf(metrics.rows, steps, metrics.dataUpdatedAt);
+    if (before.current && sample.at - before.current.at < FIGURES_MS / 2) return;
+    setFigures(figuresOf(before.current, sample));
+    before.current = sample;
+  }, [metrics.dataUpdatedAt, metrics.rows, steps]);
+  return figures;
+}
+
+const TABS = ["graph", "workloads", "history", "values"] as const;
+type Tab = (typeof TABS)[number];
+
+export function Deployment() {
+  const { name } = useParams({ strict: false }) as { name: string };
+  const search = useSearch({ strict: false }) as { tab?: Tab; step?: string };
+  const navigate = useNavigate();
+  const read = useRead<Shown>("deployment_get", { name }, { every: 5_000 });
+  const tab = TABS.includes(search.tab as Tab) ? (search.tab as Tab) : "graph";
+  const go = (more: { tab?: Tab; step?: string | undefined }) =>
+    void navigate({ to: "/deployments/$name", params: { name }, search: { ...search, ...more } as never, replace: true });
+  return (
+    <Read of={read}>
+      {(data: Shown) => (
+        <>
+          <Head
+            title={<code>{data.name}</code>}
+            state={
+              <>
+                <State word={data.health} /> <Age at={data.since} />
+              </>
+            }
+            actions={<Actions shown={data} />}
+          />
+          {data.reason && <p>{data.reason}</p>}
+          <Facts
+            items={[
+              ["Revision", data.revision],
+              [
+                "Source",
+                <Link key="source" to="/catalog/$kind/$slug" params={itemOf(data.source)}>
+                  <code>{data.source}</code>
+                </Link>,
+              ],
+              ["Workloads up", data.workloads_up],
+              ["Worker group", data.worker_group],
+              ["Reconcile", data.reconcile.mode],
+              ["Applied", data.last_applied && <Age key="at" at={data.last_applied.at} />],
+              ["By", data.last_applied?.by],
+            ]}
+          />
+          {data.conditions.map((one) => (
+            <div key={one.type} className="note warning">
+              <p>
+                <strong>{one.type}</strong> is {one.status}: {one.message || one.reason} <Age at={one.since} />
+              </p>
+            </div>
+          ))}
+          {data.drift.length > 0 && <Drift shown={data} />}
+          <nav className="filters" aria-label="Parts of this deployment">
+            {TABS.map((one) => (
+              <Button
+                key={one}
+                variant={one === tab ? "light" : "subtle"}
+                aria-pressed={one === tab}
+                onClick={() => go({ tab: one })}
+              >
+                {one[0]?.toUpperCase() + one.slice(1)}
+              </Button>
+            ))}
+          </nav>
+          {tab === "graph" && <Live shown={data} step={search.step} choose={(step) => go({ step })} />}
+          {tab === "workloads" && <Workloads rows={data.workloads} />}
+          {tab === "history" && <History name={name} />}
+          {tab === "values" && (
+            <Facts
+              items={Object.entries({ ...data.defaults, ...data.values }).map(([key, value]) => [
+                key,
+                <code key={key}>{JSON.stringify(value)}</code>,
+              ])}
+            />
+          )}
+        </>
+      )}
+    </Read>
+  );
+}
+
+/** {kind, slug} of `workflow:slug@version`. */
+export function itemOf(source: string): { kind: string; slug: string } {
+  const [kind = "", rest = ""] = source.split(":");
+  return { kind, slug: rest.split("@")[0] ?? "" };
+}
+
+function Live({ shown, step, choose }: { shown: Shown; step: string | undefined; choose: (step: string) => void }) {
+  const { kind, slug } = itemOf(shown.source);
+  const version = shown.source.split("@")[1];
+  const source = useRead<{ graph: Structure }>("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
+  const found = source.data?.graph;
+  const graph = useMemo(() => graphOf(found, shown.workloads), [found, shown.workloads]);
+  const states = useMemo(() => statesOf(shown.workloads), [shown.workloads]);
+  const figures = useFigures(shown.workloads);
+  const one = step ? figures.get(step) : undefined;
+  return (
+    <>
+      <Graph
+        graph={graph}
+        label={`The steps of ${shown.name}`}
+        states={states}
+        figures={figures}
+        chosen={step}
+        choose={choose}
+      />
+      {step && states.has(step) && (
+        <Section title={`Step ${step}`}>
+          <Facts
+            items={[
+              ["In", rate(one?.in)],
+              ["Out", rate(one?.out)],
+              ["Refused", one?.refused],
+              ["Errors", one?.errors],
+              ["Behind", one?.lag == null ? "–" : `${Math.round(one.lag)} s`],
+            ]}
+          />
+          <Workloads rows={shown.workloads.filter((row) => row.step === step)} />
+        </Section>
+      )}
+    </>
+  );
+}
+
+function Workloads({ rows }: { rows: WorkloadRow[] }) {
+  return (
+    <Rows
+      label="Workloads"
+      rows={rows}
+      id={(row) => row.id}
+      columns={[
+        { title: "Health", cell: (row) => <State word={row.health ?? "unknown"} title={row.reason} /> },
+        { title: "Job", cell: (row) => <code>{row.job}</code> },
+        { title: "Replica", cell: (row) => row.replica, number: true },
+        { title: "State", cell: (row) => <State word={row.state} /> },
+        { title: "Worker", cell: (row) => row.worker ?? "–" },
+        { title: "Restarts", cell: (row) => row.restarts, number: true },
+        { title: "Since", cell: (row) => <Age at={row.since} /> },
+        { title: "Why", cell: (row) => row.reason },
+      ]}
+    />
+  );
+}
+
+function History({ name }: { name: string }) {
+  const list = useList<HistoryRow>("deployment_history", { name, limit: 25 });
+  return (
+    <Read of={list}>
+      {() => (
+        <Rows
+          label="History"
+          rows={list.rows}
+          id={(row) => row.history_id}
+          more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
+          total={list.total}
+          columns={[
+            { title: "Revision", cell: (row) => row.revision, number: true },
+            { title: "At", cell: (row) => <Age at={row.at} /> },
+            { title: "What", cell: (row) => row.action },
+            { title: "By", cell: (row) => `${row.by} (${row.surface})` },
+            { title: "Source", cell: (row) => <code>{row.source}</code> },
+            { title: "Values changed", cell: (row) => <code>{row.changed.join(", ") || row.reason}</code> },
+          ]}
+        />
+      )}
+    </Read>
+  );
+}
+
+function Drift({ shown }: { shown: Shown }) {
+  return (
+    <div className="note warning">
+      <p>
+        <strong>It differs from what was applied.</strong>
+      </p>
+      {shown.drift.slice(0, 5).map((one) => (
+        <p key={`${one.kind} ${one.id}`}>
+          <code>{one.id}</code> {one.kind}: expected {one.expected}, observed {one.observed}
+        </p>
+      ))}
+      {shown.drift.length > 5 && <p>and {shown.drift.length - 5} more</p>}
+    </div>
+  );
+}
+
+function Actions({ shown }: { shown: Shown }) {
+  const admin = useAdmin();
+  const tenant = useTenant();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [problem, setProblem] = useState<Problem | null>(null);
+  if (!admin) return null;
+  async function run(work: () => Promise<unknown>) {
+    try {
+      setProblem(null);
+      await work();
+      await client.invalidateQueries();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    }
+  }
+  const { kind, slug } = itemOf(shown.source);
+  return (
+    <>
+      {problem && <Refusal problem={problem} />}
+      {shown.drift.length > 0 && (
+        <Button
+          variant="default"
+          onClick={() => void run(() => call("deployment_reconcile", { name: shown.name }, { tenant }))}
+        >
+          Reconcile
+        </Button>
+      )}
+      <Button
+        onClick={() =>
+          void navigate({
+            to: "/catalog/$kind/$slug/deploy",
+            params: { kind, slug },
+            search: { name: shown.name } as never,
+          })
+        }
+      >
+        Plan change
+      </Button>
+    </>
+  );
+}

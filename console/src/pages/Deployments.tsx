@@ -1,0 +1,103 @@
+// Every deployment: how it is, since when, and what differs from what was applied.
+
+import { Button, Select, TextInput } from "@mantine/core";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { useList } from "../api/queries";
+import { Age } from "../parts/Age";
+import { Empty, Head, Read } from "../parts/Page";
+import { Rows } from "../parts/Rows";
+import { State } from "../parts/State";
+
+export interface DeploymentRow {
+  name: string;
+  state: string;
+  reason: string;
+  health: string;
+  since: string | null;
+  revision: number;
+  source: string;
+  workloads_up: string;
+  drift: number;
+  updated_at: string;
+  updated_by: string;
+}
+
+const STATES = ["running", "degraded", "failed", "applying", "removing"];
+
+export function Deployments() {
+  const wanted = useSearch({ strict: false }) as { query?: string; state?: string };
+  const navigate = useNavigate();
+  const say = (more: { query?: string; state?: string }) =>
+    void navigate({ to: "/deployments", search: { ...wanted, ...more } as never, replace: true });
+  const list = useList<DeploymentRow>(
+    "deployment_list",
+    { ...(wanted.query ? { query: wanted.query } : {}), ...(wanted.state ? { state: wanted.state } : {}) },
+    { every: 10_000 },
+  );
+  return (
+    <>
+      <Head
+        title="Deployments"
+        actions={
+          <Button component={Link} to="/catalog">
+            Create deployment
+          </Button>
+        }
+      />
+      <div className="filters">
+        <TextInput
+          aria-label="Name contains"
+          placeholder="Name contains"
+          value={wanted.query ?? ""}
+          onChange={(event) => say({ query: event.currentTarget.value || undefined } as never)}
+        />
+        <Select
+          aria-label="State"
+          placeholder="Any state"
+          data={STATES}
+          value={wanted.state ?? null}
+          clearable
+          onChange={(state) => say({ state: state ?? undefined } as never)}
+        />
+      </div>
+      <Read of={list}>
+        {() =>
+          list.rows.length ? (
+            <Rows
+              label="Deployments"
+              rows={list.rows}
+              id={(row) => row.name}
+              more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
+              total={list.total}
+              columns={[
+                { title: "Health", cell: (row) => <State word={row.health} title={row.reason} /> },
+                {
+                  title: "Name",
+                  cell: (row) => (
+                    <Link to="/deployments/$name" params={{ name: row.name }}>
+                      <code>{row.name}</code>
+                    </Link>
+                  ),
+                },
+                { title: "Since", cell: (row) => <Age at={row.since} /> },
+                { title: "State", cell: (row) => <State word={row.state} /> },
+                { title: "Workloads up", cell: (row) => row.workloads_up, number: true },
+                { title: "Drift", cell: (row) => row.drift, number: true },
+                { title: "Revision", cell: (row) => row.revision, number: true },
+                { title: "Source", cell: (row) => <code>{row.source}</code> },
+                { title: "Changed", cell: (row) => <Age at={row.updated_at} /> },
+                { title: "By", cell: (row) => row.updated_by },
+              ]}
+            />
+          ) : wanted.query || wanted.state ? (
+            <p className="quiet">No deployment fits these filters.</p>
+          ) : (
+            <Empty command="sluice plan hello --from workflow:quickstart-file-store-roundtrip --set path=files">
+              A deployment is a workflow that runs. Choose one in <Link to="/catalog">the catalog</Link>.
+            </Empty>
+          )
+        }
+      </Read>
+    </>
+  );
+}

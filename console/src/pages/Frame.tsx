@@ -1,0 +1,116 @@
+// What stays around every page: where one can go, in which tenant, who is signed in, and whether it is live.
+
+import { Button, Select, useMantineColorScheme } from "@mantine/core";
+import { Link, Outlet } from "@tanstack/react-router";
+import { post } from "../api/client";
+import { State } from "../parts/State";
+import { useSession } from "../parts/session";
+
+const GROUPS: [string, [string, string][]][] = [
+  [
+    "",
+    [
+      ["/", "Overview"],
+      ["/deployments", "Deployments"],
+      ["/plans", "Plans"],
+      ["/triggers", "Triggers"],
+      ["/invocations", "Runs"],
+    ],
+  ],
+  [
+    "Build",
+    [
+      ["/catalog", "Catalog"],
+      ["/workflows", "Workflows"],
+      ["/jobs", "Jobs"],
+    ],
+  ],
+  [
+    "Operate",
+    [
+      ["/workloads", "Workloads"],
+      ["/workers", "Workers"],
+      ["/schedules", "Schedules"],
+      ["/logs", "Logs"],
+      ["/messages", "Messages"],
+      ["/issues", "Issues"],
+    ],
+  ],
+];
+
+const LIVE = {
+  live: "live",
+  connecting: "connecting",
+  stale: "stale: trying again",
+  out: "signed out",
+};
+
+export function Frame() {
+  const { identity, tenant, liveness } = useSession();
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const tenants = identity.tenants.filter((one) => one !== "*");
+  async function signOut() {
+    await post("/api/console/sign-out", {});
+    location.assign("/console/");
+  }
+  return (
+    <div className="frame">
+      <a className="skip" href="#room">
+        Skip to the page
+      </a>
+      <header className="top">
+        <Link to="/" className="brand">
+          <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
+            <path d="M2 4h12M2 8h7M2 12h12" stroke="currentColor" strokeWidth="2" />
+          </svg>
+          Sluice
+        </Link>
+        {tenants.length > 1 ? (
+          <Select
+            aria-label="Tenant"
+            data={tenants}
+            value={tenant}
+            allowDeselect={false}
+            w={160}
+            onChange={(wanted) => wanted && location.assign(`/console/t/${encodeURIComponent(wanted)}/`)}
+          />
+        ) : (
+          <span className="quiet mono">{tenant}</span>
+        )}
+        <div className="rest">
+          <span role="status">
+            <State word={liveness === "live" ? "active" : "stale"} title={LIVE[liveness]} />
+          </span>
+          <Button
+            variant="subtle"
+            onClick={() => setColorScheme(colorScheme === "dark" ? "light" : "dark")}
+            aria-label="Switch between light and dark"
+          >
+            {colorScheme === "dark" ? "Light" : "Dark"}
+          </Button>
+          <span className="quiet" title={`role ${identity.role}`}>
+            {identity.username}
+          </span>
+          <Button variant="subtle" onClick={() => void signOut()}>
+            Sign out
+          </Button>
+        </div>
+      </header>
+      <nav className="rail" aria-label="Pages">
+        {GROUPS.map(([group, links]) => (
+          <div key={group} style={{ display: "contents" }}>
+            {group && <div className="group">{group}</div>}
+            {links.map(([to, text]) => (
+              <Link key={to} to={to} activeProps={{ className: "active" }} activeOptions={{ exact: to === "/" }}>
+                {text}
+              </Link>
+            ))}
+          </div>
+        ))}
+      </nav>
+      <main className="room" id="room" tabIndex={-1}>
+        <Outlet />
+      </main>
+    </div>
+  );
+}

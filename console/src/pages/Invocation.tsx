@@ -1,0 +1,88 @@
+// One run of a trigger: where it stands, what it was given, what came of it.
+
+import { Button } from "@mantine/core";
+import { Link, useParams } from "@tanstack/react-router";
+import { useState } from "react";
+import { call, Problem } from "../api/client";
+import { useRead } from "../api/queries";
+import { Age } from "../parts/Age";
+import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { State } from "../parts/State";
+import { useTenant } from "../parts/session";
+import type { Record as Run } from "./Invocations";
+
+const OPEN = new Set(["accepted", "dispatched", "waiting"]);
+
+export function Invocation() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const tenant = useTenant();
+  const read = useRead<Run>("trigger_invocation_get", { invocation_id: id }, { every: 5_000 });
+  const [problem, setProblem] = useState<Problem | null>(null);
+  async function cancel() {
+    try {
+      setProblem(null);
+      await call("trigger_invocation_cancel", { invocation_id: id, reason: "canceled in the console" }, { tenant });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    }
+    await read.refetch();
+  }
+  return (
+    <Read of={read}>
+      {(run) => (
+        <>
+          <Head
+            title={
+              <>
+                Run of{" "}
+                <Link to="/triggers/$slug" params={{ slug: run.trigger_slug }}>
+                  <code>{run.trigger_slug}</code>
+                </Link>
+              </>
+            }
+            state={
+              <span role="status">
+                <State word={run.state} />
+              </span>
+            }
+            actions={
+              OPEN.has(run.state) ? (
+                <Button variant="default" onClick={() => void cancel()}>
+                  Cancel this run
+                </Button>
+              ) : (
+                <Button component={Link} to={`/triggers/${run.trigger_slug}?rerun=${run.invocation_id}`}>
+                  Run again
+                </Button>
+              )
+            }
+          />
+          {problem && <Refusal problem={problem} />}
+          <Facts
+            items={[
+              ["Run", <code key="id">{run.invocation_id}</code>],
+              ["Asked", <Age key="at" at={run.requested_at} />],
+              ["By", `${run.caller?.username ?? "–"}`],
+              ["Through", run.surface],
+              ["Took", run.duration_ms === null || run.duration_ms === undefined ? "" : `${run.duration_ms} ms`],
+              ["Tries", run.attempts],
+              ["Trigger revision", run.trigger_revision],
+              ["Rerun of", run.rerun_of],
+            ]}
+          />
+          <Section title="Parameters">
+            <pre className="text" tabIndex={0}>{JSON.stringify(run.params, null, 2)}</pre>
+          </Section>
+          <Section title="Result">
+            {OPEN.has(run.state) ? (
+              <p className="quiet">It is not at its end yet.</p>
+            ) : (
+              <pre className="text" tabIndex={0}>{JSON.stringify(run.result, null, 2)}</pre>
+            )}
+          </Section>
+        </>
+      )}
+    </Read>
+  );
+}

@@ -1,0 +1,155 @@
+// What needs attention, and what happened lately: each a link to where it is mended.
+
+import { Link } from "@tanstack/react-router";
+import { useList, useRead } from "../api/queries";
+import { Age } from "../parts/Age";
+import { Empty, Head, Read, Section } from "../parts/Page";
+import { Rows } from "../parts/Rows";
+import { State, toneOf } from "../parts/State";
+import { counted } from "../words/numbers";
+import type { DeploymentRow } from "./Deployments";
+import type { InvocationRow } from "./Invocations";
+
+interface WorkerRow {
+  name: string;
+  state: string;
+  group: string;
+}
+
+interface ScheduleRow {
+  name: string;
+  state: string;
+  schedule: string;
+  next: string[];
+  on_time: boolean;
+  reason: string;
+}
+
+export function Overview() {
+  const deployments = useList<DeploymentRow>("deployment_list", {}, { every: 15_000 });
+  const workers = useList<WorkerRow>("worker_list", {}, { every: 15_000 });
+  const schedules = useList<ScheduleRow>("schedule_list", {}, { every: 15_000 });
+  const runs = useList<InvocationRow>("trigger_invocation_list", { limit: 10 });
+  const letters = useRead<{ total: number }>("dead_letter_list", { limit: 1 }, { every: 15_000 });
+  const unwell = deployments.rows.filter(({ health, drift }) => toneOf(health) !== "well" || drift > 0);
+  const lost = workers.rows.filter(({ state }) => state !== "online");
+  const late = schedules.rows.filter(({ on_time, state }) => !on_time && state === "active");
+  const waiting = letters.data?.total ?? 0;
+  const nothing = !unwell.length && !lost.length && !late.length && !waiting;
+  const known = deployments.data && workers.data && schedules.data;
+  const next = schedules.rows.filter(({ next }) => next.length).sort((a, b) => (a.next[0] ?? "").localeCompare(b.next[0] ?? ""));
+  return (
+    <>
+      <Head
+        title="Overview"
+        state={
+          known && (
+            <span className="quiet">
+              {counted(deployments.total ?? 0, "deployment")}, {counted(workers.total ?? 0, "worker")}
+            </span>
+          )
+        }
+      />
+      <Section title="Needs attention">
+        <Read of={deployments}>
+          {() =>
+            nothing ? (
+              <p>
+                <State word="healthy" /> Nothing does.
+              </p>
+            ) : (
+              <ul className="timeline">
+                {unwell.map((one) => (
+                  <li key={one.name}>
+                    <Link to="/deployments/$name" params={{ name: one.name }}>
+                      <code>{one.name}</code>
+                    </Link>{" "}
+                    <State word={one.health} /> {one.reason} {one.drift > 0 && `${counted(one.drift, "drift")}. `}
+                    <Age at={one.since} />
+                  </li>
+                ))}
+                {lost.map((one) => (
+                  <li key={one.name}>
+                    <Link to="/workers">
+                      Worker <code>{one.name}</code>
+                    </Link>{" "}
+                    <State word={one.state} />
+                  </li>
+                ))}
+                {late.map((one) => (
+                  <li key={one.name}>
+                    <Link to="/schedules">
+                      Schedule <code>{one.name}</code>
+                    </Link>{" "}
+                    <State word="missed" /> {one.reason}
+                  </li>
+                ))}
+                {waiting > 0 && (
+                  <li>
+                    <Link to="/issues">{counted(waiting, "dead letter")}</Link> wait for a decision
+                  </li>
+                )}
+              </ul>
+            )
+          }
+        </Read>
+      </Section>
+      {deployments.data && deployments.total === 0 && (
+        <Empty command="sluice plan hello --from workflow:quickstart-file-store-roundtrip --set path=files">
+          Nothing is deployed yet. <Link to="/catalog">The catalog</Link> has pipelines to start with: choose one, look at
+          its plan, apply it.
+        </Empty>
+      )}
+      <div className="columns">
+        <Section title="Latest runs of triggers">
+          <Read of={runs}>
+            {() =>
+              runs.rows.length ? (
+                <Rows
+                  label="Latest runs of triggers"
+                  rows={runs.rows.slice(0, 10)}
+                  id={(row) => row.invocation_id}
+                  columns={[
+                    { title: "State", cell: (row) => <State word={row.state} /> },
+                    {
+                      title: "Trigger",
+                      cell: (row) => (
+                        <Link to="/invocations/$id" params={{ id: row.invocation_id }}>
+                          <code>{row.trigger_slug}</code>
+                        </Link>
+                      ),
+                    },
+                    { title: "Asked", cell: (row) => <Age at={row.requested_at} /> },
+                    { title: "By", cell: (row) => row.caller.username },
+                  ]}
+                />
+              ) : (
+                <p className="quiet">No trigger has run yet.</p>
+              )
+            }
+          </Read>
+        </Section>
+        <Section title="Next schedules">
+          <Read of={schedules}>
+            {() =>
+              next.length ? (
+                <Rows
+                  label="Next schedules"
+                  rows={next.slice(0, 10)}
+                  id={(row) => row.name}
+                  columns={[
+                    { title: "Next", cell: (row) => <Age at={row.next[0]} /> },
+                    { title: "Job", cell: (row) => <code>{row.name}</code> },
+                    { title: "Schedule", cell: (row) => row.schedule },
+                  ]}
+                />
+              ) : (
+                <p className="quiet">Nothing is scheduled.</p>
+              )
+            }
+          </Read>
+        </Section>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,277 @@
+// A plan: what would happen, in words and as a picture; then the one button that does just that, and how it goes.
+
+import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useMemo, useRef, useState } from "react";
+import { call, Problem } from "../api/client";
+import { useRead } from "../api/queries";
+import { Graph } from "../graph/Graph";
+import type { Graph as Structure } from "../graph/model";
+import { Age } from "../parts/Age";
+import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { State } from "../parts/State";
+import { useAdmin, useTenant } from "../parts/session";
+import { counted } from "../words/numbers";
+import { itemOf } from "./Deployment";
+
+interface Change {
+  action: string;
+  kind: string;
+  id: string;
+  where: string;
+  reason: string;
+  values?: string[];
+  diff?: string;
+}
+
+interface Told {
+  message: string;
+  operation?: string;
+  [more: string]: unknown;
+}
+
+export interface PlanShown {
+  plan_id: string;
+  name: string;
+  source: string;
+  state?: string;
+  base_revision: number;
+  summary: Record<string, number>;
+  values: string[];
+  changes: Change[];
+  changes_left_out: number;
+  warnings: (Told | string)[];
+  blockers: (Told | string)[];
+  stays: (Told | string)[];
+  expires_at: string;
+  next_cursor?: string | null;
+}
+
+interface Done {
+  state: string;
+  revision: number;
+}
+
+const OPEN = new Set(["update", "remove", "move"]);
+const textOf = (told: Told | string): string => (typeof told === "string" ? told : told.message);
+
+export function Plan() {
+  const { id } = useParams({ strict: false }) as { id: string };
+  const read = useRead<PlanShown>("plan_get", { plan_id: id });
+  return (
+    <Read of={read}>
+      {(plan: PlanShown) => (
+        <>
+          <Head
+            title={
+              <>
+                Plan for <code>{plan.name}</code>
+              </>
+            }
+            state={plan.state && plan.state !== "planned" ? <State word={plan.state} /> : undefined}
+          />
+          <Facts
+            items={[
+              ["Plan", <code key="id">{plan.plan_id}</code>],
+              ["Source", <code key="source">{plan.source}</code>],
+              ["Made on revision", plan.base_revision],
+              ["Valid until", <Age key="at" at={plan.expires_at} />],
+            ]}
+          />
+          <Told items={plan.blockers} tone="failed" title="Blocked" />
+          <Told items={plan.warnings} tone="warning" title="Warnings" />
+          <Summary plan={plan} />
+          <Apply plan={plan} />
+          {plan.values.length > 0 && (
+            <Section title="Values">
+              {plan.values.map((value) => (
+                <Move key={value} text={value} />
+              ))}
+            </Section>
+          )}
+          <Changes plan={plan} />
+          <Picture plan={plan} />
+          {plan.stays.length > 0 && (
+            <Section title="Stays behind">
+              {plan.stays.map((one) => (
+                <p key={textOf(one)}>{textOf(one)}</p>
+              ))}
+            </Section>
+          )}
+        </>
+      )}
+    </Read>
+  );
+}
+
+function Told({ items, tone, title }: { items: (Told | string)[]; tone: string; title: string }) {
+  return items.map((one) => (
+    <div key={textOf(one)} className={`note ${tone}`}>
+      <p>
+        <strong>{title}:</strong> {textOf(one)}
+      </p>
+    </div>
+  ));
+}
+
+function Summary({ plan }: { plan: PlanShown }) {
+  const counts = Object.entries(plan.summary).filter(([, many]) => many > 0);
+  return (
+    <p>
+      {counts.map(([action, many]) => (
+        <span key={action} style={{ marginRight: 16 }}>
+          <State word={action} /> {many}
+        </span>
+      ))}
+      {!counts.length && "Nothing would change."}
+    </p>
+  );
+}
+
+/** `path: before -> after`, with both told apart. */
+function Move({ text }: { text: string }) {
+  const [, path, before, after] = /^(.*?): (.*) -> (.*)$/s.exec(text) ?? [];
+  if (path === undefined) return <div className="mono">{text}</div>;
+  return (
+    <div className="mono">
+      {path}: <span className="before">{before}</span> → <span className="after">{after}</span>
+    </div>
+  );
+}
+
+function Changes({ plan }: { plan: PlanShown }) {
+  const [only, setOnly] = useState("");
+  const shown = plan.changes.filter((one) => !only || one.action === only);
+  const actions = [...new Set(plan.changes.map((one) => one.action))];
+  return (
+    <Section title="Changes">
+      {actions.length > 1 && (
+        <div className="filters">
+          {["", ...actions].map((one) => (
+            <Button key={one} variant={one === only ? "light" : "subtle"} aria-pressed={one === only} onClick={() => setOnly(one)}>
+              {one || "all"}
+            </Button>
+          ))}
+        </div>
+      )}
+      {shown.map((one) => (
+        <details key={`${one.kind} ${one.id}`} className="change" open={OPEN.has(one.action)}>
+          <summary>
+            <State word={one.action} /> <span className="quiet">{one.kind}</span> <code>{one.id}</code>{" "}
+            <span className="quiet">
+              {one.where} {one.reason}
+            </span>
+          </summary>
+          <div className="values">
+            {(one.values ?? []).map((value) => (
+              <Move key={value} text={value} />
+            ))}
+            {one.diff && <pre className="text">{one.diff}</pre>}
+          </div>
+        </details>
+      ))}
+      {plan.changes_left_out > 0 && <p className="quiet">{counted(plan.changes_left_out, "change")} more are not shown here.</p>}
+    </Section>
+  );
+}
+
+function Picture({ plan }: { plan: PlanShown }) {
+  const { kind, slug } = itemOf(plan.source);
+  const version = plan.source.split("@")[1];
+  const source = useRead<{ graph: Structure }>("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
+  const graph = source.data?.graph;
+  const actions = useMemo(() => {
+    const found = new Map<string, string>();
+    for (const { id, action } of plan.changes) {
+      const step = id.slice(plan.name.length + 2).split("--")[0] ?? "";
+      if (id.startsWith(`${plan.name}--`) && action !== "unchanged" && !found.has(step)) found.set(step, action);
+    }
+    return found;
+  }, [plan.changes, plan.name]);
+  if (!graph) return null;
+  return (
+    <Section title="Graph">
+      <Graph graph={graph} label={`The steps of ${plan.name}, and what the plan does to each`} actions={actions} />
+    </Section>
+  );
+}
+
+function Apply({ plan }: { plan: PlanShown }) {
+  const admin = useAdmin();
+  const tenant = useTenant();
+  const client = useQueryClient();
+  const [state, setState] = useState<"idle" | "asking" | "applying">("idle");
+  const [typed, setTyped] = useState("");
+  const [seconds, setSeconds] = useState<number | string>(10);
+  const [back, setBack] = useState(false);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [done, setDone] = useState<Done | null>(null);
+  const key = useRef(crypto.randomUUID());
+  const removals = plan.changes.filter((one) => one.action === "remove" || one.action === "destroy");
+  const over = plan.state !== undefined && !["planned", "open", "saved"].includes(plan.state);
+
+  async function apply() {
+    setState("applying");
+    setProblem(null);
+    try {
+      const wanted = { plan_id: plan.plan_id, wait_seconds: 60, health_seconds: Number(seconds), rollback_on_failure: back };
+      setDone(await call<Done>("deployment_apply", wanted, { tenant, key: key.current }));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    } finally {
+      setState("idle");
+      await client.invalidateQueries();
+    }
+  }
+
+  if (done)
+    return (
+      <div className="note" role="status">
+        <p>
+          Revision {done.revision}: <State word={done.state} />{" "}
+          <Link to="/deployments/$name" params={{ name: plan.name }}>
+            Watch <code>{plan.name}</code>
+          </Link>
+        </p>
+      </div>
+    );
+  if (!admin) return <p className="quiet">Applying is for admins; you are signed in as a user.</p>;
+  if (over || plan.blockers.length > 0) return problem && <Refusal problem={problem} />;
+  return (
+    <div className="note">
+      {problem && (
+        <Refusal problem={problem} />
+      )}
+      {removals.length > 0 && (
+        <>
+          <p>
+            This removes {removals.map((one) => one.id).join(", ")}. Type <code>{plan.name}</code> to allow that.
+          </p>
+          <TextInput aria-label="Name of the deployment" value={typed} onChange={(event) => setTyped(event.currentTarget.value)} w={280} />
+        </>
+      )}
+      <div className="filters" style={{ margin: 0 }}>
+        <Button
+          onClick={() => void apply()}
+          loading={state === "applying"}
+          disabled={removals.length > 0 && typed !== plan.name}
+        >
+          Apply {plan.name}
+        </Button>
+        <NumberInput
+          aria-label="Seconds that it has to stay healthy"
+          value={seconds}
+          onChange={setSeconds}
+          min={1}
+          max={600}
+          w={90}
+          suffix=" s"
+        />
+        <span className="quiet">healthy in a row, and</span>
+        <Checkbox label="roll back on failure" checked={back} onChange={(event) => setBack(event.currentTarget.checked)} />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,115 @@
+// Signing in: by the one-time link in the address, by an API key, or not at all where the server asks for nothing.
+
+import { Button, PasswordInput } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, type ReactNode, useCallback, useEffect, useState } from "react";
+import { call, Problem, post } from "../api/client";
+import { follow, type Liveness } from "../live/notices";
+import { Loading, Refusal } from "../parts/Page";
+import { type Identity, SessionProvider } from "../parts/session";
+
+const CODE = "#code=";
+
+/** The tenant that the address names: /console/t/TENANT/... */
+export const tenantOf = (path: string): string => decodeURIComponent(/^\/console\/t\/([^/]+)/.exec(path)?.[1] ?? "");
+
+export function SignedIn({ children }: { children: ReactNode }) {
+  const [identity, setIdentity] = useState<Identity | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [out, setOut] = useState(false);
+  const [liveness, setLiveness] = useState<Liveness>("connecting");
+  const client = useQueryClient();
+
+  const look = useCallback(async () => {
+    try {
+      setIdentity(await call<Identity>("whoami", {}, { tenant: tenantOf(location.pathname) }));
+      setProblem(null);
+      setOut(false);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.code === "unauthenticated") setOut(true);
+      else if (error.code === "not_found" && tenantOf(location.pathname)) location.replace("/console/");
+      else setProblem(error);
+    }
+  }, []);
+
+  useEffect(() => {
+    const code = location.hash.startsWith(CODE) ? location.hash.slice(CODE.length) : "";
+    if (code) history.replaceState(null, "", location.pathname + location.search);
+    const first = code ? post("/api/console/sign-in", { code }) : Promise.resolve(null);
+    first.then(look, (error: Problem) => {
+      setProblem(error);
+      setOut(true);
+    });
+  }, [look]);
+
+  const signedIn = identity !== null && !out;
+  useEffect(() => {
+    if (!signedIn) return;
+    const ended = new AbortController();
+    const tell = (now: Liveness) => {
+      setLiveness(now);
+      if (now === "out") setOut(true);
+    };
+    void follow(client, tell, () => {}, ended.signal);
+    return () => ended.abort();
+  }, [client, signedIn]);
+
+  if (out) return <SignIn problem={problem} done={look} />;
+  if (problem)
+    return (
+      <main className="sign-in">
+        <Refusal problem={problem} again={look} />
+      </main>
+    );
+  if (!identity)
+    return (
+      <main className="sign-in">
+        <Loading />
+      </main>
+    );
+  return <SessionProvider value={{ identity, tenant: identity.tenant, liveness }}>{children}</SessionProvider>;
+}
+
+function SignIn({ problem, done }: { problem: Problem | null; done: () => Promise<void> }) {
+  const [token, setToken] = useState("");
+  const [refused, setRefused] = useState<Problem | null>(problem);
+  const [busy, setBusy] = useState(false);
+
+  async function submit(event: FormEvent) {
+    event.preventDefault();
+    setBusy(true);
+    try {
+      await post("/api/console/sign-in", { token: token.trim() });
+      await done();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setRefused(error);
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  return (
+    <main className="sign-in">
+      <h1>Sign in to Sluice</h1>
+      <p>
+        On the machine of the server, <code>sluice console</code> opens this page signed in. Elsewhere, paste an API key
+        (<code>sluice token create</code> makes one).
+      </p>
+      {refused && <Refusal problem={refused} />}
+      <form onSubmit={submit}>
+        <PasswordInput
+          label="API key"
+          value={token}
+          onChange={(event) => setToken(event.currentTarget.value)}
+          autoComplete="off"
+          data-autofocus
+        />
+        <Button type="submit" mt="sm" loading={busy} disabled={!token.trim()}>
+          Sign in
+        </Button>
+      </form>
+    </main>
+  );
+}

@@ -1,0 +1,221 @@
+// One trigger: its form, which is its schema; running it; and its earlier runs.
+
+import { Button, Textarea } from "@mantine/core";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
+import { call, Problem } from "../api/client";
+import { useList, useRead } from "../api/queries";
+import { Age } from "../parts/Age";
+import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
+import { State } from "../parts/State";
+import { useTenant } from "../parts/session";
+import { InvocationRows, type InvocationRow, type Record as Invocation } from "./Invocations";
+
+const ParameterForm = lazy(() => import("../parts/ParameterForm"));
+
+type Params = Record<string, unknown>;
+
+interface Shown {
+  slug: string;
+  tenant_id: string;
+  revision: number;
+  active: boolean;
+  display_name: string;
+  description: string;
+  target_job_name: string;
+  tool_name: string;
+  effect: string;
+  mode: string;
+  invokable: boolean;
+  target_up: boolean;
+  definition: { parameter_schema: Params; default_params: Params; response_timeout_seconds: number | null };
+}
+
+export function Trigger() {
+  const { slug } = useParams({ strict: false }) as { slug: string };
+  const { rerun } = useSearch({ strict: false }) as { rerun?: string };
+  const tenant = useTenant();
+  const read = useRead<Shown>("trigger_get", { slug, tenant_id: tenant });
+  const earlier = useRead<Invocation>("trigger_invocation_get", { invocation_id: rerun ?? "" }, { enabled: !!rerun });
+  const runs = useList<InvocationRow>("trigger_invocation_list", { trigger_slug: slug, limit: 20 });
+  return (
+    <Read of={read}>
+      {(trigger) => (
+        <>
+          <Head
+            title={trigger.display_name}
+            state={<State word={trigger.target_up ? "running" : "offline"} title="its target job" />}
+          />
+          <p>{trigger.description}</p>
+          <Facts
+            items={[
+              ["Slug", <code key="slug">{trigger.slug}</code>],
+              ["Revision", trigger.revision],
+              ["Target", <code key="target">{trigger.target_job_name}</code>],
+              ["Answers", trigger.mode.replaceAll("_", " ")],
+              ["Tool", <code key="tool">{trigger.tool_name}</code>],
+            ]}
+          />
+          {!trigger.invokable && <div className="note warning">You may not run this trigger, or it is deactivated.</div>}
+          {!trigger.target_up && (
+            <div className="note warning">
+              No worker runs <code>{trigger.target_job_name}</code>: a run waits for one, or ends as timed out.
+            </div>
+          )}
+          {rerun ? (
+            <Read of={earlier}>{(run) => <Run trigger={trigger} tenant={tenant} before={run} />}</Read>
+          ) : (
+            <Run trigger={trigger} tenant={tenant} />
+          )}
+          <Section title="Earlier runs">
+            <Read of={runs}>{() => <InvocationRows rows={runs.rows} />}</Read>
+          </Section>
+        </>
+      )}
+    </Read>
+  );
+}
+
+/** What differs between the parameters of an earlier run and what the present schema takes. */
+export function compare(schema: Params, before: Params): { unknown: string[]; fresh: string[] } {
+  const known = Object.keys((schema.properties as Params | undefined) ?? {});
+  const needed = (schema.required as string[] | undefined) ?? [];
+  return {
+    unknown: schema.additionalProperties === false ? Object.keys(before).filter((key) => !known.includes(key)) : [],
+    fresh: needed.filter((key) => !(key in before)),
+  };
+}
+
+function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; before?: Invocation }) {
+  const schema = trigger.definition.parameter_schema;
+  const navigate = useNavigate();
+  const first = useMemo(() => before?.params ?? trigger.definition.default_params, [before, trigger]);
+  const [params, setParams] = useState<Params>(first);
+  const [text, setText] = useState<string | null>(null); // of the JSON view, while that is open
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const key = useRef(crypto.randomUUID()); // one run, however often the button is pressed before an answer comes
+  useEffect(() => setParams(first), [first]);
+  const differs = before && compare(schema, before.params);
+
+  async function run(wanted: Params) {
+    setBusy(true);
+    setProblem(null);
+    try {
+      const made = await call<Invocation>(
+        "trigger_invoke",
+        { slug: trigger.slug, tenant_id: tenant, params: wanted, wait_timeout_seconds: 0, idempotency_key: key.current },
+        { tenant },
+      );
+      key.current = crypto.randomUUID();
+      await navigate({ to: "/invocations/$id", params: { id: made.invocation_id } });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      if (error.code !== "unreachable") key.current = crypto.randomUUID(); // it was answered: nothing was begun
+      setProblem(error);
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  function fromText() {
+    try {
+      const parsed = JSON.parse(text ?? "");
+      if (!parsed || typeof parsed !== "object" || Array.isArray(parsed)) throw new SyntaxError("it is no object");
+      return parsed as Params;
+    } catch (error) {
+      setProblem(new Problem({ code: "invalid_params", status: 0, detail: `The parameters are no JSON object: ${(error as Error).message}`, hint: "", errors: [] }));
+      return null;
+    }
+  }
+
+  const json = JSON.stringify(params, null, 2);
+  return (
+    <Section title="Run it">
+      {differs && (
+        <div className="note">
+          <p>
+            These are the parameters of{" "}
+            <Link to="/invocations/$id" params={{ id: before.invocation_id }}>
+              <code>{before.invocation_id}</code>
+            </Link>{" "}
+            (<Age at={before.requested_at} />
+            ), in the form of revision {trigger.revision}.
+            {differs.fresh.length > 0 && ` New, and needed: ${differs.fresh.join(", ")}.`}
+            {differs.unknown.length > 0 && ` Not known any more: ${differs.unknown.join(", ")}.`}
+          </p>
+        </div>
+      )}
+      <div className="filters" role="group" aria-label="View">
+        <Button variant={text === null ? "light" : "subtle"} aria-pressed={text === null} onClick={() => {
+          if (text === null) return;
+          const parsed = fromText();
+          if (parsed) {
+            setParams(parsed);
+            setText(null);
+          }
+        }}>
+          Form
+        </Button>
+        <Button variant={text === null ? "subtle" : "light"} aria-pressed={text !== null} onClick={() => text === null && setText(json)}>
+          JSON
+        </Button>
+        <Copy slug={trigger.slug} tenant={tenant} params={params} tool={trigger.tool_name} />
+      </div>
+      {problem && <Refusal problem={problem} />}
+      {text === null ? (
+        <Suspense fallback={<Loading />}>
+          <ParameterForm
+            schema={schema}
+            value={params}
+            change={setParams}
+            faults={problem?.fault.errors ?? []}
+            submit={run}
+            disabled={!trigger.invokable}
+            busy={busy}
+            verb={`Run ${trigger.display_name}`}
+          />
+        </Suspense>
+      ) : (
+        <>
+          <Textarea aria-label="Parameters as JSON" autosize minRows={4} maxRows={24} value={text} onChange={(event) => setText(event.currentTarget.value)} styles={{ input: { fontFamily: "var(--mono)" } }} />
+          <Button
+            mt="sm"
+            loading={busy}
+            disabled={!trigger.invokable}
+            onClick={() => {
+              const parsed = fromText();
+              if (parsed) void run(parsed);
+            }}
+          >
+            Run {trigger.display_name}
+          </Button>
+        </>
+      )}
+    </Section>
+  );
+}
+
+/** The same run over the other doors. */
+function Copy({ slug, tenant, params, tool }: { slug: string; tenant: string; params: Params; tool: string }) {
+  const body = JSON.stringify(params);
+  const quoted = `'${body.replaceAll("'", "'\\''")}'`;
+  const ways: [string, string][] = [
+    [
+      "curl",
+      `curl -X POST ${location.origin}/api/triggers/${slug}/invoke -H "authorization: Bearer $TOKEN" -H 'x-sluice-tenant: ${tenant}' -H 'content-type: application/json' -d '${JSON.stringify({ params }).replaceAll("'", "'\\''")}'`,
+    ],
+    ["CLI", `sluice trigger invoke ${slug} --tenant ${tenant} --params ${quoted}`],
+    ["MCP", JSON.stringify({ name: tool, arguments: params })],
+  ];
+  return (
+    <span style={{ marginLeft: "auto" }}>
+      <span className="quiet">Copy as </span>
+      {ways.map(([name, text]) => (
+        <Button key={name} variant="subtle" onClick={() => void navigator.clipboard.writeText(text)}>
+          {name}
+        </Button>
+      ))}
+    </span>
+  );
+}

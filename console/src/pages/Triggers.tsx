@@ -1,0 +1,96 @@
+// The actions that are published: what each does to the world, and whether it can be run now.
+
+import { Checkbox, TextInput } from "@mantine/core";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { useList } from "../api/queries";
+import { Empty, Head, Read } from "../parts/Page";
+import { Rows } from "../parts/Rows";
+import { State } from "../parts/State";
+
+interface TriggerRow {
+  slug: string;
+  tenant_id: string;
+  revision: number;
+  active: boolean;
+  display_name: string;
+  description: string;
+  target_job_name: string;
+  effect: string;
+  mode: string;
+  tags: string[];
+  may_run: boolean;
+  target_up: boolean;
+}
+
+interface Wanted {
+  tag?: string;
+  invokable?: boolean;
+}
+
+const EFFECTS: Record<string, string> = { read: "only reads", write: "changes something", destructive: "destroys" };
+
+export function Triggers() {
+  const wanted = useSearch({ strict: false }) as Wanted;
+  const navigate = useNavigate();
+  const say = (more: Wanted) =>
+    void navigate({ to: "/triggers", search: { ...wanted, ...more } as never, replace: true });
+  const list = useList<TriggerRow>("trigger_list", {
+    surface: "ui",
+    ...(wanted.invokable ? { invokable_only: true } : {}),
+    ...(wanted.tag ? { tag: wanted.tag } : {}),
+  });
+  return (
+    <>
+      <Head title="Triggers" />
+      <div className="filters">
+        <TextInput
+          aria-label="Tag"
+          placeholder="Tag"
+          value={wanted.tag ?? ""}
+          onChange={(event) => say({ tag: event.currentTarget.value || undefined } as Wanted)}
+        />
+        <Checkbox
+          label="Only those that I may run"
+          checked={wanted.invokable ?? false}
+          onChange={(event) => say({ invokable: event.currentTarget.checked || undefined } as Wanted)}
+        />
+      </div>
+      <Read of={list}>
+        {() =>
+          list.rows.length ? (
+            <Rows
+              label="Triggers"
+              rows={list.rows}
+              id={(row) => row.slug}
+              more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
+              total={list.total}
+              columns={[
+                {
+                  title: "Trigger",
+                  cell: (row) => (
+                    <Link to="/triggers/$slug" params={{ slug: row.slug }}>
+                      {row.display_name}
+                    </Link>
+                  ),
+                },
+                { title: "Slug", cell: (row) => <code>{row.slug}</code> },
+                { title: "What it does", cell: (row) => row.description },
+                { title: "Effect", cell: (row) => EFFECTS[row.effect] ?? row.effect },
+                {
+                  title: "Target",
+                  cell: (row) => <State word={row.target_up ? "running" : "offline"} title={row.target_job_name} />,
+                },
+                { title: "May I run it", cell: (row) => (row.may_run ? "yes" : "no") },
+                { title: "Revision", cell: (row) => row.revision, number: true },
+              ]}
+            />
+          ) : (
+            <Empty command="sluice trigger publish TRIGGER.json">
+              A trigger is a curated action that people and agents run now. None is published for this page.
+            </Empty>
+          )
+        }
+      </Read>
+    </>
+  );
+}

@@ -1,0 +1,117 @@
+// What every page has: its name, how it is, what can be done; and its drawn states (loading, refused, empty).
+
+import { Button } from "@mantine/core";
+import type { ReactNode } from "react";
+import type { Problem } from "../api/client";
+import { useSession } from "./session";
+
+interface Heading {
+  title: ReactNode;
+  state?: ReactNode;
+  actions?: ReactNode;
+}
+
+export function Head({ title, state, actions }: Heading) {
+  return (
+    <header className="head">
+      <h1>{title}</h1>
+      {state}
+      {actions && <div className="actions">{actions}</div>}
+    </header>
+  );
+}
+
+export function Facts({ items }: { items: [string, ReactNode][] }) {
+  const shown = items.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return (
+    <dl className="facts">
+      {shown.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+export function Section({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <section className="section" aria-label={title}>
+      <h2>{title}</h2>
+      {children}
+    </section>
+  );
+}
+
+interface Answer<T> {
+  data: T | undefined;
+  error: Problem | null;
+  isPending: boolean;
+  refetch: () => unknown;
+}
+
+/** What came of a read: its answer, or how it stands with it. A refusal does not hide an answer that was there. */
+export function Read<T>({ of, children }: { of: Answer<T>; children: (data: T) => ReactNode }) {
+  if (of.data !== undefined)
+    return (
+      <>
+        {of.error && <Refusal problem={of.error} again={of.refetch} />}
+        {children(of.data)}
+      </>
+    );
+  if (of.error) return <Refusal problem={of.error} again={of.refetch} />;
+  return <Loading />;
+}
+
+export function Loading() {
+  return (
+    <div role="status" aria-label="Loading">
+      <div className="skeleton" style={{ width: "60%" }} />
+      <div className="skeleton" style={{ width: "80%" }} />
+      <div className="skeleton" style={{ width: "40%" }} />
+    </div>
+  );
+}
+
+export function Refusal({ problem, again }: { problem: Problem; again?: () => unknown }) {
+  const { detail, hint, errors, code } = problem.fault;
+  return (
+    <div className="note failed" role="alert">
+      <p>{detail}</p>
+      {errors.map((one) => (
+        <p key={one.pointer + one.message}>
+          <code>{one.where ?? (one.pointer || "/")}</code> {one.message}
+        </p>
+      ))}
+      {hint && <p>{hint}</p>}
+      <p className="quiet">
+        <code>{code}</code>{" "}
+        {again && (
+          <Button variant="subtle" onClick={() => void again()}>
+            Try again
+          </Button>
+        )}
+      </p>
+    </div>
+  );
+}
+
+export function Empty({ children, command }: { children: ReactNode; command?: string }) {
+  return (
+    <div className="note">
+      <p>{children}</p>
+      {command && (
+        <p>
+          <code>{command}</code>
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** What a session may not do is not offered, and why is said. */
+export function ForAdmins({ children, what }: { children: ReactNode; what: string }) {
+  const { identity } = useSession();
+  return identity.role === "admin" ? children : <p className="quiet">{what} is for admins; you are signed in as a user.</p>;
+}

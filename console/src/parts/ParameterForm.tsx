@@ -1,0 +1,168 @@
+// The form of a JSON Schema: rjsf with our fields and a validator that makes no code of a schema (the policy of the
+// page forbids that, rightly).
+
+import { Button, Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
+import Form from "@rjsf/core";
+import type { ErrorSchema, FieldTemplateProps, ObjectFieldTemplateProps, RJSFSchema, UiSchema, WidgetProps } from "@rjsf/utils";
+import { useMemo } from "react";
+import { validator } from "./validator";
+
+type Params = Record<string, unknown>;
+
+interface Given {
+  schema: Params;
+  value: Params;
+  change: (value: Params) => void;
+  faults: { pointer: string; message: string }[];
+  submit: (value: Params) => void;
+  disabled: boolean;
+  busy: boolean;
+  verb: string;
+}
+
+const faultsOf = (errors: string[] | undefined) => (errors?.length ? errors.join("; ") : undefined);
+
+function Text(props: WidgetProps) {
+  const common = {
+    id: props.id,
+    label: props.label,
+    description: props.schema.description,
+    required: props.required,
+    disabled: props.disabled,
+    error: faultsOf(props.rawErrors),
+  };
+  const change = (text: string) => props.onChange(text === "" ? props.options.emptyValue : text);
+  if (props.schema.type === "number" || props.schema.type === "integer")
+    return (
+      <NumberInput
+        {...common}
+        value={props.value ?? ""}
+        allowDecimal={props.schema.type === "number"}
+        onChange={(value) => props.onChange(value === "" ? undefined : Number(value))}
+      />
+    );
+  if ((props.schema.maxLength ?? 0) > 200 || props.schema.format === "textarea")
+    return <Textarea {...common} autosize minRows={2} value={props.value ?? ""} onChange={(event) => change(event.currentTarget.value)} />;
+  return <TextInput {...common} value={props.value ?? ""} onChange={(event) => change(event.currentTarget.value)} />;
+}
+
+function Choice(props: WidgetProps) {
+  const options = (props.options.enumOptions ?? []).map(({ label }, n) => ({ value: String(n), label }));
+  const at = (props.options.enumOptions ?? []).findIndex(({ value }) => JSON.stringify(value) === JSON.stringify(props.value));
+  return (
+    <Select
+      id={props.id}
+      label={props.label}
+      description={props.schema.description}
+      required={props.required}
+      disabled={props.disabled}
+      error={faultsOf(props.rawErrors)}
+      data={options}
+      value={at < 0 ? null : String(at)}
+      clearable={!props.required}
+      onChange={(value) => props.onChange(value === null ? undefined : props.options.enumOptions?.[Number(value)]?.value)}
+    />
+  );
+}
+
+function Switch(props: WidgetProps) {
+  return (
+    <Checkbox
+      id={props.id}
+      label={props.label}
+      description={props.schema.description}
+      disabled={props.disabled}
+      error={faultsOf(props.rawErrors)}
+      checked={Boolean(props.value)}
+      onChange={(event) => props.onChange(event.currentTarget.checked)}
+    />
+  );
+}
+
+/** Widgets show their own label, text and faults; what has no widget of its own is named here. */
+function Field({ children, schema, id, label, hidden, displayLabel, rawErrors }: FieldTemplateProps) {
+  if (hidden) return <div hidden>{children}</div>;
+  const composed = schema.type === "array" || schema.oneOf || schema.anyOf;
+  return (
+    <div style={{ marginBottom: 12 }}>
+      {composed && displayLabel && (
+        <div id={`${id}__title`}>
+          <strong>{label}</strong> <span className="quiet">{schema.description}</span>
+        </div>
+      )}
+      {children}
+      {composed && rawErrors?.map((one) => <p key={one} className="state failed">{one}</p>)}
+    </div>
+  );
+}
+
+function Group({ title, description, properties, fieldPathId }: ObjectFieldTemplateProps) {
+  const top = fieldPathId?.$id === "root";
+  return (
+    <fieldset style={{ border: 0, margin: 0, padding: top ? 0 : "0 0 0 12px", borderLeft: top ? 0 : "2px solid var(--line)" }}>
+      {!top && title && <legend>{title}</legend>}
+      {!top && description && <p className="quiet">{description}</p>}
+      {properties.map((one) => one.content)}
+    </fieldset>
+  );
+}
+
+const widgets = {
+  TextWidget: Text,
+  TextareaWidget: Text,
+  PasswordWidget: Text,
+  EmailWidget: Text,
+  URLWidget: Text,
+  DateWidget: Text,
+  DateTimeWidget: Text,
+  TimeWidget: Text,
+  UpDownWidget: Text,
+  RangeWidget: Text,
+  SelectWidget: Choice,
+  RadioWidget: Choice,
+  CheckboxWidget: Switch,
+};
+
+/** What the server says of single values, at their places. */
+function placed(faults: Given["faults"]): ErrorSchema {
+  const root: Record<string, unknown> = {};
+  for (const { pointer, message } of faults) {
+    let at = root;
+    for (const part of pointer.split("/").slice(1)) {
+      const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
+      if (key === "params" && at === root) continue;
+      at[key] ??= {};
+      at = at[key] as Record<string, unknown>;
+    }
+    at.__errors = [...((at.__errors as string[] | undefined) ?? []), message];
+  }
+  return root as ErrorSchema;
+}
+
+export default function ParameterForm({ schema, value, change, faults, submit, disabled, busy, verb }: Given) {
+  const uiSchema = useMemo<UiSchema>(() => ({ "ui:submitButtonOptions": { norender: true } }), []);
+  const extra = useMemo(() => placed(faults), [faults]);
+  return (
+    <div style={{ maxWidth: 560 }}>
+      <Form
+        schema={schema as RJSFSchema}
+        uiSchema={uiSchema}
+        validator={validator}
+        formData={value}
+        onChange={({ formData }) => change((formData ?? {}) as Params)}
+        onSubmit={({ formData }) => submit((formData ?? {}) as Params)}
+        extraErrors={extra}
+        extraErrorsBlockSubmit={false}
+        showErrorList={false}
+        noHtml5Validate
+        disabled={disabled}
+        widgets={widgets}
+        templates={{ FieldTemplate: Field, ObjectFieldTemplate: Group }}
+      >
+        <Button type="submit" loading={busy} disabled={disabled}>
+          {verb}
+        </Button>
+      </Form>
+    </div>
+  );
+}

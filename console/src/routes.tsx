@@ -1,0 +1,40 @@
+// Every page and its address. What is looked at stands in the address, so a link shows the same to whoever opens it.
+
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import { Frame } from "./pages/Frame";
+import { Overview } from "./pages/Overview";
+import { tenantOf } from "./pages/SignIn";
+
+const root = createRootRoute({ component: Frame, notFoundComponent: () => <p>There is no such page.</p> });
+const page = <P extends string>(path: P, component: () => React.ReactNode) =>
+  createRoute({ getParentRoute: () => root, path, component });
+
+// What is not the first page is loaded when it is gone to.
+const later = <M extends Record<string, unknown>>(load: () => Promise<M>, name: keyof M & string) =>
+  lazyRouteComponent(load as never, name) as unknown as () => React.ReactNode;
+const lists = () => import("./pages/Lists");
+
+const tree = root.addChildren([
+  page("/", Overview),
+  page("/deployments", later(() => import("./pages/Deployments"), "Deployments")),
+  page("/deployments/$name", later(() => import("./pages/Deployment"), "Deployment")),
+  page("/plans", later(lists, "Plans")),
+  page("/plans/$id", later(() => import("./pages/Plan"), "Plan")),
+  page("/triggers", later(() => import("./pages/Triggers"), "Triggers")),
+  page("/triggers/$slug", later(() => import("./pages/Trigger"), "Trigger")),
+  page("/invocations", later(() => import("./pages/Invocations"), "Invocations")),
+  page("/invocations/$id", later(() => import("./pages/Invocation"), "Invocation")),
+  page("/catalog", later(() => import("./pages/Catalog"), "Catalog")),
+  page("/catalog/$kind/$slug", later(() => import("./pages/Item"), "Item")),
+  page("/catalog/$kind/$slug/deploy", later(() => import("./pages/Deploy"), "Deploy")),
+  page("/workloads", later(lists, "Workloads")),
+  page("/workers", later(lists, "Workers")),
+  page("/schedules", later(lists, "Schedules")),
+]);
+
+const tenant = tenantOf(location.pathname);
+export const router = createRouter({
+  routeTree: tree,
+  basepath: tenant ? `/console/t/${encodeURIComponent(tenant)}` : "/console",
+  defaultPreload: false,
+});
