@@ -53,9 +53,11 @@ def router(engine: session.EngineSession, authenticator: auth.Authenticator) -> 
         return RedirectResponse("/console/", 302)
 
     add = out.add_api_route
+    add("/", home, methods=["GET", "HEAD"], include_in_schema=False)
+    if not {CREATE, END} <= {op.name for op in engine.operations}:
+        return out
     add(admission.SIGN_IN, routes.stands_for(CREATE, sign_in), methods=["POST"], include_in_schema=False)
     add(admission.SIGN_OUT, routes.stands_for(END, sign_out), methods=["POST"], include_in_schema=False)
-    add("/", home, methods=["GET", "HEAD"], include_in_schema=False)
     return out
 
 
