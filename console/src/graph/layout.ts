@@ -18,7 +18,7 @@ export function place({ nodes, edges }: Ask): Places {
   graph.setGraph({ rankdir: "LR", ranker: "tight-tree", nodesep: 24, ranksep: 110, marginx: 8, marginy: 8 });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const id of nodes) graph.setNode(id, { width: WIDTH, height: HEIGHT });
-  edges.forEach(([from, to], n) => graph.setEdge(from, to, {}, String(n)));
+  for (const [n, [from, to]] of edges.entries()) graph.setEdge(from, to, {}, String(n));
   dagre.layout(graph);
   return Object.fromEntries(
     nodes.map((id) => {

@@ -117,6 +117,13 @@ export function sampleOf(jobs: JobFigures[], steps: Map<string, string>, at: num
   return { at, totals };
 }
 
+/** Those of the last `ms` that are needed to tell rates over so long. */
+export function within(samples: Sample[], ms: number): Sample[] {
+  const newest = samples.at(-1)?.at ?? 0;
+  const first = samples.findLastIndex((one) => newest - one.at >= ms);
+  return samples.slice(Math.max(0, first));
+}
+
 /** Rates between two samples; a counter that went back (a worker restarted) gives none. */
 export function figuresOf(before: Sample | undefined, now: Sample): Map<string, StepFigures> {
   const found = new Map<string, StepFigures>();

@@ -25,17 +25,10 @@ const LONGEST_WAIT_MS = 15_000;
 const SILENT_MS = 40_000; // the server says something each 15 seconds
 
 /** Follow until `signal` ends it; hidden pages do not follow, since a browser has six connections for all its tabs. */
-export async function follow(
-  client: QueryClient,
-  tell: (now: Liveness) => void,
-  hear: (notice: Notice) => void,
-  signal: AbortSignal,
-): Promise<void> {
+export async function follow(client: QueryClient, tell: (now: Liveness) => void, signal: AbortSignal): Promise<void> {
   let wait = FIRST_WAIT_MS;
   const kinds = new Set<string>();
-  let gathering: ReturnType<typeof setTimeout> | undefined;
   const ask = () => {
-    gathering = undefined;
     const names = [...kinds].flatMap((kind) => ABOUT[kind] ?? []);
     kinds.clear();
     void client.invalidateQueries({
@@ -62,9 +55,8 @@ export async function follow(
         clearTimeout(silent);
         silent = setTimeout(end, SILENT_MS);
         if (!notice) continue;
-        hear(notice);
+        if (!kinds.size) setTimeout(ask, GATHER_MS);
         kinds.add(notice.kind);
-        gathering ??= setTimeout(ask, GATHER_MS);
       }
     } catch {
       // the connection broke, or was ended because nobody looks; both are mended below

@@ -41,7 +41,8 @@ export function Catalog() {
   const wanted = useSearch({ strict: false }) as Wanted;
   const navigate = useNavigate();
   const type = wanted.type ?? "workflow";
-  const say = (more: Wanted) => void navigate({ to: "/catalog", search: { ...wanted, ...more } as never, replace: true });
+  const say = (more: Wanted) =>
+    void navigate({ to: "/catalog", search: { ...wanted, ...more } as never, replace: true });
   const list = useList<ItemRow>("catalog_search", {
     type,
     ...(wanted.query ? { query: wanted.query } : {}),
@@ -50,9 +51,17 @@ export function Catalog() {
   const tags = Object.entries((list.data?.pages[0] as Facets | undefined)?.facets?.tags ?? {}).slice(0, TAGS);
   return (
     <>
-      <Head title="Catalog" state={<span className="quiet">{list.total !== undefined && `${count(list.total)} items`}</span>} />
+      <Head
+        title="Catalog"
+        state={<span className="quiet">{list.total !== undefined && `${count(list.total)} items`}</span>}
+      />
       <div className="filters">
-        <SegmentedControl data={KINDS} value={type} onChange={(kind) => say({ type: kind, tag: undefined } as Wanted)} aria-label="Kind" />
+        <SegmentedControl
+          data={KINDS}
+          value={type}
+          onChange={(kind) => say({ type: kind, tag: undefined } as Wanted)}
+          aria-label="Kind"
+        />
         <TextInput
           aria-label="Search the catalog"
           placeholder="Search"

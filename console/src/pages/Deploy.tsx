@@ -54,11 +54,11 @@ export function Deploy() {
 }
 
 /** The text of a value in a field. */
-export const textOf = (value: unknown): string =>
+export const shownOf = (value: unknown): string =>
   value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
 
 /** The value that was typed; undefined when nothing was. */
-export function valueOf(field: Field, typed: string): unknown {
+export function typedOf(field: Field, typed: string): unknown {
   if (typed === "") return undefined;
   if (NUMBERS.has(field.type)) return Number(typed);
   if (field.type === "boolean") return typed === "true";
@@ -72,7 +72,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
   const [called, setCalled] = useState(name ?? item.slug);
   const [group, setGroup] = useState(present?.worker_group ?? "");
   const [typed, setTyped] = useState<Record<string, string>>(() =>
-    Object.fromEntries(item.wizard.map((one) => [one.field, textOf(present?.values[one.field] ?? one.default)])),
+    Object.fromEntries(item.wizard.map((one) => [one.field, shownOf(present?.values[one.field] ?? one.default)])),
   );
   const [faults, setFaults] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -89,7 +89,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
     const values: Record<string, unknown> = {};
     const found: Record<string, string> = {};
     for (const field of item.wizard) {
-      const value = valueOf(field, typed[field.field] ?? "");
+      const value = typedOf(field, typed[field.field] ?? "");
       if (value === undefined && field.required) found[field.field] = "is required";
       else if (value !== undefined) values[field.field] = value;
     }
@@ -112,7 +112,9 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
       await navigate({ to: "/plans/$id", params: { id: made.plan_id } });
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      const places = error.fault.errors.map((one) => [/^\/values\/([^/]+)/.exec(one.pointer)?.[1] ?? "", one.message] as const);
+      const places = error.fault.errors.map(
+        (one) => [/^\/values\/([^/]+)/.exec(one.pointer)?.[1] ?? "", one.message] as const,
+      );
       setFaults(Object.fromEntries(places.filter(([field]) => field)));
       setProblem(error);
     } finally {
@@ -126,7 +128,17 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
   };
   return (
     <>
-      <Head title={name ? <>Plan a change of <code>{name}</code></> : `Deploy ${item.title}`} />
+      <Head
+        title={
+          name ? (
+            <>
+              Plan a change of <code>{name}</code>
+            </>
+          ) : (
+            `Deploy ${item.title}`
+          )
+        }
+      />
       {problem && <Refusal problem={problem} />}
       <form onSubmit={plan} style={{ maxWidth: 560, display: "grid", gap: 12 }}>
         <TextInput
@@ -161,7 +173,11 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
           <Button type="submit" loading={busy}>
             Plan
           </Button>
-          <Button variant="subtle" component={Link} to={name ? `/deployments/${name}` : `/catalog/${item.type}/${item.slug}`}>
+          <Button
+            variant="subtle"
+            component={Link}
+            to={name ? `/deployments/${name}` : `/catalog/${item.type}/${item.slug}`}
+          >
             Cancel
           </Button>
           <span className="quiet">Nothing changes until the plan is applied.</span>
@@ -186,10 +202,25 @@ function Answer({ field, value, fault, set }: Asked) {
     error: fault,
   };
   if (field.choices.length || field.type === "boolean") {
-    const choices = field.choices.length ? field.choices.map(textOf) : ["true", "false"];
-    return <Select {...common} data={choices} value={value || null} clearable={!field.required} onChange={(one) => set(one ?? "")} />;
+    const choices = field.choices.length ? field.choices.map(shownOf) : ["true", "false"];
+    return (
+      <Select
+        {...common}
+        data={choices}
+        value={value || null}
+        clearable={!field.required}
+        onChange={(one) => set(one ?? "")}
+      />
+    );
   }
   if (NUMBERS.has(field.type))
-    return <NumberInput {...common} value={value} onChange={(one) => set(String(one))} allowDecimal={field.type === "number"} />;
+    return (
+      <NumberInput
+        {...common}
+        value={value}
+        onChange={(one) => set(String(one))}
+        allowDecimal={field.type === "number"}
+      />
+    );
   return <TextInput {...common} value={value} onChange={(event) => set(event.currentTarget.value)} />;
 }

@@ -13,10 +13,11 @@ import {
   type JobFigures,
   type Sample,
   type StepFigures,
+  type Graph as Structure,
   sampleOf,
   statesOf,
-  type Graph as Structure,
   type Workload,
+  within,
 } from "../graph/model";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
@@ -24,7 +25,6 @@ import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { rate } from "../words/numbers";
-import { now } from "../words/times";
 
 interface Condition {
   type: string;
@@ -73,19 +73,20 @@ interface HistoryRow {
 }
 
 const FIGURES_MS = 2000;
+const WINDOW_MS = 20_000; // over which rates are told: a job that fires each ten seconds has one, too
 
 /** The figures of each step, from the counters of its jobs as they move. */
 function useFigures(workloads: WorkloadRow[]): Map<string, StepFigures> {
   const steps = useMemo(() => new Map(workloads.map((one) => [one.job, one.step ?? ""])), [workloads]);
   const metrics = useList<JobFigures>("job_metrics", { limit: 200 }, { every: FIGURES_MS });
-  const before = useRef<Sample | undefined>(undefined);
+  const samples = useRef<Sample[]>([]);
   const [figures, setFigures] = useState<Map<string, StepFigures>>(new Map());
   useEffect(() => {
-    if (!metrics.dataUpdatedAt) return;
+    if (!metrics.dataUpdatedAt || samples.current.at(-1)?.at === metrics.dataUpdatedAt) return;
     const sample = sampleOf(metrics.rows, steps, metrics.dataUpdatedAt);
-    if (before.current && sample.at - before.current.at < FIGURES_MS / 2) return;
-    setFigures(figuresOf(before.current, sample));
-    before.current = sample;
+    samples.current = within([...samples.current, sample], WINDOW_MS);
+    const [oldest] = samples.current;
+    setFigures(figuresOf(oldest === sample ? undefined : oldest, sample));
   }, [metrics.dataUpdatedAt, metrics.rows, steps]);
   return figures;
 }
@@ -100,7 +101,12 @@ export function Deployment() {
   const read = useRead<Shown>("deployment_get", { name }, { every: 5_000 });
   const tab = TABS.includes(search.tab as Tab) ? (search.tab as Tab) : "graph";
   const go = (more: { tab?: Tab; step?: string | undefined }) =>
-    void navigate({ to: "/deployments/$name", params: { name }, search: { ...search, ...more } as never, replace: true });
+    void navigate({
+      to: "/deployments/$name",
+      params: { name },
+      search: { ...search, ...more } as never,
+      replace: true,
+    });
   return (
     <Read of={read}>
       {(data: Shown) => (
@@ -177,7 +183,11 @@ export function itemOf(source: string): { kind: string; slug: string } {
 function Live({ shown, step, choose }: { shown: Shown; step: string | undefined; choose: (step: string) => void }) {
   const { kind, slug } = itemOf(shown.source);
   const version = shown.source.split("@")[1];
-  const source = useRead<{ graph: Structure }>("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
+  const source = useRead<{ graph: Structure }>(
+    "workflow_get",
+    { slug, type: kind, version },
+    { enabled: kind !== "blueprint" },
+  );
   const found = source.data?.graph;
   const graph = useMemo(() => graphOf(found, shown.workloads), [found, shown.workloads]);
   const states = useMemo(() => statesOf(shown.workloads), [shown.workloads]);

@@ -72,13 +72,17 @@ export function Invocation() {
             ]}
           />
           <Section title="Parameters">
-            <pre className="text" tabIndex={0}>{JSON.stringify(run.params, null, 2)}</pre>
+            <pre className="text" tabIndex={0}>
+              {JSON.stringify(run.params, null, 2)}
+            </pre>
           </Section>
           <Section title="Result">
             {OPEN.has(run.state) ? (
               <p className="quiet">It is not at its end yet.</p>
             ) : (
-              <pre className="text" tabIndex={0}>{JSON.stringify(run.result, null, 2)}</pre>
+              <pre className="text" tabIndex={0}>
+                {JSON.stringify(run.result, null, 2)}
+              </pre>
             )}
           </Section>
         </>

@@ -72,7 +72,10 @@ export function Item() {
                   { title: "Field", cell: (row) => <code>{row.field}</code> },
                   { title: "Type", cell: (row) => row.type },
                   { title: "Required", cell: (row) => (row.required ? "yes" : "no") },
-                  { title: "Default", cell: (row) => (row.default == null ? "–" : <code>{JSON.stringify(row.default)}</code>) },
+                  {
+                    title: "Default",
+                    cell: (row) => (row.default == null ? "–" : <code>{JSON.stringify(row.default)}</code>),
+                  },
                 ]}
               />
             </Section>

@@ -37,7 +37,9 @@ export function Overview() {
   const waiting = letters.data?.total ?? 0;
   const nothing = !unwell.length && !lost.length && !late.length && !waiting;
   const known = deployments.data && workers.data && schedules.data;
-  const next = schedules.rows.filter(({ next }) => next.length).sort((a, b) => (a.next[0] ?? "").localeCompare(b.next[0] ?? ""));
+  const next = schedules.rows
+    .filter(({ next }) => next.length)
+    .sort((a, b) => (a.next[0] ?? "").localeCompare(b.next[0] ?? ""));
   return (
     <>
       <Head
@@ -96,8 +98,8 @@ export function Overview() {
       </Section>
       {deployments.data && deployments.total === 0 && (
         <Empty command="sluice plan hello --from workflow:quickstart-file-store-roundtrip --set path=files">
-          Nothing is deployed yet. <Link to="/catalog">The catalog</Link> has pipelines to start with: choose one, look at
-          its plan, apply it.
+          Nothing is deployed yet. <Link to="/catalog">The catalog</Link> has pipelines to start with: choose one, look
+          at its plan, apply it.
         </Empty>
       )}
       <div className="columns">

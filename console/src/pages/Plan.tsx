@@ -149,7 +149,12 @@ function Changes({ plan }: { plan: PlanShown }) {
       {actions.length > 1 && (
         <div className="filters">
           {["", ...actions].map((one) => (
-            <Button key={one} variant={one === only ? "light" : "subtle"} aria-pressed={one === only} onClick={() => setOnly(one)}>
+            <Button
+              key={one}
+              variant={one === only ? "light" : "subtle"}
+              aria-pressed={one === only}
+              onClick={() => setOnly(one)}
+            >
               {one || "all"}
             </Button>
           ))}
@@ -171,7 +176,9 @@ function Changes({ plan }: { plan: PlanShown }) {
           </div>
         </details>
       ))}
-      {plan.changes_left_out > 0 && <p className="quiet">{counted(plan.changes_left_out, "change")} more are not shown here.</p>}
+      {plan.changes_left_out > 0 && (
+        <p className="quiet">{counted(plan.changes_left_out, "change")} more are not shown here.</p>
+      )}
     </Section>
   );
 }
@@ -179,7 +186,11 @@ function Changes({ plan }: { plan: PlanShown }) {
 function Picture({ plan }: { plan: PlanShown }) {
   const { kind, slug } = itemOf(plan.source);
   const version = plan.source.split("@")[1];
-  const source = useRead<{ graph: Structure }>("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
+  const source = useRead<{ graph: Structure }>(
+    "workflow_get",
+    { slug, type: kind, version },
+    { enabled: kind !== "blueprint" },
+  );
   const graph = source.data?.graph;
   const actions = useMemo(() => {
     const found = new Map<string, string>();
@@ -215,7 +226,12 @@ function Apply({ plan }: { plan: PlanShown }) {
     setState("applying");
     setProblem(null);
     try {
-      const wanted = { plan_id: plan.plan_id, wait_seconds: 60, health_seconds: Number(seconds), rollback_on_failure: back };
+      const wanted = {
+        plan_id: plan.plan_id,
+        wait_seconds: 60,
+        health_seconds: Number(seconds),
+        rollback_on_failure: back,
+      };
       setDone(await call<Done>("deployment_apply", wanted, { tenant, key: key.current }));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
@@ -241,15 +257,18 @@ function Apply({ plan }: { plan: PlanShown }) {
   if (over || plan.blockers.length > 0) return problem && <Refusal problem={problem} />;
   return (
     <div className="note">
-      {problem && (
-        <Refusal problem={problem} />
-      )}
+      {problem && <Refusal problem={problem} />}
       {removals.length > 0 && (
         <>
           <p>
             This removes {removals.map((one) => one.id).join(", ")}. Type <code>{plan.name}</code> to allow that.
           </p>
-          <TextInput aria-label="Name of the deployment" value={typed} onChange={(event) => setTyped(event.currentTarget.value)} w={280} />
+          <TextInput
+            aria-label="Name of the deployment"
+            value={typed}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+            w={280}
+          />
         </>
       )}
       <div className="filters" style={{ margin: 0 }}>
@@ -270,7 +289,11 @@ function Apply({ plan }: { plan: PlanShown }) {
           suffix=" s"
         />
         <span className="quiet">healthy in a row, and</span>
-        <Checkbox label="roll back on failure" checked={back} onChange={(event) => setBack(event.currentTarget.checked)} />
+        <Checkbox
+          label="roll back on failure"
+          checked={back}
+          onChange={(event) => setBack(event.currentTarget.checked)}
+        />
       </div>
     </div>
   );

@@ -51,7 +51,7 @@ export function SignedIn({ children }: { children: ReactNode }) {
       setLiveness(now);
       if (now === "out") setOut(true);
     };
-    void follow(client, tell, () => {}, ended.signal);
+    void follow(client, tell, ended.signal);
     return () => ended.abort();
   }, [client, signedIn]);
 

@@ -9,7 +9,7 @@ import { Age } from "../parts/Age";
 import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
-import { InvocationRows, type InvocationRow, type Record as Invocation } from "./Invocations";
+import { type Record as Invocation, type InvocationRow, InvocationRows } from "./Invocations";
 
 const ParameterForm = lazy(() => import("../parts/ParameterForm"));
 
@@ -56,7 +56,9 @@ export function Trigger() {
               ["Tool", <code key="tool">{trigger.tool_name}</code>],
             ]}
           />
-          {!trigger.invokable && <div className="note warning">You may not run this trigger, or it is deactivated.</div>}
+          {!trigger.invokable && (
+            <div className="note warning">You may not run this trigger, or it is deactivated.</div>
+          )}
           {!trigger.target_up && (
             <div className="note warning">
               No worker runs <code>{trigger.target_job_name}</code>: a run waits for one, or ends as timed out.
@@ -104,7 +106,13 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
     try {
       const made = await call<Invocation>(
         "trigger_invoke",
-        { slug: trigger.slug, tenant_id: tenant, params: wanted, wait_timeout_seconds: 0, idempotency_key: key.current },
+        {
+          slug: trigger.slug,
+          tenant_id: tenant,
+          params: wanted,
+          wait_timeout_seconds: 0,
+          idempotency_key: key.current,
+        },
         { tenant },
       );
       key.current = crypto.randomUUID();
@@ -124,7 +132,15 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
       if (!parsed || typeof parsed !== "object" || Array.isArray(parsed)) throw new SyntaxError("it is no object");
       return parsed as Params;
     } catch (error) {
-      setProblem(new Problem({ code: "invalid_params", status: 0, detail: `The parameters are no JSON object: ${(error as Error).message}`, hint: "", errors: [] }));
+      setProblem(
+        new Problem({
+          code: "invalid_params",
+          status: 0,
+          detail: `The parameters are no JSON object: ${(error as Error).message}`,
+          hint: "",
+          errors: [],
+        }),
+      );
       return null;
     }
   }
@@ -147,17 +163,25 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
         </div>
       )}
       <div className="filters" role="group" aria-label="View">
-        <Button variant={text === null ? "light" : "subtle"} aria-pressed={text === null} onClick={() => {
-          if (text === null) return;
-          const parsed = fromText();
-          if (parsed) {
-            setParams(parsed);
-            setText(null);
-          }
-        }}>
+        <Button
+          variant={text === null ? "light" : "subtle"}
+          aria-pressed={text === null}
+          onClick={() => {
+            if (text === null) return;
+            const parsed = fromText();
+            if (parsed) {
+              setParams(parsed);
+              setText(null);
+            }
+          }}
+        >
           Form
         </Button>
-        <Button variant={text === null ? "subtle" : "light"} aria-pressed={text !== null} onClick={() => text === null && setText(json)}>
+        <Button
+          variant={text === null ? "subtle" : "light"}
+          aria-pressed={text !== null}
+          onClick={() => text === null && setText(json)}
+        >
           JSON
         </Button>
         <Copy slug={trigger.slug} tenant={tenant} params={params} tool={trigger.tool_name} />
@@ -178,7 +202,15 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
         </Suspense>
       ) : (
         <>
-          <Textarea aria-label="Parameters as JSON" autosize minRows={4} maxRows={24} value={text} onChange={(event) => setText(event.currentTarget.value)} styles={{ input: { fontFamily: "var(--mono)" } }} />
+          <Textarea
+            aria-label="Parameters as JSON"
+            autosize
+            minRows={4}
+            maxRows={24}
+            value={text}
+            onChange={(event) => setText(event.currentTarget.value)}
+            styles={{ input: { fontFamily: "var(--mono)" } }}
+          />
           <Button
             mt="sm"
             loading={busy}

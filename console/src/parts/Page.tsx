@@ -113,5 +113,9 @@ export function Empty({ children, command }: { children: ReactNode; command?: st
 /** What a session may not do is not offered, and why is said. */
 export function ForAdmins({ children, what }: { children: ReactNode; what: string }) {
   const { identity } = useSession();
-  return identity.role === "admin" ? children : <p className="quiet">{what} is for admins; you are signed in as a user.</p>;
+  return identity.role === "admin" ? (
+    children
+  ) : (
+    <p className="quiet">{what} is for admins; you are signed in as a user.</p>
+  );
 }

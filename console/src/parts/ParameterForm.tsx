@@ -3,7 +3,14 @@
 
 import { Button, Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
 import Form from "@rjsf/core";
-import type { ErrorSchema, FieldTemplateProps, ObjectFieldTemplateProps, RJSFSchema, UiSchema, WidgetProps } from "@rjsf/utils";
+import type {
+  ErrorSchema,
+  FieldTemplateProps,
+  ObjectFieldTemplateProps,
+  RJSFSchema,
+  UiSchema,
+  WidgetProps,
+} from "@rjsf/utils";
 import { useMemo } from "react";
 import { validator } from "./validator";
 
@@ -42,13 +49,23 @@ function Text(props: WidgetProps) {
       />
     );
   if ((props.schema.maxLength ?? 0) > 200 || props.schema.format === "textarea")
-    return <Textarea {...common} autosize minRows={2} value={props.value ?? ""} onChange={(event) => change(event.currentTarget.value)} />;
+    return (
+      <Textarea
+        {...common}
+        autosize
+        minRows={2}
+        value={props.value ?? ""}
+        onChange={(event) => change(event.currentTarget.value)}
+      />
+    );
   return <TextInput {...common} value={props.value ?? ""} onChange={(event) => change(event.currentTarget.value)} />;
 }
 
 function Choice(props: WidgetProps) {
   const options = (props.options.enumOptions ?? []).map(({ label }, n) => ({ value: String(n), label }));
-  const at = (props.options.enumOptions ?? []).findIndex(({ value }) => JSON.stringify(value) === JSON.stringify(props.value));
+  const at = (props.options.enumOptions ?? []).findIndex(
+    ({ value }) => JSON.stringify(value) === JSON.stringify(props.value),
+  );
   return (
     <Select
       id={props.id}
@@ -60,7 +77,9 @@ function Choice(props: WidgetProps) {
       data={options}
       value={at < 0 ? null : String(at)}
       clearable={!props.required}
-      onChange={(value) => props.onChange(value === null ? undefined : props.options.enumOptions?.[Number(value)]?.value)}
+      onChange={(value) =>
+        props.onChange(value === null ? undefined : props.options.enumOptions?.[Number(value)]?.value)
+      }
     />
   );
 }
@@ -91,7 +110,12 @@ function Field({ children, schema, id, label, hidden, displayLabel, rawErrors }:
         </div>
       )}
       {children}
-      {composed && rawErrors?.map((one) => <p key={one} className="state failed">{one}</p>)}
+      {composed &&
+        rawErrors?.map((one) => (
+          <p key={one} className="state failed">
+            {one}
+          </p>
+        ))}
     </div>
   );
 }
@@ -99,7 +123,9 @@ function Field({ children, schema, id, label, hidden, displayLabel, rawErrors }:
 function Group({ title, description, properties, fieldPathId }: ObjectFieldTemplateProps) {
   const top = fieldPathId?.$id === "root";
   return (
-    <fieldset style={{ border: 0, margin: 0, padding: top ? 0 : "0 0 0 12px", borderLeft: top ? 0 : "2px solid var(--line)" }}>
+    <fieldset
+      style={{ border: 0, margin: 0, padding: top ? 0 : "0 0 0 12px", borderLeft: top ? 0 : "2px solid var(--line)" }}
+    >
       {!top && title && <legend>{title}</legend>}
       {!top && description && <p className="quiet">{description}</p>}
       {properties.map((one) => one.content)}

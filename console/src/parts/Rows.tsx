@@ -37,8 +37,14 @@ export function Rows<Row>({ label, rows, columns, id, more, total }: Given<Row>)
   const below = many ? virtual.getTotalSize() - (seen.at(-1)?.end ?? 0) : 0;
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled by keys */}
-      <div ref={box} className="scroll" style={many ? { maxHeight: "70vh", overflowY: "auto" } : undefined} tabIndex={0} role="region" aria-label={label}>
+      <div
+        ref={box}
+        className="scroll"
+        style={many ? { maxHeight: "70vh", overflowY: "auto" } : undefined}
+        tabIndex={0}
+        role="region"
+        aria-label={label}
+      >
         <table className="rows">
           <thead>
             <tr>

@@ -10,7 +10,18 @@ import {
   type ValidatorType,
 } from "@rjsf/utils";
 
-const GROUPING = new Set(["properties", "items", "$ref", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"]);
+const GROUPING = new Set([
+  "properties",
+  "items",
+  "$ref",
+  "allOf",
+  "anyOf",
+  "oneOf",
+  "if",
+  "then",
+  "else",
+  "dependentSchemas",
+]);
 
 function errorsOf(schema: RJSFSchema, value: unknown) {
   const found = new Validator(schema as Schema, "2020-12", false).validate(value ?? {});
@@ -41,9 +52,14 @@ export const validator: ValidatorType = {
     }
     return { errors, errorSchema: builder.ErrorSchema };
   },
-  toErrorList: (errorSchema?: ErrorSchema) => (errorSchema?.__errors ?? []).map((message) => ({ stack: message, message })),
+  toErrorList: (errorSchema?: ErrorSchema) =>
+    (errorSchema?.__errors ?? []).map((message) => ({ stack: message, message })),
   isValid(schema, formData, rootSchema): boolean {
-    const whole = { ...schema, $defs: (rootSchema as RJSFSchema).$defs, definitions: (rootSchema as RJSFSchema).definitions };
+    const whole = {
+      ...schema,
+      $defs: (rootSchema as RJSFSchema).$defs,
+      definitions: (rootSchema as RJSFSchema).definitions,
+    };
     return new Validator(whole as Schema, "2020-12", true).validate(formData ?? {}).valid;
   },
   rawValidation(schema, formData) {
@@ -51,4 +67,3 @@ export const validator: ValidatorType = {
   },
   reset() {},
 } as ValidatorType;
-

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { count, counted, rate } from "../src/words/numbers";
+import { ago, heard, now, span } from "../src/words/times";
+
+test("ages are in one unit", () => {
+  const at = Date.parse("2026-01-01T12:00:00Z");
+  expect(ago("2026-01-01T11:57:00Z", at)).toBe("3 min ago");
+  expect(ago("2026-01-01T12:00:05Z", at)).toBe("in 5 s");
+  expect(ago("2026-01-01T12:00:00.400Z", at)).toBe("now");
+  expect(ago("nonsense", at)).toBe("nonsense");
+  expect(span(3 * 86_400_000)).toBe("3 d");
+});
+
+test("ages follow the clock of the server, not a wrong one of the browser", () => {
+  heard(new Date(Date.now() + 3_600_000).toUTCString());
+  expect(now() - Date.now()).toBeGreaterThan(3_500_000);
+  heard("no date");
+  heard(null);
+  expect(now() - Date.now()).toBeGreaterThan(3_500_000);
+});
+
+test("what is not known is a dash and never 0", () => {
+  expect(rate(null)).toBe("–");
+  expect(rate(0)).toBe("0/s");
+  expect(rate(0.25)).toBe("0.3/s");
+  expect(count(12)).toBe("12");
+  expect(counted(1, "worker")).toBe("1 worker");
+  expect(counted(2, "worker")).toBe("2 workers");
+});
