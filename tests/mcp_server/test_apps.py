@@ -1,6 +1,6 @@
 """MCP Apps in a real browser: a host that speaks the protocol embeds each page in a sandbox, as hosts do.
 
-Needs Chromium: one named by SLUICE_CHROMIUM, that of Playwright (`playwright install chromium`), or an installed one.
+Needs Chromium (tests/browsers.py).
 """
 
 from __future__ import annotations
@@ -8,10 +8,7 @@ from __future__ import annotations
 import asyncio
 import html
 import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import pytest
 
 from core.settings import Settings
 from mcp_server import apps, attach, results, tools
+from tests import browsers
 from tests.mcp_server import fake
 
 TRIGGER = {
@@ -84,32 +82,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return asyncio.run(_answers(home))
 
 
-def chromium(of_playwright: str) -> str | None:
-    """The browser to use: the one that SLUICE_CHROMIUM names, Playwright's own, or one of this machine."""
-    named = os.environ.get("SLUICE_CHROMIUM")
-    if named:
-        return named  # if it is not there, the launch says so
-    if Path(of_playwright).exists():
-        return of_playwright
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 @pytest.fixture(scope="module")
 def browser(answers: dict[str, Any]) -> Iterator[Any]:  # the answers first: Playwright takes the event loop
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    driver = (
-        Path(api.__file__).parents[1] / "driver" / "node"
-    )  # it comes with the package, and not what it is linked to
-    begun = subprocess.run([driver, "--version"], capture_output=True, text=True)
-    if begun.returncode != 0:
-        pytest.skip(f"the driver of Playwright does not start here: {begun.stderr.strip()}")
-    with api.sync_playwright() as playwright:
-        path = chromium(playwright.chromium.executable_path)
-        if path is None:
-            pytest.skip("no Chromium: install one, run `playwright install chromium`, or name one in SLUICE_CHROMIUM")
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+    with browsers.launched() as launched:
         yield launched
-        launched.close()
 
 
 class App:

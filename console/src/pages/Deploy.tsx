@@ -140,7 +140,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
         }
       />
       {problem && <Refusal problem={problem} />}
-      <form onSubmit={plan} style={{ maxWidth: 560, display: "grid", gap: 12 }}>
+      <form onSubmit={plan} noValidate style={{ maxWidth: 560, display: "grid", gap: 12 }}>
         <TextInput
           label="Name"
           description="Of the deployment: lower-case letters, digits, - and _."

@@ -73,7 +73,7 @@ export function Invocations() {
     void navigate({ to: "/invocations", search: { ...wanted, ...more } as never, replace: true });
   const list = useList<InvocationRow>("trigger_invocation_list", {
     ...(wanted.state ? { state: wanted.state } : {}),
-    ...(wanted.trigger ? { trigger_slug: wanted.trigger } : {}),
+    ...(wanted.trigger ? { slug: wanted.trigger } : {}),
   });
   return (
     <>

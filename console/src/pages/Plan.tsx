@@ -208,6 +208,32 @@ function Picture({ plan }: { plan: PlanShown }) {
   );
 }
 
+const WHY: Record<string, string> = {
+  stale: "has moved since this plan was made, so what it says is not what would happen.",
+  applied: "was brought to this plan; a plan is applied once.",
+  expired: "may be another by now: this plan is too old.",
+  discarded: "is as it was: this plan was withdrawn.",
+};
+
+function Over({ plan }: { plan: PlanShown }) {
+  const { kind, slug } = itemOf(plan.source);
+  return (
+    <div className="note">
+      <p>
+        <Link to="/deployments/$name" params={{ name: plan.name }}>
+          <code>{plan.name}</code>
+        </Link>{" "}
+        {WHY[plan.state ?? ""]}
+      </p>
+      {plan.state !== "applied" && (
+        <Button component={Link} to={`/catalog/${kind}/${slug}/deploy?name=${plan.name}`} mt="xs">
+          Plan again
+        </Button>
+      )}
+    </div>
+  );
+}
+
 function Apply({ plan }: { plan: PlanShown }) {
   const admin = useAdmin();
   const tenant = useTenant();
@@ -254,7 +280,14 @@ function Apply({ plan }: { plan: PlanShown }) {
       </div>
     );
   if (!admin) return <p className="quiet">Applying is for admins; you are signed in as a user.</p>;
-  if (over || plan.blockers.length > 0) return problem && <Refusal problem={problem} />;
+  if (over)
+    return (
+      <>
+        {problem && <Refusal problem={problem} />}
+        <Over plan={plan} />
+      </>
+    );
+  if (plan.blockers.length > 0) return null;
   return (
     <div className="note">
       {problem && <Refusal problem={problem} />}

@@ -37,7 +37,7 @@ export function Trigger() {
   const tenant = useTenant();
   const read = useRead<Shown>("trigger_get", { slug, tenant_id: tenant });
   const earlier = useRead<Invocation>("trigger_invocation_get", { invocation_id: rerun ?? "" }, { enabled: !!rerun });
-  const runs = useList<InvocationRow>("trigger_invocation_list", { trigger_slug: slug, limit: 20 });
+  const runs = useList<InvocationRow>("trigger_invocation_list", { slug, limit: 20 });
   return (
     <Read of={read}>
       {(trigger) => (

@@ -177,6 +177,7 @@ export default function ParameterForm({ schema, value, change, faults, submit, d
         formData={value}
         onChange={({ formData }) => change((formData ?? {}) as Params)}
         onSubmit={({ formData }) => submit((formData ?? {}) as Params)}
+        onError={() => {}} // they stand at their fields
         extraErrors={extra}
         extraErrorsBlockSubmit={false}
         showErrorList={false}

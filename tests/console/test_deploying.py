@@ -1,0 +1,61 @@
+"""From the catalog to a pipeline that runs, in the browser alone; then a change of it, and what a plan refuses."""
+
+from __future__ import annotations
+
+import re
+
+from tests.console.served import Served, Visitor
+
+
+def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Served) -> None:
+    page = visitor.page
+    visitor.press("Catalog", "link")
+    visitor.fill("Search the catalog", "roundtrip")
+    visitor.press("Quickstart: File Store Roundtrip", "link")
+    page.locator(".graph .node", has_text="generate").wait_for()
+    visitor.press("Plan and register", "link")
+
+    visitor.press("Plan")
+    visitor.sees("is required")  # the path, which has no default
+    visitor.fill("Name", "walk")
+    visitor.fill("File-store path", "files")
+    visitor.press("Plan")
+    visitor.sees(re.compile("Plan for"))
+    page.locator(".graph .node.create", has_text="generate").wait_for()
+    visitor.press("Apply walk")
+    visitor.sees(re.compile("Revision 1"))
+    visitor.press(re.compile("Watch"), "link")
+
+    page.locator(".graph .node", has_text=re.compile("healthy.*2/2 up", re.DOTALL)).first.wait_for()
+    page.locator(".edge-label strong", has_text=re.compile(r"0\.\d/s")).first.wait_for()  # one event in five seconds
+    visitor.press("Workloads", "button")
+    page.locator("tbody tr").nth(3).wait_for()
+
+    visitor.press("Plan change")
+    assert page.get_by_label("File-store path").input_value() == "files", "a change begins with what there is"
+    visitor.fill("GUID prefix", "second")
+    visitor.press("Plan")
+    page.locator(".before", has_text="demo").first.wait_for()
+    page.locator(".after", has_text="second").first.wait_for()
+    plan = page.url.rpartition("/")[2]
+    moved = served.call(
+        "deployment_plan",
+        name="walk",
+        source="workflow:quickstart-file-store-roundtrip@1",
+        values={"path": "files", "guid_prefix": "third"},
+    )
+    served.call("deployment_apply", plan_id=moved["plan_id"])
+    visitor.sees(re.compile("has moved since this plan was made"))  # the page has heard of it
+    assert page.get_by_role("button", name="Apply walk").count() == 0
+    visitor.press("Plan again", "link")
+    page.wait_for_function("document.querySelector('form input[disabled]')?.value === 'walk'")
+    assert served.call("deployment_get", name="walk")["values"]["guid_prefix"] == "third", plan
+
+
+def test_lists_keep_their_filters_in_the_address(visitor: Visitor) -> None:
+    visitor.go("deployments")
+    visitor.fill("Name contains", "no-such")
+    visitor.sees("No deployment fits these filters.")
+    assert "query=no-such" in visitor.page.url
+    visitor.page.reload()
+    visitor.sees("No deployment fits these filters.")

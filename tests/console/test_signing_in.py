@@ -1,0 +1,54 @@
+"""Signing in and out, as people do it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.console.served import Served, visiting
+
+REFUSED = "the server responded with a status of 401"  # what Chromium says of a question that is refused
+
+
+def test_a_link_signs_in_once_and_leaves_the_address(browser: Any, served: Served) -> None:
+    link = served.new_link()
+    with visiting(browser, served) as visitor:
+        visitor.page.goto(link)
+        visitor.sees("Needs attention")
+        assert "code" not in visitor.page.url
+        visitor.page.reload()
+        visitor.sees("Needs attention")
+    with visiting(browser, served, expects=(REFUSED,)) as other:
+        other.page.goto(link)
+        other.sees("This link was used")
+        other.sees("Sign in to Sluice")
+
+
+def test_the_link_that_serve_prints_opens_the_console(browser: Any, served: Served) -> None:
+    with visiting(browser, served) as visitor:
+        visitor.page.goto(served.link)
+        visitor.sees("Needs attention")
+
+
+def test_an_api_key_signs_in_and_a_withdrawn_one_signs_out(browser: Any, served: Served) -> None:
+    made = served.call("token_create", name="visit", username="vera", role="user", tenants=["default"])
+    with visiting(browser, served, expects=(REFUSED,)) as visitor:
+        visitor.go("")
+        visitor.fill("API key", "sluice_wrong")
+        visitor.press("Sign in")
+        visitor.sees("unauthenticated")
+        visitor.fill("API key", made["token"])
+        visitor.press("Sign in")
+        visitor.sees("vera")
+        assert visitor.page.get_by_role("link", name="Create deployment").count() == 0
+        served.call("token_revoke", id=made["id"])
+        visitor.sees("Sign in to Sluice")
+
+
+def test_who_signs_out_is_out(browser: Any, served: Served) -> None:
+    with visiting(browser, served, expects=(REFUSED,)) as visitor:
+        visitor.page.goto(served.new_link())
+        visitor.sees("Needs attention")
+        visitor.press("Sign out")
+        visitor.sees("Sign in to Sluice")
+        visitor.go("deployments")
+        visitor.sees("Sign in to Sluice")
