@@ -168,7 +168,6 @@ export function Graph({ graph, label, states, figures, actions, chosen, choose }
           fitView
           fitViewOptions={{ maxZoom: 1, padding: 0.12 }}
           minZoom={0.1}
-          proOptions={{ hideAttribution: false }}
         >
           <Controls showInteractive={false} />
         </ReactFlow>

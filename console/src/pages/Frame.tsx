@@ -17,14 +17,7 @@ const GROUPS: [string, [string, string][]][] = [
       ["/invocations", "Runs"],
     ],
   ],
-  [
-    "Build",
-    [
-      ["/catalog", "Catalog"],
-      ["/workflows", "Workflows"],
-      ["/jobs", "Jobs"],
-    ],
-  ],
+  ["Build", [["/catalog", "Catalog"]]],
   [
     "Operate",
     [
@@ -88,7 +81,7 @@ export function Frame() {
           >
             {colorScheme === "dark" ? "Light" : "Dark"}
           </Button>
-          <span className="quiet" title={`role ${identity.role}`}>
+          <span className="quiet who" title={`${identity.username}, role ${identity.role}`}>
             {identity.username}
           </span>
           <Button variant="subtle" onClick={() => void signOut()}>

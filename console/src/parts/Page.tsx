@@ -37,7 +37,7 @@ export function Facts({ items }: { items: [string, ReactNode][] }) {
 
 export function Section({ title, children }: { title: string; children: ReactNode }) {
   return (
-    <section className="section" aria-label={title}>
+    <section className="section">
       <h2>{title}</h2>
       {children}
     </section>

@@ -1,0 +1,91 @@
+"""Every page, light and dark, wide and narrow: what axe finds, what sticks out, and how large the files are."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import orjson
+import pytest
+
+from mcp_server.http import console
+from tests.console.served import Served, visiting
+from tests.engines import EXAMPLES
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+FIND = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+KIB = 1024
+ENTRY_KIB, CSS_KIB, PART_KIB = 200, 25, 155
+PAGES = {
+    "": "Needs attention",
+    "deployments": "page",
+    "deployments/page": "healthy",
+    "deployments/page?tab=workloads": "page--generate",
+    "deployments/page?tab=history": "apply",
+    "deployments/page?tab=values": "guid_prefix",
+    "plans": "plan_",
+    "plans/PLAN": "Changes",
+    "catalog": "Quickstart",
+    "catalog/workflow/quickstart-file-store-roundtrip": "Asks for",
+    "catalog/workflow/quickstart-file-store-roundtrip/deploy": "Nothing changes until",
+    "triggers": "Smoke trigger",
+    "triggers/smoke_trigger": "Earlier runs",
+    "invocations": "smoke_trigger",
+    "invocations/RUN": "Smoke check passed",
+    "workloads": "page--generate",
+    "workers": "local-1",
+    "schedules": "interval",
+}
+
+
+@pytest.fixture(scope="module")
+def ids(served: Served) -> dict[str, str]:
+    """Something to show on each page; the ids of a plan and of a run."""
+    source = "workflow:quickstart-file-store-roundtrip@1"
+    plan = served.call("deployment_plan", name="page", source=source, values={"path": "files"})
+    served.call("deployment_apply", plan_id=plan["plan_id"])
+    served.call("job_put", document=(EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
+    served.call("job_deploy", name="smoke_trigger_handler")
+    trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
+    served.call("trigger_publish", **{**trigger, "tenant_id": "default"})
+    run = served.call("trigger_invoke", slug="smoke_trigger", params={"env": "page"})
+    change = {"path": "files", "guid_prefix": "other"}
+    second = served.call("deployment_plan", name="page", source=source, values=change)
+    return {"PLAN": second["plan_id"], "RUN": run["invocation_id"]}
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_no_page_has_a_fault_of_access_or_sticks_out(
+    browser: Any, served: Served, ids: dict[str, str], scheme: str, width: int
+) -> None:
+    found: dict[str, list[str]] = {}
+    size = {"width": width, "height": 800}
+    with visiting(browser, served, color_scheme=scheme, viewport=size, reduced_motion="reduce") as visitor:
+        visitor.page.goto(served.new_link())
+        visitor.sees("Needs attention")
+        for path, text in PAGES.items():
+            for name, id in ids.items():
+                path = path.replace(name, id)
+            visitor.go(path)
+            visitor.sees(text, within="main")
+            visitor.page.evaluate(AXE)  # not a script of the page, whose policy would not let it in
+            for one in visitor.page.evaluate(FIND)["violations"]:
+                places = "; ".join(str(node["target"]) + node["failureSummary"][:150] for node in one["nodes"][:3])
+                found.setdefault(path, []).append(f"{one['id']}: {places}")
+            wide = visitor.page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                found.setdefault(path, []).append(f"is {wide} px wide")
+    assert not found, "\n".join(f"{path}: {fault}" for path, faults in found.items() for fault in faults)
+
+
+def test_the_files_are_as_small_as_they_have_to_be() -> None:
+    static = console.STATIC
+    entry = (static / "index.html").read_text(encoding="utf-8")
+    sizes = {file.name: len(gzip.compress(file.read_bytes(), 9)) / KIB for file in (static / "assets").iterdir()}
+    first = {name: size for name, size in sizes.items() if name in entry}
+    assert sum(size for name, size in first.items() if name.endswith(".js")) < ENTRY_KIB, first
+    assert sum(size for name, size in first.items() if name.endswith(".css")) < CSS_KIB, first
+    assert max(sizes.values()) < PART_KIB, sizes
+    assert (static / "third-party.md").is_file(), "the licenses of what is in it"
