@@ -72,7 +72,10 @@ def build() -> None:
     node, npm = _node()
     if STATIC.exists():
         shutil.rmtree(STATIC)
-    _run([node, npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"])
+    try:
+        _run([node, npm, "ls", "--omit=dev"])  # a developer has them, and more, which would go
+    except subprocess.SubprocessError:
+        _run([node, npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"])
     _run([node, str(SOURCE / "node_modules" / "vite" / "bin" / "vite.js"), "build", "--logLevel", "warn"])
     DIGEST.write_text(wanted, encoding="ascii")  # last: what a failed build left behind does not count
 

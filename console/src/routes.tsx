@@ -59,6 +59,18 @@ const tree = root.addChildren([
   ),
   page("/workloads", later(lists, "Workloads")),
   page("/workers", later(lists, "Workers")),
+  page(
+    "/logs",
+    later(() => import("./pages/Logs"), "Logs"),
+  ),
+  page(
+    "/messages",
+    later(() => import("./pages/Messages"), "Messages"),
+  ),
+  page(
+    "/issues",
+    later(() => import("./pages/Issues"), "Issues"),
+  ),
   page("/schedules", later(lists, "Schedules")),
 ]);
 

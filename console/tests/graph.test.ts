@@ -25,9 +25,9 @@ test("a step that only its workloads know is drawn too, and an edge to nowhere i
 test("a step is as well as its worst workload", () => {
   const states = statesOf([
     { step: "read", job: "a", state: "running", health: "healthy" },
-    { step: "read", job: "b", state: "stopped", health: "failed", reason: "exit 1" },
+    { step: "read", job: "b", state: "stopped", health: "failing", reason: "exit 1" },
   ]);
-  expect(states.get("read")).toEqual({ up: 1, wanted: 2, health: "failed", reason: "exit 1" });
+  expect(states.get("read")).toEqual({ up: 1, wanted: 2, health: "failing", reason: "exit 1" });
 });
 
 test("rates are told between two samples, and not from a counter that went back or that is new", () => {

@@ -47,13 +47,14 @@ async def demo(
             await _triggers(story, scene)
             await _drift(story, scene)
             await _change(story, scene)
+            link = scene.url + (await scene.must("POST", "/api/console/links"))["path"] if keep else ""
             if not keep:
                 code = await scene.stop()
                 story.see(code == 0, "stopped the engine with SIGTERM", f"it drained and exited with {code}")
     except asyncio.CancelledError:
         connect.note("Stopped; nothing is left running.")
         return INTERRUPTED
-    story.end(scene, keep)
+    story.end(scene, keep, link)
     return 0
 
 
@@ -87,11 +88,13 @@ class Story:
             for line in text.rstrip().splitlines():
                 self._out.print(f"    [cyan]{markup.escape(line)}[/]")
 
-    def end(self, scene: Stage, keep: bool) -> None:
+    def end(self, scene: Stage, keep: bool, link: str) -> None:
         """Say what to do next."""
         seconds = clock.monotonic() - self._began
         if self._quiet:
             done = {"ok": True, "seconds": round(seconds, 1), "steps": self._lines, "url": scene.url if keep else None}
+            if keep:
+                done["console"] = link
             self._out.print(orjson.dumps(done, option=orjson.OPT_INDENT_2).decode(), markup=False)
             return
         program = stage.program("sluice-mcp")
@@ -105,6 +108,9 @@ class Story:
             f'  ask: "Plan {WORKFLOW} with the path files, show me the plan, do not apply it."', markup=False
         )
         if keep:
+            self._out.print("[bold]In a browser[/], once and within ten minutes:")
+            self._out.print(f"  {link}", markup=False)
+            self._out.print(f"  look at the deployment {NAME}: its graph shows what flows", markup=False)
             self._out.print(
                 f"Still running at {scene.url}; to end it: kill {scene.pid}; rm -r {scene.home.parent}", markup=False
             )

@@ -146,7 +146,7 @@ async def serve(
             connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
             connect.note(f"  Console {await _console(engine, local, address)}")
             connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
-            running.enter_context(_told(settings.home / links.ADDRESS, address))
+            running.enter_context(_announced(settings.home / links.ADDRESS, address))
             connect.note(f"  {_files(engine, settings)}")
             if certificate is not None:
                 connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
@@ -158,7 +158,7 @@ async def serve(
 
 
 @contextlib.contextmanager
-def _told(file: Path, address: str) -> Iterator[None]:
+def _announced(file: Path, address: str) -> Iterator[None]:
     """Leave in the home where this server listens, for `sluice console`."""
     file.write_text(f"{address}\n", encoding="utf-8")
     try:

@@ -48,7 +48,7 @@ def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Se
     visitor.sees(re.compile("has moved since this plan was made"))  # the page has heard of it
     assert page.get_by_role("button", name="Apply walk").count() == 0
     visitor.press("Plan again", "link")
-    page.wait_for_function("document.querySelector('form input[disabled]')?.value === 'walk'")
+    page.locator("form input[disabled][value=walk]").wait_for()
     assert served.call("deployment_get", name="walk")["values"]["guid_prefix"] == "third", plan
 
 

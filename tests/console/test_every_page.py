@@ -37,6 +37,9 @@ PAGES = {
     "workloads": "page--generate",
     "workers": "local-1",
     "schedules": "interval",
+    "logs": "hello",
+    "messages": "job-run-ended",
+    "issues": "No event waits here.",
 }
 
 

@@ -16,7 +16,7 @@ import {
   ReactFlow,
 } from "@xyflow/react";
 import { useMemo } from "react";
-import { State } from "../parts/State";
+import { State, toneOf } from "../parts/State";
 import { count, rate } from "../words/numbers";
 import { HEIGHT, WIDTH } from "./layout";
 import type { StepFigures, StepState, Graph as Structure } from "./model";
@@ -47,7 +47,7 @@ const VERY_LATE = 300;
 
 function Step({ data }: NodeProps<Node<StepData>>) {
   const { state, figures, action } = data;
-  const tone = state ? (["failed", "degraded"].includes(state.health) ? "failed" : state.health) : "";
+  const tone = state ? toneOf(state.health) : "";
   return (
     <div className={`node ${tone} ${action ?? ""}`} title={state?.reason || data.use || data.step}>
       <Handle type="target" position={Position.Left} />

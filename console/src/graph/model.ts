@@ -39,7 +39,7 @@ export interface StepState {
   reason: string;
 }
 
-const WORST = ["failed", "degraded", "unknown", "warning", "progressing", "paused", "healthy"];
+const WORST = ["quarantined", "failing", "down", "gone", "degraded", "warning", "progressing", "healthy"];
 
 /** The graph of what is deployed: that of its source, and a node for every step that only the workloads know. */
 export function graphOf(source: Graph | undefined, workloads: Workload[]): Graph {
@@ -57,7 +57,7 @@ export function statesOf(workloads: Workload[]): Map<string, StepState> {
     const now = found.get(step) ?? { up: 0, wanted: 0, health: "healthy", reason: "" };
     now.wanted += 1;
     if (one.state === "running") now.up += 1;
-    const health = one.health ?? "unknown";
+    const health = one.health ?? "progressing";
     if (WORST.indexOf(health) < WORST.indexOf(now.health)) {
       now.health = health;
       now.reason = one.reason ?? "";

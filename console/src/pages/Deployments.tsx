@@ -22,7 +22,7 @@ export interface DeploymentRow {
   updated_by: string;
 }
 
-const STATES = ["running", "degraded", "failed", "applying", "removing"];
+const STATES = ["running", "applying", "warning", "degraded", "failed", "removed"];
 
 export function Deployments() {
   const wanted = useSearch({ strict: false }) as { query?: string; state?: string };

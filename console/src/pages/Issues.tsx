@@ -1,0 +1,194 @@
+// What waits for somebody: workloads that are not well, workers that are gone, events that were refused.
+
+import { Button, Modal } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
+import { useState } from "react";
+import { call, Problem } from "../api/client";
+import { useList, useRead } from "../api/queries";
+import { Age } from "../parts/Age";
+import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { Rows } from "../parts/Rows";
+import { State, toneOf } from "../parts/State";
+import { useAdmin, useTenant } from "../parts/session";
+
+interface Letter {
+  id: string;
+  at: string;
+  job: string;
+  step: string;
+  component: string;
+  code: string;
+  reason: string;
+  attempts: number;
+  status: string;
+}
+
+interface Whole extends Letter {
+  event: unknown;
+  truncated?: boolean;
+}
+
+interface WorkloadRow {
+  workload: string;
+  deployment: string | null;
+  job: string;
+  health: string;
+  reason: string;
+  since: string | null;
+}
+
+interface WorkerRow {
+  name: string;
+  state: string;
+  last_heartbeat_at: string | null;
+}
+
+export function Issues() {
+  const all = useList<WorkloadRow>("workload_list", { limit: 200 }, { every: 10_000 });
+  const workers = useList<WorkerRow>("worker_list", {}, { every: 10_000 });
+  const unwell = all.rows.filter(({ health }) => ["warning", "failed"].includes(toneOf(health)));
+  const lost = workers.rows.filter(({ state }) => state !== "online");
+  return (
+    <>
+      <Head title="Issues" />
+      <Section title="Workloads that are not well">
+        <Read of={all}>
+          {() =>
+            unwell.length ? (
+              <Rows
+                label="Workloads that are not well"
+                rows={unwell}
+                id={(row) => row.workload}
+                columns={[
+                  { title: "Health", cell: (row) => <State word={row.health} /> },
+                  { title: "Job", cell: (row) => <code>{row.job}</code> },
+                  {
+                    title: "Deployment",
+                    cell: (row) =>
+                      row.deployment ? (
+                        <Link to="/deployments/$name" params={{ name: row.deployment }}>
+                          <code>{row.deployment}</code>
+                        </Link>
+                      ) : (
+                        "–"
+                      ),
+                  },
+                  { title: "Since", cell: (row) => <Age at={row.since} /> },
+                  { title: "Why", cell: (row) => row.reason },
+                ]}
+              />
+            ) : (
+              <p className="quiet">All workloads are well.</p>
+            )
+          }
+        </Read>
+      </Section>
+      {lost.length > 0 && (
+        <Section title="Workers that are not there">
+          <Rows
+            label="Workers that are not there"
+            rows={lost}
+            id={(row) => row.name}
+            columns={[
+              { title: "State", cell: (row) => <State word={row.state} /> },
+              { title: "Worker", cell: (row) => <code>{row.name}</code> },
+              { title: "Last heard", cell: (row) => <Age at={row.last_heartbeat_at} /> },
+            ]}
+          />
+        </Section>
+      )}
+      <Letters />
+    </>
+  );
+}
+
+function Letters() {
+  const list = useList<Letter>("dead_letter_list", {}, { every: 10_000 });
+  const [open, setOpen] = useState<string | null>(null);
+  return (
+    <Section title="Dead letters: events that a job refused">
+      <Read of={list}>
+        {() =>
+          list.rows.length ? (
+            <Rows
+              label="Dead letters"
+              rows={list.rows}
+              id={(row) => row.id}
+              more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
+              total={list.total}
+              columns={[
+                {
+                  title: "Letter",
+                  cell: (row) => (
+                    <Button variant="subtle" onClick={() => setOpen(row.id)}>
+                      <code>{row.id}</code>
+                    </Button>
+                  ),
+                },
+                { title: "At", cell: (row) => <Age at={row.at} /> },
+                { title: "Job", cell: (row) => <code>{row.job}</code> },
+                { title: "Step", cell: (row) => <code>{row.step}</code> },
+                { title: "Code", cell: (row) => <code>{row.code}</code> },
+                { title: "Why", cell: (row) => row.reason },
+                { title: "Tries", cell: (row) => row.attempts, number: true },
+              ]}
+            />
+          ) : (
+            <p className="quiet">No event waits here.</p>
+          )
+        }
+      </Read>
+      {open && <OneLetter id={open} close={() => setOpen(null)} again={() => void list.refetch()} />}
+    </Section>
+  );
+}
+
+function OneLetter({ id, close, again }: { id: string; close: () => void; again: () => void }) {
+  const tenant = useTenant();
+  const admin = useAdmin();
+  const read = useRead<Whole>("dead_letter_get", { id });
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [said, setSaid] = useState("");
+  async function act(operation: "dead_letter_replay" | "dead_letter_discard") {
+    try {
+      setProblem(null);
+      const done = await call<Record<string, unknown>>(operation, { ids: [id] }, { tenant });
+      setSaid(JSON.stringify(done));
+      again();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    }
+  }
+  return (
+    <Modal opened onClose={close} title={`Letter ${id}`} size="lg" closeButtonProps={{ "aria-label": "Close" }}>
+      <Read of={read}>
+        {(letter) => (
+          <>
+            <Facts
+              items={[
+                ["Job", <code key="job">{letter.job}</code>],
+                ["Step", <code key="step">{letter.step}</code>],
+                ["Code", <code key="code">{letter.code}</code>],
+                ["Tries", letter.attempts],
+                ["State", letter.status],
+              ]}
+            />
+            <p>{letter.reason}</p>
+            <pre className="text">{JSON.stringify(letter.event, null, 2)}</pre>
+            {problem && <Refusal problem={problem} />}
+            {said && <p role="status">{said}</p>}
+            {admin && (
+              <div className="filters" style={{ marginTop: 12 }}>
+                <Button onClick={() => void act("dead_letter_replay")}>Replay this event</Button>
+                <Button variant="subtle" onClick={() => void act("dead_letter_discard")}>
+                  Discard it for good
+                </Button>
+              </div>
+            )}
+          </>
+        )}
+      </Read>
+    </Modal>
+  );
+}

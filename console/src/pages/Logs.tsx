@@ -1,0 +1,236 @@
+// What jobs wrote: searched on the server, followed as it comes. Times run downwards; the newest line is the last one.
+
+import { Button, Checkbox, Select, TextInput } from "@mantine/core";
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { call, Problem } from "../api/client";
+import { Head, Loading, Refusal } from "../parts/Page";
+import { useTenant } from "../parts/session";
+import { counted } from "../words/numbers";
+import { full } from "../words/times";
+
+export interface Line {
+  workload: string;
+  at: string;
+  level: string;
+  text: string;
+  fields?: Record<string, unknown>;
+  run?: string;
+}
+
+interface Found {
+  items: Line[];
+  next_cursor: string | null;
+  searched_until: string | null;
+  complete: boolean;
+  after: string;
+  reset?: boolean;
+}
+
+export interface Wanted {
+  of?: string;
+  text?: string;
+  level?: string;
+  since?: string;
+  run?: string;
+  invocation?: string;
+}
+
+const KEYS = ["of", "text", "level", "since", "run", "invocation"] as const;
+const PAGE = 200;
+const MOST = 50_000;
+const WAIT_SECONDS = 20;
+const AGAIN_MS = 2000;
+const TONES: Record<string, string> = { error: "state failed", warning: "state warning" };
+const SINCE = ["5m", "1h", "6h", "24h", "7d"];
+
+/** The lines that there are and the newer ones, the newest last, and no more than may be kept. */
+export const appended = (lines: Line[], newer: Line[]): Line[] => [...lines, ...newer].slice(-MOST);
+
+/** The job of a workload: `tenant/job#replica`. */
+export const jobOf = (workload: string): string => workload.replace(/^[^/]*\//, "").replace(/#\d+$/, "");
+
+export function Logs() {
+  const wanted = useSearch({ strict: false }) as Wanted;
+  const navigate = useNavigate();
+  const tenant = useTenant();
+  const asked = useMemo(
+    () => Object.fromEntries(KEYS.filter((key) => wanted[key]).map((key) => [key, String(wanted[key])])),
+    [wanted],
+  );
+  const [lines, setLines] = useState<Line[]>([]);
+  const [last, setLast] = useState<Found | null>(null); // of the search backwards
+  const [following, setFollowing] = useState(true);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [gaps, setGaps] = useState(0);
+  const after = useRef("");
+  const say = (more: Wanted) => void navigate({ to: "/logs", search: { ...wanted, ...more } as never, replace: true });
+
+  useEffect(() => {
+    const ended = new AbortController();
+    setLast(null);
+    setLines([]);
+    setProblem(null);
+    call<Found>("log_search", { ...asked, limit: PAGE }, { tenant, signal: ended.signal }).then(
+      (found) => {
+        after.current = found.after;
+        setLines(found.items.toReversed());
+        setLast(found);
+      },
+      (error) => error instanceof Problem && setProblem(error),
+    );
+    return () => ended.abort();
+  }, [asked, tenant]);
+
+  const begun = last !== null;
+  useEffect(() => {
+    if (!following || !begun || asked.since?.includes("T")) return;
+    const ended = new AbortController();
+    const { since, ...filters } = asked;
+    async function follow() {
+      while (!ended.signal.aborted) {
+        try {
+          const wait = document.hidden ? 0 : WAIT_SECONDS;
+          const found = await call<Found>(
+            "log_search",
+            { ...filters, after: after.current, limit: 500, wait_seconds: wait },
+            { tenant, signal: ended.signal },
+          );
+          after.current = found.after;
+          if (found.reset) setGaps((many) => many + 1);
+          if (found.items.length) setLines((now) => appended(now, found.items));
+          setProblem(null);
+          if (document.hidden) await pause(AGAIN_MS, ended.signal);
+        } catch (error) {
+          if (ended.signal.aborted) return;
+          if (error instanceof Problem) setProblem(error);
+          await pause(AGAIN_MS, ended.signal);
+        }
+      }
+    }
+    void follow();
+    return () => ended.abort();
+  }, [following, begun, asked, tenant]);
+
+  async function older() {
+    if (!last?.next_cursor) return;
+    try {
+      const found = await call<Found>("log_search", { ...asked, limit: PAGE, cursor: last.next_cursor }, { tenant });
+      setLines((now) => [...found.items.toReversed(), ...now]);
+      setLast(found);
+    } catch (error) {
+      if (error instanceof Problem) setProblem(error);
+      else throw error;
+    }
+  }
+
+  return (
+    <>
+      <Head title="Logs" state={<span className="quiet">{counted(lines.length, "line")}</span>} />
+      <div className="filters">
+        <TextInput
+          aria-label="Job or deployment"
+          placeholder="Job or deployment"
+          defaultValue={wanted.of ?? ""}
+          key={`of ${wanted.of}`}
+          onBlur={(event) => say({ of: event.currentTarget.value || undefined } as Wanted)}
+          onKeyDown={(event) => event.key === "Enter" && event.currentTarget.blur()}
+        />
+        <TextInput
+          aria-label="Text"
+          placeholder="Text"
+          defaultValue={wanted.text ?? ""}
+          key={`text ${wanted.text}`}
+          onBlur={(event) => say({ text: event.currentTarget.value || undefined } as Wanted)}
+          onKeyDown={(event) => event.key === "Enter" && event.currentTarget.blur()}
+        />
+        <Select
+          aria-label="Level"
+          placeholder="Any level"
+          data={["info", "warning", "error"]}
+          value={wanted.level ?? null}
+          clearable
+          w={120}
+          onChange={(level) => say({ level: level ?? undefined } as Wanted)}
+        />
+        <Select
+          aria-label="Since"
+          placeholder="Any time"
+          data={SINCE}
+          value={wanted.since ?? null}
+          clearable
+          w={110}
+          onChange={(since) => say({ since: since ?? undefined } as Wanted)}
+        />
+        {(wanted.run || wanted.invocation) && (
+          <Button variant="light" onClick={() => say({ run: undefined, invocation: undefined } as never)}>
+            Of {wanted.run ?? wanted.invocation} ✕
+          </Button>
+        )}
+        <Checkbox label="Follow" checked={following} onChange={(event) => setFollowing(event.currentTarget.checked)} />
+      </div>
+      {problem && <Refusal problem={problem} />}
+      {gaps > 0 && <div className="note warning">Lines between are not kept any more: there is a gap.</div>}
+      {!last && !problem && <Loading />}
+      {last?.next_cursor && (
+        <Button variant="subtle" onClick={() => void older()}>
+          Look further back{last.searched_until ? ` than ${full(last.searched_until)}` : ""}
+        </Button>
+      )}
+      {last && !lines.length && <p className="quiet">No line fits.</p>}
+      {lines.length > 0 && <LineRows lines={lines} following={following} />}
+    </>
+  );
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((go) => {
+    const timer = setTimeout(go, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      go();
+    });
+  });
+}
+
+function LineRows({ lines, following }: { lines: Line[]; following: boolean }) {
+  const box = useRef<HTMLDivElement>(null);
+  const virtual = useVirtualizer({
+    count: lines.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => 20,
+    overscan: 30,
+  });
+  useEffect(() => {
+    if (following && lines.length) virtual.scrollToIndex(lines.length - 1, { align: "end" });
+  }, [following, lines.length, virtual]);
+  return (
+    <div ref={box} className="lines" tabIndex={0} role="log" aria-label="Lines" aria-live="off">
+      <div style={{ height: virtual.getTotalSize(), position: "relative" }}>
+        {virtual.getVirtualItems().map((one) => {
+          const line = lines[one.index];
+          if (!line) return null;
+          return (
+            <div
+              key={one.key}
+              ref={virtual.measureElement}
+              data-index={one.index}
+              className="line"
+              style={{ transform: `translateY(${one.start}px)` }}
+            >
+              <time dateTime={line.at} title={full(line.at)}>
+                {line.at.slice(11, 23)}
+              </time>
+              <span className={TONES[line.level] ?? "quiet"}>{line.level}</span>
+              <span className="quiet" title={line.workload}>
+                {jobOf(line.workload)}
+              </span>
+              <span className="said">{line.text}</span>
+            </div>
+          );
+        })}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,76 @@
+"""What goes wrong while somebody looks: engines that end, rights that are few, logs that go on."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.console.served import Served, Visitor, serving, visiting
+
+SOURCE = "workflow:quickstart-file-store-roundtrip@1"
+
+
+def deploy(served: Served, name: str, **values: Any) -> None:
+    made = served.call("deployment_plan", name=name, source=SOURCE, values={"path": name, **values})
+    served.call("deployment_apply", plan_id=made["plan_id"])
+
+
+def test_a_killed_engine_is_told_and_nothing_that_was_typed_is_lost(browser: Any, tmp_path: Path) -> None:
+    with serving(tmp_path / "room", workers=0) as served:
+        gone = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+        with visiting(browser, served, expects=gone) as visitor:
+            visitor.page.goto(served.link)
+            visitor.sees("Needs attention")
+            visitor.go("catalog/workflow/quickstart-file-store-roundtrip/deploy")
+            visitor.fill("File-store path", "typed-before")
+            port = int(served.url.rpartition(":")[2])
+            served.end(signal.SIGKILL)
+            visitor.page.get_by_role("status").get_by_text("stale").wait_for()
+            visitor.press("Plan")
+            visitor.sees("The server does not answer.")
+            served.start(port)
+            visitor.page.get_by_role("status").get_by_text("active").wait_for()
+            assert visitor.page.get_by_label("File-store path").input_value() == "typed-before"
+            visitor.press("Plan")
+            visitor.sees(re.compile("Plan for"))
+            assert served.call("plan_list")["total"] == 1
+
+
+def test_a_user_is_offered_what_a_user_may_do(browser: Any, served: Served) -> None:
+    deploy(served, "seen")
+    key = served.call("token_create", username="uma", role="user", tenants=["default"])["token"]
+    with visiting(browser, served, expects=("status of 401", "status of 403")) as visitor:
+        visitor.go("")
+        visitor.fill("API key", key)
+        visitor.press("Sign in")
+        visitor.sees("Needs attention")
+        visitor.go("deployments/seen")
+        visitor.sees("healthy")
+        assert visitor.page.get_by_role("button", name="Plan change").count() == 0
+        visitor.go("catalog/workflow/quickstart-file-store-roundtrip/deploy")
+        visitor.sees("Planning is for admins; you are signed in as a user.")
+
+
+def test_logs_are_followed_and_searched(visitor: Visitor, served: Served) -> None:
+    deploy(served, "noisy")
+    visitor.go("logs?of=noisy")
+    visitor.sees(re.compile("hello"), within=".lines")
+    lines = visitor.page.locator(".line").count()
+    visitor.page.locator(".line").nth(lines).wait_for()  # as they come
+    visitor.fill("Text", "no such text anywhere")
+    visitor.page.keyboard.press("Enter")
+    visitor.sees("No line fits.")
+    assert "text=no" in visitor.page.url
+
+
+@pytest.mark.parametrize("path", ["deployments/none", "plans/plan_none", "triggers/none", "invocations/inv_none"])
+def test_what_is_not_there_is_said(browser: Any, served: Served, path: str) -> None:
+    with visiting(browser, served, expects=("status of 404",)) as visitor:
+        visitor.page.goto(served.new_link())
+        visitor.sees("Needs attention")
+        visitor.go(path)
+        visitor.sees("not_found")
