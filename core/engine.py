@@ -131,7 +131,7 @@ class Engine:
         self.denials = Denials(database, ids)
         self.admission = Admission(operations, licensing, self.denials, settings.home, running=running)
         self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
-        self.links = Links()
+        self.links = Links(database, ids)
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
         self._subscribers: list[Notice] = []

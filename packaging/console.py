@@ -97,4 +97,3 @@ def _run(command: list[str]) -> None:
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-1000:]
         raise subprocess.SubprocessError(f"{Path(command[1]).name} {command[2]} ended with {done.returncode}: {said}")
-

@@ -29,6 +29,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 DIRECTIONS = frozenset({"route", "command", "why", "hint"})  # in the words of each door
 VOLATILE = frozenset(
     {
+        "after",
         "invocation_id",
         "nonce",
         "last_heartbeat_at",

@@ -91,8 +91,8 @@ class Tokens:
         """What signs the JWTs of this installation; its key is read, or made, when it is first needed."""
         return jwts.open_signer(self._settings.home, self._settings.jwt_key_file)
 
-    async def create(self, caller: Caller, wanted: Wanted) -> tuple[str, Row]:
-        """(the secret, which nobody can tell again; the row of the token).
+    async def create(self, caller: Caller, wanted: Wanted, operation: str = "token_create") -> tuple[str, Row]:
+        """(the secret, which nobody can tell again; the row of the token). `operation` is what it is recorded as.
 
         Raises InvalidParams for a scope about nothing or a name that is none, Forbidden for a token that would go
         beyond the credential that makes it, Unauthenticated when that one was withdrawn meanwhile.
@@ -142,7 +142,7 @@ class Tokens:
             "made_by": caller.principal.credential,
             "idle_seconds": wanted.idle_seconds,
         }
-        note = audit.row(self._ids.next(), caller, "token_create", str(row["id"]))
+        note = audit.row(self._ids.next(), caller, operation, str(row["id"]))
         await self._database.write(table.insert, row, refuse_others_name, note)
         return secret, row
 

@@ -29,14 +29,14 @@ class LinkCreate(Params):
     role=Role.USER,
     tool=False,
     gated=False,
-    told_once=("code",),
+    told_once=("code", "path"),
 )
 async def console_link_create(engine: Engine, caller: Caller, params: LinkCreate) -> dict[str, Any]:
     """Make a code that signs a browser in as the caller: {code, path, expires_in}. It works once, for ten minutes.
 
     The path is to be opened in a browser, behind the address of the server.
     """
-    code = engine.links.create(caller)
+    code = await engine.links.create(caller)
     return {"code": code, "path": f"/console/#code={code}", "expires_in": links.SECONDS}
 
 
@@ -67,7 +67,7 @@ async def console_session_create(engine: Engine, caller: Caller, params: Session
     wanted = Wanted(
         "browser", own.username, own.role, list(own.tenants), seconds, own.platform, list(own.scopes), IDLE_HOURS * 3600
     )
-    secret, _ = await engine.tokens.create(owner, wanted)
+    secret, _ = await engine.tokens.create(owner, wanted, "console_session_create")
     return {"token": secret, "seconds": seconds}
 
 

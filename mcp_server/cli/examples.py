@@ -12,6 +12,7 @@ STORY = (
     "sluice demo",
     "sluice catalog pack examples/portal --title 'Shared blueprints'",
     "sluice serve --workers default=2,etl=1 --allow-write",
+    "sluice console --no-open",
     "sluice doctor",
     "sluice completion bash",
     "sluice mcp",

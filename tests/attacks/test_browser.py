@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from core import clock
+from core import clock, errors
 from core.identity import links
 from core.operations import console as operations
 from mcp_server.http import admission, console
 from tests.attacks import rig
+from tests.engines import ADMIN
 
 pytestmark = pytest.mark.anyio
 OURS = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}
@@ -120,12 +121,12 @@ async def test_a_link_opens_the_console_once_and_for_its_maker(server: rig.Targe
     assert made["code"] not in "".join(server.rows("SELECT target FROM audit"))
 
 
-async def test_a_link_is_over_after_ten_minutes() -> None:
+async def test_a_link_is_over_after_ten_minutes(server: rig.Target) -> None:
     now = 0.0
-    kept = links.Links(lambda: now)
-    code = kept.create(None)  # type: ignore[arg-type]
+    kept = links.Links(server.engine.database, server.engine.ids, lambda: now)
+    code = await kept.create(ADMIN)
     now = links.SECONDS + 1
-    with pytest.raises(Exception, match="is over"):
+    with pytest.raises(errors.Unauthenticated, match="is over"):
         kept.redeem(code)
 
 

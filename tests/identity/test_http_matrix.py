@@ -29,7 +29,7 @@ from core.identity import jwts
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
 from core.operations import REGISTRY
-from mcp_server.http import app, auth, routes, sessions, streams
+from mcp_server.http import admission, app, auth, routes, sessions, streams
 from tests.attacks import rig
 from tests.engines import ADMIN, deploy
 from tests.furnished import CANARY, NAMES, arguments_of, furnish, naming, other, settled
@@ -37,6 +37,8 @@ from tests.furnished import CANARY, NAMES, arguments_of, furnish, naming, other,
 pytestmark = pytest.mark.anyio
 
 OPEN = {("GET", "/health"), ("GET", "/api/openapi.json"), ("GET", "/api/docs")}
+CONSOLE = {("GET", "/"), ("GET", "/console"), ("GET", "/console/{name:path}"), ("POST", admission.SIGN_IN)}
+"""Open to everybody, and not alike each time; tests of their own: tests/attacks/test_browser.py."""
 PICTURES = {
     "/api/catalog/{type}/{slug}/graph.svg": "catalog_get",
     "/api/workflows/{slug}/graph.svg": "workflow_get",
@@ -50,13 +52,17 @@ STREAMS = {
     "/api/trigger-invocations/subscribe",
 }
 BY_NAME = "/api/operations/{operation}"  # every operation again, by its name
-ELSEWHERE = {("GET", "/metrics"), ("*", "/mcp")}  # tests of their own: below, and in test_mcp_matrix.py
+ELSEWHERE = {
+    ("GET", "/metrics"),
+    ("*", "/mcp"),
+    ("POST", admission.SIGN_OUT),
+}  # tests of their own: below, and in test_mcp_matrix.py
 WITHOUT = ("none", "bad", "expired", "expired jwt", "revoked", "wrong audience")
 WITH = ("user", "second", "other", "admin")
 MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs; so the answer is not that of a gap.
-    "context_set", "job_put", "kv_set", "mcp_activity_record", "secret_set", "token_create", "trigger_publish",
-    "variable_set", "workflow_save_draft",
+    "console_link_create", "context_set", "job_put", "kv_set", "mcp_activity_record", "secret_set", "token_create",
+    "trigger_publish", "variable_set", "workflow_save_draft",
 }  # fmt: skip
 OWN = {"token_mint"}  # about the caller's own key
 SHARED = {"worker_get", "worker_group_get"}  # workers are there for every tenant; what they run is not
@@ -105,7 +111,7 @@ CALLS = [row for row in ROWS if row.operation is not None]
 
 
 def test_every_route_is_an_operation_or_is_named_here() -> None:
-    known = OPEN | ELSEWHERE | {("GET", path) for path in STREAMS}
+    known = OPEN | CONSOLE | ELSEWHERE | {("GET", path) for path in STREAMS}
     assert {(row.method, row.path) for row in ROWS if row.operation is None} == known
     assert {op.name for op in REGISTRY if op.http} == {row.operation.name for row in CALLS if row.operation}
 
@@ -192,7 +198,9 @@ def _told(answer: httpx.Response, given: dict[str, Any]) -> tuple[int, str]:
     return answer.status_code, text
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if (row.method, row.path) not in OPEN], ids=lambda row: row.id)
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if (row.method, row.path) not in OPEN | CONSOLE], ids=lambda row: row.id
+)
 async def test_without_a_credential_that_counts_every_route_says_the_same(row: Row, scene: Scene) -> None:
     method = "POST" if row.method == "*" else row.method
     request = {"method": method, "url": re.sub(r"{\w+}", "x", row.path)}

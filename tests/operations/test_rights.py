@@ -33,13 +33,16 @@ def test_every_operation_says_who_may_call_it(operation: Operation) -> None:
 
 
 def test_only_an_admin_may_administer() -> None:
-    """What a user may change is what a trigger's policy lets him run, and records of his own session."""
+    """What a user may change is what a trigger's policy lets him run, and his own session."""
     changing = {op.name for op in REGISTRY if op.effect is not Effect.READ and op.allows(Role.USER)}
     assert changing == {
         "trigger_invoke",
         "trigger_invocation_rerun",
         "trigger_invocation_cancel",
         "token_mint",
+        "console_link_create",
+        "console_session_create",
+        "console_session_end",
         "mcp_activity_record",
         "call_once",
     }
@@ -109,6 +112,7 @@ MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs.
     "context_set", "job_put", "kv_set", "mcp_activity_record", "call_once", "secret_set",
     "token_create", "trigger_publish", "variable_set", "workflow_save_draft",
+    "console_link_create", "console_session_create",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ ELSEWHERE = {
     # commands whose examples are not run here, and why
     "sluice demo": "tests/mcp_server/cli/test_demo.py runs it",
     "sluice serve": "it is the engine of this test",
+    "sluice console": "it needs `sluice serve`; tests/console",
     "sluice mcp": "it serves until its client leaves; tests/mcp_server/test_stdio.py",
     "sluice login": "it asks a remote engine; the tests of identity run it",
     "sluice logout": "it asks a remote engine; the tests of identity run it",

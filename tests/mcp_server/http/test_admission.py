@@ -56,7 +56,9 @@ async def test_own_pages_and_configured_origins_are_served(service: made.Service
             assert (await client.get("/api/things", headers={"origin": origin})).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/things", "/api/things/x", "/metrics", "/mcp", "/api/nothing", "/console.", "/health/"])
+@pytest.mark.parametrize(
+    "path", ["/api/things", "/api/things/x", "/metrics", "/mcp", "/api/nothing", "/console.", "/health/"]
+)
 @pytest.mark.parametrize(
     "credentials", [None, "Bearer", "Bearer wrong", "Basic YWRhOmFkYQ==", "ada", "Bearer " + "x" * 5000]
 )
