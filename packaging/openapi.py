@@ -34,15 +34,16 @@ class Described:
         """There is nothing to close."""
 
 
-async def write(file: Path) -> None:
-    """Write the description to a file."""
+async def described() -> bytes:
+    """What a server answers."""
     served = app.create(Described(), auth.NoAuth(principal.SYSTEM.principal))
     transport = httpx.ASGITransport(app=served)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get("/api/openapi.json")
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(answer.raise_for_status().content)
+    return answer.raise_for_status().content
 
 
 if __name__ == "__main__":
-    asyncio.run(write(Path(sys.argv[1])))
+    target = Path(sys.argv[1])
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(asyncio.run(described()))

@@ -58,6 +58,7 @@ RUN = {"slug": "a-trigger", "params": {}, "wait_timeout_seconds": 5}
 NOTED_ELSEWHERE = {
     "mcp_activity_record": "what it records is itself a record of who called what",
     "call_once": "the book-keeping of an idempotency key; the write that has the key is noted",
+    "console_link_create": "is kept in memory, and noted before",
     "token_mint": "changes nothing in the store, and is noted all the same",
     "secret_rotate_key": "is noted before the first of its pieces",
     "license_install": "changes a file, and is noted after it",

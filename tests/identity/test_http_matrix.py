@@ -52,11 +52,8 @@ STREAMS = {
     "/api/trigger-invocations/subscribe",
 }
 BY_NAME = "/api/operations/{operation}"  # every operation again, by its name
-ELSEWHERE = {
-    ("GET", "/metrics"),
-    ("*", "/mcp"),
-    ("POST", admission.SIGN_OUT),
-}  # tests of their own: below, and in test_mcp_matrix.py
+ELSEWHERE = {("GET", "/metrics"), ("*", "/mcp"), ("POST", admission.SIGN_OUT)}
+"""Tests of their own: below, in test_mcp_matrix.py, and with the others of the console."""
 WITHOUT = ("none", "bad", "expired", "expired jwt", "revoked", "wrong audience")
 WITH = ("user", "second", "other", "admin")
 MAKES = {
@@ -198,9 +195,10 @@ def _told(answer: httpx.Response, given: dict[str, Any]) -> tuple[int, str]:
     return answer.status_code, text
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if (row.method, row.path) not in OPEN | CONSOLE], ids=lambda row: row.id
-)
+CLOSED = [row for row in ROWS if (row.method, row.path) not in OPEN | CONSOLE]
+
+
+@pytest.mark.parametrize("row", CLOSED, ids=lambda row: row.id)
 async def test_without_a_credential_that_counts_every_route_says_the_same(row: Row, scene: Scene) -> None:
     method = "POST" if row.method == "*" else row.method
     request = {"method": method, "url": re.sub(r"{\w+}", "x", row.path)}
