@@ -31,8 +31,8 @@ output: {message: {tag: stage1-done}}
 """
 
     tag: templates.Text = ""
-    """The tag that listeners filter by; `${field}` and `@{job}` are filled in. An event without a value for it is an error
-    and not sent, unless the placeholder has a default (`${field||text}`)."""
+    """The tag that listeners filter by; `${field}` and `@{job}` are filled in. An event without a value for it is an
+    error and not sent, unless the placeholder has a default (`${field||text}`)."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error. Left out: the whole event."""
     set_variable_name: str = ""
