@@ -297,17 +297,17 @@ VALUES = [
     Call("GET /api/dead-letters?job=none", "letters list --job none", "dead_letter_list", {"job": "none"}),
     Call(
         "POST /api/dead-letters/replay",
-        "letters replay --job none",
+        "letters replay --job smoke_trigger_handler",
         "dead_letter_replay",
-        {"job": "none"},
-        {"job": "none"},
+        {"job": "smoke_trigger_handler"},
+        {"job": "smoke_trigger_handler"},
     ),
     Call(
         "POST /api/dead-letters/discard",
-        "letters discard --job none",
+        "letters discard --job smoke_trigger_handler",
         "dead_letter_discard",
-        {"job": "none"},
-        {"job": "none"},
+        {"job": "smoke_trigger_handler"},
+        {"job": "smoke_trigger_handler"},
     ),
     Call("GET /api/kv", "kv namespaces", "kv_namespaces"),
     Call("GET /api/kv/keys?namespace=n&prefix=p", "kv list n --prefix p", "kv_list", {"namespace": "n", "prefix": "p"}),
@@ -343,6 +343,26 @@ VALUES = [
     ),
 ]
 FAULTS = [
+    (
+        Call(
+            "POST /api/dead-letters/replay",
+            "letters replay --job none",
+            "dead_letter_replay",
+            {"job": "none"},
+            {"job": "none"},
+        ),
+        "not_found",
+    ),
+    (
+        Call(
+            "POST /api/dead-letters/discard",
+            "letters discard --job none",
+            "dead_letter_discard",
+            {"job": "none"},
+            {"job": "none"},
+        ),
+        "not_found",
+    ),
     (Call("GET /api/schedules/none", "schedule show none", "schedule_get", {"name": "none"}), "not_found"),
     (
         Call(

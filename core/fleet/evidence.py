@@ -86,6 +86,7 @@ class Evidence:
     lost_since: float = 0.0
     skipped: int = 0  # files, objects and lines in a row without a single event
     skipped_since: float = 0.0
+    settled: bool = False  # of what it had refused, nothing waits any more
     source: Target = field(default_factory=Target)  # what its input connects to, if it does
     sink: Target = field(default_factory=Target)  # its output
     decided: tuple[object, ...] = ()  # what `turns` gave when conditions were decided last
@@ -136,6 +137,11 @@ class Evidence:
         elif refused:
             self.lost_since = self.lost_since if self.lost else now
             self.lost += refused
+
+    def settle(self) -> None:
+        """What was refused has come through since, or was let go."""
+        self.refused, self.settled = Fault(), True
+        self.seen, self.lost_runs, self.lost = (0, 0), 0, 0
 
     def _window(self, now: float) -> None:
         if not self.window_ends:

@@ -101,6 +101,7 @@ class Fleet:
         )
         self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake, judge)
         self.timetables.listeners.append(self._timed)
+        letterbox.listeners.append(self._workloads.letters_settled)
         self._needs = Needs(vault)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)

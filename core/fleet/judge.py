@@ -17,6 +17,7 @@ from core.fleet.evidence import Evidence, Fault, Totals
 from core.fleet.health import UP
 from core.model import frames
 from core.model.schedule import Punctuality
+from core.model.states import WorkloadState
 from core.model.typed_condition import Finding, Status, Type
 from core.model.workload import WorkloadRow
 
@@ -83,6 +84,12 @@ class Judge:
         if (evidence := self._told_of(row, seen)) is not None:
             evidence.run(run.trigger, run.runs, run.events_in, run.events_out, run.refused, run.skipped, ok=run.ok)
             self._decide(row, seen, evidence)
+
+    def letters_settled(self, row: WorkloadRow, seen: Observed) -> None:
+        """All that a job has refused was replayed or let go; one that has completed does nothing more to show it."""
+        if seen.state == WorkloadState.COMPLETED and (evidence := self._told_of(row, seen)) is not None:
+            evidence.settle()
+            self._again(row, seen)
 
     def timed(self, row: WorkloadRow, seen: Observed, *, came: bool = False) -> None:
         """A firing of a workload `came`, or may not have."""

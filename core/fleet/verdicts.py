@@ -138,7 +138,8 @@ def _accepts(seen: Evidence, facts: Facts) -> Finding | None:
         return Finding(Status.FALSE, "EventsRefused", _because(seen.refused.how, facts)) if seen.refused.how else None
     if seen.unjudged.stands:
         return Finding(Status.FALSE, "ConditionsFail", _because(seen.unjudged.how, facts))
-    return Finding(Status.TRUE, "EventsAccepted") if seen.written else Finding(Status.UNKNOWN, "NoEventsYet")
+    well = seen.written or seen.settled
+    return Finding(Status.TRUE, "EventsAccepted") if well else Finding(Status.UNKNOWN, "NoEventsYet")
 
 
 def _keeps_up(seen: Evidence) -> Finding | None:

@@ -286,6 +286,12 @@ class Workloads:
             seen.metrics = clock.with_text(metrics)
             self._judge.measured(row, seen, figures)
 
+    def letters_settled(self, tenant: str, job: str) -> None:
+        """All dead letters of a job were replayed or let go."""
+        for row in self._rows.values():
+            if (row.tenant, row.job) == (tenant, job) and (seen := self._observed.get(row.id)) is not None:
+                self._judge.letters_settled(row, seen)
+
     def timed(self, id: str, *, came: bool = False) -> None:
         """A firing of a workload came, or was missed."""
         row, seen = self._rows.get(id), self._observed.get(id)

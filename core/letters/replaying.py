@@ -15,11 +15,12 @@ import structlog
 
 from core import clock, errors
 from core.fleet.fleet import Fleet
+from core.jobs import registry
 from core.model.letter import MOST_REASON_CHARACTERS, Letter
 from core.model.principal import Caller
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadRow
-from core.store import audit, letter_rows
+from core.store import audit, jobs, letter_rows
 from core.store.database import Database
 from core.store.letter_rows import Connection, Wanted
 from core.store.letterbox import Letterbox, Owner
@@ -86,6 +87,13 @@ class Replays:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
+
+    async def refuse_unknown(self, tenant: str, job: str) -> None:
+        """Raises NotFound for a job that is not there and has left no letters."""
+        if (tenant, job) in self._box.boxes or self._fleet.workload_views(tenant=tenant, job=job):
+            return
+        if await self._database.read(jobs.newest, tenant, job) is None:
+            raise registry.unknown(job, tenant)
 
     async def replay(self, caller: Caller, wanted: Wanted, step: str, limit: int, wait_seconds: float) -> Tally:
         """Replay the oldest of some letters from their step (or from `step`), and wait for a while for their end.

@@ -127,6 +127,8 @@ async def _letters_go(engine: Engine, caller: Caller, params: DeadLetterDiscard)
 )
 async def dead_letter_discard(engine: Engine, caller: Caller, params: DeadLetterDiscard) -> dict[str, Any]:
     """Let letters and their events go, by ids or of a job; room for new ones is there then."""
+    if params.job is not None:
+        await engine.letter_replays.refuse_unknown(caller.tenant, params.job)
     return {"discarded": await engine.letters.discard(caller, params.wanted(caller.tenant), params.limit)}
 
 
@@ -151,6 +153,8 @@ async def dead_letter_replay(engine: Engine, caller: Caller, params: DeadLetterR
     `not_replayable`: there is no whole event.
     """
     wanted = params.wanted(caller.tenant)
+    if params.job is not None:
+        await engine.letter_replays.refuse_unknown(caller.tenant, params.job)
     tally = await engine.letter_replays.replay(caller, wanted, params.step, params.limit, params.wait_seconds)
     counts = {"replayed": tally.replayed, "refused": tally.refused, "not_now": tally.not_now}
     counts["not_replayable"] = tally.not_replayable

@@ -219,18 +219,19 @@ def _letter(row: Sequence[object]) -> Letter:
 
 
 def begin_replay(db: sqlite3.Connection, wanted: Wanted, step: str, limit: int) -> tuple[list[int], int]:
-    """Have the oldest of some letters that wait, and can be, replayed: their ids, and how many cannot be."""
+    """Have the oldest of some letters be replayed, of those that can be: their ids, also of those that somebody has
+    begun with, from wherever that is; and how many wait and cannot be."""
     where, given = wanted.conditions()
-    waiting = f"FROM letters WHERE {where} AND status = ?"
-    fixed: int = db.execute(f"SELECT count(*) {waiting} AND NOT ({_REPLAYABLE})", (*given, Status.WAITING)).fetchone()[
-        0
-    ]
+    (fixed,) = db.execute(
+        f"SELECT count(*) FROM letters WHERE {where} AND status = ? AND NOT ({_REPLAYABLE})", (*given, Status.WAITING)
+    ).fetchone()
     rows = db.execute(
-        f"SELECT id {waiting} AND {_REPLAYABLE} ORDER BY id LIMIT ?",
-        (*given, Status.WAITING, limit),
+        f"SELECT id FROM letters WHERE {where} AND status IN (?, ?) AND {_REPLAYABLE} ORDER BY id LIMIT ?",
+        (*given, Status.WAITING, Status.REPLAYING, limit),
     ).fetchall()
     db.executemany(
-        "UPDATE letters SET status = ?, replay_step = ? WHERE id = ?", [(Status.REPLAYING, step, id) for (id,) in rows]
+        "UPDATE letters SET status = ?, replay_step = ? WHERE id = ? AND status = ?",
+        [(Status.REPLAYING, step, id, Status.WAITING) for (id,) in rows],
     )
     return [id for (id,) in rows], fixed
 

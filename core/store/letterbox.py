@@ -72,6 +72,8 @@ class Letterbox:
         self.bounds = bounds
         self.lost = 0
         """Letters that are in no box, because the file could not be written."""
+        self.listeners: list[Callable[[str, str], None]] = []
+        """Called with (tenant, job) when none of the letters of a job waits any more, and none was dropped."""
         self._boxes: dict[Owner, Box] = {}
         self._ids = clock.Ids()
         self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
@@ -249,7 +251,11 @@ class Letterbox:
         return outcomes
 
     def _tell(self, changes: list[_Change], outcomes: list[Any], boxes: dict[Owner, Box]) -> None:
+        settled = [owner for owner, box in boxes.items() if self.box(*owner).any and not box.any]
         self._boxes.update(boxes)
+        for owner in settled:
+            for listener in self.listeners:
+                listener(*owner)
         for change, outcome in zip(changes, outcomes, strict=True):
             if change.future.done():
                 continue

@@ -23,6 +23,7 @@ ANSWER_BYTES = 15_000  # with the text that a door adds: below 6,000 tokens
 _SECRET_NAME = re.compile(r"auth|token|secret|password|cookie|credential|(?:^|[-_])key$|api-?key|access-key", re.I)
 _NOT_SHOWN = frozenset({"batch", "retry", "timeout", "input-field", "preprocessors", "insecure", "track-schema"})
 _PATHS = frozenset({"path", "object-name"})  # in which a placeholder has to have a value
+_TAG = frozenset({"tag"})  # of the output message, likewise
 _STAT = {"_BATCH_NUMBER": 1, "_BATCH_SIZE": 1, "__SCHEMA_NUMBER": 1}  # as for the first event that is written
 _LEVELS = ((50, 2000, 200), (20, 1000, 100), (10, 500, 50), (5, 300, 25), (3, 150, 12), (2, 80, 8), (1, 40, 4))
 """How an answer is made smaller: (entries of a list, characters of a text, keys of an object)."""
@@ -45,7 +46,7 @@ def output(
         return _answers(declared, env, run, events)
     settings = _settings(declared)
     run.stat = _STAT | run.stat
-    fill = _renderer(settings, env)
+    fill = _renderer(declared.name, settings, env)
     field = getattr(declared, "input_field", None)
     get = select.getter(select.parse(field)) if field else None
     shown: list[dict[str, Any]] = []
@@ -108,12 +109,12 @@ def _address(text: str, env: Env) -> Callable[[Event, Run], str]:
     return lambda event, run: render(event, run).replace(encoded, MASK)
 
 
-def _renderer(settings: dict[str, Any], env: Env) -> Callable[[Event, Run], dict[str, Any]]:
+def _renderer(declared: str, settings: dict[str, Any], env: Env) -> Callable[[Event, Run], dict[str, Any]]:
     """A function that fills in the templates of settings; a text that is no template stays as it is."""
     filled: dict[str, Callable[[Event, Run], Any]] = {}
     for key, value in settings.items():
         try:
-            required = key in _PATHS
+            required = key in (_TAG if declared == "message" else _PATHS)
             made = templates.structure(value, env, required=required)
             filled[key] = _address(value, env) if key == "url" else made
         except ValueError:

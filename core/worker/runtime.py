@@ -290,6 +290,7 @@ class Runtime:
         told = frames.Assign(*assign)
         alone = _Workload(told.workload, told.tenant, told.job, told.version, orjson.loads(told.document), told.number)
         alone.state, alone.outbox = WorkloadState.COMPLETED, workload.outbox if workload is not None else None
+        alone.metrics = workload.metrics if workload is not None else alone.metrics  # told with the next beat
         alone.before = self._retiring.get(workload_id)
         await self._succeed(alone)
         executor = self._prepare(alone)

@@ -94,7 +94,12 @@ _JOBS: tuple[tuple[str, Type, str, str], ...] = (
     ("events_out_total", "counter", "events_out", "Events that the output has accepted."),
     ("bytes_in_total", "counter", "bytes_in", "Bytes that the input has read."),
     ("bytes_out_total", "counter", "bytes_out", "Bytes that the output has written."),
-    ("errors_total", "counter", "errors", "Events that a component refused."),
+    (
+        "errors_total",
+        "counter",
+        "errors",
+        "What a component told as a fault: all that was refused, and lines that came as text for want of JSON.",
+    ),
     (
         "conditions_failed_total",
         "counter",

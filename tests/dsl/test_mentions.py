@@ -20,7 +20,7 @@ from core.model.secret import Reference, named, parse
         ("${cred|id} ${cred|id|token}", ["cred/id", "cred/id"]),
         ("Bearer ${ secret | web/token }", ["web/token"]),
         ("$${secret|written/out}", []),
-        ("${field||${secret|in/a-fallback}}", []),
+        ("${field||$${secret|in/a-fallback}}", []),
         ("${event.secret} ${dyn|secret}", []),
         ("^(?P<secret>\\d+)${", []),
         ("{{secrets.staged}}", []),

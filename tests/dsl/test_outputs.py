@@ -174,6 +174,14 @@ async def test_a_message_can_carry_one_field_and_a_tag_from_the_event(worker: Wo
     assert worker.warnings == ["message: the event has no field r"]
 
 
+async def test_an_event_without_a_value_for_the_tag_is_refused_unless_there_is_a_default(worker: Worker) -> None:
+    events = '{"h":"a"}\n{"x":1}\n{"h":""}'
+    report = await worker.write(events, {"message": {"tag": "t-${h}"}})
+    assert (report.ok, report.errors, report.events_out) == (True, 2, 1)
+    await worker.write('{"x":1}', {"message": {"tag": "t-${h||none}"}})
+    assert [message.tag for message in worker.messages] == ["t-a", "t-none"]
+
+
 async def test_a_message_can_set_a_variable_instead(worker: Worker) -> None:
     await worker.write('{"v":"text"}\n{"v":{"a":1}}', {"message": {"input-field": "v", "set-variable-name": "LAST"}})
     assert [(m.variable, m.data) for m in worker.messages] == [

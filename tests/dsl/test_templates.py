@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.dsl.component import Run
 from core.dsl.events import select
-from core.dsl.language import templates
+from core.dsl.language import schedule, templates
 from core.errors import InvalidDocument
 from tests.dsl.stub import Stub
 
@@ -85,7 +85,8 @@ def test_staging_is_one_pass_over_data(context: dict[str, Any]) -> None:
         ("${/a/b}", "1"),
         ("${/x.y}", "dotted"),
         ("${list.1}", "two"),
-        ("${nothing||${not expanded}}", "${not expanded}"),
+        ("${nothing||$${not expanded}}", "${not expanded}"),
+        ("${nothing||a @@{job} $$ {}}", "a @{job} $$ {}"),
         ("${nothing||{}}", "{}"),
         ("${null||d}", "d"),
         ("${null}", "null"),
@@ -127,6 +128,12 @@ def test_every_form_finds_its_value(text: str, expected: str) -> None:
         ("${secret|a||b}", "cannot have a fallback"),
         ("${a..b}", "empty step"),
         ("${msg|}", "names nothing"),
+        ("${a||${b}}", "the default ${b} has a placeholder"),
+        ("${a||x-@{job}}", "has a placeholder"),
+        ("${a||#{msg|b}}", "has a placeholder"),
+        ("${time|scheduled_time_isoo}", "did you mean ${time|scheduled_time_iso}"),
+        ("${time|now}", "allowed: now_time_secs"),
+        ("${stat|nope}", "allowed: _BATCH_NUMBER"),
     ],
 )
 def test_a_malformed_placeholder_is_refused_with_what_is_allowed(text: str, told: str) -> None:
@@ -231,3 +238,9 @@ def test_staging_leaves_values_apart_and_bounds_what_it_adds() -> None:
     assert staged["b"] == shared == {"list": [1]}
     with pytest.raises(InvalidDocument, match="add more than"):
         templates.stage({"a": ["{{v}} " * 100] * 100}, {"v": "x" * 1000})
+
+
+def test_every_time_that_a_template_may_name_is_one_of_a_firing() -> None:
+    clocks = schedule.Clocks(1_000_000_000)
+    assert all(clocks.get(name) is not None for name in templates.TIMES)
+    assert clocks.get("scheduled_time_isoo") is None

@@ -160,6 +160,16 @@ def test_a_condition_that_fails_is_told_at_once_of_many_events_and_of_a_run_that
     assert (decided(seen, 2.0).get(Type.EVENTS_ACCEPTED) == "false ConditionsFail") is bad
 
 
+def test_what_was_refused_is_well_again_when_its_letters_are_settled() -> None:
+    seen = Evidence("1")
+    seen.run("once", 1, 2, 0, 2, 0, ok=True)
+    assert refused(seen, 1.0)
+    seen.settle()
+    assert decided(seen, 2.0)[Type.EVENTS_ACCEPTED] == "true EventsAccepted"
+    seen.run("once", 1, 2, 0, 2, 0, ok=True)
+    assert refused(seen, 3.0)
+
+
 def test_totals_that_begin_anew_are_no_faults() -> None:
     seen = Evidence("1")
     seen.count(Totals(5000, 5000, 10, 0), 0.0, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,30 @@ async def test_what_was_to_be_replayed_is_replayed_by_the_next_engine(tmp_path: 
     async with engine_on(tmp_path / "home") as engine:
         await waiting.until(lambda: letters(engine), lambda found: found[0]["status"] == "replayed")
     assert waiting.lines(target / "1.jsonl") != []
+
+
+async def test_who_asks_for_letters_that_are_being_replayed_waits_for_their_end_as_well(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"n": n} for n in range(50)])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=target, field="host"))
+        await waiting.until(lambda: letters(engine), lambda found: len(found) == 50)
+        await engine.call("job_put", {"document": TYPO.format(source=source, target=target, field="n")}, ADMIN)
+        await engine.call("job_deploy", {"name": "by-host"}, ADMIN)
+        told = await asyncio.gather(*(engine.call("dead_letter_replay", {"job": "by-host"}, ADMIN) for _ in range(3)))
+        assert [(one["replayed"], one["replaying"]) for one in told] == [(50, 0)] * 3
+        assert all(len(waiting.lines(target / f"{n}.jsonl")) == 1 for n in range(50)), "each came once"
+
+
+@pytest.mark.parametrize("way", ["dead_letter_replay", "dead_letter_discard"])
+async def test_the_letters_of_a_job_that_is_not_there_are_not_found(tmp_path: Path, way: str) -> None:
+    async with engine_on(tmp_path / "home", workers=0) as engine:
+        with pytest.raises(errors.NotFound):
+            await engine.call(way, {"job": "nobody"}, ADMIN)
+        await engine.call(
+            "job_put", {"document": "{name: somebody, input: {echo: {event: x}}, output: {discard: {}}}"}, ADMIN
+        )
+        assert set((await engine.call(way, {"job": "somebody"}, ADMIN)).values()) <= {0, None}
 
 
 async def test_letters_of_a_job_that_is_not_deployed_are_not_replayed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.engines import ADMIN, USER, deploy, engine_on
 pytestmark = pytest.mark.anyio
 TICK = """
 name: ticker
-input: {echo: {event: "tick ${stat|n||0}", trigger: {interval: 20ms}}}
+input: {echo: {event: "tick ${stat|run_id||0}", trigger: {interval: 20ms}}}
 output: {print: STDOUT}
 """
 

@@ -22,7 +22,7 @@ from tests import waiting
 pytestmark = pytest.mark.anyio
 TICK = """
 name: ticker
-input: {echo: {event: "tick ${stat|n||0}", trigger: {interval: 20ms}}}
+input: {echo: {event: "tick ${stat|run_id||0}", trigger: {interval: 20ms}}}
 output: {print: STDOUT}
 """
 OTHER = TICK.replace("ticker", "other").replace("tick ", "tock ")

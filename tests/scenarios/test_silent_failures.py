@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,43 @@ async def test_a_filter_whose_condition_fails_for_every_event_is_a_warning_and_c
         assert (shown["conditions_failed"], shown["errors"]) == (1, 0)
 
 
+ONCE = """
+name: once
+input: {{echo: {{event: '{{"host": "a"}}', json: true}}}}
+output: {{file: {{path: "{path}/${{host}}.log"}}}}
+"""
+
+
+@pytest.mark.parametrize("way", ["dead_letter_replay", "dead_letter_discard"])
+async def test_a_completed_job_is_well_again_when_its_letters_are_settled(tmp_path: Path, way: str) -> None:
+    async with engine_on(tmp_path / "home") as engine:
+        (tmp_path / "out" / "a.log").mkdir(parents=True)
+        await deploy(engine, ONCE.format(path=tmp_path / "out"))
+        one = await warned(engine, "once")
+        assert one["state"] == "completed"
+        (tmp_path / "out" / "a.log").rmdir()
+        await engine.call(way, {"job": "once"}, ADMIN)
+        await waiting.until(lambda: health(engine, "once"), lambda one: one["health"] == "healthy")
+        shown = await engine.call("job_get", {"name": "once"}, ADMIN)
+        assert "conditions" not in shown["workloads"][0], "none is false"
+        if way == "dead_letter_replay":
+            assert (tmp_path / "out" / "a.log").read_text() == '{"host":"a"}\n'
+            await waiting.until(
+                lambda: engine.call("job_metrics", {"name": "once"}, ADMIN),
+                lambda told: told["items"][0]["metrics"]["events_out"] == 1,
+            )
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
 async def test_a_reader_that_skips_every_file_is_a_warning_until_it_reads_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[[Path, Path], None]
 ) -> None:
     monkeypatch.setattr(evidence, "SETTLED_SECONDS", 0.3)
     monkeypatch.setattr(fleet, "AGE_SECONDS", 0.1)
     source = tmp_path / "in"
     source.mkdir()
-    (source / "a.log").write_text("one\n")
-    os.link(source / "a.log", source / "b.log")  # hard links are not read
+    (source / ("a.log" if link is os.link else "real")).write_text("one\n")
+    link(next(source.iterdir()), source / "b.log")  # neither is read
     async with engine_on(tmp_path / "home") as engine:
         await deploy(engine, READER.format(path=source))
         one = await warned(engine, "reader")

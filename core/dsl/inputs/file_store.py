@@ -18,8 +18,8 @@ class FileStoreInput(ObjectInput):
 
     An object that cannot be read or decoded is skipped, counted in the errors of the run and told in the log; it is
     tried again at the next firing. What was read of it before the fault has been delivered. Bytes that are not UTF-8
-    are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. Symbolic links
-    are not followed; the log names each of them once.
+    are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. A symbolic
+    link is not followed: it is skipped and counted, once a firing.
     """
 
     example: ClassVar[str] = """

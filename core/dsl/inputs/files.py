@@ -40,7 +40,7 @@ class Files(lines.LinesInput):
     lines may come twice and none is lost.
 
     A file that cannot be read (no permission, a hard link, a truncated gzip) is skipped, counted and told once; it is
-    tried again at the next look. Symbolic links are not followed; each of them is told once. Bytes that are not UTF-8
+    tried again at the next look. So is a symbolic link, for links are not followed. Bytes that are not UTF-8
     are replaced and counted; with `json` a line that is no object stays text in `_raw` and is counted. That no
     file matches is told once and no fault. A file that vanishes is read to its end if it was open or is still in its
     directory under another name.
@@ -120,13 +120,14 @@ class FilesSource:
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
         self._places = memory.Places(env.state_dir / "files.json")
+        self._links = Links(env, "files")
         self._shelf = Shelf(
             access,
             patterns,
             self._places,
             is_packed=self._is_packed,
             warn=partial(env.log, "warning"),
-            links=Links(env, "files"),
+            links=self._links,
         )
         self._first_look = not self._places.data
         self._behind_since: float | None = None
@@ -135,12 +136,14 @@ class FilesSource:
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
         config, shelf = self._config, self._shelf
+        self._links.begin()
         shelf.clear()  # a new firing reads from the remembered places, so that what failed in the last one comes again
         try:
             while True:
                 started = clock.monotonic()
                 await asyncio.to_thread(shelf.scan, from_end=self._first_look and config.start_at == "end")
                 looked = clock.monotonic() - started
+                self._links.skip(run)
                 self._tell_nothing()
                 if not any(map(self._is_due, shelf.files.values())):
                     self._behind_since = None

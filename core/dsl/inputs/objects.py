@@ -235,6 +235,7 @@ class ObjectSource:
             found = [one for one in found if keep(one)]
         else:
             found = await store.listing(names, keep)
+            store.skip(run)
         self._tell_nothing(there)
         if marks is not None:
             marks.keep_only(present)

@@ -35,6 +35,14 @@ Render = Callable[[Event, Run], str]
 _STAGED = re.compile(r"\{\{\s*([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*\}\}")
 _CONSTANTS = ("job", "worker", "tenant", "workload")
 _SOURCES = ("msg", "dyn", "time", "stat", "secret", "cred")
+TIMES = tuple(
+    f"{which}_{form}"
+    for which in ("now_time", "scheduled_time", "start_time", "end_time")
+    for form in ("secs", "ms", "iso")
+)
+_OF_OBJECTS = ("_BATCH_NUMBER", "_BATCH_SIZE", "__SCHEMA_NUMBER")
+_OF_RUNS = ("run_id", "events_in", "events_out", "errors", "bytes_in", "bytes_out")
+_NAMES = {"time": TIMES, "stat": (*_OF_OBJECTS, *_OF_RUNS)}  # what these sources have
 SECRET_SOURCES = ("secret", "cred")
 _OPENING = re.compile(r"\$\$\{|@@\{|##\{|\$\{|@\{|#\{(?=\s*msg\|)")
 
@@ -260,7 +268,7 @@ def _expression(body: str) -> Lookup:
     path, bar, fallback = body.partition("||")
     source, pipe, name = path.partition("|")
     path, source, name = path.strip(), source.strip(), name.strip()
-    default = fallback if bar else None
+    default = _default(fallback) if bar else None
     if not path:
         raise ValueError("${} names no field; write $${ for the characters ${ themselves")
     if not pipe:
@@ -276,11 +284,24 @@ def _expression(body: str) -> Lookup:
         raise ValueError(f"${{{source}|}} names nothing")
     if source == "msg":
         select.parse(name)
+    if source in _NAMES and name not in _NAMES[source]:
+        guess = did_you_mean(name, _NAMES[source], "did you mean ${{" + source + "|{}}}? ")
+        raise ValueError(f"${{{source}|{shorten(name, 40)}}} is not known; {guess}allowed: {', '.join(_NAMES[source])}")
     if source in SECRET_SOURCES:
         if default is not None:
             raise ValueError(f"${{{source}|...}} cannot have a fallback")
         secret.parse(source, name)
     return Lookup(source, name, default)
+
+
+def _default(text: str) -> str:
+    """What stands behind `||`: it is text, in which a doubled sign is one. Raises ValueError for a placeholder."""
+    if any(len(sign[0].split("{")[0]) == 1 for sign in _OPENING.finditer(text)):
+        raise ValueError(
+            f"the default {shorten(text, 40)} has a placeholder, and a default is text as it is; "
+            "write $${ for the characters ${ themselves"
+        )
+    return _OPENING.sub(lambda sign: sign[0][1:], text)
 
 
 def check(text: str) -> str:

@@ -31,7 +31,8 @@ output: {message: {tag: stage1-done}}
 """
 
     tag: templates.Text = ""
-    """The tag that listeners filter by; `${field}` and `@{job}` are filled in."""
+    """The tag that listeners filter by; `${field}` and `@{job}` are filled in. An event without a value for it is an
+    error and not sent, unless the placeholder has a default (`${field||text}`)."""
     input_field: Selector | None = None
     """Send only this field; an event without it is counted as an error. Left out: the whole event."""
     set_variable_name: str = ""
@@ -47,7 +48,9 @@ class MessageSink:
     def __init__(self, config: MessageOutput, env: Env) -> None:
         self._config = config
         self._env = env
-        self._tag = templates.template(config.tag, env) if templates.parse(config.tag) != [config.tag] else None
+        self._tag = (
+            templates.template(config.tag, env, required=True) if templates.parse(config.tag) != [config.tag] else None
+        )
         self._get = select.getter(select.parse(config.input_field)) if config.input_field else None
 
     def write_now(self, events: list[Event], run: Run) -> None:

@@ -96,7 +96,7 @@ output: {print: {input-field: c}}
         " missing gives an empty text and a warning. $${ writes ${ itself.",
         (
             ("${a.b}", "A dotted path; ${a/b} and the JSON Pointer ${/a/b} name the same."),
-            ("${a||text}", "The text after || when there is no value."),
+            ("${a||text}", "The text after || when there is no value; it has no placeholders."),
         ),
         """
 name: fill

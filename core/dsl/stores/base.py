@@ -47,6 +47,9 @@ class Store(Protocol):
         Raises JobFailed when more than MOST_OBJECTS are kept.
         """
 
+    def skip(self, run: Run) -> None:
+        """Skip what the last listing has found and nobody can read. Raises like `Run.skip`."""
+
     async def find(self, names: Sequence[str]) -> list[Object]:
         """Those of the named objects that exist."""
 

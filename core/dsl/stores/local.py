@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 
 from core import clock
+from core.dsl.component import Run
 from core.dsl.files import threads
 from core.dsl.files.links import Links
 from core.dsl.files.preprocess import CHUNK_BYTES
@@ -31,7 +32,13 @@ class LocalStore:
         self._root = root
 
     async def listing(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
+        if self._links is not None:
+            self._links.begin()
         return await asyncio.to_thread(self._list, tuple(prefixes), keep)
+
+    def skip(self, run: Run) -> None:
+        if self._links is not None:
+            self._links.skip(run)
 
     def _list(self, prefixes: tuple[str, ...], keep: Callable[[Object], bool]) -> list[Object]:
         found: list[Object] = []

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
+from core.dsl.component import Run
 from core.dsl.files.preprocess import CHUNK_BYTES
 from core.dsl.stores import base
 from core.dsl.stores.base import Object, StoreFault
@@ -68,6 +69,9 @@ class RemoteStore:
         self._credentials = credentials
         self._gate = Gate(allow)
         self._client: Any = None
+
+    def skip(self, run: Run) -> None:
+        """Every object can be read."""
 
     async def _store(self) -> Any:
         if self._client is None:
