@@ -33,9 +33,7 @@ async def told(*workloads: tuple[str, str]) -> str:
 
 
 async def test_single_jobs_that_are_not_healthy_are_told() -> None:
-    unwell = await told(
-        ("completed", "warning"), ("running", "healthy"), ("running", "warning"), ("failed", "degraded")
-    )
+    unwell = await told(("completed", "warning"), ("running", "healthy"), ("running", "warning"), ("failed", "down"))
     assert unwell == (
         "Workloads of single jobs: 1 completed, 1 failed, 2 running; 1 down, 2 warning (sluice job list)."
     )
