@@ -90,11 +90,11 @@ def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
             continue
         fields = orjson.dumps(line["fields"]).decode() if "fields" in line else ""
-        sys.stdout.write(shown(line["at"], line["level"], line["text"], fields) + "\n")
+        sys.stdout.write(render_line(line["at"], line["level"], line["text"], fields) + "\n")
     sys.stdout.flush()
 
 
-def shown(at: str, level: str, text: str, fields: str = "") -> str:
+def render_line(at: str, level: str, text: str, fields: str = "") -> str:
     """A line of a log for a terminal, whatever its job wrote: without colours, with control characters that can be
     seen (`\\x1b`), and with further lines of its text set off from lines of their own."""
     text = _COLOURS.sub("", text).replace("\r\n", "\n").rstrip("\n")

@@ -10,7 +10,7 @@ AT = "2026-11-28T00:59:59.000Z"
 
 
 def shown(text: str, fields: str = "") -> str:
-    return job_log.shown(AT, "print", text, fields)
+    return job_log.render_line(AT, "print", text, fields)
 
 
 def test_a_text_of_several_lines_cannot_look_like_lines_of_the_log() -> None:
