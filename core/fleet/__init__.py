@@ -16,7 +16,8 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
                 probation: the same for its tenant
     groups      who is where, and which tenants a group admits; workforce: as admins change it
     unmanaged   puts single jobs on workers (assignment: on which) and takes them away; reach: where jobs may have files
-    timetables  where the schedule of each job stands (scheduled: what follows of that; schedule_record: written);
+    timetables  where the schedule of each job stands (scheduled: what follows of that; schedule_record: written;
+                left_out: what kept the firings that were not made);
                 schedules: paused, resumed, run now, backfilled by people; orders: the runs that they ask for
     secrets     the jobs that use one; secret_needs: which worker gets it
     logs        what jobs wrote; log_reading: from where it is; run_logs: of one run or invocation

@@ -341,6 +341,7 @@ class Runs:
             return
         told = frames.Began(of.id, "", trigger, started_ns)
         run = self._row(of, of.worker, told, RunState.FAILED, _cause(trigger, restarts))
+        run.events_in = run.events_out = run.refused = UNKNOWN
         self._write_behind(of.id, dataclasses.replace(run, ended_ns=ended_ns, reason=errors.shorten(why, 1000)))
         self._flush()
 

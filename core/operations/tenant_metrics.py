@@ -13,9 +13,11 @@ from core.model.measure import MOST_JOBS, OTHER, Family, Sample
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.typed_condition import Status
+from core.model.workload import WorkloadView
 from core.operations.registry import operation
 
 MOST_DEPLOYMENTS = 500
+MOST_SINGLE = 500  # jobs without a deployment
 
 
 class TenantMetrics(Params):
@@ -32,9 +34,10 @@ class TenantMetrics(Params):
 )
 async def tenant_metrics(engine: Engine, caller: Caller, params: TenantMetrics) -> dict[str, Any]:
     """Families of samples as in the Prometheus text format, which `/metrics` shows besides what job_metrics says: how
-    long runs took, how many messages wait for jobs, the conditions of deployments that are true (1) or false (0), and
-    since when those are as they are that are not healthy."""
-    families = (*_jobs(engine, caller.tenant), *_deployments(engine, caller.tenant))
+    long runs took, how many messages wait for jobs, the conditions of deployments and of single jobs that are true (1)
+    or false (0), and since when those are as they are that are not healthy."""
+    tenant = caller.tenant
+    families = (*_jobs(engine, tenant), *_deployments(engine, tenant), *_single_jobs(engine, tenant))
     return {"families": [family.to_dict() for family in families]}
 
 
@@ -67,3 +70,25 @@ def _deployments(engine: Engine, tenant: str) -> Iterator[Family]:
     yield Family("deployment_condition", "gauge", "Whether a condition of a deployment is true.", conditions)
     help = "Since when a deployment is not healthy in the way it is now."
     yield Family("deployment_unhealthy_since_timestamp_seconds", "gauge", help, unhealthy)
+
+
+def _single_jobs(engine: Engine, tenant: str) -> Iterator[Family]:
+    """Those of jobs that belong to no deployment: the worst of their replicas."""
+    replicas: dict[str, list[WorkloadView]] = {}
+    for view in engine.fleet.workload_views(tenant=tenant, deployment=""):
+        replicas.setdefault(view.job, []).append(view)
+    conditions, unhealthy = [], []
+    for job in islice(sorted(replicas), MOST_SINGLE):
+        labels, true = {"tenant": tenant, "job": job}, dict[str, bool]()
+        for view in replicas[job]:
+            for one in view.typed:
+                if one.status is not Status.UNKNOWN:
+                    true[one.type.value] = true.get(one.type.value, True) and one.status is Status.TRUE
+        conditions += [Sample(int(value), {**labels, "type": type}) for type, value in sorted(true.items())]
+        told = [view.condition for view in replicas[job] if view.condition is not None]
+        since = [one.since_ns for one in told if one.health is not Health.HEALTHY]
+        if since:
+            unhealthy.append(Sample(min(since) / clock.NANOSECONDS, labels))
+    yield Family("job_condition", "gauge", "Whether a condition of a job without a deployment is true.", conditions)
+    help = "Since when a job without a deployment is not healthy in the way it is now."
+    yield Family("job_unhealthy_since_timestamp_seconds", "gauge", help, unhealthy)

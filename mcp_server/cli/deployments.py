@@ -145,13 +145,15 @@ _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workfl
 async def _besides(engine: connect.Client) -> str:
     """What else there is to know: jobs that run on their own, and what keeps the engine from its work."""
     single: Counter[str] = Counter()
+    unwell: Counter[str] = Counter()
     async for page in engine.pages("job_list", limit=200):
-        single.update(
-            workload["state"] for job in page["items"] if not job["managed_by"] for workload in job["workloads"]
-        )
+        found = [workload for job in page["items"] if not job["managed_by"] for workload in job["workloads"]]
+        single.update(workload["state"] for workload in found)
+        unwell.update(told for workload in found if (told := workload.get("health", "healthy")) != "healthy")
     trouble = await engine.trouble()
     told = [trouble] if trouble else []
     if single:
         states = ", ".join(f"{count} {state}" for state, count in sorted(single.items()))
-        told.append(f"Workloads of single jobs: {states} (sluice job list).")
+        health = ", ".join(f"{count} {health}" for health, count in sorted(unwell.items()))
+        told.append(f"Workloads of single jobs: {states}{'; ' if health else ''}{health} (sluice job list).")
     return "\n".join(told)

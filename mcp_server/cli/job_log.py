@@ -17,7 +17,8 @@ FOLLOW_SECONDS = 20
 RETURN_SECONDS = 0.5  # between two looks whether the engine is back
 PAGE = 500
 GONE = (errors.Busy, errors.NoEngine, errors.StorageUnavailable)  # what an engine that ends, or begins, answers
-_SEQUENCES = re.compile(r"\x1b\[[0-9:;<=>?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")  # colours, and links
+_COLOURS = re.compile(r"\x1b\[[0-9:;]*m")
+_CONTINUED = "\n    | "  # of a text of several lines: no line of it looks like one of its own
 
 
 async def log(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
@@ -89,9 +90,20 @@ def _print(lines: list[dict[str, Any]], *, as_json: bool) -> None:
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
             continue
         fields = orjson.dumps(line["fields"]).decode() if "fields" in line else ""
-        text = f"{line['at']} {line['level']:7} {_SEQUENCES.sub('', line['text'])} {fields}"
-        render.text(render.printable("", text))
+        sys.stdout.write(render_line(line["at"], line["level"], line["text"], fields) + "\n")
     sys.stdout.flush()
+
+
+def render_line(at: str, level: str, text: str, fields: str = "") -> str:
+    """A line of a log for a terminal, whatever its job wrote: without colours, with control characters that can be
+    seen (`\\x1b`), and with further lines of its text set off from lines of their own."""
+    text = _COLOURS.sub("", text).replace("\r\n", "\n").rstrip("\n")
+    whole = f"{at} {level:7} {text} {fields}".rstrip()
+    return "".join(_CONTINUED if c == "\n" else c if c.isprintable() or c == "\t" else _escape(c) for c in whole)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def metrics(found: dict[str, Any], typed: Mapping[str, Any]) -> None:

@@ -142,6 +142,12 @@ def test_what_is_no_expression_is_refused(expression: str) -> None:
         cron.fields_of(expression)
 
 
+@pytest.mark.parametrize("name", ["localtime", "posixrules", "right/Europe/Berlin", "posix/Europe/Berlin", "nowhere"])
+def test_a_zone_that_is_another_one_on_the_next_machine_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"there is no time zone {name}"):
+        cron.zone_of(name)
+
+
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana"])
 FIXED = st.tuples(st.integers(0, 59), st.integers(0, 59), st.integers(0, 23)).map(
     lambda t: f"{t[0]} {t[1]} {t[2]} * * *"

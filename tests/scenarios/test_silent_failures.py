@@ -56,6 +56,12 @@ async def test_a_typo_in_the_path_of_an_output_is_a_warning_that_outlives_the_en
         shown = await engine.call("job_get", {"name": "typo"}, ADMIN)
         false = [typed for typed in shown["workloads"][0]["conditions"] if typed["status"] == "false"]
         assert [typed["type"] for typed in false] == ["EventsAccepted"]
+        families = (await engine.call("tenant_metrics", {}, ADMIN))["families"]
+        told = {family["name"]: family["samples"] for family in families}
+        values = {sample["labels"]["type"]: sample["value"] for sample in told["job_condition"]}
+        assert (values["EventsAccepted"], values["Running"]) == (0, 1)
+        (since,) = told["job_unhealthy_since_timestamp_seconds"]
+        assert since["labels"] == {"tenant": "tenant-a", "job": "typo"}
         found = await engine.call("message_search", {"type": "health-changed"}, ADMIN)
         assert [message["message_data"]["health"] for message in found["items"]] == ["warning"]
         why = await engine.call("explain", {"kind": "job", "id": "typo"}, ADMIN)

@@ -33,6 +33,8 @@ SHORTCUTS = {
     "@hourly": "0 0 * * * *",
 }
 _MINUTE = timedelta(minutes=1)
+_OF_THE_MACHINE = ("localtime", "posixrules")  # each machine has another zone under these names
+_OTHER_CLOCKS = ("right/", "posix/")  # the zones once more, and with leap seconds, which no clock here counts
 
 
 def fields_of(expression: str) -> str:
@@ -64,10 +66,12 @@ def fields_of(expression: str) -> str:
 
 @lru_cache(maxsize=64)
 def zone_of(name: str) -> tzinfo:
-    """The zone of an IANA name. Raises ValueError for another one."""
+    """The zone of an IANA name. Raises ValueError for another one, and for files beside the zones of a system."""
     if name.upper() == "UTC":
         return UTC
     try:
+        if name in _OF_THE_MACHINE or name.startswith(_OTHER_CLOCKS):
+            raise KeyError(name)
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):  # not known, a directory of zones, no name of one
         shown = shorten(name, 60)

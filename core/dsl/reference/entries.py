@@ -31,8 +31,7 @@ _BLOCKS: dict[tuple[str, str], tuple[type[Config], str]] = {
     ),
     ("document", "on-error"): (
         OnError,
-        'name: by-host\ninput:\n  echo:\n    event: |\n      {"host": "web1"}\n      {"from": "nowhere"}\n'
-        "    json: true\n"
+        'name: by-host\ninput:\n  echo:\n    json: true\n    event: |\n      {"host": "web1"}\n      {"at": "home"}\n'
         "output: {file: 'by-host/${host}.jsonl'}\non-error: {send: {message: rejected}}",
     ),
     ("trigger", "interval"): (
