@@ -3,7 +3,7 @@
 Map, in reading order (each room's docstring goes on from here):
 
     model/        the nouns and their state tables; model/frames: what engine and workers say to each
-                  other, and in which version of their protocol
+                  other, and in which version of their protocol; model/results: what operations answer with
     operations/   every verb that a user has, declared once; the doors are read off this registry
     engine        the composition root; Engine.call answers every operation; open_offline: what a command may without it
     admission     what is asked of a call first: rights, tenant, size, arguments, the write gate

@@ -16,12 +16,22 @@ from typing import Any
 @functools.cache
 def of_module(name: str) -> dict[str, dict[str, str]]:
     """Class -> field -> description, for the classes at the top of a module; empty where there is no source."""
+    return {node.name: _fields(node) for node in _classes(name)}
+
+
+@functools.cache
+def bases_of_module(name: str) -> dict[str, list[str]]:
+    """Class -> its bases, as its source names them; empty where there is no source."""
+    return {node.name: [ast.unparse(base).partition("[")[0] for base in node.bases] for node in _classes(name)}
+
+
+def _classes(name: str) -> list[ast.ClassDef]:
     path = getattr(sys.modules.get(name), "__file__", None)
     if path is None or not path.endswith(".py"):
-        return {}
+        return []
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - at every start: no detour through a Path
         tree = ast.parse(file.read())
-    return {node.name: _fields(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+    return [node for node in tree.body if isinstance(node, ast.ClassDef)]
 
 
 def _fields(node: ast.ClassDef) -> dict[str, str]:

@@ -248,8 +248,10 @@ class Engine:
             operation, params, caller = self.admission.admit(name, arguments, caller)
             if self.spans is not None and name in spans.SERVED:
                 with self.spans.serving(operation, caller) as caller:
-                    return await operation.handler(self, caller, params)
-            return await operation.handler(self, caller, params)
+                    answer: dict[str, Any] = await operation.handler(self, caller, params)
+            else:
+                answer = await operation.handler(self, caller, params)
+            return answer
         except errors.SluiceError as error:
             timing.errors += 1
             await self.admission.keep(name, arguments, caller, error)

@@ -9,7 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired, TypedDict
+
+
+class Fault(TypedDict):
+    """One fault at one place."""
+
+    pointer: str
+    """JSON Pointer into the arguments or the document."""
+    message: str
+    where: NotRequired[str]
+    """file:line:column, when the fault is in a text."""
+    pattern: NotRequired[str]
+    """The regular expression that a text had to match."""
+
+
+class Refusal(TypedDict):
+    """Why a call is refused, or has failed."""
+
+    code: str
+    message: str
+    hint: str
+    """What to do next."""
+    errors: list[Fault]
+    details: NotRequired[dict[str, Any]]
+    """What programs need to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +50,8 @@ class Problem:
     where: str | None = None
     pattern: str | None = None
 
-    def to_dict(self) -> dict[str, str]:
-        out = {"pointer": self.pointer, "message": self.message}
+    def to_dict(self) -> Fault:
+        out: Fault = {"pointer": self.pointer, "message": self.message}
         if self.where:
             out["where"] = self.where
         if self.pattern:
@@ -55,9 +79,9 @@ class SluiceError(Exception):
         self.details = details or {}
         super().__init__(self.message)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The wire form, the same behind every door: {code, message, hint, errors[], details?}."""
-        out: dict[str, Any] = {
+    def to_dict(self) -> Refusal:
+        """The wire form, the same behind every door."""
+        out: Refusal = {
             "code": self.code,
             "message": self.message,
             "hint": self.hint,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, TypedDict
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -74,6 +74,29 @@ class Entitlement(BaseModel):
         return self
 
 
+class LicensedLimits(TypedDict):
+    """How much; null is no limit."""
+
+    workers: int | None
+    jobs: int | None
+
+
+class LicenseShown(TypedDict):
+    """The license in force."""
+
+    edition: str
+    status: Annotated[str, Literal["none", "valid", "grace", "expired", "invalid", "community"]]
+    features: dict[str, bool]
+    """Whether each one is granted."""
+    limits: LicensedLimits
+    customer: str
+    id: str
+    expires_at: str | None
+    """ISO 8601 in UTC; null: never."""
+    reason: str
+    """Why it is not what somebody may have expected."""
+
+
 @dataclass(frozen=True, slots=True)
 class License:
     """The license in force. Made by `read`."""
@@ -107,13 +130,13 @@ class License:
                 details={"limit": "jobs", "edition": self.edition},
             )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> LicenseShown:
         """The license as license_show tells it."""
         return {
             "edition": self.edition,
-            "status": self.status.value,
+            "status": self.status,
             "features": {feature.value: feature in self.features for feature in Feature},
-            "limits": self.limits.model_dump(),
+            "limits": {"workers": self.limits.workers, "jobs": self.limits.jobs},
             "customer": self.customer,
             "id": self.id,
             "expires_at": clock.iso(self.expires_at_ns) if self.expires_at_ns is not None else None,

@@ -16,6 +16,7 @@ from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from core.model.operation import Effect, Operation
 from core.model.principal import Caller
+from core.model.results import schemas
 from core.model.scopes import permits
 from mcp_server import apps, results
 from mcp_server.session import Options
@@ -82,8 +83,7 @@ def operation_tool(operation: Operation, allow_write: bool) -> Tool:
         operation.name,
         operation.description,
         brief(operation.schema),
-        # An answer that is a fault has none of its keys.
-        {key: part for key, part in operation.result.items() if key != "required"} if operation.result else None,
+        schemas.outline(operation.result, operation.outline) if operation.outline else None,
         read_only=operation.effect is Effect.READ or not allow_write,
         destructive=operation.effect is Effect.DESTRUCTIVE,
         idempotent=operation.effect is Effect.READ or operation.idempotent,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,17 @@ def _workers(request: pytest.FixtureRequest) -> Iterator[None]:
     """Engines that run in the process of the tests fork their workers, but where that would hide something."""
     with nursery.forked() if request.node.get_closest_marker("fresh_workers") is None else contextlib.nullcontext():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _answers() -> Iterator[None]:
+    """No engine answers with anything else than it says (tests/answers.py)."""
+    yield
+    checks = sys.modules.get("tests.answers")  # of tests that start engines
+    wrong = [] if checks is None else checks.WRONG[:]
+    if checks is not None:
+        checks.WRONG.clear()
+    assert not wrong, "\n".join(dict.fromkeys(wrong))
 
 
 @pytest.fixture

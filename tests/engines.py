@@ -16,12 +16,14 @@ from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from core.settings import Settings
 from mcp_server.cli import stage
-from tests import waiting
+from tests import answers, waiting
 
 HOMES = "SLUICE_TEST_HOMES"  # set by conftest.py
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ADMIN = Caller(Principal("alice", Role.ADMIN, (EVERY_TENANT,)), "tenant-a", Surface.INTERNAL)
 USER = Caller(Principal("bob", Role.USER, ("tenant-a",)), "tenant-a", Surface.INTERNAL)
+
+answers.watch()
 
 
 @asynccontextmanager

@@ -6,13 +6,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.catalog import durability, graph
 from core.catalog.items import RETIRED, Entry, Listed, finder, latest, pick, version_key
 from core.catalog.portal import Offer
 from core.catalog.ranking import Ranking
 from core.model.catalog import Graph
+
+if TYPE_CHECKING:
+    from core.model.results import catalog
 
 LOCAL = ("builtin", "local")
 MOST_RELATED = 10
@@ -31,12 +34,14 @@ class Found:
     items: tuple[Listed, ...]
     lacks: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
 
-    def row(self, one: Listed) -> dict[str, Any]:
+    def row(self, one: Listed) -> catalog.CatalogItem:
         """An item as the answer shows it."""
-        lacks = self.lacks.get(key_of(one), ())
-        return {**one.row(), **({"lacks": list(lacks)} if lacks else {})}
+        shown = one.row()
+        if lacks := self.lacks.get(key_of(one), ()):
+            shown["lacks"] = list(lacks)
+        return shown
 
-    def facets(self) -> dict[str, dict[str, int]]:
+    def facets(self) -> catalog.Facets:
         """How many of the items have each type, source and availability, and each of the most frequent tags."""
         return {
             "type": _counted(one.type.value for one in self.items),

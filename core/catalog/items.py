@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core import errors
 from core.catalog import wiring
 from core.documents import canonical
-from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective, Workflow
+from core.model.catalog import Blueprint, Graph, ItemType, LibraryJob, Perspective, WizardField, Workflow
 from core.near import did_you_mean
+
+if TYPE_CHECKING:
+    from core.model.results import catalog, workflows
 
 Model = Blueprint | Workflow | Perspective | LibraryJob
 LOCAL = ("builtin", "local")
@@ -43,20 +46,23 @@ class Listed:
     def ref(self) -> str:
         return f"{self.type.value}:{self.slug}@{self.version}"
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> catalog.CatalogItem:
         """The item as a search shows it."""
-        more = {"portal": self.portal, "available_version": self.update}
-        return {
+        shown: catalog.CatalogItem = {
             "slug": self.slug,
-            "type": self.type.value,
+            "type": self.type,
             "title": self.title,
             "version": self.version,
             "source": self.source,
             "availability": self.availability,
             "tags": list(self.tags),
             "summary": self.summary,
-            **{name: value for name, value in more.items() if value},
         }
+        if self.portal:
+            shown["portal"] = self.portal
+        if self.update:
+            shown["available_version"] = self.update
+        return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,15 @@ class Entry(Listed):
     hops: str = field(default="", kw_only=True)
     """How its channels keep events, with those of its modules; empty when it has none, or nobody has counted."""
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> catalog.CatalogItem:
         """The item as a search shows it: also what a deployment or step asks for (`?`: may be left out)."""
         asks = [question["field"] + ("" if must(question) else "?") for question in wizard(self)]
-        more = {"asks": asks, "hops": self.hops}
-        return {**super(Entry, self).row(), **{name: value for name, value in more.items() if value}}
+        shown = super(Entry, self).row()
+        if asks:
+            shown["asks"] = asks
+        if self.hops:
+            shown["hops"] = self.hops
+        return shown
 
 
 def entry(
@@ -152,17 +162,20 @@ def several(slug: str, types: list[str]) -> errors.InvalidParams:
     )
 
 
-def provenance(one: Entry) -> dict[str, Any]:
+def provenance(one: Entry) -> catalog.ItemProvenance:
     """Where an item came from, in the same keys whatever its source."""
     known = one.provenance
     builtin_author = "Sluice" if one.source == "builtin" else ""
-    more = ("location", "installed_at", "installed_by", "published_at", "derived_from")
     return {
         "source": one.source,
         "author": known.get("author") or one.model.author or builtin_author,
         "sha256": known.get("sha256") or canonical.digest(document(one)).removeprefix("sha256:"),
         "portal": one.portal or None,
-        **{name: known.get(name) for name in more},
+        "location": known.get("location"),
+        "installed_at": known.get("installed_at"),
+        "installed_by": known.get("installed_by"),
+        "published_at": known.get("published_at"),
+        "derived_from": known.get("derived_from"),
     }
 
 
@@ -173,10 +186,10 @@ def document(one: Entry) -> dict[str, Any]:
     return {"kind": one.model.kind, **one.model.model_dump(mode="json", exclude_unset=True)}
 
 
-def wizard(one: Entry) -> list[dict[str, Any]]:
+def wizard(one: Entry) -> list[workflows.WizardField]:
     """The questions of a workflow; for a blueprint, its parameters in the same form."""
     if isinstance(one.model, Graph):
-        return [question.model_dump(mode="json") for question in one.model.wizard]
+        return [_question(question) for question in one.model.wizard]
     if not isinstance(one.model, Blueprint):
         return []
     required = one.model.parameters.get("required", ())
@@ -195,15 +208,31 @@ def wizard(one: Entry) -> list[dict[str, Any]]:
     ]
 
 
-def brief(question: Mapping[str, Any]) -> dict[str, Any]:
-    """A question without its explanation, and without what is not said: no `required` is false, no `default` none."""
-    names = ("field", "type", "required", "default", "choices")
+def _question(one: WizardField) -> workflows.WizardField:
     return {
-        name: question[name] for name in names if question[name] not in (None, [], "") and question[name] is not False
+        "field": one.field,
+        "title": one.title,
+        "type": one.type,
+        "required": one.required,
+        "default": one.default,
+        "description": one.description,
+        "choices": list(one.choices),
     }
 
 
-def must(question: Mapping[str, Any]) -> bool:
+def brief(question: workflows.WizardField) -> catalog.CatalogQuestion:
+    """A question without its explanation, and without what is not said: no `required` is false, no `default` none."""
+    said: catalog.CatalogQuestion = {"field": question["field"], "type": question["type"]}
+    if question["required"]:
+        said["required"] = True
+    if question["default"] not in (None, [], "") and question["default"] is not False:
+        said["default"] = question["default"]
+    if question["choices"]:
+        said["choices"] = question["choices"]
+    return said
+
+
+def must(question: workflows.WizardField) -> bool:
     """Whether a question has to be answered."""
     return bool(question["required"]) and question["default"] is None
 

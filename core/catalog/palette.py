@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 
@@ -14,6 +14,9 @@ from core.catalog.items import Entry, Listed
 from core.catalog.ranking import Ranking
 from core.model.catalog import Blueprint, Transport, Workflow
 from core.model.transport import OPTIONS
+
+if TYPE_CHECKING:
+    from core.model.results import catalog, workflows
 
 Part = Literal["source", "transform", "sink", "whole"]
 """Where a module stands: with no open port that is fed, with both, with none that feeds, with none at all."""
@@ -30,12 +33,12 @@ class Builtin:
     does: str
     write: str
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> catalog.Builtin:
         """As answers show it; the settings of a transport with `?` where they may be left out."""
         options = OPTIONS[Transport(self.name)] if self.kind == "transport" else {}
         settings = [name + ("" if option.required else "?") for name, option in options.items()]
-        row = {"name": self.name, "kind": self.kind, "does": self.does, "write": self.write}
-        return {**row, **({"settings": settings} if settings else {})}
+        row: catalog.Builtin = {"name": self.name, "kind": self.kind, "does": self.does, "write": self.write}
+        return {**row, "settings": settings} if settings else row
 
 
 BUILTINS: tuple[Builtin, ...] = (
@@ -108,15 +111,13 @@ BUILTINS: tuple[Builtin, ...] = (
 )
 
 
-def modules(listed: Sequence[Listed], part: Part | None = None, query: str = "") -> list[dict[str, Any]]:
+def modules(listed: Sequence[Listed], part: Part | None = None, query: str = "") -> list[catalog.Module]:
     """The newest version of each blueprint, and of each workflow with ports, as rows: in the order of events, or the
     best match of the query first, with what each `lacks` and its parameters in full."""
     able = [one for one in listed if isinstance(one, Entry) and _part(one) and part in (None, _part(one))]
     if query.strip():
         ranked = Ranking(able).rank(query)
-        return [
-            _row(able[fit.place], in_full=True) | ({"lacks": list(fit.lacks)} if fit.lacks else {}) for fit in ranked
-        ]
+        return [_row(able[fit.place], in_full=True, lacks=list(fit.lacks)) for fit in ranked]
     able.sort(key=lambda one: (("source", "transform", "sink", "whole").index(_part(one) or "whole"), one.slug))
     return list(map(_row, able))
 
@@ -136,32 +137,36 @@ def _part(one: Entry) -> Part | None:
     return "whole" if isinstance(model, Blueprint) else None
 
 
-def parameter(question: Mapping[str, Any]) -> str:
+def parameter(question: workflows.WizardField) -> str:
     """A parameter in full: `path (string)`, `event? (string, default {})`."""
     said = ", ".join((question["type"], *(() if items.must(question) else (f"default {_default(question)}",))))
     return f"{question['field']}{'' if items.must(question) else '?'} ({said})"
 
 
-def _default(question: Mapping[str, Any]) -> str:
+def _default(question: workflows.WizardField) -> str:
     value = question["default"]
     text = value if isinstance(value, str) and value else orjson.dumps(value, default=str).decode()
     return "none" if value is None else errors.shorten(text, DEFAULT)
 
 
-def _row(one: Entry, *, in_full: bool = False) -> dict[str, Any]:
+def _row(one: Entry, *, in_full: bool = False, lacks: Sequence[str] = ()) -> catalog.Module:
     model = one.model
     ports = model.ports if isinstance(model, Blueprint | Workflow) else None
     needs = [*model.requires.secrets, *model.requires.features] if isinstance(model, Blueprint) else []
-    row = {
-        "use": one.ref,
-        "part": _part(one),
-        "does": errors.shorten(one.summary, SUMMARY),
-        "in": list(ports.in_) if ports is not None and ports.in_ != ("in",) else [],
-        "out": list(ports.out) if ports is not None and ports.out != ("out",) else [],
-        "with": [
+    row: catalog.Module = {"use": one.ref, "part": _part(one) or "whole"}
+    if one.summary:
+        row["does"] = errors.shorten(one.summary, SUMMARY)
+    if ports is not None and ports.in_ not in ((), ("in",)):
+        row["in"] = list(ports.in_)
+    if ports is not None and ports.out not in ((), ("out",)):
+        row["out"] = list(ports.out)
+    if asked := items.wizard(one):
+        row["with"] = [
             parameter(question) if in_full else question["field"] + ("" if items.must(question) else "?")
-            for question in items.wizard(one)
-        ],
-        "needs": needs,
-    }
-    return {name: value for name, value in row.items() if value}
+            for question in asked
+        ]
+    if needs:
+        row["needs"] = needs
+    if lacks:
+        row["lacks"] = list(lacks)
+    return row

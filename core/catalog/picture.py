@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.model.catalog import Blueprint, Perspective, Ports, Workflow
+
+if TYPE_CHECKING:
+    from core.model.results import workflows
 
 MOST_NODES = 200  # of a graph as text
 MOST_EDGES = 100  # of one channel, drawn each from a producer to a consumer
 _End = tuple[str, dict[str, str]]
 
-Graph = dict[str, list[dict[str, Any]]]
+Graph = dict[str, list[Any]]
 """`nodes` (each with an `id`) and `edges` (each with `kind`, `from`, `to`)."""
 
 
-def drawing(document: Any) -> dict[str, Any]:
+def drawing(document: Any) -> workflows.Graph:
     """The graph of a document as nodes, edges and, when it is not too large to read, Mermaid text; of what has no graph
     (a library job, a draft that cannot be mended) an empty one."""
     if not isinstance(document, Blueprint | Workflow | Perspective):
         return {"nodes": [], "edges": [], "mermaid": ""}
     graph = picture(document)
-    return {**graph, "mermaid": mermaid(graph) if len(graph["nodes"]) <= MOST_NODES else ""}
+    nodes, edges = graph["nodes"], graph["edges"]
+    return {"nodes": nodes, "edges": edges, "mermaid": mermaid(graph) if len(nodes) <= MOST_NODES else ""}
 
 
 def picture(document: Blueprint | Workflow | Perspective) -> Graph:

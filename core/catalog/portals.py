@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,6 +18,7 @@ from core.store.database import Database
 
 if TYPE_CHECKING:
     from core.guard import egress
+    from core.model.results import catalog
 
 log = structlog.get_logger("core.catalog.portals")
 
@@ -42,7 +43,7 @@ class Portal:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     asking: asyncio.Task[None] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> catalog.Portal:
         told = self.error.to_dict() if self.error is not None else None
         return {
             "name": self.name,
@@ -127,7 +128,7 @@ class Portals:
         """Ask every portal now; who failed is told by `states`."""
         await asyncio.gather(*(self._refresh(portal) for portal in self._portals.values()))
 
-    def states(self) -> list[dict[str, Any]]:
+    def states(self) -> list[catalog.Portal]:
         """Each portal with its location, how many items it has, when it was read, and what was wrong."""
         return [portal.to_dict() for portal in self._portals.values()]
 

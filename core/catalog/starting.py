@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.catalog import fitting, items
 from core.catalog.items import Entry, Listed
 from core.documents import dump
 from core.model.catalog import Blueprint, Graph, LibraryJob, Perspective, Ports, Step
 
+if TYPE_CHECKING:
+    from core.model.results import catalog
+
 ROUTING = "routing"
 """The tag of blueprints whose events a dispatch spreads."""
-Next = dict[str, Any]
-"""`operation`, `arguments`, `fill` (arguments that have to be given besides), `command` (the same on the command line),
-`why`."""
 
 
-def from_portal(one: Listed) -> Next:
+def from_portal(one: Listed) -> catalog.CatalogNext:
     """Install what only a portal has, or take the newer version that it has."""
     key: dict[str, Any] = {"slug": one.slug, "type": one.type.value}
     tail = f"{one.slug} --type {one.type.value}"
@@ -30,7 +30,7 @@ def from_portal(one: Listed) -> Next:
     return _next("catalog_install", {**key, **more}, command, "It is in the portal, and not here yet.")
 
 
-def here(entry: Entry, listed: Sequence[Listed] = ()) -> Next:
+def here(entry: Entry, listed: Sequence[Listed] = ()) -> catalog.CatalogNext:
     """Start from what is here: plan a deployment, or make a draft of a workflow or a job.
 
     `listed` is the catalog, whose workflows show how the events of a router are spread.
@@ -74,7 +74,7 @@ def is_deployable(entry: Entry) -> bool:
     return not isinstance(model, LibraryJob | Perspective) and not (model.ports.in_ or model.ports.out)
 
 
-def slots(entry: Entry, listed: Sequence[Listed] = ()) -> list[dict[str, Any]]:
+def slots(entry: Entry, listed: Sequence[Listed] = ()) -> list[catalog.CatalogSlot]:
     """The open slots of a perspective: which step takes what, and which modules of the catalog fit."""
     steps = entry.model.steps if isinstance(entry.model, Graph) else ()
     return [
@@ -131,5 +131,7 @@ def _name(text: str) -> str:
     return re.sub("[-_]+", "-", text)[:40].strip("-") or "item"
 
 
-def _next(operation: str, arguments: dict[str, Any], command: str, why: str, fill: list[str] | None = None) -> Next:
+def _next(
+    operation: str, arguments: dict[str, Any], command: str, why: str, fill: list[str] | None = None
+) -> catalog.CatalogNext:
     return {"operation": operation, "arguments": arguments, "fill": fill or [], "command": command, "why": why}

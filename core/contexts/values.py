@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -16,6 +16,9 @@ from core.store import audit
 from core.store import contexts as table
 from core.store.audit import AuditRow
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import contexts
 
 MAX_VALUE_BYTES = 64 * 1024
 RESERVED = frozenset({"wizard", "secrets"})  # {{wizard.x}} is an answer, {{secrets.x}} a secret
@@ -59,17 +62,22 @@ async def changes(
     return rows, await database.read(table.count_changes, tenant, equal)
 
 
-def change_to_answer(change: table.ContextChange) -> dict[str, Any]:
-    """{at, by, surface, level, target, key, old, new}; without the side that has no value, and credentials masked."""
-    sides = {"old": change.old, "new": change.new}
+def change_to_answer(change: table.ContextChange) -> contexts.ContextChange:
+    """A change without the side that has no value, and with credentials masked."""
     hidden = differences.is_credential(change.key)
-    return {
+    shown: contexts.ContextChange = {
         "at": clock.iso(change.at_ns),
         "by": change.username,
         "surface": change.surface,
-        **{name: getattr(change, name) for name in ("level", "target", "key")},
-        **{name: differences.masked(orjson.loads(text), secret=hidden) for name, text in sides.items() if text},
+        "level": change.level,
+        "target": change.target,
+        "key": change.key,
     }
+    if change.old:
+        shown["old"] = differences.masked(orjson.loads(change.old), secret=hidden)
+    if change.new:
+        shown["new"] = differences.masked(orjson.loads(change.new), secret=hidden)
+    return shown
 
 
 async def put(database: Database, id: int, caller: Caller, place: Place, values: Mapping[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from core.catalog import wiring
 from core.contexts.layers import Level
@@ -14,6 +15,9 @@ from core.documents import canonical
 from core.model.catalog import Blueprint, Perspective, Workflow
 from core.model.deployment import EMPTY, State, Worker
 from core.model.plan import Action, Finding, Plan
+
+if TYPE_CHECKING:
+    from core.model.results.plans import UsedContext
 
 
 def make(
@@ -89,7 +93,7 @@ def _for_workers(
     return dataclasses.replace(wish, jobs=jobs, contexts=contexts, blockers=blockers)
 
 
-def _contexts(used: Mapping[tuple[str, Level, str], str]) -> Iterable[dict[str, str]]:
+def _contexts(used: Mapping[tuple[str, Level, str], str]) -> Iterable[UsedContext]:
     for (key, level, target), value in sorted(used.items()):
         yield {"key": key, "level": level.value, "target": target, "digest": value}
 

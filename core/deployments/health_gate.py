@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -12,6 +13,9 @@ from core.deployments.reconcile import SETTLED
 from core.deployments.status import up, well
 from core.model.states import WorkloadState
 from core.model.workload import WorkloadRow, WorkloadView
+
+if TYPE_CHECKING:
+    from core.model.results import deployments
 
 DEADLINE_SECONDS = 30
 MOST_FAILURES = 3  # a workload that failed this often since the apply is not waited for any longer
@@ -80,7 +84,7 @@ class Fault:
     state: str
     reason: str
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> deployments.UnwellBefore:
         return {
             "workload": self.workload,
             "job": self.job,

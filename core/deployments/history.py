@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock, errors
 from core.deployments import compute, plan_text, saved_plans
@@ -13,6 +13,9 @@ from core.model.deployment import HistoryEntry, State
 from core.model.plan import SavedPlan
 from core.store import deployments as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results.deployments import DeploymentHistory, Revision
 
 SHOWN_MOVES = 3
 SHOWN_VALUES = 6  # of one revision in a list
@@ -42,7 +45,7 @@ def _lines(found: Sequence[differences.Difference]) -> list[str]:
     return lines + ([f"... and {len(found) - SHOWN_VALUES} more"] if len(found) > SHOWN_VALUES else [])
 
 
-def to_answer(entry: HistoryEntry, changed: Sequence[str] = ()) -> dict[str, Any]:
+def to_answer(entry: HistoryEntry, changed: Sequence[str] = ()) -> Revision:
     """An entry of the history as every door answers it.
 
     `action` is apply, remove, reconcile, or rollback: the wish of `to_revision` again, applied by somebody or brought
@@ -64,7 +67,7 @@ def to_answer(entry: HistoryEntry, changed: Sequence[str] = ()) -> dict[str, Any
     }
 
 
-async def moved(database: Database, saved: SavedPlan) -> list[dict[str, Any]]:
+async def moved(database: Database, saved: SavedPlan) -> list[Revision]:
     """What came after the revision that a plan was made on, the newest first, as `to_answer` gives it."""
     since = await database.read(table.history, saved.tenant, saved.name, saved.base_revision)
     since = since[:SHOWN_MOVES]
@@ -83,27 +86,34 @@ async def wish(database: Database, tenant: str, name: str, revision: int) -> dic
     return found
 
 
-async def compare(database: Database, tenant: str, name: str, old: int, new: int) -> dict[str, Any]:
-    """What differs between two revisions: {items (the entries of both), summary, values, changes, changes_left_out,
-    text}. Raises NotFound."""
+async def compare(database: Database, tenant: str, name: str, old: int, new: int, total: int) -> DeploymentHistory:
+    """The entries of two revisions, and what differs between them; `total` revisions there are. Raises NotFound."""
     wishes = [await wish(database, tenant, name, number) for number in (old, new)]
     entries = [await database.read(table.entry, tenant, name, number) for number in (old, new)]
     said = await changed(database, tenant, name, (old, new))
     items = [to_answer(entry, said.get(entry.revision, ())) for entry in entries if entry is not None]
-    return await asyncio.to_thread(_compared, name, wishes, items)
+    return await asyncio.to_thread(_compared, name, wishes, items, total)
 
 
-def _compared(name: str, wishes: Sequence[Mapping[str, Any]], items: list[dict[str, Any]]) -> dict[str, Any]:
+def _compared(name: str, wishes: Sequence[Mapping[str, Any]], items: list[Revision], total: int) -> DeploymentHistory:
     before, after = map(State.from_dict, wishes)
     made = compute.compare(name, after, before)
     old, new = (item["revision"] for item in items)
     head = [f"{name}: revision {old} -> revision {new}", *map(_line, items)]
     answer = saved_plans.to_answer(made, plan_text.Standing(None, old, None))
-    shown = {key: answer[key] for key in ("summary", "values", "changes", "changes_left_out")}
-    return {"items": items, **shown, "text": plan_text.compared(made, head)}
+    return {
+        "items": items,
+        "summary": answer["summary"],
+        "values": answer["values"],
+        "changes": answer["changes"],
+        "changes_left_out": answer["changes_left_out"],
+        "text": plan_text.compared(made, head),
+        "next_cursor": None,
+        "total": total,
+    }
 
 
-def _line(item: Mapping[str, Any]) -> str:
+def _line(item: Revision) -> str:
     back = f" to revision {item['to_revision']}" if item["to_revision"] else ""
     plan = f", plan {item['plan_id']}" if item["plan_id"] else ""
     why = f": {errors.shorten(item['reason'], 300)}" if item["reason"] else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core import clock
 from core.deployments import edits, reconcile, status
@@ -17,6 +17,9 @@ from core.model.deployment import DeploymentRow, State, Worker
 from core.model.states import DeploymentState
 from core.model.typed_condition import Finding, Status, Type, Typed
 from core.model.workload import WorkloadView, parse
+
+if TYPE_CHECKING:
+    from core.model.results.workloads import DeployedWorkload
 
 WORKER_START_SECONDS = 5.0  # for workers of a fresh engine to come up before a plan is made
 FRESH_SECONDS = 1.0
@@ -55,7 +58,7 @@ def judge(
     else:
         # Right after a commit the fleet has not read it yet, and shows as drift what is only on its way.
         fresh = stored is DeploymentState.APPLYING and since < FRESH_SECONDS and state is DeploymentState.DEGRADED
-        health = Health.PROGRESSING if fresh else Health(status.health(state))
+        health = Health.PROGRESSING if fresh else status.health(state)
         decided = typed_condition.of_all((parse(one.id).name, one.typed) for one in of_it)
         missing = next((one for one in loud if one.kind is reconcile.DriftKind.MISSING), None)
         if missing is not None:
@@ -67,7 +70,7 @@ def judge(
 def condition(fleet: Fleet, tenant: str, row: DeploymentRow) -> Condition:
     """The condition of a deployment, once it was observed; of a removed one, since it was."""
     kept = fleet.conditions.of(Subject(Kind.DEPLOYMENT, tenant, row.name))
-    return kept or Condition(Health(status.health(DeploymentState(row.state))), row.updated_at_ns)
+    return kept or Condition(status.health(DeploymentState(row.state)), row.updated_at_ns)
 
 
 def typed(fleet: Fleet, tenant: str, name: str) -> Typed:
@@ -159,16 +162,33 @@ async def workers_started(fleet: Fleet) -> None:
     )
 
 
-def answers(fleet: Fleet, tenant: str, name: str, detailed: bool = False) -> list[dict[str, Any]]:
+def answers(fleet: Fleet, tenant: str, name: str, detailed: bool = False) -> list[DeployedWorkload]:
     """The workloads of a deployment as an answer shows them; the unwell ones first when there are too many."""
-    shown = ["id", "step", "job", "replica", "worker", "state", "reason", "restarts", "version"]
-    shown += ["health", "since", "failures", "first_failed_at", "last_failed_at"]
-    shown += ["group", "metrics", "conditions"] if detailed else []
     found = views(fleet, tenant, name)
     if len(found) > SHOWN_WORKLOADS:  # what is not well is what someone looks for
         found = sorted(found, key=status.well)[:SHOWN_WORKLOADS]
-    answered = [{key: answer[key] for key in shown if key in answer} for answer in (one.to_detail() for one in found)]
-    for one in answered if detailed else ():
-        if (schedule := fleet.timetables.brief(tenant, one["job"])) is not None:
-            one["schedule"] = schedule
-    return answered
+    return [_detailed(fleet, tenant, one) if detailed else _answer(one) for one in found]
+
+
+def _answer(one: WorkloadView) -> DeployedWorkload:
+    shown: DeployedWorkload = {
+        "id": one.id,
+        "step": one.step,
+        "job": one.job,
+        "replica": one.replica,
+        "worker": one.worker,
+        "state": one.state,
+        "reason": one.reason,
+        "restarts": one.restarts,
+        "version": one.version,
+    }
+    return shown if one.condition is None else {**shown, **one.condition.to_dict()}
+
+
+def _detailed(fleet: Fleet, tenant: str, one: WorkloadView) -> DeployedWorkload:
+    shown: DeployedWorkload = {**_answer(one), "group": one.group, "metrics": one.metrics}
+    if false := one.false():
+        shown["conditions"] = false
+    if (schedule := fleet.timetables.brief(tenant, one.job)) is not None:
+        shown["schedule"] = schedule
+    return shown

@@ -6,28 +6,21 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.deployments import edits, placement
 from core.model.deployment import State, Worker, Workload
 from core.model.deployment import workloads as wanted
+from core.model.drift import DriftKind as DriftKind
+from core.model.drift import StepAction as StepAction
 from core.model.plan import Finding
 from core.model.states import WorkloadState
 from core.model.workload import parse
 
+if TYPE_CHECKING:
+    from core.model.results import deployments
+
 SETTLED = frozenset({WorkloadState.RUNNING.value, WorkloadState.COMPLETED.value})
-
-
-class DriftKind(StrEnum):
-    """In what way something is not as it was applied."""
-
-    MISSING = "missing"  # a replica is not there, or has no worker
-    EXTRA = "extra"  # something runs that nobody wished for
-    MODIFIED = "modified"  # somebody edited its job document
-    MOVED = "moved"  # it is elsewhere, or its worker has gone to another group
-    NOT_RUNNING = "not-running"  # a replica is there and does not run, or has failed and is not over that
-    WORKER_OFFLINE = "worker-offline"  # its worker is not there
-    OUT_OF_SYNC = "out-of-sync"  # it runs another version, or its worker does not hold what it was told
 
 
 class Held(StrEnum):
@@ -71,23 +64,18 @@ class Drift:
     fields: tuple[str, ...] = ()
     muted: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"kind": self.kind.value, "id": self.id}
-        out |= {"expected": self.expected, "observed": self.observed}
+    def to_dict(self) -> deployments.Drift:
+        out: deployments.Drift = {
+            "kind": self.kind,
+            "id": self.id,
+            "expected": self.expected,
+            "observed": self.observed,
+        }
         if self.fields:
             out["fields"] = list(self.fields)
         if self.muted:
             out["muted"] = True
         return out
-
-
-class StepAction(StrEnum):
-    """What mends a drift."""
-
-    ASSIGN = "assign"  # tell the worker what it should run
-    UNASSIGN = "unassign"  # tell the worker to stop what nobody wished for
-    MOVE = "move"  # give the replica to another worker of its group
-    WAIT = "wait"  # it mends itself: a worker comes back, a job restarts after its back-off
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +87,8 @@ class Step:
     worker: str
     reason: str
 
-    def to_dict(self) -> dict[str, str]:
-        return {"action": self.action.value, "id": self.id, "worker": self.worker, "reason": self.reason}
+    def to_dict(self) -> deployments.Step:
+        return {"action": self.action, "id": self.id, "worker": self.worker, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

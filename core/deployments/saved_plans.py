@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock, errors
 from core.deployments import changes, compute, plan_text
@@ -19,6 +19,10 @@ from core.model.states import PlanState
 from core.store import audit, deployments
 from core.store import saved_plans as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import findings, plans
+    from core.model.results.deployments import Revision
 
 SHOWN_CHANGES = 50  # on one page
 SHOWN_FINDINGS = 30
@@ -109,7 +113,7 @@ def standing_of(saved: SavedPlan) -> Standing:
 
 def to_answer(
     made: Plan, standing: Standing, *, detailed: bool = False, start: int = 0, room: Room = plan_text.WHOLE
-) -> dict[str, Any]:
+) -> plans.Plan:
     """A plan as every door answers it: a page of the changes, from `start` on, and all that stands in the way.
 
     The concise form has the differences of updates, as far as they are short; the detailed one the documents of all
@@ -145,7 +149,7 @@ def to_answer(
     }
 
 
-def with_state(answer: Mapping[str, Any], saved: SavedPlan, moved: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def with_state(answer: plans.Plan, saved: SavedPlan, moved: Sequence[Revision] = ()) -> plans.SavedPlan:
     """The answer of a saved plan with what has become of it, in the text as well; `moved` are the entries of the
     history since it was made, which made it stale."""
     applied, created = saved.applied_as, clock.iso(saved.created_at_ns)
@@ -155,15 +159,15 @@ def with_state(answer: Mapping[str, Any], saved: SavedPlan, moved: Sequence[Mapp
         + (f": {'; '.join(one['changed'])}" if one["changed"] else "")
         for one in moved
     )
-    return {
-        **answer,
-        **({"moved": list(moved)} if moved else {}),
+    shown: plans.SavedPlan = {
+        **answer,  # type: ignore[typeddict-item]  # which is not told yet what has moved
         "state": saved.standing,
         "applied_as_revision": applied,
         "by": saved.username,
         "created_at": created,
         "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.{since}",
     }
+    return {**shown, "moved": list(moved)} if moved else shown
 
 
 def _documents(page: Sequence[Change], budget: int) -> list[str]:
@@ -194,10 +198,10 @@ def _cut(diff: str, characters: int) -> str:
     return diff[:characters] + "\n... cut; the job itself shows its document in full"
 
 
-def _change(change: Change, diff: str) -> dict[str, Any]:
+def _change(change: Change, diff: str) -> findings.PlannedChange:
     return {
-        "action": change.action.value,
-        "kind": change.kind.value,
+        "action": change.action,
+        "kind": change.kind,
         "id": change.id,
         "where": change.where,
         "reason": change.reason,

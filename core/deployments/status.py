@@ -39,17 +39,17 @@ def live_state(
     return DeploymentState.DEGRADED, reason
 
 
-def health(state: DeploymentState) -> str:
+def health(state: DeploymentState) -> Health:
     """One word for people: healthy, progressing, degraded or gone."""
     match state:
         case DeploymentState.RUNNING:
-            return "healthy"
+            return Health.HEALTHY
         case DeploymentState.APPLYING:
-            return "progressing"
+            return Health.PROGRESSING
         case DeploymentState.REMOVED | DeploymentState.REMOVING:
-            return "gone"
+            return Health.GONE
         case _:
-            return "degraded"
+            return Health.DEGRADED
 
 
 def well(workload: WorkloadView) -> bool:

@@ -10,9 +10,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.documents import canonical
+
+if TYPE_CHECKING:
+    from core.model.results import basics
 
 SHOWN = 160  # characters of one value
 AROUND = 24  # of them before the place where two long values part
@@ -46,10 +49,14 @@ class Difference:
     before: Any
     after: Any
 
-    def to_dict(self) -> dict[str, Any]:
-        """{path, old, new}, without the side that has no such value."""
-        sides = (("old", self.before), ("new", self.after))
-        return {"path": self.path, **{name: value for name, value in sides if value is not ABSENT}}
+    def to_dict(self) -> basics.Difference:
+        """Without the side that has no such value."""
+        said: basics.Difference = {"path": self.path}
+        if self.before is not ABSENT:
+            said["old"] = self.before
+        if self.after is not ABSENT:
+            said["new"] = self.after
+        return said
 
     def lines(self) -> list[str]:
         """`path: "old" -> "new"`; texts of several lines as the lines that go (-) and come (+)."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from core import clock
 from core.errors import shorten
+
+if TYPE_CHECKING:
+    from core.model.results import basics, explaining
 
 MOST_CAUSES = 14
 MOST_CALLS = 4
@@ -25,7 +28,7 @@ class Cause:
     what: str
     at_ns: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> explaining.Cause:
         return {"at": clock.iso(self.at_ns) if self.at_ns else None, "what": shorten(self.what, CAUSE_CHARACTERS)}
 
 
@@ -38,9 +41,13 @@ class Call:
     why: str
     command: str = ""  # what a person types, where only people can make the call: the arguments lack what they know
 
-    def to_dict(self) -> dict[str, Any]:
-        said = {"command": self.command} if self.command else {}
-        return {"call": self.operation, "arguments": dict(self.arguments), "why": self.why, **said}
+    def to_dict(self) -> basics.Call:
+        said: basics.Call = {"call": self.operation, "arguments": dict(self.arguments), "why": self.why}
+        return {**said, "command": self.command} if self.command else said
+
+
+def _nothing() -> explaining.More:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +60,17 @@ class Explanation:
     summary: str
     because: Sequence[Cause] = field(default_factory=tuple)
     next: Sequence[Call] = field(default_factory=tuple)
-    more: Mapping[str, Any] = field(default_factory=dict)  # what its kind has besides; it comes before the causes
+    more: explaining.More = field(default_factory=_nothing)  # what its kind has besides; it comes before the causes
 
-    def to_dict(self) -> dict[str, Any]:
-        """{kind, id, state, summary, because, next} and `more`: causes by time, what is so now last; the middle of a
-        long chain is left out, for its start and its end are what explains."""
+    def to_dict(self) -> explaining.Explanation:
+        """Causes by time, what is so now last; the middle of a long chain is left out, for its start and its end are
+        what explains."""
         causes = sorted(self.because, key=lambda cause: (cause.at_ns == 0, cause.at_ns))
         causes = [cause for n, cause in enumerate(causes) if n == 0 or cause != causes[n - 1]]
         kept = MOST_CAUSES
         while True:
             shown = [cause.to_dict() for cause in _ends(causes, kept)]
-            out = {
+            out: explaining.Explanation = {
                 "kind": self.kind,
                 "id": self.id,
                 "state": self.state,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core import clock
 from core.explain.chain import Cause
@@ -12,6 +12,9 @@ from core.model.condition import UP, Condition, Health, Outage
 from core.model.typed_condition import HARD, Status, Typed
 from core.model.workload import WorkloadView, parse
 from core.store.conditions import OutageRow
+
+if TYPE_CHECKING:
+    from core.model.results import explaining
 
 SHOWN_OUTAGES = 3
 SHOWN_NAMES = 4
@@ -91,10 +94,10 @@ class Down:
             end = f"{'is' if one else 'are'} down since then ({lasted} by now)"
         return Cause(f"{_WHY[self.cause].format(worker=self.worker)}: {who} {end}", self.began_at_ns)
 
-    def to_dict(self, now_ns: int) -> dict[str, Any]:
-        """{cause, worker, from, to, seconds, workloads}: `to` is null while it lasts."""
+    def to_dict(self, now_ns: int) -> explaining.Down:
+        """`to` is null while it lasts."""
         return {
-            "cause": self.cause.value,
+            "cause": self.cause,
             "worker": self.worker or None,
             "from": clock.iso(self.began_at_ns),
             "to": clock.iso(self.ended_at_ns) if self.ended_at_ns else None,
@@ -128,9 +131,9 @@ def outages(rows: Sequence[OutageRow], most: int = SHOWN_OUTAGES) -> list[Down]:
     ]
 
 
-def more(condition: Condition | None, down: Sequence[Down], now_ns: int, typed: Typed = ()) -> dict[str, Any]:
+def more(condition: Condition | None, down: Sequence[Down], now_ns: int, typed: Typed = ()) -> explaining.More:
     """{condition, conditions, outages} of an answer, what there is of them; of the typed ones those that warn."""
-    out: dict[str, Any] = {}
+    out: explaining.More = {}
     if condition is not None:
         out["condition"] = condition.to_dict()
     if false := [one.to_dict() for one in typed if one.status is Status.FALSE and one.type not in HARD]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core.deployments import status
 from core.explain import conditions, responsible, schedules
@@ -16,6 +17,9 @@ from core.model.deployment import HistoryEntry
 from core.model.states import WorkloadState
 from core.model.typed_condition import Typed
 from core.model.workload import WorkloadView, parse
+
+if TYPE_CHECKING:
+    from core.model.results.deployments import Drift
 
 SHOWN_FAULTS = 4
 FAULTY = (WorkloadState.FAILED, WorkloadState.QUARANTINED)
@@ -31,7 +35,7 @@ class Facts:
     reason: str
     history: Sequence[HistoryEntry]  # newest first
     workloads: Sequence[WorkloadView]
-    drift: Sequence[Mapping[str, str]]  # kind, id, expected, observed
+    drift: Sequence[Drift]
     failures: Sequence[Cause]  # what jobs said of their failures, and their last log lines
     workers: Sequence[Cause]  # which workers of it were lost, and which came back
     earlier: int | None = None  # the last revision before the present one that ran something

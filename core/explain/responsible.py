@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from core.documents import differences
@@ -20,6 +20,9 @@ from core.explain import origins
 from core.explain.chain import Call
 from core.explain.origins import Kind, Origin, Setting
 from core.model.deployment import Job
+
+if TYPE_CHECKING:
+    from core.model.results import explaining
 
 MOST = 3
 LEAST_CHARACTERS = 3  # of a text that a longer one is believed to be made with
@@ -100,17 +103,23 @@ def sentence(one: Responsible) -> str:
     return f"{text}."
 
 
-def to_dict(one: Responsible) -> dict[str, Any]:
-    """{kind, name, value, sure, jobs, at} with before, before_revision and since_revision when it was another value,
-    level and target of a context value. What is a credential by its name is masked, and a long value cut."""
+def to_dict(one: Responsible) -> explaining.Responsible:
+    """As answers show it. What is a credential by its name is masked, and a long value cut."""
     setting, change = one.setting, one.change
-    out: dict[str, Any] = {"kind": setting.kind.value, "name": setting.name, "value": _short(one, setting.value)}
+    shown: explaining.Responsible = {
+        "kind": setting.kind.value,
+        "name": setting.name,
+        "value": _short(one, setting.value),
+        "sure": one.sure,
+        "jobs": list(one.jobs),
+        "at": one.place,
+    }
     if change is not None:
-        before = _short(one, change.before)
-        out |= {"before": before, "before_revision": change.before_revision, "since_revision": change.revision}
+        shown["before"] = _short(one, change.before)
+        shown["before_revision"], shown["since_revision"] = change.before_revision, change.revision
     if setting.kind is Kind.CONTEXT:
-        out |= {"level": setting.level, "target": setting.target}
-    return {**out, "sure": one.sure, "jobs": list(one.jobs), "at": one.place}
+        shown["level"], shown["target"] = setting.level, setting.target
+    return shown
 
 
 def calls(deployment: str, source: str, one: Responsible) -> list[Call]:

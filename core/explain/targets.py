@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -19,6 +19,9 @@ from core.dsl.language import compile as compiler
 from core.explain.chain import Call
 from core.model.message import Filter, Kind, Message, Source, Type
 from core.model.trigger import RESPONSE, Definition
+
+if TYPE_CHECKING:
+    from core.model.results import triggers
 
 PLACES = ("path", "url", "bucket", "channel", "stream", "target", "tag")  # keys of outputs that say where to
 MOST_ARGUMENTS = 6_000  # bytes of one call, so that doors answer with all of it
@@ -44,7 +47,7 @@ class Mismatch:
     message: str
     mend: Sequence[Call]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> triggers.Mismatch:
         return {"code": self.code, "message": self.message, "mend": [call.to_dict() for call in self.mend]}
 
 

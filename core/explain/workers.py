@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.explain import conditions
@@ -16,6 +16,9 @@ from core.model.states import WorkerState, WorkloadState
 from core.model.workload import WorkloadView, parse
 from core.store.conditions import TransitionRow
 from core.store.deaths import DeathRow
+
+if TYPE_CHECKING:
+    from core.model.results import explaining
 
 SHOWN_MOVES = 4
 SHOWN_DEATHS = 3
@@ -108,6 +111,6 @@ def _next(facts: Facts, barred: Sequence[WorkloadView]) -> list[Call]:
     return calls
 
 
-def _more(facts: Facts) -> dict[str, Any]:
+def _more(facts: Facts) -> explaining.More:
     more = conditions.more(facts.condition, facts.down, facts.now_ns)
     return {"group": facts.row["group"], "drained": facts.row["drained"], "restarts": facts.row["restarts"], **more}

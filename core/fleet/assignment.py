@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import errors
 from core.model.workload import WorkloadRow, WorkloadView, id_of
+
+if TYPE_CHECKING:
+    from core.model.results.workers import Worker
 
 
 def assign(
     job: dict[str, Any],
     group: str,
     replicas: int,
-    workers: list[dict[str, Any]],
+    workers: list[Worker],
     before: Iterable[WorkloadView],
     now_ns: int,
     near: str = "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock, witness
 from core.bus.base import Delivery
@@ -14,6 +14,9 @@ from core.guard.filepolicy import FilePolicy
 from core.guard.openings import Openings
 from core.model import frames
 from core.model.states import WorkerState
+
+if TYPE_CHECKING:
+    from core.model.results import workers, workloads
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Names some secrets in their present versions (see Vault.stamp)."""
@@ -41,6 +44,10 @@ class Replica:
         self._channel.send(frames.encode(frames.Deliver(delivery.id, self.workload, delivery.attempt, message)))
 
 
+def _no_figures() -> workloads.Figures:
+    return {}
+
+
 @dataclass(slots=True)
 class Observed:
     """What a worker last said about a workload."""
@@ -50,7 +57,7 @@ class Observed:
     restarts: int = 0
     version: str = ""
     at_ns: int = 0
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: workloads.Figures = field(default_factory=_no_figures)
     failure: Failure | None = None
     run_failed: bool = False  # the last run of its schedule, if it has one
 
@@ -121,12 +128,12 @@ class Worker:
         self.last_seen = clock.monotonic()
         self.heartbeat_at_ns = clock.now_ns()
 
-    def row(self, jobs: int) -> dict[str, Any]:
+    def row(self, jobs: int) -> workers.Worker:
         """The worker as worker_list shows it."""
         return {
             "name": self.name,
             "group": self.group,
-            "state": WorkerState.DRAINING.value if self.online and self.drained else self.state.value,
+            "state": WorkerState.DRAINING if self.online and self.drained else self.state,
             "kind": self.kind,
             "pid": self.pid,
             "slots": self.slots,

@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -58,6 +58,9 @@ from core.store.database import Database
 from core.store.letterbox import Letterbox
 from core.store.log_chunks import Source
 from core.store.logbook import Logbook
+
+if TYPE_CHECKING:
+    from core.model.results import jobs, workers
 
 log = structlog.get_logger("core.fleet")
 
@@ -585,7 +588,7 @@ class Fleet:
 
     # -- what others may know ------------------------------------------------------------------------------
 
-    def worker_rows(self, tenant: str | None = None) -> list[dict[str, Any]]:
+    def worker_rows(self, tenant: str | None = None) -> list[workers.Worker]:
         """Every worker as worker_list shows it; of a tenant, those that may be given its jobs."""
         jobs = self._workloads.per_worker()
         return [
@@ -633,7 +636,7 @@ class Fleet:
         """The jobs of a tenant that shall run, by name."""
         return self._workloads.deployed(tenant)
 
-    def origin(self, workload: str) -> dict[str, Any] | None:
+    def origin(self, workload: str) -> jobs.JobOrigin | None:
         """What made a workload of a deployment, as `Workloads.origin` tells it; None for an unmanaged one."""
         return self._workloads.origin(workload)
 

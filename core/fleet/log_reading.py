@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core import clock, errors
 from core.fleet.fleet import Fleet
@@ -17,6 +17,9 @@ from core.model.states import WorkerState
 from core.model.workload import parse
 from core.store.log_rows import Range
 from core.store.log_search import Owned, Pattern
+
+if TYPE_CHECKING:
+    from core.model.results.jobs import LogLine
 
 SECONDS = 2.0  # that a look into the file may take
 GATHER_SECONDS = 0.05  # from the first line that comes to the look for it: others come with it
@@ -83,7 +86,7 @@ async def find(
     return Lines(lines, not found.complete, found.edge if follows and not found.complete else seq, gone)
 
 
-async def last(fleet: Fleet, tenant: str, job: str, limit: int) -> list[dict[str, Any]]:
+async def last(fleet: Fleet, tenant: str, job: str, limit: int) -> list[LogLine]:
     """The newest lines as operations answer them, from the oldest."""
     found = await read(fleet, tenant, job, None, None, limit, 0) if limit else None
     return [to_answer(id, line) for id, line in found.lines] if found is not None else []

@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.model import frames
@@ -18,6 +18,9 @@ from core.store.log_chunks import Source
 from core.store.log_rows import Range
 from core.store.log_search import Held
 from core.store.logbook import Logbook
+
+if TYPE_CHECKING:
+    from core.model.results import jobs
 
 LOG_LINES = 500  # of one workload
 LOG_BYTES = 128 * 1024
@@ -130,9 +133,9 @@ class JobLogs:
             del self._watchers[arrived]
 
 
-def to_answer(workload: str, line: LogLine) -> dict[str, Any]:
+def to_answer(workload: str, line: LogLine) -> jobs.LogLine:
     """A line as operations answer it."""
-    out: dict[str, Any] = {"workload": workload, "at": clock.iso(line.at_ns), "level": line.level, "text": line.text}
+    out: jobs.LogLine = {"workload": workload, "at": clock.iso(line.at_ns), "level": line.level, "text": line.text}
     if line.fields:
         out["fields"] = line.fields
     if line.in_run.run:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.store import series
 from core.store.series import Amounts, Subject
+
+if TYPE_CHECKING:
+    from core.model.results import engine
 
 STEP_SECONDS = series.RINGS[0].step
 LONGEST_SECONDS = 2 * STEP_SECONDS  # what a machine slept through is a gap
@@ -91,24 +94,27 @@ class Sampler:
         self._file.close()
 
 
-def rates(slots: Iterable[series.Slot], step: int, since: int, until: int) -> dict[str, list[float | None]]:
+def rates(slots: Iterable[series.Slot], step: int, since: int, until: int) -> engine.Rates:
     """Each amount by the second, and the lag, from one time to another in steps; None where nothing is known.
 
     A step takes together all slots that begin in it.
     """
-    found: dict[int, series.Slot] = {}
+    by_start: dict[int, series.Slot] = {}
     for one in slots:
         start = one.start - (one.start - since) % step
-        found[start] = found[start].plus(one) if start in found else one
-    starts = range(since, until, step)
-    out: dict[str, list[float | None]] = {}
-    for place, name in enumerate(Amounts._fields):
-        out[name] = [_rate(found.get(start), place) for start in starts]
-    out["lag_seconds"] = [
-        None if (slot := found.get(start)) is None else round(slot.lag_seconds, 3) for start in starts
-    ]
-    return out
+        by_start[start] = by_start[start].plus(one) if start in by_start else one
+    found = [by_start.get(start) for start in range(since, until, step)]
+    return {
+        "events_in": [_rate(slot, slot.amounts.events_in) if slot else None for slot in found],
+        "events_out": [_rate(slot, slot.amounts.events_out) if slot else None for slot in found],
+        "bytes_in": [_rate(slot, slot.amounts.bytes_in) if slot else None for slot in found],
+        "bytes_out": [_rate(slot, slot.amounts.bytes_out) if slot else None for slot in found],
+        "errors": [_rate(slot, slot.amounts.errors) if slot else None for slot in found],
+        "runs": [_rate(slot, slot.amounts.runs) if slot else None for slot in found],
+        "runs_failed": [_rate(slot, slot.amounts.runs_failed) if slot else None for slot in found],
+        "lag_seconds": [None if slot is None else round(slot.lag_seconds, 3) for slot in found],
+    }
 
 
-def _rate(slot: series.Slot | None, place: int) -> float | None:
-    return None if slot is None or not slot.covered else round(slot.amounts[place] / slot.covered, 3)
+def _rate(slot: series.Slot, amount: int) -> float | None:
+    return round(amount / slot.covered, 3) if slot.covered else None

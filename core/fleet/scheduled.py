@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core import clock
 from core.dsl.language import firings
 from core.dsl.language.timers import NEVER_NS, Interval, Timer
 from core.model.schedule import Punctuality, Schedule
+
+if TYPE_CHECKING:
+    from core.model.results import jobs, workloads
 
 Key = tuple[str, str]  # tenant and job
 LATE_NS = 300 * clock.NANOSECONDS  # after which a firing that has not come is late
@@ -44,7 +47,7 @@ def upcoming(schedule: Schedule, scheduled: Scheduled, now_ns: int, count: int) 
     return firings.upcoming(scheduled.timer, now_ns, count, scheduled.workload, origin)
 
 
-def brief(schedule: Schedule, scheduled: Scheduled, now_ns: int) -> dict[str, Any]:
+def brief(schedule: Schedule, scheduled: Scheduled, now_ns: int) -> workloads.ScheduleBrief:
     """When it runs next and ran last, in the zone of its schedule, for answers about something else."""
     zone, following = scheduled.timer.zone, upcoming(schedule, scheduled, now_ns, 1)
     return {
@@ -79,7 +82,7 @@ def overlapped(schedule: Schedule, scheduled: Scheduled, now_ns: int) -> list[in
     return due if timer.skips else due[:-1]
 
 
-def figures(schedule: Schedule, scheduled: Scheduled, now_ns: int, *, under_way: bool) -> dict[str, float]:
+def figures(schedule: Schedule, scheduled: Scheduled, now_ns: int, *, under_way: bool) -> jobs.ScheduleFigures:
     """What is measured of it: `next` and `last_success` in seconds since the epoch (0: none), how many firings were
     `missed`, whether it is `paused`. A firing that came due and was not made stays the next one."""
     due = overdue(schedule, scheduled, now_ns, under_way=under_way)

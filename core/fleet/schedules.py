@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core import clock, errors
 from core.dsl.language import firings
@@ -13,6 +13,9 @@ from core.model import frames
 from core.model.principal import Caller
 from core.model.schedule import MOST_BACKFILLED, MOST_ORDERED, Cause, Order, Policy, Schedule
 from core.store import audit
+
+if TYPE_CHECKING:
+    from core.model.results import runs
 
 
 class Schedules:
@@ -128,34 +131,29 @@ class Schedules:
                 hint="To take windows again, deploy it with an earlier start-time.",
             )
 
-    def detailed(self, schedule: Schedule, count: int) -> dict[str, Any]:
-        """All of a schedule, with that many of the next firings."""
+    def detailed(self, schedule: Schedule, count: int, last: list[runs.RunItem]) -> runs.ScheduleShown:
+        """All of a schedule, with that many of the next firings, and its last runs."""
+        shown: runs.ScheduleShown = {**self.answer(schedule, count), "runs": last}  # type: ignore[typeddict-item]
         scheduled = self._timetables.scheduled(*schedule.key)
-        if scheduled is None:
-            return self.answer(schedule, count)
-        keys = {"missed", "catch_up", "overlap", "start", "end", "pause_on_failure", "random_offset", "immediate"}
-        timer = scheduled.timer
-        return {
-            **self.answer(schedule, count),
-            "time_zone": str(timer.zone),
-            "settings": timer.model_dump(mode="json", by_alias=True, include=keys),
-            "replicas": scheduled.replicas,
-        }
+        if scheduled is not None:
+            keys = {"missed", "catch_up", "overlap", "start", "end", "pause_on_failure", "random_offset", "immediate"}
+            timer = scheduled.timer
+            shown["time_zone"] = str(timer.zone)
+            shown["settings"] = timer.model_dump(mode="json", by_alias=True, include=keys)
+            shown["replicas"] = scheduled.replicas
+        return shown
 
-    def answer(self, schedule: Schedule, count: int = 1) -> dict[str, Any]:
+    def answer(self, schedule: Schedule, count: int = 1) -> runs.Schedule:
         """A schedule as answers show it, with the next firings."""
         scheduled = self._timetables.scheduled(*schedule.key)
         following = self._timetables.upcoming(*schedule.key, count)
         zone = scheduled.timer.zone if scheduled is not None else None
-        state = "not_deployed" if scheduled is None else "paused" if schedule.paused else "active"
-        if state == "active" and not following:
-            state = "over"
         orders = self._timetables.orders.of(schedule.key)
         found = self._timetables.punctuality(*schedule.key)
         return {
             "name": schedule.job,
             "deployment": scheduled.deployment or None if scheduled is not None else None,
-            "state": state,
+            "state": _state(schedule, scheduled, following),
             "schedule": scheduled.timer.text if scheduled is not None else "",
             "next": [clock.iso_in(at, zone) for at in following],
             "last_scheduled": clock.iso_in(schedule.last_ns, zone) if schedule.last_ns else None,
@@ -171,11 +169,21 @@ class Schedules:
         }
 
 
-def _last_run(schedule: Schedule) -> dict[str, Any] | None:
+def _state(
+    schedule: Schedule, scheduled: Scheduled | None, following: list[int]
+) -> Literal["active", "paused", "over", "not_deployed"]:
+    if scheduled is None:
+        return "not_deployed"
+    if schedule.paused:
+        return "paused"
+    return "active" if following else "over"
+
+
+def _last_run(schedule: Schedule) -> runs.LastRun | None:
     return {"ended_at": clock.iso(schedule.ended_ns), "ok": bool(schedule.ok)} if schedule.ended_ns else None
 
 
-def _paused(schedule: Schedule) -> dict[str, Any] | None:
+def _paused(schedule: Schedule) -> runs.Pause | None:
     if not schedule.paused:
         return None
     return {

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -33,6 +33,9 @@ from core.store import schedules as table
 from core.store.audit import AuditRow
 from core.store.database import Database
 from core.worker import runs
+
+if TYPE_CHECKING:
+    from core.model.results import jobs, workloads
 
 log = structlog.get_logger("core.fleet")
 
@@ -143,12 +146,12 @@ class Timetables:
         both = self._both(tenant, job)
         return known_of.upcoming(*both, clock.now_ns(), count) if both is not None else []
 
-    def brief(self, tenant: str, job: str) -> dict[str, Any] | None:
+    def brief(self, tenant: str, job: str) -> workloads.ScheduleBrief | None:
         """When a job runs next and ran last, in the zone of its schedule; None when it has no timer."""
         both = self._both(tenant, job)
         return known_of.brief(*both, clock.now_ns()) if both is not None else None
 
-    def figures(self, tenant: str, job: str) -> dict[str, float] | None:
+    def figures(self, tenant: str, job: str) -> jobs.ScheduleFigures | None:
         """What is measured of a schedule; None when the job has no timer."""
         both = self._both(tenant, job)
         if both is None:

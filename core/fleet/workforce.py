@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock, errors
 from core.fleet.connection import EXTERNAL, LOCAL, Worker
@@ -14,6 +14,9 @@ from core.model.worker_group import DEFAULT_GROUP, WorkerGroup
 from core.store import audit, external_workers
 from core.store import worker_groups as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import workers
 
 
 class Workforce:
@@ -94,7 +97,7 @@ class Workforce:
 
     # -- workers -------------------------------------------------------------------------------------------
 
-    def worker(self, caller: Caller, name: str) -> dict[str, Any]:
+    def worker(self, caller: Caller, name: str) -> workers.Worker:
         """The row of a worker whose group is there for the caller. Raises NotFound."""
         row = next((row for row in self._fleet.worker_rows() if row["name"] == name), None)
         group = self._fleet.groups.get(row["group"]) if row is not None else None

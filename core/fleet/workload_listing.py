@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core.model.workload import WorkloadView, parse
+
+if TYPE_CHECKING:
+    from core.model.results import workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,9 @@ def kept(views: Iterable[WorkloadView], wanted: Wanted) -> list[WorkloadView]:
     return sorted(fits, key=lambda one: (one.deployment, one.job, one.replica))
 
 
-def to_item(one: WorkloadView) -> dict[str, Any]:
+def to_item(one: WorkloadView) -> workloads.Workload:
     """A row of the list: what it is, where, and how since when."""
-    return {
+    item: workloads.Workload = {
         "workload": parse(one.id).name,
         "deployment": one.deployment or None,
         "step": one.step or None,
@@ -46,10 +49,10 @@ def to_item(one: WorkloadView) -> dict[str, Any]:
         "reason": one.reason,
         "restarts": one.restarts,
         "version": one.version,
-        **({} if one.condition is None else one.condition.to_dict()),
     }
+    return item if one.condition is None else {**item, **one.condition.to_dict()}
 
 
-def with_conditions(one: WorkloadView) -> dict[str, Any]:
+def with_conditions(one: WorkloadView) -> workloads.Workload:
     """The same with what is so of it by type."""
     return {**to_item(one), "conditions": [typed.to_dict() for typed in one.typed]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 import orjson
@@ -27,6 +27,10 @@ from core.model.workload import WorkloadRow, WorkloadView, parse
 from core.store import workloads
 from core.store.database import Database
 from core.store.series import Subject
+
+if TYPE_CHECKING:
+    from core.model.results import jobs
+    from core.model.results import workloads as shown
 
 log = structlog.get_logger("core.fleet")
 OVER = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # states that last longer than the process of a worker
@@ -173,16 +177,16 @@ class Workloads:
                 found[row.job] = Deployed(row.deployment, parsed.document, parsed.starts.filter)
         return found
 
-    def origin(self, id: str) -> dict[str, Any] | None:
-        """What made a workload of a deployment: {deployment, step, module, role, revision, digest}; else None.
+    def origin(self, id: str) -> jobs.JobOrigin | None:
+        """What made a workload of a deployment; else None.
 
         `revision` is that of the deployment that brought it in its present form, `digest` names the content.
         """
         row = self._rows[id]
         if not row.deployment:
             return None
-        made = orjson.loads(row.origin or b"{}")
-        return {"deployment": row.deployment, "step": row.step, **made, "revision": row.revision}
+        made: jobs.JobMaking = orjson.loads(row.origin or b"{}")
+        return {**made, "deployment": row.deployment, "step": row.step, "revision": row.revision}
 
     def filter(self, row: WorkloadRow) -> Filter | None:
         """The messages that a workload waits for, None when it does not wait for messages."""
@@ -283,7 +287,7 @@ class Workloads:
         if row is not None and seen is not None:
             metrics = msgspec.structs.asdict(figures)
             del metrics["input_outage"], metrics["output_outage"]  # told by its conditions
-            seen.metrics = clock.with_text(metrics)
+            seen.metrics = cast("shown.Figures", clock.with_text(metrics))
             self._judge.measured(row, seen, figures)
 
     def letters_settled(self, tenant: str, job: str) -> None:
@@ -394,7 +398,9 @@ class Workloads:
             )
         return out
 
-    def _metrics(self, row: WorkloadRow, seen: Observed) -> dict[str, Any]:
+    def _metrics(self, row: WorkloadRow, seen: Observed) -> shown.Figures:
         """The figures of a worker; messages that no replica has taken yet make a job lag too."""
         lag, waiting = self._judge.lag(row, seen.metrics.get("lag_seconds", 0.0))
-        return {**seen.metrics, "lag_seconds": round(lag, 3), "waiting": waiting} if waiting else seen.metrics
+        if not waiting:
+            return seen.metrics
+        return {**seen.metrics, "lag_seconds": round(lag, 3), "waiting": waiting}

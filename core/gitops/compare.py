@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.documents import canonical, differences
 from core.gitops.desired import ORDER, VERSIONED, Item
 from core.model.gitops import Kind
 from core.model.plan import Finding
 from core.workflows import comparison
+
+if TYPE_CHECKING:
+    from core.model.results import gitops
 
 SHOWN_DIFF = 4000  # characters of the difference of one item
 _COMPARED = 400  # differences of one item that are looked at
@@ -60,10 +63,10 @@ class Change:
     item: Item | None = None  # None for what is pruned
     versions: tuple[str, ...] = ()  # of what is pruned
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> gitops.FileChange:
         return {
             "action": self.action.value,
-            "kind": self.kind.value,
+            "kind": self.kind,
             "id": self.name,
             "path": self.path,
             "reason": self.reason,

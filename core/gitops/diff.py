@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core import errors
 from core.deployments import plan_text
@@ -21,6 +21,9 @@ from core.model.principal import Caller
 from core.store import contexts as context_table
 from core.store.database import Database
 from core.triggers.registry import TriggerRegistry
+
+if TYPE_CHECKING:
+    from core.model.results import gitops
 
 SHOWN_CHANGES = 500
 SHOWN_FINDINGS = 50
@@ -59,7 +62,7 @@ class Diff:
                 details={"digest": self.digest, "summary": compare.summary(self.changes)},
             )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> gitops.FilesDiff:
         """As every door shows it."""
         pending = self.pending
         return {

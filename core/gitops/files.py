@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
@@ -15,6 +15,9 @@ from core import documents, errors
 from core.documents import Document
 from core.errors import Problem
 from core.model.gitops import Include, Kind, Manifest
+
+if TYPE_CHECKING:
+    from core.model.results import gitops
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOTAL_BYTES = 6 * 1024 * 1024  # of one manifest: what one call carries, see `core.operations.gitops.MAX_BYTES`
@@ -32,8 +35,8 @@ class File:
     path: str
     text: str
 
-    def to_dict(self) -> dict[str, str]:
-        return {"kind": self.kind.value, "path": self.path, "text": self.text}
+    def to_dict(self) -> gitops.WrittenFile:
+        return {"kind": self.kind, "path": self.path, "text": self.text}
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -22,6 +22,9 @@ from core.store import workflows as workflow_table
 from core.store.database import Database
 from core.triggers.registry import TriggerRegistry
 
+if TYPE_CHECKING:
+    from core.model.results import gitops
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -35,7 +38,7 @@ class Label:
     def key(self) -> tuple[str, str, str]:
         return self.tenant, self.environment, self.manifest
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> gitops.Scope:
         return {"tenant_id": self.tenant, "environment": self.environment, "manifest": self.manifest}
 
     def __str__(self) -> str:

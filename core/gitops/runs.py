@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
@@ -26,6 +26,9 @@ from core.model.states import GitopsRunState
 from core.store import audit
 from core.store import gitops as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import gitops as shown
 
 log = structlog.get_logger("core.gitops")
 
@@ -112,7 +115,7 @@ class Runs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def show(self, tenant: str, run_id: str) -> dict[str, Any]:
+    async def show(self, tenant: str, run_id: str) -> shown.FilesRun:
         """One run with its events, as every door shows it. Raises NotFound."""
         row = await self._database.read(table.run, run_id)
         if row is None or row["tenant"] != tenant:
@@ -138,7 +141,7 @@ class Runs:
         }
 
 
-def to_answer(row: Mapping[str, Any]) -> dict[str, Any]:
+def to_answer(row: Mapping[str, Any]) -> shown.FilesRun:
     """One run as a list shows it."""
     return {
         "run_id": row["id"],
@@ -152,7 +155,7 @@ def to_answer(row: Mapping[str, Any]) -> dict[str, Any]:
         "by": row["username"],
         "surface": row["surface"],
         "approval": row["approval"] or None,
-        "source": {key: value for key, value in row["source"].items() if value},
+        "source": cast("shown.FileSource", {key: value for key, value in row["source"].items() if value}),
         "started_at": clock.iso(row["started_at_ns"]),
         "finished_at": clock.iso(row["finished_at_ns"]) if row["finished_at_ns"] is not None else None,
     }

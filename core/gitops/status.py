@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.deployments import observed
 from core.fleet.fleet import Fleet
 from core.gitops import compare
-from core.gitops.compare import Action, Found, Key
+from core.gitops.compare import Action, Change, Found, Key
 from core.gitops.desired import Item
 from core.gitops.diff import Differ
 from core.model.deployment import DeploymentRow
@@ -19,6 +19,9 @@ from core.model.states import GitopsRunState
 from core.store import deployments as deployment_table
 from core.store import gitops as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import gitops as shown
 
 Run = Mapping[str, Any]
 
@@ -30,8 +33,8 @@ class Standing:
     environment: str
     last: Run | None
     done: Run | None
-    deployments: Sequence[Mapping[str, Any]]  # name, source, revision, created_by, state, reason, drift
-    drift: Sequence[Mapping[str, str]]  # kind, id, what, diff
+    deployments: list[shown.EnvironmentDeployment]
+    drift: list[shown.FileDrift]
 
     @property
     def in_sync(self) -> bool:
@@ -69,38 +72,37 @@ async def standings(
     return found
 
 
-def _deployment(fleet: Fleet, tenant: str, row: DeploymentRow, creator: str | None, now_ns: int) -> dict[str, Any]:
+def _deployment(
+    fleet: Fleet, tenant: str, row: DeploymentRow, creator: str | None, now_ns: int
+) -> shown.EnvironmentDeployment:
     state, reason, found = observed.observe(fleet, tenant, row, now_ns)
     return {
         "name": row.name,
         "source": row.source,
         "revision": row.revision,
         "created_by": creator,
-        "state": state.value,
+        "state": state,
         "reason": reason,
         "drift": len(found),
     }
 
 
-def _last(found: Found) -> dict[str, str]:
-    """Who changed a thing last, and when, where that is kept."""
-    return {"by": found.by, "at": clock.iso(found.at_ns)} if found.by else {}
-
-
-def drift(wanted: Sequence[Item], there: Mapping[Key, Found]) -> list[dict[str, str]]:
+def drift(wanted: Sequence[Item], there: Mapping[Key, Found]) -> list[shown.FileDrift]:
     """What is not as a run left it."""
-    nobody = Found({})
-    return [
-        {
-            **_last(there.get((change.kind, change.name), nobody)),
-            "kind": change.kind.value,
-            "id": change.name,
-            "what": "is missing" if change.action is Action.CREATE else "was changed",
-            # The sides are told as: what the run left -> what is there.
-            "diff": ""
-            if change.item is None or change.action is Action.CREATE
-            else compare.difference(change.item.data, there[change.kind, change.name].data),
-        }
-        for change in compare.compare(wanted, there, compare.Owned(), prune=False)
-        if change.action is not Action.UNCHANGED
-    ]
+    changes = compare.compare(wanted, there, compare.Owned(), prune=False)
+    return [_drift(change, there) for change in changes if change.action is not Action.UNCHANGED]
+
+
+def _drift(change: Change, there: Mapping[Key, Found]) -> shown.FileDrift:
+    found = there.get((change.kind, change.name), Found({}))
+    gone = change.action is Action.CREATE
+    said: shown.FileDrift = {
+        "kind": change.kind,
+        "id": change.name,
+        "what": "is missing" if gone else "was changed",
+        # The sides are told as: what the run left -> what is there.
+        "diff": "" if change.item is None or gone else compare.difference(change.item.data, found.data),
+    }
+    if found.by:  # where it is kept who changed a thing last
+        said["by"], said["at"] = found.by, clock.iso(found.at_ns)
+    return said

@@ -14,7 +14,7 @@ import pwd
 import re
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import structlog
@@ -28,6 +28,9 @@ from core.settings import Settings
 from core.store import audit
 from core.store import tokens as table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results.identity import Rights
 
 Row = dict[str, Any]
 
@@ -274,7 +277,7 @@ def state(row: Row | None, now_ns: int) -> str:
     return "expired" if ends and min(ends) <= now_ns else "valid"
 
 
-def rights(row: Row) -> dict[str, Any]:
+def rights(row: Row) -> Rights:
     """Whom a token stands for and what it may, as every answer tells it."""
     return {
         "username": row["username"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import orjson
 
@@ -25,6 +25,9 @@ from core.store import audit, deployments, job_drafts, messages
 from core.store import jobs as table
 from core.store.audit import AuditRow
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import jobs
 
 DRAFT = 0  # the "version" that stands for the draft in a comparison
 
@@ -45,6 +48,9 @@ class Version(NamedTuple):
     name: str
     version: int
     changed: bool
+
+    def to_dict(self) -> jobs.JobStaged:
+        return {"name": self.name, "version": self.version, "changed": self.changed}
 
 
 class Draft(NamedTuple):
@@ -159,8 +165,8 @@ class JobRegistry:
         Raises NotFound.
         """
         wish = await self._database.read(deployments.wish, tenant, deployment, revision)
-        jobs = wish["jobs"] if wish is not None else ()
-        before = next((job["document"] for job in jobs if job["name"] == name), None)
+        made = wish["jobs"] if wish is not None else ()
+        before = next((job["document"] for job in made if job["name"] == name), None)
         if before is None or document is None:
             raise errors.NotFound(
                 f"Revision {revision} of deployment {deployment} has no job {name}.",
@@ -168,8 +174,8 @@ class JobRegistry:
             )
         return comparison.diff(before, document, f"revision {revision}", "present")
 
-    async def last_failure(self, tenant: str, name: str) -> dict[str, Any] | None:
-        """The last time that a job could not go on, as far back as the message log reaches: {at, workload, reason}."""
+    async def last_failure(self, tenant: str, name: str) -> jobs.JobFailure | None:
+        """The last time that a job could not go on, as far back as the message log reaches."""
         found = await self._database.read(messages.recent, tenant, Type.JOB_FAILED, name, 1)
         if found:
             data = found[0].get("message_data") or {}

@@ -8,13 +8,16 @@ import os
 import signal
 import sys
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from core import errors
 from core.guard import filepolicy
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.model.results import jobs
 
 AT_ONCE = 2
 SECONDS = 20.0
@@ -30,7 +33,7 @@ class Tracer:
         self._running: set[asyncio.subprocess.Process] = set()
         self._taken = 0
 
-    async def trace(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def trace(self, request: dict[str, Any]) -> jobs.Trace:
         """The answer of core.worker.trace to a request (see its Request; what it may do is set here).
 
         Raises Busy when AT_ONCE are running, what the trace raised, or InvalidDocument when it took too long or
@@ -62,7 +65,7 @@ class Tracer:
             "lua_memory_mb": settings.job_memory_mb,
         }
 
-    async def _run(self, request: dict[str, Any], directory: str) -> dict[str, Any]:
+    async def _run(self, request: dict[str, Any], directory: str) -> jobs.Trace:
         kept = {name: value for name, value in os.environ.items() if name in KEPT_ENVIRONMENT}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "core.worker.trace"),
@@ -104,7 +107,7 @@ async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> byte
     return bytes(out)
 
 
-def _answer(raw: bytes, code: int) -> dict[str, Any]:
+def _answer(raw: bytes, code: int) -> jobs.Trace:
     try:
         answer = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -115,7 +118,7 @@ def _answer(raw: bytes, code: int) -> dict[str, Any]:
         ) from None
     if "error" in answer:
         raise errors.from_dict(answer["error"])
-    result: dict[str, Any] = answer["result"]
+    result: jobs.Trace = answer["result"]
     return result
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from core import errors
+from core import clock, errors
 from core.kv.lookouts import Lookouts
-from core.model.kv import MAX_LIST, Entry, Namespace
+from core.model.kv import MAX_LIST, Depth, Entry, Item, Namespace
+
+if TYPE_CHECKING:
+    from core.model.results import kv as results
+
+SHOWN = 200  # characters of a value in a list
 
 
 class Changes(NamedTuple):
@@ -57,3 +62,43 @@ def encoded(value: Any, format: str) -> str:
         problem = errors.Problem("/value", "must be a text with format raw-string")
         raise errors.InvalidParams("A raw string must be a text.", errors=[problem])
     return value
+
+
+def to_answer(entry: Entry) -> results.KvEntry:
+    """An entry as a list shows it."""
+    return {
+        "key": entry.key,
+        "value": entry.value[:SHOWN],
+        "characters": len(entry.value),
+        "revision": entry.revision,
+        "expires_at": expiry(entry.expires_at_ms),
+    }
+
+
+def change(key: str, entry: Entry | None) -> results.KvChange:
+    """What a watch tells of a key."""
+    if entry is None:
+        return {"key": key, "deleted": True}
+    return {
+        "key": key,
+        "deleted": False,
+        "value": entry.value[:SHOWN],
+        "characters": len(entry.value),
+        "revision": entry.revision,
+        "expires_at": expiry(entry.expires_at_ms),
+    }
+
+
+def depth(name: str, depth: Depth) -> results.KvNamespace:
+    """A namespace with its queue."""
+    return {"namespace": name, "depth": depth.ready, "leased": depth.leased, "dead": depth.dead}
+
+
+def dead(item: Item) -> results.KvDeadItem:
+    """A dead item of a queue."""
+    return {"value": item.value[:SHOWN], "characters": len(item.value), "attempts": item.attempt}
+
+
+def expiry(ms: int | None) -> str | None:
+    """When a key goes."""
+    return None if ms is None else clock.iso(ms * 1_000_000)

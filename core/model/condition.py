@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core import clock
+
+if TYPE_CHECKING:
+    from core.model.results import workloads
 
 MOST_REASON = 400  # characters that are kept
 
@@ -69,9 +72,9 @@ class Condition:
     first_failed_at_ns: int = 0
     last_failed_at_ns: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """{health, since}, and {failures, first_failed_at, last_failed_at} of what has failed."""
-        out: dict[str, Any] = {"health": self.health.value, "since": clock.iso(self.since_ns)}
+    def to_dict(self) -> workloads.Standing:
+        """How it is since when; of what has failed, also how often and when."""
+        out: workloads.Standing = {"health": self.health, "since": clock.iso(self.since_ns)}
         if self.failures:
             out["failures"] = self.failures
             out["first_failed_at"] = clock.iso(self.first_failed_at_ns)

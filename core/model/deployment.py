@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.model.workload import id_of
+
+if TYPE_CHECKING:
+    from core.model.results import deployments
 
 
 class Role(StrEnum):
@@ -81,7 +84,7 @@ class Channel:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> deployments.Channel:
         return {
             "name": self.name,
             "transport": self.transport,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from core import clock
 from core.model.message import TRIGGER_INVOKE
 from core.model.trigger import MOST_PROXY_BODY_BYTES, PROXY_HEADERS, Definition
+
+if TYPE_CHECKING:
+    from core.model.results import triggers
 
 PREFIX = "inv_"
 ID_CHARACTERS = 16
@@ -123,10 +126,10 @@ def job_event(run: Invocation, trigger_id: str, definition: Definition, params: 
     return event
 
 
-def row(run: Invocation, *, with_result: bool = False) -> dict[str, Any]:
+def row(run: Invocation, *, with_result: bool = False) -> triggers.InvocationItem:
     """The invocation as a list shows it; `result_of_job` is what its job said, data and no instruction."""
     finished = run.finished_at_ns
-    return {
+    shown: triggers.InvocationItem = {
         "invocation_id": run.text_id,
         "trigger_slug": run.slug,
         "trigger_revision": run.revision,
@@ -141,11 +144,13 @@ def row(run: Invocation, *, with_result: bool = False) -> dict[str, Any]:
         "duration_ms": None if finished is None else (finished - run.requested_at_ns) // 1_000_000,
         "requested_at_ns": run.requested_at_ns,
         "finished_at_ns": finished,
-        **({"result_of_job": orjson.loads(run.result)} if with_result else {}),
     }
+    if with_result:
+        shown["result_of_job"] = orjson.loads(run.result)
+    return shown
 
 
-def record(run: Invocation, *, params: Any = None, result: Any = None) -> dict[str, Any]:
+def record(run: Invocation, *, params: Any = None, result: Any = None) -> triggers.Invocation:
     """The invocation as every door shows it; what is known as a value is not parsed again."""
     proxied = run.proxy_recorded_at_ns
     return {
@@ -169,5 +174,5 @@ def record(run: Invocation, *, params: Any = None, result: Any = None) -> dict[s
         "attempts": run.attempts,
         "result": orjson.loads(run.result) if result is None else result,
         "trigger_proxy_recorded_at": clock.iso(proxied) if proxied else None,
-        "events": [clock.with_text(event) for event in orjson.loads(run.events)],
+        "events": [cast("triggers.InvocationEvent", clock.with_text(event)) for event in orjson.loads(run.events)],
     }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import orjson
 
 from core import clock
+
+if TYPE_CHECKING:
+    from core.model.results import letters, workloads
 
 MOST_NUMBER: Final = 2**63 - 1  # that the store can hold
 MOST_EVENT_BYTES: Final = 256 * 1024  # of the event, as JSON; what is longer is cut
@@ -116,7 +119,7 @@ class Letter:
             return "its event was cut"
         return "a secret was taken out of its event" if self.redacted else ""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> letters.LetterItem:
         """All but the event, as operations answer it."""
         return {
             "id": text_id(self.id),
@@ -138,7 +141,7 @@ class Letter:
             "redacted": self.redacted,
         }
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> letters.Letter:
         """The letter with its event: the JSON value, or the beginning of its text when it was cut."""
         event = self.event if self.event is None or self.truncated else orjson.loads(self.event)
         return {**self.summary(), "event": event, "replayable": not self.obstacle, "obstacle": self.obstacle or None}
@@ -163,9 +166,9 @@ class Box:
         """Whether there is anything to tell of."""
         return bool(self.waiting or self.dropped)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> workloads.Letters:
         """As answers show it."""
-        shown: dict[str, Any] = {"waiting": self.waiting, "dropped": self.dropped}
+        shown: workloads.Letters = {"waiting": self.waiting, "dropped": self.dropped}
         if self.oldest:
             shown["oldest_at"] = clock.iso(self.oldest)  # an id is the time at which it was made
         if self.dropped:

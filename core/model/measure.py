@@ -10,7 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from core.model.results import engine
 
 SECONDS: tuple[float, ...] = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Upper bounds of how long something takes; the last bucket, which is not named, has no bound."""
@@ -38,7 +41,7 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> engine.Histogram:
         return {"bounds": list(self.bounds), "counts": list(self.counts), "sum": self.sum}
 
 
@@ -59,8 +62,8 @@ class Family:
     help: str
     samples: Sequence[Sample] = field(default=())
 
-    def to_dict(self) -> dict[str, Any]:
-        samples = [
+    def to_dict(self) -> engine.Family:
+        samples: list[engine.Sample] = [
             {
                 "labels": dict(one.labels),
                 "value": one.value.to_dict() if isinstance(one.value, Histogram) else one.value,

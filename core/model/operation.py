@@ -21,6 +21,7 @@ from core.docstrings import Described
 from core.license import Feature
 from core.model import spellings
 from core.model.principal import Role
+from core.model.results import schemas
 
 MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
 WAITS = ("wait_seconds", "wait_timeout_seconds")  # what the argument is called that makes a call wait for something
@@ -41,7 +42,7 @@ class Params(Described, BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
-Handler = Callable[..., Awaitable[dict[str, Any]]]
+Handler = Callable[..., Awaitable[Any]]
 
 
 class Loss(NamedTuple):
@@ -69,8 +70,8 @@ class Operation:
     """One verb.
 
     `name` is snake_case, noun first, and is the MCP tool name; `http` is "METHOD /path" with {placeholders} that
-    are params, and `http_also` are more of them for the same verb; `toolset` groups tools for `--toolsets`; `result`
-    names the result keys as a JSON Schema for programs (the tool's outputSchema where `typed` is true).
+    are params, and `http_also` are more of them for the same verb; `toolset` groups tools for `--toolsets`; `outline`
+    are the keys of its result that the outputSchema of the tool names, for readers who pay for each word of it.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Operation:
     platform: bool = False  # about what all tenants share: for admins of every tenant alone
     idempotent: bool = False
     open_world: bool = False
-    result: dict[str, Any] | None = None
+    outline: tuple[str, ...] = ()
     tool: bool = True  # offered as an MCP tool
     also_in: tuple[str, ...] = ()  # further toolsets that offer it; what a key may, `toolset` alone says
     offered_in: tuple[str, ...] = ()  # the toolsets that offer it in the place of its own, where that one is full
@@ -130,6 +131,17 @@ class Operation:
     def schema(self) -> dict[str, Any]:
         """JSON Schema 2020-12 of the arguments, compact: no titles, root type object."""
         return compact(self.params.model_json_schema())
+
+    @cached_property
+    def result(self) -> Any:
+        """The type of what it answers with (core.model.results): what its handler says that it returns."""
+        return typing.get_type_hints(self.handler, include_extras=True)["return"]
+
+    @cached_property
+    def result_schema(self) -> dict[str, Any]:
+        """JSON Schema 2020-12 of the answer; the definitions that it refers to are in `$defs`."""
+        made = schemas.Schemas()
+        return {**made.of(self.result), "$defs": made.definitions}
 
     @cached_property
     def _validator(self) -> Any:
@@ -198,19 +210,7 @@ def _without_null(error: Any) -> list[Any]:
 
 def compact(schema: dict[str, Any]) -> dict[str, Any]:
     """A pydantic schema without its titles, which repeat the property names, and with `null` unions kept."""
-
-    def strip(node: Any, is_properties: bool = False) -> Any:
-        if isinstance(node, dict):
-            return {
-                k: strip(v, k in ("properties", "$defs") and not is_properties)
-                for k, v in node.items()
-                if is_properties or not (k == "title" and isinstance(v, str))
-            }
-        if isinstance(node, list):
-            return [strip(item) for item in node]
-        return node
-
-    out: dict[str, Any] = strip(schema)
+    out: dict[str, Any] = schemas.untitled(schema)
     out.pop("description", None)
     return out
 
@@ -236,23 +236,23 @@ class Registry:
     def operation(
         self, *, summary: str, http: str, toolset: str, effect: Effect = Effect.READ, **options: Any
     ) -> Callable[[Handler], Handler]:
-        """Declare the decorated `async def name(engine, caller, params: Model) -> dict` as an operation.
+        """Declare the decorated `async def name(engine, caller, params: Model) -> Result` as an operation.
 
-        The function's name is the operation's name, its docstring the description, and the annotation of its
-        third parameter the params model.
+        The function's name is the operation's name, its docstring the description, the annotation of its third
+        parameter the params model, and that of what it returns the type of its result.
         """
 
         def declare(handler: Handler) -> Handler:
             name = handler.__name__
             if name in self._operations:
                 raise ValueError(f"operation {name} is declared twice")
-            hints = typing.get_type_hints(handler)
-            third = list(inspect.signature(handler).parameters)[2]
+            third = inspect.get_annotations(handler)[list(inspect.signature(handler).parameters)[2]]
             self._operations[name] = Operation(
                 name=name,
                 summary=summary,
                 description=inspect.cleandoc(handler.__doc__ or summary),
-                params=hints[third],
+                # What it returns is not looked at before somebody asks: importing the types of all results takes long.
+                params=eval(third, handler.__globals__) if isinstance(third, str) else third,
                 handler=handler,
                 effect=effect,
                 toolset=toolset,

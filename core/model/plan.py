@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.model.deployment import EMPTY, State
+
+if TYPE_CHECKING:
+    from core.model.results import findings, plans
 
 QUOTED = " " * 6
 """How the lines of a plan's text begin that repeat documents and values, which are data of others."""
@@ -61,9 +64,13 @@ class Finding:
     pointer: str = ""
     until: str = ""
 
-    def to_dict(self) -> dict[str, str]:
-        out = {"code": self.code, "message": self.message, "hint": self.hint}
-        return out | {key: value for key, value in (("pointer", self.pointer), ("until", self.until)) if value}
+    def to_dict(self) -> findings.Finding:
+        out: findings.Finding = {"code": self.code, "message": self.message, "hint": self.hint}
+        if self.pointer:
+            out["pointer"] = self.pointer
+        if self.until:
+            out["until"] = self.until
+        return out
 
     @staticmethod
     def from_dict(data: Mapping[str, str]) -> Finding:
@@ -79,7 +86,7 @@ class Remnant:
     where: str
     bytes: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> plans.Remnant:
         return {"kind": self.kind, "job": self.job, "where": self.where, "bytes": self.bytes}
 
 
@@ -98,7 +105,7 @@ class Plan:
     base: State = EMPTY
     remove: bool = False
     to_revision: int | None = None  # whose wish it brings back
-    contexts: tuple[Mapping[str, str], ...] = ()  # the context values it uses: {key, level, target, digest}
+    contexts: tuple[plans.UsedContext, ...] = ()  # the context values it uses
     secrets: tuple[str, ...] = ()  # full names of the secrets that it needs
     stays: tuple[Remnant, ...] = ()  # what the jobs that go leave behind
 
@@ -119,7 +126,7 @@ class PlanBody:
 
     desired: Mapping[str, Any]  # as `State.to_dict` gives it
     remove: bool
-    contexts: tuple[Mapping[str, str], ...]
+    contexts: tuple[plans.UsedContext, ...]
     secrets: tuple[str, ...]
     summary: Mapping[str, int]
     warnings: tuple[Finding, ...]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from core import clock
+
+if TYPE_CHECKING:
+    from core.model.results import runs
 
 PREFIX = "run_"
 UNKNOWN = -1  # of an amount: nobody has told it
@@ -57,11 +60,9 @@ class Run:
     def text_id(self) -> str:
         return text_id(self.id)
 
-    def to_answer(self) -> dict[str, Any]:
+    def to_answer(self) -> runs.Run:
         """The run as every door shows it."""
-        canceled = {} if self.confirmed is None else {"confirmed": bool(self.confirmed)}
-        late = {"late": self.late} if self.late else {}
-        return {
+        shown: runs.Run = {
             "run_id": self.text_id,
             "name": self.name or None,
             "job": self.job,
@@ -74,31 +75,36 @@ class Run:
             "state": self.state,
             "started_at": clock.iso(self.started_ns),
             "ended_at": clock.iso(self.ended_ns) if self.ended_ns else None,
-            **self._several(),
             "events_in": _known(self.events_in),
             "events_out": _known(self.events_out),
             "refused": _known(self.refused),
             "reason": self.reason,
             "by": self.by or None,
-            **canceled,
-            **late,
         }
+        if self.count > 1:
+            shown["count"] = self.count
+            shown["last_started_at"] = clock.iso(self.last_started_ns)
+        if self.confirmed is not None:
+            shown["confirmed"] = bool(self.confirmed)
+        if self.late:
+            shown["late"] = self.late
+        return shown
 
-    def to_item(self) -> dict[str, Any]:
+    def to_item(self) -> runs.RunItem:
         """The run among others of its job: how it went, without what run_get says besides."""
-        return {
+        shown: runs.RunItem = {
             "run_id": self.text_id,
             "state": self.state,
             "cause": self.cause,
             "scheduled_for": clock.iso(self.scheduled_ns) if self.scheduled_ns else None,
             "started_at": clock.iso(self.started_ns),
             "ended_at": clock.iso(self.ended_ns) if self.ended_ns else None,
-            **self._several(),
             "reason": self.reason,
         }
-
-    def _several(self) -> dict[str, Any]:
-        return {"count": self.count, "last_started_at": clock.iso(self.last_started_ns)} if self.count > 1 else {}
+        if self.count > 1:
+            shown["count"] = self.count
+            shown["last_started_at"] = clock.iso(self.last_started_ns)
+        return shown
 
 
 def _known(amount: int) -> int | None:

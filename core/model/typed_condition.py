@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core import clock
+
+if TYPE_CHECKING:
+    from core.model.results import workloads
 
 MOST_MESSAGE = 300  # characters that are kept
 
@@ -60,10 +63,10 @@ class TypedCondition:
     observed_revision: int
     """Of the deployment; of a single job, its version."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> workloads.Condition:
         return {
-            "type": self.type.value,
-            "status": self.status.value,
+            "type": self.type,
+            "status": self.status,
             "reason": self.reason,
             "message": self.message,
             "since": clock.iso(self.since_ns),

@@ -5,14 +5,16 @@ The id is `TENANT/JOB#REPLICA`. It is written and read here alone.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.model.condition import Condition
 from core.model.states import WorkloadState
 from core.model.typed_condition import Status, Typed
+
+if TYPE_CHECKING:
+    from core.model.results import workloads
 
 
 class WorkloadId(NamedTuple):
@@ -103,19 +105,34 @@ class WorkloadView:
     failing: str
     """Why it failed last, when it is up again and has not come through since (core.fleet.failing)."""
     restarts: int
-    metrics: dict[str, Any]
+    metrics: workloads.Figures
     condition: Condition | None = None
     typed: Typed = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> workloads.JobWorkload:
         """Its fields, and those of its condition."""
-        condition = {} if self.condition is None else self.condition.to_dict()
-        return {**{name: getattr(self, name) for name in _SHOWN}, **condition}
+        shown: workloads.JobWorkload = {
+            "id": self.id,
+            "deployment": self.deployment,
+            "step": self.step,
+            "job": self.job,
+            "version": self.version,
+            "replica": self.replica,
+            "group": self.group,
+            "worker": self.worker,
+            "state": self.state,
+            "reason": self.reason,
+            "failing": self.failing,
+            "restarts": self.restarts,
+            "metrics": self.metrics,
+        }
+        return shown if self.condition is None else {**shown, **self.condition.to_dict()}
 
-    def to_detail(self) -> dict[str, Any]:
+    def to_detail(self) -> workloads.JobWorkload:
         """The same with what is wrong by type, if anything is."""
-        false = [one.to_dict() for one in self.typed if one.status is Status.FALSE]
-        return {**self.to_dict(), **({"conditions": false} if false else {})}
+        shown, false = self.to_dict(), self.false()
+        return {**shown, "conditions": false} if false else shown
 
-
-_SHOWN = tuple(field.name for field in dataclasses.fields(WorkloadView) if field.name not in ("condition", "typed"))
+    def false(self) -> list[workloads.Condition]:
+        """What is wrong, by type."""
+        return [one.to_dict() for one in self.typed if one.status is Status.FALSE]

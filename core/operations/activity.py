@@ -8,9 +8,10 @@ from pydantic import ConfigDict, Field
 
 from core import clock
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, operation, position, rows_page
+from core.operations.registry import LISTED, Page, operation, position, rows_page
 from core.store import activity as table
 
 Outcome = Annotated[str, Field(max_length=40, pattern="^[a-z_]+$")]
@@ -52,7 +53,9 @@ class ActivityRecord(Params):
     offline=True,
     role=Role.USER,
 )
-async def mcp_activity_record(engine: Engine, caller: Caller, params: ActivityRecord) -> dict[str, Any]:
+async def mcp_activity_record(
+    engine: Engine, caller: Caller, params: ActivityRecord
+) -> results.messages.ActivityRecorded:
     """Keep metadata of tool calls, in the name of the caller: an MCP server with --activity-forward sends it."""
     rows = [
         (
@@ -90,9 +93,9 @@ class ActivityList(Page):
     http="GET /api/mcp/activity",
     toolset="messages",
     role=Role.ADMIN,
-    result=items_schema(),
+    outline=LISTED,
 )
-async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList) -> dict[str, Any]:
+async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList) -> results.messages.ActivityList:
     """The tool calls of sessions that run with --activity-forward, newest first: who, which tool, outcome, duration.
 
     Metadata only, sent as best effort: a call that is missing here may have been made all the same. audit_list has
@@ -103,7 +106,7 @@ async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList
     before, limit = position(params.cursor), params.limit + 1
     rows, total = await engine.database.read(lambda db: table.search(db, caller.tenant, equal, before, limit))
 
-    def show(row: dict[str, Any]) -> dict[str, Any]:
+    def show(row: dict[str, Any]) -> results.messages.Activity:
         return {
             "at": clock.iso(row["at_ns"]),
             "username": row["username"],
@@ -117,12 +120,13 @@ async def mcp_activity_list(engine: Engine, caller: Caller, params: ActivityList
         }
 
     page = rows_page(rows, params.limit, show, lambda row: str(row["id"]))
+    shown: results.messages.ActivityList = {"items": page["items"], "next_cursor": page["next_cursor"], "total": total}
     if not total:
-        page["hint"] = (
+        shown["hint"] = (
             "Nothing that fits was forwarded: a session tells of its calls only with --activity-forward."
             " audit_list has what was changed and refused."
         )
-    return {**page, "total": total}
+    return shown
 
 
 class Nothing(Params):
@@ -135,7 +139,9 @@ class Nothing(Params):
     toolset="messages",
     role=Role.ADMIN,
 )
-async def mcp_notifications_transport_get(engine: Engine, caller: Caller, params: Nothing) -> dict[str, Any]:
+async def mcp_notifications_transport_get(
+    engine: Engine, caller: Caller, params: Nothing
+) -> results.messages.Notifications:
     """The ways to hear of notifications: a stream of events over HTTP, polling by a tool, and changes over MCP."""
     return {
         "stream": {

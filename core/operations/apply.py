@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from pydantic import Field
 
@@ -12,6 +11,7 @@ from core.deployments import observed, plan_text, records, saved_plans
 from core.deployments.health_gate import DEADLINE_SECONDS
 from core.engine import Engine
 from core.license import Feature
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.states import PlanState
@@ -54,7 +54,7 @@ async def _plan_is_applied(engine: Engine, caller: Caller, params: DeploymentApp
     destroys=_plan_is_applied,
     role=Role.ADMIN,
 )
-async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApply) -> dict[str, Any]:
+async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApply) -> results.deployments.Applied:
     """Carry out a plan that the user has seen: exactly its changes, once, or nothing at all.
 
     Refused when the deployment has moved since (the answer says what moved), and when the plan is used, expired or
@@ -75,7 +75,7 @@ async def deployment_apply(engine: Engine, caller: Caller, params: DeploymentApp
     return {
         "deployment": committed.name,
         "revision": found.revision,
-        "state": found.state.value,
+        "state": found.state,
         "reason": found.reason,
         "came_up": found.came_up,
         "rolled_back": found.rolled_back,

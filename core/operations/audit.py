@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from core import clock
 from core.engine import Engine
+from core.model import results
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, moment, operation, position, rows_page
+from core.operations.registry import LISTED, Page, moment, operation, position, rows_page
 from core.store import audit as table
 
 
@@ -38,9 +39,9 @@ class AuditList(Page):
     toolset="administration",
     also_in=("deployments",),
     role=Role.ADMIN,
-    result=items_schema(),
+    outline=LISTED,
 )
-async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[str, Any]:
+async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> results.Listing[results.identity.AuditEntry]:
     """List what was changed in this tenant, and the calls that were refused, newest first.
 
     An entry never has arguments, documents or credentials.
@@ -55,7 +56,7 @@ async def audit_list(engine: Engine, caller: Caller, params: AuditList) -> dict[
         table.search, caller.tenant, wanted, params.target, since, until, before, params.limit + 1
     )
 
-    def show(row: table.AuditRow) -> dict[str, Any]:
+    def show(row: table.AuditRow) -> results.identity.AuditEntry:
         return {
             "at": clock.iso(row.id),
             "username": row.username,

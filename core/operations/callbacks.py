@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from core import errors
 from core.admission import in_tenant
 from core.engine import Engine
-from core.model import invocation
+from core.model import invocation, results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, operation, position, rows_page
+from core.operations.registry import LISTED, Page, operation, position, rows_page
 from core.store import audit
 from core.store import callbacks as table
 from core.triggers import callbacks, records
@@ -31,10 +31,12 @@ class CallbackList(Page):
     summary="List callback deliveries, newest first.",
     http="GET /api/callback-deliveries",
     toolset="messages",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def callback_delivery_list(engine: Engine, caller: Caller, params: CallbackList) -> dict[str, Any]:
+async def callback_delivery_list(
+    engine: Engine, caller: Caller, params: CallbackList
+) -> results.Listing[results.triggers.CallbackDelivery]:
     """List what was posted to callbacks: receiver, outcome and every try with its status or fault.
 
     Addresses and headers are kept encrypted and never shown.
@@ -73,7 +75,9 @@ class CallbackRedeliver(Params):
     role=Role.ADMIN,
     open_world=True,
 )
-async def callback_redeliver(engine: Engine, caller: Caller, params: CallbackRedeliver) -> dict[str, Any]:
+async def callback_redeliver(
+    engine: Engine, caller: Caller, params: CallbackRedeliver
+) -> results.triggers.CallbackOwed:
     """Owe a delivery again, with the same event id and body and five tries, whatever became of it before."""
     id = callbacks.parse_event_id(params.event_id)
     found = await engine.database.read(table.get, caller.tenant, id) if id is not None else None

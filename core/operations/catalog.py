@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -11,9 +11,10 @@ from core.catalog import description, installing, items
 from core.catalog.portal import Offer
 from core.engine import Engine
 from core.license import Feature
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.registry import MAX_PAGE, ItemKind, Page, Slug, Version, items_schema, offset_page, operation
+from core.operations.registry import LISTED, MAX_PAGE, ItemKind, Page, Slug, Version, offset_page, operation
 from core.store import deployments
 
 SEARCHED = 12  # rows of a page that is whole as text, too
@@ -34,10 +35,8 @@ class CatalogSearch(Page):
     """Rows a page."""
 
 
-@operation(
-    summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", result=items_schema(), role=Role.USER
-)
-async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) -> dict[str, Any]:
+@operation(summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", outline=LISTED, role=Role.USER)
+async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) -> results.catalog.CatalogList:
     """Find workflows, perspectives, blueprints and library jobs, best match first; when none has all words, those that
     have most (`lacks`). `asks`: what a deployment asks for (?: optional).
 
@@ -55,11 +54,21 @@ async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) 
         tags=params.tags,
     )
     page = offset_page(found.items, params, found.row)
-    note = {"note": "No item has all of these words; these have most of them."} if found.lacks else {}
-    failed = [state for state in engine.portals.states() if state["error"] is not None]
-    faults = [{"name": one["name"], "state": one["state"], "message": one["error"]["message"]} for one in failed]
-    counts = {"total": page["total"], "next_cursor": page["next_cursor"], "facets": found.facets()}
-    return {**note, **counts, **({"portals": faults} if faults else {}), "items": page["items"]}
+    answer: results.catalog.CatalogList = {
+        "total": page["total"],
+        "next_cursor": page["next_cursor"],
+        "facets": found.facets(),
+        "items": page["items"],
+    }
+    if found.lacks:
+        answer["note"] = "No item has all of these words; these have most of them."
+    if faults := [
+        results.catalog.PortalFault(name=state["name"], state=state["state"], message=state["error"]["message"])
+        for state in engine.portals.states()
+        if state["error"] is not None
+    ]:
+        answer["portals"] = faults
+    return answer
 
 
 class CatalogGet(Params):
@@ -74,7 +83,7 @@ class CatalogGet(Params):
 
 
 @operation(summary="Show one item of the catalog.", http="GET /api/catalog/{slug}", toolset="catalog", role=Role.USER)
-async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dict[str, Any]:
+async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> results.catalog.CatalogShown:
     """Show an item: the values that a deployment asks for, what may fill its slots, related items.
 
     `next` is the call to go on with, with its arguments.
@@ -90,8 +99,7 @@ async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> dic
         entry = one
     if params.detail == "concise":
         return await asyncio.to_thread(description.concise, every, one, entry)
-    return {
-        **await asyncio.to_thread(description.detailed, every, one, entry),
-        "used_by": installing.users(every.entries, {entry.ref}),
-        "deployments": await engine.database.read(deployments.made_of, caller.tenant, {entry.ref}),
-    }
+    answer = await asyncio.to_thread(description.detailed, every, one, entry)
+    answer["used_by"] = installing.users(every.entries, {entry.ref})
+    answer["deployments"] = await engine.database.read(deployments.made_of, caller.tenant, {entry.ref})
+    return answer

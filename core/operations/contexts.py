@@ -12,10 +12,11 @@ from core.contexts.layers import Level
 from core.contexts.values import Place
 from core.documents import differences
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
+from core.operations.registry import LISTED, Page, offset_page, operation, position, rows_page
 
 Key = Annotated[str, StringConstraints(max_length=100)]
 Target = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,199}$")]
@@ -74,7 +75,7 @@ class ContextSet(AtPlace):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dict[str, Any]:
+async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> results.contexts.ContextSet:
     """Set values of `{{key}}`, globally or for one environment, group, worker or job (which wins in that order).
 
     Not for passwords: context values end up in staged documents; use secret_set. What is deployed stays as it is
@@ -84,8 +85,13 @@ async def context_set(engine: Engine, caller: Caller, params: ContextSet) -> dic
     before = await values.at(engine.database, caller.tenant, place)
     old = {key: before[key] for key in params.values if key in before}
     changed = await values.put(engine.database, engine.ids.next(), caller, place, params.values)
-    said = {"level": place.level.value, "target": place.target, "keys": sorted(params.values), "changed": changed}
-    return {**said, "changes": [one.to_dict() for one in differences.between(old, params.values)]}
+    return {
+        "level": place.level.value,
+        "target": place.target,
+        "keys": sorted(params.values),
+        "changed": changed,
+        "changes": [one.to_dict() for one in differences.between(old, params.values)],
+    }
 
 
 class ContextGet(Params):
@@ -105,7 +111,7 @@ class ContextGet(Params):
     toolset="contexts",
     role=Role.USER,
 )
-async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> dict[str, Any]:
+async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> results.contexts.EffectiveContext:
     """Show the value of every key as a job in this place sees it, which level gives it, and which it `hides`.
 
     The document's own `context:` block comes after all of them.
@@ -139,14 +145,16 @@ class ContextList(Page, AtPlace):
     summary="List the context values that are set.",
     http="GET /api/contexts",
     toolset="contexts",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def context_list(engine: Engine, caller: Caller, params: ContextList) -> dict[str, Any]:
+async def context_list(
+    engine: Engine, caller: Caller, params: ContextList
+) -> results.Listing[results.contexts.ContextValue]:
     """List every context value with its place; context_get shows which of them wins."""
     level, target = params.place()
     wanted = params.level or (level if target else None)
-    items = [
+    items: list[results.contexts.ContextValue] = [
         {
             "level": row["level"],
             "target": row["target"],
@@ -170,17 +178,20 @@ class ContextHistory(ContextList):
     summary="List what was changed in contexts, newest first.",
     http="GET /api/contexts/history",
     toolset="contexts",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def context_history(engine: Engine, caller: Caller, params: ContextHistory) -> dict[str, Any]:
+async def context_history(
+    engine: Engine, caller: Caller, params: ContextHistory
+) -> results.Listing[results.contexts.ContextChange]:
     """List which values were set and removed: old and new, who, through which door and when; the last 2,000."""
     level, target = params.place()
     wanted = {"level": params.level or (level.value if target else ""), "target": target, "key": params.key or ""}
     equal = {name: value for name, value in wanted.items() if value}
     before = position(params.cursor)
     rows, total = await values.changes(engine.database, caller.tenant, equal, before, params.limit + 1)
-    return {**rows_page(rows, params.limit, values.change_to_answer, lambda row: str(row.id)), "total": total}
+    page = rows_page(rows, params.limit, values.change_to_answer, lambda row: str(row.id))
+    return {**page, "total": total}
 
 
 class ContextDelete(AtPlace):
@@ -205,7 +216,7 @@ async def _values_go(engine: Engine, caller: Caller, params: ContextDelete) -> L
     role=Role.ADMIN,
     idempotent=True,
 )
-async def context_delete(engine: Engine, caller: Caller, params: ContextDelete) -> dict[str, Any]:
+async def context_delete(engine: Engine, caller: Caller, params: ContextDelete) -> results.contexts.ContextDeleted:
     """Remove keys from one place (global, or one environment, group, worker or job); what is deployed stays."""
     place = params.place()
     gone = await values.delete(engine.database, engine.ids.next(), caller, place, params.keys)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from core.engine import Engine
 from core.identity import tokens
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -22,13 +23,14 @@ class CredentialCheck(Params):
 @operation(
     summary="Which credentials hold, and for whom.", http="", toolset="administration", tool=False, role=Role.USER
 )
-async def credential_check(engine: Engine, caller: Caller, params: CredentialCheck) -> dict[str, Any]:
+async def credential_check(
+    engine: Engine, caller: Caller, params: CredentialCheck
+) -> results.identity.CredentialsChecked:
     """What the API keys with these ids are now: {items: {id: {state, username, role, tenants, platform, scopes}}}; for
     the doors only. `state` is valid, expired or revoked; one that is not there was revoked."""
     found = await engine.tokens.states(params.ids)
-    return {
-        "items": {
-            id: {"state": state, **(tokens.rights(row) if row is not None else {})}
-            for id, (state, row) in found.items()
-        }
-    }
+    return {"items": {id: _state(state, row) for id, (state, row) in found.items()}}
+
+
+def _state(state: str, row: dict[str, Any] | None) -> results.identity.CredentialState:
+    return {"state": state} if row is None else {"state": state, **tokens.rights(row)}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from core import errors
 from core.engine import Engine
-from core.model import letter
+from core.model import letter, results
 from core.model.letter import Code, Letter, Status
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import Page, fitting, items_schema, operation, position, rows_page
+from core.operations.registry import LISTED, Page, fitting, operation, position, rows_page
 from core.store.letter_rows import Wanted
 
 LetterId = Annotated[str, StringConstraints(pattern="^let_[0-9a-f]{16}$")]
@@ -37,11 +37,11 @@ class DeadLetterList(_Of):
     summary="List dead letters, newest first: events that jobs refused.",
     http="GET /api/dead-letters",
     toolset="letters",
-    result=items_schema(),
+    outline=LISTED,
     offline=False,
     role=Role.USER,
 )
-async def dead_letter_list(engine: Engine, caller: Caller, params: DeadLetterList) -> dict[str, Any]:
+async def dead_letter_list(engine: Engine, caller: Caller, params: DeadLetterList) -> results.letters.LetterList:
     """List dead letters, newest first, without their events. `box`: how many wait, and how many were dropped because
     there was no room (of the job, or of all)."""
     wanted = Wanted(caller.tenant, params.job or "", params.deployment or "", params.code or "", params.status or "")
@@ -63,7 +63,7 @@ class DeadLetterGet(Params):
     offline=False,
     role=Role.USER,
 )
-async def dead_letter_get(engine: Engine, caller: Caller, params: DeadLetterGet) -> dict[str, Any]:
+async def dead_letter_get(engine: Engine, caller: Caller, params: DeadLetterGet) -> results.letters.Letter:
     """Show a letter: where its event was refused, why, how often, and the event as it was at that step (the beginning
     of its text when it was cut)."""
     return (await engine.letters.get(caller.tenant, letter.number(params.id))).to_dict()
@@ -76,7 +76,7 @@ async def dead_letter_get(engine: Engine, caller: Caller, params: DeadLetterGet)
     offline=False,
     role=Role.USER,
 )
-async def dead_letter_export(engine: Engine, caller: Caller, params: _Of) -> dict[str, Any]:
+async def dead_letter_export(engine: Engine, caller: Caller, params: _Of) -> results.Page[results.letters.Letter]:
     """Letters with their events, oldest first, a page at a time."""
     wanted = Wanted(caller.tenant, job=params.job or "", code=params.code or "")
     rows = await engine.letters.whole(wanted, position(params.cursor) or 0, params.limit + 1)
@@ -125,7 +125,9 @@ async def _letters_go(engine: Engine, caller: Caller, params: DeadLetterDiscard)
     destroys=_letters_go,
     role=Role.ADMIN,
 )
-async def dead_letter_discard(engine: Engine, caller: Caller, params: DeadLetterDiscard) -> dict[str, Any]:
+async def dead_letter_discard(
+    engine: Engine, caller: Caller, params: DeadLetterDiscard
+) -> results.letters.LettersDiscarded:
     """Let letters and their events go, by ids or of a job; room for new ones is there then."""
     if params.job is not None:
         await engine.letter_replays.refuse_unknown(caller.tenant, params.job)
@@ -146,7 +148,9 @@ class DeadLetterReplay(_Which):
     effect=Effect.WRITE,
     role=Role.ADMIN,
 )
-async def dead_letter_replay(engine: Engine, caller: Caller, params: DeadLetterReplay) -> dict[str, Any]:
+async def dead_letter_replay(
+    engine: Engine, caller: Caller, params: DeadLetterReplay
+) -> results.letters.LettersReplayed:
     """Take letters that wait through the present version of their job, from the step that refused them; 100 a second.
 
     `refused`: again, with one attempt more. `not_now`: not tried, or cut short by a fault that `reason` tells.
@@ -156,6 +160,11 @@ async def dead_letter_replay(engine: Engine, caller: Caller, params: DeadLetterR
     if params.job is not None:
         await engine.letter_replays.refuse_unknown(caller.tenant, params.job)
     tally = await engine.letter_replays.replay(caller, wanted, params.step, params.limit, params.wait_seconds)
-    counts = {"replayed": tally.replayed, "refused": tally.refused, "not_now": tally.not_now}
-    counts["not_replayable"] = tally.not_replayable
-    return {**counts, "replaying": len(tally.left), "reason": tally.reason or None}
+    return {
+        "replayed": tally.replayed,
+        "refused": tally.refused,
+        "not_now": tally.not_now,
+        "not_replayable": tally.not_replayable,
+        "replaying": len(tally.left),
+        "reason": tally.reason or None,
+    }

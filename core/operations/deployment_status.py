@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from core.deployments import answers, history, observed, records
 from core.engine import Engine
 from core.license import Feature
+from core.model import results
 from core.model.deployment import HistoryEntry, State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.typed_condition import Status
-from core.operations.registry import Page, items_schema, offset_page, operation, position, rows_page
+from core.operations.registry import LISTED, Page, offset_page, operation, position, rows_page
 from core.store import deployments as table
 
 
@@ -31,7 +32,7 @@ class DeploymentGet(Params):
     feature=Feature.DEPLOYMENTS,
     role=Role.USER,
 )
-async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> dict[str, Any]:
+async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> results.deployments.Deployment:
     """Show a deployment as it is now: state, since when, `conditions` that are false, values and `defaults` of those
     left out, workloads, and drift from what was applied. Of a large one, what needs attention comes first.
     """
@@ -41,10 +42,14 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     wish = State.from_dict(row.desired)
     detailed = params.detail == "detailed"
     typed = observed.typed(engine.fleet, caller.tenant, params.name)
-    found |= {
+    values, defaults = await answers.values(engine.library, row, wish.values)
+    shown: results.deployments.Deployment = {
+        **found,  # type: ignore[typeddict-item]  # which has none of the keys that follow only now and then
+        "workloads_up": answers.up(engine.fleet, caller.tenant, row),
         "conditions": [one.to_dict() for one in typed if detailed or one.status == Status.FALSE],
         "worker_group": wish.group,
-        **await answers.values(engine.library, row, wish.values),
+        "values": values,
+        "defaults": defaults,
         "workloads": observed.answers(engine.fleet, caller.tenant, params.name, detailed),
         "drift": [one.to_dict() for one in drift[: observed.SHOWN_DRIFT]],
         "reconcile": {
@@ -56,14 +61,12 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     }
     jobs = [one.job for one in engine.fleet.workload_views(tenant=caller.tenant, deployment=params.name)]
     if (letters := engine.letters.of(caller.tenant, jobs)).any:
-        found["letters"] = letters.to_dict()
+        shown["letters"] = letters.to_dict()
     if detailed:
-        found |= {
-            "placement": {job: list(workers) for job, workers in wish.assignments.items()},
-            "channels": [channel.to_dict() for channel in wish.channels.values()],
-            "data_directory": engine.reach.directory(caller.tenant, wish.group),
-        }
-    return found
+        shown["placement"] = {job: list(workers) for job, workers in wish.assignments.items()}
+        shown["channels"] = [channel.to_dict() for channel in wish.channels.values()]
+        shown["data_directory"] = engine.reach.directory(caller.tenant, wish.group)
+    return shown
 
 
 class DeploymentList(Page):
@@ -80,10 +83,12 @@ class DeploymentList(Page):
     http="GET /api/deployments",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def deployment_list(engine: Engine, caller: Caller, params: DeploymentList) -> dict[str, Any]:
+async def deployment_list(
+    engine: Engine, caller: Caller, params: DeploymentList
+) -> results.Listing[results.deployments.DeploymentItem]:
     """List the deployments with state, health, since when, why, and revision."""
     rows = await engine.database.read(table.all_rows, caller.tenant)
     listed = [answers.listed(engine.fleet, caller.tenant, row, engine.now_ns()) for row in rows]
@@ -106,10 +111,12 @@ class DeploymentHistory(Page):
     http="GET /api/deployments/{name}/history",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def deployment_history(engine: Engine, caller: Caller, params: DeploymentHistory) -> dict[str, Any]:
+async def deployment_history(
+    engine: Engine, caller: Caller, params: DeploymentHistory
+) -> results.deployments.DeploymentHistory:
     """Show every apply, removal, rollback and reconcile, newest first: who, when, door, plan, reason and the values
     `changed`. deployment_plan(to_revision=N) plans the way back."""
     row = await records.deployment(engine.database, caller.tenant, params.name)
@@ -117,12 +124,13 @@ async def deployment_history(engine: Engine, caller: Caller, params: DeploymentH
     total = await database.read(table.revisions, tenant, name)
     if params.compare is not None:
         old, new = (*params.compare, row.revision)[:2]
-        return {**await history.compare(database, tenant, name, old, new), "next_cursor": None, "total": total}
+        return await history.compare(database, tenant, name, old, new, total)
     before = position(params.cursor)
     rows = await database.read(lambda db: table.history(db, tenant, name, before_id=before, limit=params.limit + 1))
     said = await history.changed(database, tenant, name, [entry.revision for entry in rows])
 
-    def show(entry: HistoryEntry) -> dict[str, Any]:
+    def show(entry: HistoryEntry) -> results.deployments.Revision:
         return history.to_answer(entry, said.get(entry.revision, ()))
 
-    return {**rows_page(rows, params.limit, show, lambda entry: str(entry.id)), "total": total}
+    page = rows_page(rows, params.limit, show, lambda entry: str(entry.id))
+    return {"items": page["items"], "next_cursor": page["next_cursor"], "total": total}

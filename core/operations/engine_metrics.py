@@ -6,10 +6,10 @@ import importlib.metadata
 import platform
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from core import clock
 from core.engine import Engine
+from core.model import results
 from core.model.measure import Family, Sample, by_label, single
 from core.model.operation import Params
 from core.model.principal import Caller, Role
@@ -28,7 +28,7 @@ class EngineMetrics(Params):
     role=Role.ADMIN,
     platform=True,
 )
-async def engine_metrics(engine: Engine, caller: Caller, params: EngineMetrics) -> dict[str, Any]:
+async def engine_metrics(engine: Engine, caller: Caller, params: EngineMetrics) -> results.engine.Measures:
     """Families of samples as in the Prometheus text format, which `/metrics` is made of: counters since the start of
     the engine, values of now, and histograms {bounds, counts of each bucket alone, sum}."""
     return {"families": [family.to_dict() for family in (*_itself(engine), *_jobs(engine), *_invocations(engine))]}

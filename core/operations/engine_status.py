@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from core import clock
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -23,14 +22,14 @@ class EngineStatus(Params):
     role=Role.ADMIN,
     platform=True,
 )
-async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> dict[str, Any]:
+async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) -> results.engine.EngineStatus:
     """The loops that last as long as the engine with how often a step of them failed (`failing` while they
     do), the ends of workers for which a job was to blame by cause, the quarantined jobs of all tenants, the tenants
     of which nothing new runs for a while (`probation`: until when), and how often
     a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it) or told of an end of its
     own that is of nothing placed there (`unbelieved`), how many lines of job logs were not kept, by reason, and
     how many dead letters, because their file could not be written (`letters_lost`)."""
-    loops = [
+    loops: list[results.engine.Loop] = [
         {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
         for loop in engine.loops
     ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -19,26 +20,14 @@ class Explain(Params):
     """Its name, slug or id; of a workload, JOB#REPLICA, or JOB when it has one replica."""
 
 
-EXPLAINED = {
-    "type": "object",
-    "properties": {
-        "state": {"type": "string"},
-        "summary": {"type": "string"},
-        "because": {"type": "array", "items": {"type": "object"}},
-        "next": {"type": "array", "items": {"type": "object"}},
-    },
-    "required": ["state", "because", "next"],
-}
-
-
 @operation(
     summary="Tell why something is as it is, and what to do next.",
     http="GET /api/explain/{kind}/{id}",
     toolset="session",
-    result=EXPLAINED,
+    outline=("state", "summary", "because", "next"),
     role=Role.USER,
 )
-async def explain(engine: Engine, caller: Caller, params: Explain) -> dict[str, Any]:
+async def explain(engine: Engine, caller: Caller, params: Explain) -> results.explaining.Explanation:
     """Tell why something is as it is: `because`, its causes by time (who applied what, which worker was lost and what
     was down, which job failed since when and why); `next`, the calls that help."""
     found = await engine.explainer.explain(caller, params.kind, params.id)

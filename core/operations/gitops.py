@@ -5,7 +5,7 @@ The files come with the call: this side never reads a repository or a directory.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -16,6 +16,7 @@ from core.gitops.files import MAX_FILE_BYTES, MAX_FILES, File
 from core.gitops.present import Label
 from core.gitops.steps import HEALTH_SECONDS, MOST_HEALTH_SECONDS, How
 from core.license import Feature
+from core.model import results
 from core.model.gitops import Kind, Manifest
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -66,7 +67,7 @@ class GitopsApply(GitopsDiff):
     feature=Feature.DEPLOYMENTS,
     max_bytes=MAX_BYTES,
 )
-async def gitops_validate(engine: Engine, caller: Caller, params: GitopsFiles) -> dict[str, Any]:
+async def gitops_validate(engine: Engine, caller: Caller, params: GitopsFiles) -> results.gitops.FilesChecked:
     """Check files against each other, the catalog and contexts: every fault with file:line:column. Saves nothing."""
     caller, label = _scope(engine, caller, params.manifest)
     wanted = await engine.differ.read(caller, params.manifest, _files(params))
@@ -89,7 +90,7 @@ async def gitops_validate(engine: Engine, caller: Caller, params: GitopsFiles) -
     feature=Feature.DEPLOYMENTS,
     max_bytes=MAX_BYTES,
 )
-async def gitops_diff(engine: Engine, caller: Caller, params: GitopsDiff) -> dict[str, Any]:
+async def gitops_diff(engine: Engine, caller: Caller, params: GitopsDiff) -> results.gitops.FilesDiff:
     """Compare files with what is there: create, update, unchanged, prune, each with its difference. Changes nothing.
 
     Show `text` to the user. `digest` names the diff: gitops_apply(expect=digest) does exactly this or nothing.
@@ -114,7 +115,7 @@ async def _files_are_applied(engine: Engine, caller: Caller, params: GitopsApply
     idempotent=True,
     max_bytes=MAX_BYTES,
 )
-async def gitops_apply(engine: Engine, caller: Caller, params: GitopsApply) -> dict[str, Any]:
+async def gitops_apply(engine: Engine, caller: Caller, params: GitopsApply) -> results.gitops.FilesRun:
     """Publish, set, stage, plan and apply what the files say, then prune what this manifest created and no file names.
 
     Look at gitops_diff first. The second time nothing changes. Never touches secrets, nor what others created.

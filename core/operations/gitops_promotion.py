@@ -5,8 +5,6 @@ Promotion and rollback ask for evidence: who approved, by which change, for whic
 
 from __future__ import annotations
 
-from typing import Any
-
 import pydantic
 from pydantic import Field
 
@@ -18,6 +16,7 @@ from core.gitops.desired import VERSIONED
 from core.gitops.promoting import Proposal
 from core.gitops.steps import HEALTH_SECONDS, MOST_HEALTH_SECONDS, How
 from core.license import Feature
+from core.model import results
 from core.model.gitops import Approval, Environment
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -67,7 +66,9 @@ async def _is_promoted(engine: Engine, caller: Caller, params: GitopsPromote) ->
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
 )
-async def gitops_promote(engine: Engine, caller: Caller, params: GitopsPromote) -> dict[str, Any]:
+async def gitops_promote(
+    engine: Engine, caller: Caller, params: GitopsPromote
+) -> results.gitops.PromotionDiff | results.gitops.Promoted:
     """Deploy in one environment the versions that the last run of another one, of the given commit, has deployed there.
 
     orders-dev goes to orders-prod: names match without the environment. Values and placement stay the target's.
@@ -113,7 +114,9 @@ async def _is_rolled_back(engine: Engine, caller: Caller, params: GitopsRollback
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
 )
-async def gitops_rollback(engine: Engine, caller: Caller, params: GitopsRollback) -> dict[str, Any]:
+async def gitops_rollback(
+    engine: Engine, caller: Caller, params: GitopsRollback
+) -> results.gitops.PromotionDiff | results.gitops.Promoted:
     """Bring contexts, jobs, triggers and deployments of an environment back to what a successful run left there.
 
     The run is found by its commit, or given. Published versions stay; what was created since is pruned.
@@ -157,7 +160,7 @@ async def _go(
     found: Proposal,
     action: str,
     approval: Approval | None,
-) -> dict[str, Any]:
+) -> results.gitops.PromotionDiff | results.gitops.Promoted:
     if params.dry_run:
         return {"dry_run": True, **found.diff.to_dict()}
     found.diff.require(params.expect)
@@ -172,8 +175,8 @@ async def _go(
         how=How(params.health_seconds, params.rollback_on_failure, complete=False),
     )
     await engine.gitops_runs.wait(run_id, params.wait_seconds)
-    shown = await engine.gitops_runs.show(caller.tenant, run_id)
-    return {"dry_run": False, **shown, "text": found.diff.text()}
+    run = await engine.gitops_runs.show(caller.tenant, run_id)
+    return {"dry_run": False, **run, "text": found.diff.text()}
 
 
 class GitopsExport(Params):
@@ -190,7 +193,7 @@ class GitopsExport(Params):
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
 )
-async def gitops_export(engine: Engine, caller: Caller, params: GitopsExport) -> dict[str, Any]:
+async def gitops_export(engine: Engine, caller: Caller, params: GitopsExport) -> results.gitops.FilesExport:
     """Write a tenant's documents, contexts, jobs, triggers and the deployments of one environment as files whose
     gitops_diff is empty. Secrets are never written."""
     there = await engine.differ.present(caller.tenant)

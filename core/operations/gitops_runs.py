@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core.engine import Engine
 from core.gitops import runs, status
 from core.license import Feature
+from core.model import results
 from core.model.gitops import Environment
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, fitting, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Page, fitting, offset_page, operation
 from core.store import gitops as table
 
 SHOWN_DRIFT = 50
@@ -32,9 +31,9 @@ class GitopsRuns(Page):
     toolset="gitops",
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
-    result=items_schema(),
+    outline=LISTED,
 )
-async def gitops_runs(engine: Engine, caller: Caller, params: GitopsRuns) -> dict[str, Any]:
+async def gitops_runs(engine: Engine, caller: Caller, params: GitopsRuns) -> results.Listing[results.gitops.FilesRun]:
     """List applies, promotions and rollbacks, newest first: who, when, which commit, by which approval, how it ended.
 
     With run_id, one of them with everything that happened in it.
@@ -58,13 +57,13 @@ class GitopsStatus(Params):
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
 )
-async def gitops_status(engine: Engine, caller: Caller, params: GitopsStatus) -> dict[str, Any]:
+async def gitops_status(engine: Engine, caller: Caller, params: GitopsStatus) -> results.gitops.Environments:
     """Show for each environment the revision that was applied last, its deployments with their state, and the drift:
     what is not as the last run left it, and what does not run as it was applied."""
     found = await status.standings(
         engine.database, engine.fleet, engine.differ, caller.tenant, params.environment, engine.now_ns()
     )
-    environments = [
+    environments: list[results.gitops.EnvironmentStatus] = [
         {
             "environment": one.environment,
             "commit_sha": (one.done["commit_sha"] or None) if one.done is not None else None,

@@ -10,12 +10,12 @@ from core import clock, errors
 from core.admission import in_tenant
 from core.engine import Engine
 from core.explain.chain import Call
-from core.model import invocation
+from core.model import invocation, results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.scopes import may_end_runs, may_search_logs
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS
-from core.operations.registry import INVOCATION_RECORD, Page, items_schema, moment, operation, position, rows_page
+from core.operations.registry import LISTED, RECORDED, Page, moment, operation, position, rows_page
 from core.store import callbacks as callback_table
 from core.store import invocations as table
 from core.triggers import records
@@ -35,10 +35,10 @@ class InvocationGet(Params):
     summary="Status and result of one run of a trigger.",
     http="GET /api/trigger-invocations/{invocation_id}",
     toolset="triggers",
-    result=INVOCATION_RECORD,
+    outline=RECORDED,
     role=Role.USER,
 )
-async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> dict[str, Any]:
+async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> results.triggers.Invocation:
     """Fetch an invocation: state, result and history of one run, and the deliveries of its callback.
 
     Terminal states are succeeded, failed, timed_out and canceled.
@@ -80,10 +80,12 @@ class InvocationList(Page):
     summary="List the recent runs of triggers, newest first.",
     http="GET /api/trigger-invocations",
     toolset="triggers",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def trigger_invocation_list(engine: Engine, caller: Caller, params: InvocationList) -> dict[str, Any]:
+async def trigger_invocation_list(
+    engine: Engine, caller: Caller, params: InvocationList
+) -> results.triggers.InvocationList:
     """List invocations, newest first; use trigger_invocation_get for params, result and history of one."""
     wanted = {name: getattr(params, name) for name in ("slug", "state", "username", "surface")}
     now = clock.now_ns()
@@ -106,15 +108,22 @@ async def trigger_invocation_list(engine: Engine, caller: Caller, params: Invoca
     page = rows_page(
         rows, params.limit, lambda run: invocation.row(run, with_result=params.include_result), lambda run: str(run.id)
     )
-    return {**page, "total": total, **({} if total else _elsewhere(engine, caller, params.tenant_id))}
+    shown: results.triggers.InvocationList = {
+        "items": page["items"],
+        "next_cursor": page["next_cursor"],
+        "total": total,
+    }
+    if not total and (hint := _elsewhere(engine, caller, params.tenant_id)):
+        shown["hint"] = hint
+    return shown
 
 
-def _elsewhere(engine: Engine, caller: Caller, tenant: str | None) -> dict[str, str]:
+def _elsewhere(engine: Engine, caller: Caller, tenant: str | None) -> str:
     """A hint for a caller who named no tenant, and whose other tenants may have the runs that were looked for."""
     others = sorted({trigger.tenant for trigger in engine.triggers.reachable(caller, tenant)} - {caller.tenant})
     if not others:
-        return {}
-    return {"hint": f"None fits in tenant {caller.tenant}. Give tenant_id to look in {', '.join(others[:10])}."}
+        return ""
+    return f"None fits in tenant {caller.tenant}. Give tenant_id to look in {', '.join(others[:10])}."
 
 
 class InvocationCancel(Params):
@@ -130,11 +139,13 @@ class InvocationCancel(Params):
     toolset="triggers",
     offered_in=("jobs",),
     effect=Effect.WRITE,
-    result=INVOCATION_RECORD,
+    outline=RECORDED,
     role=Role.USER,
     idempotent=True,
 )
-async def trigger_invocation_cancel(engine: Engine, caller: Caller, params: InvocationCancel) -> dict[str, Any]:
+async def trigger_invocation_cancel(
+    engine: Engine, caller: Caller, params: InvocationCancel
+) -> results.triggers.Invocation:
     """Cancel an invocation; answers with its record, which is canceled unless the run ended before.
 
     result.confirmed is false when the worker did not say within 10 s that it stopped.
@@ -170,10 +181,12 @@ class InvocationRerun(Params):
     toolset="triggers",
     effect=Effect.WRITE,
     open_world=True,
-    result=INVOCATION_RECORD,
+    outline=RECORDED,
     role=Role.USER,
 )
-async def trigger_invocation_rerun(engine: Engine, caller: Caller, params: InvocationRerun) -> dict[str, Any]:
+async def trigger_invocation_rerun(
+    engine: Engine, caller: Caller, params: InvocationRerun
+) -> results.triggers.Invocation:
     """Start a new run of the present revision with the parameters of an earlier one, some of them edited.
 
     The new record names the first one in `rerun_of`. Policy, schema and rate limit hold as for any run.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core import errors
 from core.engine import Engine
 from core.jobs import staging
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
@@ -32,9 +31,9 @@ class JobStage(Params):
     offline=True,
     role=Role.ADMIN,
 )
-async def job_stage(engine: Engine, caller: Caller, params: JobStage) -> dict[str, Any]:
+async def job_stage(engine: Engine, caller: Caller, params: JobStage) -> results.jobs.JobStaged:
     """Validate the draft of a job and keep it as an immutable version; the draft is done with then."""
-    return (await engine.jobs.stage_draft(caller, params.name, params.revision))._asdict()
+    return (await engine.jobs.stage_draft(caller, params.name, params.revision)).to_dict()
 
 
 class JobClone(Params):
@@ -54,7 +53,7 @@ class JobClone(Params):
     offline=True,
     role=Role.ADMIN,
 )
-async def job_clone(engine: Engine, caller: Caller, params: JobClone) -> dict[str, Any]:
+async def job_clone(engine: Engine, caller: Caller, params: JobClone) -> results.jobs.JobCloned:
     """Copy a job into a draft under a new name: the way to change what a deployment manages. Stage it with job_stage.
 
     A copy belongs to nobody: the deployment goes on with its own job. warnings[] tell what both would share.
@@ -93,7 +92,7 @@ async def _job_goes(engine: Engine, caller: Caller, params: JobDelete) -> Loss |
     offline=True,
     role=Role.ADMIN,
 )
-async def job_delete(engine: Engine, caller: Caller, params: JobDelete) -> dict[str, Any]:
+async def job_delete(engine: Engine, caller: Caller, params: JobDelete) -> results.jobs.JobDeleted:
     """Delete a job that is not deployed, with all its versions and its draft; or, with draft_only, its draft alone."""
     if params.draft_only:
         await engine.jobs.discard_draft(caller, params.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from core import clock, errors
 from core.engine import Engine
 from core.fleet import log_reading, run_logs
 from core.fleet.logs import to_answer
+from core.model import results
 from core.model.log_line import mask_from
 from core.model.operation import Params
 from core.model.principal import Caller, Role
@@ -43,7 +44,7 @@ class JobLog(Params):
     offline=False,
     role=Role.USER,
 )
-async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, Any]:
+async def job_log(engine: Engine, caller: Caller, params: JobLog) -> results.jobs.JobLog:
     """A job's last log lines, oldest first. To follow: `cursor` as `after`, with wait_seconds. Workers in
     `unreachable` are away."""
     workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
@@ -57,15 +58,17 @@ async def job_log(engine: Engine, caller: Caller, params: JobLog) -> dict[str, A
             hint="job_list shows what there is.",
         )
     kept = log_reading.fit(found.lines, params.limit, caller.surface, oldest_first=after is not None)
-    return {
+    shown: results.jobs.JobLog = {
         "name": params.name,
         "deployed": bool(workloads),
         "cursor": clock.encode(found.next if len(kept) == len(found.lines) or after is None else kept[-1][1].seq),
         "truncated": found.more or len(kept) < len(found.lines),
-        **({"reset": True} if found.gone else {}),
         "unreachable": log_reading.unreachable(engine.fleet, caller.tenant, params.name),
         "items": [to_answer(id, line) for id, line in kept],
     }
+    if found.gone:
+        shown["reset"] = True
+    return shown
 
 
 class LogSearch(Params):
@@ -102,7 +105,7 @@ class LogSearch(Params):
     offline=False,
     role=Role.USER,
 )
-async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[str, Any]:
+async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> results.jobs.FoundLines:
     """Search job logs, of gone jobs too. Unless `complete`, go on with `next_cursor`: nothing older than
     `searched_until` was seen."""
     now = engine.now_ns()
@@ -136,7 +139,7 @@ async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> dict[
 
 async def _after(
     engine: Engine, params: LogSearch, within: Range, pattern: Pattern | None, caller: Caller
-) -> dict[str, Any]:
+) -> results.jobs.FoundLines:
     """What came after a place; each line with the place after it."""
     within = replace(within, before=0, after=max(within.after, min(int(params.after or "", 16), MOST_SEQ)))
     found = await log_reading.find(

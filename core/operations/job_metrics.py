@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core.engine import Engine
+from core.model import results
 from core.model.principal import Caller, Role
 from core.model.workload import WorkloadView
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Page, offset_page, operation
 
 
 class JobMetrics(Page):
@@ -21,23 +20,29 @@ class JobMetrics(Page):
     summary="Figures of running jobs: events, bytes, errors, lag.",
     http="GET /api/jobs/metrics",
     toolset="jobs",
-    result=items_schema(),
+    outline=LISTED,
     offline=False,
     role=Role.USER,
 )
-async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> dict[str, Any]:
+async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> results.Listing[results.jobs.JobMetrics]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, refused events,
     conditions_failed (for so many events), runs, and lag_seconds, the age of the oldest message or batch that the
     output has not accepted yet. `letters` are the dead letters of the job. Of a scheduled job also `schedule`: next and
     last_success in seconds since the epoch, how many firings were missed, whether it is paused."""
     found = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
-    keys = ("job", "replica", "worker", "state", "restarts", "metrics")
     found.sort(key=lambda one: (one.job, one.replica))
 
-    def show(one: WorkloadView) -> dict[str, Any]:
-        answer = one.to_dict()
+    def show(one: WorkloadView) -> results.jobs.JobMetrics:
+        shown: results.jobs.JobMetrics = {
+            "job": one.job,
+            "replica": one.replica,
+            "worker": one.worker,
+            "state": one.state,
+            "restarts": one.restarts,
+            "metrics": one.metrics,
+            "letters": engine.letters.of(caller.tenant, [one.job]).to_dict(),
+        }
         figures = engine.fleet.timetables.figures(caller.tenant, one.job) if one.replica == 0 else None
-        shown = {**{key: answer[key] for key in keys}, "letters": engine.letters.of(caller.tenant, [one.job]).to_dict()}
-        return {**shown, **({"schedule": figures} if figures is not None else {})}
+        return shown if figures is None else {**shown, "schedule": figures}
 
     return offset_page(found, params, show)

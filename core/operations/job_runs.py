@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core import errors
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
@@ -37,7 +36,7 @@ class JobDeploy(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> dict[str, Any]:
+async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> results.jobs.JobDeployed:
     """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed).
 
     Read workloads[].state and reason: a job that fails at once says so there. A job goes to the worker that holds the
@@ -76,7 +75,7 @@ async def _workloads_go(engine: Engine, caller: Caller, params: JobUndeploy) -> 
     role=Role.ADMIN,
     idempotent=True,
 )
-async def job_undeploy(engine: Engine, caller: Caller, params: JobUndeploy) -> dict[str, Any]:
+async def job_undeploy(engine: Engine, caller: Caller, params: JobUndeploy) -> results.jobs.JobUndeployed:
     """Stop a job on every worker; it finishes what it has in flight. Its staged versions stay."""
     await engine.unmanaged.undeploy(caller, params.name)
     return {"name": params.name, "workloads": []}

@@ -11,10 +11,11 @@ from core.engine import Engine
 from core.explain.chain import Call
 from core.fleet import log_reading
 from core.jobs import listing, registry
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.operations.registry import JobDocument, Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, JobDocument, Page, offset_page, operation
 from core.store import job_drafts
 from core.store import jobs as table
 
@@ -27,15 +28,15 @@ class JobList(Page):
 
 
 @operation(
-    summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", result=items_schema(), role=Role.USER
+    summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", outline=LISTED, role=Role.USER
 )
-async def job_list(engine: Engine, caller: Caller, params: JobList) -> dict[str, Any]:
+async def job_list(engine: Engine, caller: Caller, params: JobList) -> results.Listing[results.jobs.JobItem]:
     """List jobs with version, draft revision, where each runs, and its state; managed ones belong to a deployment."""
     newest = await engine.database.read(table.newest_of_all, caller.tenant)
     drafts = await engine.database.read(job_drafts.all_rows, caller.tenant)
     found = listing.entries(newest, drafts, engine.fleet.workload_views(tenant=caller.tenant))
 
-    def show(one: dict[str, Any]) -> dict[str, Any]:
+    def show(one: results.jobs.JobItem) -> results.jobs.JobItem:
         schedule = engine.fleet.timetables.brief(caller.tenant, one["name"])
         return one if schedule is None else {**one, "schedule": schedule}
 
@@ -61,7 +62,7 @@ class JobGet(Params):
     also_in=("deployments",),
     role=Role.USER,
 )
-async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, Any]:
+async def job_get(engine: Engine, caller: Caller, params: JobGet) -> results.jobs.Job:
     """Show a job: document, versions, draft, workloads with reason, metrics, false `conditions`, last failure, log.
 
     `origin`: what of its deployment made a managed job.
@@ -79,14 +80,14 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
         version, document = workloads[0].version, engine.fleet.document(workloads[0].id)
     elif version is not None:
         document = await engine.jobs.document(tenant, name, int(version))
-    result: dict[str, Any] = {
+    result: results.jobs.Job = {
         "name": name,
         "version": version,
         "managed_by": managed,
         "origin": engine.fleet.origin(workloads[0].id) if managed is not None else None,
         "document": document,
         "draft": None if draft is None else listing.draft(draft),
-        "versions": [{**v, "created_at": clock.iso(v.pop("created_at_ns"))} for v in versions],
+        "versions": [_version(row) for row in versions],
         "workloads": [one.to_detail() for one in workloads],
         "schedule": engine.fleet.timetables.brief(tenant, name),
         "last_failure": await engine.jobs.last_failure(tenant, name),
@@ -97,6 +98,15 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> dict[str, A
     if params.compare is not None:
         result["diff"] = await engine.jobs.compare(tenant, name, version, document, params.compare, managed)
     return result
+
+
+def _version(row: dict[str, Any]) -> results.jobs.JobVersion:
+    return {
+        "version": row["version"],
+        "digest": row["digest"],
+        "created_by": row["created_by"],
+        "created_at": clock.iso(row["created_at_ns"]),
+    }
 
 
 class JobValidate(Params):
@@ -110,17 +120,24 @@ class JobValidate(Params):
     toolset="jobs",
     role=Role.USER,
 )
-async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> dict[str, Any]:
+async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> results.jobs.JobChecked:
     """Check a job document: every fault at once, each with its place and what is allowed there."""
     return await _check(engine, caller, params.document)
 
 
-async def _check(engine: Engine, caller: Caller, document: str) -> dict[str, Any]:
-    """What is wrong with a document: {valid, name, message, hint, errors[]}."""
+async def _check(engine: Engine, caller: Caller, document: str) -> results.jobs.JobChecked:
+    """What is wrong with a document."""
     try:
         staged = await engine.jobs.stage(caller.tenant, document)
     except errors.InvalidDocument as error:
-        return {"valid": False, "name": None, **{k: v for k, v in error.to_dict().items() if k != "code"}}
+        told = error.to_dict()
+        return {
+            "valid": False,
+            "name": None,
+            "message": told["message"],
+            "hint": told["hint"],
+            "errors": told["errors"],
+        }
     return {"valid": True, "name": staged.name, "message": "The document is valid.", "hint": "", "errors": []}
 
 
@@ -142,7 +159,9 @@ class JobPut(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
+async def job_put(
+    engine: Engine, caller: Caller, params: JobPut
+) -> results.jobs.JobStaged | results.jobs.JobDraftSaved:
     """Stage a job: validates the document and keeps it as an immutable version. Deploy it with job_deploy.
 
     With draft it is saved as it is, faults and all; job_stage stages it. A draft that someone else has changed since
@@ -157,10 +176,10 @@ async def job_put(engine: Engine, caller: Caller, params: JobPut) -> dict[str, A
             errors=[errors.Problem("/base_revision", "only with draft: true")],
         )
     put = await engine.jobs.put(caller, params.document)
-    return {**put._asdict(), "next": [Call("job_deploy", {"name": put.name}, "run it").to_dict()]}
+    return {**put.to_dict(), "next": [Call("job_deploy", {"name": put.name}, "run it").to_dict()]}
 
 
-async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> dict[str, Any]:
+async def _save_draft(engine: Engine, caller: Caller, params: JobPut) -> results.jobs.JobDraftSaved:
     draft = await engine.jobs.save_draft(caller, params.document, params.base_revision or 0)
     newest = await engine.jobs.row(caller.tenant, draft.name)
     found = await _check(engine, caller, params.document)

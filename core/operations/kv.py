@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core import clock, errors
+from core import errors
 from core.engine import Engine
 from core.kv import browsing
-from core.model import kv
+from core.model import kv, results
 from core.model.kv import Namespace, Op, Verb
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -18,8 +18,6 @@ from core.operations.registry import MAX_PAGE, PAGE, operation, rows_page
 from core.store import audit, kv_usage
 from core.store import kv as table
 from core.store.audit import AuditRow
-
-SHOWN = 200  # characters of a value in a list
 
 
 class InNamespace(Params):
@@ -34,11 +32,7 @@ class InPages(Params):
     """Rows a page."""
 
 
-def _listed(item: dict[str, Any]) -> dict[str, Any]:
-    items = {"type": "array", "items": item}
-    cursor = {"type": ["string", "null"]}
-    required = ["items", "next_cursor"]
-    return {"type": "object", "properties": {"items": items, "next_cursor": cursor}, "required": required}
+LISTED = ("items", "next_cursor")
 
 
 class KvNamespaces(InPages):
@@ -49,19 +43,19 @@ class KvNamespaces(InPages):
     summary="List the KV namespaces that hold anything.",
     http="GET /api/kv",
     toolset="kv",
-    result=_listed({"type": "object"}),
+    outline=LISTED,
     role=Role.USER,
 )
-async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) -> dict[str, Any]:
+async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) -> results.kv.KvNamespaces:
     """List the KV namespaces of this tenant that hold values, sets or queue items, each with its queue.
 
     `used_bytes` of `most_bytes`: what all of them keep, and may keep.
     """
     names = await engine.database.read(table.namespaces, caller.tenant, params.cursor or "", params.limit + 1)
-    deep = [{"namespace": name, **await _depth(engine, name)} for name in names[: params.limit]]
+    deep = [browsing.depth(name, await engine.kv.depth(name)) for name in names[: params.limit]]
     more = len(names) > params.limit
     return {
-        **rows_page(deep, params.limit, dict, lambda row: str(row["namespace"]), more=more),
+        **rows_page(deep, params.limit, lambda row: row, lambda row: row["namespace"], more=more),
         "used_bytes": await engine.database.read(kv_usage.used, caller.tenant),
         "most_bytes": engine.kv.tenant_bytes,
     }
@@ -76,10 +70,10 @@ class KvList(InNamespace, InPages):
     summary="List keys and values of a KV namespace.",
     http="GET /api/kv/keys",
     toolset="kv",
-    result=_listed({"type": "object"}),
+    outline=LISTED,
     role=Role.USER,
 )
-async def kv_list(engine: Engine, caller: Caller, params: KvList) -> dict[str, Any]:
+async def kv_list(engine: Engine, caller: Caller, params: KvList) -> results.Page[results.kv.KvEntry]:
     """List the values of a namespace by key: key, the beginning of the value, size, revision, expires_at.
 
     Sets are not listed; kv_get shows the one of a key.
@@ -87,20 +81,7 @@ async def kv_list(engine: Engine, caller: Caller, params: KvList) -> dict[str, A
     space = _space(engine, caller, params.namespace)
     page = await space.list(params.prefix, params.cursor or "", params.limit)
 
-    return rows_page(page.entries, params.limit, _entry, lambda entry: entry.key, more=page.more)
-
-
-def _entry(entry: kv.Entry) -> dict[str, Any]:
-    return {
-        "key": entry.key,
-        **_beginning(entry.value),
-        "revision": entry.revision,
-        "expires_at": _time(entry.expires_at_ms),
-    }
-
-
-def _beginning(value: str) -> dict[str, Any]:
-    return {"value": value[:SHOWN], "characters": len(value)}
+    return rows_page(page.entries, params.limit, browsing.to_answer, lambda entry: entry.key, more=page.more)
 
 
 class InKey(InNamespace):
@@ -109,7 +90,7 @@ class InKey(InNamespace):
 
 
 @operation(summary="Show the value, and the set, of a key.", http="GET /api/kv/value", toolset="kv", role=Role.USER)
-async def kv_get(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any]:
+async def kv_get(engine: Engine, caller: Caller, params: InKey) -> results.kv.KvValue:
     """Show one key: value (text that is no JSON as text), revision, expires_at, and the members of its set."""
     space = _space(engine, caller, params.namespace)
     found = await browsing.entry(space, params.key)
@@ -118,12 +99,12 @@ async def kv_get(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any
         raise errors.NotFound(
             f"There is no key {errors.shorten(params.key, 100)} in {space.name}.", hint="kv_list shows the keys."
         )
-    answer: dict[str, Any] = {"namespace": space.name, "key": params.key}
+    answer: results.kv.KvValue = {"namespace": space.name, "key": params.key, "members": list(members)}
     if found is not None:
-        value, format = browsing.parsed(found.value)
-        answer |= {"value": value, "format": format, "revision": found.revision}
-        answer["expires_at"] = _time(found.expires_at_ms)
-    return {**answer, "members": list(members)}
+        answer["value"], answer["format"] = browsing.parsed(found.value)
+        answer["revision"] = found.revision
+        answer["expires_at"] = browsing.expiry(found.expires_at_ms)
+    return answer
 
 
 class KvSet(InKey):
@@ -146,7 +127,7 @@ class KvSet(InKey):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def kv_set(engine: Engine, caller: Caller, params: KvSet) -> dict[str, Any]:
+async def kv_set(engine: Engine, caller: Caller, params: KvSet) -> results.kv.KvSet:
     """Set a value, with if_revision only when nobody has changed it: done tells whether, revision what is there."""
     space = _space(engine, caller, params.namespace)
     text = browsing.encoded(params.value, params.format)
@@ -176,7 +157,7 @@ async def _key_goes(engine: Engine, caller: Caller, params: InKey) -> Loss | Non
     role=Role.ADMIN,
     idempotent=True,
 )
-async def kv_delete(engine: Engine, caller: Caller, params: InKey) -> dict[str, Any]:
+async def kv_delete(engine: Engine, caller: Caller, params: InKey) -> results.kv.KvDeleted:
     """Delete the value and the set of a key; done tells whether there was anything."""
     space = _space(engine, caller, params.namespace)
     op = Op(Verb.DELETE, params.key)
@@ -196,18 +177,18 @@ class KvWatch(InNamespace):
 @operation(
     summary="Follow the keys of a KV namespace.", http="GET /api/kv/watch", toolset="kv", offline=False, role=Role.USER
 )
-async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> dict[str, Any]:
+async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> results.kv.KvChanges:
     """Follow values as they change: first those that are there (the first 1,000), then each key that changed since
     the answer before, in its last state. Pass `watch` back within two minutes. `lagged`: some are left out; kv_list."""
     space = _space(engine, caller, params.namespace)
     found = await browsing.changes(
         engine.lookouts, space, params.prefix, params.watch, params.wait_seconds, caller.username
     )
-    items = [
-        {"key": key, "deleted": True} if entry is None else {"key": key, "deleted": False, **_entry(entry)}
-        for key, entry in found.keys
-    ]
-    return {"watch": found.watch, "items": items, "lagged": found.lagged}
+    return {
+        "watch": found.watch,
+        "items": [browsing.change(key, entry) for key, entry in found.keys],
+        "lagged": found.lagged,
+    }
 
 
 class KvQueue(InNamespace):
@@ -216,12 +197,14 @@ class KvQueue(InNamespace):
 
 
 @operation(summary="Show the work queue of a namespace.", http="GET /api/kv/queue", toolset="kv", role=Role.USER)
-async def kv_queue(engine: Engine, caller: Caller, params: KvQueue) -> dict[str, Any]:
+async def kv_queue(engine: Engine, caller: Caller, params: KvQueue) -> results.kv.KvQueue:
     """Show a queue: depth (items that wait), leased, dead, and the oldest dead items with their attempts."""
     space = _space(engine, caller, params.namespace)
-    dead = await engine.database.read(table.dead_items, space.name, params.dead_items)
-    items = [{**_beginning(item.value), "attempts": item.attempt} for item in dead]
-    return {"namespace": space.name, **await _depth(engine, space.name), "dead_items": items}
+    items = await engine.database.read(table.dead_items, space.name, params.dead_items)
+    return {
+        **browsing.depth(space.name, await engine.kv.depth(space.name)),
+        "dead_items": list(map(browsing.dead, items)),
+    }
 
 
 class KvDeadItems(InNamespace):
@@ -248,7 +231,7 @@ async def _dead_items_go(engine: Engine, caller: Caller, params: KvDeadItems) ->
     offline=True,
     role=Role.ADMIN,
 )
-async def kv_dead_items(engine: Engine, caller: Caller, params: KvDeadItems) -> dict[str, Any]:
+async def kv_dead_items(engine: Engine, caller: Caller, params: KvDeadItems) -> results.kv.KvDeadEnded:
     """Requeue or discard items that were handed out too often without an acknowledgement."""
     space = _space(engine, caller, params.namespace)
     note = _note(engine, caller, "kv_dead_items", space, params.action)
@@ -262,12 +245,3 @@ def _space(engine: Engine, caller: Caller, name: str) -> Namespace:
 
 def _note(engine: Engine, caller: Caller, operation: str, space: Namespace, what: str) -> AuditRow:
     return audit.row(engine.ids.next(), caller, operation, f"{space.name} {errors.shorten(what, 100)}")
-
-
-async def _depth(engine: Engine, name: str) -> dict[str, int]:
-    depth = await engine.kv.depth(name)
-    return {"depth": depth.ready, "leased": depth.leased, "dead": depth.dead}
-
-
-def _time(ms: int | None) -> str | None:
-    return None if ms is None else clock.iso(ms * 1_000_000)

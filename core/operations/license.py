@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core import license
@@ -24,7 +22,7 @@ class LicenseShow(Params):
     tool=False,
     role=Role.USER,
 )
-async def license_show(engine: Engine, caller: Caller, params: LicenseShow) -> dict[str, Any]:
+async def license_show(engine: Engine, caller: Caller, params: LicenseShow) -> license.LicenseShown:
     """Show the license in force: edition, features, limits, until when, and why it is not what was expected."""
     return engine.licensing.current.to_dict()
 
@@ -45,6 +43,6 @@ class LicenseInstall(Params):
     idempotent=True,
     tool=False,
 )
-async def license_install(engine: Engine, caller: Caller, params: LicenseInstall) -> dict[str, Any]:
+async def license_install(engine: Engine, caller: Caller, params: LicenseInstall) -> license.LicenseShown:
     """Check a license and keep it in the home directory. One that is not trusted or is over changes nothing."""
     return (await engine.licensing.install(engine.ids.next(), caller, params.document)).to_dict()

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from core import errors
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -37,18 +38,18 @@ class CallPreview(Params):
     max_bytes=MAX_BYTES,
     role=Role.USER,
 )
-async def call_preview(engine: Engine, caller: Caller, params: CallPreview) -> dict[str, Any]:
+async def call_preview(engine: Engine, caller: Caller, params: CallPreview) -> results.engine.CallPreview:
     """What a user is asked before a call: {effect, refused, loss: {question, text, where, yes, mark, pinned}}.
 
     `effect` is that of this call with these arguments. `refused` is the error that the call would end with, if that is
     known; `loss` is null when nothing goes. `mark` is the same only for the same loss, and `pinned` are arguments to
     add to the call, so that it does what was shown or nothing.
     """
-    answer: dict[str, Any] = {"effect": None, "refused": None, "loss": None}
+    answer: results.engine.CallPreview = {"effect": None, "refused": None, "loss": None}
     try:
         called, given, acting = engine.admission.admit(params.operation, params.arguments, caller)
         effect = called.effect_of(given)
-        answer["effect"] = effect.value
+        answer["effect"] = effect
         if effect is not Effect.DESTRUCTIVE or called.destroys is None:
             return answer
         loss = await called.destroys(engine, acting, given)
@@ -59,7 +60,7 @@ async def call_preview(engine: Engine, caller: Caller, params: CallPreview) -> d
     if loss is None:
         return answer
     tenant = loss.tenant or acting.tenant
-    told = {
+    told: results.engine.LossTold = {
         "question": loss.question or f"{called.summary.rstrip('.')}? Tenant {tenant}.",
         "text": loss.text,
         "where": loss.where,

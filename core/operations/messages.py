@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from core.engine import Engine
-from core.model import message
+from core.model import message, results
 from core.model.message import Type
 from core.model.principal import Caller, Role
-from core.operations.registry import PAGE_BYTES, Page, items_schema, moment, operation, position, rows_page
+from core.operations.registry import LISTED, PAGE_BYTES, Page, moment, operation, position, rows_page
 from core.store import messages as table
 
 
@@ -42,10 +42,10 @@ class MessageSearch(Page):
     summary="Search the message log, newest first.",
     http="GET /api/messages",
     toolset="messages",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> dict[str, Any]:
+async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> results.messages.MessageList:
     """Search the messages of the bus, newest first, by what they are, whom they are about, text and time.
 
     `total` counts what fits. With `after`, the last item's id is the next `after`, and an empty page the end for now.
@@ -72,10 +72,12 @@ class JobNotifications(Page):
     summary="What jobs reported lately: alerts, failures, ends of runs.",
     http="GET /api/jobs/notifications",
     toolset="messages",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNotifications) -> dict[str, Any]:
+async def job_notifications_recent(
+    engine: Engine, caller: Caller, params: JobNotifications
+) -> results.messages.MessageList:
     """The recent notifications of jobs, newest first, for clients that poll instead of holding a stream."""
     wanted = table.Wanted(job=params.job or "", source="job", leave_out=Type.JOB_RUN_STARTED)
     return await _search(engine, caller, params, wanted)
@@ -83,7 +85,7 @@ async def job_notifications_recent(engine: Engine, caller: Caller, params: JobNo
 
 async def _search(
     engine: Engine, caller: Caller, page: Page, wanted: table.Wanted, *, oldest_first: bool = False
-) -> dict[str, Any]:
+) -> results.messages.MessageList:
     before = None if oldest_first else position(page.cursor)
     rows, more = await engine.database.read(
         lambda db: table.search(
@@ -96,7 +98,14 @@ async def _search(
             most_bytes=PAGE_BYTES,
         )
     )
-    found = rows_page(rows, page.limit, lambda row: row[1], lambda row: str(row[0]), more=more)
-    if oldest_first:
-        found["next_cursor"] = None
-    return {**found, "total": await engine.database.read(table.count, caller.tenant, wanted)}
+    found = rows_page(rows, page.limit, _message, lambda row: str(row[0]), more=more)
+    return {
+        "items": found["items"],
+        "next_cursor": None if oldest_first else found["next_cursor"],
+        "total": await engine.database.read(table.count, caller.tenant, wanted),
+    }
+
+
+def _message(row: tuple[int, Any]) -> results.messages.Message:
+    message: results.messages.Message = row[1]
+    return message

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from pydantic import Field
 
 from core.catalog import palette
 from core.engine import Engine
+from core.model import results
 from core.model.principal import Caller, Role
-from core.operations.registry import MAX_PAGE, Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, MAX_PAGE, Page, offset_page, operation
 
 ROWS = 12  # of a page that is whole as text, too, with what the language has
 
@@ -28,10 +28,10 @@ class PaletteGet(Page):
     summary="Show what a workflow can be built of.",
     http="GET /api/palette",
     toolset="workflows",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def palette_get(engine: Engine, caller: Caller, params: PaletteGet) -> dict[str, Any]:
+async def palette_get(engine: Engine, caller: Caller, params: PaletteGet) -> results.catalog.Palette:
     """Show what a workflow can be built of: what the language has (`builtins`, on the first page without a query or
     part), and the blueprints and workflows that a step may use (`items`), sources first.
 
@@ -41,5 +41,11 @@ async def palette_get(engine: Engine, caller: Caller, params: PaletteGet) -> dic
     found = await asyncio.to_thread(palette.modules, every.listed, params.part, params.query)
     page = offset_page(found, params)
     first = params.cursor is None and params.part is None and not params.query.strip()
-    builtins = {"builtins": [one.row() for one in palette.BUILTINS]} if first else {}
-    return {"total": page["total"], "next_cursor": page["next_cursor"], **builtins, "items": page["items"]}
+    answer: results.catalog.Palette = {
+        "total": page["total"],
+        "next_cursor": page["next_cursor"],
+        "items": page["items"],
+    }
+    if first:
+        answer["builtins"] = [one.row() for one in palette.BUILTINS]
+    return answer

@@ -13,11 +13,12 @@ from core.deployments.plan_text import Standing
 from core.deployments.planner import Ask
 from core.engine import Engine
 from core.license import Feature
+from core.model import results
 from core.model.catalog import NAME_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.plan import Plan, SavedPlan
 from core.model.principal import Caller, Role, Surface
-from core.operations.registry import Page, items_schema, operation, position, rows_page
+from core.operations.registry import LISTED, Page, operation, position, rows_page
 from core.store import saved_plans as table
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
@@ -59,32 +60,10 @@ class DeploymentPlan(Params):
         return self
 
 
-PLANNED = {
-    "type": "object",
-    "properties": {
-        "plan_id": {"type": ["string", "null"]},
-        "saved": {"type": "boolean"},
-        "base_revision": {"type": "integer"},
-        "summary": {"type": "object", "additionalProperties": {"type": "integer"}},
-        "changes": {"type": "array", "items": {"type": "object"}},
-        "refused_until": {"type": "array", "items": {"type": "string"}},
-        "warnings": {"type": "array", "items": {"type": "object"}},
-        "blockers": {"type": "array", "items": {"type": "object"}},
-        "expires_at": {"type": ["string", "null"]},
-        "text": {"type": "string"},
-    },
-    "required": [
-        "plan_id",
-        "saved",
-        "base_revision",
-        "summary",
-        "changes",
-        "warnings",
-        "blockers",
-        "expires_at",
-        "text",
-    ],
-}
+PLANNED = (
+    *("plan_id", "saved", "base_revision", "summary", "changes", "refused_until", "warnings", "blockers"),
+    *("expires_at", "text"),
+)
 
 
 @operation(
@@ -95,9 +74,9 @@ PLANNED = {
     effect=Effect.WRITE,
     role=Role.ADMIN,
     gated=False,
-    result=PLANNED,
+    outline=PLANNED,
 )
-async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan) -> dict[str, Any]:
+async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan) -> results.plans.Plan:
     """Compute a plan: jobs, adapters, channels and placement, with what would change and why. Runs nothing.
 
     Show `text` to the user; then deployment_apply(plan_id) does exactly this, once. Blockers must be mended first;
@@ -120,7 +99,7 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     return await _answer(made, standing, caller, params.detail == "detailed")
 
 
-async def _answer(made: Plan, standing: Standing, caller: Caller, detailed: bool, start: int = 0) -> dict[str, Any]:
+async def _answer(made: Plan, standing: Standing, caller: Caller, detailed: bool, start: int = 0) -> results.plans.Plan:
     room = plan_text.TOOL if caller.surface is Surface.MCP else plan_text.WHOLE
     return await asyncio.to_thread(saved_plans.to_answer, made, standing, detailed=detailed, start=start, room=room)
 
@@ -141,7 +120,7 @@ class PlanGet(Params):
     feature=Feature.DEPLOYMENTS,
     role=Role.USER,
 )
-async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> dict[str, Any]:
+async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> results.plans.SavedPlan:
     """Show a saved plan as it was made: all its changes, a page at a time, and its state."""
     saved = await _find(engine, caller, params.plan_id)
     made, standing = await saved_plans.load(engine.database, saved), saved_plans.standing_of(saved)
@@ -162,10 +141,10 @@ class PlanList(Page):
     http="GET /api/plans",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[str, Any]:
+async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> results.Listing[results.plans.PlanItem]:
     """List the plans with who made them and their state; one that is over is kept for seven days."""
     rows, total = await engine.database.read(
         lambda db: table.search(
@@ -179,7 +158,7 @@ async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> dict[st
         )
     )
 
-    def show(row: table.ListedPlan) -> dict[str, Any]:
+    def show(row: table.ListedPlan) -> results.plans.PlanItem:
         return {
             "plan_id": row.id,
             "name": row.name,
@@ -215,7 +194,7 @@ async def _plan_goes(engine: Engine, caller: Caller, params: PlanDiscard) -> Los
     role=Role.ADMIN,
     idempotent=True,
 )
-async def plan_discard(engine: Engine, caller: Caller, params: PlanDiscard) -> dict[str, Any]:
+async def plan_discard(engine: Engine, caller: Caller, params: PlanDiscard) -> results.plans.DiscardedPlan:
     """Withdraw a plan, so that it can never be applied. Only who made it may; one that is over stays as it is."""
     saved = await _find(engine, caller, params.plan_id)
     await saved_plans.discard(engine.database, engine.ids, caller, saved)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import StringConstraints
 
 from core.catalog.portal import Piece
 from core.engine import Engine
 from core.license import Feature
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
@@ -31,7 +32,9 @@ class CatalogPortals(Params):
     open_world=True,
     role=Role.USER,
 )
-async def catalog_portals(engine: Engine, caller: Caller, params: CatalogPortals) -> dict[str, Any]:
+async def catalog_portals(
+    engine: Engine, caller: Caller, params: CatalogPortals
+) -> results.Listing[results.catalog.Portal]:
     """List the shared catalogs that the setting `portals` names; one that fails says why and keeps its last offers."""
     if params.refresh:
         await engine.portals.refresh()
@@ -63,7 +66,7 @@ class CatalogInstall(Params):
     open_world=True,
     feature=Feature.PORTAL,
 )
-async def catalog_install(engine: Engine, caller: Caller, params: CatalogInstall) -> dict[str, Any]:
+async def catalog_install(engine: Engine, caller: Caller, params: CatalogInstall) -> results.catalog.Installed:
     """Install an item and the modules it names, by exact version, all or nothing. Nothing runs by it.
 
     Each document must have the SHA-256 that the portal's index names, and be valid.
@@ -90,7 +93,7 @@ class CatalogUpdate(Params):
     open_world=True,
     feature=Feature.PORTAL,
 )
-async def catalog_update(engine: Engine, caller: Caller, params: CatalogUpdate) -> dict[str, Any]:
+async def catalog_update(engine: Engine, caller: Caller, params: CatalogUpdate) -> results.catalog.Updated:
     """Install the newest version that the item's portal has, beside those that are there.
 
     What is deployed stays as it is until it is planned anew.
@@ -98,15 +101,20 @@ async def catalog_update(engine: Engine, caller: Caller, params: CatalogUpdate) 
     done = await engine.installer.update(caller, params.slug, params.type)
     one, new = done.item, done.version != done.item.version
     ref = f"{one.type.value}:{one.slug}@{done.version}" if new else None
-    versions = {"from_version": one.version, "version": done.version}
-    return {**_installed(done.pieces, ref), "slug": one.slug, "type": one.type.value, **versions}
+    return {
+        **_installed(done.pieces, ref),
+        "slug": one.slug,
+        "type": one.type,
+        "from_version": one.version,
+        "version": done.version,
+    }
 
 
-def _installed(pieces: Iterable[Piece], ref: str | None) -> dict[str, Any]:
+def _installed(pieces: Iterable[Piece], ref: str | None) -> results.catalog.Installed:
     """What came in; `ref` is the item that was asked for."""
-    came = [
+    came: list[results.catalog.InstalledItem] = [
         {
-            "type": piece.offer.type.value,
+            "type": piece.offer.type,
             "slug": piece.offer.slug,
             "version": piece.offer.version,
             "portal": piece.offer.portal,
@@ -141,12 +149,12 @@ async def _item_goes(engine: Engine, caller: Caller, params: CatalogUninstall) -
     offline=True,
     role=Role.ADMIN,
 )
-async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUninstall) -> dict[str, Any]:
+async def catalog_uninstall(engine: Engine, caller: Caller, params: CatalogUninstall) -> results.catalog.Uninstalled:
     """Remove an installed item. Refused while a deployment or another item uses it; the modules it brought stay."""
     one, gone, changed = await engine.installer.uninstall(caller, params.slug, params.type, params.version)
     return {
         "slug": one.slug,
-        "type": one.type.value,
+        "type": one.type,
         "uninstalled": [entry.version for entry in gone],
         "changed": changed,
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from core.deployments import observed, records
 from core.engine import Engine
 from core.license import Feature
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -42,7 +43,9 @@ class DeploymentReconcile(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def deployment_reconcile(engine: Engine, caller: Caller, params: DeploymentReconcile) -> dict[str, Any]:
+async def deployment_reconcile(
+    engine: Engine, caller: Caller, params: DeploymentReconcile
+) -> results.deployments.Reconciled:
     """Find drift and mend it: resend what workers should run, and move replicas off workers that stay away.
 
     A worker that has just gone is given some seconds to come back. Nothing is changed when there is no drift. Takes
@@ -61,7 +64,7 @@ async def deployment_reconcile(engine: Engine, caller: Caller, params: Deploymen
         "drift": [one.to_dict() for one in found.drift[: observed.SHOWN_DRIFT]],
         "steps": [step.to_dict() for step in found.steps[: observed.SHOWN_DRIFT]],
         "warnings": [finding.to_dict() for finding in found.warnings],
-        "state": state.value,
+        "state": state,
         "reason": reason,
         "revision": found.row.revision,
     }
@@ -89,7 +92,7 @@ class DeploymentSet(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def deployment_set(engine: Engine, caller: Caller, params: DeploymentSet) -> dict[str, Any]:
+async def deployment_set(engine: Engine, caller: Caller, params: DeploymentSet) -> results.deployments.DeploymentKept:
     """Say how a deployment is kept: whether drift is healed by itself, how often it is looked for, and which drift is
     known and left alone (it is still shown, as muted). Makes no new revision."""
     kept = await records.set_keeping(

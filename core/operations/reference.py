@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from core import errors
 from core.catalog import schemas
 from core.dsl.reference import answers
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -31,7 +32,7 @@ class DslReference(Params):
 @operation(
     summary="Look up the job language: components, keys, examples.", http="GET /api/dsl", toolset="jobs", role=Role.USER
 )
-async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) -> dict[str, Any]:
+async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) -> results.catalog.LanguageReference:
     """Look up how jobs are written. Without arguments: all names. query searches; kind and name show one entry.
 
     An entry has keys with type, default and meaning, and an example that runs.
@@ -48,7 +49,9 @@ async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) ->
         return answers.of_kind(params.kind) if params.kind is not None else answers.index()
     found = answers.find(params.kind, params.name)
     if len(found) > 1:
-        items = [{"kind": entry.kind, "name": entry.name, "summary": entry.summary} for entry in found]
+        items: list[results.catalog.LanguageEntry] = [
+            {"kind": entry.kind, "name": entry.name, "summary": entry.summary} for entry in found
+        ]
         return {"items": items, "next": "Several kinds have this name: add kind."}
     return answers.show(found[0], params.key or "")
 
@@ -64,7 +67,7 @@ class SchemaGet(Params):
     tool=False,
     role=Role.USER,
 )
-async def schema_get(engine: Engine, caller: Caller, params: SchemaGet) -> dict[str, Any]:
+async def schema_get(engine: Engine, caller: Caller, params: SchemaGet) -> results.JsonObject:
     """The JSON Schema (2020-12) by which an editor completes and checks documents of that kind."""
     if params.kind not in schemas.KINDS:
         raise errors.NotFound(

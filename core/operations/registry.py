@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 import orjson
 from pydantic import Field, StringConstraints
 
 from core import clock, errors
+from core.model import results
 from core.model.operation import Params, Registry
-from core.model.states import InvocationState
 from core.model.worker_group import LABEL_PATTERN, MOST_LABELS, NAME_PATTERN
 
 REGISTRY = Registry()
@@ -24,27 +24,17 @@ PAGE_BYTES = 1024 * 1024  # of the items of one page, as JSON
 CUT_CHARACTERS = 1000  # of a text within an item that is larger than a page
 MAX_DOCUMENT = 1_000_000  # characters
 
-INVOCATION_RECORD = {
-    "type": "object",
-    "properties": {
-        "invocation_id": {"type": "string"},
-        "trigger_slug": {"type": "string"},
-        "trigger_revision": {"type": "integer"},
-        "tenant_id": {"type": "string"},
-        "state": {"type": "string", "enum": [state.value for state in InvocationState]},
-        "params": {"type": "object"},
-        "requested_at_ns": {"type": "integer"},
-        "deadline_ns": {"type": ["integer", "null"]},
-        "result": {"type": "object"},
-        "deduplicated": {"type": "boolean"},
-        "rerun_of": {"type": ["string", "null"]},
-    },
-    "required": ["invocation_id", "trigger_slug", "state", "result"],
-}
-"""The outputSchema of operations that answer with the record of a run."""
+LISTED = ("items", "next_cursor", "total")
+"""The outline of operations that answer with a list."""
+RECORDED = (
+    *("invocation_id", "trigger_slug", "trigger_revision", "tenant_id", "state", "params", "requested_at_ns"),
+    *("deadline_ns", "result", "deduplicated", "rerun_of"),
+)
+"""The outline of operations that answer with the record of a run."""
 _AGO = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 
 Slug = Annotated[str, StringConstraints(max_length=64)]
@@ -100,8 +90,12 @@ def moment(text: str, now_ns: int, pointer: str, *, ahead: bool = False) -> int:
     )
 
 
-def offset_page(items: Sequence[Row], page: Page, show: Callable[[Row], Any] | None = None) -> dict[str, Any]:
-    """One page of a list that is whole in memory: {items, next_cursor, total}; `show` makes an item of a row.
+@overload
+def offset_page(items: Sequence[Item], page: Page) -> results.Listing[Item]: ...
+@overload
+def offset_page(items: Sequence[Row], page: Page, show: Callable[[Row], Item]) -> results.Listing[Item]: ...
+def offset_page(items: Sequence[Any], page: Page, show: Callable[[Any], Any] | None = None) -> results.Listing[Any]:
+    """One page of a list that is whole in memory; `show` makes an item of a row.
 
     It may end before it has `limit` items: see `fitting`.
     """
@@ -113,9 +107,9 @@ def offset_page(items: Sequence[Row], page: Page, show: Callable[[Row], Any] | N
 
 
 def rows_page(
-    rows: Sequence[Row], limit: int, show: Callable[[Row], Any], cursor: Callable[[Row], str], *, more: bool = False
-) -> dict[str, Any]:
-    """One page of rows that a query has found, of which it was asked for one beyond the limit: {items, next_cursor}.
+    rows: Sequence[Row], limit: int, show: Callable[[Row], Item], cursor: Callable[[Row], str], *, more: bool = False
+) -> results.Page[Item]:
+    """One page of rows that a query has found, of which it was asked for one beyond the limit.
 
     `show` makes an item of a row, and `cursor` the text that the page after it begins with. `more` says that the query
     ended before it had all of them. It may end before it has `limit` items: see `fitting`.
@@ -125,10 +119,10 @@ def rows_page(
     return {"items": shown, "next_cursor": cursor(rows[len(shown) - 1]) if more and shown else None}
 
 
-def fitting(items: Iterable[Any]) -> list[Any]:
+def fitting(items: Iterable[Item]) -> list[Item]:
     """The first of these items, as many as fit into PAGE_BYTES; at least one. What alone does not fit is cut, and
     carries `"cut": true`."""
-    out: list[Any] = []
+    out: list[Item] = []
     left = PAGE_BYTES
     for item in items:
         size = len(orjson.dumps(item))
@@ -156,16 +150,3 @@ def _cut(item: Any) -> Any:
 
     found = cut(item)
     return {**found, "cut": True} if isinstance(found, dict) else found
-
-
-def items_schema(item: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The outputSchema of a list operation."""
-    return {
-        "type": "object",
-        "properties": {
-            "items": {"type": "array", "items": item or {"type": "object"}},
-            "next_cursor": {"type": ["string", "null"]},
-            "total": {"type": "integer"},
-        },
-        "required": ["items", "next_cursor", "total"],
-    }

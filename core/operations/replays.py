@@ -7,13 +7,14 @@ key was ever used.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
 from core import errors
 from core.documents import canonical
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -45,7 +46,7 @@ class CallOnce(Params):
     idempotent=True,
     gated=False,
 )
-async def call_once(engine: Engine, caller: Caller, params: CallOnce) -> dict[str, Any]:
+async def call_once(engine: Engine, caller: Caller, params: CallOnce) -> results.engine.CalledOnce:
     """Do a write, or tell what it was answered before: {replayed, result or error}; for the HTTP door only.
 
     What was refused before anything was done is not kept: the key is free again. Raises IdempotencyMismatch when the
@@ -60,7 +61,7 @@ async def call_once(engine: Engine, caller: Caller, params: CallOnce) -> dict[st
     who = Who(caller.tenant, caller.username, caller.principal.credential, declared.name, params.key)
     before = await engine.replays.begin(who, declared, canonical.params_digest(params.arguments))
     if before is not None:
-        return {"replayed": True, **before}
+        return cast("results.engine.CalledOnce", {"replayed": True, **before})
     try:
         result = await engine.call(declared.name, params.arguments, caller)
     except (errors.Unconfirmed, errors.CommitUnconfirmed, asyncio.CancelledError):  # nobody knows how far it came
@@ -69,6 +70,6 @@ async def call_once(engine: Engine, caller: Caller, params: CallOnce) -> dict[st
     except errors.SluiceError as error:
         told = {"error": error.to_dict()}
         await engine.replays.end(who, None if isinstance(error, _NOTHING_DONE) else told)
-        return {"replayed": False, **told}
+        return {"replayed": False, "error": told["error"]}
     await engine.replays.end(who, {"result": {key: result[key] for key in result if key not in declared.told_once}})
     return {"replayed": False, "result": result}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
 from core.explain.chain import Call
-from core.model import run
+from core.model import results, run
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
-from core.operations.registry import Page, items_schema, moment, operation, position, rows_page
+from core.operations.registry import LISTED, Page, moment, operation, position, rows_page
 from core.store import job_runs as table
 
 MOST_MINUTES = 24 * 60
@@ -39,11 +39,11 @@ class RunList(Page):
     summary="List the runs of jobs, newest first.",
     http="GET /api/runs",
     toolset="jobs",
-    result=items_schema(),
+    outline=LISTED,
     offline=False,
     role=Role.USER,
 )
-async def run_list(engine: Engine, caller: Caller, params: RunList) -> dict[str, Any]:
+async def run_list(engine: Engine, caller: Caller, params: RunList) -> results.runs.RunList:
     """List runs of jobs. Runs in a row that found nothing to do are one item with a `count`; of those that messages
     started, only the ones that failed, were canceled or take long are here, the rest is in `per_minute`."""
     now = engine.now_ns()
@@ -65,15 +65,21 @@ async def run_list(engine: Engine, caller: Caller, params: RunList) -> dict[str,
     counted = engine.fleet.runs.counted
     page = rows_page(rows, params.limit, lambda one: counted(one).to_answer(), lambda one: str(one.id))
     if not params.job or not params.minutes:
-        return {**page, "total": total}
+        return {"items": page["items"], "next_cursor": page["next_cursor"], "total": total}
     first = now - params.minutes * 60 * clock.NANOSECONDS
     sums = await engine.fleet.runs.minutes(caller.tenant, params.job, first)
     return {**page, "total": total, "per_minute": [_minute(one) for one in sums]}
 
 
-def _minute(sums: table.Minute) -> dict[str, Any]:
-    counted = {name: getattr(sums, name) for name in table.COUNTED}
-    return {"at": clock.iso(sums.minute_ns), **counted}
+def _minute(sums: table.Minute) -> results.runs.Minute:
+    return {
+        "at": clock.iso(sums.minute_ns),
+        "runs": sums.runs,
+        "failed": sums.failed,
+        "events_in": sums.events_in,
+        "events_out": sums.events_out,
+        "refused": sums.refused,
+    }
 
 
 class RunGet(Params):
@@ -88,7 +94,7 @@ class RunGet(Params):
     offline=False,
     role=Role.USER,
 )
-async def run_get(engine: Engine, caller: Caller, params: RunGet) -> dict[str, Any]:
+async def run_get(engine: Engine, caller: Caller, params: RunGet) -> results.runs.RunShown:
     """One run of a job, with the call that finds what it wrote to the log (`next`)."""
     found = await _find(engine, caller, params.run_id)
     call = Call("log_search", {"run": found.text_id}, "what it wrote to the log")
@@ -124,7 +130,7 @@ class RunCancel(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def run_cancel(engine: Engine, caller: Caller, params: RunCancel) -> dict[str, Any]:
+async def run_cancel(engine: Engine, caller: Caller, params: RunCancel) -> results.runs.Run:
     """End one run at its next wait; the job goes on with the next one. Answers with the run, which is canceled unless
     it ended before; `confirmed` is false when its worker did not say within 10 s that it stopped."""
     found = await _find(engine, caller, params.run_id)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core import clock
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.schedule import Policy
-from core.operations.registry import Page, items_schema, moment, offset_page, operation
+from core.operations.registry import LISTED, Page, moment, offset_page, operation
 
 UPCOMING = 5
 LAST_RUNS = 10
@@ -22,9 +21,9 @@ class ScheduleList(Page):
 
 
 @operation(
-    summary="List the schedules.", http="GET /api/schedules", toolset="schedules", result=items_schema(), role=Role.USER
+    summary="List the schedules.", http="GET /api/schedules", toolset="schedules", outline=LISTED, role=Role.USER
 )
-async def schedule_list(engine: Engine, caller: Caller, params: ScheduleList) -> dict[str, Any]:
+async def schedule_list(engine: Engine, caller: Caller, params: ScheduleList) -> results.Listing[results.runs.Schedule]:
     """List the jobs that run by an interval or cron: when next, when last, how many firings were missed or skipped, and
     who paused it."""
     return offset_page(engine.fleet.timetables.of(caller.tenant), params, engine.schedules.answer)
@@ -45,13 +44,13 @@ class ScheduleGet(ScheduleNamed):
     toolset="schedules",
     role=Role.USER,
 )
-async def schedule_get(engine: Engine, caller: Caller, params: ScheduleGet) -> dict[str, Any]:
+async def schedule_get(engine: Engine, caller: Caller, params: ScheduleGet) -> results.runs.ScheduleShown:
     """Show when a job fires: the next five times in the zone of the schedule, the last ten runs (`runs`; run_get
     tells more of one), firings that were `missed`
     (nothing could run them) and `skipped` (a run was under way), the pause, and runs that wait (`waiting`)."""
-    found = engine.schedules.detailed(engine.schedules.known(caller.tenant, params.name), UPCOMING)
+    schedule = engine.schedules.known(caller.tenant, params.name)
     runs = await engine.fleet.runs.last(caller.tenant, params.name, LAST_RUNS)
-    return {**found, "runs": [run.to_item() for run in runs]}
+    return engine.schedules.detailed(schedule, UPCOMING, [run.to_item() for run in runs])
 
 
 class JobRunNow(ScheduleNamed):
@@ -66,14 +65,20 @@ class JobRunNow(ScheduleNamed):
     effect=Effect.WRITE,
     role=Role.ADMIN,
 )
-async def job_run_now(engine: Engine, caller: Caller, params: JobRunNow) -> dict[str, Any]:
+async def job_run_now(engine: Engine, caller: Caller, params: JobRunNow) -> results.runs.RunAsked:
     """Run a scheduled job once now, also while its schedule is paused; its next firing stays as it is. It is run behind
     the run that is under way, and survives a restart of the engine."""
     order, run = await engine.schedules.run_now(caller, params.name, params.wait_seconds)
-    ended = None
+    ended: results.runs.RunEnded | None = None
     if run is not None:
-        ended = {"ok": run.ok, "reason": run.reason, "started_at": clock.iso(run.started_ns)}
-        ended |= {"ended_at": clock.iso(run.ended_ns), "events_in": run.events_in, "events_out": run.events_out}
+        ended = {
+            "ok": run.ok,
+            "reason": run.reason,
+            "started_at": clock.iso(run.started_ns),
+            "ended_at": clock.iso(run.ended_ns),
+            "events_in": run.events_in,
+            "events_out": run.events_out,
+        }
     return {"name": params.name, "cause": order.cause, "asked_at": clock.iso(order.scheduled_ns), "ended": ended}
 
 
@@ -92,7 +97,7 @@ class SchedulePause(ScheduleNamed):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def schedule_pause(engine: Engine, caller: Caller, params: SchedulePause) -> dict[str, Any]:
+async def schedule_pause(engine: Engine, caller: Caller, params: SchedulePause) -> results.runs.Schedule:
     """Have a job fire by its times no more; what runs ends well. The pause survives restarts, and a new version of the
     job. job_run_now still runs it."""
     until = 0 if params.until is None else moment(params.until, engine.now_ns(), "/until", ahead=True)
@@ -112,7 +117,7 @@ class ScheduleResume(ScheduleNamed):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def schedule_resume(engine: Engine, caller: Caller, params: ScheduleResume) -> dict[str, Any]:
+async def schedule_resume(engine: Engine, caller: Caller, params: ScheduleResume) -> results.runs.ScheduleResumed:
     """Have a paused job fire by its times again, from now on. What came due in the pause is no miss: `left_out` says
     how many do not run, `caught_up` how many run now, one after the other."""
     schedule, missed = await engine.schedules.resume(caller, params.name, params.missed)
@@ -135,11 +140,11 @@ class ScheduleBackfill(ScheduleNamed):
     effect=Effect.WRITE,
     role=Role.ADMIN,
 )
-async def schedule_backfill(engine: Engine, caller: Caller, params: ScheduleBackfill) -> dict[str, Any]:
+async def schedule_backfill(engine: Engine, caller: Caller, params: ScheduleBackfill) -> results.runs.Backfill:
     """Run a job for each time of its schedule in a stretch that is past, at most 500, one run after the other; what is
     due by the schedule goes between them. `${time|scheduled_time_…}` and the window of a run are those of its time."""
     now = engine.now_ns()
     begin, end = moment(params.since, now, "/since"), moment(params.until, now, "/until")
     times = await engine.schedules.backfill(caller, params.name, begin, end, dry_run=params.dry_run)
-    shown = [clock.iso(at) for at in times]
-    return {"name": params.name, "dry_run": params.dry_run, "count": len(times), "times": shown}
+    told = [clock.iso(at) for at in times]
+    return {"name": params.name, "dry_run": params.dry_run, "count": len(times), "times": told}

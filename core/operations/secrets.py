@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, SecretStr
 
 from core import clock
 from core.contexts.secrets import MAX_BYTES
 from core.engine import Engine
-from core.model import secret
+from core.model import results, secret
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Page, offset_page, operation
 from core.store import audit
 
 NAME = Field(pattern=secret.NAME_PATTERN, max_length=201)
@@ -34,7 +32,7 @@ class SecretSet(Params):
     offline=True,
     role=Role.ADMIN,
 )
-async def secret_set(engine: Engine, caller: Caller, params: SecretSet) -> dict[str, Any]:
+async def secret_set(engine: Engine, caller: Caller, params: SecretSet) -> results.contexts.SecretSet:
     """Set a secret for `${secret|scope/name}` in jobs; it is encrypted, and no answer ever contains it.
 
     Jobs that use it get the new value at once. Do not ask a user to type a secret into a conversation: they set it
@@ -54,12 +52,12 @@ class SecretList(Page):
     http="GET /api/secrets",
     toolset="contexts",
     role=Role.ADMIN,
-    result=items_schema(),
+    outline=LISTED,
 )
-async def secret_list(engine: Engine, caller: Caller, params: SecretList) -> dict[str, Any]:
+async def secret_list(engine: Engine, caller: Caller, params: SecretList) -> results.Listing[results.contexts.Secret]:
     """List the secrets with version, time and the deployed jobs that use them; also those that are used and missing."""
     users = engine.fleet.secret_users(caller.tenant)
-    items = [
+    items: list[results.contexts.Secret] = [
         {
             "name": f"{row['scope']}/{row['name']}",
             "version": row["version"],
@@ -69,8 +67,10 @@ async def secret_list(engine: Engine, caller: Caller, params: SecretList) -> dic
         }
         for row in engine.vault.rows(caller.tenant)
     ]
-    missing = {"version": 0, "updated_at": None, "updated_by": ""}
-    items += [{"name": name, **missing, "used_by": jobs} for name, jobs in sorted(users.items())]
+    items += [
+        {"name": name, "version": 0, "updated_at": None, "updated_by": "", "used_by": jobs}
+        for name, jobs in sorted(users.items())
+    ]
     return offset_page(items, params)
 
 
@@ -100,7 +100,7 @@ async def _secret_goes(engine: Engine, caller: Caller, params: SecretDelete) -> 
     role=Role.ADMIN,
     idempotent=True,
 )
-async def secret_delete(engine: Engine, caller: Caller, params: SecretDelete) -> dict[str, Any]:
+async def secret_delete(engine: Engine, caller: Caller, params: SecretDelete) -> results.contexts.SecretDeleted:
     """Delete a secret for good. Refused while deployed jobs use it, unless `force` is set."""
     who = secret.named(params.name)
     users = await engine.secrets.delete(caller, who, params.force)
@@ -125,7 +125,7 @@ async def _key_is_replaced(engine: Engine, caller: Caller, params: SecretRotateK
     role=Role.ADMIN,
     platform=True,
 )
-async def secret_rotate_key(engine: Engine, caller: Caller, params: SecretRotateKey) -> dict[str, Any]:
+async def secret_rotate_key(engine: Engine, caller: Caller, params: SecretRotateKey) -> results.contexts.KeyRotated:
     """Make a new key, encrypt the secrets of every tenant with it, and forget the old key. Values stay as they are.
 
     It may be cut off at any moment: the next start goes on. Copies of the old database need the old key.

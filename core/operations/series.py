@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core import clock, errors
 from core.engine import Engine
 from core.fleet import sampling
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import moment, operation
@@ -33,7 +32,7 @@ class SeriesGet(Params):
     offline=False,
     role=Role.USER,
 )
-async def series_get(engine: Engine, caller: Caller, params: SeriesGet) -> dict[str, Any]:
+async def series_get(engine: Engine, caller: Caller, params: SeriesGet) -> results.engine.Series:
     """Rates by the second, from slot to slot of `step_seconds`, and the largest lag of each; null where nothing is
     known. The last one is not over. The last hour is kept by 10 seconds, a day by the minute, a week by 5 minutes, 90
     days by the hour."""

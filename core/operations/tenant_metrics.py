@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from core import clock
 from core.engine import Engine
+from core.model import results
 from core.model.condition import Health, Kind, Subject
 from core.model.measure import MOST_JOBS, OTHER, Family, Sample
 from core.model.operation import Params
@@ -32,7 +32,7 @@ class TenantMetrics(Params):
     offline=False,
     role=Role.USER,
 )
-async def tenant_metrics(engine: Engine, caller: Caller, params: TenantMetrics) -> dict[str, Any]:
+async def tenant_metrics(engine: Engine, caller: Caller, params: TenantMetrics) -> results.engine.Measures:
     """Families of samples as in the Prometheus text format, which `/metrics` shows besides what job_metrics says: how
     long runs took, how many messages wait for jobs, the conditions of deployments and of single jobs that are true (1)
     or false (0), and since when those are as they are that are not healthy."""

@@ -10,11 +10,12 @@ from core import clock, errors
 from core.admission import in_tenant
 from core.engine import Engine
 from core.identity import tokens
+from core.model import results
 from core.model import scopes as limits
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import EVERY_TENANT, Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Page, offset_page, operation
 
 DEFAULT_TTL_SECONDS = 3600
 MAX_TTL_SECONDS = 30 * 86_400
@@ -47,7 +48,7 @@ class TokenCreate(Params):
     tool=False,
     told_once=("token",),
 )
-async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> dict[str, Any]:
+async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> results.identity.TokenCreated:
     """Make an API token for the HTTP API and for MCP over HTTP. Only its hash is kept.
 
     It goes beyond the credential that makes it in nothing: role, tenants, platform, scopes, end; and ends with it when
@@ -60,11 +61,11 @@ async def token_create(engine: Engine, caller: Caller, params: TokenCreate) -> d
     return {"token": secret, **_token(row)}
 
 
-def _token(row: dict[str, Any]) -> dict[str, Any]:
+def _token(row: dict[str, Any]) -> results.identity.Token:
     return {
         "id": row["id"],
         "name": row["name"],
-        **tokens.rights(row),
+        **tokens.rights(row),  # type: ignore[typeddict-item]  # which is never `cut`
         "created_at": clock.iso(row["created_at_ns"]),
         "expires_at": clock.iso(row["expires_at_ns"]) if row["expires_at_ns"] else None,
         "last_used_at": clock.iso(row["last_used_at_ns"]) if row.get("last_used_at_ns") else None,
@@ -79,9 +80,9 @@ def _token(row: dict[str, Any]) -> dict[str, Any]:
     toolset="administration",
     role=Role.ADMIN,
     tool=False,
-    result=items_schema(),
+    outline=LISTED,
 )
-async def token_list(engine: Engine, caller: Caller, params: Page) -> dict[str, Any]:
+async def token_list(engine: Engine, caller: Caller, params: Page) -> results.Listing[results.identity.Token]:
     """List the tokens, without their secrets, which nobody has."""
     return offset_page(await engine.tokens.administered(caller), params, _token)
 
@@ -110,7 +111,7 @@ async def _tokens_go(engine: Engine, caller: Caller, params: TokenRevoke) -> Los
     role=Role.ADMIN,
     tool=False,
 )
-async def token_revoke(engine: Engine, caller: Caller, params: TokenRevoke) -> dict[str, Any]:
+async def token_revoke(engine: Engine, caller: Caller, params: TokenRevoke) -> results.identity.TokenRevoked:
     """Withdraw a token at once, with all that were made with it, and all their JWTs: {id, revoked, with}."""
     return {"id": params.id, "revoked": True, "with": await engine.tokens.revoke(caller, params.id)}
 
@@ -131,7 +132,7 @@ class TokenMint(Params):
     gated=False,
     told_once=("access_token",),
 )
-async def token_mint(engine: Engine, caller: Caller, params: TokenMint) -> dict[str, Any]:
+async def token_mint(engine: Engine, caller: Caller, params: TokenMint) -> results.identity.TokenMinted:
     """Exchange an API key for a JWT: {access_token, token_type, expires_in, expires_at, username}.
 
     The JWT stands for the same user with the same rights, as they are whenever it is shown, and ends with its key.
@@ -158,12 +159,12 @@ class WhoAmI(Params):
     role=Role.USER,
     tool=False,
 )
-async def whoami(engine: Engine, caller: Caller, params: WhoAmI) -> dict[str, Any]:
+async def whoami(engine: Engine, caller: Caller, params: WhoAmI) -> results.identity.WhoAmI:
     """The identity behind the credential of this call, and the tenant that the call acts in."""
     principal = caller.principal
     return {
         "username": principal.username,
-        "role": principal.role.value,
+        "role": principal.role,
         "tenant": caller.tenant,
         "tenants": list(principal.tenants),
         "platform": principal.platform,
@@ -176,7 +177,7 @@ class TokenVerify(Params):
 
 
 @operation(summary="Who a token stands for.", http="", toolset="administration", tool=False, role=Role.USER)
-async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> dict[str, Any]:
+async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> results.identity.TokenVerified:
     """The principal behind an API key or a JWT, and when it ends; for the HTTP door only.
 
     Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.

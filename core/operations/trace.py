@@ -8,35 +8,12 @@ from pydantic import Field
 
 from core import errors
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import JobDocument, operation
 
-RESULT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "events_in": {"type": "array", "items": {"type": "object"}},
-        "steps": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "index": {"type": "integer"},
-                    "action": {"type": "string"},
-                    "description": {"type": "string"},
-                    "before": {"type": "array"},
-                    "after": {"type": "array"},
-                    "dropped": {"type": "integer"},
-                    "warnings": {"type": "array"},
-                },
-            },
-        },
-        "events_out": {"type": "array", "items": {"type": "object"}},
-        "would_emit": {"type": "array", "items": {"type": "object"}},
-        "errors": {"type": "array", "items": {"type": "object"}},
-        "counts": {"type": "object"},
-    },
-}
+TRACED = ("events_in", "steps", "events_out", "would_emit", "errors", "counts")
 
 
 class JobTrace(Params):
@@ -60,9 +37,9 @@ class JobTrace(Params):
     toolset="jobs",
     role=Role.ADMIN,
     open_world=True,
-    result=RESULT,
+    outline=TRACED,
 )
-async def job_trace(engine: Engine, caller: Caller, params: JobTrace) -> dict[str, Any]:
+async def job_trace(engine: Engine, caller: Caller, params: JobTrace) -> results.jobs.Trace:
     """Run & Trace: steps[] show the events before and after each action, what was dropped, and warnings.
 
     would_emit[] is what its output and messages would have sent; errors[] have step, event and message. The input

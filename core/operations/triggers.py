@@ -12,11 +12,12 @@ from core.deployments import status
 from core.documents import differences
 from core.engine import Engine
 from core.explain.chain import Call
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import InvocationState
-from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX, Definition
-from core.operations.registry import INVOCATION_RECORD, Page, items_schema, offset_page, operation
+from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, Definition
+from core.operations.registry import LISTED, RECORDED, Page, offset_page, operation
 from core.store import invocations
 from core.store import triggers as table
 from core.triggers import registry, tools
@@ -42,10 +43,12 @@ class TriggerList(Page):
     summary="List the published triggers.",
     http="GET /api/triggers",
     toolset="triggers",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> dict[str, Any]:
+async def trigger_list(
+    engine: Engine, caller: Caller, params: TriggerList
+) -> results.Listing[results.triggers.TriggerItem]:
     """List the published triggers: what each does to the world (effect), whether you may run it now, and whether a
     worker runs its target job.
 
@@ -59,7 +62,7 @@ async def trigger_list(engine: Engine, caller: Caller, params: TriggerList) -> d
         and (params.tag is None or params.tag in trigger.definition.tags)
     ]
 
-    def row(trigger: Trigger) -> dict[str, Any]:
+    def row(trigger: Trigger) -> results.triggers.TriggerItem:
         target = engine.fleet.workload_views(tenant=trigger.tenant, job=trigger.definition.target_job_name)
         may_run = trigger.invokable_by(caller)
         return {**trigger.summary(), "may_run": may_run, "target_up": any(map(status.up, target))}
@@ -94,41 +97,42 @@ class TriggerGet(TriggerRef):
     toolset="triggers",
     role=Role.USER,
 )
-async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> dict[str, Any]:
+async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> results.triggers.Trigger:
     """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
     present = engine.triggers.find(caller, params.slug, params.tenant_id)
     rows = await engine.database.read(table.revisions, present.tenant, present.slug)
-    shown = present if params.revision in (None, present.revision) else _revision(rows, params.revision, "/revision")
-    out = {
-        **shown.summary(),
-        "active": shown.active and shown.revision == present.revision,
-        "definition": shown.definition.model_dump(exclude={"kind"}),
-        **clock.with_text({"created_at_ns": shown.created_at_ns, "created_by": shown.created_by}),
-        "invokable": shown.revision == present.revision and present.invokable_by(caller),
-        **await _target(engine, present),
-        "revisions": [
-            clock.with_text({key: row[key] for key in ("revision", "created_at_ns", "created_by")})
-            for row in rows[:SHOWN_REVISIONS]
-        ],
+    meant = present if params.revision in (None, present.revision) else _revision(rows, params.revision, "/revision")
+    up, calls = await _target(engine, present)
+    out: results.triggers.Trigger = {
+        **meant.summary(),  # type: ignore[typeddict-item]  # which has none of the keys that follow only now and then
+        "active": meant.active and meant.revision == present.revision,
+        "definition": meant.definition.model_dump(exclude={"kind"}),
+        "created_at": clock.iso(meant.created_at_ns),
+        "created_at_ns": meant.created_at_ns,
+        "created_by": meant.created_by,
+        "invokable": meant.revision == present.revision and present.invokable_by(caller),
+        "target_up": up,
+        "revisions": [registry.revision_to_answer(row) for row in rows[:SHOWN_REVISIONS]],
     }
+    if calls:
+        out["next"] = [call.to_dict() for call in calls]
     if params.compare is not None:
         other = _revision(rows, params.compare, "/compare")
-        old, new = (one.definition.model_dump(exclude={"kind"}) for one in (other, shown))
+        old, new = (one.definition.model_dump(exclude={"kind"}) for one in (other, meant))
         out["compared_with"] = params.compare
         out["changes"] = [one.to_dict() for one in differences.between(old, new)]
     return out
 
 
-async def _target(engine: Engine, trigger: Trigger) -> dict[str, Any]:
-    """{target_up}, and where it is not up {next}: the calls that help."""
+async def _target(engine: Engine, trigger: Trigger) -> tuple[bool, list[Call]]:
+    """Whether its job is up, and where it is not the calls that help."""
     job = trigger.definition.target_job_name
     there = engine.fleet.workload_views(tenant=trigger.tenant, job=job)
     if any(map(status.up, there)):
-        return {"target_up": True}
+        return True, []
     found = await engine.explainer.mismatches(trigger.definition) if not there else []
     calls = [call for one in found if one.code == "target_not_deployed" for call in one.mend]
-    calls = calls or [Call("explain", {"kind": "job", "id": job}, "see why its job does not run")]
-    return {"target_up": False, "next": [call.to_dict() for call in calls]}
+    return False, calls or [Call("explain", {"kind": "job", "id": job}, "see why its job does not run")]
 
 
 def _revision(rows: list[dict[str, Any]], number: int | None, pointer: str) -> Trigger:
@@ -150,7 +154,7 @@ def _revision(rows: list[dict[str, Any]], number: int | None, pointer: str) -> T
     offline=True,
     role=Role.ADMIN,
 )
-async def trigger_publish(engine: Engine, caller: Caller, params: Definition) -> dict[str, Any]:
+async def trigger_publish(engine: Engine, caller: Caller, params: Definition) -> results.triggers.TriggerPublished:
     """Publish a trigger: a named action with validated parameters that sends a message to a job.
 
     With publication.mcp it is an MCP tool at once. With response_slot a run ends when the job answers with a
@@ -160,7 +164,7 @@ async def trigger_publish(engine: Engine, caller: Caller, params: Definition) ->
     definition = registry.check(params.model_dump(exclude_defaults=True), caller)
     in_tenant(caller, definition.tenant_id)
     trigger = await engine.triggers.publish(definition, caller, engine.ids.next())
-    return {**_published(trigger), **await _warned(engine, trigger)}
+    return {**trigger.present(), "warnings": await _warnings(engine, trigger)}
 
 
 class TriggerRevise(Definition):
@@ -175,7 +179,7 @@ class TriggerRevise(Definition):
     offline=True,
     role=Role.ADMIN,
 )
-async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) -> dict[str, Any]:
+async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) -> results.triggers.TriggerRevised:
     """Replace a trigger by a new revision; send the whole definition, nothing is patched in place.
 
     The new revision is active, also when the present one was deactivated. `changes` says what differs from it (path,
@@ -187,22 +191,11 @@ async def trigger_revise(engine: Engine, caller: Caller, params: TriggerRevise) 
     trigger = await engine.triggers.revise(present, definition, caller, engine.ids.next())
     old, new = (one.definition.model_dump(exclude={"kind"}) for one in (present, trigger))
     changes = [one.to_dict() for one in differences.between(old, new)]
-    return {**_published(trigger), "changes": changes, **await _warned(engine, trigger)}
+    return {**trigger.present(), "changes": changes, "warnings": await _warnings(engine, trigger)}
 
 
-async def _warned(engine: Engine, trigger: Trigger) -> dict[str, Any]:
-    return {"warnings": [one.to_dict() for one in await engine.explainer.mismatches(trigger.definition)]}
-
-
-def _published(trigger: Trigger) -> dict[str, Any]:
-    mcp = trigger.definition.publication.mcp
-    return {
-        "slug": trigger.slug,
-        "tenant_id": trigger.tenant,
-        "revision": trigger.revision,
-        "active": trigger.active,
-        "tool_name": TOOL_PREFIX + trigger.slug if mcp else None,
-    }
+async def _warnings(engine: Engine, trigger: Trigger) -> list[results.triggers.Mismatch]:
+    return [one.to_dict() for one in await engine.explainer.mismatches(trigger.definition)]
 
 
 @operation(
@@ -214,7 +207,7 @@ def _published(trigger: Trigger) -> dict[str, Any]:
     role=Role.ADMIN,
     idempotent=True,
 )
-async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef) -> dict[str, Any]:
+async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef) -> results.triggers.TriggerDeactivated:
     """Make a trigger inactive: it is no longer offered or invocable, its history stays. Revise it to bring it back.
 
     Runs that are under way go on: `open_invocations` are their ids, the newest first, `open_total` how many there are.
@@ -225,8 +218,12 @@ async def trigger_deactivate(engine: Engine, caller: Caller, params: TriggerRef)
     runs, total = await engine.database.read(
         lambda db: invocations.search(db, trigger.tenant, equal=which, limit=SHOWN_RUNS)
     )
-    open_runs = {"open_invocations": [run.text_id for run in runs], "open_total": total}
-    return {**_published(trigger), "callers_hear": trigger.inactivity, **open_runs}
+    return {
+        **trigger.present(),
+        "callers_hear": trigger.inactivity,
+        "open_invocations": [run.text_id for run in runs],
+        "open_total": total,
+    }
 
 
 class TriggerInvoke(Params):
@@ -250,10 +247,10 @@ class TriggerInvoke(Params):
     toolset="triggers",
     effect=Effect.WRITE,
     open_world=True,
-    result=INVOCATION_RECORD,
+    outline=RECORDED,
     role=Role.USER,
 )
-async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) -> dict[str, Any]:
+async def trigger_invoke(engine: Engine, caller: Caller, params: TriggerInvoke) -> results.triggers.Invocation:
     """Run a trigger by slug: validates the parameters, sends the message to the job, waits for the end of the run.
 
     Returns the invocation record. While its state is accepted or dispatched, poll trigger_invocation_get with the
@@ -282,7 +279,7 @@ class TriggerTools(Params):
     tool=False,
     role=Role.USER,
 )
-async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) -> dict[str, Any]:
+async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) -> results.triggers.TriggerTools:
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""
     if params.known_version == engine.triggers.version:
         return {"version": engine.triggers.version, "tools": None}

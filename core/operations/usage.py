@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -23,7 +24,7 @@ class UsageGet(Params):
     tool=False,
     role=Role.USER,
 )
-async def usage_get(engine: Engine, caller: Caller, params: UsageGet) -> dict[str, Any]:
+async def usage_get(engine: Engine, caller: Caller, params: UsageGet) -> results.engine.UsageList:
     """What the invocations of this tenant, those of this user in it, and its KV store take, in records and bytes:
     items of {what, records, bytes, most_bytes, setting}; `refused` counts the runs that this engine refused for want
     of room, of all tenants."""
@@ -40,6 +41,6 @@ async def usage_get(engine: Engine, caller: Caller, params: UsageGet) -> dict[st
     }
 
 
-def _row(what: str, records: int | None, kept: int, settings: Any, setting: str) -> dict[str, Any]:
+def _row(what: str, records: int | None, kept: int, settings: Any, setting: str) -> results.engine.Usage:
     most = getattr(settings, setting) * MIB
     return {"what": what, "records": records, "bytes": kept, "most_bytes": most, "setting": setting}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core import clock
 from core.documents import differences
 from core.engine import Engine
+from core.model import results
 from core.model.message import Type
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.variable import MAX_CHARACTERS, NAME_PATTERN
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Page, offset_page, operation
 from core.store import variables as table
 
 
@@ -33,7 +32,7 @@ class VariableSet(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def variable_set(engine: Engine, caller: Caller, params: VariableSet) -> dict[str, Any]:
+async def variable_set(engine: Engine, caller: Caller, params: VariableSet) -> results.contexts.VariableSet:
     """Set what `${dyn|NAME}` is in jobs, at once and without a deployment. It survives restarts."""
     rows = await engine.database.read(table.of_tenant, caller.tenant)
     old = {row["name"]: row["value"] for row in rows if row["name"] == params.name}
@@ -48,12 +47,12 @@ async def variable_set(engine: Engine, caller: Caller, params: VariableSet) -> d
     http="GET /api/variables",
     toolset="contexts",
     role=Role.ADMIN,
-    result=items_schema(),
+    outline=LISTED,
 )
-async def variable_list(engine: Engine, caller: Caller, params: Page) -> dict[str, Any]:
+async def variable_list(engine: Engine, caller: Caller, params: Page) -> results.Listing[results.contexts.Variable]:
     """List the dynamic variables with their present values, and who or which job set them."""
     rows = await engine.database.read(table.of_tenant, caller.tenant)
-    items = [
+    items: list[results.contexts.Variable] = [
         {
             "name": row["name"],
             "value": row["value"],
@@ -86,7 +85,7 @@ async def _variable_goes(engine: Engine, caller: Caller, params: VariableDelete)
     role=Role.ADMIN,
     idempotent=True,
 )
-async def variable_delete(engine: Engine, caller: Caller, params: VariableDelete) -> dict[str, Any]:
+async def variable_delete(engine: Engine, caller: Caller, params: VariableDelete) -> results.contexts.VariableDeleted:
     """Remove a dynamic variable; jobs then see the fallback of `${dyn|NAME||fallback}`, or an empty text."""
     await engine.variables.delete(engine.ids.next(), caller, params.name)
     _tell(engine, caller, params.name)

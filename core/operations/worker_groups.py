@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import ANY_TENANT, WorkerGroup
 from core.operations.losses import counted
-from core.operations.registry import GroupName, Labels, Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, GroupName, Labels, Page, offset_page, operation
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$")]
 Tenants = Annotated[list[Tenant], Field(max_length=1000)]
@@ -27,11 +28,13 @@ class WorkerGroupList(Page):
     summary="List the worker groups.",
     http="GET /api/worker-groups",
     toolset="workers",
-    result=items_schema(),
+    outline=LISTED,
     offline=False,
     role=Role.USER,
 )
-async def worker_group_list(engine: Engine, caller: Caller, params: WorkerGroupList) -> dict[str, Any]:
+async def worker_group_list(
+    engine: Engine, caller: Caller, params: WorkerGroupList
+) -> results.Listing[results.workers.WorkerGroup]:
     """List the worker groups that admit this tenant, with labels, their workers, and how many jobs they can hold and
     do hold; to an admin of every tenant, all of them."""
     listed = [_answer(engine, group, caller) for group in engine.workforce.visible(caller)]
@@ -50,7 +53,7 @@ class WorkerGroupGet(Params):
     offline=False,
     role=Role.USER,
 )
-async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> dict[str, Any]:
+async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> results.workers.WorkerGroupShown:
     """Show a worker group: labels, slots, its workers, and what is placed in it (of this tenant)."""
     group = engine.workforce.group(caller, params.name)
     placed = [one for one in engine.fleet.workload_views(tenant=caller.tenant) if one.group == group.name]
@@ -83,7 +86,7 @@ class WorkerGroupCreate(Params):
     role=Role.ADMIN,
     platform=True,
 )
-async def worker_group_create(engine: Engine, caller: Caller, params: WorkerGroupCreate) -> dict[str, Any]:
+async def worker_group_create(engine: Engine, caller: Caller, params: WorkerGroupCreate) -> results.workers.WorkerGroup:
     """Make a worker group. Put workers in it with worker_update, or start them in it (--workers GROUP=N)."""
     group = await engine.workforce.create_group(caller, params.name, params.slots, params.labels, params.tenants)
     return _answer(engine, group, caller)
@@ -112,7 +115,7 @@ class WorkerGroupUpdate(Params):
     platform=True,
     idempotent=True,
 )
-async def worker_group_update(engine: Engine, caller: Caller, params: WorkerGroupUpdate) -> dict[str, Any]:
+async def worker_group_update(engine: Engine, caller: Caller, params: WorkerGroupUpdate) -> results.workers.WorkerGroup:
     """Change the slots, labels or tenants of a worker group, or rename it. Fewer slots move nothing that runs."""
     group = await engine.workforce.update_group(
         caller, params.name, params.new_name, params.slots, params.labels, params.tenants
@@ -141,13 +144,15 @@ async def _group_goes(engine: Engine, caller: Caller, params: WorkerGroupDelete)
     role=Role.ADMIN,
     platform=True,
 )
-async def worker_group_delete(engine: Engine, caller: Caller, params: WorkerGroupDelete) -> dict[str, Any]:
+async def worker_group_delete(
+    engine: Engine, caller: Caller, params: WorkerGroupDelete
+) -> results.workers.WorkerGroupDeleted:
     """Delete a worker group. Refused while it has workers, or a deployment or job is placed in it."""
     group = await engine.workforce.delete_group(caller, params.name)
     return {"name": group.name, "deleted": True}
 
 
-def _answer(engine: Engine, group: WorkerGroup, caller: Caller) -> dict[str, Any]:
+def _answer(engine: Engine, group: WorkerGroup, caller: Caller) -> results.workers.WorkerGroup:
     rows = [row for row in engine.fleet.worker_rows() if row["group"] == group.name]
     return {
         "name": group.name,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from core import errors
 from core.deployments.draining import Given
 from core.engine import Engine
+from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import GroupName, Labels, Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, GroupName, Labels, Page, offset_page, operation
 
 
 class WorkerList(Page):
@@ -28,11 +29,11 @@ class WorkerList(Page):
     summary="List the workers.",
     http="GET /api/workers",
     toolset="workers",
-    result=items_schema(),
+    outline=LISTED,
     offline=False,
     role=Role.USER,
 )
-async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> dict[str, Any]:
+async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> results.Listing[results.workers.Worker]:
     """List the workers whose groups admit this tenant: group, state, process id, slots, labels, how many jobs each
     holds, and how far the kernel confines it (`sandbox`: full, off, or partial with what is lacking)."""
     groups = engine.workforce.visible(caller)
@@ -61,7 +62,7 @@ class WorkerGet(Params):
     offline=False,
     role=Role.USER,
 )
-async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> dict[str, Any]:
+async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> results.workers.WorkerShown:
     """Show a worker: what it reports of itself now (memory, loop lag, channels) and this tenant's jobs on it with
     state and metrics. `report` is null when it does not answer, and `unreachable` says why."""
     row = engine.workforce.worker(caller, params.name)
@@ -103,7 +104,7 @@ class WorkerUpdate(Params):
     platform=True,
     idempotent=True,
 )
-async def worker_update(engine: Engine, caller: Caller, params: WorkerUpdate) -> dict[str, Any]:
+async def worker_update(engine: Engine, caller: Caller, params: WorkerUpdate) -> results.workers.WorkerChanged:
     """Change the group or the labels of a worker; this holds over restarts. Jobs whose group it leaves move away;
     what has no other place runs on where it is, and shows as drift of its deployment."""
     await engine.workforce.update_worker(caller, "worker_update", params.name, group=params.group, labels=params.labels)
@@ -126,7 +127,7 @@ class WorkerDrain(Params):
     platform=True,
     idempotent=True,
 )
-async def worker_drain(engine: Engine, caller: Caller, params: WorkerDrain) -> dict[str, Any]:
+async def worker_drain(engine: Engine, caller: Caller, params: WorkerDrain) -> results.workers.WorkerChanged:
     """Take a worker out of service without loss: nothing new is placed on it, and what can move to other workers of
     its group does. `stays` names what has no other place; that runs on. worker_resume ends it."""
     await engine.workforce.update_worker(caller, "worker_drain", params.name, drained=True)
@@ -147,7 +148,7 @@ class WorkerResume(Params):
     platform=True,
     idempotent=True,
 )
-async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> dict[str, Any]:
+async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> results.workers.WorkerChanged:
     """End the drain of a worker. What has moved away stays where it is until a plan recomputes the placement."""
     await engine.workforce.update_worker(caller, "worker_resume", params.name, drained=False)
     return await _moved(engine, caller, params.name, 0, leaves=False)
@@ -177,14 +178,16 @@ async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> 
     role=Role.ADMIN,
     platform=True,
 )
-async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> dict[str, Any]:
+async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> results.workers.WorkerRemoved:
     """Forget an external worker, with its labels and its drain. What it still should run moves at the next reconcile.
     A worker that is connected, or that this engine starts itself, is not removed; one that joins again is new."""
     await engine.workforce.remove_worker(caller, params.name)
     return {"name": params.name, "removed": True}
 
 
-async def _moved(engine: Engine, caller: Caller, name: str, wait_seconds: int, *, leaves: bool) -> dict[str, Any]:
+async def _moved(
+    engine: Engine, caller: Caller, name: str, wait_seconds: int, *, leaves: bool
+) -> results.workers.WorkerChanged:
     """Move away what must not stay on a worker that `leaves` its place: the worker with moved[], stays[]."""
     given = await engine.drainer.vacate(caller, name) if leaves else Given()
     if given.moved:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from core.engine import Engine
 from core.explain.chain import Call
+from core.model import results
 from core.model.catalog import SLUG_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
@@ -35,28 +36,28 @@ class WorkflowSaveDraft(Params):
     role=Role.ADMIN,
     idempotent=True,
 )
-async def workflow_save_draft(engine: Engine, caller: Caller, params: WorkflowSaveDraft) -> dict[str, Any]:
+async def workflow_save_draft(
+    engine: Engine, caller: Caller, params: WorkflowSaveDraft
+) -> results.workflows.DraftSaved:
     """Save a draft, faults and all; the answer lists what has to be mended before workflow_publish.
 
     Refused when somebody else saved the draft since base_revision; the answer then says what differs.
     """
     saved = await engine.workflows.save_draft(caller, "workflow_save_draft", params.document, params.base_revision)
     publish = {"slug": saved.slug, "type": saved.kind, "draft_revision": saved.revision}
-    return {**_saved(saved), **(_then("workflow_publish", publish, "make it a version") if saved.report.valid else {})}
+    if not saved.report.valid:
+        return _saved(saved)
+    return {**_saved(saved), "next": [Call("workflow_publish", publish, "make it a version").to_dict()]}
 
 
-def _then(operation: str, arguments: dict[str, Any], why: str) -> dict[str, Any]:
-    return {"next": [Call(operation, arguments, why).to_dict()]}
-
-
-def _saved(draft: SavedDraft) -> dict[str, Any]:
+def _saved(draft: SavedDraft) -> results.workflows.DraftSaved:
     return {
         "slug": draft.slug,
         "type": draft.kind,
         "draft_revision": draft.revision,
         "changed": draft.changed,
         "derived_from": draft.derived_from or None,
-        **draft.report.to_dict(),
+        **draft.report.to_dict(),  # type: ignore[typeddict-item]  # which has no `next`
     }
 
 
@@ -77,7 +78,9 @@ class WorkflowPublish(Params):
     offline=True,
     role=Role.ADMIN,
 )
-async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPublish) -> dict[str, Any]:
+async def workflow_publish(
+    engine: Engine, caller: Caller, params: WorkflowPublish
+) -> results.workflows.WorkflowPublished:
     """Validate the draft and make it an immutable version, which deployment_plan can deploy; the draft is done with.
 
     Workflows are numbered 1, 2, 3; blueprints and perspectives carry the version that their document says.
@@ -85,9 +88,7 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
     version, changed = await engine.workflows.publish(caller, params.type, params.slug, params.draft_revision)
     source = f"{params.type}:{params.slug}@{version}"
     deploy = {"name": params.slug.replace("_", "-").strip("-"), "source": source}
-    deploys = params.type == "workflow"
-    return {
-        **(_then("deployment_plan", deploy, "see what it would run; give values for its wizard") if deploys else {}),
+    answer: results.workflows.WorkflowPublished = {
         "slug": params.slug,
         "type": params.type,
         "version": authoring.number(params.type, version),
@@ -95,6 +96,10 @@ async def workflow_publish(engine: Engine, caller: Caller, params: WorkflowPubli
         "state": "published",
         "source": source,
     }
+    if params.type == "workflow":
+        why = "see what it would run; give values for its wizard"
+        answer["next"] = [Call("deployment_plan", deploy, why).to_dict()]
+    return answer
 
 
 class WorkflowClone(Params):
@@ -118,7 +123,7 @@ class WorkflowClone(Params):
     offline=True,
     role=Role.ADMIN,
 )
-async def workflow_clone(engine: Engine, caller: Caller, params: WorkflowClone) -> dict[str, Any]:
+async def workflow_clone(engine: Engine, caller: Caller, params: WorkflowClone) -> results.workflows.DraftCloned:
     """Make a draft of a published version: the way to change it. A perspective becomes the draft of a workflow.
 
     errors[] lists what is left to do: each open slot is one. Edit `document`, then workflow_save_draft.
@@ -157,7 +162,7 @@ async def _version_goes(engine: Engine, caller: Caller, params: WorkflowRetire) 
     role=Role.ADMIN,
     idempotent=True,
 )
-async def workflow_retire(engine: Engine, caller: Caller, params: WorkflowRetire) -> dict[str, Any]:
+async def workflow_retire(engine: Engine, caller: Caller, params: WorkflowRetire) -> results.workflows.WorkflowRetired:
     """Take a version out of the offer for good. What is deployed goes on, and what names it exactly still finds it.
 
     With version `draft`, the draft is thrown away.

@@ -10,12 +10,13 @@ from pydantic import Field, model_validator
 from core import clock, errors
 from core.catalog import items, picture
 from core.engine import Engine
+from core.model import results
 from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.registry import Kind, Page, Slug, Version, WorkflowDocument, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Kind, Page, Slug, Version, WorkflowDocument, offset_page, operation
 from core.store import workflows as table
-from core.workflows import authoring, comparison, listing, mending
+from core.workflows import authoring, check, comparison, listing, mending
 from core.workflows.registry import DRAFT
 
 SHOWN_CHANGES = 200
@@ -37,10 +38,12 @@ class WorkflowList(Page):
     summary="List workflows, perspectives and blueprints with their drafts and versions.",
     http="GET /api/workflows",
     toolset="workflows",
-    result=items_schema(),
+    outline=LISTED,
     role=Role.USER,
 )
-async def workflow_list(engine: Engine, caller: Caller, params: WorkflowList) -> dict[str, Any]:
+async def workflow_list(
+    engine: Engine, caller: Caller, params: WorkflowList
+) -> results.Listing[results.workflows.WorkflowItem]:
     """List your own documents first, then all others; each with its newest version and open draft."""
     rows = await engine.database.read(table.listing, caller.tenant)
     found = [*listing.own(rows), *listing.foreign(await engine.library.visible(caller.tenant))]
@@ -73,20 +76,20 @@ class WorkflowGet(Params):
     toolset="workflows",
     role=Role.USER,
 )
-async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> dict[str, Any]:
+async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> results.workflows.Workflow:
     """Show a document: its graph, versions and wizard fields; of a draft also its revision and every fault."""
     found = await engine.workflows.find(caller.tenant, params.type, params.slug, params.version)
     key = (caller.tenant, params.type, params.slug)
     versions = await engine.database.read(table.versions, key)
     draft = await engine.database.read(table.draft, key)
     model: Any = found.entry.model if found.entry is not None else None
-    report: dict[str, Any] = {}
+    report: results.workflows.Report | None = None
     if found.document is not None:
         report = (await engine.workflows.check(caller.tenant, found.document)).to_dict()
         mended = await asyncio.to_thread(mending.mend, found.data, authoring.KINDS[found.kind])
         model = mended.model
     entry = items.entry(model) if model is not None else None
-    return {
+    answer: results.workflows.Workflow = {
         "slug": found.slug,
         "type": found.kind,
         "title": entry.title if entry is not None else found.slug,
@@ -101,12 +104,15 @@ async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> d
         "document": found.data,
         "graph": picture.drawing(model),
         "wizard": items.wizard(entry) if entry is not None else [],
-        **report,
-        **({"text": found.text} if params.detail == "detailed" else {}),
     }
+    if report is not None:
+        answer = {**answer, **report}
+    if params.detail == "detailed":
+        answer["text"] = found.text
+    return answer
 
 
-def _version(kind: str, row: dict[str, Any]) -> dict[str, Any]:
+def _version(kind: str, row: dict[str, Any]) -> results.workflows.WorkflowVersion:
     return {
         "version": authoring.number(kind, row["version"]),
         "state": row["state"],
@@ -135,18 +141,12 @@ class WorkflowValidate(Params):
     summary="Check a workflow, perspective or blueprint.",
     http="POST /api/workflows/validate",
     toolset="workflows",
-    result={
-        "type": "object",
-        "properties": {
-            "valid": {"type": "boolean"},
-            "errors": {"type": "array", "items": {"type": "object"}},
-            "warnings": {"type": "array", "items": {"type": "object"}},
-        },
-        "required": ["valid", "errors"],
-    },
+    outline=("valid", "errors", "warnings"),
     role=Role.USER,
 )
-async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowValidate) -> dict[str, Any]:
+async def workflow_validate(
+    engine: Engine, caller: Caller, params: WorkflowValidate
+) -> results.workflows.DocumentChecked:
     """Check a document or a saved draft: every fault at once, each with its place and what to do. Saves nothing."""
     if params.slug is not None:
         found = await engine.workflows.find(caller.tenant, params.type, params.slug, DRAFT)
@@ -160,13 +160,19 @@ async def workflow_validate(engine: Engine, caller: Caller, params: WorkflowVali
                 "valid": False,
                 "type": None,
                 "slug": None,
-                **{key: value for key, value in error.to_dict().items() if key in ("message", "hint", "errors")},
+                "message": error.message,
+                "hint": error.hint,
+                "errors": list(map(check.unread, error.errors)),
                 "errors_left_out": 0,
                 "warnings": [],
             }
     report = await engine.workflows.check(caller.tenant, document)
-    counts = {"steps": len(report.model.steps)} if isinstance(report.model, Graph) else {}
-    return {"type": document.kind, "slug": document.data["slug"], **counts, **report.to_dict()}
+    answer: results.workflows.DocumentChecked = {
+        **report.to_dict(),  # type: ignore[typeddict-item]  # which has no `steps`
+        "type": document.kind,
+        "slug": document.data["slug"],
+    }
+    return {**answer, "steps": len(report.model.steps)} if isinstance(report.model, Graph) else answer
 
 
 class WorkflowDiff(Params):
@@ -186,7 +192,7 @@ class WorkflowDiff(Params):
     toolset="workflows",
     role=Role.USER,
 )
-async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) -> dict[str, Any]:
+async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) -> results.workflows.WorkflowDiff:
     """Compare two versions, or the newest one with the draft: steps, channels, parameters, each before and after."""
     key = (caller.tenant, params.type, params.slug)
     target = params.to_version

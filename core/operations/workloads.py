@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from core.engine import Engine
 from core.fleet import workload_listing
+from core.model import results
 from core.model.condition import Health
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.operations.registry import Page, items_schema, offset_page, operation
+from core.operations.registry import LISTED, Page, offset_page, operation
 
 
 class WorkloadList(Page):
@@ -37,11 +38,13 @@ class WorkloadList(Page):
     summary="List the workloads: what runs where, in which state since when.",
     http="GET /api/workloads",
     toolset="jobs",
-    result=items_schema(),
+    outline=LISTED,
     offline=False,
     role=Role.USER,
 )
-async def workload_list(engine: Engine, caller: Caller, params: WorkloadList) -> dict[str, Any]:
+async def workload_list(
+    engine: Engine, caller: Caller, params: WorkloadList
+) -> results.Listing[results.workloads.Workload]:
     """List the replicas of jobs with deployment, step, worker, group, state, restarts, health, since when, and why."""
     there = engine.fleet.workload_views(
         tenant=caller.tenant, deployment=params.deployment, job=params.job, worker=params.worker

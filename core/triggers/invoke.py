@@ -14,7 +14,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -42,6 +42,9 @@ from core.triggers.pending import Open, Pending, notice
 from core.triggers.quota import Quota
 from core.triggers.recording import Recorder
 from core.triggers.registry import Trigger
+
+if TYPE_CHECKING:
+    from core.model.results import triggers
 
 PROXY_NONCE_CHARACTERS = 32
 _USER, _SERVER, _USER_GENERATED = Kind.USER.value, Source.SERVER.value, Type.USER_GENERATED.value
@@ -98,7 +101,7 @@ class Invoker:
         wait_seconds: float = 15.0,
         callback: Callback | None = None,
         rerun_of: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> triggers.Invocation:
         """Run a trigger and return its record: terminal, or as it is after `wait_seconds`.
 
         `rerun_of` is the id of an invocation that this one repeats. Raises Forbidden (policy), InvalidParams (with
@@ -131,7 +134,7 @@ class Invoker:
                 give_back = await self._limits.take(trigger, limit, caller)
             except errors.RateLimited as refused:
                 return await self._ran_already(refused, key, wait_seconds)
-        done: asyncio.Future[dict[str, Any] | Holder] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[triggers.Invocation | Holder] = asyncio.get_running_loop().create_future()
         span = None if self._spans is None else self._spans.within(caller.traceparent)
         if span is not None:
             caller = dataclasses.replace(caller, traceparent=str(span.context))
@@ -153,7 +156,9 @@ class Invoker:
             return await self._replay(outcome, key, wait_seconds)
         return outcome
 
-    async def _ran_already(self, refused: errors.SluiceError, key: Key | None, wait_seconds: float) -> dict[str, Any]:
+    async def _ran_already(
+        self, refused: errors.SluiceError, key: Key | None, wait_seconds: float
+    ) -> triggers.Invocation:
         """The run of this key, which no limit for new ones keeps from whoever asks for it; else the refusal."""
         holder = None if key is None else await self._database.read(run_commits.holder, key.key)
         if holder is None:
@@ -274,7 +279,7 @@ class Invoker:
 
         self._recorder.add(accepted, recorded)
 
-    async def _replay(self, holder: Holder, key: Key | None, wait_seconds: float) -> dict[str, Any]:
+    async def _replay(self, holder: Holder, key: Key | None, wait_seconds: float) -> triggers.Invocation:
         if key is None or holder.params != key.params:
             first = await self._pending.get(holder.id, 0)
             id = None if first is None else first["invocation_id"]
@@ -286,7 +291,7 @@ class Invoker:
         found = await self._pending.get(holder.id, wait_seconds)
         if found is None:
             raise errors.NotFound("The run of this idempotency key is beyond the retention.", hint="Use a new key.")
-        return {"deduplicated": True, **found}
+        return {**found, "deduplicated": True}
 
 
 def _nothing() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -29,6 +29,9 @@ from core.triggers.quota import Quota
 from core.triggers.registry import Trigger
 from core.triggers.timer_wheel import TimerWheel
 
+if TYPE_CHECKING:
+    from core.model.results import triggers
+
 
 @dataclass(slots=True, eq=False)
 class Open:
@@ -45,7 +48,9 @@ class Open:
     bucket: int = 0
     notes: int = 0
     proxied: str = ""  # the proxy response that its result will have, as JSON text
-    waiters: dict[asyncio.Future[dict[str, Any]], int] = field(default_factory=dict)  # with their deadline's bucket
+    waiters: dict[asyncio.Future[triggers.Invocation], int] = field(
+        default_factory=dict
+    )  # with their deadline's bucket
 
 
 class Pending:
@@ -73,13 +78,13 @@ class Pending:
 
     # -- waiting -------------------------------------------------------------------------------------------
 
-    async def get(self, id: int, wait_seconds: float = 0.0) -> dict[str, Any] | None:
+    async def get(self, id: int, wait_seconds: float = 0.0) -> triggers.Invocation | None:
         """The record of an invocation by row id, after waiting up to `wait_seconds` for its end."""
         entry = self._open.get(id)
         if entry is not None:
             if wait_seconds <= 0:
                 return invocation.record(entry.run)
-            done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            done: asyncio.Future[triggers.Invocation] = asyncio.get_running_loop().create_future()
             self.wait(entry, wait_seconds, done)
             return await done
         run = await self._database.read(invocations.get, id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
@@ -14,8 +14,11 @@ from core.store import callbacks as table
 from core.triggers import callbacks
 from core.triggers.pending import Pending
 
+if TYPE_CHECKING:
+    from core.model.results import triggers
 
-async def find(pending: Pending, caller: Caller, text_id: str) -> tuple[int, dict[str, Any]]:
+
+async def find(pending: Pending, caller: Caller, text_id: str) -> tuple[int, triggers.Invocation]:
     """The row id and the record of an invocation. Raises NotFound, also for one in a tenant of others."""
     parsed = invocation.parse_id(text_id)
     record = await pending.get(parsed[0], 0) if parsed is not None else None
@@ -29,7 +32,7 @@ async def find(pending: Pending, caller: Caller, text_id: str) -> tuple[int, dic
     )
 
 
-def delivery(found: table.Delivery) -> dict[str, Any]:
+def delivery(found: table.Delivery) -> triggers.CallbackDelivery:
     """A callback delivery as every answer tells it."""
     row = found.row
     return {
@@ -42,5 +45,5 @@ def delivery(found: table.Delivery) -> dict[str, Any]:
         "next_try_at": clock.iso(row.due_at_ns) if row.outcome == table.PENDING else None,
         "finished_at": None if row.finished_at_ns is None else clock.iso(row.finished_at_ns),
         "finished_at_ns": row.finished_at_ns,
-        "tries": [clock.with_text(attempt) for attempt in orjson.loads(row.log)],
+        "tries": [cast("triggers.CallbackTry", clock.with_text(attempt)) for attempt in orjson.loads(row.log)],
     }

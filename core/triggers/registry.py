@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import orjson
@@ -31,6 +31,9 @@ from core.store import audit
 from core.store import triggers as table
 from core.store.database import Database
 from core.triggers import schemas
+
+if TYPE_CHECKING:
+    from core.model.results import triggers
 
 DEFINITION_SCHEMA = compact(Definition.model_json_schema())
 _validator = jsonschema_rs.Draft202012Validator(DEFINITION_SCHEMA, offline=True)
@@ -99,15 +102,24 @@ class Trigger:
         allowed = policy.allow_admin if caller.is_admin else policy.allow_user
         return self.active and allowed and may_invoke(caller.principal.scopes, self.slug)
 
-    def summary(self) -> dict[str, Any]:
-        """The row of trigger_list."""
-        definition = self.definition
+    def present(self) -> triggers.TriggerNow:
+        """Which revision this is, for who has changed the trigger."""
         return {
+            "slug": self.slug,
+            "tenant_id": self.tenant,
+            "revision": self.revision,
+            "active": self.active,
+            "tool_name": TOOL_PREFIX + self.slug if self.definition.publication.mcp else None,
+        }
+
+    def summary(self) -> triggers.TriggerBrief:
+        """What is shown of it wherever it is."""
+        definition = self.definition
+        shown: triggers.TriggerBrief = {
             "slug": definition.slug,
             "tenant_id": self.tenant,
             "revision": self.revision,
             "active": self.active,
-            **({} if self.active else self._deactivated()),
             "display_name": definition.display_name,
             "description": definition.description,
             "target_job_name": definition.target_job_name,
@@ -117,13 +129,18 @@ class Trigger:
             "tool_name": TOOL_PREFIX + definition.slug if definition.publication.mcp else None,
             "tags": definition.tags,
         }
+        if not self.active:
+            at_ns = self.deactivated_at_ns
+            shown["deactivated_at"] = None if at_ns is None else clock.iso(at_ns)
+            shown["deactivated_by"] = self.deactivated_by
+        return shown
 
-    def _deactivated(self) -> dict[str, str | None]:
-        at_ns = self.deactivated_at_ns
-        return {
-            "deactivated_at": None if at_ns is None else clock.iso(at_ns),
-            "deactivated_by": self.deactivated_by,
-        }
+
+def revision_to_answer(row: dict[str, Any]) -> triggers.TriggerRevision:
+    """Who made a revision, of which this is the row."""
+    at_ns = row["created_at_ns"]
+    at = clock.iso(at_ns)
+    return {"revision": row["revision"], "created_at": at, "created_at_ns": at_ns, "created_by": row["created_by"]}
 
 
 def check(raw: dict[str, Any], caller: Caller) -> Definition:

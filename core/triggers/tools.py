@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.model.principal import Caller
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, TOOL_PREFIX
 from core.triggers import schemas
 from core.triggers.registry import Trigger, TriggerRegistry
 
+if TYPE_CHECKING:
+    from core.model.results import triggers
 
-def of(registry: TriggerRegistry, caller: Caller) -> list[dict[str, Any]]:
+
+def of(registry: TriggerRegistry, caller: Caller) -> list[triggers.TriggerTool]:
     """The tools that a caller's triggers are; of other tenants only those whose slug means one alone."""
     own = {trigger.slug for trigger in registry.visible({caller.tenant})}
     meant = registry.reachable(caller)
@@ -25,7 +28,7 @@ def of(registry: TriggerRegistry, caller: Caller) -> list[dict[str, Any]]:
     ]
 
 
-def tool(trigger: Trigger) -> dict[str, Any]:
+def tool(trigger: Trigger) -> triggers.TriggerTool:
     """The tool that a trigger is: its schema with its defaults and the two reserved control keys."""
     definition = trigger.definition
     schema = dict(definition.parameter_schema)

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,6 +18,9 @@ from core.model.catalog import Blueprint, Graph, Perspective
 from core.model.plan import Finding
 from core.workflows import authoring, graph_faults, mending, trial
 from core.workflows.modules import Modules
+
+if TYPE_CHECKING:
+    from core.model.results import workflows
 
 MOST_REMARKS = 200  # faults that an answer names; `total` counts them all
 MOST_FITTED = 20  # open steps that are told what fits them
@@ -35,7 +38,7 @@ class Remark:
     pointer: str
     where: str
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> workflows.Remark:
         return {
             "code": self.code,
             "message": self.message,
@@ -69,7 +72,7 @@ class Report:
             return f"The {what} is valid."
         return f"The {what} has {len(self.faults)} {'fault' if len(self.faults) == 1 else 'faults'}."
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> workflows.Report:
         """The report in the keys that every answer has."""
         return {
             "valid": self.valid,
@@ -192,3 +195,13 @@ def _remark(document: Document, mended: mending.Mended, one: Finding) -> Remark:
 def _order(where: str) -> tuple[int, int]:
     found = _PLACE.search(where)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def unread(problem: errors.Problem) -> workflows.Remark:
+    """A fault of a document that cannot be read."""
+    told: workflows.Remark = {"message": problem.message, "pointer": problem.pointer}
+    if problem.where:
+        told["where"] = problem.where
+    if problem.pattern:
+        told["pattern"] = problem.pattern
+    return told

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.documents import differences
 from core.documents.differences import ABSENT
 from core.documents.differences import Difference as Value
+
+if TYPE_CHECKING:
+    from core.model.results import workflows
 
 _LISTS = {"steps": ("step", "id"), "wizard": ("wizard field", "field"), "jobs": ("job", "name")}
 _MAPS = {"channels": "channel", "context": "context key"}
@@ -27,12 +30,8 @@ class Difference:
     id: str
     changes: tuple[Value, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        sides = [
-            {"key": one.path, **{n: v for n, v in (("before", one.before), ("after", one.after)) if v is not ABSENT}}
-            for one in self.changes
-        ]
-        return {"action": self.action, "kind": self.kind, "id": self.id, "changes": sides}
+    def to_dict(self) -> workflows.PartChange:
+        return {"action": self.action, "kind": self.kind, "id": self.id, "changes": list(map(_sides, self.changes))}
 
     def __str__(self) -> str:
         mark = {"added": "+", "removed": "-", "changed": "~"}[self.action]
@@ -44,6 +43,15 @@ class Difference:
             return [line for one in self.changes for line in one.lines()]
         sides = ((one.path, one.after if one.before is ABSENT else one.before) for one in self.changes)
         return [f"{path}: {differences.quoted(value)}" for path, value in sides]
+
+
+def _sides(one: Value) -> workflows.ValueChange:
+    said: workflows.ValueChange = {"key": one.path}
+    if one.before is not ABSENT:
+        said["before"] = one.before
+    if one.after is not ABSENT:
+        said["after"] = one.after
+    return said
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
@@ -67,12 +75,10 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Differe
     return [*found, Difference("changed", "parameters", "", tuple(rest))] if rest else found
 
 
-def summary(differences: list[Difference]) -> dict[str, int]:
+def summary(differences: list[Difference]) -> workflows.ChangeCounts:
     """How many are added, removed and changed."""
-    counts = {"added": 0, "removed": 0, "changed": 0}
-    for one in differences:
-        counts[one.action] += 1
-    return counts
+    actions = [one.action for one in differences]
+    return {"added": actions.count("added"), "removed": actions.count("removed"), "changed": actions.count("changed")}
 
 
 def text(differences: list[Difference], old: str, new: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.catalog import items
@@ -11,10 +11,13 @@ from core.model.states import WorkflowState
 from core.store.workflows import DRAFT
 from core.workflows import authoring
 
+if TYPE_CHECKING:
+    from core.model.results import workflows
+
 Row = dict[str, Any]
 
 
-def own(rows: Iterable[Row]) -> list[Row]:
+def own(rows: Iterable[Row]) -> list[workflows.WorkflowItem]:
     """The documents of a tenant's own, by slug, from the rows of all their versions and drafts."""
     grouped: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -22,7 +25,7 @@ def own(rows: Iterable[Row]) -> list[Row]:
     return [_entry(kind, slug, of) for (kind, slug), of in sorted(grouped.items(), key=lambda one: one[0][::-1])]
 
 
-def _entry(kind: str, slug: str, rows: list[Row]) -> Row:
+def _entry(kind: str, slug: str, rows: list[Row]) -> workflows.WorkflowItem:
     offered = [row for row in rows if row["state"] == WorkflowState.PUBLISHED]
     newest = max(offered, key=lambda row: items.version_key(row["version"]), default=None)
     draft = next((row for row in rows if row["version"] == DRAFT), None)
@@ -41,7 +44,7 @@ def _entry(kind: str, slug: str, rows: list[Row]) -> Row:
     }
 
 
-def foreign(entries: Iterable[items.Entry]) -> list[Row]:
+def foreign(entries: Iterable[items.Entry]) -> list[workflows.WorkflowItem]:
     """The documents of others that are here: what comes with Sluice, and what was installed from portals."""
     return [
         {

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from core import accepting, errors
 from core.model import scopes
 from core.model.measure import Family
+from core.model.operation import Registry
 from core.model.principal import Caller
 from mcp_server import live as registry
 from mcp_server import session
@@ -142,7 +143,7 @@ def create(
             routes.stands_for(routes.EACH, getattr(route, "endpoint"))  # noqa: B009
             app.router.routes.append(route)
     routes.account_for(app.router.routes, engine.operations)
-    _describe(app)
+    _describe(app, engine.operations)
     return admission.Admission(
         routes.direct(app, engine, counts),
         authenticator,
@@ -169,18 +170,17 @@ async def _of_tenant(engine: session.EngineSession, caller: Caller) -> list[Fami
     return [Family.from_dict(one) for one in told["families"]]
 
 
-def _describe(app: FastAPI) -> None:
-    """Complete FastAPI's own description with the problem document and the bearer scheme."""
+def _describe(app: FastAPI, operations: Registry) -> None:
+    """Complete FastAPI's own description with what it refers to."""
     made = app.openapi
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = made()
-            components = document.setdefault("components", {})
-            components.setdefault("schemas", {})["Problem"] = openapi.PROBLEM
-            components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-            document["security"] = [{"bearer": []}]
-            app.openapi_schema = document
+            app.openapi_schema = {
+                **made(),
+                "components": openapi.components(op for op in operations if op.http),
+                "security": [{"bearer": []}],
+            }
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]

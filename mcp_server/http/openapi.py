@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from core import errors
 from core.model import operation
+from core.model.results import schemas
 from mcp_server.http import problems, replays
 
+_SCHEMAS = "#/components/schemas/"
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "code", "hint", "errors"],
@@ -18,20 +22,8 @@ PROBLEM: dict[str, Any] = {
         "detail": {"type": "string"},
         "code": {"type": "string", "enum": sorted(problems.STATUS)},
         "hint": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "message"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "JSON Pointer to the fault"},
-                    "message": {"type": "string"},
-                    "where": {"type": "string", "description": "file:line:column, when the fault is in a text"},
-                    "pattern": {"type": "string", "description": "The regular expression that a text had to match"},
-                },
-            },
-        },
-        "details": {"type": "object"},
+        "errors": {"type": "array", "items": {"$ref": _SCHEMAS + "Fault"}},
+        "details": {"$ref": _SCHEMAS + "JsonObject"},
     },
 }
 _REFUSALS = {
@@ -54,6 +46,9 @@ IDEMPOTENCY_KEY: dict[str, Any] = {
     "description": "Repeat a request with the same key to get the same answer instead of doing it twice; "
     "kept for 24 hours.",
 }
+_REFUSED = {"default": {"$ref": "#/components/responses/Refused"}}
+MAKES = ("_publish", "_create")
+"""How operations are called that make something new."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -78,10 +73,24 @@ def describe(op: operation.Operation, method: str, path: str) -> dict[str, Any]:
         out["requestBody"] = {"required": bool(wanted), "content": {"application/json": {"schema": body}}}
     if parameters:
         out["parameters"] = parameters
-    result = {"application/json": {"schema": _inline(op.result) if op.result else {"type": "object"}}}
+    result = {"application/json": {"schema": schemas.reference(op.result, _SCHEMAS)}}
     out["responses"] = {code: {"description": text, "content": result} for code, text in _answers(op).items()}
-    out["responses"] |= _refusals()
+    out["responses"] |= _REFUSED
     return out
+
+
+def components(operations: Iterable[operation.Operation]) -> dict[str, Any]:
+    """What the descriptions of these operations refer to: the types of their results, and refusals."""
+    made = schemas.Schemas(_SCHEMAS)
+    for kind in (errors.Fault, schemas.JsonObject, *(op.result for op in operations)):
+        made.of(kind)
+    refusal = {problems.MEDIA_TYPE: {"schema": {"$ref": _SCHEMAS + "Problem"}}}
+    meanings = " ".join(f"{code}: {text}" for code, text in _REFUSALS.items())
+    return {
+        "schemas": {**made.definitions, "Problem": PROBLEM},
+        "responses": {"Refused": {"description": f"Refused, or failed. {meanings}", "content": refusal}},
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+    }
 
 
 def stream(filters: tuple[str, ...]) -> dict[str, Any]:
@@ -89,13 +98,8 @@ def stream(filters: tuple[str, ...]) -> dict[str, Any]:
     described = {"description": "The stream.", "content": {"text/event-stream": {}}}
     return {
         "parameters": [_parameter(name, "query", {"type": "string"}, False) for name in filters],
-        "responses": {"200": described, **_refusals()},
+        "responses": {"200": described, **_REFUSED},
     }
-
-
-def _refusals() -> dict[str, Any]:
-    refusal = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {code: {"description": text, "content": refusal} for code, text in _REFUSALS.items()}
 
 
 def placeholders(path: str) -> list[str]:
@@ -106,7 +110,8 @@ def placeholders(path: str) -> list[str]:
 def _answers(op: operation.Operation) -> dict[str, str]:
     if op.effect is operation.Effect.READ:
         return {"200": "Done."}
-    return {"200": "Done.", "201": "Made.", "202": "Taken on; not at its end yet."}
+    done = {"201": "Made."} if op.name.endswith(MAKES) else {"200": "Done."}
+    return {**done, "202": "Taken on; not at its end yet."}
 
 
 def _parameter(name: str, place: str, node: dict[str, Any], required: bool) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def router(engine: session.EngineSession) -> APIRouter:
             summary="Draw the graph as an SVG picture.",
             tags=[op.toolset],
             response_model=None,
+            response_class=Response,
             responses={},
             openapi_extra=about,
         )

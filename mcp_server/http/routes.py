@@ -26,7 +26,6 @@ MEDIA_TYPE = "application/json"
 
 _log = logging.getLogger(__name__)
 _MOVING = frozenset({"accepted", "dispatched", "applying", "removing"})
-_MAKES = ("_publish", "_create")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _HEADERS = {**problems.SAFE_HEADERS, "content-type": MEDIA_TYPE}
 
@@ -84,6 +83,8 @@ def router(engine: session.EngineSession, counts: metrics.Metrics) -> APIRouter:
             description=op.description,
             tags=[op.toolset],
             response_model=None,
+            response_class=Response,
+            status_code=201 if op.name.endswith(openapi.MAKES) else 200,  # as it is described; `status` decides
             responses={},
             openapi_extra=openapi.describe(op, method, path),
         )
@@ -189,4 +190,4 @@ def status(op: operation.Operation, result: dict[str, Any]) -> int:
         return 200
     if result.get("state") in _MOVING:
         return 202
-    return 201 if op.name.endswith(_MAKES) else 200
+    return 201 if op.name.endswith(openapi.MAKES) else 200

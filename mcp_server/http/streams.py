@@ -105,6 +105,7 @@ def router(engine: session.EngineSession, live: Live) -> APIRouter:
             summary=feed.summary,
             tags=[feed.tag],
             response_model=None,
+            response_class=Response,
             openapi_extra=openapi.stream((*feed.filters, LAST) if feed.resumes else feed.filters),
         )
     search = engine.operations.get(message_stream.OPERATION)
@@ -121,6 +122,7 @@ def router(engine: session.EngineSession, live: Live) -> APIRouter:
             summary="Export messages, the oldest first, as lines of JSON.",
             tags=[search.toolset],
             response_model=None,
+            response_class=Response,
             responses={},
             openapi_extra=about,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import Field
 
@@ -54,6 +54,10 @@ class Known(Params):
     known_version: int | None = None
 
 
+class Planned(TypedDict):
+    plan_id: str | None
+
+
 @REGISTRY.operation(summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", role=Role.USER)
 async def catalog_search(engine: Any, caller: Caller, params: Search) -> dict[str, Any]:
     rows = [{"slug": f"item-{n}", "title": "x" * engine.title_size} for n in range(min(params.limit, 1000))]
@@ -66,10 +70,10 @@ async def catalog_search(engine: Any, caller: Caller, params: Search) -> dict[st
     toolset="deployments",
     effect=Effect.WRITE,
     gated=False,
-    result={"type": "object", "properties": {"plan_id": {"type": ["string", "null"]}}, "required": ["plan_id"]},
+    outline=("plan_id",),
     role=Role.USER,
 )
-async def deployment_plan(engine: Any, caller: Caller, params: Search) -> dict[str, Any]:
+async def deployment_plan(engine: Any, caller: Caller, params: Search) -> Planned:
     if params.query == "missing":
         raise errors.NotFound("There is no workflow missing.", hint="catalog_search lists them.")
     return {"plan_id": "p1" if caller.allow_write else None, "saved": caller.allow_write, "text": "1 to create"}

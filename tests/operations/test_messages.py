@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from core.model.message import Message
@@ -26,8 +25,8 @@ SENT = [
 
 def row(number: int, type: str, source: str, job: str) -> table.MessageRow:
     kind, tag = ("user", "made") if type == "user-generated" else ("system", "")
-    body = orjson.dumps({"nanoseconds_since_epoch": 0, "id": str(number)})
-    return table.row(Message(2**61 + number, ADMIN.tenant, kind, source, type, tag, job), body)
+    message = Message(2**61 + number, ADMIN.tenant, kind, source, type, tag, job)
+    return table.row(message, message.encode())
 
 
 @pytest.mark.parametrize(

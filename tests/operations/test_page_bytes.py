@@ -19,7 +19,7 @@ from tests.engines import ADMIN, engine_on
 from tests.furnished import NAMES, arguments_of, furnish
 
 pytestmark = pytest.mark.anyio
-LISTS = sorted(one.name for one in REGISTRY if "items" in (one.result or {}).get("properties", {}))
+LISTS = sorted(one.name for one in REGISTRY if "items" in one.outline)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +70,11 @@ async def test_every_list_of_the_registry_has_a_cursor_and_a_bound(
 
 
 async def test_large_messages_are_read_a_page_at_a_time_and_none_is_left_out(engine: Engine) -> None:
-    body = orjson.dumps(
-        {"nanoseconds_since_epoch": 0, "id": "x", "tag": "large", "message_data": {"text": "v" * 400_000}}
-    )
-    rows = [
-        table.row(Message(2**61 + number, "tenant-a", "user", "job", "user-generated", "large"), body)
+    large = [
+        Message(2**61 + number, "tenant-a", "user", "job", "user-generated", "large", data={"text": "v" * 400_000})
         for number in range(9)
     ]
-    await engine.database.write(table.insert, rows)
+    await engine.database.write(table.insert, [table.row(one, one.encode()) for one in large])
     read, more = await engine.database.read(
         lambda db: table.search(db, "tenant-a", table.Wanted(tag="large"), limit=100)
     )

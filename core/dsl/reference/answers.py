@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
@@ -15,24 +15,32 @@ from core import errors
 from core.dsl.reference import entries
 from core.near import nearest
 
+if TYPE_CHECKING:
+    from core.model.results import catalog
+
 ANSWER_CHARACTERS = 3_000  # of the JSON; with the text that a door adds, below 2,000 tokens of 3 characters
 _WORD = re.compile(r"[^\W_]+")
 
 
-def index() -> dict[str, Any]:
+def index() -> catalog.LanguageReference:
     """Every name, a line for each kind."""
     names = {kind: ", ".join(name for k, name in entries.by_name() if k == kind) for kind in entries.KINDS}
-    return {**names, "next": "kind and name show one entry; kind alone, its entries with a line each; query searches."}
+    return {
+        **cast("catalog.LanguageReference", names),
+        "next": "kind and name show one entry; kind alone, its entries with a line each; query searches.",
+    }
 
 
-def of_kind(kind: str) -> dict[str, Any]:
+def of_kind(kind: str) -> catalog.LanguageReference:
     """The entries of a kind with a line each."""
-    rows = [
+    rows: list[catalog.LanguageEntry] = [
         {"name": entry.name, "summary": entry.summary} for entry in entries.by_name().values() if entry.kind == kind
     ]
+    out: catalog.LanguageReference
     for limit in (entries.DOC_CHARACTERS, 80, 60, 45, 30, 15):
-        items = [{**row, "summary": errors.shorten(row["summary"], limit)} for row in rows]
-        if fits(out := {"kind": kind, "items": items, "next": "Add name to see keys and an example."}):
+        items: list[catalog.LanguageEntry] = [{**row, "summary": errors.shorten(row["summary"], limit)} for row in rows]
+        out = {"kind": kind, "items": items, "next": "Add name to see keys and an example."}
+        if fits(out):
             break
     return out
 
@@ -51,18 +59,18 @@ def find(kind: str | None, name: str) -> list[entries.Entry]:
     return found
 
 
-def show(entry: entries.Entry, key: str = "") -> dict[str, Any]:
+def show(entry: entries.Entry, key: str = "") -> catalog.LanguageReference:
     """One entry, or what stands below one of its keys (`auth`, `auth.basic`). Raises NotFound."""
     if key:
         return _below(entry, key)
-    head = {"kind": entry.kind, "name": entry.name}
-    rest = {"example": entry.example}
+    head: catalog.LanguageReference = {"kind": entry.kind, "name": entry.name}
+    rest: catalog.LanguageReference = {"example": entry.example}
     if entry.kind == "action":
         rest["also"] = "condition, description, suppress-warnings: see document action-keys"
     return _with_keys(head, entry.about, entry.keys, rest)
 
 
-def _below(entry: entries.Entry, path: str) -> dict[str, Any]:
+def _below(entry: entries.Entry, path: str) -> catalog.LanguageReference:
     keys, seen = entry.keys, ""
     found: entries.Key | None = None
     for step in path.split("."):
@@ -75,25 +83,30 @@ def _below(entry: entries.Entry, path: str) -> dict[str, Any]:
         seen += f"{step}."
         keys = entries.keys_of(found.model) if found.model is not None else ()
     assert found is not None
-    head = {"kind": entry.kind, "name": entry.name, "key": path}
+    head: catalog.LanguageReference = {"kind": entry.kind, "name": entry.name, "key": path}
     about = f"{found.line(0)}: {' '.join(found.doc.split())}"
     return _with_keys(head, about, keys, {})
 
 
-def _with_keys(head: dict[str, Any], about: str, keys: Sequence[entries.Key], rest: dict[str, Any]) -> dict[str, Any]:
+def _with_keys(
+    head: catalog.LanguageReference, about: str, keys: Sequence[entries.Key], rest: catalog.LanguageReference
+) -> catalog.LanguageReference:
     """The answer with as much about each key as fits; what was left out can be asked for key by key."""
     below = [key.name for key in keys if key.model is not None]
     if below:
         rest["more"] = f"Ask with key for what stands below {', '.join(below)}, or for all about one key."
     for prose, limit in ((2000, 110), (700, 110), (400, 80), (300, 60), (200, 45), (150, 30), (100, 0)):
         lines = [key.line(limit) for key in keys]
-        out = {**head, "about": errors.shorten(about, prose), **({"keys": lines} if lines else {}), **rest}
+        out: catalog.LanguageReference = {**head, "about": errors.shorten(about, prose)}
+        if lines:
+            out["keys"] = lines
+        out = {**out, **rest}
         if fits(out):
             return out
     return {**out, "keys": [", ".join(key.name for key in keys)]}
 
 
-def search(query: str) -> dict[str, Any]:
+def search(query: str) -> catalog.LanguageReference:
     """The entries and keys in which every word of the query is found, best first; failing that, most words."""
     words = query.casefold().replace("-", " ").split()
     told = errors.shorten(query, 80)
@@ -103,21 +116,21 @@ def search(query: str) -> dict[str, Any]:
     if not items:
         return {"query": told, "items": [], "total": 0, "next": "Nothing has these words; without arguments: index."}
     for shown in range(min(len(items), 15), 0, -1):
-        out = {"query": told, "items": items[:shown], "total": len(items), "next": hint}
+        out: catalog.LanguageReference = {"query": told, "items": items[:shown], "total": len(items), "next": hint}
         if fits(out):
             break
     return out
 
 
-def _with_all(words: list[str]) -> list[dict[str, Any]]:
+def _with_all(words: list[str]) -> list[catalog.LanguageEntry]:
     """Entries and keys that have every word, those with the words in their names first."""
-    ranked: list[tuple[int, int, dict[str, Any]]] = []
+    ranked: list[tuple[int, int, catalog.LanguageEntry]] = []
     for number, entry in enumerate(entries.by_name().values()):
         name = entry.name.casefold().replace("-", " ")
         rank = _rank(words, (name, f"{name} {entry.summary}", f"{name} {entry.kind} {entry.text} {entry.example}"))
-        at = {"kind": entry.kind, "name": entry.name}
+        at: catalog.LanguageEntry = {"kind": entry.kind, "name": entry.name, "summary": entry.summary}
         if rank is not None:
-            ranked.append((rank * 2, number, {**at, "summary": entry.summary}))
+            ranked.append((rank * 2, number, at))
         for key in entry.keys:
             rank = _rank(words, (key.name.replace("-", " "), f"{key.name} {name}", f"{name} {key.name} {key.doc}"))
             if rank is not None:
@@ -127,7 +140,7 @@ def _with_all(words: list[str]) -> list[dict[str, Any]]:
     return [found[2] for found in sorted(ranked, key=lambda found: found[:2])]
 
 
-def _with_most(words: list[str]) -> list[dict[str, Any]]:
+def _with_most(words: list[str]) -> list[catalog.LanguageEntry]:
     """Entries that have some of the words as words, best first: a question in plain language has words of its own.
 
     A word counts more the fewer entries have it, so that `a` and `the` count next to nothing, and three times in the
@@ -155,6 +168,6 @@ def _rank(words: list[str], texts: tuple[str, str, str]) -> int | None:
     return next((n for n, text in enumerate(texts) if all(word in text.casefold() for word in words)), None)
 
 
-def fits(answer: dict[str, Any]) -> bool:
+def fits(answer: catalog.LanguageReference) -> bool:
     """Whether an answer is small enough."""
     return len(orjson.dumps(answer, default=str)) <= ANSWER_CHARACTERS

@@ -1,0 +1,159 @@
+"""The engine itself: how it is, what it measures, what it keeps, what it would do."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from core.model.operation import Effect
+from core.model.results.basics import JsonObject, Refusal, Time
+
+
+class Loop(TypedDict):
+    """A loop that lasts as long as the engine."""
+
+    name: str
+    failures: int
+    """Steps that failed."""
+    failing: bool
+    """The last one did."""
+    reason: str
+
+
+class EngineStatus(TypedDict):
+    """How the engine itself is."""
+
+    started_at: Time
+    loops: list[Loop]
+    worker_deaths: dict[str, int]
+    """Cause -> ends of workers for which a job was to blame."""
+    overreached: int
+    """How often a worker spoke for a workload that it was not told to run; nobody heard it."""
+    unbelieved: int
+    """How often a worker told of an end of its own that is of nothing placed there."""
+    log_lines_dropped: dict[str, int]
+    """Reason -> lines of job logs that were not kept."""
+    letters_lost: int
+    """Dead letters that were lost because their file could not be written."""
+    probation: dict[str, Time]
+    """Tenant -> until when nothing new of it runs."""
+    quarantined: list[str]
+    """TENANT/JOB"""
+
+
+class Histogram(TypedDict):
+    """How often a value was at most so large."""
+
+    bounds: list[float]
+    counts: list[int]
+    """Of each bucket alone; the last one has no bound."""
+    sum: float
+
+
+class Sample(TypedDict):
+    """One value of a family."""
+
+    labels: dict[str, str]
+    value: float | Histogram
+
+
+class Family(TypedDict):
+    """Samples that differ in their labels, as in the Prometheus text format."""
+
+    name: str
+    """Without the `sluice_` in front."""
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    samples: list[Sample]
+
+
+class Measures(TypedDict):
+    """Families of samples."""
+
+    families: list[Family]
+
+
+class Usage(TypedDict):
+    """How much of one thing is kept."""
+
+    what: str
+    records: int | None
+    """null: it is not counted in records."""
+    bytes: int
+    most_bytes: int
+    setting: str
+    """That says how much it may be."""
+
+
+class UsageList(TypedDict):
+    """What a tenant keeps, and may keep."""
+
+    items: list[Usage]
+    refused: int
+    """Runs that this engine refused for want of room, of all tenants."""
+
+
+class Rates(TypedDict):
+    """What was done by the second in each slot, oldest first; null: nothing is known."""
+
+    events_in: list[float | None]
+    events_out: list[float | None]
+    bytes_in: list[float | None]
+    bytes_out: list[float | None]
+    errors: list[float | None]
+    runs: list[float | None]
+    runs_failed: list[float | None]
+    lag_seconds: list[float | None]
+    """The largest of the slot."""
+
+
+class Series(TypedDict):
+    """What workloads did over time."""
+
+    of: str | None
+    """A deployment, job or workload; null: all of the tenant."""
+    step_seconds: int
+    """How long a slot is."""
+    since: Time
+    until: Time
+    left_out: int
+    """Subjects that were too many to be kept."""
+    rates: Rates
+
+
+class LossTold(TypedDict):
+    """What a user is asked before a call that takes something away."""
+
+    question: str
+    text: str
+    """What goes."""
+    where: str
+    """The operation that shows all of it."""
+    yes: str
+    """What the user says who wants it."""
+    pinned: JsonObject
+    """Arguments that hold the call to what was shown."""
+
+
+class Loss(LossTold):
+    """What a user is asked before a call that takes something away."""
+
+    mark: str
+    """The same only for the same loss."""
+
+
+class CallPreview(TypedDict):
+    """What a call would do."""
+
+    effect: Effect | None
+    """Of this call with these arguments; null: it is refused before that is known."""
+    refused: Refusal | None
+    """What the call would end with, if that is known."""
+    loss: Loss | None
+    """null: nothing goes."""
+
+
+class CalledOnce(TypedDict):
+    """What a write was answered; one of `result` and `error` is there."""
+
+    replayed: bool
+    """It was done before."""
+    result: NotRequired[JsonObject]
+    error: NotRequired[Refusal]

@@ -1,0 +1,126 @@
+"""Credentials, whom they stand for, and who did what."""
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from core.model.principal import Role, Surface
+from core.model.results.basics import Row, Time
+
+
+class Rights(TypedDict):
+    """Whom a credential stands for, and what it may."""
+
+    username: str
+    role: Annotated[str, Role]
+    tenants: list[str]
+    """* for every one."""
+    platform: bool
+    """Also on what all tenants share."""
+    scopes: list[str]
+    """What it is limited to; empty: to nothing."""
+
+
+class Token(Row):
+    """An API token, without its secret."""
+
+    id: str
+    name: str
+    username: str
+    role: Annotated[str, Role]
+    tenants: list[str]
+    """* for every one."""
+    platform: bool
+    """Also on what all tenants share."""
+    scopes: list[str]
+    """What it is limited to; empty: to nothing."""
+    created_at: Time
+    expires_at: Time | None
+    """null: never."""
+    last_used_at: Time | None
+    revoked: bool
+    made_by: str | None
+    """The token that it was made with, and ends with."""
+
+
+class TokenCreated(Token):
+    """An API token; its secret is told this once."""
+
+    token: str
+
+
+_With = TypedDict("_With", {"with": list[str]})
+
+
+class TokenRevoked(_With):
+    """A token that is withdrawn, `with` all that were made with it."""
+
+    id: str
+    revoked: bool
+
+
+class TokenMinted(TypedDict):
+    """A JWT of the API key of the request; it is told this once."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    """Seconds."""
+    expires_at: Time
+    username: str
+
+
+class WhoAmI(TypedDict):
+    """The identity behind a call."""
+
+    username: str
+    role: Role
+    tenant: str
+    """In which the call acts."""
+    tenants: list[str]
+    """* for every one."""
+    platform: bool
+    scopes: list[str]
+    """What it is limited to; empty: to nothing."""
+
+
+class TokenVerified(Rights):
+    """Whom a token stands for."""
+
+    credential: str
+    """The id of the API key."""
+    minted: bool
+    """It is a JWT of that key."""
+    ends_in_seconds: float | None
+    """null: never."""
+
+
+class CredentialState(TypedDict):
+    """What an API key is now; all but `state` only of a valid one."""
+
+    state: Annotated[str, Literal["valid", "expired", "revoked"]]
+    username: NotRequired[str]
+    role: NotRequired[Annotated[str, Role]]
+    tenants: NotRequired[list[str]]
+    platform: NotRequired[bool]
+    scopes: NotRequired[list[str]]
+
+
+class CredentialsChecked(TypedDict):
+    """What some API keys are now, by id."""
+
+    items: dict[str, CredentialState]
+
+
+class AuditEntry(Row):
+    """What was done, or refused."""
+
+    at: Time
+    username: str
+    role: Annotated[str, Role]
+    surface: Annotated[str, Surface]
+    label: str
+    """The name of the session."""
+    operation: str
+    target: str
+    decision: str
+    """allowed, or the code of the refusal."""
+    reason: str
