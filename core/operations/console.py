@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from core.engine import Engine
 from core.identity import links
 from core.identity.tokens import Wanted
+from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.operations.registry import operation
@@ -31,7 +30,7 @@ class LinkCreate(Params):
     gated=False,
     told_once=("code", "path"),
 )
-async def console_link_create(engine: Engine, caller: Caller, params: LinkCreate) -> dict[str, Any]:
+async def console_link_create(engine: Engine, caller: Caller, params: LinkCreate) -> results.identity.ConsoleLink:
     """Make a code that signs a browser in as the caller: {code, path, expires_in}. It works once, for ten minutes.
 
     The path is to be opened in a browser, behind the address of the server.
@@ -55,7 +54,9 @@ class SessionCreate(Params):
     gated=False,
     told_once=("token",),
 )
-async def console_session_create(engine: Engine, caller: Caller, params: SessionCreate) -> dict[str, Any]:
+async def console_session_create(
+    engine: Engine, caller: Caller, params: SessionCreate
+) -> results.identity.BrowserSession:
     """A token that stands for the same user with the same rights, for the HTTP door to leave in a cookie: {token,
     seconds}. It ends after seven days, after twelve hours without use, and with the credential that made it.
 
@@ -84,6 +85,6 @@ class SessionEnd(Params):
     tool=False,
     gated=False,
 )
-async def console_session_end(engine: Engine, caller: Caller, params: SessionEnd) -> dict[str, Any]:
+async def console_session_end(engine: Engine, caller: Caller, params: SessionEnd) -> results.identity.SignedOut:
     """Withdraw the token of the caller's browser: {ended}. Other credentials stay as they are."""
     return {"ended": await engine.tokens.sign_out(caller)}

@@ -124,3 +124,28 @@ class AuditEntry(Row):
     decision: str
     """allowed, or the code of the refusal."""
     reason: str
+
+
+class ConsoleLink(TypedDict):
+    """What opens the console once; it is told this once."""
+
+    code: str
+    path: str
+    """Behind the address of the server."""
+    expires_in: int
+    """Seconds."""
+
+
+class BrowserSession(TypedDict):
+    """The token of a browser, for the HTTP door to leave in a cookie."""
+
+    token: str
+    seconds: int
+    """For how long it holds."""
+
+
+class SignedOut(TypedDict):
+    """The end of the session of a browser."""
+
+    ended: bool
+    """false: the caller's credential is none of a browser."""
