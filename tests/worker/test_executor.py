@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from core import clock
 from core.dsl.component import Batch, Event, Limits, Run
 from core.dsl.language.action import JobAborted
 from core.dsl.outputs import file as file_output
+from core.dsl.stores import local
 from core.errors import JobFailed
 from core.worker import executor as executors
 from core.worker import runs
@@ -140,13 +142,22 @@ async def test_events_count_as_out_when_the_output_has_accepted_them(worker: Wor
     assert (worker.reports[0].events_in, worker.reports[0].events_out) == (1, 1)
 
 
-async def test_what_a_failed_output_had_taken_and_not_accepted_does_not_count(worker: Worker, tmp_path: Path) -> None:
-    (tmp_path / "late").write_text("in the way of a directory")
+async def test_what_a_failed_output_had_taken_and_not_accepted_does_not_count(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = local.LocalStore.put
+
+    async def fails_for_some(self: local.LocalStore, objects: Sequence[tuple[str, bytes]]) -> None:
+        if any("late" in name for name, _ in objects):
+            raise JobFailed("the disk is broken")
+        await put(self, objects)
+
+    monkeypatch.setattr(local.LocalStore, "put", fails_for_some)
     store = {"file-store": {"path": str(tmp_path), "object-name": {"field": "to"}, "batch": {"fixed-size": 5}}}
     executor = worker.executor({"worker-channel": "c"}, store)
     channel = worker.env("sender").channel("c")
     await channel.put(Batch([{"n": n, "to": "out"} for n in range(5)]))
-    await channel.put(Batch([{"n": 5, "to": "late/x"}]))
+    await channel.put(Batch([{"n": 5, "to": "late"}]))
     running = asyncio.create_task(executor.run())
     await waiting.until(lambda: executor.metrics.events_in == 6)
     await executor.drain(5)
