@@ -571,7 +571,7 @@ async def test_an_event_that_makes_a_header_with_a_line_break_is_refused_before_
     async with web.serve(web.answer(200)) as site:
         sink = {"http-post": {"url": site.url(), "headers": {"x": "${v}"}}}
         report = await net.write('{"v":"a\\r\\nevil: 1"}', sink)
-        assert (report.ok, report.errors, report.events_out, site.connections) == (True, 1, 0, 0)
+        assert (report.errors, report.events_out, site.connections) == (1, 0, 0)
         net.variables["v"] = "a\nb"
         with pytest.raises(JobFailed, match="line break"):  # no event is at fault
             await net.write('{"v":1}', {"http-post": {"url": site.url(), "headers": {"x": "${dyn|v}"}}})
