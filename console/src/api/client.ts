@@ -2,9 +2,25 @@
 // What the console does, `POST /api/operations/NAME` does for everybody else.
 
 import { heard } from "../words/times";
-import type { operations } from "./types";
+import type { components, operations } from "./types";
 
 export type Name = keyof operations & string;
+type Json<T> = [T] extends [never] ? unknown : T extends { content: { "application/json": infer B } } ? B : unknown;
+type Part<O, K extends string> = O extends { [key in K]?: infer P } ? NonNullable<P> : unknown;
+type Known<P> = [P] extends [never] ? unknown : P;
+
+/** The arguments of an operation, wherever HTTP would carry them. */
+export type Args<N extends Name> = Known<Part<operations[N]["parameters"], "path">> &
+  Known<Part<operations[N]["parameters"], "query">> &
+  Json<Part<operations[N], "requestBody">>;
+
+/** What an operation answers with. */
+export type Result<N extends Name> = operations[N]["responses"] extends { 200: infer R } ? Json<R> : never;
+
+/** A row of what an operation lists. */
+export type RowOf<N extends Name> = Result<N> extends { items: (infer R)[] } ? R : never;
+
+export type Schemas = components["schemas"];
 
 /** What a problem document (RFC 9457) says. */
 export interface Fault {
@@ -43,8 +59,8 @@ export interface Options {
 }
 
 /** Do an operation. Raises Problem. */
-export async function call<T>(name: Name, args: Record<string, unknown>, options: Options = {}): Promise<T> {
-  return (await post(`/api/operations/${name}`, args, options)) as T;
+export async function call<N extends Name>(name: N, args: Args<N>, options: Options = {}): Promise<Result<N>> {
+  return (await post(`/api/operations/${name}`, args, options)) as Result<N>;
 }
 
 /** Post JSON and read JSON. Raises Problem. */

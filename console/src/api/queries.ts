@@ -2,7 +2,7 @@
 
 import { keepPreviousData, type UseQueryResult, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { useTenant } from "../parts/session";
-import { call, type Name, type Problem } from "./client";
+import { type Args, call, type Name, type Problem, type Result, type RowOf } from "./client";
 
 export interface Reading {
   enabled?: boolean;
@@ -11,40 +11,44 @@ export interface Reading {
 }
 
 /** The answer of a read. */
-export function useRead<T>(
-  name: Name,
-  args: Record<string, unknown>,
+export function useRead<N extends Name>(
+  name: N,
+  args: Args<N>,
   reading: Reading = {},
-): UseQueryResult<T, Problem> {
+): UseQueryResult<Result<N>, Problem> {
   const tenant = useTenant();
-  return useQuery<T, Problem>({
+  return useQuery<Result<N>, Problem>({
     queryKey: [tenant, name, args],
-    queryFn: ({ signal }) => call<T>(name, args, { tenant, signal }),
+    queryFn: ({ signal }) => call(name, args, { tenant, signal }),
     enabled: reading.enabled ?? true,
     refetchInterval: reading.every ?? false,
     placeholderData: keepPreviousData,
   });
 }
 
-interface Page {
-  items: Record<string, unknown>[];
+interface Page<Row> {
+  items: Row[];
   next_cursor?: string | null;
   total?: number;
 }
 
 /** A list, page by page: its rows so far, and how to get more. */
-export function useList<Row>(name: Name, args: Record<string, unknown>, reading: Reading = {}) {
+export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, reading: Reading = {}) {
   const tenant = useTenant();
-  const query = useInfiniteQuery<Page, Problem>({
+  const query = useInfiniteQuery<Page<RowOf<N>>, Problem>({
     queryKey: [tenant, name, args],
-    queryFn: ({ signal, pageParam }) =>
-      call<Page>(name, { limit: 100, ...args, ...(pageParam ? { cursor: pageParam } : {}) }, { tenant, signal }),
+    queryFn: ({ signal, pageParam }) => {
+      const page = pageParam ? { cursor: pageParam } : {};
+      return call(name, { limit: 100, ...args, ...page } as unknown as Args<N>, { tenant, signal }) as Promise<
+        Page<RowOf<N>>
+      >;
+    },
     initialPageParam: "",
     getNextPageParam: (last) => last.next_cursor || undefined,
     enabled: reading.enabled ?? true,
     refetchInterval: reading.every ?? false,
     placeholderData: keepPreviousData,
   });
-  const rows = (query.data?.pages.flatMap((page) => page.items) ?? []) as Row[];
+  const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
   return { ...query, rows, total: query.data?.pages[0]?.total };
 }

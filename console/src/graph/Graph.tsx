@@ -122,10 +122,10 @@ export function Graph({ graph, label, states, figures, actions, chosen, choose }
         width: WIDTH,
         height: HEIGHT,
         selected: node.id === chosen,
-        ariaLabel: `Step ${node.id}, ${states?.get(node.id)?.health ?? actions?.get(node.id) ?? node.use}`,
+        ariaLabel: `Step ${node.id}, ${states?.get(node.id)?.health ?? actions?.get(node.id) ?? node.use ?? ""}`,
         data: {
           step: node.id,
-          use: node.use,
+          use: node.use ?? "",
           state: states?.get(node.id),
           figures: figures?.get(node.id),
           action: actions?.get(node.id),
@@ -143,7 +143,7 @@ export function Graph({ graph, label, states, figures, actions, chosen, choose }
         markerEnd: { type: MarkerType.ArrowClosed },
         ariaLabel: `${edge.channel ?? edge.tag ?? edge.kind} from ${edge.from} to ${edge.to}`,
         data: {
-          name: edge.channel ?? edge.tag ?? edge.name ?? "",
+          name: edge.channel ?? edge.tag ?? "",
           kind: edge.kind,
           from: figures?.get(edge.from),
           to: figures?.get(edge.to),

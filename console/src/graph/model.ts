@@ -1,36 +1,17 @@
 // What a graph shows: steps as nodes, channels and messages as edges. Pure; the figures come beside it.
 
-export interface StepNode {
-  id: string;
-  use: string;
-  group?: string | null;
-  replicas?: number;
-  slot?: string | null;
-}
+import type { Schemas } from "../api/client";
 
-export interface StepEdge {
-  kind: string;
-  from: string;
-  to: string;
-  channel?: string;
-  transport?: string;
-  tag?: string;
-  name?: string;
-}
+export type StepNode = Pick<Schemas["GraphNode"], "id"> & Partial<Schemas["GraphNode"]>;
+
+export type StepEdge = Pick<Schemas["GraphEdge"], "kind" | "from" | "to"> & Partial<Schemas["GraphEdge"]>;
 
 export interface Graph {
   nodes: StepNode[];
   edges: StepEdge[];
 }
 
-export interface Workload {
-  step?: string | null;
-  job: string;
-  state: string;
-  health?: string;
-  reason?: string;
-  worker?: string | null;
-}
+export type Workload = Pick<Schemas["DeployedWorkload"], "job" | "state"> & Partial<Schemas["DeployedWorkload"]>;
 
 export interface StepState {
   up: number;
@@ -67,18 +48,7 @@ export function statesOf(workloads: Workload[]): Map<string, StepState> {
   return found;
 }
 
-export interface JobFigures {
-  job: string;
-  metrics?: {
-    events_in: number;
-    events_out: number;
-    errors: number;
-    lag_seconds?: number | null;
-    refused_by_input?: number;
-    refused_by_actions?: number;
-    refused_by_output?: number;
-  } | null;
-}
+export type JobFigures = Pick<Schemas["JobMetrics"], "job"> & { metrics?: Schemas["Figures"] | null };
 
 export interface Sample {
   at: number;
@@ -104,12 +74,12 @@ export function sampleOf(jobs: JobFigures[], steps: Map<string, string>, at: num
     const transport = job.split("--").length > 2;
     const now = totals.get(step) ?? { in: 0, out: 0, refused: 0, errors: 0, lag: null };
     if (!transport) {
-      now.in += metrics.events_in;
-      now.out += metrics.events_out;
+      now.in += metrics.events_in ?? 0;
+      now.out += metrics.events_out ?? 0;
     }
     now.refused +=
       (metrics.refused_by_input ?? 0) + (metrics.refused_by_actions ?? 0) + (metrics.refused_by_output ?? 0);
-    now.errors += metrics.errors;
+    now.errors += metrics.errors ?? 0;
     if (metrics.lag_seconds !== null && metrics.lag_seconds !== undefined)
       now.lag = Math.max(now.lag ?? 0, metrics.lag_seconds);
     totals.set(step, now);

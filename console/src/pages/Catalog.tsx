@@ -2,26 +2,12 @@
 
 import { Button, SegmentedControl, TextInput } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import type { Result, Schemas } from "../api/client";
 import { useList } from "../api/queries";
 import { Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { count } from "../words/numbers";
-
-interface ItemRow {
-  slug: string;
-  type: string;
-  title: string;
-  version: string | number;
-  source: string;
-  availability: string;
-  tags: string[];
-  summary: string;
-}
-
-interface Facets {
-  facets?: { tags?: Record<string, number>; source?: Record<string, number> };
-}
 
 const KINDS = [
   { value: "workflow", label: "Workflows" },
@@ -32,7 +18,7 @@ const KINDS = [
 const TAGS = 12;
 
 interface Wanted {
-  type?: string;
+  type?: Schemas["ItemType"];
   query?: string;
   tag?: string;
 }
@@ -43,12 +29,15 @@ export function Catalog() {
   const type = wanted.type ?? "workflow";
   const say = (more: Wanted) =>
     void navigate({ to: "/catalog", search: { ...wanted, ...more } as never, replace: true });
-  const list = useList<ItemRow>("catalog_search", {
+  const list = useList("catalog_search", {
     type,
     ...(wanted.query ? { query: wanted.query } : {}),
     ...(wanted.tag ? { tags: [wanted.tag] } : {}),
   });
-  const tags = Object.entries((list.data?.pages[0] as Facets | undefined)?.facets?.tags ?? {}).slice(0, TAGS);
+  const tags = Object.entries((list.data?.pages[0] as Result<"catalog_search"> | undefined)?.facets?.tags ?? {}).slice(
+    0,
+    TAGS,
+  );
   return (
     <>
       <Head

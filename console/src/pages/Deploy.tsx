@@ -3,41 +3,25 @@
 import { Button, NumberInput, Select, TextInput } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
-import { call, Problem } from "../api/client";
+import { call, Problem, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { ForAdmins, Head, Read, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
+import type { ItemKind } from "./Deployment";
 
-export interface Field {
-  field: string;
-  title: string;
-  type: string;
-  required: boolean;
-  default: unknown;
-  description: string;
-  choices: unknown[];
-}
+export type Field = Schemas["WizardField"];
 
-interface Source {
-  slug: string;
-  type: string;
-  title: string;
-  version: string | number;
-  wizard: Field[];
-}
+type Source = Schemas["Workflow"];
 
-interface Present {
-  worker_group: string;
-  values: Record<string, unknown>;
-}
+type Present = Schemas["Deployment"];
 
 const NUMBERS = new Set(["integer", "number"]);
 
 export function Deploy() {
-  const { kind, slug } = useParams({ strict: false }) as { kind: string; slug: string };
+  const { kind, slug } = useParams({ strict: false }) as { kind: ItemKind; slug: string };
   const { name } = useSearch({ strict: false }) as { name?: string };
-  const source = useRead<Source>("workflow_get", { slug, type: kind });
-  const present = useRead<Present>("deployment_get", { name: name ?? "", detail: "detailed" }, { enabled: !!name });
+  const source = useRead("workflow_get", { slug, type: kind });
+  const present = useRead("deployment_get", { name: name ?? "", detail: "detailed" }, { enabled: !!name });
   return (
     <ForAdmins what="Planning">
       <Read of={source}>
@@ -68,7 +52,7 @@ export function typedOf(field: Field, typed: string): unknown {
 function Form({ item, name, present }: { item: Source; name?: string; present?: Present }) {
   const tenant = useTenant();
   const navigate = useNavigate();
-  const groups = useList<{ name: string }>("worker_group_list", {});
+  const groups = useList("worker_group_list", {});
   const [called, setCalled] = useState(name ?? item.slug);
   const [group, setGroup] = useState(present?.worker_group ?? "");
   const [typed, setTyped] = useState<Record<string, string>>(() =>
@@ -98,7 +82,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
     if (Object.keys(found).length) return;
     setBusy(true);
     try {
-      const made = await call<{ plan_id: string }>(
+      const made = await call(
         "deployment_plan",
         {
           name: called,

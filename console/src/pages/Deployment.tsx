@@ -4,21 +4,10 @@ import { Button } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { call, Problem } from "../api/client";
+import { call, Problem, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
-import {
-  figuresOf,
-  graphOf,
-  type JobFigures,
-  type Sample,
-  type StepFigures,
-  type Graph as Structure,
-  sampleOf,
-  statesOf,
-  type Workload,
-  within,
-} from "../graph/model";
+import { figuresOf, graphOf, type Sample, type StepFigures, sampleOf, statesOf, within } from "../graph/model";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
@@ -26,51 +15,9 @@ import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { rate } from "../words/numbers";
 
-interface Condition {
-  type: string;
-  status: string;
-  reason: string;
-  message: string;
-  since: string;
-}
+type WorkloadRow = Schemas["DeployedWorkload"];
 
-interface WorkloadRow extends Workload {
-  id: string;
-  replica: number;
-  restarts: number;
-  since: string | null;
-}
-
-interface Shown {
-  name: string;
-  state: string;
-  reason: string;
-  health: string;
-  since: string;
-  revision: number;
-  source: string;
-  workloads_up: string;
-  worker_group: string;
-  conditions: Condition[];
-  values: Record<string, unknown>;
-  defaults: Record<string, unknown>;
-  workloads: WorkloadRow[];
-  drift: { kind: string; id: string; expected: string; observed: string }[];
-  reconcile: { mode: string; interval_seconds: number; ignore: string[] };
-  last_applied: { by: string; at: string; action: string; plan_id: string | null } | null;
-}
-
-interface HistoryRow {
-  history_id: string;
-  revision: number;
-  action: string;
-  source: string;
-  by: string;
-  surface: string;
-  at: string;
-  changed: string[];
-  reason: string;
-}
+type Shown = Schemas["Deployment"];
 
 const FIGURES_MS = 2000;
 const WINDOW_MS = 20_000; // over which rates are told: a job that fires each ten seconds has one, too
@@ -78,7 +25,7 @@ const WINDOW_MS = 20_000; // over which rates are told: a job that fires each te
 /** The figures of each step, from the counters of its jobs as they move. */
 function useFigures(workloads: WorkloadRow[]): Map<string, StepFigures> {
   const steps = useMemo(() => new Map(workloads.map((one) => [one.job, one.step ?? ""])), [workloads]);
-  const metrics = useList<JobFigures>("job_metrics", { limit: 200 }, { every: FIGURES_MS });
+  const metrics = useList("job_metrics", { limit: 200 }, { every: FIGURES_MS });
   const samples = useRef<Sample[]>([]);
   const [figures, setFigures] = useState<Map<string, StepFigures>>(new Map());
   useEffect(() => {
@@ -98,7 +45,7 @@ export function Deployment() {
   const { name } = useParams({ strict: false }) as { name: string };
   const search = useSearch({ strict: false }) as { tab?: Tab; step?: string };
   const navigate = useNavigate();
-  const read = useRead<Shown>("deployment_get", { name }, { every: 5_000 });
+  const read = useRead("deployment_get", { name }, { every: 5_000 });
   const tab = TABS.includes(search.tab as Tab) ? (search.tab as Tab) : "graph";
   const go = (more: { tab?: Tab; step?: string | undefined }) =>
     void navigate({
@@ -174,20 +121,19 @@ export function Deployment() {
   );
 }
 
-/** {kind, slug} of `workflow:slug@version`. */
-export function itemOf(source: string): { kind: string; slug: string } {
+export type ItemKind = "workflow" | "perspective" | "blueprint";
+
+/** The parts of `workflow:slug@version`. */
+export function itemOf(source: string): { kind: ItemKind; slug: string; version: string | undefined } {
   const [kind = "", rest = ""] = source.split(":");
-  return { kind, slug: rest.split("@")[0] ?? "" };
+  const [slug = "", version] = rest.split("@");
+  return { kind: kind as ItemKind, slug, version };
 }
 
 function Live({ shown, step, choose }: { shown: Shown; step: string | undefined; choose: (step: string) => void }) {
   const { kind, slug } = itemOf(shown.source);
   const version = shown.source.split("@")[1];
-  const source = useRead<{ graph: Structure }>(
-    "workflow_get",
-    { slug, type: kind, version },
-    { enabled: kind !== "blueprint" },
-  );
+  const source = useRead("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
   const found = source.data?.graph;
   const graph = useMemo(() => graphOf(found, shown.workloads), [found, shown.workloads]);
   const states = useMemo(() => statesOf(shown.workloads), [shown.workloads]);
@@ -242,7 +188,7 @@ function Workloads({ rows }: { rows: WorkloadRow[] }) {
 }
 
 function History({ name }: { name: string }) {
-  const list = useList<HistoryRow>("deployment_history", { name, limit: 25 });
+  const list = useList("deployment_history", { name, limit: 25 });
   return (
     <Read of={list}>
       {() => (

@@ -2,34 +2,23 @@
 
 import { Button, Select, TextInput } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import type { Args } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
-export interface DeploymentRow {
-  name: string;
-  state: string;
-  reason: string;
-  health: string;
-  since: string | null;
-  revision: number;
-  source: string;
-  workloads_up: string;
-  drift: number;
-  updated_at: string;
-  updated_by: string;
-}
+type Wanted = Pick<Args<"deployment_list">, "query" | "state">;
 
 const STATES = ["running", "applying", "warning", "degraded", "failed", "removed"];
 
 export function Deployments() {
-  const wanted = useSearch({ strict: false }) as { query?: string; state?: string };
+  const wanted = useSearch({ strict: false }) as Wanted;
   const navigate = useNavigate();
-  const say = (more: { query?: string; state?: string }) =>
+  const say = (more: Wanted) =>
     void navigate({ to: "/deployments", search: { ...wanted, ...more } as never, replace: true });
-  const list = useList<DeploymentRow>(
+  const list = useList(
     "deployment_list",
     { ...(wanted.query ? { query: wanted.query } : {}), ...(wanted.state ? { state: wanted.state } : {}) },
     { every: 10_000 },
@@ -81,7 +70,7 @@ export function Deployments() {
                 },
                 { title: "Since", cell: (row) => <Age at={row.since} /> },
                 { title: "State", cell: (row) => <State word={row.state} /> },
-                { title: "Workloads up", cell: (row) => row.workloads_up, number: true },
+                { title: "Workloads up", cell: (row) => row.workloads, number: true },
                 { title: "Drift", cell: (row) => row.drift, number: true },
                 { title: "Revision", cell: (row) => row.revision, number: true },
                 { title: "Source", cell: (row) => <code>{row.source}</code> },

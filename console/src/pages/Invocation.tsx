@@ -9,14 +9,13 @@ import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
-import type { Record as Run } from "./Invocations";
 
 const OPEN = new Set(["accepted", "dispatched", "waiting"]);
 
 export function Invocation() {
   const { id } = useParams({ strict: false }) as { id: string };
   const tenant = useTenant();
-  const read = useRead<Run>("trigger_invocation_get", { invocation_id: id }, { every: 5_000 });
+  const read = useRead("trigger_invocation_get", { invocation_id: id }, { every: 5_000 });
   const [problem, setProblem] = useState<Problem | null>(null);
   async function cancel() {
     try {
@@ -65,7 +64,6 @@ export function Invocation() {
               ["Asked", <Age key="at" at={run.requested_at} />],
               ["By", `${run.caller?.username ?? "–"}`],
               ["Through", run.surface],
-              ["Took", run.duration_ms === null || run.duration_ms === undefined ? "" : `${run.duration_ms} ms`],
               ["Tries", run.attempts],
               ["Trigger revision", run.trigger_revision],
               ["Rerun of", run.rerun_of],

@@ -2,38 +2,16 @@
 
 import { Select, TextInput } from "@mantine/core";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import type { Schemas } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
-export interface InvocationRow {
-  invocation_id: string;
-  trigger_slug: string;
-  state: string;
-  caller: { username: string; role: string };
-  surface: string;
-  attempts: number;
-  requested_at: string;
-  finished_at: string | null;
-  duration_ms: number | null;
-  rerun_of: string | null;
-}
+const STATES = ["accepted", "dispatched", "succeeded", "failed", "timed_out", "canceled"];
 
-export interface Record extends InvocationRow {
-  tenant_id: string;
-  trigger_revision: number;
-  params: { [name: string]: unknown };
-  result: { [name: string]: unknown };
-  deadline_ns: number | null;
-  accepted_at?: string | null;
-  dispatched_at?: string | null;
-}
-
-const STATES = ["accepted", "dispatched", "succeeded", "failed", "timed_out", "rejected", "canceled"];
-
-export function InvocationRows({ rows }: { rows: InvocationRow[] }) {
+export function InvocationRows({ rows }: { rows: Schemas["InvocationItem"][] }) {
   if (!rows.length) return <p className="quiet">There is no run yet.</p>;
   return (
     <Rows
@@ -62,7 +40,7 @@ export function InvocationRows({ rows }: { rows: InvocationRow[] }) {
 }
 
 interface Wanted {
-  state?: string;
+  state?: Schemas["InvocationState"];
   trigger?: string;
 }
 
@@ -71,7 +49,7 @@ export function Invocations() {
   const navigate = useNavigate();
   const say = (more: Wanted) =>
     void navigate({ to: "/invocations", search: { ...wanted, ...more } as never, replace: true });
-  const list = useList<InvocationRow>("trigger_invocation_list", {
+  const list = useList("trigger_invocation_list", {
     ...(wanted.state ? { state: wanted.state } : {}),
     ...(wanted.trigger ? { slug: wanted.trigger } : {}),
   });

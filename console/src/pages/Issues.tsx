@@ -11,42 +11,10 @@ import { Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 
-interface Letter {
-  id: string;
-  at: string;
-  job: string;
-  step: string;
-  component: string;
-  code: string;
-  reason: string;
-  attempts: number;
-  status: string;
-}
-
-interface Whole extends Letter {
-  event: unknown;
-  truncated?: boolean;
-}
-
-interface WorkloadRow {
-  workload: string;
-  deployment: string | null;
-  job: string;
-  health: string;
-  reason: string;
-  since: string | null;
-}
-
-interface WorkerRow {
-  name: string;
-  state: string;
-  last_heartbeat_at: string | null;
-}
-
 export function Issues() {
-  const all = useList<WorkloadRow>("workload_list", { limit: 200 }, { every: 10_000 });
-  const workers = useList<WorkerRow>("worker_list", {}, { every: 10_000 });
-  const unwell = all.rows.filter(({ health }) => ["warning", "failed"].includes(toneOf(health)));
+  const all = useList("workload_list", { limit: 200 }, { every: 10_000 });
+  const workers = useList("worker_list", {}, { every: 10_000 });
+  const unwell = all.rows.filter(({ health }) => ["warning", "failed"].includes(toneOf(health ?? "progressing")));
   const lost = workers.rows.filter(({ state }) => state !== "online");
   return (
     <>
@@ -60,7 +28,7 @@ export function Issues() {
                 rows={unwell}
                 id={(row) => row.workload}
                 columns={[
-                  { title: "Health", cell: (row) => <State word={row.health} /> },
+                  { title: "Health", cell: (row) => <State word={row.health ?? "progressing"} /> },
                   { title: "Job", cell: (row) => <code>{row.job}</code> },
                   {
                     title: "Deployment",
@@ -103,7 +71,7 @@ export function Issues() {
 }
 
 function Letters() {
-  const list = useList<Letter>("dead_letter_list", {}, { every: 10_000 });
+  const list = useList("dead_letter_list", {}, { every: 10_000 });
   const [open, setOpen] = useState<string | null>(null);
   return (
     <Section title="Dead letters: events that a job refused">
@@ -146,13 +114,13 @@ function Letters() {
 function OneLetter({ id, close, again }: { id: string; close: () => void; again: () => void }) {
   const tenant = useTenant();
   const admin = useAdmin();
-  const read = useRead<Whole>("dead_letter_get", { id });
+  const read = useRead("dead_letter_get", { id });
   const [problem, setProblem] = useState<Problem | null>(null);
   const [said, setSaid] = useState("");
   async function act(operation: "dead_letter_replay" | "dead_letter_discard") {
     try {
       setProblem(null);
-      const done = await call<Record<string, unknown>>(operation, { ids: [id] }, { tenant });
+      const done = await call(operation, { ids: [id] }, { tenant });
       setSaid(JSON.stringify(done));
       again();
     } catch (error) {

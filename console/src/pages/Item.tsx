@@ -4,35 +4,19 @@ import { Button } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
-import type { Graph as Structure } from "../graph/model";
 import { Facts, Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
-import { itemOf } from "./Deployment";
-
-interface Shown {
-  slug: string;
-  type: string;
-  title: string;
-  version: string | number;
-  source: string;
-  availability: string;
-  tags: string[];
-  summary: string;
-  hops?: string;
-  wizard?: { field: string; type: string; required?: boolean; default?: unknown; description?: string }[];
-  versions?: (string | number)[];
-  related?: { relation: string; item: string; title: string }[];
-}
+import { type ItemKind, itemOf } from "./Deployment";
 
 export const DEPLOYS = new Set(["workflow", "blueprint"]);
 
 export function Item() {
-  const { kind, slug } = useParams({ strict: false }) as { kind: string; slug: string };
+  const { kind, slug } = useParams({ strict: false }) as { kind: ItemKind; slug: string };
   const admin = useAdmin();
-  const read = useRead<Shown>("catalog_get", { slug, type: kind });
-  const drawn = useRead<{ graph?: Structure }>("workflow_get", { slug, type: kind }, { enabled: kind !== "job" });
+  const read = useRead("catalog_get", { slug, type: kind });
+  const drawn = useRead("workflow_get", { slug, type: kind }, { enabled: (kind as string) !== "job" });
   return (
     <Read of={read}>
       {(item) => (

@@ -1,23 +1,24 @@
 // Lists that are one table each: plans, workloads, workers, schedules.
 
 import { Link } from "@tanstack/react-router";
+import type { Args, Name, RowOf } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Head, Read } from "../parts/Page";
 import { type Column, Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
-interface Given<Row> {
+interface Given<N extends Name> {
   title: string;
-  operation: Parameters<typeof useList>[0];
-  id: (row: Row) => string;
-  columns: Column<Row>[];
+  operation: N;
+  id: (row: RowOf<N>) => string;
+  columns: Column<RowOf<N>>[];
   empty: string;
   every?: number;
 }
 
-function ListPage<Row>({ title, operation, id, columns, empty, every = 10_000 }: Given<Row>) {
-  const list = useList<Row>(operation, {}, { every });
+function ListPage<N extends Name>({ title, operation, id, columns, empty, every = 10_000 }: Given<N>) {
+  const list = useList(operation, {} as Omit<Args<N>, "cursor">, { every });
   return (
     <>
       <Head title={title} />
@@ -50,18 +51,8 @@ const deployment = (name: string | null) =>
     "–"
   );
 
-interface PlanRow {
-  plan_id: string;
-  name: string;
-  state: string;
-  base_revision: number;
-  by: string;
-  created_at: string;
-  expires_at: string;
-}
-
 export const Plans = () => (
-  <ListPage<PlanRow>
+  <ListPage
     title="Plans"
     operation="plan_list"
     id={(row) => row.plan_id}
@@ -85,29 +76,14 @@ export const Plans = () => (
   />
 );
 
-interface WorkloadRow {
-  workload: string;
-  deployment: string | null;
-  step: string | null;
-  job: string;
-  replica: number;
-  worker: string | null;
-  group: string;
-  state: string;
-  reason: string;
-  restarts: number;
-  health: string;
-  since: string | null;
-}
-
 export const Workloads = () => (
-  <ListPage<WorkloadRow>
+  <ListPage
     title="Workloads"
     operation="workload_list"
     id={(row) => row.workload}
     empty="Nothing is deployed."
     columns={[
-      { title: "Health", cell: (row) => <State word={row.health} title={row.reason} /> },
+      { title: "Health", cell: (row) => <State word={row.health ?? "progressing"} title={row.reason} /> },
       { title: "Job", cell: (row) => <code>{row.job}</code> },
       { title: "Replica", cell: (row) => row.replica, number: true },
       { title: "Deployment", cell: (row) => deployment(row.deployment) },
@@ -121,21 +97,8 @@ export const Workloads = () => (
   />
 );
 
-interface WorkerRow {
-  name: string;
-  group: string;
-  state: string;
-  kind: string;
-  slots: number;
-  jobs: number;
-  labels: string[];
-  restarts: number;
-  sandbox: string;
-  last_heartbeat_at: string | null;
-}
-
 export const Workers = () => (
-  <ListPage<WorkerRow>
+  <ListPage
     title="Workers"
     operation="worker_list"
     id={(row) => row.name}
@@ -155,23 +118,8 @@ export const Workers = () => (
   />
 );
 
-interface ScheduleRow {
-  name: string;
-  deployment: string | null;
-  state: string;
-  schedule: string;
-  next: string[];
-  last_scheduled: string | null;
-  last_success_at: string | null;
-  failures: number;
-  missed: number;
-  skipped: number;
-  on_time: boolean;
-  reason: string;
-}
-
 export const Schedules = () => (
-  <ListPage<ScheduleRow>
+  <ListPage
     title="Schedules"
     operation="schedule_list"
     id={(row) => row.name}

@@ -4,29 +4,15 @@ import { Button, Checkbox, Select, TextInput } from "@mantine/core";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { call, Problem } from "../api/client";
+import { call, Problem, type Schemas } from "../api/client";
 import { Head, Loading, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
 import { counted } from "../words/numbers";
 import { full } from "../words/times";
 
-export interface Line {
-  workload: string;
-  at: string;
-  level: string;
-  text: string;
-  fields?: Record<string, unknown>;
-  run?: string;
-}
+export type Line = Schemas["LogLine"];
 
-interface Found {
-  items: Line[];
-  next_cursor: string | null;
-  searched_until: string | null;
-  complete: boolean;
-  after: string;
-  reset?: boolean;
-}
+type Found = Schemas["FoundLines"];
 
 export interface Wanted {
   of?: string;
@@ -72,7 +58,7 @@ export function Logs() {
     setLast(null);
     setLines([]);
     setProblem(null);
-    call<Found>("log_search", { ...asked, limit: PAGE }, { tenant, signal: ended.signal }).then(
+    call("log_search", { ...asked, limit: PAGE }, { tenant, signal: ended.signal }).then(
       (found) => {
         after.current = found.after;
         setLines(found.items.toReversed());
@@ -92,7 +78,7 @@ export function Logs() {
       while (!ended.signal.aborted) {
         try {
           const wait = document.hidden ? 0 : WAIT_SECONDS;
-          const found = await call<Found>(
+          const found = await call(
             "log_search",
             { ...filters, after: after.current, limit: 500, wait_seconds: wait },
             { tenant, signal: ended.signal },
@@ -116,7 +102,7 @@ export function Logs() {
   async function older() {
     if (!last?.next_cursor) return;
     try {
-      const found = await call<Found>("log_search", { ...asked, limit: PAGE, cursor: last.next_cursor }, { tenant });
+      const found = await call("log_search", { ...asked, limit: PAGE, cursor: last.next_cursor }, { tenant });
       setLines((now) => [...found.items.toReversed(), ...now]);
       setLast(found);
     } catch (error) {

@@ -8,18 +8,6 @@ import { Age } from "../parts/Age";
 import { Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 
-interface Message {
-  id: string;
-  kind: string;
-  message_type: string;
-  source: string;
-  job_name?: string;
-  worker_id?: string;
-  message_tag?: string;
-  message_data: unknown;
-  at: string;
-}
-
 interface Wanted {
   kind?: string;
   type?: string;
@@ -43,7 +31,7 @@ export function Messages() {
   const say = (more: Wanted) =>
     void navigate({ to: "/messages", search: { ...wanted, ...more } as never, replace: true });
   const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value));
-  const list = useList<Message>("message_search", given, paused ? {} : { every: EVERY_MS });
+  const list = useList("message_search", given, paused ? {} : { every: EVERY_MS });
   return (
     <>
       <Head title="Messages" />
@@ -86,7 +74,7 @@ export function Messages() {
                 { title: "At", cell: (row) => <Age at={row.at} /> },
                 { title: "Kind", cell: (row) => row.kind },
                 { title: "Type", cell: (row) => <code>{row.message_type}</code> },
-                { title: "Tag", cell: (row) => <code>{row.message_tag}</code> },
+                { title: "Tag", cell: (row) => <code>{row.tag}</code> },
                 { title: "Source", cell: (row) => row.source },
                 { title: "Job", cell: (row) => <code>{row.job_name}</code> },
                 { title: "Worker", cell: (row) => row.worker_id },

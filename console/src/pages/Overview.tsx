@@ -7,30 +7,13 @@ import { Empty, Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { counted } from "../words/numbers";
-import type { DeploymentRow } from "./Deployments";
-import type { InvocationRow } from "./Invocations";
-
-interface WorkerRow {
-  name: string;
-  state: string;
-  group: string;
-}
-
-interface ScheduleRow {
-  name: string;
-  state: string;
-  schedule: string;
-  next: string[];
-  on_time: boolean;
-  reason: string;
-}
 
 export function Overview() {
-  const deployments = useList<DeploymentRow>("deployment_list", {}, { every: 15_000 });
-  const workers = useList<WorkerRow>("worker_list", {}, { every: 15_000 });
-  const schedules = useList<ScheduleRow>("schedule_list", {}, { every: 15_000 });
-  const runs = useList<InvocationRow>("trigger_invocation_list", { limit: 10 });
-  const letters = useRead<{ total: number }>("dead_letter_list", { limit: 1 }, { every: 15_000 });
+  const deployments = useList("deployment_list", {}, { every: 15_000 });
+  const workers = useList("worker_list", {}, { every: 15_000 });
+  const schedules = useList("schedule_list", {}, { every: 15_000 });
+  const runs = useList("trigger_invocation_list", { limit: 10 });
+  const letters = useRead("dead_letter_list", { limit: 1 }, { every: 15_000 });
   const unwell = deployments.rows.filter(({ health, drift }) => toneOf(health) !== "well" || drift > 0);
   const lost = workers.rows.filter(({ state }) => state !== "online");
   const late = schedules.rows.filter(({ on_time, state }) => !on_time && state === "active");

@@ -4,61 +4,28 @@ import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
-import { call, Problem } from "../api/client";
+import { call, Problem, type Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
-import type { Graph as Structure } from "../graph/model";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
-import { counted } from "../words/numbers";
+import { count, counted } from "../words/numbers";
 import { itemOf } from "./Deployment";
 
-interface Change {
-  action: string;
-  kind: string;
-  id: string;
-  where: string;
-  reason: string;
-  values?: string[];
-  diff?: string;
-}
+type Told = Schemas["Finding"];
 
-interface Told {
-  message: string;
-  operation?: string;
-  [more: string]: unknown;
-}
+type PlanShown = Schemas["SavedPlan"];
 
-export interface PlanShown {
-  plan_id: string;
-  name: string;
-  source: string;
-  state?: string;
-  base_revision: number;
-  summary: Record<string, number>;
-  values: string[];
-  changes: Change[];
-  changes_left_out: number;
-  warnings: (Told | string)[];
-  blockers: (Told | string)[];
-  stays: (Told | string)[];
-  expires_at: string;
-  next_cursor?: string | null;
-}
-
-interface Done {
-  state: string;
-  revision: number;
-}
+type Done = Schemas["Applied"];
 
 const OPEN = new Set(["update", "remove", "move"]);
 const textOf = (told: Told | string): string => (typeof told === "string" ? told : told.message);
 
 export function Plan() {
   const { id } = useParams({ strict: false }) as { id: string };
-  const read = useRead<PlanShown>("plan_get", { plan_id: id });
+  const read = useRead("plan_get", { plan_id: id });
   return (
     <Read of={read}>
       {(plan: PlanShown) => (
@@ -69,7 +36,7 @@ export function Plan() {
                 Plan for <code>{plan.name}</code>
               </>
             }
-            state={plan.state && plan.state !== "planned" ? <State word={plan.state} /> : undefined}
+            state={plan.state !== "open" ? <State word={plan.state} /> : undefined}
           />
           <Facts
             items={[
@@ -95,7 +62,10 @@ export function Plan() {
           {plan.stays.length > 0 && (
             <Section title="Stays behind">
               {plan.stays.map((one) => (
-                <p key={textOf(one)}>{textOf(one)}</p>
+                <p key={`${one.job} ${one.where}`}>
+                  {one.kind} of <code>{one.job}</code> at <code>{one.where}</code>
+                  {one.bytes === null ? "" : `, ${count(one.bytes)} bytes`}
+                </p>
               ))}
             </Section>
           )}
@@ -186,11 +156,7 @@ function Changes({ plan }: { plan: PlanShown }) {
 function Picture({ plan }: { plan: PlanShown }) {
   const { kind, slug } = itemOf(plan.source);
   const version = plan.source.split("@")[1];
-  const source = useRead<{ graph: Structure }>(
-    "workflow_get",
-    { slug, type: kind, version },
-    { enabled: kind !== "blueprint" },
-  );
+  const source = useRead("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
   const graph = source.data?.graph;
   const actions = useMemo(() => {
     const found = new Map<string, string>();
@@ -245,20 +211,20 @@ function Apply({ plan }: { plan: PlanShown }) {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [done, setDone] = useState<Done | null>(null);
   const key = useRef(crypto.randomUUID());
-  const removals = plan.changes.filter((one) => one.action === "remove" || one.action === "destroy");
-  const over = plan.state !== undefined && !["planned", "open", "saved"].includes(plan.state);
+  const removals = plan.changes.filter((one) => one.action === "remove");
+  const over = plan.state !== "open";
 
   async function apply() {
     setState("applying");
     setProblem(null);
     try {
       const wanted = {
-        plan_id: plan.plan_id,
+        plan_id: plan.plan_id ?? "",
         wait_seconds: 60,
         health_seconds: Number(seconds),
         rollback_on_failure: back,
       };
-      setDone(await call<Done>("deployment_apply", wanted, { tenant, key: key.current }));
+      setDone(await call("deployment_apply", wanted, { tenant, key: key.current }));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       setProblem(error);

@@ -22,7 +22,7 @@ export function SignedIn({ children }: { children: ReactNode }) {
 
   const look = useCallback(async () => {
     try {
-      setIdentity(await call<Identity>("whoami", {}, { tenant: tenantOf(location.pathname) }));
+      setIdentity(await call("whoami", {}, { tenant: tenantOf(location.pathname) }));
       setProblem(null);
       setOut(false);
     } catch (error) {

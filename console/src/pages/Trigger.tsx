@@ -3,41 +3,28 @@
 import { Button, Textarea } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
-import { call, Problem } from "../api/client";
+import { call, Problem, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
-import { type Record as Invocation, type InvocationRow, InvocationRows } from "./Invocations";
+import { InvocationRows } from "./Invocations";
 
 const ParameterForm = lazy(() => import("../parts/ParameterForm"));
 
 type Params = Record<string, unknown>;
+type Invocation = Schemas["Invocation"];
 
-interface Shown {
-  slug: string;
-  tenant_id: string;
-  revision: number;
-  active: boolean;
-  display_name: string;
-  description: string;
-  target_job_name: string;
-  tool_name: string;
-  effect: string;
-  mode: string;
-  invokable: boolean;
-  target_up: boolean;
-  definition: { parameter_schema: Params; default_params: Params; response_timeout_seconds: number | null };
-}
+type Shown = Schemas["Trigger"];
 
 export function Trigger() {
   const { slug } = useParams({ strict: false }) as { slug: string };
   const { rerun } = useSearch({ strict: false }) as { rerun?: string };
   const tenant = useTenant();
-  const read = useRead<Shown>("trigger_get", { slug, tenant_id: tenant });
-  const earlier = useRead<Invocation>("trigger_invocation_get", { invocation_id: rerun ?? "" }, { enabled: !!rerun });
-  const runs = useList<InvocationRow>("trigger_invocation_list", { slug, limit: 20 });
+  const read = useRead("trigger_get", { slug, tenant_id: tenant });
+  const earlier = useRead("trigger_invocation_get", { invocation_id: rerun ?? "" }, { enabled: !!rerun });
+  const runs = useList("trigger_invocation_list", { slug, limit: 20 });
   return (
     <Read of={read}>
       {(trigger) => (
@@ -89,9 +76,9 @@ export function compare(schema: Params, before: Params): { unknown: string[]; fr
 }
 
 function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; before?: Invocation }) {
-  const schema = trigger.definition.parameter_schema;
+  const schema = trigger.definition.parameter_schema ?? {};
   const navigate = useNavigate();
-  const first = useMemo(() => before?.params ?? trigger.definition.default_params, [before, trigger]);
+  const first = useMemo(() => before?.params ?? trigger.definition.default_params ?? {}, [before, trigger]);
   const [params, setParams] = useState<Params>(first);
   const [text, setText] = useState<string | null>(null); // of the JSON view, while that is open
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -104,7 +91,7 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
     setBusy(true);
     setProblem(null);
     try {
-      const made = await call<Invocation>(
+      const made = await call(
         "trigger_invoke",
         {
           slug: trigger.slug,
@@ -229,7 +216,7 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
 }
 
 /** The same run over the other doors. */
-function Copy({ slug, tenant, params, tool }: { slug: string; tenant: string; params: Params; tool: string }) {
+function Copy({ slug, tenant, params, tool }: { slug: string; tenant: string; params: Params; tool: string | null }) {
   const body = JSON.stringify(params);
   const quoted = `'${body.replaceAll("'", "'\\''")}'`;
   const ways: [string, string][] = [
@@ -238,7 +225,7 @@ function Copy({ slug, tenant, params, tool }: { slug: string; tenant: string; pa
       `curl -X POST ${location.origin}/api/triggers/${slug}/invoke -H "authorization: Bearer $TOKEN" -H 'x-sluice-tenant: ${tenant}' -H 'content-type: application/json' -d '${JSON.stringify({ params }).replaceAll("'", "'\\''")}'`,
     ],
     ["CLI", `sluice trigger invoke ${slug} --tenant ${tenant} --params ${quoted}`],
-    ["MCP", JSON.stringify({ name: tool, arguments: params })],
+    ...(tool ? [["MCP", JSON.stringify({ name: tool, arguments: params })] as [string, string]] : []),
   ];
   return (
     <span style={{ marginLeft: "auto" }}>

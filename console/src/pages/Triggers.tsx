@@ -7,21 +7,6 @@ import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
-interface TriggerRow {
-  slug: string;
-  tenant_id: string;
-  revision: number;
-  active: boolean;
-  display_name: string;
-  description: string;
-  target_job_name: string;
-  effect: string;
-  mode: string;
-  tags: string[];
-  may_run: boolean;
-  target_up: boolean;
-}
-
 interface Wanted {
   tag?: string;
   invokable?: boolean;
@@ -34,7 +19,7 @@ export function Triggers() {
   const navigate = useNavigate();
   const say = (more: Wanted) =>
     void navigate({ to: "/triggers", search: { ...wanted, ...more } as never, replace: true });
-  const list = useList<TriggerRow>("trigger_list", {
+  const list = useList("trigger_list", {
     surface: "ui",
     ...(wanted.invokable ? { invokable_only: true } : {}),
     ...(wanted.tag ? { tag: wanted.tag } : {}),
