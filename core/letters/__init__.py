@@ -1,6 +1,6 @@
 """Dead letters: events that a job could not bring to their end, kept with where and why until somebody decides.
 
-The way of a refused event, and what makes sure that none is lost on it:
+The way of a refused event, and what makes sure that no death of a process loses one on it:
 
     output      (or an action, or a reader of files) refuses one event, and goes on with the others of its batch:
                 `Run.leave_out` counts it, tells the log of the job, and gives it to the outbox of the job
@@ -16,8 +16,10 @@ The way of a refused event, and what makes sure that none is lost on it:
                 letters are answered that its run owed by then, and only then its source forgets it
 
 Whoever is killed on the way, worker or engine: the source has not been settled, its events come again, and what is
-refused again is a letter again. So no refused event is lost, and some letters may be there twice.
+refused again is a letter again. So no crash loses a refused event, and some letters may be there twice. What finds the
+box full is dropped, and counted.
 
-Back goes a letter as a *replay* (`replaying`): from the step that it names, in the version of its job that runs now, so
-many a second. One that is refused again stays the same letter, with one attempt more.
+Back goes a letter as a *replay* (core.letters.replaying picks it; core.worker.replaying begins at its step): from the
+step that it names, in the version of its job that runs now, so many a second. One that is refused again stays the same
+letter, with one attempt more.
 """

@@ -1,9 +1,11 @@
 """The data plane: a process that runs jobs and never sees the store.
 
-__main__ -> runtime    the process, and the workloads that it holds; link is its end of the channel to the engine
+__main__ -> runtime    the process, and the workloads that it holds; link is its end of the channel to the engine, and
+                       cuts and masks whatever leaves by it
 executor -> pump       one job: fired (timetable; orders: what the engine says of it), its batches moved to the output
                        (flight, runs, waits, watermark; overtaking: a firing that ends the run before)
-letters                what becomes of refused events, and what waits for it (forwarding: sent on; replaying: once more)
+letters                what becomes of refused events, and what waits for it (forwarding: sent on; replaying: once
+                       more, from their step)
 under_way              the runs that have begun, of which the long ones are told
 environment            what a job may ask of its worker: channels, kv, journal (its log; in_run: of which run a line
                        is), redact (no secrets in it); contacts: whether its input and output reach what they connect to

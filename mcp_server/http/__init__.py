@@ -9,5 +9,5 @@ app                what answers: routes (operations), streams -> message_stream,
 arguments          path, query and body of a request as the arguments of an operation; replays: its Idempotency-Key
 problems, openapi  faults, and the description of all of it
 wording            calls and hints as routes (mcp_server.directions finds them)
-sessions           what a remote session uses
+sessions           what a remote session and the console use: operations by name, and notices of what changed
 """

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from core import errors
+from core.model import notices as core_notices
 from core.model import principal
 from mcp_server import session
 from mcp_server.http import admission, auth, metrics, problems, routes, sse
@@ -21,7 +22,7 @@ from mcp_server.live import Live
 
 OPERATIONS = "/api/operations/"
 NOTICES = "/api/notices"
-KINDS = frozenset({"registry", "invocation", "deployment", "workflow", "progress"})
+KINDS = core_notices.TOPICS.keys() - {"tokens", "message"}  # of the doors alone; with a stream of its own
 OPENS = "whoami"
 """What is asked before a stream of notices begins; each notice is then asked about (core.model.notices)."""
 
