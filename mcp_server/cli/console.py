@@ -14,7 +14,6 @@ from core import errors
 from mcp_server.cli import connect, render
 
 ADDRESS = "http.address"  # in the home directory: where `sluice serve` listens
-LINK = "console_link_create"
 SECONDS = 5.0
 
 
@@ -32,7 +31,7 @@ async def console(
     """
     async with connect.engine(common) as client:
         where = common.url or await _address(common)
-        made = await client.call(LINK)
+        made = await client.call("console_link_create")
     url = f"{where.rstrip('/')}{made['path']}"
     if common.json:
         render.json({"url": url, "expires_in": made["expires_in"]})

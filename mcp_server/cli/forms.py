@@ -403,6 +403,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "token_list": Form("token list", empty="There are no tokens."),
         "token_revoke": Form("token revoke {id}"),
         "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
+        "console_link_create": Form(
+            "console", by="console:console", about="Open the console in a browser, signed in as you."
+        ),
         "audit_list": Form(
             "audit",
             columns="at username role surface label operation target decision reason",

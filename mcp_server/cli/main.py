@@ -44,7 +44,6 @@ _BESIDE = (
     # commands that are not named for an operation: path, where the function is, one line of help
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
-    ("console", "console:console", "Open the console in a browser, signed in as you."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),

@@ -173,7 +173,7 @@ async def _console(engine: session.EngineSession, local: principal.Caller, addre
     """Where it is; with a link that signs in once, for whoever reads this."""
     if not console.built():
         return "is not built: make console"
-    made = await engine.call(links.LINK, {}, local)
+    made = await engine.call("console_link_create", {}, local)
     return f"{address}{made['path']}  (once, for {made['expires_in'] // 60} minutes; another one: sluice console)"
 
 
