@@ -11,6 +11,7 @@ import pytest
 
 from core import clock, errors
 from core.engine import Engine
+from core.fleet.left_out import RUN_UNDER_WAY, LeftOut
 from core.model import frames
 from core.model.log_line import InRun
 from core.model.log_lines import Gathered
@@ -137,7 +138,7 @@ async def test_the_items_of_several_runs_and_of_none_say_where_their_lines_are(t
             _write(engine, ROW.id, InRun(name, ""))
             ended = frames.Run(ROW.id, 1, "interval", began, clock.now_ns(), 0, 0, 0, True, "", run=name)
             engine.fleet.runs.ended(ROW, "w", ended, 0)
-        engine.fleet.runs.left_out(ROW, "w", RunState.SKIPPED, 1, began, clock.now_ns())
+        engine.fleet.runs.left_out(ROW, "w", LeftOut(RunState.SKIPPED, RUN_UNDER_WAY, 1, began, clock.now_ns()))
         await engine.fleet.runs.settled()
         skipped, both = (await engine.call("run_list", {}, USER))["items"]
         assert (both["count"], skipped["state"]) == (2, "skipped")

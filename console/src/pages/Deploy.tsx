@@ -1,6 +1,6 @@
 // Make a deployment of an item, or change one: its name, worker group and values; then the plan, and nothing yet.
 
-import { Button, NumberInput, Select, TextInput } from "@mantine/core";
+import { Button, Checkbox, NumberInput, Select, TextInput } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { call, Problem, type Schemas } from "../api/client";
@@ -58,6 +58,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
   const [typed, setTyped] = useState<Record<string, string>>(() =>
     Object.fromEntries(item.wizard.map((one) => [one.field, shownOf(present?.values[one.field] ?? one.default)])),
   );
+  const [afresh, setAfresh] = useState(false);
   const [faults, setFaults] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -89,6 +90,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
           source: `${item.type}:${item.slug}@${item.version}`,
           values,
           ...(group ? { worker_group: group } : {}),
+          ...(afresh ? { recompute_placement: true } : {}),
         },
         { tenant },
       );
@@ -153,6 +155,14 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
             set={(value) => set(field.field, value)}
           />
         ))}
+        {name && (
+          <Checkbox
+            label="Recompute placement for this plan"
+            description="Workloads stay where they are unless this says to place all of them afresh."
+            checked={afresh}
+            onChange={(event) => setAfresh(event.currentTarget.checked)}
+          />
+        )}
         <div className="filters">
           <Button type="submit" loading={busy}>
             Plan

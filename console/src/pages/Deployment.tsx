@@ -14,6 +14,7 @@ import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { rate } from "../words/numbers";
+import { Explain } from "./Explain";
 
 type WorkloadRow = Schemas["DeployedWorkload"];
 
@@ -38,7 +39,7 @@ function useFigures(workloads: WorkloadRow[]): Map<string, StepFigures> {
   return figures;
 }
 
-const TABS = ["graph", "workloads", "history", "values"] as const;
+const TABS = ["graph", "workloads", "explain", "history", "values"] as const;
 type Tab = (typeof TABS)[number];
 
 export function Deployment() {
@@ -106,7 +107,8 @@ export function Deployment() {
           </nav>
           {tab === "graph" && <Live shown={data} step={search.step} choose={(step) => go({ step })} />}
           {tab === "workloads" && <Workloads rows={data.workloads} />}
-          {tab === "history" && <History name={name} />}
+          {tab === "explain" && <Explain kind="deployment" id={name} />}
+          {tab === "history" && <History name={name} present={data.revision} />}
           {tab === "values" && (
             <Facts
               items={Object.entries({ ...data.defaults, ...data.values }).map(([key, value]) => [
@@ -187,26 +189,39 @@ function Workloads({ rows }: { rows: WorkloadRow[] }) {
   );
 }
 
-function History({ name }: { name: string }) {
+function History({ name, present }: { name: string; present: number }) {
+  const planning = usePlanning(name);
   const list = useList("deployment_history", { name, limit: 25 });
   return (
     <Read of={list}>
       {() => (
-        <Rows
-          label="History"
-          rows={list.rows}
-          id={(row) => row.history_id}
-          more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
-          total={list.total}
-          columns={[
-            { title: "Revision", cell: (row) => row.revision, number: true },
-            { title: "At", cell: (row) => <Age at={row.at} /> },
-            { title: "What", cell: (row) => row.action },
-            { title: "By", cell: (row) => `${row.by} (${row.surface})` },
-            { title: "Source", cell: (row) => <code>{row.source}</code> },
-            { title: "Values changed", cell: (row) => <code>{row.changed.join(", ") || row.reason}</code> },
-          ]}
-        />
+        <>
+          {planning.problem && <Refusal problem={planning.problem} />}
+          <Rows
+            label="History"
+            rows={list.rows}
+            id={(row) => row.history_id}
+            more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
+            total={list.total}
+            columns={[
+              { title: "Revision", cell: (row) => row.revision, number: true },
+              { title: "At", cell: (row) => <Age at={row.at} /> },
+              { title: "What", cell: (row) => row.action },
+              { title: "By", cell: (row) => `${row.by} (${row.surface})` },
+              { title: "Source", cell: (row) => <code>{row.source}</code> },
+              { title: "Values changed", cell: (row) => <code>{row.changed.join(", ") || row.reason}</code> },
+              {
+                title: "Back",
+                cell: (row) =>
+                  planning.may && row.revision < present ? (
+                    <Button variant="subtle" onClick={() => void planning.plan({ to_revision: row.revision })}>
+                      Plan the way back to {row.revision}
+                    </Button>
+                  ) : null,
+              },
+            ]}
+          />
+        </>
       )}
     </Read>
   );
@@ -228,7 +243,27 @@ function Drift({ shown }: { shown: Shown }) {
   );
 }
 
+/** Make a plan of what is deployed, and go to it. */
+function usePlanning(name: string) {
+  const may = useAdmin();
+  const tenant = useTenant();
+  const navigate = useNavigate();
+  const [problem, setProblem] = useState<Problem | null>(null);
+  async function plan(wanted: { to_revision?: number; remove?: boolean }) {
+    try {
+      setProblem(null);
+      const made = await call("deployment_plan", { name, ...wanted }, { tenant });
+      await navigate({ to: "/plans/$id", params: { id: made.plan_id ?? "" } });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    }
+  }
+  return { may, plan, problem };
+}
+
 function Actions({ shown }: { shown: Shown }) {
+  const planning = usePlanning(shown.name);
   const admin = useAdmin();
   const tenant = useTenant();
   const client = useQueryClient();
@@ -257,6 +292,10 @@ function Actions({ shown }: { shown: Shown }) {
           Reconcile
         </Button>
       )}
+      {planning.problem && <Refusal problem={planning.problem} />}
+      <Button variant="subtle" onClick={() => void planning.plan({ remove: true })}>
+        Plan its removal
+      </Button>
       <Button
         onClick={() =>
           void navigate({
