@@ -163,7 +163,9 @@ class FileSink:
 
     def _refuse(self, fault: Forbidden | file_access.NameTaken, run: Run, *events: Event) -> None:
         """Leave out events whose values make a path that no file can have. Raises JobFailed when it is not them: when
-        what is fixed of the path is no directory."""
+        nothing of them is in the path, or what is fixed of it is no directory."""
+        if not self._per_event:
+            raise JobFailed(fault.message, hint=fault.hint) from fault
         if self._place:
             self._access.directory(self._place, create=True).close()
         run.leave_out(self._env, Code.PATH_REFUSED, f"file: {fault.message}", *events)
