@@ -33,7 +33,7 @@ def test_a_killed_engine_is_told_and_nothing_that_was_typed_is_lost(browser: Any
             visitor.press("Plan")
             visitor.sees("The server does not answer.")
             served.start(port)
-            visitor.page.get_by_role("status").get_by_text("active").wait_for()
+            visitor.page.get_by_role("status").get_by_text("live").wait_for()
             assert visitor.page.get_by_label("File-store path").input_value() == "typed-before"
             visitor.press("Plan")
             visitor.sees(re.compile("Plan for"))

@@ -72,7 +72,7 @@ export function Frame() {
         )}
         <div className="rest">
           <span role="status">
-            <State word={liveness === "live" ? "active" : "stale"} title={LIVE[liveness]} />
+            <State word={liveness === "live" ? "live" : "stale"} title={LIVE[liveness]} />
           </span>
           <Button
             variant="subtle"

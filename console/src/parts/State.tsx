@@ -9,6 +9,7 @@ export const TONES: Record<string, Tone> = {
   healthy: "well",
   running: "well",
   online: "well",
+  live: "well",
   succeeded: "well",
   active: "well",
   applied: "well",
