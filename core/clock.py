@@ -87,14 +87,14 @@ class Steady:
 
 def iso(ns: int) -> str:
     """Nanoseconds since the epoch as an ISO 8601 time in UTC with milliseconds."""
-    return _iso(ns // 1_000_000)
+    seconds, ms = divmod(ns // 1_000_000, 1000)
+    return f"{_second(seconds)}.{ms:03d}Z"
 
 
 @lru_cache(maxsize=4096)
-def _iso(ms: int) -> str:
-    """Every run is told with some times, and those of runs that are in flight together are often the same."""
-    at = datetime.fromtimestamp(ms // 1000, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+def _second(seconds: int) -> str:
+    """Every run is told with some times, and those of runs that are in flight together are of few seconds."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def iso_in(ns: int, zone: tzinfo | None) -> str:

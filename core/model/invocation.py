@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -150,6 +150,11 @@ def row(run: Invocation, *, with_result: bool = False) -> triggers.InvocationIte
     return shown
 
 
+def _dated(event: triggers.InvocationEvent) -> triggers.InvocationEvent:
+    event["at"] = clock.iso(event["at_ns"])
+    return event
+
+
 def record(run: Invocation, *, params: Any = None, result: Any = None) -> triggers.Invocation:
     """The invocation as every door shows it; what is known as a value is not parsed again."""
     proxied = run.proxy_recorded_at_ns
@@ -174,5 +179,5 @@ def record(run: Invocation, *, params: Any = None, result: Any = None) -> trigge
         "attempts": run.attempts,
         "result": orjson.loads(run.result) if result is None else result,
         "trigger_proxy_recorded_at": clock.iso(proxied) if proxied else None,
-        "events": [cast("triggers.InvocationEvent", clock.with_text(event)) for event in orjson.loads(run.events)],
+        "events": [_dated(event) for event in orjson.loads(run.events)],
     }
