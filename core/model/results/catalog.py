@@ -9,8 +9,8 @@ from core.model.results.workflows import Graph, Source, VersionNumber
 Availability = Annotated[str, Literal["installed", "portal-only", "update-available", "retired"]]
 
 
-class CatalogItem(Row):
-    """An item in a list."""
+class CatalogBrief(TypedDict):
+    """What is said of an item wherever it is shown."""
 
     slug: str
     type: ItemType
@@ -24,10 +24,15 @@ class CatalogItem(Row):
     """That it comes from."""
     available_version: NotRequired[VersionNumber]
     """The newer one that its portal has."""
-    asks: NotRequired[list[str]]
-    """What a deployment or step asks for (?: optional); missing: nothing, or it is not here."""
     hops: NotRequired[str]
     """How its channels keep events; missing: it has none."""
+
+
+class CatalogItem(CatalogBrief, Row):
+    """An item in a list."""
+
+    asks: NotRequired[list[str]]
+    """What a deployment or step asks for (?: optional); missing: nothing, or it is not here."""
     lacks: NotRequired[list[str]]
     """Words of the query that it has not."""
 
@@ -119,23 +124,9 @@ class ItemProvenance(TypedDict):
     derived_from: str | None
 
 
-class CatalogShown(TypedDict):
+class CatalogShown(CatalogBrief):
     """An item of the catalog."""
 
-    slug: str
-    type: ItemType
-    title: str
-    version: VersionNumber
-    source: Source
-    availability: Availability
-    tags: list[str]
-    summary: str
-    portal: NotRequired[str]
-    """That it comes from."""
-    available_version: NotRequired[VersionNumber]
-    """The newer one that its portal has."""
-    hops: NotRequired[str]
-    """How its channels keep events; missing: it has none."""
     next: list[CatalogNext]
     wizard: list[CatalogQuestion]
     slots: list[CatalogSlot]
