@@ -176,6 +176,7 @@ def caller(
                 "This identity has several tenants, and the request names none.",
                 hint=f"Send the header X-Sluice-Tenant: one of {', '.join(identity.tenants) or 'none'}.",
                 errors=[errors.Problem("/tenant_id", "is required")],
+                details={"tenants": list(identity.tenants)},
             )
     said = headers or {}
     made = principal.Caller(

@@ -32,7 +32,9 @@ def router(engine: session.EngineSession, authenticator: auth.Authenticator) -> 
             else:
                 client = request.client.host if request.client else ""
                 identity = await authenticator.principal(f"Bearer {given['token']}", client)
-                made = await engine.call(CREATE, {}, auth.caller(identity, None))
+                # A session is for all tenants of its key; the call that makes it acts in one of them.
+                named = next((one for one in identity.tenants if one != principal.EVERY_TENANT), None)
+                made = await engine.call(CREATE, {}, auth.caller(identity, named))
         except errors.SluiceError as error:
             return problems.response(error)
         answer = Response(orjson.dumps({"seconds": made["seconds"]}), 201, problems.SAFE_HEADERS, "application/json")
@@ -63,7 +65,10 @@ def router(engine: session.EngineSession, authenticator: auth.Authenticator) -> 
 
 async def _given(request: Request) -> dict[str, str]:
     """{code} or {token}. Raises InvalidParams for anything else; JSON alone, which no form of another page can send."""
-    fault = errors.InvalidParams("Signing in takes {code} or {token}, as application/json.")
+    fault = errors.InvalidParams(
+        "Signing in takes {code} or {token}, as application/json.",
+        hint="The code is behind # in a link of `sluice console`; the token is an API key.",
+    )
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise fault
     try:

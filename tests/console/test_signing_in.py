@@ -27,6 +27,7 @@ def test_the_link_that_serve_prints_opens_the_console(browser: Any, served: Serv
     with visiting(browser, served) as visitor:
         visitor.page.goto(served.link)
         visitor.sees("Needs attention")
+        assert visitor.page.url == f"{served.url}/console/"
 
 
 def test_an_api_key_signs_in_and_a_withdrawn_one_signs_out(browser: Any, served: Served) -> None:
@@ -52,3 +53,20 @@ def test_who_signs_out_is_out(browser: Any, served: Served) -> None:
         visitor.sees("Sign in to Sluice")
         visitor.go("deployments")
         visitor.sees("Sign in to Sluice")
+        assert visitor.page.get_by_role("navigation").count() == 0
+        assert not visitor.page.context.cookies()
+
+
+def test_who_has_several_tenants_lands_in_one_and_goes_to_another(browser: Any, served: Served) -> None:
+    key = served.call("token_create", username="mel", role="user", tenants=["tenant-a", "tenant-b"])["token"]
+    with visiting(browser, served, expects=(REFUSED, "status of 422")) as visitor:
+        visitor.go("")
+        visitor.fill("API key", key)
+        visitor.press("Sign in")
+        visitor.sees("Needs attention")
+        assert visitor.page.url == f"{served.url}/console/t/tenant-a/"
+        visitor.page.get_by_role("status").get_by_text("live").wait_for()
+        visitor.page.get_by_label("Tenant").first.click()
+        visitor.press("tenant-b", "option")
+        visitor.page.wait_for_url("**/console/t/tenant-b/")
+        visitor.sees("Needs attention")

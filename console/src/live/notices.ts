@@ -2,6 +2,7 @@
 // one that is lost costs nothing but time: after every gap all that is on the page is asked anew.
 
 import type { QueryClient } from "@tanstack/react-query";
+import { TENANT } from "../api/client";
 
 export type Liveness = "connecting" | "live" | "stale" | "out";
 
@@ -25,7 +26,12 @@ const LONGEST_WAIT_MS = 15_000;
 const SILENT_MS = 40_000; // the server says something each 15 seconds
 
 /** Follow until `signal` ends it; hidden pages do not follow, since a browser has six connections for all its tabs. */
-export async function follow(client: QueryClient, tell: (now: Liveness) => void, signal: AbortSignal): Promise<void> {
+export async function follow(
+  client: QueryClient,
+  tenant: string,
+  tell: (now: Liveness) => void,
+  signal: AbortSignal,
+): Promise<void> {
   let wait = FIRST_WAIT_MS;
   const kinds = new Set<string>();
   const ask = () => {
@@ -45,7 +51,7 @@ export async function follow(client: QueryClient, tell: (now: Liveness) => void,
     document.addEventListener("visibilitychange", hide);
     let silent = setTimeout(end, SILENT_MS);
     try {
-      const answer = await fetch("/api/notices", { signal: connection.signal });
+      const answer = await fetch("/api/notices", { headers: { [TENANT]: tenant }, signal: connection.signal });
       if (answer.status === 401) return tell("out");
       if (!answer.ok || !answer.body) throw new Error(String(answer.status));
       tell("live");

@@ -1,10 +1,11 @@
 // What stays around every page: where one can go, in which tenant, who is signed in, and whether it is live.
 
-import { Button, Select, useMantineColorScheme } from "@mantine/core";
+import { Button, Select, TextInput, useMantineColorScheme } from "@mantine/core";
 import { Link, Outlet } from "@tanstack/react-router";
 import { post } from "../api/client";
 import { State } from "../parts/State";
 import { useSession } from "../parts/session";
+import { placeOf } from "./SignIn";
 
 const GROUPS: [string, [string, string][]][] = [
   [
@@ -58,14 +59,24 @@ export function Frame() {
           </svg>
           Sluice
         </Link>
-        {tenants.length > 1 ? (
+        {identity.tenants.includes("*") ? (
+          <TextInput
+            aria-label="Tenant"
+            title="Which tenant is looked at; Enter goes there"
+            defaultValue={tenant}
+            w={160}
+            onKeyDown={(event) =>
+              event.key === "Enter" && event.currentTarget.value && location.assign(placeOf(event.currentTarget.value))
+            }
+          />
+        ) : tenants.length > 1 ? (
           <Select
             aria-label="Tenant"
             data={tenants}
             value={tenant}
             allowDeselect={false}
             w={160}
-            onChange={(wanted) => wanted && location.assign(`/console/t/${encodeURIComponent(wanted)}/`)}
+            onChange={(wanted) => wanted && location.assign(placeOf(wanted))}
           />
         ) : (
           <span className="quiet mono">{tenant}</span>

@@ -13,6 +13,9 @@ const CODE = "#code=";
 /** The tenant that the address names: /console/t/TENANT/... */
 export const tenantOf = (path: string): string => decodeURIComponent(/^\/console\/t\/([^/]+)/.exec(path)?.[1] ?? "");
 
+/** Where the pages of a tenant begin. */
+export const placeOf = (tenant: string): string => `/console/t/${encodeURIComponent(tenant)}/`;
+
 export function SignedIn({ children }: { children: ReactNode }) {
   const [identity, setIdentity] = useState<Identity | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -27,7 +30,10 @@ export function SignedIn({ children }: { children: ReactNode }) {
       setOut(false);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      const [tenant] = (error.fault.details?.tenants as string[] | undefined) ?? [];
       if (error.code === "unauthenticated") setOut(true);
+      else if (tenant)
+        location.replace(placeOf(tenant)); // of several, and none is the usual one
       else if (error.code === "not_found" && tenantOf(location.pathname)) location.replace("/console/");
       else setProblem(error);
     }
@@ -44,6 +50,7 @@ export function SignedIn({ children }: { children: ReactNode }) {
   }, [look]);
 
   const signedIn = identity !== null && !out;
+  const tenant = identity?.tenant ?? "";
   useEffect(() => {
     if (!signedIn) return;
     const ended = new AbortController();
@@ -51,9 +58,9 @@ export function SignedIn({ children }: { children: ReactNode }) {
       setLiveness(now);
       if (now === "out") setOut(true);
     };
-    void follow(client, tell, ended.signal);
+    void follow(client, tenant, tell, ended.signal);
     return () => ended.abort();
-  }, [client, signedIn]);
+  }, [client, tenant, signedIn]);
 
   if (out) return <SignIn problem={problem} done={look} />;
   if (problem)
@@ -68,7 +75,7 @@ export function SignedIn({ children }: { children: ReactNode }) {
         <Loading />
       </main>
     );
-  return <SessionProvider value={{ identity, tenant: identity.tenant, liveness }}>{children}</SessionProvider>;
+  return <SessionProvider value={{ identity, tenant, liveness }}>{children}</SessionProvider>;
 }
 
 function SignIn({ problem, done }: { problem: Problem | null; done: () => Promise<void> }) {
