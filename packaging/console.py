@@ -30,7 +30,7 @@ BUILT_FROM = ("index.html", "package.json", "package-lock.json", "tsconfig.json"
 SECONDS = 600.0  # for one step; npm tries a registry that does not answer again and again
 
 
-class ConsoleBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+class ConsoleBuildHook(BuildHookInterface):
     """What hatchling calls."""
 
     def dependencies(self) -> list[str]:

@@ -37,7 +37,7 @@ class Described:
 async def described() -> bytes:
     """What a server answers."""
     served = app.create(Described(), auth.NoAuth(principal.SYSTEM.principal))
-    transport = httpx.ASGITransport(app=served)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=served)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         answer = await client.get("/api/openapi.json")
     return answer.raise_for_status().content

@@ -55,6 +55,7 @@ def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Se
 def test_lists_keep_their_filters_in_the_address(visitor: Visitor) -> None:
     visitor.go("deployments")
     visitor.fill("Name contains", "no-such")
+    visitor.page.keyboard.press("Enter")
     visitor.sees("No deployment fits these filters.")
     assert "query=no-such" in visitor.page.url
     visitor.page.reload()

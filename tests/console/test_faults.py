@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.console.served import Served, Visitor, serving, visiting
@@ -67,6 +68,18 @@ def test_logs_are_followed_and_searched(visitor: Visitor, served: Served) -> Non
     assert "text=no" in visitor.page.url
 
 
+def test_what_is_exported_is_what_is_filtered_in_this_tenant(visitor: Visitor, served: Served) -> None:
+    deploy(served, "told", guid_prefix="x")
+    served.call("job_put", "tenant-b", document="name: beat\ninput: {echo: {event: a}}\noutput: {print: STDOUT}\n")
+    served.call("job_deploy", "tenant-b", name="beat")
+    visitor.go("t/tenant-b/messages?type=job-run-ended")
+    visitor.sees("job-run-ended", within="table")
+    with visitor.page.expect_download() as started:
+        visitor.press("Export these")
+    lines = [orjson.loads(line) for line in Path(started.value.path()).read_bytes().splitlines()]
+    assert {(line["message_type"], line["job_name"]) for line in lines} == {("job-run-ended", "beat")}
+
+
 @pytest.mark.parametrize("path", ["deployments/none", "plans/plan_none", "triggers/none", "invocations/inv_none"])
 def test_what_is_not_there_is_said(browser: Any, served: Served, path: str) -> None:
     with visiting(browser, served, expects=("status of 404",)) as visitor:
@@ -74,3 +87,4 @@ def test_what_is_not_there_is_said(browser: Any, served: Served, path: str) -> N
         visitor.sees("Needs attention")
         visitor.go(path)
         visitor.sees("not_found")
+        assert visitor.page.get_by_role("button", name="Try again").count() == 1

@@ -51,6 +51,8 @@ const UNREACHABLE: Fault = {
   errors: [],
 };
 
+export const TENANT = "x-sluice-tenant";
+
 export interface Options {
   tenant?: string;
   signal?: AbortSignal;
@@ -66,19 +68,33 @@ export async function call<N extends Name>(name: N, args: Args<N>, options: Opti
 /** Post JSON and read JSON. Raises Problem. */
 export async function post(path: string, body: unknown, { tenant, signal, key }: Options = {}): Promise<unknown> {
   const headers: Record<string, string> = { "content-type": "application/json" };
-  if (tenant) headers["x-sluice-tenant"] = tenant;
+  if (tenant) headers[TENANT] = tenant;
   if (key) headers["idempotency-key"] = key;
+  const answer = await send(path, { method: "POST", headers, body: JSON.stringify(body), signal: signal ?? null });
+  return answer.json();
+}
+
+/** Leave what a path answers with in a file of the browser's. Raises Problem. */
+export async function save(path: string, name: string, tenant: string): Promise<void> {
+  const answer = await send(path, { headers: { [TENANT]: tenant } });
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+async function send(path: string, request: RequestInit): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal: signal ?? null });
+    answer = await fetch(path, request);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Problem(UNREACHABLE);
   }
   heard(answer.headers.get("date"));
-  const said = await answer.json().catch(() => null);
-  if (!answer.ok) throw new Problem(faultOf(said, answer.status));
-  return said;
+  if (!answer.ok) throw new Problem(faultOf(await answer.json().catch(() => null), answer.status));
+  return answer;
 }
 
 function faultOf(said: unknown, status: number): Fault {

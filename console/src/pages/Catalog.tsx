@@ -1,9 +1,10 @@
 // What there is to deploy or to build on: search, and the filters that the engine counts.
 
-import { Button, SegmentedControl, TextInput } from "@mantine/core";
-import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { Button, SegmentedControl } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
 import type { Result, Schemas } from "../api/client";
 import { useList } from "../api/queries";
+import { TextFilter, useFilters } from "../parts/filters";
 import { Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
@@ -24,11 +25,8 @@ interface Wanted {
 }
 
 export function Catalog() {
-  const wanted = useSearch({ strict: false }) as Wanted;
-  const navigate = useNavigate();
+  const [wanted, say] = useFilters<Wanted>();
   const type = wanted.type ?? "workflow";
-  const say = (more: Wanted) =>
-    void navigate({ to: "/catalog", search: { ...wanted, ...more } as never, replace: true });
   const list = useList("catalog_search", {
     type,
     ...(wanted.query ? { query: wanted.query } : {}),
@@ -48,15 +46,10 @@ export function Catalog() {
         <SegmentedControl
           data={KINDS}
           value={type}
-          onChange={(kind) => say({ type: kind, tag: undefined } as Wanted)}
+          onChange={(kind) => say({ type: kind as Schemas["ItemType"], tag: undefined })}
           aria-label="Kind"
         />
-        <TextInput
-          aria-label="Search the catalog"
-          placeholder="Search"
-          value={wanted.query ?? ""}
-          onChange={(event) => say({ query: event.currentTarget.value || undefined } as Wanted)}
-        />
+        <TextFilter label="Search the catalog" value={wanted.query} set={(query) => say({ query })} />
       </div>
       <div className="filters" role="group" aria-label="Tags">
         {tags.map(([tag, many]) => (
@@ -64,7 +57,7 @@ export function Catalog() {
             key={tag}
             variant={tag === wanted.tag ? "light" : "subtle"}
             aria-pressed={tag === wanted.tag}
-            onClick={() => say({ tag: tag === wanted.tag ? undefined : tag } as Wanted)}
+            onClick={() => say({ tag: tag === wanted.tag ? undefined : tag })}
           >
             {tag} {many}
           </Button>

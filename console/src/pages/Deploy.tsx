@@ -3,7 +3,8 @@
 import { Button, Checkbox, NumberInput, Select, TextInput } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
-import { call, Problem, type Schemas } from "../api/client";
+import { useAct } from "../api/act";
+import { call, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { ForAdmins, Head, Read, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
@@ -60,8 +61,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
   );
   const [afresh, setAfresh] = useState(false);
   const [faults, setFaults] = useState<Record<string, string>>({});
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { act, busy, problem } = useAct();
   const [touched, setTouched] = useState(false);
   useEffect(() => {
     const warn = (event: BeforeUnloadEvent) => touched && event.preventDefault();
@@ -79,33 +79,25 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
       else if (value !== undefined) values[field.field] = value;
     }
     setFaults(found);
-    setProblem(null);
     if (Object.keys(found).length) return;
-    setBusy(true);
-    try {
-      const made = await call(
-        "deployment_plan",
-        {
-          name: called,
-          source: `${item.type}:${item.slug}@${item.version}`,
-          values,
-          ...(group ? { worker_group: group } : {}),
-          ...(afresh ? { recompute_placement: true } : {}),
-        },
-        { tenant },
-      );
-      setTouched(false);
-      await navigate({ to: "/plans/$id", params: { id: made.plan_id } });
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      const places = error.fault.errors.map(
-        (one) => [/^\/values\/([^/]+)/.exec(one.pointer)?.[1] ?? "", one.message] as const,
-      );
-      setFaults(Object.fromEntries(places.filter(([field]) => field)));
-      setProblem(error);
-    } finally {
-      setBusy(false);
-    }
+    const wanted = {
+      name: called,
+      source: `${item.type}:${item.slug}@${item.version}`,
+      values,
+      ...(group ? { worker_group: group } : {}),
+      ...(afresh ? { recompute_placement: true } : {}),
+    };
+    await act(
+      async () => {
+        const made = await call("deployment_plan", wanted, { tenant });
+        setTouched(false);
+        await navigate({ to: "/plans/$id", params: { id: made.plan_id ?? "" } });
+      },
+      ({ fault }) => {
+        const places = fault.errors.map((one) => [/^\/values\/([^/]+)/.exec(one.pointer)?.[1] ?? "", one.message]);
+        setFaults(Object.fromEntries(places.filter(([field]) => field)));
+      },
+    );
   }
 
   const set = (field: string, value: string) => {

@@ -4,7 +4,8 @@ import { Button } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { call, Problem, type Schemas } from "../api/client";
+import { useAct } from "../api/act";
+import { call, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
 import { figuresOf, graphOf, type Sample, type StepFigures, sampleOf, statesOf, within } from "../graph/model";
@@ -248,17 +249,12 @@ function usePlanning(name: string) {
   const may = useAdmin();
   const tenant = useTenant();
   const navigate = useNavigate();
-  const [problem, setProblem] = useState<Problem | null>(null);
-  async function plan(wanted: { to_revision?: number; remove?: boolean }) {
-    try {
-      setProblem(null);
+  const { act, problem } = useAct();
+  const plan = (wanted: { to_revision?: number; remove?: boolean }) =>
+    act(async () => {
       const made = await call("deployment_plan", { name, ...wanted }, { tenant });
       await navigate({ to: "/plans/$id", params: { id: made.plan_id ?? "" } });
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
-    }
-  }
+    });
   return { may, plan, problem };
 }
 
@@ -268,27 +264,19 @@ function Actions({ shown }: { shown: Shown }) {
   const tenant = useTenant();
   const client = useQueryClient();
   const navigate = useNavigate();
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { act, busy, problem } = useAct();
   if (!admin) return null;
-  async function run(work: () => Promise<unknown>) {
-    try {
-      setProblem(null);
-      await work();
+  const reconcile = () =>
+    act(async () => {
+      await call("deployment_reconcile", { name: shown.name }, { tenant });
       await client.invalidateQueries();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
-    }
-  }
+    });
   const { kind, slug } = itemOf(shown.source);
   return (
     <>
       {problem && <Refusal problem={problem} />}
       {shown.drift.length > 0 && (
-        <Button
-          variant="default"
-          onClick={() => void run(() => call("deployment_reconcile", { name: shown.name }, { tenant }))}
-        >
+        <Button variant="default" loading={busy} onClick={() => void reconcile()}>
           Reconcile
         </Button>
       )}

@@ -1,28 +1,22 @@
 // Every deployment: how it is, since when, and what differs from what was applied.
 
-import { Button, Select, TextInput } from "@mantine/core";
-import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { Button } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
 import type { Args } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
+import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
 import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
 type Wanted = Pick<Args<"deployment_list">, "query" | "state">;
 
-const STATES = ["running", "applying", "warning", "degraded", "failed", "removed"];
+const STATES = ["running", "applying", "warning", "degraded", "failed", "removed"] as const;
 
 export function Deployments() {
-  const wanted = useSearch({ strict: false }) as Wanted;
-  const navigate = useNavigate();
-  const say = (more: Wanted) =>
-    void navigate({ to: "/deployments", search: { ...wanted, ...more } as never, replace: true });
-  const list = useList(
-    "deployment_list",
-    { ...(wanted.query ? { query: wanted.query } : {}), ...(wanted.state ? { state: wanted.state } : {}) },
-    { every: 10_000 },
-  );
+  const [wanted, say] = useFilters<Wanted>();
+  const list = useList("deployment_list", given(wanted), { every: 10_000 });
   return (
     <>
       <Head
@@ -34,19 +28,13 @@ export function Deployments() {
         }
       />
       <div className="filters">
-        <TextInput
-          aria-label="Name contains"
-          placeholder="Name contains"
-          value={wanted.query ?? ""}
-          onChange={(event) => say({ query: event.currentTarget.value || undefined } as never)}
-        />
-        <Select
-          aria-label="State"
-          placeholder="Any state"
-          data={STATES}
-          value={wanted.state ?? null}
-          clearable
-          onChange={(state) => say({ state: state ?? undefined } as never)}
+        <TextFilter label="Name contains" value={wanted.query ?? undefined} set={(query) => say({ query })} />
+        <ChoiceFilter
+          label="State"
+          any="Any state"
+          of={STATES}
+          value={wanted.state ?? undefined}
+          set={(state) => say({ state })}
         />
       </div>
       <Read of={list}>

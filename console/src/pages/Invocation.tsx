@@ -2,8 +2,8 @@
 
 import { Button } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
-import { useState } from "react";
-import { call, Problem } from "../api/client";
+import { useAct } from "../api/act";
+import { call } from "../api/client";
 import { useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
@@ -16,17 +16,12 @@ export function Invocation() {
   const { id } = useParams({ strict: false }) as { id: string };
   const tenant = useTenant();
   const read = useRead("trigger_invocation_get", { invocation_id: id }, { every: 5_000 });
-  const [problem, setProblem] = useState<Problem | null>(null);
-  async function cancel() {
-    try {
-      setProblem(null);
+  const { act, busy, problem } = useAct();
+  const cancel = () =>
+    act(async () => {
       await call("trigger_invocation_cancel", { invocation_id: id, reason: "canceled in the console" }, { tenant });
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
-    }
-    await read.refetch();
-  }
+      await read.refetch();
+    });
   return (
     <Read of={read}>
       {(run) => (
@@ -47,7 +42,7 @@ export function Invocation() {
             }
             actions={
               OPEN.has(run.state) ? (
-                <Button variant="default" onClick={() => void cancel()}>
+                <Button variant="default" loading={busy} onClick={() => void cancel()}>
                   Cancel this run
                 </Button>
               ) : (

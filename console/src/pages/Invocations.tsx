@@ -1,15 +1,15 @@
 // The runs of triggers: those of the tenant, the youngest first.
 
-import { Select, TextInput } from "@mantine/core";
-import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { Link } from "@tanstack/react-router";
 import type { Schemas } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
+import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
 import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
-const STATES = ["accepted", "dispatched", "succeeded", "failed", "timed_out", "canceled"];
+const STATES = ["accepted", "dispatched", "succeeded", "failed", "timed_out", "canceled"] as const;
 
 export function InvocationRows({ rows }: { rows: Schemas["InvocationItem"][] }) {
   if (!rows.length) return <p className="quiet">There is no run yet.</p>;
@@ -41,36 +41,18 @@ export function InvocationRows({ rows }: { rows: Schemas["InvocationItem"][] }) 
 
 interface Wanted {
   state?: Schemas["InvocationState"];
-  trigger?: string;
+  slug?: string;
 }
 
 export function Invocations() {
-  const wanted = useSearch({ strict: false }) as Wanted;
-  const navigate = useNavigate();
-  const say = (more: Wanted) =>
-    void navigate({ to: "/invocations", search: { ...wanted, ...more } as never, replace: true });
-  const list = useList("trigger_invocation_list", {
-    ...(wanted.state ? { state: wanted.state } : {}),
-    ...(wanted.trigger ? { slug: wanted.trigger } : {}),
-  });
+  const [wanted, say] = useFilters<Wanted>();
+  const list = useList("trigger_invocation_list", given(wanted));
   return (
     <>
       <Head title="Runs" />
       <div className="filters">
-        <Select
-          aria-label="State"
-          placeholder="Any state"
-          data={STATES}
-          value={wanted.state ?? null}
-          clearable
-          onChange={(state) => say({ state: state ?? undefined } as Wanted)}
-        />
-        <TextInput
-          aria-label="Trigger"
-          placeholder="Trigger"
-          value={wanted.trigger ?? ""}
-          onChange={(event) => say({ trigger: event.currentTarget.value || undefined } as Wanted)}
-        />
+        <ChoiceFilter label="State" any="Any state" of={STATES} value={wanted.state} set={(state) => say({ state })} />
+        <TextFilter label="Trigger" value={wanted.slug} set={(slug) => say({ slug })} />
       </div>
       <Read of={list}>
         {() =>

@@ -3,7 +3,8 @@
 import { Button, Modal } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
-import { call, Problem } from "../api/client";
+import { useAct } from "../api/act";
+import { call } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
@@ -115,19 +116,20 @@ function OneLetter({ id, close, again }: { id: string; close: () => void; again:
   const tenant = useTenant();
   const admin = useAdmin();
   const read = useRead("dead_letter_get", { id });
-  const [problem, setProblem] = useState<Problem | null>(null);
+  const { act, busy, problem } = useAct();
   const [said, setSaid] = useState("");
-  async function act(operation: "dead_letter_replay" | "dead_letter_discard") {
-    try {
-      setProblem(null);
-      const done = await call(operation, { ids: [id] }, { tenant });
-      setSaid(JSON.stringify(done));
+  const replay = () =>
+    act(async () => {
+      const done = await call("dead_letter_replay", { ids: [id] }, { tenant });
+      setSaid(`${done.replayed} came through, ${done.refused} was refused again. ${done.reason ?? ""}`);
       again();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
-    }
-  }
+    });
+  const discard = () =>
+    act(async () => {
+      await call("dead_letter_discard", { ids: [id] }, { tenant });
+      setSaid("It is gone.");
+      again();
+    });
   return (
     <Modal opened onClose={close} title={`Letter ${id}`} size="lg" closeButtonProps={{ "aria-label": "Close" }}>
       <Read of={read}>
@@ -148,8 +150,10 @@ function OneLetter({ id, close, again }: { id: string; close: () => void; again:
             {said && <p role="status">{said}</p>}
             {admin && (
               <div className="filters" style={{ marginTop: 12 }}>
-                <Button onClick={() => void act("dead_letter_replay")}>Replay this event</Button>
-                <Button variant="subtle" onClick={() => void act("dead_letter_discard")}>
+                <Button loading={busy} onClick={() => void replay()}>
+                  Replay this event
+                </Button>
+                <Button variant="subtle" disabled={busy} onClick={() => void discard()}>
                   Discard it for good
                 </Button>
               </div>

@@ -1,10 +1,10 @@
 // What jobs wrote: searched on the server, followed as it comes. Times run downwards; the newest line is the last one.
 
-import { Button, Checkbox, Select, TextInput } from "@mantine/core";
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { Button, Checkbox } from "@mantine/core";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { call, Problem, type Schemas } from "../api/client";
+import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
 import { Head, Loading, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
 import { counted } from "../words/numbers";
@@ -14,22 +14,23 @@ export type Line = Schemas["LogLine"];
 
 type Found = Schemas["FoundLines"];
 
-export interface Wanted {
+const LEVELS = ["info", "warning", "error"] as const;
+const SINCE = ["5m", "1h", "6h", "24h", "7d"] as const;
+
+interface Wanted {
   of?: string;
   text?: string;
-  level?: string;
-  since?: string;
+  level?: (typeof LEVELS)[number];
+  since?: (typeof SINCE)[number];
   run?: string;
   invocation?: string;
 }
 
-const KEYS = ["of", "text", "level", "since", "run", "invocation"] as const;
 const PAGE = 200;
 const MOST = 50_000;
 const WAIT_SECONDS = 20;
 const AGAIN_MS = 2000;
 const TONES: Record<string, string> = { error: "state failed", warning: "state warning" };
-const SINCE = ["5m", "1h", "6h", "24h", "7d"];
 
 /** The lines that there are and the newer ones, the newest last, and no more than may be kept. */
 export const appended = (lines: Line[], newer: Line[]): Line[] => [...lines, ...newer].slice(-MOST);
@@ -38,20 +39,15 @@ export const appended = (lines: Line[], newer: Line[]): Line[] => [...lines, ...
 export const jobOf = (workload: string): string => workload.replace(/^[^/]*\//, "").replace(/#\d+$/, "");
 
 export function Logs() {
-  const wanted = useSearch({ strict: false }) as Wanted;
-  const navigate = useNavigate();
+  const [wanted, say] = useFilters<Wanted>();
   const tenant = useTenant();
-  const asked = useMemo(
-    () => Object.fromEntries(KEYS.filter((key) => wanted[key]).map((key) => [key, String(wanted[key])])),
-    [wanted],
-  );
+  const asked = useMemo(() => given(wanted), [wanted]);
   const [lines, setLines] = useState<Line[]>([]);
   const [last, setLast] = useState<Found | null>(null); // of the search backwards
   const [following, setFollowing] = useState(true);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [gaps, setGaps] = useState(0);
   const after = useRef("");
-  const say = (more: Wanted) => void navigate({ to: "/logs", search: { ...wanted, ...more } as never, replace: true });
 
   useEffect(() => {
     const ended = new AbortController();
@@ -71,7 +67,7 @@ export function Logs() {
 
   const begun = last !== null;
   useEffect(() => {
-    if (!following || !begun || asked.since?.includes("T")) return;
+    if (!following || !begun) return;
     const ended = new AbortController();
     const { since, ...filters } = asked;
     async function follow() {
@@ -115,42 +111,12 @@ export function Logs() {
     <>
       <Head title="Logs" state={<span className="quiet">{counted(lines.length, "line")}</span>} />
       <div className="filters">
-        <TextInput
-          aria-label="Job or deployment"
-          placeholder="Job or deployment"
-          defaultValue={wanted.of ?? ""}
-          key={`of ${wanted.of}`}
-          onBlur={(event) => say({ of: event.currentTarget.value || undefined } as Wanted)}
-          onKeyDown={(event) => event.key === "Enter" && event.currentTarget.blur()}
-        />
-        <TextInput
-          aria-label="Text"
-          placeholder="Text"
-          defaultValue={wanted.text ?? ""}
-          key={`text ${wanted.text}`}
-          onBlur={(event) => say({ text: event.currentTarget.value || undefined } as Wanted)}
-          onKeyDown={(event) => event.key === "Enter" && event.currentTarget.blur()}
-        />
-        <Select
-          aria-label="Level"
-          placeholder="Any level"
-          data={["info", "warning", "error"]}
-          value={wanted.level ?? null}
-          clearable
-          w={120}
-          onChange={(level) => say({ level: level ?? undefined } as Wanted)}
-        />
-        <Select
-          aria-label="Since"
-          placeholder="Any time"
-          data={SINCE}
-          value={wanted.since ?? null}
-          clearable
-          w={110}
-          onChange={(since) => say({ since: since ?? undefined } as Wanted)}
-        />
+        <TextFilter label="Job or deployment" value={wanted.of} set={(of) => say({ of })} />
+        <TextFilter label="Text" value={wanted.text} set={(text) => say({ text })} />
+        <ChoiceFilter label="Level" any="Any level" of={LEVELS} value={wanted.level} set={(level) => say({ level })} />
+        <ChoiceFilter label="Since" any="Any time" of={SINCE} value={wanted.since} set={(since) => say({ since })} />
         {(wanted.run || wanted.invocation) && (
-          <Button variant="light" onClick={() => say({ run: undefined, invocation: undefined } as never)}>
+          <Button variant="light" onClick={() => say({ run: undefined, invocation: undefined })}>
             Of {wanted.run ?? wanted.invocation} ✕
           </Button>
         )}

@@ -1,22 +1,27 @@
 // What was said on the bus: filters in the address, the payload of one beside the list.
 
-import { Checkbox, Select, TextInput } from "@mantine/core";
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { Button, Checkbox } from "@mantine/core";
 import { useState } from "react";
+import { useAct } from "../api/act";
+import { save } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
-import { Head, Read } from "../parts/Page";
+import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
+import { Head, Read, Refusal } from "../parts/Page";
 import { Rows } from "../parts/Rows";
+import { useTenant } from "../parts/session";
+
+const KINDS = ["system", "user"] as const;
 
 interface Wanted {
-  kind?: string;
+  kind?: (typeof KINDS)[number];
   type?: string;
   job?: string;
   tag?: string;
   text?: string;
 }
 
-const FILTERS: [keyof Wanted, string][] = [
+const FILTERS: [Exclude<keyof Wanted, "kind">, string][] = [
   ["type", "Type"],
   ["job", "Job"],
   ["tag", "Tag"],
@@ -24,43 +29,30 @@ const FILTERS: [keyof Wanted, string][] = [
 ];
 const EVERY_MS = 3000;
 
+/** All messages that fit, as lines of JSON in a file. */
+const exported = (filters: Wanted, tenant: string) =>
+  save(`/api/messages/export?${new URLSearchParams(Object.entries(filters))}`, "messages.ndjson", tenant);
+
 export function Messages() {
-  const wanted = useSearch({ strict: false }) as Wanted;
-  const navigate = useNavigate();
+  const [wanted, say] = useFilters<Wanted>();
   const [paused, setPaused] = useState(false);
-  const say = (more: Wanted) =>
-    void navigate({ to: "/messages", search: { ...wanted, ...more } as never, replace: true });
-  const given = Object.fromEntries(Object.entries(wanted).filter(([, value]) => value));
-  const list = useList("message_search", given, paused ? {} : { every: EVERY_MS });
+  const tenant = useTenant();
+  const { act, busy, problem } = useAct();
+  const list = useList("message_search", given(wanted), paused ? {} : { every: EVERY_MS });
   return (
     <>
       <Head title="Messages" />
       <div className="filters">
-        <Select
-          aria-label="Kind"
-          placeholder="Any kind"
-          data={["system", "user"]}
-          value={wanted.kind ?? null}
-          clearable
-          w={120}
-          onChange={(kind) => say({ kind: kind ?? undefined } as Wanted)}
-        />
+        <ChoiceFilter label="Kind" any="Any kind" of={KINDS} value={wanted.kind} set={(kind) => say({ kind })} />
         {FILTERS.map(([key, label]) => (
-          <TextInput
-            key={`${key} ${wanted[key]}`}
-            aria-label={label}
-            placeholder={label}
-            defaultValue={wanted[key] ?? ""}
-            w={140}
-            onBlur={(event) => say({ [key]: event.currentTarget.value || undefined })}
-            onKeyDown={(event) => event.key === "Enter" && event.currentTarget.blur()}
-          />
+          <TextFilter key={key} label={label} value={wanted[key]} set={(text) => say({ [key]: text })} />
         ))}
         <Checkbox label="Pause" checked={paused} onChange={(event) => setPaused(event.currentTarget.checked)} />
-        <a href="/api/messages/export" download="messages.ndjson">
-          Export all
-        </a>
+        <Button variant="subtle" loading={busy} onClick={() => void act(() => exported(given(wanted), tenant))}>
+          Export these
+        </Button>
       </div>
+      {problem && <Refusal problem={problem} />}
       <Read of={list}>
         {() =>
           list.rows.length ? (

@@ -4,7 +4,8 @@ import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
-import { call, Problem, type Schemas } from "../api/client";
+import { useAct } from "../api/act";
+import { call, type Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
 import { Age } from "../parts/Age";
@@ -204,20 +205,17 @@ function Apply({ plan }: { plan: PlanShown }) {
   const admin = useAdmin();
   const tenant = useTenant();
   const client = useQueryClient();
-  const [state, setState] = useState<"idle" | "asking" | "applying">("idle");
+  const { act, busy, problem } = useAct();
   const [typed, setTyped] = useState("");
   const [seconds, setSeconds] = useState<number | string>(10);
   const [back, setBack] = useState(false);
-  const [problem, setProblem] = useState<Problem | null>(null);
   const [done, setDone] = useState<Done | null>(null);
   const key = useRef(crypto.randomUUID());
   const removals = plan.changes.filter((one) => one.action === "remove");
   const over = plan.state !== "open";
 
-  async function apply() {
-    setState("applying");
-    setProblem(null);
-    try {
+  const apply = () =>
+    act(async () => {
       const wanted = {
         plan_id: plan.plan_id ?? "",
         wait_seconds: 60,
@@ -225,14 +223,7 @@ function Apply({ plan }: { plan: PlanShown }) {
         rollback_on_failure: back,
       };
       setDone(await call("deployment_apply", wanted, { tenant, key: key.current }));
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setProblem(error);
-    } finally {
-      setState("idle");
-      await client.invalidateQueries();
-    }
-  }
+    }).finally(() => client.invalidateQueries());
 
   if (done)
     return (
@@ -271,11 +262,7 @@ function Apply({ plan }: { plan: PlanShown }) {
         </>
       )}
       <div className="filters" style={{ margin: 0 }}>
-        <Button
-          onClick={() => void apply()}
-          loading={state === "applying"}
-          disabled={removals.length > 0 && typed !== plan.name}
-        >
+        <Button onClick={() => void apply()} loading={busy} disabled={removals.length > 0 && typed !== plan.name}>
           Apply {plan.name}
         </Button>
         <NumberInput

@@ -3,6 +3,7 @@
 import { Button, Textarea } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
+import { useAct } from "../api/act";
 import { call, Problem, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
@@ -81,37 +82,23 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
   const first = useMemo(() => before?.params ?? trigger.definition.default_params ?? {}, [before, trigger]);
   const [params, setParams] = useState<Params>(first);
   const [text, setText] = useState<string | null>(null); // of the JSON view, while that is open
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
+  const { act, busy, problem, setProblem } = useAct();
   const key = useRef(crypto.randomUUID()); // one run, however often the button is pressed before an answer comes
   useEffect(() => setParams(first), [first]);
   const differs = before && compare(schema, before.params);
 
-  async function run(wanted: Params) {
-    setBusy(true);
-    setProblem(null);
-    try {
-      const made = await call(
-        "trigger_invoke",
-        {
-          slug: trigger.slug,
-          tenant_id: tenant,
-          params: wanted,
-          wait_timeout_seconds: 0,
-          idempotency_key: key.current,
-        },
-        { tenant },
-      );
-      key.current = crypto.randomUUID();
-      await navigate({ to: "/invocations/$id", params: { id: made.invocation_id } });
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      if (error.code !== "unreachable") key.current = crypto.randomUUID(); // it was answered: nothing was begun
-      setProblem(error);
-    } finally {
-      setBusy(false);
-    }
-  }
+  const run = (wanted: Params) =>
+    act(
+      async () => {
+        const asked = { slug: trigger.slug, tenant_id: tenant, params: wanted, idempotency_key: key.current };
+        const made = await call("trigger_invoke", { ...asked, wait_timeout_seconds: 0 }, { tenant });
+        key.current = crypto.randomUUID();
+        await navigate({ to: "/invocations/$id", params: { id: made.invocation_id } });
+      },
+      ({ code }) => {
+        if (code !== "unreachable") key.current = crypto.randomUUID(); // it was answered: nothing was begun
+      },
+    );
 
   function fromText() {
     try {

@@ -1,8 +1,9 @@
 // The actions that are published: what each does to the world, and whether it can be run now.
 
-import { Checkbox, TextInput } from "@mantine/core";
-import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { Checkbox } from "@mantine/core";
+import { Link } from "@tanstack/react-router";
 import { useList } from "../api/queries";
+import { TextFilter, useFilters } from "../parts/filters";
 import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
@@ -15,10 +16,7 @@ interface Wanted {
 const EFFECTS: Record<string, string> = { read: "only reads", write: "changes something", destructive: "destroys" };
 
 export function Triggers() {
-  const wanted = useSearch({ strict: false }) as Wanted;
-  const navigate = useNavigate();
-  const say = (more: Wanted) =>
-    void navigate({ to: "/triggers", search: { ...wanted, ...more } as never, replace: true });
+  const [wanted, say] = useFilters<Wanted>();
   const list = useList("trigger_list", {
     surface: "ui",
     ...(wanted.invokable ? { invokable_only: true } : {}),
@@ -28,16 +26,11 @@ export function Triggers() {
     <>
       <Head title="Triggers" />
       <div className="filters">
-        <TextInput
-          aria-label="Tag"
-          placeholder="Tag"
-          value={wanted.tag ?? ""}
-          onChange={(event) => say({ tag: event.currentTarget.value || undefined } as Wanted)}
-        />
+        <TextFilter label="Tag" value={wanted.tag} set={(tag) => say({ tag })} />
         <Checkbox
           label="Only those that I may run"
           checked={wanted.invokable ?? false}
-          onChange={(event) => say({ invokable: event.currentTarget.checked || undefined } as Wanted)}
+          onChange={(event) => say({ invokable: event.currentTarget.checked || undefined })}
         />
       </div>
       <Read of={list}>
