@@ -49,7 +49,8 @@ def test_who_signs_out_is_out(browser: Any, served: Served) -> None:
     with visiting(browser, served, expects=(REFUSED,)) as visitor:
         visitor.page.goto(served.new_link())
         visitor.sees("Needs attention")
-        visitor.press("Sign out")
+        visitor.page.locator("button.who").click()
+        visitor.press("Sign out", "menuitem")
         visitor.sees("Sign in to Sluice")
         visitor.go("deployments")
         visitor.sees("Sign in to Sluice")

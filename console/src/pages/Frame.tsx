@@ -1,11 +1,11 @@
 // What stays around every page: where one can go, in which tenant, who is signed in, and whether it is live.
 
-import { Button, Select, TextInput, useMantineColorScheme } from "@mantine/core";
+import { Select, TextInput } from "@mantine/core";
 import { Link, Outlet } from "@tanstack/react-router";
-import { post } from "../api/client";
 import { State } from "../parts/State";
 import { useSession } from "../parts/session";
 import { placeOf } from "./SignIn";
+import { Who } from "./Who";
 
 const GROUPS: [string, [string, string][]][] = [
   [
@@ -41,12 +41,7 @@ const LIVE = {
 
 export function Frame() {
   const { identity, tenant, liveness } = useSession();
-  const { colorScheme, setColorScheme } = useMantineColorScheme();
   const tenants = identity.tenants.filter((one) => one !== "*");
-  async function signOut() {
-    await post("/api/console/sign-out", {});
-    location.assign("/console/");
-  }
   return (
     <div className="frame">
       <a className="skip" href="#room">
@@ -64,7 +59,7 @@ export function Frame() {
             aria-label="Tenant"
             title="Which tenant is looked at; Enter goes there"
             defaultValue={tenant}
-            w={160}
+            className="tenant"
             onKeyDown={(event) =>
               event.key === "Enter" && event.currentTarget.value && location.assign(placeOf(event.currentTarget.value))
             }
@@ -75,7 +70,7 @@ export function Frame() {
             data={tenants}
             value={tenant}
             allowDeselect={false}
-            w={160}
+            className="tenant"
             onChange={(wanted) => wanted && location.assign(placeOf(wanted))}
           />
         ) : (
@@ -85,19 +80,7 @@ export function Frame() {
           <span role="status">
             <State word={liveness === "live" ? "live" : "stale"} title={LIVE[liveness]} />
           </span>
-          <Button
-            variant="subtle"
-            onClick={() => setColorScheme(colorScheme === "dark" ? "light" : "dark")}
-            aria-label="Switch between light and dark"
-          >
-            {colorScheme === "dark" ? "Light" : "Dark"}
-          </Button>
-          <span className="quiet who" title={`${identity.username}, role ${identity.role}`}>
-            {identity.username}
-          </span>
-          <Button variant="subtle" onClick={() => void signOut()}>
-            Sign out
-          </Button>
+          <Who />
         </div>
       </header>
       <nav className="rail" aria-label="Pages">

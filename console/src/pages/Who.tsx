@@ -1,0 +1,40 @@
+// Who is signed in, and what belongs to this browser alone: the look, and signing out.
+
+import { Button, Menu, useMantineColorScheme } from "@mantine/core";
+import { post } from "../api/client";
+import { useSession } from "../parts/session";
+
+const LOOKS = { auto: "As the system", light: "Light", dark: "Dark" } as const;
+
+async function signOut() {
+  await post("/api/console/sign-out", {});
+  location.assign("/console/");
+}
+
+export function Who() {
+  const { identity } = useSession();
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  return (
+    <Menu position="bottom-end" width={200} withinPortal={false}>
+      <Menu.Target>
+        <Button variant="subtle" className="who" title={`${identity.username}, role ${identity.role}`}>
+          {identity.username}
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>Signed in as {identity.role}</Menu.Label>
+        {Object.entries(LOOKS).map(([look, word]) => (
+          <Menu.Item
+            key={look}
+            aria-current={look === colorScheme}
+            onClick={() => setColorScheme(look as keyof typeof LOOKS)}
+          >
+            {word}
+          </Menu.Item>
+        ))}
+        <Menu.Divider />
+        <Menu.Item onClick={() => void signOut()}>Sign out</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
