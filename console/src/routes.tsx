@@ -13,6 +13,7 @@ const page = <P extends string>(path: P, component: () => React.ReactNode) =>
 const later = <M extends Record<string, unknown>>(load: () => Promise<M>, name: keyof M & string) =>
   lazyRouteComponent(load as never, name) as unknown as () => React.ReactNode;
 const lists = () => import("./pages/Lists");
+const editing = () => import("./pages/Edit");
 
 const tree = root.addChildren([
   page("/", Overview),
@@ -56,6 +57,20 @@ const tree = root.addChildren([
   page(
     "/catalog/$kind/$slug/deploy",
     later(() => import("./pages/Deploy"), "Deploy"),
+  ),
+  page(
+    "/workflows",
+    later(() => import("./pages/Workflows"), "Workflows"),
+  ),
+  page("/workflows/new", later(editing, "NewDocument")),
+  page(
+    "/workflows/$kind/$slug",
+    later(() => import("./pages/Document"), "Document"),
+  ),
+  page("/workflows/$kind/$slug/edit", later(editing, "Edit")),
+  page(
+    "/workflows/$kind/$slug/compare",
+    later(() => import("./pages/Compare"), "Compare"),
   ),
   page("/workloads", later(lists, "Workloads")),
   page("/workers", later(lists, "Workers")),

@@ -34,6 +34,10 @@ PAGES = {
     "triggers/smoke_trigger": "Earlier runs",
     "invocations": "smoke_trigger",
     "invocations/RUN": "Smoke check passed",
+    "workflows": "greetings",
+    "workflows/workflow/greetings": "Compare the draft",
+    "workflows/workflow/greetings/edit": "saved as revision",
+    "workflows/workflow/greetings/compare?from=1&to=draft": "They say the same.",
     "workloads": "page--generate",
     "workers": "local-1",
     "schedules": "interval",
@@ -49,6 +53,9 @@ def ids(served: Served) -> dict[str, str]:
     source = "workflow:quickstart-file-store-roundtrip@1"
     plan = served.call("deployment_plan", name="page", source=source, values={"path": "files"})
     served.call("deployment_apply", plan_id=plan["plan_id"])
+    served.call("workflow_save_draft", document=(EXAMPLES / "greetings.yaml").read_text(encoding="utf-8"))
+    served.call("workflow_publish", slug="greetings")
+    served.call("workflow_clone", slug="greetings")
     served.call("job_put", document=(EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
     served.call("job_deploy", name="smoke_trigger_handler")
     trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())

@@ -15,7 +15,9 @@ export type Args<N extends Name> = Known<Part<operations[N]["parameters"], "path
   Json<Part<operations[N], "requestBody">>;
 
 /** What an operation answers with. */
-export type Result<N extends Name> = operations[N]["responses"] extends { 200: infer R } ? Json<R> : never;
+export type Result<N extends Name> = operations[N]["responses"] extends { 200: infer R } | { 201: infer R }
+  ? Json<R>
+  : never;
 
 /** A row of what an operation lists. */
 export type RowOf<N extends Name> = Result<N> extends { items: (infer R)[] } ? R : never;

@@ -18,7 +18,13 @@ const GROUPS: [string, [string, string][]][] = [
       ["/invocations", "Runs"],
     ],
   ],
-  ["Build", [["/catalog", "Catalog"]]],
+  [
+    "Build",
+    [
+      ["/catalog", "Catalog"],
+      ["/workflows", "Workflows"],
+    ],
+  ],
   [
     "Operate",
     [
