@@ -123,3 +123,50 @@ def test_what_was_typed_outlives_the_page(visitor: Visitor, served: Served) -> N
     visitor.page.reload()
     visitor.sees("saved as revision 2")
     assert visitor.page.get_by_role("button", name="Go on with it").count() == 0
+
+
+def test_a_step_is_added_connected_and_saved_by_keys_alone(visitor: Visitor, served: Served) -> None:
+    served.call("workflow_save_draft", document=text_of("keys"))
+    page, keys = visitor.page, visitor.page.keyboard
+    visitor.go("workflows/workflow/keys/edit")
+    visitor.sees("saved as revision 1")
+    page.locator(".canvas .node", has_text="print").wait_for()
+    page.get_by_role("button", name="Undo").focus()
+    keys.press("n")  # to the palette
+    keys.type("remove fields")
+    page.get_by_role("button", name="field-remover").first.wait_for()
+    keys.press("Enter")
+    page.locator(".canvas .node", has_text="field-remover").first.wait_for()
+    page.get_by_label("Step field-remover, blueprint").focus()
+    keys.press("Enter")
+    reads = page.get_by_label("Reads from").first
+    reads.focus()
+    keys.press("Control+a")
+    keys.type("greetings")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    page.get_by_label("greetings from greet to field-remover").wait_for()
+    add = page.get_by_role("button", name="Add to fields")
+    add.focus()
+    keys.press("Enter")
+    page.get_by_label("fields-1").focus()
+    keys.type("secret")
+    page.get_by_label("Id", exact=True).focus()
+    keys.press("Control+a")
+    keys.type("clean")
+    keys.press("Enter")
+    page.locator(".canvas .node", has_text="clean").wait_for()
+    editor(visitor).focus()
+    keys.press("Control+s")
+    visitor.sees("saved as revision 2")
+    saved = served.call("workflow_get", slug="keys", version="draft", detail="detailed")
+    assert "# said each second" in saved["text"] and "- id: greet # first" in saved["text"]
+    assert saved["document"]["steps"][-1] == {
+        "id": "clean",
+        "use": "blueprint:field-remover@1.0.0",
+        "with": {"fields": ["secret"]},
+        "in": "channel:greetings",
+    }
+    for _ in range(20):  # one history for the picture and the text
+        keys.press("Control+z")
+    assert shown(visitor).strip() == text_of("keys").strip()

@@ -1,7 +1,6 @@
 // The editor. The text is the only state: what is drawn is made of it, and each gesture is an edit of it, so that there
 // is one history and no comment is lost. Saving is explicit, with the revision that the edit started from.
 
-import { redo, undo } from "@codemirror/commands";
 import type { EditorView } from "@codemirror/view";
 import { keymap } from "@codemirror/view";
 import { Button } from "@mantine/core";
@@ -12,12 +11,11 @@ import { call } from "../api/client";
 import { Head, Refusal } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
-import { Code } from "./Code";
 import { Conflict, type Present } from "./Conflict";
-import { faultsOf, useChecked } from "./checking";
+import { useChecked } from "./checking";
 import { type Copy, find, forget, keep, nameOf } from "./copies";
-import { Faults } from "./Faults";
 import { project } from "./project";
+import { Workbench } from "./Workbench";
 
 export interface Opened {
   kind: string;
@@ -117,13 +115,7 @@ export function Editor({ opened, present }: Given) {
       ]),
     [],
   );
-  const faults = useMemo(() => faultsOf(checked.report), [checked.report]);
   const valid = checked.current && checked.report?.valid === true;
-  const goTo = (offset: number) => {
-    view?.dispatch({ selection: { anchor: offset }, scrollIntoView: true });
-    view?.focus();
-  };
-
   return (
     <>
       <Head
@@ -226,25 +218,16 @@ export function Editor({ opened, present }: Given) {
       )}
       {problem && <Refusal problem={problem} />}
       {checked.problem && <Refusal problem={checked.problem} />}
-      <div className="filters">
-        <Button variant="subtle" onClick={() => view && undo(view)}>
-          Undo
-        </Button>
-        <Button variant="subtle" onClick={() => view && redo(view)}>
-          Redo
-        </Button>
-      </div>
-      <Code
-        label="Document as YAML"
-        value={text}
+      <Workbench
+        text={text}
         change={setText}
-        faults={faults}
-        view={setView}
+        projected={projected}
+        report={checked.report}
         readOnly={offer !== null}
+        view={view}
+        setView={setView}
         extensions={extensions}
-        height="480px"
       />
-      <Faults report={checked.report} text={text} go={goTo} />
       {comparing && present && (
         <Conflict
           theirs={present}

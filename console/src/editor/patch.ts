@@ -44,7 +44,9 @@ function dataOf(text: string): unknown {
 }
 
 function step(text: string, op: Op): Change | null {
-  const wanted = applied(dataOf(text), op);
+  const before = dataOf(text);
+  const wanted = applied(before, op);
+  if (op.do !== "move" && same(before, wanted)) return null;
   const { document } = read(text);
   const change = changeOf(text, document, op);
   if (change) {

@@ -226,7 +226,7 @@ function Versions({ item }: { item: Shown }) {
             cell: (row) => (before(row) === undefined ? "–" : compared(row.version, before(row))),
           },
           {
-            title: "",
+            title: "Leave",
             cell: (row) =>
               admin &&
               row.state === "published" && (
