@@ -139,10 +139,11 @@ test("a channel is renamed everywhere, and gets and loses a transport", () => {
 
 test("parameters that were not touched, and defaults, are not written", () => {
   const picture = pictureOf({ steps: [{ id: "a", with: { path: "p", many: 3 } }] });
-  const next = { path: "p", many: undefined, interval: "1s", fresh: true };
+  const next = { path: "p", many: undefined, interval: "1s", fresh: true, list: ["a", undefined], none: [undefined] };
   const ops = gestures.setParameters(step(picture, "a"), next, { interval: "1s" }, same);
   expect(ops).toEqual([
     { do: "set", at: ["steps", 0, "with", "fresh"], value: true },
+    { do: "set", at: ["steps", 0, "with", "list"], value: ["a"] },
     { do: "remove", at: ["steps", 0, "with", "many"] },
   ]);
 });

@@ -3,20 +3,12 @@
 import { Button, Modal } from "@mantine/core";
 import { lazy, Suspense, useState } from "react";
 import { Loading } from "../parts/Page";
+import type { Theirs } from "./others";
 
 const Differences = lazy(() => import("./Differences"));
 
-/** The draft as the engine has it. */
-export interface Present {
-  /** null: it is gone. */
-  revision: number | null;
-  text: string;
-  by: string | null;
-  at: string | null;
-}
-
 interface Given {
-  theirs: Present;
+  theirs: Theirs;
   mine: string;
   /** Go on with this text, on top of their revision. */
   take: (text: string) => void;

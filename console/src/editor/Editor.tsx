@@ -11,9 +11,10 @@ import { call } from "../api/client";
 import { Head, Refusal } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
-import { Conflict, type Present } from "./Conflict";
+import { Conflict } from "./Conflict";
 import { useChecked } from "./checking";
 import { type Copy, find, forget, keep, nameOf } from "./copies";
+import { type Theirs, useOthers } from "./others";
 import { project } from "./project";
 import { Workbench } from "./Workbench";
 
@@ -25,15 +26,9 @@ export interface Opened {
   revision: number;
 }
 
-interface Given {
-  opened: Opened;
-  /** The draft as the engine has it now; null for a new document, its revision null when it is gone. */
-  present: Present | null;
-}
-
 const KEEP_MS = 400;
 
-export function Editor({ opened, present }: Given) {
+export function Editor({ opened }: { opened: Opened }) {
   const tenant = useTenant();
   const navigate = useNavigate();
   const name = nameOf(tenant, opened.kind, opened.slug);
@@ -42,7 +37,7 @@ export function Editor({ opened, present }: Given) {
   const [base, setBase] = useState(opened.revision);
   const [offer, setOffer] = useState<Copy | null>(() => find(name, opened.text));
   const [room, setRoom] = useState(true);
-  const [comparing, setComparing] = useState(false);
+  const [comparing, setComparing] = useState<Theirs | null>(null);
   const [view, setView] = useState<EditorView | null>(null);
   const { act, busy, problem, setProblem } = useAct();
   const checked = useChecked(text, tenant);
@@ -50,7 +45,7 @@ export function Editor({ opened, present }: Given) {
   const picture = "picture" in projected ? projected.picture : null;
   const dirty = text !== saved;
   const fresh = opened.slug === "";
-  const moved = !busy && present !== null && (present.revision === null || present.revision > base);
+  const others = useOthers(opened, base, busy);
 
   // A copy for a crash: written shortly after each key, and at once when the page goes.
   const copy = useRef({ name, text, base, dirty: false, offered: false });
@@ -76,6 +71,15 @@ export function Editor({ opened, present }: Given) {
 
   const replace = (whole: string) =>
     view?.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: whole }, userEvent: "input.replace" });
+
+  /** Go on with a text on top of what somebody else saved. */
+  const take = (whole: string, theirs: Theirs) => {
+    replace(whole);
+    setBase(theirs.revision);
+    setSaved(theirs.text);
+    setProblem(null);
+    setComparing(null);
+  };
 
   const save = () =>
     act(async () => {
@@ -148,7 +152,7 @@ export function Editor({ opened, present }: Given) {
             </Button>
             <Button
               variant={dirty || fresh ? "light" : "filled"}
-              disabled={dirty || fresh || busy || !valid || moved}
+              disabled={dirty || fresh || busy || !valid || others.moved}
               title={dirty || fresh ? "Save it first: what is published is what is saved." : undefined}
               onClick={() => void publish()}
             >
@@ -190,30 +194,23 @@ export function Editor({ opened, present }: Given) {
           This browser has no room for a copy of what you type; save before you leave this page.
         </div>
       )}
-      {moved && present && (
+      {others.gone && (
+        <div className="note warning" role="alert">
+          <p>This draft is gone: somebody published it or threw it away. What you typed is still here.</p>
+          <Button onClick={() => setBase(0)}>Save mine as a new draft</Button>
+        </div>
+      )}
+      {others.theirs && (
         <div className="note warning" role="alert">
           <p>
-            {present.revision === null
-              ? "This draft is gone: somebody published it or threw it away. What you typed is still here."
-              : `${present.by ?? "Somebody"} saved revision ${present.revision} since you began with revision ${base}.`}
+            {others.theirs.by ?? "Somebody"} saved revision {others.theirs.revision} since you began with revision{" "}
+            {base}.
           </p>
-          <div className="filters">
-            {present.revision === null ? (
-              <Button onClick={() => setBase(0)}>Save mine as a new draft</Button>
-            ) : dirty ? (
-              <Button onClick={() => setComparing(true)}>Look at both</Button>
-            ) : (
-              <Button
-                onClick={() => {
-                  replace(present.text);
-                  setSaved(present.text);
-                  setBase(present.revision ?? 0);
-                }}
-              >
-                Show theirs
-              </Button>
-            )}
-          </div>
+          {dirty ? (
+            <Button onClick={() => setComparing(others.theirs)}>Look at both</Button>
+          ) : (
+            <Button onClick={() => others.theirs && take(others.theirs.text, others.theirs)}>Show theirs</Button>
+          )}
         </div>
       )}
       {problem && <Refusal problem={problem} />}
@@ -228,18 +225,12 @@ export function Editor({ opened, present }: Given) {
         setView={setView}
         extensions={extensions}
       />
-      {comparing && present && (
+      {comparing && (
         <Conflict
-          theirs={present}
+          theirs={comparing}
           mine={text}
-          close={() => setComparing(false)}
-          take={(whole) => {
-            replace(whole);
-            setBase(present.revision ?? 0);
-            setSaved(present.text);
-            setProblem(null);
-            setComparing(false);
-          }}
+          close={() => setComparing(null)}
+          take={(whole) => take(whole, comparing)}
         />
       )}
     </>

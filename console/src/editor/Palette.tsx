@@ -1,7 +1,7 @@
 // What a workflow can be built of: found by words, put in by a click, Enter or a drag.
 
 import { TextInput, UnstyledButton } from "@mantine/core";
-import { type RefObject, useState } from "react";
+import { type RefObject, useEffect, useState } from "react";
 import { useList } from "../api/queries";
 import type { Module } from "./gestures";
 import { moduleOf } from "./modules";
@@ -20,11 +20,18 @@ const PARTS = { source: "Sources", transform: "Transforms", sink: "Sinks", whole
 
 export function Palette({ add, search, disabled, place }: Given) {
   const [words, setWords] = useState("");
+  const [wanted, setWanted] = useState(false); // Enter, until what fits the words is known
   const list = useList("palette_get", { limit: 200, ...(words.trim() ? { query: words.trim() } : {}) });
   const found = list.rows.map(moduleOf);
   const groups = words.trim()
     ? [["Best match first", found] as const]
     : Object.entries(PARTS).map(([part, title]) => [title, found.filter((one) => one.part === part)] as const);
+  const first = list.isPlaceholderData ? undefined : groups[0]?.[1][0];
+  useEffect(() => {
+    if (!wanted || !first) return; // what was found before is not what was typed
+    setWanted(false);
+    add(first);
+  }, [wanted, first, add]);
   return (
     <section className="palette" aria-label="Palette">
       <TextInput
@@ -33,10 +40,12 @@ export function Palette({ add, search, disabled, place }: Given) {
         description={place}
         placeholder="What it shall do"
         value={words}
-        onChange={(event) => setWords(event.currentTarget.value)}
+        onChange={(event) => {
+          setWords(event.currentTarget.value);
+          setWanted(false);
+        }}
         onKeyDown={(event) => {
-          const first = groups[0]?.[1][0];
-          if (event.key === "Enter" && first && !disabled) add(first);
+          if (event.key === "Enter" && !disabled) setWanted(true);
         }}
       />
       <div className="modules" tabIndex={0} role="region" aria-label="Modules">

@@ -123,6 +123,21 @@ export function StepPanel({ picture, step, modules, edit, renamed, faults }: Giv
           ])
         }
       />
+      <Select
+        label="Wakes another step"
+        description={
+          picture.messages
+            .filter((one) => one.from === step.id)
+            .map((one) => `${one.to} with ${one.tag}`)
+            .join(", ") || "By a message, when it has written."
+        }
+        placeholder="choose a step to wake"
+        data={picture.steps.filter((one) => one !== step && one.id).map((one) => one.id)}
+        value={null}
+        onChange={(to) =>
+          to && edit([{ do: "add", at: ["messages"], value: { from: step.id, to, tag: `${step.id}-written` } }])
+        }
+      />
       <h2>Parameters</h2>
       {schema ? (
         <Parameters {...{ picture, step, schema, edit, faults }} />

@@ -161,7 +161,16 @@ export function Workbench({ text, change, projected, report, readOnly, view, set
   const remarks = (report?.errors ?? []).map(({ pointer, message }) => ({ pointer, message }));
 
   return (
-    <>
+    // biome-ignore lint/a11y/noStaticElementInteractions: a short way to the palette, which has its own
+    <div
+      onKeyDown={(event) => {
+        const target = event.target as HTMLElement;
+        if (event.key !== "n" || event.ctrlKey || event.metaKey || event.altKey) return;
+        if (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName)) return;
+        event.preventDefault();
+        search.current?.focus();
+      }}
+    >
       <div className="filters">
         {drawn && (
           <SegmentedControl data={VIEWS} value={shown} onChange={(one) => say({ view: one })} aria-label="View" />
@@ -180,17 +189,7 @@ export function Workbench({ text, change, projected, report, readOnly, view, set
           Line {fault.line} cannot be read: {fault.message} The picture shows what the text last said.
         </div>
       )}
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: a short way to the palette; the palette has its own */}
-      <div
-        className={drawn ? "bench" : undefined}
-        onKeyDown={(event) => {
-          const target = event.target as HTMLElement;
-          if (event.key !== "n" || event.ctrlKey || event.metaKey || event.altKey) return;
-          if (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName)) return;
-          event.preventDefault();
-          search.current?.focus();
-        }}
-      >
+      <div className={drawn ? "bench" : undefined}>
         {drawn && (
           <Palette
             add={add}
@@ -257,7 +256,7 @@ export function Workbench({ text, change, projected, report, readOnly, view, set
             <WizardPanel picture={picture} edit={edit} />
           ))}
       </div>
-    </>
+    </div>
   );
 }
 

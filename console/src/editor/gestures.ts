@@ -201,6 +201,12 @@ export function addOutput(picture: Picture, step: Step, output: string): Op[] {
   return [{ do: "set", at: at(step, "out", output), value: end }];
 }
 
+/** What a form holds without what is not typed yet, which no document can say. */
+function written(value: unknown): unknown {
+  if (Array.isArray(value)) return value.filter((one) => one !== undefined).map(written);
+  return value && typeof value === "object" ? JSON.parse(JSON.stringify(value)) : value;
+}
+
 /** Set what differs between two values of a map, and remove what is gone; defaults that nobody wrote stay unwritten. */
 export function setParameters(
   step: Step,
@@ -209,9 +215,11 @@ export function setParameters(
   equal: (a: unknown, b: unknown) => boolean,
 ): Op[] {
   const ops: Op[] = [];
-  for (const [key, value] of Object.entries(next)) {
+  for (const [key, typed] of Object.entries(next)) {
+    const value = written(typed);
     if (value === undefined || equal(value, step.with[key])) continue;
-    if (!(key in step.with) && equal(value, defaults[key])) continue;
+    const empty = value !== null && typeof value === "object" && !Object.keys(value).length;
+    if (!(key in step.with) && (empty || equal(value, defaults[key]))) continue;
     ops.push({ do: "set", at: at(step, "with", key), value });
   }
   for (const key of Object.keys(step.with))

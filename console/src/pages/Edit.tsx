@@ -2,42 +2,43 @@
 
 import { Button } from "@mantine/core";
 import { Link, useSearch } from "@tanstack/react-router";
+import { useState } from "react";
 import { useRead } from "../api/queries";
-import { Editor } from "../editor/Editor";
+import { Editor, type Opened } from "../editor/Editor";
 import { ForAdmins, Head, Read, Refusal } from "../parts/Page";
 import { type Kind, useDocument } from "./Document";
 
 export function Edit() {
   const { kind, slug } = useDocument();
-  const read = useRead("workflow_get", { slug, type: kind, version: "draft", detail: "detailed" });
-  if (read.error?.code === "not_found" && read.data === undefined)
+  return (
+    <ForAdmins what="Editing">
+      <Load key={`${kind}:${slug}`} kind={kind} slug={slug} />
+    </ForAdmins>
+  );
+}
+
+function Load({ kind, slug }: { kind: Kind; slug: string }) {
+  const [opened, setOpened] = useState<Opened | null>(null);
+  const read = useRead(
+    "workflow_get",
+    { slug, type: kind, version: "draft", detail: "detailed" },
+    { enabled: opened === null }, // what others save later is asked for when it is needed
+  );
+  const { data, error, isFetching } = read;
+  if (!opened && data && !isFetching && !error)
+    setOpened({ kind, slug, text: data.text ?? "", revision: data.draft_revision ?? 0 });
+  if (opened) return <Editor opened={opened} />;
+  if (error?.code === "not_found")
     return (
       <>
         <Head title={slug} />
-        <Refusal problem={read.error} />
+        <Refusal problem={error} />
         <Button component={Link} to={`/workflows/${kind}/${slug}`}>
           Look at its versions
         </Button>
       </>
     );
-  return (
-    <ForAdmins what="Editing">
-      <Read of={{ ...read, error: read.data === undefined ? read.error : null }}>
-        {(draft) => (
-          <Editor
-            key={`${kind}:${slug}`}
-            opened={{ kind, slug, text: draft.text ?? "", revision: draft.draft_revision ?? 0 }}
-            present={{
-              revision: read.error?.code === "not_found" ? null : draft.draft_revision,
-              text: draft.text ?? "",
-              by: draft.updated_by,
-              at: draft.updated_at,
-            }}
-          />
-        )}
-      </Read>
-    </ForAdmins>
-  );
+  return <Read of={{ ...read, data: undefined }}>{() => null}</Read>;
 }
 
 const BEGINNINGS: Record<Kind, string> = {
@@ -74,11 +75,7 @@ export function NewDocument() {
   const { kind = "workflow" } = useSearch({ strict: false }) as { kind?: Kind };
   return (
     <ForAdmins what="Editing">
-      <Editor
-        key={kind}
-        opened={{ kind, slug: "", text: BEGINNINGS[kind] ?? BEGINNINGS.workflow, revision: 0 }}
-        present={null}
-      />
+      <Editor key={kind} opened={{ kind, slug: "", text: BEGINNINGS[kind] ?? BEGINNINGS.workflow, revision: 0 }} />
     </ForAdmins>
   );
 }
