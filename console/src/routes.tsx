@@ -87,6 +87,14 @@ const tree = root.addChildren([
     later(() => import("./pages/Issues"), "Issues"),
   ),
   page("/schedules", later(lists, "Schedules")),
+  page(
+    "/settings",
+    later(() => import("./pages/settings/Settings"), "Settings"),
+  ),
+  page(
+    "/settings/$tab",
+    later(() => import("./pages/settings/Settings"), "Settings"),
+  ),
 ]);
 
 const tenant = tenantOf(location.pathname);

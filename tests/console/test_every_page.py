@@ -44,6 +44,15 @@ PAGES = {
     "logs": "hello",
     "messages": "job-run-ended",
     "issues": "No event waits here.",
+    "settings": "REGION",
+    "settings/variables": "sluice variable set",
+    "settings/secrets": "sluice secret set",
+    "settings/kv?namespace=shop&key=cart": "items",
+    "settings/tokens": "a browser's session",
+    "settings/audit": "deployment_apply",
+    "settings/activity": "--activity-forward",
+    "settings/license": "external-workers",
+    "settings/metrics": "All of the tenant",
 }
 
 
@@ -56,6 +65,8 @@ def ids(served: Served) -> dict[str, str]:
     served.call("workflow_save_draft", document=(EXAMPLES / "greetings.yaml").read_text(encoding="utf-8"))
     served.call("workflow_publish", slug="greetings")
     served.call("workflow_clone", slug="greetings")
+    served.call("context_set", values={"REGION": "eu"})
+    served.call("kv_set", namespace="shop", key="cart", value={"items": [1, 2]})
     served.call("job_put", document=(EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
     served.call("job_deploy", name="smoke_trigger_handler")
     trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())

@@ -34,6 +34,7 @@ const GROUPS: [string, [string, string][]][] = [
       ["/logs", "Logs"],
       ["/messages", "Messages"],
       ["/issues", "Issues"],
+      ["/settings", "Settings"],
     ],
   ],
 ];
