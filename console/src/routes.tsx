@@ -88,6 +88,18 @@ const tree = root.addChildren([
   ),
   page("/schedules", later(lists, "Schedules")),
   page(
+    "/jobs",
+    later(() => import("./pages/jobs/Jobs"), "Jobs"),
+  ),
+  page(
+    "/jobs/-new", // no job has such a name
+    later(() => import("./pages/jobs/NewJob"), "NewJob"),
+  ),
+  page(
+    "/jobs/$name",
+    later(() => import("./pages/jobs/Job"), "Job"),
+  ),
+  page(
     "/settings",
     later(() => import("./pages/settings/Settings"), "Settings"),
   ),

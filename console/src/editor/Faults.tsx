@@ -4,7 +4,7 @@ import { UnstyledButton } from "@mantine/core";
 import { type Checked, placeOf, type Remark } from "./checking";
 
 interface Given {
-  report: Checked | null;
+  report: Pick<Checked, "errors" | "warnings" | "errors_left_out"> | null;
   text: string;
   /** Go to an offset of the text; `pointer` says what stands there. */
   go: (offset: number, pointer: string) => void;

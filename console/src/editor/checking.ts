@@ -9,19 +9,26 @@ const PAUSE_MS = 400;
 export type Checked = Result<"workflow_validate">;
 export type Remark = Schemas["Remark"];
 
-interface Known {
+interface Known<R> {
   /** Of which text it tells. */
   text: string;
-  report: Checked | null;
+  report: R | null;
   problem: Problem | null;
 }
 
-export function useChecked(text: string, tenant: string) {
-  const [known, setKnown] = useState<Known | null>(null);
+type Ask<R> = (text: string, options: { tenant: string; signal: AbortSignal }) => Promise<R>;
+
+export const useChecked = (text: string, tenant: string) => useNewest(text, tenant, validate);
+
+const validate: Ask<Checked> = (document, options) => call("workflow_validate", { document }, options);
+
+/** What `ask`, which stays the same, says of the text. */
+export function useNewest<R>(text: string, tenant: string, ask: Ask<R>) {
+  const [known, setKnown] = useState<Known<R> | null>(null);
   useEffect(() => {
     const abort = new AbortController();
     const wait = setTimeout(() => {
-      call("workflow_validate", { document: text }, { tenant, signal: abort.signal }).then(
+      ask(text, { tenant, signal: abort.signal }).then(
         (report) => setKnown({ text, report, problem: null }),
         (error) => {
           if (error instanceof Problem) setKnown({ text, report: null, problem: error });
@@ -33,7 +40,7 @@ export function useChecked(text: string, tenant: string) {
       clearTimeout(wait);
       abort.abort();
     };
-  }, [text, tenant]);
+  }, [text, tenant, ask]);
   return { report: known?.report ?? null, problem: known?.problem ?? null, current: known?.text === text };
 }
 
@@ -44,7 +51,7 @@ export function placeOf({ where }: Remark): { line: number; column: number } | n
 }
 
 /** What stands in the margin of the text. */
-export function faultsOf(report: Checked | null): Fault[] {
+export function faultsOf(report: Pick<Checked, "errors" | "warnings"> | null): Fault[] {
   const rows = (list: Remark[], severity: Fault["severity"]) =>
     list.map((one) => ({
       ...(placeOf(one) ?? { line: 1 }),

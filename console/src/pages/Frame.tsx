@@ -23,6 +23,7 @@ const GROUPS: [string, [string, string][]][] = [
     [
       ["/catalog", "Catalog"],
       ["/workflows", "Workflows"],
+      ["/jobs", "Jobs"],
     ],
   ],
   [

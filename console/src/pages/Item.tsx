@@ -26,11 +26,17 @@ export function Item() {
             state={<State word={item.availability} />}
             actions={
               admin &&
-              DEPLOYS.has(kind) && (
-                <Button component={Link} to={`/catalog/${kind}/${slug}/deploy`}>
-                  Plan and register
+              ((kind as string) === "job" ? (
+                <Button component={Link} to={`/jobs/-new?from=${slug}`}>
+                  New job of this
                 </Button>
-              )
+              ) : (
+                DEPLOYS.has(kind) && (
+                  <Button component={Link} to={`/catalog/${kind}/${slug}/deploy`}>
+                    Plan and register
+                  </Button>
+                )
+              ))
             }
           />
           <p>{item.summary}</p>
