@@ -38,13 +38,16 @@ def test_a_job_is_written_traced_staged_deployed_and_deleted(visitor: Visitor, s
     write(visitor, JOB.replace("STDOUT", "STDOUTT").replace("NAME", "beat"))
     visitor.sees("did you mean 'STDOUT'?")  # as it is typed
     assert page.get_by_role("button", name="Stage").is_disabled()
+    write(visitor, "input:\n  ")
+    page.keyboard.type("ech")  # completed by the schema of jobs
+    page.get_by_role("option", name="echo").wait_for()
     write(visitor, JOB.replace("NAME", "beat"))
     visitor.sees("valid")
     visitor.press("Run and trace")
     step = page.get_by_role("region", name="Events of action 1")
     step.get_by_text('{"amount":3,"who":"ana","doubled":6}').wait_for()
     assert step.locator("tbody td").nth(3).inner_text() == "doubled: 6", "what the action changed"
-    page.get_by_text("Events of mine").click()
+    page.get_by_text("My own").click()
     write(visitor, '[{"who": "bo"}, {"who": "cy"}]', "Events as JSON")
     visitor.press("Run and trace")
     step.get_by_text('{"who":"cy","doubled":6}').wait_for()

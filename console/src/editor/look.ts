@@ -42,6 +42,12 @@ const theme = EditorView.theme({
     border: "1px solid var(--line)",
     borderRadius: "4px",
   },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]": {
+    backgroundColor: "var(--working-soft)",
+    color: "var(--ink)",
+  },
+  ".cm-tooltip.cm-completionInfo": { maxWidth: "320px", padding: "4px 8px", fontFamily: "inherit" },
   ".cm-diagnostic": { fontFamily: "inherit", fontSize: "12px" },
   ".cm-diagnostic-error": { borderLeftColor: "var(--failed)" },
   ".cm-diagnostic-warning": { borderLeftColor: "var(--warning)" },

@@ -6,10 +6,11 @@ import { Button } from "@mantine/core";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useAct } from "../../api/act";
 import { call, type Result } from "../../api/client";
-import { useAgain } from "../../api/queries";
+import { useAgain, useRead } from "../../api/queries";
 import { Code } from "../../editor/Code";
 import { Conflict, type Present } from "../../editor/Conflict";
 import { faultsOf, useNewest } from "../../editor/checking";
+import { completing, type Schema } from "../../editor/completing";
 import { type Copy, find, forget, keep, nameOf } from "../../editor/copies";
 import { Faults } from "../../editor/Faults";
 import { Refusal } from "../../parts/Page";
@@ -57,6 +58,11 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
   const valid = checked.current && checked.report?.valid === true;
   const named = checked.report?.name;
   const other = name && named && named !== name ? named : "";
+
+  const schema = useRead("schema_get", { kind: "job" });
+  const known = useRef<Schema | undefined>(undefined);
+  known.current = schema.data as Schema | undefined;
+  const extensions = useMemo(() => completing(() => known.current), []);
 
   const replace = (whole: string) =>
     view?.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: whole }, userEvent: "input.replace" });
@@ -175,6 +181,7 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
         faults={faults}
         view={setView}
         readOnly={offer !== null}
+        extensions={extensions}
         maxHeight="60vh"
       />
       <Faults report={report} text={text} go={goTo} />

@@ -49,8 +49,8 @@ export function RunAndTrace({ document }: { document: string }) {
           aria-label="Events"
           data={[
             ...(echo ? [{ value: "input", label: "What echo makes" }] : []),
-            { value: "events", label: "Events of mine" },
-            { value: "sample", label: "A sample of the input" },
+            { value: "events", label: "My own" },
+            { value: "sample", label: "A sample" },
           ]}
           value={from}
           onChange={(value) => choose(value as From)}
@@ -62,12 +62,12 @@ export function RunAndTrace({ document }: { document: string }) {
           Run and trace
         </Button>
       </div>
-      {from === "sample" && <p className="quiet">They are read from the real input and not acknowledged.</p>}
+      {from === "sample" && <p className="quiet">So many events are read from the real input and not acknowledged.</p>}
       {from === "events" && (
         <Code label="Events as JSON" language="json" value={events} change={setEvents} maxHeight="200px" />
       )}
       <details className="more">
-        <summary>With a message, for {"${msg|…}"}</summary>
+        <summary>With a message, for $&#123;msg|…&#125;</summary>
         <Code label="Message as JSON" language="json" value={message} change={setMessage} maxHeight="200px" />
       </details>
       {problem && <Refusal problem={problem} />}

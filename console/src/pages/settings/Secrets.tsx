@@ -24,7 +24,7 @@ export function Secrets() {
     <Sub
       about={
         <>
-          Values that jobs name as <code>{"${secret|scope/name}"}</code>. They can be set and never read back.
+          Values that jobs name as <code>$&#123;secret|scope/name&#125;</code>. They can be set and never read back.
         </>
       }
       actions={

@@ -19,7 +19,7 @@ export function Variables() {
     <Sub
       about={
         <>
-          Texts that jobs read as <code>{"${dyn|NAME}"}</code> while they run. A change counts at once, without a
+          Texts that jobs read as <code>$&#123;dyn|NAME&#125;</code> while they run. A change counts at once, without a
           deployment.
         </>
       }
