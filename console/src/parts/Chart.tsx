@@ -1,5 +1,6 @@
 // One series over time as a line; where nothing is known there is no line. The same as a table for who cannot see it.
 
+import "./Chart.css";
 import { rate } from "../words/numbers";
 import { full } from "../words/times";
 

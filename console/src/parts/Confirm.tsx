@@ -1,6 +1,7 @@
 // What is asked before a call that takes something away: the engine tells what goes (call_preview), and the call is then
 // held to what was shown.
 
+import "./tabs.css";
 import { Button, Modal, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useAct } from "../api/act";

@@ -1,5 +1,6 @@
 // One job: how it is, its document, its runs, its versions, where it runs, and what can be done with it.
 
+import "../../parts/tabs.css";
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Schemas } from "../../api/client";

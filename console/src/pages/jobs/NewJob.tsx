@@ -1,5 +1,6 @@
 // A job that is not saved yet: from a plain beginning, or from one of the catalog.
 
+import "../../parts/tabs.css";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { useRead } from "../../api/queries";
 import { ForAdmins, Head, Read } from "../../parts/Page";

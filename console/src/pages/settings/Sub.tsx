@@ -1,5 +1,6 @@
 // The frame of each sub-page of the settings: where else one can go, and what can be done here.
 
+import "../../parts/tabs.css";
 import { Link, useParams } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { Head } from "../../parts/Page";
