@@ -30,12 +30,12 @@ export function Secrets() {
       actions={
         admin && (
           <>
-            <Button onClick={() => setChange("")}>Set a secret</Button>
             {identity.platform && (
               <Button variant="subtle" onClick={() => setRotates(true)}>
                 Encrypt all with a new key
               </Button>
             )}
+            <Button onClick={() => setChange("")}>Set a secret</Button>
           </>
         )
       }
