@@ -13,6 +13,7 @@ const page = <P extends string>(path: P, component: () => React.ReactNode) =>
 const later = <M extends Record<string, unknown>>(load: () => Promise<M>, name: keyof M & string) =>
   lazyRouteComponent(load as never, name) as unknown as () => React.ReactNode;
 const lists = () => import("./pages/Lists");
+const editing = () => import("./pages/Edit");
 
 const tree = root.addChildren([
   page("/", Overview),
@@ -57,6 +58,20 @@ const tree = root.addChildren([
     "/catalog/$kind/$slug/deploy",
     later(() => import("./pages/Deploy"), "Deploy"),
   ),
+  page(
+    "/workflows",
+    later(() => import("./pages/Workflows"), "Workflows"),
+  ),
+  page("/workflows/new", later(editing, "NewDocument")),
+  page(
+    "/workflows/$kind/$slug",
+    later(() => import("./pages/Document"), "Document"),
+  ),
+  page("/workflows/$kind/$slug/edit", later(editing, "Edit")),
+  page(
+    "/workflows/$kind/$slug/compare",
+    later(() => import("./pages/Compare"), "Compare"),
+  ),
   page("/workloads", later(lists, "Workloads")),
   page("/workers", later(lists, "Workers")),
   page(
@@ -72,6 +87,26 @@ const tree = root.addChildren([
     later(() => import("./pages/Issues"), "Issues"),
   ),
   page("/schedules", later(lists, "Schedules")),
+  page(
+    "/jobs",
+    later(() => import("./pages/jobs/Jobs"), "Jobs"),
+  ),
+  page(
+    "/jobs/-new", // no job has such a name
+    later(() => import("./pages/jobs/NewJob"), "NewJob"),
+  ),
+  page(
+    "/jobs/$name",
+    later(() => import("./pages/jobs/Job"), "Job"),
+  ),
+  page(
+    "/settings",
+    later(() => import("./pages/settings/Settings"), "Settings"),
+  ),
+  page(
+    "/settings/$tab",
+    later(() => import("./pages/settings/Settings"), "Settings"),
+  ),
 ]);
 
 const tenant = tenantOf(location.pathname);

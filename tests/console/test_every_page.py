@@ -17,7 +17,7 @@ from tests.engines import EXAMPLES
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 FIND = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
 KIB = 1024
-ENTRY_KIB, CSS_KIB, PART_KIB = 200, 25, 155
+ENTRY_KIB, CSS_KIB, PART_KIB, EDITOR_KIB = 200, 25, 155, 215
 PAGES = {
     "": "Needs attention",
     "deployments": "page",
@@ -34,12 +34,32 @@ PAGES = {
     "triggers/smoke_trigger": "Earlier runs",
     "invocations": "smoke_trigger",
     "invocations/RUN": "Smoke check passed",
+    "workflows": "greetings",
+    "workflows/workflow/greetings": "Compare the draft",
+    "workflows/workflow/greetings/edit": "saved as revision",
+    "workflows/workflow/greetings/compare?from=1&to=draft": "They say the same.",
     "workloads": "page--generate",
     "workers": "local-1",
     "schedules": "interval",
     "logs": "hello",
     "messages": "job-run-ended",
     "issues": "No event waits here.",
+    "jobs": "smoke_trigger_handler",
+    "jobs/smoke_trigger_handler": "Run & Trace",
+    "jobs/page--generate": "manages this job",
+    "jobs/page--generate?tab=runs": "Lines of it",
+    "jobs/smoke_trigger_handler?tab=versions": "What changed since",
+    "jobs/smoke_trigger_handler?tab=workloads": "local-1",
+    "jobs/-new?from=heartbeat": "Run & Trace",
+    "settings": "REGION",
+    "settings/variables": "sluice variable set",
+    "settings/secrets": "sluice secret set",
+    "settings/kv?namespace=shop&key=cart": "items",
+    "settings/tokens": "a browser's session",
+    "settings/audit": "deployment_apply",
+    "settings/activity": "--activity-forward",
+    "settings/license": "external-workers",
+    "settings/metrics": "All of the tenant",
 }
 
 
@@ -49,6 +69,11 @@ def ids(served: Served) -> dict[str, str]:
     source = "workflow:quickstart-file-store-roundtrip@1"
     plan = served.call("deployment_plan", name="page", source=source, values={"path": "files"})
     served.call("deployment_apply", plan_id=plan["plan_id"])
+    served.call("workflow_save_draft", document=(EXAMPLES / "greetings.yaml").read_text(encoding="utf-8"))
+    served.call("workflow_publish", slug="greetings")
+    served.call("workflow_clone", slug="greetings")
+    served.call("context_set", values={"REGION": "eu"})
+    served.call("kv_set", namespace="shop", key="cart", value={"items": [1, 2]})
     served.call("job_put", document=(EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
     served.call("job_deploy", name="smoke_trigger_handler")
     trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
@@ -91,4 +116,7 @@ def test_the_files_are_as_small_as_they_have_to_be() -> None:
     assert sum(size for name, size in first.items() if name.endswith(".js")) < ENTRY_KIB, first
     assert sum(size for name, size in first.items() if name.endswith(".css")) < CSS_KIB, first
     assert max(sizes.values()) < PART_KIB, sizes
+    editor = [size for name, size in sizes.items() if name.startswith(("Edit-", "look-"))]
+    assert len(editor) == 2, sizes
+    assert sum(editor) < EDITOR_KIB, sizes
     assert (static / "third-party.md").is_file(), "the licenses of what is in it"

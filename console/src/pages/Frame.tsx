@@ -18,7 +18,14 @@ const GROUPS: [string, [string, string][]][] = [
       ["/invocations", "Runs"],
     ],
   ],
-  ["Build", [["/catalog", "Catalog"]]],
+  [
+    "Build",
+    [
+      ["/catalog", "Catalog"],
+      ["/workflows", "Workflows"],
+      ["/jobs", "Jobs"],
+    ],
+  ],
   [
     "Operate",
     [
@@ -28,6 +35,7 @@ const GROUPS: [string, [string, string][]][] = [
       ["/logs", "Logs"],
       ["/messages", "Messages"],
       ["/issues", "Issues"],
+      ["/settings", "Settings"],
     ],
   ],
 ];

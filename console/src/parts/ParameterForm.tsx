@@ -4,6 +4,8 @@
 import { Button, Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
 import Form from "@rjsf/core";
 import type {
+  ArrayFieldItemTemplateProps,
+  ArrayFieldTemplateProps,
   ErrorSchema,
   FieldTemplateProps,
   ObjectFieldTemplateProps,
@@ -24,7 +26,8 @@ interface Given {
   submit: (value: Params) => void;
   disabled: boolean;
   busy: boolean;
-  verb: string;
+  /** What the button says; without it there is none, and each change counts. */
+  verb?: string;
 }
 
 const faultsOf = (errors: string[] | undefined) => (errors?.length ? errors.join("; ") : undefined);
@@ -133,6 +136,40 @@ function Group({ title, description, properties, fieldPathId }: ObjectFieldTempl
   );
 }
 
+/** The items of a list, each with a way out, and a way to one more. */
+function List({ items, canAdd, onAddClick, disabled, title }: ArrayFieldTemplateProps) {
+  return (
+    <>
+      {items}
+      {canAdd && (
+        <Button variant="light" size="compact-xs" disabled={disabled} onClick={onAddClick}>
+          Add to {title}
+        </Button>
+      )}
+    </>
+  );
+}
+
+function ListItem({ children, buttonsProps, index, hasToolbar }: ArrayFieldItemTemplateProps) {
+  return (
+    <div style={{ display: "flex", gap: 4, alignItems: "end" }}>
+      <div style={{ flex: 1 }}>{children}</div>
+      {hasToolbar && buttonsProps.hasRemove && (
+        <Button
+          variant="subtle"
+          size="compact-xs"
+          mb={12}
+          aria-label={`Remove item ${index + 1}`}
+          disabled={buttonsProps.disabled}
+          onClick={buttonsProps.onRemoveItem}
+        >
+          ×
+        </Button>
+      )}
+    </div>
+  );
+}
+
 const widgets = {
   TextWidget: Text,
   TextareaWidget: Text,
@@ -147,6 +184,13 @@ const widgets = {
   SelectWidget: Choice,
   RadioWidget: Choice,
   CheckboxWidget: Switch,
+};
+
+const TEMPLATES = {
+  FieldTemplate: Field,
+  ObjectFieldTemplate: Group,
+  ArrayFieldTemplate: List,
+  ArrayFieldItemTemplate: ListItem,
 };
 
 /** What the server says of single values, at their places. */
@@ -184,11 +228,15 @@ export default function ParameterForm({ schema, value, change, faults, submit, d
         noHtml5Validate
         disabled={disabled}
         widgets={widgets}
-        templates={{ FieldTemplate: Field, ObjectFieldTemplate: Group }}
+        templates={TEMPLATES}
       >
-        <Button type="submit" loading={busy} disabled={disabled}>
-          {verb}
-        </Button>
+        {verb ? (
+          <Button type="submit" loading={busy} disabled={disabled}>
+            {verb}
+          </Button>
+        ) : (
+          <span />
+        )}
       </Form>
     </div>
   );
