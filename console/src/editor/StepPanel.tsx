@@ -57,7 +57,7 @@ const MODES = ["clone", "round-robin", "conditional"];
 export function StepPanel({ picture, step, modules, edit, renamed, faults }: Given) {
   const module = modules.get(step.use ?? "");
   const ports = portsOf(step, module);
-  const schema = useSchema(step.use);
+  const schema = useSchema(step.use, modules);
   const at = (key: string) => ["steps", step.index, key];
   const wanted = step.slot?.accepts ?? "";
   const uses = [...modules.keys()].filter((use) => use.startsWith(wanted));

@@ -27,13 +27,13 @@ export function usePalette() {
 
 export type JsonSchema = Record<string, unknown> & { properties?: Record<string, Record<string, unknown>> };
 
-/** The schema of what `with` takes: that of a blueprint, or the wizard of a workflow. */
-export function useSchema(use: string | null): JsonSchema | null {
+/** The schema of what `with` takes: that of a blueprint, or the wizard of a workflow. Not asked of what is unknown. */
+export function useSchema(use: string | null, modules: Map<string, Module>): JsonSchema | null {
   const [, type = "", slug = "", version = ""] = /^(blueprint|workflow):(.+)@(.+)$/.exec(use ?? "") ?? [];
   const read = useRead(
     "catalog_get",
     { slug, type: type as Schemas["ItemType"], version, detail: "detailed" },
-    { enabled: Boolean(slug) },
+    { enabled: [...modules.keys()].some((one) => one.startsWith(`${type}:${slug}@`)) },
   );
   return useMemo(() => {
     const item = read.data;
