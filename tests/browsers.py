@@ -1,5 +1,5 @@
-"""A real browser for tests: a Chromium (one named by SLUICE_CHROMIUM, that of Playwright, or one of this machine), or with
-SLUICE_BROWSER=firefox the Firefox of this machine.
+"""A real browser for tests: a Chromium (one named by SLUICE_CHROMIUM, that of Playwright, or one of this machine); with
+SLUICE_BROWSER=firefox a Firefox of this machine that speaks WebDriver BiDi.
 """
 
 from __future__ import annotations

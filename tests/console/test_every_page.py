@@ -45,6 +45,10 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def ids(served: Served) -> dict[str, str]:
+    return furnished(served)
+
+
+def furnished(served: Served) -> dict[str, str]:
     """Something to show on each page; the ids of a plan and of a run."""
     source = "workflow:quickstart-file-store-roundtrip@1"
     plan = served.call("deployment_plan", name="page", source=source, values={"path": "files"})

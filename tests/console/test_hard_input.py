@@ -15,7 +15,7 @@ from tests.console.served import Served, Visitor, visiting
 from tests.console.test_faults import deploy
 from tests.engines import EXAMPLES
 
-STRANGE = ("\u202e" + "\u05d0ب🚀e\u0301") * 20
+STRANGE = ("\u202e" + "\u05d0ب🚀e\u0301") * 33
 TABS = 8  # a browser has six connections to a server
 MANY = 100_000
 SCHEMA: dict[str, Any] = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 
+from core.settings import data_root_of
 from tests import waiting
 from tests.console.keys import Keys
 from tests.console.served import Served, Visitor
@@ -16,7 +17,8 @@ NAME = "file-store-roundtrip-demo"
 
 
 def files_of(served: Served, folder: str) -> list[Path]:
-    return [one for one in served.home.rglob(f"{folder}/**/*") if one.is_file()]
+    """What jobs keep below a path of theirs."""
+    return [one for one in (data_root_of(served.home) / "default" / folder).rglob("*") if one.is_file()]
 
 
 def test_the_tutorial_of_the_roundtrip_is_walked(visitor: Visitor, served: Served) -> None:
