@@ -30,6 +30,10 @@ def launched() -> Iterator[Any]:
             if path is None:
                 pytest.skip("no Firefox: install one (apt install firefox-esr)")
             browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox")
+            try:
+                browser.new_context().close()
+            except api.Error as error:
+                pytest.skip(f"this Firefox is too old for Playwright: {error}")
             yield browser
             browser.close()
             return
