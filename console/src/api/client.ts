@@ -76,6 +76,8 @@ export async function post(path: string, body: unknown, { tenant, signal, key }:
   return answer.json();
 }
 
+const KEPT_MS = 60_000; // a browser may begin to read it later than the click
+
 /** Leave what a path answers with in a file of the browser's. Raises Problem. */
 export async function save(path: string, name: string, tenant: string): Promise<void> {
   const answer = await send(path, { headers: { [TENANT]: tenant } });
@@ -88,7 +90,7 @@ export function leave(content: Blob, name: string): void {
   link.href = URL.createObjectURL(content);
   link.download = name;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
 }
 
 async function send(path: string, request: RequestInit): Promise<Response> {

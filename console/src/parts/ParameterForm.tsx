@@ -2,18 +2,19 @@
 // page forbids that, rightly).
 
 import { Button, Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
-import Form from "@rjsf/core";
+import Form, { getDefaultRegistry } from "@rjsf/core";
 import type {
   ArrayFieldItemTemplateProps,
   ArrayFieldTemplateProps,
   ErrorSchema,
+  FieldProps,
   FieldTemplateProps,
   ObjectFieldTemplateProps,
   RJSFSchema,
   UiSchema,
   WidgetProps,
 } from "@rjsf/utils";
-import { useMemo } from "react";
+import { type KeyboardEvent, useMemo, useRef, useState } from "react";
 import { validator } from "./validator";
 
 type Params = Record<string, unknown>;
@@ -28,6 +29,8 @@ interface Given {
   busy: boolean;
   /** What the button says; without it there is none, and each change counts. */
   verb?: string;
+  /** Without a form element: a page in a sandbox that allows none never hears of its being submitted. */
+  formless?: boolean;
 }
 
 const faultsOf = (errors: string[] | undefined) => (errors?.length ? errors.join("; ") : undefined);
@@ -170,6 +173,48 @@ function ListItem({ children, buttonsProps, index, hasToolbar }: ArrayFieldItemT
   );
 }
 
+const { ObjectField } = getDefaultRegistry().fields;
+const FORMED = ["properties", "additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf", "if"];
+
+/** An object whose schema names nothing within it has no form: it is typed as JSON. */
+function Anything(props: FieldProps) {
+  const [typed, setTyped] = useState<string | null>(null);
+  if (!ObjectField || FORMED.some((key) => props.schema[key as keyof RJSFSchema]))
+    return ObjectField ? <ObjectField {...props} /> : null;
+  const kept = props.formData === undefined ? "" : JSON.stringify(props.formData, null, 2);
+  const text = typed ?? (kept === "{}" ? "" : kept);
+  const faults = (props.rawErrors ?? []).filter((one) => !one.startsWith("Instance type"));
+  const broken = typeof props.formData === "string" && "is not JSON";
+  return (
+    <Textarea
+      id={props.fieldPathId.$id}
+      label={props.schema.title ?? props.name}
+      description={props.schema.description ?? "JSON"}
+      required={props.required ?? false}
+      disabled={props.disabled ?? false}
+      error={broken || faultsOf(faults)}
+      autosize
+      minRows={3}
+      value={text}
+      onChange={(event) => {
+        const wanted = event.currentTarget.value;
+        setTyped(wanted);
+        props.onChange(parsed(wanted), props.fieldPathId.path);
+      }}
+    />
+  );
+}
+
+/** What a text says as JSON; a text that says nothing stays itself, which is no object, so that nothing is sent. */
+function parsed(text: string): unknown {
+  if (!text.trim()) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 const widgets = {
   TextWidget: Text,
   TextareaWidget: Text,
@@ -186,6 +231,7 @@ const widgets = {
   CheckboxWidget: Switch,
 };
 
+const fields = { ObjectField: Anything };
 const TEMPLATES = {
   FieldTemplate: Field,
   ObjectFieldTemplate: Group,
@@ -209,12 +255,19 @@ function placed(faults: Given["faults"]): ErrorSchema {
   return root as ErrorSchema;
 }
 
-export default function ParameterForm({ schema, value, change, faults, submit, disabled, busy, verb }: Given) {
+export default function ParameterForm(given: Given) {
+  const { schema, value, change, faults, submit, disabled, busy, verb, formless } = given;
+  const form = useRef<Form>(null);
+  const run = () => form.current?.validateForm() && submit(value);
+  const entered = (event: KeyboardEvent) => event.key === "Enter" && event.target instanceof HTMLInputElement && run();
   const uiSchema = useMemo<UiSchema>(() => ({ "ui:submitButtonOptions": { norender: true } }), []);
   const extra = useMemo(() => placed(faults), [faults]);
   return (
-    <div style={{ maxWidth: 560 }}>
+    // biome-ignore lint/a11y/noStaticElementInteractions: Enter does what it does in a form
+    <div style={{ maxWidth: 560 }} onKeyDown={formless ? entered : undefined}>
       <Form
+        ref={form}
+        tagName={formless ? "div" : "form"}
         schema={schema as RJSFSchema}
         uiSchema={uiSchema}
         validator={validator}
@@ -228,10 +281,16 @@ export default function ParameterForm({ schema, value, change, faults, submit, d
         noHtml5Validate
         disabled={disabled}
         widgets={widgets}
+        fields={fields}
         templates={TEMPLATES}
       >
         {verb ? (
-          <Button type="submit" loading={busy} disabled={disabled}>
+          <Button
+            type={formless ? "button" : "submit"}
+            loading={busy}
+            disabled={disabled}
+            onClick={formless ? run : undefined}
+          >
             {verb}
           </Button>
         ) : (
