@@ -26,6 +26,7 @@ import "./style.css";
 import { MantineProvider } from "@mantine/core";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
+import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Problem } from "./api/client";
@@ -43,6 +44,7 @@ const client = new QueryClient({
   },
 });
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="nonce"]')?.content ?? "";
+setNonce(nonce); // of the styles that a dialog adds to hold the page behind it
 const root = document.getElementById("root");
 if (root)
   createRoot(root).render(

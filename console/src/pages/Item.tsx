@@ -8,7 +8,7 @@ import { Facts, Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
-import { type ItemKind, itemOf } from "./Deployment";
+import { type ItemKind, itemOf } from "./planning";
 
 export const DEPLOYS = new Set(["workflow", "blueprint"]);
 

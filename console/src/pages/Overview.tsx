@@ -3,10 +3,11 @@
 import { Link } from "@tanstack/react-router";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
-import { Empty, Head, Read, Section } from "../parts/Page";
+import { Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { counted } from "../words/numbers";
+import { FirstSteps } from "./FirstSteps";
 
 export function Overview() {
   const deployments = useList("deployment_list", {}, { every: 15_000 });
@@ -79,12 +80,7 @@ export function Overview() {
           }
         </Read>
       </Section>
-      {deployments.data && deployments.total === 0 && (
-        <Empty command="sluice plan hello --from workflow:quickstart-file-store-roundtrip --set path=files">
-          Nothing is deployed yet. <Link to="/catalog">The catalog</Link> has pipelines to start with: choose one, look
-          at its plan, apply it.
-        </Empty>
-      )}
+      {deployments.data && deployments.total === 0 && <FirstSteps />}
       <div className="columns">
         <Section title="Latest runs of triggers">
           <Read of={runs}>

@@ -14,3 +14,12 @@ export function rate(value: number | null | undefined, unit = "/s"): string {
 /** `1 workload`, `3 workloads`. */
 export const counted = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`;
+
+const SIZES = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/** `512 B`, `1.5 MiB`. */
+export function bytes(value: number): string {
+  const power = Math.min(SIZES.length - 1, Math.floor(Math.log2(Math.max(1, value)) / 10));
+  const scaled = value / 1024 ** power;
+  return `${scaled.toFixed(power && scaled < 100 ? 1 : 0)} ${SIZES[power]}`;
+}
