@@ -1,12 +1,14 @@
 // What needs attention, and what happened lately: each a link to where it is mended.
 
 import { Link } from "@tanstack/react-router";
+import type { Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
+import { Spark } from "../parts/Spark";
 import { State, toneOf } from "../parts/State";
-import { counted } from "../words/numbers";
+import { counted, rate } from "../words/numbers";
 import { FirstSteps } from "./FirstSteps";
 
 export function Overview() {
@@ -81,6 +83,7 @@ export function Overview() {
         </Read>
       </Section>
       {deployments.data && deployments.total === 0 && <FirstSteps />}
+      <Applying rows={deployments.rows.filter(({ state }) => state === "applying")} />
       <div className="columns">
         <Section title="Latest runs of triggers">
           <Read of={runs}>
@@ -110,6 +113,7 @@ export function Overview() {
             }
           </Read>
         </Section>
+        <Throughput />
         <Section title="Next schedules">
           <Read of={schedules}>
             {() =>
@@ -132,5 +136,49 @@ export function Overview() {
         </Section>
       </div>
     </>
+  );
+}
+
+function Applying({ rows }: { rows: Schemas["DeploymentItem"][] }) {
+  if (!rows.length) return null;
+  return (
+    <Section title="Applies under way">
+      {rows.map((one) => (
+        <p key={one.name}>
+          <Link to="/deployments/$name" params={{ name: one.name }}>
+            <code>{one.name}</code>
+          </Link>{" "}
+          <State word={one.state} /> {one.workloads} up, since <Age at={one.updated_at} />
+        </p>
+      ))}
+    </Section>
+  );
+}
+
+/** What all workloads of the tenant did in the last hour. */
+function Throughput() {
+  const read = useRead("series_get", { since: "1h", points: 61 }, { every: 15_000 });
+  return (
+    <Section title="The last hour">
+      <Read of={read}>
+        {({ rates }) => (
+          <>
+            {(
+              [
+                ["Events in", rates.events_in],
+                ["Events out", rates.events_out],
+                ["Errors", rates.errors],
+              ] as const
+            ).map(([name, values]) => (
+              <div key={name} className={name === "Errors" ? "sparked failed-line" : "sparked"}>
+                <span>{name}</span>
+                <Spark label={`${name} a second in the last hour`} values={values} />
+                <strong>{rate(values.at(-2))}</strong>
+              </div>
+            ))}
+          </>
+        )}
+      </Read>
+    </Section>
   );
 }
