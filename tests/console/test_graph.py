@@ -5,15 +5,28 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
+import pytest
 
-from tests.console.served import Served, Visitor
+from tests.console.served import Served, Visitor, visiting
 
 SOURCE = "workflow:quickstart-file-store-roundtrip@1"
 LINES = 125  # of four steps each
 PICTURE_SECONDS = 10.0  # for all 500 on a machine that does much else; the layout alone takes about half a second
+
+
+YOUNG = "status of 404"  # what Chromium says while nothing is known yet of what a workload did over time
+
+
+@pytest.fixture
+def visitor(browser: Any, served: Served) -> Iterator[Visitor]:
+    with visiting(browser, served, expects=(YOUNG,)) as made:
+        made.page.goto(served.new_link())
+        made.sees("Needs attention")
+        yield made
 
 
 def test_a_step_shows_its_figures_workers_and_logs_and_the_graph_walks_by_arrows(

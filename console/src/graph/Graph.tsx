@@ -14,9 +14,10 @@ import {
   type NodeProps,
   Position,
   ReactFlow,
+  useReactFlow,
   useStore,
 } from "@xyflow/react";
-import { type KeyboardEvent, memo, useMemo, useRef } from "react";
+import { type KeyboardEvent, memo, useEffect, useMemo, useRef } from "react";
 import { State, toneOf } from "../parts/State";
 import { count, rate } from "../words/numbers";
 import { useBoard, useFiguresOf, useStateOf } from "./board";
@@ -132,6 +133,27 @@ const Hop = memo(function Hop(props: EdgeProps<Edge<HopData>>) {
   );
 });
 
+const FIT = { maxZoom: 1, padding: 0.12 };
+const SMALL = 60; // steps that are fitted into the picture whenever its width changes
+
+/** Keep in view what was in view when the picture gets narrower, as it does when something opens beside it. */
+function Keep({ chosen, many }: { chosen: string | undefined; many: number }) {
+  const { fitView, setCenter, getZoom, getNode } = useReactFlow();
+  const width = useStore((flow) => flow.width);
+  const before = useRef(width);
+  useEffect(() => {
+    if (!width || width === before.current) return;
+    const first = !before.current;
+    before.current = width;
+    const node = chosen ? getNode(chosen) : undefined;
+    if (first) return;
+    if (many <= SMALL) void fitView(FIT);
+    else if (node)
+      void setCenter(node.position.x + WIDTH / 2, node.position.y + HEIGHT / 2, { zoom: Math.max(FAR, getZoom()) });
+  }, [width, chosen, many, fitView, setCenter, getZoom, getNode]);
+  return null;
+}
+
 const nodeTypes = { step: Step };
 const edgeTypes = { hop: Hop };
 const DIM = { opacity: 0.25 };
@@ -180,13 +202,20 @@ export function Graph({ graph, label, actions, chosen, choose, chooseEdge, hidde
     [graph.edges, near],
   );
   const walk = (event: KeyboardEvent) => {
-    const at = (document.activeElement?.closest(".react-flow__node") as HTMLElement | null)?.dataset.id ?? chosen;
-    const to = at && places ? beside(graph, places, at, event.key) : undefined;
-    if (!to) return;
+    const on = document.activeElement?.closest<HTMLElement>(".react-flow__node, .react-flow__edge");
+    const here = on?.dataset.id;
+    const step = on?.classList.contains("react-flow__edge") ? undefined : (here ?? chosen);
+    const to = step && places ? beside(graph, places, step, event.key) : undefined;
+    if (to) {
+      choose?.(to);
+      box.current?.querySelector<HTMLElement>(`.react-flow__node[data-id="${CSS.escape(to)}"]`)?.focus();
+    } else if (here && (event.key === "Enter" || event.key === " ")) {
+      const edge = edges.find(({ id }) => id === here);
+      if (edge) chooseEdge?.(`${edge.source} ${edge.target}`);
+      else choose?.(here);
+    } else return;
     event.preventDefault();
     event.stopPropagation();
-    choose?.(to);
-    box.current?.querySelector<HTMLElement>(`.react-flow__node[data-id="${CSS.escape(to)}"]`)?.focus();
   };
   if (!graph.nodes.length) return null;
   return (
@@ -204,14 +233,11 @@ export function Graph({ graph, label, actions, chosen, choose, chooseEdge, hidde
           elementsSelectable
           onNodeClick={(_, node) => choose?.(node.id)}
           onEdgeClick={(_, edge) => chooseEdge?.(`${edge.source} ${edge.target}`)}
-          onSelectionChange={({ nodes: [one], edges: [edge] }) => {
-            if (one && one.id !== chosen) choose?.(one.id);
-            else if (edge && !one) chooseEdge?.(`${edge.source} ${edge.target}`);
-          }}
           fitView
-          fitViewOptions={{ maxZoom: 1, padding: 0.12 }}
+          fitViewOptions={FIT}
           minZoom={0.05}
         >
+          <Keep chosen={chosen} many={graph.nodes.length} />
           <Controls showInteractive={false} />
         </ReactFlow>
       )}

@@ -36,7 +36,7 @@ export function LogRows({ entries, following, wrap, find, at }: Given) {
   const virtual = useVirtualizer({
     count: entries.length,
     getScrollElement: () => box.current,
-    estimateSize: () => 20,
+    estimateSize: () => 24,
     overscan: 30,
   });
   useEffect(() => {

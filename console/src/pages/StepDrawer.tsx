@@ -132,6 +132,12 @@ export function EdgeDrawer({ deployment, edge, choose, close }: EdgeGiven) {
 
 function LastHour({ of }: { of: string }) {
   const read = useRead("series_get", { of, since: "1h", points: 61 }, { every: 15_000 });
+  if (read.error?.code === "not_found")
+    return (
+      <Section title="The last hour">
+        <p className="quiet">Nothing is known yet: it is told of what has run for 20 seconds.</p>
+      </Section>
+    );
   return (
     <Section title="The last hour">
       <Read of={read}>
