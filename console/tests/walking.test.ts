@@ -129,6 +129,6 @@ test("an edited rerun sends what is another than before, and names what is left 
 });
 
 test("a line has a gap where nothing is known", () => {
-  expect(strokes([1, null, 2], 10, 10)).toEqual(["0.0,5.0", "10.0,1.0"]);
+  expect(strokes([1, null, 2], 10, 10)).toEqual(["0.0,5.0 0.0,5.0", "10.0,1.0 10.0,1.0"]);
   expect(strokes([null, null], 10, 10)).toEqual([]);
 });

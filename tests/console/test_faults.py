@@ -92,9 +92,9 @@ def test_what_is_not_there_is_said(browser: Any, served: Served, path: str) -> N
 
 def test_a_line_is_linked_found_and_copied_with_those_that_are_not_in_view(visitor: Visitor, served: Served) -> None:
     page = visitor.page
-    coloured = "\\u001b[31mred\\u001b[0m hello https://example.test/x"
-    given = f'{{echo: {{event: "{coloured}", trigger: {{interval: {{duration: 1s}}}}}}}}'
-    document = f"name: colours\ninput: {given}\noutput: {{print: STDOUT}}\n"
+    given = "{echo: {event: https://example.test/x, trigger: {interval: {duration: 1s}}}}"
+    coloured = r'{print: {prefix: "\u001b[31mred\u001b[0m hello "}}'
+    document = f"name: colours\ninput: {given}\noutput: {coloured}\n"
     served.call("job_put", document=document)
     served.call("job_deploy", name="colours")
     visitor.go("logs?of=colours")
@@ -110,7 +110,7 @@ def test_a_line_is_linked_found_and_copied_with_those_that_are_not_in_view(visit
     page.keyboard.press("Control+f")
     page.keyboard.type("HELLO")
     page.locator(".line mark").first.wait_for(state="attached")
-    page.get_by_label("Lines").click()
+    page.get_by_role("log", name="Lines").click()
     page.keyboard.press("Control+a")
     copied = page.evaluate(
         """() => {

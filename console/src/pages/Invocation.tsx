@@ -67,7 +67,7 @@ export function Invocation() {
               ["Through", run.surface],
               ["Tries", run.attempts],
               ["Trigger revision", run.trigger_revision],
-              ["Answer due", OPEN.has(run.state) && run.deadline && <Age key="due" at={run.deadline} />],
+              ["Answer due", OPEN.has(run.state) && run.deadline ? <Age key="due" at={run.deadline} /> : null],
               [
                 "Rerun of",
                 run.rerun_of && (

@@ -18,6 +18,7 @@ import {
   within,
 } from "../graph/model";
 import { folded, foldedFigures, foldedStates, isGroup, LARGE } from "../graph/walking";
+import { Loading } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { count, counted, rate } from "../words/numbers";
@@ -139,7 +140,9 @@ export function LiveGraph({ shown, chosen, choose }: Given) {
         />
       )}
       <div className="beside">
-        {chosen.table ? (
+        {source.isLoading ? (
+          <Loading />
+        ) : chosen.table ? (
           <Table nodes={whole.nodes.map(({ id }) => id)} states={states} figures={figures} pick={pick} />
         ) : (
           <div>

@@ -6,9 +6,9 @@ import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
-import { Spark } from "../parts/Spark";
+import { RateLine } from "../parts/Spark";
 import { State, toneOf } from "../parts/State";
-import { counted, rate } from "../words/numbers";
+import { counted } from "../words/numbers";
 import { FirstSteps } from "./FirstSteps";
 
 export function Overview() {
@@ -163,19 +163,9 @@ function Throughput() {
       <Read of={read}>
         {({ rates }) => (
           <>
-            {(
-              [
-                ["Events in", rates.events_in],
-                ["Events out", rates.events_out],
-                ["Errors", rates.errors],
-              ] as const
-            ).map(([name, values]) => (
-              <div key={name} className={name === "Errors" ? "sparked failed-line" : "sparked"}>
-                <span>{name}</span>
-                <Spark label={`${name} a second in the last hour`} values={values} />
-                <strong>{rate(values.at(-2))}</strong>
-              </div>
-            ))}
+            <RateLine name="Events in" values={rates.events_in} of="all workloads" />
+            <RateLine name="Events out" values={rates.events_out} of="all workloads" />
+            <RateLine name="Errors" values={rates.errors} of="all workloads" />
           </>
         )}
       </Read>

@@ -9,7 +9,7 @@ import { LATE, VERY_LATE } from "../graph/Graph";
 import type { StepEdge, Workload } from "../graph/model";
 import { Age } from "../parts/Age";
 import { Facts, Read, Section } from "../parts/Page";
-import { Spark } from "../parts/Spark";
+import { RateLine } from "../parts/Spark";
 import { State } from "../parts/State";
 import { count, rate } from "../words/numbers";
 
@@ -143,23 +143,14 @@ function LastHour({ of }: { of: string }) {
       <Read of={read}>
         {({ rates }) => (
           <>
-            <div>
-              <Spark label={`Events out of ${of} a second`} values={rates.events_out} />
-              <span className="quiet"> out {rate(lastOf(rates.events_out))}</span>
-            </div>
-            <div className="failed-line">
-              <Spark label={`Errors of ${of} a second`} values={rates.errors} />
-              <span className="quiet"> errors {rate(lastOf(rates.errors))}</span>
-            </div>
+            <RateLine name="Events out" values={rates.events_out} of={of} />
+            <RateLine name="Errors" values={rates.errors} of={of} />
           </>
         )}
       </Read>
     </Section>
   );
 }
-
-/** The last slot that is over. */
-const lastOf = (values: (number | null)[]): number | null => values.at(-2) ?? null;
 
 function LastErrors({ of }: { of: string }) {
   const read = useRead("log_search", { of, level: "error", limit: ERRORS }, { every: 10_000 });

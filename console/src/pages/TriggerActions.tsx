@@ -93,7 +93,7 @@ export function Revisions({ trigger }: { trigger: Shown }) {
           { title: "Made", cell: (row) => <Age at={row.created_at} /> },
           { title: "By", cell: (row) => row.created_by },
           {
-            title: "",
+            title: "Compare",
             cell: (row) =>
               row.revision === trigger.revision ? (
                 "the present one"

@@ -1,5 +1,7 @@
 // A line of how a figure went; where nothing is known it has a gap.
 
+import { rate } from "../words/numbers";
+
 interface Given {
   label: string;
   values: (number | null)[];
@@ -18,7 +20,7 @@ export function strokes(values: (number | null)[], width: number, height: number
     if (value !== null)
       stretch.push(`${(n * step).toFixed(1)},${(height - 1 - (value / most) * (height - 2)).toFixed(1)}`);
     else if (stretch.length) {
-      found.push(stretch.join(" "));
+      found.push((stretch.length > 1 ? stretch : [...stretch, ...stretch]).join(" ")); // one that is alone is a point
       stretch = [];
     }
   }
@@ -27,10 +29,29 @@ export function strokes(values: (number | null)[], width: number, height: number
 
 export function Spark({ label, values, width = 240, height = 32 }: Given) {
   return (
-    <svg width={width} height={height} role="img" aria-label={label} className="spark">
+    <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={label} className="spark">
       {strokes(values, width, height).map((points) => (
-        <polyline key={points} points={points} fill="none" stroke="currentColor" strokeWidth="1.5" />
+        <polyline
+          key={points}
+          points={points}
+          fill="none"
+          stroke="currentColor"
+          strokeWidth="1.5"
+          strokeLinecap="round"
+          vectorEffect="non-scaling-stroke"
+        />
       ))}
     </svg>
+  );
+}
+
+/** A rate over time with its name and with the last slot that is over, which the one that is under way is not. */
+export function RateLine({ name, values, of }: { name: string; values: (number | null)[]; of: string }) {
+  return (
+    <div className={name === "Errors" ? "sparked failed-line" : "sparked"}>
+      <span>{name}</span>
+      <Spark label={`${name} of ${of} a second in the last hour`} values={values} />
+      <strong>{rate(values.at(-2))}</strong>
+    </div>
   );
 }
