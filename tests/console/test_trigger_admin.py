@@ -77,3 +77,12 @@ def walk(visitor: Visitor, served: Served) -> None:
     page.wait_for_url(lambda url: "/invocations/" in url and first not in url)
     visitor.press(first, "link")
     page.wait_for_url(f"**/invocations/{first}")
+
+    visitor.go("invocations")
+    page.locator("tbody tr").nth(1).wait_for()
+    rows = page.locator("tbody tr").count()
+    served.call("trigger_invoke", slug="checked", params={"env": "z"})
+    page.get_by_role("button", name="1 new").wait_for()
+    assert page.locator("tbody tr").count() == rows, "what is read stays where it is"
+    visitor.press("1 new")
+    page.locator("tbody tr").nth(rows).wait_for()

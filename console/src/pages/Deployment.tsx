@@ -111,21 +111,43 @@ export function Deployment() {
 
 function Workloads({ rows }: { rows: WorkloadRow[] }) {
   return (
-    <Rows
-      label="Workloads"
-      rows={rows}
-      id={(row) => row.id}
-      columns={[
-        { title: "Health", cell: (row) => <State word={row.health ?? "unknown"} title={row.reason} /> },
-        { title: "Job", cell: (row) => <code>{row.job}</code> },
-        { title: "Replica", cell: (row) => row.replica, number: true },
-        { title: "State", cell: (row) => <State word={row.state} /> },
-        { title: "Worker", cell: (row) => row.worker ?? "–" },
-        { title: "Restarts", cell: (row) => row.restarts, number: true },
-        { title: "Since", cell: (row) => <Age at={row.since} /> },
-        { title: "Why", cell: (row) => row.reason },
-      ]}
-    />
+    <>
+      <p className="quiet">Its jobs are managed: a plan of the deployment changes them, nobody edits them by hand.</p>
+      <Rows
+        label="Workloads"
+        rows={rows}
+        id={(row) => row.id}
+        columns={[
+          {
+            title: "Health",
+            key: (row) => row.health,
+            cell: (row) => <State word={row.health ?? "unknown"} title={row.reason} />,
+          },
+          { title: "Job", key: (row) => row.job, cell: (row) => <code>{row.job}</code> },
+          { title: "Replica", key: (row) => row.replica, cell: (row) => row.replica, number: true },
+          { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
+          {
+            title: "Worker",
+            key: (row) => row.worker,
+            cell: (row) =>
+              row.worker ? (
+                <Link to="/workers/$name" params={{ name: row.worker }}>
+                  <code>{row.worker}</code>
+                </Link>
+              ) : (
+                "–"
+              ),
+          },
+          { title: "Restarts", key: (row) => row.restarts, cell: (row) => row.restarts, number: true },
+          { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
+          {
+            title: "Logs",
+            cell: (row) => <Link to={`/logs?of=${encodeURIComponent(`${row.job}#${row.replica}`)}`}>Logs</Link>,
+          },
+          { title: "Why", cell: (row) => row.reason },
+        ]}
+      />
+    </>
   );
 }
 

@@ -102,7 +102,7 @@ export function Invocation() {
           </Section>
           <Answers run={run} />
           <Callbacks of={run.callbacks ?? []} to={run.callback} />
-          <Lines id={id} open={OPEN.has(run.state)} />
+          {run.next?.some((step) => step.call === "log_search") && <Lines id={id} open={OPEN.has(run.state)} />}
         </>
       )}
     </Read>
@@ -199,9 +199,7 @@ function Lines({ id, open }: { id: string; open: boolean }) {
                   .map((line) => `${clock(line.at, true)} ${line.level} ${line.text}`)
                   .join("\n")}
               </pre>
-              <Link to="/logs" search={{ invocation: id } as never}>
-                All of them in Logs
-              </Link>
+              <Link to={`/logs?invocation=${id}`}>All of them in Logs</Link>
             </>
           ) : (
             <p className="quiet">No line is kept of this run.</p>

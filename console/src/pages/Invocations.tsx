@@ -11,6 +11,8 @@ import { State } from "../parts/State";
 
 const STATES = ["accepted", "dispatched", "succeeded", "failed", "timed_out", "canceled"] as const;
 
+const SURFACES = ["mcp", "http", "cli", "internal"] as const;
+
 interface Given {
   rows: Schemas["InvocationItem"][];
   live?: boolean;
@@ -52,6 +54,8 @@ export function InvocationRows({ rows, live = false, more, total }: Given) {
 interface Wanted {
   state?: Schemas["InvocationState"];
   slug?: string;
+  username?: string;
+  surface?: (typeof SURFACES)[number];
 }
 
 export function Invocations() {
@@ -63,6 +67,14 @@ export function Invocations() {
       <div className="filters">
         <ChoiceFilter label="State" any="Any state" of={STATES} value={wanted.state} set={(state) => say({ state })} />
         <TextFilter label="Trigger" value={wanted.slug} set={(slug) => say({ slug })} />
+        <TextFilter label="By" value={wanted.username} set={(username) => say({ username })} />
+        <ChoiceFilter
+          label="Through"
+          any="Through any door"
+          of={SURFACES}
+          value={wanted.surface}
+          set={(surface) => say({ surface })}
+        />
       </div>
       <Read of={list}>
         {() =>

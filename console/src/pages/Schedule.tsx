@@ -96,11 +96,7 @@ export function Schedule() {
                   { title: "Runs", cell: (row) => row.count ?? 1, number: true },
                   {
                     title: "Logs",
-                    cell: (row) => (
-                      <Link to="/logs" search={{ run: row.run_id } as never}>
-                        Logs
-                      </Link>
-                    ),
+                    cell: (row) => <Link to={`/logs?run=${row.run_id}`}>Logs</Link>,
                   },
                   { title: "Why", cell: (row) => row.reason },
                 ]}

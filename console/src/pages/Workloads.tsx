@@ -85,11 +85,7 @@ export function Workloads() {
                 { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
                 {
                   title: "Logs",
-                  cell: (row) => (
-                    <Link to="/logs" search={{ of: `${row.job}#${row.replica}` } as never}>
-                      Logs
-                    </Link>
-                  ),
+                  cell: (row) => <Link to={`/logs?of=${encodeURIComponent(`${row.job}#${row.replica}`)}`}>Logs</Link>,
                 },
                 { title: "Why", cell: (row) => row.reason },
               ]}
