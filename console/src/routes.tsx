@@ -12,7 +12,6 @@ const page = <P extends string>(path: P, component: () => React.ReactNode) =>
 // What is not the first page is loaded when it is gone to.
 const later = <M extends Record<string, unknown>>(load: () => Promise<M>, name: keyof M & string) =>
   lazyRouteComponent(load as never, name) as unknown as () => React.ReactNode;
-const lists = () => import("./pages/Lists");
 const editing = () => import("./pages/Edit");
 
 const tree = root.addChildren([
@@ -25,7 +24,10 @@ const tree = root.addChildren([
     "/deployments/$name",
     later(() => import("./pages/Deployment"), "Deployment"),
   ),
-  page("/plans", later(lists, "Plans")),
+  page(
+    "/plans",
+    later(() => import("./pages/Plans"), "Plans"),
+  ),
   page(
     "/plans/$id",
     later(() => import("./pages/Plan"), "Plan"),
@@ -33,6 +35,14 @@ const tree = root.addChildren([
   page(
     "/triggers",
     later(() => import("./pages/Triggers"), "Triggers"),
+  ),
+  page(
+    "/new-trigger",
+    later(() => import("./pages/TriggerEdit"), "NewTrigger"),
+  ),
+  page(
+    "/triggers/$slug/revise",
+    later(() => import("./pages/TriggerEdit"), "ReviseTrigger"),
   ),
   page(
     "/triggers/$slug",
@@ -72,8 +82,18 @@ const tree = root.addChildren([
     "/workflows/$kind/$slug/compare",
     later(() => import("./pages/Compare"), "Compare"),
   ),
-  page("/workloads", later(lists, "Workloads")),
-  page("/workers", later(lists, "Workers")),
+  page(
+    "/workloads",
+    later(() => import("./pages/Workloads"), "Workloads"),
+  ),
+  page(
+    "/workers",
+    later(() => import("./pages/Workers"), "Workers"),
+  ),
+  page(
+    "/workers/$name",
+    later(() => import("./pages/Worker"), "Worker"),
+  ),
   page(
     "/logs",
     later(() => import("./pages/Logs"), "Logs"),
@@ -86,7 +106,14 @@ const tree = root.addChildren([
     "/issues",
     later(() => import("./pages/Issues"), "Issues"),
   ),
-  page("/schedules", later(lists, "Schedules")),
+  page(
+    "/schedules",
+    later(() => import("./pages/Schedules"), "Schedules"),
+  ),
+  page(
+    "/schedules/$name",
+    later(() => import("./pages/Schedule"), "Schedule"),
+  ),
   page(
     "/jobs",
     later(() => import("./pages/jobs/Jobs"), "Jobs"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import orjson
+
 from tests.console.served import Served, Visitor
 
 
@@ -60,3 +62,23 @@ def test_lists_keep_their_filters_in_the_address(visitor: Visitor) -> None:
     assert "query=no-such" in visitor.page.url
     visitor.page.reload()
     visitor.sees("No deployment fits these filters.")
+
+
+def test_a_list_of_20000_rows_keeps_few_of_them_in_the_document(visitor: Visitor) -> None:
+    page = visitor.page
+    row = {"state": "running", "worker": "w", "group": "default", "restarts": 0, "version": "1", "reason": ""}
+    rows = [{**row, "workload": f"job{n}#0", "job": f"job{n}", "replica": 0} for n in range(20_000)]
+    more = {"health": "healthy", "since": "2026-11-28T00:00:00Z", "deployment": None, "step": None}
+    body = orjson.dumps({"items": [{**one, **more} for one in rows], "next_cursor": None, "total": len(rows)}).decode()
+    answer = {"status": 200, "content_type": "application/json", "body": body}
+    page.route("**/api/operations/workload_list", lambda route: route.fulfill(**answer))
+    visitor.go("workloads")
+    visitor.sees("job0", within="table")
+    assert page.locator("tbody tr").count() < 100
+    page.get_by_role("region", name="Workloads").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    visitor.sees("job19999", within="table")
+    visitor.press("Job")
+    visitor.press("Job")
+    page.get_by_role("region", name="Workloads").evaluate("box => box.scrollTo(0, 0)")
+    visitor.sees("job19999", within="table")
+    assert page.locator("tbody tr").count() < 100

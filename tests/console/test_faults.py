@@ -88,3 +88,36 @@ def test_what_is_not_there_is_said(browser: Any, served: Served, path: str) -> N
         visitor.go(path)
         visitor.sees("not_found")
         assert visitor.page.get_by_role("button", name="Try again").count() == 1
+
+
+def test_a_line_is_linked_found_and_copied_with_those_that_are_not_in_view(visitor: Visitor, served: Served) -> None:
+    page = visitor.page
+    given = "{echo: {event: https://example.test/x, trigger: {interval: {duration: 1s}}}}"
+    coloured = r'{print: {prefix: "\u001b[31mred\u001b[0m hello "}}'
+    document = f"name: colours\ninput: {given}\noutput: {coloured}\n"
+    served.call("job_put", document=document)
+    served.call("job_deploy", name="colours")
+    visitor.go("logs?of=colours")
+    page.locator(".line .ansi-1", has_text="red").first.wait_for()
+    page.get_by_role("link", name="https://example.test/x").first.wait_for()
+    page.locator(".line").nth(2).wait_for()
+    page.get_by_label("Follow").uncheck()
+    page.locator(".line > a").nth(1).click()
+    page.locator(".line.here").wait_for()
+    assert "#at=" in page.url
+    page.reload()
+    page.locator(".line.here").wait_for()
+    page.keyboard.press("Control+f")
+    page.keyboard.type("HELLO")
+    page.locator(".line mark").first.wait_for(state="attached")
+    page.get_by_role("log", name="Lines").click()
+    page.keyboard.press("Control+a")
+    copied = page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            const event = new ClipboardEvent("copy", {clipboardData: data, bubbles: true, cancelable: true});
+            document.querySelector(".lines").dispatchEvent(event);
+            return data.getData("text/plain");
+        }"""
+    )
+    assert len(copied.splitlines()) >= 3 and "red hello" in copied and "\x1b" not in copied

@@ -1,4 +1,4 @@
-// The picture of a pipeline. Its structure comes as a graph; how steps are and what flows comes beside it.
+// The picture of a pipeline. Its structure comes as a graph; how steps are and what flows comes from the board beside it.
 
 import "@xyflow/react/dist/base.css";
 import {
@@ -14,72 +14,91 @@ import {
   type NodeProps,
   Position,
   ReactFlow,
+  useReactFlow,
+  useStore,
 } from "@xyflow/react";
-import { useMemo } from "react";
+import { type KeyboardEvent, memo, useEffect, useMemo, useRef } from "react";
 import { State, toneOf } from "../parts/State";
 import { count, rate } from "../words/numbers";
+import { useBoard, useFiguresOf, useStateOf } from "./board";
 import { HEIGHT, WIDTH } from "./layout";
-import type { StepFigures, StepState, Graph as Structure } from "./model";
+import type { Graph as Structure } from "./model";
 import { usePlaces } from "./places";
+import { beside, groupName, isGroup, related } from "./walking";
 
 export interface Shown {
   graph: Structure;
   label: string;
-  states?: Map<string, StepState> | undefined;
-  figures?: Map<string, StepFigures> | undefined;
   /** What a plan does to a step. */
   actions?: Map<string, string> | undefined;
   chosen?: string | undefined;
-  choose?: ((step: string) => void) | undefined;
+  choose?: ((id: string) => void) | undefined;
+  /** An edge that is chosen: `FROM TO`. */
+  chooseEdge?: ((id: string) => void) | undefined;
+  /** How many steps each group hides. */
+  hidden?: ReadonlyMap<string, number> | undefined;
 }
 
-type StepData = {
-  step: string;
-  use: string;
-  state: StepState | undefined;
-  figures: StepFigures | undefined;
-  action: string | undefined;
-};
-type HopData = { name: string; kind: string; from: StepFigures | undefined; to: StepFigures | undefined };
+type StepData = { step: string; use: string; action: string | undefined; hidden: number };
+type HopData = { name: string; kind: string };
 
-const LATE = 60; // seconds behind at which an edge turns
-const VERY_LATE = 300;
+export const LATE = 60; // seconds behind at which an edge turns amber
+export const VERY_LATE = 300; // and red
+const FAR = 0.4; // zoom below which there is room for a name alone
 
-function Step({ data }: NodeProps<Node<StepData>>) {
-  const { state, figures, action } = data;
+const useFar = () => useStore((flow) => flow.transform[2] < FAR);
+
+const Step = memo(function Step({ data }: NodeProps<Node<StepData>>) {
+  const { step, use, action, hidden } = data;
+  const state = useStateOf(step);
+  const figures = useFiguresOf(step);
+  const far = useFar();
   const tone = state ? toneOf(state.health) : "";
+  const name = isGroup(step) ? groupName(step) : step;
+  const perMinute = (figures?.errorRate ?? 0) * 60;
   return (
-    <div className={`node ${tone} ${action ?? ""}`} title={state?.reason || data.use || data.step}>
+    <div className={`node ${tone} ${action ?? ""} ${far ? "far" : ""}`} title={state?.reason || use || step}>
       <Handle type="target" position={Position.Left} />
-      <span className="name">{data.step}</span>
-      {action ? (
-        <State word={action} />
-      ) : state ? (
+      <span className="name">{name}</span>
+      {!far && (
         <>
-          <State word={state.health} /> <span className="quiet">{`${state.up}/${state.wanted} up`}</span>
+          {action ? (
+            <State word={action} />
+          ) : state ? (
+            <>
+              <State word={state.health} /> <span className="quiet">{`${state.up}/${state.wanted} up`}</span>
+            </>
+          ) : (
+            !hidden && <span className="quiet">{use.replace(/^blueprint:/, "")}</span>
+          )}
+          {hidden > 0 && <div className="quiet">{hidden} hidden</div>}
+          {!hidden && perMinute > 0 ? (
+            <div className="state warning">{count(Math.ceil(perMinute))} errors/min</div>
+          ) : (
+            !hidden &&
+            figures &&
+            figures.refused > 0 && <div className="state warning">{count(figures.refused)} refused</div>
+          )}
         </>
-      ) : (
-        <span className="quiet">{data.use.replace(/^blueprint:/, "")}</span>
-      )}
-      {figures && (figures.refused > 0 || figures.errors > 0) && (
-        <div className="state warning">{count(Math.max(figures.refused, figures.errors))} refused</div>
       )}
       <Handle type="source" position={Position.Right} />
     </div>
   );
-}
+});
 
-function Hop(props: EdgeProps<Edge<HopData>>) {
+/** The colour of an edge by the age of the oldest that waits at its end. */
+export const ageColour = (lag: number | null): string =>
+  lag === null || lag < LATE ? "var(--quiet)" : lag < VERY_LATE ? "var(--warning)" : "var(--failed)";
+
+const Hop = memo(function Hop(props: EdgeProps<Edge<HopData>>) {
   const [path, x, y] = getBezierPath(props);
   const { data } = props;
-  const flow = data?.from?.out ?? null;
-  const lag = data?.to?.lag ?? null;
-  const color =
-    lag !== null && lag >= VERY_LATE
-      ? "var(--failed)"
-      : lag !== null && lag >= LATE
-        ? "var(--warning)"
-        : "var(--quiet)";
+  const flow = useFiguresOf(props.source)?.out ?? null;
+  const to = useFiguresOf(props.target);
+  const { live } = useBoard();
+  const far = useFar();
+  const lag = to?.lag ?? null;
+  const waiting = to?.waiting ?? null;
   const width = 1.2 + Math.min(4, Math.log10(1 + (flow ?? 0)));
   return (
     <>
@@ -87,32 +106,66 @@ function Hop(props: EdgeProps<Edge<HopData>>) {
         id={props.id}
         path={path}
         markerEnd={props.markerEnd ?? ""}
-        style={{ stroke: color, strokeWidth: width, strokeDasharray: data?.kind === "message" ? "5 4" : undefined }}
+        style={{
+          stroke: ageColour(lag),
+          strokeWidth: width,
+          strokeDasharray: data?.kind === "message" ? "5 4" : undefined,
+        }}
       />
-      <EdgeLabelRenderer>
-        <div className="edge-label" style={{ transform: `translate(-50%,-50%) translate(${x}px,${y}px)` }}>
-          {data?.name}
-          {data?.from && (
-            <div>
-              <strong>{rate(flow)}</strong>
-              {lag !== null && lag >= 1 ? ` · ${Math.round(lag)} s behind` : ""}
-            </div>
-          )}
-        </div>
-      </EdgeLabelRenderer>
+      {!far && (
+        <EdgeLabelRenderer>
+          <div
+            className="edge-label"
+            style={{ transform: `translate(-50%,-50%) translate(${x}px,${y}px)`, ...props.style }}
+          >
+            {data?.name}
+            {live && (
+              <div>
+                <strong>{rate(flow)}</strong>
+                {waiting !== null && waiting > 0 ? ` · ${count(waiting)} wait` : ""}
+                {lag !== null && lag >= 1 ? ` · ${Math.round(lag)} s behind` : ""}
+              </div>
+            )}
+          </div>
+        </EdgeLabelRenderer>
+      )}
     </>
   );
+});
+
+const FIT = { maxZoom: 1, padding: 0.12 };
+const SMALL = 60; // steps that are fitted into the picture whenever its width changes
+
+/** Keep in view what was in view when the picture gets narrower, as it does when something opens beside it. */
+function Keep({ chosen, many }: { chosen: string | undefined; many: number }) {
+  const { fitView, setCenter, getZoom, getNode } = useReactFlow();
+  const width = useStore((flow) => flow.width);
+  const before = useRef(width);
+  useEffect(() => {
+    if (!width || width === before.current) return;
+    const first = !before.current;
+    before.current = width;
+    const node = chosen ? getNode(chosen) : undefined;
+    if (first) return;
+    if (many <= SMALL) void fitView(FIT);
+    else if (node)
+      void setCenter(node.position.x + WIDTH / 2, node.position.y + HEIGHT / 2, { zoom: Math.max(FAR, getZoom()) });
+  }, [width, chosen, many, fitView, setCenter, getZoom, getNode]);
+  return null;
 }
 
 const nodeTypes = { step: Step };
 const edgeTypes = { hop: Hop };
+const DIM = { opacity: 0.25 };
 
-export function Graph({ graph, label, states, figures, actions, chosen, choose }: Shown) {
+export function Graph({ graph, label, actions, chosen, choose, chooseEdge, hidden }: Shown) {
+  const box = useRef<HTMLDivElement>(null);
   const key = JSON.stringify([graph.nodes.map(({ id }) => id), graph.edges.map(({ from, to }) => [from, to])]);
   const places = usePlaces(key, {
     nodes: graph.nodes.map(({ id }) => id),
     edges: graph.edges.map(({ from, to }) => [from, to]),
   });
+  const near = useMemo(() => (chosen && choose ? related(graph, chosen) : null), [graph, chosen, choose]);
   const nodes = useMemo<Node<StepData>[]>(
     () =>
       graph.nodes.map((node) => ({
@@ -122,16 +175,16 @@ export function Graph({ graph, label, states, figures, actions, chosen, choose }
         width: WIDTH,
         height: HEIGHT,
         selected: node.id === chosen,
-        ariaLabel: `Step ${node.id}, ${states?.get(node.id)?.health ?? actions?.get(node.id) ?? node.use ?? ""}`,
+        ...(near && !near.has(node.id) ? { style: DIM } : {}),
+        ariaLabel: `Step ${isGroup(node.id) ? groupName(node.id) : node.id}, ${actions?.get(node.id) ?? node.use ?? ""}`,
         data: {
           step: node.id,
           use: node.use ?? "",
-          state: states?.get(node.id),
-          figures: figures?.get(node.id),
           action: actions?.get(node.id),
+          hidden: hidden?.get(node.id) ?? 0,
         },
       })),
-    [graph.nodes, places, states, figures, actions, chosen],
+    [graph.nodes, places, actions, chosen, near, hidden],
   );
   const edges = useMemo<Edge<HopData>[]>(
     () =>
@@ -141,34 +194,50 @@ export function Graph({ graph, label, states, figures, actions, chosen, choose }
         target: edge.to,
         type: "hop",
         markerEnd: { type: MarkerType.ArrowClosed },
+        interactionWidth: 24,
+        ...(near && !(near.has(edge.from) && near.has(edge.to)) ? { style: DIM } : {}),
         ariaLabel: `${edge.channel ?? edge.tag ?? edge.kind} from ${edge.from} to ${edge.to}`,
-        data: {
-          name: edge.channel ?? edge.tag ?? "",
-          kind: edge.kind,
-          from: figures?.get(edge.from),
-          to: figures?.get(edge.to),
-        },
+        data: { name: edge.channel ?? edge.tag ?? "", kind: edge.kind },
       })),
-    [graph.edges, figures],
+    [graph.edges, near],
   );
+  const walk = (event: KeyboardEvent) => {
+    const on = document.activeElement?.closest<HTMLElement>(".react-flow__node, .react-flow__edge");
+    const here = on?.dataset.id;
+    const step = on?.classList.contains("react-flow__edge") ? undefined : (here ?? chosen);
+    const to = step && places ? beside(graph, places, step, event.key) : undefined;
+    if (to) {
+      choose?.(to);
+      box.current?.querySelector<HTMLElement>(`.react-flow__node[data-id="${CSS.escape(to)}"]`)?.focus();
+    } else if (here && (event.key === "Enter" || event.key === " ")) {
+      const edge = edges.find(({ id }) => id === here);
+      if (edge) chooseEdge?.(`${edge.source} ${edge.target}`);
+      else choose?.(here);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
   if (!graph.nodes.length) return null;
   return (
-    <div className="graph" role="group" aria-label={label}>
+    <div ref={box} className="graph" role="group" aria-label={label} onKeyDownCapture={walk}>
       {places && (
         <ReactFlow
+          key={key}
           nodes={nodes}
           edges={edges}
           nodeTypes={nodeTypes}
           edgeTypes={edgeTypes}
           nodesDraggable={false}
           nodesConnectable={false}
+          edgesFocusable={!!chooseEdge}
           elementsSelectable
           onNodeClick={(_, node) => choose?.(node.id)}
-          onSelectionChange={({ nodes: [one] }) => one && one.id !== chosen && choose?.(one.id)}
+          onEdgeClick={(_, edge) => chooseEdge?.(`${edge.source} ${edge.target}`)}
           fitView
-          fitViewOptions={{ maxZoom: 1, padding: 0.12 }}
-          minZoom={0.1}
+          fitViewOptions={FIT}
+          minZoom={0.05}
         >
+          <Keep chosen={chosen} many={graph.nodes.length} />
           <Controls showInteractive={false} />
         </ReactFlow>
       )}

@@ -52,7 +52,10 @@ export type JobFigures = Pick<Schemas["JobMetrics"], "job"> & { metrics?: Schema
 
 export interface Sample {
   at: number;
-  totals: Map<string, { in: number; out: number; refused: number; errors: number; lag: number | null }>;
+  totals: Map<
+    string,
+    { in: number; out: number; refused: number; errors: number; lag: number | null; waiting: number | null }
+  >;
 }
 
 export interface StepFigures {
@@ -62,7 +65,12 @@ export interface StepFigures {
   /** Refused since the workers started. */
   refused: number;
   errors: number;
+  /** Errors a second. */
+  errorRate: number | null;
+  /** Seconds: the age of the oldest event that it has not taken or that its output has not accepted. */
   lag: number | null;
+  /** Messages that no replica of it has taken. */
+  waiting: number | null;
 }
 
 /** The counters of each step at one time. */
@@ -72,7 +80,7 @@ export function sampleOf(jobs: JobFigures[], steps: Map<string, string>, at: num
     const step = steps.get(job);
     if (!step || !metrics) continue;
     const transport = job.split("--").length > 2;
-    const now = totals.get(step) ?? { in: 0, out: 0, refused: 0, errors: 0, lag: null };
+    const now = totals.get(step) ?? { in: 0, out: 0, refused: 0, errors: 0, lag: null, waiting: null };
     if (!transport) {
       now.in += metrics.events_in ?? 0;
       now.out += metrics.events_out ?? 0;
@@ -82,6 +90,7 @@ export function sampleOf(jobs: JobFigures[], steps: Map<string, string>, at: num
     now.errors += metrics.errors ?? 0;
     if (metrics.lag_seconds !== null && metrics.lag_seconds !== undefined)
       now.lag = Math.max(now.lag ?? 0, metrics.lag_seconds);
+    if (metrics.waiting !== undefined) now.waiting = (now.waiting ?? 0) + metrics.waiting;
     totals.set(step, now);
   }
   return { at, totals };
@@ -107,7 +116,9 @@ export function figuresOf(before: Sample | undefined, now: Sample): Map<string, 
       out: rate(totals.out, old?.out),
       refused: totals.refused,
       errors: totals.errors,
+      errorRate: rate(totals.errors, old?.errors),
       lag: totals.lag,
+      waiting: totals.waiting,
     });
   }
   return found;

@@ -29,7 +29,11 @@ export function usePlaces(key: string, ask: Ask): Places | null {
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key stands for what is asked
   useEffect(() => {
     let wanted = true;
-    const keep = (places: Places) => wanted && setFound({ key, places });
+    const began = performance.now();
+    const keep = (places: Places) => {
+      performance.measure("layout", { start: began });
+      if (wanted) setFound({ key, places });
+    };
     if (ask.nodes.length <= SMALL) keep(place(ask));
     else inWorker(ask).then(keep, () => keep(place(ask)));
     return () => {

@@ -14,7 +14,7 @@ export const ABOUT: Record<string, string[]> = {
   registry: ["trigger_"],
   invocation: ["trigger_invocation_"],
   deployment: ["deployment_", "plan_", "explain"],
-  job: ["workload_", "job_", "deployment_", "worker_"],
+  job: ["workload_", "job_", "deployment_", "worker_", "schedule_", "trigger_get", "trigger_list"],
   workflow: ["workflow_", "catalog_"],
   progress: ["deployment_get"],
 };

@@ -8,7 +8,7 @@ import { call, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { ForAdmins, Head, Read, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
-import type { ItemKind } from "./Deployment";
+import type { ItemKind } from "./planning";
 
 export type Field = Schemas["WizardField"];
 
@@ -20,7 +20,7 @@ const NUMBERS = new Set(["integer", "number"]);
 
 export function Deploy() {
   const { kind, slug } = useParams({ strict: false }) as { kind: ItemKind; slug: string };
-  const { name } = useSearch({ strict: false }) as { name?: string };
+  const { name, afresh = false } = useSearch({ strict: false }) as { name?: string; afresh?: boolean };
   const source = useRead("workflow_get", { slug, type: kind });
   const present = useRead("deployment_get", { name: name ?? "", detail: "detailed" }, { enabled: !!name });
   return (
@@ -28,7 +28,7 @@ export function Deploy() {
       <Read of={source}>
         {(item) =>
           name ? (
-            <Read of={present}>{(now) => <Form item={item} name={name} present={now} />}</Read>
+            <Read of={present}>{(now) => <Form item={item} name={name} present={now} recompute={afresh} />}</Read>
           ) : (
             <Form item={item} />
           )
@@ -50,7 +50,14 @@ export function typedOf(field: Field, typed: string): unknown {
   return typed;
 }
 
-function Form({ item, name, present }: { item: Source; name?: string; present?: Present }) {
+interface FormGiven {
+  item: Source;
+  name?: string;
+  present?: Present;
+  recompute?: boolean;
+}
+
+function Form({ item, name, present, recompute = false }: FormGiven) {
   const tenant = useTenant();
   const navigate = useNavigate();
   const groups = useList("worker_group_list", {});
@@ -59,7 +66,7 @@ function Form({ item, name, present }: { item: Source; name?: string; present?: 
   const [typed, setTyped] = useState<Record<string, string>>(() =>
     Object.fromEntries(item.wizard.map((one) => [one.field, shownOf(present?.values[one.field] ?? one.default)])),
   );
-  const [afresh, setAfresh] = useState(false);
+  const [afresh, setAfresh] = useState(recompute);
   const [faults, setFaults] = useState<Record<string, string>>({});
   const { act, busy, problem } = useAct();
   const [touched, setTouched] = useState(false);

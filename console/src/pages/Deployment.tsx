@@ -1,55 +1,35 @@
 // One deployment: how it is and why, its live graph, what runs where, what was changed, and what can be done.
 
 import { Button } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { useEffect, useMemo, useRef, useState } from "react";
-import { useAct } from "../api/act";
-import { call, type Schemas } from "../api/client";
-import { useList, useRead } from "../api/queries";
-import { Graph } from "../graph/Graph";
-import { figuresOf, graphOf, type Sample, type StepFigures, sampleOf, statesOf, within } from "../graph/model";
+import { useState } from "react";
+import type { Schemas } from "../api/client";
+import { useRead } from "../api/queries";
 import { Age } from "../parts/Age";
-import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { Facts, Head, Read, Refusal } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
-import { useAdmin, useTenant } from "../parts/session";
-import { rate } from "../words/numbers";
+import { useAdmin } from "../parts/session";
+import { counted } from "../words/numbers";
+import { Drift, History, Placement, Reconcile } from "./DeploymentTabs";
 import { Explain } from "./Explain";
+import { type Chosen, LiveGraph } from "./LiveGraph";
+import { itemOf, usePlanning } from "./planning";
 
 type WorkloadRow = Schemas["DeployedWorkload"];
 
 type Shown = Schemas["Deployment"];
 
-const FIGURES_MS = 2000;
-const WINDOW_MS = 20_000; // over which rates are told: a job that fires each ten seconds has one, too
-
-/** The figures of each step, from the counters of its jobs as they move. */
-function useFigures(workloads: WorkloadRow[]): Map<string, StepFigures> {
-  const steps = useMemo(() => new Map(workloads.map((one) => [one.job, one.step ?? ""])), [workloads]);
-  const metrics = useList("job_metrics", { limit: 200 }, { every: FIGURES_MS });
-  const samples = useRef<Sample[]>([]);
-  const [figures, setFigures] = useState<Map<string, StepFigures>>(new Map());
-  useEffect(() => {
-    if (!metrics.dataUpdatedAt || samples.current.at(-1)?.at === metrics.dataUpdatedAt) return;
-    const sample = sampleOf(metrics.rows, steps, metrics.dataUpdatedAt);
-    samples.current = within([...samples.current, sample], WINDOW_MS);
-    const [oldest] = samples.current;
-    setFigures(figuresOf(oldest === sample ? undefined : oldest, sample));
-  }, [metrics.dataUpdatedAt, metrics.rows, steps]);
-  return figures;
-}
-
-const TABS = ["graph", "workloads", "explain", "history", "values"] as const;
+const TABS = ["graph", "workloads", "explain", "history", "values", "drift", "placement"] as const;
 type Tab = (typeof TABS)[number];
 
 export function Deployment() {
   const { name } = useParams({ strict: false }) as { name: string };
-  const search = useSearch({ strict: false }) as { tab?: Tab; step?: string };
+  const search = useSearch({ strict: false }) as Chosen & { tab?: Tab };
   const navigate = useNavigate();
   const read = useRead("deployment_get", { name }, { every: 5_000 });
   const tab = TABS.includes(search.tab as Tab) ? (search.tab as Tab) : "graph";
-  const go = (more: { tab?: Tab; step?: string | undefined }) =>
+  const go = (more: Chosen & { tab?: Tab }) =>
     void navigate({
       to: "/deployments/$name",
       params: { name },
@@ -93,7 +73,7 @@ export function Deployment() {
               </p>
             </div>
           ))}
-          {data.drift.length > 0 && <Drift shown={data} />}
+          {data.drift.length > 0 && <Drifted shown={data} look={() => go({ tab: "drift" })} />}
           <nav className="filters" aria-label="Parts of this deployment">
             {TABS.map((one) => (
               <Button
@@ -105,11 +85,16 @@ export function Deployment() {
                 {one[0]?.toUpperCase() + one.slice(1)}
               </Button>
             ))}
+            <Button variant="subtle" component={Link} to={`/logs?of=${data.name}`}>
+              Logs
+            </Button>
           </nav>
-          {tab === "graph" && <Live shown={data} step={search.step} choose={(step) => go({ step })} />}
+          {tab === "graph" && <LiveGraph shown={data} chosen={search} choose={go} />}
           {tab === "workloads" && <Workloads rows={data.workloads} />}
           {tab === "explain" && <Explain kind="deployment" id={name} />}
           {tab === "history" && <History name={name} present={data.revision} />}
+          {tab === "drift" && <Drift shown={data} />}
+          {tab === "placement" && <Placement name={name} />}
           {tab === "values" && (
             <Facts
               items={Object.entries({ ...data.defaults, ...data.values }).map(([key, value]) => [
@@ -124,162 +109,77 @@ export function Deployment() {
   );
 }
 
-export type ItemKind = "workflow" | "perspective" | "blueprint";
-
-/** The parts of `workflow:slug@version`. */
-export function itemOf(source: string): { kind: ItemKind; slug: string; version: string | undefined } {
-  const [kind = "", rest = ""] = source.split(":");
-  const [slug = "", version] = rest.split("@");
-  return { kind: kind as ItemKind, slug, version };
-}
-
-function Live({ shown, step, choose }: { shown: Shown; step: string | undefined; choose: (step: string) => void }) {
-  const { kind, slug } = itemOf(shown.source);
-  const version = shown.source.split("@")[1];
-  const source = useRead("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
-  const found = source.data?.graph;
-  const graph = useMemo(() => graphOf(found, shown.workloads), [found, shown.workloads]);
-  const states = useMemo(() => statesOf(shown.workloads), [shown.workloads]);
-  const figures = useFigures(shown.workloads);
-  const one = step ? figures.get(step) : undefined;
+function Workloads({ rows }: { rows: WorkloadRow[] }) {
   return (
     <>
-      <Graph
-        graph={graph}
-        label={`The steps of ${shown.name}`}
-        states={states}
-        figures={figures}
-        chosen={step}
-        choose={choose}
+      <p className="quiet">Its jobs are managed: a plan of the deployment changes them, nobody edits them by hand.</p>
+      <Rows
+        label="Workloads"
+        rows={rows}
+        id={(row) => row.id}
+        columns={[
+          {
+            title: "Health",
+            key: (row) => row.health,
+            cell: (row) => <State word={row.health ?? "unknown"} title={row.reason} />,
+          },
+          { title: "Job", key: (row) => row.job, cell: (row) => <code>{row.job}</code> },
+          { title: "Replica", key: (row) => row.replica, cell: (row) => row.replica, number: true },
+          { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
+          {
+            title: "Worker",
+            key: (row) => row.worker,
+            cell: (row) =>
+              row.worker ? (
+                <Link to="/workers/$name" params={{ name: row.worker }}>
+                  <code>{row.worker}</code>
+                </Link>
+              ) : (
+                "–"
+              ),
+          },
+          { title: "Restarts", key: (row) => row.restarts, cell: (row) => row.restarts, number: true },
+          { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
+          {
+            title: "Logs",
+            cell: (row) => <Link to={`/logs?of=${encodeURIComponent(`${row.job}#${row.replica}`)}`}>Logs</Link>,
+          },
+          { title: "Why", cell: (row) => row.reason },
+        ]}
       />
-      {step && states.has(step) && (
-        <Section title={`Step ${step}`}>
-          <Facts
-            items={[
-              ["In", rate(one?.in)],
-              ["Out", rate(one?.out)],
-              ["Refused", one?.refused],
-              ["Errors", one?.errors],
-              ["Behind", one?.lag == null ? "–" : `${Math.round(one.lag)} s`],
-            ]}
-          />
-          <Workloads rows={shown.workloads.filter((row) => row.step === step)} />
-        </Section>
-      )}
     </>
   );
 }
 
-function Workloads({ rows }: { rows: WorkloadRow[] }) {
-  return (
-    <Rows
-      label="Workloads"
-      rows={rows}
-      id={(row) => row.id}
-      columns={[
-        { title: "Health", cell: (row) => <State word={row.health ?? "unknown"} title={row.reason} /> },
-        { title: "Job", cell: (row) => <code>{row.job}</code> },
-        { title: "Replica", cell: (row) => row.replica, number: true },
-        { title: "State", cell: (row) => <State word={row.state} /> },
-        { title: "Worker", cell: (row) => row.worker ?? "–" },
-        { title: "Restarts", cell: (row) => row.restarts, number: true },
-        { title: "Since", cell: (row) => <Age at={row.since} /> },
-        { title: "Why", cell: (row) => row.reason },
-      ]}
-    />
-  );
-}
-
-function History({ name, present }: { name: string; present: number }) {
-  const planning = usePlanning(name);
-  const list = useList("deployment_history", { name, limit: 25 });
-  return (
-    <Read of={list}>
-      {() => (
-        <>
-          {planning.problem && <Refusal problem={planning.problem} />}
-          <Rows
-            label="History"
-            rows={list.rows}
-            id={(row) => row.history_id}
-            more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
-            total={list.total}
-            columns={[
-              { title: "Revision", cell: (row) => row.revision, number: true },
-              { title: "At", cell: (row) => <Age at={row.at} /> },
-              { title: "What", cell: (row) => row.action },
-              { title: "By", cell: (row) => `${row.by} (${row.surface})` },
-              { title: "Source", cell: (row) => <code>{row.source}</code> },
-              { title: "Values changed", cell: (row) => <code>{row.changed.join(", ") || row.reason}</code> },
-              {
-                title: "Back",
-                cell: (row) =>
-                  planning.may && row.revision < present ? (
-                    <Button variant="subtle" onClick={() => void planning.plan({ to_revision: row.revision })}>
-                      Plan the way back to {row.revision}
-                    </Button>
-                  ) : null,
-              },
-            ]}
-          />
-        </>
-      )}
-    </Read>
-  );
-}
-
-function Drift({ shown }: { shown: Shown }) {
+/** That it differs, and where that is told. */
+function Drifted({ shown, look }: { shown: Shown; look: () => void }) {
   return (
     <div className="note warning">
       <p>
-        <strong>It differs from what was applied.</strong>
+        <strong>It differs from what was applied</strong> in {counted(shown.drift.length, "place")}.{" "}
+        <Button variant="subtle" onClick={look}>
+          Look at the drift
+        </Button>
       </p>
-      {shown.drift.slice(0, 5).map((one) => (
-        <p key={`${one.kind} ${one.id}`}>
-          <code>{one.id}</code> {one.kind}: expected {one.expected}, observed {one.observed}
-        </p>
-      ))}
-      {shown.drift.length > 5 && <p>and {shown.drift.length - 5} more</p>}
     </div>
   );
-}
-
-/** Make a plan of what is deployed, and go to it. */
-function usePlanning(name: string) {
-  const may = useAdmin();
-  const tenant = useTenant();
-  const navigate = useNavigate();
-  const { act, problem } = useAct();
-  const plan = (wanted: { to_revision?: number; remove?: boolean }) =>
-    act(async () => {
-      const made = await call("deployment_plan", { name, ...wanted }, { tenant });
-      await navigate({ to: "/plans/$id", params: { id: made.plan_id ?? "" } });
-    });
-  return { may, plan, problem };
 }
 
 function Actions({ shown }: { shown: Shown }) {
   const planning = usePlanning(shown.name);
   const admin = useAdmin();
-  const tenant = useTenant();
-  const client = useQueryClient();
   const navigate = useNavigate();
-  const { act, busy, problem } = useAct();
+  const [asking, setAsking] = useState(false);
   if (!admin) return null;
-  const reconcile = () =>
-    act(async () => {
-      await call("deployment_reconcile", { name: shown.name }, { tenant });
-      await client.invalidateQueries();
-    });
   const { kind, slug } = itemOf(shown.source);
   return (
     <>
-      {problem && <Refusal problem={problem} />}
       {shown.drift.length > 0 && (
-        <Button variant="default" loading={busy} onClick={() => void reconcile()}>
+        <Button variant="default" onClick={() => setAsking(true)}>
           Reconcile
         </Button>
       )}
+      {asking && <Reconcile name={shown.name} close={() => setAsking(false)} />}
       {planning.problem && <Refusal problem={planning.problem} />}
       <Button variant="subtle" onClick={() => void planning.plan({ remove: true })}>
         Plan its removal

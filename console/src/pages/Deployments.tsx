@@ -6,15 +6,19 @@ import type { Args } from "../api/client";
 import { useList } from "../api/queries";
 import { Age } from "../parts/Age";
 import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
-import { Empty, Head, Read } from "../parts/Page";
+import { Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
+import { useAdmin } from "../parts/session";
+import { Environments } from "./Environments";
+import { FirstSteps } from "./FirstSteps";
 
 type Wanted = Pick<Args<"deployment_list">, "query" | "state">;
 
 const STATES = ["running", "applying", "warning", "degraded", "failed", "removed"] as const;
 
 export function Deployments() {
+  const admin = useAdmin();
   const [wanted, say] = useFilters<Wanted>();
   const list = useList("deployment_list", given(wanted), { every: 10_000 });
   return (
@@ -47,34 +51,38 @@ export function Deployments() {
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
-                { title: "Health", cell: (row) => <State word={row.health} title={row.reason} /> },
+                {
+                  title: "Health",
+                  key: (row) => row.health,
+                  cell: (row) => <State word={row.health} title={row.reason} />,
+                },
                 {
                   title: "Name",
+                  key: (row) => row.name,
                   cell: (row) => (
                     <Link to="/deployments/$name" params={{ name: row.name }}>
                       <code>{row.name}</code>
                     </Link>
                   ),
                 },
-                { title: "Since", cell: (row) => <Age at={row.since} /> },
-                { title: "State", cell: (row) => <State word={row.state} /> },
+                { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
+                { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
                 { title: "Workloads up", cell: (row) => row.workloads, number: true },
-                { title: "Drift", cell: (row) => row.drift, number: true },
-                { title: "Revision", cell: (row) => row.revision, number: true },
-                { title: "Source", cell: (row) => <code>{row.source}</code> },
-                { title: "Changed", cell: (row) => <Age at={row.updated_at} /> },
-                { title: "By", cell: (row) => row.updated_by },
+                { title: "Drift", key: (row) => row.drift, cell: (row) => row.drift, number: true },
+                { title: "Revision", key: (row) => row.revision, cell: (row) => row.revision, number: true },
+                { title: "Source", key: (row) => row.source, cell: (row) => <code>{row.source}</code> },
+                { title: "Changed", key: (row) => row.updated_at, cell: (row) => <Age at={row.updated_at} /> },
+                { title: "By", key: (row) => row.updated_by, cell: (row) => row.updated_by },
               ]}
             />
           ) : wanted.query || wanted.state ? (
             <p className="quiet">No deployment fits these filters.</p>
           ) : (
-            <Empty command="sluice plan hello --from workflow:quickstart-file-store-roundtrip --set path=files">
-              A deployment is a workflow that runs. Choose one in <Link to="/catalog">the catalog</Link>.
-            </Empty>
+            <FirstSteps />
           )
         }
       </Read>
+      {admin && <Environments />}
     </>
   );
 }

@@ -1,12 +1,13 @@
 // Why a thing is as it is: what led to it, by time, when it was down, and the calls that help.
 
+import type { Args } from "../api/client";
 import { useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 
-export function Explain({ kind, id }: { kind: "deployment" | "workload" | "worker" | "job"; id: string }) {
+export function Explain({ kind, id }: { kind: Args<"explain">["kind"]; id: string }) {
   const read = useRead("explain", { kind, id }, { every: 10_000 });
   return (
     <Read of={read}>

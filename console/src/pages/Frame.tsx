@@ -1,13 +1,17 @@
 // What stays around every page: where one can go, in which tenant, who is signed in, and whether it is live.
 
-import { Select, TextInput } from "@mantine/core";
+import { Button, Select, TextInput } from "@mantine/core";
 import { Link, Outlet } from "@tanstack/react-router";
+import { Keys, useOpen } from "../keys/Keys";
+import { useAnnounced } from "../live/announcing";
+import { useKept } from "../parts/kept";
 import { State } from "../parts/State";
 import { useSession } from "../parts/session";
+import { tellIn } from "../words/times";
 import { placeOf } from "./SignIn";
 import { Who } from "./Who";
 
-const GROUPS: [string, [string, string][]][] = [
+export const GROUPS: [string, [string, string][]][] = [
   [
     "",
     [
@@ -49,6 +53,9 @@ const LIVE = {
 
 export function Frame() {
   const { identity, tenant, liveness } = useSession();
+  const [open, setOpen] = useOpen();
+  const [times] = useKept("times");
+  tellIn(times === "utc" ? "UTC" : undefined); // before the page, which is drawn anew when it changes
   const tenants = identity.tenants.filter((one) => one !== "*");
   return (
     <div className="frame">
@@ -85,6 +92,15 @@ export function Frame() {
           <span className="quiet mono">{tenant}</span>
         )}
         <div className="rest">
+          <Button
+            variant="subtle"
+            className="search"
+            aria-label="Search"
+            title="Ctrl+K"
+            onClick={() => setOpen("palette")}
+          >
+            Search <kbd>Ctrl+K</kbd>
+          </Button>
           <span role="status">
             <State word={liveness === "live" ? "live" : "stale"} title={LIVE[liveness]} />
           </span>
@@ -103,9 +119,13 @@ export function Frame() {
           </div>
         ))}
       </nav>
-      <main className="room" id="room" tabIndex={-1}>
+      <main className="room" id="room" tabIndex={-1} key={times}>
         <Outlet />
       </main>
+      <Keys open={open} setOpen={setOpen} />
+      <div className="spoken" aria-live="polite">
+        {useAnnounced()}
+      </div>
     </div>
   );
 }

@@ -11,15 +11,27 @@ import { State } from "../parts/State";
 
 const STATES = ["accepted", "dispatched", "succeeded", "failed", "timed_out", "canceled"] as const;
 
-export function InvocationRows({ rows }: { rows: Schemas["InvocationItem"][] }) {
+const SURFACES = ["mcp", "http", "cli", "internal"] as const;
+
+interface Given {
+  rows: Schemas["InvocationItem"][];
+  live?: boolean;
+  more?: (() => void) | undefined;
+  total?: number | undefined;
+}
+
+export function InvocationRows({ rows, live = false, more, total }: Given) {
   if (!rows.length) return <p className="quiet">There is no run yet.</p>;
   return (
     <Rows
       label="Runs"
       rows={rows}
+      live={live}
+      more={more}
+      total={total}
       id={(row) => row.invocation_id}
       columns={[
-        { title: "State", cell: (row) => <State word={row.state} /> },
+        { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
         {
           title: "Run",
           cell: (row) => (
@@ -28,9 +40,9 @@ export function InvocationRows({ rows }: { rows: Schemas["InvocationItem"][] }) 
             </Link>
           ),
         },
-        { title: "Trigger", cell: (row) => <code>{row.trigger_slug}</code> },
-        { title: "Asked", cell: (row) => <Age at={row.requested_at} /> },
-        { title: "Took, ms", cell: (row) => row.duration_ms ?? "–", number: true },
+        { title: "Trigger", key: (row) => row.trigger_slug, cell: (row) => <code>{row.trigger_slug}</code> },
+        { title: "Asked", key: (row) => row.requested_at, cell: (row) => <Age at={row.requested_at} /> },
+        { title: "Took, ms", key: (row) => row.duration_ms, cell: (row) => row.duration_ms ?? "–", number: true },
         { title: "By", cell: (row) => row.caller.username },
         { title: "Through", cell: (row) => row.surface },
         { title: "Tries", cell: (row) => row.attempts, number: true },
@@ -42,6 +54,8 @@ export function InvocationRows({ rows }: { rows: Schemas["InvocationItem"][] }) 
 interface Wanted {
   state?: Schemas["InvocationState"];
   slug?: string;
+  username?: string;
+  surface?: (typeof SURFACES)[number];
 }
 
 export function Invocations() {
@@ -53,11 +67,24 @@ export function Invocations() {
       <div className="filters">
         <ChoiceFilter label="State" any="Any state" of={STATES} value={wanted.state} set={(state) => say({ state })} />
         <TextFilter label="Trigger" value={wanted.slug} set={(slug) => say({ slug })} />
+        <TextFilter label="By" value={wanted.username} set={(username) => say({ username })} />
+        <ChoiceFilter
+          label="Through"
+          any="Through any door"
+          of={SURFACES}
+          value={wanted.surface}
+          set={(surface) => say({ surface })}
+        />
       </div>
       <Read of={list}>
         {() =>
           list.rows.length ? (
-            <InvocationRows rows={list.rows} />
+            <InvocationRows
+              rows={list.rows}
+              live
+              more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
+              total={list.total}
+            />
           ) : (
             <Empty>
               No run fits. <Link to="/triggers">Triggers</Link> are run from their page, from MCP, HTTP and the command

@@ -7,10 +7,12 @@ import { useAct } from "../api/act";
 import { call } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
+import { Dialog } from "../parts/Dialog";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
-import { Rows } from "../parts/Rows";
+import { Chosen, Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
+import { counted } from "../words/numbers";
 
 export function Issues() {
   const all = useList("workload_list", { limit: 200 }, { every: 10_000 });
@@ -66,16 +68,46 @@ export function Issues() {
           />
         </Section>
       )}
+      <Alerts />
       <Letters />
     </>
+  );
+}
+
+const QUIET = new Set(["job-run-ended", "job-run-started"]);
+
+/** What jobs reported that somebody should hear: not the ends of runs, which Messages has. */
+function Alerts() {
+  const list = useList("job_notifications_recent", { limit: 50 }, { every: 10_000 });
+  const alerts = list.rows.filter(({ message_type }) => !QUIET.has(message_type));
+  if (!alerts.length) return null;
+  return (
+    <Section title="What jobs reported lately">
+      <Rows
+        label="What jobs reported lately"
+        rows={alerts}
+        id={(row) => row.id}
+        columns={[
+          { title: "At", key: (row) => row.at, cell: (row) => <Age at={row.at} /> },
+          { title: "What", key: (row) => row.message_type, cell: (row) => <code>{row.message_type}</code> },
+          { title: "Job", key: (row) => row.job_name, cell: (row) => <code>{row.job_name}</code> },
+          { title: "Worker", cell: (row) => row.worker_id },
+          { title: "Says", cell: (row) => <code>{JSON.stringify(row.message_data)?.slice(0, 200)}</code> },
+        ]}
+      />
+    </Section>
   );
 }
 
 function Letters() {
   const list = useList("dead_letter_list", {}, { every: 10_000 });
   const [open, setOpen] = useState<string | null>(null);
+  const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
+  const admin = useAdmin();
+  const still = list.rows.filter(({ id }) => chosen.has(id)).map(({ id }) => id);
   return (
     <Section title="Dead letters: events that a job refused">
+      {admin && <Together ids={still} done={() => setChosen(new Set())} again={() => void list.refetch()} />}
       <Read of={list}>
         {() =>
           list.rows.length ? (
@@ -83,6 +115,7 @@ function Letters() {
               label="Dead letters"
               rows={list.rows}
               id={(row) => row.id}
+              {...(admin ? { chosen, choose: setChosen } : {})}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
@@ -109,6 +142,52 @@ function Letters() {
       </Read>
       {open && <OneLetter id={open} close={() => setOpen(null)} again={() => void list.refetch()} />}
     </Section>
+  );
+}
+
+/** Replay or discard those that are chosen. */
+function Together({ ids, done, again }: { ids: string[]; done: () => void; again: () => void }) {
+  const tenant = useTenant();
+  const { act, busy, problem } = useAct();
+  const [said, setSaid] = useState("");
+  const [asking, setAsking] = useState(false);
+  const replay = () =>
+    act(async () => {
+      const came = await call("dead_letter_replay", { ids }, { tenant });
+      setSaid(`${came.replayed} came through, ${came.refused} refused again. ${came.reason ?? ""}`);
+      done();
+      again();
+    });
+  const discard = async () => {
+    await call("dead_letter_discard", { ids }, { tenant });
+    setSaid(`${counted(ids.length, "letter")} discarded.`);
+    setAsking(false);
+    done();
+    again();
+  };
+  return (
+    <>
+      {problem && <Refusal problem={problem} />}
+      {said && <p role="status">{said}</p>}
+      <Chosen many={ids.length} what="letter">
+        <Button loading={busy} onClick={() => void replay()}>
+          Replay them
+        </Button>
+        <Button variant="subtle" onClick={() => setAsking(true)}>
+          Discard them for good
+        </Button>
+      </Chosen>
+      {asking && (
+        <Dialog
+          title={`Discard ${counted(ids.length, "letter")}`}
+          verb="Discard them for good"
+          submit={discard}
+          close={() => setAsking(false)}
+        >
+          <p>These events are gone then; nothing brings them back.</p>
+        </Dialog>
+      )}
+    </>
   );
 }
 

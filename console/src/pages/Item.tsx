@@ -2,22 +2,27 @@
 
 import { Button } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
+import type { Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
+import { Age } from "../parts/Age";
+import { useFilters } from "../parts/filters";
 import { Facts, Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
-import { type ItemKind, itemOf } from "./Deployment";
+import { Bring } from "./Catalog";
 import { JobText } from "./jobs/JobText";
+import { type ItemKind, itemOf } from "./planning";
 
 export const DEPLOYS = new Set(["workflow", "blueprint"]);
 
 export function Item() {
   const { kind, slug } = useParams({ strict: false }) as { kind: ItemKind; slug: string };
   const admin = useAdmin();
-  const read = useRead("catalog_get", { slug, type: kind });
-  const drawn = useRead("workflow_get", { slug, type: kind }, { enabled: (kind as string) !== "job" });
+  const [{ version }, say] = useFilters<{ version?: string }>();
+  const read = useRead("catalog_get", { slug, type: kind, version, detail: "detailed" });
+  const drawn = useRead("workflow_get", { slug, type: kind, version }, { enabled: (kind as string) !== "job" });
   return (
     <Read of={read}>
       {(item) => (
@@ -40,13 +45,22 @@ export function Item() {
               ))
             }
           />
-          <p>{item.summary}</p>
+          <p>
+            {item.summary} <Bring item={item} />
+          </p>
           <Facts
             items={[
               ["Item", <code key="item">{`${item.type}:${item.slug}@${item.version}`}</code>],
               ["Source", item.source],
               ["Channels", item.hops],
-              ["Versions", item.versions?.join(", ")],
+              [
+                "Versions",
+                item.versions.length > 1 ? (
+                  <Versions key="versions" of={item.versions.map(String)} now={String(item.version)} set={say} />
+                ) : (
+                  item.versions.join(", ")
+                ),
+              ],
               ["Tags", item.tags.join(", ")],
             ]}
           />
@@ -72,6 +86,7 @@ export function Item() {
               />
             </Section>
           )}
+          {item.provenance && <Provenance of={item.provenance} />}
           {item.related && item.related.length > 0 && (
             <Section title="Related">
               <Rows
@@ -95,5 +110,44 @@ export function Item() {
         </>
       )}
     </Read>
+  );
+}
+
+interface VersionsGiven {
+  of: string[];
+  now: string;
+  set: (more: { version: string }) => void;
+}
+
+function Versions({ of, now, set }: VersionsGiven) {
+  return of.map((version) => (
+    <Button
+      key={version}
+      variant={version === now ? "light" : "subtle"}
+      aria-pressed={version === now}
+      onClick={() => set({ version })}
+    >
+      {version}
+    </Button>
+  ));
+}
+
+function Provenance({ of }: { of: Schemas["ItemProvenance"] }) {
+  return (
+    <Section title="Where it came from">
+      <Facts
+        items={[
+          ["Source", of.source],
+          ["Author", of.author],
+          ["Portal", of.portal],
+          ["Location", of.location],
+          ["Installed", of.installed_at && <Age key="at" at={of.installed_at} />],
+          ["By", of.installed_by],
+          ["Published", of.published_at && <Age key="published" at={of.published_at} />],
+          ["Derived from", of.derived_from],
+          ["SHA-256", of.sha256 && <code key="sum">{of.sha256}</code>],
+        ]}
+      />
+    </Section>
   );
 }

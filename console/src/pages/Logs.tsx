@@ -1,16 +1,17 @@
 // What jobs wrote: searched on the server, followed as it comes. Times run downwards; the newest line is the last one.
 
-import { Button, Checkbox } from "@mantine/core";
-import { useVirtualizer } from "@tanstack/react-virtual";
+import { Button, Checkbox, TextInput } from "@mantine/core";
+import { useLocation } from "@tanstack/react-router";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { call, Problem, type Schemas } from "../api/client";
 import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
+import { useKept } from "../parts/kept";
 import { Head, Loading, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
 import { counted } from "../words/numbers";
 import { full } from "../words/times";
-
-export type Line = Schemas["LogLine"];
+import { LogRows } from "./LogRows";
+import { appended, type Entry, hits, isGap, isoOf, linkedAt, nanosecondsOf, textOf } from "./logLines";
 
 type Found = Schemas["FoundLines"];
 
@@ -27,37 +28,36 @@ interface Wanted {
 }
 
 const PAGE = 200;
-const MOST = 50_000;
 const WAIT_SECONDS = 20;
 const AGAIN_MS = 2000;
-const TONES: Record<string, string> = { error: "state failed", warning: "state warning" };
-
-/** The lines that there are and the newer ones, the newest last, and no more than may be kept. */
-export const appended = (lines: Line[], newer: Line[]): Line[] => [...lines, ...newer].slice(-MOST);
-
-/** The job of a workload: `tenant/job#replica`. */
-export const jobOf = (workload: string): string => workload.replace(/^[^/]*\//, "").replace(/#\d+$/, "");
+const AROUND_NS = 2_000_000_000n; // of a line that is linked: what was written so long after it is shown as well
 
 export function Logs() {
   const [wanted, say] = useFilters<Wanted>();
   const tenant = useTenant();
   const asked = useMemo(() => given(wanted), [wanted]);
-  const [lines, setLines] = useState<Line[]>([]);
+  const [entries, setEntries] = useState<Entry[]>([]);
   const [last, setLast] = useState<Found | null>(null); // of the search backwards
-  const [following, setFollowing] = useState(true);
+  const linked = linkedAt(useLocation({ select: ({ hash }) => hash }));
+  const first = useRef(linked); // where the page was opened; links that are pressed on it lead to what is here
+  const [following, setFollowing] = useState(linked === null);
+  const [wrap, setWrap] = useKept("wrap");
+  const [find, setFind] = useState("");
+  const [hit, setHit] = useState(0);
+  const finding = useRef<HTMLInputElement>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [gaps, setGaps] = useState(0);
   const after = useRef("");
 
   useEffect(() => {
     const ended = new AbortController();
     setLast(null);
-    setLines([]);
+    setEntries([]);
     setProblem(null);
-    call("log_search", { ...asked, limit: PAGE }, { tenant, signal: ended.signal }).then(
+    const until = first.current === null ? {} : { until: isoOf(first.current + AROUND_NS) };
+    call("log_search", { ...asked, ...until, limit: PAGE }, { tenant, signal: ended.signal }).then(
       (found) => {
         after.current = found.after;
-        setLines(found.items.toReversed());
+        setEntries(found.items.toReversed());
         setLast(found);
       },
       (error) => error instanceof Problem && setProblem(error),
@@ -80,8 +80,7 @@ export function Logs() {
             { tenant, signal: ended.signal },
           );
           after.current = found.after;
-          if (found.reset) setGaps((many) => many + 1);
-          if (found.items.length) setLines((now) => appended(now, found.items));
+          if (found.reset || found.items.length) setEntries((now) => appended(now, found.items, found.reset ?? false));
           setProblem(null);
           if (document.hidden) await pause(AGAIN_MS, ended.signal);
         } catch (error) {
@@ -99,7 +98,7 @@ export function Logs() {
     if (!last?.next_cursor) return;
     try {
       const found = await call("log_search", { ...asked, limit: PAGE, cursor: last.next_cursor }, { tenant });
-      setLines((now) => [...found.items.toReversed(), ...now]);
+      setEntries((now) => [...found.items.toReversed(), ...now]);
       setLast(found);
     } catch (error) {
       if (error instanceof Problem) setProblem(error);
@@ -107,9 +106,26 @@ export function Logs() {
     }
   }
 
+  const found = useMemo(() => hits(entries, find), [entries, find]);
+  const at = useMemo(() => {
+    if (find) return found[hit % Math.max(1, found.length)] ?? null;
+    if (linked === null) return null;
+    const place = entries.findIndex((entry) => !isGap(entry) && nanosecondsOf(entry.at) === linked);
+    return place < 0 ? null : place;
+  }, [find, found, hit, linked, entries]);
+  useEffect(() => {
+    const open = (event: KeyboardEvent) => {
+      if (!(event.ctrlKey || event.metaKey) || event.key !== "f") return;
+      event.preventDefault(); // the browser's own would find what is in view alone
+      finding.current?.focus();
+    };
+    window.addEventListener("keydown", open);
+    return () => window.removeEventListener("keydown", open);
+  }, []);
+
   return (
     <>
-      <Head title="Logs" state={<span className="quiet">{counted(lines.length, "line")}</span>} />
+      <Head title="Logs" state={<span className="quiet">{counted(entries.length, "line")}</span>} />
       <div className="filters">
         <TextFilter label="Job or deployment" value={wanted.of} set={(of) => say({ of })} />
         <TextFilter label="Text" value={wanted.text} set={(text) => say({ text })} />
@@ -121,17 +137,53 @@ export function Logs() {
           </Button>
         )}
         <Checkbox label="Follow" checked={following} onChange={(event) => setFollowing(event.currentTarget.checked)} />
+        <Checkbox
+          label="Wrap"
+          checked={wrap !== "off"}
+          onChange={(event) => setWrap(event.currentTarget.checked ? "" : "off")}
+        />
+        <TextInput
+          ref={finding}
+          aria-label="Find in these lines"
+          placeholder="Find (Ctrl+F)"
+          w={140}
+          value={find}
+          onChange={(event) => {
+            setFind(event.currentTarget.value);
+            setHit(0);
+            if (event.currentTarget.value) setFollowing(false);
+          }}
+          onKeyDown={(event) => {
+            if (event.key === "Enter") setHit(hit + (event.shiftKey ? found.length - 1 : 1));
+            if (event.key === "Escape") setFind("");
+          }}
+        />
+        {find && (
+          <span role="status">
+            {found.length ? `${(hit % found.length) + 1} of ${found.length}` : "not in these lines"}{" "}
+            <Button variant="subtle" onClick={() => say({ text: find })}>
+              Search all on the server
+            </Button>
+          </span>
+        )}
+        <Button variant="subtle" onClick={() => void navigator.clipboard.writeText(textOf(entries))}>
+          Copy all
+        </Button>
       </div>
       {problem && <Refusal problem={problem} />}
-      {gaps > 0 && <div className="note warning">Lines between are not kept any more: there is a gap.</div>}
+      {last && linked !== null && at === null && !find && (
+        <div className="note warning">The line that this link names is not among these: it may be kept no more.</div>
+      )}
       {!last && !problem && <Loading />}
       {last?.next_cursor && (
         <Button variant="subtle" onClick={() => void older()}>
           Look further back{last.searched_until ? ` than ${full(last.searched_until)}` : ""}
         </Button>
       )}
-      {last && !lines.length && <p className="quiet">No line fits.</p>}
-      {lines.length > 0 && <LineRows lines={lines} following={following} />}
+      {last && !entries.length && <p className="quiet">No line fits.</p>}
+      {entries.length > 0 && (
+        <LogRows entries={entries} following={following} wrap={wrap !== "off"} find={find} at={at} />
+      )}
     </>
   );
 }
@@ -144,45 +196,4 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
       go();
     });
   });
-}
-
-function LineRows({ lines, following }: { lines: Line[]; following: boolean }) {
-  const box = useRef<HTMLDivElement>(null);
-  const virtual = useVirtualizer({
-    count: lines.length,
-    getScrollElement: () => box.current,
-    estimateSize: () => 20,
-    overscan: 30,
-  });
-  useEffect(() => {
-    if (following && lines.length) virtual.scrollToIndex(lines.length - 1, { align: "end" });
-  }, [following, lines.length, virtual]);
-  return (
-    <div ref={box} className="lines" tabIndex={0} role="log" aria-label="Lines" aria-live="off">
-      <div style={{ height: virtual.getTotalSize(), position: "relative" }}>
-        {virtual.getVirtualItems().map((one) => {
-          const line = lines[one.index];
-          if (!line) return null;
-          return (
-            <div
-              key={one.key}
-              ref={virtual.measureElement}
-              data-index={one.index}
-              className="line"
-              style={{ transform: `translateY(${one.start}px)` }}
-            >
-              <time dateTime={line.at} title={full(line.at)}>
-                {line.at.slice(11, 23)}
-              </time>
-              <span className={TONES[line.level] ?? "quiet"}>{line.level}</span>
-              <span className="quiet" title={line.workload}>
-                {jobOf(line.workload)}
-              </span>
-              <span className="said">{line.text}</span>
-            </div>
-          );
-        })}
-      </div>
-    </div>
-  );
 }

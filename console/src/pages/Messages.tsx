@@ -58,6 +58,7 @@ export function Messages() {
           list.rows.length ? (
             <Rows
               label="Messages"
+              live
               rows={list.rows}
               id={(row) => row.id}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}

@@ -1,12 +1,15 @@
 // What needs attention, and what happened lately: each a link to where it is mended.
 
 import { Link } from "@tanstack/react-router";
+import type { Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
-import { Empty, Head, Read, Section } from "../parts/Page";
+import { Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
+import { RateLine } from "../parts/Spark";
 import { State, toneOf } from "../parts/State";
 import { counted } from "../words/numbers";
+import { FirstSteps } from "./FirstSteps";
 
 export function Overview() {
   const deployments = useList("deployment_list", {}, { every: 15_000 });
@@ -79,12 +82,8 @@ export function Overview() {
           }
         </Read>
       </Section>
-      {deployments.data && deployments.total === 0 && (
-        <Empty command="sluice plan hello --from workflow:quickstart-file-store-roundtrip --set path=files">
-          Nothing is deployed yet. <Link to="/catalog">The catalog</Link> has pipelines to start with: choose one, look
-          at its plan, apply it.
-        </Empty>
-      )}
+      {deployments.data && deployments.total === 0 && <FirstSteps />}
+      <Applying rows={deployments.rows.filter(({ state }) => state === "applying")} />
       <div className="columns">
         <Section title="Latest runs of triggers">
           <Read of={runs}>
@@ -114,6 +113,7 @@ export function Overview() {
             }
           </Read>
         </Section>
+        <Throughput />
         <Section title="Next schedules">
           <Read of={schedules}>
             {() =>
@@ -136,5 +136,39 @@ export function Overview() {
         </Section>
       </div>
     </>
+  );
+}
+
+function Applying({ rows }: { rows: Schemas["DeploymentItem"][] }) {
+  if (!rows.length) return null;
+  return (
+    <Section title="Applies under way">
+      {rows.map((one) => (
+        <p key={one.name}>
+          <Link to="/deployments/$name" params={{ name: one.name }}>
+            <code>{one.name}</code>
+          </Link>{" "}
+          <State word={one.state} /> {one.workloads} up, since <Age at={one.updated_at} />
+        </p>
+      ))}
+    </Section>
+  );
+}
+
+/** What all workloads of the tenant did in the last hour. */
+function Throughput() {
+  const read = useRead("series_get", { since: "1h", points: 61 }, { every: 15_000 });
+  return (
+    <Section title="The last hour">
+      <Read of={read}>
+        {({ rates }) => (
+          <>
+            <RateLine name="Events in" values={rates.events_in} of="all workloads" />
+            <RateLine name="Events out" values={rates.events_out} of="all workloads" />
+            <RateLine name="Errors" values={rates.errors} of="all workloads" />
+          </>
+        )}
+      </Read>
+    </Section>
   );
 }

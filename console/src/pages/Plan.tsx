@@ -9,12 +9,14 @@ import { call, type Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
 import { actionsOf } from "../graph/plan";
+import { announce } from "../live/announcing";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { count, counted } from "../words/numbers";
-import { itemOf } from "./Deployment";
+import { Change, Move } from "./planChanges";
+import { itemOf } from "./planning";
 
 type Told = Schemas["Finding"];
 
@@ -22,7 +24,6 @@ type PlanShown = Schemas["SavedPlan"];
 
 type Done = Schemas["Applied"];
 
-const OPEN = new Set(["update", "remove", "move"]);
 const textOf = (told: Told | string): string => (typeof told === "string" ? told : told.message);
 
 export function Plan() {
@@ -101,17 +102,6 @@ function Summary({ plan }: { plan: PlanShown }) {
   );
 }
 
-/** `path: before -> after`, with both told apart. */
-function Move({ text }: { text: string }) {
-  const [, path, before, after] = /^(.*?): (.*) -> (.*)$/s.exec(text) ?? [];
-  if (path === undefined) return <div className="mono">{text}</div>;
-  return (
-    <div className="mono">
-      {path}: <span className="before">{before}</span> → <span className="after">{after}</span>
-    </div>
-  );
-}
-
 function Changes({ plan }: { plan: PlanShown }) {
   const [only, setOnly] = useState("");
   const shown = plan.changes.filter((one) => !only || one.action === only);
@@ -133,20 +123,7 @@ function Changes({ plan }: { plan: PlanShown }) {
         </div>
       )}
       {shown.map((one) => (
-        <details key={`${one.kind} ${one.id}`} className="change" open={OPEN.has(one.action)}>
-          <summary>
-            <State word={one.action} /> <span className="quiet">{one.kind}</span> <code>{one.id}</code>{" "}
-            <span className="quiet">
-              {one.where} {one.reason}
-            </span>
-          </summary>
-          <div className="values">
-            {(one.values ?? []).map((value) => (
-              <Move key={value} text={value} />
-            ))}
-            {one.diff && <pre className="text">{one.diff}</pre>}
-          </div>
-        </details>
+        <Change key={`${one.kind} ${one.id}`} change={one} />
       ))}
       {plan.changes_left_out > 0 && (
         <p className="quiet">{counted(plan.changes_left_out, "change")} more are not shown here.</p>
@@ -216,7 +193,9 @@ function Apply({ plan }: { plan: PlanShown }) {
         health_seconds: Number(seconds),
         rollback_on_failure: back,
       };
-      setDone(await call("deployment_apply", wanted, { tenant, key: key.current }));
+      const came = await call("deployment_apply", wanted, { tenant, key: key.current });
+      setDone(came);
+      announce(`The apply of ${plan.name} has ended: revision ${came.revision} is ${came.state}`);
     }).finally(() => client.invalidateQueries());
 
   if (done)

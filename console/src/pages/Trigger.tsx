@@ -11,6 +11,9 @@ import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
 import { InvocationRows } from "./Invocations";
+import { edited } from "./runEvents";
+import { Revisions, TriggerActions } from "./TriggerActions";
+import { surfacesOf } from "./Triggers";
 
 const ParameterForm = lazy(() => import("../parts/ParameterForm"));
 
@@ -23,7 +26,7 @@ export function Trigger() {
   const { slug } = useParams({ strict: false }) as { slug: string };
   const { rerun } = useSearch({ strict: false }) as { rerun?: string };
   const tenant = useTenant();
-  const read = useRead("trigger_get", { slug, tenant_id: tenant });
+  const read = useRead("trigger_get", { slug, tenant_id: tenant }, { every: 5_000 }); // its target
   const earlier = useRead("trigger_invocation_get", { invocation_id: rerun ?? "" }, { enabled: !!rerun });
   const runs = useList("trigger_invocation_list", { slug, limit: 20 });
   return (
@@ -32,7 +35,14 @@ export function Trigger() {
         <>
           <Head
             title={trigger.display_name}
-            state={<State word={trigger.target_up ? "running" : "offline"} title="its target job" />}
+            state={
+              trigger.active ? (
+                <State word={trigger.target_up ? "running" : "offline"} title="its target job" />
+              ) : (
+                <State word="stopped" title="deactivated" />
+              )
+            }
+            actions={<TriggerActions trigger={trigger} />}
           />
           <p>{trigger.description}</p>
           <Facts
@@ -41,15 +51,27 @@ export function Trigger() {
               ["Revision", trigger.revision],
               ["Target", <code key="target">{trigger.target_job_name}</code>],
               ["Answers", trigger.mode.replaceAll("_", " ")],
-              ["Tool", <code key="tool">{trigger.tool_name}</code>],
+              ["Offered", surfacesOf(trigger.publication)],
+              ["Tool", trigger.tool_name && <code key="tool">{trigger.tool_name}</code>],
             ]}
           />
-          {!trigger.invokable && (
-            <div className="note warning">You may not run this trigger, or it is deactivated.</div>
+          {!trigger.active && (
+            <div className="note warning">
+              It is deactivated: nobody can run it. {trigger.deactivated_by && `By ${trigger.deactivated_by} `}
+              {trigger.deactivated_at && <Age at={trigger.deactivated_at} />}
+            </div>
+          )}
+          {trigger.active && !trigger.invokable && (
+            <div className="note warning">Its policy does not let you run it.</div>
           )}
           {!trigger.target_up && (
             <div className="note warning">
               No worker runs <code>{trigger.target_job_name}</code>: a run waits for one, or ends as timed out.
+              {trigger.next?.map((step) => (
+                <p key={step.call + step.why}>
+                  {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>
+                </p>
+              ))}
             </div>
           )}
           {rerun ? (
@@ -60,6 +82,7 @@ export function Trigger() {
           <Section title="Earlier runs">
             <Read of={runs}>{() => <InvocationRows rows={runs.rows} />}</Read>
           </Section>
+          <Revisions trigger={trigger} />
         </>
       )}
     </Read>
@@ -86,12 +109,23 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
   const key = useRef(crypto.randomUUID()); // one run, however often the button is pressed before an answer comes
   useEffect(() => setParams(first), [first]);
   const differs = before && compare(schema, before.params);
+  const yours = edited(before?.params ?? {}, params);
 
   const run = (wanted: Params) =>
     act(
       async () => {
-        const asked = { slug: trigger.slug, tenant_id: tenant, params: wanted, idempotency_key: key.current };
-        const made = await call("trigger_invoke", { ...asked, wait_timeout_seconds: 0 }, { tenant });
+        const once = { idempotency_key: key.current, wait_timeout_seconds: 0 };
+        const made = before
+          ? await call(
+              "trigger_invocation_rerun",
+              { invocation_id: before.invocation_id, ...edited(before.params, wanted), ...once },
+              { tenant },
+            )
+          : await call(
+              "trigger_invoke",
+              { slug: trigger.slug, tenant_id: tenant, params: wanted, ...once },
+              { tenant },
+            );
         key.current = crypto.randomUUID();
         await navigate({ to: "/invocations/$id", params: { id: made.invocation_id } });
       },
@@ -131,9 +165,10 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
             </Link>{" "}
             (<Age at={before.requested_at} />
             ), in the form of revision {trigger.revision}.
-            {differs.fresh.length > 0 && ` New, and needed: ${differs.fresh.join(", ")}.`}
-            {differs.unknown.length > 0 && ` Not known any more: ${differs.unknown.join(", ")}.`}
           </p>
+          <Names title="New, and needed" names={differs.fresh} />
+          <Names title="Unknown now" names={differs.unknown} />
+          <Names title="Changed by you" names={[...Object.keys(yours.params), ...yours.unset]} />
         </div>
       )}
       <div className="filters" role="group" aria-label="View">
@@ -199,6 +234,15 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
         </>
       )}
     </Section>
+  );
+}
+
+function Names({ title, names }: { title: string; names: string[] }) {
+  if (!names.length) return null;
+  return (
+    <p>
+      {title}: <code>{names.join(", ")}</code>
+    </p>
   );
 }
 

@@ -2,9 +2,12 @@
 
 import { Button, Menu, useMantineColorScheme } from "@mantine/core";
 import { post } from "../api/client";
+import { useKept } from "../parts/kept";
 import { useSession } from "../parts/session";
 
 const LOOKS = { auto: "As the system", light: "Light", dark: "Dark" } as const;
+
+const TIMES = { "": "Of this browser", utc: "UTC" } as const;
 
 async function signOut() {
   await post("/api/console/sign-out", {});
@@ -13,6 +16,7 @@ async function signOut() {
 
 export function Who() {
   const { identity } = useSession();
+  const [times, setTimes] = useKept("times");
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   return (
     <Menu position="bottom-end" width={200} withinPortal={false}>
@@ -29,6 +33,12 @@ export function Who() {
             aria-current={look === colorScheme}
             onClick={() => setColorScheme(look as keyof typeof LOOKS)}
           >
+            {word}
+          </Menu.Item>
+        ))}
+        <Menu.Label>Times</Menu.Label>
+        {Object.entries(TIMES).map(([zone, word]) => (
+          <Menu.Item key={zone} aria-current={zone === times} onClick={() => setTimes(zone)}>
             {word}
           </Menu.Item>
         ))}

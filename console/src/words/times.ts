@@ -2,6 +2,7 @@
 
 const RIGHT_MS = 10_000; // an answer is on its way for seconds on a busy machine, and its Date has no fractions
 let offset = 0;
+let zone: string | undefined; // of the browser, where none is said
 
 /** Note the Date header of an answer: the clock of a browser may be wrong by hours. */
 export function heard(date: string | null): void {
@@ -10,6 +11,11 @@ export function heard(date: string | null): void {
 }
 
 export const now = (): number => Date.now() + offset;
+
+/** In which zone times are told from now on; nothing: that of the browser. */
+export function tellIn(wanted: string | undefined): void {
+  zone = wanted;
+}
 
 const UNITS: [number, string][] = [
   [86_400_000, "d"],
@@ -32,7 +38,31 @@ export function ago(iso: string, from = now()): string {
   return ms > 0 ? `${span(ms)} ago` : `in ${span(ms)}`;
 }
 
-/** The time in full, in the zone of the browser, which is named. */
+/** The time in full, with its zone named. */
 export function full(iso: string): string {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" }).format(new Date(iso));
+  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", timeZone: zone }).format(
+    new Date(iso),
+  );
 }
+
+/** `14:03:07`, with milliseconds `14:03:07.120`. */
+export function clock(iso: string, milliseconds = false): string {
+  const at = new Date(iso);
+  if (Number.isNaN(at.getTime())) return iso;
+  const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: zone } as const;
+  const text = new Intl.DateTimeFormat("en-GB", parts).format(at);
+  return milliseconds ? `${text}.${String(at.getMilliseconds()).padStart(3, "0")}` : text;
+}
+
+/** `2026-11-28`: the day of a moment. */
+export const dayOf = (at: Date): string =>
+  new Intl.DateTimeFormat("en-CA", { year: "numeric", month: "2-digit", day: "2-digit", timeZone: zone }).format(at);
+
+/** `Sat, Nov 28` of `2026-11-28`. */
+export const dayName = (day: string): string =>
+  new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", timeZone: "UTC" }).format(
+    new Date(`${day}T00:00:00Z`),
+  );
+
+/** The zone that times are told in, by its name. */
+export const zoneName = (): string => zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;

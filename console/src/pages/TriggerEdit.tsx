@@ -1,0 +1,228 @@
+// Publish a trigger, or revise one: a form or JSON, what differs from the present revision, and whether its job is up.
+
+import { Button, Textarea } from "@mantine/core";
+import { Link, useParams } from "@tanstack/react-router";
+import { useRef, useState } from "react";
+import { useAct } from "../api/act";
+import { call, Problem, type Schemas } from "../api/client";
+import { useRead } from "../api/queries";
+import { ForAdmins, Head, Read, Refusal, Section } from "../parts/Page";
+import { State } from "../parts/State";
+import { useTenant } from "../parts/session";
+import { Fields } from "./TriggerFields";
+import { type Definition, differences, EMPTY, faultsOf } from "./triggerForm";
+
+type Done = Schemas["TriggerPublished"];
+
+export function NewTrigger() {
+  return (
+    <ForAdmins what="Publishing a trigger">
+      <Form first={EMPTY} />
+    </ForAdmins>
+  );
+}
+
+export function ReviseTrigger() {
+  const { slug } = useParams({ strict: false }) as { slug: string };
+  const tenant = useTenant();
+  const read = useRead("trigger_get", { slug, tenant_id: tenant });
+  return (
+    <ForAdmins what="Revising a trigger">
+      <Read of={read}>
+        {(trigger) => (
+          <Form
+            key={trigger.revision}
+            first={trigger.definition as Definition}
+            present={trigger.definition as Definition}
+            revision={trigger.revision}
+          />
+        )}
+      </Read>
+    </ForAdmins>
+  );
+}
+
+interface Given {
+  first: Definition;
+  present?: Definition;
+  revision?: number;
+}
+
+function Form({ first, present, revision }: Given) {
+  const tenant = useTenant();
+  const [wanted, setWanted] = useState<Definition>(first);
+  const [text, setText] = useState<string | null>(null);
+  const [done, setDone] = useState<Done | null>(null);
+  const { act, busy, problem, setProblem } = useAct();
+  const key = useRef(crypto.randomUUID()); // one revision, however often the button is pressed before an answer
+  const faults = faultsOf(problem?.fault.errors ?? []);
+  const set = (more: Partial<Definition>) => setWanted({ ...wanted, ...more });
+
+  const publish = (definition: Definition) =>
+    act(
+      async () => {
+        const name = present ? "trigger_revise" : "trigger_publish";
+        setDone(await call(name, definition, { tenant, key: key.current }));
+        key.current = crypto.randomUUID();
+      },
+      ({ code }) => {
+        if (code !== "unreachable") key.current = crypto.randomUUID();
+      },
+    );
+
+  function fromText(): Definition | null {
+    try {
+      return JSON.parse(text ?? "");
+    } catch (error) {
+      const detail = `The trigger is no JSON object: ${(error as Error).message}`;
+      setProblem(new Problem({ code: "invalid_params", status: 0, detail, hint: "", errors: [] }));
+      return null;
+    }
+  }
+
+  if (done) return <Published done={done} />;
+  const title = present ? (
+    <>
+      Revise <code>{present.slug}</code>
+    </>
+  ) : (
+    "New trigger"
+  );
+  const verb = present ? `Publish revision ${(revision ?? 0) + 1}` : "Publish this trigger";
+  const now = text === null ? wanted : null;
+  return (
+    <>
+      <Head title={title} />
+      <div className="filters" role="group" aria-label="View">
+        <Button
+          variant={text === null ? "light" : "subtle"}
+          aria-pressed={text === null}
+          onClick={() => {
+            const parsed = text === null ? null : fromText();
+            if (!parsed) return;
+            setWanted(parsed);
+            setText(null);
+          }}
+        >
+          Form
+        </Button>
+        <Button
+          variant={text === null ? "subtle" : "light"}
+          aria-pressed={text !== null}
+          onClick={() => text === null && setText(JSON.stringify(wanted, null, 2))}
+        >
+          JSON
+        </Button>
+      </div>
+      {problem && <Refusal problem={problem} />}
+      <form
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          const definition = text === null ? wanted : fromText();
+          if (definition) void publish(definition);
+        }}
+      >
+        {text === null ? (
+          <Fields wanted={wanted} set={set} faults={faults} fixed={!!present} />
+        ) : (
+          <Textarea
+            aria-label="The trigger as JSON"
+            autosize
+            minRows={12}
+            maxRows={32}
+            value={text}
+            onChange={(event) => setText(event.currentTarget.value)}
+            styles={{ input: { fontFamily: "var(--mono)" } }}
+          />
+        )}
+        {present && now && <Changes old={present} now={now} />}
+        <div className="filters" style={{ marginTop: 12 }}>
+          <Button type="submit" loading={busy}>
+            {verb}
+          </Button>
+          <Button variant="subtle" component={Link} to={present ? `/triggers/${present.slug}` : "/triggers"}>
+            Cancel
+          </Button>
+        </div>
+      </form>
+    </>
+  );
+}
+
+function Changes({ old, now }: { old: Definition; now: Definition }) {
+  const found = differences(old, now);
+  return (
+    <Section title="What differs from the present revision">
+      {!found.length && <p className="quiet">Nothing yet.</p>}
+      <Differences items={found} />
+    </Section>
+  );
+}
+
+export function Differences({ items }: { items: { path: string; old?: unknown; new?: unknown }[] }) {
+  return items.map((one) => (
+    <div key={one.path} className="mono">
+      {one.path}: {one.old === undefined ? "–" : <span className="before">{JSON.stringify(one.old)}</span>} →{" "}
+      {one.new === undefined ? "–" : <span className="after">{JSON.stringify(one.new)}</span>}
+    </div>
+  ));
+}
+
+function Published({ done }: { done: Done }) {
+  const tenant = useTenant();
+  const { act, busy, problem } = useAct();
+  const [deployed, setDeployed] = useState("");
+  const deploy = (name: string) =>
+    act(async () => {
+      await call("job_deploy", { name }, { tenant });
+      setDeployed(name);
+    });
+  return (
+    <>
+      <Head
+        title={
+          <>
+            <code>{done.slug}</code> is published
+          </>
+        }
+        state={<State word={done.active ? "active" : "stopped"} />}
+        actions={
+          <Button component={Link} to={`/triggers/${done.slug}`}>
+            Go to the trigger
+          </Button>
+        }
+      />
+      <p role="status">
+        Revision {done.revision}
+        {done.tool_name && (
+          <>
+            , the MCP tool <code>{done.tool_name}</code>
+          </>
+        )}
+        .
+      </p>
+      {problem && <Refusal problem={problem} />}
+      {done.warnings.map((one) => (
+        <div key={one.code} className="note warning">
+          <p>{one.message}</p>
+          {one.mend.map((step) => (
+            <p key={step.call + step.why}>
+              {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>{" "}
+              {step.call === "job_deploy" && typeof step.arguments.name === "string" && (
+                <Button
+                  variant="light"
+                  loading={busy}
+                  disabled={deployed === step.arguments.name}
+                  onClick={() => void deploy(String(step.arguments.name))}
+                >
+                  Deploy {step.arguments.name}
+                </Button>
+              )}
+            </p>
+          ))}
+        </div>
+      ))}
+    </>
+  );
+}

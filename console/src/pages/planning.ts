@@ -1,0 +1,29 @@
+// Making a plan of what is deployed, and where it came from.
+
+import { useNavigate } from "@tanstack/react-router";
+import { useAct } from "../api/act";
+import { call } from "../api/client";
+import { useAdmin, useTenant } from "../parts/session";
+
+export type ItemKind = "workflow" | "perspective" | "blueprint";
+
+/** The parts of `workflow:slug@version`. */
+export function itemOf(source: string): { kind: ItemKind; slug: string; version: string | undefined } {
+  const [kind = "", rest = ""] = source.split(":");
+  const [slug = "", version] = rest.split("@");
+  return { kind: kind as ItemKind, slug, version };
+}
+
+/** Make a plan of what is deployed, and go to it. */
+export function usePlanning(name: string) {
+  const may = useAdmin();
+  const tenant = useTenant();
+  const navigate = useNavigate();
+  const { act, problem } = useAct();
+  const plan = (wanted: { to_revision?: number; remove?: boolean }) =>
+    act(async () => {
+      const made = await call("deployment_plan", { name, ...wanted }, { tenant });
+      await navigate({ to: "/plans/$id", params: { id: made.plan_id ?? "" } });
+    });
+  return { may, plan, problem };
+}
