@@ -268,7 +268,7 @@ SCHEMA = '{"properties": {"id": {"type": "integer"}}, "required": ["id"]}'
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "aborts", "warns"),
+    ("behaviour", "aborts", "refuses"),
     [
         ("drop-onfailure", False, True),
         ("drop-on-failure", False, True),
@@ -279,16 +279,16 @@ SCHEMA = '{"properties": {"id": {"type": "integer"}}, "required": ["id"]}'
         ({"no-warnings": "abort-on-failure"}, True, False),
     ],
 )
-def test_assert_drops_or_aborts_in_every_spelling(behaviour: Any, aborts: bool, warns: bool) -> None:
-    env = Stub()
+def test_assert_refuses_or_aborts_in_every_spelling(behaviour: Any, aborts: bool, refuses: bool) -> None:
+    env, firing = Stub(), Run()
     action = {"assert": {"schema": {"schema-string": SCHEMA}, "behaviour": behaviour}}
     events: list[dict[str, Any]] = [{"id": 1}, {"id": "x"}]
     if aborts:
         with pytest.raises(JobAborted, match="/id"):
             run(events, action, env=env)
     else:
-        assert run(events, action, env=env) == [{"id": 1}]
-    assert bool(env.lines) is warns
+        assert run(events, action, env=env, firing=firing) == [{"id": 1}]
+    assert (firing.failed, bool(env.lines)) == (int(refuses), refuses)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ async def test_the_example_of_an_action_is_a_job_that_runs(component: Any, worke
         return
     await executor.run()
     (report,) = worker.reports
-    assert (report.ok, report.errors) == (True, 0)
+    assert (report.ok, report.errors) == (True, int(component.name == "assert"))  # its example has an event to refuse
     assert bool(worker.printed) is (component.name != "message")
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, WithJsonSchema, field_validator, model_validator
 from core.dsl.component import REGISTRY, Config, Env, Event, Run
 from core.dsl.events.codegen import Warn
 from core.dsl.language import places
-from core.dsl.language.action import Action, Each, JobAborted
+from core.dsl.language.action import Action, Each, EventFault, JobAborted
 from core.errors import InvalidDocument, SluiceError, shorten
 from core.guard import file_access
 
@@ -68,7 +68,7 @@ def compile_schema(text: str | bytes) -> Any:
 
 @REGISTRY.register("assert")
 class Assert(Action):
-    """Check every event against a JSON Schema (draft 7) and drop those that do not fit, or stop the job.
+    """Check every event against a JSON Schema (draft 7) and refuse those that do not fit, or stop the job.
 
     The schema fetches nothing and its patterns run in linear time. A schema file that is missing, larger than 1 MiB or
     no schema fails the job when it starts.
@@ -94,10 +94,11 @@ output: {print: STDOUT}
     schema_: Schema
     """The schema."""
     behaviour: Annotated[str, WithJsonSchema(_FORMS)] = DROP
-    """`drop-onfailure`: drop the event with a warning; `abort-on-failure`: stop the job, as the action abort does. As
-    `{no-warnings: ...}` the same without the warning."""
+    """`drop-onfailure`: refuse the event, which is counted and becomes a dead letter (`on-error` of the job);
+    `abort-on-failure`: stop the job, as the action abort does. As `{no-warnings: drop-onfailure}` the event is left out
+    as a filter does it, and nothing is counted or kept."""
     no_warnings: bool = Field(default=False, exclude=True, json_schema_extra={"deprecated": True})
-    """Do not write a warning for events that do not fit."""
+    """Leave out events that do not fit, without a word."""
 
     @model_validator(mode="before")
     @classmethod
@@ -130,9 +131,9 @@ output: {print: STDOUT}
             told = f"{place or 'the event'}: {shorten(fault.message, 200)}"
             if abort:
                 raise JobAborted(f"An event does not fit the schema: {told}.")
-            if not silent:
-                warn(f"dropped an event that does not fit the schema: {told}")
-            return None
+            if silent:
+                return None
+            raise EventFault(f"the event does not fit the schema: {told}")
 
         return check
 
