@@ -120,7 +120,11 @@ export function Code({
       effects: changing.current.reconfigure([
         language === "json" ? json() : yaml(),
         EditorState.readOnly.of(readOnly),
-        EditorView.contentAttributes.of({ "aria-label": label, ...(readOnly ? { "aria-readonly": "true" } : {}) }),
+        EditorView.contentAttributes.of({
+          "aria-label": label,
+          tabindex: "0",
+          ...(readOnly ? { "aria-readonly": "true" } : {}),
+        }),
         sizes,
       ]),
     });
