@@ -112,7 +112,7 @@ function Way(props: EdgeProps<Edge<LineData>>) {
       />
       <EdgeLabelRenderer>
         <div className="edge-label" style={{ transform: `translate(-50%,-50%) translate(${x}px,${y}px)` }}>
-          {line?.label}
+          {line?.label !== line?.fromPort && line?.label}
           {line && line.transport !== "" && line.transport !== "worker-channel" && (
             <div className="quiet">{line.transport}</div>
           )}

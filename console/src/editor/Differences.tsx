@@ -32,7 +32,7 @@ export default function Differences({ before, after, change }: Given) {
       yaml(),
       look(),
       EditorView.lineWrapping,
-      EditorView.contentAttributes.of({ "aria-label": name }),
+      EditorView.contentAttributes.of({ "aria-label": name, tabindex: "0" }),
       ...more,
     ];
     const fixed = EditorState.readOnly.of(true);
