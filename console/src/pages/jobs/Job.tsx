@@ -138,7 +138,7 @@ function Document({ job, staged }: { job: Shown; staged: (version: number | null
     <JobEditor
       name={job.name}
       text={text}
-      present={draft && { revision: draft.revision, text: draft.document, by: draft.updated_by, at: draft.updated_at }}
+      present={draft && { revision: draft.revision, text: draft.document, by: draft.updated_by }}
       saved={(name, version) => {
         if (name === job.name) staged(version ?? null);
         else location.assign(`${location.pathname.slice(0, location.pathname.lastIndexOf("/"))}/${name}`);

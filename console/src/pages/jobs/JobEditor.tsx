@@ -8,11 +8,12 @@ import { useAct } from "../../api/act";
 import { call, type Result } from "../../api/client";
 import { useAgain, useRead } from "../../api/queries";
 import { Code } from "../../editor/Code";
-import { Conflict, type Present } from "../../editor/Conflict";
+import { Conflict } from "../../editor/Conflict";
 import { faultsOf, useNewest } from "../../editor/checking";
 import { completing, type Schema } from "../../editor/completing";
 import { type Copy, find, forget, keep, nameOf } from "../../editor/copies";
 import { Faults } from "../../editor/Faults";
+import type { Theirs } from "../../editor/others";
 import { Refusal } from "../../parts/Page";
 import { State } from "../../parts/State";
 import { useTenant } from "../../parts/session";
@@ -24,7 +25,7 @@ interface Given {
   name: string;
   text: string;
   /** The draft as the engine has it now; null when there is none. */
-  present: Present | null;
+  present: Theirs | null;
   /** Hears the name under which it was saved, and the version that was staged. */
   saved: (name: string, version?: number) => void;
 }
