@@ -139,12 +139,13 @@ interface ButtonGiven {
   loading?: boolean;
   disabled?: boolean;
   onClick?: () => void;
+  "aria-label"?: string;
   children: ReactNode;
 }
 
-export function Button({ type = "button", loading, disabled, onClick, children }: ButtonGiven) {
+export function Button({ type = "button", loading, disabled, onClick, children, "aria-label": name }: ButtonGiven) {
   return (
-    <button type={type} disabled={disabled || loading} onClick={onClick}>
+    <button type={type} disabled={disabled || loading} onClick={onClick} aria-label={name}>
       {children}
     </button>
   );

@@ -57,7 +57,8 @@ function share(tenant: string, hear: (word: Word) => void, signal: AbortSignal):
   const { port } = worker;
   const join = () => port.postMessage({ join: tenant });
   const leave = () => port.postMessage({});
-  worker.addEventListener("error", () => hear({ now: "stale" }), { signal });
+  // A browser may have shared workers and refuse this one.
+  worker.addEventListener("error", () => whileSeen(tenant, hear, signal), { signal, once: true });
   port.addEventListener("message", ({ data }: MessageEvent<Word>) => hear(data), { signal });
   port.start();
   join();
