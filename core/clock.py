@@ -87,8 +87,11 @@ class Steady:
 
 def iso(ns: int) -> str:
     """Nanoseconds since the epoch as an ISO 8601 time in UTC with milliseconds."""
-    seconds, ms = divmod(ns // 1_000_000, 1000)
-    return f"{_second(seconds)}.{ms:03d}Z"
+    ms = ns // 1_000_000
+    return _second(ms // 1000) + _FRACTIONS[ms % 1000]
+
+
+_FRACTIONS = tuple(f".{ms:03d}Z" for ms in range(1000))
 
 
 @lru_cache(maxsize=4096)

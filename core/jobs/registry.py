@@ -114,6 +114,11 @@ class JobRegistry:
         document: dict[str, Any] = orjson.loads(row["document"])
         return document
 
+    async def written(self, tenant: str, name: str, version: int) -> dict[str, Any] | None:
+        """One staged version as it was written, when that has placeholders: what an edit of it begins with."""
+        row = await self.row(tenant, name, version)
+        return orjson.loads(row["source"]) if row is not None and row["source"] else None
+
     async def traceable(self, tenant: str, name: str, version: int | None) -> dict[str, Any]:
         """The document that a trace of a job runs: the version that is named, else its draft, its newest version, or
         what a deployment runs under the name. Raises NotFound, InvalidDocument."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -58,9 +58,11 @@ class Invocation:
     trace_id: str | None = None
     """The trace of its caller, if the call was part of one."""
 
-    @property
-    def text_id(self) -> str:
-        return text_id(self.id, self.nonce)
+    text_id: str = field(init=False)
+    """What callers see of `id` and `nonce`; no column."""
+
+    def __post_init__(self) -> None:
+        self.text_id = text_id(self.id, self.nonce)
 
     def note(self, event: str) -> None:
         """Add an event, as JSON, to its history."""
@@ -150,14 +152,12 @@ def row(run: Invocation, *, with_result: bool = False) -> triggers.InvocationIte
     return shown
 
 
-def _dated(event: triggers.InvocationEvent) -> triggers.InvocationEvent:
-    event["at"] = clock.iso(event["at_ns"])
-    return event
-
-
 def record(run: Invocation, *, params: Any = None, result: Any = None) -> triggers.Invocation:
     """The invocation as every door shows it; what is known as a value is not parsed again."""
     proxied = run.proxy_recorded_at_ns
+    events: list[triggers.InvocationEvent] = orjson.loads(run.events)
+    for event in events:
+        event["at"] = clock.iso(event["at_ns"])
     return {
         "invocation_id": run.text_id,
         "trigger_slug": run.slug,
@@ -179,5 +179,5 @@ def record(run: Invocation, *, params: Any = None, result: Any = None) -> trigge
         "attempts": run.attempts,
         "result": orjson.loads(run.result) if result is None else result,
         "trigger_proxy_recorded_at": clock.iso(proxied) if proxied else None,
-        "events": [_dated(event) for event in orjson.loads(run.events)],
+        "events": events,
     }

@@ -197,13 +197,18 @@ def is_invocation(event: Mapping[str, Any]) -> bool:
     return _invoked(event) is not None
 
 
-def invocation_of(event: Mapping[str, Any]) -> str:
-    """The id of the invocation that a message, as an event, is or hands on; empty when it is none."""
+def claimed_invocation(event: Mapping[str, Any]) -> object:
+    """What a message, as an event, says to be the id of the invocation that it is or hands on (`checked_invocation`);
+    None when it is none."""
     body = _invoked(event)
-    id = None if body is None else body.get("invocation_id")
-    return id if isinstance(id, str) and INVOCATION_ID.fullmatch(id) else ""
+    return None if body is None else body.get("invocation_id")
+
+
+def checked_invocation(claimed: object) -> str:
+    """The id of an invocation; empty when it is none."""
+    return claimed if isinstance(claimed, str) and INVOCATION_ID.fullmatch(claimed) else ""
 
 
 def _invoked(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
     body = (event.get("message_data") or {}).get("job_event")
-    return body if isinstance(body, Mapping) and body.get("type") == TRIGGER_INVOKE else None
+    return body if isinstance(body, dict) and body.get("type") == TRIGGER_INVOKE else None

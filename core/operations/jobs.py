@@ -93,6 +93,8 @@ async def job_get(engine: Engine, caller: Caller, params: JobGet) -> results.job
         "last_failure": await engine.jobs.last_failure(tenant, name),
         "log": await log_reading.last(engine.fleet, tenant, name, params.log_lines),
     }
+    if managed is None and version is not None and (written := await engine.jobs.written(tenant, name, int(version))):
+        result["written"] = written
     if (letters := engine.letters.of(tenant, [name])).any:
         result["letters"] = letters.to_dict()
     if params.compare is not None:

@@ -8,9 +8,9 @@ from typing import Any
 
 
 def fields_of(row: type[Any]) -> tuple[str, ...]:
-    """The columns of a row that is a NamedTuple or a dataclass, in their order."""
+    """The columns of a row that is a NamedTuple or a dataclass, in their order; what is made of others is none."""
     if dataclasses.is_dataclass(row):
-        return tuple(field.name for field in dataclasses.fields(row))
+        return tuple(field.name for field in dataclasses.fields(row) if field.init)
     names: tuple[str, ...] = row._fields
     return names
 

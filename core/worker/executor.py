@@ -372,18 +372,19 @@ class Executor:
         The output hands its message to the bus before the acknowledgement is handed over, and both travel in order
         on one stream, so the engine never sees the acknowledgement without the message.
         """
-        slices = self._instant_run(delivery)
-        if next(slices, None) is not None:
+        run = self._instant_run(delivery)
+        if run.step():
             self._held[delivery.id] = delivery
-            self._start(self._take_turns(slices))
+            self._start(self._take_turns(run))
 
-    def _instant_run(self, delivery: Delivery) -> Iterator[Run]:
-        """Works for a slice, and again for each item that is taken; one item for each slice but the last."""
+    def _instant_run(self, delivery: Delivery) -> in_run.Sliced:
         started = clock.now_ns()
         run = self._new_run(started, delivery.message)
-        return in_run.Begun(self._env.workload, run.id, delivery.message).slices(self._slices(run, delivery, started))
+        begun = in_run.Begun(self._env.workload, run.id, delivery.message)
+        return in_run.Sliced(begun, self._slices(run, delivery, started))
 
     def _slices(self, run: Run, delivery: Delivery, started: int) -> Iterator[Run]:
+        """Works for a slice, and again for each item that is taken; one item for each slice but the last."""
         assert self._instant is not None
         events_of, write = self._instant
         reason = ""
@@ -459,16 +460,20 @@ class Executor:
         if not self._stopping:
             self._start_runs()
 
-    async def _take_turns(self, slices: Iterator[Run] | None = None) -> None:
+    async def _take_turns(self, run: in_run.Sliced | None = None) -> None:
         """Runs that need no wait but take long: one after the other, between the turns of other jobs."""
-        while slices is not None or self._waiting:
-            await self._turns.next(self)
-            if slices is None:
-                if self._stopping:  # what waits stays unsettled and goes to someone else
-                    return
-                slices = self._instant_run(self._waiting.popleft())
-            if next(slices, None) is None:
-                slices = None
+        try:
+            while run is not None or self._waiting:
+                await self._turns.next(self)
+                if run is None:
+                    if self._stopping:  # what waits stays unsettled and goes to someone else
+                        return
+                    run = self._instant_run(self._waiting.popleft())
+                if not run.step():
+                    run = None
+        finally:
+            if run is not None:
+                run.close()
 
     def _delivery_done(self, delivery: Delivery, _: asyncio.Task[None]) -> None:
         del self._run_of[delivery.id]
@@ -671,12 +676,26 @@ class Executor:
             self.metrics.runs_failed += 1
         ended = clock.now_ns()
         told = self.under_way.end(run.id)
-        counts = (run.events_in, run.events_out, run.errors)
-        report = RunReport(run.id, trigger, started, ended, *counts, not reason, reason)
-        report = report._replace(refused=run.failed + run.left_out, skipped=run.skipped)
-        if firing is not None:
-            report = report._replace(cause=firing.cause.value, scheduled_ns=firing.scheduled_ns, order=firing.order)
-        self._on_run(report._replace(canceled=canceled, told=told) if canceled or told else report)
+        self._on_run(
+            RunReport(
+                run.id,
+                trigger,
+                started,
+                ended,
+                run.events_in,
+                run.events_out,
+                run.errors,
+                ok=not reason,
+                reason=reason,
+                cause="" if firing is None else firing.cause.value,
+                scheduled_ns=0 if firing is None else firing.scheduled_ns,
+                order=0 if firing is None else firing.order,
+                canceled=canceled,
+                told=told,
+                refused=run.failed + run.left_out,
+                skipped=run.skipped,
+            )
+        )
         return ended
 
     def count(self) -> None:

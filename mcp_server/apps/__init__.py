@@ -1,7 +1,9 @@
 """MCP Apps: two pages that a host shows beside an answer, the plan as a picture and the form of a trigger.
 
 Each is one self-contained HTML document: script and style are inside, allowed by their hashes, and its policy admits
-no connection and nothing from elsewhere. A host without MCP Apps shows the text of the answer, which says the same.
+no connection and nothing from elsewhere. They are built with the console and of its parts (console/src/apps). Where
+they are not built, none is offered; a host then shows the text of the answer, as one without MCP Apps does, and that
+says the same.
 """
 
 from __future__ import annotations
@@ -23,10 +25,22 @@ TOOLS: Mapping[str, str] = {"deployment_plan": PLAN, "plan_get": PLAN, "trigger_
 """Which tool's answer is shown on which page."""
 
 _TITLES = {PLAN: "Plan of a deployment", TRIGGER: "Form of a trigger"}
+PLACE = Path(__file__).parent.parent / "console" / "static" / "apps"  # where the build leaves them
 _META = {"ui": {"csp": {"connectDomains": [], "resourceDomains": [], "frameDomains": []}, "prefersBorder": True}}
 
-RESOURCES: list[dict[str, Any]] = [
-    {
+
+def built() -> bool:
+    """Whether the pages are there."""
+    return PLACE.is_dir()
+
+
+def resources() -> list[dict[str, Any]]:
+    """The pages that are there, as resources."""
+    return [_resource(uri, title) for uri, title in _TITLES.items()] if built() else []
+
+
+def _resource(uri: str, title: str) -> dict[str, Any]:
+    return {
         "uri": uri,
         "name": uri.rpartition("/")[2].removesuffix(".html") + "-page",
         "title": title,
@@ -34,36 +48,34 @@ RESOURCES: list[dict[str, Any]] = [
         "mimeType": MIME,
         "_meta": _META,
     }
-    for uri, title in _TITLES.items()
-]
 
 
 def tool_meta(name: str) -> dict[str, Any] | None:
     """The `_meta` of the tool whose answer has a page."""
-    return None if name not in TOOLS else {"ui": {"resourceUri": TOOLS[name], "visibility": ["model", "app"]}}
+    if name not in TOOLS or not built():
+        return None
+    return {"ui": {"resourceUri": TOOLS[name], "visibility": ["model", "app"]}}
 
 
 def page(uri: str) -> dict[str, Any] | None:
     """The contents of a page in the wire form of a resource; None for any other URI."""
-    if uri not in _TITLES:
+    if uri not in _TITLES or not built():
         return None
     return {"uri": uri, "mimeType": MIME, "text": html(uri), "_meta": _META}
 
 
 @functools.cache
 def html(uri: str) -> str:
-    """The whole document of a page."""
-    here = Path(__file__).parent
-    name = uri.rpartition("/")[2].removesuffix(".html")
-    script = (here / "bridge.js").read_text() + (here / f"{name}.js").read_text()
-    script = script.replace("__VERSION__", importlib.metadata.version("sluice-mcp"))
-    style = (here / "style.css").read_text()
+    """The whole document of a page that is built."""
+    made = PLACE / uri.rpartition("/")[2].removesuffix(".html")
+    script, style = (made.with_suffix(kind).read_text(encoding="utf-8") for kind in (".js", ".css"))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; "
         "form-action 'none'"
     )
+    version = importlib.metadata.version("sluice-mcp")
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="en" data-version="{version}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{_TITLES[uri]}</title><style>{style}</style></head>"
         f'<body><main id="main"><p class="quiet">Waiting for the answer…</p></main>'

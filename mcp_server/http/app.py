@@ -33,7 +33,6 @@ from mcp_server.http import (
     exposition,
     metrics,
     openapi,
-    pages,
     pictures,
     problems,
     routes,
@@ -77,7 +76,7 @@ def create(
         summary="A control plane for data pipelines: plan, apply, reconcile, and triggers.",
         version=importlib.metadata.version("sluice-mcp"),
         openapi_url=None,  # made below, once
-        docs_url=None,  # its page loads scripts from elsewhere; ours is made below
+        docs_url=None,  # its page loads scripts from elsewhere; ours is in console.py
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -101,22 +100,14 @@ def create(
         said = {"status": "trouble", "trouble": found} if found else {"status": "ok"}
         return Response(orjson.dumps(said), 503 if found else 200, media_type="application/json")
 
-    # Whoever can connect may ask for these two as often as he likes: they are made once, and kept as bytes.
+    # Whoever can connect may ask for it as often as he likes: it is made once, and kept as bytes.
     @functools.cache
     def described() -> bytes:
         return orjson.dumps(app.openapi())
 
-    @functools.cache
-    def described_as_page() -> bytes:
-        return pages.page(app.openapi()).encode()
-
     @app.api_route("/api/openapi.json", methods=["GET", "HEAD"], include_in_schema=False)
     async def description() -> Response:
         return Response(described(), media_type=routes.MEDIA_TYPE)
-
-    @app.get("/api/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return Response(described_as_page(), headers=pages.HEADERS, media_type=pages.MEDIA_TYPE)
 
     async def prometheus(request: Request) -> Response:
         """The jobs of the caller's tenant and, for those who operate the server, the counters of its requests."""

@@ -1,7 +1,8 @@
-"""The console: static files that the build made (packaging/console.py), alike for everybody.
+"""The console and the viewer of the API: static files that the build made (packaging/console.py), alike for everybody.
 
-Whatever is below /console/ and is no file is the one page, which shows what its address says. Its policy lets in
-nothing from elsewhere, no script but its own files, and styles of these and of what carries the nonce of this answer.
+Whatever is below /console/ and is no file is the one page, which shows what its address says; /api/docs is the other.
+Their policy lets in nothing from elsewhere, no script but their own files, and styles of these and of what carries the
+nonce of this answer.
 """
 
 from __future__ import annotations
@@ -28,16 +29,17 @@ _POLICY = (
     " connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _SAFE = {**problems.SAFE_HEADERS, "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin"}
+PAGE, VIEWER = "index.html", "api.html"
 _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sluice</title>
-<h1>The console is not built</h1><p>This is a checkout whose console was left out, or could not be made. Make it with
-<code>make console</code>, and start the server again. Everything else works: <a href="/api/docs">the HTTP API</a>, the
-command line, MCP.</p></html>
+<h1>The console is not built</h1><p>This is a checkout whose console was left out, or could not be made; the viewer of
+the API is made with it. Make them with <code>make console</code>, and start the server again. Everything else works:
+the HTTP API with <a href="/api/openapi.json">its description</a>, the command line, MCP.</p></html>
 """
 
 
 def built() -> bool:
     """Whether there is a console."""
-    return (STATIC / "index.html").is_file()
+    return (STATIC / PAGE).is_file()
 
 
 def router(static: Path = STATIC) -> APIRouter:
@@ -48,20 +50,25 @@ def router(static: Path = STATIC) -> APIRouter:
         name = str(request.path_params["name"])
         if name.startswith(ASSETS):
             return _asset(static, name, "gzip" in request.headers.get("accept-encoding", ""))
-        return _page(static)
+        return page(static, PAGE)
+
+    async def viewer(request: Request) -> Response:
+        return page(static, VIEWER)
 
     async def to_the_page(request: Request) -> Response:
         return RedirectResponse(admission.CONSOLE, 308)
 
     out.add_api_route(admission.CONSOLE + "{name:path}", file, methods=["GET", "HEAD"], include_in_schema=False)
+    out.add_api_route(admission.VIEWER, viewer, methods=["GET", "HEAD"], include_in_schema=False)
     out.add_api_route(admission.CONSOLE.rstrip("/"), to_the_page, methods=["GET", "HEAD"], include_in_schema=False)
     return out
 
 
-def _page(static: Path) -> Response:
+def page(static: Path, name: str) -> Response:
+    """A page with a nonce of its own, or how to make it when it was not made."""
     nonce = secrets.token_urlsafe(16)
     headers = {**_SAFE, "content-security-policy": _POLICY.format(nonce=escape(nonce))}
-    made = _read(static).get("index.html")
+    made = _read(static).get(name)
     if made is None:
         return Response(_MISSING, 404, headers, "text/html")
     return Response(made.replace(NONCE, nonce.encode()), 200, headers, "text/html")

@@ -128,7 +128,7 @@ async def running(
         log_config=None,
         access_log=False,
         server_header=False,
-        date_header=False,
+        date_header=True,  # the console tells ages by the clock of the server; that of a browser may be wrong
         proxy_headers=False,
         ssl_certfile=None if certificate is None else certificate.cert,
         ssl_keyfile=None if certificate is None else certificate.key,

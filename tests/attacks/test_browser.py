@@ -159,13 +159,13 @@ async def test_the_files_are_open_and_let_nothing_in(server: rig.Target, monkeyp
     async with server.client(None) as client:
         home = await client.get("/")
         assert (home.status_code, home.headers["location"]) == (302, "/console/")
-        pages: list[Any] = [await client.get(path) for path in ("/console/", "/console/deployments/x")]
+        pages: list[Any] = [await client.get(path) for path in ("/console/", "/console/deployments/x", "/api/docs")]
         for page in pages:
             policy = page.headers["content-security-policy"]
             assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
             assert page.headers["cache-control"] == "no-store" and page.headers["x-content-type-options"] == "nosniff"
         nonces = {page.headers["content-security-policy"].partition("nonce-")[2][:20] for page in pages}
-        assert len(nonces) == 2, "a nonce of its own for each answer"
+        assert len(nonces) == 3, "a nonce of its own for each answer"
         for path in (
             "/console/assets/../../../../etc/passwd",
             "/console/assets/%2e%2e/index.html",
@@ -176,5 +176,6 @@ async def test_the_files_are_open_and_let_nothing_in(server: rig.Target, monkeyp
 
 
 async def test_a_checkout_without_a_console_says_how_to_make_it(tmp_path: Path) -> None:
-    answer = console._page(tmp_path)
-    assert answer.status_code == 404 and b"make console" in bytes(answer.body)
+    for name in (console.PAGE, console.VIEWER):
+        answer = console.page(tmp_path, name)
+        assert answer.status_code == 404 and b"make console" in bytes(answer.body)

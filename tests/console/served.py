@@ -122,7 +122,13 @@ class Visitor:
         self.page.get_by_role(role, name=name).first.click()
 
     def fill(self, label: str, text: str) -> None:
-        self.page.get_by_label(label).first.fill(text)
+        field = self.page.get_by_label(label).first
+        if self.page.context.browser.browser_type.name == "chromium":
+            field.fill(text)
+        else:  # by WebDriver BiDi, fill sets the value and the page does not hear of it
+            field.click()
+            self.page.keyboard.press("ControlOrMeta+A")
+            self.page.keyboard.type(text)
 
 
 @contextmanager

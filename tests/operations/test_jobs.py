@@ -55,6 +55,16 @@ async def test_a_draft_is_saved_with_its_faults_shown_compared_and_staged_once_i
     assert shown["versions"][0]["created_by"] == "alice"
 
 
+async def test_a_staged_job_with_placeholders_is_shown_as_it_runs_and_as_it_was_written(engine: Engine) -> None:
+    await call(engine, "context_set", values={"WHO": "eu"})
+    await call(engine, "job_put", document=HELLO.replace('"a": 1', '"a": "{{WHO}}"'))
+    shown = await call(engine, "job_get", name="hello")
+    assert shown["document"]["input"]["echo"]["event"] == '{"a": "eu"}'
+    assert shown["written"]["input"]["echo"]["event"] == '{"a": "{{WHO}}"}'
+    await call(engine, "job_put", document=HELLO)
+    assert "written" not in await call(engine, "job_get", name="hello"), "it has none"
+
+
 async def test_two_people_who_edit_one_draft_do_not_overwrite_each_other(engine: Engine) -> None:
     await call(engine, "job_put", document=HELLO, draft=True)
     await call(engine, "job_put", document=HELLO.replace("b: 2", "b: 3"), draft=True, base_revision=1)

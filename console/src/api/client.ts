@@ -15,7 +15,9 @@ export type Args<N extends Name> = Known<Part<operations[N]["parameters"], "path
   Json<Part<operations[N], "requestBody">>;
 
 /** What an operation answers with. */
-export type Result<N extends Name> = operations[N]["responses"] extends { 200: infer R } ? Json<R> : never;
+export type Result<N extends Name> = operations[N]["responses"] extends { 200: infer R } | { 201: infer R }
+  ? Json<R>
+  : never;
 
 /** A row of what an operation lists. */
 export type RowOf<N extends Name> = Result<N> extends { items: (infer R)[] } ? R : never;
@@ -74,14 +76,21 @@ export async function post(path: string, body: unknown, { tenant, signal, key }:
   return answer.json();
 }
 
+const KEPT_MS = 60_000; // a browser may begin to read it later than the click
+
 /** Leave what a path answers with in a file of the browser's. Raises Problem. */
 export async function save(path: string, name: string, tenant: string): Promise<void> {
   const answer = await send(path, { headers: { [TENANT]: tenant } });
+  leave(await answer.blob(), name);
+}
+
+/** Leave something in a file of the browser's. */
+export function leave(content: Blob, name: string): void {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(await answer.blob());
+  link.href = URL.createObjectURL(content);
   link.download = name;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MS);
 }
 
 async function send(path: string, request: RequestInit): Promise<Response> {

@@ -1,6 +1,12 @@
 // Reads of the engine as React queries: kept by tenant, operation and arguments, asked anew when a notice says so.
 
-import { keepPreviousData, type UseQueryResult, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import {
+  keepPreviousData,
+  type UseQueryResult,
+  useInfiniteQuery,
+  useQuery,
+  useQueryClient,
+} from "@tanstack/react-query";
 import { useTenant } from "../parts/session";
 import { type Args, call, type Name, type Problem, type Result, type RowOf } from "./client";
 
@@ -51,4 +57,13 @@ export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, 
   });
   const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
   return { ...query, rows, total: query.data?.pages[0]?.total };
+}
+
+/** Ask anew what begins with these names, for what no notice tells: after a write of this page. */
+export function useAgain(): (...names: string[]) => Promise<void> {
+  const client = useQueryClient();
+  return (...names) =>
+    client.invalidateQueries({
+      predicate: ({ queryKey }) => names.some((name) => String(queryKey[1]).startsWith(name)),
+    });
 }

@@ -1,15 +1,13 @@
-// One stream of what changes (GET /api/notices). A notice names what to ask anew; it carries nothing that is shown, so
-// one that is lost costs nothing but time: after every gap all that is on the page is asked anew.
+// What changes, and what is asked anew for it. A notice names what to ask; it carries nothing that is shown, so one that
+// is lost costs nothing but time: after every gap all that is on the page is asked anew.
+//
+// All tabs of a browser share one stream, in a worker: a browser has six connections to a server, and one stream a tab
+// would leave the seventh without an answer. Where there are no shared workers, a tab has a stream while it is seen.
 
 import type { QueryClient } from "@tanstack/react-query";
-import { TENANT } from "../api/client";
+import { type Liveness, listen, type Word } from "./stream";
 
-export type Liveness = "connecting" | "live" | "stale" | "out";
-
-interface Notice {
-  kind: string;
-  data: Record<string, unknown>;
-}
+export type { Liveness } from "./stream";
 
 /** Which reads a kind of notice is about, by the beginning of their names. */
 export const ABOUT: Record<string, string[]> = {
@@ -21,100 +19,66 @@ export const ABOUT: Record<string, string[]> = {
   progress: ["deployment_get"],
 };
 const GATHER_MS = 250; // a burst of notices is one question
-const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 15_000;
-const SILENT_MS = 40_000; // the server says something each 15 seconds
 
-/** Follow until `signal` ends it; hidden pages do not follow, since a browser has six connections for all its tabs. */
-export async function follow(
-  client: QueryClient,
-  tenant: string,
-  tell: (now: Liveness) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  let wait = FIRST_WAIT_MS;
+/** Follow until `signal` ends it. A page that nobody sees asks for nothing; it asks for all when it is seen again. */
+export function follow(client: QueryClient, tenant: string, tell: (now: Liveness) => void, signal: AbortSignal): void {
   const kinds = new Set<string>();
+  let missed = false;
   const ask = () => {
     const names = [...kinds].flatMap((kind) => ABOUT[kind] ?? []);
     kinds.clear();
-    void client.invalidateQueries({
-      predicate: ({ queryKey }) => names.some((name) => String(queryKey[1]).startsWith(name)),
-    });
+    if (document.hidden) missed = true;
+    else
+      void client.invalidateQueries({
+        predicate: ({ queryKey }) => names.some((name) => String(queryKey[1]).startsWith(name)),
+      });
   };
-  while (!signal.aborted) {
-    if (document.hidden) await visible(signal);
-    if (signal.aborted) break;
-    const connection = new AbortController();
-    const end = () => connection.abort();
-    const hide = () => document.hidden && end();
-    signal.addEventListener("abort", end);
-    document.addEventListener("visibilitychange", hide);
-    let silent = setTimeout(end, SILENT_MS);
-    try {
-      const answer = await fetch("/api/notices", { headers: { [TENANT]: tenant }, signal: connection.signal });
-      if (answer.status === 401) return tell("out");
-      if (!answer.ok || !answer.body) throw new Error(String(answer.status));
-      tell("live");
-      wait = FIRST_WAIT_MS;
-      void client.invalidateQueries(); // what happened while nobody listened
-      for await (const notice of events(answer.body)) {
-        clearTimeout(silent);
-        silent = setTimeout(end, SILENT_MS);
-        if (!notice) continue;
-        if (!kinds.size) setTimeout(ask, GATHER_MS);
-        kinds.add(notice.kind);
-      }
-    } catch {
-      // the connection broke, or was ended because nobody looks; both are mended below
-    } finally {
-      clearTimeout(silent);
-      signal.removeEventListener("abort", end);
-      document.removeEventListener("visibilitychange", hide);
+  const askAll = () => {
+    missed = document.hidden;
+    if (!missed) void client.invalidateQueries();
+  };
+  const hear = (word: Word) => {
+    if ("now" in word) {
+      tell(word.now);
+      if (word.now === "live") askAll(); // what happened while nobody listened
+    } else {
+      if (!kinds.size) setTimeout(ask, GATHER_MS);
+      kinds.add(word.kind);
     }
-    if (signal.aborted || document.hidden) continue;
-    tell("stale");
-    await new Promise((go) => setTimeout(go, wait * (0.5 + Math.random())));
-    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
-  }
+  };
+  document.addEventListener("visibilitychange", () => !document.hidden && missed && askAll(), { signal });
+  if ("SharedWorker" in window) share(tenant, hear, signal);
+  else whileSeen(tenant, hear, signal);
 }
 
-/** The notices of a stream of server-sent events; null for a sign of life. */
-export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<Notice | null> {
-  const reader = body.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader();
-  let rest = "";
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      const parts = (rest + value).split("\n\n");
-      rest = parts.pop() ?? "";
-      for (const part of parts) yield noticeOf(part);
+/** Hear what the worker hears that all tabs share. */
+function share(tenant: string, hear: (word: Word) => void, signal: AbortSignal): void {
+  const worker = new SharedWorker(new URL("./shared.worker.ts", import.meta.url), { type: "module", name: "notices" });
+  const { port } = worker;
+  const join = () => port.postMessage({ join: tenant });
+  const leave = () => port.postMessage({});
+  worker.addEventListener("error", () => hear({ now: "stale" }), { signal });
+  port.addEventListener("message", ({ data }: MessageEvent<Word>) => hear(data), { signal });
+  port.start();
+  join();
+  signal.addEventListener("abort", leave);
+  // A port does not say that its tab is gone, and a page may come back as it was left.
+  window.addEventListener("pagehide", leave, { signal });
+  window.addEventListener("pageshow", ({ persisted }) => persisted && join(), { signal });
+}
+
+function whileSeen(tenant: string, hear: (word: Word) => void, signal: AbortSignal): void {
+  let stream: AbortController | null = null;
+  const look = () => {
+    if (document.hidden || signal.aborted) {
+      stream?.abort();
+      stream = null;
+    } else if (!stream) {
+      stream = new AbortController();
+      void listen(tenant, hear, stream.signal);
     }
-  } finally {
-    reader.releaseLock();
-  }
-}
-
-function noticeOf(part: string): Notice | null {
-  const data = part.split("\n").filter((line) => line.startsWith("data: "));
-  if (!data.length) return null;
-  try {
-    const told = JSON.parse(data.map((line) => line.slice(6)).join("\n"));
-    return told && typeof told.kind === "string" ? told : null;
-  } catch {
-    return null;
-  }
-}
-
-function visible(signal: AbortSignal): Promise<void> {
-  return new Promise((go) => {
-    const look = () => {
-      if (document.hidden && !signal.aborted) return;
-      document.removeEventListener("visibilitychange", look);
-      signal.removeEventListener("abort", look);
-      go();
-    };
-    document.addEventListener("visibilitychange", look);
-    signal.addEventListener("abort", look);
-  });
+  };
+  document.addEventListener("visibilitychange", look, { signal });
+  signal.addEventListener("abort", look);
+  look();
 }

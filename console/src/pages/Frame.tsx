@@ -22,7 +22,14 @@ export const GROUPS: [string, [string, string][]][] = [
       ["/invocations", "Runs"],
     ],
   ],
-  ["Build", [["/catalog", "Catalog"]]],
+  [
+    "Build",
+    [
+      ["/catalog", "Catalog"],
+      ["/workflows", "Workflows"],
+      ["/jobs", "Jobs"],
+    ],
+  ],
   [
     "Operate",
     [
@@ -32,6 +39,7 @@ export const GROUPS: [string, [string, string][]][] = [
       ["/logs", "Logs"],
       ["/messages", "Messages"],
       ["/issues", "Issues"],
+      ["/settings", "Settings"],
     ],
   ],
 ];

@@ -12,6 +12,7 @@ import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
 import { Bring } from "./Catalog";
+import { JobText } from "./jobs/JobText";
 import { type ItemKind, itemOf } from "./planning";
 
 export const DEPLOYS = new Set(["workflow", "blueprint"]);
@@ -31,11 +32,17 @@ export function Item() {
             state={<State word={item.availability} />}
             actions={
               admin &&
-              DEPLOYS.has(kind) && (
-                <Button component={Link} to={`/catalog/${kind}/${slug}/deploy`}>
-                  Plan and register
+              ((kind as string) === "job" ? (
+                <Button component={Link} to={`/jobs/-new?from=${slug}`}>
+                  New job of this
                 </Button>
-              )
+              ) : (
+                DEPLOYS.has(kind) && (
+                  <Button component={Link} to={`/catalog/${kind}/${slug}/deploy`}>
+                    Plan and register
+                  </Button>
+                )
+              ))
             }
           />
           <p>
@@ -60,6 +67,7 @@ export function Item() {
           {drawn.data?.graph && drawn.data.graph.nodes.length > 0 && (
             <Graph graph={drawn.data.graph} label={`The steps of ${item.title}`} />
           )}
+          {(kind as string) === "job" && <JobText slug={slug} />}
           {item.wizard && item.wizard.length > 0 && (
             <Section title="Asks for">
               <Rows

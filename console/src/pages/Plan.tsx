@@ -8,6 +8,7 @@ import { useAct } from "../api/act";
 import { call, type Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
+import { actionsOf } from "../graph/plan";
 import { announce } from "../live/announcing";
 import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
@@ -136,14 +137,7 @@ function Picture({ plan }: { plan: PlanShown }) {
   const version = plan.source.split("@")[1];
   const source = useRead("workflow_get", { slug, type: kind, version }, { enabled: kind !== "blueprint" });
   const graph = source.data?.graph;
-  const actions = useMemo(() => {
-    const found = new Map<string, string>();
-    for (const { id, action } of plan.changes) {
-      const step = id.slice(plan.name.length + 2).split("--")[0] ?? "";
-      if (id.startsWith(`${plan.name}--`) && action !== "unchanged" && !found.has(step)) found.set(step, action);
-    }
-    return found;
-  }, [plan.changes, plan.name]);
+  const actions = useMemo(() => actionsOf(plan.changes, plan.name), [plan.changes, plan.name]);
   if (!graph) return null;
   return (
     <Section title="Graph">

@@ -58,7 +58,7 @@ export function SignedIn({ children }: { children: ReactNode }) {
       setLiveness(now);
       if (now === "out") setOut(true);
     };
-    void follow(client, tenant, tell, ended.signal);
+    follow(client, tenant, tell, ended.signal);
     return () => ended.abort();
   }, [client, tenant, signedIn]);
 

@@ -2,16 +2,19 @@
 // page forbids that, rightly).
 
 import { Button, Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/core";
-import Form from "@rjsf/core";
+import Form, { getDefaultRegistry } from "@rjsf/core";
 import type {
+  ArrayFieldItemTemplateProps,
+  ArrayFieldTemplateProps,
   ErrorSchema,
+  FieldProps,
   FieldTemplateProps,
   ObjectFieldTemplateProps,
   RJSFSchema,
   UiSchema,
   WidgetProps,
 } from "@rjsf/utils";
-import { useMemo } from "react";
+import { type KeyboardEvent, useMemo, useRef, useState } from "react";
 import { validator } from "./validator";
 
 type Params = Record<string, unknown>;
@@ -24,7 +27,10 @@ interface Given {
   submit: (value: Params) => void;
   disabled: boolean;
   busy: boolean;
-  verb: string;
+  /** What the button says; without it there is none, and each change counts. */
+  verb?: string;
+  /** Without a form element: a page in a sandbox that allows none never hears of its being submitted. */
+  formless?: boolean;
 }
 
 const faultsOf = (errors: string[] | undefined) => (errors?.length ? errors.join("; ") : undefined);
@@ -133,6 +139,82 @@ function Group({ title, description, properties, fieldPathId }: ObjectFieldTempl
   );
 }
 
+/** The items of a list, each with a way out, and a way to one more. */
+function List({ items, canAdd, onAddClick, disabled, title }: ArrayFieldTemplateProps) {
+  return (
+    <>
+      {items}
+      {canAdd && (
+        <Button variant="light" size="compact-xs" disabled={disabled} onClick={onAddClick}>
+          Add to {title}
+        </Button>
+      )}
+    </>
+  );
+}
+
+function ListItem({ children, buttonsProps, index, hasToolbar }: ArrayFieldItemTemplateProps) {
+  return (
+    <div style={{ display: "flex", gap: 4, alignItems: "end" }}>
+      <div style={{ flex: 1 }}>{children}</div>
+      {hasToolbar && buttonsProps.hasRemove && (
+        <Button
+          variant="subtle"
+          size="compact-xs"
+          mb={12}
+          aria-label={`Remove item ${index + 1}`}
+          disabled={buttonsProps.disabled}
+          onClick={buttonsProps.onRemoveItem}
+        >
+          ×
+        </Button>
+      )}
+    </div>
+  );
+}
+
+const { ObjectField } = getDefaultRegistry().fields;
+const FORMED = ["properties", "additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf", "if"];
+
+/** An object whose schema names nothing within it has no form: it is typed as JSON. */
+function Anything(props: FieldProps) {
+  const [typed, setTyped] = useState<string | null>(null);
+  if (!ObjectField || FORMED.some((key) => props.schema[key as keyof RJSFSchema]))
+    return ObjectField ? <ObjectField {...props} /> : null;
+  const kept = props.formData === undefined ? "" : JSON.stringify(props.formData, null, 2);
+  const text = typed ?? (kept === "{}" ? "" : kept);
+  const faults = (props.rawErrors ?? []).filter((one) => !one.startsWith("Instance type"));
+  const broken = typeof props.formData === "string" && "is not JSON";
+  return (
+    <Textarea
+      id={props.fieldPathId.$id}
+      label={props.schema.title ?? props.name}
+      description={props.schema.description ?? "JSON"}
+      required={props.required ?? false}
+      disabled={props.disabled ?? false}
+      error={broken || faultsOf(faults)}
+      autosize
+      minRows={3}
+      value={text}
+      onChange={(event) => {
+        const wanted = event.currentTarget.value;
+        setTyped(wanted);
+        props.onChange(parsed(wanted), props.fieldPathId.path);
+      }}
+    />
+  );
+}
+
+/** What a text says as JSON; a text that says nothing stays itself, which is no object, so that nothing is sent. */
+function parsed(text: string): unknown {
+  if (!text.trim()) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 const widgets = {
   TextWidget: Text,
   TextareaWidget: Text,
@@ -147,6 +229,14 @@ const widgets = {
   SelectWidget: Choice,
   RadioWidget: Choice,
   CheckboxWidget: Switch,
+};
+
+const fields = { ObjectField: Anything };
+const TEMPLATES = {
+  FieldTemplate: Field,
+  ObjectFieldTemplate: Group,
+  ArrayFieldTemplate: List,
+  ArrayFieldItemTemplate: ListItem,
 };
 
 /** What the server says of single values, at their places. */
@@ -165,12 +255,19 @@ function placed(faults: Given["faults"]): ErrorSchema {
   return root as ErrorSchema;
 }
 
-export default function ParameterForm({ schema, value, change, faults, submit, disabled, busy, verb }: Given) {
+export default function ParameterForm(given: Given) {
+  const { schema, value, change, faults, submit, disabled, busy, verb, formless } = given;
+  const form = useRef<Form>(null);
+  const run = () => form.current?.validateForm() && submit(value);
+  const entered = (event: KeyboardEvent) => event.key === "Enter" && event.target instanceof HTMLInputElement && run();
   const uiSchema = useMemo<UiSchema>(() => ({ "ui:submitButtonOptions": { norender: true } }), []);
   const extra = useMemo(() => placed(faults), [faults]);
   return (
-    <div style={{ maxWidth: 560 }}>
+    // biome-ignore lint/a11y/noStaticElementInteractions: Enter does what it does in a form
+    <div style={{ maxWidth: 560 }} onKeyDown={formless ? entered : undefined}>
       <Form
+        ref={form}
+        tagName={formless ? "div" : "form"}
         schema={schema as RJSFSchema}
         uiSchema={uiSchema}
         validator={validator}
@@ -184,11 +281,21 @@ export default function ParameterForm({ schema, value, change, faults, submit, d
         noHtml5Validate
         disabled={disabled}
         widgets={widgets}
-        templates={{ FieldTemplate: Field, ObjectFieldTemplate: Group }}
+        fields={fields}
+        templates={TEMPLATES}
       >
-        <Button type="submit" loading={busy} disabled={disabled}>
-          {verb}
-        </Button>
+        {verb ? (
+          <Button
+            type={formless ? "button" : "submit"}
+            loading={busy}
+            disabled={disabled}
+            onClick={formless ? run : undefined}
+          >
+            {verb}
+          </Button>
+        ) : (
+          <span />
+        )}
       </Form>
     </div>
   );

@@ -1,12 +1,13 @@
 // Ages and times. Ages are told by the clock of the server, whose last answer says how far the browser's is off.
 
+const RIGHT_MS = 10_000; // an answer is on its way for seconds on a busy machine, and its Date has no fractions
 let offset = 0;
 let zone: string | undefined; // of the browser, where none is said
 
 /** Note the Date header of an answer: the clock of a browser may be wrong by hours. */
 export function heard(date: string | null): void {
-  const at = date ? Date.parse(date) : Number.NaN;
-  if (!Number.isNaN(at) && Math.abs(at - Date.now()) > 2000) offset = at - Date.now();
+  const off = date ? Date.parse(date) - Date.now() : Number.NaN;
+  if (!Number.isNaN(off)) offset = Math.abs(off) > RIGHT_MS ? off : 0;
 }
 
 export const now = (): number => Date.now() + offset;

@@ -112,6 +112,8 @@ class Job(TypedDict):
     origin: JobOrigin | None
     document: JsonObject | None
     """null: there is only a draft."""
+    written: NotRequired[JsonObject]
+    """The document as it was written; missing: it has no placeholders, and `document` is it."""
     draft: JobDraft | None
     versions: list[JobVersion]
     workloads: list[JobWorkload]

@@ -1,0 +1,119 @@
+// How a step spreads its events: the outputs, and which values of a field go where.
+
+import { Button, Select, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { addOutput } from "./gestures";
+import type { Op } from "./ops";
+import type { Picture, Step } from "./project";
+import { Field } from "./StepPanel";
+
+interface Given {
+  picture: Picture;
+  step: Step;
+  edit: (ops: Op[]) => void;
+}
+
+export function Routes({ picture, step, edit }: Given) {
+  const [output, setOutput] = useState("");
+  const [value, setValue] = useState("");
+  const dispatch = step.dispatch;
+  if (!dispatch) return null;
+  const at = (...more: string[]) => ["steps", step.index, "dispatch", ...more];
+  const outputs = Object.keys(step.out).filter(Boolean);
+  const routed = new Set([...Object.values(dispatch.routes), dispatch.default]);
+  return (
+    <fieldset className="routes">
+      <legend>Outputs</legend>
+      {outputs.map((name) => (
+        <div key={name} className="route">
+          <code>{name}</code> → <code>{step.out[name]}</code>
+          {dispatch.mode === "conditional" && !routed.has(name) && <span className="state warning">no route</span>}
+          <Button
+            variant="subtle"
+            size="compact-xs"
+            aria-label={`Remove output ${name}`}
+            onClick={() => edit([{ do: "remove", at: ["steps", step.index, "out", name] }])}
+          >
+            ×
+          </Button>
+        </div>
+      ))}
+      <div className="filters">
+        <TextInput
+          aria-label="Name of a new output"
+          placeholder="new output"
+          value={output}
+          w={140}
+          onChange={(event) => setOutput(event.currentTarget.value)}
+        />
+        <Button
+          variant="light"
+          disabled={!output || output in step.out}
+          onClick={() => {
+            edit(addOutput(picture, step, output));
+            setOutput("");
+          }}
+        >
+          Add output
+        </Button>
+      </div>
+      {dispatch.mode === "conditional" && (
+        <>
+          <Field
+            label="Field that decides"
+            value={dispatch.field}
+            set={(field) => edit([{ do: "set", at: at("field"), value: field }])}
+          />
+          {Object.entries(dispatch.routes).map(([one, to]) => (
+            <div key={one} className="route">
+              <Select
+                label={`Value ${one} goes to`}
+                data={outputs}
+                value={to}
+                allowDeselect={false}
+                onChange={(next) => next && edit([{ do: "set", at: at("routes", one), value: next }])}
+              />
+              <Button
+                variant="subtle"
+                size="compact-xs"
+                aria-label={`Remove the route of ${one}`}
+                onClick={() => edit([{ do: "remove", at: at("routes", one) }])}
+              >
+                ×
+              </Button>
+            </div>
+          ))}
+          <div className="filters">
+            <TextInput
+              aria-label="Value of a new route"
+              placeholder="value"
+              value={value}
+              w={140}
+              onChange={(event) => setValue(event.currentTarget.value)}
+            />
+            <Button
+              variant="light"
+              disabled={!value || !outputs.length || value in dispatch.routes}
+              onClick={() => {
+                edit([{ do: "set", at: at("routes", value), value: outputs[0] }]);
+                setValue("");
+              }}
+            >
+              Add route
+            </Button>
+          </div>
+          <Select
+            label="Every other value goes to"
+            data={outputs}
+            value={dispatch.default}
+            placeholder="nowhere: it is an error"
+            clearable
+            onChange={(to) =>
+              edit([to ? { do: "set", at: at("default"), value: to } : { do: "remove", at: at("default") }])
+            }
+          />
+        </>
+      )}
+    </fieldset>
+  );
+}

@@ -1,0 +1,19 @@
+// The document of a library job, on its page in the catalog.
+
+import { useRead } from "../../api/queries";
+import { Read, Section } from "../../parts/Page";
+
+export function JobText({ slug }: { slug: string }) {
+  const read = useRead("catalog_get", { slug, type: "job", detail: "detailed" });
+  return (
+    <Section title="Document">
+      <Read of={read}>
+        {(item) => (
+          <pre className="text" tabIndex={0}>
+            {item.yaml ?? JSON.stringify(item.document, null, 2)}
+          </pre>
+        )}
+      </Read>
+    </Section>
+  );
+}
