@@ -8,12 +8,15 @@ export const GO: Record<string, [string, string]> = {
   t: ["/triggers", "Triggers"],
   r: ["/invocations", "Runs"],
   c: ["/catalog", "Catalog"],
+  f: ["/workflows", "Workflows"],
+  j: ["/jobs", "Jobs"],
   w: ["/workloads", "Workloads"],
   k: ["/workers", "Workers"],
   s: ["/schedules", "Schedules"],
   l: ["/logs", "Logs"],
   m: ["/messages", "Messages"],
   i: ["/issues", "Issues"],
+  ",": ["/settings", "Settings"],
 };
 
 export type Meant = { do: "palette" | "search" | "help" | "wait" } | { do: "go"; to: string };

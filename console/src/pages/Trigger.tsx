@@ -102,7 +102,9 @@ export function compare(schema: Params, before: Params): { unknown: string[]; fr
 function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; before?: Invocation }) {
   const schema = trigger.definition.parameter_schema ?? {};
   const navigate = useNavigate();
-  const first = useMemo(() => before?.params ?? trigger.definition.default_params ?? {}, [before, trigger]);
+  // What was typed stays while the rest of the record moves, such as whether the target is up.
+  const { default_params } = trigger.definition;
+  const first = useMemo(() => before?.params ?? default_params ?? {}, [before?.params, default_params]);
   const [params, setParams] = useState<Params>(first);
   const [text, setText] = useState<string | null>(null); // of the JSON view, while that is open
   const { act, busy, problem, setProblem } = useAct();
