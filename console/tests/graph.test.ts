@@ -42,6 +42,8 @@ test("rates are told between two samples, and not from a counter that went back 
   expect(figuresOf(before, now).get("write")?.out).toBeNull();
   expect(figuresOf(now, before).get("read")?.out).toBeNull();
   expect(figuresOf(undefined, now).get("read")?.out).toBeNull();
+  expect(figuresOf(before, { ...before, at: before.at + 9_000 }).get("read")?.out).toBeNull();
+  expect(figuresOf(before, { ...before, at: before.at + 10_000 }).get("read")?.out).toBe(0);
 });
 
 test("events of a transport are not counted twice, what it refuses is counted", () => {

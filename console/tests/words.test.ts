@@ -23,6 +23,7 @@ test("what is not known is a dash and never 0", () => {
   expect(rate(null)).toBe("–");
   expect(rate(0)).toBe("0/s");
   expect(rate(0.25)).toBe("0.3/s");
+  expect(rate(0.05)).toBe("3.0/min");
   expect(count(12)).toBe("12");
   expect(counted(1, "worker")).toBe("1 worker");
   expect(counted(2, "worker")).toBe("2 workers");

@@ -30,7 +30,7 @@ def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Se
 
     page.locator(".graph .node", has_text=re.compile("healthy.*2/2 up", re.DOTALL)).first.wait_for()
     page.locator(".edge-label strong", has_text=re.compile(r"0\.\d/s")).first.wait_for()  # one event in five seconds
-    visitor.press("Workloads", "button")
+    visitor.page.get_by_role("navigation", name="Parts of").get_by_role("link", name="Workloads").click()
     page.locator("tbody tr").nth(3).wait_for()
 
     visitor.press("Plan change")

@@ -103,14 +103,17 @@ export function within(samples: Sample[], ms: number): Sample[] {
   return samples.slice(Math.max(0, first));
 }
 
-/** Rates between two samples; a counter that went back (a worker restarted) gives none. */
+const QUIET_SECONDS = 10; // that nothing came has to be seen for as long before it is said
+
+/** Rates between two samples; a counter that went back (a worker restarted) gives none, nor does a short while without
+ * an event: what comes every five seconds would be none at first. */
 export function figuresOf(before: Sample | undefined, now: Sample): Map<string, StepFigures> {
   const found = new Map<string, StepFigures>();
   for (const [step, totals] of now.totals) {
     const old = before?.totals.get(step);
     const seconds = before ? (now.at - before.at) / 1000 : 0;
     const rate = (a: number, b: number | undefined) =>
-      b === undefined || seconds <= 0 || a < b ? null : (a - b) / seconds;
+      b === undefined || seconds <= 0 || a < b || (a === b && seconds < QUIET_SECONDS) ? null : (a - b) / seconds;
     found.set(step, {
       in: rate(totals.in, old?.in),
       out: rate(totals.out, old?.out),

@@ -10,6 +10,7 @@ import { Facts, Head, Read, Refusal } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
+import { Tabs } from "../parts/Tabs";
 import { counted } from "../words/numbers";
 import { Drift, History, Placement, Reconcile } from "./DeploymentTabs";
 import { Explain } from "./Explain";
@@ -74,21 +75,16 @@ export function Deployment() {
             </div>
           ))}
           {data.drift.length > 0 && <Drifted shown={data} look={() => go({ tab: "drift" })} />}
-          <nav className="filters" aria-label="Parts of this deployment">
-            {TABS.map((one) => (
-              <Button
-                key={one}
-                variant={one === tab ? "light" : "subtle"}
-                aria-pressed={one === tab}
-                onClick={() => go({ tab: one })}
-              >
-                {one[0]?.toUpperCase() + one.slice(1)}
-              </Button>
-            ))}
-            <Button variant="subtle" component={Link} to={`/logs?of=${data.name}`}>
-              Logs
-            </Button>
-          </nav>
+          <Tabs
+            label="Parts of this deployment"
+            of={[...TABS.map((one) => [one, one[0]?.toUpperCase() + one.slice(1)] as const), ["logs", "Logs"]]}
+            now={tab}
+            at={(one) =>
+              one === "logs"
+                ? { to: "/logs", search: { of: data.name } }
+                : { to: "/deployments/$name", params: { name }, search: { ...search, tab: one } }
+            }
+          />
           {tab === "graph" && <LiveGraph shown={data} chosen={search} choose={go} />}
           {tab === "workloads" && <Workloads rows={data.workloads} />}
           {tab === "explain" && <Explain kind="deployment" id={name} />}

@@ -14,12 +14,13 @@ type Environment = Schemas["EnvironmentStatus"];
 export function Environments() {
   const read = useRead("gitops_status", {}, { every: 30_000 });
   if (read.error && read.error.code !== "not_licensed") return <Refusal problem={read.error} />;
-  if (!read.data?.environments.length) return null;
+  const environments = read.data?.environments.filter((one) => one.environment || one.commit_sha || one.last_run) ?? [];
+  if (!environments.length) return null; // what no file describes is in the list above, and nowhere else
   return (
     <Section title="Environments kept by files (GitOps)">
       <Rows
         label="Environments kept by files"
-        rows={read.data.environments}
+        rows={environments}
         id={(row) => row.environment}
         columns={[
           {

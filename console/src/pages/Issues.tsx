@@ -74,22 +74,18 @@ export function Issues() {
   );
 }
 
-const QUIET = new Set(["job-run-ended", "job-run-started"]);
-
-/** What jobs reported that somebody should hear: not the ends of runs, which Messages has. */
+/** What jobs raise with the action `message`; faults of workloads stand above it. */
 function Alerts() {
-  const list = useList("job_notifications_recent", { limit: 50 }, { every: 10_000 });
-  const alerts = list.rows.filter(({ message_type }) => !QUIET.has(message_type));
-  if (!alerts.length) return null;
+  const list = useList("message_search", { type: "user-alert", limit: 50 }, { every: 10_000 });
+  if (!list.rows.length) return null;
   return (
-    <Section title="What jobs reported lately">
+    <Section title="Alerts that jobs raised">
       <Rows
-        label="What jobs reported lately"
-        rows={alerts}
+        label="Alerts that jobs raised"
+        rows={list.rows}
         id={(row) => row.id}
         columns={[
           { title: "At", key: (row) => row.at, cell: (row) => <Age at={row.at} /> },
-          { title: "What", key: (row) => row.message_type, cell: (row) => <code>{row.message_type}</code> },
           { title: "Job", key: (row) => row.job_name, cell: (row) => <code>{row.job_name}</code> },
           { title: "Worker", cell: (row) => row.worker_id },
           { title: "Says", cell: (row) => <code>{JSON.stringify(row.message_data)?.slice(0, 200)}</code> },

@@ -5,9 +5,10 @@ const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumSig
 
 export const count = (value: number): string => (Math.abs(value) < 100_000 ? whole.format(value) : short.format(value));
 
-/** A rate; what is not known is a dash, never 0. */
+/** A rate; what is not known is a dash, never 0, and what comes seldom is told by the minute. */
 export function rate(value: number | null | undefined, unit = "/s"): string {
   if (value === null || value === undefined) return "–";
+  if (value > 0 && value < 0.1 && unit === "/s") return rate(value * 60, "/min");
   return `${value >= 100 ? short.format(value) : value.toFixed(value >= 10 || value === 0 ? 0 : 1)}${unit}`;
 }
 

@@ -1,6 +1,5 @@
 // One job: how it is, its document, its runs, its versions, where it runs, and what can be done with it.
 
-import "../../parts/tabs.css";
 import { Link, useParams, useSearch } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Schemas } from "../../api/client";
@@ -11,6 +10,7 @@ import { Facts, Head, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { State } from "../../parts/State";
 import { useAdmin } from "../../parts/session";
+import { Tabs } from "../../parts/Tabs";
 import { Actions } from "./Actions";
 import { JobEditor } from "./JobEditor";
 import { Runs } from "./Runs";
@@ -78,19 +78,12 @@ export function Job() {
               ],
             ]}
           />
-          <nav className="tabs" aria-label="Parts of this job">
-            {TABS.map(([one, text]) => (
-              <Link
-                key={one}
-                to="/jobs/$name"
-                params={{ name }}
-                search={{ tab: one } as never}
-                {...(one === tab ? { className: "active", "aria-current": "page" } : {})}
-              >
-                {text}
-              </Link>
-            ))}
-          </nav>
+          <Tabs
+            label="Parts of this job"
+            of={TABS}
+            now={tab}
+            at={(one) => ({ to: "/jobs/$name", params: { name }, search: { tab: one } })}
+          />
           {/* What is typed stays while another tab is looked at. */}
           <div hidden={tab !== "document"}>
             <Document key={name} job={job} staged={setStaged} />

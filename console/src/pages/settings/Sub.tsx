@@ -1,9 +1,9 @@
 // The frame of each sub-page of the settings: where else one can go, and what can be done here.
 
-import "../../parts/tabs.css";
-import { Link, useParams } from "@tanstack/react-router";
+import { useParams } from "@tanstack/react-router";
 import type { ReactNode } from "react";
 import { Head } from "../../parts/Page";
+import { Tabs } from "../../parts/Tabs";
 
 export const TABS = [
   ["contexts", "Contexts"],
@@ -31,18 +31,7 @@ export function Sub({ about, actions, children }: Given) {
   return (
     <>
       <Head title="Settings" actions={actions} />
-      <nav className="tabs" aria-label="Settings">
-        {TABS.map(([tab, text]) => (
-          <Link
-            key={tab}
-            to="/settings/$tab"
-            params={{ tab }}
-            {...(tab === present ? { className: "active", "aria-current": "page" } : {})}
-          >
-            {text}
-          </Link>
-        ))}
-      </nav>
+      <Tabs label="Settings" of={TABS} now={present} at={(tab) => ({ to: "/settings/$tab", params: { tab } })} />
       <p className="quiet">{about}</p>
       {children}
     </>
