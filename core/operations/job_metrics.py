@@ -14,6 +14,8 @@ from core.operations.registry import LISTED, Page, offset_page, operation
 class JobMetrics(Page):
     name: str | None = Field(default=None, max_length=200)
     """Only this job."""
+    deployment: str | None = Field(default=None, max_length=200)
+    """Only jobs of this deployment."""
 
 
 @operation(
@@ -29,7 +31,7 @@ async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> res
     conditions_failed (for so many events), runs, and lag_seconds, the age of the oldest message or batch that the
     output has not accepted yet. `letters` are the dead letters of the job. Of a scheduled job also `schedule`: next and
     last_success in seconds since the epoch, how many firings were missed, whether it is paused."""
-    found = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
+    found = engine.fleet.workload_views(tenant=caller.tenant, deployment=params.deployment, job=params.name)
     found.sort(key=lambda one: (one.job, one.replica))
 
     def show(one: WorkloadView) -> results.jobs.JobMetrics:

@@ -225,6 +225,7 @@ async def test_the_figures_of_a_job_are_counted_and_told(engine: Engine) -> None
     async def figures() -> dict[str, Any]:
         (item,) = (await engine.call("job_metrics", {"name": "ticker"}, USER))["items"]
         assert (item["job"], item["worker"], item["state"]) == ("ticker", "local-1", "running")
+        assert not (await engine.call("job_metrics", {"deployment": "others"}, USER))["items"]
         metrics: dict[str, Any] = item["metrics"]
         return metrics
 

@@ -1,14 +1,16 @@
 // Reads of the engine as React queries: kept by tenant, operation and arguments, asked anew when a notice says so.
 
-import {
-  keepPreviousData,
-  type UseQueryResult,
-  useInfiniteQuery,
-  useQuery,
-  useQueryClient,
-} from "@tanstack/react-query";
+import { type Query, type UseQueryResult, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useTenant } from "../parts/session";
 import { type Args, call, type Name, type Problem, type Result, type RowOf } from "./client";
+
+/** What was shown stays until the new answer is there, as while one filters; on the page of another thing it does not:
+ * whoever goes from one job to the next must not read the first under the name of the second. */
+const here = () => ({
+  meta: { page: location.pathname },
+  placeholderData: <T>(before: T | undefined, query: Pick<Query, "meta"> | undefined) =>
+    query?.meta?.page === location.pathname ? before : undefined,
+});
 
 export interface Reading {
   enabled?: boolean;
@@ -28,7 +30,7 @@ export function useRead<N extends Name>(
     queryFn: ({ signal }) => call(name, args, { tenant, signal }),
     enabled: reading.enabled ?? true,
     refetchInterval: reading.every ?? false,
-    placeholderData: keepPreviousData,
+    ...here(),
   });
 }
 
@@ -53,7 +55,7 @@ export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, 
     getNextPageParam: (last) => last.next_cursor || undefined,
     enabled: reading.enabled ?? true,
     refetchInterval: reading.every ?? false,
-    placeholderData: keepPreviousData,
+    ...here(),
   });
   const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
   return { ...query, rows, total: query.data?.pages[0]?.total };

@@ -16,6 +16,7 @@ import { useChecked } from "./checking";
 import { type Copy, find, forget, keep, nameOf } from "./copies";
 import { type Theirs, useOthers } from "./others";
 import { project } from "./project";
+import { useCompletion } from "./useCompletion";
 import { Workbench } from "./Workbench";
 
 export interface Opened {
@@ -106,8 +107,10 @@ export function Editor({ opened }: { opened: Opened }) {
 
   const keys = useRef(save);
   keys.current = save;
+  const completion = useCompletion(opened.kind);
   const extensions = useMemo(
-    () =>
+    () => [
+      completion,
       keymap.of([
         {
           key: "Mod-s",
@@ -117,7 +120,8 @@ export function Editor({ opened }: { opened: Opened }) {
           },
         },
       ]),
-    [],
+    ],
+    [completion],
   );
   const valid = checked.current && checked.report?.valid === true;
   return (

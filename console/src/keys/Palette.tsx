@@ -22,6 +22,7 @@ const ROWS = 8; // of each kind of thing
 function useThings(wanted: string, to: (path: string) => void): Found[] {
   const asked = { enabled: wanted.length > 1 };
   const deployments = useList("deployment_list", { query: wanted, limit: ROWS }, asked);
+  const jobs = useList("job_list", { query: wanted, limit: ROWS }, asked);
   const items = useList("catalog_search", { query: wanted, limit: ROWS }, asked);
   const triggers = useList("trigger_list", {}, asked);
   const workers = useList("worker_list", {}, asked);
@@ -33,6 +34,10 @@ function useThings(wanted: string, to: (path: string) => void): Found[] {
     ...of(
       "Deployment",
       deployments.rows.map(({ name }) => [name, `/deployments/${name}`]),
+    ),
+    ...of(
+      "Job",
+      jobs.rows.map(({ name }) => [name, `/jobs/${name}`]),
     ),
     ...of(
       "Trigger",

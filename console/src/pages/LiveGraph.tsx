@@ -59,9 +59,9 @@ function useWorkloads(shown: Shown): Workload[] {
 }
 
 /** The figures of each step, from the counters of its jobs as they move. */
-function useFigures(workloads: Workload[]): Map<string, StepFigures> {
+function useFigures(deployment: string, workloads: Workload[]): Map<string, StepFigures> {
   const steps = useMemo(() => new Map(workloads.map((one) => [one.job, one.step ?? ""])), [workloads]);
-  const metrics = useList("job_metrics", { limit: PAGE }, { every: FIGURES_MS });
+  const metrics = useList("job_metrics", { deployment, limit: PAGE }, { every: FIGURES_MS });
   useRest(metrics);
   const samples = useRef<Sample[]>([]);
   const [figures, setFigures] = useState<Map<string, StepFigures>>(new Map());
@@ -96,7 +96,7 @@ export function LiveGraph({ shown, chosen, choose }: Given) {
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const { graph, into } = useMemo(() => folded(whole, open), [whole, open]);
   const states = useMemo(() => statesOf(workloads), [workloads]);
-  const figures = useFigures(workloads);
+  const figures = useFigures(shown.name, workloads);
   const [board] = useState(() => new Board());
   useEffect(() => board.tell(foldedStates(states, into), foldedFigures(figures, into)), [board, states, figures, into]);
   const hidden = useMemo(() => {

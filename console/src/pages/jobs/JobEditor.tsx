@@ -6,14 +6,14 @@ import { Button } from "@mantine/core";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useAct } from "../../api/act";
 import { call, type Result } from "../../api/client";
-import { useAgain, useRead } from "../../api/queries";
+import { useAgain } from "../../api/queries";
 import { Code } from "../../editor/Code";
 import { Conflict } from "../../editor/Conflict";
 import { faultsOf, useNewest } from "../../editor/checking";
-import { completing, type Schema } from "../../editor/completing";
 import { type Copy, find, forget, keep, nameOf } from "../../editor/copies";
 import { Faults } from "../../editor/Faults";
 import type { Theirs } from "../../editor/others";
+import { useCompletion } from "../../editor/useCompletion";
 import { Refusal } from "../../parts/Page";
 import { State } from "../../parts/State";
 import { useTenant } from "../../parts/session";
@@ -60,10 +60,7 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
   const named = checked.report?.name;
   const other = name && named && named !== name ? named : "";
 
-  const schema = useRead("schema_get", { kind: "job" });
-  const known = useRef<Schema | undefined>(undefined);
-  known.current = schema.data as Schema | undefined;
-  const extensions = useMemo(() => completing(() => known.current), []);
+  const extensions = useCompletion("job");
 
   const replace = (whole: string) =>
     view?.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: whole }, userEvent: "input.replace" });
