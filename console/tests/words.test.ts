@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { read } from "../src/words/exact";
 import { count, counted, rate } from "../src/words/numbers";
 import { ago, heard, now, span } from "../src/words/times";
 
@@ -27,4 +28,11 @@ test("what is not known is a dash and never 0", () => {
   expect(count(12)).toBe("12");
   expect(counted(1, "worker")).toBe("1 worker");
   expect(counted(2, "worker")).toBe("2 workers");
+});
+
+test("integers keep all their digits from the answer to the page and back", () => {
+  const text = '{"at":1795848066230869623,"n":[9007199254740993,12],"t":"9007199254740993"}';
+  expect(JSON.stringify(read(text))).toBe(text);
+  expect(`${(read("[1795848066230869623]") as unknown[])[0]}`).toBe("1795848066230869623");
+  expect(read('{"small":12}')).toEqual({ small: 12 });
 });

@@ -18,6 +18,16 @@ LINES = 125  # of four steps each
 PICTURE_SECONDS = 10.0  # for all 500 on a machine that does much else; the layout alone takes about half a second
 
 
+FEWEST_EDGES = """new Promise((done) => {
+  let fewest = Infinity;
+  const start = performance.now();
+  const look = (now) => {
+    fewest = Math.min(fewest, document.querySelectorAll(".react-flow__edge-path").length);
+    if (now - start < 4500) requestAnimationFrame(look);
+    else done(fewest);
+  };
+  requestAnimationFrame(look);
+})"""  # over the time of two looks at the figures
 YOUNG = "status of 404"  # what Chromium says while nothing is known yet of what a workload did over time
 
 
@@ -36,6 +46,8 @@ def test_a_step_shows_its_figures_workers_and_logs_and_the_graph_walks_by_arrows
     plan = served.call("deployment_plan", name="seen", source=SOURCE, values={"path": "seen"})
     served.call("deployment_apply", plan_id=plan["plan_id"])
     visitor.go("deployments/seen")
+    page.locator(".edge-label strong").first.wait_for()
+    assert page.evaluate(FEWEST_EDGES) == 1, "edges stay when the figures of their steps are told anew"
     page.locator(".node", has_text="generate").click()
     drawer = page.get_by_role("complementary", name="step generate")
     drawer.get_by_text("The last hour").wait_for()

@@ -98,22 +98,6 @@ def test_a_line_of_a_megabyte_is_cut_and_the_lines_beside_it_are_read(visitor: V
     assert visitor.page.locator(".line").count() < 200
 
 
-def test_a_graph_of_500_steps_is_drawn(visitor: Visitor, served: Served) -> None:
-    pairs = range(250)
-    channels = ", ".join(f"c{n}: {{}}" for n in pairs)
-    steps = "".join(
-        f'  - {{id: a{n}, use: "blueprint:echo-source@1.0.0", out: "channel:c{n}"}}\n'
-        f'  - {{id: b{n}, use: "blueprint:file-printer@1.0.0", in: "channel:c{n}"}}\n'
-        for n in pairs
-    )
-    document = f"kind: workflow\nslug: large\nversion: 1\nchannels: {{{channels}}}\nsteps:\n{steps}"
-    served.call("workflow_save_draft", document=document)
-    served.call("workflow_publish", slug="large")
-    visitor.go("catalog/workflow/large")
-    visitor.page.locator(".graph .node", has_text="b249").wait_for()
-    assert visitor.page.locator(".graph .node").count() == 500
-
-
 def test_a_list_of_100_000_rows_keeps_a_few_in_the_document(visitor: Visitor) -> None:
     def answer(route: Any) -> None:
         asked = orjson.loads(route.request.post_data)

@@ -43,6 +43,7 @@ def test_an_api_key_signs_in_and_a_withdrawn_one_signs_out(browser: Any, served:
         assert visitor.page.get_by_role("link", name="Create deployment").count() == 0
         served.call("token_revoke", id=made["id"])
         visitor.sees("Sign in to Sluice")
+        visitor.sees("Your session has ended")
 
 
 def test_who_signs_out_is_out(browser: Any, served: Served) -> None:

@@ -1,6 +1,7 @@
 // The one way to the engine: an operation of the registry by its name, with its arguments as they are.
 // What the console does, `POST /api/operations/NAME` does for everybody else.
 
+import { read } from "../words/exact";
 import { heard } from "../words/times";
 import type { components, operations } from "./types";
 
@@ -73,7 +74,7 @@ export async function post(path: string, body: unknown, { tenant, signal, key }:
   if (tenant) headers[TENANT] = tenant;
   if (key) headers["idempotency-key"] = key;
   const answer = await send(path, { method: "POST", headers, body: JSON.stringify(body), signal: signal ?? null });
-  return answer.json();
+  return read(await answer.text());
 }
 
 const KEPT_MS = 60_000; // a browser may begin to read it later than the click

@@ -154,6 +154,12 @@ function Keep({ chosen, many }: { chosen: string | undefined; many: number }) {
   return null;
 }
 
+// Where edges begin and end, which is then not measured: they are drawn at once, and stay when a step is told anew.
+const HANDLES = [
+  { type: "target" as const, position: Position.Left, x: 0, y: HEIGHT / 2, width: 1, height: 1 },
+  { type: "source" as const, position: Position.Right, x: WIDTH, y: HEIGHT / 2, width: 1, height: 1 },
+];
+const SIZE = { width: WIDTH, height: HEIGHT };
 const nodeTypes = { step: Step };
 const edgeTypes = { hop: Hop };
 const DIM = { opacity: 0.25 };
@@ -172,8 +178,9 @@ export function Graph({ graph, label, actions, chosen, choose, chooseEdge, hidde
         id: node.id,
         type: "step",
         position: places?.[node.id] ?? { x: 0, y: 0 },
-        width: WIDTH,
-        height: HEIGHT,
+        ...SIZE,
+        measured: SIZE,
+        handles: HANDLES,
         selected: node.id === chosen,
         ...(near && !near.has(node.id) ? { style: DIM } : {}),
         ariaLabel: `Step ${isGroup(node.id) ? groupName(node.id) : node.id}, ${actions?.get(node.id) ?? node.use ?? ""}`,

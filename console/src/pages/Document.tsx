@@ -119,7 +119,13 @@ function Copying({ item, close }: { item: Shown; close: () => void }) {
       await navigate({ to: "/workflows/$kind/$slug/edit", params: { kind: made.type, slug: made.slug } });
     });
   return (
-    <Modal opened onClose={close} title={`A draft of ${item.title}`} closeButtonProps={{ "aria-label": "Close" }}>
+    <Modal
+      opened
+      onClose={close}
+      closeOnClickOutside={false}
+      title={`A draft of ${item.title}`}
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       <form
         onSubmit={(event) => {
           event.preventDefault();

@@ -81,7 +81,7 @@ export function Invocation() {
           <Section title="What happened">
             <ul className="timeline">
               {run.events.map((event) => (
-                <li key={`${event.at_ns} ${event.type}`}>
+                <li key={`${event.at} ${event.type}`}>
                   {event.at && (
                     <time dateTime={event.at} title={full(event.at)} className="mono">
                       {clock(event.at, true)}

@@ -13,6 +13,7 @@ import { Chosen, Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { counted } from "../words/numbers";
+import { workerWord } from "../words/workers";
 
 export function Issues() {
   const all = useList("workload_list", { limit: 200 }, { every: 10_000 });
@@ -55,13 +56,13 @@ export function Issues() {
         </Read>
       </Section>
       {lost.length > 0 && (
-        <Section title="Workers that are not there">
+        <Section title="Workers that take no jobs">
           <Rows
-            label="Workers that are not there"
+            label="Workers that take no jobs"
             rows={lost}
             id={(row) => row.name}
             columns={[
-              { title: "State", cell: (row) => <State word={row.state} /> },
+              { title: "State", cell: (row) => <State word={workerWord(row)} /> },
               { title: "Worker", cell: (row) => <code>{row.name}</code> },
               { title: "Last heard", cell: (row) => <Age at={row.last_heartbeat_at} /> },
             ]}

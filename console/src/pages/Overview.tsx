@@ -9,6 +9,7 @@ import { Rows } from "../parts/Rows";
 import { RateLine } from "../parts/Spark";
 import { State, toneOf } from "../parts/State";
 import { counted } from "../words/numbers";
+import { workerWord } from "../words/workers";
 import { FirstSteps } from "./FirstSteps";
 
 export function Overview() {
@@ -24,8 +25,8 @@ export function Overview() {
   const nothing = !unwell.length && !lost.length && !late.length && !waiting;
   const known = deployments.data && workers.data && schedules.data;
   const next = schedules.rows
-    .filter(({ next }) => next.length)
-    .sort((a, b) => (a.next[0] ?? "").localeCompare(b.next[0] ?? ""));
+    .filter(({ next, state }) => next.length || state === "paused")
+    .sort((a, b) => (a.next[0] ?? "~").localeCompare(b.next[0] ?? "~"));
   return (
     <>
       <Head
@@ -43,7 +44,7 @@ export function Overview() {
           {() =>
             nothing ? (
               <p>
-                <State word="healthy" /> Nothing does.
+                <State word="healthy" title="all that is deployed" /> Nothing needs you.
               </p>
             ) : (
               <ul className="timeline">
@@ -61,7 +62,7 @@ export function Overview() {
                     <Link to="/workers">
                       Worker <code>{one.name}</code>
                     </Link>{" "}
-                    <State word={one.state} />
+                    <State word={workerWord(one)} />
                   </li>
                 ))}
                 {late.map((one) => (
@@ -123,7 +124,17 @@ export function Overview() {
                   rows={next.slice(0, 10)}
                   id={(row) => row.name}
                   columns={[
-                    { title: "Next", cell: (row) => <Age at={row.next[0]} /> },
+                    {
+                      title: "Next",
+                      cell: (row) =>
+                        row.state === "paused" ? (
+                          <Link to="/schedules/$name" params={{ name: row.name }}>
+                            <State word="paused" />
+                          </Link>
+                        ) : (
+                          <Age at={row.next[0]} due />
+                        ),
+                    },
                     { title: "Job", cell: (row) => <code>{row.name}</code> },
                     { title: "Schedule", cell: (row) => row.schedule },
                   ]}

@@ -80,7 +80,7 @@ export function Schedules() {
                     ),
                 },
                 { title: "Schedule", cell: (row) => row.schedule },
-                { title: "Next", key: (row) => row.next[0], cell: (row) => <Age at={row.next[0]} /> },
+                { title: "Next", key: (row) => row.next[0], cell: (row) => <Age at={row.next[0]} due /> },
                 { title: "Last", key: (row) => row.last_scheduled, cell: (row) => <Age at={row.last_scheduled} /> },
                 {
                   title: "Last run",

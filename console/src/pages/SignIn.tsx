@@ -62,7 +62,7 @@ export function SignedIn({ children }: { children: ReactNode }) {
     return () => ended.abort();
   }, [client, tenant, signedIn]);
 
-  if (out) return <SignIn problem={problem} done={look} />;
+  if (out) return <SignIn problem={problem} ended={identity !== null} done={look} />;
   if (problem)
     return (
       <main className="sign-in">
@@ -78,7 +78,14 @@ export function SignedIn({ children }: { children: ReactNode }) {
   return <SessionProvider value={{ identity, tenant, liveness }}>{children}</SessionProvider>;
 }
 
-function SignIn({ problem, done }: { problem: Problem | null; done: () => Promise<void> }) {
+interface Given {
+  problem: Problem | null;
+  /** Somebody was signed in here. */
+  ended: boolean;
+  done: () => Promise<void>;
+}
+
+function SignIn({ problem, ended, done }: Given) {
   const [token, setToken] = useState("");
   const [refused, setRefused] = useState<Problem | null>(problem);
   const [busy, setBusy] = useState(false);
@@ -104,6 +111,14 @@ function SignIn({ problem, done }: { problem: Problem | null; done: () => Promis
         On the machine of the server, <code>sluice console</code> opens this page signed in. Elsewhere, paste an API key
         (<code>sluice token create</code> makes one).
       </p>
+      {ended && !refused && (
+        <div className="note warning" role="status">
+          <p>
+            Your session has ended: its key was revoked or is over, or somebody signed out. Documents that were typed
+            and not saved are kept in this browser, and offered again where they were.
+          </p>
+        </div>
+      )}
       {refused && <Refusal problem={refused} />}
       <form onSubmit={submit}>
         <PasswordInput

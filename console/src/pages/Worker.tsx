@@ -14,6 +14,7 @@ import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useSession } from "../parts/session";
 import { bytes, counted } from "../words/numbers";
+import { workerWord } from "../words/workers";
 import { Explain } from "./Explain";
 import { roomBeside } from "./Workers";
 
@@ -39,7 +40,7 @@ export function Worker() {
             }
             state={
               <>
-                <State word={worker.drained ? "drained" : worker.state} />
+                <State word={workerWord(worker)} />
                 <span className="quiet">
                   heard <Age at={worker.last_heartbeat_at} />
                 </span>

@@ -8,6 +8,7 @@ import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
 import { Empty, Head, Read, Section } from "../parts/Page";
 import { type Column, Rows } from "../parts/Rows";
 import { State } from "../parts/State";
+import { workerWord } from "../words/workers";
 
 type Wanted = Pick<Args<"worker_list">, "group" | "state" | "label">;
 
@@ -27,7 +28,7 @@ const COLUMNS: Column<WorkerRow>[] = [
   {
     title: "State",
     key: (row) => row.state,
-    cell: (row) => <State word={row.drained ? "drained" : row.state} />,
+    cell: (row) => <State word={workerWord(row)} />,
   },
   {
     title: "Worker",

@@ -1,7 +1,7 @@
 // An age that keeps its word, with the time in full on hover and in the copy.
 
 import { useSyncExternalStore } from "react";
-import { ago, full } from "../words/times";
+import { ago, full, now } from "../words/times";
 
 let ticks = 0;
 const heard = new Set<() => void>();
@@ -15,12 +15,19 @@ function subscribe(tell: () => void) {
   return () => void heard.delete(tell);
 }
 
-export function Age({ at }: { at: string | null | undefined }) {
-  useSyncExternalStore(subscribe, () => (at ? ago(at) : String(ticks * 0)));
+interface Given {
+  at: string | null | undefined;
+  /** It is to come: what is over by the time of the next look is due now. */
+  due?: boolean;
+}
+
+export function Age({ at, due = false }: Given) {
+  const word = () => (at ? (due && Date.parse(at) <= now() ? "now" : ago(at)) : String(ticks * 0));
+  useSyncExternalStore(subscribe, word);
   if (!at) return <span className="quiet">–</span>;
   return (
     <time dateTime={at} title={full(at)}>
-      {ago(at)}
+      {word()}
     </time>
   );
 }

@@ -18,7 +18,14 @@ interface Given {
 export function Dialog({ title, verb, ready = true, submit, close, children }: Given) {
   const { act, busy, problem } = useAct();
   return (
-    <Modal opened onClose={close} title={title} closeButtonProps={{ "aria-label": "Close" }}>
+    // A click beside it takes nothing away that was typed; Escape and Cancel do.
+    <Modal
+      opened
+      onClose={close}
+      title={title}
+      closeOnClickOutside={false}
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
       <form
         className="fields"
         autoComplete="off"

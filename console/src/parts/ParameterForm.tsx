@@ -15,6 +15,7 @@ import type {
   WidgetProps,
 } from "@rjsf/utils";
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
+import { read } from "../words/exact";
 import { validator } from "./validator";
 
 type Params = Record<string, unknown>;
@@ -209,7 +210,7 @@ function Anything(props: FieldProps) {
 function parsed(text: string): unknown {
   if (!text.trim()) return undefined;
   try {
-    return JSON.parse(text);
+    return read(text);
   } catch {
     return text;
   }

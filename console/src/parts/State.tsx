@@ -34,6 +34,7 @@ export const TONES: Record<string, Tone> = {
   degraded: "warning",
   drained: "warning",
   draining: "warning",
+  paused: "warning",
   stale: "warning",
   waiting: "warning",
   missed: "warning",

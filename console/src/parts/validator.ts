@@ -9,6 +9,7 @@ import {
   type ValidationData,
   type ValidatorType,
 } from "@rjsf/utils";
+import { Exact } from "../words/exact";
 
 const GROUPING = new Set([
   "properties",
@@ -23,8 +24,18 @@ const GROUPING = new Set([
   "dependentSchemas",
 ]);
 
+/** A value as numbers alone: what is exact beyond them is judged by the nearest one. */
+const numbered = (value: unknown): unknown =>
+  value instanceof Exact
+    ? Number(value)
+    : Array.isArray(value)
+      ? value.map(numbered)
+      : value && typeof value === "object"
+        ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, numbered(one)]))
+        : value;
+
 function errorsOf(schema: RJSFSchema, value: unknown) {
-  const found = new Validator(schema as Schema, "2020-12", false).validate(value ?? {});
+  const found = new Validator(schema as Schema, "2020-12", false).validate(numbered(value ?? {}));
   return found.errors.filter(({ keyword }) => !GROUPING.has(keyword));
 }
 
@@ -60,7 +71,7 @@ export const validator: ValidatorType = {
       $defs: (rootSchema as RJSFSchema).$defs,
       definitions: (rootSchema as RJSFSchema).definitions,
     };
-    return new Validator(whole as Schema, "2020-12", true).validate(formData ?? {}).valid;
+    return new Validator(whole as Schema, "2020-12", true).validate(numbered(formData ?? {})).valid;
   },
   rawValidation(schema, formData) {
     return { errors: errorsOf(schema, formData) as never };

@@ -1,6 +1,7 @@
 // Values as people type and read them.
 
 import { Problem } from "../api/client";
+import { read } from "./exact";
 
 /** A value on one line; a text stands as it is. */
 export const shown = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
@@ -8,7 +9,7 @@ export const shown = (value: unknown): string => (typeof value === "string" ? va
 /** The JSON that was typed. Raises Problem, which names the field. */
 export function parsed(text: string, field: string): unknown {
   try {
-    return JSON.parse(text);
+    return read(text);
   } catch (error) {
     throw new Problem({
       code: "invalid_json",
