@@ -52,6 +52,10 @@ def problems_of(
         elif fault["type"] == "string_pattern_mismatch":
             pattern = fault["ctx"]["pattern"]
             message = f"{spellings.explain(pattern)}; found {errors.shorten(repr(fault['input']), 80)}"
+        elif fault["type"] == "too_short":
+            message = f"needs at least {fault['ctx']['min_length']}, and has {len(fault['input']) or 'none'}"
+        elif fault["type"] == "too_long":
+            message = f"may have at most {fault['ctx']['max_length']}, and has {len(fault['input'])}"
         elif fault["type"] in ("enum", "literal_error") and isinstance(fault["input"], str):
             allowed = choices(fault)
             guess = did_you_mean(fault["input"], allowed, "; did you mean {!r}?")

@@ -144,7 +144,7 @@ def test_budgets_hold_for_a_file_and_for_all_of_them(repository: Path, monkeypat
         ("schema_version: v1", "the key 'scope' is missing"),
         (HEAD + "includes: [{kind: secret, paths: [a]}]", "found 'secret'"),
         (HEAD + "includes: [{kind: jobs, paths: [a]}]", "did you mean 'job'?"),
-        (HEAD + "includes: [{kind: job, paths: []}]", "at least 1 item"),
+        (HEAD + "includes: [{kind: job, paths: []}]", "needs at least 1"),
         (HEAD + "source: {commit_sha: abc}", "must be a whole commit id: 40 hexadecimal digits"),
         (HEAD + "prune: true", "unknown key 'prune'"),
         ("schema_version: v1\nscope: {tenant_id: default, environment: A B}", "must be a name"),
