@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from core.documents import load
 from core.dsl.actions.extract import Extract
 from core.dsl.actions.filter import Filter
 from core.dsl.actions.time import Time
-from core.dsl.component import REGISTRY, Event, Limits, Run
-from core.dsl.language.compile import compile_job
-from core.worker.executor import Executor
-from tests.dsl.rig import Worker
+from core.dsl.component import REGISTRY, Event, Run
 from tests.dsl.stub import Stub, run
-from tests.filepolicies import everywhere
 
 ACTIONS = [component for component in REGISTRY if component.kind == "action"]
 
@@ -25,23 +19,6 @@ ACTIONS = [component for component in REGISTRY if component.kind == "action"]
 @pytest.mark.parametrize("component", ACTIONS, ids=[component.name for component in ACTIONS])
 def test_every_action_has_the_keys_that_all_actions_share(component: Any) -> None:
     assert {"description", "condition", "suppress_warnings"} <= component.model_fields.keys()
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("component", ACTIONS, ids=[component.name for component in ACTIONS])
-async def test_the_example_of_an_action_is_a_job_that_runs(component: Any, worker: Worker, tmp_path: Path) -> None:
-    directory = tmp_path / worker.env().tenant
-    directory.mkdir()
-    (directory / "hosts.csv").write_text("name,owner,site\ndb1,ada,berlin\n")
-    worker.limits = Limits(files=everywhere(tmp_path))
-    (loaded,) = load(component.example)
-    executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
-    if component.name == "worker-kv":  # needs the store of an engine
-        return
-    await executor.run()
-    (report,) = worker.reports
-    assert (report.ok, report.errors) == (True, int(component.name == "assert"))  # its example has an event to refuse
-    assert bool(worker.printed) is (component.name != "message")
 
 
 @pytest.mark.parametrize(

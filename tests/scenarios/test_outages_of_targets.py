@@ -44,6 +44,11 @@ async def measured(engine: Engine) -> list[float]:
     return [one["value"] for one in samples if one["labels"]["type"] == "OutputAccepting"]
 
 
+async def changes_of_health(engine: Engine) -> set[str]:
+    found = await engine.call("message_search", {"type": "health-changed"}, ADMIN)
+    return {one["message_data"]["health"] for one in found["items"]}
+
+
 async def test_an_output_that_is_refused_is_a_warning_until_its_target_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,5 +83,4 @@ async def test_an_output_that_is_refused_is_a_warning_until_its_target_is_there(
         assert arrived == list(range(20)), "none is lost, and none came twice"
         well = await waiting.until(lambda: shown(engine), lambda one: one["health"] == "healthy")
         assert well["state"] == "running" and await measured(engine) == [1]
-        found = await engine.call("message_search", {"type": "health-changed"}, ADMIN)
-        assert {one["message_data"]["health"] for one in found["items"]} >= {"warning", "healthy"}
+        await waiting.until(lambda: changes_of_health(engine), lambda said: said >= {"warning", "healthy"})
