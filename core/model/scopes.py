@@ -12,7 +12,10 @@ from typing import Any
 from core.model.operation import Effect, Operation
 
 PATTERN = r"^(read|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a-z0-9_-]{0,63})$"
-ALWAYS = frozenset({"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once", "call_preview"})
+SESSION = ("console_session_create", "console_session_end")  # of a browser, which has the same scopes
+ALWAYS = frozenset(
+    {"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once", "call_preview", *SESSION}
+)
 """What every session needs; trigger_tools lists only what the caller may invoke."""
 _OF_TRIGGER = frozenset({"trigger_get", "trigger_invoke"})
 FILTERED = frozenset(
