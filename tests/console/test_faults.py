@@ -32,9 +32,10 @@ def test_a_killed_engine_is_told_and_nothing_that_was_typed_is_lost(browser: Any
             served.end(signal.SIGKILL)
             visitor.page.get_by_role("status").get_by_text("stale").wait_for()
             visitor.press("Plan")
-            visitor.sees("The server does not answer.")
+            visitor.sees("Nothing is known to have been done.")
             served.start(port)
             visitor.page.get_by_role("status").get_by_text("live").wait_for()
+            visitor.page.get_by_text("Nothing is known to have been done.").wait_for(state="detached")
             assert visitor.page.get_by_label("File-store path").input_value() == "typed-before"
             visitor.press("Plan")
             visitor.sees(re.compile("Plan for"))

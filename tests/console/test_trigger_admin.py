@@ -25,30 +25,43 @@ def walk(visitor: Visitor, served: Served) -> None:
     visitor.press("Publish a trigger", "link")
     visitor.fill("Slug", "Not A Slug")
     visitor.fill("Target job", HANDLER)
-    visitor.sees(re.compile("No worker runs"))
+    visitor.sees(f"No job {HANDLER} is deployed: a run fails at once.")
     visitor.fill("Message tag", "smoke.invoke")
     visitor.fill("Response slot", "smoke.reply")
     visitor.press("Publish this trigger")
     visitor.sees(re.compile("do not fit its schema"))
     assert page.locator("[id$=-error]", has_text="must be a slug").count() == 1, "at its field"
     visitor.fill("Slug", "checked")
+    page.get_by_text(re.compile("do not fit its schema")).wait_for(state="detached")
     visitor.press("JSON")
     text = page.get_by_label("The trigger as JSON").input_value()
     assert '"slug": "checked"' in text, "both are views of one value"
     visitor.press("Form")
     schema = '{"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"]}'
+    for broken, why in ((schema[:-1], "is no JSON object"), ("[]", "it is no object")):
+        visitor.fill("Parameters (JSON Schema)", broken)
+        visitor.press("Publish this trigger")
+        page.get_by_role("alert").get_by_text(re.compile(why)).wait_for()
+        visitor.press("JSON")
+        assert page.get_by_label("Parameters (JSON Schema)").input_value() == broken, "it stays as it was typed"
+    assert served.call("trigger_list")["items"] == []
     visitor.fill("Parameters (JSON Schema)", schema)
+    page.get_by_role("alert").wait_for(state="detached")
     visitor.press("Publish this trigger")
     visitor.sees("checked is published")
     visitor.press(f"Deploy {HANDLER}")
     visitor.press("Go to the trigger", "link")
     page.locator("header.head .state", has_text="running").wait_for()
+    page.get_by_role("heading", name="checked", exact=True).wait_for()  # it has no name
+    page.get_by_role("button", name="Run checked").wait_for()
 
     visitor.press("Revise", "link")
     visitor.sees("Nothing yet.")
     visitor.fill("Display name", "Checked")
     visitor.sees(re.compile("display_name:.*Checked"), within=".section")
-    visitor.press("Publish revision 2")
+    with page.expect_response("**/api/operations/trigger_get"):  # the form hears of the revision that it made
+        visitor.press("Publish revision 2")
+    visitor.sees("Revision 2")
     visitor.press("Go to the trigger", "link")
     visitor.press("Compare 1 with the present")
     visitor.sees(re.compile("display_name:.*Checked"), within=".section")
@@ -65,6 +78,9 @@ def walk(visitor: Visitor, served: Served) -> None:
     assert served.call("trigger_get", slug="checked")["revision"] == 3
 
     visitor.fill("env", "x")
+    visitor.press("Triggers", "link")
+    visitor.press("Checked", "link")
+    page.wait_for_function("document.querySelector('[id=root_env]')?.value === 'x'")
     visitor.press("Run Checked")
     visitor.sees("succeeded")
     visitor.sees(re.compile("It came through"))

@@ -14,7 +14,7 @@ import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
 import { clock, full } from "../words/times";
 import { Explain } from "./Explain";
-import { toldOf } from "./runEvents";
+import { toldOf, whyOf } from "./runEvents";
 
 type Run = Schemas["Invocation"];
 
@@ -91,6 +91,7 @@ export function Invocation() {
                 </li>
               ))}
             </ul>
+            {!OPEN.has(run.state) && run.state !== "succeeded" && <Why result={run.result} />}
           </Section>
           {OPEN.has(run.state) && (
             <Section title="What it waits for">
@@ -106,6 +107,17 @@ export function Invocation() {
         </>
       )}
     </Read>
+  );
+}
+
+function Why({ result }: { result: Run["result"] }) {
+  const { message, hint } = whyOf(result);
+  if (!message && !hint) return null;
+  return (
+    <div className="note failed">
+      {message && <p>{message}</p>}
+      {hint && <p>{hint}</p>}
+    </div>
   );
 }
 

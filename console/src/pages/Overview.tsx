@@ -17,12 +17,14 @@ export function Overview() {
   const workers = useList("worker_list", {}, { every: 15_000 });
   const schedules = useList("schedule_list", {}, { every: 15_000 });
   const runs = useList("trigger_invocation_list", { limit: 10 });
+  const failed = useLately("failed");
+  const silent = useLately("timed_out");
   const letters = useRead("dead_letter_list", { limit: 1 }, { every: 15_000 });
   const unwell = deployments.rows.filter(({ health, drift }) => toneOf(health) !== "well" || drift > 0);
   const lost = workers.rows.filter(({ state }) => state !== "online");
   const late = schedules.rows.filter(({ on_time, state }) => !on_time && state === "active");
   const waiting = letters.data?.total ?? 0;
-  const nothing = !unwell.length && !lost.length && !late.length && !waiting;
+  const nothing = !unwell.length && !lost.length && !late.length && !waiting && !failed.total && !silent.total;
   const known = deployments.data && workers.data && schedules.data;
   const next = schedules.rows
     .filter(({ next, state }) => next.length || state === "paused")
@@ -73,6 +75,8 @@ export function Overview() {
                     <State word="missed" /> {one.reason}
                   </li>
                 ))}
+                <Failures {...failed} word="failed" />
+                <Failures {...silent} word="timed_out" />
                 {waiting > 0 && (
                   <li>
                     <Link to="/issues">{counted(waiting, "dead letter")}</Link> wait for a decision
@@ -147,6 +151,28 @@ export function Overview() {
         </Section>
       </div>
     </>
+  );
+}
+
+type Ended = "failed" | "timed_out";
+
+/** The runs of triggers in the last hour that ended so: the youngest, and how many there were. */
+function useLately(state: Ended) {
+  const { rows, total = 0 } = useList("trigger_invocation_list", { state, since: "1h", limit: 1 }, { every: 60_000 });
+  return { youngest: rows[0], total };
+}
+
+function Failures({ youngest, total, word }: ReturnType<typeof useLately> & { word: Ended }) {
+  if (!youngest) return null;
+  return (
+    <li>
+      <Link to={`/invocations?state=${word}`}>{counted(total, "run")} of triggers</Link> <State word={word} /> in the
+      last hour, the youngest{" "}
+      <Link to="/invocations/$id" params={{ id: youngest.invocation_id }}>
+        <code>{youngest.trigger_slug}</code>
+      </Link>{" "}
+      <Age at={youngest.requested_at} />
+    </li>
   );
 }
 

@@ -2,18 +2,20 @@
 
 import { Button, Textarea } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useMemo, useRef, useState } from "react";
 import { useAct } from "../api/act";
 import { call, Problem, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
 import { Age } from "../parts/Age";
 import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
-import { useTenant } from "../parts/session";
+import { useSession, useTenant } from "../parts/session";
+import { keepTyped, typedBefore } from "../parts/typed";
 import { InvocationRows } from "./Invocations";
 import { edited } from "./runEvents";
 import { Revisions, TriggerActions } from "./TriggerActions";
 import { surfacesOf } from "./Triggers";
+import { nameOf, objectOf, waitsFor } from "./triggerForm";
 
 const ParameterForm = lazy(() => import("../parts/ParameterForm"));
 
@@ -34,7 +36,7 @@ export function Trigger() {
       {(trigger) => (
         <>
           <Head
-            title={trigger.display_name}
+            title={nameOf(trigger)}
             state={
               trigger.active ? (
                 <State word={trigger.target_up ? "running" : "offline"} title="its target job" />
@@ -64,20 +66,13 @@ export function Trigger() {
           {trigger.active && !trigger.invokable && (
             <div className="note warning">Its policy does not let you run it.</div>
           )}
-          {!trigger.target_up && (
-            <div className="note warning">
-              No worker runs <code>{trigger.target_job_name}</code>: a run waits for one, or ends as timed out.
-              {trigger.next?.map((step) => (
-                <p key={step.call + step.why}>
-                  {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>
-                </p>
-              ))}
-            </div>
-          )}
+          {!trigger.target_up && <Down trigger={trigger} />}
           {rerun ? (
-            <Read of={earlier}>{(run) => <Run trigger={trigger} tenant={tenant} before={run} />}</Read>
+            <Read of={earlier}>
+              {(run) => <Run key={run.invocation_id} trigger={trigger} tenant={tenant} before={run} />}
+            </Read>
           ) : (
-            <Run trigger={trigger} tenant={tenant} />
+            <Run key={slug} trigger={trigger} tenant={tenant} />
           )}
           <Section title="Earlier runs">
             <Read of={runs}>{() => <InvocationRows rows={runs.rows} />}</Read>
@@ -86,6 +81,21 @@ export function Trigger() {
         </>
       )}
     </Read>
+  );
+}
+
+function Down({ trigger }: { trigger: Shown }) {
+  const { target_job_name: job } = trigger;
+  const replicas = useList("workload_list", { job });
+  return (
+    <div className="note warning">
+      {replicas.isSuccess && waitsFor(job, replicas.rows.length > 0)}
+      {trigger.next?.map((step) => (
+        <p key={step.call + step.why}>
+          {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>
+        </p>
+      ))}
+    </div>
   );
 }
 
@@ -102,16 +112,26 @@ export function compare(schema: Params, before: Params): { unknown: string[]; fr
 function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; before?: Invocation }) {
   const schema = trigger.definition.parameter_schema ?? {};
   const navigate = useNavigate();
-  // What was typed stays while the rest of the record moves, such as whether the target is up.
   const { default_params } = trigger.definition;
   const first = useMemo(() => before?.params ?? default_params ?? {}, [before?.params, default_params]);
-  const [params, setParams] = useState<Params>(first);
+  // What was typed stays while the rest of the record moves, and while one looks at other pages.
+  const { username } = useSession().identity;
+  const place = [username, tenant, trigger.slug, before?.invocation_id ?? ""].join(" ");
+  const [typed, setTyped] = useState(() => typedBefore(place));
+  const params = typed ?? first;
   const [text, setText] = useState<string | null>(null); // of the JSON view, while that is open
-  const { act, busy, problem, setProblem } = useAct();
+  const { act, busy, problem, setProblem, changed } = useAct({ once: true });
   const key = useRef(crypto.randomUUID()); // one run, however often the button is pressed before an answer comes
-  useEffect(() => setParams(first), [first]);
   const differs = before && compare(schema, before.params);
   const yours = edited(before?.params ?? {}, params);
+
+  function change(now: Params) {
+    const keys = [...new Set([...Object.keys(params), ...Object.keys(now)])];
+    const others = keys.filter((key) => JSON.stringify(params[key]) !== JSON.stringify(now[key]));
+    setTyped(now);
+    keepTyped(place, now);
+    if (others.length) changed(others);
+  }
 
   const run = (wanted: Params) =>
     act(
@@ -129,6 +149,7 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
               { tenant },
             );
         key.current = crypto.randomUUID();
+        keepTyped(place, null);
         await navigate({ to: "/invocations/$id", params: { id: made.invocation_id } });
       },
       ({ code }) => {
@@ -138,9 +159,7 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
 
   function fromText() {
     try {
-      const parsed = JSON.parse(text ?? "");
-      if (!parsed || typeof parsed !== "object" || Array.isArray(parsed)) throw new SyntaxError("it is no object");
-      return parsed as Params;
+      return objectOf(text ?? "");
     } catch (error) {
       setProblem(
         new Problem({
@@ -181,7 +200,7 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
             if (text === null) return;
             const parsed = fromText();
             if (parsed) {
-              setParams(parsed);
+              change(parsed);
               setText(null);
             }
           }}
@@ -197,18 +216,17 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
         </Button>
         <Copy slug={trigger.slug} tenant={tenant} params={params} tool={trigger.tool_name} />
       </div>
-      {problem && <Refusal problem={problem} />}
       {text === null ? (
         <Suspense fallback={<Loading />}>
           <ParameterForm
             schema={schema}
             value={params}
-            change={setParams}
+            change={change}
             faults={problem?.fault.errors ?? []}
             submit={run}
             disabled={!trigger.invokable}
             busy={busy}
-            verb={`Run ${trigger.display_name}`}
+            verb={`Run ${nameOf(trigger)}`}
           />
         </Suspense>
       ) : (
@@ -219,7 +237,15 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
             minRows={4}
             maxRows={24}
             value={text}
-            onChange={(event) => setText(event.currentTarget.value)}
+            onChange={(event) => {
+              setText(event.currentTarget.value);
+              changed();
+              try {
+                keepTyped(place, objectOf(event.currentTarget.value));
+              } catch {
+                // it is said when the text is to be used
+              }
+            }}
             styles={{ input: { fontFamily: "var(--mono)" } }}
           />
           <Button
@@ -231,10 +257,11 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
               if (parsed) void run(parsed);
             }}
           >
-            Run {trigger.display_name}
+            Run {nameOf(trigger)}
           </Button>
         </>
       )}
+      {problem && <Refusal problem={problem} />}
     </Section>
   );
 }

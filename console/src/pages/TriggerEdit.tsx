@@ -10,7 +10,7 @@ import { ForAdmins, Head, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
 import { Fields } from "./TriggerFields";
-import { type Definition, differences, EMPTY, faultsOf } from "./triggerForm";
+import { type Definition, differences, EMPTY, faultsOf, objectOf } from "./triggerForm";
 
 type Done = Schemas["TriggerPublished"];
 
@@ -31,7 +31,7 @@ export function ReviseTrigger() {
       <Read of={read}>
         {(trigger) => (
           <Form
-            key={trigger.revision}
+            key={trigger.slug} // not its revision: what is typed, and what came of it, stay when there is a new one
             first={trigger.definition as Definition}
             present={trigger.definition as Definition}
             revision={trigger.revision}
@@ -53,10 +53,16 @@ function Form({ first, present, revision }: Given) {
   const [wanted, setWanted] = useState<Definition>(first);
   const [text, setText] = useState<string | null>(null);
   const [done, setDone] = useState<Done | null>(null);
-  const { act, busy, problem, setProblem } = useAct();
+  const [broken, setBroken] = useState<Record<string, string>>({}); // fields that hold no JSON, by their labels
+  const [begun] = useState(revision);
+  const { act, busy, problem, setProblem, changed } = useAct({ once: true });
   const key = useRef(crypto.randomUUID()); // one revision, however often the button is pressed before an answer
   const faults = faultsOf(problem?.fault.errors ?? []);
-  const set = (more: Partial<Definition>) => setWanted({ ...wanted, ...more });
+  const unread = text === null ? Object.entries(broken).filter(([, wrong]) => wrong) : [];
+  const set = (more: Partial<Definition>) => {
+    setWanted({ ...wanted, ...more });
+    changed(Object.keys(more));
+  };
 
   const publish = (definition: Definition) =>
     act(
@@ -70,14 +76,24 @@ function Form({ first, present, revision }: Given) {
       },
     );
 
+  const refuse = (detail: string) =>
+    setProblem(new Problem({ code: "invalid_json", status: 0, detail, hint: "", errors: [] }));
+
   function fromText(): Definition | null {
     try {
-      return JSON.parse(text ?? "");
+      return objectOf(text ?? "") as Definition;
     } catch (error) {
-      const detail = `The trigger is no JSON object: ${(error as Error).message}`;
-      setProblem(new Problem({ code: "invalid_params", status: 0, detail, hint: "", errors: [] }));
+      refuse(`The trigger is no JSON object: ${(error as Error).message}`);
       return null;
     }
+  }
+
+  /** What the fields say; nothing while one of them says nothing that can be read. */
+  function fromFields(): Definition | null {
+    const [first] = unread;
+    if (!first) return wanted;
+    refuse(`${first[0]} is no JSON object: ${first[1]}`);
+    return null;
   }
 
   if (done) return <Published done={done} />;
@@ -109,22 +125,33 @@ function Form({ first, present, revision }: Given) {
         <Button
           variant={text === null ? "subtle" : "light"}
           aria-pressed={text !== null}
-          onClick={() => text === null && setText(JSON.stringify(wanted, null, 2))}
+          onClick={() => {
+            const said = text === null ? fromFields() : null;
+            if (said) setText(JSON.stringify(said, null, 2));
+          }}
         >
           JSON
         </Button>
       </div>
-      {problem && <Refusal problem={problem} />}
       <form
         noValidate
         onSubmit={(event) => {
           event.preventDefault();
-          const definition = text === null ? wanted : fromText();
+          const definition = text === null ? fromFields() : fromText();
           if (definition) void publish(definition);
         }}
       >
         {text === null ? (
-          <Fields wanted={wanted} set={set} faults={faults} fixed={!!present} />
+          <Fields
+            wanted={wanted}
+            set={set}
+            faults={faults}
+            broken={(label, wrong) => {
+              setBroken((was) => ({ ...was, [label]: wrong }));
+              if (!wrong) changed([]);
+            }}
+            fixed={!!present}
+          />
         ) : (
           <Textarea
             aria-label="The trigger as JSON"
@@ -132,11 +159,20 @@ function Form({ first, present, revision }: Given) {
             minRows={12}
             maxRows={32}
             value={text}
-            onChange={(event) => setText(event.currentTarget.value)}
+            onChange={(event) => {
+              setText(event.currentTarget.value);
+              changed();
+            }}
             styles={{ input: { fontFamily: "var(--mono)" } }}
           />
         )}
-        {present && now && <Changes old={present} now={now} />}
+        {present && now && <Changes old={present} now={now} unread={unread.map(([label]) => label)} />}
+        {revision !== begun && (
+          <div className="note warning">
+            Revision {revision} was published since this form was opened; what differs is told against it.
+          </div>
+        )}
+        {problem && <Refusal problem={problem} />}
         <div className="filters" style={{ marginTop: 12 }}>
           <Button type="submit" loading={busy}>
             {verb}
@@ -150,11 +186,16 @@ function Form({ first, present, revision }: Given) {
   );
 }
 
-function Changes({ old, now }: { old: Definition; now: Definition }) {
+function Changes({ old, now, unread }: { old: Definition; now: Definition; unread: string[] }) {
   const found = differences(old, now);
   return (
     <Section title="What differs from the present revision">
-      {!found.length && <p className="quiet">Nothing yet.</p>}
+      {!found.length && !unread.length && <p className="quiet">Nothing yet.</p>}
+      {unread.map((label) => (
+        <p key={label} className="state failed">
+          {label} is no JSON object yet.
+        </p>
+      ))}
       <Differences items={found} />
     </Section>
   );

@@ -4,12 +4,14 @@ import { Checkbox, NumberInput, Select, Textarea, TextInput } from "@mantine/cor
 import { type ReactNode, useEffect, useState } from "react";
 import { useList } from "../api/queries";
 import { State, toneOf } from "../parts/State";
-import type { Definition } from "./triggerForm";
+import { type Definition, objectOf, waitsFor } from "./triggerForm";
 
 interface FieldsGiven {
   wanted: Definition;
   set: (more: Partial<Definition>) => void;
   faults: Record<string, string>;
+  /** A field holds what is no JSON, or no longer does. */
+  broken: (label: string, wrong: string) => void;
   fixed: boolean;
 }
 
@@ -19,7 +21,7 @@ const EFFECTS = {
   destructive: "It destroys something",
 } as const;
 
-export function Fields({ wanted, set, faults, fixed }: FieldsGiven) {
+export function Fields({ wanted, set, faults, broken, fixed }: FieldsGiven) {
   const jobs = useList("job_list", { limit: 200 });
   const publication = { mcp: false, ui_admin: false, ui_user: false, ...wanted.publication };
   const policy = { allow_admin: true, allow_user: false, ...wanted.invoke_policy };
@@ -140,12 +142,14 @@ export function Fields({ wanted, set, faults, fixed }: FieldsGiven) {
         value={wanted.parameter_schema}
         fault={faults.parameter_schema}
         set={(value) => set({ parameter_schema: value })}
+        broken={broken}
       />
       <Json
         label="Defaults"
         value={wanted.default_params}
         fault={faults.default_params}
         set={(value) => set({ default_params: value })}
+        broken={broken}
       />
     </div>
   );
@@ -166,10 +170,11 @@ interface JsonGiven {
   value: Record<string, unknown> | undefined;
   fault: string | undefined;
   set: (value: Record<string, unknown>) => void;
+  broken: FieldsGiven["broken"];
 }
 
-/** A part that is JSON: what does not parse (yet) is kept as it was typed, and said. */
-function Json({ label, value, fault, set }: JsonGiven) {
+/** A part that is JSON: what does not parse (yet) is kept as it was typed, and said; nothing is sent meanwhile. */
+function Json({ label, value, fault, set, broken }: JsonGiven) {
   const [text, setText] = useState(() => JSON.stringify(value ?? {}, null, 2));
   const [wrong, setWrong] = useState("");
   return (
@@ -182,13 +187,16 @@ function Json({ label, value, fault, set }: JsonGiven) {
       error={wrong || fault}
       styles={{ input: { fontFamily: "var(--mono)" } }}
       onChange={(event) => {
-        setText(event.currentTarget.value);
+        const typed = event.currentTarget.value;
+        let wrong = "";
+        setText(typed);
         try {
-          set(JSON.parse(event.currentTarget.value));
-          setWrong("");
+          set(typed.trim() ? objectOf(typed) : {});
         } catch (error) {
-          setWrong((error as Error).message);
+          wrong = (error as Error).message;
         }
+        setWrong(wrong);
+        broken(label, wrong);
       }}
     />
   );
@@ -214,7 +222,7 @@ function Target({ job }: { job: string }) {
         </>
       ) : (
         <>
-          <State word="offline" /> No worker runs <code>{asked}</code>: runs wait for one, or end as timed out.
+          <State word="offline" /> {waitsFor(asked, read.rows.length > 0)}
         </>
       )}
     </p>

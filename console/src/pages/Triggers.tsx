@@ -8,6 +8,7 @@ import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
+import { nameOf } from "./triggerForm";
 
 interface Wanted {
   tag?: string;
@@ -72,7 +73,7 @@ export function Triggers() {
                   title: "Trigger",
                   cell: (row) => (
                     <Link to="/triggers/$slug" params={{ slug: row.slug }}>
-                      {row.display_name}
+                      {nameOf(row)}
                     </Link>
                   ),
                 },
@@ -89,8 +90,9 @@ export function Triggers() {
               ]}
             />
           ) : (
-            <Empty command="sluice trigger publish TRIGGER.json">
-              A trigger is a curated action that people and agents run now. None is published for this page.
+            <Empty {...(admin ? { command: "sluice trigger publish TRIGGER.json" } : {})}>
+              A trigger is a curated action that people and agents run now.{" "}
+              {admin ? "None is published for this page." : "An admin publishes them; none is offered to users here."}
             </Empty>
           )
         }

@@ -4,6 +4,7 @@ import { Button, Menu, useMantineColorScheme } from "@mantine/core";
 import { post } from "../api/client";
 import { useKept } from "../parts/kept";
 import { useSession } from "../parts/session";
+import { forgetTyped } from "../parts/typed";
 
 const LOOKS = { auto: "As the system", light: "Light", dark: "Dark" } as const;
 
@@ -11,6 +12,7 @@ const TIMES = { "": "Of this browser", utc: "UTC" } as const;
 
 async function signOut() {
   await post("/api/console/sign-out", {});
+  forgetTyped();
   location.assign("/console/");
 }
 

@@ -33,6 +33,17 @@ export function toldOf(event: Event): string {
   return parts.join(", ") + (event.reason ? `: ${event.reason}` : "");
 }
 
+const textIn = (of: Record<string, unknown>, key: string): string => (typeof of[key] === "string" ? of[key] : "");
+
+/** Why a run failed, and what mends it: as the engine says it, or else the job in its answer. */
+export function whyOf(result: Record<string, unknown>): { message: string; hint: string } {
+  const answer = (result.trigger_response ?? {}) as Record<string, unknown>;
+  return {
+    message: textIn(result, "error_message") || textIn(answer, "error_message"),
+    hint: textIn(result, "hint"),
+  };
+}
+
 type Params = Record<string, unknown>;
 
 /** What an edited rerun sends: the parameters that are others than before, and those that are left out. */

@@ -20,6 +20,23 @@ export interface Difference {
   new?: unknown;
 }
 
+/** What a trigger is called: one without a name goes by its slug. */
+export const nameOf = ({ display_name, slug }: { display_name: string; slug: string }): string =>
+  display_name.trim() || slug;
+
+/** Raises SyntaxError. */
+export function objectOf(text: string): Record<string, unknown> {
+  const value = JSON.parse(text);
+  if (!isMap(value)) throw new SyntaxError("it is no object");
+  return value;
+}
+
+/** Whether somebody would do a run now. Where no job is deployed the engine refuses it; where one is, it waits. */
+export const waitsFor = (job: string, deployed: boolean): string =>
+  deployed
+    ? `Job ${job} is deployed and not up: a run waits for it, or ends as timed out.`
+    : `No job ${job} is deployed: a run fails at once.`;
+
 const isMap = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 

@@ -259,6 +259,7 @@ function placed(faults: Given["faults"]): ErrorSchema {
 export default function ParameterForm(given: Given) {
   const { schema, value, change, faults, submit, disabled, busy, verb, formless } = given;
   const form = useRef<Form>(null);
+  const [refused, setRefused] = useState(false); // from then on its faults go, and come, as one types
   const run = () => form.current?.validateForm() && submit(value);
   const entered = (event: KeyboardEvent) => event.key === "Enter" && event.target instanceof HTMLInputElement && run();
   const uiSchema = useMemo<UiSchema>(() => ({ "ui:submitButtonOptions": { norender: true } }), []);
@@ -275,7 +276,8 @@ export default function ParameterForm(given: Given) {
         formData={value}
         onChange={({ formData }) => change((formData ?? {}) as Params)}
         onSubmit={({ formData }) => submit((formData ?? {}) as Params)}
-        onError={() => {}} // they stand at their fields
+        onError={() => setRefused(true)} // they stand at their fields
+        {...(refused ? { liveValidate: "onChange" as const } : {})}
         extraErrors={extra}
         extraErrorsBlockSubmit={false}
         showErrorList={false}

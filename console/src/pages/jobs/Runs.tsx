@@ -4,17 +4,40 @@ import { Button } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { useAct } from "../../api/act";
 import { call } from "../../api/client";
-import { useAgain, useList } from "../../api/queries";
+import { useAgain, useList, useRead } from "../../api/queries";
 import { Age } from "../../parts/Age";
 import { ChoiceFilter, useFilters } from "../../parts/filters";
 import { Read, Refusal } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { State } from "../../parts/State";
 import { useAdmin, useTenant } from "../../parts/session";
-import { count } from "../../words/numbers";
+import { count, counted } from "../../words/numbers";
 import { span } from "../../words/times";
 
 const STATES = ["running", "succeeded", "failed", "canceled", "skipped", "missed"] as const;
+
+const A_DAY = 24 * 60;
+
+/** What messages started is summed up and has no rows, unless it failed, was canceled or takes long. */
+function OfMessages({ job }: { job: string }) {
+  const { data } = useRead("run_list", { job, minutes: A_DAY, limit: 1 }, { every: 30_000 });
+  const minutes = data?.per_minute ?? [];
+  const sum = (key: "runs" | "failed" | "events_in" | "events_out" | "refused") =>
+    minutes.reduce((all, minute) => all + minute[key], 0);
+  const last = minutes
+    .map(({ at }) => at)
+    .sort()
+    .at(-1);
+  if (!last) return null;
+  return (
+    <p role="status">
+      In the last day messages started {counted(sum("runs"), "run")} of it, the last <Age at={last} />:{" "}
+      {count(sum("failed"))} failed, {counted(sum("events_in"), "event")} in, {count(sum("events_out"))} out,{" "}
+      {count(sum("refused"))} refused.{" "}
+      <span className="quiet">Of these, runs that failed, were canceled or take long are listed.</span>
+    </p>
+  );
+}
 
 export function Runs({ job }: { job: string }) {
   const [wanted, say] = useFilters<{ state?: (typeof STATES)[number] }>();
@@ -36,6 +59,7 @@ export function Runs({ job }: { job: string }) {
         <ChoiceFilter label="State" any="Any state" of={STATES} value={wanted.state} set={(state) => say({ state })} />
       </div>
       {problem && <Refusal problem={problem} />}
+      <OfMessages job={job} />
       <Read of={list}>
         {() =>
           list.rows.length ? (
@@ -87,7 +111,9 @@ export function Runs({ job }: { job: string }) {
             />
           ) : (
             <p className="quiet">
-              {wanted.state ? "No run is in this state." : "It has not run. A job runs once it is deployed."}
+              {wanted.state
+                ? "No run on record is in this state."
+                : "No run is listed. Those of a schedule and of a job that runs once are; those that messages start are counted, for a day."}
             </p>
           )
         }
