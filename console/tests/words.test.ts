@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { pieces } from "../src/words/ansi";
+import { coded, visible } from "../src/words/code";
 import { count, counted, rate } from "../src/words/numbers";
 import { ago, heard, now, span } from "../src/words/times";
 
@@ -27,4 +29,14 @@ test("what is not known is a dash and never 0", () => {
   expect(count(12)).toBe("12");
   expect(counted(1, "worker")).toBe("1 worker");
   expect(counted(2, "worker")).toBe("2 workers");
+});
+
+test("what turns the direction or has no width is written out as code", () => {
+  expect(visible("a\u202eb\u200b\u2066\ufeff\u0007\u{e0041}")).toBe(
+    "a\\u202eb\\u200b\\u2066\\ufeff\\u0007\\udb40\\udc41",
+  );
+  expect(visible("a\tb\r\nc אب é 🚀️")).toBe("a\tb\r\nc אب é 🚀️");
+  expect(JSON.parse(coded({ a: "x\u202e" }, 2))).toEqual({ a: "x\u202e" });
+  expect(coded(undefined)).toBe("");
+  expect(pieces("\x1b[31mred\u202e\x1b[0m")).toEqual([{ text: "red\\u202e", className: "ansi-1" }]);
 });

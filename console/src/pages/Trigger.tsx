@@ -10,6 +10,7 @@ import { Age } from "../parts/Age";
 import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
+import { coded } from "../words/code";
 import { InvocationRows } from "./Invocations";
 import { edited } from "./runEvents";
 import { Revisions, TriggerActions } from "./TriggerActions";
@@ -69,7 +70,7 @@ export function Trigger() {
               No worker runs <code>{trigger.target_job_name}</code>: a run waits for one, or ends as timed out.
               {trigger.next?.map((step) => (
                 <p key={step.call + step.why}>
-                  {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>
+                  {step.why} <code>{step.command ?? `${step.call} ${coded(step.arguments)}`}</code>
                 </p>
               ))}
             </div>
