@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { pieces } from "../src/words/ansi";
+import { coded, visible } from "../src/words/code";
 import { read } from "../src/words/exact";
 import { count, counted, rate } from "../src/words/numbers";
 import { ago, heard, now, span } from "../src/words/times";
@@ -35,4 +37,14 @@ test("integers keep all their digits from the answer to the page and back", () =
   expect(JSON.stringify(read(text))).toBe(text);
   expect(`${(read("[1795848066230869623]") as unknown[])[0]}`).toBe("1795848066230869623");
   expect(read('{"small":12}')).toEqual({ small: 12 });
+});
+
+test("what turns the direction or has no width is written out as code", () => {
+  expect(visible("a\u202eb\u200b\u2066\ufeff\u0007\u{e0041}")).toBe(
+    "a\\u202eb\\u200b\\u2066\\ufeff\\u0007\\udb40\\udc41",
+  );
+  expect(visible("a\tb\r\nc אب é 🚀️")).toBe("a\tb\r\nc אب é 🚀️");
+  expect(JSON.parse(coded({ a: "x\u202e" }, 2))).toEqual({ a: "x\u202e" });
+  expect(coded(undefined)).toBe("");
+  expect(pieces("\x1b[31mred\u202e\x1b[0m")).toEqual([{ text: "red\\u202e", className: "ansi-1" }]);
 });

@@ -2,8 +2,9 @@
 
 import { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import type { Extension } from "@codemirror/state";
-import { EditorView } from "@codemirror/view";
+import { EditorView, highlightSpecialChars } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+import { escaped, UNSEEN } from "../words/code";
 
 const words = HighlightStyle.define([
   { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: "var(--working)" },
@@ -57,8 +58,19 @@ const theme = EditorView.theme({
   ".cm-lintRange-info": { backgroundImage: "none", borderBottom: "1px dotted var(--quiet)" },
 });
 
+/** What cannot be seen is written out; what is copied or saved stays as it is. */
+const unseen = highlightSpecialChars({
+  specialChars: UNSEEN,
+  render: (code) => {
+    const mark = document.createElement("span");
+    mark.className = "cm-specialChar";
+    mark.textContent = escaped(String.fromCodePoint(code));
+    return mark;
+  },
+});
+
 /** The styles that CodeMirror makes carry the nonce of the page, as its policy asks. */
 export function look(): Extension {
   const nonce = document.querySelector<HTMLMetaElement>('meta[name="nonce"]')?.content;
-  return [theme, syntaxHighlighting(words), nonce ? EditorView.cspNonce.of(nonce) : []];
+  return [theme, unseen, syntaxHighlighting(words), nonce ? EditorView.cspNonce.of(nonce) : []];
 }

@@ -7,6 +7,7 @@ import { useRead } from "../api/queries";
 import { useFilters } from "../parts/filters";
 import { Head, Loading, Read } from "../parts/Page";
 import { State } from "../parts/State";
+import { coded } from "../words/code";
 import { useDocument } from "./Document";
 
 const Differences = lazy(() => import("../editor/Differences"));
@@ -75,9 +76,9 @@ export function Compare() {
                 <div className="values">
                   {change.changes.map((one) => (
                     <div key={one.key}>
-                      {one.key}: {one.before !== undefined && <span className="before">{shown(one.before)}</span>}
+                      {one.key}: {one.before !== undefined && <span className="before">{coded(one.before)}</span>}
                       {" → "}
-                      {one.after !== undefined && <span className="after">{shown(one.after)}</span>}
+                      {one.after !== undefined && <span className="after">{coded(one.after)}</span>}
                     </div>
                   ))}
                 </div>
@@ -92,8 +93,6 @@ export function Compare() {
     </>
   );
 }
-
-const shown = (value: unknown) => JSON.stringify(value);
 
 function Texts({ from, to }: { from: string | number; to: string | number }) {
   const { kind, slug } = useDocument();

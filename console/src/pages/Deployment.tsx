@@ -11,6 +11,7 @@ import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
 import { Tabs } from "../parts/Tabs";
+import { coded } from "../words/code";
 import { counted } from "../words/numbers";
 import { Drift, History, Placement, Reconcile } from "./DeploymentTabs";
 import { Explain } from "./Explain";
@@ -95,7 +96,7 @@ export function Deployment() {
             <Facts
               items={Object.entries({ ...data.defaults, ...data.values }).map(([key, value]) => [
                 key,
-                <code key={key}>{JSON.stringify(value)}</code>,
+                <code key={key}>{coded(value)}</code>,
               ])}
             />
           )}

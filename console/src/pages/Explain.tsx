@@ -6,6 +6,7 @@ import { Age } from "../parts/Age";
 import { Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
+import { coded } from "../words/code";
 
 export function Explain({ kind, id }: { kind: Args<"explain">["kind"]; id: string }) {
   const read = useRead("explain", { kind, id }, { every: 10_000 });
@@ -17,10 +18,10 @@ export function Explain({ kind, id }: { kind: Args<"explain">["kind"]; id: strin
           {told.responsible?.map((one) => (
             <p key={`${one.kind} ${one.name} ${one.at}`}>
               {one.sure ? "Responsible: " : "Likely: "}
-              {one.kind} <code>{one.name}</code> is <code className="after">{JSON.stringify(one.value)}</code>
+              {one.kind} <code>{one.name}</code> is <code className="after">{coded(one.value)}</code>
               {one.before !== undefined && (
                 <>
-                  , was <code className="before">{JSON.stringify(one.before)}</code>
+                  , was <code className="before">{coded(one.before)}</code>
                 </>
               )}{" "}
               (<code>{one.at}</code>, in {one.jobs.join(", ")})
@@ -55,7 +56,7 @@ export function Explain({ kind, id }: { kind: Args<"explain">["kind"]; id: strin
             <Section title="What helps">
               {told.next.map((step) => (
                 <p key={step.call + step.why}>
-                  {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>
+                  {step.why} <code>{step.command ?? `${step.call} ${coded(step.arguments)}`}</code>
                 </p>
               ))}
             </Section>

@@ -12,6 +12,7 @@ import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
+import { coded, visible } from "../words/code";
 import { clock, full } from "../words/times";
 import { Explain } from "./Explain";
 import { toldOf, whyOf } from "./runEvents";
@@ -134,7 +135,7 @@ function useEnd(run: Run | undefined) {
 
 const Json = ({ value }: { value: unknown }) => (
   <pre className="text" tabIndex={0}>
-    {JSON.stringify(value, null, 2)}
+    {coded(value, 2)}
   </pre>
 );
 
@@ -208,7 +209,7 @@ function Lines({ id, open }: { id: string; open: boolean }) {
               <pre className="text" tabIndex={0} role="region" aria-label="Lines of this run">
                 {found.items
                   .toReversed()
-                  .map((line) => `${clock(line.at, true)} ${line.level} ${line.text}`)
+                  .map((line) => `${clock(line.at, true)} ${line.level} ${visible(line.text)}`)
                   .join("\n")}
               </pre>
               <Link to={`/logs?invocation=${id}`}>All of them in Logs</Link>

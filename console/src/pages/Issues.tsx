@@ -12,6 +12,7 @@ import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Chosen, Rows } from "../parts/Rows";
 import { State, toneOf } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
+import { coded } from "../words/code";
 import { counted } from "../words/numbers";
 import { workerWord } from "../words/workers";
 
@@ -89,7 +90,7 @@ function Alerts() {
           { title: "At", key: (row) => row.at, cell: (row) => <Age at={row.at} /> },
           { title: "Job", key: (row) => row.job_name, cell: (row) => <code>{row.job_name}</code> },
           { title: "Worker", cell: (row) => row.worker_id },
-          { title: "Says", cell: (row) => <code>{JSON.stringify(row.message_data)?.slice(0, 200)}</code> },
+          { title: "Says", cell: (row) => <code>{coded(row.message_data).slice(0, 200)}</code> },
         ]}
       />
     </Section>
@@ -221,7 +222,7 @@ function OneLetter({ id, close, again }: { id: string; close: () => void; again:
               ]}
             />
             <p>{letter.reason}</p>
-            <pre className="text">{JSON.stringify(letter.event, null, 2)}</pre>
+            <pre className="text">{coded(letter.event, 2)}</pre>
             {problem && <Refusal problem={problem} />}
             {said && <p role="status">{said}</p>}
             {admin && (

@@ -11,6 +11,7 @@ import { Facts, Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin } from "../parts/session";
+import { coded } from "../words/code";
 import { Bring } from "./Catalog";
 import { JobText } from "./jobs/JobText";
 import { type ItemKind, itemOf } from "./planning";
@@ -80,7 +81,7 @@ export function Item() {
                   { title: "Required", cell: (row) => (row.required ? "yes" : "no") },
                   {
                     title: "Default",
-                    cell: (row) => (row.default == null ? "–" : <code>{JSON.stringify(row.default)}</code>),
+                    cell: (row) => (row.default == null ? "–" : <code>{coded(row.default)}</code>),
                   },
                 ]}
               />

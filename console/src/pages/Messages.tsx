@@ -10,6 +10,7 @@ import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
 import { Head, Read, Refusal } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { useTenant } from "../parts/session";
+import { coded, visible } from "../words/code";
 
 const KINDS = ["system", "user"] as const;
 
@@ -66,8 +67,8 @@ export function Messages() {
               columns={[
                 { title: "At", cell: (row) => <Age at={row.at} /> },
                 { title: "Kind", cell: (row) => row.kind },
-                { title: "Type", cell: (row) => <code>{row.message_type}</code> },
-                { title: "Tag", cell: (row) => <code>{row.tag}</code> },
+                { title: "Type", cell: (row) => <code>{visible(row.message_type)}</code> },
+                { title: "Tag", cell: (row) => <code>{visible(row.tag ?? "")}</code> },
                 { title: "Source", cell: (row) => row.source },
                 { title: "Job", cell: (row) => <code>{row.job_name}</code> },
                 { title: "Worker", cell: (row) => row.worker_id },
@@ -76,9 +77,9 @@ export function Messages() {
                   cell: (row) => (
                     <details>
                       <summary>
-                        <code>{JSON.stringify(row.message_data)?.slice(0, 60)}</code>
+                        <code>{coded(row.message_data).slice(0, 60)}</code>
                       </summary>
-                      <pre className="text">{JSON.stringify(row.message_data, null, 2)}</pre>
+                      <pre className="text">{coded(row.message_data, 2)}</pre>
                     </details>
                   ),
                 },

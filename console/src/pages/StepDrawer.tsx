@@ -11,6 +11,7 @@ import { Age } from "../parts/Age";
 import { Facts, Read, Section } from "../parts/Page";
 import { RateLine } from "../parts/Spark";
 import { State } from "../parts/State";
+import { visible } from "../words/code";
 import { count, rate } from "../words/numbers";
 
 const ERRORS = 5;
@@ -162,7 +163,7 @@ function LastErrors({ of }: { of: string }) {
             <ul className="timeline">
               {found.items.map((line) => (
                 <li key={`${line.at} ${line.workload}`}>
-                  <Age at={line.at} /> <span className="said">{line.text}</span>
+                  <Age at={line.at} /> <span className="said">{visible(line.text)}</span>
                 </li>
               ))}
             </ul>

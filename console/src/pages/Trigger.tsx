@@ -11,6 +11,7 @@ import { Facts, Head, Loading, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useSession, useTenant } from "../parts/session";
 import { keepTyped, typedBefore } from "../parts/typed";
+import { coded } from "../words/code";
 import { InvocationRows } from "./Invocations";
 import { edited } from "./runEvents";
 import { Revisions, TriggerActions } from "./TriggerActions";
@@ -92,7 +93,7 @@ function Down({ trigger }: { trigger: Shown }) {
       {replicas.isSuccess && waitsFor(job, replicas.rows.length > 0)}
       {trigger.next?.map((step) => (
         <p key={step.call + step.why}>
-          {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>
+          {step.why} <code>{step.command ?? `${step.call} ${coded(step.arguments)}`}</code>
         </p>
       ))}
     </div>

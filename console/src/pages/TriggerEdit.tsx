@@ -9,6 +9,7 @@ import { useRead } from "../api/queries";
 import { ForAdmins, Head, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
+import { coded } from "../words/code";
 import { Fields } from "./TriggerFields";
 import { type Definition, differences, EMPTY, faultsOf, objectOf } from "./triggerForm";
 
@@ -204,8 +205,8 @@ function Changes({ old, now, unread }: { old: Definition; now: Definition; unrea
 export function Differences({ items }: { items: { path: string; old?: unknown; new?: unknown }[] }) {
   return items.map((one) => (
     <div key={one.path} className="mono">
-      {one.path}: {one.old === undefined ? "–" : <span className="before">{JSON.stringify(one.old)}</span>} →{" "}
-      {one.new === undefined ? "–" : <span className="after">{JSON.stringify(one.new)}</span>}
+      {one.path}: {one.old === undefined ? "–" : <span className="before">{coded(one.old)}</span>} →{" "}
+      {one.new === undefined ? "–" : <span className="after">{coded(one.new)}</span>}
     </div>
   ));
 }
@@ -249,7 +250,7 @@ function Published({ done }: { done: Done }) {
           <p>{one.message}</p>
           {one.mend.map((step) => (
             <p key={step.call + step.why}>
-              {step.why} <code>{step.command ?? `${step.call} ${JSON.stringify(step.arguments)}`}</code>{" "}
+              {step.why} <code>{step.command ?? `${step.call} ${coded(step.arguments)}`}</code>{" "}
               {step.call === "job_deploy" && typeof step.arguments.name === "string" && (
                 <Button
                   variant="light"

@@ -13,6 +13,7 @@ import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useSession } from "../parts/session";
+import { coded } from "../words/code";
 import { bytes, counted } from "../words/numbers";
 import { workerWord } from "../words/workers";
 import { Explain } from "./Explain";
@@ -109,7 +110,7 @@ export function Worker() {
                       id={(row) => row.key}
                       columns={[
                         { title: "Key", key: (row) => row.key, cell: (row) => <code>{row.key}</code> },
-                        { title: "Value", cell: (row) => <code>{JSON.stringify(row.value)}</code> },
+                        { title: "Value", cell: (row) => <code>{coded(row.value)}</code> },
                         { title: "Changed", cell: (row) => <Age at={row.updated_at} /> },
                         { title: "By", cell: (row) => row.updated_by },
                       ]}

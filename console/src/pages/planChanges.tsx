@@ -2,13 +2,14 @@
 
 import type { Schemas } from "../api/client";
 import { State } from "../parts/State";
+import { visible } from "../words/code";
 
 const OPEN = new Set(["update", "remove", "move"]);
 
 /** `path: before -> after`, with both told apart. */
 export function Move({ text }: { text: string }) {
-  const [, path, before, after] = /^(.*?): (.*) -> (.*)$/s.exec(text) ?? [];
-  if (path === undefined) return <div className="mono">{text}</div>;
+  const [, path, before, after] = /^(.*?): (.*) -> (.*)$/s.exec(visible(text)) ?? [];
+  if (path === undefined) return <div className="mono">{visible(text)}</div>;
   return (
     <div className="mono">
       {path}: <span className="before">{before}</span> → <span className="after">{after}</span>
@@ -20,7 +21,7 @@ export function Change({ change: one }: { change: Schemas["PlannedChange"] }) {
   return (
     <details className="change" open={OPEN.has(one.action)}>
       <summary>
-        <State word={one.action} /> <span className="quiet">{one.kind}</span> <code>{one.id}</code>{" "}
+        <State word={one.action} /> <span className="quiet">{one.kind}</span> <code>{visible(one.id)}</code>{" "}
         <span className="quiet">
           {one.where} {one.reason}
         </span>
@@ -29,7 +30,7 @@ export function Change({ change: one }: { change: Schemas["PlannedChange"] }) {
         {(one.values ?? []).map((value) => (
           <Move key={value} text={value} />
         ))}
-        {one.diff && <pre className="text">{one.diff}</pre>}
+        {one.diff && <pre className="text">{visible(one.diff)}</pre>}
       </div>
     </details>
   );

@@ -1,6 +1,7 @@
 // A trigger as its form has it, and the places of what is wrong with it. Pure.
 
 import type { Args, Fault } from "../api/client";
+import { read } from "../words/exact";
 
 /** What is published: the form and the JSON are views of it. */
 export type Definition = Args<"trigger_publish">;
@@ -26,7 +27,7 @@ export const nameOf = ({ display_name, slug }: { display_name: string; slug: str
 
 /** Raises SyntaxError. */
 export function objectOf(text: string): Record<string, unknown> {
-  const value = JSON.parse(text);
+  const value = read(text);
   if (!isMap(value)) throw new SyntaxError("it is no object");
   return value;
 }

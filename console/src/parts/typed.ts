@@ -1,10 +1,12 @@
 // What was typed and not sent yet, for as long as the tab lives: who looks at another page loses nothing of it.
 
+import { read } from "../words/exact";
+
 const PREFIX = "sluice.typed.";
 
 export function typedBefore(place: string): Record<string, unknown> | null {
   try {
-    return JSON.parse(sessionStorage.getItem(PREFIX + place) ?? "null");
+    return read(sessionStorage.getItem(PREFIX + place) ?? "null") as Record<string, unknown> | null;
   } catch {
     return null; // a browser that keeps nothing has nothing
   }

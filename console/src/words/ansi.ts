@@ -1,5 +1,7 @@
 // What a terminal would colour, as classes; and addresses as links. Text stays text: nothing here becomes markup. Pure.
 
+import { visible } from "./code";
+
 export interface Piece {
   text: string;
   className?: string;
@@ -38,11 +40,11 @@ function linked(text: string, className: string): Piece[] {
   const style = className ? { className } : {};
   let at = 0;
   for (const match of text.matchAll(ADDRESS)) {
-    if (match.index > at) found.push({ text: text.slice(at, match.index), ...style });
-    found.push({ text: match[0], href: match[0], ...style });
+    if (match.index > at) found.push({ text: visible(text.slice(at, match.index)), ...style });
+    found.push({ text: visible(match[0]), href: match[0], ...style });
     at = match.index + match[0].length;
   }
-  if (at < text.length) found.push({ text: text.slice(at), ...style });
+  if (at < text.length) found.push({ text: visible(text.slice(at)), ...style });
   return found;
 }
 

@@ -2,6 +2,7 @@
 
 import { useRead } from "../../api/queries";
 import { Read, Section } from "../../parts/Page";
+import { coded, visible } from "../../words/code";
 
 export function JobText({ slug }: { slug: string }) {
   const read = useRead("catalog_get", { slug, type: "job", detail: "detailed" });
@@ -10,7 +11,7 @@ export function JobText({ slug }: { slug: string }) {
       <Read of={read}>
         {(item) => (
           <pre className="text" tabIndex={0}>
-            {item.yaml ?? JSON.stringify(item.document, null, 2)}
+            {item.yaml ? visible(item.yaml) : coded(item.document, 2)}
           </pre>
         )}
       </Read>

@@ -7,6 +7,7 @@ import { type Args, call, type Schemas } from "../../api/client";
 import { Code } from "../../editor/Code";
 import { Refusal, Section } from "../../parts/Page";
 import { useTenant } from "../../parts/session";
+import { coded, visible } from "../../words/code";
 import { parsed } from "../../words/json";
 import { counted } from "../../words/numbers";
 import { differencesOf, echoes } from "./text";
@@ -191,19 +192,20 @@ function Events({ rows, compared = false, label = "Events" }: { rows: Row[]; com
               <td className="number">{place + 1}</td>
               {before && (
                 <td>
-                  <code>{"before" in row ? JSON.stringify(row.before) : "–"}</code>
+                  <code>{"before" in row ? coded(row.before) : "–"}</code>
                 </td>
               )}
               <td>
-                <code>{"after" in row ? JSON.stringify(row.after) : "–"}</code>
+                <code>{"after" in row ? coded(row.after) : "–"}</code>
               </td>
               {compared && (
                 <td>
                   {differencesOf(row.before, row.after).map(({ path, before, after }) => (
                     <div key={path}>
-                      <code>{path}:</code> {before !== undefined && <code className="before">{before}</code>}
+                      <code>{visible(path)}:</code>{" "}
+                      {before !== undefined && <code className="before">{visible(before)}</code>}
                       {before !== undefined && after !== undefined && " → "}
-                      {after !== undefined ? <code className="after">{after}</code> : " removed"}
+                      {after !== undefined ? <code className="after">{visible(after)}</code> : " removed"}
                     </div>
                   ))}
                 </td>

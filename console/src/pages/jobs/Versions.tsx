@@ -7,6 +7,7 @@ import { Age } from "../../parts/Age";
 import { useFilters } from "../../parts/filters";
 import { Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
+import { visible } from "../../words/code";
 
 export function Versions({ job }: { job: Schemas["Job"] }) {
   const [{ since }, say] = useFilters<{ since?: number }>();
@@ -68,7 +69,7 @@ export function Diff({ text }: { text: string | undefined }) {
       {text.split("\n").map((line, place) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: lines of a text that does not change
         <span key={place} className={TONES[line[0] ?? ""]}>
-          {`${line}\n`}
+          {`${visible(line)}\n`}
         </span>
       ))}
     </pre>

@@ -11,7 +11,7 @@ import { given, TextFilter, useFilters } from "../../parts/filters";
 import { Empty, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { useAdmin, useTenant } from "../../parts/session";
-import { parsed, shown } from "../../words/json";
+import { asCode, parsed, shown } from "../../words/json";
 import { Sub } from "./Sub";
 
 type Level = Schemas["ContextValue"]["level"];
@@ -71,7 +71,7 @@ export function Contexts() {
                 columns={[
                   { title: "Place", cell: (row) => placeOf(row.level, row.target) },
                   { title: "Key", cell: (row) => <code>{row.key}</code> },
-                  { title: "Value", cell: (row) => <code title={shown(row.value)}>{shown(row.value)}</code> },
+                  { title: "Value", cell: (row) => <code title={asCode(row.value)}>{asCode(row.value)}</code> },
                   { title: "Set", cell: (row) => <Age at={row.updated_at} /> },
                   { title: "By", cell: (row) => row.updated_by },
                   ...(admin
@@ -146,13 +146,13 @@ function Effective({ found }: { found: Schemas["EffectiveContext"] }) {
       id={(key) => key}
       columns={[
         { title: "Key", cell: (key) => <code>{key}</code> },
-        { title: "Value", cell: (key) => <code title={shown(found.values[key])}>{shown(found.values[key])}</code> },
+        { title: "Value", cell: (key) => <code title={asCode(found.values[key])}>{asCode(found.values[key])}</code> },
         { title: "From", cell: (key) => found.from[key] },
         {
           title: "Hides",
           cell: (key) =>
             Object.entries(found.hides[key] ?? {})
-              .map(([place, value]) => `${place}: ${shown(value)}`)
+              .map(([place, value]) => `${place}: ${asCode(value)}`)
               .join(", "),
         },
       ]}
@@ -176,8 +176,8 @@ function History() {
           { title: "Door", cell: (row) => row.surface },
           { title: "Place", cell: (row) => placeOf(row.level, row.target) },
           { title: "Key", cell: (row) => <code>{row.key}</code> },
-          { title: "Before", cell: (row) => ("old" in row ? <code>{shown(row.old)}</code> : "–") },
-          { title: "After", cell: (row) => ("new" in row ? <code>{shown(row.new)}</code> : "removed") },
+          { title: "Before", cell: (row) => ("old" in row ? <code>{asCode(row.old)}</code> : "–") },
+          { title: "After", cell: (row) => ("new" in row ? <code>{asCode(row.new)}</code> : "removed") },
         ]}
       />
     </Section>

@@ -12,6 +12,7 @@ import { TextFilter, useFilters } from "../../parts/filters";
 import { Empty, Facts, Read, Refusal, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { useAdmin, useTenant } from "../../parts/session";
+import { coded, visible } from "../../words/code";
 import { parsed } from "../../words/json";
 import { bytes, count } from "../../words/numbers";
 import { Sub } from "./Sub";
@@ -100,11 +101,11 @@ function Keys({ namespace, wanted, say }: Inside) {
                   title: "Key",
                   cell: (row) => (
                     <Button variant="subtle" size="compact-xs" onClick={() => say({ key: row.key })}>
-                      <code>{row.key}</code>
+                      <code>{visible(row.key)}</code>
                     </Button>
                   ),
                 },
-                { title: "Value", cell: (row) => <code>{row.value}</code> },
+                { title: "Value", cell: (row) => <code>{visible(row.value)}</code> },
                 { title: "Characters", cell: (row) => count(row.characters), number: true },
                 { title: "Revision", cell: (row) => count(row.revision), number: true },
                 { title: "Ends", cell: (row) => <Age at={row.expires_at} /> },
@@ -140,12 +141,12 @@ function Value({ namespace, name, close }: { namespace: string; name: string; cl
             />
             {"value" in found && (
               <pre className="text" tabIndex={0}>
-                {JSON.stringify(found.value, null, 2)}
+                {coded(found.value, 2)}
               </pre>
             )}
             {found.members.length > 0 && (
               <pre className="text" tabIndex={0}>
-                {found.members.join("\n")}
+                {found.members.map(visible).join("\n")}
               </pre>
             )}
             <div className="filters below">
@@ -194,7 +195,7 @@ function Dead({ namespace }: { namespace: string }) {
         rows={read.data.dead_items.map((item, place) => ({ ...item, place }))}
         id={(row) => String(row.place)}
         columns={[
-          { title: "Item", cell: (row) => <code>{row.value}</code> },
+          { title: "Item", cell: (row) => <code>{visible(row.value)}</code> },
           { title: "Characters", cell: (row) => count(row.characters), number: true },
           { title: "Tries", cell: (row) => count(row.attempts), number: true },
         ]}

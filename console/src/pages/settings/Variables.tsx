@@ -10,6 +10,7 @@ import { Dialog } from "../../parts/Dialog";
 import { Empty, ForAdmins, Read } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { useAdmin, useTenant } from "../../parts/session";
+import { visible } from "../../words/code";
 import { Sub } from "./Sub";
 
 export function Variables() {
@@ -51,7 +52,7 @@ function List({ change, setChange }: { change: Change; setChange: (change: Chang
               total={list.total}
               columns={[
                 { title: "Variable", cell: (row) => <code>{row.name}</code> },
-                { title: "Value", cell: (row) => <code title={row.value}>{row.value}</code> },
+                { title: "Value", cell: (row) => <code title={visible(row.value)}>{visible(row.value)}</code> },
                 { title: "Set", cell: (row) => <Age at={row.updated_at} /> },
                 { title: "By", cell: (row) => row.updated_by },
                 {
