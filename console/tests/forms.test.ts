@@ -1,6 +1,10 @@
 import { expect, test } from "vitest";
+import { without } from "../src/api/act";
+import { Problem } from "../src/api/client";
 import { type Field, shownOf, typedOf } from "../src/pages/Deploy";
+import { whyOf } from "../src/pages/runEvents";
 import { compare } from "../src/pages/Trigger";
+import { nameOf, objectOf, waitsFor } from "../src/pages/triggerForm";
 import { validator } from "../src/parts/validator";
 
 const field = (type: string): Field => ({
@@ -45,4 +49,29 @@ test("a condition decides which fields there are", () => {
   const branch = { properties: { kind: { const: "b" } }, required: ["kind"] };
   expect(validator.isValid(branch, { kind: "b" }, {})).toBe(true);
   expect(validator.isValid(branch, { kind: "a" }, {})).toBe(false);
+});
+
+test("what was said of a field goes when the field is another, and all of it when nothing is left", () => {
+  const errors = ["/slug", "/params/env/0", "/depth"].map((pointer) => ({ pointer, message: "is wrong" }));
+  const problem = new Problem({ code: "invalid_params", detail: "", hint: "", status: 422, errors });
+  expect(without(problem, ["other"])).toBe(problem);
+  expect(without(problem, ["env"])?.fault.errors.map(({ pointer }) => pointer)).toEqual(["/slug", "/depth"]);
+  expect(without(problem, ["slug", "env", "depth"])).toBeNull();
+  expect(without(problem)).toBeNull();
+  const lost = new Problem({ code: "unreachable", detail: "", hint: "", status: 0, errors: [] });
+  expect(without(lost, ["env"])).toBe(lost);
+});
+
+test("a trigger goes by its slug without a name, and its schema is an object", () => {
+  expect(nameOf({ slug: "check", display_name: " " })).toBe("check");
+  expect(objectOf('{"a": 1}')).toEqual({ a: 1 });
+  for (const text of ["", "{oops", "[]", "null", "7"]) expect(() => objectOf(text)).toThrow(SyntaxError);
+  expect(waitsFor("j", false)).toMatch("fails at once");
+  expect(waitsFor("j", true)).toMatch("waits for it");
+});
+
+test("why a run failed is what the engine says, else what its job does", () => {
+  expect(whyOf({ error_message: "No job", hint: "Deploy it" })).toEqual({ message: "No job", hint: "Deploy it" });
+  expect(whyOf({ trigger_response: { error_message: "no disk" } })).toEqual({ message: "no disk", hint: "" });
+  expect(whyOf({ error_message: 7 })).toEqual({ message: "", hint: "" });
 });

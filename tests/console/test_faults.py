@@ -50,6 +50,9 @@ def test_a_user_is_offered_what_a_user_may_do(browser: Any, served: Served) -> N
         visitor.fill("API key", key)
         visitor.press("Sign in")
         visitor.sees("Needs attention")
+        visitor.go("triggers")
+        visitor.sees(re.compile("none is offered to users here"))
+        assert visitor.page.get_by_text("sluice trigger publish").count() == 0
         visitor.go("deployments/seen")
         visitor.sees("healthy")
         assert visitor.page.get_by_role("button", name="Plan change").count() == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
 
@@ -61,3 +63,24 @@ def test_what_is_data_is_shown_and_never_done(visitor: Visitor) -> None:
     visitor.go("triggers")
     visitor.sees("Smoke trigger")
     assert visitor.page.title() == "Sluice"
+
+
+def test_why_a_run_failed_is_said_where_it_is_looked_for(visitor: Visitor, served: Served) -> None:
+    served.call("trigger_publish", slug="astray", target_job_name="nowhere")
+    visitor.go("triggers/astray")
+    visitor.sees("No job nowhere is deployed: a run fails at once.")
+    visitor.press("Run astray")
+    visitor.sees("No deployed job nowhere listens to messages in tenant default.", within=".note")
+    visitor.sees(re.compile("Deploy it with job_deploy"), within=".note")
+    visitor.press("Overview", "link")
+    visitor.sees(re.compile("in the last hour"), within=".timeline")
+    visitor.press("1 run", "link")
+    visitor.sees("astray", within="table")
+
+
+def test_runs_of_messages_are_told_of_their_job(visitor: Visitor, served: Served) -> None:
+    served.call("trigger_invoke", slug="smoke_trigger", params={"env": "prod"})
+    visitor.go("jobs/smoke_trigger_handler")
+    visitor.page.locator("main").get_by_role("link", name="Runs").click()
+    told = visitor.page.get_by_text(re.compile(r"messages started \d+ runs? of it"))
+    told.wait_for(timeout=40_000)  # the engine writes its sums every 10 seconds
