@@ -111,7 +111,7 @@ def _asked(state: State, other: State) -> dict[str, Any]:
         if name in other.channels and f"channel {name}" not in woven  # else the documents of its adapters have them
     }
     return {
-        "source": state.source,
+        **({"source": state.source} if state.source else {}),  # that of nothing is none
         "worker_group": state.group,
         "environment": state.environment,
         "values": dict(state.values),

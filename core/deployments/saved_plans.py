@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core import clock, errors
 from core.deployments import changes, compute, plan_text
 from core.deployments.plan_text import Room, Standing
-from core.documents import canonical
+from core.documents import canonical, differences
 from core.documents.differences import Difference
 from core.model.deployment import EMPTY, State
 from core.model.plan import Action, Change, Plan, PlanBody, PlanRow, SavedPlan
@@ -165,6 +165,12 @@ def with_state(answer: plans.Plan, saved: SavedPlan, moved: Sequence[Revision] =
         "applied_as_revision": applied,
         "by": saved.username,
         "created_at": created,
+        "asked": {
+            "worker_group": saved.body.desired["group"],
+            "values": differences.masked(saved.body.desired["values"]),
+            "remove": saved.body.remove,
+            "to_revision": saved.body.to_revision,
+        },
         "text": f"{answer['text']}\nIt is {saved.standing}{became}; made by {saved.username} at {created}.{since}",
     }
     return {**shown, "moved": list(moved)} if moved else shown

@@ -19,13 +19,21 @@ def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Se
 
     visitor.press("Plan")
     visitor.sees("is required")  # the path, which has no default
+    visitor.fill("Name", "No Such Name")
+    visitor.fill("File-store path", "files")
+    visitor.press("Plan")
+    page.locator("input[aria-invalid=true]").wait_for()  # at the field
+    assert page.get_by_label("Name").first.get_attribute("aria-invalid") == "true"
+    visitor.faults.clear()  # the browser's own word for the refusal
     visitor.fill("Name", "walk")
     visitor.fill("File-store path", "files")
     visitor.press("Plan")
     visitor.sees(re.compile("Plan for"))
     page.locator(".graph .node.create", has_text="generate").wait_for()
+    page.get_by_label("Seconds that it has to stay healthy").fill("1")
     visitor.press("Apply walk")
     visitor.sees(re.compile("Revision 1"))
+    visitor.sees(re.compile("came up and stayed healthy for 1 s"))
     visitor.press(re.compile("Watch"), "link")
 
     page.locator(".graph .node", has_text=re.compile("healthy.*2/2 up", re.DOTALL)).first.wait_for()
@@ -35,6 +43,7 @@ def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Se
 
     visitor.press("Plan change")
     assert page.get_by_label("File-store path").input_value() == "files", "a change begins with what there is"
+    assert page.get_by_role("navigation", name="Pages").locator("a.active").inner_text() == "Deployments"
     visitor.fill("GUID prefix", "second")
     visitor.press("Plan")
     page.locator(".before", has_text="demo").first.wait_for()
@@ -51,7 +60,45 @@ def test_a_pipeline_is_deployed_watched_and_changed(visitor: Visitor, served: Se
     assert page.get_by_role("button", name="Apply walk").count() == 0
     visitor.press("Plan again", "link")
     page.locator("form input[disabled][value=walk]").wait_for()
+    assert page.get_by_label("GUID prefix").input_value() == "second", "what the plan was made for"
     assert served.call("deployment_get", name="walk")["values"]["guid_prefix"] == "third", plan
+
+
+def test_a_blocked_plan_leads_back_and_a_removed_deployment_says_so(visitor: Visitor, served: Served) -> None:
+    page = visitor.page
+    plan = {
+        "source": "workflow:quickstart-file-store-roundtrip@1",
+        "values": {"path": "files", "guid_prefix": "x\u202ey"},
+    }
+    served.call("deployment_apply", plan_id=served.call("deployment_plan", name="leaves", **plan)["plan_id"])
+    blocked = served.call(
+        "deployment_plan", name="other", **plan | {"values": {"path": "/no/such", "guid_prefix": "kept"}}
+    )
+    assert blocked["blockers"]
+    visitor.go(f"plans/{blocked['plan_id']}")
+    visitor.press("Change these values", "link")
+    page.locator("form input[value=other]").wait_for()
+    assert page.get_by_label("GUID prefix").input_value() == "kept"
+    visitor.fill("File-store path", "files")
+    visitor.press("Plan")
+    page.get_by_role("button", name="Apply other").wait_for()
+    page.go_back()
+    page.locator("form input[value=other]").wait_for()
+    assert page.get_by_label("File-store path").input_value() == "files", "back at what was typed"
+
+    visitor.go("deployments/leaves?tab=values")
+    visitor.sees('"x\\u202ey"')
+    visitor.press("Plan its removal")
+    page.get_by_role("button", name="Remove leaves").wait_for()
+    assert page.get_by_label("roll back on failure").count() == 0
+    visitor.fill("Name of the deployment", "leaves")
+    visitor.press("Remove leaves")
+    visitor.sees(re.compile("nothing of it runs"))
+    visitor.press(re.compile("Look at"), "link")
+    visitor.sees(re.compile("It was removed"))
+    assert page.get_by_role("button", name="Plan its removal").count() == 0
+    visitor.press("Plan the way back to revision 1")
+    visitor.sees("Way back to revision")
 
 
 def test_lists_keep_their_filters_in_the_address(visitor: Visitor) -> None:

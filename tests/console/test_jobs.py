@@ -99,9 +99,26 @@ def test_who_saved_meanwhile_is_told_and_nothing_that_was_typed_is_lost(visitor:
     visitor.sees("saved as draft, revision 3")
     assert "mine" in served.call("job_get", name="shared")["draft"]["document"]
 
+    fresh = JOB.replace("NAME", "fresh")
+    served.call("job_put", document=fresh)
+    visitor.go("jobs/fresh")
+    write(visitor, fresh.replace("ana", "second"))
+    visitor.sees("not saved")
+    served.call("job_put", document=fresh.replace("ana", "quicker"), draft=True)
+    visitor.press("Save draft")
+    page.get_by_role("dialog").get_by_text("quicker").wait_for()  # at the first refusal
+    visitor.press("Go on with the text on the right")
+    visitor.press("Save draft")
+    visitor.sees("saved as draft, revision 2")
+    visitor.faults.clear()  # the browser's own word for the refusal
+    visitor.go("jobs/shared")
+    visitor.sees("saved as draft, revision 3")
+
     write(visitor, first.replace("ana", "typed and not saved"))
     visitor.sees("not saved")
     page.reload()
+    visitor.sees(re.compile("until then nothing can be typed"))
+    assert page.get_by_role("button", name="Save draft").is_disabled()
     visitor.press("Go on with it")
     visitor.sees("typed and not saved", within=".cm-content")
 

@@ -18,7 +18,7 @@ from tests.operations.test_deployments import apply, deployed, plan
 
 pytestmark = pytest.mark.anyio
 COLLEAGUE = replace(ADMIN, principal=Principal("carol", Role.ADMIN, ("tenant-a",)))
-STANDING = ("state", "applied_as_revision", "by", "created_at")
+STANDING = ("state", "applied_as_revision", "by", "created_at", "asked")
 
 
 async def test_a_plan_is_shown_again_exactly_as_it_was_made_whatever_has_happened_since(tmp_path: Path) -> None:
@@ -29,6 +29,7 @@ async def test_a_plan_is_shown_again_exactly_as_it_was_made_whatever_has_happene
         assert {key: value for key, value in again.items() if key not in STANDING} == made | {"text": again["text"]}
         assert again["text"].startswith(f"{made['text']}\nIt is open; made by alice at ")
         assert (again["state"], again["by"], again["applied_as_revision"]) == ("open", "alice", None)
+        assert again["asked"]["values"]["guid_prefix"] == "v2" and not again["asked"]["remove"]
         await apply(engine, await plan(engine, tmp_path / "other"))
         stale = await engine.call("plan_get", {"plan_id": made["plan_id"]}, ADMIN)
         assert stale["state"] == "stale" and stale["changes"] == made["changes"]

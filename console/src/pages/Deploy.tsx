@@ -6,7 +6,7 @@ import { type FormEvent, useEffect, useState } from "react";
 import { useAct } from "../api/act";
 import { call, type Schemas } from "../api/client";
 import { useList, useRead } from "../api/queries";
-import { ForAdmins, Head, Read, Refusal } from "../parts/Page";
+import { ForAdmins, Head, Loading, Read, Refusal } from "../parts/Page";
 import { useTenant } from "../parts/session";
 import type { ItemKind } from "./planning";
 
@@ -16,21 +16,36 @@ type Source = Schemas["Workflow"];
 
 type Present = Schemas["Deployment"];
 
+interface Wanted {
+  /** The deployment that is changed; none: a new one is made. */
+  name?: string;
+  /** A plan whose values the form begins with. */
+  plan?: string;
+  afresh?: boolean;
+}
+
 const NUMBERS = new Set(["integer", "number"]);
 
 export function Deploy() {
   const { kind, slug } = useParams({ strict: false }) as { kind: ItemKind; slug: string };
-  const { name, afresh = false } = useSearch({ strict: false }) as { name?: string; afresh?: boolean };
+  const { name, plan, afresh = false } = useSearch({ strict: false }) as Wanted;
   const source = useRead("workflow_get", { slug, type: kind });
+  const planned = useRead("plan_get", { plan_id: plan ?? "" }, { enabled: !!plan });
   const present = useRead("deployment_get", { name: name ?? "", detail: "detailed" }, { enabled: !!name });
   return (
     <ForAdmins what="Planning">
       <Read of={source}>
         {(item) =>
-          name ? (
-            <Read of={present}>{(now) => <Form item={item} name={name} present={now} recompute={afresh} />}</Read>
+          plan && planned.data?.plan_id !== plan ? (
+            <Read of={planned}>{() => <Loading />}</Read>
+          ) : name ? (
+            <Read of={present}>
+              {(now) => (
+                <Form key={plan} item={item} name={name} present={now} planned={planned.data} recompute={afresh} />
+              )}
+            </Read>
           ) : (
-            <Form item={item} />
+            <Form key={plan} item={item} planned={planned.data} />
           )
         }
       </Read>
@@ -54,20 +69,22 @@ interface FormGiven {
   item: Source;
   name?: string;
   present?: Present;
+  planned?: Schemas["SavedPlan"] | undefined;
   recompute?: boolean;
 }
 
-function Form({ item, name, present, recompute = false }: FormGiven) {
+function Form({ item, name, present, planned, recompute = false }: FormGiven) {
   const tenant = useTenant();
   const navigate = useNavigate();
   const groups = useList("worker_group_list", {});
-  const [called, setCalled] = useState(name ?? item.slug);
-  const [group, setGroup] = useState(present?.worker_group ?? "");
+  const [called, setCalled] = useState(name ?? planned?.name ?? item.slug);
+  const first = planned?.asked ?? present;
+  const [group, setGroup] = useState(first?.worker_group ?? "");
   const [typed, setTyped] = useState<Record<string, string>>(() =>
-    Object.fromEntries(item.wizard.map((one) => [one.field, shownOf(present?.values[one.field] ?? one.default)])),
+    Object.fromEntries(item.wizard.map((one) => [one.field, shownOf(first?.values[one.field] ?? one.default)])),
   );
   const [afresh, setAfresh] = useState(recompute);
-  const [faults, setFaults] = useState<Record<string, string>>({});
+  const [faults, setFaults] = useState<Record<string, string>>({}); // by their place in what is sent
   const { act, busy, problem } = useAct();
   const [touched, setTouched] = useState(false);
   useEffect(() => {
@@ -82,9 +99,10 @@ function Form({ item, name, present, recompute = false }: FormGiven) {
     const found: Record<string, string> = {};
     for (const field of item.wizard) {
       const value = typedOf(field, typed[field.field] ?? "");
-      if (value === undefined && field.required) found[field.field] = "is required";
+      if (value === undefined && field.required) found[`/values/${field.field}`] = "is required";
       else if (value !== undefined) values[field.field] = value;
     }
+    if (!called) found["/name"] = "is required";
     setFaults(found);
     if (Object.keys(found).length) return;
     const wanted = {
@@ -98,17 +116,25 @@ function Form({ item, name, present, recompute = false }: FormGiven) {
       async () => {
         const made = await call("deployment_plan", wanted, { tenant });
         setTouched(false);
+        const again = { ...(name ? { name } : {}), plan: made.plan_id };
+        await navigate({ search: again as never, replace: true }); // who comes back finds what was typed
         await navigate({ to: "/plans/$id", params: { id: made.plan_id ?? "" } });
       },
-      ({ fault }) => {
-        const places = fault.errors.map((one) => [/^\/values\/([^/]+)/.exec(one.pointer)?.[1] ?? "", one.message]);
-        setFaults(Object.fromEntries(places.filter(([field]) => field)));
-      },
+      ({ fault }) =>
+        setFaults(
+          Object.fromEntries(
+            fault.errors.map((one) => [/^\/(values\/)?[^/]+/.exec(one.pointer)?.[0] ?? "", one.message]),
+          ),
+        ),
     );
   }
 
-  const set = (field: string, value: string) => {
+  const touch = (place: string) => {
     setTouched(true);
+    setFaults(({ [place]: _, ...others }) => others);
+  };
+  const set = (field: string, value: string) => {
+    touch(`/values/${field}`);
     setTyped({ ...typed, [field]: value });
   };
   return (
@@ -132,8 +158,9 @@ function Form({ item, name, present, recompute = false }: FormGiven) {
           required
           disabled={!!name}
           value={called}
+          error={faults["/name"]}
           onChange={(event) => {
-            setTouched(true);
+            touch("/name");
             setCalled(event.currentTarget.value);
           }}
         />
@@ -143,14 +170,18 @@ function Form({ item, name, present, recompute = false }: FormGiven) {
           data={groups.rows.map((one) => one.name)}
           value={group || null}
           clearable
-          onChange={(value) => setGroup(value ?? "")}
+          error={faults["/worker_group"]}
+          onChange={(value) => {
+            touch("/worker_group");
+            setGroup(value ?? "");
+          }}
         />
         {item.wizard.map((field) => (
           <Answer
             key={field.field}
             field={field}
             value={typed[field.field] ?? ""}
-            fault={faults[field.field]}
+            fault={faults[`/values/${field.field}`]}
             set={(value) => set(field.field, value)}
           />
         ))}

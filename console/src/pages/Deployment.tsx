@@ -46,11 +46,12 @@ export function Deployment() {
             title={<code>{data.name}</code>}
             state={
               <>
-                <State word={data.health} /> <Age at={data.since} />
+                <State word={removed(data) ? data.state : data.health} /> <Age at={data.since} />
               </>
             }
             actions={<Actions shown={data} />}
           />
+          {removed(data) && <Removed shown={data} />}
           {data.reason && <p>{data.reason}</p>}
           <Facts
             items={[
@@ -162,6 +163,35 @@ function Drifted({ shown, look }: { shown: Shown; look: () => void }) {
   );
 }
 
+const removed = (shown: Shown): boolean => shown.state === "removed" || shown.state === "removing";
+
+/** That it is gone, since when and by whom, and the way back. */
+function Removed({ shown }: { shown: Shown }) {
+  const planning = usePlanning(shown.name);
+  const last = shown.last_applied;
+  const back = last && last.action === "remove" ? last.revision - 1 : 0;
+  return (
+    <div className="note">
+      <p>
+        {shown.state === "removing" ? "It is being removed" : "It was removed"}
+        {last && (
+          <>
+            {" "}
+            <Age at={last.at} /> by {last.by}
+          </>
+        )}
+        : nothing of it {shown.state === "removing" ? "will run" : "runs"}. Its history is kept.
+      </p>
+      {planning.problem && <Refusal problem={planning.problem} />}
+      {planning.may && back > 0 && (
+        <Button mt="xs" variant="default" onClick={() => void planning.plan({ to_revision: back })}>
+          Plan the way back to revision {back}
+        </Button>
+      )}
+    </div>
+  );
+}
+
 function Actions({ shown }: { shown: Shown }) {
   const planning = usePlanning(shown.name);
   const admin = useAdmin();
@@ -171,16 +201,18 @@ function Actions({ shown }: { shown: Shown }) {
   const { kind, slug } = itemOf(shown.source);
   return (
     <>
-      {shown.drift.length > 0 && (
+      {shown.drift.length > 0 && !removed(shown) && (
         <Button variant="default" onClick={() => setAsking(true)}>
           Reconcile
         </Button>
       )}
       {asking && <Reconcile name={shown.name} close={() => setAsking(false)} />}
       {planning.problem && <Refusal problem={planning.problem} />}
-      <Button variant="subtle" onClick={() => void planning.plan({ remove: true })}>
-        Plan its removal
-      </Button>
+      {!removed(shown) && (
+        <Button variant="subtle" onClick={() => void planning.plan({ remove: true })}>
+          Plan its removal
+        </Button>
+      )}
       <Button
         onClick={() =>
           void navigate({
@@ -190,7 +222,7 @@ function Actions({ shown }: { shown: Shown }) {
           })
         }
       >
-        Plan change
+        {removed(shown) ? "Deploy it again" : "Plan change"}
       </Button>
     </>
   );

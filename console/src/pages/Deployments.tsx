@@ -54,7 +54,7 @@ export function Deployments() {
                 {
                   title: "Health",
                   key: (row) => row.health,
-                  cell: (row) => <State word={row.health} title={row.reason} />,
+                  cell: (row) => <State word={row.health === "gone" ? row.state : row.health} title={row.reason} />,
                 },
                 {
                   title: "Name",

@@ -1,7 +1,7 @@
 // What stays around every page: where one can go, in which tenant, who is signed in, and whether it is live.
 
 import { Button, Select, TextInput } from "@mantine/core";
-import { Link, Outlet } from "@tanstack/react-router";
+import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { Keys, useOpen } from "../keys/Keys";
 import { useAnnounced } from "../live/announcing";
 import { useKept } from "../parts/kept";
@@ -55,6 +55,10 @@ export function Frame() {
   const { identity, tenant, liveness } = useSession();
   const [open, setOpen] = useOpen();
   const [times] = useKept("times");
+  // The form that changes a deployment has the address of what it is made of.
+  const changing = useRouterState({
+    select: ({ location }) => location.pathname.endsWith("/deploy") && "name" in location.search,
+  });
   tellIn(times === "utc" ? "UTC" : undefined); // before the page, which is drawn anew when it changes
   const tenants = identity.tenants.filter((one) => one !== "*");
   return (
@@ -112,7 +116,13 @@ export function Frame() {
           <div key={group} style={{ display: "contents" }}>
             {group && <div className="group">{group}</div>}
             {links.map(([to, text]) => (
-              <Link key={to} to={to} activeProps={{ className: "active" }} activeOptions={{ exact: to === "/" }}>
+              <Link
+                key={to}
+                to={to}
+                activeProps={{ className: "active" }}
+                activeOptions={{ exact: to === "/" || (changing && to === "/catalog") }}
+                {...(changing && to === "/deployments" ? { className: "active", "aria-current": "page" as const } : {})}
+              >
                 {text}
               </Link>
             ))}

@@ -1,28 +1,23 @@
 // A plan: what would happen, in words and as a picture; then the one button that does just that, and how it goes.
 
-import { Button, Checkbox, NumberInput, TextInput } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
-import { Link, useParams } from "@tanstack/react-router";
-import { useMemo, useRef, useState } from "react";
-import { useAct } from "../api/act";
-import { call, type Schemas } from "../api/client";
+import { Button } from "@mantine/core";
+import { useParams } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import type { Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
 import { actionsOf } from "../graph/plan";
-import { announce } from "../live/announcing";
 import { Age } from "../parts/Age";
-import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { Facts, Head, Read, Section } from "../parts/Page";
 import { State } from "../parts/State";
-import { useAdmin, useTenant } from "../parts/session";
 import { count, counted } from "../words/numbers";
+import { Apply } from "./PlanApply";
 import { Change, Move } from "./planChanges";
 import { itemOf } from "./planning";
 
 type Told = Schemas["Finding"];
 
 type PlanShown = Schemas["SavedPlan"];
-
-type Done = Schemas["Applied"];
 
 const textOf = (told: Told | string): string => (typeof told === "string" ? told : told.message);
 
@@ -36,7 +31,7 @@ export function Plan() {
           <Head
             title={
               <>
-                Plan for <code>{plan.name}</code>
+                {plan.asked.remove ? "Plan to remove" : "Plan for"} <code>{plan.name}</code>
               </>
             }
             state={plan.state !== "open" ? <State word={plan.state} /> : undefined}
@@ -45,8 +40,15 @@ export function Plan() {
             items={[
               ["Plan", <code key="id">{plan.plan_id}</code>],
               ["Source", <code key="source">{plan.source}</code>],
+              ["Way back to revision", plan.asked.to_revision],
               ["Made on revision", plan.base_revision],
-              ["Valid until", <Age key="at" at={plan.expires_at} />],
+              ["Made", <Age key="made" at={plan.created_at} />],
+              ["By", plan.by],
+              ["Applied as revision", plan.applied_as_revision],
+              [
+                plan.state === "expired" ? "Expired" : "Expires",
+                (plan.state === "open" || plan.state === "expired") && <Age key="at" at={plan.expires_at} />,
+              ],
             ]}
           />
           <Told items={plan.blockers} tone="failed" title="Blocked" />
@@ -143,117 +145,5 @@ function Picture({ plan }: { plan: PlanShown }) {
     <Section title="Graph">
       <Graph graph={graph} label={`The steps of ${plan.name}, and what the plan does to each`} actions={actions} />
     </Section>
-  );
-}
-
-const WHY: Record<string, string> = {
-  stale: "has moved since this plan was made, so what it says is not what would happen.",
-  applied: "was brought to this plan; a plan is applied once.",
-  expired: "may be another by now: this plan is too old.",
-  discarded: "is as it was: this plan was withdrawn.",
-};
-
-function Over({ plan }: { plan: PlanShown }) {
-  const { kind, slug } = itemOf(plan.source);
-  return (
-    <div className="note">
-      <p>
-        <Link to="/deployments/$name" params={{ name: plan.name }}>
-          <code>{plan.name}</code>
-        </Link>{" "}
-        {WHY[plan.state ?? ""]}
-      </p>
-      {plan.state !== "applied" && (
-        <Button component={Link} to={`/catalog/${kind}/${slug}/deploy?name=${plan.name}`} mt="xs">
-          Plan again
-        </Button>
-      )}
-    </div>
-  );
-}
-
-function Apply({ plan }: { plan: PlanShown }) {
-  const admin = useAdmin();
-  const tenant = useTenant();
-  const client = useQueryClient();
-  const { act, busy, problem } = useAct();
-  const [typed, setTyped] = useState("");
-  const [seconds, setSeconds] = useState<number | string>(10);
-  const [back, setBack] = useState(false);
-  const [done, setDone] = useState<Done | null>(null);
-  const key = useRef(crypto.randomUUID());
-  const removals = plan.changes.filter((one) => one.action === "remove");
-  const over = plan.state !== "open";
-
-  const apply = () =>
-    act(async () => {
-      const wanted = {
-        plan_id: plan.plan_id ?? "",
-        wait_seconds: 60,
-        health_seconds: Number(seconds),
-        rollback_on_failure: back,
-      };
-      const came = await call("deployment_apply", wanted, { tenant, key: key.current });
-      setDone(came);
-      announce(`The apply of ${plan.name} has ended: revision ${came.revision} is ${came.state}`);
-    }).finally(() => client.invalidateQueries());
-
-  if (done)
-    return (
-      <div className="note" role="status">
-        <p>
-          Revision {done.revision}: <State word={done.state} />{" "}
-          <Link to="/deployments/$name" params={{ name: plan.name }}>
-            Watch <code>{plan.name}</code>
-          </Link>
-        </p>
-      </div>
-    );
-  if (!admin) return <p className="quiet">Applying is for admins; you are signed in as a user.</p>;
-  if (over)
-    return (
-      <>
-        {problem && <Refusal problem={problem} />}
-        <Over plan={plan} />
-      </>
-    );
-  if (plan.blockers.length > 0) return null;
-  return (
-    <div className="note">
-      {problem && <Refusal problem={problem} />}
-      {removals.length > 0 && (
-        <>
-          <p>
-            This removes {removals.map((one) => one.id).join(", ")}. Type <code>{plan.name}</code> to allow that.
-          </p>
-          <TextInput
-            aria-label="Name of the deployment"
-            value={typed}
-            onChange={(event) => setTyped(event.currentTarget.value)}
-            w={280}
-          />
-        </>
-      )}
-      <div className="filters" style={{ margin: 0 }}>
-        <Button onClick={() => void apply()} loading={busy} disabled={removals.length > 0 && typed !== plan.name}>
-          Apply {plan.name}
-        </Button>
-        <NumberInput
-          aria-label="Seconds that it has to stay healthy"
-          value={seconds}
-          onChange={setSeconds}
-          min={1}
-          max={600}
-          w={90}
-          suffix=" s"
-        />
-        <span className="quiet">healthy in a row, and</span>
-        <Checkbox
-          label="roll back on failure"
-          checked={back}
-          onChange={(event) => setBack(event.currentTarget.checked)}
-        />
-      </div>
-    </div>
   );
 }

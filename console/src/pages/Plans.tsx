@@ -52,7 +52,7 @@ export function Plans() {
                 { title: "On revision", cell: (row) => row.base_revision, number: true },
                 { title: "Made", key: (row) => row.created_at, cell: (row) => <Age at={row.created_at} /> },
                 { title: "By", key: (row) => row.by, cell: (row) => row.by },
-                { title: "Ends", cell: (row) => <Age at={row.expires_at} /> },
+                { title: "Ends", cell: (row) => (row.state === "open" ? <Age at={row.expires_at} /> : "–") },
               ]}
             />
           ) : wanted.name || wanted.state ? (

@@ -2,7 +2,7 @@
 
 import { useNavigate } from "@tanstack/react-router";
 import { useAct } from "../api/act";
-import { call } from "../api/client";
+import { call, type Schemas } from "../api/client";
 import { useAdmin, useTenant } from "../parts/session";
 
 export type ItemKind = "workflow" | "perspective" | "blueprint";
@@ -12,6 +12,14 @@ export function itemOf(source: string): { kind: ItemKind; slug: string; version:
   const [kind = "", rest = ""] = source.split(":");
   const [slug = "", version] = rest.split("@");
   return { kind: kind as ItemKind, slug, version };
+}
+
+/** Where the form is that begins with the values of a plan. */
+export function formOf(plan: Schemas["SavedPlan"]): string {
+  const { kind, slug } = itemOf(plan.source);
+  const wanted = new URLSearchParams({ plan: plan.plan_id ?? "" });
+  if (plan.base_revision) wanted.set("name", plan.name); // else it was new, and may not be there
+  return `/catalog/${kind}/${slug}/deploy?${wanted}`;
 }
 
 /** Make a plan of what is deployed, and go to it. */

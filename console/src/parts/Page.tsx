@@ -22,7 +22,7 @@ export function Head({ title, state, actions }: Heading) {
 }
 
 export function Facts({ items }: { items: [string, ReactNode][] }) {
-  const shown = items.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const shown = items.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false);
   return (
     <dl className="facts">
       {shown.map(([name, value]) => (

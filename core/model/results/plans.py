@@ -2,7 +2,7 @@
 
 from typing import Annotated, NotRequired, TypedDict
 
-from core.model.results.basics import Row, Time
+from core.model.results.basics import JsonObject, Row, Time
 from core.model.results.deployments import Revision
 from core.model.results.findings import Finding, PlannedChange
 from core.model.states import PlanState
@@ -65,6 +65,19 @@ class Plan(TypedDict):
     """All of it for people."""
 
 
+class PlanAsked(TypedDict):
+    """What a plan was made for."""
+
+    worker_group: str
+    """For steps that name none."""
+    values: JsonObject
+    """Those that were left out are as they were applied; credentials are masked."""
+    remove: bool
+    """It is the removal of the deployment."""
+    to_revision: int | None
+    """It is the way back to this revision."""
+
+
 class SavedPlan(Plan):
     """A saved plan, and what has become of it."""
 
@@ -72,6 +85,7 @@ class SavedPlan(Plan):
     applied_as_revision: int | None
     by: str
     created_at: Time
+    asked: PlanAsked
     moved: NotRequired[list[Revision]]
     """Of a stale one: what came after it was made, the newest first."""
 

@@ -33,6 +33,7 @@ interface Given {
 type Checked = Result<"job_validate">;
 
 const KEEP_MS = 400;
+const MOVED = "already_exists"; // the draft is not at the revision that the edit started from
 
 const validate = (document: string, options: { tenant: string; signal: AbortSignal }): Promise<Checked> =>
   call("job_validate", { document }, options);
@@ -76,10 +77,16 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
     return done;
   }
   const save = () =>
-    act(async () => {
-      const done = await put();
-      if (done.name !== name) saved(done.name);
-    });
+    act(
+      async () => {
+        const done = await put();
+        if (done.name !== name) saved(done.name);
+      },
+      (refused) => {
+        if (!name || other || refused.code !== MOVED) return;
+        void again("job_").then(() => setComparing(true)); // nothing had told of the other's save yet
+      },
+    );
   const stage = () =>
     act(async () => {
       const draft = dirty || !base || other ? await put() : { name, revision: base };
@@ -109,14 +116,14 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
         <Button
           variant={dirty ? "filled" : "light"}
           loading={busy}
-          disabled={!dirty && !!name}
+          disabled={offer !== null || (!dirty && !!name)}
           onClick={() => void save()}
         >
           Save draft
         </Button>
         <Button
           variant={!dirty && base ? "filled" : "light"}
-          disabled={busy || !valid || moved || (!dirty && !base && !!name)}
+          disabled={busy || offer !== null || !valid || moved || (!dirty && !base && !!name)}
           onClick={() => void stage()}
         >
           Stage
@@ -244,7 +251,8 @@ function Offer({ copy, base, take, leave }: Offered) {
     <div className="note warning" role="alert">
       <p>
         This browser has a text of this job from {new Date(copy.at).toLocaleString()} that was not saved
-        {copy.base !== base ? `; it began with revision ${copy.base}` : ""}.
+        {copy.base !== base ? `; it began with revision ${copy.base}` : ""}. Choose first: until then nothing can be
+        typed or saved here.
       </p>
       <div className="filters">
         <Button onClick={() => take(copy)}>Go on with it</Button>
