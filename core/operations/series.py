@@ -43,7 +43,9 @@ async def series_get(engine: Engine, caller: Caller, params: SeriesGet) -> resul
     until -= until % sampling.STEP_SECONDS  # nothing is known yet of the seconds after it
     ring, step, since = series.grid_for(min(since, until), until, now, params.points)
     slots = await engine.sampler.read(caller.tenant, params.of or "", ring, since, until)
-    if slots is None and params.of is not None:
+    views = engine.fleet.workload_views(tenant=caller.tenant) if slots is None else []
+    young = any(params.of in (one.deployment, one.job, one.id) for one in views)  # nothing is known of it yet
+    if slots is None and params.of is not None and not young:
         raise errors.NotFound(
             f"Nothing is known of {errors.shorten(params.of, 100)} over time.",
             hint="Name a deployment, a job or a workload that has run for 20 seconds; workload_list has them.",
