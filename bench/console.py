@@ -24,7 +24,7 @@ output: {{print: STDOUT}}
 LINES_A_FIRING = 100
 PAGES = {"overview": ("", "Needs attention"), "form": ("triggers/smoke_trigger", "Run Smoke trigger")}
 PAGES["editor"] = ("workflows/new", "Add a step")
-FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
+FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"  # told a while after it
 FRAMES = """([seconds, scroll]) => new Promise((done) => {
   const rooms = [...document.querySelectorAll("main, main *")];
   const room = rooms.reduce((a, b) => (b.scrollHeight - b.clientHeight > a.scrollHeight - a.clientHeight ? b : a));
@@ -115,7 +115,7 @@ async def _painted(browser: Any, served: engines.Served, path: str, text: str) -
     page = await context.new_page()
     await page.goto(f"{_url(served)}/{path}")
     await page.get_by_text(text).first.wait_for()
-    took = float(await page.evaluate(FIRST_PAINT))
+    took = float(await (await page.wait_for_function(FIRST_PAINT)).json_value())
     await context.close()
     await first.context.close()
     return took
