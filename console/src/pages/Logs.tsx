@@ -30,6 +30,7 @@ interface Wanted {
 const PAGE = 200;
 const WAIT_SECONDS = 20;
 const AGAIN_MS = 2000;
+const GATHER_MS = 100; // of lines that come are shown together
 const AROUND_NS = 2_000_000_000n; // of a line that is linked: what was written so long after it is shown as well
 
 export function Logs() {
@@ -82,7 +83,7 @@ export function Logs() {
           after.current = found.after;
           if (found.reset || found.items.length) setEntries((now) => appended(now, found.items, found.reset ?? false));
           setProblem(null);
-          if (document.hidden) await pause(AGAIN_MS, ended.signal);
+          await pause(document.hidden ? AGAIN_MS : GATHER_MS, ended.signal);
         } catch (error) {
           if (ended.signal.aborted) return;
           if (error instanceof Problem) setProblem(error);

@@ -71,9 +71,15 @@ export function SignedIn({ children }: { children: ReactNode }) {
     );
   if (!identity)
     return (
-      <main className="sign-in">
-        <Loading />
-      </main>
+      <div className="frame" aria-busy="true">
+        <header className="top">
+          <span className="brand">Sluice</span>
+        </header>
+        <nav className="rail" aria-label="Pages" />
+        <main className="room">
+          <Loading />
+        </main>
+      </div>
     );
   return <SessionProvider value={{ identity, tenant, liveness }}>{children}</SessionProvider>;
 }

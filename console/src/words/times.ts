@@ -38,11 +38,19 @@ export function ago(iso: string, from = now()): string {
   return ms > 0 ? `${span(ms)} ago` : `in ${span(ms)}`;
 }
 
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** To make one takes a hundred times as long as to use it, and a page tells hundreds of times. */
+function format(language: string | undefined, parts: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = `${language} ${JSON.stringify(parts)}`;
+  const known = formats.get(key) ?? new Intl.DateTimeFormat(language, parts);
+  formats.set(key, known);
+  return known;
+}
+
 /** The time in full, with its zone named. */
 export function full(iso: string): string {
-  return new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", timeZone: zone }).format(
-    new Date(iso),
-  );
+  return format(undefined, { dateStyle: "medium", timeStyle: "long", timeZone: zone }).format(new Date(iso));
 }
 
 /** `14:03:07`, with milliseconds `14:03:07.120`. */
@@ -50,17 +58,17 @@ export function clock(iso: string, milliseconds = false): string {
   const at = new Date(iso);
   if (Number.isNaN(at.getTime())) return iso;
   const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: zone } as const;
-  const text = new Intl.DateTimeFormat("en-GB", parts).format(at);
+  const text = format("en-GB", parts).format(at);
   return milliseconds ? `${text}.${String(at.getMilliseconds()).padStart(3, "0")}` : text;
 }
 
 /** `2026-11-28`: the day of a moment. */
 export const dayOf = (at: Date): string =>
-  new Intl.DateTimeFormat("en-CA", { year: "numeric", month: "2-digit", day: "2-digit", timeZone: zone }).format(at);
+  format("en-CA", { year: "numeric", month: "2-digit", day: "2-digit", timeZone: zone }).format(at);
 
 /** `Sat, Nov 28` of `2026-11-28`. */
 export const dayName = (day: string): string =>
-  new Intl.DateTimeFormat(undefined, { weekday: "short", month: "short", day: "numeric", timeZone: "UTC" }).format(
+  format(undefined, { weekday: "short", month: "short", day: "numeric", timeZone: "UTC" }).format(
     new Date(`${day}T00:00:00Z`),
   );
 
