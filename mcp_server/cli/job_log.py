@@ -107,8 +107,16 @@ def _escape(character: str) -> str:
 
 
 def metrics(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
-    """Print what jobs have done: events, bytes, errors, lag."""
+    """Print what jobs have done: events, refused ones, bytes, errors, lag."""
     figures = ("events_in", "events_out", "bytes_in", "bytes_out", "errors", "runs", "runs_failed", "lag_seconds")
-    rows = [{**row, **{key: row["metrics"].get(key, 0) for key in figures}} for row in found["items"]]
-    columns = ("job", "replica", "worker", "state", *figures)
-    render.rows(rows, columns, empty="No jobs are deployed.", more=found.get("next_cursor"))
+    rows = [
+        {
+            **row,
+            **{key: row["metrics"].get(key, 0) for key in figures},
+            "refused": sum(count for name, count in row["metrics"].items() if name.startswith("refused_by_")),
+        }
+        for row in found["items"]
+    ]
+    columns = ("job", "replica", "worker", "state", "events_in", "events_out", "refused", *figures[2:])
+    empty = "No job fits." if typed.get("name") or typed.get("deployment") else "No jobs are deployed."
+    render.rows(rows, columns, empty=empty, more=found.get("next_cursor"))

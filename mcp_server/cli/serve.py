@@ -202,7 +202,7 @@ def _files(engine: attach.Session, settings: Settings) -> str:
 def _engine(engine: attach.Session, workers: int) -> str:
     """Whose engine this server works on: its own, or that of an MCP session (or another server) which came first."""
     if engine.owner:
-        return f"with {workers} workers"
+        return f"with {workers} worker{'' if workers == 1 else 's'}"
     # It holds the home until it ends; then this server, or whoever else is attached, takes over at once.
     pid = ownership.owner_pid(engine.home)
     return f"through the engine of process {pid}, with its workers and settings until that one ends"

@@ -240,7 +240,7 @@ def test_rename_copy_and_enrich_warn_of_what_is_missing_and_remove_may_refuse_it
     ]  # fmt: skip
     remove = {"remove": {"fields": ["_raw"], "error-on-missing": True}}
     assert run([{"x": 1}, {"_raw": 1, "y": 1}], remove, firing=firing, env=env) == [{"y": 1}]
-    assert firing.last_error == "actions/0 remove: the event has no field _raw; the event is dropped"
+    assert firing.last_error == "actions/0 remove: the event has no field _raw; the event is refused"
 
 
 def test_only_the_first_warnings_are_written_out() -> None:

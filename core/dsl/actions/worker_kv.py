@@ -102,7 +102,7 @@ class _Writing:
                 op, wrong = None, str(error)
             if wrong:
                 out[place] = None
-                run.fail(self._env, f"worker-kv: {wrong}; the event is dropped", event)
+                run.fail(self._env, f"worker-kv: {wrong}; the event is refused", event)
             elif op is not None:
                 ops.append(op)
                 places.append(place)
@@ -119,7 +119,7 @@ class _Writing:
             try:
                 self._store(event, result.done)
             except ValueError as error:
-                run.fail(self._env, f"worker-kv: {error}; the event is dropped", event)
+                run.fail(self._env, f"worker-kv: {error}; the event is refused", event)
                 return None
         return event
 

@@ -449,7 +449,7 @@ class _Reporter:
         name = self._names.get(owner, "")
         step = f"actions/{owner} {name}" if name else "actions"
         acting = (f"/actions/{owner}" if name else "/actions", name)
-        run.fail(self._env, f"{step}: {_plain(error)}; the event is dropped", event, acting)
+        run.fail(self._env, f"{step}: {_plain(error)}; the event is refused", event, acting)
 
 
 def _plain(error: BaseException) -> str:
