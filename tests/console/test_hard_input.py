@@ -116,6 +116,32 @@ def test_a_list_of_100_000_rows_keeps_a_few_in_the_document(visitor: Visitor) ->
     assert visitor.page.locator("tbody tr").count() < 100
 
 
+def test_what_needs_attention_is_decided_by_all_rows(visitor: Visitor) -> None:
+    def answer(route: Any) -> None:
+        further = orjson.loads(route.request.post_data).get("cursor")
+        rows = [row | {"name": "the-last-one", "state": "offline"}]
+        if not further:
+            rows = [row | {"name": f"worker-{n}"} for n in range(100)]
+        told = {"items": rows, "next_cursor": None if further else "100", "total": 101}
+        route.fulfill(status=200, content_type="application/json", body=orjson.dumps(told).decode())
+
+    row = {"state": "online", "groups": [], "capabilities": [], "external": False, "workloads": 0}
+    visitor.page.route("**/api/operations/worker_list", answer)
+    for path in ("", "issues"):
+        visitor.go(path)
+        visitor.sees("the-last-one", within="main")
+        assert not visitor.page.get_by_text("Nothing needs you").count()
+
+
+def test_nothing_is_called_well_that_was_not_heard(browser: Any, served: Served) -> None:
+    said = orjson.dumps({"code": "forbidden", "detail": "Not for you.", "errors": []}).decode()
+    with visiting(browser, served, expects=("status of 403",)) as visitor:
+        visitor.page.route("**/api/operations/dead_letter_list", lambda route: route.fulfill(status=403, body=said))
+        visitor.page.goto(served.new_link())
+        visitor.sees("Not for you.", within="main")
+        assert not visitor.page.get_by_text("Nothing needs you").count()
+
+
 def test_the_clock_of_the_browser_may_be_wrong(browser: Any, served: Served) -> None:
     with visiting(browser, served) as visitor:
         visitor.page.add_init_script("const real = Date.now; Date.now = () => real() + 3 * 86_400_000;")

@@ -1,6 +1,7 @@
 // Reads of the engine as React queries: kept by tenant, operation and arguments, asked anew when a notice says so.
 
 import { type Query, type UseQueryResult, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect } from "react";
 import { useTenant } from "../parts/session";
 import { type Args, call, type Name, type Problem, type Result, type RowOf } from "./client";
 
@@ -14,6 +15,8 @@ const here = () => ({
 
 export interface Reading {
   enabled?: boolean;
+  /** All pages of a list, one after the other: for what is decided by all of its rows. */
+  whole?: boolean;
   /** Milliseconds after which it is asked anew, for what no notice tells. */
   every?: number;
 }
@@ -57,6 +60,11 @@ export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, 
     refetchInterval: reading.every ?? false,
     ...here(),
   });
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = query;
+  const more = reading.whole && hasNextPage && !isFetchingNextPage;
+  useEffect(() => {
+    if (more) void fetchNextPage();
+  }, [more, fetchNextPage]);
   const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
   return { ...query, rows, total: query.data?.pages[0]?.total };
 }

@@ -17,6 +17,7 @@ import { Drift, History, Placement, Reconcile } from "./DeploymentTabs";
 import { Explain } from "./Explain";
 import { type Chosen, LiveGraph } from "./LiveGraph";
 import { itemOf, usePlanning } from "./planning";
+import { workloadColumns } from "./workloadColumns";
 
 type WorkloadRow = Schemas["DeployedWorkload"];
 
@@ -115,35 +116,7 @@ function Workloads({ rows }: { rows: WorkloadRow[] }) {
         label="Workloads"
         rows={rows}
         id={(row) => row.id}
-        columns={[
-          {
-            title: "Health",
-            key: (row) => row.health,
-            cell: (row) => <State word={row.health ?? "unknown"} title={row.reason} />,
-          },
-          { title: "Job", key: (row) => row.job, cell: (row) => <code>{row.job}</code> },
-          { title: "Replica", key: (row) => row.replica, cell: (row) => row.replica, number: true },
-          { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
-          {
-            title: "Worker",
-            key: (row) => row.worker,
-            cell: (row) =>
-              row.worker ? (
-                <Link to="/workers/$name" params={{ name: row.worker }}>
-                  <code>{row.worker}</code>
-                </Link>
-              ) : (
-                "–"
-              ),
-          },
-          { title: "Restarts", key: (row) => row.restarts, cell: (row) => row.restarts, number: true },
-          { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
-          {
-            title: "Logs",
-            cell: (row) => <Link to={`/logs?of=${encodeURIComponent(`${row.job}#${row.replica}`)}`}>Logs</Link>,
-          },
-          { title: "Why", cell: (row) => row.reason },
-        ]}
+        columns={workloadColumns("health", "job", "replica", "state", "worker", "restarts", "since", "logs", "why")}
       />
     </>
   );

@@ -1,7 +1,6 @@
 // What waits for somebody: workloads that are not well, workers that are gone, events that were refused.
 
 import { Button, Modal } from "@mantine/core";
-import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useAct } from "../api/act";
 import { call } from "../api/client";
@@ -10,45 +9,31 @@ import { Age } from "../parts/Age";
 import { Dialog } from "../parts/Dialog";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Chosen, Rows } from "../parts/Rows";
-import { State, toneOf } from "../parts/State";
+import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { coded } from "../words/code";
 import { counted } from "../words/numbers";
 import { workerWord } from "../words/workers";
+import { useUnwell } from "./unwell";
+import { workloadColumns } from "./workloadColumns";
 
 export function Issues() {
-  const all = useList("workload_list", { limit: 200 }, { every: 10_000 });
-  const workers = useList("worker_list", {}, { every: 10_000 });
-  const unwell = all.rows.filter(({ health }) => ["warning", "failed"].includes(toneOf(health ?? "progressing")));
+  const unwell = useUnwell();
+  const workers = useList("worker_list", {}, { every: 10_000, whole: true });
   const lost = workers.rows.filter(({ state }) => state !== "online");
   return (
     <>
       <Head title="Issues" />
       <Section title="Workloads that are not well">
-        <Read of={all}>
+        <Read of={unwell}>
           {() =>
-            unwell.length ? (
+            unwell.rows.length ? (
               <Rows
                 label="Workloads that are not well"
-                rows={unwell}
+                rows={unwell.rows}
+                total={unwell.total}
                 id={(row) => row.workload}
-                columns={[
-                  { title: "Health", cell: (row) => <State word={row.health ?? "progressing"} /> },
-                  { title: "Job", cell: (row) => <code>{row.job}</code> },
-                  {
-                    title: "Deployment",
-                    cell: (row) =>
-                      row.deployment ? (
-                        <Link to="/deployments/$name" params={{ name: row.deployment }}>
-                          <code>{row.deployment}</code>
-                        </Link>
-                      ) : (
-                        "–"
-                      ),
-                  },
-                  { title: "Since", cell: (row) => <Age at={row.since} /> },
-                  { title: "Why", cell: (row) => row.reason },
-                ]}
+                columns={workloadColumns("health", "job", "replica", "deployment", "worker", "since", "logs", "why")}
               />
             ) : (
               <p className="quiet">All workloads are well.</p>

@@ -32,23 +32,9 @@ const WINDOW_MS = 20_000; // over which rates are told: a job that fires each te
 const PAGE = 200;
 const UNWELL = 8; // steps that are named before the picture of a large graph
 
-interface Pages {
-  hasNextPage: boolean;
-  isFetchingNextPage: boolean;
-  fetchNextPage: () => unknown;
-}
-
-/** Ask for all pages of a list, one after the other. */
-function useRest({ hasNextPage, isFetchingNextPage, fetchNextPage }: Pages) {
-  useEffect(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
-}
-
 /** What is placed of a deployment: what it says of itself, or all of it where that was too much to say. */
 function useWorkloads(shown: Shown): Workload[] {
-  const all = useList("workload_list", { deployment: shown.name, limit: PAGE }, { every: 5_000 });
-  useRest(all);
+  const all = useList("workload_list", { deployment: shown.name, limit: PAGE }, { every: 5_000, whole: true });
   return useMemo(
     () =>
       all.hasNextPage || !all.rows.length
@@ -61,8 +47,7 @@ function useWorkloads(shown: Shown): Workload[] {
 /** The figures of each step, from the counters of its jobs as they move. */
 function useFigures(deployment: string, workloads: Workload[]): Map<string, StepFigures> {
   const steps = useMemo(() => new Map(workloads.map((one) => [one.job, one.step ?? ""])), [workloads]);
-  const metrics = useList("job_metrics", { deployment, limit: PAGE }, { every: FIGURES_MS });
-  useRest(metrics);
+  const metrics = useList("job_metrics", { deployment, limit: PAGE }, { every: FIGURES_MS, whole: true });
   const samples = useRef<Sample[]>([]);
   const [figures, setFigures] = useState<Map<string, StepFigures>>(new Map());
   useEffect(() => {

@@ -7,25 +7,18 @@ import { Age } from "../parts/Age";
 import { Head, Read, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { RateLine } from "../parts/Spark";
-import { State, toneOf } from "../parts/State";
+import { State } from "../parts/State";
 import { counted } from "../words/numbers";
-import { workerWord } from "../words/workers";
+import { Attention } from "./Attention";
 import { FirstSteps } from "./FirstSteps";
 
 export function Overview() {
-  const deployments = useList("deployment_list", {}, { every: 15_000 });
-  const workers = useList("worker_list", {}, { every: 15_000 });
-  const schedules = useList("schedule_list", {}, { every: 15_000 });
+  const all = { every: 15_000, whole: true };
+  const deployments = useList("deployment_list", {}, all);
+  const workers = useList("worker_list", {}, all);
+  const schedules = useList("schedule_list", {}, all);
   const runs = useList("trigger_invocation_list", { limit: 10 });
-  const failed = useLately("failed");
-  const silent = useLately("timed_out");
-  const letters = useRead("dead_letter_list", { limit: 1 }, { every: 15_000 });
-  const unwell = deployments.rows.filter(({ health, drift }) => toneOf(health) !== "well" || drift > 0);
-  const lost = workers.rows.filter(({ state }) => state !== "online");
-  const late = schedules.rows.filter(({ on_time, state }) => !on_time && state === "active");
-  const waiting = letters.data?.total ?? 0;
-  const nothing = !unwell.length && !lost.length && !late.length && !waiting && !failed.total && !silent.total;
-  const known = deployments.data && workers.data && schedules.data;
+  const known = deployments.data && workers.data;
   const next = schedules.rows
     .filter(({ next, state }) => next.length || state === "paused")
     .sort((a, b) => (a.next[0] ?? "~").localeCompare(b.next[0] ?? "~"));
@@ -41,52 +34,7 @@ export function Overview() {
           )
         }
       />
-      <Section title="Needs attention">
-        <Read of={deployments}>
-          {() =>
-            nothing ? (
-              <p>
-                <State word="healthy" title="all that is deployed" /> Nothing needs you.
-              </p>
-            ) : (
-              <ul className="timeline">
-                {unwell.map((one) => (
-                  <li key={one.name}>
-                    <Link to="/deployments/$name" params={{ name: one.name }}>
-                      <code>{one.name}</code>
-                    </Link>{" "}
-                    <State word={one.health} /> {one.reason} {one.drift > 0 && `${counted(one.drift, "drift")}. `}
-                    <Age at={one.since} />
-                  </li>
-                ))}
-                {lost.map((one) => (
-                  <li key={one.name}>
-                    <Link to="/workers">
-                      Worker <code>{one.name}</code>
-                    </Link>{" "}
-                    <State word={workerWord(one)} />
-                  </li>
-                ))}
-                {late.map((one) => (
-                  <li key={one.name}>
-                    <Link to="/schedules">
-                      Schedule <code>{one.name}</code>
-                    </Link>{" "}
-                    <State word="missed" /> {one.reason}
-                  </li>
-                ))}
-                <Failures {...failed} word="failed" />
-                <Failures {...silent} word="timed_out" />
-                {waiting > 0 && (
-                  <li>
-                    <Link to="/issues">{counted(waiting, "dead letter")}</Link> wait for a decision
-                  </li>
-                )}
-              </ul>
-            )
-          }
-        </Read>
-      </Section>
+      <Attention deployments={deployments} workers={workers} schedules={schedules} />
       {deployments.data && deployments.total === 0 && <FirstSteps />}
       <Applying rows={deployments.rows.filter(({ state }) => state === "applying")} />
       <div className="columns">
@@ -151,28 +99,6 @@ export function Overview() {
         </Section>
       </div>
     </>
-  );
-}
-
-type Ended = "failed" | "timed_out";
-
-/** The runs of triggers in the last hour that ended so: the youngest, and how many there were. */
-function useLately(state: Ended) {
-  const { rows, total = 0 } = useList("trigger_invocation_list", { state, since: "1h", limit: 1 }, { every: 60_000 });
-  return { youngest: rows[0], total };
-}
-
-function Failures({ youngest, total, word }: ReturnType<typeof useLately> & { word: Ended }) {
-  if (!youngest) return null;
-  return (
-    <li>
-      <Link to={`/invocations?state=${word}`}>{counted(total, "run")} of triggers</Link> <State word={word} /> in the
-      last hour, the youngest{" "}
-      <Link to="/invocations/$id" params={{ id: youngest.invocation_id }}>
-        <code>{youngest.trigger_slug}</code>
-      </Link>{" "}
-      <Age at={youngest.requested_at} />
-    </li>
   );
 }
 

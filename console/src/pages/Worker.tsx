@@ -2,7 +2,7 @@
 
 import { Button } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
-import { Link, useParams } from "@tanstack/react-router";
+import { useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { useAct } from "../api/act";
 import { call, type Schemas } from "../api/client";
@@ -18,6 +18,7 @@ import { bytes, counted } from "../words/numbers";
 import { workerWord } from "../words/workers";
 import { Explain } from "./Explain";
 import { roomBeside } from "./Workers";
+import { workloadColumns } from "./workloadColumns";
 
 type Shown = Schemas["WorkerShown"];
 
@@ -71,28 +72,7 @@ export function Worker() {
                 label="Workloads of this tenant"
                 rows={worker.workloads}
                 id={(row) => row.id}
-                columns={[
-                  {
-                    title: "Health",
-                    key: (row) => row.health,
-                    cell: (row) => <State word={row.health ?? "progressing"} title={row.reason} />,
-                  },
-                  { title: "Job", key: (row) => row.job, cell: (row) => <code>{row.job}</code> },
-                  { title: "Replica", cell: (row) => row.replica, number: true },
-                  {
-                    title: "Deployment",
-                    cell: (row) =>
-                      row.deployment ? (
-                        <Link to="/deployments/$name" params={{ name: row.deployment }}>
-                          <code>{row.deployment}</code>
-                        </Link>
-                      ) : (
-                        "–"
-                      ),
-                  },
-                  { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
-                  { title: "Why", cell: (row) => row.reason },
-                ]}
+                columns={workloadColumns("health", "job", "replica", "deployment", "since", "why")}
               />
             ) : (
               <p className="quiet">It runs nothing of this tenant.</p>

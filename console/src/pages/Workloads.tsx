@@ -3,11 +3,11 @@
 import { Link } from "@tanstack/react-router";
 import type { Args } from "../api/client";
 import { useList } from "../api/queries";
-import { Age } from "../parts/Age";
 import { ChoiceFilter, given, TextFilter, useFilters } from "../parts/filters";
 import { Empty, Head, Read } from "../parts/Page";
 import { Rows } from "../parts/Rows";
-import { State } from "../parts/State";
+import { HEALTH } from "./unwell";
+import { workloadColumns } from "./workloadColumns";
 
 const TEXTS = [
   ["deployment", "Deployment"],
@@ -17,8 +17,6 @@ const TEXTS = [
 ] as const;
 
 type Wanted = Pick<Args<"workload_list">, "deployment" | "job" | "worker" | "group" | "health">;
-
-const HEALTH = ["healthy", "progressing", "warning", "degraded", "failing", "down", "quarantined", "gone"] as const;
 
 export function Workloads() {
   const [wanted, say] = useFilters<Wanted>();
@@ -47,48 +45,10 @@ export function Workloads() {
               id={(row) => row.workload}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
-              columns={[
-                {
-                  title: "Health",
-                  key: (row) => row.health,
-                  cell: (row) => <State word={row.health ?? "progressing"} title={row.reason} />,
-                },
-                { title: "Job", key: (row) => row.job, cell: (row) => <code>{row.job}</code> },
-                { title: "Replica", key: (row) => row.replica, cell: (row) => row.replica, number: true },
-                {
-                  title: "Deployment",
-                  key: (row) => row.deployment,
-                  cell: (row) =>
-                    row.deployment ? (
-                      <Link to="/deployments/$name" params={{ name: row.deployment }}>
-                        <code>{row.deployment}</code>
-                      </Link>
-                    ) : (
-                      "–"
-                    ),
-                },
-                { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
-                {
-                  title: "Worker",
-                  key: (row) => row.worker,
-                  cell: (row) =>
-                    row.worker ? (
-                      <Link to="/workers/$name" params={{ name: row.worker }}>
-                        <code>{row.worker}</code>
-                      </Link>
-                    ) : (
-                      "–"
-                    ),
-                },
-                { title: "Group", key: (row) => row.group, cell: (row) => row.group },
-                { title: "Restarts", key: (row) => row.restarts, cell: (row) => row.restarts, number: true },
-                { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
-                {
-                  title: "Logs",
-                  cell: (row) => <Link to={`/logs?of=${encodeURIComponent(`${row.job}#${row.replica}`)}`}>Logs</Link>,
-                },
-                { title: "Why", cell: (row) => row.reason },
-              ]}
+              columns={workloadColumns(
+                ...(["health", "job", "replica", "deployment", "state", "worker"] as const),
+                ...(["group", "restarts", "since", "logs", "why"] as const),
+              )}
             />
           ) : Object.keys(given(wanted)).length ? (
             <p className="quiet">No workload fits these filters.</p>

@@ -1,7 +1,7 @@
 // What every page has: its name, how it is, what can be done; and its drawn states (loading, refused, empty).
 
 import { Button } from "@mantine/core";
-import type { ReactNode } from "react";
+import { type ReactNode, useRef } from "react";
 import type { Problem } from "../api/client";
 import { useSession } from "./session";
 
@@ -47,12 +47,16 @@ export function Section({ title, children }: { title: string; children: ReactNod
 interface Answer<T> {
   data: T | undefined;
   error: Problem | null;
-  isPending: boolean;
+  /** How often it was refused; 0 for the read of another thing. */
+  errorUpdateCount: number;
   refetch: () => unknown;
 }
 
-/** What came of a read: its answer, or how it stands with it. A refusal does not hide an answer that was there. */
+/** What came of a read: its answer, or how it stands with it. A refusal does not hide an answer that was there, and
+ * stays until there is another one: a query that is asked anew forgets its error while it is under way. */
 export function Read<T>({ of, children }: { of: Answer<T>; children: (data: T) => ReactNode }) {
+  const refused = useRef<Problem>(null);
+  if (of.error) refused.current = of.error;
   if (of.data !== undefined)
     return (
       <>
@@ -60,7 +64,7 @@ export function Read<T>({ of, children }: { of: Answer<T>; children: (data: T) =
         {children(of.data)}
       </>
     );
-  if (of.error) return <Refusal problem={of.error} again={of.refetch} />;
+  if (of.errorUpdateCount && refused.current) return <Refusal problem={refused.current} again={of.refetch} />;
   return <Loading />;
 }
 

@@ -11,6 +11,7 @@ import { Rows } from "../../parts/Rows";
 import { State } from "../../parts/State";
 import { useAdmin } from "../../parts/session";
 import { Tabs } from "../../parts/Tabs";
+import { workloadColumns } from "../workloadColumns";
 import { Actions } from "./Actions";
 import { JobEditor } from "./JobEditor";
 import { Runs } from "./Runs";
@@ -148,16 +149,7 @@ function Workloads({ rows }: { rows: Shown["workloads"] }) {
         label="Workloads"
         rows={rows}
         id={(row) => row.id}
-        columns={[
-          { title: "Health", cell: (row) => <State word={row.health ?? "progressing"} title={row.reason} /> },
-          { title: "Replica", cell: (row) => row.replica, number: true },
-          { title: "State", cell: (row) => <State word={row.state} /> },
-          { title: "Worker", cell: (row) => row.worker || "–" },
-          { title: "Version", cell: (row) => <code>{row.version}</code> },
-          { title: "Restarts", cell: (row) => row.restarts, number: true },
-          { title: "Since", cell: (row) => <Age at={row.since} /> },
-          { title: "Why", cell: (row) => row.reason },
-        ]}
+        columns={workloadColumns("health", "replica", "state", "worker", "version", "restarts", "since", "why")}
       />
     </Section>
   );
