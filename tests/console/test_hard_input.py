@@ -58,6 +58,7 @@ def test_eight_tabs_of_one_browser_are_live_and_hear_what_changes(browser: Any, 
         deploy(served, "heard")
         for tab in tabs:
             tab.get_by_role("link", name="heard").wait_for()
+        assert len({tab.url for tab in tabs}) == 1 and len(visitor.page.context.pages) == TABS
 
 
 def test_a_form_of_200_fields_has_its_conditions_and_checks(visitor: Visitor, served: Served) -> None:
@@ -163,6 +164,7 @@ def test_storage_that_is_full_keeps_nobody_out(browser: Any, served: Served) -> 
         visitor.page.locator("html[data-mantine-color-scheme=dark]").wait_for()
         visitor.go("triggers/wide")
         visitor.page.get_by_label("field_199").wait_for()
+        assert visitor.page.evaluate("Object.keys(localStorage).length") == 0
 
 
 def test_logs_go_on_after_their_worker_was_killed(visitor: Visitor, served: Served) -> None:

@@ -1,6 +1,6 @@
 // What runs by the clock: as a list, and as the days around now.
 
-import { Button } from "@mantine/core";
+import { SegmentedControl } from "@mantine/core";
 import { useQueries } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { call, type Problem, type Schemas } from "../api/client";
@@ -28,13 +28,13 @@ export function Schedules() {
   return (
     <>
       <Head title="Schedules" state={<span className="quiet">Times in {zoneName()}</span>} />
-      <div className="filters" role="group" aria-label="View">
-        <Button variant={view ? "subtle" : "light"} aria-pressed={!view} onClick={() => say({ view: undefined })}>
-          List
-        </Button>
-        <Button variant={view ? "light" : "subtle"} aria-pressed={!!view} onClick={() => say({ view: "calendar" })}>
-          Calendar
-        </Button>
+      <div className="filters">
+        <SegmentedControl
+          aria-label="View"
+          data={["List", "Calendar"]}
+          value={view ? "Calendar" : "List"}
+          onChange={(next) => say({ view: next === "Calendar" ? "calendar" : undefined })}
+        />
       </div>
       <Read of={list}>
         {() =>

@@ -10,6 +10,7 @@ import { Dialog } from "../../parts/Dialog";
 import { useFilters } from "../../parts/filters";
 import { Facts, ForAdmins, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
+import { Small } from "../../parts/Small";
 import { State } from "../../parts/State";
 import { useAdmin, useSession, useTenant } from "../../parts/session";
 import { now } from "../../words/times";
@@ -85,14 +86,9 @@ function List() {
                 title: "Do",
                 cell: (row) =>
                   stateOf(row) === "valid" && (
-                    <Button
-                      variant="subtle"
-                      size="compact-xs"
-                      aria-label={`Withdraw ${row.name || row.id} of ${row.username}`}
-                      onClick={() => setGone(row)}
-                    >
+                    <Small label={`Withdraw ${row.name || row.id} of ${row.username}`} onClick={() => setGone(row)}>
                       Withdraw
-                    </Button>
+                    </Small>
                   ),
               },
               { title: "Token", cell: (row) => <code>{row.id}</code> },
