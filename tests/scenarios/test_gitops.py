@@ -106,7 +106,10 @@ def repository(root: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("events", [1, 6, KEYS + 2, KEYS + 4])
+SOAKED = [pytest.param(events, marks=pytest.mark.soak) for events in (1, KEYS + 4)]
+
+
+@pytest.mark.parametrize("events", [6, KEYS + 2, *SOAKED])
 async def test_an_apply_that_was_killed_in_the_middle_is_finished_by_the_next_one(tmp_path: Path, events: int) -> None:
     manifest = repository(tmp_path / "repository")
     home = tmp_path / "home"
