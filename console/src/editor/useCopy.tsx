@@ -3,6 +3,7 @@
 
 import { Button } from "@mantine/core";
 import { useCallback, useEffect, useRef, useState } from "react";
+import { full } from "../words/times";
 import { type Copy, find, forget, keep } from "./copies";
 
 const KEEP_MS = 400;
@@ -67,7 +68,7 @@ export function CopyNotes({ kept: { offer, settle, room }, base, take }: Offered
       {offer && (
         <div className="note warning" role="alert">
           <p>
-            This browser has a text from {new Date(offer.at).toLocaleString()} that was not saved
+            This browser has a text from {full(offer.at)} that was not saved
             {offer.base !== base ? `; it began with revision ${offer.base}` : ""}. Choose first: until then nothing can
             be typed or saved here.
           </p>

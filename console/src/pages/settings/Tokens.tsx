@@ -86,8 +86,8 @@ function List() {
                 title: "Do",
                 cell: (row) =>
                   stateOf(row) === "valid" && (
-                    <Small label={`Withdraw ${row.name || row.id} of ${row.username}`} onClick={() => setGone(row)}>
-                      Withdraw
+                    <Small label={`Revoke ${row.name || row.id} of ${row.username}`} onClick={() => setGone(row)}>
+                      Revoke
                     </Small>
                   ),
               },
@@ -100,7 +100,7 @@ function List() {
         <Confirm
           operation="token_revoke"
           args={{ id: gone.id }}
-          verb="Withdraw this token"
+          verb="Revoke this token"
           close={() => setGone(null)}
           done={() => {
             setGone(null);
