@@ -25,6 +25,8 @@ from core.model.results import schemas
 
 MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
 WAITS = ("wait_seconds", "wait_timeout_seconds")  # what the argument is called that makes a call wait for something
+FOR_PEOPLE: dict[str, Any] = {"x-for-people": True}
+"""Marks, in the schema of an argument, that it serves who looks at a table: tools for models are listed without it."""
 
 
 class Effect(StrEnum):
