@@ -78,9 +78,9 @@ def _to_be(visitor: settings.Settings, common: connect.Common, findings: list[Fi
     try:
         return common.of_operator({}, {})
     except errors.SluiceError as error:
-        findings.append(
-            Finding("settings", "fault", errors.shorten(str(error).partition("\n  hint")[0], 2000), error.hint)
-        )
+        places = "; ".join(f"{one.where}: {one.message}" for one in error.errors)
+        found = errors.shorten(f"{error.message} {places}".strip(), 2000)
+        findings.append(Finding("settings", "fault", found, error.hint))
         return visitor
 
 
@@ -99,14 +99,15 @@ async def _engine(
         return False
     findings.append(Finding("lock", "ok", f"held by process {pid}" if common.url is None else "of a remote engine"))
     about: dict[str, Any] = {}
+    rest: list[Finding] = []  # whether an engine runs comes first
     try:
         with anyio.fail_after(ANSWER_SECONDS):
             if common.url is None:
                 about = await _about(wanted)
-                findings.append(checkup.version(about, pid))
+                rest.append(checkup.version(about, pid))
             async with connect.engine(common) as engine:
                 workers = (await engine.call("worker_list", limit=200))["items"]
-                findings += await _status(engine)
+                rest += await _status(engine)
                 told.update(await _settings(engine) if common.url is None else {})
     except (errors.SluiceError, TimeoutError) as error:
         where = f"process {pid}" if common.url is None else "it"
@@ -118,6 +119,7 @@ async def _engine(
         findings.append(Finding("engine", "fault", errors.shorten(trouble, 500), f"It is process {pid}."))
     else:
         findings.append(Finding("engine", "ok", "answers"))
+    findings += rest
     findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))
     findings.append(checkup.sandboxes(workers))
     return True
