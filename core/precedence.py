@@ -1,8 +1,8 @@
 """Which of what was said about a setting counts: a flag, else the environment, else sluice.toml, else the default.
 
-That is so for what an operator starts (`sluice serve`, `sluice worker`). A command that somebody types, and an MCP
-server that becomes the engine because none runs, have the settings of the home: what happens to stand in a shell must
-not change what jobs may do, nor where they run.
+That is so for what an operator starts (`sluice serve`, `sluice worker`), and for a command that answers from a home
+without an engine, since it starts nothing. An MCP server that becomes the engine because none runs has the settings of
+the home: what happens to stand in a shell must not change what jobs may do, nor where they run.
 """
 
 from __future__ import annotations

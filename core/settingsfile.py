@@ -16,7 +16,6 @@ from typing import Any, get_args
 import pydantic
 
 from core import errors, pointers
-from core.documents import lint
 from core.settings import GROUP_PATTERN, Group, Serve, Settings
 
 NAME = "sluice.toml"
@@ -114,6 +113,8 @@ def parse(raw: bytes, path: Path) -> SettingsFile:
 
 
 def _problems(data: Mapping[str, Any], lines: Mapping[str, int], path: Path) -> Iterator[errors.Problem]:
+    from core.documents import lint  # it takes time to import, and a command that attaches reads no settings
+
     def where(pointer: str) -> str:
         parts = pointers.split(pointer)
         while parts and (name := ".".join(parts)) not in lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core import effective
+from core import effective, precedence
 from core.engine import Engine
 from core.model import results
 from core.model.operation import Params
@@ -26,5 +26,6 @@ async def settings_get(engine: Engine, caller: Caller, params: SettingsGet) -> r
     """Each setting that the running engine has, with its `source` (flag, environment, file, default) and `where` (the
     variable, or file:line); `restart` names those of which sluice.toml says something else by now, which takes effect
     after a restart, and `fault` is why the engine could not start with that file. Passwords in addresses are left out.
-    While no engine runs (`running`), these are the settings of the home."""
-    return {**effective.explain(engine.settings), "running": engine.running}
+    While no engine runs (`running`), these are what `sluice serve` would have without flags."""
+    settings = engine.settings if engine.running else precedence.of_operator({"home": engine.settings.home}, {})
+    return {**effective.explain(settings), "running": engine.running}

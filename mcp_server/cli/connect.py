@@ -137,7 +137,7 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
     caller = local_caller(common.tenant)
     target = common.target()
     if target is None:
-        async with attach.open_visit(settings, follows=follows, read=common.of_home) as visit:
+        async with attach.open_visit(settings, follows=follows, read=lambda: common.of_operator({})) as visit:
             yield Client(visit, caller, lambda: visit.running)
         return
     from mcp_server import remote

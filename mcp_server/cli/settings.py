@@ -40,7 +40,7 @@ async def settings(
         render.json(told)
         return 0
     if not told["running"]:
-        connect.note("No engine is running: these are the settings of the home. Start one: sluice serve\n")
+        connect.note("No engine is running: these are what it would have in this shell. Start one: sluice serve\n")
     rows = [_row(one) for one in told["items"] if not changed or one["source"] != "default" or "after_restart" in one]
     render.rows(rows, ("setting", "value", "from", "after a restart"), empty="Everything is as by default.")
     if told["restart"]:

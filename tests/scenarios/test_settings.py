@@ -127,7 +127,7 @@ async def test_without_an_engine_the_home_answers_and_a_file_that_does_not_fit_s
 
     code, out, said = await run("settings", "--changed")
     assert (code, said.startswith("No engine is running: ")) == (0, True)
-    assert "default=1,etl=1" in out and "SLUICE_" not in out
+    assert "SLUICE_WORKERS (above sluice.toml:1)" in out and "restart" not in out + said
     write(home, "workers = 'etl'")
     code, _, said = await run("serve")
     assert code == 1
