@@ -58,12 +58,14 @@ def values(settings: Settings) -> Iterator[tuple[str, Any]]:
     """The name and value of each setting, as JSON; of a group only what its table says."""
     dumped = settings.model_dump(mode="json", exclude={"serve", "group", "worker_groups"})
     dumped["workers"] = precedence.workers(settings)
-    yield from ((name, _shown(value)) for name, value in dumped.items())
+    yield from ((name, _without_secrets(value)) for name, value in dumped.items())
     if settings.serve is not None:
-        yield from ((f"serve.{name}", _shown(value)) for name, value in settings.serve.model_dump(mode="json").items())
+        yield from (
+            (f"serve.{name}", _without_secrets(value)) for name, value in settings.serve.model_dump(mode="json").items()
+        )
     for group, own in settings.group.items():
         for name, value in own.model_dump(mode="json", exclude_unset=True).items():
-            yield f"group.{group}.{name}", _shown(value)
+            yield f"group.{group}.{name}", _without_secrets(value)
 
 
 def of_told(items: list[results.Setting]) -> Settings:
@@ -84,7 +86,7 @@ def of_told(items: list[results.Setting]) -> Settings:
     return Settings.model_validate(known).with_origins(origins)
 
 
-def _shown(value: Any) -> Any:
+def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
-        return [_shown(one) for one in value]
+        return [_without_secrets(one) for one in value]
     return settingsfile.hide(value) if isinstance(value, str) else value

@@ -139,4 +139,5 @@ def _settled(
             origins[name] = Origin("file", file.where(name))
     settled = Settings.model_validate({**values, "group": tables}).with_origins(origins)
     keys = (file.data.get("serve", {}).get(name) for name in ("tls_cert", "tls_key"))
-    return settled.hiding(*(Path(key) for key in keys if key))  # also where nobody serves with them
+    # The file itself may be a link to another place; its keys are hidden also where nobody serves with them.
+    return settled.hiding(file.path, *(Path(key) for key in keys if key))

@@ -91,6 +91,15 @@ def test_a_group_has_what_its_table_says_in_place_of_what_is_said_for_all(home: 
     assert [one.allow_exec for one in told.each()] == [False, True]
 
 
+def test_no_job_opens_the_file_wherever_it_lies_nor_the_keys_that_it_names(home: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "elsewhere.toml"
+    (home / settingsfile.NAME).rename(kept)
+    (home / settingsfile.NAME).symlink_to(kept)
+    kept.write_text(kept.read_text().replace("[serve]", "[serve]\ntls_key = 'the.key'"))
+    for settings in (precedence.of_home(home), precedence.of_operator({}, {}).of_group("etl")):
+        assert {str(kept), str(home / "the.key")} <= set(filepolicy.of(settings).private)
+
+
 def test_a_variable_stands_above_the_tables_of_groups_as_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_EGRESS_ALLOW", "10.9.9.9")
     told = precedence.of_operator({})

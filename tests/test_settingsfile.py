@@ -59,10 +59,10 @@ def faults(text: bytes) -> list[str]:
 
 
 def test_each_value_has_its_line_and_paths_start_at_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/op")
+    monkeypatch.setenv("HOME", "/users/op")
     found = settingsfile.parse(GOOD, HOME / settingsfile.NAME)
     assert found.data["data_root"] == "/srv/home/data"
-    assert found.data["private_files"] == ["/home/op/x.pem", "/etc/y.pem"]
+    assert found.data["private_files"] == ["/users/op/x.pem", "/etc/y.pem"]
     assert found.data["serve"] == {"port": 8080, "tls_cert": "/srv/home/cert.pem"}
     assert {name: found.lines[name] for name in ("workers", "egress_allow", "data_root", "serve.port")} == {
         "workers": 2,
