@@ -43,7 +43,9 @@ Map, in reading order (each room's docstring goes on from here):
     forever       tasks that no fault ends
     keyfile       a file with one secret
     httpclient    the one place where HTTP clients are made
-    settings, clock, logs, errors, docstrings, pointers, near, backoff
+    settings      what an engine can be told; settingsfile: sluice.toml, where a home keeps it; precedence: what counts
+                  when a flag, the environment and the file speak of one setting; effective: how that is told
+    clock, logs, errors, docstrings, pointers, near, backoff
 
 Start with operations/triggers.py: everything begins there.
 """

@@ -19,7 +19,7 @@ from typing import Any, get_args
 import msgspec
 import orjson
 
-from core import docstrings, errors, operations, settings
+from core import docstrings, errors, operations, settings, settingsfile
 from core.catalog import builtin, items, schemas
 from core.catalog.collection import Collection
 from core.dsl.reference import entries
@@ -234,21 +234,42 @@ def page_settings() -> str:
         "# Settings",
         "",
         *prose(
-            """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name,
-            where a command has one, wins. Lists are comma-separated. Those with a ! let a party do more
-            than it otherwise may: [security.md](security.md) says which, and [opening.md](opening.md) what a job is
-            refused without them."""
+            """What an engine can be told, in `sluice.toml` of its home or by the variable `SLUICE_` with the name in
+            upper case (lists are comma-separated there). [home.md](home.md#settings) says which of them counts, and how
+            the file is checked; `sluice settings` shows what the running engine has, and from where. Those with a ! let
+            a party do more than it otherwise may: [security.md](security.md) says which, and [opening.md](opening.md)
+            what a job is refused without them."""
         ),
         "",
-        "| variable | default | meaning |",
+        "| setting | default | meaning |",
         "|---|---|---|",
+        *_settings_of(settings.Settings),
+        "",
+        "## `[serve]`",
+        "",
+        *prose(settings.Serve.__doc__ or ""),
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+        *_settings_of(settings.Serve),
+        "",
+        "## `[group.NAME]`",
+        "",
+        *prose((settings.Group.__doc__ or "").partition("\n\n")[0]),
+        *prose("It may have: " + ", ".join(f"`{name}`" for name in settings.Group.model_fields) + "."),
     ]
-    for name, field in settings.Settings.model_fields.items():
+    return "\n".join(out) + "\n"
+
+
+def _settings_of(model: type[settings.Openable | settings.Serve]) -> Iterator[str]:
+    """A row for each setting, in the order in which they are declared."""
+    for name, field in model.model_fields.items():
+        if name in settingsfile.TABLES:
+            continue
         computed = {"home": "the user's data directory", "data_root": "the home with `-data` behind its name"}
         default = computed.get(name) or f"`{_json(field.default)}`"
         mark = " !" if settings.WIDENS in field.metadata else ""
-        out.append(f"| `SLUICE_{name.upper()}`{mark} | {default} | {_cell(field.description or '')} |")
-    return "\n".join(out) + "\n"
+        yield f"| `{name}`{mark} | {default} | {_cell(field.description or '')} |"
 
 
 def page_worker_protocol() -> str:

@@ -37,9 +37,19 @@ SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call wa
 class Session:
     """One way to the engine of a home directory. Made by `open_session` or `open_visit`; use from one event loop."""
 
-    def __init__(self, settings: Settings, operations: Registry, *, visits: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        operations: Registry,
+        *,
+        visits: bool = False,
+        read: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`read` gives the settings that count when it opens the home itself, which may be long after its start; those
+        that it was made with, when left out. Of an engine that it attaches to, its own count."""
         self.operations = operations
         self._settings = settings
+        self._read = read or (lambda: settings)
         self._visits = visits
         self._attached_once = False
         self._engine: Any = None  # core.engine.Engine: imported only by the session that becomes the owner
@@ -202,7 +212,7 @@ class Session:
         self._link = None
         opening = engines.open_offline if self._visits else engines.open_engine
         try:
-            engine = await self._engine_stack.enter_async_context(opening(self._settings, self.operations, owned))
+            engine = await self._engine_stack.enter_async_context(opening(self._read(), self.operations, owned))
         except BaseException:
             owned.release()
             raise
@@ -264,16 +274,18 @@ async def _watch(link: channel.Channel) -> None:
 
 
 @asynccontextmanager
-async def open_visit(settings: Settings, *, follows: bool = False) -> AsyncIterator[Session]:
+async def open_visit(
+    settings: Settings, *, follows: bool = False, read: Callable[[], Settings] | None = None
+) -> AsyncIterator[Session]:
     """A session of a command on the home directory of `settings`: attached, if an engine runs.
 
     Without an engine, operations that need none are done on the home itself, which nobody else can open meanwhile; the
-    others raise NoEngine. A command that `follows` what happens needs an engine from the start. Raises NoEngine, Busy
-    (the owner of the home does not answer).
+    others raise NoEngine. A command that `follows` what happens needs an engine from the start. `read`: see Session.
+    Raises NoEngine, Busy (the owner of the home does not answer).
     """
     from core.operations import REGISTRY
 
-    session = Session(settings, REGISTRY, visits=True)
+    session = Session(settings, REGISTRY, visits=True, read=read)
     try:
         try:
             await session._connected()
@@ -286,17 +298,20 @@ async def open_visit(settings: Settings, *, follows: bool = False) -> AsyncItera
 
 
 @asynccontextmanager
-async def open_session(settings: Settings, *, serve_workers: int | None = None) -> AsyncIterator[Session]:
+async def open_session(
+    settings: Settings, *, serve_workers: int | None = None, read: Callable[[], Settings] | None = None
+) -> AsyncIterator[Session]:
     """A session on the home directory of `settings`; connected before it is yielded.
 
     `serve_workers` is how many workers the engine starts if this session becomes its owner (None: as in settings).
+    `read`: see Session.
     Raises StorageUnavailable (the home cannot be used), Busy (its owner does not answer).
     """
     from core.operations import REGISTRY  # imports every room; an attached session needs it for the schemas only
 
     if serve_workers is not None:
         settings = settings.model_copy(update={"workers": serve_workers})
-    session = Session(settings, REGISTRY)
+    session = Session(settings, REGISTRY, read=read)
     try:
         await session._connected()
         yield session

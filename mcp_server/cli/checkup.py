@@ -45,6 +45,7 @@ _PRIVATE = (
     "engine.lock",
     "engine.sock",
     "admin.token",
+    "sluice.toml",
     "secrets.key",
     "jwt.key",
     "worker.key",
@@ -171,6 +172,21 @@ def data(wanted: engine_settings.Settings) -> Finding:
     if policy.mode is FileMode.ROOTS:
         return Finding("files", "ok", f"jobs use {also.removeprefix(', ') or 'no files: there is no file root'}")
     return Finding("files", "ok", f"jobs use {policy.data_root}/TENANT{also}")
+
+
+def settings(told: Mapping[str, Any], of_the_shell: Sequence[str]) -> Finding:
+    """The running engine has what its file says, and nobody believes that this shell has a say."""
+    if told["fault"]:
+        hint = "'sluice settings' shows each fault; until then no engine starts."
+        return Finding("settings", "fault", errors.shorten(str(told["fault"]["message"])), hint)
+    found = f"{sum(one['source'] != 'default' for one in told['items'])} are not the default"
+    if told["restart"]:
+        found += f"; takes effect after a restart: {', '.join(told['restart'])}"
+        return Finding("settings", "warning", found, "'sluice settings --changed' shows what the engine has.")
+    set_there = {one["where"] for one in told["items"]}
+    if others := [name for name in of_the_shell if name not in set_there]:
+        found += f"; this shell sets {', '.join(others)}, and the running engine was started without"
+    return Finding("settings", "ok", found)
 
 
 def open_files(wanted: engine_settings.Settings) -> Finding:

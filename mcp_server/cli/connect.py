@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from core import logs
+from core import logs, precedence
 from core import settings as engine_settings
 from core.model import principal
 from mcp_server import attach, session
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 DEFAULT_TENANT = "default"
 QUIET = "error"
 """What a command logs unless a log level is asked for: it tells its result, and whoever serves tells the rest."""
+_from_variables: ContextVar[Mapping[str, str]] = ContextVar("from_variables")
+
+
+def taken_from_variables(found: Mapping[str, str]) -> None:
+    """Note which flags of this command were not given, and came from the environment: flag, as a word -> variable."""
+    _from_variables.set(found)
 
 
 @Parameter(name="*")
@@ -51,9 +58,21 @@ class Common:
     tls_insecure: Annotated[bool, Parameter(negative=())] = False
     "Do not check the certificate of the remote engine."
 
-    def settings(self, **overrides: object) -> engine_settings.Settings:
-        """The engine's settings from these flags and the environment."""
-        return engine_settings.from_environment(home=self.home, **overrides).hiding(self._ca)
+    def settings(self) -> engine_settings.Settings:
+        """What a command needs of settings: where the home is, and what to log."""
+        return precedence.of_visitor(self.home)
+
+    def of_operator(
+        self, flags: Mapping[str, object], serve: Mapping[str, object] | None = None
+    ) -> engine_settings.Settings:
+        """The settings of what an operator starts with these flags; see core.precedence.of_operator."""
+        variables = dict(_from_variables.get({}))
+        variables |= {"file_roots": variables["file_root"]} if "file_root" in variables else {}
+        return precedence.of_operator({"home": self.home, **flags}, serve, variables).hiding(self._ca)
+
+    def of_home(self, **flags: object) -> engine_settings.Settings:
+        """The settings of the home, for whoever opens it although no operator has started them."""
+        return precedence.of_home(precedence.home(self.home), **flags).hiding(self._ca)
 
     @property
     def _ca(self) -> Path | None:
@@ -118,7 +137,7 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
     caller = local_caller(common.tenant)
     target = common.target()
     if target is None:
-        async with attach.open_visit(settings, follows=follows) as visit:
+        async with attach.open_visit(settings, follows=follows, read=lambda: common.of_operator({})) as visit:
             yield Client(visit, caller, lambda: visit.running)
         return
     from mcp_server import remote
@@ -128,13 +147,13 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
 
 
 def opened(
-    common: Common, settings: engine_settings.Settings, caller: principal.Caller
+    common: Common, read: Callable[[], engine_settings.Settings], caller: principal.Caller
 ) -> contextlib.AbstractAsyncContextManager[session.EngineSession]:
     """The session of a server: remote, if the common flags say so, or on the home directory, whose engine it becomes
-    when there is none."""
+    when there is none, with the settings that it reads then."""
     target = common.target()
     if target is None:
-        return attach.open_session(settings)
+        return attach.open_session(common.settings(), read=read)
     from mcp_server import remote
 
     return remote.open_remote(target, caller)

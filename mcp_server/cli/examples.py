@@ -14,6 +14,7 @@ STORY = (
     "sluice serve --workers default=2,etl=1 --allow-write",
     "sluice console --no-open",
     "sluice doctor",
+    "sluice settings --changed",
     "sluice completion bash",
     "sluice mcp",
     "sluice mcp install claude-code --allow-write",

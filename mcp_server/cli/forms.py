@@ -423,6 +423,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "engine_status": Form(
             "doctor", by="doctor:doctor", about="Check this machine, the home directory and the engine."
         ),
+        "settings_get": Form("settings", by="settings:settings"),
         "engine_metrics": Form("metrics", shows="series:families"),
         # MCP
         "mcp_activity_list": Form(

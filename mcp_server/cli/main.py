@@ -67,6 +67,11 @@ class Environment(Env):
     def __call__(self, app: Any, commands: tuple[str, ...], arguments: Any) -> None:
         flags = [a for a in arguments if not a.field_info.is_positional_only]
         super().__call__(app, commands, type(arguments)(flags))
+        found = {one.name: token.keyword for one in flags for token in one.tokens if token.source == self.source}
+        if commands and commands[-1] == "serve":  # which tells where each of its settings came from
+            from mcp_server.cli import connect
+
+            connect.taken_from_variables({name.lstrip("-").replace("-", "_"): str(at) for name, at in found.items()})
 
 
 def build() -> cyclopts.App:

@@ -3,7 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from core.model.operation import Effect
-from core.model.results.basics import JsonObject, Refusal, Time
+from core.model.results.basics import Json, JsonObject, Refusal, Time
 
 
 class Loop(TypedDict):
@@ -36,6 +36,36 @@ class EngineStatus(TypedDict):
     """Tenant -> until when nothing new of it runs."""
     quarantined: list[str]
     """TENANT/JOB"""
+
+
+class Setting(TypedDict):
+    """One setting of the engine."""
+
+    name: str
+    """serve.NAME for those of `sluice serve` alone, group.GROUP.NAME for what the workers of one group have instead."""
+    value: Json
+    source: Literal["flag", "environment", "file", "default"]
+    where: str
+    """The variable, or file:line."""
+    overrules: NotRequired[list[str]]
+    """file:line of each thing that the file says about it, for all or for a group, which does not count."""
+    after_restart: NotRequired[Json]
+    """What it will be; of a group, null: as for all."""
+    says: NotRequired[str]
+    """file:line of that, or the default."""
+
+
+class SettingsTold(TypedDict):
+    """The settings of the engine, and what its file says now."""
+
+    items: list[Setting]
+    running: bool
+    """Whether an engine runs; else they are those of the home."""
+    file: str
+    restart: list[str]
+    """Names of those that a restart would change."""
+    fault: Refusal | None
+    """Why the file cannot be used now."""
 
 
 class Histogram(TypedDict):
