@@ -492,7 +492,8 @@ async def open_engine(
         }
         steps |= {"schedules": engine.fleet.timetables.keep}
         if engine.backups.wanted:
-            steps["backups"] = functools.partial(engine.backups.keep, owned.home_id)
+            engine.backups.home_id = owned.home_id
+            steps["backups"] = engine.backups.keep
         steps |= {"lag": engine.lag.measure, "series": engine.sampler.keep}
         if engine.spans is not None:
             steps["spans"] = engine.spans.keep

@@ -16,13 +16,13 @@ from core import clock, errors
 
 _OWN = len("sluice-") + 8  # characters of a name that tell whose it is
 PART_BYTES = 16 * 1024 * 1024
-_NAME = re.compile(r"sluice-(?P<home>[0-9A-Za-z_-]{8})-[0-9]{8}T[0-9]{6}Z\.tar")
+_NAME = re.compile(r"sluice-(?P<home>[0-9A-Za-z_-]{8})-[0-9]{8}T[0-9]{9}Z\.tar")
 
 
 def name_of(home_id: str, at_ns: int) -> str:
     """The name of a backup: names of one home are ordered by time."""
-    at = clock.iso(at_ns).replace("-", "").replace(":", "").partition(".")[0]
-    return f"sluice-{home_id[:8]}-{at}Z.tar"
+    at = "".join(one for one in clock.iso(at_ns) if one not in "-:.")
+    return f"sluice-{home_id[:8]}-{at}.tar"
 
 
 def superfluous(names: Sequence[str], home_id: str, keep: int) -> list[str]:

@@ -87,6 +87,8 @@ class Backups:
     """Those of one engine. Without the setting `backup_to` it takes none."""
 
     def __init__(self, settings: Settings) -> None:
+        """`home_id` is set when the engine knows it: backups are called by it."""
+        self.home_id = ""
         self._settings = settings
         self._file = settings.home / FILE
         self.known = _read(self._file)
@@ -104,7 +106,7 @@ class Backups:
         """Why there is no backup as there should be; empty when all is well, or none are wanted."""
         return trouble(self.known, self.every_ns, clock.now_ns()) if self.wanted else ""
 
-    async def keep(self, home_id: str) -> None:
+    async def keep(self) -> None:
         """Take one when it is due; wait. A step of a loop of the engine."""
         if not self.known.since_ns:
             self.known.since_ns = clock.now_ns()
@@ -113,15 +115,15 @@ class Backups:
         if self.known.succeeded_at_ns > now + self.every_ns:  # the clock was set back: better one too many
             self.known.succeeded_at_ns = 0
         if now >= due_ns(self.known, self.every_ns):
-            await self.take(home_id)
+            await self.take()
         await asyncio.sleep(LOOK_SECONDS)
 
-    async def take(self, home_id: str) -> None:
+    async def take(self) -> None:
         """Take one now, and keep in mind how it went."""
         chosen = self._settings
         task = Task(
             str(chosen.home),
-            home_id,
+            self.home_id,
             chosen.backup_to,
             chosen.backup_keep,
             chosen.backup_data,
