@@ -17,7 +17,7 @@ def test_the_smallest_run_of_every_suite_gives_figures_of_both_sides() -> None:
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    assert set(found["suites"]) == {"invoke", "tools", "data", "plan", "logs", "idle", "streams", "console"}
+    assert set(found["suites"]) == {"invoke", "tools", "data", "plan", "logs", "idle", "streams", "console", "backup"}
     assert found["machine"]["processors"] >= 1
     for suite, rows in found["suites"].items():
         assert rows

@@ -13,7 +13,7 @@ _LOCAL = re.compile(
     r"engine\.(?:lock|sock)|backup\.(?:lock|part|json)|restoring|restored\.json"  # of what happens here
     r"|scratch|http\.address"
     r"|(?:sluice|letters|logs|series)\.db(?:-wal|-shm|-journal)?"
-    r"|sluice\.db\.(?:rescued|before)-.*"  # copies that an operator is asked about, or may go back to, here
+    r"|sluice\.db\..+"  # set aside: saved, or of before an upgrade
     r"|.*\.partial"
 )
 _KEY = re.compile(r".*\.(?:key|token|pass|passphrase)(?:\.new)?|.*key\.pem")
@@ -25,6 +25,11 @@ def keys(home: Path) -> Iterator[str]:
         name = path.relative_to(home).as_posix()
         if is_key(name) and not _LOCAL.fullmatch(name) and path.is_file() and not path.is_symlink():
             yield name
+
+
+def set_aside(home: Path) -> Iterator[str]:
+    """Databases that lie beside the one that is used, which an operator is asked about or may go back to."""
+    yield from sorted(path.name for path in home.glob(f"{DATABASE}.*"))
 
 
 def files(home: Path) -> Iterator[str]:

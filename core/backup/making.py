@@ -28,6 +28,7 @@ from core.store import inspection
 
 log = structlog.get_logger("core.backup")
 
+MOST_LEFT_OUT = 100
 _NO_DATA = "not asked for: --data"
 _NO_KEYS = "left out by choice: put it into the restored home (mode 0600)"
 
@@ -98,14 +99,21 @@ async def _copier(stack: AsyncExitStack, settings: Settings, home: Path, environ
         stack.callback(found.release)
 
         async def alone(place: Path) -> tuple[Copied, Around]:
-            return await asyncio.to_thread(copying.while_idle, home, place), around(settings, environment)
+            copied = await asyncio.to_thread(copying.while_idle, home, place)
+            found.release()  # an engine may start while the copies are packed
+            return copied, around(settings, environment)
 
         return alone
     link = found
     stack.push_async_callback(link.close)
 
     async def asked(place: Path) -> tuple[Copied, Around]:
-        answer = await link.call("copy", {})
+        try:
+            answer = await link.call("copy", {})
+        except errors.NotFound as error:
+            raise errors.Busy(
+                "The engine that runs is of an older Sluice, which cannot copy its store.", hint="Restart it first."
+            ) from error
         return msgspec.convert(answer["copied"], Copied), msgspec.convert(answer["around"], Around)
 
     return asked
@@ -130,6 +138,7 @@ async def _written(writer: archive.Writer, order: Order, home: Path, place: Path
         packed = await asyncio.to_thread(trees.pack, home, contents.files(home), into, list(contents.keys(home)))
     writer.files(packed.files)
     left_out += _skipped("the home", packed)
+    left_out += [LeftOut(name, "a database that was set aside") for name in contents.set_aside(home)]
     copied, outside = await copy(place)
     about = inspection.describe(place / contents.DATABASE)
     for name in copied.names:
@@ -159,11 +168,19 @@ async def _written(writer: archive.Writer, order: Order, home: Path, place: Path
         data_root=outside.data_root,
         moment_ns=moment,
         parts=tuple(writer.parts),
-        left_out=tuple(left_out[:200]),
+        left_out=_bounded(left_out),
         counts=about.counts,
     )
     writer.finish(manifest)
     return manifest
+
+
+def _bounded(left_out: list[LeftOut]) -> tuple[LeftOut, ...]:
+    """What fits the manifest; what does not is counted."""
+    told = [LeftOut(errors.shorten(one.what, 200), one.why) for one in left_out[:MOST_LEFT_OUT]]
+    if more := len(left_out) - len(told):
+        told.append(LeftOut(f"{more} more", "too many to name"))
+    return tuple(told)
 
 
 def _pour(path: Path, into: archive.Counter) -> None:
@@ -174,6 +191,8 @@ def _pour(path: Path, into: archive.Counter) -> None:
 def _data(writer: archive.Writer, order: Order, root: Path) -> list[LeftOut]:
     if not order.data:
         return [LeftOut(str(root), f"the data root, {_NO_DATA}")]
+    if order.to is not None and order.to.resolve().is_relative_to(root.resolve()):
+        raise errors.InvalidParams(f"{order.to} lies in the data root, which is to be in it: name another place.")
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     with writer.packed("data.tar", "data") as into:
         packed = trees.pack(root, names, into)

@@ -61,6 +61,16 @@ class Note(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
+def note(home: Path) -> Note | None:
+    """What a home keeps of its restore; None when it was not restored. Raises StorageUnavailable."""
+    try:
+        return msgspec.json.decode((home / NOTE).read_bytes(), type=Note)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise errors.StorageUnavailable(f"{home / NOTE} cannot be read: {error}.", hint="It may be removed.") from None
+
+
 def restore(order: Order) -> Restored:
     """Put a backup into an empty home. Nothing is in its place before all of it was checked.
 
@@ -110,8 +120,8 @@ def _restored(order: Order, reader: archive.Reader, home: Path, owned: ownership
             shutil.rmtree(place, ignore_errors=True)
         raise
     missing = _missing(manifest, keys)
-    note = Note(manifest.moment_ns, clock.now_ns(), manifest.sluice, tuple(missing))
-    _keep(places[0] / NOTE, msgspec.json.encode(note))
+    about = Note(manifest.moment_ns, clock.now_ns(), manifest.sluice, tuple(missing))
+    _keep(places[0] / NOTE, msgspec.json.encode(about))
     if data is not None:
         _place(places[1], data)
     owned.name(manifest.home_id)  # from here on, this is a home that lacks its database

@@ -291,11 +291,18 @@ class Database:
             raise copies.Stopped()
         if self.loss is not None:
             raise self.loss.refusal()
-        args = (self._writer.conn, self._turn, into, at_end, lambda: self._closed or self.loss is not None)
-        copying = self._loop.run_in_executor(None, copies.live, *args)
+        given_up = threading.Event()
+        args = (self._writer.conn, self._turn, into, at_end)
+        stopped: Callable[[], bool] = lambda: self._closed or self.loss is not None or given_up.is_set()  # noqa: E731
+        copying = self._loop.run_in_executor(None, copies.live, *args, stopped)
         self._copies.add(copying)
         copying.add_done_callback(self._copies.discard)
-        await asyncio.shield(copying)
+        try:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:  # who wanted it is gone: it ends after its present step
+            given_up.set()
+            await asyncio.gather(copying, return_exceptions=True)
+            raise
 
     async def close(self) -> None:
         """Commit what is queued, stop the threads, close every connection. Safe to call twice."""

@@ -22,7 +22,7 @@ import httpx
 
 from core import clock, errors, httpclient, ownership
 from core import settings as engine_settings
-from core.backup import contents
+from core.backup import contents, restoring
 from core.confinement import sandbox
 from core.fileroots import FileMode
 from core.guard import filepolicy
@@ -286,6 +286,24 @@ def status(told: Mapping[str, Any]) -> Iterator[Finding]:
     if told["overreached"]:
         found = f"{told['overreached']} times one spoke for a workload that it was not told to run; nobody heard it"
         yield Finding("workers", "warning", found, "The log of the engine names it (worker_overreached).")
+
+
+def restored(path: Path) -> Iterator[Finding]:
+    """A home that was restored has its keys."""
+    try:
+        note = restoring.note(path)
+    except errors.SluiceError as error:
+        yield Finding("restore", "warning", error.message, error.hint)
+        return
+    if note is None:
+        return
+    found = f"restored from a backup of {clock.iso(note.moment_ns)}"
+    missing = [name for name in note.left_out if contents.is_key(name) and not (path / name).exists()]
+    if "secrets.key" in missing:
+        hint = f"Put secrets.key of the old home into {path} (mode 0600): without it no secret opens."
+        yield Finding("restore", "warning", f"{found}, without {', '.join(missing)}", hint)
+    else:
+        yield Finding("restore", "ok", found)
 
 
 def backups(told: Mapping[str, Any]) -> Finding:

@@ -91,8 +91,5 @@ def test_an_engine_moves_as_it_is_written(tmp_path: Path) -> None:
         again = waiting.until_now(lambda: new.json("sluice trigger invoke smoke_trigger --set env=dev"))
         assert again["state"] == "succeeded"
         assert [one["name"] for one in new.json("sluice secret list")["items"]] == ["api"]
-        assert "fault" not in {
-            one["state"] for one in new.json("sluice doctor || true")["checks"] if one["check"] == "engine"
-        }
     assert (new.place / ".local/share/sluice/admin.token").read_text() == key
     assert (new.place / ".local/share/sluice-data/tenant-a/events.txt").read_text() == "events"
