@@ -12,6 +12,7 @@ Map, in reading order (each room's docstring goes on from here):
     denials       refusals on record, folded when they are many
     measures      what the engine counts of itself; spans: what it tells a tracing system
     replays       idempotency keys of writes over HTTP, with the answers (of runs: triggers/invoke)
+    backup/       a home as one archive, taken while the engine runs, and back
     adoption      a home that was copied (whereabouts) asks before it runs
     deployments/  plan, apply, reconcile: what shall run, where, and why
     gitops/       files as the desired state of an environment: read, compare, promote

@@ -20,7 +20,7 @@ class Attached:
     """Processes of the same user: the socket is 0600 in a 0700 directory.
 
     `call` does an operation (name, arguments, caller), `subscribe` has notices told until what it returns is called,
-    `trouble` says what keeps the engine from its work.
+    `trouble` says what keeps the engine from its work, `copy` copies the store for a backup.
     """
 
     def __init__(
@@ -28,10 +28,12 @@ class Attached:
         call: Callable[[str, dict[str, Any], Caller], Awaitable[dict[str, Any]]],
         subscribe: Callable[[Notice], Callable[[], None]],
         trouble: Callable[[], str],
+        copy: Callable[[], Awaitable[dict[str, Any]]],
     ) -> None:
         self._call = call
         self._subscribe = subscribe
         self._trouble = trouble
+        self._copy = copy
         self._links: set[channel.Channel] = set()
 
     def join(self, guest: accepting.Guest) -> channel.Channel:
@@ -64,6 +66,8 @@ class Attached:
             case "about":
                 version = importlib.metadata.version("sluice-mcp")
                 return {"version": version, "pid": os.getpid(), "trouble": self._trouble()}
+            case "copy":
+                return await self._copy()
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 

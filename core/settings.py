@@ -262,6 +262,18 @@ class Settings(Openable):
     otel_ratio: float = Field(default=0.1, ge=0, le=1)
     """Which part of the traces is sent to where OTEL_EXPORTER_OTLP_ENDPOINT says, with the extra `otel`
     (docs/traces.md)."""
+    backup_to: str = ""
+    """Where the engine keeps backups that it takes by itself: a directory outside of the home that is there, or
+    s3://BUCKET/PREFIX (gs://, az://) with the extra `s3` and the credentials of its environment. Empty: none."""
+    backup_every_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    """How often it takes one."""
+    backup_keep: int = Field(default=7, ge=1)
+    """How many of them are kept; the oldest one goes when there is a new one."""
+    backup_passphrase_file: Path | None = None
+    """A file whose first line is the passphrase with which the keys of the home are sealed in them. Without it the keys
+    are left out, and a restored home opens no secrets until somebody puts them there."""
+    backup_data: bool = False
+    """Put the data root, with the files of jobs, into them as well."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
     serve: Serve | None = None

@@ -197,6 +197,8 @@ def _private(settings: Settings) -> Iterator[Path]:
         if name not in ("home", "data_root") and Path in (field.annotation, *_within(field.annotation)):
             value = getattr(settings, name)
             yield from value if isinstance(value, tuple) else () if value is None else (value,)
+    if settings.backup_to and "://" not in settings.backup_to:  # it has what the home has
+        yield Path(settings.backup_to).expanduser().absolute()
     for name, text in os.environ.items():
         if name.startswith(CLOUD_VARIABLES) and text.startswith("/"):
             yield Path(text)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from core import errors
 from mcp_server.cli import connect, documents, jobs, plans, render
 
 APPLY_SECONDS = 60
@@ -139,6 +140,17 @@ def _drift(drift: list[dict[str, Any]]) -> None:
     render.rows(drift, ("kind", "id", "expected", "observed", "muted"), empty="None: what runs is what was applied.")
 
 
+async def _backups(engine: connect.Client) -> list[str]:
+    """Why there is no backup as there should be, for who may know: it does not keep the engine from its work."""
+    if not engine.runs():
+        return []
+    try:
+        found = (await engine.call("engine_status")).get("backups", {})
+    except (errors.Forbidden, errors.NotFound):
+        return []
+    return [f"Backups: {found['trouble']}"] if found.get("trouble") else []
+
+
 _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workflow"
 
 
@@ -152,6 +164,7 @@ async def _besides(engine: connect.Client) -> str:
         unwell.update(told for workload in found if (told := workload.get("health", "healthy")) != "healthy")
     trouble = await engine.trouble()
     told = [trouble] if trouble else []
+    told += await _backups(engine)
     if single:
         states = ", ".join(f"{count} {state}" for state, count in sorted(single.items()))
         health = ", ".join(f"{count} {health}" for health, count in sorted(unwell.items()))

@@ -64,6 +64,7 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.programs()
     yield checkup.home(wanted.home)
     yield checkup.permissions(wanted.home)
+    yield from checkup.restored(wanted.home)
     yield checkup.data(wanted)
     yield checkup.disk(wanted.home)
     yield checkup.open_files(wanted)

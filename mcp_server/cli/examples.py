@@ -13,6 +13,9 @@ STORY = (
     "sluice catalog pack examples/portal --title 'Shared blueprints'",
     "sluice serve --workers default=2,etl=1 --allow-write",
     "sluice console --no-open",
+    "sluice backup --without-keys home.tar",
+    "sluice backup verify home.tar",
+    "sluice restore home.tar --home restored --without-keys",
     "sluice doctor",
     "sluice settings --changed",
     "sluice completion bash",
@@ -169,7 +172,7 @@ STORY = (
 )
 
 
-_WITH_SUBCOMMANDS = frozenset({"mcp", "worker"})  # commands that do something without one, too
+_WITH_SUBCOMMANDS = frozenset({"mcp", "worker", "backup"})  # commands that do something without one, too
 
 
 @functools.cache

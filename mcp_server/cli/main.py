@@ -40,6 +40,7 @@ GROUPS = {
     "token": "Make and revoke API tokens.",
     "license": "See and install the license.",
 }
+APPS = ("mcp", "backup")
 _BESIDE = (
     # commands that are not named for an operation: path, where the function is, one line of help
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
@@ -47,6 +48,9 @@ _BESIDE = (
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),
+    ("backup", "backups:app", "Make one archive of the home while everything runs, and check one."),
+    ("backup verify", "backups:verify", "Check every part of a backup, without restoring it."),
+    ("restore", "backups:restore", "Put a backup into an empty home, every part of it checked before."),
     ("mcp install", "install:install", "Connect an MCP client to this engine, and try it once."),
 )
 
@@ -94,7 +98,7 @@ def build() -> cyclopts.App:
     groups["worker"].help_epilogue = examples.epilogue("worker")
     for path, (place, text) in commands().items():
         group_name, _, name = path.rpartition(" ")
-        if group_name == "mcp":  # an app has its own commands
+        if group_name in APPS:  # an app has its own commands
             continue
         parent = groups[group_name] if group_name else app
         shown = {} if place.endswith(":app") else {"help_epilogue": examples.epilogue(path)}  # nor does it need ours
@@ -166,7 +170,7 @@ def main_mcp() -> None:
 def run(argv: Sequence[str]) -> int:
     """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes), 3 no engine runs."""
     app = build()
-    words = leading.behind_the_command(argv, {*GROUPS, "mcp"})
+    words = leading.behind_the_command(argv, {*GROUPS, *APPS})
     try:
         code = app(words or ["--help"], exit_on_error=False, print_error=True)
     except cyclopts.CycloptsError:

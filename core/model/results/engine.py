@@ -17,6 +17,26 @@ class Loop(TypedDict):
     reason: str
 
 
+class Backups(TypedDict):
+    """What the engine knows of the backups that it takes by itself."""
+
+    wanted: bool
+    """The setting backup_to names a place for them."""
+    running: bool
+    """One is being made."""
+    last_at: Time | None
+    """When the last one was made; null: never."""
+    archive: str
+    """Its name."""
+    bytes: int
+    left_out: list[str]
+    """What belongs to the home and is not in it."""
+    taken: int
+    failures: int
+    trouble: str
+    """Why there is none as there should be; empty when there is."""
+
+
 class EngineStatus(TypedDict):
     """How the engine itself is."""
 
@@ -36,6 +56,7 @@ class EngineStatus(TypedDict):
     """Tenant -> until when nothing new of it runs."""
     quarantined: list[str]
     """TENANT/JOB"""
+    backups: Backups
 
 
 class Setting(TypedDict):
