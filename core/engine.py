@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from core import accepting, adoption, clock, errors, ownership, spans
+from core import accepting, adoption, clock, errors, ownership, readiness, spans
 from core.admission import Admission
 from core.attached import Attached, Notice
 from core.bus.base import Delivery
@@ -37,6 +37,7 @@ from core.deployments.rollout import Rollouts
 from core.deployments.watcher import Watcher
 from core.explain.facts import Explainer
 from core.fleet import child
+from core.fleet.connection import LOCAL
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.runs import Runs as JobRuns
@@ -289,6 +290,26 @@ class Engine:
         loss = self.database.loss
         return self.database.unwritable if loss is None else f"{loss.refusal().message} {loss.refusal().hint}"
 
+    def readiness(self) -> readiness.Readiness:
+        """Whether work that comes now is accepted and done."""
+        workers = self.fleet.workers.values()
+        taking = (worker.online and worker.connected and not worker.drained for worker in workers)
+        return readiness.judge(self.trouble(), taking, sum(worker.kind == LOCAL for worker in workers))
+
+    async def pulse(self) -> None:
+        """Return when the loop and the store have both done something. Raises StorageUnavailable.
+
+        A disk that is full lets it pass, since no new start would help there and the engine writes on as soon as there
+        is room; files that are gone do not, since a new start is the help.
+        """
+        if self.database.loss is not None:
+            raise self.database.loss.refusal()
+        try:
+            await self.database.touch()
+        except errors.StorageUnavailable:
+            if self.database.loss is not None or not self.database.unwritable:
+                raise
+
     # -- notices -------------------------------------------------------------------------------------------
 
     def subscribe(self, callback: Notice) -> Callable[[], None]:
@@ -482,7 +503,7 @@ async def open_engine(
             steps["spans"] = engine.spans.keep
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
-        attached = Attached(engine.call, engine.subscribe, engine.trouble)
+        attached = Attached(engine.call, engine.subscribe, engine.trouble, engine.readiness)
         server = accepting.Acceptor(owned.listen(), engine.sessions, attached.join)
         stack.callback(attached.abort)
         stack.callback(engine.sessions.close)

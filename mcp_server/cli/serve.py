@@ -22,6 +22,7 @@ from mcp_server.cli import connect, signals
 from mcp_server.cli import console as links
 from mcp_server.http import app, console, serving
 from mcp_server.http import auth as identities
+from mcp_server.service import notify, watch
 
 if TYPE_CHECKING:
     from mcp_server.http import tls as tls_files
@@ -108,6 +109,8 @@ async def serve(
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
     settings = settings.closing(listener.getsockname()[1])
+    manager = notify.manager(os.environ)
+    manager.tell(STATUS=f"Opening {settings.home}")
     try:
         async with contextlib.AsyncExitStack() as running:
             engine = await running.enter_async_context(attach.open_session(settings, serve_workers=settings.workers))
@@ -118,6 +121,7 @@ async def serve(
                 await _first_token(engine, settings.home, local)
             else:
                 authenticator = identities.NoAuth(local.principal)
+            watching = watch.Watch(engine, manager)
             visitors = serving.room(settings)
             answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
@@ -133,6 +137,7 @@ async def serve(
                 live=answers,
                 connections=visitors.most,
                 trouble=engine.trouble,
+                readiness=watching.readiness,
             )
             certificate = None
             if not disable_tls and (tls or tls_cert or not loopback.is_loopback(host)):
@@ -150,7 +155,9 @@ async def serve(
             connect.note(f"  {_files(engine, settings)}")
             if certificate is not None:
                 connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
+            await running.enter_async_context(watching.kept())
             number = await stop.taken()
+            watching.stop(f"{number.name}: draining")
             connect.note(f"{number.name}: draining")
     finally:
         listener.close()
