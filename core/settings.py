@@ -152,8 +152,11 @@ class Settings(Described, BaseModel):
     http_connections: int = Field(default=1000, ge=1)
     """How many connections the HTTP server holds; never more than half of the files that its process may open."""
     http_connections_per_address: int = Field(default=0, ge=0)
-    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. Behind a proxy, which is
-    one address, as many as `http_connections`."""
+    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. A proxy of
+    `trusted_proxies` may hold all, and its clients have this many requests under way each."""
+    trusted_proxies: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks of proxies in front of `sluice serve` that are believed about whose requests they hand
+    on, and whether those came over HTTPS (docs/service.md). Of everybody else such headers are ignored."""
     disk_reserve_mb: Annotated[int, WIDENS] = Field(default=512, ge=0)
     """How much jobs leave free on every file system that they write to, in MiB, and never more than a tenth of it: the
     store of the engine needs it (docs/files.md). 0: nothing."""
@@ -239,7 +242,7 @@ class Settings(Described, BaseModel):
     def license_file(self) -> Path:
         return self.home / "license.json"
 
-    @field_validator("egress_allow", "listen_allow")
+    @field_validator("egress_allow", "listen_allow", "trusted_proxies")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from core import clock, errors, logs, ownership
+from core import accepting, clock, errors, logs, ownership
 from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
@@ -20,7 +20,7 @@ from core.settings import DEFAULT_PORT, Settings
 from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
 from mcp_server.cli import console as links
-from mcp_server.http import app, console, serving
+from mcp_server.http import app, console, forwarded, serving
 from mcp_server.http import auth as identities
 from mcp_server.service import notify, watch
 
@@ -46,6 +46,7 @@ async def serve(
     toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
     allow_host: Many = None,
     allow_origin: Many = None,
+    trusted_proxy: Many = None,
     tls: Annotated[bool, Parameter(negative=())] = False,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
@@ -83,6 +84,9 @@ async def serve(
         Another host name that requests may use; may be repeated.
     allow_origin
         A web origin, besides this server's own, whose pages may call it; may be repeated.
+    trusted_proxy
+        The address, or the network (CIDR), of a proxy in front of this server that is believed about who its clients
+        are and whether they came over HTTPS (X-Forwarded-For, X-Forwarded-Proto, Forwarded); may be repeated.
     tls
         Serve HTTPS on loopback as well. On every other address it is HTTPS unless --disable-tls is given.
     tls_cert
@@ -104,7 +108,12 @@ async def serve(
     if disable_tls and (tls or tls_cert):
         raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
     settings = common.settings(
-        workers=workers, nats=nats, adopt=adopt or None, data_root=data_root, file_roots=file_root
+        workers=workers,
+        nats=nats,
+        adopt=adopt or None,
+        data_root=data_root,
+        file_roots=file_root,
+        trusted_proxies=trusted_proxy,
     ).hiding(tls_cert, tls_key)
     logs.configure(settings.log_level)
     listener = serving.bind(host, port)
@@ -136,6 +145,10 @@ async def serve(
                 mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local, answers),
                 live=answers,
                 connections=visitors.most,
+                proxies=forwarded.Proxies(settings.trusted_proxies),
+                shares=forwarded.Shares(
+                    visitors.most_per_address, lambda share: visitors.count(accepting.Reason.ADDRESS, share)
+                ),
                 trouble=engine.trouble,
                 readiness=watching.readiness,
             )

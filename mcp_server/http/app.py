@@ -32,6 +32,7 @@ from mcp_server.http import (
     browser,
     console,
     exposition,
+    forwarded,
     metrics,
     openapi,
     pictures,
@@ -58,12 +59,15 @@ def create(
     readiness: Callable[[], Awaitable[Readiness]] = _always,
     live: registry.Live | None = None,
     connections: int = arriving.CONNECTIONS,
+    proxies: forwarded.Proxies | None = None,
+    shares: forwarded.Shares | None = None,
 ) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
     `connections` is how many of them there may be, of which one user gets a share.
     `trouble` tells /health what keeps the engine from its work, `readiness` /ready whether it takes any now.
+    `proxies` are believed about whose requests they hand on, and `shares` counts those.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
@@ -154,6 +158,8 @@ def create(
         hosts=hosts,
         origins=origins,
         arriving=arriving.Arriving(connections),
+        proxies=proxies,
+        shares=shares,
     )
 
 

@@ -99,9 +99,7 @@ async def test_ready_is_told_when_work_is_done_and_stopping_when_no_more_is_take
     assert ear.silent()
 
 
-async def test_without_workers_it_is_told_all_the_same_after_a_while(
-    ear: Ear, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_workers_it_is_told_all_the_same_after_a_while(ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0.0)
     async with watch.Watch(Engine(), notify.manager(environment(ear))).kept():
         said = await ear.hear()
