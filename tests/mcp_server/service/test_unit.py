@@ -87,8 +87,9 @@ def test_what_would_begin_a_line_of_its_own_is_refused(path: str) -> None:
 def test_what_it_writes_is_open_and_what_systemd_makes_is_not_named_twice() -> None:
     lines = unit.text(wish(writable=(Path("/srv/in"),))).splitlines()
     assert {"StateDirectory=sluice sluice-data", "ReadWritePaths=/srv/in", "ProtectHome=yes"} <= set(lines)
-    lines = unit.text(wish(home=Path("/home/ada/h"), data_root=Path("/var/lib/a:b"))).splitlines()
-    assert {"ReadWritePaths=/home/ada/h /var/lib/a:b", "ProtectHome=read-only"} <= set(lines)
+    below = Path("/home") / "ada" / "h"
+    lines = unit.text(wish(home=below, data_root=Path("/var/lib/a:b"))).splitlines()
+    assert {f"ReadWritePaths={below} /var/lib/a:b", "ProtectHome=read-only"} <= set(lines)
     assert not [line for line in lines if line.startswith("StateDirectory=")]
     assert not [line for line in unit.text(wish(account=None)).splitlines() if line.startswith(("Protect", "User"))]
 
