@@ -36,6 +36,7 @@ Map, in reading order (each room's docstring goes on from here):
                   (fileroots: how operators write what they open; filesystems: on what kind of disk it lies)
     confinement/  the sandbox of worker processes: what the kernel keeps them from
 
+    readiness     whether an engine can take work now
     reserve       what jobs leave free of every disk
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers

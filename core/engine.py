@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from core import accepting, adoption, clock, errors, ownership, spans
+from core import accepting, adoption, clock, errors, ownership, readiness, spans
 from core.admission import Admission
 from core.attached import Attached, Notice
 from core.backup import copying, making, schedule, staging
@@ -40,6 +40,7 @@ from core.deployments.rollout import Rollouts
 from core.deployments.watcher import Watcher
 from core.explain.facts import Explainer
 from core.fleet import child
+from core.fleet.connection import LOCAL
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.runs import Runs as JobRuns
@@ -299,6 +300,26 @@ class Engine:
         outside = making.around(self.settings, dict(os.environ))
         return {"copied": msgspec.to_builtins(copied), "around": msgspec.to_builtins(outside)}
 
+    def readiness(self) -> readiness.Readiness:
+        """Whether work that comes now is accepted and done."""
+        workers = self.fleet.workers.values()
+        taking = (worker.online and worker.connected and not worker.drained for worker in workers)
+        return readiness.judge(self.trouble(), taking, sum(worker.kind == LOCAL for worker in workers))
+
+    async def pulse(self) -> None:
+        """Return when the loop and the store have both done something. Raises StorageUnavailable.
+
+        A disk that is full lets it pass, since no new start would help there and the engine writes on as soon as there
+        is room; files that are gone do not, since a new start is the help.
+        """
+        if self.database.loss is not None:
+            raise self.database.loss.refusal()
+        try:
+            await self.database.touch()
+        except errors.StorageUnavailable:
+            if self.database.loss is not None or not self.database.unwritable:
+                raise
+
     # -- notices -------------------------------------------------------------------------------------------
 
     def subscribe(self, callback: Notice) -> Callable[[], None]:
@@ -499,7 +520,7 @@ async def open_engine(
             steps["spans"] = engine.spans.keep
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
-        attached = Attached(engine.call, engine.subscribe, engine.trouble, engine.copy_store)
+        attached = Attached(engine.call, engine.subscribe, engine.trouble, engine.copy_store, engine.readiness)
         server = accepting.Acceptor(owned.listen(), engine.sessions, attached.join)
         stack.callback(attached.abort)
         stack.callback(engine.sessions.close)

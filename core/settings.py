@@ -227,8 +227,11 @@ class Settings(Openable):
     http_connections: int = Field(default=1000, ge=1)
     """How many connections the HTTP server holds; never more than half of the files that its process may open."""
     http_connections_per_address: int = Field(default=0, ge=0)
-    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. Behind a proxy, which is
-    one address, as many as `http_connections`."""
+    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. A proxy of
+    `trusted_proxies` may hold all, and its clients have this many requests under way each."""
+    trusted_proxies: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks of proxies in front of `sluice serve` that are believed about whose requests they hand
+    on, and whether those came over HTTPS (docs/service.md). Of everybody else such headers are ignored."""
     kv_tenant_mb: int = Field(default=1024, ge=1)
     """How much the KV store keeps for one tenant, in MiB: keys, values, members of sets and items of queues."""
     portals: Annotated[tuple[str, ...], WIDENS] = ()
@@ -354,6 +357,13 @@ class Settings(Openable):
     @property
     def license_file(self) -> Path:
         return self.home / "license.json"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text, strict=False)  # its ValueError says what is wrong
+        return value
 
     @field_validator("nats")
     @classmethod

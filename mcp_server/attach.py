@@ -20,9 +20,10 @@ from typing import Any
 
 import structlog
 
-from core import accepting, channel, clock, errors, ownership
+from core import accepting, channel, clock, errors, ownership, readiness
 from core.model.operation import Registry
 from core.model.principal import Caller
+from core.readiness import Readiness
 from core.settings import Settings
 from mcp_server.session import Notice, Sent, repeatable, safe_to_repeat
 
@@ -132,6 +133,31 @@ class Session:
             return f"The engine says nothing for {SILENCE_SECONDS:g} s."
         except errors.SluiceError as error:
             return error.message
+
+    async def readiness(self) -> Readiness:
+        """Whether the engine takes work now."""
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                link = await self._connected()
+                if link is None:
+                    can: Readiness = self._engine.readiness()
+                    return can
+                said = await link.call("about", {})
+        except TimeoutError:
+            return Readiness().but(readiness.ENGINE, f"The engine says nothing for {SILENCE_SECONDS:g} s.")
+        except errors.SluiceError as error:
+            return Readiness().but(readiness.ENGINE, error.message)
+        if "readiness" not in said:  # an engine of an earlier version
+            return readiness.judge(str(said.get("trouble", "")), (), 0)
+        return Readiness.from_dict(said["readiness"])
+
+    async def pulse(self) -> None:
+        """Return when the engine has really done something; raises a SluiceError when it cannot. Without a deadline."""
+        link = await self._connected()
+        if link is None:
+            await self._engine.pulse()
+        else:
+            await link.call("about", {})
 
     def acting(self, caller: Caller) -> Caller:
         """The caller itself: whoever can reach the home directory says who calls."""

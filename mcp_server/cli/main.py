@@ -39,12 +39,16 @@ GROUPS = {
     "variable": "Set dynamic variables, ${dyn|NAME} in jobs.",
     "token": "Make and revoke API tokens.",
     "license": "See and install the license.",
+    "service": "Run the engine as a service of this machine (systemd).",
 }
 APPS = ("mcp", "backup")
 _BESIDE = (
     # commands that are not named for an operation: path, where the function is, one line of help
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
+    ("service install", "service:install", "Run the engine as a service, now and at each start of the machine."),
+    ("service status", "service:status", "Tell how the service is."),
+    ("service remove", "service:remove", "Stop the service and remove its unit; all data stays."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from core import clock, errors, logs, ownership
+from core import accepting, clock, errors, logs, ownership
 from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
@@ -20,8 +20,9 @@ from core.settings import Serve, Settings
 from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
 from mcp_server.cli import console as links
-from mcp_server.http import app, console, serving
+from mcp_server.http import app, console, forwarded, serving
 from mcp_server.http import auth as identities
+from mcp_server.service import notify, watch
 
 if TYPE_CHECKING:
     from mcp_server.http import tls as tls_files
@@ -45,6 +46,7 @@ async def serve(
     toolsets: str | None = None,
     allow_host: Many = None,
     allow_origin: Many = None,
+    trusted_proxy: Many = None,
     tls: Annotated[bool | None, Parameter(negative=())] = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
@@ -84,6 +86,9 @@ async def serve(
         Another host name that requests may use; may be repeated.
     allow_origin
         A web origin, besides this server's own, whose pages may call it; may be repeated.
+    trusted_proxy
+        The address, or the network (CIDR), of a proxy in front of this server that is believed about who its clients
+        are and whether they came over HTTPS (X-Forwarded-For, X-Forwarded-Proto, Forwarded); may be repeated.
     tls
         Serve HTTPS on loopback as well. On every other address it is HTTPS unless --disable-tls is given.
     tls_cert
@@ -96,7 +101,14 @@ async def serve(
     if common.url is not None:
         raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
     settings = common.of_operator(
-        {"workers": workers, "nats": nats, "adopt": adopt or None, "data_root": data_root, "file_roots": file_root},
+        {
+            "workers": workers,
+            "nats": nats,
+            "adopt": adopt or None,
+            "data_root": data_root,
+            "file_roots": file_root,
+            "trusted_proxies": trusted_proxy,
+        },
         {
             "host": host,
             "port": port,
@@ -118,6 +130,8 @@ async def serve(
     logs.configure(settings.log_level)
     listener = serving.bind(wanted.host, wanted.port)
     settings = settings.closing(listener.getsockname()[1])
+    manager = notify.manager(os.environ)
+    manager.tell(STATUS=f"Opening {settings.home}")
     try:
         async with contextlib.AsyncExitStack() as running:
             engine = await running.enter_async_context(attach.open_session(settings, serve_workers=settings.workers))
@@ -128,6 +142,7 @@ async def serve(
                 await _first_token(engine, settings.home, local)
             else:
                 authenticator = identities.NoAuth(local.principal)
+            watching = watch.Watch(engine, manager)
             visitors = serving.room(settings)
             answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
@@ -142,7 +157,12 @@ async def serve(
                 mcp=_mcp(engine, authenticator, wanted, hosts, local, answers),
                 live=answers,
                 connections=visitors.most,
+                proxies=forwarded.Proxies(settings.trusted_proxies),
+                shares=forwarded.Shares(
+                    visitors.most_per_address, lambda share: visitors.count(accepting.Reason.ADDRESS, share)
+                ),
                 trouble=engine.trouble,
+                readiness=watching.readiness,
             )
             certificate = None
             if not wanted.disable_tls and (wanted.tls or wanted.tls_cert or not loopback.is_loopback(wanted.host)):
@@ -160,7 +180,9 @@ async def serve(
             connect.note(f"  {_files(engine, settings)}")
             if certificate is not None:
                 connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
+            await running.enter_async_context(watching.kept())
             number = await stop.taken()
+            watching.stop(f"{number.name}: draining")
             connect.note(f"{number.name}: draining")
     finally:
         listener.close()
