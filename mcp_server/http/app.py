@@ -37,6 +37,7 @@ from mcp_server.http import (
     problems,
     routes,
     sessions,
+    site,
     streams,
 )
 
@@ -90,6 +91,7 @@ def create(
         sessions.router(engine, counts, live),
         browser.router(engine, authenticator),
         console.router(),
+        site.router(),
     ):
         app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 
