@@ -17,6 +17,7 @@ from core.jobs import staging
 from core.workflows import authoring, check, modules
 from mcp_server import absent
 from mcp_server.cli import main, meanings
+from tests.mcp_server.http import service as http_service
 
 JOB = "name: a\ninput:\n  %s\n%soutput: {print: STDOUT}\n"
 ECHO = "echo: {event: hello}"
@@ -204,10 +205,11 @@ def test_tool(name: str) -> None:
     assert f"Did you mean {TOOLS[name]}?" in absent.unheard_of(name, {op.name: op for op in operations.REGISTRY})
 
 
-def test_an_argument_under_another_name() -> None:
+@pytest.mark.parametrize("name", ["documnt", "yaml"])
+def test_an_argument_under_another_name(name: str) -> None:
     with pytest.raises(errors.InvalidParams) as refused:
-        operations.REGISTRY.get("job_put").validate({"documnt": "name: a"})  # type: ignore[union-attr]
-    assert "Write document for documnt." in refused.value.hint
+        operations.REGISTRY.get("job_put").validate({name: "name: a"})  # type: ignore[union-attr]
+    assert f"Write document for {name}." in refused.value.hint
 
 
 fields = st.lists(
@@ -237,3 +239,11 @@ def test_a_quoted_placeholder_is_what_was_meant() -> None:
         said = refusal(action(f"add: {{output-fields: {{p: {written}}}}}"))
         quoted = said.partition("quote it: ")[2].partition(".\n")[0].removesuffix(".")
         assert load(f"p: {quoted}")[0].data == {"p": written}
+
+
+@pytest.mark.anyio
+async def test_a_path() -> None:
+    async with http_service.client(http_service.Service()) as client:
+        answer = await client.get("/api/thing")
+    assert answer.status_code == 404
+    assert "Did you mean /api/things?" in answer.json()["hint"]

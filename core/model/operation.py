@@ -178,10 +178,14 @@ class Operation:
         return names
 
     def _meant(self, arguments: dict[str, Any]) -> str:
-        """The argument that was probably meant by the first that there is none of."""
-        unknown = next((str(name) for name in arguments if name not in self._names), "")
-        free = [name for name in self._names if name not in arguments]
-        return near.did_you_mean(unknown, free, f"Write {{}} for {errors.shorten(unknown, 60)}. ") if unknown else ""
+        """The argument that was probably meant by one that there is none of: the nearest, else the missing one."""
+        unknown = [str(name) for name in arguments if name not in self._names]
+        if not unknown:
+            return ""
+        lacking = [name for name in self.schema.get("required", ()) if name not in arguments]
+        meant = near.nearest(unknown[0], [name for name in self._names if name not in arguments])
+        meant = meant or (lacking if len(lacking) == len(unknown) == 1 else [])
+        return f"Write {meant[0]} for {errors.shorten(unknown[0], 60)}. " if meant else ""
 
 
 def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[errors.Problem]:

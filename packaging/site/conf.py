@@ -34,6 +34,7 @@ myst_enable_extensions = ["colon_fence"]
 html_theme = "furo"
 html_title = "Sluice"
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_use_index = False
 html_domain_indices = False
