@@ -3,7 +3,7 @@ PYTHON ?= $(shell [ -x .venv/bin/python ] && echo .venv/bin/python || echo pytho
 BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types imports docs test quick check demo console console-check console-dev pictures wheel fresh bundle
+.PHONY: help setup fmt lint types imports docs test quick check demo console console-check console-dev pictures site wheel fresh bundle
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ console-dev: ## serve the console as it is typed, in front of a running `sluice 
 
 pictures: ## make the pictures of the console in docs/pictures anew
 	$(BIN)pytest -q -n 0 -m pictures tests/console/test_pictures.py
+
+site: ## make the pages under docs/ a site, which `sluice serve` has at /docs; a broken link or a page without a place fails
+	$(BIN)sphinx-build -q -W --keep-going -b html -c packaging/site -d build/site docs mcp_server/site/static
 
 wheel: ## build the wheel, and try it in a clean environment from another directory
 	bash .ci/wheel $(PYTHON)

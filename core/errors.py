@@ -92,7 +92,8 @@ class SluiceError(Exception):
         return out
 
     def __str__(self) -> str:
-        places = "".join(f"\n  {p.where or p.pointer or '/'}: {p.message}" for p in self.errors)
+        untold = (p for p in self.errors if not says(self.message, p.where, p.message))
+        places = "".join(f"\n  {p.where or p.pointer or '/'}: {p.message}" for p in untold)
         hint = f"\n  hint: {self.hint}" if self.hint else ""
         return f"{self.code}: {self.message}{places}{hint}"
 
@@ -282,6 +283,11 @@ def from_dict(data: dict[str, Any]) -> SluiceError:
         ],
         details=data.get("details"),
     )
+
+
+def says(message: str, where: str | None, what: str) -> bool:
+    """Whether a message names the place of a fault, and what is wrong there, so that neither is printed again."""
+    return bool(where) and f"{where}: " in message and what.rstrip(".") in message
 
 
 def shorten(text: object, limit: int = 200) -> str:

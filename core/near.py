@@ -14,6 +14,9 @@ def nearest(name: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6)
     `cutoff` is how alike they must be at least, from 0 to 1, which is the same name.
     """
     names = list(known)
+    alike = [one for one in names if one.casefold() == name.casefold() and one != name]
+    if alike:
+        return alike[:most]
     if len(names) > MANY:
         names = [one for one in names if one[:2] == name[:2] and abs(len(one) - len(name)) <= 2][:MANY]
     return difflib.get_close_matches(name, names, most, cutoff)

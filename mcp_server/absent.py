@@ -30,8 +30,16 @@ def toolset(operation: Operation, caller: Caller, options: Options) -> str:
 
 def unheard_of(name: str, known: Mapping[str, Operation]) -> str:
     """That no toolset has a tool of this name."""
-    meant = near.did_you_mean(name, (one.name for one in known.values() if one.tool), " Did you mean {}?")
+    names = {_in_order(one.name): one.name for one in known.values() if one.tool}  # list_jobs is job_list to many
+    found = near.nearest(_in_order(name), names)
+    meant = f" Did you mean {names[found[0]]}?" if found else ""
     return f"No toolset has it; tools/list has the tools of this session.{meant}"
+
+
+def _in_order(name: str) -> str:
+    """The words of a name in one order, in the singular."""
+    words = name.replace("-", "_").lower().split("_")
+    return "_".join(sorted(word if word.endswith("ss") else word.removesuffix("s") for word in words))
 
 
 def unpublished(slug: str, tenant: str) -> str:

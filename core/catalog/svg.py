@@ -32,14 +32,14 @@ def svg(graph: Mapping[str, Any], title: str = "") -> str:
     nodes = list({node["id"]: node for node in graph["nodes"][:MOST]}.values())
     known = {node["id"] for node in nodes}
     edges = [edge for edge in graph["edges"] if edge["from"] in known and edge["to"] in known]
-    columns = _columns([node["id"] for node in nodes], [edge for edge in edges if edge["kind"] != "message"])
+    layers = columns([node["id"] for node in nodes], [edge for edge in edges if edge["kind"] != "message"])
     places = {
         id: (MARGIN + x * (WIDTH + ACROSS), MARGIN + y * (HEIGHT + DOWN))
-        for x, column in enumerate(columns)
+        for x, column in enumerate(layers)
         for y, id in enumerate(column)
     }
-    width = 2 * MARGIN + len(columns) * (WIDTH + ACROSS) - ACROSS
-    height = 2 * MARGIN + max((len(column) for column in columns), default=1) * (HEIGHT + DOWN) - DOWN
+    width = 2 * MARGIN + len(layers) * (WIDTH + ACROSS) - ACROSS
+    height = 2 * MARGIN + max((len(column) for column in layers), default=1) * (HEIGHT + DOWN) - DOWN
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
         ' role="img">',
@@ -53,7 +53,7 @@ def svg(graph: Mapping[str, Any], title: str = "") -> str:
     return "\n".join([*lines, "</svg>\n"])
 
 
-def _columns(ids: list[str], edges: list[Mapping[str, Any]]) -> list[list[str]]:
+def columns(ids: list[str], edges: list[Mapping[str, Any]]) -> list[list[str]]:
     """Each node one column behind the last of those before it; within a column near those before it.
 
     What is on a circle stays where it was reached first, so that a draft with a circle can be drawn too.

@@ -252,13 +252,20 @@ def _still(given: Mapping[str, Any], same: bool, steps: set[str]) -> dict[str, A
     return {step: value for step, value in given.items() if same and step.partition(".")[0] in steps}
 
 
+_PLANNED = ("workflow", "blueprint")
+
+
 def _resolve(catalog: Sequence[items.Entry], source: str) -> items.Entry:
     kind, colon, rest = source.partition(":")
     slug, _, version = rest.partition("@")
     if not colon or kind not in ("workflow", "blueprint", "perspective", "job") or not slug:
+        bare = source.partition("@")[0]
+        meant = sorted(
+            {f"{one.type.value}:{source}" for one in catalog if one.slug == bare and one.type.value in _PLANNED}
+        )
         raise errors.InvalidParams(
             f"{errors.shorten(source, 80)} is not a source.",
-            hint="Write workflow:SLUG@VERSION or blueprint:SLUG@VERSION.",
+            hint=f"Write {' or '.join(meant) or 'workflow:SLUG@VERSION or blueprint:SLUG@VERSION'}.",
             errors=[errors.Problem("/source", "must be workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]")],
         )
     return items.pick(catalog, slug, kind, version or None)

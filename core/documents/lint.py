@@ -13,7 +13,7 @@ from core import errors, pointers
 from core.documents.load import Document
 from core.errors import Problem
 from core.model import spellings
-from core.near import did_you_mean
+from core.near import did_you_mean, nearest
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
@@ -40,7 +40,7 @@ def problems_of(
     With `data`, what was validated, the pointers lead to what is written there and not to the long form of it.
     """
     found: list[Problem] = []
-    for fault in faults_of(error):
+    for fault in faults_of(error, model):
         location, pattern = fault["loc"], None
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
@@ -69,13 +69,19 @@ def problems_of(
     return found
 
 
-def faults_of(error: pydantic.ValidationError) -> list[Any]:
-    """The faults of a validation, without those that say a list is too short because all of its items are wrong."""
-    return [
+def faults_of(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) -> list[Any]:
+    """The faults of a validation, without those that follow from others: a list is too short because all of its items
+    are wrong, a key is missing because it stands there under another name."""
+    every = [
         fault
         for fault in error.errors(include_url=False)
         if fault["type"] != "too_short" or len(fault["input"]) < fault["ctx"]["min_length"]
     ]
+    lacking = {fault["loc"] for fault in every if fault["type"] == "missing"}
+    unknown = [fault["loc"] for fault in every if fault["type"] == "extra_forbidden"] if lacking else []
+    for above, key in ((loc[:-1], str(loc[-1])) for loc in unknown[:SUGGESTED]):
+        lacking -= {(*above, meant) for meant in nearest(key, keys_at(model, above))}
+    return [fault for fault in every if fault["type"] != "missing" or fault["loc"] in lacking]
 
 
 def choices(fault: Any) -> list[str]:

@@ -35,6 +35,19 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _NOT_TOLD = "found character that"
+# A plain value with a placeholder in it, which YAML takes for a map in braces or breaks off at.
+_PLACEHOLDER = re.compile(
+    r"""(?<!["'\w])(?:[^\s,{}\[\]"'#]|[$@]\{[^{}\n]*\}|\{\{[^{}\n]*\}\})*?(?:\{\{[^{}\n]*\}\}|[$@]\{[^{}\n]*\})"""
+    r"""(?:[^\s,{}\[\]"'#]|[$@]\{[^{}\n]*\}|\{\{[^{}\n]*\}\})*"""
+)
+_AROUND = 200  # characters
+_REMEDIES = {
+    "mapping values are not allowed": "A text with a colon and a space in it has to stand in quotes, and a key on a"
+    " line of its own needs a space behind its colon.",
+    "found character '\\t'": "Indent with spaces; YAML takes no tabs there.",
+    "did not find expected ',' or '}'": "Within { } a text with a colon, a comma, a brace or an apostrophe has to stand"
+    " in double quotes.",
+}
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
@@ -120,7 +133,7 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
         raise errors.InvalidDocument(f"{where}: {told}.", errors=[Problem("", told, where)])
     try:
         plain, original = _one_kind_of_break(text)
-        reader = _Reader(origin, original)
+        reader = _Reader(origin, text, original)
         events = _events(CParser(plain))
         for event in events:
             if isinstance(event, yaml_events.DocumentStartEvent):
@@ -130,11 +143,17 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
                     documents.append((data, reader.places))
     except MarkedYAMLError as error:
         line, column, what = _fault(error, text)
-        raise errors.InvalidDocument(
-            f"{origin}:{line}:{column}: not valid YAML: {what}.",
-            hint="Check indentation, quotes and colons at this place.",
-            errors=[Problem("", what, f"{origin}:{line}:{column}")],
-        ) from error
+        if found := _unquoted(text, line, column):
+            column, what = found[0], _quote(found[1])
+            told, hint = what, "Braces without quotes are a map in YAML."
+        else:
+            remedies = (remedy for fault, remedy in _REMEDIES.items() if what.startswith(fault))
+            told, hint = (
+                f"not valid YAML: {what}",
+                next(remedies, "Check indentation, quotes and colons at this place."),
+            )
+        where = f"{origin}:{line}:{column}"
+        raise errors.InvalidDocument(f"{where}: {told}.", hint=hint, errors=[Problem("", what, where)]) from error
     except (YAMLError, UnicodeEncodeError) as error:  # a character that no text may have; half of a surrogate pair
         what = errors.shorten(str(error).splitlines()[0], 200)
         raise errors.InvalidDocument(
@@ -167,6 +186,21 @@ def _one_kind_of_break(text: str) -> tuple[str, dict[int, int]]:
     return mark + written.translate(away), {new: old for old, new in away.items()}
 
 
+def _unquoted(text: str, line: int, column: int) -> tuple[int, str] | None:
+    """The column and the text of a value with a placeholder, without quotes, that reaches this place of a line."""
+    written = text.split("\n")[line - 1 : line]
+    begin = max(0, column - _AROUND)  # a line may be a million characters long
+    for found in _PLACEHOLDER.finditer(written[0][begin : column + _AROUND]) if written else ():
+        if begin + found.start() < column <= begin + found.end() + 1:
+            return begin + found.start() + 1, found[0]
+    return None
+
+
+def _quote(text: str) -> str:
+    written = errors.shorten(text, 100)
+    return f'{written} has to stand in quotes; quote it: "{written}"'
+
+
 def _fault(error: MarkedYAMLError, text: str) -> tuple[int, int, str]:
     """Line, column (both from 1) and what is wrong there; what ends too early is told where the text ends."""
     what = str(error.problem or error.context or "it cannot be read")
@@ -188,8 +222,9 @@ def _fault(error: MarkedYAMLError, text: str) -> tuple[int, int, str]:
 class _Reader:
     """Builds plain values from YAML events, within the budgets."""
 
-    def __init__(self, origin: str, original: dict[int, int]) -> None:
+    def __init__(self, origin: str, written: str, original: dict[int, int]) -> None:
         self._origin = origin
+        self._written = written
         self._original = original  # characters that were stood in for: their code -> the one in the text
         self._nodes = 0
         self.places: Places = {}
@@ -226,6 +261,10 @@ class _Reader:
 
     def _key(self, event: Any, pointer: str) -> str:
         if not isinstance(event, yaml_events.ScalarEvent) or event.anchor is not None:
+            mark = event.start_mark
+            found = _unquoted(self._written, mark.line + 1, mark.column + 1)
+            if found:
+                self._refuse(event, pointer, _quote(found[1]), found[0])
             self._refuse(event, pointer, "a key must be plain text")
         if event.value == "<<" and event.implicit[0]:
             self._refuse(event, pointer, "merge keys (<<) are not allowed; write the keys out")
@@ -264,8 +303,8 @@ class _Reader:
             return number if abs(number) != float("inf") else 2**64
         return None
 
-    def _refuse(self, event: Any, pointer: str, what: str) -> NoReturn:
-        where = f"{self._origin}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+    def _refuse(self, event: Any, pointer: str, what: str, column: int = 0) -> NoReturn:
+        where = f"{self._origin}:{event.start_mark.line + 1}:{column or event.start_mark.column + 1}"
         raise errors.InvalidDocument(f"{where}: {what}.", errors=[Problem(pointer, what, where)])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from core import documents, errors, pointers
+from core import documents, errors, near, pointers
 from core.contexts.layers import Layers
 from core.documents import canonical
 from core.dsl.language import compile as compiler
@@ -125,8 +125,10 @@ def _one(text: str, origin: str) -> documents.Document:
     found = documents.load(text, origin=origin)
     if len(found) != 1 or found[0].kind != "job":
         kinds = ", ".join(document.kind for document in found) or "nothing"
+        guess = near.did_you_mean(kinds, ["job"], "; did you mean {}?")
         raise errors.InvalidDocument(
-            f"Expected one job document, found {kinds}.", hint="A job has the keys name, input, actions and output."
+            f"Expected one job document, found {errors.shorten(kinds, 200)}{guess or '.'}",
+            hint="A job has the keys name, input, actions and output.",
         )
     return found[0]
 

@@ -16,7 +16,7 @@ import orjson
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from core import errors, pointers
+from core import errors, near, pointers
 from core.docstrings import Described
 from core.license import Feature
 from core.model import spellings
@@ -160,7 +160,7 @@ class Operation:
         if not self._validator.is_valid(arguments):
             raise errors.InvalidParams(
                 f"The arguments of {self.name} do not fit its schema.",
-                hint=f"Allowed arguments: {', '.join(sorted(self.schema.get('properties', {}))) or 'none'}.",
+                hint=f"{self._meant(arguments)}Allowed arguments: {', '.join(sorted(self._names)) or 'none'}.",
                 errors=schema_problems(self._validator, arguments),
             )
         try:
@@ -173,6 +173,21 @@ class Operation:
                     for e in error.errors()
                 ],
             ) from error
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        names: dict[str, Any] = self.schema.get("properties", {})
+        return names
+
+    def _meant(self, arguments: dict[str, Any]) -> str:
+        """The argument that was probably meant by one that there is none of: the nearest, else the missing one."""
+        unknown = [str(name) for name in arguments if name not in self._names]
+        if not unknown:
+            return ""
+        lacking = [name for name in self.schema.get("required", ()) if name not in arguments]
+        meant = near.nearest(unknown[0], [name for name in self._names if name not in arguments])
+        meant = meant or (lacking if len(lacking) == len(unknown) == 1 else [])
+        return f"Write {meant[0]} for {errors.shorten(unknown[0], 60)}. " if meant else ""
 
 
 def schema_problems(validator: Any, instance: Any, limit: int = 20) -> list[errors.Problem]:

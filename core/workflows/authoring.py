@@ -36,13 +36,15 @@ def read(text: str, origin: str = ORIGIN) -> documents.Document:
     problems = []
     if not isinstance(kind, str) or kind not in KINDS:
         guess = documents.suggest(kind if isinstance(kind, str) else "", KINDS)
-        problems.append(errors.Problem("/kind", f"must be one of {', '.join(KINDS)}{guess}", document.where("/kind")))
+        problems.append(
+            errors.Problem("/kind", f"kind must be one of {', '.join(KINDS)}{guess}", document.where("/kind"))
+        )
     if not isinstance(slug, str) or not re.fullmatch(SLUG_PATTERN, slug) or len(slug) > 63:
         told = f"{SPELLINGS[SLUG_PATTERN]}, at most 63 characters"
-        problems.append(errors.Problem("/slug", told, document.where("/slug")))
+        problems.append(errors.Problem("/slug", f"slug {told}", document.where("/slug")))
     if problems:
         raise errors.InvalidDocument(
-            f"{origin} cannot be filed: {problems[0].pointer[1:]} {problems[0].message}.",
+            f"{origin} cannot be filed.",
             hint="Begin with kind: workflow, perspective or blueprint, and a slug.",
             errors=problems,
         )

@@ -49,8 +49,16 @@ class Mended:
         """Whether a fault at this place may be nothing but a consequence of a fault that is told already."""
         return pointer in self._at or (bool(self._below) and any(above in self._below for above in _and_above(pointer)))
 
+    def doubt(self, pointer: str) -> None:
+        """What a transport asks for cannot be judged before it is known which one was meant."""
+        channel, _, key = pointer.rpartition("/")
+        if key == "transport":
+            self._below.add(f"{channel}/with")
+            self._at.add(channel)
+
     def damage(self, pointer: str) -> None:
         self._below.add(pointer)
+        self.doubt(pointer)
         parent, _, key = pointer.rpartition("/")
         if key in ("use", "slot") or not parent.rpartition("/")[2].isdigit():
             self._at.add(parent)
@@ -70,7 +78,7 @@ def mend(data: dict[str, Any], model: type[pydantic.BaseModel]) -> Mended:
 
 
 def _round(out: Mended, error: pydantic.ValidationError, model: type[pydantic.BaseModel], data: dict[str, Any]) -> None:
-    problems = zip(lint.faults_of(error), lint.problems_of(error, model, data=data), strict=True)
+    problems = zip(lint.faults_of(error, model), lint.problems_of(error, model, data=data), strict=True)
     meant: set[str] = set()
     for fault, problem in sorted(problems, key=lambda one: one[0]["type"] != "extra_forbidden"):
         pointer = problem.pointer
@@ -89,6 +97,7 @@ def _round(out: Mended, error: pydantic.ValidationError, model: type[pydantic.Ba
             parent, key = _parent(data, pointer)
             parent[int(key) if isinstance(parent, list) else key] = near
             hint = f"Write {near}."
+            out.doubt(pointer)
         else:
             put = _replace(data, pointer, missing=fault["type"] == "missing")
             hint = f"Write {put}, for example." if put else hint

@@ -4,7 +4,7 @@ main                what commands there are; leading: common flags before the co
 form -> forms       what is typed and shown (columns too) for each operation that has a command: one table
 commands            here an operation becomes a command: words -> arguments -> the engine -> render
 connect             the common flags, and the way to the engine; failures, progress, wording; examples: the lines below
-                    --help
+                    --help; mistyped: what is said of a line that is none; meanings: words of other tools
 noun by noun        what is more than call and show: plans, deployments, gitops, jobs, kv, invocations, messages ...
 serve, join, mcp    what runs for long; signals ends it
 demo, stage, doctor, checkup, install, completion, login

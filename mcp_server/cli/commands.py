@@ -180,6 +180,9 @@ def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) 
     piped = [name for name in ("document", *form.reads) if typed.get(name) == "-"]
     if len(piped) > 1:
         raise errors.InvalidParams(f"Only one of {' and '.join(piped)} can come from standard input.")
+    for name in form.places:
+        if takes[name].many and takes[name].required and not typed.get(name):
+            raise errors.InvalidParams(f"Give at least one {'KEY=VALUE' if takes[name].pairs else name.upper()}.")
     for name, value in typed.items():
         if name not in takes or value is None or value == ():
             continue

@@ -11,6 +11,7 @@ from typing import Any
 
 from core import errors
 from core.documents import Document, canonical, load
+from mcp_server.cli import render
 
 MAX_BYTES = 4 * 1024 * 1024
 TEXT_ORIGIN = "<document>"  # what the engine calls a text that it was sent
@@ -95,6 +96,17 @@ def place(answer: dict[str, Any], source: str) -> None:
             told["where"] = told["where"].replace(TEXT_ORIGIN, source)
     if isinstance(answer.get("message"), str):
         answer["message"] = answer["message"].replace(TEXT_ORIGIN, source)
+
+
+def tell(message: str, source: str) -> None:
+    """Print what is said of a document, with the name of what it was read from, once."""
+    render.text(message if message.startswith(source) else f"{source}: {message}")
+
+
+def untold(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The faults in an answer that its message does not tell already."""
+    faults = answer.get("errors", ())
+    return [one for one in faults if not errors.says(answer["message"], one.get("where"), one["message"])]
 
 
 def values(pairs: Iterable[str], flag: str = "--set") -> dict[str, Any]:

@@ -62,9 +62,12 @@ def _log_line(line: dict[str, Any]) -> dict[str, Any]:
 def validated(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print whether a document is a job, or its faults."""
     told = f"the job {found['name']} is valid" if found["valid"] else found["message"]
-    render.text(f"{typed['origin']}: {told}")
-    if not found["valid"]:
-        render.rows(found["errors"], _FAULTS, empty="")
+    documents.tell(told, typed["origin"])
+    untold = documents.untold(found)
+    if untold:
+        render.rows(untold, _FAULTS, empty="")
+    if found.get("hint"):
+        connect.note(f"hint: {found['hint']}")
 
 
 def put(job: dict[str, Any], typed: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
 PROGRAM_MCP = "sluice-mcp"
-USAGE = 2
 VARIABLES = "SLUICE_"  # a flag that is not given comes from this and its name
 
 GROUPS = {
@@ -176,9 +175,11 @@ def run(argv: Sequence[str]) -> int:
     app = build()
     words = leading.behind_the_command(argv, {*GROUPS, *APPS})
     try:
-        code = app(words or ["--help"], exit_on_error=False, print_error=True)
-    except cyclopts.CycloptsError:
-        return USAGE  # cyclopts has printed it
+        code = app(words or ["--help"], exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        from mcp_server.cli import mistyped
+
+        return mistyped.report(error, words, commands(), PROGRAM, as_json="--json" in argv)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mcp_server.cli import connect, graphs, render
+from mcp_server.cli import connect, documents, graphs, render
 
 
 async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
@@ -46,8 +46,8 @@ def saved(draft: dict[str, Any], typed: Mapping[str, Any]) -> None:
 
 def validated(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print every fault of a document or a draft."""
-    render.text(f"{typed['origin']}: {found['message']}")
-    _faults(found, typed["origin"])
+    documents.tell(found["message"], typed["origin"])
+    _faults({**found, "errors": documents.untold(found)}, typed["origin"])
 
 
 def published(done: dict[str, Any], typed: Mapping[str, Any]) -> None:

@@ -27,7 +27,10 @@ MAX_GITOPS_BODY_BYTES = 8 * 1024 * 1024  # what Operation.max_bytes of its opera
 SIGN_IN, SIGN_OUT = "/api/console/sign-in", "/api/console/sign-out"
 CONSOLE = "/console/"  # the files of the console; they are alike for everybody, and hold nothing of this installation
 VIEWER = "/api/docs"  # a page of the same kind
-OPEN_PATHS = frozenset({"/health", "/ready", "/api/openapi.json", VIEWER, "/", CONSOLE.rstrip("/"), SIGN_IN})
+SITE = "/docs/"  # the documentation, which is alike for everybody too
+OPEN_PATHS = frozenset(
+    {"/health", "/ready", "/api/openapi.json", VIEWER, "/", CONSOLE.rstrip("/"), SITE.rstrip("/"), SIGN_IN}
+)
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
 GITOPS_OPERATIONS = "/api/operations/gitops_"
@@ -39,7 +42,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 def is_open(path: str) -> bool:
     """Whether everybody may ask for what is there."""
-    return path in OPEN_PATHS or path.startswith(CONSOLE)
+    return path in OPEN_PATHS or path.startswith((CONSOLE, SITE))
 
 
 class Admission:

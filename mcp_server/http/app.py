@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from core import accepting, errors
+from core import accepting, errors, near
 from core.model import scopes
 from core.model.measure import Family
 from core.model.operation import Registry
@@ -39,6 +39,7 @@ from mcp_server.http import (
     problems,
     routes,
     sessions,
+    site,
     streams,
 )
 
@@ -100,6 +101,7 @@ def create(
         sessions.router(engine, counts, live),
         browser.router(engine, authenticator),
         console.router(),
+        site.router(),
     ):
         app.router.routes.extend(part.routes)  # flat: an included router is searched anew for every request
 
@@ -207,10 +209,16 @@ async def _no_route(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         fault = errors.NotFound(
             f"There is nothing at {errors.shorten(request.url.path, 120)}.",
-            hint="GET /api/openapi.json lists the paths.",
+            hint=f"{_meant(request)}GET /api/openapi.json lists the paths.",
         )
         return problems.response(fault)
     return problems.response(errors.InvalidParams(str(error.detail)), error.status_code)
+
+
+def _meant(request: Request) -> str:
+    """The path without placeholders that is near to one that nothing is at."""
+    paths = {route.path for route in request.app.router.routes if isinstance(route, Route) and "{" not in route.path}
+    return near.did_you_mean(request.scope["path"][:120], paths, "Did you mean {}? ")
 
 
 def _methods(request: Request) -> str:

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core import errors
+from core import errors, near
 from core.model import notices as core_notices
 from core.model import principal
 from mcp_server import session
@@ -37,7 +37,8 @@ def router(engine: session.EngineSession, counts: metrics.Metrics, live: Live) -
         name = str(request.path_params["operation"])
         handle = offered.get(name)
         if handle is None:
-            return problems.response(errors.NotFound(f"There is no operation {errors.shorten(name, 60)}."))
+            meant = near.did_you_mean(name, offered, "Did you mean {}?")
+            return problems.response(errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.", hint=meant))
         request.scope["path_params"] = {}  # the name of the operation is none of its arguments
         return await handle(request)
 

@@ -9,6 +9,7 @@ work long inside C, where no hook runs, are bounded by the sizes of their argume
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -33,6 +34,13 @@ LIBRARIES = ("math", "string", "table", "utf8")
 HELPERS = ("count", "matches", "array")
 
 _INSIDE = files(__package__).joinpath("sandbox.lua").read_text(encoding="utf-8")
+
+_LUA = {"!=": "~=", "!==": "~=", "===": "==", "&&": "and", "||": "or", "!": "not"}
+_FOREIGN = re.compile(
+    r"""--\[\[.*?(?:\]\]|\Z)|--[^\n]*|\[\[.*?(?:\]\]|\Z)"""
+    r"""|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|(!==?|===|&&|\|\||!)""",
+    re.DOTALL,
+)
 
 LuaFault: type[Exception] = lua54.LuaError
 
@@ -59,6 +67,12 @@ def _in_order(result: Any, event: dict[str, Any]) -> Any:
     ordered = {key: result.pop(key) for key in event if key in result}
     ordered.update(sorted(result.items()))
     return ordered
+
+
+def foreign(source: str) -> str:
+    """`; Lua writes …` for the first operator of other languages outside of texts and comments; nothing for Lua."""
+    written = next((found[1] for found in _FOREIGN.finditer(source) if found[1]), None)
+    return f"; Lua writes {_LUA[written]} for {written}" if written else ""
 
 
 @dataclass(slots=True)
@@ -94,7 +108,7 @@ class Sandbox:
         Raises ValueError for a syntax error; the function raises lua54.LuaError and the like (see `explain`).
         """
         chunk = f"local enter = ... return function({', '.join(['n', *arguments])}) enter(n) return {source} end"
-        made: Callable[..., Any] = self._compiled(self._expression(chunk, "condition"))
+        made: Callable[..., Any] = self._compiled(self._expression(chunk, "condition"), source)
         return made
 
     def script(self, source: str) -> Callable[[int, dict[str, Any]], Any]:
@@ -103,7 +117,7 @@ class Sandbox:
         The function takes the event number and the event, and returns plain data. It raises ScriptError.
         Raises ValueError for a syntax error.
         """
-        chunk = self._compiled(self._script(source, "script"))
+        chunk = self._compiled(self._script(source, "script"), source)
 
         def run(number: int, event: dict[str, Any]) -> Any:
             try:
@@ -113,9 +127,9 @@ class Sandbox:
 
         return run
 
-    def _compiled(self, result: Any) -> Any:
+    def _compiled(self, result: Any, source: str) -> Any:
         if isinstance(result, tuple):
-            raise ValueError(f"not valid Lua: {shorten(str(result[1]), 160)}")
+            raise ValueError(f"not valid Lua: {shorten(str(result[1]), 160)}{foreign(source)}")
         return result
 
     def explain(self, error: BaseException) -> str:

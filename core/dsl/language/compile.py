@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import pydantic
 
-from core import pointers
+from core import near, pointers
 from core.documents import lint
 from core.dsl.component import REGISTRY, Component, Env, Event, Input, Output, Run
 from core.dsl.events.codegen import Builder, Lua
@@ -89,14 +89,16 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
     Raises InvalidDocument with every fault at once.
     """
     faults = _Faults(where, files)
+    meant_by: set[str] = set()  # keys that are there under another name, and so are not missing as well
     for key in data:
         if key not in KEYS:
             meant = lint.suggest(str(key), KEYS) if len(faults.problems) < lint.SUGGESTED else ""
             faults.add(f"/{pointers.escape(key)}", f"unknown key {shorten(key, 60)!r}{meant}")
+            meant_by.update(one for one in near.nearest(str(key), KEYS) if one not in data)
     if data.get("kind", "job") != "job":
         faults.add("/kind", f"expected a job, found kind {shorten(data['kind'], 60)!r}")
     name = data.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if "name" not in meant_by and (not isinstance(name, str) or not _NAME.fullmatch(name)):
         told = "the key 'name' is missing" if name is None else f"{shorten(name, 60)!r} is not a name"
         faults.add("/name", f"{told}; use letters, digits and _ . : - (at most 200)")
     description = data.get("description") or ""
@@ -107,7 +109,7 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
         faults.add("/tags", "must be a list of texts")
     if not isinstance(data.get("context") or {}, dict):
         faults.add("/context", "must be a map of names to values")
-    source = faults.component("input", data.get("input"), "/input", Input)
+    source = None if "input" in meant_by else faults.component("input", data.get("input"), "/input", Input)
     actions = []
     listed = data.get("actions") or []
     if not isinstance(listed, list):
@@ -116,7 +118,7 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
         faults.add("/actions", f"has {len(listed)} actions; at most {MAX_ACTIONS} are allowed")
     else:
         actions = [faults.component("action", item, f"/actions/{n}", Action) for n, item in enumerate(listed)]
-    sink = faults.component("output", data.get("output"), "/output", Output)
+    sink = None if "output" in meant_by else faults.component("output", data.get("output"), "/output", Output)
     emits = faults.emits(data.get("emit"))
     on_error = faults.on_error(data.get("on-error"))
     if faults.problems or source is None or sink is None:
@@ -155,6 +157,11 @@ def _components(job: CheckedJob) -> Iterator[tuple[str, Component]]:
         yield f"{pointer}/{pointers.escape(component.name)}", component
 
 
+def _called(value: Any) -> str:
+    """A value that has to be a map, in the words of documents."""
+    return "a list" if isinstance(value, list) else f"{shorten(repr(value), 60)}"
+
+
 class _Faults:
     """Collects every fault of one document."""
 
@@ -178,7 +185,7 @@ class _Faults:
             found = (
                 f"{len(value)} keys ({', '.join(shorten(key, 40) for key in list(value)[:5])})"
                 if (isinstance(value, dict))
-                else type(value).__name__
+                else _called(value)
             )
             self.add(pointer, f"must be a map with exactly one key, the name of the {kind}; found {found}")
             return None

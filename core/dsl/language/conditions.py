@@ -85,13 +85,17 @@ def _tokens(text: str) -> list[Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise ValueError(f"not valid Lua at {shorten(text[at : at + 20], 24)!r}")
+            raise ValueError(f"not valid Lua at {shorten(text[at : at + 20], 24)!r}{sandbox.foreign(text[at:])}")
         kind, piece = match.lastgroup, match[0]
         at = match.end()
         if kind is None:
             continue
         if piece == "-" and tokens and tokens[-1].text == "-" and text[at - 2 : at] == "--":
             raise ValueError("a condition cannot hold a comment; use the action's description")
+        if piece in ("&", "|") and text[at : at + 1] == piece:
+            raise ValueError(f"not valid Lua at {shorten(text[at - 1 : at + 19], 24)!r}{sandbox.foreign(piece * 2)}")
+        if piece == "==" and text[at : at + 1] == "=":
+            raise ValueError(f"not valid Lua at {shorten(text[at - 2 : at + 18], 24)!r}{sandbox.foreign('===')}")
         if piece in ("=", ";") or (kind == "name" and piece in _STATEMENTS):
             hint = "write == to compare" if piece == "=" else "use the script action for statements"
             raise ValueError(f"a condition is one Lua expression, without {piece!r}; {hint}")

@@ -21,7 +21,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from core import clock
+from core.dsl.language import cron_slips
 from core.errors import shorten
+from core.near import did_you_mean
 
 SHORTCUTS = {
     "@yearly": "0 0 0 1 1 *",
@@ -40,12 +42,21 @@ _OTHER_CLOCKS = ("right/", "posix/")  # the zones once more, and with leap secon
 def fields_of(expression: str) -> str:
     """An expression with six fields, the second first; one of five means second 0.
 
-    Raises ValueError for what is no expression, and for one that never comes true.
+    Raises ValueError for what is no expression, and for one that never comes true, with the one that was probably
+    meant.
     """
+    try:
+        return _fields_of(expression)
+    except ValueError as error:
+        raise ValueError(f"{error}{cron_slips.meant(expression, _fields_of)}") from error
+
+
+def _fields_of(expression: str) -> str:
     text = SHORTCUTS.get(expression.strip(), expression.strip())
     shown = shorten(expression, 60)
     if text.startswith("@"):
-        raise ValueError(f"{shown} is not a known shortcut; allowed: {', '.join(SHORTCUTS)}")
+        guess = did_you_mean(text, SHORTCUTS, "; did you mean {}?")
+        raise ValueError(f"{shown} is not a known shortcut; allowed: {', '.join(SHORTCUTS)}{guess}")
     fields = text.split()
     if len(fields) == 5:
         fields.insert(0, "0")
@@ -58,7 +69,8 @@ def fields_of(expression: str) -> str:
     try:
         next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
-        raise ValueError(f"{shown} is not a cron expression: {error}") from error
+        why = cron_slips.beyond(fields) or f"{error}".replace("Bad ", "cannot read the ")
+        raise ValueError(f"{shown} is not a cron expression: {why}") from error
     except StopIteration:
         raise ValueError(f"{shown} never comes true") from None
     return text
