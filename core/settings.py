@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from core.docstrings import Described
 from core.fileroots import FileMode, FileRootText
+from core.homes import default_home
 
 DEFAULT_PORT = 3000  # of `sluice serve`
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -30,14 +30,6 @@ class Widens:
 
 
 WIDENS = Widens()
-
-
-def default_home() -> Path:
-    """The platform's user data directory + `sluice`."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "sluice"
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "sluice"
 
 
 def data_root_of(home: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from core import logs
-from core import settings as engine_settings
+from core import homes
 from core.model import principal
 from mcp_server import attach, session
+from mcp_server.cli import arguments, render
 
 if TYPE_CHECKING:
+    from core import settings as engine_settings
     from mcp_server import remote  # it brings an HTTP client, which only remote sessions pay for
 
 DEFAULT_TENANT = "default"
@@ -33,7 +35,9 @@ class Common:
     home: Path | None = None
     "The data directory of the engine."
     json: Annotated[bool, Parameter(negative=())] = False
-    "Print the result as JSON."
+    "Print the result as JSON: the same as -o json."
+    output: Annotated[render.Output | None, Parameter(name=("--output", "-o"), show_default=False)] = None
+    "How to print the result: wide shortens and drops nothing, name is for pipes; table when left out."
     tenant: str = DEFAULT_TENANT
     "The tenant to act in."
     url: str | None = None
@@ -51,9 +55,21 @@ class Common:
     tls_insecure: Annotated[bool, Parameter(negative=())] = False
     "Do not check the certificate of the remote engine."
 
+    def __post_init__(self) -> None:
+        """Whoever asks for `json` asks whether the result is for programs."""
+        object.__setattr__(self, "output", self.output or ("json" if self.json else "table"))
+        object.__setattr__(self, "json", self.output in render.FOR_PROGRAMS)
+
     def settings(self, **overrides: object) -> engine_settings.Settings:
         """The engine's settings from these flags and the environment."""
-        return engine_settings.from_environment(home=self.home, **overrides).hiding(self._ca)
+        from core import settings  # their model takes longer to import than a question to an engine takes
+
+        return settings.from_environment(home=self.home, **overrides).hiding(self._ca)
+
+    @property
+    def place(self) -> Path:
+        """The home directory that these flags and the environment name."""
+        return homes.named(self.home)
 
     @property
     def _ca(self) -> Path | None:
@@ -113,18 +129,26 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
     Without one, what needs no engine is done on the home itself. A command that `follows` what happens needs one from
     the start. Raises NoEngine.
     """
-    settings = common.settings()
-    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
     caller = local_caller(common.tenant)
     target = common.target()
     if target is None:
-        async with attach.open_visit(settings, follows=follows) as visit:
+        async with attach.open_visit(common.place, common.settings, arguments.DECLARED, follows=follows) as visit:
+            if not visit.running or os.environ.get("SLUICE_LOG_LEVEL"):
+                _log(common)  # else there is nothing to log, and the answer is there before logging is imported
             yield Client(visit, caller, lambda: visit.running)
         return
+    _log(common)
     from mcp_server import remote
 
     async with remote.open_remote(target, caller) as session:
         yield Client(session, session.acting(caller))
+
+
+def _log(common: Common) -> None:
+    from core import logs
+
+    settings = common.settings()
+    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
 
 
 def opened(

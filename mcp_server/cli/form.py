@@ -64,8 +64,8 @@ class Form:
     shows: str = ""
     """module:function(answer, typed) that prints the answer for people, when columns do not do; `origin` in what was
     typed is the name of the file, or what has the faults."""
-    fails: Callable[[dict[str, Any], Mapping[str, Any]], bool] | None = None
-    """Whether an answer, to what was typed, ends the command with 1."""
+    fails: Callable[[dict[str, Any], Mapping[str, Any]], int] | None = None
+    """The exit code for an answer to what was typed (see codes); True is 1."""
 
     @property
     def path(self) -> str:

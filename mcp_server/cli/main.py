@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +12,11 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import arguments, examples, leading
+from mcp_server.cli import arguments, codes, examples, leading, names
 from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
 PROGRAM_MCP = "sluice-mcp"
-USAGE = 2
 VARIABLES = "SLUICE_"  # a flag that is not given comes from this and its name
 
 GROUPS = {
@@ -44,6 +45,7 @@ _BESIDE = (
     # commands that are not named for an operation: path, where the function is, one line of help
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
+    ("wait", "wait:wait", "Wait until a deployment, a run or a job is as you want it."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),
@@ -159,20 +161,31 @@ def main_mcp() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes), 3 no engine runs."""
+    """Do one command and return its exit code, see codes."""
+    if argv[:1] == [names.WORD]:
+        return names.offer(argv[1:])
     app = build()
     words = leading.behind_the_command(argv, {*GROUPS, "mcp"})
+    output = "json" if "--json" in argv else "table"
     try:
-        code = app(words or ["--help"], exit_on_error=False, print_error=True)
+        command, bound, _ = app.parse_args(words or ["--help"], exit_on_error=False, print_error=True)
+        if (common := bound.arguments.get("common")) is not None:
+            output = common.output
+            from mcp_server.cli import render  # what prints results is paid for only where there is one
+
+            render.choose(output)
+        code = command(*bound.args, **bound.kwargs)
+        if inspect.iscoroutine(code):
+            code = asyncio.run(code)
     except cyclopts.CycloptsError:
-        return USAGE  # cyclopts has printed it
+        return codes.USAGE  # cyclopts has printed it
     except KeyboardInterrupt:
-        return 130
+        return codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
         from mcp_server.cli import failures
 
-        return failures.report(error, as_json="--json" in argv)
+        return failures.report(error, as_json=output == "json")
     return code if isinstance(code, int) else 0
