@@ -54,7 +54,7 @@ STORY = (
     "sluice plans list --state open",
     "sluice plans show PLAN_ID",
     "sluice apply PLAN_ID --reason 'a first try'",
-    "sluice wait deployment hello --for healthy --timeout 30s",
+    "sluice wait deployment roundtrip --for healthy --timeout 30s",
     "sluice status roundtrip",
     "sluice history roundtrip",
     "sluice explain deployment roundtrip",
