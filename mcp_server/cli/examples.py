@@ -36,6 +36,7 @@ STORY = (
     "sluice workflow show greetings --graph mermaid",
     "sluice workflow clone greetings",
     "sluice workflow diff greetings",
+    "sluice up examples/greetings.yaml --name greetings --set path=greetings --yes",
     # groups and workers
     "sluice group create spare --label zone=eu",
     "sluice group list",

@@ -45,6 +45,7 @@ _BESIDE = (
     # commands that are not named for an operation: path, where the function is, one line of help
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
+    ("up", "up:up", "Deploy files: check, publish, plan, show, ask, apply and wait, in one."),
     ("wait", "wait:wait", "Wait until a deployment, a run or a job is as you want it."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
