@@ -124,6 +124,7 @@ STORY = (
     "sluice trigger tools --tenant tenant-a",
     "sluice trigger show smoke_trigger --tenant tenant-a",
     "sluice trigger revise smoke_trigger -f examples/smoke_trigger.json",
+    "sluice apply --file examples/smoke_trigger.json --yes",
     "sluice trigger invoke smoke_trigger --set env=staging --callback http://127.0.0.1:9000/done --tenant tenant-a",
     "sluice invocation list --trigger smoke_trigger --tenant tenant-a",
     "sluice invocation get INVOCATION_ID --tenant tenant-a",

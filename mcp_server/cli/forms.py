@@ -59,13 +59,14 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             "apply {plan_id}",
             texts={"wait_seconds": "How long to wait for the outcome, 60 when left out; 0 returns at once."},
             makes="deployments:waiting",
-            bar="applying",
-            shows="deployments:applied",
-            fails=lambda done, given: (
-                codes.FAILED
-                if done["rolled_back"] or (given.get("strict") and done["came_up"] is False)
-                else codes.of_apply(done["state"], waited=given["wait_seconds"] > 0)
+            does="applying:apply",
+            about="Carry out a saved plan, or what the file of one trigger or job says.",
+            beside=(
+                Argument("file", "text", "In place of a plan: a trigger or a job, or - for standard input."),
+                Argument("yes", "switch", "With --file: do not ask."),
             ),
+            flags={"file": "--file -f", "yes": "--yes -y"},
+            optional=("plan_id",),
         ),
         "deployment_list": Form(
             "status",

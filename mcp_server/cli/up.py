@@ -6,14 +6,13 @@ nobody applied is saved. What stays is told, because the next `up` goes on from 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
 from core import errors
-from mcp_server.cli import codes, connect, deployments, documents, plans, progress, render, wording
+from mcp_server.cli import codes, confirming, connect, deployments, documents, plans, progress, render, wording
 
 if TYPE_CHECKING:
     from core.documents import Document
@@ -214,16 +213,7 @@ def _stops(made: Mapping[str, Any], *, yes: bool) -> int | None:
     if not any(number for what, number in made["summary"].items() if what != "unchanged"):
         connect.note("Nothing to change: it runs as the files say.")
         return codes.OK
-    if yes or _agreed(made["name"]):
+    if yes or confirming.agreed(f"Apply this to {made['name']}?"):
         return None
     connect.note(f"Not applied. The plan stays for a while: sluice apply {made['plan_id']} (or add --yes).")
     return codes.REFUSED
-
-
-def _agreed(name: str) -> bool:
-    """Whether the user says yes; nobody does where there is no terminal to ask at."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    sys.stderr.write(f"\nApply this to {name}? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
