@@ -29,6 +29,7 @@ STORY = (
     "sluice catalog install printed-ticks",
     "sluice catalog update printed-ticks",
     "sluice workflow palette dedupe",
+    "sluice workflow new my-flow --template durable",
     "sluice workflow validate -f examples/greetings.yaml",
     "sluice workflow save -f examples/greetings.yaml",
     "sluice workflow publish greetings",

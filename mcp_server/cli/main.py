@@ -48,6 +48,7 @@ _BESIDE = (
     ("up", "up:up", "Deploy files: check, publish, plan, show, ask, apply and wait, in one."),
     ("wait", "wait:wait", "Wait until a deployment, a run or a job is as you want it."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
+    ("workflow new", "starting:new", "Begin a workflow: a commented one that runs as it is."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),
     ("mcp install", "install:install", "Connect an MCP client to this engine, and try it once."),
