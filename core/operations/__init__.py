@@ -49,6 +49,7 @@ from core.operations import (
     worker_groups,
     workers,
     workflow_drafts,
+    workflow_trace,
     workflows,
     workloads,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "worker_groups",
     "workers",
     "workflow_drafts",
+    "workflow_trace",
     "workflows",
     "workloads",
 ]

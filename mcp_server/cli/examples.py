@@ -33,6 +33,7 @@ STORY = (
     "sluice workflow validate -f examples/greetings.yaml",
     "sluice workflow save -f examples/greetings.yaml",
     "sluice workflow publish greetings",
+    "sluice workflow trace workflow:greetings --set path=greetings",
     "sluice workflow list --state published",
     "sluice workflow show greetings --graph mermaid",
     "sluice workflow clone greetings",

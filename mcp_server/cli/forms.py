@@ -123,6 +123,13 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "workflow_publish": Form("workflow publish {slug}", shows="workflows:published"),
         "workflow_clone": Form("workflow clone {slug} {new_slug}", shows="workflows:cloned"),
         "workflow_diff": Form("workflow diff {slug} {from_version} {to_version}", shows="workflows:differing"),
+        "workflow_trace": Form(
+            "workflow trace {source}",
+            reads={"events": "trace:events"},
+            texts={"events": "A file of events: JSON lines or one JSON array; - for standard input."},
+            shows="trace:walked",
+            fails=lambda seen, _: any(one["errors"] for one in seen["steps"]),
+        ),
         "workflow_retire": Form("workflow retire {slug} {version}", columns="type slug version state changed"),
         # an environment as files
         "gitops_validate": Form("gitops validate MANIFEST", by="gitops:validate"),
