@@ -253,6 +253,19 @@ def test_mcp_is_imported_only_to_serve_it(words: list[str], home: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_a_command_that_asks_an_engine_imports_none_of_it(home: Path) -> None:
+    heavy = ("core.engine", "core.operations", "core.settings", "core.documents", "pydantic", "structlog", "rich.table")
+    script = (
+        "import sys; from mcp_server.cli import main; code = main.run(sys.argv[1:]);"
+        f"sys.exit(code or ', '.join(one for one in {heavy} if one in sys.modules) or 0)"
+    )
+    with served(home):
+        for words in (["status"], ["worker", "list"], ["invocation", "list", "-o", "name"]):
+            typed = [sys.executable, "-c", script, *words, "--home", str(home)]
+            done = subprocess.run(typed, capture_output=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr.decode()
+
+
 def test_the_list_of_commands_is_imported_without_what_they_do() -> None:
     script = (
         "import sys; from mcp_server.cli import main; main.run(['--help']);"
