@@ -44,6 +44,7 @@ Map, in reading order (each room's docstring goes on from here):
                   processes at the engine's socket
     forever       tasks that no fault ends
     keyfile       a file with one secret
+    homes         where a home directory is
     httpclient    the one place where HTTP clients are made
     settings      what an engine can be told; settingsfile: sluice.toml, where a home keeps it; precedence: what counts
                   when a flag, the environment and the file speak of one setting; effective: how that is told
@@ -52,7 +53,22 @@ Map, in reading order (each room's docstring goes on from here):
 Start with operations/triggers.py: everything begins there.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from core.errors import SluiceError
-from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 __all__ = ["Settings", "SluiceError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Settings, when somebody wants them: who only asks an engine has none, and their model takes long to import."""
+    if name != "Settings":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from core.settings import Settings
+
+    return Settings

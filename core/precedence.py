@@ -12,19 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core import settingsfile
-from core.settings import Origin, Serve, Settings, default_home
+from core import homes, settingsfile
+from core.settings import Origin, Serve, Settings
 from core.settingsfile import SettingsFile
 
 VARIABLES = "SLUICE_"
 OF_A_SHELL = ("home", "log_level")  # what the environment says to everyone
 SERVE_WORKERS = 2  # of `sluice serve`, when nothing else is said
-
-
-def home(flag: Path | None = None) -> Path:
-    """The home directory that a flag, else the environment, names."""
-    said = os.environ.get(VARIABLES + "HOME")
-    return flag if flag is not None else Path(said) if said else default_home()
 
 
 def of_operator(
@@ -36,7 +30,7 @@ def of_operator(
     Raises pydantic.ValidationError (a flag or a variable does not fit) and like settingsfile.of_home.
     """
     flagged = {name: value for name, value in flags.items() if value is not None}
-    place = home(flagged.get("home"))
+    place = homes.named(flagged.get("home"))
     file = settingsfile.of_home(place.expanduser())
     given = {**_environment(), **flagged, "home": place}
     served = None if serve is None else {name: value for name, value in serve.items() if value is not None}
@@ -61,7 +55,7 @@ def of_home(place: Path, **given: Any) -> Settings:
 def of_visitor(flag: Path | None) -> Settings:
     """What a command needs before it knows whether an engine runs: where the home is, and what to log."""
     said = {name: value for name, value in _environment().items() if name in OF_A_SHELL}
-    return Settings.model_validate({**said, "home": home(flag)})
+    return Settings.model_validate({**said, "home": homes.named(flag)})
 
 
 def unheeded() -> list[str]:

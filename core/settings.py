@@ -6,9 +6,7 @@ Which of them counts: core.precedence. docs/settings.md is generated from these 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator,
 
 from core.docstrings import Described
 from core.fileroots import FileMode, FileRoot, FileRootText
+from core.homes import default_home
 
 DEFAULT_PORT = 3000  # of `sluice serve`
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -31,14 +30,6 @@ class Widens:
 
 
 WIDENS = Widens()
-
-
-def default_home() -> Path:
-    """The platform's user data directory + `sluice`."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "sluice"
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "sluice"
 
 
 def data_root_of(home: Path) -> Path:

@@ -16,18 +16,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from core import accepting, channel, clock, errors, ownership, readiness
-from core.model.operation import Registry
+from core import channel, clock, errors, ownership, readiness
 from core.model.principal import Caller
 from core.readiness import Readiness
-from core.settings import Settings
-from mcp_server.session import Notice, Sent, repeatable, safe_to_repeat
+from mcp_server.session import Notice, Operations, Sent, repeatable, safe_to_repeat
 
-log = structlog.get_logger("mcp_server.attach")
+if TYPE_CHECKING:
+    from core import accepting
+    from core.model.operation import Registry
+    from core.settings import Settings
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message", "job")
 TRIES = 4
@@ -38,19 +37,12 @@ SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call wa
 class Session:
     """One way to the engine of a home directory. Made by `open_session` or `open_visit`; use from one event loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        operations: Registry,
-        *,
-        visits: bool = False,
-        read: Callable[[], Settings] | None = None,
-    ) -> None:
-        """`read` gives the settings that count when it opens the home itself, which may be long after its start; those
-        that it was made with, when left out. Of an engine that it attaches to, its own count."""
-        self.operations = operations
-        self._settings = settings
-        self._read = read or (lambda: settings)
+    def __init__(self, home: Path, read: Callable[[], Settings], known: Operations, *, visits: bool = False) -> None:
+        """`read` gives the settings that count when this session opens the home itself, which may be long after its
+        start; of an engine that it attaches to, that one's own count."""
+        self._home = home
+        self._known = known
+        self._read = read
         self._visits = visits
         self._attached_once = False
         self._engine: Any = None  # core.engine.Engine: imported only by the session that becomes the owner
@@ -61,6 +53,13 @@ class Session:
         self._closing = False
         self._returning: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def operations(self) -> Registry:
+        """See mcp_server.session.EngineSession.operations."""
+        from core.operations import REGISTRY
+
+        return REGISTRY
 
     @property
     def owner(self) -> bool:
@@ -75,7 +74,7 @@ class Session:
     @property
     def home(self) -> Path:
         """The home directory."""
-        return self._settings.home
+        return self._home
 
     @property
     def engine(self) -> Any:
@@ -95,7 +94,7 @@ class Session:
         if self._engine is not None:
             result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
             return result
-        sent = Sent(self.operations, operation, repeatable(operation, arguments))
+        sent = Sent(self._known, operation, repeatable(operation, arguments))
         return await sent.answered(self._ask(sent, caller))
 
     async def _ask(self, sent: Sent, caller: Caller) -> dict[str, Any]:
@@ -113,7 +112,7 @@ class Session:
                 raise errors.Busy(sent.lost, hint=hint) from error
             except channel.ChannelClosed as error:
                 sent.lost = "The engine went away while this call was under way."
-                if attempt == TRIES - 1 or not safe_to_repeat(self.operations, operation, arguments):
+                if attempt == TRIES - 1 or not safe_to_repeat(self._known, operation, arguments):
                     raise errors.Busy(sent.lost) from error
             except TypeError as error:
                 raise errors.InvalidParams(
@@ -208,7 +207,7 @@ class Session:
 
     async def _found(self, operation: str) -> ownership.Ownership | channel.Channel:
         """A channel to the engine that runs, or the right to the home. Raises NoEngine as `_connected` does."""
-        home = self._settings.home
+        home = self._home
 
         def notice(_: channel.Channel, kind: str, data: dict[str, Any]) -> None:
             self._tell(kind, data)
@@ -225,7 +224,7 @@ class Session:
             await asyncio.sleep(0.1)
         if link is not None:
             return link
-        known = self.operations.get(operation)
+        known = self._known.get(operation)
         if self._attached_once or known is None or known.needs_engine:
             from core.admission import no_engine
 
@@ -247,9 +246,9 @@ class Session:
 
     def _silent(self) -> tuple[str, str]:
         """What is wrong, and where to look."""
-        pid = ownership.owner_pid(self._settings.home)
+        pid = ownership.owner_pid(self._home)
         return (
-            f"The engine of {self._settings.home} has said nothing for {SILENCE_SECONDS:g} s.",
+            f"The engine of {self._home} has said nothing for {SILENCE_SECONDS:g} s.",
             f"Process {pid} is the engine: see whether it is stopped or its machine overloaded.",
         )
 
@@ -266,7 +265,9 @@ class Session:
         try:
             await self._connected()
         except errors.SluiceError as error:
-            log.warning("engine_not_reached", error=str(error))
+            import structlog  # a visitor, which never gets here, does without
+
+            structlog.get_logger("mcp_server.attach").warning("engine_not_reached", error=str(error))
             return
         self._tell("registry", {"tenant": "", "version": -1})  # what was missed in between is unknown
 
@@ -301,17 +302,16 @@ async def _watch(link: channel.Channel) -> None:
 
 @asynccontextmanager
 async def open_visit(
-    settings: Settings, *, follows: bool = False, read: Callable[[], Settings] | None = None
+    home: Path, read: Callable[[], Settings], known: Operations, *, follows: bool = False
 ) -> AsyncIterator[Session]:
-    """A session of a command on the home directory of `settings`: attached, if an engine runs.
+    """A session of a command on a home directory: attached, if an engine runs.
 
-    Without an engine, operations that need none are done on the home itself, which nobody else can open meanwhile; the
-    others raise NoEngine. A command that `follows` what happens needs an engine from the start. `read`: see Session.
-    Raises NoEngine, Busy (the owner of the home does not answer).
+    Without an engine, operations that need none are done on the home itself with the settings that are read then, and
+    nobody else can open it meanwhile; the others raise NoEngine. A command that `follows` what happens needs an engine from the start.
+    Who asks an engine that runs imports none of it, nor its settings: what is `known` of the operations says which
+    calls may be repeated. Raises NoEngine, Busy (the owner of the home does not answer).
     """
-    from core.operations import REGISTRY
-
-    session = Session(settings, REGISTRY, visits=True, read=read)
+    session = Session(home, read, known, visits=True)
     try:
         try:
             await session._connected()
@@ -337,7 +337,7 @@ async def open_session(
 
     if serve_workers is not None:
         settings = settings.model_copy(update={"workers": serve_workers})
-    session = Session(settings, REGISTRY, read=read)
+    session = Session(settings.home, read or (lambda: settings), REGISTRY)
     try:
         await session._connected()
         yield session

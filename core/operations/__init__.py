@@ -50,6 +50,7 @@ from core.operations import (
     worker_groups,
     workers,
     workflow_drafts,
+    workflow_trace,
     workflows,
     workloads,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "worker_groups",
     "workers",
     "workflow_drafts",
+    "workflow_trace",
     "workflows",
     "workloads",
 ]

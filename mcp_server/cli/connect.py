@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from core import logs, precedence
-from core import settings as engine_settings
+from core import homes
 from core.model import principal
 from mcp_server import attach, session
+from mcp_server.cli import arguments, render
 
 if TYPE_CHECKING:
+    from core import settings as engine_settings
     from mcp_server import remote  # it brings an HTTP client, which only remote sessions pay for
 
 DEFAULT_TENANT = "default"
@@ -40,7 +42,9 @@ class Common:
     home: Path | None = None
     "The data directory of the engine."
     json: Annotated[bool, Parameter(negative=())] = False
-    "Print the result as JSON."
+    "Print the result as JSON: the same as -o json."
+    output: Annotated[render.Output | None, Parameter(name=("--output", "-o"), show_default=False)] = None
+    "How to print the result: wide shortens and drops nothing, name is for pipes; table when left out."
     tenant: str = DEFAULT_TENANT
     "The tenant to act in."
     url: str | None = None
@@ -58,21 +62,37 @@ class Common:
     tls_insecure: Annotated[bool, Parameter(negative=())] = False
     "Do not check the certificate of the remote engine."
 
+    def __post_init__(self) -> None:
+        """Whoever asks for `json` asks whether the result is for programs."""
+        object.__setattr__(self, "output", self.output or ("json" if self.json else "table"))
+        object.__setattr__(self, "json", self.output in render.FOR_PROGRAMS)
+
     def settings(self) -> engine_settings.Settings:
         """What a command needs of settings: where the home is, and what to log."""
+        from core import precedence  # the model of settings takes longer to import than a question to an engine takes
+
         return precedence.of_visitor(self.home)
 
     def of_operator(
         self, flags: Mapping[str, object], serve: Mapping[str, object] | None = None
     ) -> engine_settings.Settings:
         """The settings of what an operator starts with these flags; see core.precedence.of_operator."""
+        from core import precedence
+
         variables = dict(_from_variables.get({}))
         variables |= {"file_roots": variables["file_root"]} if "file_root" in variables else {}
         return precedence.of_operator({"home": self.home, **flags}, serve, variables).hiding(self._ca)
 
     def of_home(self, **flags: object) -> engine_settings.Settings:
         """The settings of the home, for whoever opens it although no operator has started them."""
-        return precedence.of_home(precedence.home(self.home), **flags).hiding(self._ca)
+        from core import precedence
+
+        return precedence.of_home(self.place, **flags).hiding(self._ca)
+
+    @property
+    def place(self) -> Path:
+        """The home directory that these flags and the environment name."""
+        return homes.named(self.home)
 
     @property
     def _ca(self) -> Path | None:
@@ -132,18 +152,28 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
     Without one, what needs no engine is done on the home itself. A command that `follows` what happens needs one from
     the start. Raises NoEngine.
     """
-    settings = common.settings()
-    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
     caller = local_caller(common.tenant)
     target = common.target()
     if target is None:
-        async with attach.open_visit(settings, follows=follows, read=lambda: common.of_operator({})) as visit:
+        async with attach.open_visit(
+            common.place, lambda: common.of_operator({}), arguments.DECLARED, follows=follows
+        ) as visit:
+            if not visit.running or os.environ.get("SLUICE_LOG_LEVEL"):
+                _log(common)  # else there is nothing to log, and the answer is there before logging is imported
             yield Client(visit, caller, lambda: visit.running)
         return
+    _log(common)
     from mcp_server import remote
 
     async with remote.open_remote(target, caller) as session:
         yield Client(session, session.acting(caller))
+
+
+def _log(common: Common) -> None:
+    from core import logs
+
+    settings = common.settings()
+    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
 
 
 def opened(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import arguments, examples, leading
+from mcp_server.cli import arguments, codes, examples, leading, names
 from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
@@ -48,7 +50,10 @@ _BESIDE = (
     ("service install", "service:install", "Run the engine as a service, now and at each start of the machine."),
     ("service status", "service:status", "Tell how the service is."),
     ("service remove", "service:remove", "Stop the service and remove its unit; all data stays."),
+    ("up", "up:up", "Deploy files: check, publish, plan, show, ask, apply and wait, in one."),
+    ("wait", "wait:wait", "Wait until a deployment, a run or a job is as you want it."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
+    ("workflow new", "starting:new", "Begin a workflow: a commented one that runs as it is."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),
     ("backup", "backups:app", "Make one archive of the home while everything runs, and check one."),
@@ -171,22 +176,33 @@ def main_mcp() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes), 3 no engine runs."""
+    """Do one command and return its exit code, see codes."""
+    if argv[:1] == [names.WORD]:
+        return names.offer(argv[1:])
     app = build()
     words = leading.behind_the_command(argv, {*GROUPS, *APPS})
+    output = "json" if "--json" in argv else "table"
     try:
-        code = app(words or ["--help"], exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(words or ["--help"], exit_on_error=False, print_error=False)
+        if (common := bound.arguments.get("common")) is not None:
+            output = common.output
+            from mcp_server.cli import render  # what prints results is paid for only where there is one
+
+            render.choose(output)
+        code = command(*bound.args, **bound.kwargs)
+        if inspect.iscoroutine(code):
+            code = asyncio.run(code)
     except cyclopts.CycloptsError as error:
         from mcp_server.cli import mistyped
 
         return mistyped.report(error, words, commands(), PROGRAM, as_json="--json" in argv)
     except KeyboardInterrupt:
-        return 130
+        return codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
         from mcp_server.cli import failures
 
-        return failures.report(error, as_json="--json" in argv)
+        return failures.report(error, as_json=output == "json")
     return code if isinstance(code, int) else 0

@@ -190,5 +190,5 @@ async def test_the_exit_code_tells_nothing_changes_and_errors_apart(tmp_path: Pa
             assert (status, "Wrote 7 files" in said) == (0, True), said
             assert (await code("gitops", "diff", str(tmp_path / "written" / "sluice.yaml")))[0] == 0
             status, said = await code("gitops", "import", str(tmp_path / "written"))
-            assert (status, "already_exists" in said) == (1, True)
+            assert (status, "already_exists" in said) == (4, True)
             assert (await code("gitops", "promote", "--from", "dev"))[0] == 2
