@@ -306,10 +306,10 @@ async def open_visit(
 ) -> AsyncIterator[Session]:
     """A session of a command on a home directory: attached, if an engine runs.
 
-    Without an engine, operations that need none are done on the home itself with the settings that are read then, and
-    nobody else can open it meanwhile; the others raise NoEngine. A command that `follows` what happens needs an engine from the start.
-    Who asks an engine that runs imports none of it, nor its settings: what is `known` of the operations says which
-    calls may be repeated. Raises NoEngine, Busy (the owner of the home does not answer).
+    Without an engine, operations that need none are done on the home itself, which nobody else can open meanwhile, with
+    the settings that are read then; the others raise NoEngine. A command that `follows` what happens needs an engine
+    from the start. Who asks an engine that runs imports none of it, nor its settings: what is `known` of the operations
+    says which calls may be repeated. Raises NoEngine, Busy (the owner of the home does not answer).
     """
     session = Session(home, read, known, visits=True)
     try:

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from core import errors
 from core.fileroots import FileRoot
-from core.settings import data_root_of, default_home
+from core.homes import default_home
+from core.settings import data_root_of
 from mcp_server.cli import connect, render
 from mcp_server.service import installing, unit
 
