@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -11,6 +12,7 @@ import structlog
 
 from core import errors
 
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -27,12 +29,27 @@ def configure(level: str, *, plain: bool = False, **fields: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             *([_in_words] if plain else structured),
+            *([_ranked] if _goes_to_the_journal() else ()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS.get(level, logging.WARNING)),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # whatever stderr is at that moment
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=LEVELS.get(level, logging.WARNING), stream=sys.stderr, force=True)
+
+
+def _goes_to_the_journal() -> bool:
+    """Whether stderr is what systemd has connected to its journal (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # it is closed, or no file
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _ranked(logger: Any, method: str, line: Any) -> str:
+    """The line with its level in front, as the journal reads it (sd-daemon(3)), so that `journalctl -p` finds it."""
+    return f"<{_PRIORITIES.get(method, 4)}>{line}"
 
 
 def _in_words(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -32,3 +35,16 @@ def test_a_person_reads_words_and_a_program_reads_fields(capsys: pytest.CaptureF
     log.warning("worker_lost", worker="local-1")
     line = capsys.readouterr().err
     assert line.startswith("timestamp=") and line.endswith("level=warning event=worker_lost worker=local-1\n")
+
+
+def test_in_the_journal_each_line_has_its_level(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "journal").open("w+") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        found = os.fstat(file.fileno())
+        for stream in (f"{found.st_dev}:{found.st_ino}", "0:1"):
+            monkeypatch.setenv("JOURNAL_STREAM", stream)
+            logs.configure("info")
+            structlog.get_logger("test").error("broken")
+            structlog.get_logger("test").info("fine")
+        file.seek(0)
+        assert [line[:3] for line in file] == ["<3>", "<6>", "tim", "tim"]

@@ -20,7 +20,7 @@ install -m 755 "$here/healthcheck.py" /usr/local/bin/sluice-healthcheck
 install -m 755 "$here/share.sh" /usr/local/bin/sluice-share
 
 getent passwd sluice >/dev/null ||
-  useradd --system --uid 10001 --user-group --no-create-home --home-dir /var/lib/sluice --shell /usr/sbin/nologin sluice
+  useradd --uid 10001 --user-group --no-create-home --no-log-init --home-dir /var/lib/sluice --shell /usr/sbin/nologin sluice
 install -d -m 700 -o sluice -g sluice /var/lib/sluice /var/lib/sluice-tls /var/lib/sluice-share
 
 apt-get clean
