@@ -56,7 +56,7 @@ pictures: ## make the pictures of the console in docs/pictures anew
 	$(BIN)pytest -q -n 0 -m pictures tests/console/test_pictures.py
 
 site: ## make the pages under docs/ a site, which `sluice serve` has at /docs; a broken link or a page without a place fails
-	$(BIN)sphinx-build -q -W --keep-going -b html -c packaging/site -d build/site docs mcp_server/site/static
+	bash packaging/site/build $(PYTHON)
 
 wheel: ## build the wheel, and try it in a clean environment from another directory
 	bash .ci/wheel $(PYTHON)

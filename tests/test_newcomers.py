@@ -132,7 +132,8 @@ LINES = {
     "context set": "at least one KEY=VALUE",
     "serve --prot 1": "--port",
     "serve --port abc": "--port",
-    "--hlep": "There is no flag --hlep",
+    "--hlep": "Did you mean --help?",
+    "--jsn status": "Did you mean --json?",
 }
 
 TOOLS = {"list_jobs": "job_list", "jobs_list": "job_list", "get-job": "job_get", "triger_list": "trigger_list"}

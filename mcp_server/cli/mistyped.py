@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 import cyclopts
 from cyclopts import exceptions
 
-from core import errors
-from mcp_server.cli import codes, examples, failures, meanings
+from core import errors, near
+from mcp_server.cli import codes, examples, failures, leading, meanings
 
 
 def report(
@@ -46,7 +46,8 @@ def _unknown(
     token = (error.unused_tokens or [""])[0]
     typed = [*(error.command_chain or ()), *(error.unused_tokens or ())]
     if token.startswith("-"):
-        hint = f"{program} --help names the commands, {program} COMMAND --help the flags of one."
+        guess = near.did_you_mean(token, [*leading.common_flags(), "--help", "--version"], "Did you mean {}? ")
+        hint = f"{guess}`{program} --help` names the commands, `{program} COMMAND --help` the flags of one."
         return errors.InvalidParams(f"There is no flag {errors.shorten(token, 60)} here.", hint=hint)
     meant = [f"{program} {one}" for one in meanings.commands_for(typed, known)]
     above = " ".join(error.command_chain or ())
