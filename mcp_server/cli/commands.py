@@ -180,11 +180,11 @@ async def _watch(operation: str, form: Form, given: Mapping[str, Any], common: c
 
     async with connect.engine(common, follows=True) as engine:
 
-        async def look() -> list[dict[str, Any]]:
+        async def listed() -> list[dict[str, Any]]:
             rows: list[dict[str, Any]] = (await engine.call(operation, **given))["items"]
             return rows
 
-        return await watching.watch(engine, look, tuple(form.columns.split()), form.empty)
+        return await watching.watch(engine, listed, tuple(form.columns.split()), form.empty)
 
 
 def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

@@ -138,16 +138,16 @@ async def _watch(name: str | None, which: dict[str, Any], common: connect.Common
 
     async with connect.engine(common, follows=True) as engine:
 
-        async def look() -> list[dict[str, Any]]:
+        async def listed() -> list[dict[str, Any]]:
             found = await engine.call("workload_list" if name else "deployment_list", **which)
             rows: list[dict[str, Any]] = found["items"]
             return rows
 
         if name is None:
-            return await watching.watch(engine, look, _COLUMNS, _NOTHING)
+            return await watching.watch(engine, listed, _COLUMNS, _NOTHING)
         which = {"deployment": name}
         columns = ("workload", "state", "health", "worker", "since", "restarts", "reason!", "step")
-        return await watching.watch(engine, look, columns, f"The deployment {name} wants nothing on a worker.")
+        return await watching.watch(engine, listed, columns, f"The deployment {name} wants nothing on a worker.")
 
 
 def standing(deployments: list[dict[str, Any]]) -> int:

@@ -83,5 +83,6 @@ async def _ask(home: Path | None, operation: str, key: str) -> list[str]:
     from mcp_server.cli import connect, render
 
     async with asyncio.timeout(SECONDS), connect.engine(connect.Common(home=home), follows=True) as engine:
-        page = await engine.call(operation, limit=MOST)
+        only = {"state": "open"} if operation == "plan_list" else {}  # what was applied is nobody's next word
+        page = await engine.call(operation, limit=MOST, **only)
     return [render.printable("", row[key]) for row in page["items"]]

@@ -134,7 +134,7 @@ async def until(engine: connect.Client, kind: str, name: str, wanted: str, withi
     try:
         while True:
             news = anyio.Event()  # before the look, so that nothing between the two is missed
-            standing = await _look(engine, waited, name, wanted)
+            standing = await _standing(engine, waited, name, wanted)
             left = deadline - clock.monotonic()
             if standing.met or standing.hopeless or left <= 0:
                 return standing
@@ -144,7 +144,7 @@ async def until(engine: connect.Client, kind: str, name: str, wanted: str, withi
         leave()
 
 
-async def _look(engine: connect.Client, waited: _Waited, name: str, wanted: str) -> Standing:
+async def _standing(engine: connect.Client, waited: _Waited, name: str, wanted: str) -> Standing:
     try:
         return waited.judge(await engine.call(waited.operation, **{waited.argument: name}), wanted)
     except errors.NotFound:
