@@ -35,7 +35,7 @@ async def doctor(*, host: str | None = None, port: int | None = None, common: co
     running = await _engine(visitor, common, findings, told)
     wanted = effective.of_told(told["items"]) if told else None
     if wanted is None:
-        wanted = _to_be(visitor, common, findings)
+        wanted = _to_be(visitor, common, findings, running=running)
     else:
         findings.append(checkup.settings(told, precedence.unheeded()))
     findings += _machine(wanted)
@@ -74,10 +74,13 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.database(wanted.database)
 
 
-def _to_be(visitor: settings.Settings, common: connect.Common, findings: list[Finding]) -> settings.Settings:
-    """The settings that `sluice serve` would have in this shell; a file that it would refuse is a fault."""
+def _to_be(
+    visitor: settings.Settings, common: connect.Common, findings: list[Finding], *, running: bool
+) -> settings.Settings:
+    """The settings that `sluice serve` would have in this shell; where an engine runs that does not say, those of the
+    home. A file that would be refused is a fault."""
     try:
-        return common.of_operator({}, {})
+        return common.of_home() if running else common.of_operator({}, {})
     except errors.SluiceError as error:
         places = "; ".join(f"{one.where}: {one.message}" for one in error.errors)
         found = errors.shorten(f"{error.message} {places}".strip(), 2000)

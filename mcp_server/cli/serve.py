@@ -100,6 +100,8 @@ async def serve(
     """
     if common.url is not None:
         raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
+    if port is not None:
+        serving.check_port(port)
     settings = common.of_operator(
         {
             "workers": workers,

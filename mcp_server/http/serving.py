@@ -26,13 +26,18 @@ SOCKET_BYTES = 256 * 1024  # that the kernel keeps for a connection, each way
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
 
 
+def check_port(port: int) -> None:
+    """Raise InvalidParams for a number that is no port: getaddrinfo takes any, modulo 65536."""
+    if not 0 <= port <= 65535:
+        raise errors.InvalidParams(f"{port} is not a port.", hint="Choose a --port from 0 to 65535.")
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one.
 
     Raises InvalidParams when the address is taken or is not ours, or the port is none.
     """
-    if not 0 <= port <= 65535:  # getaddrinfo takes any number, modulo 65536
-        raise errors.InvalidParams(f"{port} is not a port.", hint="Choose a --port from 0 to 65535.")
+    check_port(port)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -74,7 +74,7 @@ def test_a_setting_that_does_not_fit_is_wrong_usage(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_WORKER_SLOTS", "many")
-    code, _, err = run(capsys, "worker", "list")
+    code, _, err = run(capsys, "job", "list")
     assert code == 2
     assert "/worker_slots" in err
 
