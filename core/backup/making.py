@@ -25,7 +25,6 @@ from core.contexts import keys
 from core.settings import Settings
 from core.store import inspection
 
-
 MOST_LEFT_OUT = 100
 _NO_DATA = "not asked for: --data"
 _NO_KEYS = "left out by choice: put it into the restored home (mode 0600)"
