@@ -324,3 +324,21 @@ async def test_an_engine_that_is_killed_during_a_backup_leaves_none_and_takes_th
     assert not (place / staging.DIRECTORY).exists()
     await backup(place, tmp_path / "b.tar")
     checking.verify(tmp_path / "b.tar", PASSPHRASE)
+
+
+async def test_files_of_jobs_are_removed_for_a_restore_only_when_a_restore_has_put_them_there(tmp_path: Path) -> None:
+    place = await home(tmp_path / "home")
+    (tmp_path / "home-data" / "acme").mkdir(parents=True)
+    (tmp_path / "home-data" / "acme" / "a.txt").write_text("events")
+    await backup(place, tmp_path / "b.tar", data=True)
+    root = tmp_path / "other-data"
+    (root / "own").mkdir(parents=True)
+    with pytest.raises(errors.AlreadyExists, match="data root"):
+        restore(tmp_path / "b.tar", tmp_path / "other")
+    (root / ".restoring").mkdir()  # whoever has made it: no restore of this home was under way
+    with pytest.raises(errors.AlreadyExists, match="data root"):
+        restore(tmp_path / "b.tar", tmp_path / "other")
+    assert (root / "own").is_dir()
+    (tmp_path / "other" / adoption.RESTORING).mkdir()
+    restore(tmp_path / "b.tar", tmp_path / "other")
+    assert [path.name for path in root.iterdir()] == ["acme"]
