@@ -22,7 +22,7 @@ import structlog
 from core import accepting, adoption, clock, errors, ownership, readiness, spans
 from core.admission import Admission
 from core.attached import Attached, Notice
-from core.backup import copying, making, schedule, staging
+from core.backup import copying, schedule, staging
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.bus.told import Told
@@ -297,7 +297,7 @@ class Engine:
     async def copy_store(self) -> dict[str, Any]:
         """Copy the databases into the staging directory of a backup, for the process that has made it there."""
         copied = await copying.while_running(self.database, self.settings.home, self.settings.home / staging.DIRECTORY)
-        outside = making.around(self.settings, dict(os.environ))
+        outside = copying.around(self.settings, dict(os.environ))
         return {"copied": msgspec.to_builtins(copied), "around": msgspec.to_builtins(outside)}
 
     def readiness(self) -> readiness.Readiness:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from core import clock
 from core.backup import contents
+from core.contexts import keys
+from core.settings import Settings
 from core.store import copies
 from core.store.database import Database
 
@@ -18,6 +21,24 @@ class Copied(msgspec.Struct, frozen=True):
 
     moment_ns: int
     names: tuple[str, ...]
+
+
+class Around(msgspec.Struct, frozen=True):
+    """What the engine uses that lies outside of its home."""
+
+    data_root: str
+    file_roots: tuple[str, ...]
+    jwt_key_file: str
+    secrets_key_in_environment: bool
+
+
+def around(settings: Settings, environment: Mapping[str, str]) -> Around:
+    return Around(
+        str(settings.data_root),
+        tuple(map(str, settings.file_roots)),
+        str(settings.jwt_key_file or ""),
+        bool(environment.get(keys.VARIABLE)),
+    )
 
 
 async def while_running(database: Database, home: Path, into: Path) -> Copied:

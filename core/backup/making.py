@@ -15,18 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from core import errors, ownership, reserve
 from core.backup import archive, contents, copying, sealing, trees
-from core.backup.copying import Copied
+from core.backup.copying import Around, Copied
 from core.backup.manifest import FORMAT, LeftOut, Manifest
 from core.backup.staging import staging
 from core.contexts import keys
 from core.settings import Settings
 from core.store import inspection
-
-log = structlog.get_logger("core.backup")
 
 MOST_LEFT_OUT = 100
 _NO_DATA = "not asked for: --data"
@@ -46,24 +43,6 @@ class Order:
     passphrase: str | None
     data: bool = False
     hand: Callable[[Path, Manifest], None] = lambda file, manifest: None
-
-
-class Around(msgspec.Struct, frozen=True):
-    """What the engine uses that lies outside of its home."""
-
-    data_root: str
-    file_roots: tuple[str, ...]
-    jwt_key_file: str
-    secrets_key_in_environment: bool
-
-
-def around(settings: Settings, environment: dict[str, str]) -> Around:
-    return Around(
-        str(settings.data_root),
-        tuple(map(str, settings.file_roots)),
-        str(settings.jwt_key_file or ""),
-        bool(environment.get(keys.VARIABLE)),
-    )
 
 
 Copy = Callable[[Path], Awaitable[tuple[Copied, Around]]]
@@ -101,7 +80,7 @@ async def _copier(stack: AsyncExitStack, settings: Settings, home: Path, environ
         async def alone(place: Path) -> tuple[Copied, Around]:
             copied = await asyncio.to_thread(copying.while_idle, home, place)
             found.release()  # an engine may start while the copies are packed
-            return copied, around(settings, environment)
+            return copied, copying.around(settings, environment)
 
         return alone
     link = found

@@ -29,7 +29,8 @@ _WITHOUT = {
     "worker.key": "Without worker.key a new one is made, and workers of other machines need a copy of it.",
     "admin.token": "Without admin.token the token is still good for who has it.",
 }
-_ALWAYS = {"engine.lock", RESTORING, "backup.lock"}
+_KEPT = {"engine.lock", "backup.lock"}
+_OURS = {RESTORING, DATA_PLACE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def restore(order: Order) -> Restored:
 
 def _restored(order: Order, reader: archive.Reader, home: Path, owned: ownership.Ownership) -> Restored:
     manifest = reader.manifest
-    _empty(home, home / RESTORING, "home", "--home")
+    anew = (home / RESTORING).exists() and not (home / contents.DATABASE).exists()
+    held = _held(home, "home", "--home", anew=anew)
     wants_keys = manifest.part("keys") is not None and order.keys
     if wants_keys and order.passphrase is None:
         raise errors.InvalidParams(
@@ -104,7 +106,10 @@ def _restored(order: Order, reader: archive.Reader, home: Path, owned: ownership
     data = root if order.data and manifest.part("data") is not None else None
     if data is not None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _empty(data, data / DATA_PLACE, "data root", "--data-root, or leave the data out: --without-data")
+        flags = "--data-root, or leave the data out: --without-data"
+        # Only with the home beside it was it certainly a restore that has put there what is there.
+        held += _held(data, "data root", flags, anew=anew and (data / DATA_PLACE).exists())
+    _remove(held)
     places = [home / RESTORING, *([] if data is None else [data / DATA_PLACE])]
     try:
         for place in places:
@@ -129,20 +134,23 @@ def _restored(order: Order, reader: archive.Reader, home: Path, owned: ownership
     return Restored(manifest, found, tuple(_next(order, manifest, found, home, data, missing)))
 
 
-def _empty(place: Path, begun: Path, what: str, flags: str) -> None:
-    """Raises AlreadyExists unless there is nothing, or what a restore left that was cut off: that is removed."""
-    held = [path for path in place.iterdir() if path.name not in _ALWAYS and path != begun]
-    cut_off = begun.exists() and not (place / contents.DATABASE).exists()
-    if held and not cut_off:
+def _held(place: Path, what: str, flags: str, *, anew: bool) -> list[Path]:
+    """What a restore has left there that was cut off (`anew`). Raises AlreadyExists when anything else is there."""
+    held = [path for path in place.iterdir() if path.name not in _KEPT]
+    if [path for path in held if path.name not in _OURS] and not anew:
         raise errors.AlreadyExists(
             f"The {what} {place} is not empty: it holds {errors.shorten(held[0].name, 60)}.",
             hint=f"A backup is restored into an empty one: name another with {flags}.",
         )
-    for path in (*held, begun):
+    return held
+
+
+def _remove(held: list[Path]) -> None:
+    for path in held:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 def _keys(place: Path, passphrase: str | None, manifest: Manifest) -> dict[str, bytes]:

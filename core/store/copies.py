@@ -45,26 +45,57 @@ def live(
     own. Raises Stopped, StorageUnavailable.
     """
 
+    course = _Course()
+
     def rest(status: int, remaining: int, total: int) -> None:
         if status == sqlite3.SQLITE_DONE:
             at_end()
             return
-        took = time.perf_counter() - begun[0]
+        if (seconds := course.stepped(remaining)) is None:
+            return
         turn.release()
         try:
             written.grew()
-            time.sleep(max(LEAST_REST_SECONDS, REST * took))
+            time.sleep(seconds)
         finally:
             turn.acquire()
         if stopped():
             raise Stopped()
-        begun[0] = time.perf_counter()
+        course.goes_on()
 
     with _new(into) as target:
         written = _Written(into)
         with closing(written), turn:
-            begun = [time.perf_counter()]
             writer.backup(target, pages=STEP_PAGES, progress=rest, sleep=0.005)
+
+
+class _Course:
+    """How long the copy goes on without a rest.
+
+    A write that is rolled back makes SQLite begin the copy anew, for in its log it cannot be taken back from the copy.
+    Where that happens again and again, the copy takes more steps in one go each time, and so comes to its end between
+    two of them at the latest when it does all of it in one.
+    """
+
+    def __init__(self) -> None:
+        self._restarts = 0
+        self._steps = 0
+        self._remaining = -1
+        self.goes_on()
+
+    def goes_on(self) -> None:
+        self._began = time.perf_counter()
+
+    def stepped(self, remaining: int) -> float | None:
+        """For how many seconds others come first now; None: take another step at once."""
+        if remaining > self._remaining >= 0 and remaining - self._remaining > STEP_PAGES:
+            self._restarts, self._steps = self._restarts + 1, 0
+        self._remaining = remaining
+        self._steps += 1
+        if self._steps % (1 << self._restarts):
+            return None
+        took = time.perf_counter() - self._began
+        return max(LEAST_REST_SECONDS, REST * took) if not self._restarts else LEAST_REST_SECONDS
 
 
 @contextmanager

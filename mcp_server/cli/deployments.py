@@ -94,7 +94,9 @@ async def status(
         else:
             result = await engine.call("deployment_list", **which)
         engine.tell_when_idle()
-        besides = "" if name is not None or common.json else await _besides(engine)
+        besides = ""
+        if name is None and not common.json:
+            besides = "\n".join(filter(None, (await _besides(engine), await _backups(engine))))
     if common.json:
         render.json(result)
     elif name is None:
@@ -174,15 +176,15 @@ def _drift(drift: list[dict[str, Any]]) -> None:
     render.rows(drift, ("kind", "id", "expected", "observed", "muted"), empty="None: what runs is what was applied.")
 
 
-async def _backups(engine: connect.Client) -> list[str]:
+async def _backups(engine: connect.Client) -> str:
     """Why there is no backup as there should be, for who may know: it does not keep the engine from its work."""
     if not engine.runs():
-        return []
+        return ""
     try:
         found = (await engine.call("engine_status")).get("backups", {})
     except (errors.Forbidden, errors.NotFound):
-        return []
-    return [f"Backups: {found['trouble']}"] if found.get("trouble") else []
+        return ""
+    return f"Backups: {found['trouble']}" if found.get("trouble") else ""
 
 
 _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workflow"
@@ -198,7 +200,6 @@ async def _besides(engine: connect.Client) -> str:
         unwell.update(told for workload in found if (told := workload.get("health", "healthy")) != "healthy")
     trouble = await engine.trouble()
     told = [trouble] if trouble else []
-    told += await _backups(engine)
     if single:
         states = ", ".join(f"{count} {state}" for state, count in sorted(single.items()))
         health = ", ".join(f"{count} {health}" for health, count in sorted(unwell.items()))

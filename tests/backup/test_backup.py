@@ -19,11 +19,23 @@ from core import adoption, clock, errors, ownership
 from core.backup import checking, making, manifest, sealing, staging
 from core.model import invocation
 from core.settings import Settings
+from mcp_server.cli import stage
 from tests import waiting
 from tests.backup.archives import KEYS, PASSPHRASE, backup, home, ids, restore, tree
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
+
+
+FILLING = (
+    "CREATE TABLE filling AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+    " SELECT randomblob(8000) FROM n"
+)
+
+
+def archives(place: Path) -> list[Path]:
+    """Those that are there, also under the name of one that is being written."""
+    return [*place.glob("*.tar"), *place.glob(".*.partial")]
 
 
 def number(id: str) -> int:
@@ -43,10 +55,7 @@ async def test_what_was_accepted_before_the_moment_of_a_backup_is_in_it_and_the_
     async with engine_on(place) as engine:
         await engine.call("trigger_publish", json.loads((EXAMPLES / "smoke_trigger.json").read_bytes()), ADMIN)
         await deploy(engine, (EXAMPLES / "smoke_trigger_handler.yaml").read_text())
-        filling = (
-            "CREATE TABLE filling AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
-        )
-        await engine.database.write(lambda db: db.conn.execute(f"{filling} SELECT randomblob(8000) FROM n"))
+        await engine.database.write(lambda db: db.conn.execute(FILLING.format(3000)))
         accepted: list[tuple[int, str]] = []
         stop = asyncio.Event()
 
@@ -198,6 +207,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from core.backup import making, restoring, sealing
 from core.settings import Settings
+from mcp_server.cli import stage
 sealing._COST = 16
 what, passphrase = sys.argv[1:]
 
@@ -290,3 +300,45 @@ def whole(home: Path) -> bool:
         return False
     finally:
         owned.release()
+
+
+async def test_an_engine_that_is_killed_during_a_backup_leaves_none_and_takes_the_next_one(tmp_path: Path) -> None:
+    place = tmp_path / "home"
+    async with engine_on(place, workers=0) as engine:
+        filling = (
+            "CREATE TABLE filling AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)"
+        )
+        await engine.database.write(lambda db: db.conn.execute(f"{filling} SELECT randomblob(8000) FROM n"))
+    scene = stage.Stage(place.resolve())
+    try:
+        await scene.start(workers=0)
+        command = [stage.program("sluice"), "backup", "--without-keys", str(tmp_path / "b.tar"), "--home", str(place)]
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        await waiting.until(lambda: waiting.size(place / staging.DIRECTORY / "sluice.db"))
+        os.kill(scene.pid, signal.SIGKILL)
+        _, said = await process.communicate()
+    finally:
+        await scene.stop()
+    assert process.returncode == 1 and b"The engine went away" in said
+    assert archives(tmp_path) == []
+    assert not (place / staging.DIRECTORY).exists()
+    await backup(place, tmp_path / "b.tar")
+    checking.verify(tmp_path / "b.tar", PASSPHRASE)
+
+
+async def test_files_of_jobs_are_removed_for_a_restore_only_when_a_restore_has_put_them_there(tmp_path: Path) -> None:
+    place = await home(tmp_path / "home")
+    (tmp_path / "home-data" / "acme").mkdir(parents=True)
+    (tmp_path / "home-data" / "acme" / "a.txt").write_text("events")
+    await backup(place, tmp_path / "b.tar", data=True)
+    root = tmp_path / "other-data"
+    (root / "own").mkdir(parents=True)
+    with pytest.raises(errors.AlreadyExists, match="data root"):
+        restore(tmp_path / "b.tar", tmp_path / "other")
+    (root / ".restoring").mkdir()  # whoever has made it: no restore of this home was under way
+    with pytest.raises(errors.AlreadyExists, match="data root"):
+        restore(tmp_path / "b.tar", tmp_path / "other")
+    assert (root / "own").is_dir()
+    (tmp_path / "other" / adoption.RESTORING).mkdir()
+    restore(tmp_path / "b.tar", tmp_path / "other")
+    assert [path.name for path in root.iterdir()] == ["acme"]
