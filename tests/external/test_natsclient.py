@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from core import natsclient
+from mcp_server.http import serving
 from tests import certificates, waiting
 from tests.external.server import PROGRAM
 
@@ -47,15 +48,22 @@ async def test_over_tls_it_trusts_what_the_system_trusts_and_no_other(
 ) -> None:
     made = certificates.self_signed(tmp_path)
     flags = ["--tls", "--tlscert", str(made.cert), "--tlskey", str(made.key), "--user", "u", "--pass", "p"]
-    command = [str(PROGRAM), "-a", "127.0.0.1", "-p", "-1", "--ports_file_dir", str(tmp_path), *flags]
-    process = await anyio.open_process(command, stderr=None, stdout=None)
+    held = serving.bind("127.0.0.1", 0)
+    port = held.getsockname()[1]
+    held.close()
+    process = await anyio.open_process([str(PROGRAM), "-a", "127.0.0.1", "-p", str(port), *flags], stderr=None)
     try:
 
-        def port() -> str:
-            found = [path.read_text() for path in tmp_path.glob("*.ports")]
-            return found[0].rpartition(":")[2].partition('"')[0] if found else ""
+        async def listens() -> bool:
+            try:
+                await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
+            except OSError:
+                assert process.returncode is None
+                return False
+            return True
 
-        url = f"tls://u:p@127.0.0.1:{await waiting.until(port)}"
+        await waiting.until(listens)
+        url = f"tls://u:p@127.0.0.1:{port}"
         with anyio.fail_after(30):
             with pytest.raises(natsclient.CannotConnect, match=r"(?i)certificate"):
                 await connect(url, [])

@@ -74,7 +74,7 @@ async def behind(program: str, folder: Path, upstream: str) -> AsyncIterator[tup
             try:
                 await (await anyio.connect_tcp("127.0.0.1", port)).aclose()
             except OSError:
-                assert process.returncode is None, (folder / "log").read_text()
+                assert process.returncode is None, f"{program} ended: {waiting.lines(folder / 'log')}"
                 return False
             return True
 

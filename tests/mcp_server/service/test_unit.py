@@ -146,7 +146,7 @@ async def _sandbox_of_a_worker(folder: Path, before: list[str]) -> str:
     try:
 
         def url() -> str:
-            assert process.returncode is None, (folder / "log").read_text()
+            assert process.returncode is None, waiting.lines(folder / "log")
             said = [line for line in waiting.lines(folder / "log") if line.startswith(stage.LISTENS)]
             return said[0].split()[3] if said else ""
 
